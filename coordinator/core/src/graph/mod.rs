@@ -1,0 +1,130 @@
+//! Graphs. Untrusted React Flow JSON becomes a draft, and a draft becomes a [`Graph`]: which only exists when it is
+//! valid, and is immutable, dense and shared from then on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::id::{NodeIx, PortIx};
+use crate::node_type::{EffectClass, NodeType, Runner};
+use crate::policy::Policy;
+use crate::value::{Digest, Value};
+
+/// A valid graph, compiled to dense indices. Nodes that never run (notes, groups) are not in it.
+#[derive(Debug)]
+pub struct Graph {
+    pub(crate) digest: Digest,
+    pub(crate) nodes: Vec<Node>,
+    /// Edges by target, in the order of the document; `in_offsets[n]..in_offsets[n + 1]` are node n's.
+    pub(crate) in_edges: Vec<InEdge>,
+    pub(crate) in_offsets: Vec<u32>,
+    /// The same edges by source.
+    pub(crate) out_edges: Vec<OutEdge>,
+    pub(crate) out_offsets: Vec<u32>,
+    /// Node indices sorted by node id, for look-up.
+    pub(crate) by_id: Vec<NodeIx>,
+}
+
+/// One node of a valid graph.
+#[derive(Debug)]
+pub struct Node {
+    /// Its id in the document.
+    pub id: Arc<str>,
+    /// What people call it; the id if the document gives no label.
+    pub label: Arc<str>,
+    /// The id of its type, as the document writes it after aliases are resolved.
+    pub type_id: Arc<str>,
+    /// Its type; `None` iff `runner` is [`Runner::Unavailable`].
+    pub node_type: Option<Arc<NodeType>>,
+    /// Who runs it.
+    pub runner: Runner,
+    /// One JSON object: the config keys by precedence (config over params over bare data).
+    pub config: Bytes,
+    /// Values of input ports that no edge feeds, by precedence down to the port's default.
+    pub constants: Vec<(PortIx, Value)>,
+    /// What it may do to the world.
+    pub effect: EffectClass,
+    /// Its policy, defaults filled in.
+    pub policy: Policy,
+}
+
+/// An edge, seen from the node it ends at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InEdge {
+    /// The node it begins at.
+    pub source: NodeIx,
+    /// The output it begins at.
+    pub source_port: PortIx,
+    /// The input it ends at.
+    pub target_port: PortIx,
+}
+
+/// An edge, seen from the node it begins at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutEdge {
+    /// The output it begins at.
+    pub source_port: PortIx,
+    /// The node it ends at.
+    pub target: NodeIx,
+    /// The input it ends at.
+    pub target_port: PortIx,
+}
+
+impl Graph {
+    /// SHA-256 of the document it was compiled from: runs pin it.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// How many nodes can run.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether no node can run.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// All nodes with their indices, in the order of the document.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
+        self.nodes.iter().enumerate().map(|(ix, node)| (NodeIx(ix as u32), node))
+    }
+
+    /// The node at an index of this graph.
+    pub fn node(&self, ix: NodeIx) -> &Node {
+        &self.nodes[ix.0 as usize]
+    }
+
+    /// The node at an index that may come from outside.
+    pub fn get(&self, ix: NodeIx) -> Option<&Node> {
+        self.nodes.get(ix.0 as usize)
+    }
+
+    /// The index of a node id.
+    pub fn find(&self, id: &str) -> Option<NodeIx> {
+        self.by_id.binary_search_by(|ix| (*self.node(*ix).id).cmp(id)).ok().map(|place| self.by_id[place])
+    }
+
+    /// The edges that end at a node, in the order of the document.
+    pub fn in_edges(&self, ix: NodeIx) -> &[InEdge] {
+        &self.in_edges[self.in_offsets[ix.0 as usize] as usize..self.in_offsets[ix.0 as usize + 1] as usize]
+    }
+
+    /// The edges that begin at a node, in the order of the document.
+    pub fn out_edges(&self, ix: NodeIx) -> &[OutEdge] {
+        &self.out_edges[self.out_offsets[ix.0 as usize] as usize..self.out_offsets[ix.0 as usize + 1] as usize]
+    }
+
+    /// The nodes that a run up to and with `target` needs, sorted (graph.md, part 8).
+    pub fn closure(&self, target: NodeIx) -> Vec<NodeIx> {
+        let mut wanted = vec![false; self.len()];
+        let mut open = vec![target];
+        while let Some(ix) = open.pop() {
+            if !std::mem::replace(&mut wanted[ix.0 as usize], true) {
+                open.extend(self.in_edges(ix).iter().map(|edge| edge.source));
+            }
+        }
+        wanted.iter().enumerate().filter(|(_, wanted)| **wanted).map(|(ix, _)| NodeIx(ix as u32)).collect()
+    }
+}

@@ -1,0 +1,14 @@
+//! Heddle's engine as pure values.
+//!
+//! Nothing in here does I/O, reads a clock or draws a number: time and draws arrive as input. So the engine runs in
+//! the simulator and under a replay exactly as it runs in production. Rules are cited as E1…E31 and invariants as
+//! I1…I12 (ARCHITECTURE.md).
+#![warn(missing_docs)]
+
+pub mod graph;
+pub mod id;
+pub mod limits;
+pub mod node_type;
+pub mod policy;
+pub mod time;
+pub mod value;

@@ -1,0 +1,86 @@
+//! Every bound of the engine, in one place. What both ends of a wire share is in `heddle_proto::limits`.
+
+use crate::time::Span;
+
+/// Nodes in one graph.
+pub const GRAPH_NODES_MAX: usize = 20_000;
+/// Edges in one graph.
+pub const GRAPH_EDGES_MAX: usize = 100_000;
+/// Nesting of JSON in a graph.
+pub const GRAPH_JSON_DEPTH_MAX: usize = 64;
+/// Bytes of one node's or edge's id.
+pub const GRAPH_ID_BYTES_MAX: usize = 256;
+/// Problems that one validation reports; the rest are counted.
+pub const GRAPH_PROBLEMS_MAX: usize = 200;
+/// A value kept inside a row, in bytes. Above it, `value_too_large`.
+pub const INLINE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Values that one result or one submission carries.
+pub const RESULT_VALUES_MAX: usize = 64;
+/// Bytes of an error's message as kept.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 2 * 1024;
+/// Events in one run's history.
+pub const RUN_EVENTS_MAX: u64 = 5_000_000;
+/// Bytes of the inputs given with a submission.
+pub const SUBMIT_INPUTS_BYTES_MAX: usize = 1024 * 1024;
+
+/// Decisions of one run before the next run gets its turn (E2).
+pub const TURN_DECISIONS_MAX: usize = 256;
+/// Events in one batch (E14).
+pub const BATCH_EVENTS_MAX: usize = 512;
+/// Bytes in one batch, after which no more is taken in (E14).
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Commands taken at one wake-up of a partition (E1).
+pub const WAKE_COMMANDS_MAX: usize = 512;
+/// Ready attempts that one run exposes to the dispatcher (E14).
+pub const RUN_EXPOSED_ATTEMPTS_MAX: usize = 256;
+/// Runs a partition holds in memory before it refuses submissions.
+pub const PARTITION_RUNS_MAX: usize = 20_000;
+/// Commands that wait before one partition.
+pub const PARTITION_QUEUE_MAX: usize = 4_096;
+/// Waiting callers for one idempotency key that is being looked up.
+pub const KEY_WAITERS_MAX: usize = 10_000;
+
+/// Attempts of one instance over its life, whatever a policy asks for.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+/// Pause before the second attempt, unless a policy says otherwise.
+pub const RETRY_INITIAL_MS: u64 = 500;
+/// Longest pause between attempts, unless a policy says otherwise.
+pub const RETRY_MS_MAX: u64 = 60_000;
+/// Active time of a run before it fails with `run_timeout`.
+pub const RUN_DEADLINE: Span = Span::from_seconds(24 * 60 * 60);
+/// Longest `logic:wait`.
+pub const WAIT_MAX: Span = Span::from_seconds(366 * 24 * 60 * 60);
+
+/// After its stream ended, how long a lost agent's pure and keyed attempts wait for it (E10).
+pub const LOSS_GRACE_PURE: Span = Span::from_millis(500);
+/// The same for blind attempts, and pollable ones without a handle (E10).
+pub const LOSS_GRACE_BLIND: Span = Span::from_seconds(30);
+/// Shortest grace of any class after a partition was loaded (E10).
+pub const LOSS_GRACE_AFTER_LOAD: Span = Span::from_seconds(5);
+/// Deaths beside an instance that make it a suspect (E13).
+pub const POISON_SUSPECT_DEATHS: u32 = 2;
+/// Deaths while alone that prove it (E13).
+pub const POISON_PROOFS: u32 = 3;
+/// How long a lost suspect waits for the word on its agent before it may run again (E13).
+pub const POISON_VERDICT_WAIT: Span = Span::from_seconds(30);
+
+/// A parked run leaves memory after this long without an event.
+pub const EVICT_AFTER: Span = Span::from_millis(2_000);
+/// A run whose next wake-up is nearer than this is not evicted.
+pub const EVICT_DUE_MIN: Span = Span::from_millis(5_000);
+/// How often a partition looks for parked runs that fall due, and how far ahead.
+pub const DUE_SCAN_PERIOD: Span = Span::from_millis(1_000);
+/// Parked runs loaded by one scan.
+pub const DUE_SCAN_RUNS_MAX: usize = 512;
+/// Bytes of events after the last snapshot that make a new one worth its row (E19).
+pub const SNAPSHOT_TAIL_BYTES_MIN: usize = 256 * 1024;
+/// Bytes of events after the last snapshot that make one worth writing when a run leaves memory.
+pub const SNAPSHOT_PARKED_BYTES_MIN: usize = 16 * 1024;
+/// How long an idempotency key is kept.
+pub const IDEMPOTENCY_TTL: Span = Span::from_seconds(24 * 60 * 60);
+/// Dead starts in which recovery was folding the same run, after which it is quarantined unread (E5).
+pub const RECOVERY_DEATHS_MAX: u32 = 3;
+
+const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
+const _: () = assert!(RUN_EXPOSED_ATTEMPTS_MAX <= BATCH_EVENTS_MAX, "one run's ready work fits into one batch");
+const _: () = assert!(EVICT_DUE_MIN.as_millis() >= 2 * DUE_SCAN_PERIOD.as_millis(), "an evicted run is found in time");

@@ -1,0 +1,169 @@
+//! What a node type says of itself: ports, effect class, defaults. Agents bring manifests of their types (E30); the
+//! control types are the core's own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::PortIx;
+use crate::policy::PolicyDraft;
+
+/// The kind of value that flows through a port (graph.md, part 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum PortType {
+    /// A text.
+    Text,
+    /// A reference to a picture.
+    Image,
+    /// A reference to a film.
+    Video,
+    /// A reference to a sound.
+    Audio,
+    /// Any JSON.
+    Json,
+    /// A number.
+    Number,
+    /// True or false.
+    Boolean,
+    /// A reference to any file.
+    File,
+    /// Whatever comes.
+    Any,
+}
+
+impl fmt::Display for PortType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PortType::Text => "TEXT",
+            PortType::Image => "IMAGE",
+            PortType::Video => "VIDEO",
+            PortType::Audio => "AUDIO",
+            PortType::Json => "JSON",
+            PortType::Number => "NUMBER",
+            PortType::Boolean => "BOOLEAN",
+            PortType::File => "FILE",
+            PortType::Any => "ANY",
+        })
+    }
+}
+
+/// One input or output of a node type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Port {
+    /// Its id, as edges name it.
+    pub id: Arc<str>,
+    /// What flows through it.
+    #[serde(rename = "type")]
+    pub port_type: PortType,
+    /// Whether it carries a list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub list: bool,
+    /// For inputs: whether the node cannot run without a value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// For inputs: the value when nothing else gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<serde_json::Value>,
+}
+
+/// What an attempt may do to the world, and so what may be done when it is lost (E10, E11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EffectClass {
+    /// Nothing: it may run again at will.
+    Pure,
+    /// Its provider takes an idempotency key.
+    Keyed,
+    /// Its job can be asked for by a handle.
+    Pollable,
+    /// Nobody can tell whether it happened.
+    Blind,
+}
+
+impl EffectClass {
+    /// Whether the agent must make its intent durable before the first byte leaves (E11).
+    pub fn needs_intent(self) -> bool {
+        matches!(self, EffectClass::Pollable | EffectClass::Blind)
+    }
+}
+
+/// A node type, as its manifest says. This is also the JSON that `GET /nodes/{type}` serves and that agents send.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeType {
+    /// `family:name`.
+    pub id: Arc<str>,
+    /// Raised with every change of its meaning.
+    pub version: u32,
+    /// A few words for people.
+    pub title: String,
+    /// One sentence for people.
+    #[serde(default)]
+    pub summary: String,
+    /// What it takes. The first that fits is the one that an edge without a handle means.
+    pub inputs: Vec<Port>,
+    /// What it gives.
+    pub outputs: Vec<Port>,
+    /// JSON Schema of its config; absent = any object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_schema: Option<serde_json::Value>,
+    /// What it may do to the world.
+    pub effect: EffectClass,
+    /// Whether `config.effect` may name another class (debug types only).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub effect_from_config: bool,
+    /// Whether it may be sent ahead of a free slot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prefetch: bool,
+    /// Defaults of `data.policy` for nodes of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyDraft>,
+    /// Other names of inputs, as foreign graphs use them: `prompt1 → texts[0]`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub input_aliases: BTreeMap<String, String>,
+    /// Other names of outputs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub output_aliases: BTreeMap<String, String>,
+}
+
+impl NodeType {
+    /// The input of this id, aliases not considered.
+    pub fn input(&self, id: &str) -> Option<(PortIx, &Port)> {
+        find(&self.inputs, id)
+    }
+
+    /// The output of this id, aliases not considered.
+    pub fn output(&self, id: &str) -> Option<(PortIx, &Port)> {
+        find(&self.outputs, id)
+    }
+}
+
+fn find<'a>(ports: &'a [Port], id: &str) -> Option<(PortIx, &'a Port)> {
+    ports.iter().enumerate().find(|(_, port)| &*port.id == id).map(|(ix, port)| (PortIx(ix as u16), port))
+}
+
+/// The types that the core evaluates itself and never dispatches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// `input:*`: a value given with the run, or the one in the graph.
+    Input,
+    /// `output:*`: what the run is for; passes its input on.
+    Output,
+    /// `logic:wait`: a durable timer; passes its input on.
+    Wait,
+}
+
+/// Who runs a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Runner {
+    /// The core, inside the coordinator.
+    Control(Control),
+    /// An agent that offers the type.
+    Agent,
+    /// Nobody yet: the type is unknown here. A run that needs the node is refused before it starts.
+    Unavailable,
+}

@@ -1,0 +1,14 @@
+//! Compiles the `.proto` files with a compiler written in Rust, so that no `protoc` is needed on the machine.
+
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let files = ["agent/v1/agent.proto", "control/v1/control.proto", "journal/v1/journal.proto"];
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(files, ["proto"])?;
+    tonic_prost_build::configure()
+        // Payloads are shared, not copied, on their way from the wire to the journal.
+        .bytes(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

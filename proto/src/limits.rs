@@ -1,0 +1,29 @@
+//! Every bound that both ends of a wire must agree on. The engine's own bounds are in `heddle_core::limits`.
+
+/// The protocol version this build speaks on the agent stream and on the control service.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// The oldest protocol version this build still understands.
+pub const PROTOCOL_VERSION_MIN: u32 = 1;
+
+/// Largest message on an agent stream, in bytes. Larger inputs are paged.
+pub const AGENT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest message between gateway and coordinator, in bytes: one request body and its envelope.
+pub const CONTROL_MESSAGE_BYTES_MAX: usize = 36 * 1024 * 1024;
+/// Largest request body the gateway takes, in bytes (a graph).
+pub const REQUEST_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// An agent sends something at least this often, in milliseconds.
+pub const HEARTBEAT_INTERVAL_MS: u64 = 500;
+/// A stream that stayed silent for this long is gone, in milliseconds.
+pub const STREAM_SILENCE_MS_MAX: u64 = 3_000;
+/// First pause before an agent dials again, in milliseconds.
+pub const REDIAL_BACKOFF_MS_MIN: u64 = 50;
+/// Longest pause before an agent dials again, in milliseconds.
+pub const REDIAL_BACKOFF_MS_MAX: u64 = 500;
+/// Most messages put into one frame of the agent stream.
+pub const FRAME_MESSAGES_MAX: usize = 256;
+/// Longest `?wait=` of a read, in seconds.
+pub const READ_WAIT_SECONDS_MAX: u64 = 30;
+
+const _: () = assert!(STREAM_SILENCE_MS_MAX >= 4 * HEARTBEAT_INTERVAL_MS, "three lost heartbeats must not end a stream");
+const _: () = assert!(CONTROL_MESSAGE_BYTES_MAX > REQUEST_BODY_BYTES_MAX, "a full request body must fit into one message");
