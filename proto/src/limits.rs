@@ -25,5 +25,7 @@ pub const FRAME_MESSAGES_MAX: usize = 256;
 /// Longest `?wait=` of a read, in seconds.
 pub const READ_WAIT_SECONDS_MAX: u64 = 30;
 
-const _: () = assert!(STREAM_SILENCE_MS_MAX >= 4 * HEARTBEAT_INTERVAL_MS, "three lost heartbeats must not end a stream");
-const _: () = assert!(CONTROL_MESSAGE_BYTES_MAX > REQUEST_BODY_BYTES_MAX, "a full request body must fit into one message");
+const _: () =
+    assert!(STREAM_SILENCE_MS_MAX >= 4 * HEARTBEAT_INTERVAL_MS, "three lost heartbeats must not end a stream");
+const _: () =
+    assert!(CONTROL_MESSAGE_BYTES_MAX > REQUEST_BODY_BYTES_MAX, "a full request body must fit into one message");

@@ -297,7 +297,13 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "exec_", "exec_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "wf_00000000000000000000000000", "exec_0000000000000000000000000u"] {
+        for text in [
+            "",
+            "exec_",
+            "exec_8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "wf_00000000000000000000000000",
+            "exec_0000000000000000000000000u",
+        ] {
             assert!(text.parse::<RunId>().is_err(), "{text}");
         }
     }
