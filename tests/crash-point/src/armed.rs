@@ -1,0 +1,147 @@
+//! What a marked place does in a build that tests may crash.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::getpid;
+
+use crate::CRASH_POINTS;
+
+/// Names the place, the hit (from 1) and optionally `stop`: `name:nth` or `name:nth:stop`.
+pub const VARIABLE: &str = "HEDDLE_CRASH_POINT";
+
+/// Counts one arrival at the place with this index, and crashes or stops the process if it is the chosen one.
+///
+/// The environment is read at the first call. A value that cannot be understood ends the process with exit code 2: a test
+/// that believes it armed something must not pass because it did not.
+pub fn hit(index: usize) {
+    static CHOSEN: OnceLock<Option<Chosen>> = OnceLock::new();
+    let Some(chosen) = CHOSEN.get_or_init(chosen_from_environment) else { return };
+    if chosen.place.index == index && chosen.hits.fetch_add(1, Ordering::Relaxed) + 1 == chosen.place.nth {
+        end_or_stop(&chosen.place);
+    }
+}
+
+struct Chosen {
+    place: Place,
+    hits: AtomicU64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    index: usize,
+    nth: u64,
+    signal: Signal,
+}
+
+fn chosen_from_environment() -> Option<Chosen> {
+    let value = std::env::var_os(VARIABLE)?;
+    match parse(&value.to_string_lossy()) {
+        Ok(place) => Some(Chosen { place, hits: AtomicU64::new(0) }),
+        Err(reason) => {
+            eprintln!("{VARIABLE} is {value:?}: {reason}; set it to name:nth or name:nth:stop");
+            std::process::exit(2);
+        }
+    }
+}
+
+fn parse(value: &str) -> Result<Place, &'static str> {
+    let mut parts = value.split(':');
+    let name = parts.next().unwrap_or_default();
+    let index = CRASH_POINTS.iter().position(|point| point.name == name).ok_or("no crash point has this name")?;
+    let nth = parts.next().and_then(|nth| nth.parse().ok()).ok_or("the hit is not a number")?;
+    let signal = match parts.next() {
+        None => Signal::SIGKILL,
+        Some("stop") => Signal::SIGSTOP,
+        Some(_) => return Err("only stop may follow the hit"),
+    };
+    match (nth, parts.next()) {
+        (0, _) => Err("hits are counted from 1"),
+        (_, Some(_)) => Err("nothing may follow stop"),
+        (nth, None) => Ok(Place { index, nth, signal }),
+    }
+}
+
+fn end_or_stop(place: &Place) {
+    eprintln!("crash point {} hit {}: {}", CRASH_POINTS[place.index].name, place.nth, place.signal);
+    let sent = kill(getpid(), place.signal);
+    assert!(sent.is_ok(), "a process may always signal itself");
+    // SIGKILL reaches the other threads a moment later than this one: nothing after the mark may run in that moment.
+    while place.signal == Signal::SIGKILL {
+        std::thread::park();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Output, Stdio};
+
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    #[test]
+    fn a_value_names_place_hit_and_signal() {
+        let index = crate::index_of("timers.due");
+        assert_eq!(parse("timers.due:3"), Ok(Place { index, nth: 3, signal: Signal::SIGKILL }));
+        assert_eq!(parse("timers.due:1:stop"), Ok(Place { index, nth: 1, signal: Signal::SIGSTOP }));
+        for bad in ["", "timers.due", "timers.due:", "timers.due:0", "timers.due:1:go", "timers.due:1:stop:", "due:1"] {
+            assert!(parse(bad).is_err(), "{bad:?} was understood");
+        }
+    }
+
+    #[test]
+    fn the_chosen_hit_kills_the_process() {
+        let output = run_child("agent.before-work:2");
+        assert_eq!(output.status.signal(), Some(Signal::SIGKILL as i32));
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("passed 1") && !said.contains("passed 2"), "{said}");
+    }
+
+    #[test]
+    fn an_unmarked_or_unreached_place_does_nothing() {
+        for value in ["agent.before-work:4", "agent.result-sent:1"] {
+            let output = run_child(value);
+            assert!(output.status.success());
+            assert!(String::from_utf8_lossy(&output.stdout).contains("passed 3"));
+        }
+    }
+
+    #[test]
+    fn a_misspelt_value_is_not_ignored() {
+        assert_eq!(run_child("agent.before-wrok:1").status.code(), Some(2));
+    }
+
+    #[test]
+    fn stop_waits_for_continue() {
+        let mut child = child("agent.before-work:1:stop").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        assert_eq!(waitpid(pid, Some(WaitPidFlag::WUNTRACED)), Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)));
+        kill(pid, Signal::SIGCONT).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Not a test of its own: the other tests run it in a process that may die.
+    #[test]
+    #[ignore = "run by the other tests in a process of its own"]
+    fn child_passes_a_place_three_times() {
+        for time in 1..=3 {
+            crate::crash_point!("agent.before-work");
+            println!("passed {time}");
+        }
+    }
+
+    fn run_child(value: &str) -> Output {
+        child(value).output().unwrap()
+    }
+
+    fn child(value: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let name = "armed::tests::child_passes_a_place_three_times";
+        command.args(["--exact", name, "--ignored", "--nocapture"]).env(VARIABLE, value);
+        command
+    }
+}
