@@ -67,9 +67,11 @@ fn end_or_stop(place: &Place) {
     eprintln!("crash point {} hit {}: {}", CRASH_POINTS[place.index].name, place.nth, place.signal);
     let sent = kill(getpid(), place.signal);
     assert!(sent.is_ok(), "a process may always signal itself");
-    // SIGKILL reaches the other threads a moment later than this one: nothing after the mark may run in that moment.
-    while place.signal == Signal::SIGKILL {
-        std::thread::park();
+    if place.signal == Signal::SIGKILL {
+        // The signal may take a moment to act: nothing after the mark may run in that moment.
+        loop {
+            std::thread::park();
+        }
     }
 }
 
