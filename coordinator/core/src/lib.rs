@@ -9,6 +9,8 @@ pub mod graph;
 pub mod id;
 pub mod limits;
 pub mod node_type;
+pub mod partition;
 pub mod policy;
+pub mod run;
 pub mod time;
 pub mod value;

@@ -1,0 +1,130 @@
+//! What a partition writes in one transaction, and what is known of a write afterwards.
+
+use std::sync::Arc;
+
+use crate::id::{BatchNumber, Epoch, PartitionId, RunId, Subject, TenantId, WorkflowId};
+use crate::run::event::{Event, RunError};
+use crate::run::{Run, RunStatus};
+use crate::time::Timestamp;
+use crate::value::Digest;
+
+/// One transaction: all events of the batch and the rows derived from them. It lands whole, guarded by the partition's
+/// epoch and by each run's next seq (E4, I5).
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The load of the partition that made it.
+    pub epoch: Epoch,
+    /// Its place within that load, from 1: `last_batch` of the partition's row afterwards.
+    pub number: BatchNumber,
+    /// What it writes, run by run, in the order they were first touched.
+    pub runs: Vec<RunBatch>,
+}
+
+/// What a batch writes about one run.
+#[derive(Debug, Clone)]
+pub struct RunBatch {
+    /// Which run.
+    pub run: RunId,
+    /// New events, in order; empty if only a row beside them changes.
+    pub events: Vec<Event>,
+    /// With the run's first event.
+    pub created: Option<RunCreated>,
+    /// When its status or phase has changed (E6).
+    pub summary: Option<RunSummary>,
+    /// A snapshot up to and with the last of `events`; replaces the one before (E19).
+    pub snapshot: Option<Box<Run>>,
+}
+
+/// The part of a run's summary row that never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunCreated {
+    /// Whose run it is.
+    pub tenant: TenantId,
+    /// Who asked for it.
+    pub subject: Subject,
+    /// The workflow it belongs to.
+    pub workflow: WorkflowId,
+    /// The document its graph was compiled from.
+    pub graph: Digest,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The idempotency key it was asked for with: a row in the same commit (E24).
+    pub key: Option<KeyRow>,
+}
+
+/// The part of a run's summary row that changes: at submit, park, un-park and end only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSummary {
+    /// As clients see it.
+    pub status: RunStatus,
+    /// What start-up and timers make of it.
+    pub phase: Phase,
+    /// When it must be looked at again, if it is parked.
+    pub next_due: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Why it did not complete.
+    pub error: Option<RunError>,
+}
+
+/// What start-up and timers make of a run (E6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Loaded at start.
+    Active,
+    /// Waits for a person or a timer; on disk only, found by `next_due`.
+    Parked,
+    /// Over, but an attempt is still out; loaded at start.
+    Closing,
+    /// Over; never loaded again.
+    Closed,
+}
+
+/// An idempotency key as a client gave it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Method and path template.
+    pub route: Arc<str>,
+    /// What the client chose.
+    pub key: Arc<str>,
+}
+
+/// A key together with the request it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    /// The key.
+    pub key: IdempotencyKey,
+    /// SHA-256 of the request's parsed JSON: another body under the same key is refused.
+    pub body: Digest,
+}
+
+/// What an idempotency key's row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFound {
+    /// The run it started.
+    pub run: RunId,
+    /// The body it came with.
+    pub body: Digest,
+    /// When that run was accepted.
+    pub created_at: Timestamp,
+    /// The workflow it belongs to.
+    pub workflow: WorkflowId,
+}
+
+/// What is known of a commit afterwards. Nobody guesses (I8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is durable. Runs whose rows the database cannot hold were set aside alone, the rest landed (E5).
+    Applied {
+        /// Runs that are quarantined now.
+        quarantined: Vec<RunId>,
+    },
+    /// It is certainly not there, and this owner must stop: another has the partition, or the rows do not follow.
+    Refused,
+    /// It may or may not be there: this owner must stop, and the next load will see.
+    Unknown,
+}

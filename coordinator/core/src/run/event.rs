@@ -1,0 +1,339 @@
+//! Facts. A run's history is a list of [`Event`]s without a gap; its state is the fold of them.
+//!
+//! One event is one row of the journal. What follows from a fact at once, in the same commit, is packed into the row:
+//! the decisions of control nodes and the attempts that were given to agents. So a finished node costs one row (E6),
+//! and there is nothing between "result durable" and "successor assigned" (I3).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{
+    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, Subject, TenantId, WorkflowId,
+};
+use crate::run::RunStatus;
+use crate::time::{Span, Timestamp};
+use crate::value::{Digest, Value, ValueRef};
+
+/// One row of a run's history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its place: 1, 2, 3… without a gap.
+    pub seq: EventSeq,
+    /// When, by the partition's clock; never earlier than the event before.
+    pub at: Timestamp,
+    /// What happened.
+    pub fact: Fact,
+    /// What control nodes decided because of it, in order.
+    pub decisions: Vec<Decision>,
+    /// Attempts given to agents in the same commit, after all decisions.
+    pub assignments: Vec<Assignment>,
+    /// The row's body: values that references with this `seq` point to. `step` never looks at it.
+    pub values: Vec<Value>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// The run was accepted. Always the first event, and only the first.
+    Submitted(Box<Submitted>),
+    /// Nothing new from outside: decisions and assignments that had to wait for their turn or for a permit.
+    Continued,
+    /// An attempt gave its result: the one output of its instance and generation (I6).
+    Succeeded {
+        /// Which attempt.
+        attempt: Attempt,
+        /// What it gave.
+        outputs: Vec<PortOutput>,
+        /// How the time went, as the agent measured it.
+        timing: Timing,
+    },
+    /// An attempt failed.
+    Failed {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Why.
+        error: NodeError,
+        /// When it may run again; `None` = the node has failed.
+        retry_at: Option<Timestamp>,
+        /// How the time went.
+        timing: Timing,
+    },
+    /// An attempt will never be heard of again, or not be believed if it is.
+    Lost {
+        /// Which attempt.
+        attempt: Attempt,
+        /// How that is known.
+        cause: LossCause,
+        /// Why the node has failed with it; `None` = it runs again.
+        failure: Option<NodeError>,
+    },
+    /// Agents gave back work they had not begun; it goes elsewhere, without blame.
+    HandedBack {
+        /// Which attempts.
+        attempts: Vec<Attempt>,
+    },
+    /// The attempt is about to act on the world and may do so once this is durable (E11).
+    IntentRecorded {
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// The attempt's job can be asked for by this handle, by any agent.
+    HandleRecorded {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Where the handle lies in the body.
+        handle: ValueRef,
+    },
+    /// A `logic:wait` is over.
+    TimerFired {
+        /// Which node.
+        instance: Instance,
+        /// What it gives.
+        outputs: Vec<PortOutput>,
+    },
+    /// The terminal event: status and outputs never change after it (I7).
+    Ended {
+        /// How it ended.
+        status: RunStatus,
+        /// Why, unless it completed.
+        error: Option<RunError>,
+        /// Who cancelled it.
+        by: Option<Subject>,
+    },
+    /// Bookkeeping after the end: attempts that were told to stop are gone.
+    Stopped {
+        /// Which attempts.
+        attempts: Vec<Attempt>,
+    },
+    /// Bookkeeping after the end: a result came too late and was thrown away.
+    Discarded {
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// Bookkeeping after the end: a paid attempt was let finish, and its result is kept for a resume (E21).
+    Settled {
+        /// Which attempt.
+        attempt: Attempt,
+        /// What it gave.
+        outputs: Vec<PortOutput>,
+    },
+}
+
+/// How a run began: all that its state starts from, next to its graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submitted {
+    /// Whose run it is.
+    pub tenant: TenantId,
+    /// Who asked for it.
+    pub subject: Subject,
+    /// The workflow it belongs to.
+    pub workflow: WorkflowId,
+    /// The document its graph was compiled from.
+    pub graph: Digest,
+    /// Run up to and with this node only.
+    pub target: Option<NodeIx>,
+    /// Values given for input nodes; they lie in this event's body.
+    pub inputs: Vec<(NodeIx, ValueRef)>,
+    /// The caller's W3C trace context.
+    pub traceparent: Option<Arc<str>>,
+}
+
+/// Names one try of one instance inside a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Of which instance.
+    pub instance: Instance,
+    /// Which try.
+    pub number: AttemptNumber,
+    /// Its token.
+    pub token: AttemptToken,
+}
+
+/// An attempt given to an agent (E8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// To which start of which agent.
+    pub to: AgentBoot,
+    /// Against which kind of permit.
+    pub permit: PermitClass,
+    /// Whether the agent has nothing else to do meanwhile: the node is suspected of taking agents down (E13).
+    pub alone: bool,
+}
+
+/// What a permit stands for (E9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PermitClass {
+    /// A free slot: work begins on arrival.
+    Slot,
+    /// A place in the agent's queue, for types that ask for it.
+    Prefetch,
+}
+
+/// What a control node decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// It is done.
+    Completed {
+        /// Which node.
+        instance: Instance,
+        /// What it gives.
+        outputs: Vec<PortOutput>,
+    },
+    /// It waits for an instant.
+    Waiting {
+        /// Which node.
+        instance: Instance,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It cannot be evaluated.
+    Failed {
+        /// Which node.
+        instance: Instance,
+        /// Why.
+        error: NodeError,
+    },
+}
+
+/// What came out of one port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PortOutput {
+    /// Which output.
+    pub port: PortIx,
+    /// What.
+    pub value: OutputValue,
+}
+
+/// The value of an output, by reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum OutputValue {
+    /// One value.
+    One(ValueRef),
+    /// A list put together from values that lie elsewhere (E16).
+    Gather(Vec<ValueRef>),
+    /// The port was not taken: it never gives a value.
+    Closed,
+}
+
+/// How an attempt's time went, by the agent's monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// From its arrival at the agent to its start.
+    pub queued: Span,
+    /// From its start to its end.
+    pub ran: Span,
+}
+
+/// How the loss of an attempt is known (E10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LossCause {
+    /// Its agent came back as another process without having said goodbye.
+    NewBoot,
+    /// Its agent's stream ended and the grace has passed.
+    StreamGone,
+    /// Its agent left on purpose.
+    Goodbye,
+    /// Its agent is there and does not have it.
+    NotHeld,
+}
+
+/// The kind of a failure, as retries and people need it (graph.md, part 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ErrorClass {
+    /// May go better next time.
+    Retryable,
+    /// Too many calls; does not use up a try.
+    RateLimited,
+    /// The request itself is wrong.
+    InvalidRequest,
+    /// Not allowed.
+    Auth,
+    /// Refused for what it contains.
+    ContentPolicy,
+    /// Took too long.
+    Timeout,
+    /// Stopped on request.
+    Cancelled,
+    /// The node's own code failed.
+    Internal,
+    /// Nobody can tell whether it happened.
+    UnknownOutcome,
+    /// The node took down every agent that ran it alone (E13).
+    Poison,
+}
+
+impl ErrorClass {
+    /// Its stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorClass::Retryable => "retryable",
+            ErrorClass::RateLimited => "rate_limited",
+            ErrorClass::InvalidRequest => "invalid_request",
+            ErrorClass::Auth => "auth",
+            ErrorClass::ContentPolicy => "content_policy",
+            ErrorClass::Timeout => "timeout",
+            ErrorClass::Cancelled => "cancelled",
+            ErrorClass::Internal => "internal",
+            ErrorClass::UnknownOutcome => "unknown_outcome",
+            ErrorClass::Poison => "poison",
+        }
+    }
+
+    /// Whether another try is made by default.
+    pub fn retries(self) -> bool {
+        matches!(self, ErrorClass::Retryable | ErrorClass::RateLimited | ErrorClass::Timeout | ErrorClass::Internal)
+    }
+}
+
+/// Why a node failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeError {
+    /// Its kind.
+    pub class: ErrorClass,
+    /// Stable, snake_case.
+    pub code: Arc<str>,
+    /// One sentence for people; at most [`crate::limits::ERROR_MESSAGE_BYTES_MAX`] bytes.
+    pub message: Arc<str>,
+}
+
+/// Why a run did not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    /// Stable, snake_case.
+    pub code: Arc<str>,
+    /// One sentence for people.
+    pub message: Arc<str>,
+    /// The node it comes from.
+    pub node: Option<NodeIx>,
+    /// The kind of that node's failure.
+    pub class: Option<ErrorClass>,
+    /// Tries made at that node.
+    pub attempts: u32,
+}
+
+impl Fact {
+    /// Its name in the public event log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fact::Submitted(_) => "run.started",
+            Fact::Continued => "run.continued",
+            Fact::Succeeded { .. } => "node.completed",
+            Fact::Failed { retry_at: Some(_), .. } => "node.retrying",
+            Fact::Failed { retry_at: None, .. } => "node.failed",
+            Fact::Lost { .. } => "attempt.lost",
+            Fact::HandedBack { .. } => "attempt.handed_back",
+            Fact::IntentRecorded { .. } => "attempt.intent",
+            Fact::HandleRecorded { .. } => "attempt.handle",
+            Fact::TimerFired { .. } => "timer.fired",
+            Fact::Ended { status: RunStatus::Completed, .. } => "run.completed",
+            Fact::Ended { status: RunStatus::Cancelled, .. } => "run.cancelled",
+            Fact::Ended { .. } => "run.failed",
+            Fact::Stopped { .. } => "attempt.stopped",
+            Fact::Discarded { .. } => "attempt.discarded",
+            Fact::Settled { .. } => "attempt.settled",
+        }
+    }
+}
