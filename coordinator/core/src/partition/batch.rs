@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::id::{BatchNumber, Epoch, PartitionId, RunId, Subject, TenantId, WorkflowId};
+use bytes::Bytes;
+
+use crate::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId, Subject, TenantId, WorkflowId};
+use crate::run::RunStatus;
 use crate::run::event::{Event, RunError};
-use crate::run::{Run, RunStatus};
 use crate::time::Timestamp;
 use crate::value::Digest;
 
@@ -34,7 +36,18 @@ pub struct RunBatch {
     /// When its status or phase has changed (E6).
     pub summary: Option<RunSummary>,
     /// A snapshot up to and with the last of `events`; replaces the one before (E19).
-    pub snapshot: Option<Box<Run>>,
+    pub snapshot: Option<Snapshot>,
+}
+
+/// A run's state as bytes: disposable, since the events give the same (E19).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last event it reflects.
+    pub seq: EventSeq,
+    /// The fold that made it: another fold replays instead.
+    pub version: u32,
+    /// What [`crate::run::Run::restore`] reads.
+    pub bytes: Bytes,
 }
 
 /// The part of a run's summary row that never changes.
