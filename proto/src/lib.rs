@@ -7,6 +7,9 @@
 //!
 //! Generated types stay at the edge: each component converts them by hand, and refuses what it does not know.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod key;
 pub mod limits;
 
 /// The stream between a node-agent and a coordinator (`heddle.agent.v1`).
