@@ -1,0 +1,154 @@
+//! Server-sent events: what a run tells while it goes on.
+
+use std::collections::VecDeque;
+
+use reqwest::Response;
+use serde_json::Value;
+
+use crate::error::{Exit, Failure, Result, chain};
+use crate::limits::EVENT_BYTES_MAX;
+
+/// One event of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its place in the run's history; `None` for those that live only now (progress, tokens).
+    pub seq: Option<u64>,
+    /// `node.completed`, `run.started`…
+    pub kind: String,
+    /// As the server sent it.
+    pub data: Value,
+}
+
+/// A stream of events that remembers where it is.
+#[derive(Debug)]
+pub struct EventStream {
+    response: Response,
+    parser: Parser,
+    after: u64,
+}
+
+impl EventStream {
+    pub(super) fn new(response: Response, after: u64) -> Self {
+        EventStream { response, parser: Parser::default(), after }
+    }
+
+    /// The seq of the youngest event read: where the next stream goes on.
+    pub fn after(&self) -> u64 {
+        self.after
+    }
+
+    /// The next event; `None` at the stream's end. May be dropped and called again.
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            if let Some(event) = self.parser.ready.pop_front() {
+                self.after = event.seq.unwrap_or(self.after).max(self.after);
+                return Ok(Some(event));
+            }
+            match self.response.chunk().await {
+                Ok(Some(chunk)) => self.parser.push(&chunk)?,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    return Err(Failure::new(Exit::Failed, format!("the event stream broke: {}", chain(&error))));
+                }
+            }
+        }
+    }
+}
+
+/// Cuts bytes into events, after the WHATWG standard: fields `id`, `event`, `data`; an empty line ends an event.
+#[derive(Debug, Default)]
+struct Parser {
+    line: Vec<u8>,
+    id: Option<u64>,
+    kind: String,
+    data: String,
+    ready: VecDeque<Event>,
+}
+
+impl Parser {
+    fn push(&mut self, chunk: &[u8]) -> Result<()> {
+        for &byte in chunk {
+            if byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned();
+            self.take_line(&line);
+        }
+        if self.line.len() + self.data.len() > EVENT_BYTES_MAX {
+            return Err(Failure::failed(format!("an event is larger than {EVENT_BYTES_MAX} bytes")));
+        }
+        Ok(())
+    }
+
+    fn take_line(&mut self, line: &str) {
+        if line.is_empty() {
+            return self.dispatch();
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => self.id = value.parse().ok(),
+            "event" => self.kind = value.to_owned(),
+            "data" => {
+                if !self.data.is_empty() {
+                    self.data.push('\n');
+                }
+                self.data.push_str(value);
+            }
+            _ => {}
+        }
+    }
+
+    fn dispatch(&mut self) {
+        let (id, kind, data) = (self.id.take(), std::mem::take(&mut self.kind), std::mem::take(&mut self.data));
+        if data.is_empty() && kind.is_empty() {
+            return;
+        }
+        let data: Value = serde_json::from_str(&data).unwrap_or(Value::String(data));
+        let named = data.get("type").and_then(Value::as_str).map(str::to_owned);
+        let kind = if kind.is_empty() { named.unwrap_or_default() } else { kind };
+        self.ready.push_back(Event { seq: id, kind, data });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(text: &str, chunk_bytes: usize) -> Vec<Event> {
+        let mut parser = Parser::default();
+        for chunk in text.as_bytes().chunks(chunk_bytes) {
+            parser.push(chunk).unwrap();
+        }
+        parser.ready.into()
+    }
+
+    #[test]
+    fn events_survive_any_cut() {
+        let text = ": hello\r\n\r\nid: 3\r\nevent: node.completed\r\ndata: {\"nodeId\":\r\ndata: \"é\"}\r\n\r\n\
+                    event: node.progress\ndata: {\"progress\":0.5}\n\n\nid: 4\ndata: {\"type\":\"run.completed\"}\n\n";
+        let expected = [
+            Event { seq: Some(3), kind: "node.completed".into(), data: json!({"nodeId": "é"}) },
+            Event { seq: None, kind: "node.progress".into(), data: json!({"progress": 0.5}) },
+            Event { seq: Some(4), kind: "run.completed".into(), data: json!({"type": "run.completed"}) },
+        ];
+        for chunk_bytes in [1, 2, 7, 1000] {
+            assert_eq!(parse(text, chunk_bytes), expected, "{chunk_bytes}");
+        }
+    }
+
+    #[test]
+    fn an_unfinished_event_is_not_told() {
+        assert_eq!(parse("id: 1\nevent: run.started\ndata: {}\n", 1000), []);
+    }
+
+    #[test]
+    fn an_endless_line_is_refused() {
+        let mut parser = Parser::default();
+        assert!(parser.push(&vec![b'x'; EVENT_BYTES_MAX + 1]).is_err());
+    }
+}

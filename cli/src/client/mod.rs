@@ -1,0 +1,208 @@
+//! A client of the public REST API: nothing here knows more than any other client could.
+
+mod events;
+mod refusal;
+mod types;
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use events::{Event, EventStream};
+pub use types::{
+    Execute, Execution, ExecutionFilter, ExecutionList, Health, NodeRun, Poll, RunStatus, SaveWorkflow, Started,
+    Waiting, WorkflowSummary, error_text,
+};
+
+use crate::error::{Context, Exit, Failure, Result, chain};
+use crate::limits::{
+    CONNECT_WAIT_MAX, HEALTH_WAIT_MAX, POLL_WAIT_SECONDS_MAX, REQUEST_WAIT_MAX, SUBMIT_PAUSE_MAX, SUBMIT_TRIES_MAX,
+};
+
+/// Speaks to one gateway with one key.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    origin: String,
+    key: Option<String>,
+}
+
+impl Client {
+    /// A client of the gateway at `url`: an origin, with or without the API's base path.
+    pub fn new(url: &str, key: Option<String>) -> Result<Self> {
+        let origin = url.trim_end_matches('/').trim_end_matches("/api/v1").trim_end_matches('/').to_owned();
+        if !origin.starts_with("http://") {
+            return Err(Failure::usage(format!("{url} is not an http:// address"))
+                .with_next("this build speaks plain HTTP: use a local address or a proxy that adds TLS"));
+        }
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_WAIT_MAX).tcp_nodelay(true).build();
+        Ok(Client { http: http.context(Exit::Failed, "cannot set up HTTP")?, origin, key })
+    }
+
+    /// Where the gateway is.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// What `/healthz` says: that the gateway is alive, and which boot of the cluster it belongs to.
+    pub async fn health(&self) -> Result<Health> {
+        let request = self.http.get(format!("{}/healthz", self.origin)).timeout(HEALTH_WAIT_MAX);
+        self.json(request).await
+    }
+
+    /// Whether `/readyz` says 200.
+    pub async fn is_ready(&self) -> bool {
+        let request = self.http.get(format!("{}/readyz", self.origin)).timeout(HEALTH_WAIT_MAX);
+        request.send().await.is_ok_and(|response| response.status() == StatusCode::OK)
+    }
+
+    /// All workflows of the key's tenant, newest first, without their graphs.
+    pub async fn workflows(&self) -> Result<Vec<WorkflowSummary>> {
+        self.json(self.request(Method::GET, "/workflows")).await
+    }
+
+    /// Saves a workflow: a new one, or over the one named by `id`. Returns its id.
+    pub async fn save_workflow(&self, id: Option<&str>, workflow: &SaveWorkflow<'_>) -> Result<String> {
+        let request = match id {
+            Some(id) => self.request(Method::PUT, &format!("/workflows/{id}")),
+            None => self.request(Method::POST, "/workflows"),
+        };
+        let saved: WorkflowSummary = self.json(request.json(workflow)).await?;
+        Ok(saved.id)
+    }
+
+    /// Starts a run. Tried again, under one idempotency key, while the server is overloaded or cannot be reached.
+    pub async fn execute(&self, workflow: &str, execute: &Execute<'_>) -> Result<Started> {
+        let idempotency_key = random_key()?;
+        let mut tries = 1;
+        loop {
+            let request = self.request(Method::POST, &format!("/workflows/{workflow}/execute"));
+            let sent = request.header("Idempotency-Key", &idempotency_key).json(execute).send().await;
+            let pause = match &sent {
+                Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => retry_after(response),
+                Err(_) => Duration::from_millis(200 << tries),
+                Ok(_) => return self.read(sent).await,
+            };
+            if tries == SUBMIT_TRIES_MAX {
+                return self.read(sent).await;
+            }
+            tries += 1;
+            tokio::time::sleep(pause.min(SUBMIT_PAUSE_MAX)).await;
+        }
+    }
+
+    /// One run's state, at once or when it is over, at most `wait_seconds` later.
+    pub async fn poll(&self, execution: &str, wait_seconds: u64) -> Result<Poll> {
+        let wait = wait_seconds.min(POLL_WAIT_SECONDS_MAX);
+        let request = self.request(Method::GET, &format!("/workflows/executions/{}/poll", segment(execution)?));
+        self.json(if wait > 0 { request.query(&[("wait", wait)]) } else { request }).await
+    }
+
+    /// One run, whole, as the server says it.
+    pub async fn execution(&self, execution: &str) -> Result<Value> {
+        self.json(self.request(Method::GET, &format!("/workflows/executions/{}", segment(execution)?))).await
+    }
+
+    /// One page of runs across workflows, newest first.
+    pub async fn executions(&self, filter: &ExecutionFilter) -> Result<ExecutionList> {
+        let response = self.request(Method::GET, "/workflows/executions").query(filter).send().await;
+        let response = self.accept(response).await?;
+        let next = next_cursor(&response);
+        let items: Value = self.decode(response).await?;
+        ExecutionList::of(items, next).context(Exit::Failed, "the server's list of executions cannot be read")
+    }
+
+    /// Asks for a run's end. The answer is its state, which may still be `RUNNING`.
+    pub async fn cancel(&self, execution: &str, reason: Option<&str>) -> Result<Execution> {
+        let body = match reason {
+            Some(reason) => serde_json::json!({ "reason": reason }),
+            None => serde_json::json!({}),
+        };
+        let request = self.request(Method::POST, &format!("/workflows/executions/{}/cancel", segment(execution)?));
+        self.json(request.json(&body)).await
+    }
+
+    /// A run's events after `after`, up to its end if `follow`, else those there are.
+    pub async fn events(&self, execution: &str, after: u64, follow: bool) -> Result<EventStream> {
+        let request = self
+            .http
+            .get(format!("{}/api/v1/workflows/executions/{}/events", self.origin, segment(execution)?))
+            .header("Accept", "text/event-stream")
+            .query(&[("after", after.to_string()), ("follow", follow.to_string())]);
+        let sent = self.authorised(request).send().await;
+        Ok(EventStream::new(self.accept(sent).await?, after))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.authorised(self.http.request(method, format!("{}/api/v1{path}", self.origin)).timeout(REQUEST_WAIT_MAX))
+    }
+
+    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        self.read(request.send().await).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, sent: reqwest::Result<Response>) -> Result<T> {
+        let response = self.accept(sent).await?;
+        self.decode(response).await
+    }
+
+    async fn decode<T: DeserializeOwned>(&self, response: Response) -> Result<T> {
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&body).context(Exit::Failed, format_args!("{} sent what cannot be read", self.origin))
+    }
+
+    /// The response, if it is a success.
+    async fn accept(&self, sent: reqwest::Result<Response>) -> Result<Response> {
+        let response = sent.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(refusal::failure(response, self.key.is_some()).await)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return Failure::new(Exit::Timeout, format!("{} did not answer in time", self.origin))
+                .with_next("try again, or look at the server's log");
+        }
+        let message = format!("cannot reach {}: {}", self.origin, chain(error));
+        Failure::failed(message).with_next("start a server with `heddle up`, or name one with --server URL")
+    }
+}
+
+/// An id as part of a path; what cannot be one is refused here, so that it names no other path.
+fn segment(id: &str) -> Result<&str> {
+    let fits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if fits { Ok(id) } else { Err(Failure::usage(format!("{id:?} is not an id"))) }
+}
+
+fn retry_after(response: &Response) -> Duration {
+    let seconds = response.headers().get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1))
+}
+
+/// The cursor inside `Link: <…?cursor=C…>; rel="next"`.
+fn next_cursor(response: &Response) -> Option<String> {
+    let link = response.headers().get("Link")?.to_str().ok()?;
+    let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
+    let query = next.split_once('?')?.1.split_once('>')?.0;
+    query.split('&').find_map(|pair| pair.strip_prefix("cursor=")).map(str::to_owned)
+}
+
+fn random_key() -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).context(Exit::Failed, "the system gave no randomness")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests;

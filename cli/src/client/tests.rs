@@ -1,0 +1,81 @@
+use axum::Json;
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use serde_json::json;
+
+use super::*;
+
+async fn serve(router: Router) -> Client {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Client::new(&url, Some("sk-test".into())).unwrap()
+}
+
+#[tokio::test]
+async fn a_refusal_becomes_exit_code_sentence_and_request_id() {
+    let body = json!({
+        "error": {"type": "invalid_request_error", "code": "invalid_graph", "message": "1 problem"},
+        "code": "invalid_graph", "message": "the graph has 1 problem",
+        "violations": [{"rule": "cycle", "message": "a cycle", "fix": "remove an edge", "nodeId": "n1"}],
+    });
+    let answer = (StatusCode::UNPROCESSABLE_ENTITY, [("X-Request-Id", "req_9")], Json(body));
+    let client = serve(Router::new().route("/api/v1/workflows", get(|| async move { answer.into_response() }))).await;
+    let failure = client.workflows().await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Failed);
+    assert_eq!(failure.message, "the graph has 1 problem\n  - n1: a cycle (remove an edge)");
+    assert_eq!(failure.request_id.as_deref(), Some("req_9"));
+    assert!(failure.next.is_some());
+}
+
+#[tokio::test]
+async fn a_plain_sentence_is_read_too() {
+    let answer = (StatusCode::UNAUTHORIZED, Json(json!({"error": "no such key"})));
+    let client = serve(Router::new().route("/api/v1/workflows", get(|| async move { answer.into_response() }))).await;
+    let failure = client.workflows().await.unwrap_err();
+    assert_eq!((failure.exit, failure.message.as_str()), (Exit::Auth, "no such key"));
+}
+
+#[tokio::test]
+async fn an_overloaded_server_is_asked_again_with_the_same_key() {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let log = seen.clone();
+    let execute = move |headers: HeaderMap| {
+        let log = log.clone();
+        async move {
+            let mut log = log.lock().unwrap();
+            log.push(headers["Idempotency-Key"].to_str().unwrap().to_owned());
+            if log.len() == 1 {
+                return (StatusCode::SERVICE_UNAVAILABLE, [("Retry-After", "0")]).into_response();
+            }
+            (StatusCode::CREATED, Json(json!({"executionId": "exec_1", "status": "RUNNING"}))).into_response()
+        }
+    };
+    let client = serve(Router::new().route("/api/v1/workflows/{id}/execute", post(execute))).await;
+    let started = client.execute("wf_1", &Execute::default()).await.unwrap();
+    assert_eq!(started.execution_id, "exec_1");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn the_next_page_is_in_the_link() {
+    let answer =
+        ([("Link", "</api/v1/workflows/executions?limit=2&cursor=abc>; rel=\"next\"")], Json(json!([{"id": "e"}])));
+    let list = get(|| async move { answer.into_response() });
+    let client = serve(Router::new().route("/api/v1/workflows/executions", list)).await;
+    let page = client.executions(&ExecutionFilter::default()).await.unwrap();
+    assert_eq!(page.next_cursor.as_deref(), Some("abc"));
+    assert_eq!(page.items.len(), 1);
+}
+
+#[test]
+fn both_forms_of_a_base_url_name_the_same_server() {
+    for url in ["http://h:1", "http://h:1/", "http://h:1/api/v1", "http://h:1/api/v1/"] {
+        assert_eq!(Client::new(url, None).unwrap().origin(), "http://h:1");
+    }
+    assert_eq!(Client::new("https://h", None).unwrap_err().exit, Exit::Usage);
+}

@@ -1,0 +1,240 @@
+//! The parts of the API's JSON that the command line reads and writes. Unknown fields are passed over.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// What `/healthz` says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Health {
+    /// Random per start of the coordinator.
+    pub boot_id: String,
+}
+
+/// A workflow as lists show it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkflowSummary {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+}
+
+/// A workflow to save.
+#[derive(Debug, Serialize)]
+pub struct SaveWorkflow<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is for.
+    pub description: &'a str,
+    /// Its tags.
+    pub tags: &'a [&'a str],
+    /// The nodes as in the file.
+    pub nodes: &'a RawValue,
+    /// The edges as in the file.
+    pub edges: &'a RawValue,
+}
+
+/// A run to start.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Execute<'a> {
+    /// The graph's nodes; with `edges`, or the saved graph is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<&'a RawValue>,
+    /// The graph's edges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edges: Option<&'a RawValue>,
+    /// Values by input node.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub inputs: serde_json::Map<String, Value>,
+    /// Up to and with this node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_node_id: Option<&'a str>,
+}
+
+/// A run that was started.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Started {
+    /// Its id.
+    pub execution_id: String,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RunStatus {
+    /// Of a batch, and not yet started.
+    Pending,
+    /// Not over.
+    #[default]
+    Running,
+    /// Over, and well.
+    Completed,
+    /// Over, by an error.
+    Failed,
+    /// Over, by a cancel.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Whether nothing more will happen.
+    pub fn is_over(self) -> bool {
+        matches!(self, RunStatus::Completed | RunStatus::Failed | RunStatus::Cancelled)
+    }
+
+    /// The API's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            RunStatus::Pending => "PENDING",
+            RunStatus::Running => "RUNNING",
+            RunStatus::Completed => "COMPLETED",
+            RunStatus::Failed => "FAILED",
+            RunStatus::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+/// A run, as polled.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Poll {
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Why it failed: a sentence, or an object with one.
+    pub error: Option<Value>,
+    /// Its nodes' results.
+    pub node_results: NodeResults,
+    /// What it waits for.
+    pub waiting_on: Vec<Waiting>,
+}
+
+/// The results inside a poll.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeResults {
+    /// One per node.
+    pub node_runs: Vec<NodeRun>,
+}
+
+/// One node of a run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeRun {
+    /// The node.
+    pub node_id: String,
+    /// Its type.
+    pub node_type: Option<String>,
+    /// The API's word for where it stands.
+    pub status: String,
+    /// What it gave, by port.
+    pub output: Option<Value>,
+    /// Why it failed.
+    pub error: Option<Value>,
+    /// How often it was tried.
+    pub attempts: Option<u32>,
+    /// Who ran it.
+    pub agent: Option<Value>,
+    /// RFC 3339.
+    pub start_time: Option<String>,
+    /// RFC 3339.
+    pub end_time: Option<String>,
+}
+
+/// One thing that a run waits for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Waiting {
+    /// timer, agent, slot…
+    pub kind: String,
+    /// The node that waits.
+    pub node_id: String,
+    /// When a timer fires, RFC 3339.
+    pub due_at: Option<String>,
+    /// What no agent offers.
+    pub need: Option<String>,
+}
+
+/// A run, as lists show it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Execution {
+    /// Its id.
+    pub id: String,
+    /// Whose run it is.
+    pub workflow_id: String,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Why it failed.
+    pub error: Option<Value>,
+    /// RFC 3339.
+    pub start_time: Option<String>,
+    /// RFC 3339.
+    pub end_time: Option<String>,
+    /// Its nodes, where the server tells them.
+    pub node_runs: Vec<NodeRun>,
+    /// What it waits for.
+    pub waiting_on: Vec<Waiting>,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionFilter {
+    /// Only those that stand here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Only those of this workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow_id: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+    /// After this one, as the page before said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A page of runs.
+#[derive(Debug)]
+pub struct ExecutionList {
+    /// As the server sent them.
+    pub items: Vec<Value>,
+    /// Where the next page starts.
+    pub next_cursor: Option<String>,
+}
+
+impl ExecutionList {
+    /// Reads a bare array (the cursor came in a header), or an object that holds both.
+    pub fn of(body: Value, cursor: Option<String>) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Page {
+            executions: Vec<Value>,
+            next_cursor: Option<String>,
+        }
+        if body.is_array() {
+            return Ok(ExecutionList { items: serde_json::from_value(body)?, next_cursor: cursor });
+        }
+        let page: Page = serde_json::from_value(body)?;
+        Ok(ExecutionList { items: page.executions, next_cursor: page.next_cursor.or(cursor) })
+    }
+}
+
+/// The sentence inside an error: itself, its `message`, or its whole JSON.
+pub fn error_text(error: &Value) -> String {
+    match error {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => match fields.get("message").and_then(Value::as_str) {
+            Some(message) => message.to_owned(),
+            None => error.to_string(),
+        },
+        other => other.to_string(),
+    }
+}

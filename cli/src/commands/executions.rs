@@ -1,0 +1,252 @@
+//! `heddle executions`: what ran and what runs.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text};
+use crate::connection::Connection;
+use crate::error::{Context, Exit, Result};
+use crate::follow::{follow, outcome, stopped};
+use crate::ui::progress::Progress;
+use crate::ui::style::Style;
+use crate::ui::table::Table;
+use crate::ui::{clock, note, print, print_json};
+
+/// List, show, watch and cancel runs
+#[derive(Debug, Args)]
+pub struct Executions {
+    #[command(flatten)]
+    connection: Connection,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List runs, newest first
+    List(List),
+    /// Show one run and its nodes
+    Get {
+        /// The run's id
+        id: String,
+    },
+    /// Watch a run until it is over; exits like the run
+    Watch {
+        /// The run's id
+        id: String,
+        /// Stop watching after this time (90s, 5m); the run goes on
+        #[arg(long, value_parser = clock::parse_span)]
+        timeout: Option<Duration>,
+    },
+    /// Print a run's events, a line each
+    Events {
+        /// The run's id
+        id: String,
+        /// Only those after this number
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// Wait for new ones until the run is over
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Cancel a run
+    Cancel {
+        /// The run's id
+        id: String,
+        /// Why, for the run's history
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// Only runs that stand here
+    #[arg(long, ignore_case = true)]
+    status: Option<Status>,
+    /// Only runs of this workflow
+    #[arg(long, value_name = "ID")]
+    workflow: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+    limit: u32,
+    /// Go on after the page that named this cursor
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Status {
+    Pending,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl Executions {
+    /// Runs the verb.
+    pub async fn run(self) -> Result<()> {
+        let client = self.connection.client().await?;
+        match self.verb {
+            Verb::List(list) => list.run(&client, self.json).await,
+            Verb::Get { id } => get(&client, &id, self.json).await,
+            Verb::Watch { id, timeout } => watch(&client, &id, timeout, self.json).await,
+            Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
+            Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, client: &Client, as_json: bool) -> Result<()> {
+        let status = self.status.and_then(|status| status.to_possible_value());
+        let filter = ExecutionFilter {
+            status: status.map(|status| status.get_name().to_ascii_uppercase()),
+            workflow_id: self.workflow,
+            limit: self.limit,
+            cursor: self.cursor,
+        };
+        let page = client.executions(&filter).await?;
+        if as_json {
+            return print_json(&json!({ "executions": page.items, "nextCursor": page.next_cursor }));
+        }
+        let mut table = Table::new(&["ID", "STATUS", "STARTED", "TOOK", "WORKFLOW", "ERROR"]);
+        for item in page.items {
+            let run: Execution = read(item)?;
+            let took = clock::elapsed(run.start_time.as_deref(), run.end_time.as_deref());
+            let started = run.start_time.unwrap_or_default();
+            table.row(vec![run.id, run.status.word().into(), started, took, run.workflow_id, text_of(run.error)]);
+        }
+        print(&table.render(Style::stdout()))?;
+        if let Some(cursor) = page.next_cursor {
+            note(&format!("more: heddle executions list --cursor {cursor}"));
+        }
+        Ok(())
+    }
+}
+
+async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
+    let value = client.execution(id).await?;
+    if as_json {
+        return print_json(&value);
+    }
+    let run: Execution = read(value)?;
+    let style = Style::stdout();
+    print(&head(&run, style))?;
+    if !run.node_runs.is_empty() {
+        print("")?;
+        print(&nodes(&run.node_runs).render(style))?;
+    }
+    Ok(())
+}
+
+fn head(run: &Execution, style: Style) -> String {
+    let mut lines = vec![format!("{}  {}", style.bold(&run.id), style.status(run.status.word()))];
+    lines.push(format!("workflow  {}", run.workflow_id));
+    if let Some(start) = &run.start_time {
+        let took = clock::elapsed(Some(start), run.end_time.as_deref());
+        lines.push(format!("started   {start}, took {took}"));
+    }
+    lines.extend(run.waiting_on.iter().map(|waiting| format!("waits     {}", waiting_line(waiting))));
+    if let Some(error) = run.error.as_ref().filter(|error| !error.is_null()) {
+        lines.push(style.red(&format!("error     {}", error_text(error))));
+    }
+    lines.join("\n")
+}
+
+fn waiting_line(waiting: &Waiting) -> String {
+    let detail = waiting.need.clone().or_else(|| waiting.due_at.as_ref().map(|due| format!("until {due}")));
+    let detail = detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
+    format!("{} at {}{}", waiting.kind, waiting.node_id, detail.unwrap_or_default())
+}
+
+fn nodes(runs: &[NodeRun]) -> Table {
+    let mut table = Table::new(&["NODE", "STATUS", "TOOK", "ATTEMPTS", "TYPE", "ERROR"]);
+    for node in runs {
+        table.row(vec![
+            node.node_id.clone(),
+            node.status.clone(),
+            clock::elapsed(node.start_time.as_deref(), node.end_time.as_deref()),
+            node.attempts.map(|attempts| attempts.to_string()).unwrap_or_default(),
+            node.node_type.clone().unwrap_or_default(),
+            text_of(node.error.clone()),
+        ]);
+    }
+    table
+}
+
+async fn watch(client: &Client, id: &str, timeout: Option<Duration>, as_json: bool) -> Result<()> {
+    let run: Execution = read(client.execution(id).await?)?;
+    let lines: Vec<_> = run.node_runs.iter().map(|node| (node.node_id.clone(), node.node_id.clone(), 0)).collect();
+    let mut progress = Progress::new(&lines, as_json);
+    let end = follow(client, id, &mut progress, timeout).await;
+    progress.finish();
+    let poll = end.map_err(|end| stopped(id, end))?;
+    if as_json {
+        print_json(&client.execution(id).await?)?;
+    } else {
+        print(&format!("{id}  {}", Style::stdout().status(poll.status.word())))?;
+    }
+    outcome(id, &poll)
+}
+
+async fn events(client: &Client, id: &str, after: u64, follow: bool, as_json: bool) -> Result<()> {
+    let mut stream = client.events(id, after, follow).await?;
+    while let Some(event) = stream.next().await? {
+        if as_json {
+            print_json(&json!({ "seq": event.seq, "type": event.kind, "data": event.data }))?;
+        } else {
+            let seq = event.seq.map(|seq| seq.to_string()).unwrap_or_default();
+            print(&format!("{seq:>6}  {:<16}  {}", event.kind, event.data))?;
+        }
+    }
+    Ok(())
+}
+
+async fn cancel(client: &Client, id: &str, reason: Option<&str>, as_json: bool) -> Result<()> {
+    let run = client.cancel(id, reason).await?;
+    if as_json {
+        return print_json(&json!({ "id": id, "status": run.status }));
+    }
+    print(&format!("{id}  {}", Style::stdout().status(run.status.word())))?;
+    if !run.status.is_over() {
+        note(&format!("the cancel is recorded; see it end with `heddle executions watch {id}`"));
+    }
+    Ok(())
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value).context(Exit::Failed, "the server's execution cannot be read")
+}
+
+fn text_of(error: Option<Value>) -> String {
+    error.filter(|error| !error.is_null()).map(|error| error_text(&error)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_reads_well_in_plain_text() {
+        let value = json!({
+            "id": "exec_1", "workflowId": "wf_1", "status": "RUNNING", "error": null,
+            "startTime": "2026-05-02T09:00:00.000Z", "endTime": "2026-05-02T09:00:01.500Z",
+            "waitingOn": [{"kind": "agent", "nodeId": "n2", "since": "2026-05-02T09:00:00.000Z", "need": "gpu=a100"}],
+            "nodeRuns": [{"nodeId": "n1", "status": "COMPLETED", "attempts": 1, "unknownField": {}}],
+        });
+        let run: Execution = read(value).unwrap();
+        assert_eq!(
+            head(&run, Style::PLAIN),
+            "exec_1  RUNNING\nworkflow  wf_1\nstarted   2026-05-02T09:00:00.000Z, took 1.5 s\nwaits     agent at n2 (gpu=a100)"
+        );
+        let table = nodes(&run.node_runs).render(Style::PLAIN);
+        assert_eq!(table.lines().nth(1).map(str::trim_end), Some("n1    COMPLETED        1"));
+    }
+}

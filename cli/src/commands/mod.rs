@@ -1,0 +1,5 @@
+//! The commands, a file each.
+
+pub mod completion;
+pub mod executions;
+pub mod run;

@@ -1,0 +1,175 @@
+//! What a command ends with when it does not succeed: an exit code, a sentence, and what to do next.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Exit codes, the same for every command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The run failed, or anything that has no code of its own.
+    Failed = 1,
+    /// The command line, a file or the set-up is wrong.
+    Usage = 2,
+    /// There is no such thing.
+    NotFound = 3,
+    /// The key is missing, wrong, or lacks a scope.
+    Auth = 4,
+    /// Somebody else was first.
+    Conflict = 5,
+    /// It took longer than allowed.
+    Timeout = 7,
+    /// Too many requests.
+    RateLimited = 8,
+    /// Interrupted by the user; the run itself goes on.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The exit code for an HTTP status that is not a success.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Exit::Auth,
+            404 => Exit::NotFound,
+            408 | 504 => Exit::Timeout,
+            409 => Exit::Conflict,
+            429 => Exit::RateLimited,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command did not succeed, as the user reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the process exits with.
+    pub exit: Exit,
+    /// What is wrong, in one sentence; further lines hold details.
+    pub message: String,
+    /// What to do now.
+    pub next: Option<String>,
+    /// The request's id, when a server said no.
+    pub request_id: Option<String>,
+}
+
+/// What every fallible function of this crate returns.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// A failure with nothing but its exit code and a sentence.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Failure { exit, message: message.into(), next: None, request_id: None }
+    }
+
+    /// The user's command line, file or set-up is wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Failure::new(Exit::Usage, message)
+    }
+
+    /// Anything without an exit code of its own.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Failure::new(Exit::Failed, message)
+    }
+
+    /// Says what to do now.
+    pub fn with_next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)?;
+        if let Some(id) = &self.request_id {
+            write!(f, "\n  request id: {id}")?;
+        }
+        if let Some(next) = &self.next {
+            write!(f, "\n  next: {next}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Adds what was being done to an error of another library.
+pub trait Context<T> {
+    /// Turns the error into a failure of this exit code: "what: cause: its cause".
+    fn context(self, exit: Exit, what: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: std::error::Error> Context<T> for std::result::Result<T, E> {
+    fn context(self, exit: Exit, what: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| Failure::new(exit, format!("{what}: {}", chain(&error))))
+    }
+}
+
+/// An error and its sources, as one line; a source that its parent already quotes is left out.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_has_its_exit_code() {
+        let table = [
+            (400, Exit::Failed),
+            (401, Exit::Auth),
+            (403, Exit::Auth),
+            (404, Exit::NotFound),
+            (408, Exit::Timeout),
+            (409, Exit::Conflict),
+            (422, Exit::Failed),
+            (429, Exit::RateLimited),
+            (500, Exit::Failed),
+            (503, Exit::Failed),
+            (504, Exit::Timeout),
+        ];
+        for (status, exit) in table {
+            assert_eq!(Exit::of_status(status), exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_codes_are_the_documented_ones() {
+        let codes = [
+            (Exit::Failed, 1),
+            (Exit::Usage, 2),
+            (Exit::NotFound, 3),
+            (Exit::Auth, 4),
+            (Exit::Conflict, 5),
+            (Exit::Timeout, 7),
+            (Exit::RateLimited, 8),
+            (Exit::Interrupted, 130),
+        ];
+        for (exit, code) in codes {
+            assert_eq!(exit as u8, code);
+        }
+    }
+
+    #[test]
+    fn a_failure_names_the_request_and_the_next_step() {
+        let mut failure = Failure::new(Exit::NotFound, "no execution exec_1").with_next("heddle executions list");
+        failure.request_id = Some("req_7".into());
+        assert_eq!(failure.to_string(), "no execution exec_1\n  request id: req_7\n  next: heddle executions list");
+    }
+}

@@ -1,0 +1,162 @@
+//! Watching a run until it is over.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::client::{Client, Poll, RunStatus, error_text};
+use crate::error::{Exit, Failure, Result};
+use crate::limits::{EVENT_STREAM_FAILURES_MAX, EVENT_STREAM_PAUSE};
+use crate::ui::progress::Progress;
+
+/// Why watching ended before the run did.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The user pressed Ctrl-C.
+    Interrupted,
+    /// The time given by the user is over.
+    TimedOut,
+    /// The server cannot be followed any more.
+    Failed(Failure),
+}
+
+/// Shows a run's events from its start until it is over; returns its final state.
+pub async fn follow(
+    client: &Client,
+    execution: &str,
+    progress: &mut Progress,
+    timeout: Option<Duration>,
+) -> std::result::Result<Poll, Stopped> {
+    let watched = watch(client, execution, progress);
+    let bounded = async {
+        match timeout {
+            Some(timeout) => timeout_at(Instant::now() + timeout, watched).await.map_err(|_| Stopped::TimedOut)?,
+            None => watched.await,
+        }
+        .map_err(Stopped::Failed)
+    };
+    tokio::select! {
+        poll = bounded => poll,
+        Ok(()) = tokio::signal::ctrl_c() => Err(Stopped::Interrupted),
+    }
+}
+
+async fn watch(client: &Client, execution: &str, progress: &mut Progress) -> Result<Poll> {
+    let (mut after, mut failures) = (0, 0);
+    loop {
+        let before = after;
+        let ended = stream(client, execution, progress, &mut after).await;
+        let polled = client.poll(execution, 0).await;
+        failures = if after > before { 0 } else { failures + 1 };
+        match (ended, polled) {
+            (_, Ok(poll)) if poll.status.is_over() => return Ok(poll),
+            (Err(failure), _) | (_, Err(failure))
+                if failures > EVENT_STREAM_FAILURES_MAX || matches!(failure.exit, Exit::Auth | Exit::NotFound) =>
+            {
+                return Err(failure);
+            }
+            _ => sleep(EVENT_STREAM_PAUSE).await,
+        }
+    }
+}
+
+/// One stream of events, to its end; `after` moves along.
+async fn stream(client: &Client, execution: &str, progress: &mut Progress, after: &mut u64) -> Result<()> {
+    let mut events = client.events(execution, *after, true).await?;
+    while let Some(event) = events.next().await? {
+        *after = events.after();
+        progress.event(&event);
+        if matches!(event.kind.as_str(), "run.completed" | "run.failed" | "run.cancelled") {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The failure that a run's end is, if it did not complete.
+pub fn outcome(execution: &str, poll: &Poll) -> Result<()> {
+    let why = match (poll.status, &poll.error) {
+        (RunStatus::Completed, _) => return Ok(()),
+        (RunStatus::Cancelled, None) => "the run was cancelled".to_owned(),
+        (RunStatus::Cancelled, Some(error)) => format!("the run was cancelled: {}", error_text(error)),
+        (_, Some(error)) => format!("the run failed: {}", error_text(error)),
+        (_, None) => "the run failed".to_owned(),
+    };
+    Err(Failure::failed(why).with_next(format!("heddle executions get {execution}")))
+}
+
+/// The failure for a run that goes on without its watcher.
+pub fn stopped(execution: &str, stopped: Stopped) -> Failure {
+    let attach = format!("heddle executions watch {execution}, or heddle executions cancel {execution}");
+    match stopped {
+        Stopped::Interrupted => Failure::new(Exit::Interrupted, format!("interrupted; the run {execution} goes on")),
+        Stopped::TimedOut => Failure::new(Exit::Timeout, format!("the time is over; the run {execution} goes on")),
+        Stopped::Failed(failure) => return failure,
+    }
+    .with_next(attach)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::extract::Query;
+    use axum::response::IntoResponse;
+    use axum::{Json, Router, routing::get};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A gateway whose first stream breaks after event 1, and whose second tells the end.
+    async fn gateway(end: Value) -> Client {
+        let streams = Arc::new(AtomicU32::new(0));
+        let told = streams.clone();
+        let events = move |Query(query): Query<std::collections::HashMap<String, String>>| async move {
+            let first = streams.fetch_add(1, Ordering::SeqCst) == 0;
+            assert_eq!(query["after"], if first { "0" } else { "1" });
+            let text = match first {
+                true => "id: 1\nevent: node.started\ndata: {\"nodeId\":\"a\"}\n\n",
+                false => "id: 2\nevent: run.completed\ndata: {}\n\n",
+            };
+            ([("Content-Type", "text/event-stream")], text).into_response()
+        };
+        let poll = move || async move {
+            Json(if told.load(Ordering::SeqCst) < 2 { json!({"status": "RUNNING"}) } else { end })
+        };
+        let router = Router::new()
+            .route("/api/v1/workflows/executions/{id}/events", get(events))
+            .route("/api/v1/workflows/executions/{id}/poll", get(poll));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Client::new(&url, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_broken_stream_is_taken_up_where_it_broke() {
+        let client = gateway(json!({"status": "COMPLETED"})).await;
+        let mut progress = Progress::new(&[], true);
+        let poll = follow(&client, "exec_1", &mut progress, None).await.unwrap();
+        assert_eq!(outcome("exec_1", &poll), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_failed_run_is_exit_code_one() {
+        let client = gateway(json!({"status": "FAILED", "error": {"code": "x", "message": "no agent"}})).await;
+        let mut progress = Progress::new(&[], true);
+        let poll = follow(&client, "exec_1", &mut progress, None).await.unwrap();
+        let failure = outcome("exec_1", &poll).unwrap_err();
+        assert_eq!((failure.exit, failure.message.as_str()), (Exit::Failed, "the run failed: no agent"));
+    }
+
+    #[tokio::test]
+    async fn time_given_is_time_kept() {
+        let client = gateway(json!({"status": "RUNNING"})).await;
+        let mut progress = Progress::new(&[], true);
+        let end = follow(&client, "exec_1", &mut progress, Some(Duration::from_millis(1))).await.unwrap_err();
+        let failure = stopped("exec_1", end);
+        assert_eq!(failure.exit, Exit::Timeout);
+        assert!(failure.next.unwrap().contains("heddle executions watch exec_1"));
+    }
+}

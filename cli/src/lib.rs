@@ -1,0 +1,100 @@
+//! Heddle: one binary that runs, watches and measures AI workflows on a cluster you own.
+//!
+//! `commands` has a file per command; `client` speaks the public REST API; `ui` writes for people. A command ends with
+//! `Ok`, or with a [`error::Failure`] that is turned into an exit code in one place, [`main`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod client;
+pub mod commands;
+pub mod connection;
+pub mod data_dir;
+pub mod error;
+pub mod follow;
+pub mod limits;
+pub mod ui;
+pub mod workflow_file;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::Result;
+use ui::style::Style;
+
+/// Run AI workflows on a cluster you own
+#[derive(Debug, Parser)]
+#[command(name = "heddle", version, propagate_version = true, max_term_width = 100)]
+pub struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(commands::run::Run),
+    #[command(alias = "runs")]
+    Executions(commands::executions::Executions),
+    Completion(commands::completion::Completion),
+}
+
+/// The process: reads the command line, runs the command, says what went wrong, and exits with its code.
+pub fn main() -> ExitCode {
+    let command = Command::parse();
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            ui::note(&format!("{} {failure}", Style::stderr().red("error:")));
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let runtime = error::Context::context(
+        tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+        error::Exit::Failed,
+        "cannot start the runtime",
+    )?;
+    runtime.block_on(async {
+        match command.verb {
+            Verb::Run(run) => run.run().await,
+            Verb::Executions(executions) => executions.run().await,
+            Verb::Completion(completion) => completion.run(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parses(line: &str) -> bool {
+        Command::try_parse_from(line.split_whitespace()).is_ok()
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn command_lines_are_read() {
+        for line in [
+            "heddle run f.json -i a=1 -i b:=2 --to out --json --timeout 90s --server http://h:1 --key k",
+            "heddle executions list --status failed --limit 10 --json",
+            "heddle runs get exec_1 --data-dir /tmp/x",
+            "heddle runs watch exec_1 --timeout 5m",
+            "heddle executions events exec_1 --after 7 --follow",
+            "heddle executions cancel exec_1 --reason because",
+            "heddle completion bash",
+        ] {
+            assert!(parses(line), "{line}");
+        }
+        for line in ["heddle", "heddle run", "heddle run f.json --timeout soon", "heddle runs list --limit 0"] {
+            assert!(!parses(line), "{line}");
+        }
+    }
+}
