@@ -1,7 +1,7 @@
 //! Named places in the commit protocol where a test can end or stop the process.
 //!
 //! Production code marks a place with [`crash_point!`]. Without the feature `armed` the mark costs nothing at run time. With
-//! it, the environment variable [`VARIABLE`] picks one place and one hit of it: `journal.committed:2` sends SIGKILL to the
+//! it, the environment variable `HEDDLE_CRASH_POINT` picks one place and one hit of it: `journal.committed:2` sends SIGKILL to the
 //! own process at the second hit, `journal.committed:2:stop` raises SIGSTOP instead, and the process goes on at SIGCONT.
 //!
 //! A name that is not in [`CRASH_POINTS`] does not compile, so a suite that sweeps the list misses no place:

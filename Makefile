@@ -1,0 +1,51 @@
+# Heddle's commands. `make help` lists them; CONTRIBUTING.md says when to use which.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help tools check test format lint deny docs unit
+
+# cargo-nextest runs a process per test and ends what hangs; `cargo test` runs the same tests.
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+check: tools format lint unit ## formatting, lints and unit tests: before every commit
+
+# What speaks last is a test runner, so that the end of the output says how the suites went.
+test: tools format lint deny docs unit ## all that must be green before a change lands
+
+tools: # says what is missing, all at once, and how to get it
+	@missing=0; \
+	need() { command -v "$$1" >/dev/null || { echo "missing: $$1 (get it: $$2)" >&2; missing=1; }; }; \
+	need cc "apt-get install build-essential"; \
+	need git "apt-get install git"; \
+	need cargo "https://rustup.rs"; \
+	exit $$missing
+
+format: ## formatting, without changing it
+	cargo fmt --all --check
+
+lint: ## clippy, warnings are errors
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+deny: ## licences, banned crates and sources of dependencies
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny check bans licenses sources; \
+	elif [ "$${CI:-}" = true ]; then \
+		echo "missing: cargo-deny (get it: cargo install --locked cargo-deny)" >&2; exit 1; \
+	else \
+		echo "SKIPPED: dependency rules, because cargo-deny is missing (get it: cargo install --locked cargo-deny)" >&2; \
+	fi
+
+docs: ## documentation of all crates, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+unit: ## unit, property and repository tests
+ifeq ($(NEXTEST),yes)
+	cargo test --workspace --all-features --locked --doc
+	cargo nextest run --workspace --all-features --locked $(if $(filter true,$(CI)),--profile ci)
+else
+	cargo test --workspace --all-features --locked --no-fail-fast
+endif
