@@ -5,6 +5,8 @@
 //! I1…I12 (ARCHITECTURE.md).
 #![warn(missing_docs)]
 
+pub mod draw;
+pub mod fault;
 pub mod graph;
 pub mod id;
 pub mod limits;

@@ -25,6 +25,8 @@ pub const SUBMIT_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Decisions of one run before the next run gets its turn (E2).
 pub const TURN_DECISIONS_MAX: usize = 256;
+/// Bytes of one event's body after which further decisions get an event of their own.
+pub const EVENT_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Events in one batch (E14).
 pub const BATCH_EVENTS_MAX: usize = 512;
 /// Bytes in one batch, after which no more is taken in (E14).

@@ -1,6 +1,8 @@
 //! Graphs. Untrusted React Flow JSON becomes a draft, and a draft becomes a [`Graph`]: which only exists when it is
 //! valid, and is immutable, dense and shared from then on.
 
+mod inputs;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

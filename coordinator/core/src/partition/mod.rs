@@ -1,3 +1,498 @@
 //! Many runs with one owner: batching, speculation, assignment and re-attachment (E1 to E15).
+//!
+//! A [`Partition`] is a value. Its shell moves messages: it passes [`Input`]s to [`Partition::on`] and carries out the
+//! [`Outputs`], releases first. One batch is on its way to the journal and one is open; every answer is attached to the
+//! youngest batch it could have observed and leaves when that batch has landed (E3).
 
+mod agents;
+mod assign;
 pub mod batch;
+pub mod io;
+mod open;
+pub mod permits;
+mod submit;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::draw::Draw;
+use crate::fault::{Fault, is_planted};
+use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
+use crate::limits;
+use crate::partition::agents::Presence;
+use crate::partition::assign::ReadyQueue;
+use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, RunSummary};
+use crate::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
+use crate::partition::open::{Flying, Open};
+use crate::partition::permits::{Need, Permits};
+use crate::partition::submit::{KeyState, Waiting};
+use crate::run::event::{Assignment, Event, Fact};
+use crate::run::{Admitted, Body, Command, Rejection, Run};
+use crate::time::Timestamp;
+
+/// The runs of one partition that are in memory, and everything owed for them.
+#[derive(Debug)]
+pub struct Partition {
+    id: PartitionId,
+    epoch: Epoch,
+    loaded_at: Timestamp,
+    /// Never behind an event (E7).
+    clock: Timestamp,
+    runs: BTreeMap<RunId, Entry>,
+    loading: BTreeMap<RunId, Vec<Waiting>>,
+    keys: BTreeMap<IdempotencyKey, KeyState>,
+    open: Open,
+    flying: Option<Flying>,
+    last_batch: BatchNumber,
+    queues: BTreeMap<Need, ReadyQueue>,
+    agents: BTreeMap<AgentId, Presence>,
+    /// Attempts whose assignment has not landed, so that their agent cannot know of them.
+    unsent: BTreeSet<AttemptKey>,
+    /// When attempts of absent agents are looked at.
+    losses_at: Option<Timestamp>,
+    /// Runs whose turn was used up before they were quiet (E2).
+    turns: VecDeque<RunId>,
+    alarms: BTreeSet<(Timestamp, RunId)>,
+    /// Parked runs, by when they may leave memory.
+    idle: BTreeSet<(Timestamp, RunId)>,
+    /// The run that is being worked on: if the core fails, it is the one to set aside (E5).
+    current: Option<RunId>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    run: Run,
+    /// The summary row as it is, or will be when the youngest batch lands.
+    written: Option<RunSummary>,
+    /// Instances that stand in a queue.
+    exposed: BTreeSet<Instance>,
+    alarm: Option<Timestamp>,
+    idle_at: Option<Timestamp>,
+    /// Bytes of events since the last snapshot, and that snapshot's size.
+    tail_bytes: usize,
+    snapshot_bytes: usize,
+    in_turn: bool,
+}
+
+/// What one call of [`Partition::on`] works with.
+struct Turn<'a> {
+    now: Timestamp,
+    draw: Draw,
+    permits: &'a mut Permits,
+    outputs: Outputs,
+}
+
+impl Partition {
+    /// A partition that has just been loaded under `epoch`, with nothing in memory yet.
+    pub fn new(id: PartitionId, epoch: Epoch, now: Timestamp) -> Self {
+        Self {
+            id,
+            epoch,
+            loaded_at: now,
+            clock: now,
+            runs: BTreeMap::new(),
+            loading: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            open: Open::default(),
+            flying: None,
+            last_batch: BatchNumber(0),
+            queues: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+            losses_at: Some(now.plus(limits::LOSS_GRACE_AFTER_LOAD)),
+            turns: VecDeque::new(),
+            alarms: BTreeSet::new(),
+            idle: BTreeSet::new(),
+            current: None,
+        }
+    }
+
+    /// Which partition.
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// How many runs are in memory.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether no run is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The runs in memory.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values().map(|entry| &entry.run)
+    }
+
+    /// The run that was being worked on when the core failed: the one to set aside (E5).
+    pub fn current(&self) -> Option<RunId> {
+        self.current
+    }
+
+    /// Whether commands should wait until a commit has landed (E14).
+    pub fn is_full(&self) -> bool {
+        self.open.is_full()
+    }
+
+    /// Takes what happened, decides, and says what to do. `now` is the partition's clock; `draw` a fresh seed.
+    pub fn on(
+        &mut self,
+        inputs: impl IntoIterator<Item = Input>,
+        now: Timestamp,
+        draw: Draw,
+        permits: &mut Permits,
+    ) -> Outputs {
+        self.clock = self.clock.max(now);
+        let mut turn = Turn { now: self.clock, draw, permits, outputs: Outputs::default() };
+        for input in inputs {
+            self.take(input, &mut turn);
+            if turn.outputs.stop.is_some() {
+                return turn.outputs;
+            }
+        }
+        self.wake(&mut turn);
+        self.lose_absent(&mut turn);
+        self.take_turns(&mut turn);
+        self.assign(&mut turn);
+        self.evict(&turn);
+        self.seal(&mut turn);
+        self.current = None;
+        turn.outputs.wake_at = self.wake_at(turn.now);
+        turn.outputs
+    }
+
+    fn take(&mut self, input: Input, turn: &mut Turn<'_>) {
+        match input {
+            Input::Submit(caller, submission) => self.submit(caller, *submission, turn),
+            Input::KeyLookedUp(key, found) => self.key_looked_up(&key, found, turn),
+            Input::Cancel { caller, run, tenant, by } => self.cancel(Waiting { caller, tenant, by }, run, turn),
+            Input::AgentHello { agent, running, finished } => self.agent_hello(agent, &running, &finished, turn),
+            Input::AgentGone { agent, goodbye } => self.agent_gone(&agent, goodbye, turn),
+            Input::Finished { from, key, outcome, timing } => self.finished(from, key, outcome, timing, turn),
+            Input::Intent { from, key } => self.intent(from, key, turn),
+            Input::Handle { from, key, handle } => self.handle(&from, key, handle, turn),
+            Input::HandedBack { from, key } => self.handed_back(&from, key, turn),
+            Input::Granted(grants) => self.granted(grants, turn),
+            Input::Committed(number, outcome) => self.committed(number, outcome, turn),
+            Input::Loaded(id, run) => self.loaded(id, run.map(|run| *run), turn),
+            Input::Due(runs) => runs.into_iter().for_each(|run| self.load(run, turn)),
+            Input::Tick => {}
+        }
+    }
+
+    /// A command on a run in memory: admitted and folded, or rejected.
+    fn apply(&mut self, id: RunId, command: Command, turn: &mut Turn<'_>) -> Result<(), Rejection> {
+        self.current = Some(id);
+        let entry = self.runs.get(&id).ok_or(Rejection::Zombie)?;
+        let admitted = entry.run.admit(command, turn.now, turn.draw.next())?;
+        self.append(id, admitted, turn);
+        self.settle(id, turn);
+        Ok(())
+    }
+
+    /// Folds a fact and puts it into the open batch.
+    fn append(&mut self, id: RunId, Admitted { fact, values }: Admitted, turn: &mut Turn<'_>) {
+        let Some(entry) = self.runs.get_mut(&id) else { return };
+        let (seq, at) = (entry.run.seq().next(), turn.now);
+        if let Err(corrupt) = entry.run.step_fact(seq, at, &fact) {
+            // The shell catches this, and sets aside the run in `current` without folding it again (E5).
+            panic!("an admitted fact does not follow: {corrupt}");
+        }
+        let ended = matches!(fact, Fact::Ended { .. });
+        let event = Event { seq, at, fact, decisions: Vec::new(), assignments: Vec::new(), values };
+        entry.tail_bytes += open::weight(&event);
+        self.open.push(id, event);
+        if ended {
+            self.cancel_attempts(id);
+        }
+    }
+
+    /// The run has ended: its attempts are told to stop, but for those that may finish.
+    fn cancel_attempts(&mut self, id: RunId) {
+        let Some(entry) = self.runs.get(&id) else { return };
+        for (instance, live) in entry.run.attempts().filter(|(_, live)| live.stopping) {
+            let key = AttemptKey { run: id, instance, number: live.number, token: live.token };
+            let effect = Effect::CancelAttempt { to: live.agent.clone(), key };
+            self.open.held.releases.push((Some(id), Release::Effect(effect)));
+        }
+    }
+
+    /// Evaluates what has fallen due until the run is quiet or has used its turn, and ends it if it is done (E2).
+    fn settle(&mut self, id: RunId, turn: &mut Turn<'_>) {
+        self.current = Some(id);
+        for _ in 0..limits::TURN_DECISIONS_MAX {
+            let Some(entry) = self.runs.get(&id) else { return };
+            if entry.run.can_conclude() {
+                if let Ok(admitted) = entry.run.admit(Command::Conclude, turn.now, 0) {
+                    self.append(id, admitted, turn);
+                }
+                return self.track(id, turn);
+            }
+            if entry.run.next_decision().is_none() {
+                return self.track(id, turn);
+            }
+            self.decide_one(id, turn);
+        }
+        if let Some(entry) = self.runs.get_mut(&id).filter(|entry| !entry.in_turn) {
+            entry.in_turn = true;
+            self.turns.push_back(id);
+        }
+        self.track(id, turn);
+    }
+
+    fn decide_one(&mut self, id: RunId, turn: &mut Turn<'_>) {
+        // An event's decisions come before its assignments, and its body stays small.
+        let fits = self.open.last_event(id).is_some_and(|event| {
+            let bytes: usize = event.values.iter().map(|value| value.json().len()).sum();
+            event.assignments.is_empty() && bytes <= limits::EVENT_BODY_BYTES_MAX
+        });
+        if !fits {
+            self.append(id, Fact::Continued.into(), turn);
+        }
+        let Some(entry) = self.runs.get_mut(&id) else { return };
+        let (Some(event), Some(instance)) = (self.open.last_event(id), entry.run.next_decision()) else { return };
+        let before = open::weight(event);
+        let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
+        let decision = entry.run.decide(instance, turn.now, &mut body);
+        event.values = body.into_values();
+        if let Err(corrupt) = entry.run.step_decision(&decision) {
+            panic!("a decision does not follow: {corrupt}");
+        }
+        event.decisions.push(decision);
+        let grown = open::weight(event) - before;
+        entry.tail_bytes += grown;
+        self.open.grow(grown);
+    }
+
+    /// Brings the queues, the alarm and the idle mark of a run up to date with its state.
+    fn track(&mut self, id: RunId, turn: &Turn<'_>) {
+        self.expose(id, turn.now);
+        let Some(entry) = self.runs.get_mut(&id) else { return };
+        let alarm = entry.run.next_due_after(turn.now);
+        if alarm != entry.alarm {
+            entry.alarm.map(|at| self.alarms.remove(&(at, id)));
+            alarm.map(|at| self.alarms.insert((at, id)));
+            entry.alarm = alarm;
+        }
+        let far = alarm.is_none_or(|at| at.since(turn.now) > limits::EVICT_DUE_MIN);
+        let idle_at = (entry.run.is_parked() && far).then(|| turn.now.plus(limits::EVICT_AFTER));
+        entry.idle_at.map(|at| self.idle.remove(&(at, id)));
+        idle_at.map(|at| self.idle.insert((at, id)));
+        entry.idle_at = idle_at;
+    }
+
+    /// Timers and deadlines that have come.
+    fn wake(&mut self, turn: &mut Turn<'_>) {
+        while let Some(&(at, id)) = self.alarms.first().filter(|(at, _)| *at <= turn.now) {
+            if self.open.is_full() {
+                return;
+            }
+            self.alarms.remove(&(at, id));
+            if let Some(entry) = self.runs.get_mut(&id) {
+                entry.alarm = None;
+            }
+            while !self.open.is_full() && self.apply(id, Command::Wake, turn).is_ok() {}
+            if self.open.is_full() && self.runs.get(&id).is_some_and(|entry| entry.run.has_wait_due(turn.now)) {
+                self.ring_again(id, turn.now);
+                return;
+            }
+            self.track(id, turn);
+        }
+    }
+
+    /// The batch is full: the rest of this run's timers are for the next one.
+    fn ring_again(&mut self, id: RunId, now: Timestamp) {
+        if let Some(entry) = self.runs.get_mut(&id) {
+            entry.alarm.map(|at| self.alarms.remove(&(at, id)));
+            entry.alarm = Some(now);
+            self.alarms.insert((now, id));
+        }
+    }
+
+    /// Runs that were not quiet when their turn was over go on, one turn each (E2).
+    fn take_turns(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..self.turns.len() {
+            if self.open.is_full() {
+                return;
+            }
+            let Some(id) = self.turns.pop_front() else { return };
+            if let Some(entry) = self.runs.get_mut(&id) {
+                entry.in_turn = false;
+                self.settle(id, turn);
+            }
+        }
+    }
+
+    /// Parked runs leave memory; they are found again by `next_due` or by a command.
+    fn evict(&mut self, turn: &Turn<'_>) {
+        while let Some(&(at, id)) = self.idle.first().filter(|(at, _)| *at <= turn.now) {
+            self.idle.remove(&(at, id));
+            let busy = self.open.touches(id) || self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
+            let Some(entry) = self.runs.get_mut(&id) else { continue };
+            entry.idle_at = None;
+            if busy {
+                entry.idle_at = Some(turn.now.plus(limits::EVICT_AFTER));
+                self.idle.insert((turn.now.plus(limits::EVICT_AFTER), id));
+            } else if entry.run.is_parked() {
+                self.drop_run(id);
+            }
+        }
+    }
+
+    fn drop_run(&mut self, id: RunId) {
+        if let Some(entry) = self.runs.remove(&id) {
+            entry.alarm.map(|at| self.alarms.remove(&(at, id)));
+            entry.idle_at.map(|at| self.idle.remove(&(at, id)));
+        }
+    }
+
+    /// Sends the open batch off if nothing is on its way, and lets go what waits for nothing.
+    fn seal(&mut self, turn: &mut Turn<'_>) {
+        if is_planted(Fault::EffectBeforeCommit) {
+            let held = std::mem::take(&mut self.open.held.releases);
+            turn.outputs.releases.extend(held.into_iter().map(|(_, release)| release));
+        }
+        if self.flying.is_some() {
+            return;
+        }
+        if self.open.runs.is_empty() {
+            let held = std::mem::take(&mut self.open.held);
+            turn.outputs.releases.extend(held.releases.into_iter().map(|(_, release)| release));
+            return;
+        }
+        let mut open = std::mem::take(&mut self.open);
+        for written in &mut open.runs {
+            self.summarise(written);
+            if let Some(last) = written.events.last() {
+                let over = written.events.iter().any(|event| matches!(event.fact, Fact::Ended { .. }));
+                let effect = Effect::Notify { run: written.run, seq: last.seq, over };
+                open.held.releases.push((Some(written.run), Release::Effect(effect)));
+            }
+        }
+        self.last_batch = self.last_batch.next();
+        let touched = open.runs.iter().map(|written| written.run).collect();
+        self.flying = Some(Flying { number: self.last_batch, touched, held: open.held });
+        turn.outputs.commit =
+            Some(Batch { partition: self.id, epoch: self.epoch, number: self.last_batch, runs: open.runs });
+    }
+
+    /// The rows beside the events: only what has changed (E6), and a snapshot when the tail is worth it (E19).
+    fn summarise(&mut self, written: &mut batch::RunBatch) {
+        let Some(entry) = self.runs.get_mut(&written.run) else { return };
+        let summary = entry.run.summary();
+        if entry.written.as_ref() != Some(&summary) {
+            entry.written = Some(summary.clone());
+            written.summary = Some(summary);
+        }
+        let parked = entry.run.is_parked();
+        let worth = match parked {
+            true => limits::SNAPSHOT_PARKED_BYTES_MIN,
+            false => limits::SNAPSHOT_TAIL_BYTES_MIN,
+        };
+        if entry.tail_bytes > worth.max(entry.snapshot_bytes) {
+            let snapshot = entry.run.snapshot();
+            (entry.tail_bytes, entry.snapshot_bytes) = (0, snapshot.bytes.len());
+            written.snapshot = Some(snapshot);
+        }
+    }
+
+    fn committed(&mut self, number: BatchNumber, outcome: CommitOutcome, turn: &mut Turn<'_>) {
+        if self.flying.as_ref().is_none_or(|flying| flying.number != number) {
+            return;
+        }
+        match outcome {
+            CommitOutcome::Applied { quarantined } => self.landed(&quarantined, turn),
+            CommitOutcome::Refused => self.stop(StopReason::Fenced, turn),
+            CommitOutcome::Unknown => self.stop(StopReason::Unknown, turn),
+        }
+    }
+
+    fn landed(&mut self, quarantined: &[RunId], turn: &mut Turn<'_>) {
+        let Some(flying) = self.flying.take() else { return };
+        for (run, assignment) in &flying.held.assignments {
+            self.unsent.remove(&key_of(*run, assignment));
+        }
+        flying.held.keys.iter().for_each(|key| drop(self.keys.remove(key)));
+        for (run, release) in flying.held.releases {
+            turn.outputs.releases.extend(match (run, release) {
+                (Some(run), Release::Reply(caller, _)) if quarantined.contains(&run) => {
+                    Some(Release::Reply(caller, Reply::Refused(Refusal::Quarantined)))
+                }
+                (Some(run), Release::Effect(_)) if quarantined.contains(&run) => None,
+                (_, release) => Some(release),
+            });
+        }
+        quarantined.iter().for_each(|run| self.set_aside(*run));
+        for run in flying.touched {
+            let closed = self.runs.get(&run).is_some_and(|entry| entry.run.is_closed());
+            if closed && !self.open.touches(run) {
+                self.drop_run(run);
+            }
+        }
+    }
+
+    /// A run whose rows cannot be written: nothing more is decided or answered for it.
+    fn set_aside(&mut self, run: RunId) {
+        self.drop_run(run);
+        self.open.forget(run);
+    }
+
+    /// The flying batch did not land for certain: what was built on it falls with it (E3, I8).
+    fn stop(&mut self, reason: StopReason, turn: &mut Turn<'_>) {
+        if is_planted(Fault::SpeculationKept) {
+            return self.landed(&[], turn);
+        }
+        let flying = self.flying.take().map(|flying| flying.held).unwrap_or_default();
+        let open = std::mem::take(&mut self.open).held;
+        for held in [flying, open] {
+            turn.outputs.releases.extend(held.retries());
+            for (_, assignment) in &held.assignments {
+                turn.permits.give_back(&assign::reservation_of(assignment));
+            }
+        }
+        self.refuse_waiting(turn);
+        turn.permits.forget(self.id);
+        turn.outputs.stop = Some(reason);
+    }
+
+    /// Attaches something to the youngest batch it could have observed (E3).
+    fn attach(&mut self, run: Option<RunId>, release: Release, turn: &mut Turn<'_>) {
+        let early = is_planted(Fault::RejectionAnsweredEarly) && matches!(release, Release::Reply(..));
+        match &mut self.flying {
+            _ if early => turn.outputs.releases.push(release),
+            Some(flying) if self.open.runs.is_empty() => flying.held.releases.push((run, release)),
+            _ => self.open.held.releases.push((run, release)),
+        }
+    }
+
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        let idle = self.idle.first().map(|(at, _)| *at);
+        let turns = (!self.turns.is_empty() && !self.open.is_full()).then_some(now);
+        [alarm, idle, self.losses_at, turns].into_iter().flatten().min()
+    }
+}
+
+impl Entry {
+    fn new(run: Run, written: Option<RunSummary>) -> Self {
+        Self {
+            run,
+            written,
+            exposed: BTreeSet::new(),
+            alarm: None,
+            idle_at: None,
+            tail_bytes: 0,
+            snapshot_bytes: 0,
+            in_turn: false,
+        }
+    }
+}
+
+fn key_of(run: RunId, assignment: &Assignment) -> AttemptKey {
+    let attempt = assignment.attempt;
+    AttemptKey { run, instance: attempt.instance, number: attempt.number, token: attempt.token }
+}

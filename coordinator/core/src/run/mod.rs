@@ -1,8 +1,41 @@
 //! One run: a graph, its history folded into a state, and what may happen next.
+//!
+//! - [`Run::admit`] answers a [`Command`] with facts or a [`Rejection`]: the only place that says no.
+//! - [`Run::step`] folds one event into the state: no clock, no draw, no expression.
+//! - [`Run::decide`] evaluates one control node that has fallen due; its answer is part of an event, so replay trusts
+//!   facts and never a library's version (E2).
 
+mod admit;
+mod control;
 pub mod event;
+mod outcome;
+mod step;
+#[cfg(test)]
+mod tests;
+pub mod view;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use admit::Admitted;
+pub use admit::{Command, Rejection};
+pub use outcome::Outcome;
+pub use step::Corrupt;
+
+use crate::graph::Graph;
+use crate::id::{
+    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, RunId, Subject, TenantId, WorkflowId,
+};
+use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
+use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
+use crate::time::Timestamp;
+use crate::value::{Digest, Value, ValueRef};
+
+/// Raised when the fold changes: older snapshots are replayed instead (E19).
+pub const FOLD_VERSION: u32 = 1;
 
 /// How a run stands, as clients see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,6 +50,477 @@ pub enum RunStatus {
     Cancelled,
 }
 
+/// Where a node stands. Legal moves:
+///
+/// ```text
+/// Pending ─▶ Due ─▶ Completed | Waiting | Failed      control nodes
+/// Pending ─▶ Ready ─▶ Running ─▶ Completed | Failed   dispatched nodes
+///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt
+///            Backoff ─▶ Running
+///            Waiting ─▶ Completed                     a timer
+/// Pending ─▶ Skipped                                  a required input is closed
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NodePhase {
+    /// Not part of this run.
+    Excluded,
+    /// An input is not settled yet.
+    Pending,
+    /// A control node that can be evaluated.
+    Due,
+    /// Can be given to an agent.
+    Ready,
+    /// Given to an agent.
+    Running,
+    /// Waits for its next try.
+    Backoff,
+    /// Waits for a timer.
+    Waiting,
+    /// Has its output.
+    Completed,
+    /// Has failed for good.
+    Failed,
+    /// Will not run: a required input is closed.
+    Skipped,
+}
+
 /// The fold of a run's events.
 #[derive(Debug, Clone)]
-pub struct Run {}
+pub struct Run {
+    id: RunId,
+    graph: Arc<Graph>,
+    state: State,
+}
+
+/// Everything about a run but its graph: what a snapshot holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct State {
+    seq: EventSeq,
+    last_at: Timestamp,
+    origin: Origin,
+    status: RunStatus,
+    error: Option<RunError>,
+    ended_at: Option<Timestamp>,
+    /// When it fails with `run_timeout`; moves on while the run only waits.
+    deadline: Timestamp,
+    /// By node index.
+    nodes: Vec<Slot>,
+    /// Nodes of this run that have no final phase yet.
+    open_nodes: u32,
+    /// Nodes of this run.
+    all_nodes: u32,
+    attempts: BTreeMap<Instance, LiveAttempt>,
+    /// Only for instances that have had an attempt without success.
+    tries: BTreeMap<Instance, Tries>,
+    timers: BTreeSet<Timer>,
+    ready: BTreeSet<Rank>,
+    due: VecDeque<Instance>,
+    /// What the first node that failed for good failed with: the run is about to end with it.
+    failure: Option<Box<RunError>>,
+}
+
+/// What never changes after the first event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Origin {
+    tenant: TenantId,
+    subject: Subject,
+    workflow: WorkflowId,
+    graph: Digest,
+    target: Option<NodeIx>,
+    inputs: Vec<(NodeIx, ValueRef)>,
+    traceparent: Option<Arc<str>>,
+    started_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Slot {
+    phase: NodePhase,
+    /// Incoming edges whose source is not settled.
+    unsettled: u32,
+    result: Option<Box<Committed>>,
+}
+
+/// The one output of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Committed {
+    outputs: Vec<PortOutput>,
+    /// The attempt that gave it; control nodes have none.
+    token: Option<AttemptToken>,
+}
+
+/// An attempt that an agent holds, or will hold when the commit lands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveAttempt {
+    /// Which try.
+    pub number: AttemptNumber,
+    /// Its token.
+    pub token: AttemptToken,
+    /// Who has it.
+    pub agent: AgentBoot,
+    /// Against which permit it was given.
+    pub permit: PermitClass,
+    /// Whether its agent has nothing else (E13).
+    pub alone: bool,
+    /// When it was given.
+    pub assigned_at: Timestamp,
+    /// Whether it may have acted on the world (E11).
+    pub intent: bool,
+    /// By what any agent can ask for its job.
+    pub handle: Option<ValueRef>,
+    /// Whether it was told to stop.
+    pub stopping: bool,
+}
+
+/// What came of earlier attempts of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Tries {
+    last: AttemptNumber,
+    /// Failures that count against `maxAttempts`.
+    failed: u32,
+    /// Agents that went without a word while they had it (E13).
+    deaths: u32,
+    /// Agents that died while they had nothing else (E13).
+    proofs: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Timer {
+    at: Timestamp,
+    instance: Instance,
+    kind: TimerKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum TimerKind {
+    Wait,
+    Retry,
+}
+
+/// Order among ready instances: by priority, then as in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Rank {
+    urgency: i32,
+    instance: Instance,
+}
+
+/// The body of an event while it is written: takes values, gives references.
+#[derive(Debug, Default)]
+pub struct Body {
+    seq: EventSeq,
+    values: Vec<Value>,
+}
+
+impl Body {
+    /// An empty body of the event with this seq.
+    pub fn new(seq: EventSeq) -> Self {
+        Self { seq, values: Vec::new() }
+    }
+
+    /// Goes on with a body that holds values already.
+    pub fn resume(seq: EventSeq, values: Vec<Value>) -> Self {
+        Self { seq, values }
+    }
+
+    /// Takes a value in.
+    pub fn put(&mut self, value: Value) -> ValueRef {
+        let reference = ValueRef {
+            seq: self.seq,
+            place: self.values.len() as u32,
+            bytes: value.json().len() as u32,
+            digest: value.digest(),
+        };
+        self.values.push(value);
+        reference
+    }
+
+    /// The values, in the order of their places.
+    pub fn into_values(self) -> Vec<Value> {
+        self.values
+    }
+}
+
+impl Run {
+    /// Which run.
+    pub fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// The graph it runs.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// The youngest event it reflects.
+    pub fn seq(&self) -> EventSeq {
+        self.state.seq
+    }
+
+    /// When that event happened.
+    pub fn last_at(&self) -> Timestamp {
+        self.state.last_at
+    }
+
+    /// Whose run it is.
+    pub fn tenant(&self) -> &TenantId {
+        &self.state.origin.tenant
+    }
+
+    /// The workflow it belongs to.
+    pub fn workflow(&self) -> WorkflowId {
+        self.state.origin.workflow
+    }
+
+    /// The node it runs up to, if not the whole graph.
+    pub fn target(&self) -> Option<NodeIx> {
+        self.state.origin.target
+    }
+
+    /// The caller's trace context.
+    pub fn traceparent(&self) -> Option<&Arc<str>> {
+        self.state.origin.traceparent.as_ref()
+    }
+
+    /// When it was accepted.
+    pub fn started_at(&self) -> Timestamp {
+        self.state.origin.started_at
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> RunStatus {
+        self.state.status
+    }
+
+    /// Why it did not complete.
+    pub fn error(&self) -> Option<&RunError> {
+        self.state.error.as_ref()
+    }
+
+    /// Where a node stands.
+    pub fn phase_of(&self, node: NodeIx) -> NodePhase {
+        self.state.nodes[node.0 as usize].phase
+    }
+
+    /// How many nodes belong to this run, and how many of them have no final phase yet.
+    pub fn progress(&self) -> (u32, u32) {
+        (self.state.all_nodes, self.state.open_nodes)
+    }
+
+    /// The attempts that agents hold.
+    pub fn attempts(&self) -> impl Iterator<Item = (Instance, &LiveAttempt)> {
+        self.state.attempts.iter().map(|(instance, attempt)| (*instance, attempt))
+    }
+
+    /// The attempt of an instance that an agent holds.
+    pub fn attempt(&self, instance: Instance) -> Option<&LiveAttempt> {
+        self.state.attempts.get(&instance)
+    }
+
+    /// Instances that can be given to an agent now, the most urgent first.
+    pub fn ready(&self) -> impl Iterator<Item = Instance> {
+        self.state.ready.iter().map(|rank| rank.instance)
+    }
+
+    /// Instances whose pause between tries is over at `now`.
+    pub fn retries_due(&self, now: Timestamp) -> impl Iterator<Item = Instance> {
+        let due = self.state.timers.iter().take_while(move |timer| timer.at <= now);
+        due.filter(|timer| timer.kind == TimerKind::Retry).map(|timer| timer.instance)
+    }
+
+    /// How many instances could be given to agents at `now`.
+    pub(crate) fn ready_count(&self, now: Timestamp) -> usize {
+        self.state.ready.len() + self.retries_due(now).count()
+    }
+
+    /// Whether a wait is over that has not been recorded yet.
+    pub(crate) fn has_wait_due(&self, now: Timestamp) -> bool {
+        let mut due = self.state.timers.iter().take_while(|timer| timer.at <= now);
+        due.any(|timer| timer.kind == TimerKind::Wait)
+    }
+
+    /// Whether this attempt gave the committed output of its instance.
+    pub(crate) fn is_result_of(&self, attempt: &Attempt) -> bool {
+        let slot = self.state.nodes.get(attempt.instance.node.0 as usize);
+        slot.and_then(|slot| slot.result.as_ref()).is_some_and(|result| result.token == Some(attempt.token))
+    }
+
+    /// Whether this instance may be given to an agent at `now`.
+    pub fn can_assign(&self, instance: Instance, now: Timestamp) -> bool {
+        let Some(slot) = self.state.nodes.get(instance.node.0 as usize) else { return false };
+        match slot.phase {
+            NodePhase::Ready => self.state.status == RunStatus::Running,
+            NodePhase::Backoff => self.retries_due(now).any(|due| due == instance),
+            _ => false,
+        }
+    }
+
+    /// The number its next attempt gets (E12: it never restarts).
+    pub fn next_attempt(&self, instance: Instance) -> AttemptNumber {
+        self.state.tries.get(&instance).map_or(AttemptNumber(1), |tries| tries.last.next())
+    }
+
+    /// Whether it must run with nothing beside it (E13).
+    pub fn is_suspect(&self, instance: Instance) -> bool {
+        self.state.tries.get(&instance).is_some_and(|tries| tries.deaths >= crate::limits::POISON_SUSPECT_DEATHS)
+    }
+
+    /// The next control node to evaluate.
+    pub fn next_decision(&self) -> Option<Instance> {
+        self.state.due.front().copied()
+    }
+
+    /// Whether nothing will happen before a timer or a person.
+    pub fn is_parked(&self) -> bool {
+        let state = &self.state;
+        state.status == RunStatus::Running
+            && state.attempts.is_empty()
+            && state.ready.is_empty()
+            && state.due.is_empty()
+            && !state.timers.is_empty()
+    }
+
+    /// Whether it is over and no attempt is out.
+    pub fn is_closed(&self) -> bool {
+        self.state.status != RunStatus::Running && self.state.attempts.is_empty()
+    }
+
+    /// When it must be looked at again without a command: a timer, or its deadline.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        if self.state.status != RunStatus::Running {
+            return None;
+        }
+        let timer = self.state.timers.first().map(|timer| timer.at);
+        let deadline = (!self.is_parked()).then_some(self.state.deadline);
+        timer.into_iter().chain(deadline).min()
+    }
+
+    /// The next instant after `now` at which something happens by itself.
+    pub(crate) fn next_due_after(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.state.status != RunStatus::Running {
+            return None;
+        }
+        let timer = self.state.timers.iter().find(|timer| timer.at > now).map(|timer| timer.at);
+        let deadline = (!self.is_parked()).then_some(self.state.deadline);
+        timer.into_iter().chain(deadline).min()
+    }
+
+    /// The outputs of a finished node.
+    pub fn outputs(&self, node: NodeIx) -> &[PortOutput] {
+        self.state.nodes[node.0 as usize].result.as_ref().map_or(&[], |result| &result.outputs)
+    }
+
+    /// The value of one output of a finished node; `None` if the node gave nothing there.
+    pub fn output(&self, node: NodeIx, port: PortIx) -> Option<&OutputValue> {
+        self.outputs(node).iter().find(|output| output.port == port).map(|output| &output.value)
+    }
+
+    /// The wired inputs of a node whose inputs are settled: each port with what its edges brought, in edge order,
+    /// closed ones left out.
+    pub fn wired_inputs(&self, node: NodeIx) -> Vec<WiredInput<'_>> {
+        let mut inputs: Vec<WiredInput<'_>> = Vec::new();
+        for edge in self.graph.in_edges(node) {
+            let value = match self.output(edge.source, edge.source_port) {
+                None | Some(OutputValue::Closed) => None,
+                Some(value) => Some(SourcedValue { source: edge.source, source_port: edge.source_port, value }),
+            };
+            match inputs.iter_mut().find(|input| input.port == edge.target_port) {
+                Some(input) => input.values.extend(value),
+                None => inputs.push(WiredInput { port: edge.target_port, values: value.into_iter().collect() }),
+            }
+        }
+        inputs
+    }
+
+    /// The row for lists, timers and start-up, as it stands now.
+    pub fn summary(&self) -> RunSummary {
+        let phase = match (self.state.status, self.state.attempts.is_empty()) {
+            (RunStatus::Running, _) if self.is_parked() => Phase::Parked,
+            (RunStatus::Running, _) => Phase::Active,
+            (_, false) => Phase::Closing,
+            (_, true) => Phase::Closed,
+        };
+        RunSummary {
+            status: self.state.status,
+            phase,
+            next_due: if phase == Phase::Parked { self.next_due() } else { None },
+            ended_at: self.state.ended_at,
+            error: self.state.error.clone(),
+        }
+    }
+
+    /// The part of that row that never changes, for the first commit; the key is the caller's to add.
+    pub fn created(&self) -> RunCreated {
+        let origin = &self.state.origin;
+        RunCreated {
+            tenant: origin.tenant.clone(),
+            subject: origin.subject.clone(),
+            workflow: origin.workflow,
+            graph: origin.graph,
+            created_at: origin.started_at,
+            key: None,
+        }
+    }
+
+    /// Its state as bytes.
+    pub fn snapshot(&self) -> Snapshot {
+        let bytes = postcard::to_stdvec(&self.state).map(Bytes::from).unwrap_or_default();
+        Snapshot { seq: self.state.seq, version: FOLD_VERSION, bytes }
+    }
+
+    /// The run a snapshot holds; `None` if another fold made it or its bytes are damaged: replay instead.
+    pub fn restore(id: RunId, graph: Arc<Graph>, snapshot: &Snapshot) -> Option<Run> {
+        if snapshot.version != FOLD_VERSION {
+            return None;
+        }
+        let state: State = postcard::from_bytes(&snapshot.bytes).ok()?;
+        (state.seq == snapshot.seq && state.nodes.len() == graph.len()).then_some(Run { id, graph, state })
+    }
+
+    /// A run from its first event.
+    ///
+    /// # Errors
+    /// If the event is no `Submitted` with seq 1, or does not fit the graph.
+    pub fn begin(id: RunId, graph: Arc<Graph>, first: &event::Event) -> Result<Run, Corrupt> {
+        let Fact::Submitted(submitted) = &first.fact else { return Err(Corrupt::NoBeginning) };
+        if first.seq != EventSeq(1) {
+            return Err(Corrupt::Gap { expected: EventSeq(1), found: first.seq });
+        }
+        let mut run = Run::submitted(id, graph, first.at, submitted)?;
+        run.follow(first)?;
+        Ok(run)
+    }
+}
+
+impl Origin {
+    fn new(submitted: &Submitted, started_at: Timestamp) -> Self {
+        Self {
+            tenant: submitted.tenant.clone(),
+            subject: submitted.subject.clone(),
+            workflow: submitted.workflow,
+            graph: submitted.graph,
+            target: submitted.target,
+            inputs: submitted.inputs.clone(),
+            traceparent: submitted.traceparent.clone(),
+            started_at,
+        }
+    }
+}
+
+/// What the edges into one port brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WiredInput<'a> {
+    /// Which input.
+    pub port: PortIx,
+    /// In edge order.
+    pub values: Vec<SourcedValue<'a>>,
+}
+
+/// A value with the output it came from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SourcedValue<'a> {
+    /// The node it came from.
+    pub source: NodeIx,
+    /// The output it came from.
+    pub source_port: PortIx,
+    /// What it is.
+    pub value: &'a OutputValue,
+}

@@ -1,0 +1,74 @@
+//! Deliberate faults. Without the feature `planted-faults` they cost nothing and cannot be switched on; with it the
+//! simulator plants one at a time and must find each.
+
+/// What can be made wrong inside the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// A rejection leaves before the batch that it observed has landed.
+    RejectionAnsweredEarly,
+    /// A lost attempt's token is given to the next one.
+    TokenReused,
+    /// Effects leave before the commit that caused them.
+    EffectBeforeCommit,
+    /// A result is believed whatever its token.
+    TokenNotChecked,
+    /// An attempt that its agent holds is lost when the agent redials.
+    InventoryIgnored,
+    /// A new boot of an agent does not lose what the old one held.
+    NewBootIgnored,
+    /// A second submission with the same key starts a second run.
+    KeyForgotten,
+    /// The open batch survives a flying batch that did not land.
+    SpeculationKept,
+    /// A timer that is due when its run is loaded never fires.
+    TimerDropped,
+    /// A result after the end changes the outputs.
+    TerminalNotAbsorbing,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 10] = [
+        Fault::RejectionAnsweredEarly,
+        Fault::TokenReused,
+        Fault::EffectBeforeCommit,
+        Fault::TokenNotChecked,
+        Fault::InventoryIgnored,
+        Fault::NewBootIgnored,
+        Fault::KeyForgotten,
+        Fault::SpeculationKept,
+        Fault::TimerDropped,
+        Fault::TerminalNotAbsorbing,
+    ];
+}
+
+#[cfg(feature = "planted-faults")]
+mod planted {
+    use std::cell::Cell;
+
+    use super::Fault;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    /// Makes this thread's partitions wrong in one way, or right again.
+    pub fn plant(fault: Option<Fault>) {
+        PLANTED.set(fault);
+    }
+
+    pub(crate) fn is_planted(fault: Fault) -> bool {
+        PLANTED.get() == Some(fault)
+    }
+}
+
+#[cfg(feature = "planted-faults")]
+pub(crate) use planted::is_planted;
+#[cfg(feature = "planted-faults")]
+pub use planted::plant;
+
+#[cfg(not(feature = "planted-faults"))]
+#[inline(always)]
+pub(crate) const fn is_planted(_: Fault) -> bool {
+    false
+}

@@ -1,0 +1,215 @@
+//! Agents come, report and go (E10, E13): what they hold is kept, what they lost goes elsewhere.
+
+use super::io::{Effect, Release, Verdict};
+use super::{Partition, Turn};
+use crate::fault::{Fault, is_planted};
+use crate::id::{AgentBoot, AgentId, AttemptKey, BootId, NodeIx, RunId};
+use crate::limits;
+use crate::node_type::EffectClass;
+use crate::run::event::{Attempt, LossCause, Timing};
+use crate::run::{Command, LiveAttempt, Outcome, Rejection, Run};
+use crate::time::{Span, Timestamp};
+use crate::value::Value;
+
+/// What this partition knows of an agent since it was loaded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Presence {
+    boot: BootId,
+    /// When its stream ended, if it has.
+    gone_at: Option<Timestamp>,
+}
+
+impl Partition {
+    pub(super) fn is_here(&self, agent: &AgentBoot) -> bool {
+        let presence = self.agents.get(&agent.agent);
+        presence.is_some_and(|presence| presence.boot == agent.boot && presence.gone_at.is_none())
+    }
+
+    /// An agent reports everything it holds; the answer names each attempt.
+    pub(super) fn agent_hello(
+        &mut self,
+        agent: AgentBoot,
+        running: &[AttemptKey],
+        finished: &[AttemptKey],
+        turn: &mut Turn<'_>,
+    ) {
+        self.agents.insert(agent.agent.clone(), Presence { boot: agent.boot, gone_at: None });
+        for (key, live) in self.attempts_of(&agent.agent) {
+            if live.boot != agent.boot {
+                if !is_planted(Fault::NewBootIgnored) {
+                    self.lose(key, LossCause::NewBoot, turn);
+                }
+            } else if !self.unsent.contains(&key)
+                && (is_planted(Fault::InventoryIgnored) || !running.contains(&key) && !finished.contains(&key))
+            {
+                self.lose(key, LossCause::NotHeld, turn);
+            }
+        }
+        let mut verdicts = Vec::with_capacity(running.len() + finished.len());
+        for key in running {
+            verdicts.push((*key, self.verdict_of_running(&agent, *key, turn)));
+        }
+        for key in finished {
+            verdicts.push((*key, self.verdict_of_finished(&agent, *key, turn)));
+        }
+        self.attach(None, Release::Effect(Effect::Verdicts { to: agent, verdicts }), turn);
+    }
+
+    fn verdict_of_running(&mut self, agent: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> Verdict {
+        let Some(live) = self.live(&key).filter(|live| live.agent == *agent) else { return Verdict::Stop };
+        if !live.stopping {
+            return Verdict::Keep;
+        }
+        let command = Command::Finish { attempt: attempt(&key), outcome: Outcome::Stopped, timing: Timing::default() };
+        let _gone = self.apply(key.run, command, turn);
+        Verdict::Stop
+    }
+
+    fn verdict_of_finished(&mut self, agent: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> Verdict {
+        if self.live(&key).is_some_and(|live| live.agent == *agent) {
+            return Verdict::Keep;
+        }
+        if !self.is_committed(&key) {
+            self.attach(Some(key.run), Release::Effect(Effect::CountZombie(key)), turn);
+        }
+        Verdict::Acknowledged
+    }
+
+    pub(super) fn agent_gone(&mut self, agent: &AgentBoot, goodbye: bool, turn: &mut Turn<'_>) {
+        let Some(presence) = self.agents.get_mut(&agent.agent).filter(|presence| presence.boot == agent.boot) else {
+            return;
+        };
+        presence.gone_at = Some(turn.now);
+        if goodbye {
+            for (key, _) in self.attempts_of(&agent.agent) {
+                self.lose(key, LossCause::Goodbye, turn);
+            }
+        }
+        self.look_for_losses(turn.now);
+    }
+
+    pub(super) fn look_for_losses(&mut self, at: Timestamp) {
+        self.losses_at = Some(self.losses_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Attempts of absent agents whose grace has passed.
+    pub(super) fn lose_absent(&mut self, turn: &mut Turn<'_>) {
+        if self.losses_at.is_none_or(|at| at > turn.now) {
+            return;
+        }
+        self.losses_at = None;
+        let mut next: Option<Timestamp> = None;
+        let mut lost = Vec::new();
+        for entry in self.runs.values() {
+            for (instance, live) in entry.run.attempts() {
+                let Some(since) = self.absent_since(&live.agent) else { continue };
+                let key = AttemptKey { run: entry.run.id(), instance, number: live.number, token: live.token };
+                let until = self.grace_ends(&entry.run, live, instance.node, since);
+                if until <= turn.now {
+                    lost.push(key);
+                } else {
+                    next = Some(next.map_or(until, |known| known.min(until)));
+                }
+            }
+        }
+        self.losses_at = next;
+        for key in lost {
+            if self.open.is_full() {
+                return self.look_for_losses(turn.now);
+            }
+            self.lose(key, LossCause::StreamGone, turn);
+        }
+    }
+
+    /// Since when an agent is away; a boot never heard of counts from the partition's load.
+    fn absent_since(&self, agent: &AgentBoot) -> Option<Timestamp> {
+        match self.agents.get(&agent.agent) {
+            Some(presence) if presence.boot == agent.boot => presence.gone_at,
+            _ => Some(self.loaded_at),
+        }
+    }
+
+    fn grace_ends(&self, run: &Run, live: &LiveAttempt, node: NodeIx, since: Timestamp) -> Timestamp {
+        let grace = match run.graph().node(node).effect {
+            _ if live.alone => limits::POISON_VERDICT_WAIT,
+            EffectClass::Pure | EffectClass::Keyed => limits::LOSS_GRACE_PURE,
+            EffectClass::Pollable if live.handle.is_some() => Span::ZERO,
+            EffectClass::Pollable | EffectClass::Blind => limits::LOSS_GRACE_BLIND,
+        };
+        let after_load = self.loaded_at.plus(limits::LOSS_GRACE_AFTER_LOAD.max(grace));
+        let after_gone = since.plus(grace);
+        if since <= self.loaded_at { after_load } else { after_gone }
+    }
+
+    pub(super) fn finished(
+        &mut self,
+        from: AgentBoot,
+        key: AttemptKey,
+        outcome: Outcome,
+        timing: Timing,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut attempt = attempt(&key);
+        if is_planted(Fault::TokenNotChecked)
+            && let Some(live) = self.runs.get(&key.run).and_then(|entry| entry.run.attempt(key.instance))
+        {
+            (attempt.number, attempt.token) = (live.number, live.token);
+        }
+        match self.apply(key.run, Command::Finish { attempt, outcome, timing }, turn) {
+            Ok(()) | Err(Rejection::AlreadyCommitted) => {}
+            Err(_) => self.attach(Some(key.run), Release::Effect(Effect::CountZombie(key)), turn),
+        }
+        self.attach(Some(key.run), Release::Effect(Effect::Acknowledge { to: from, key }), turn);
+    }
+
+    /// The attempt may act once this is durable; a second asking gets the same answer (E11).
+    pub(super) fn intent(&mut self, from: AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) {
+        let holds = self.live(&key).is_some_and(|live| live.agent == from && !live.stopping);
+        let go = holds
+            && matches!(
+                self.apply(key.run, Command::Intend { attempt: attempt(&key) }, turn),
+                Ok(()) | Err(Rejection::AlreadyCommitted)
+            );
+        self.attach(Some(key.run), Release::Effect(Effect::AnswerIntent { to: from, key, go }), turn);
+    }
+
+    pub(super) fn handle(&mut self, from: &AgentBoot, key: AttemptKey, handle: Value, turn: &mut Turn<'_>) {
+        if self.live(&key).is_some_and(|live| live.agent == *from) {
+            let _stale = self.apply(key.run, Command::Checkpoint { attempt: attempt(&key), handle }, turn);
+        }
+    }
+
+    pub(super) fn handed_back(&mut self, from: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) {
+        if self.live(&key).is_some_and(|live| live.agent == *from) {
+            let _stale = self.apply(key.run, Command::HandBack { attempt: attempt(&key) }, turn);
+        }
+    }
+
+    fn lose(&mut self, key: AttemptKey, cause: LossCause, turn: &mut Turn<'_>) {
+        let _stale = self.apply(key.run, Command::Lose { attempt: attempt(&key), cause }, turn);
+    }
+
+    fn live(&self, key: &AttemptKey) -> Option<&LiveAttempt> {
+        let live = self.runs.get(&key.run)?.run.attempt(key.instance)?;
+        ((live.number, live.token) == (key.number, key.token)).then_some(live)
+    }
+
+    fn is_committed(&self, key: &AttemptKey) -> bool {
+        self.runs.get(&key.run).is_some_and(|entry| entry.run.is_result_of(&attempt(key)))
+    }
+
+    fn attempts_of(&self, agent: &AgentId) -> Vec<(AttemptKey, AgentBoot)> {
+        let of_run = |(id, run): (RunId, &Run)| -> Vec<(AttemptKey, AgentBoot)> {
+            let held = run.attempts().filter(|(_, live)| live.agent.agent == *agent);
+            held.map(|(instance, live)| {
+                (AttemptKey { run: id, instance, number: live.number, token: live.token }, live.agent.clone())
+            })
+            .collect()
+        };
+        self.runs.iter().flat_map(|(id, entry)| of_run((*id, &entry.run))).collect()
+    }
+}
+
+fn attempt(key: &AttemptKey) -> Attempt {
+    Attempt { instance: key.instance, number: key.number, token: key.token }
+}

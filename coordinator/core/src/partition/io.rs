@@ -1,0 +1,300 @@
+//! What goes into a partition and what comes out of it.
+
+use std::sync::Arc;
+
+use crate::graph::Graph;
+use crate::id::{
+    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PortIx, RunId, Subject, TenantId, WorkflowId,
+};
+use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow};
+use crate::partition::permits::{Need, Reservation};
+use crate::run::event::{PermitClass, Timing};
+use crate::run::{Outcome, Run, RunStatus};
+use crate::time::Timestamp;
+use crate::value::{Value, ValueRef};
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Input {
+    /// A new run.
+    Submit(CallerId, Box<Submission>),
+    /// The answer to [`Outputs::lookups`].
+    KeyLookedUp(IdempotencyKey, Option<KeyFound>),
+    /// Somebody stops a run.
+    Cancel {
+        /// Who waits for the answer.
+        caller: CallerId,
+        /// Which run.
+        run: RunId,
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Who stops it.
+        by: Subject,
+    },
+    /// An agent is there, with everything it holds of this partition's.
+    AgentHello {
+        /// Which start of which agent.
+        agent: AgentBoot,
+        /// Accepted and not finished.
+        running: Vec<AttemptKey>,
+        /// Finished and not acknowledged; the results follow.
+        finished: Vec<AttemptKey>,
+    },
+    /// An agent's stream has ended.
+    AgentGone {
+        /// Which start of which agent.
+        agent: AgentBoot,
+        /// It said goodbye: nothing it held was killed by its work.
+        goodbye: bool,
+    },
+    /// An agent reports the end of an attempt.
+    Finished {
+        /// Who says so.
+        from: AgentBoot,
+        /// Which attempt.
+        key: AttemptKey,
+        /// What came of it.
+        outcome: Outcome,
+        /// How the time went.
+        timing: Timing,
+    },
+    /// An attempt asks to act on the world (E11).
+    Intent {
+        /// Who asks.
+        from: AgentBoot,
+        /// Which attempt.
+        key: AttemptKey,
+    },
+    /// An attempt's job has a handle.
+    Handle {
+        /// Who says so.
+        from: AgentBoot,
+        /// Which attempt.
+        key: AttemptKey,
+        /// The handle.
+        handle: Value,
+    },
+    /// An agent gives back work that it has not begun.
+    HandedBack {
+        /// Who.
+        from: AgentBoot,
+        /// Which attempt.
+        key: AttemptKey,
+    },
+    /// Permits that this partition waited for.
+    Granted(Vec<(Need, Reservation)>),
+    /// A commit has an outcome.
+    Committed(BatchNumber, CommitOutcome),
+    /// The answer to [`Outputs::loads`]: the run as the journal has it, or nothing.
+    Loaded(RunId, Option<Box<Run>>),
+    /// Parked runs that fall due soon.
+    Due(Vec<RunId>),
+    /// Time has passed.
+    Tick,
+}
+
+/// A run to be started. The graph is valid and the inputs are bound and within their limits.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its id; the slot in it leads to this partition.
+    pub run: RunId,
+    /// Whose run it is.
+    pub tenant: TenantId,
+    /// Who asks for it.
+    pub subject: Subject,
+    /// The workflow it belongs to.
+    pub workflow: WorkflowId,
+    /// Its graph.
+    pub graph: Arc<Graph>,
+    /// Run up to and with this node only.
+    pub target: Option<NodeIx>,
+    /// Values for input nodes.
+    pub inputs: Vec<(NodeIx, Value)>,
+    /// The idempotency key it came with.
+    pub key: Option<KeyRow>,
+    /// The caller's trace context.
+    pub traceparent: Option<Arc<str>>,
+}
+
+/// What the shell has to do, in this order: release, then start what is asked for.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Answers and instructions whose cause is durable (I3).
+    pub releases: Vec<Release>,
+    /// One transaction, to be written; its outcome comes back as [`Input::Committed`].
+    pub commit: Option<Batch>,
+    /// Runs to be read from the journal; each comes back as [`Input::Loaded`].
+    pub loads: Vec<RunId>,
+    /// Keys to be looked up; each comes back as [`Input::KeyLookedUp`].
+    pub lookups: Vec<IdempotencyKey>,
+    /// When to send the next [`Input::Tick`] at the latest.
+    pub wake_at: Option<Timestamp>,
+    /// The value must be thrown away: another load of the partition goes on.
+    pub stop: Option<StopReason>,
+}
+
+/// Something that leaves the process.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Release {
+    /// An answer to a waiting caller.
+    Reply(CallerId, Reply),
+    /// An instruction.
+    Effect(Effect),
+}
+
+/// An answer to a waiting caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The run exists.
+    Submitted {
+        /// Which run.
+        run: RunId,
+        /// The workflow it belongs to.
+        workflow: WorkflowId,
+        /// When it was accepted.
+        created_at: Timestamp,
+        /// Whether an earlier request with the same key had started it.
+        replayed: bool,
+    },
+    /// The run is cancelled, or was over before.
+    Cancelled {
+        /// How it stands now.
+        status: RunStatus,
+        /// Whether this call did it.
+        applied: bool,
+        /// The event that the answer reflects.
+        seq: EventSeq,
+    },
+    /// No.
+    Refused(Refusal),
+}
+
+/// Why a caller is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such run for this tenant.
+    NotFound,
+    /// Too much is under way; nothing was written.
+    Overloaded,
+    /// The same key came with another body.
+    KeyMismatch,
+    /// The run's rows could not be written or read; it is set aside.
+    Quarantined,
+    /// The commit did not land for certain, or nobody knows: ask again.
+    Retry,
+}
+
+/// An instruction to the shell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send an attempt to its agent.
+    Dispatch(Box<Dispatch>),
+    /// Tell an agent to stop an attempt.
+    CancelAttempt {
+        /// Who has it.
+        to: AgentBoot,
+        /// Which attempt.
+        key: AttemptKey,
+    },
+    /// Tell an agent that it may forget a result.
+    Acknowledge {
+        /// Who reported it.
+        to: AgentBoot,
+        /// Which attempt.
+        key: AttemptKey,
+    },
+    /// Tell an attempt that it may act, or must not.
+    AnswerIntent {
+        /// Who asks.
+        to: AgentBoot,
+        /// Which attempt.
+        key: AttemptKey,
+        /// Whether it may.
+        go: bool,
+    },
+    /// The answer to an agent's inventory: one verdict for each attempt it named.
+    Verdicts {
+        /// Who asked.
+        to: AgentBoot,
+        /// What becomes of each.
+        verdicts: Vec<(AttemptKey, Verdict)>,
+    },
+    /// Readers may look: the run's history goes up to here.
+    Notify {
+        /// Which run.
+        run: RunId,
+        /// Its youngest event.
+        seq: EventSeq,
+        /// Whether it has ended.
+        over: bool,
+    },
+    /// A result whose token is not the current one was refused: counted, for people.
+    CountZombie(AttemptKey),
+}
+
+/// What becomes of an attempt that an agent holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Keep,
+    /// It was given away, or its run is over: stop it.
+    Stop,
+    /// Its result is durable, or refused for ever: forget it.
+    Acknowledged,
+}
+
+/// An attempt to be sent.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// To whom.
+    pub to: AgentBoot,
+    /// Which attempt.
+    pub key: AttemptKey,
+    /// The permit it uses up.
+    pub permit: PermitClass,
+    /// The graph its node is in.
+    pub graph: Arc<Graph>,
+    /// What its wired inputs hold, by reference.
+    pub inputs: Vec<InputBinding>,
+    /// A pollable job to go on with.
+    pub handle: Option<ValueRef>,
+    /// The caller's trace context.
+    pub traceparent: Option<Arc<str>>,
+    /// Whose run it is.
+    pub tenant: TenantId,
+}
+
+impl PartialEq for Dispatch {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.to, &self.key, &self.inputs) == (&other.to, &other.key, &other.inputs)
+    }
+}
+
+/// What one wired input holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputBinding {
+    /// Which input.
+    pub port: PortIx,
+    /// Whether it takes a list.
+    pub list: bool,
+    /// The values, in edge order.
+    pub values: Vec<BoundValue>,
+}
+
+/// A value of an input, by reference.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoundValue {
+    /// Where it lies.
+    pub reference: ValueRef,
+    /// It is a list whose items are values of the input, one by one.
+    pub spread: bool,
+}
+
+/// Why a partition's value must be thrown away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Another owner has the partition, or the rows did not follow.
+    Fenced,
+    /// Nobody knows whether a commit landed (I8).
+    Unknown,
+}

@@ -1,0 +1,109 @@
+//! The open batch: what is decided but not on its way to the journal yet, and the one that is.
+
+use std::collections::BTreeMap;
+
+use crate::id::{BatchNumber, RunId};
+use crate::limits;
+use crate::partition::batch::{IdempotencyKey, RunBatch};
+use crate::partition::io::{Refusal, Release, Reply};
+use crate::run::event::{Assignment, Event};
+
+/// A batch that is still being filled.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    pub(super) runs: Vec<RunBatch>,
+    places: BTreeMap<RunId, usize>,
+    events: usize,
+    bytes: usize,
+    pub(super) held: Held,
+}
+
+/// What leaves when a batch lands, and what must be undone when it does not.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) releases: Vec<(Option<RunId>, Release)>,
+    pub(super) keys: Vec<IdempotencyKey>,
+    pub(super) assignments: Vec<(RunId, Assignment)>,
+}
+
+/// A batch on its way to the journal.
+#[derive(Debug)]
+pub(super) struct Flying {
+    pub(super) number: BatchNumber,
+    pub(super) touched: Vec<RunId>,
+    pub(super) held: Held,
+}
+
+impl Open {
+    /// Whether nothing more should be taken in before a commit lands (E14).
+    pub(super) fn is_full(&self) -> bool {
+        self.events >= limits::BATCH_EVENTS_MAX || self.bytes >= limits::BATCH_BYTES_MAX
+    }
+
+    /// What is written about a run.
+    pub(super) fn of(&mut self, run: RunId) -> &mut RunBatch {
+        let place = *self.places.entry(run).or_insert_with(|| {
+            let (events, created, summary, snapshot) = (Vec::new(), None, None, None);
+            self.runs.push(RunBatch { run, events, created, summary, snapshot });
+            self.runs.len() - 1
+        });
+        &mut self.runs[place]
+    }
+
+    /// The last event of a run that this batch holds.
+    pub(super) fn last_event(&mut self, run: RunId) -> Option<&mut Event> {
+        let place = *self.places.get(&run)?;
+        self.runs[place].events.last_mut()
+    }
+
+    /// Adds an event.
+    pub(super) fn push(&mut self, run: RunId, event: Event) {
+        self.events += 1;
+        self.bytes += weight(&event);
+        self.of(run).events.push(event);
+    }
+
+    /// Counts bytes that were added to an event after it was pushed.
+    pub(super) fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// Takes everything about a run out again.
+    pub(super) fn forget(&mut self, run: RunId) {
+        if self.places.remove(&run).is_some() {
+            self.runs.retain(|written| written.run != run);
+            self.places = self.runs.iter().enumerate().map(|(place, written)| (written.run, place)).collect();
+        }
+        for (about, release) in &mut self.held.releases {
+            if *about == Some(run)
+                && let Release::Reply(_, reply) = release
+            {
+                *reply = Reply::Refused(Refusal::Quarantined);
+            }
+        }
+        self.held.releases.retain(|(about, release)| *about != Some(run) || matches!(release, Release::Reply(..)));
+    }
+
+    /// Whether this batch writes about a run.
+    pub(super) fn touches(&self, run: RunId) -> bool {
+        self.places.contains_key(&run)
+    }
+}
+
+impl Held {
+    /// What is answered when the batch does not land: callers ask again, nothing else leaves.
+    pub(super) fn retries(&self) -> impl Iterator<Item = Release> {
+        self.releases.iter().filter_map(|(_, release)| match release {
+            Release::Reply(caller, _) => Some(Release::Reply(*caller, Reply::Refused(Refusal::Retry))),
+            Release::Effect(_) => None,
+        })
+    }
+}
+
+/// About how many bytes an event takes in the journal.
+pub(super) fn weight(event: &Event) -> usize {
+    const HEAD: usize = 160;
+    const PART: usize = 64;
+    let values: usize = event.values.iter().map(|value| value.json().len()).sum();
+    HEAD + values + PART * (event.values.len() + event.decisions.len() + event.assignments.len())
+}

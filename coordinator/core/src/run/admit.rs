@@ -1,0 +1,308 @@
+//! The only place that says no: a command against the state of a run gives facts, or a rejection.
+
+use std::sync::Arc;
+
+use super::{Body, LiveAttempt, Outcome, Run, RunStatus, TimerKind};
+use crate::id::{Instance, PortIx, Subject};
+use crate::limits;
+use crate::node_type::EffectClass;
+use crate::policy::OnUnknown;
+use crate::run::event::{Attempt, ErrorClass, Fact, LossCause, NodeError, OutputValue, PortOutput, RunError, Timing};
+use crate::time::{Span, Timestamp};
+use crate::value::Value;
+
+/// What is asked of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// An agent reports the end of an attempt.
+    Finish {
+        /// Which attempt.
+        attempt: Attempt,
+        /// What came of it.
+        outcome: Outcome,
+        /// How the time went.
+        timing: Timing,
+    },
+    /// The attempt will not be heard of again, or must not be believed.
+    Lose {
+        /// Which attempt.
+        attempt: Attempt,
+        /// How that is known.
+        cause: LossCause,
+    },
+    /// An agent gives back work that it has not begun.
+    HandBack {
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// The attempt asks to act on the world.
+    Intend {
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// The attempt's job has a handle.
+    Checkpoint {
+        /// Which attempt.
+        attempt: Attempt,
+        /// The handle.
+        handle: Value,
+    },
+    /// Time has passed: timers and the deadline are looked at.
+    Wake,
+    /// Somebody stops the run.
+    Cancel {
+        /// Who.
+        by: Subject,
+    },
+    /// Every node has its final phase, or one has failed: the run ends.
+    Conclude,
+}
+
+/// Why a command changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// The token is not the current one: an agent that was given up on has woken (I6).
+    Zombie,
+    /// Exactly this result is committed already.
+    AlreadyCommitted,
+    /// The run is over.
+    Over(RunStatus),
+    /// There is nothing to do.
+    Idle,
+}
+
+/// A fact and the values that its references point to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Admitted {
+    pub(crate) fact: Fact,
+    pub(crate) values: Vec<Value>,
+}
+
+impl From<Fact> for Admitted {
+    fn from(fact: Fact) -> Self {
+        Self { fact, values: Vec::new() }
+    }
+}
+
+impl Run {
+    /// What follows from a command at `now`; `draw` is uniform over `u64` and serves for jitter.
+    ///
+    /// # Errors
+    /// A [`Rejection`] if nothing follows. The state is not changed either way.
+    pub(crate) fn admit(&self, command: Command, now: Timestamp, draw: u64) -> Result<Admitted, Rejection> {
+        match command {
+            Command::Finish { attempt, outcome, timing } => self.finish(attempt, outcome, timing, now, draw),
+            Command::Lose { attempt, cause } => self.lose(attempt, cause),
+            Command::HandBack { attempt } => {
+                self.live_attempt(&attempt)?;
+                Ok(self.unless_over(Fact::HandedBack { attempts: vec![attempt] }, attempt))
+            }
+            Command::Intend { attempt } => match self.live_attempt(&attempt)? {
+                live if live.intent => Err(Rejection::AlreadyCommitted),
+                _ if self.status() != RunStatus::Running => Err(Rejection::Over(self.status())),
+                _ => Ok(Fact::IntentRecorded { attempt }.into()),
+            },
+            Command::Checkpoint { attempt, handle } => self.checkpoint(attempt, handle),
+            Command::Wake => self.wake(now),
+            Command::Cancel { by } => match self.status() {
+                RunStatus::Running => {
+                    Ok(Fact::Ended { status: RunStatus::Cancelled, error: None, by: Some(by) }.into())
+                }
+                status => Err(Rejection::Over(status)),
+            },
+            Command::Conclude => self.conclude(),
+        }
+    }
+
+    /// Whether every node has its final phase, or one has failed.
+    pub(crate) fn can_conclude(&self) -> bool {
+        self.status() == RunStatus::Running && (self.state.open_nodes == 0 || self.state.failure.is_some())
+    }
+
+    fn live_attempt(&self, attempt: &Attempt) -> Result<&LiveAttempt, Rejection> {
+        let live = self.attempt(attempt.instance);
+        if let Some(live) = live.filter(|live| (live.number, live.token) == (attempt.number, attempt.token)) {
+            return Ok(live);
+        }
+        Err(if self.is_result_of(attempt) { Rejection::AlreadyCommitted } else { Rejection::Zombie })
+    }
+
+    /// Before the end the fact itself; after it, that the attempt is gone.
+    fn unless_over(&self, fact: Fact, attempt: Attempt) -> Admitted {
+        match self.status() {
+            RunStatus::Running => fact.into(),
+            _ => Fact::Stopped { attempts: vec![attempt] }.into(),
+        }
+    }
+
+    fn finish(
+        &self,
+        attempt: Attempt,
+        outcome: Outcome,
+        timing: Timing,
+        now: Timestamp,
+        draw: u64,
+    ) -> Result<Admitted, Rejection> {
+        let live = self.live_attempt(&attempt)?;
+        let over = self.status() != RunStatus::Running;
+        match outcome {
+            Outcome::Succeeded(values) if !over || !live.stopping => {
+                let mut body = Body::new(self.seq().next());
+                match self.port_outputs(attempt.instance, values, &mut body) {
+                    Err(error) => Ok(self.fail(attempt, error, None, timing, now, draw)),
+                    Ok(outputs) if over => {
+                        Ok(Admitted { fact: Fact::Settled { attempt, outputs }, values: body.into_values() })
+                    }
+                    Ok(outputs) => {
+                        Ok(Admitted { fact: Fact::Succeeded { attempt, outputs, timing }, values: body.into_values() })
+                    }
+                }
+            }
+            Outcome::Succeeded(_) => Ok(Fact::Discarded { attempt }.into()),
+            Outcome::Failed { error, retry_after } => Ok(self.fail(attempt, error, retry_after, timing, now, draw)),
+            Outcome::Stopped => Ok(self.unless_over(Fact::HandedBack { attempts: vec![attempt] }, attempt)),
+        }
+    }
+
+    /// Results by port id become outputs by port index; a declared port without a value is closed.
+    fn port_outputs(
+        &self,
+        instance: Instance,
+        values: Vec<(Arc<str>, Value)>,
+        body: &mut Body,
+    ) -> Result<Vec<PortOutput>, NodeError> {
+        let invalid = |code: &str, message: String| NodeError {
+            class: ErrorClass::InvalidRequest,
+            code: code.into(),
+            message: message.into(),
+        };
+        let node = self.graph.node(instance.node);
+        let Some(node_type) = &node.node_type else {
+            return Err(invalid("unknown_node_type", format!("the type {} is unknown here", node.type_id)));
+        };
+        let mut given: Vec<(PortIx, Value)> = Vec::with_capacity(values.len());
+        for (port, value) in values {
+            let Some((ix, _)) = node_type.output(&port) else {
+                let message = format!("the agent gave a value for the port {port:?}, which {} lacks", node.type_id);
+                return Err(invalid("unknown_output", message));
+            };
+            if value.json().len() > limits::INLINE_VALUE_BYTES_MAX {
+                let (bytes, most) = (value.json().len(), limits::INLINE_VALUE_BYTES_MAX);
+                let message = format!("the output {port} has {bytes} bytes; at most {most} are kept, so give less");
+                return Err(invalid("value_too_large", message));
+            }
+            given.push((ix, value));
+        }
+        let ports = (0..node_type.outputs.len()).map(|ix| PortIx(ix as u16));
+        Ok(ports
+            .map(|port| match given.iter().position(|(ix, _)| *ix == port) {
+                Some(place) => PortOutput { port, value: OutputValue::One(body.put(given.swap_remove(place).1)) },
+                None => PortOutput { port, value: OutputValue::Closed },
+            })
+            .collect())
+    }
+
+    fn fail(
+        &self,
+        attempt: Attempt,
+        error: NodeError,
+        retry_after: Option<Span>,
+        timing: Timing,
+        now: Timestamp,
+        draw: u64,
+    ) -> Admitted {
+        if self.status() != RunStatus::Running {
+            return Fact::Stopped { attempts: vec![attempt] }.into();
+        }
+        let policy = &self.graph.node(attempt.instance.node).policy;
+        let before = self.state.tries.get(&attempt.instance).map_or(0, |tries| tries.failed);
+        let failed = before + u32::from(error.class != ErrorClass::RateLimited);
+        let again = match error.class {
+            ErrorClass::UnknownOutcome => policy.on_unknown == OnUnknown::Retry,
+            class => class.retries(),
+        };
+        let left = failed < policy.retry.attempts_max && attempt.number.0 < limits::ATTEMPTS_MAX;
+        let retry_at = (again && left).then(|| {
+            let pause = policy.retry.pause(failed.max(1), draw);
+            now.plus(pause.max(retry_after.unwrap_or(Span::ZERO)))
+        });
+        Fact::Failed { attempt, error, retry_at, timing }.into()
+    }
+
+    fn lose(&self, attempt: Attempt, cause: LossCause) -> Result<Admitted, Rejection> {
+        let live = self.live_attempt(&attempt)?;
+        let failure = self.failure_of_loss(attempt, live, cause);
+        Ok(self.unless_over(Fact::Lost { attempt, cause, failure }, attempt))
+    }
+
+    /// Whether the node fails with the loss of its attempt (E11, E13).
+    fn failure_of_loss(&self, attempt: Attempt, live: &LiveAttempt, cause: LossCause) -> Option<NodeError> {
+        let node = self.graph.node(attempt.instance.node);
+        let proofs = self.state.tries.get(&attempt.instance).map_or(0, |tries| tries.proofs);
+        let error =
+            |class, code: &str, message: String| Some(NodeError { class, code: code.into(), message: message.into() });
+        if live.alone && cause == LossCause::NewBoot && proofs + 1 >= limits::POISON_PROOFS {
+            let message =
+                format!("it ended {} agents that had nothing else to do; mend the node", limits::POISON_PROOFS);
+            return error(ErrorClass::Poison, "poison_node", message);
+        }
+        let unknown = live.intent && (node.effect == EffectClass::Blind || live.handle.is_none());
+        if unknown && node.effect.needs_intent() && node.policy.on_unknown != OnUnknown::Retry {
+            let message = format!("agent {} was lost while it acted; look whether it took effect", live.agent.agent);
+            return error(ErrorClass::UnknownOutcome, "unknown_outcome", message);
+        }
+        if attempt.number.0 >= limits::ATTEMPTS_MAX {
+            let message = format!("its agents were lost in {} attempts", limits::ATTEMPTS_MAX);
+            return error(ErrorClass::Internal, "attempts_exhausted", message);
+        }
+        None
+    }
+
+    fn checkpoint(&self, attempt: Attempt, handle: Value) -> Result<Admitted, Rejection> {
+        self.live_attempt(&attempt)?;
+        if self.status() != RunStatus::Running {
+            return Err(Rejection::Over(self.status()));
+        }
+        let mut body = Body::new(self.seq().next());
+        let handle = body.put(handle);
+        Ok(Admitted { fact: Fact::HandleRecorded { attempt, handle }, values: body.into_values() })
+    }
+
+    /// The first timer that is due, or the deadline. Called again until it answers [`Rejection::Idle`].
+    fn wake(&self, now: Timestamp) -> Result<Admitted, Rejection> {
+        if self.status() != RunStatus::Running {
+            return Err(Rejection::Over(self.status()));
+        }
+        let mut due = self.state.timers.iter().take_while(|timer| timer.at <= now);
+        if let Some(timer) = due.find(|timer| timer.kind == TimerKind::Wait) {
+            let mut body = Body::new(self.seq().next());
+            let outputs = self.pass_on(timer.instance.node, &mut body);
+            let fact = Fact::TimerFired { instance: timer.instance, outputs };
+            return Ok(Admitted { fact, values: body.into_values() });
+        }
+        if !self.is_parked() && self.state.deadline <= now {
+            let error = RunError {
+                code: "run_timeout".into(),
+                message: format!("the run was active for more than {}", limits::RUN_DEADLINE).into(),
+                node: None,
+                class: Some(ErrorClass::Timeout),
+                attempts: 0,
+            };
+            return Ok(Fact::Ended { status: RunStatus::Failed, error: Some(error), by: None }.into());
+        }
+        Err(Rejection::Idle)
+    }
+
+    fn conclude(&self) -> Result<Admitted, Rejection> {
+        if !self.can_conclude() {
+            return Err(Rejection::Idle);
+        }
+        Ok(match &self.state.failure {
+            None => Fact::Ended { status: RunStatus::Completed, error: None, by: None }.into(),
+            Some(failure) => {
+                let error = Some(failure.as_ref().clone());
+                Fact::Ended { status: RunStatus::Failed, error, by: None }.into()
+            }
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! Control nodes: what the core evaluates itself.
+
+use super::{Body, Run, WiredInput};
+use crate::id::{Instance, NodeIx, PortIx};
+use crate::node_type::{Control, Runner};
+use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput};
+use crate::time::Timestamp;
+
+/// The one port of a control node that has one input or one output.
+const PORT: PortIx = PortIx(0);
+
+impl Run {
+    /// Evaluates a control node that is due. New values go into `body`.
+    pub(crate) fn decide(&self, instance: Instance, now: Timestamp, body: &mut Body) -> Decision {
+        let control = match self.graph.node(instance.node).runner {
+            Runner::Control(control) => control,
+            Runner::Agent | Runner::Unavailable => return self.undecidable(instance, "only control nodes are decided"),
+        };
+        match control {
+            Control::Input => self.decide_input(instance, body),
+            Control::Output => Decision::Completed { instance, outputs: self.pass_on(instance.node, body) },
+            Control::Wait => match self.graph.wait_until(instance.node, now) {
+                Err(message) => self.undecidable(instance, &message),
+                Ok(until) if until <= now => {
+                    Decision::Completed { instance, outputs: self.pass_on(instance.node, body) }
+                }
+                Ok(until) => Decision::Waiting { instance, until },
+            },
+        }
+    }
+
+    /// The value given with the run, else the one in the graph, else nothing.
+    fn decide_input(&self, instance: Instance, body: &mut Body) -> Decision {
+        let given = self.state.origin.inputs.iter().find(|(node, _)| *node == instance.node);
+        let value = match given {
+            Some((_, reference)) => OutputValue::One(*reference),
+            None => match self.graph.input_default(instance.node) {
+                Some(value) => OutputValue::One(body.put(value)),
+                None => OutputValue::Closed,
+            },
+        };
+        Decision::Completed { instance, outputs: vec![PortOutput { port: PORT, value }] }
+    }
+
+    /// Output 0 gives what input 0 was given: by reference if it is wired, else the graph's own value.
+    pub(super) fn pass_on(&self, node: NodeIx, body: &mut Body) -> Vec<PortOutput> {
+        let wired = self.wired_inputs(node).into_iter().find(|input| input.port == PORT);
+        let value = match wired {
+            Some(input) => gather(&input),
+            None => match self.graph.node(node).constants.iter().find(|(port, _)| *port == PORT) {
+                Some((_, value)) => OutputValue::One(body.put(value.clone())),
+                None => OutputValue::Closed,
+            },
+        };
+        vec![PortOutput { port: PORT, value }]
+    }
+
+    fn undecidable(&self, instance: Instance, message: &str) -> Decision {
+        let error = NodeError { class: ErrorClass::InvalidRequest, code: "bad_config".into(), message: message.into() };
+        Decision::Failed { instance, error }
+    }
+}
+
+/// One edge brings its value as it is; several bring a list, in edge order.
+fn gather(input: &WiredInput<'_>) -> OutputValue {
+    match input.values.as_slice() {
+        [] => OutputValue::Closed,
+        [one] => one.value.clone(),
+        several => OutputValue::Gather(
+            several
+                .iter()
+                .flat_map(|sourced| match sourced.value {
+                    OutputValue::One(reference) => std::slice::from_ref(reference),
+                    OutputValue::Gather(references) => references.as_slice(),
+                    OutputValue::Closed => &[],
+                })
+                .copied()
+                .collect(),
+        ),
+    }
+}

@@ -1,0 +1,408 @@
+//! The fold: events into state. Total on any history; what does not follow is [`Corrupt`], never a panic.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::{Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Timer, TimerKind, Tries};
+use crate::graph::Graph;
+use crate::id::{EventSeq, Instance, NodeIx, RunId};
+use crate::limits;
+use crate::node_type::{EffectClass, Runner};
+use crate::policy::OnRunFailure;
+use crate::run::event::{
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PortOutput, RunError,
+    Submitted,
+};
+use crate::time::Timestamp;
+
+/// Why an event does not follow from what was before it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Corrupt {
+    /// A history begins with `Submitted`.
+    #[error("the history does not begin with a submission")]
+    NoBeginning,
+    /// An event is missing or doubled.
+    #[error("expected event {expected}, found {found}")]
+    Gap {
+        /// The seq that should have come.
+        expected: EventSeq,
+        /// The seq that came.
+        found: EventSeq,
+    },
+    /// It names a node that the graph does not have, or that is not part of the run.
+    #[error("event {seq} names node {node}, which this run does not have")]
+    UnknownNode {
+        /// Which event.
+        seq: EventSeq,
+        /// The index it names.
+        node: NodeIx,
+    },
+    /// It names an attempt that no agent holds.
+    #[error("event {seq} names attempt {} of node {}, which is not out", attempt.number, attempt.instance.node)]
+    UnknownAttempt {
+        /// Which event.
+        seq: EventSeq,
+        /// The attempt it names.
+        attempt: Attempt,
+    },
+    /// The node does not stand where the event needs it.
+    #[error("event {seq} does not follow: node {} is {phase:?}", instance.node)]
+    WrongPhase {
+        /// Which event.
+        seq: EventSeq,
+        /// Which instance.
+        instance: Instance,
+        /// Where it stands.
+        phase: NodePhase,
+    },
+    /// Something that must come before or after the terminal event came on its other side.
+    #[error("event {seq} is on the wrong side of the run's end")]
+    WrongSide {
+        /// Which event.
+        seq: EventSeq,
+    },
+}
+
+impl Run {
+    /// Folds the next event into the state.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if it does not follow; the run must not be used any more then.
+    pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
+        self.step_fact(event.seq, event.at, &event.fact)?;
+        self.follow(event)
+    }
+
+    /// The decisions and assignments of an event whose fact is folded already.
+    pub(super) fn follow(&mut self, event: &Event) -> Result<(), Corrupt> {
+        event.decisions.iter().try_for_each(|decision| self.step_decision(decision))?;
+        event.assignments.iter().try_for_each(|assignment| self.step_assignment(event.at, assignment))
+    }
+
+    /// The state after `Submitted`: nodes without inputs are due or ready.
+    pub(super) fn submitted(
+        id: RunId,
+        graph: Arc<Graph>,
+        at: Timestamp,
+        submitted: &Submitted,
+    ) -> Result<Run, Corrupt> {
+        let unknown = |node| Corrupt::UnknownNode { seq: EventSeq(1), node };
+        let mut nodes: Vec<Slot> = graph
+            .nodes()
+            .map(|(ix, _)| Slot { phase: NodePhase::Pending, unsettled: graph.in_edges(ix).len() as u32, result: None })
+            .collect();
+        let mut all_nodes = nodes.len() as u32;
+        if let Some(target) = submitted.target {
+            graph.get(target).ok_or(unknown(target))?;
+            let wanted = graph.closure(target);
+            nodes.iter_mut().for_each(|slot| slot.phase = NodePhase::Excluded);
+            wanted.iter().for_each(|ix| nodes[ix.0 as usize].phase = NodePhase::Pending);
+            all_nodes = wanted.len() as u32;
+        }
+        if let Some((node, _)) = submitted.inputs.iter().find(|(node, _)| graph.get(*node).is_none()) {
+            return Err(unknown(*node));
+        }
+        let state = State {
+            seq: EventSeq(1),
+            last_at: at,
+            origin: Origin::new(submitted, at),
+            status: RunStatus::Running,
+            error: None,
+            ended_at: None,
+            deadline: at.plus(limits::RUN_DEADLINE),
+            nodes,
+            open_nodes: all_nodes,
+            all_nodes,
+            attempts: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            due: VecDeque::new(),
+            failure: None,
+        };
+        let mut run = Run { id, graph, state };
+        for ix in (0..run.graph.len() as u32).map(NodeIx) {
+            let slot = &run.state.nodes[ix.0 as usize];
+            if slot.phase == NodePhase::Pending && slot.unsettled == 0 {
+                run.make_ready(ix);
+            }
+        }
+        Ok(run)
+    }
+
+    /// Folds what happened; decisions and assignments of the same event follow one by one.
+    pub(crate) fn step_fact(&mut self, seq: EventSeq, at: Timestamp, fact: &Fact) -> Result<(), Corrupt> {
+        let expected = self.state.seq.next();
+        if seq != expected {
+            return Err(Corrupt::Gap { expected, found: seq });
+        }
+        if self.is_parked() {
+            // Waiting does not count against the deadline.
+            self.state.deadline = self.state.deadline.plus(at.since(self.state.last_at));
+        }
+        self.state.seq = seq;
+        self.state.last_at = self.state.last_at.max(at);
+        let over = self.state.status != RunStatus::Running;
+        match fact {
+            Fact::Submitted(_) => return Err(Corrupt::WrongSide { seq }),
+            Fact::Stopped { .. } | Fact::Discarded { .. } | Fact::Settled { .. } if !over => {
+                return Err(Corrupt::WrongSide { seq });
+            }
+            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove(attempt).map(drop))?,
+            Fact::Discarded { attempt } | Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
+            _ if over => return Err(Corrupt::WrongSide { seq }),
+            Fact::Continued => {}
+            Fact::Succeeded { attempt, outputs, .. } => {
+                self.remove(attempt)?;
+                self.state.tries.remove(&attempt.instance);
+                self.complete(attempt.instance, Some(attempt), outputs)?;
+            }
+            Fact::Failed { attempt, error, retry_at, .. } => self.failed(attempt, error, *retry_at)?,
+            Fact::Lost { attempt, cause, failure } => self.lost(attempt, *cause, failure.as_ref())?,
+            Fact::HandedBack { attempts } => {
+                for attempt in attempts {
+                    self.remove(attempt)?;
+                    self.tries_of(attempt);
+                    self.queue(attempt.instance);
+                }
+            }
+            Fact::IntentRecorded { attempt } => self.live(attempt)?.intent = true,
+            Fact::HandleRecorded { attempt, handle } => self.live(attempt)?.handle = Some(*handle),
+            Fact::TimerFired { instance, outputs } => {
+                self.expect(*instance, &[NodePhase::Waiting])?;
+                self.take_timer(*instance);
+                self.complete(*instance, None, outputs)?;
+            }
+            Fact::Ended { status, error, .. } => self.end(*status, error.as_ref(), at),
+        }
+        Ok(())
+    }
+
+    /// Folds what a control node decided.
+    pub(crate) fn step_decision(&mut self, decision: &Decision) -> Result<(), Corrupt> {
+        let (Decision::Completed { instance, .. }
+        | Decision::Waiting { instance, .. }
+        | Decision::Failed { instance, .. }) = decision;
+        self.expect(*instance, &[NodePhase::Due])?;
+        self.take_due(*instance);
+        match decision {
+            Decision::Completed { outputs, .. } => self.complete(*instance, None, outputs)?,
+            Decision::Waiting { until, .. } => {
+                self.slot(*instance)?.phase = NodePhase::Waiting;
+                self.state.timers.insert(Timer { at: *until, instance: *instance, kind: TimerKind::Wait });
+            }
+            Decision::Failed { error, .. } => self.give_up(*instance, error)?,
+        }
+        Ok(())
+    }
+
+    /// Folds an attempt that was given to an agent.
+    pub(crate) fn step_assignment(&mut self, at: Timestamp, assignment: &Assignment) -> Result<(), Corrupt> {
+        let Attempt { instance, number, token } = assignment.attempt;
+        self.expect(instance, &[NodePhase::Ready, NodePhase::Backoff])?;
+        if self.slot(instance)?.phase == NodePhase::Backoff {
+            self.take_timer(instance);
+        }
+        self.state.ready.remove(&self.rank(instance));
+        self.slot(instance)?.phase = NodePhase::Running;
+        let live = LiveAttempt {
+            number,
+            token,
+            agent: assignment.to.clone(),
+            permit: assignment.permit,
+            alone: assignment.alone,
+            assigned_at: at,
+            intent: false,
+            handle: None,
+            stopping: false,
+        };
+        self.state.attempts.insert(instance, live);
+        Ok(())
+    }
+
+    fn failed(&mut self, attempt: &Attempt, error: &NodeError, retry_at: Option<Timestamp>) -> Result<(), Corrupt> {
+        self.remove(attempt)?;
+        let tries = self.tries_of(attempt);
+        tries.failed += u32::from(error.class != ErrorClass::RateLimited);
+        // It reported its own end: its agent is alive, and it is no suspect any more.
+        (tries.deaths, tries.proofs) = (0, 0);
+        match retry_at {
+            Some(at) => {
+                self.slot(attempt.instance)?.phase = NodePhase::Backoff;
+                self.state.timers.insert(Timer { at, instance: attempt.instance, kind: TimerKind::Retry });
+            }
+            None => self.give_up(attempt.instance, error)?,
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, attempt: &Attempt, cause: LossCause, failure: Option<&NodeError>) -> Result<(), Corrupt> {
+        let live = self.remove(attempt)?;
+        let tries = self.tries_of(attempt);
+        match cause {
+            LossCause::NewBoot if live.alone => tries.proofs += 1,
+            LossCause::NewBoot | LossCause::StreamGone if !live.alone => tries.deaths += 1,
+            _ => {}
+        }
+        if let Some(error) = failure {
+            return self.give_up(attempt.instance, error);
+        }
+        self.queue(attempt.instance);
+        Ok(())
+    }
+
+    /// The node has failed for good. The first one to do so is what the run ends with.
+    fn give_up(&mut self, instance: Instance, error: &NodeError) -> Result<(), Corrupt> {
+        self.slot(instance)?.phase = NodePhase::Failed;
+        self.state.open_nodes -= 1;
+        let attempts = self.state.tries.get(&instance).map_or(0, |tries| tries.last.0);
+        self.state.failure.get_or_insert_with(|| {
+            Box::new(RunError {
+                code: error.code.clone(),
+                message: error.message.clone(),
+                node: Some(instance.node),
+                class: Some(error.class),
+                attempts,
+            })
+        });
+        Ok(())
+    }
+
+    /// Mostly the first: control nodes are evaluated in the order in which they fell due.
+    fn take_due(&mut self, instance: Instance) {
+        match self.state.due.iter().position(|due| *due == instance) {
+            Some(0) => drop(self.state.due.pop_front()),
+            Some(place) => drop(self.state.due.remove(place)),
+            None => {}
+        }
+    }
+
+    /// Mostly among the first: timers are used up in the order of their instants.
+    fn take_timer(&mut self, instance: Instance) {
+        let found = self.state.timers.iter().find(|timer| timer.instance == instance).copied();
+        found.map(|timer| self.state.timers.remove(&timer));
+    }
+
+    fn end(&mut self, status: RunStatus, error: Option<&RunError>, at: Timestamp) {
+        self.state.status = status;
+        self.state.error = error.cloned();
+        self.state.ended_at = Some(at);
+        self.state.ready.clear();
+        self.state.due.clear();
+        self.state.timers.clear();
+        // Paid work goes on when the run failed, so that a resume need not pay again (E21).
+        let failed = error.is_some_and(|error| error.node.is_some());
+        for (instance, live) in &mut self.state.attempts {
+            let node = self.graph.node(instance.node);
+            let finishes = match node.policy.on_run_failure {
+                Some(choice) => choice == OnRunFailure::Finish,
+                None => node.effect != EffectClass::Pure,
+            };
+            live.stopping = !(failed && finishes);
+        }
+    }
+
+    /// Gives an instance its one output and settles what depends on it, without recursion.
+    fn complete(
+        &mut self,
+        instance: Instance,
+        attempt: Option<&Attempt>,
+        outputs: &[PortOutput],
+    ) -> Result<(), Corrupt> {
+        let committed = Committed { outputs: outputs.to_vec(), token: attempt.map(|attempt| attempt.token) };
+        let slot = self.slot(instance)?;
+        slot.phase = NodePhase::Completed;
+        slot.result = Some(Box::new(committed));
+        self.state.open_nodes -= 1;
+        let mut settled = vec![instance.node];
+        while let Some(source) = settled.pop() {
+            let graph = Arc::clone(&self.graph);
+            for edge in graph.out_edges(source) {
+                let slot = &mut self.state.nodes[edge.target.0 as usize];
+                if slot.phase != NodePhase::Pending {
+                    continue;
+                }
+                slot.unsettled -= 1;
+                if slot.unsettled == 0 && !self.make_ready(edge.target) {
+                    settled.push(edge.target);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All inputs of a node are settled: it can run, or it is skipped (false).
+    fn make_ready(&mut self, ix: NodeIx) -> bool {
+        if self.required_input_is_closed(ix) {
+            self.state.nodes[ix.0 as usize].phase = NodePhase::Skipped;
+            self.state.open_nodes -= 1;
+            return false;
+        }
+        let instance = Instance::root(ix);
+        match self.graph.node(ix).runner {
+            Runner::Control(_) => {
+                self.state.nodes[ix.0 as usize].phase = NodePhase::Due;
+                self.state.due.push_back(instance);
+            }
+            Runner::Agent | Runner::Unavailable => self.queue(instance),
+        }
+        true
+    }
+
+    /// A port is closed when all its edges are (graph.md, part 1).
+    fn required_input_is_closed(&self, ix: NodeIx) -> bool {
+        let Some(node_type) = &self.graph.node(ix).node_type else { return false };
+        let edges = self.graph.in_edges(ix);
+        edges.iter().any(|edge| {
+            let required = node_type.inputs.get(edge.target_port.0 as usize).is_some_and(|port| port.required);
+            required
+                && edges.iter().filter(|other| other.target_port == edge.target_port).all(|other| {
+                    matches!(self.output(other.source, other.source_port), None | Some(OutputValue::Closed))
+                })
+        })
+    }
+
+    fn queue(&mut self, instance: Instance) {
+        self.state.nodes[instance.node.0 as usize].phase = NodePhase::Ready;
+        self.state.ready.insert(self.rank(instance));
+    }
+
+    fn rank(&self, instance: Instance) -> Rank {
+        Rank { urgency: -self.graph.node(instance.node).policy.priority, instance }
+    }
+
+    fn tries_of(&mut self, attempt: &Attempt) -> &mut Tries {
+        let tries = self.state.tries.entry(attempt.instance).or_default();
+        tries.last = tries.last.max(attempt.number);
+        tries
+    }
+
+    fn slot(&mut self, instance: Instance) -> Result<&mut Slot, Corrupt> {
+        let seq = self.state.seq;
+        let slot = self.state.nodes.get_mut(instance.node.0 as usize);
+        slot.ok_or(Corrupt::UnknownNode { seq, node: instance.node })
+    }
+
+    fn expect(&mut self, instance: Instance, phases: &[NodePhase]) -> Result<(), Corrupt> {
+        let seq = self.state.seq;
+        if self.state.status != RunStatus::Running {
+            return Err(Corrupt::WrongSide { seq });
+        }
+        let phase = self.slot(instance)?.phase;
+        if phases.contains(&phase) { Ok(()) } else { Err(Corrupt::WrongPhase { seq, instance, phase }) }
+    }
+
+    fn live(&mut self, attempt: &Attempt) -> Result<&mut LiveAttempt, Corrupt> {
+        let unknown = Corrupt::UnknownAttempt { seq: self.state.seq, attempt: *attempt };
+        let live = self.state.attempts.get_mut(&attempt.instance).ok_or_else(|| unknown.clone())?;
+        if (live.number, live.token) == (attempt.number, attempt.token) { Ok(live) } else { Err(unknown) }
+    }
+
+    fn remove(&mut self, attempt: &Attempt) -> Result<LiveAttempt, Corrupt> {
+        let live = self.live(attempt)?.clone();
+        self.state.attempts.remove(&attempt.instance);
+        Ok(live)
+    }
+}

@@ -1,0 +1,170 @@
+//! What people see of a run: the same fold, with the times and agents that decisions do not need.
+
+use std::sync::Arc;
+
+use super::{Corrupt, NodePhase, Run, RunStatus};
+use crate::graph::Graph;
+use crate::id::{AgentId, EventSeq, Instance, NodeIx, RunId};
+use crate::run::event::{Decision, Event, Fact, NodeError};
+use crate::time::Timestamp;
+
+/// A run as far as its history has been read.
+#[derive(Debug, Clone)]
+pub struct RunView {
+    run: Run,
+    nodes: Vec<NodeView>,
+    /// The last event before which a node's readiness was recorded.
+    ended_at: Option<Timestamp>,
+}
+
+/// What people see of one node next to its phase and outputs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NodeView {
+    /// Tries so far.
+    pub attempts: u32,
+    /// Who has it, or had it last.
+    pub agent: Option<AgentId>,
+    /// When it was given to an agent or began to wait.
+    pub started_at: Option<Timestamp>,
+    /// When it got its final phase.
+    pub ended_at: Option<Timestamp>,
+    /// Why its last attempt failed.
+    pub error: Option<NodeError>,
+    /// Until when it waits, if it does.
+    pub waits_until: Option<Timestamp>,
+}
+
+/// A node's state in the words of the public API (graph.md, part 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// An input is not settled.
+    Pending,
+    /// Could run now.
+    Ready,
+    /// An agent has it.
+    Running,
+    /// Waits for an instant.
+    Waiting,
+    /// Has its output.
+    Completed,
+    /// Failed for good.
+    Failed,
+    /// A required input is closed.
+    Skipped,
+    /// The run ended before it did.
+    Cancelled,
+}
+
+impl RunView {
+    /// A view of a run from its first event.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if the history does not begin with this event.
+    pub fn begin(id: RunId, graph: Arc<Graph>, first: &Event) -> Result<Self, Corrupt> {
+        let run = Run::begin(id, graph, first)?;
+        let nodes = vec![NodeView::default(); run.graph().len()];
+        let mut view = Self { run, nodes, ended_at: None };
+        view.note(first);
+        Ok(view)
+    }
+
+    /// Reads the next event.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if it does not follow.
+    pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
+        self.run.step(event)?;
+        self.note(event);
+        Ok(())
+    }
+
+    /// The state that decisions are made on.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The youngest event it reflects.
+    pub fn seq(&self) -> EventSeq {
+        self.run.seq()
+    }
+
+    /// When the run ended.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
+    }
+
+    /// A node's times, agent and error.
+    pub fn node(&self, node: NodeIx) -> &NodeView {
+        &self.nodes[node.0 as usize]
+    }
+
+    /// A node's state; `None` if it is no part of the run.
+    pub fn node_state(&self, node: NodeIx) -> Option<NodeState> {
+        let over = self.run.status() != RunStatus::Running;
+        Some(match self.run.phase_of(node) {
+            NodePhase::Excluded => return None,
+            NodePhase::Completed => NodeState::Completed,
+            NodePhase::Failed => NodeState::Failed,
+            NodePhase::Skipped => NodeState::Skipped,
+            NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting if over => NodeState::Cancelled,
+            _ if self.run.status() == RunStatus::Cancelled => NodeState::Cancelled,
+            NodePhase::Pending => NodeState::Pending,
+            NodePhase::Due | NodePhase::Ready => {
+                if over {
+                    NodeState::Pending
+                } else {
+                    NodeState::Ready
+                }
+            }
+            NodePhase::Running | NodePhase::Backoff => NodeState::Running,
+            NodePhase::Waiting => NodeState::Waiting,
+        })
+    }
+
+    fn note(&mut self, event: &Event) {
+        let at = event.at;
+        match &event.fact {
+            Fact::Succeeded { attempt, .. } => self.over(attempt.instance, at, None),
+            Fact::Failed { attempt, error, retry_at, .. } => {
+                let node = self.entry(attempt.instance);
+                node.error = Some(error.clone());
+                node.ended_at = retry_at.is_none().then_some(at);
+            }
+            Fact::Lost { attempt, failure: Some(error), .. } => self.over(attempt.instance, at, Some(error)),
+            Fact::TimerFired { instance, .. } => self.over(*instance, at, None),
+            Fact::Ended { .. } => self.ended_at = Some(at),
+            _ => {}
+        }
+        for decision in &event.decisions {
+            match decision {
+                Decision::Completed { instance, .. } => {
+                    self.entry(*instance).started_at.get_or_insert(at);
+                    self.over(*instance, at, None);
+                }
+                Decision::Waiting { instance, until } => {
+                    let node = self.entry(*instance);
+                    node.started_at = Some(at);
+                    node.waits_until = Some(*until);
+                }
+                Decision::Failed { instance, error } => self.over(*instance, at, Some(error)),
+            }
+        }
+        for assignment in &event.assignments {
+            let node = self.entry(assignment.attempt.instance);
+            node.attempts = assignment.attempt.number.0;
+            node.agent = Some(assignment.to.agent.clone());
+            node.started_at.get_or_insert(at);
+        }
+    }
+
+    fn over(&mut self, instance: Instance, at: Timestamp, error: Option<&NodeError>) {
+        let node = self.entry(instance);
+        node.ended_at = Some(at);
+        node.waits_until = None;
+        node.error = error.cloned();
+    }
+
+    fn entry(&mut self, instance: Instance) -> &mut NodeView {
+        &mut self.nodes[instance.node.0 as usize]
+    }
+}
