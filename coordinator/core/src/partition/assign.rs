@@ -143,7 +143,7 @@ impl Partition {
         let number = entry.run.next_attempt(instance);
         let token = match is_planted(Fault::TokenReused) {
             true => AttemptToken(u64::from(instance.node.0)),
-            false => AttemptToken(turn.draw.next()),
+            false => AttemptToken(turn.draw.next_u64()),
         };
         let assignment = Assignment {
             attempt: Attempt { instance, number, token },

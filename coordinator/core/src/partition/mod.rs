@@ -188,7 +188,7 @@ impl Partition {
     fn apply(&mut self, id: RunId, command: Command, turn: &mut Turn<'_>) -> Result<(), Rejection> {
         self.current = Some(id);
         let entry = self.runs.get(&id).ok_or(Rejection::Zombie)?;
-        let admitted = entry.run.admit(command, turn.now, turn.draw.next())?;
+        let admitted = entry.run.admit(command, turn.now, turn.draw.next_u64())?;
         self.append(id, admitted, turn);
         self.settle(id, turn);
         Ok(())

@@ -95,7 +95,7 @@ impl Run {
             .collect();
         let mut all_nodes = nodes.len() as u32;
         if let Some(target) = submitted.target {
-            graph.get(target).ok_or(unknown(target))?;
+            graph.get(target).ok_or_else(|| unknown(target))?;
             let wanted = graph.closure(target);
             nodes.iter_mut().for_each(|slot| slot.phase = NodePhase::Excluded);
             wanted.iter().for_each(|ix| nodes[ix.0 as usize].phase = NodePhase::Pending);
