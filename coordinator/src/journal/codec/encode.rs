@@ -1,0 +1,235 @@
+//! From the engine's types to rows. On the hot path: nothing is copied but what must be.
+
+use bytes::Bytes;
+use heddle_core::id::{AgentBoot, Instance, RunId};
+use heddle_core::run::RunStatus;
+use heddle_core::run::event::{
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
+    RunError, Submitted,
+};
+use heddle_core::value::ValueRef;
+use heddle_proto::journal as pb;
+use prost::Message as _;
+
+use super::{Row, VERSION, checksums, kind};
+
+/// Turns an event of a run into its row.
+pub fn encode(run: RunId, event: &Event) -> Row {
+    let (kind, fact) = fact(&event.fact);
+    let (agents, assignments) = assignments(&event.assignments);
+    let decisions = event.decisions.iter().map(decision).collect();
+    let head = pb::Head { agents, decisions, assignments, fact: Some(fact) };
+    let body = pb::Body { values: event.values.iter().map(|value| value.json().clone()).collect() };
+    let mut row = Row {
+        run,
+        seq: event.seq,
+        kind,
+        version: VERSION,
+        at: event.at,
+        crc: 0,
+        head: head.encode_to_vec().into(),
+        body: Some(body.encode_to_vec().into()),
+    };
+    let (head, all) = checksums(&row);
+    row.crc = u64::from(head) << 32 | u64::from(all);
+    row
+}
+
+/// Turns the reason of a run's end into the bytes that its summary row keeps.
+pub fn encode_run_error(error: &RunError) -> Vec<u8> {
+    run_error(error).encode_to_vec()
+}
+
+fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
+    use pb::head::Fact as Wire;
+    match fact {
+        Fact::Submitted(it) => (kind::SUBMITTED, Wire::Submitted(submitted(it))),
+        Fact::Continued => (kind::CONTINUED, Wire::Continued(pb::Continued {})),
+        Fact::Succeeded { attempt: of, outputs: gave, timing } => {
+            let (queued_ms, ran_ms) = (timing.queued.as_millis(), timing.ran.as_millis());
+            let it = pb::Succeeded { attempt: Some(attempt(of)), outputs: outputs(gave), queued_ms, ran_ms };
+            (kind::SUCCEEDED, Wire::Succeeded(it))
+        }
+        Fact::Failed { attempt: of, error, retry_at, timing } => {
+            let it = pb::Failed {
+                attempt: Some(attempt(of)),
+                error: Some(node_error(error)),
+                retry_at: retry_at.map(|at| at.as_millis()),
+                queued_ms: timing.queued.as_millis(),
+                ran_ms: timing.ran.as_millis(),
+            };
+            (kind::FAILED, Wire::Failed(it))
+        }
+        Fact::Lost { attempt: of, cause, failure } => {
+            let (cause, failure) = (loss_cause(*cause).into(), failure.as_ref().map(node_error));
+            (kind::LOST, Wire::Lost(pb::Lost { attempt: Some(attempt(of)), cause, failure }))
+        }
+        Fact::HandedBack { attempts } => {
+            let attempts = attempts.iter().map(attempt).collect();
+            (kind::HANDED_BACK, Wire::HandedBack(pb::HandedBack { attempts }))
+        }
+        Fact::IntentRecorded { attempt: of } => {
+            (kind::INTENT_RECORDED, Wire::IntentRecorded(pb::IntentRecorded { attempt: Some(attempt(of)) }))
+        }
+        Fact::HandleRecorded { attempt: of, handle } => {
+            let it = pb::HandleRecorded { attempt: Some(attempt(of)), handle: Some(value_ref(handle)) };
+            (kind::HANDLE_RECORDED, Wire::HandleRecorded(it))
+        }
+        Fact::TimerFired { instance: of, outputs: gave } => {
+            let it = pb::TimerFired { instance: Some(instance(*of)), outputs: outputs(gave) };
+            (kind::TIMER_FIRED, Wire::TimerFired(it))
+        }
+        Fact::Ended { status, error, by } => {
+            let (error, by) = (error.as_ref().map(run_error), by.as_ref().map(|by| by.0.as_ref().to_owned()));
+            (kind::ENDED, Wire::Ended(pb::Ended { status: run_status(*status).into(), error, by }))
+        }
+        Fact::Stopped { attempts } => {
+            (kind::STOPPED, Wire::Stopped(pb::Stopped { attempts: attempts.iter().map(attempt).collect() }))
+        }
+        Fact::Discarded { attempt: of } => {
+            (kind::DISCARDED, Wire::Discarded(pb::Discarded { attempt: Some(attempt(of)) }))
+        }
+        Fact::Settled { attempt: of, outputs: gave } => {
+            (kind::SETTLED, Wire::Settled(pb::Settled { attempt: Some(attempt(of)), outputs: outputs(gave) }))
+        }
+    }
+}
+
+fn submitted(it: &Submitted) -> pb::Submitted {
+    pb::Submitted {
+        tenant: it.tenant.0.as_ref().to_owned(),
+        subject: it.subject.0.as_ref().to_owned(),
+        workflow: Bytes::copy_from_slice(&it.workflow.to_bytes()),
+        graph: Bytes::copy_from_slice(&it.graph.0),
+        target: it.target.map(|node| node.0),
+        inputs: it
+            .inputs
+            .iter()
+            .map(|(node, value)| pb::Input { node: node.0, value: Some(value_ref(value)) })
+            .collect(),
+        traceparent: it.traceparent.as_deref().map(str::to_owned),
+    }
+}
+
+/// Agents are named once per row: a fan-out gives hundreds of attempts to a few of them.
+fn assignments(assignments: &[Assignment]) -> (Vec<pb::AgentBoot>, Vec<pb::Assignment>) {
+    let mut agents: Vec<&AgentBoot> = Vec::new();
+    let rows = assignments
+        .iter()
+        .map(|it| {
+            let agent = agents.iter().position(|agent| *agent == &it.to).unwrap_or_else(|| {
+                agents.push(&it.to);
+                agents.len() - 1
+            });
+            pb::Assignment {
+                attempt: Some(attempt(&it.attempt)),
+                agent: agent as u32,
+                permit: permit_class(it.permit).into(),
+                alone: it.alone,
+            }
+        })
+        .collect();
+    let boot = |it: &AgentBoot| pb::AgentBoot { agent: it.agent.0.as_ref().to_owned(), boot: it.boot.0 };
+    (agents.into_iter().map(boot).collect(), rows)
+}
+
+fn decision(decision: &Decision) -> pb::Decision {
+    use pb::decision::Outcome;
+    let (of, outcome) = match decision {
+        Decision::Completed { instance, outputs: gave } => {
+            (instance, Outcome::Completed(pb::Completed { outputs: outputs(gave) }))
+        }
+        Decision::Waiting { instance, until } => (instance, Outcome::WaitingUntil(until.as_millis())),
+        Decision::Failed { instance, error } => (instance, Outcome::Failed(node_error(error))),
+    };
+    pb::Decision { instance: Some(instance(*of)), outcome: Some(outcome) }
+}
+
+fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
+    use pb::port_output::Value;
+    outputs
+        .iter()
+        .map(|it| {
+            let value = match &it.value {
+                OutputValue::One(value) => Value::One(value_ref(value)),
+                OutputValue::Gather(items) => Value::Gather(pb::Gather { items: items.iter().map(value_ref).collect() }),
+                OutputValue::Closed => Value::Closed(pb::Closed {}),
+            };
+            pb::PortOutput { port: it.port.0.into(), value: Some(value) }
+        })
+        .collect()
+}
+
+fn value_ref(it: &ValueRef) -> pb::ValueRef {
+    let digest = Bytes::copy_from_slice(&it.digest.0);
+    pb::ValueRef { seq: it.seq.0, place: it.place, bytes: it.bytes, digest }
+}
+
+fn instance(it: Instance) -> pb::Instance {
+    pb::Instance { node: it.node.0, scope: it.scope.0, generation: it.generation.0 }
+}
+
+fn attempt(it: &Attempt) -> pb::Attempt {
+    pb::Attempt {
+        node: it.instance.node.0,
+        scope: it.instance.scope.0,
+        generation: it.instance.generation.0,
+        number: it.number.0,
+        token: it.token.0,
+    }
+}
+
+fn node_error(it: &NodeError) -> pb::NodeError {
+    let (code, message) = (it.code.as_ref().to_owned(), it.message.as_ref().to_owned());
+    pb::NodeError { class: error_class(it.class).into(), code, message }
+}
+
+fn run_error(it: &RunError) -> pb::RunError {
+    pb::RunError {
+        code: it.code.as_ref().to_owned(),
+        message: it.message.as_ref().to_owned(),
+        node: it.node.map(|node| node.0),
+        class: it.class.map_or(pb::ErrorClass::Unspecified, error_class).into(),
+        attempts: it.attempts,
+    }
+}
+
+fn run_status(it: RunStatus) -> pb::RunStatus {
+    match it {
+        RunStatus::Running => pb::RunStatus::Running,
+        RunStatus::Completed => pb::RunStatus::Completed,
+        RunStatus::Failed => pb::RunStatus::Failed,
+        RunStatus::Cancelled => pb::RunStatus::Cancelled,
+    }
+}
+
+fn permit_class(it: PermitClass) -> pb::PermitClass {
+    match it {
+        PermitClass::Slot => pb::PermitClass::Slot,
+        PermitClass::Prefetch => pb::PermitClass::Prefetch,
+    }
+}
+
+fn loss_cause(it: LossCause) -> pb::LossCause {
+    match it {
+        LossCause::NewBoot => pb::LossCause::NewBoot,
+        LossCause::StreamGone => pb::LossCause::StreamGone,
+        LossCause::Goodbye => pb::LossCause::Goodbye,
+        LossCause::NotHeld => pb::LossCause::NotHeld,
+    }
+}
+
+fn error_class(it: ErrorClass) -> pb::ErrorClass {
+    match it {
+        ErrorClass::Retryable => pb::ErrorClass::Retryable,
+        ErrorClass::RateLimited => pb::ErrorClass::RateLimited,
+        ErrorClass::InvalidRequest => pb::ErrorClass::InvalidRequest,
+        ErrorClass::Auth => pb::ErrorClass::Auth,
+        ErrorClass::ContentPolicy => pb::ErrorClass::ContentPolicy,
+        ErrorClass::Timeout => pb::ErrorClass::Timeout,
+        ErrorClass::Cancelled => pb::ErrorClass::Cancelled,
+        ErrorClass::Internal => pb::ErrorClass::Internal,
+        ErrorClass::UnknownOutcome => pb::ErrorClass::UnknownOutcome,
+        ErrorClass::Poison => pb::ErrorClass::Poison,
+    }
+}

@@ -1,0 +1,197 @@
+//! The format itself, as bytes: these never change (E28). A test that fails here says that old journals cannot be read.
+
+use bytes::Bytes;
+use heddle_core::id::{
+    AgentBoot, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, RunId, ScopeIx,
+    WorkflowId,
+};
+use heddle_core::run::RunStatus;
+use heddle_core::run::event::{
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
+    RunError, Submitted, Timing,
+};
+use heddle_core::time::{Span, Timestamp};
+use heddle_core::value::{Digest, Value, ValueRef};
+use proptest::prelude::*;
+
+use super::{DecodeError, decode, decode_body_value, decode_run_error, encode, encode_run_error, random};
+
+const RUN: RunId = RunId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+
+proptest! {
+    #[test]
+    fn a_row_gives_its_event_back(run in any::<u128>(), event in random::event()) {
+        let mut row = encode(RunId(run), &event);
+        prop_assert_eq!(&decode(&row).unwrap(), &event);
+        row.body = None;
+        prop_assert_eq!(decode(&row).unwrap(), Event { values: Vec::new(), ..event });
+    }
+
+    #[test]
+    fn a_changed_byte_is_noticed(event in random::event(), place in any::<prop::sample::Index>(), bit in 0..8u32) {
+        let mut row = encode(RUN, &event);
+        let mut bytes = row.head.to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1u8 << bit;
+        row.head = bytes.into();
+        prop_assert_eq!(decode(&row), Err(DecodeError::Checksum { run: RUN, seq: event.seq }));
+    }
+}
+
+#[test]
+fn each_kind_keeps_its_bytes() {
+    let events = facts().into_iter().map(plain).chain([full()]);
+    let written: String = events.map(|event| line(&event)).collect();
+    assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
+}
+
+#[test]
+fn a_body_gives_single_values() {
+    let event = full();
+    let row = encode(RUN, &event);
+    let reference = |place| ValueRef { place, digest: event.values[1].digest(), ..value_ref() };
+    assert_eq!(decode_body_value(&row, &reference(1)), Ok(Some(event.values[1].clone())));
+    assert_eq!(decode_body_value(&row, &reference(2)), Ok(None));
+    let mut changed = row.clone();
+    changed.body = Some(Bytes::from_static(b"\x0a\x01x"));
+    assert_eq!(decode_body_value(&changed, &reference(0)), Err(DecodeError::Checksum { run: RUN, seq: EventSeq(7) }));
+}
+
+#[test]
+fn what_a_newer_release_wrote_is_refused_by_name() {
+    let seal = |mut row: super::Row| {
+        let (head, all) = super::checksums(&row);
+        row.crc = u64::from(head) << 32 | u64::from(all);
+        row
+    };
+    let row = encode(RUN, &plain(Fact::Continued));
+    let (run, seq) = (RUN, EventSeq(7));
+    let kind = seal(super::Row { kind: 17, ..row.clone() });
+    assert_eq!(decode(&kind), Err(DecodeError::UnknownKind { run, seq, kind: 17 }));
+    let version = seal(super::Row { version: 2, ..row.clone() });
+    assert_eq!(decode(&version), Err(DecodeError::UnknownVersion { run, seq, kind: 2, version: 2 }));
+    let field = seal(super::Row { head: [&row.head[..], b"\xa2\x06\x01x"].concat().into(), ..row.clone() });
+    assert_eq!(decode(&field), Err(DecodeError::Malformed { run, seq, what: "a field that is not known" }));
+    let other = seal(super::Row { kind: 3, ..row });
+    assert_eq!(decode(&other), Err(DecodeError::Malformed { run, seq, what: "its kind is not that of its head" }));
+}
+
+#[test]
+fn the_reason_of_an_end_survives() {
+    let error = run_error();
+    assert_eq!(decode_run_error(&encode_run_error(&error)), Some(error));
+    assert_eq!(decode_run_error(b"\xff"), None);
+}
+
+fn line(event: &Event) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let row = encode(RUN, event);
+    let body = hex(row.body.as_deref().unwrap());
+    format!("{} {} {:016x} {} [{body}]\n", row.kind, row.version, row.crc, hex(&row.head))
+}
+
+fn plain(fact: Fact) -> Event {
+    Event {
+        seq: EventSeq(7),
+        at: Timestamp::from_millis(1_700_000_000_123),
+        fact,
+        decisions: Vec::new(),
+        assignments: Vec::new(),
+        values: Vec::new(),
+    }
+}
+
+fn full() -> Event {
+    let given = |agent: &str, permit| Assignment {
+        attempt: attempt(),
+        to: AgentBoot { agent: agent.into(), boot: BootId(9) },
+        permit,
+        alone: permit == PermitClass::Slot,
+    };
+    Event {
+        decisions: vec![
+            Decision::Completed { instance: instance(), outputs: outputs() },
+            Decision::Waiting { instance: instance(), until: Timestamp::from_millis(5) },
+            Decision::Failed { instance: instance(), error: node_error() },
+        ],
+        assignments: vec![
+            given("agt_a", PermitClass::Slot),
+            given("agt_b", PermitClass::Prefetch),
+            given("agt_a", PermitClass::Prefetch),
+        ],
+        values: vec![Value::from_json(Bytes::from_static(b"{}")), Value::from_json(Bytes::from_static(b"\"x\""))],
+        ..plain(Fact::Continued)
+    }
+}
+
+fn facts() -> Vec<Fact> {
+    let timing = Timing { queued: Span::from_millis(3), ran: Span::from_millis(400) };
+    let submitted = Submitted {
+        tenant: "default".into(),
+        subject: "key_1".into(),
+        workflow: WorkflowId(77),
+        graph: Digest([1; 32]),
+        target: Some(NodeIx(0)),
+        inputs: vec![(NodeIx(3), value_ref())],
+        traceparent: Some("00-1-2-01".into()),
+    };
+    vec![
+        Fact::Submitted(Box::new(submitted)),
+        Fact::Continued,
+        Fact::Succeeded { attempt: attempt(), outputs: outputs(), timing },
+        Fact::Failed {
+            attempt: attempt(),
+            error: node_error(),
+            retry_at: Some(Timestamp::from_millis(0)),
+            timing: Timing::default(),
+        },
+        Fact::Failed { attempt: attempt(), error: node_error(), retry_at: None, timing },
+        Fact::Lost { attempt: attempt(), cause: LossCause::NewBoot, failure: None },
+        Fact::Lost { attempt: attempt(), cause: LossCause::NotHeld, failure: Some(node_error()) },
+        Fact::HandedBack { attempts: vec![attempt(), attempt()] },
+        Fact::IntentRecorded { attempt: attempt() },
+        Fact::HandleRecorded { attempt: attempt(), handle: value_ref() },
+        Fact::TimerFired { instance: instance(), outputs: outputs() },
+        Fact::Ended { status: RunStatus::Completed, error: None, by: None },
+        Fact::Ended { status: RunStatus::Failed, error: Some(run_error()), by: None },
+        Fact::Ended { status: RunStatus::Cancelled, error: None, by: Some("key_1".into()) },
+        Fact::Stopped { attempts: vec![attempt()] },
+        Fact::Discarded { attempt: attempt() },
+        Fact::Settled { attempt: attempt(), outputs: outputs() },
+    ]
+}
+
+fn attempt() -> Attempt {
+    Attempt { instance: instance(), number: AttemptNumber(1), token: AttemptToken(0xfeed) }
+}
+
+fn instance() -> Instance {
+    Instance { node: NodeIx(300), scope: ScopeIx(0), generation: Generation(2) }
+}
+
+fn outputs() -> Vec<PortOutput> {
+    let output = |port, value| PortOutput { port: PortIx(port), value };
+    vec![
+        output(0, OutputValue::One(value_ref())),
+        output(1, OutputValue::Gather(vec![value_ref()])),
+        output(2, OutputValue::Closed),
+    ]
+}
+
+fn value_ref() -> ValueRef {
+    ValueRef { seq: EventSeq(7), place: 1, bytes: 3, digest: Digest([0xab; 32]) }
+}
+
+fn node_error() -> NodeError {
+    NodeError { class: ErrorClass::Auth, code: "no_key".into(), message: "give a key".into() }
+}
+
+fn run_error() -> RunError {
+    RunError {
+        code: "node_failed".into(),
+        message: "it failed".into(),
+        node: Some(NodeIx(0)),
+        class: Some(ErrorClass::Poison),
+        attempts: 3,
+    }
+}

@@ -1,0 +1,178 @@
+//! Random events, of every kind and with every field.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_core::id::{
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ScopeIx,
+    Subject, TenantId, WorkflowId,
+};
+use heddle_core::run::RunStatus;
+use heddle_core::run::event::{
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
+    RunError, Submitted, Timing,
+};
+use heddle_core::time::{Span, Timestamp};
+use heddle_core::value::{Digest, Value, ValueRef};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+/// Any event; its `seq` and `at` are random too.
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    let follows = (vec(decision(), 0..4), vec(assignment(), 0..6), vec(value(), 0..4));
+    (any::<u64>(), any::<i64>(), fact(), follows).prop_map(|(seq, at, fact, (decisions, assignments, values))| Event {
+        seq: EventSeq(seq),
+        at: Timestamp::from_millis(at),
+        fact,
+        decisions,
+        assignments,
+        values,
+    })
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    prop_oneof![
+        submitted().prop_map(|it| Fact::Submitted(Box::new(it))),
+        Just(Fact::Continued),
+        (attempt(), outputs(), timing()).prop_map(|(attempt, outputs, timing)| Fact::Succeeded {
+            attempt,
+            outputs,
+            timing
+        }),
+        (attempt(), node_error(), option::of(timestamp()), timing())
+            .prop_map(|(attempt, error, retry_at, timing)| Fact::Failed { attempt, error, retry_at, timing }),
+        (attempt(), loss_cause(), option::of(node_error()))
+            .prop_map(|(attempt, cause, failure)| Fact::Lost { attempt, cause, failure }),
+        vec(attempt(), 0..5).prop_map(|attempts| Fact::HandedBack { attempts }),
+        attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
+        (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
+        (instance(), outputs()).prop_map(|(instance, outputs)| Fact::TimerFired { instance, outputs }),
+        (run_status(), option::of(run_error()), option::of(text()))
+            .prop_map(|(status, error, by)| Fact::Ended { status, error, by: by.map(Subject) }),
+        vec(attempt(), 0..5).prop_map(|attempts| Fact::Stopped { attempts }),
+        attempt().prop_map(|attempt| Fact::Discarded { attempt }),
+        (attempt(), outputs()).prop_map(|(attempt, outputs)| Fact::Settled { attempt, outputs }),
+    ]
+}
+
+fn submitted() -> impl Strategy<Value = Submitted> {
+    let inputs = vec((any::<u32>().prop_map(NodeIx), value_ref()), 0..4);
+    let target = option::of(any::<u32>().prop_map(NodeIx));
+    (text(), text(), any::<u128>(), any::<[u8; 32]>(), target, inputs, option::of(text())).prop_map(
+        |(tenant, subject, workflow, graph, target, inputs, traceparent)| Submitted {
+            tenant: TenantId(tenant),
+            subject: Subject(subject),
+            workflow: WorkflowId(workflow),
+            graph: Digest(graph),
+            target,
+            inputs,
+            traceparent,
+        },
+    )
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    prop_oneof![
+        (instance(), outputs()).prop_map(|(instance, outputs)| Decision::Completed { instance, outputs }),
+        (instance(), timestamp()).prop_map(|(instance, until)| Decision::Waiting { instance, until }),
+        (instance(), node_error()).prop_map(|(instance, error)| Decision::Failed { instance, error }),
+    ]
+}
+
+fn assignment() -> impl Strategy<Value = Assignment> {
+    // Few agents, so that some are named more than once.
+    let to = (0..3u64, 0..2u64)
+        .prop_map(|(agent, boot)| AgentBoot { agent: AgentId(format!("agt_{agent}").into()), boot: BootId(boot) });
+    (attempt(), to, prop_oneof![Just(PermitClass::Slot), Just(PermitClass::Prefetch)], any::<bool>())
+        .prop_map(|(attempt, to, permit, alone)| Assignment { attempt, to, permit, alone })
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    (instance(), any::<u32>(), any::<u64>()).prop_map(|(instance, number, token)| Attempt {
+        instance,
+        number: AttemptNumber(number),
+        token: AttemptToken(token),
+    })
+}
+
+fn instance() -> impl Strategy<Value = Instance> {
+    (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(node, scope, generation)| Instance {
+        node: NodeIx(node),
+        scope: ScopeIx(scope),
+        generation: Generation(generation),
+    })
+}
+
+fn outputs() -> impl Strategy<Value = Vec<PortOutput>> {
+    let value = prop_oneof![
+        value_ref().prop_map(OutputValue::One),
+        vec(value_ref(), 0..3).prop_map(OutputValue::Gather),
+        Just(OutputValue::Closed),
+    ];
+    vec((any::<u16>(), value).prop_map(|(port, value)| PortOutput { port: PortIx(port), value }), 0..4)
+}
+
+fn value_ref() -> impl Strategy<Value = ValueRef> {
+    (any::<u64>(), any::<u32>(), any::<u32>(), any::<[u8; 32]>()).prop_map(|(seq, place, bytes, digest)| ValueRef {
+        seq: EventSeq(seq),
+        place,
+        bytes,
+        digest: Digest(digest),
+    })
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    vec(any::<u8>(), 0..40).prop_map(|json| Value::from_json(Bytes::from(json)))
+}
+
+fn node_error() -> impl Strategy<Value = NodeError> {
+    (error_class(), text(), text()).prop_map(|(class, code, message)| NodeError { class, code, message })
+}
+
+fn run_error() -> impl Strategy<Value = RunError> {
+    let node = option::of(any::<u32>().prop_map(NodeIx));
+    (text(), text(), node, option::of(error_class()), any::<u32>())
+        .prop_map(|(code, message, node, class, attempts)| RunError { code, message, node, class, attempts })
+}
+
+fn error_class() -> impl Strategy<Value = ErrorClass> {
+    prop::sample::select(vec![
+        ErrorClass::Retryable,
+        ErrorClass::RateLimited,
+        ErrorClass::InvalidRequest,
+        ErrorClass::Auth,
+        ErrorClass::ContentPolicy,
+        ErrorClass::Timeout,
+        ErrorClass::Cancelled,
+        ErrorClass::Internal,
+        ErrorClass::UnknownOutcome,
+        ErrorClass::Poison,
+    ])
+}
+
+fn loss_cause() -> impl Strategy<Value = LossCause> {
+    prop::sample::select(vec![LossCause::NewBoot, LossCause::StreamGone, LossCause::Goodbye, LossCause::NotHeld])
+}
+
+fn run_status() -> impl Strategy<Value = RunStatus> {
+    prop::sample::select(vec![
+        RunStatus::Running,
+        RunStatus::Completed,
+        RunStatus::Failed,
+        RunStatus::Cancelled,
+    ])
+}
+
+fn timing() -> impl Strategy<Value = Timing> {
+    (any::<u64>(), any::<u64>())
+        .prop_map(|(queued, ran)| Timing { queued: Span::from_millis(queued), ran: Span::from_millis(ran) })
+}
+
+fn timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp::from_millis)
+}
+
+fn text() -> impl Strategy<Value = Arc<str>> {
+    "[ -~äß→]{0,12}".prop_map(Arc::from)
+}

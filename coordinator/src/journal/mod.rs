@@ -1,0 +1,2 @@
+//! journal
+pub mod codec;
