@@ -1,0 +1,173 @@
+//! Plain rows: workflows, graphs, keys and node types (E29). Whichever coordinator is asked writes them, each in one
+//! guarded transaction; they take no part in the runs' batches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_core::id::{KeyId, Subject, TenantId, WorkflowId};
+use heddle_core::partition::batch::KeyRow;
+use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
+
+use crate::journal::{Answer, JournalError};
+
+/// What keeps plain rows.
+pub trait Records: Send + Sync + 'static {
+    /// Keeps a graph under its digest; keeping it again changes nothing.
+    fn put_graph(&self, digest: Digest, graph: GraphText) -> Answer<()>;
+
+    /// The graph of a digest.
+    fn graph(&self, digest: Digest) -> Answer<Option<GraphText>>;
+
+    /// Creates or replaces a workflow, and keeps the version. The graph must be kept already.
+    fn save_workflow(&self, save: SaveWorkflow) -> Answer<Saved>;
+
+    /// A workflow of a tenant.
+    fn workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<Option<WorkflowRow>>;
+
+    /// All workflows of a tenant, the youngest change first.
+    fn workflows(&self, tenant: TenantId, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>>;
+
+    /// Removes a workflow; its runs stay. `false` = there was none.
+    fn delete_workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<bool>;
+
+    /// The key whose MAC this is.
+    fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>>;
+
+    /// Keeps a new key. `false` = only a first key was asked for, and there is one already.
+    fn put_api_key(&self, mac: Digest, row: ApiKeyRow, only_first: bool) -> Answer<bool>;
+
+    /// Keeps node type manifests; the newest version of each id counts. Ones that are kept already change nothing.
+    fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()>;
+
+    /// The newest manifest of each id.
+    fn node_types(&self) -> Answer<Vec<ManifestRow>>;
+}
+
+/// A graph as it is kept: the texts of the two arrays (E31).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphText {
+    /// The array of nodes.
+    pub nodes: Bytes,
+    /// The array of edges.
+    pub edges: Bytes,
+}
+
+/// A workflow's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkflowRow {
+    /// Which workflow.
+    pub id: WorkflowId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// For people.
+    pub name: Arc<str>,
+    /// For people.
+    pub description: Option<Arc<str>>,
+    /// For people's filters.
+    pub tags: Vec<Arc<str>>,
+    /// Whether it may be executed.
+    pub is_active: bool,
+    /// Its newest version, from 1; raised when the graph changes.
+    pub version: u64,
+    /// Its newest graph.
+    pub graph: Digest,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was changed last: strictly later at each change, and what a conditional write compares.
+    pub updated_at: Timestamp,
+    /// Runs that were started.
+    pub execution_count: u64,
+    /// When the last of them was.
+    pub last_executed_at: Option<Timestamp>,
+}
+
+/// A write to a workflow. Absent fields keep what is stored; on creation they are empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaveWorkflow {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which; a new id creates it.
+    pub id: WorkflowId,
+    /// Refuses to create.
+    pub must_exist: bool,
+    /// For people; needed to create.
+    pub name: Option<Arc<str>>,
+    /// `Some(None)` removes it.
+    pub description: Option<Option<Arc<str>>>,
+    /// For people's filters.
+    pub tags: Option<Vec<Arc<str>>>,
+    /// Whether it may be executed; true on creation.
+    pub is_active: Option<bool>,
+    /// A new graph; needed to create.
+    pub graph: Option<Digest>,
+    /// Refuses if the stored `updated_at` is another.
+    pub base_updated_at: Option<Timestamp>,
+    /// Database time, as the caller knows it.
+    pub now: Timestamp,
+    /// A request with this key is done once: the row it left is answered again for 24 h.
+    pub key: Option<KeyRow>,
+    /// Who asks.
+    pub subject: Subject,
+}
+
+/// What became of a write to a workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saved {
+    /// It is stored.
+    Done {
+        /// As it is now.
+        row: WorkflowRow,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// An earlier request with the same key and body had done it.
+    Replayed {
+        /// As that request left it.
+        row: WorkflowRow,
+        /// Whether that request had created it.
+        created: bool,
+    },
+    /// The key came with another body before.
+    KeyMismatch,
+    /// Somebody else changed it since.
+    Stale {
+        /// When.
+        updated_at: Timestamp,
+    },
+    /// There is none, and none may be created.
+    NotFound,
+}
+
+/// An API key, without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyRow {
+    /// Its public name.
+    pub id: KeyId,
+    /// Whose data it opens.
+    pub tenant: TenantId,
+    /// Who stands behind it.
+    pub subject: Subject,
+    /// What it may do.
+    pub scopes: Vec<Arc<str>>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A node type's manifest, as an agent brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRow {
+    /// The type.
+    pub id: Arc<str>,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of `json`.
+    pub digest: Digest,
+    /// The manifest.
+    pub json: Bytes,
+}
+
+/// Why a row could not be read or written: the same as for the journal, which shares the database.
+pub type RecordsError = JournalError;
