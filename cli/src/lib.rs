@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod bench;
 pub mod client;
 pub mod commands;
 pub mod connection;
@@ -12,6 +13,7 @@ pub mod data_dir;
 pub mod error;
 pub mod follow;
 pub mod limits;
+pub mod service;
 pub mod ui;
 pub mod workflow_file;
 
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use error::Result;
+use error::{Context, Exit, Result};
 use ui::style::Style;
 
 /// Run AI workflows on a cluster you own
@@ -35,6 +37,7 @@ enum Verb {
     Run(commands::run::Run),
     #[command(alias = "runs")]
     Executions(commands::executions::Executions),
+    Bench(commands::bench::Bench),
     Completion(commands::completion::Completion),
 }
 
@@ -51,15 +54,16 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
-    let runtime = error::Context::context(
-        tokio::runtime::Builder::new_multi_thread().enable_all().build(),
-        error::Exit::Failed,
-        "cannot start the runtime",
-    )?;
-    runtime.block_on(async {
+    let mut runtime = match command.verb {
+        // The load generator shares the cores with what it measures: one thread wakes up less.
+        Verb::Bench(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build().context(Exit::Failed, "cannot start the runtime")?.block_on(async {
         match command.verb {
             Verb::Run(run) => run.run().await,
             Verb::Executions(executions) => executions.run().await,
+            Verb::Bench(bench) => bench.run().await,
             Verb::Completion(completion) => completion.run(),
         }
     })
@@ -90,10 +94,17 @@ mod tests {
             "heddle executions events exec_1 --after 7 --follow",
             "heddle executions cancel exec_1 --reason because",
             "heddle completion bash",
+            "heddle bench --work W1,w3 --out /tmp/x",
         ] {
             assert!(parses(line), "{line}");
         }
-        for line in ["heddle", "heddle run", "heddle run f.json --timeout soon", "heddle runs list --limit 0"] {
+        for line in [
+            "heddle",
+            "heddle run",
+            "heddle run f.json --timeout soon",
+            "heddle runs list --limit 0",
+            "heddle bench --work W9",
+        ] {
             assert!(!parses(line), "{line}");
         }
     }

@@ -34,3 +34,18 @@ pub const START_WAIT_MAX: Duration = Duration::from_secs(60);
 pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Agents that one process runs.
 pub const AGENTS_MAX: u16 = 64;
+
+/// Bytes of one answer that the load generator takes.
+pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long one answer may take the load generator.
+pub const BENCH_ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Times one submission of the load generator may be refused for overload.
+pub const BENCH_REFUSALS_MAX: u32 = 600;
+/// Pause after such a refusal.
+pub const BENCH_REFUSAL_PAUSE: Duration = Duration::from_millis(100);
+/// How long one case of W2 goes on before it starts no further set of rounds.
+pub const BENCH_CASE_TIME_MAX: Duration = Duration::from_secs(50);
+/// How long W5 may take to fill its database.
+pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(150);
+/// How long parked runs may take to leave memory.
+pub const BENCH_EVICT_WAIT_MAX: Duration = Duration::from_secs(60);

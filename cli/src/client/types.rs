@@ -132,8 +132,12 @@ pub struct NodeRun {
     pub node_id: String,
     /// Its type.
     pub node_type: Option<String>,
-    /// The API's word for where it stands.
+    /// What people call it.
+    pub label: Option<String>,
+    /// The compatible API's word for where it stands.
     pub status: String,
+    /// Heddle's word, which is the more exact one.
+    pub state: Option<String>,
     /// What it gave, by port.
     pub output: Option<Value>,
     /// Why it failed.
@@ -146,6 +150,18 @@ pub struct NodeRun {
     pub start_time: Option<String>,
     /// RFC 3339.
     pub end_time: Option<String>,
+}
+
+impl NodeRun {
+    /// What people call it, else its id.
+    pub fn name(&self) -> &str {
+        self.label.as_deref().filter(|label| !label.is_empty()).unwrap_or(&self.node_id)
+    }
+
+    /// The most exact word for where it stands.
+    pub fn word(&self) -> &str {
+        self.state.as_deref().unwrap_or(&self.status)
+    }
 }
 
 /// One thing that a run waits for.

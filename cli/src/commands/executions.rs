@@ -171,7 +171,7 @@ fn nodes(runs: &[NodeRun]) -> Table {
     for node in runs {
         table.row(vec![
             node.node_id.clone(),
-            node.status.clone(),
+            node.word().to_owned(),
             clock::elapsed(node.start_time.as_deref(), node.end_time.as_deref()),
             node.attempts.map(|attempts| attempts.to_string()).unwrap_or_default(),
             node.node_type.clone().unwrap_or_default(),
@@ -183,7 +183,7 @@ fn nodes(runs: &[NodeRun]) -> Table {
 
 async fn watch(client: &Client, id: &str, timeout: Option<Duration>, as_json: bool) -> Result<()> {
     let run: Execution = read(client.execution(id).await?)?;
-    let lines: Vec<_> = run.node_runs.iter().map(|node| (node.node_id.clone(), node.node_id.clone(), 0)).collect();
+    let lines: Vec<_> = run.node_runs.iter().map(|node| (node.node_id.clone(), node.name().to_owned(), 0)).collect();
     let mut progress = Progress::new(&lines, as_json);
     let end = follow(client, id, &mut progress, timeout).await;
     progress.finish();
@@ -239,7 +239,7 @@ mod tests {
             "id": "exec_1", "workflowId": "wf_1", "status": "RUNNING", "error": null,
             "startTime": "2026-05-02T09:00:00.000Z", "endTime": "2026-05-02T09:00:01.500Z",
             "waitingOn": [{"kind": "agent", "nodeId": "n2", "since": "2026-05-02T09:00:00.000Z", "need": "gpu=a100"}],
-            "nodeRuns": [{"nodeId": "n1", "status": "COMPLETED", "attempts": 1, "unknownField": {}}],
+            "nodeRuns": [{"nodeId": "n1", "status": "COMPLETED", "state": "CACHED", "attempts": 1, "unknownField": {}}],
         });
         let run: Execution = read(value).unwrap();
         assert_eq!(
@@ -247,6 +247,6 @@ mod tests {
             "exec_1  RUNNING\nworkflow  wf_1\nstarted   2026-05-02T09:00:00.000Z, took 1.5 s\nwaits     agent at n2 (gpu=a100)"
         );
         let table = nodes(&run.node_runs).render(Style::PLAIN);
-        assert_eq!(table.lines().nth(1).map(str::trim_end), Some("n1    COMPLETED        1"));
+        assert_eq!(table.lines().nth(1).map(str::trim_end), Some("n1    CACHED        1"));
     }
 }

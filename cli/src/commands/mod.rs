@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub mod bench;
 pub mod completion;
 pub mod executions;
 pub mod run;

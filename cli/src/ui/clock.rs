@@ -29,6 +29,13 @@ pub fn date(at_ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// A point in time as the API writes it: `2026-05-02T09:00:00.250Z`.
+pub fn rfc3339(at_ms: i64) -> String {
+    let of_day = at_ms.rem_euclid(DAY_MS);
+    let (seconds, ms) = (of_day / 1_000, of_day % 1_000);
+    format!("{}T{:02}:{:02}:{:02}.{ms:03}Z", date(at_ms), seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
 /// A span in two units at most: `340 ms`, `2.1 s`, `3 min 4 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -103,7 +110,7 @@ mod tests {
             let (year, month, day) = civil_from_days(days);
             assert_eq!(days_from_civil(year, month, day), days);
         }
-        assert_eq!(date(1_777_712_400_250), "2026-05-02");
+        assert_eq!(rfc3339(1_777_712_400_250), "2026-05-02T09:00:00.250Z");
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! the simulator and under a replay exactly as it runs in production. Rules are cited as E1…E31 and invariants as
 //! I1…I12 (ARCHITECTURE.md).
 #![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod control_types;
 pub mod draw;
 pub mod fault;
 pub mod graph;

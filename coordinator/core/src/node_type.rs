@@ -122,12 +122,19 @@ pub struct NodeType {
     /// Defaults of `data.policy` for nodes of this type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyDraft>,
-    /// Other names of inputs, as foreign graphs use them: `prompt1 → texts[0]`.
+    /// Other ids that foreign and older graphs use for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Arc<str>>,
+    /// Other names of inputs, as foreign graphs use them. `prompt → text` renames; `prompt1 → texts[0]` gives a place
+    /// in a list; `image{n} → images[]` does so for every number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub input_aliases: BTreeMap<String, String>,
     /// Other names of outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub output_aliases: BTreeMap<String, String>,
+    /// Other names of config keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config_aliases: BTreeMap<String, String>,
 }
 
 impl NodeType {

@@ -1,13 +1,312 @@
-//! Stand-in until inputs are bound by the graph itself.
-use super::Graph;
+//! Values that enter a run: which inputs a graph has, and what is given for them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::json::{self, Json};
+use super::problem::{Problem, Problems, join, rule, shown};
+use super::{Graph, Node, values};
 use crate::id::NodeIx;
-use crate::time::Timestamp;
+use crate::limits::{RESULT_VALUES_MAX, SUBMIT_INPUTS_BYTES_MAX};
+use crate::node_type::{Control, Runner};
 use crate::value::Value;
+
+/// An input of a graph, as people and programs are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputDescription {
+    /// The node that takes the value.
+    pub node_id: Arc<str>,
+    /// What people call it.
+    pub label: Arc<str>,
+    /// `text`, `number`, `boolean`, `select`, `json` or `list`.
+    pub kind: &'static str,
+    /// Whether a run must give a value.
+    pub required: bool,
+    /// The value in the graph.
+    pub default: Option<Value>,
+    /// What the author says of it.
+    pub description: Option<String>,
+    /// What a `select` may be.
+    pub options: Vec<String>,
+}
+
 impl Graph {
-    pub fn input_default(&self, _: NodeIx) -> Option<Value> {
-        None
+    /// The inputs of the graph, in the order of the document.
+    pub fn describe_inputs(&self) -> Vec<InputDescription> {
+        let inputs = self.nodes().filter_map(|(ix, node)| Some((ix, node, Kind::of(node)?)));
+        inputs
+            .map(|(ix, node, kind)| {
+                let config = config(node);
+                let description = config.get("description").and_then(Json::as_text);
+                InputDescription {
+                    node_id: node.id.clone(),
+                    label: node.label.clone(),
+                    kind: kind.name(),
+                    required: self.input_default(ix).is_none(),
+                    default: in_graph(node, kind),
+                    description: description.map(|text| text.into_owned()),
+                    options: options(config),
+                }
+            })
+            .collect()
     }
-    pub fn wait_until(&self, _: NodeIx, now: Timestamp) -> Result<Timestamp, String> {
-        Ok(now)
+
+    /// The value that an input node has when a run gives none: the one in the graph; else, if its config says
+    /// `"required": false`, the empty one (`""`, `[]`, or `null` for numbers, booleans and JSON); else none. None for
+    /// other nodes too.
+    pub fn input_default(&self, ix: NodeIx) -> Option<Value> {
+        let node = self.node(ix);
+        let kind = Kind::of(node)?;
+        let is_optional = config(node).get("required") == Some(Json("false"));
+        let empty = || Value::from_json(Bytes::from_static(kind.empty().as_bytes()));
+        in_graph(node, kind).or_else(|| is_optional.then(empty))
     }
+
+    /// Reads the `inputs` of a submission: a JSON object of at most [`SUBMIT_INPUTS_BYTES_MAX`] and
+    /// [`RESULT_VALUES_MAX`] keys. A key is a node's id, else its label, else the name of its port or config key. Each
+    /// value must be what its input takes. A `null` counts as not given, except for JSON. Sorted by node.
+    pub fn bind_inputs(&self, inputs: &[u8]) -> Result<Vec<(NodeIx, Value)>, Vec<Problem>> {
+        let text = read_inputs(inputs).map_err(|problem| vec![problem.at("/inputs")])?;
+        let mut problems = Problems::default();
+        let mut bound: BTreeMap<NodeIx, Option<Value>> = BTreeMap::new();
+        for member in Json(&text).members() {
+            let value = self.find_input(&member.key).and_then(|ix| Ok((ix, check_given(self.node(ix), member.value)?)));
+            match value {
+                Ok((ix, value)) => {
+                    if bound.insert(ix, value).is_some() {
+                        let message = format!("Input \"{}\" is given twice, under two names.", self.node(ix).label);
+                        let problem = Problem::new(rule::AMBIGUOUS_INPUT, message, "Keep one of them.");
+                        problems.push(problem.node(&self.node(ix).id).at(join("/inputs", &member.key)));
+                    }
+                }
+                Err(problem) => problems.push(problem.at(join("/inputs", &member.key))),
+            }
+        }
+        problems.into_result(bound.into_iter().filter_map(|(ix, value)| Some((ix, value?))).collect())
+    }
+
+    /// The values of all input nodes in a part of the graph: those given, else those of [`Self::input_default`]. An
+    /// input without any is a problem. Given values outside the part are left out. Sorted by node if `part` is.
+    pub fn complete_inputs(
+        &self,
+        part: &[NodeIx],
+        given: &[(NodeIx, Value)],
+    ) -> Result<Vec<(NodeIx, Value)>, Vec<Problem>> {
+        let given: BTreeMap<_, _> = given.iter().map(|(ix, value)| (*ix, value)).collect();
+        let mut problems = Problems::default();
+        let mut values = Vec::new();
+        for ix in part.iter().filter(|ix| Kind::of(self.node(**ix)).is_some()) {
+            match given.get(ix).map(|value| (*value).clone()).or_else(|| self.input_default(*ix)) {
+                Some(value) => values.push((*ix, value)),
+                None => problems.push(not_given(self.node(*ix))),
+            }
+        }
+        problems.into_result(values)
+    }
+
+    fn find_input(&self, key: &str) -> Result<NodeIx, Problem> {
+        let inputs = || self.nodes().filter(|(_, node)| Kind::of(node).is_some());
+        if let Some(ix) = self.find(key).filter(|ix| Kind::of(self.node(*ix)).is_some()) {
+            return Ok(ix);
+        }
+        let by_label = inputs().filter(|(_, node)| *node.label == *key);
+        let found = only_one(key, by_label)?;
+        let by_name = || inputs().filter(|(_, node)| goes_by(node, key));
+        found.map_or_else(|| only_one(key, by_name()), |ix| Ok(Some(ix)))?.ok_or_else(|| self.unknown_input(key))
+    }
+
+    fn unknown_input(&self, key: &str) -> Problem {
+        const NAMES_MAX: usize = 8;
+        let inputs = self.nodes().filter(|(_, node)| Kind::of(node).is_some());
+        let names: Vec<_> = inputs.take(NAMES_MAX).map(|(_, node)| format!("\"{}\"", node.id)).collect();
+        let fix = if names.is_empty() {
+            "Take it out: the graph has no inputs.".to_owned()
+        } else {
+            format!("Name an input by its node's id: {}.", names.join(", "))
+        };
+        Problem::new(rule::UNKNOWN_INPUT, format!("The graph has no input \"{}\".", shown(key)), fix)
+    }
+}
+
+/// Checks the value that the graph itself gives an input. The error says what is wrong, in one sentence.
+pub(super) fn check_in_graph(node: &Node) -> Result<(), String> {
+    let Some(kind) = Kind::of(node) else { return Ok(()) };
+    match config(node).get(kind.key()) {
+        Some(value) => check(node, kind, value).map(|_| ()).map_err(|problem| problem.message),
+        None => Ok(()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Boolean,
+    Select,
+    Json,
+    List,
+}
+
+impl Kind {
+    fn of(node: &Node) -> Option<Self> {
+        if node.runner != Runner::Control(Control::Input) {
+            return None;
+        }
+        match &*node.type_id {
+            "input:text" => Some(Kind::Text),
+            "input:number" => Some(Kind::Number),
+            "input:boolean" => Some(Kind::Boolean),
+            "input:select" => Some(Kind::Select),
+            "input:json" => Some(Kind::Json),
+            "input:list" => Some(Kind::List),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Text => "text",
+            Kind::Number => "number",
+            Kind::Boolean => "boolean",
+            Kind::Select => "select",
+            Kind::Json => "json",
+            Kind::List => "list",
+        }
+    }
+
+    /// The config key of the value.
+    fn key(self) -> &'static str {
+        match self {
+            Kind::Text => "text",
+            Kind::List => "items",
+            Kind::Number | Kind::Boolean | Kind::Select | Kind::Json => "value",
+        }
+    }
+
+    fn empty(self) -> &'static str {
+        match self {
+            Kind::Text | Kind::Select => "\"\"",
+            Kind::List => "[]",
+            Kind::Number | Kind::Boolean | Kind::Json => "null",
+        }
+    }
+}
+
+fn config(node: &Node) -> Json<'_> {
+    Json(std::str::from_utf8(&node.config).unwrap_or_default())
+}
+
+fn in_graph(node: &Node, kind: Kind) -> Option<Value> {
+    let value = config(node).get(kind.key())?;
+    let text = check(node, kind, value).ok()??;
+    Some(Value::from_json(text.into()))
+}
+
+/// The options of a choice: texts, or objects with a `value`.
+fn options(config: Json<'_>) -> Vec<String> {
+    let options = config.get("options").into_iter().flat_map(Json::elements);
+    options.filter_map(|option| Some(option.get("value").unwrap_or(option).as_text()?.into_owned())).collect()
+}
+
+fn check_given(node: &Node, value: Json<'_>) -> Result<Option<Value>, Problem> {
+    // The node was found as an input.
+    let Some(kind) = Kind::of(node) else { return Ok(None) };
+    let text = check(node, kind, value).map_err(|problem| {
+        let rule = if problem.rule == rule::BAD_CONFIG { rule::BAD_INPUT } else { problem.rule };
+        Problem { rule, ..problem }.node(&node.id)
+    })?;
+    Ok(text.map(|text| Value::from_json(text.into())))
+}
+
+/// The JSON text of a value as the input's port gives it; `None` if it says that there is no value.
+fn check(node: &Node, kind: Kind, value: Json<'_>) -> Result<Option<String>, Problem> {
+    if value.is_null() && kind != Kind::Json {
+        return Ok(None);
+    }
+    let Some(port) = node.node_type.as_ref().and_then(|node_type| node_type.outputs.first()) else { return Ok(None) };
+    let text = values::checked(values::fit(value, port)?)?;
+    check_bounds(kind, Json(&text), config(node)).map_or(Ok(Some(text)), |(message, fix)| {
+        Err(Problem::new(rule::BAD_CONFIG, format!("Input \"{}\" {message}.", shown(&node.label)), fix))
+    })
+}
+
+/// What is wrong with a value of the right type, and what to do about it.
+fn check_bounds(kind: Kind, value: Json<'_>, config: Json<'_>) -> Option<(String, String)> {
+    let bound = |key: &str| config.get(key).and_then(Json::as_number);
+    let too_many = |count: usize, key: &str, things: &str| {
+        let most = bound(key).filter(|most| count as f64 > *most)?;
+        Some((format!("has {count} {things}"), format!("Give at most {most} {things}.")))
+    };
+    match kind {
+        Kind::Text => too_many(value.as_text()?.chars().count(), "maxChars", "characters"),
+        Kind::List => too_many(value.elements().count(), "maxItems", "items"),
+        Kind::Number => {
+            let number = value.as_number()?;
+            let (min, max) = (bound("min"), bound("max"));
+            match (min.filter(|min| number < *min), max.filter(|max| number > *max)) {
+                (Some(min), _) => Some((format!("is {number}"), format!("Give a number not below {min}."))),
+                (_, Some(max)) => Some((format!("is {number}"), format!("Give a number not above {max}."))),
+                (None, None) => None,
+            }
+        }
+        Kind::Select => {
+            let (text, options) = (value.as_text()?, options(config));
+            let is_open = options.is_empty() || options.iter().any(|option| *option == text);
+            let advice = || format!("Give one of: {}.", shown(&options.join(", ")));
+            (!is_open).then(|| (format!("cannot be \"{}\"", shown(&text)), advice()))
+        }
+        Kind::Boolean | Kind::Json => None,
+    }
+}
+
+fn not_given(node: &Node) -> Problem {
+    let message = format!("Input \"{}\" has no value.", shown(&node.label));
+    let fix =
+        format!("Give inputs.{}, set it in the graph, or set \"required\": false in its config.", shown(&node.id));
+    Problem::new(rule::MISSING_REQUIRED_INPUT, message, fix).node(&node.id).at(join("/inputs", &node.id))
+}
+
+fn read_inputs(inputs: &[u8]) -> Result<String, Problem> {
+    if inputs.len() > SUBMIT_INPUTS_BYTES_MAX {
+        let message = format!("inputs has {} bytes; at most {SUBMIT_INPUTS_BYTES_MAX} are taken.", inputs.len());
+        return Err(Problem::new(rule::LIMITS, message, "Give references to files instead of their content."));
+    }
+    let text = json::compact(inputs)
+        .map_err(|fault| Problem::new(rule::BAD_JSON, fault.message("inputs"), "Send inputs as a JSON object."))?;
+    if !Json(&text).is_object() {
+        let message = format!("inputs is {}, not an object.", shown(&text));
+        return Err(Problem::new(rule::BAD_JSON, message, "Send inputs as a JSON object."));
+    }
+    match Json(&text).members().count() {
+        count if count > RESULT_VALUES_MAX => {
+            let message = format!("inputs has {count} keys; at most {RESULT_VALUES_MAX} are taken.");
+            Err(Problem::new(rule::LIMITS, message, "Bring several values in as one JSON input."))
+        }
+        _ => Ok(text),
+    }
+}
+
+fn only_one<'a>(key: &str, found: impl Iterator<Item = (NodeIx, &'a Node)>) -> Result<Option<NodeIx>, Problem> {
+    let found: Vec<_> = found.take(2).collect();
+    match found[..] {
+        [] => Ok(None),
+        [(ix, _)] => Ok(Some(ix)),
+        _ => {
+            let message = format!("Several inputs go by \"{}\".", shown(key));
+            let fix = format!("Name the one you mean by its id, such as \"{}\".", found[0].1.id);
+            Err(Problem::new(rule::AMBIGUOUS_INPUT, message, fix))
+        }
+    }
+}
+
+/// Whether a key is the name of the node's port or config key.
+fn goes_by(node: &Node, key: &str) -> bool {
+    node.node_type.as_ref().is_some_and(|node_type| {
+        node_type.output(key).is_some()
+            || node_type.output_aliases.contains_key(key)
+            || node_type.config_aliases.contains_key(key)
+            || Kind::of(node).is_some_and(|kind| kind.key() == key)
+    })
 }

@@ -1,11 +1,33 @@
 //! Graphs. Untrusted React Flow JSON becomes a draft, and a draft becomes a [`Graph`]: which only exists when it is
 //! valid, and is immutable, dense and shared from then on.
 
+mod catalogue;
+mod compile;
+mod draft;
 mod inputs;
+mod json;
+mod kinds;
+mod order;
+mod part;
+mod policy_json;
+mod ports;
+mod problem;
+#[cfg(test)]
+mod tests;
+mod values;
+mod wait;
+mod wires;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use self::catalogue::{MANIFEST_BYTES_MAX, ManifestError, TYPE_PORTS_MAX, TypeCatalogue};
+pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
+pub use self::draft::{Draft, Stored};
+pub use self::inputs::InputDescription;
+pub use self::problem::{Problem, rule};
+pub use self::values::CONFIG_BYTES_MAX;
 
 use crate::id::{NodeIx, PortIx};
 use crate::node_type::{EffectClass, NodeType, Runner};
@@ -17,7 +39,7 @@ use crate::value::{Digest, Value};
 pub struct Graph {
     pub(crate) digest: Digest,
     pub(crate) nodes: Vec<Node>,
-    /// Edges by target, in the order of the document; `in_offsets[n]..in_offsets[n + 1]` are node n's.
+    /// Edges by target, in the order that [`Graph::in_edges`] tells; `in_offsets[n]..in_offsets[n + 1]` are node n's.
     pub(crate) in_edges: Vec<InEdge>,
     pub(crate) in_offsets: Vec<u32>,
     /// The same edges by source.
@@ -108,7 +130,8 @@ impl Graph {
         self.by_id.binary_search_by(|ix| (*self.node(*ix).id).cmp(id)).ok().map(|place| self.by_id[place])
     }
 
-    /// The edges that end at a node, in the order of the document.
+    /// The edges that end at a node, in the order of the document; before them, those to which an alias gives a place
+    /// in a list, in the order of these places.
     pub fn in_edges(&self, ix: NodeIx) -> &[InEdge] {
         &self.in_edges[self.in_offsets[ix.0 as usize] as usize..self.in_offsets[ix.0 as usize + 1] as usize]
     }

@@ -1,0 +1,88 @@
+//! What the figures depend on: the processor, its cores, the disk.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::quantile;
+use crate::error::{Context, Exit, Result};
+
+const SYNC_ROUNDS: usize = 200;
+const SYNC_BYTES: usize = 4096;
+
+/// The machine a bench ran on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Machine {
+    /// The processor's name.
+    pub(super) cpu: String,
+    /// Cores this process may use.
+    pub(super) cores: usize,
+    /// Memory in MiB; `None` where the system does not tell.
+    pub(super) memory_mib: Option<u64>,
+    /// Operating system and architecture.
+    pub(super) system: String,
+}
+
+impl Machine {
+    /// This machine.
+    pub(super) fn here() -> Self {
+        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        Machine {
+            cpu: value_after(&info, "model name").unwrap_or_else(|| "unknown".to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            memory_mib: memory_kib("/proc/meminfo", "MemTotal").map(|kib| kib / 1024),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        }
+    }
+}
+
+/// Resident memory of a process, in bytes; `None` where the system does not tell.
+pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
+    memory_kib(&format!("/proc/{pid}/status"), "VmRSS").map(|kib| kib * 1024)
+}
+
+/// Median time of `fdatasync` after a write of 4 KiB to a file that grows, in milliseconds.
+pub(super) fn fdatasync_ms(folder: &Path) -> Result<f64> {
+    let failed = "cannot measure fdatasync";
+    let mut file = tempfile::tempfile_in(folder).context(Exit::Failed, failed)?;
+    let mut times = Vec::with_capacity(SYNC_ROUNDS);
+    for _ in 0..SYNC_ROUNDS {
+        file.write_all(&[7; SYNC_BYTES]).context(Exit::Failed, failed)?;
+        let since = Instant::now();
+        file.sync_data().context(Exit::Failed, failed)?;
+        times.push(since.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(quantile(&times, 0.5))
+}
+
+fn memory_kib(path: &str, field: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    value_after(&text, field)?.split(' ').next()?.parse().ok()
+}
+
+fn value_after(text: &str, field: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(field))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found() {
+        let text = "VmPeak:\t  10 kB\nVmRSS:\t    6144 kB\nmodel name\t: Some CPU @ 2 GHz\n";
+        assert_eq!(value_after(text, "VmRSS").as_deref(), Some("6144 kB"));
+        assert_eq!(value_after(text, "model name").as_deref(), Some("Some CPU @ 2 GHz"));
+        assert_eq!(value_after(text, "absent"), None);
+    }
+
+    #[test]
+    fn syncing_is_measured() {
+        let temp = tempfile::tempdir().unwrap();
+        assert!(fdatasync_ms(temp.path()).unwrap() > 0.0);
+    }
+}

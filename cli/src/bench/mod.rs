@@ -1,0 +1,102 @@
+//! The works W1 to W5: what Heddle costs, measured through its public API on a cluster of three processes.
+
+mod cluster;
+mod graphs;
+mod http;
+mod latency;
+mod load;
+mod machine;
+mod parked;
+mod report;
+mod share;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::ValueEnum;
+
+pub use report::Report;
+
+use crate::error::Result;
+use crate::ui::{clock, note};
+use cluster::Cluster;
+
+/// One work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub enum Work {
+    /// A chain of 10 no-op nodes, one run at a time: how long a run takes.
+    W1,
+    /// 1,000 such runs, 64 and 256 in flight: how many nodes a second.
+    W2,
+    /// 1,000 and 10,000 parallel no-op nodes and a join: how long it takes.
+    W3,
+    /// Runs that wait for an hour: how much memory each costs the coordinator, before and after it left memory.
+    W4,
+    /// 100,000 waiting runs in the database: how long the coordinator takes to start.
+    W5,
+}
+
+impl Work {
+    /// All of them, in order.
+    pub const ALL: [Work; 5] = [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5];
+
+    /// W4 and W5 look at the coordinator's memory and database, so they get a fresh cluster.
+    fn needs_fresh_cluster(self) -> bool {
+        self >= Work::W4
+    }
+}
+
+/// Measures the works, in order, with all data under `scratch`; every result goes to the report as it comes.
+pub async fn measure(works: &[Work], scratch: &Path, report: &mut Report) -> Result<()> {
+    let (fresh, shared): (Vec<Work>, Vec<Work>) = works.iter().partition(|work| work.needs_fresh_cluster());
+    for (name, works) in [("load", shared), ("parked", fresh)] {
+        if works.is_empty() {
+            continue;
+        }
+        let mut cluster = Cluster::start(scratch.join(name)).await?;
+        report.database(&cluster.database().await?);
+        for work in works {
+            let since = Instant::now();
+            match work {
+                Work::W1 => latency::chain(&cluster, report).await?,
+                Work::W2 => load::chains(&cluster, report).await?,
+                Work::W3 => latency::fan_out(&cluster, report).await?,
+                Work::W4 => parked::memory(&cluster, report).await?,
+                Work::W5 => parked::start(&mut cluster, report).await?,
+            }
+            note(&format!("{work:?} took {}", clock::span(since.elapsed())));
+        }
+        cluster.stop().await;
+    }
+    Ok(())
+}
+
+/// Where kept results go: `tests/benches/runs` of the checkout around `from`, if there is one.
+pub fn runs_folder(from: &Path) -> Option<PathBuf> {
+    let checkout = from.ancestors().find(|folder| folder.join("tests/benches/README.md").is_file())?;
+    Some(checkout.join("tests/benches/runs"))
+}
+
+/// The value at quantile `q` (0 to 1) by the nearest rank; the values need no order. NaN for none.
+fn quantile(values: &[f64], q: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (q * sorted.len() as f64).ceil().max(1.0) as usize;
+    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_ranks() {
+        let values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(quantile(&values, 0.5), 50.0);
+        assert_eq!(quantile(&values, 0.99), 99.0);
+        assert_eq!(quantile(&values, 1.0), 100.0);
+        assert_eq!(quantile(&[3.0], 0.5), 3.0);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+}

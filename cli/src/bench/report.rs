@@ -1,0 +1,211 @@
+//! Results: JSON lines on stdout, a table on stderr, and files when they are to be kept.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::cluster::Counters;
+use super::machine::{Machine, fdatasync_ms};
+use crate::error::{Context, Exit, Result};
+use crate::ui::style::Style;
+use crate::ui::table::Table;
+use crate::ui::{clock, note, print};
+
+const RESULTS: &str = "results.jsonl";
+
+/// What one case of a work came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "work")]
+pub(super) enum Measured {
+    W1 { p50_ms: f64, p99_ms: f64, runs: usize },
+    W2 { in_flight: usize, nodes_per_s: u64, medians: Vec<u64>, runs: usize, refusals: u64 },
+    W3 { nodes: usize, wall_ms: f64, runs: usize },
+    W4 { bytes_before: Option<i64>, bytes_after: i64, runs: usize, resident_bytes: u64 },
+    W5 { start_ms: f64, parked_runs: usize, starts: usize },
+}
+
+impl Measured {
+    /// Work, case and result for the table.
+    fn words(&self) -> (&'static str, String, String) {
+        match self {
+            Measured::W1 { p50_ms, p99_ms, .. } => {
+                ("W1", "chain of 10, one at a time".into(), format!("p50 {p50_ms} ms, p99 {p99_ms} ms"))
+            }
+            Measured::W2 { in_flight, nodes_per_s, .. } => {
+                ("W2", format!("{in_flight} in flight"), format!("{nodes_per_s} nodes/s"))
+            }
+            Measured::W3 { nodes, wall_ms, .. } => ("W3", format!("{nodes} in parallel"), format!("{wall_ms} ms")),
+            Measured::W4 { bytes_before, bytes_after, .. } => {
+                let before = bytes_before.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes"));
+                ("W4", "one more waiting run".into(), format!("{before} in memory, {bytes_after} bytes after"))
+            }
+            Measured::W5 { start_ms, parked_runs, .. } => {
+                ("W5", format!("{parked_runs} waiting runs"), format!("{start_ms} ms to start"))
+            }
+        }
+    }
+}
+
+/// One line of the results.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    measured: &'a Measured,
+    machine: Value,
+    database: &'a str,
+    fdatasync_ms: f64,
+    event_rows: u64,
+    attempts: u64,
+    commits: u64,
+    profile: &'static str,
+    version: &'static str,
+}
+
+/// Collects the results of one bench.
+#[derive(Debug)]
+pub struct Report {
+    machine: Machine,
+    fdatasync_ms: f64,
+    database: String,
+    lines: Vec<(Measured, Counters)>,
+    kept: Option<(PathBuf, File)>,
+}
+
+impl Report {
+    /// Measures the disk under `scratch`, and keeps the results in the folder `keep` if there is one.
+    pub fn new(scratch: &Path, keep: Option<&Path>) -> Result<Self> {
+        let (machine, fdatasync_ms) = (Machine::here(), round(fdatasync_ms(scratch)?));
+        let kept = keep.map(|folder| open(folder, &machine, fdatasync_ms)).transpose()?;
+        Ok(Report { machine, fdatasync_ms, database: String::new(), lines: Vec::new(), kept })
+    }
+
+    /// Names the database of the lines to come.
+    pub(super) fn database(&mut self, name: &str) {
+        name.clone_into(&mut self.database);
+    }
+
+    /// Takes one result, with what the coordinator counted meanwhile.
+    pub(super) fn line(&mut self, measured: Measured, cost: Counters) -> Result<()> {
+        let row = Row {
+            measured: &measured,
+            machine: json!({ "cpu": self.machine.cpu, "cores": self.machine.cores }),
+            database: &self.database,
+            fdatasync_ms: self.fdatasync_ms,
+            event_rows: cost.event_rows,
+            attempts: cost.attempts,
+            commits: cost.commits,
+            profile: profile(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let text = serde_json::to_string(&row).context(Exit::Failed, "cannot write a result as JSON")?;
+        print(&text)?;
+        if let Some((path, file)) = &mut self.kept {
+            writeln!(file, "{text}").context(Exit::Failed, format_args!("cannot write {}", path.display()))?;
+        }
+        self.lines.push((measured, cost));
+        Ok(())
+    }
+
+    /// The table for eyes, on stderr.
+    pub fn finish(self) {
+        let machine = &self.machine;
+        note(&format!(
+            "\n{}, {} cores, {}, fdatasync {} ms{}\n",
+            machine.cpu,
+            machine.cores,
+            self.database,
+            self.fdatasync_ms,
+            if cfg!(debug_assertions) { "; a debug build: the figures say little" } else { "" }
+        ));
+        note(&table(&self.lines).render(Style::stderr()));
+        if let Some((path, _)) = &self.kept {
+            note(&format!("\nkept in {}", path.display()));
+        }
+    }
+}
+
+/// Three digits after the point are enough.
+pub(super) fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+fn profile() -> &'static str {
+    if cfg!(debug_assertions) { "debug" } else { "release" }
+}
+
+fn table(lines: &[(Measured, Counters)]) -> Table {
+    let mut table = Table::new(&["WORK", "CASE", "RESULT", "ROWS", "ATTEMPTS", "COMMITS"]);
+    for (measured, cost) in lines {
+        let (work, case, result) = measured.words();
+        let counted = [cost.event_rows, cost.attempts, cost.commits].map(|count| count.to_string());
+        table.row([work.to_owned(), case, result].into_iter().chain(counted).collect());
+    }
+    table
+}
+
+/// Opens the results file of a folder and writes down beside it how the results came about.
+fn open(folder: &Path, machine: &Machine, fdatasync_ms: f64) -> Result<(PathBuf, File)> {
+    let failed = format!("cannot write to {}", folder.display());
+    fs::create_dir_all(folder).context(Exit::Usage, &failed)?;
+    let about = json!({
+        "command": std::env::args().skip(1).collect::<Vec<_>>(),
+        "at": clock::rfc3339(clock::now_ms()),
+        "commit": commit(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "profile": profile(),
+        "machine": machine,
+        "fdatasync_ms": fdatasync_ms,
+        "settings": "default: one coordinator with SQLite (WAL, synchronous=FULL), one gateway, one agent, one load generator, all on this machine",
+    });
+    let text = serde_json::to_vec_pretty(&about).context(Exit::Failed, &failed)?;
+    fs::write(folder.join("about.json"), text).context(Exit::Usage, &failed)?;
+    let path = folder.join(RESULTS);
+    let file = File::create(&path).context(Exit::Usage, &failed)?;
+    Ok((path, file))
+}
+
+/// The commit of the checkout, with `-dirty` when files differ from it; `None` outside of one.
+fn commit() -> Option<String> {
+    let output = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]).output();
+    let output = output.ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_it_in_words() {
+        let none = Counters::default();
+        let lines = [
+            (Measured::W1 { p50_ms: 3.5, p99_ms: 5.0, runs: 1 }, none),
+            (Measured::W4 { bytes_before: None, bytes_after: 90, runs: 1, resident_bytes: 1 }, none),
+        ];
+        let text = table(&lines).render(Style::PLAIN);
+        assert!(text.contains("p50 3.5 ms, p99 5 ms"), "{text}");
+        assert!(text.contains("unknown in memory, 90 bytes after"), "{text}");
+    }
+
+    #[test]
+    fn results_are_kept_with_their_circumstances() {
+        let temp = tempfile::tempdir().unwrap();
+        let keep = temp.path().join("runs/2026-01-01");
+        let mut report = Report::new(temp.path(), Some(&keep)).unwrap();
+        report.database("sqlite");
+        let measured = Measured::W1 { p50_ms: 1.0, p99_ms: 2.0, runs: 1 };
+        report.line(measured, Counters { commits: 3, ..Counters::default() }).unwrap();
+        report.finish();
+        let text = fs::read_to_string(keep.join(RESULTS)).unwrap();
+        assert!(text.starts_with(r#"{"work":"W1","p50_ms":1.0,"#), "{text}");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["commits"], &line["database"]), (&json!(3), &json!("sqlite")));
+        assert!(line["machine"]["cores"].as_u64().unwrap() > 0);
+        let about: Value = serde_json::from_slice(&fs::read(keep.join("about.json")).unwrap()).unwrap();
+        assert!(about["fdatasync_ms"].as_f64().unwrap() > 0.0);
+    }
+}

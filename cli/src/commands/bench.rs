@@ -1,0 +1,80 @@
+//! `heddle bench`: what it costs, measured here and now.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::bench::{Report, Work, measure, runs_folder};
+use crate::error::{Context, Exit, Failure, Result};
+use crate::ui::clock;
+
+/// Measure this build on this machine: JSON lines on stdout, a table on stderr
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Only these works, such as W1,W2
+    #[arg(long, value_delimiter = ',', value_name = "WORKS", ignore_case = true)]
+    work: Vec<Work>,
+    /// Keep the results in this folder
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Keep the results in tests/benches/runs of this checkout
+    #[arg(long, conflicts_with = "out")]
+    save: bool,
+    /// Where the cluster's data goes while it runs: the disk that is measured [default: the temporary folder]
+    #[arg(long, value_name = "FOLDER")]
+    scratch: Option<PathBuf>,
+}
+
+impl Bench {
+    /// Measures.
+    pub async fn run(self) -> Result<()> {
+        let scratch = match &self.scratch {
+            Some(folder) => tempfile::tempdir_in(folder),
+            None => tempfile::tempdir(),
+        };
+        let scratch = scratch.context(Exit::Usage, "cannot make a folder for the cluster's data")?;
+        let keep = if self.save { Some(next_run()?) } else { self.out };
+        let mut works = if self.work.is_empty() { Work::ALL.to_vec() } else { self.work };
+        works.sort();
+        works.dedup();
+        let mut report = Report::new(scratch.path(), keep.as_deref())?;
+        measure(&works, scratch.path(), &mut report).await?;
+        report.finish();
+        Ok(())
+    }
+}
+
+/// The folder for today's run: its date, and a number from the second of a day on.
+fn next_run() -> Result<PathBuf> {
+    let here = std::env::current_dir().context(Exit::Failed, "cannot tell the current folder")?;
+    let runs = runs_folder(&here).ok_or_else(|| {
+        Failure::usage("this is no checkout of the project").with_next("keep the results with --out FOLDER")
+    })?;
+    Ok(free_name(&runs, &clock::date(clock::now_ms())))
+}
+
+fn free_name(runs: &Path, date: &str) -> PathBuf {
+    let mut folder = runs.join(date);
+    let mut number = 1;
+    while folder.exists() {
+        number += 1;
+        folder = runs.join(format!("{date}-{number}"));
+    }
+    folder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_run_is_written_over() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = free_name(temp.path(), "2026-01-01");
+        std::fs::create_dir(&first).unwrap();
+        let second = free_name(temp.path(), "2026-01-01");
+        assert_eq!(second, temp.path().join("2026-01-01-2"));
+        std::fs::create_dir(&second).unwrap();
+        assert_eq!(free_name(temp.path(), "2026-01-01"), temp.path().join("2026-01-01-3"));
+    }
+}

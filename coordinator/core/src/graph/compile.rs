@@ -1,0 +1,315 @@
+//! From a draft to a graph: every rule of graph.md, part 2, in one pass over nodes and one over edges.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::catalogue::TypeCatalogue;
+use super::draft::{Draft, DraftNode};
+use super::json::{Json, Member};
+use super::kinds::{self, Kind};
+use super::order::{self, Wire};
+use super::ports::Found;
+use super::problem::{Problem, Problems, rule, shown};
+use super::values::Carried;
+use super::{Graph, Node, policy_json, wires};
+use crate::id::NodeIx;
+use crate::limits::GRAPH_PROBLEMS_MAX;
+use crate::node_type::{Control, EffectClass, NodeType, Runner};
+use crate::policy::Policy;
+
+/// Checks one node's config against its type's JSON Schema. Returns, for each fault, its place as a JSON pointer inside
+/// the config (empty = the config itself) and what is wrong in one sentence.
+pub type CheckConfig<'a> = &'a dyn Fn(&NodeType, &str) -> Vec<(String, String)>;
+
+/// How strictly a draft is compiled.
+#[derive(Clone, Copy)]
+pub struct Compile<'a> {
+    /// Whether unknown and not yet supported node types are problems; else the nodes are kept with a warning and
+    /// cannot run. Models of foreign families are always only a warning.
+    pub strict: bool,
+    /// Whether a required input without a value is a problem (lint); else it is a warning, so that a graph can be
+    /// saved half-finished. [`Graph::executable`] refuses to run it in any case.
+    pub complete: bool,
+    /// Checks configs by their schema.
+    pub check_config: CheckConfig<'a>,
+}
+
+/// A valid graph, and what its author should know about it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The graph.
+    pub graph: Graph,
+    /// What does not keep the graph from being saved; at most [`GRAPH_PROBLEMS_MAX`].
+    pub warnings: Vec<Problem>,
+    /// What was read in another way than it is written; at most [`GRAPH_PROBLEMS_MAX`].
+    pub migrations: Vec<Migration>,
+}
+
+/// A name of a foreign or older graph, and how it is read. The document keeps the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// `type-alias`, `port-alias` or `config-alias`.
+    pub rule: &'static str,
+    /// The node it is about.
+    pub node_id: Arc<str>,
+    /// The edge it is about.
+    pub edge_id: Option<Arc<str>>,
+    /// As the document writes it.
+    pub from: String,
+    /// As it is read.
+    pub to: String,
+}
+
+impl Graph {
+    /// Compiles a draft against the known node types. All problems are reported at once, at most
+    /// [`GRAPH_PROBLEMS_MAX`]. Costs time linear in the document.
+    pub fn compile(draft: &Draft, types: &TypeCatalogue, scope: Compile<'_>) -> Result<Compiled, Vec<Problem>> {
+        let mut compiler = Compiler::new(draft, types, scope);
+        compiler.read_nodes();
+        let wires = wires::read(&mut compiler);
+        let (by_target, in_offsets) = order::by_target(&wires, compiler.running.len());
+        let (by_source, out_offsets) = order::by_source(&wires, compiler.running.len());
+        compiler.report_crowded_inputs(&by_target, &in_offsets);
+        compiler.report_cycles(&by_source, &out_offsets);
+        let nodes = compiler.build_nodes(&by_target, &in_offsets);
+        let mut by_id: Vec<NodeIx> = (0..nodes.len()).map(|ix| NodeIx(ix as u32)).collect();
+        by_id.sort_by(|a, b| nodes[a.0 as usize].id.cmp(&nodes[b.0 as usize].id));
+        let graph = Graph {
+            digest: draft.stored().digest(),
+            nodes,
+            in_edges: by_target.iter().map(Into::into).collect(),
+            in_offsets,
+            out_edges: by_source.iter().map(Into::into).collect(),
+            out_offsets,
+            by_id,
+        };
+        compiler.report_missing_inputs(&graph);
+        let Compiler { problems, warnings, migrations, .. } = compiler;
+        problems.into_result(Compiled { graph, warnings: warnings.into_list(), migrations })
+    }
+}
+
+/// A node that runs, while it is compiled.
+pub(super) struct Running<'a> {
+    pub(super) draft: &'a DraftNode,
+    /// `/nodes/3`
+    pub(super) path: String,
+    pub(super) data: Vec<Member<'a>>,
+    pub(super) type_id: Arc<str>,
+    /// `None` iff nobody offers it.
+    pub(super) node_type: Option<Arc<NodeType>>,
+    pub(super) runner: Runner,
+}
+
+/// What an id of the document stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Runs(NodeIx),
+    /// A note or a group.
+    NeverRuns,
+    /// A problem was reported for it already.
+    Broken,
+}
+
+pub(super) struct Compiler<'a> {
+    pub(super) draft: &'a Draft,
+    types: &'a TypeCatalogue,
+    scope: Compile<'a>,
+    pub(super) running: Vec<Running<'a>>,
+    pub(super) places: BTreeMap<&'a str, Place>,
+    pub(super) problems: Problems,
+    warnings: Problems,
+    migrations: Vec<Migration>,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(draft: &'a Draft, types: &'a TypeCatalogue, scope: Compile<'a>) -> Self {
+        Self {
+            draft,
+            types,
+            scope,
+            running: Vec::with_capacity(draft.nodes.len()),
+            places: BTreeMap::new(),
+            problems: Problems::default(),
+            warnings: Problems::default(),
+            migrations: Vec::new(),
+        }
+    }
+
+    pub(super) fn migrate(&mut self, migration: Migration) {
+        if self.migrations.len() < GRAPH_PROBLEMS_MAX {
+            self.migrations.push(migration);
+        }
+    }
+
+    fn read_nodes(&mut self) {
+        let mut lookup = kinds::Lookup::new(self.types, self.draft);
+        for (place, node) in self.draft.nodes.iter().enumerate() {
+            let path = format!("/nodes/{place}");
+            if self.places.contains_key(&*node.id) {
+                let message = format!("Two nodes have the id \"{}\".", node.id);
+                let problem = Problem::new(rule::DUPLICATE_ID, message, "Give each node an id of its own.");
+                self.problems.push(problem.node(&node.id).at(path + "/id"));
+                continue;
+            }
+            let place = self.read_node(node, path, &mut lookup);
+            self.places.insert(&node.id, place);
+        }
+    }
+
+    fn read_node(&mut self, node: &'a DraftNode, path: String, lookup: &mut kinds::Lookup<'a>) -> Place {
+        let data: Vec<_> = node.data().collect();
+        let (type_id, node_type, runner) = match lookup.kind(node, &data) {
+            Kind::NeverRuns => return Place::NeverRuns,
+            Kind::Known { node_type, runner, written } => {
+                if written != *node_type.id {
+                    self.migrate(Migration {
+                        rule: "type-alias",
+                        node_id: node.id.clone(),
+                        edge_id: None,
+                        from: written,
+                        to: node_type.id.to_string(),
+                    });
+                }
+                (node_type.id.clone(), Some(node_type), runner)
+            }
+            Kind::Unknown { problem, key, is_foreign, written } => {
+                let problem = problem.node(&node.id).at(path.clone() + key);
+                if self.scope.strict && !is_foreign {
+                    self.problems.push(problem);
+                    return Place::Broken;
+                }
+                self.warnings.push(problem);
+                (Arc::from(written), None, Runner::Unavailable)
+            }
+            Kind::Untyped(problem) => {
+                self.problems.push(problem.node(&node.id).at(path));
+                return Place::Broken;
+            }
+        };
+        self.running.push(Running { draft: node, path, data, type_id, node_type, runner });
+        Place::Runs(NodeIx(self.running.len() as u32 - 1))
+    }
+
+    fn report_crowded_inputs(&mut self, by_target: &[Wire], offsets: &[u32]) {
+        for (running, bounds) in self.running.iter().zip(offsets.windows(2)) {
+            let Some(node_type) = &running.node_type else { continue };
+            let mut fed = vec![false; node_type.inputs.len()];
+            for wire in &by_target[bounds[0] as usize..bounds[1] as usize] {
+                let port = usize::from(wire.input.port.0);
+                if std::mem::replace(&mut fed[port], true) && !node_type.inputs[port].list {
+                    let id = &node_type.inputs[port].id;
+                    let message = format!("Several edges end at \"in-{id}\" of node \"{}\".", running.draft.id);
+                    let problem = Problem::new(rule::TOO_MANY_EDGES, message, "Keep one of them: it takes one value.");
+                    let edge = &self.draft.edges[wire.place as usize];
+                    let path = format!("/edges/{}", wire.place);
+                    self.problems.push(problem.node(&running.draft.id).edge(edge.id.as_ref()).at(path));
+                }
+            }
+        }
+    }
+
+    fn report_cycles(&mut self, by_source: &[Wire], offsets: &[u32]) {
+        const CYCLES_MAX: usize = 20;
+        const NAMES_MAX: usize = 20;
+        for cycle in order::cycles(by_source, offsets, CYCLES_MAX) {
+            let id = |ix: &NodeIx| &self.running[ix.0 as usize].draft.id;
+            let mut names: Vec<_> = cycle.iter().take(NAMES_MAX).map(|ix| shown(id(ix))).collect();
+            if cycle.len() > NAMES_MAX {
+                names.push(format!("… ({} more)", cycle.len() - NAMES_MAX));
+            }
+            let message = format!("Edges run in a circle: {} → {}.", names.join(" → "), shown(id(&cycle[0])));
+            let fix = "Take one of the edges out; a graph runs from left to right.";
+            self.problems.push(Problem::new(rule::CYCLE, message, fix).node(id(&cycle[0])));
+        }
+    }
+
+    fn build_nodes(&mut self, by_target: &[Wire], offsets: &[u32]) -> Vec<Node> {
+        let running = std::mem::take(&mut self.running);
+        let wired = |bounds: &[u32]| by_target[bounds[0] as usize..bounds[1] as usize].iter().map(|wire| wire.input);
+        let nodes = running.into_iter().zip(offsets.windows(2));
+        nodes.map(|(running, bounds)| self.build_node(running, &wired(bounds).collect::<Vec<_>>())).collect()
+    }
+
+    fn build_node(&mut self, running: Running<'_>, wired: &[Found]) -> Node {
+        let id = &running.draft.id;
+        let find = |key: &str| running.data.iter().find(|member| member.key == key).map(|member| member.value);
+        let label = find("label").and_then(Json::as_text).filter(|label| !label.is_empty());
+        let mut node = Node {
+            id: id.clone(),
+            label: label.map_or_else(|| id.clone(), Arc::from),
+            type_id: running.type_id,
+            node_type: None,
+            runner: running.runner,
+            config: Bytes::from_static(b"{}"),
+            constants: Vec::new(),
+            effect: EffectClass::Pure,
+            policy: Policy::default(),
+        };
+        let problems = &mut self.problems;
+        let mut report = |problem: Problem| problems.push(problem.node(id));
+        if let Some(draft) = running.node_type.as_ref().and_then(|node_type| node_type.policy.as_ref()) {
+            node.policy = node.policy.with(draft);
+        }
+        if let Some(policy) = find("policy").filter(|policy| !policy.is_null()) {
+            let draft = policy_json::read(policy, &format!("{}/data/policy", running.path), &mut report);
+            node.policy = node.policy.with(&draft);
+        }
+        let Some(node_type) = running.node_type else { return node };
+        for level in ["config", "params"] {
+            if let Some(value) = find(level).filter(|value| !value.is_null() && !value.is_object()) {
+                let message = format!("{level} is {}, not an object.", shown(value.0));
+                let problem = Problem::new(rule::BAD_CONFIG, message, format!("Write {level} as an object."));
+                report(problem.at(format!("{}/data/{level}", running.path)));
+            }
+        }
+        let carried = Carried::collect(&node_type, &running.data, &running.path);
+        let config = carried.config(&mut report);
+        node.effect = effect_of(&node_type, &config, &running.path, &mut report);
+        node.constants = carried.constants(&node_type, wired, &mut report);
+        for (place, message) in (self.scope.check_config)(&node_type, &config) {
+            let path = format!("{}/data/config{place}", running.path);
+            report(Problem::new(rule::BAD_CONFIG, message, "See the node type's config schema.").at(path));
+        }
+        if running.runner == Runner::Control(Control::Wait)
+            && let Err(message) = super::wait::Pause::read(Json(&config))
+        {
+            let fix = "Write for as milliseconds, \"5s\" or \"PT5S\", or until as an RFC 3339 time.";
+            report(Problem::new(rule::BAD_CONFIG, message, fix).at(running.path.clone() + "/data/config"));
+        }
+        for (from, to) in &carried.aliases {
+            let (from, to) = (from.clone(), to.clone());
+            self.migrate(Migration { rule: "config-alias", node_id: id.clone(), edge_id: None, from, to });
+        }
+        node.config = config.into();
+        node.node_type = Some(node_type);
+        if let Err(message) = super::inputs::check_in_graph(&node) {
+            let problem = Problem::new(rule::BAD_CONFIG, message, "Correct the value, or the bounds beside it.");
+            self.problems.push(problem.node(id).at(running.path.clone() + "/data/config"));
+        }
+        node
+    }
+
+    fn report_missing_inputs(&mut self, graph: &Graph) {
+        for (ix, _) in graph.nodes() {
+            for problem in graph.missing_inputs(ix) {
+                if self.scope.complete { self.problems.push(problem) } else { self.warnings.push(problem) }
+            }
+        }
+    }
+}
+
+/// The effect class; debug types let the config name it.
+fn effect_of(node_type: &NodeType, config: &str, path: &str, report: &mut dyn FnMut(Problem)) -> EffectClass {
+    let Some(value) = Json(config).get("effect").filter(|_| node_type.effect_from_config) else {
+        return node_type.effect;
+    };
+    serde_json::from_str(value.0).unwrap_or_else(|_| {
+        let message = format!("{} is no effect class.", shown(value.0));
+        let fix = "Write \"pure\", \"keyed\", \"pollable\" or \"blind\".";
+        report(Problem::new(rule::BAD_CONFIG, message, fix).at(format!("{path}/data/config/effect")));
+        node_type.effect
+    })
+}

@@ -1,0 +1,66 @@
+//! Which part of a graph a run covers, and whether that part can run (graph.md, part 8).
+
+use super::catalogue::distance;
+use super::problem::{Problem, Problems, rule, shown};
+use super::{Graph, Node};
+use crate::id::NodeIx;
+use crate::node_type::Runner;
+
+impl Graph {
+    /// The nodes that a run covers, sorted: all of them, or what leads up to and with `target`. Refuses a part that
+    /// cannot run: an unknown target, a node whose type nobody offers here, a required input without a value. What lies
+    /// outside the part does not matter.
+    pub fn executable(&self, target: Option<&str>) -> Result<Vec<NodeIx>, Vec<Problem>> {
+        let part = match target {
+            None => self.nodes().map(|(ix, _)| ix).collect(),
+            Some(id) => {
+                let target = self.find(id).ok_or_else(|| vec![self.unknown_target(id)])?;
+                self.closure(target)
+            }
+        };
+        let mut problems = Problems::default();
+        for ix in &part {
+            let node = self.node(*ix);
+            if node.runner == Runner::Unavailable {
+                problems.push(unavailable(node));
+            }
+            for problem in self.missing_inputs(*ix) {
+                problems.push(problem);
+            }
+        }
+        problems.into_result(part)
+    }
+
+    /// A problem for each required input that neither an edge nor a value feeds.
+    pub(super) fn missing_inputs(&self, ix: NodeIx) -> impl Iterator<Item = Problem> {
+        let node = self.node(ix);
+        let ports = node.node_type.iter().flat_map(|node_type| node_type.inputs.iter().enumerate());
+        let missing = ports.filter(move |(place, port)| {
+            let is_fed = self.in_edges(ix).iter().any(|edge| usize::from(edge.target_port.0) == *place)
+                || node.constants.iter().any(|(port, _)| usize::from(port.0) == *place);
+            port.required && !is_fed
+        });
+        missing.map(|(_, port)| {
+            let message = format!("Node \"{}\" needs a value for \"{}\".", node.label, port.id);
+            let fix = format!("Join an edge to \"in-{}\", or set it in data.config.", port.id);
+            Problem::new(rule::MISSING_REQUIRED_INPUT, message, fix).node(&node.id)
+        })
+    }
+
+    fn unknown_target(&self, id: &str) -> Problem {
+        const SLIP_DISTANCE_MAX: usize = 2;
+        let nearest = self.nodes().find(|(_, node)| distance(id, &node.id, SLIP_DISTANCE_MAX).is_some());
+        let fix = match nearest {
+            Some((_, node)) => format!("Did you mean \"{}\"?", node.id),
+            None => "Name a node of the graph; notes and groups never run.".to_owned(),
+        };
+        let message = format!("The graph has no node \"{}\" that can run.", shown(id));
+        Problem::new(rule::UNKNOWN_TARGET, message, fix).at("/targetNodeId")
+    }
+}
+
+fn unavailable(node: &Node) -> Problem {
+    let message = format!("Nothing here can run node \"{}\": no agent offers \"{}\".", node.label, node.type_id);
+    let fix = "Start an agent that offers the type, or choose another type.";
+    Problem::new(rule::NODE_TYPE_UNAVAILABLE, message, fix).node(&node.id)
+}

@@ -1,0 +1,187 @@
+//! Reads `data.policy`: field by field, so that each fault names its place.
+
+use serde::de::DeserializeOwned;
+
+use super::json::{Json, Member};
+use super::problem::{Problem, join, rule, shown};
+use crate::limits::ATTEMPTS_MAX;
+use crate::policy::{AgentDraft, PolicyDraft, RetryDraft};
+
+/// Longest time that a policy may name: ten years, far from any overflow.
+const MILLISECONDS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+
+/// Reads a policy at a place of the document. `report` takes problems, which lack the node.
+pub(super) fn read(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)) -> PolicyDraft {
+    let mut draft = PolicyDraft::default();
+    if !policy.is_object() {
+        report(bad("policy is not an object.", "Write policy as an object.", path));
+        return draft;
+    }
+    for member in policy.members() {
+        let mut field = Field { path: join(path, &member.key), member: &member, report };
+        match &*member.key {
+            "retry" => draft.retry = field.object(read_retry),
+            "timeoutMs" => draft.timeout_ms = field.number(1..=MILLISECONDS_MAX),
+            "onError" if field.is_one_of(&["continue", "fallback"]) => field.refuse_planned(),
+            "onError" => draft.on_error = field.value("\"fail\""),
+            "onUnknown" => draft.on_unknown = field.value("\"park\", \"retry\" or \"fail\""),
+            "onRunFailure" => draft.on_run_failure = field.value("\"finish\" or \"stop\""),
+            "priority" => draft.priority = field.number(-100..=100),
+            "agent" => draft.agent = field.object(read_agent),
+            "cache" if field.is_one_of(&["off"]) => {}
+            "review" | "fallback" | "cache" | "concurrencyKey" | "onItemError" => {
+                if !member.value.is_null() {
+                    field.refuse_planned();
+                }
+            }
+            _ => field.refuse_unknown(),
+        }
+    }
+    draft
+}
+
+fn read_retry(retry: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)) -> RetryDraft {
+    let mut draft = RetryDraft::default();
+    for member in retry.members() {
+        let mut field = Field { path: join(path, &member.key), member: &member, report };
+        match &*member.key {
+            "maxAttempts" => draft.max_attempts = field.number(1..=ATTEMPTS_MAX),
+            "initialMs" => draft.initial_ms = field.number(0..=MILLISECONDS_MAX),
+            "factor" => draft.factor = field.number(1.0..=100.0),
+            "maxMs" => draft.max_ms = field.number(0..=MILLISECONDS_MAX),
+            "jitter" => draft.jitter = field.number(0.0..=1.0),
+            _ => field.refuse_unknown(),
+        }
+    }
+    draft
+}
+
+fn read_agent(agent: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)) -> AgentDraft {
+    let mut draft = AgentDraft::default();
+    for member in agent.members() {
+        let mut field = Field { path: join(path, &member.key), member: &member, report };
+        match &*member.key {
+            "labels" => draft.labels = field.value("an object of texts").unwrap_or_default(),
+            _ => field.refuse_unknown(),
+        }
+    }
+    draft
+}
+
+struct Field<'a, 'b> {
+    path: String,
+    member: &'a Member<'a>,
+    report: &'b mut dyn FnMut(Problem),
+}
+
+impl Field<'_, '_> {
+    fn is_one_of(&self, texts: &[&str]) -> bool {
+        self.member.value.as_text().is_some_and(|text| texts.contains(&&*text))
+    }
+
+    /// The value, if it is of the right kind; null is as good as absent.
+    fn value<T: DeserializeOwned>(&mut self, expected: &str) -> Option<T> {
+        if self.member.value.is_null() {
+            return None;
+        }
+        let value = serde_json::from_str(self.member.value.0).ok();
+        if value.is_none() {
+            self.refuse(expected);
+        }
+        value
+    }
+
+    fn number<T>(&mut self, bounds: std::ops::RangeInclusive<T>) -> Option<T>
+    where
+        T: DeserializeOwned + PartialOrd + std::fmt::Display,
+    {
+        let expected = format!("a number from {} to {}", bounds.start(), bounds.end());
+        let value = self.value(&expected)?;
+        if bounds.contains(&value) {
+            return Some(value);
+        }
+        self.refuse(&expected);
+        None
+    }
+
+    fn object<T>(&mut self, read: fn(Json<'_>, &str, &mut dyn FnMut(Problem)) -> T) -> Option<T> {
+        if self.member.value.is_object() {
+            return Some(read(self.member.value, &self.path, self.report));
+        }
+        if !self.member.value.is_null() {
+            self.refuse("an object");
+        }
+        None
+    }
+
+    fn refuse(&mut self, expected: &str) {
+        let message = format!("policy: {} cannot be {}.", self.member.key, shown(self.member.value.0));
+        (self.report)(bad(&message, &format!("Write {expected}."), &self.path));
+    }
+
+    fn refuse_unknown(&mut self) {
+        let message = format!("policy has no field \"{}\".", shown(&self.member.key));
+        (self.report)(bad(&message, "Take the field out, or correct its name.", &self.path));
+    }
+
+    fn refuse_planned(&mut self) {
+        let message = format!("policy: {} {} is not supported yet.", self.member.key, shown(self.member.value.0));
+        let problem = Problem::new(rule::NOT_SUPPORTED_YET, message, "Take the field out of the policy.");
+        (self.report)(problem.at(self.path.clone()));
+    }
+}
+
+fn bad(message: &str, fix: &str, path: &str) -> Problem {
+    Problem::new(rule::BAD_POLICY, message, fix).at(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{OnRunFailure, OnUnknown};
+
+    fn problems(policy: &str) -> (PolicyDraft, Vec<(&'static str, String)>) {
+        let mut found = Vec::new();
+        let draft = read(Json(policy), "/p", &mut |problem| found.push((problem.rule, problem.path.unwrap())));
+        (draft, found)
+    }
+
+    #[test]
+    fn a_whole_policy_is_read() {
+        let (draft, found) = problems(
+            r#"{"retry":{"maxAttempts":3,"initialMs":0,"factor":2,"maxMs":9,"jitter":0.5},"timeoutMs":5,"onError":"fail","onUnknown":"retry","priority":-7,"onRunFailure":"stop","cache":"off","agent":{"labels":{"gpu":"true"}}}"#,
+        );
+        assert_eq!(found, []);
+        let retry = draft.retry.unwrap();
+        assert_eq!((retry.max_attempts, retry.factor, draft.timeout_ms), (Some(3), Some(2.0), Some(5)));
+        assert_eq!((draft.on_unknown, draft.on_run_failure), (Some(OnUnknown::Retry), Some(OnRunFailure::Stop)));
+        assert_eq!((draft.priority, draft.agent.unwrap().labels["gpu"].as_str()), (Some(-7), "true"));
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_place() {
+        let (_, found) = problems(
+            r#"{"retry":{"maxAttempts":0,"pause":1},"timeoutMs":"5","colour":1,"agent":{"labels":{"a":1}},"priority":101,"onUnknown":"no"}"#,
+        );
+        let paths: Vec<_> = found.iter().map(|(_, path)| path.as_str()).collect();
+        let expected = ["/p/retry/maxAttempts", "/p/retry/pause", "/p/timeoutMs", "/p/colour", "/p/agent/labels"];
+        assert_eq!(paths, [&expected[..], &["/p/priority", "/p/onUnknown"]].concat());
+        assert!(found.iter().all(|(rule, _)| *rule == rule::BAD_POLICY));
+    }
+
+    #[test]
+    fn what_the_engine_does_not_do_is_said() {
+        for policy in [
+            r#"{"review":"before"}"#,
+            r#"{"onError":"continue"}"#,
+            r#"{"onError":"fallback"}"#,
+            r#"{"fallback":[]}"#,
+            r#"{"cache":"on"}"#,
+            r#"{"cache":{"ttlSeconds":1}}"#,
+            r#"{"concurrencyKey":"k"}"#,
+        ] {
+            let (_, found) = problems(policy);
+            assert_eq!(found.first().map(|(rule, _)| *rule), Some(rule::NOT_SUPPORTED_YET), "{policy}");
+        }
+    }
+}

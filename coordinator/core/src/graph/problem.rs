@@ -1,0 +1,161 @@
+//! What is wrong with a graph, said so that its author can put it right.
+
+use std::sync::Arc;
+
+use crate::limits::GRAPH_PROBLEMS_MAX;
+
+/// Codes of the rules. They are stable: programs match on them.
+pub mod rule {
+    /// The text is no JSON, or of the wrong shape.
+    pub const BAD_JSON: &str = "bad-json";
+    /// A node has no id.
+    pub const MISSING_ID: &str = "missing-id";
+    /// Two nodes or two edges share an id.
+    pub const DUPLICATE_ID: &str = "duplicate-id";
+    /// A bound of [`crate::limits`] is passed.
+    pub const LIMITS: &str = "limits";
+    /// More problems were found than are listed.
+    pub const MORE_PROBLEMS: &str = "more-problems";
+    /// No node type has this id.
+    pub const UNKNOWN_NODE_TYPE: &str = "unknown-node-type";
+    /// A model that nobody offers here; the graph may be kept, the node cannot run.
+    pub const UNSUPPORTED_NODE: &str = "unsupported-node";
+    /// A run needs a node whose type nobody offers here.
+    pub const NODE_TYPE_UNAVAILABLE: &str = "node_type_unavailable";
+    /// A part of the language that the engine does not run yet.
+    pub const NOT_SUPPORTED_YET: &str = "not_supported_yet";
+    /// An edge begins or ends at no node that runs.
+    pub const DANGLING_EDGE: &str = "dangling-edge";
+    /// An edge begins at an output that is not there.
+    pub const BAD_SOURCE_HANDLE: &str = "bad-source-handle";
+    /// An edge ends at an input that is not there.
+    pub const BAD_TARGET_HANDLE: &str = "bad-target-handle";
+    /// An output's type does not fit the input's.
+    pub const TYPE_MISMATCH: &str = "type-mismatch";
+    /// Several edges end at an input that takes one value.
+    pub const TOO_MANY_EDGES: &str = "too-many-edges";
+    /// Edges run in a circle.
+    pub const CYCLE: &str = "cycle";
+    /// An input that must have a value has none.
+    pub const MISSING_REQUIRED_INPUT: &str = "missing-required-input";
+    /// A config value is not what the node type takes.
+    pub const BAD_CONFIG: &str = "bad-config";
+    /// A policy field is unknown or out of bounds.
+    pub const BAD_POLICY: &str = "bad-policy";
+    /// A value is longer than a row may hold.
+    pub const VALUE_TOO_LARGE: &str = "value_too_large";
+    /// The node that a run should lead up to is not there.
+    pub const UNKNOWN_TARGET: &str = "unknown-target";
+    /// A value was given for an input that is not there.
+    pub const UNKNOWN_INPUT: &str = "unknown-input";
+    /// A value was given under a name that several inputs share, or twice for one input.
+    pub const AMBIGUOUS_INPUT: &str = "ambiguous-input";
+    /// A value was given that its input does not take.
+    pub const BAD_INPUT: &str = "bad-input";
+}
+
+/// One thing that is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which rule is broken: one of [`rule`].
+    pub rule: &'static str,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// What to do about it, in one sentence.
+    pub fix: String,
+    /// The node it is about.
+    pub node_id: Option<Arc<str>>,
+    /// The edge it is about.
+    pub edge_id: Option<Arc<str>>,
+    /// The place in the document, as a JSON pointer (`/nodes/3/data/config/width`).
+    pub path: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(rule: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { rule, message: message.into(), fix: fix.into(), node_id: None, edge_id: None, path: None }
+    }
+
+    pub(crate) fn node(mut self, id: &Arc<str>) -> Self {
+        self.node_id = Some(id.clone());
+        self
+    }
+
+    pub(crate) fn edge(mut self, id: Option<&Arc<str>>) -> Self {
+        self.edge_id = id.cloned();
+        self
+    }
+
+    pub(crate) fn at(mut self, path: impl Into<String>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+}
+
+/// All problems of one validation, at most [`GRAPH_PROBLEMS_MAX`]; the rest are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    list: Vec<Problem>,
+    more: usize,
+}
+
+impl Problems {
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.list.len() < GRAPH_PROBLEMS_MAX {
+            self.list.push(problem);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(crate) fn into_result<T>(self, value: T) -> Result<T, Vec<Problem>> {
+        if self.is_empty() { Ok(value) } else { Err(self.into_list()) }
+    }
+
+    pub(crate) fn into_list(mut self) -> Vec<Problem> {
+        if self.more > 0 {
+            let message = format!("There are {} more problems.", self.more);
+            self.list.push(Problem::new(rule::MORE_PROBLEMS, message, "Put these right first."));
+        }
+        self.list
+    }
+}
+
+/// Adds one step to a JSON pointer.
+pub(crate) fn join(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// A text from a document as a message shows it: cut where it grows long.
+pub(crate) fn shown(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 80;
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_counted() {
+        let mut problems = Problems::default();
+        for _ in 0..GRAPH_PROBLEMS_MAX + 3 {
+            problems.push(Problem::new(rule::CYCLE, "", ""));
+        }
+        let list = problems.into_list();
+        assert_eq!(list.len(), GRAPH_PROBLEMS_MAX + 1);
+        assert_eq!(list[GRAPH_PROBLEMS_MAX].message, "There are 3 more problems.");
+    }
+
+    #[test]
+    fn pointers_escape_their_steps() {
+        assert_eq!(join("/a", "b/c~d"), "/a/b~1c~0d");
+    }
+}

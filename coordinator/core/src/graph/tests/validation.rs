@@ -1,0 +1,241 @@
+use super::super::{Graph, rule};
+use super::*;
+use crate::id::PortIx;
+use crate::node_type::{Control, EffectClass, Runner};
+use crate::time::Span;
+
+fn constants(compiled: &Compiled, id: &str) -> Vec<(u16, String)> {
+    let node = compiled.graph.node(compiled.graph.find(id).unwrap());
+    let text = |value: &crate::value::Value| String::from_utf8(value.json().to_vec()).unwrap();
+    node.constants.iter().map(|(port, value)| (port.0, text(value))).collect()
+}
+
+#[test]
+fn the_three_nodes_of_the_guide_compile() {
+    let nodes = json!([
+        node("topic", "input:text", json!({"prompt": "sea at dusk"})),
+        node("draw", "generate:flux_2_pro", json!({"width": 320})),
+        node("show", "output:preview", json!({})),
+        {"id": "note", "type": "stickyNote", "data": {"nodeType": "utility:sticky_note", "text": "hi"}},
+        {"id": "box", "type": "custom_group", "data": {"childNodeIds": ["draw"]}},
+    ]);
+    let edges =
+        json!([edge("topic", "out-prompt", "draw", "in-prompt"), edge("draw", "out-images", "show", "in-image")]);
+    let compiled = compile(&nodes, &edges).unwrap();
+    let graph = &compiled.graph;
+    assert_eq!((graph.len(), compiled.warnings.as_slice()), (3, &[][..]));
+    let [topic, draw, show] = ["topic", "draw", "show"].map(|id| graph.find(id).unwrap());
+    assert_eq!(graph.node(topic).runner, Runner::Control(Control::Input));
+    assert_eq!(graph.node(topic).config, r#"{"text":"sea at dusk"}"#);
+    assert_eq!(graph.node(draw).config, r#"{"width":320}"#);
+    assert_eq!(constants(&compiled, "draw"), [(2, "7".to_owned())]);
+    assert_eq!(graph.node(draw).policy.timeout, Some(Span::from_seconds(600)));
+    assert_eq!(graph.in_edges(show)[0].source, draw);
+    assert_eq!(graph.out_edges(topic)[0].target, draw);
+    assert_eq!(graph.closure(draw), [topic, draw]);
+    assert_eq!(graph.digest(), draft(&nodes, &edges).unwrap().stored().digest());
+    let migrations: Vec<_> = compiled.migrations.iter().map(|migration| (migration.rule, &*migration.from)).collect();
+    let aliases = [("port-alias", "out-prompt"), ("port-alias", "out-images"), ("port-alias", "in-image")];
+    assert_eq!(migrations, [&aliases[..], &[("config-alias", "prompt")]].concat());
+}
+
+#[test]
+fn values_are_taken_by_precedence() {
+    let data = json!({"nodeType": "generate:flux_2_pro", "label": "L",
+        "prompt": "bare", "width": 3, "selected": true, "seed": 3,
+        "params": {"prompt": "params", "width": 2, "seed": 2},
+        "config": {"prompt": "config", "seed": null}});
+    let compiled = compile(&json!([{"id": "n", "data": data}]), &json!([])).unwrap();
+    assert_eq!(constants(&compiled, "n"), [(0, r#""config""#.to_owned()), (2, "2".to_owned())]);
+    assert_eq!(compiled.graph.node(crate::id::NodeIx(0)).config, r#"{"width":2}"#);
+
+    let bare = json!({"nodeType": "debug:echo", "ms": 1.50, "in": [1], "effect": "blind", "label": "x"});
+    let compiled = compile(&json!([{"id": "n", "data": bare}]), &json!([])).unwrap();
+    let node = compiled.graph.node(crate::id::NodeIx(0));
+    assert_eq!(constants(&compiled, "n"), [(0, "[1]".to_owned())]);
+    assert_eq!((node.effect, &*node.config), (EffectClass::Blind, &br#"{"effect":"blind","ms":1.5}"#[..]));
+}
+
+#[test]
+fn written_values_become_what_the_port_takes() {
+    let nodes = json!([
+        node("number", "generate:flux_2_pro", json!({"prompt": 5})),
+        node("one", "utility:prompt_concat", json!({"texts": "a"})),
+        node("many", "utility:prompt_concat", json!({"texts": ["a", 1, {"b": true}]})),
+        node("places", "utility:prompt_concat", json!({"prompt10": "c", "prompt2": "b", "prompt1": "a"})),
+    ]);
+    let compiled = compile(&nodes, &json!([])).unwrap();
+    assert_eq!(constants(&compiled, "number")[0].1, r#""5""#);
+    assert_eq!(constants(&compiled, "one")[0].1, r#"["a"]"#);
+    assert_eq!(constants(&compiled, "many")[0].1, r#"["a","1","{\"b\":true}"]"#);
+    assert_eq!(constants(&compiled, "places")[0].1, r#"["a","b","c"]"#);
+    let wrong = problem(&json!([node("n", "generate:flux_2_pro", json!({"prompt": "p", "seed": "x"}))]), &json!([]));
+    assert_eq!((wrong.rule, wrong.path.as_deref()), (rule::BAD_CONFIG, Some("/nodes/0/data/config/seed")));
+    let long = problem(&json!([node("n", "utility:split", json!({"text": "x".repeat(65 * 1024)}))]), &json!([]));
+    assert_eq!(long.rule, rule::VALUE_TOO_LARGE);
+}
+
+#[test]
+fn edges_to_aliased_places_append_in_their_order() {
+    let nodes = json!([
+        node("a", "input:text", json!({})),
+        node("b", "input:text", json!({})),
+        node("c", "input:text", json!({})),
+        node("join", "utility:prompt_concat", json!({})),
+    ]);
+    let edges = json!([
+        edge("c", "out-text", "join", "in-texts"),
+        edge("b", "out-text", "join", "in-prompt2"),
+        edge("a", "out-text", "join", "in-prompt1"),
+    ]);
+    let graph = compile(&nodes, &edges).unwrap().graph;
+    let sources: Vec<_> = graph.in_edges(graph.find("join").unwrap()).iter().map(|edge| edge.source.0).collect();
+    assert_eq!(sources, [0, 1, 2]);
+
+    let mixed =
+        json!([node("a", "input:text", json!({})), node("join", "utility:prompt_concat", json!({"prompt2": "x"}))]);
+    let edges = json!([edge("a", "text", "join", "prompt1")]);
+    assert_eq!(problem(&mixed, &edges).rule, rule::NOT_SUPPORTED_YET);
+}
+
+#[test]
+fn a_missing_handle_means_the_first_port_that_fits() {
+    let nodes = json!([
+        node("draw", "generate:flux_2_pro", json!({"prompt": "p"})),
+        node("again", "generate:flux_2_pro", json!({"prompt": "p"})),
+        node("seed", "input:number", json!({"value": 1})),
+    ]);
+    let edges = json!([edge("draw", "", "again", ""), edge("seed", "", "again", "in-seed")]);
+    let graph = compile(&nodes, &edges).unwrap().graph;
+    let ports: Vec<_> = graph.in_edges(graph.find("again").unwrap()).iter().map(|edge| edge.target_port).collect();
+    assert_eq!(ports, [PortIx(1), PortIx(2)]);
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let nodes = json!([
+        node("a", "input:text", json!({})),
+        node("a", "input:text", json!({})),
+        node("b", "outputs:preview", json!({})),
+        node("draw", "generate:flux_2_pro", json!({"width": "x"})),
+        {"id": "p", "data": {"nodeType": "debug:echo", "policy": {"colour": 1, "review": "before"}}},
+        {"id": "untyped", "type": "basedNode", "data": {}},
+    ]);
+    let edges = json!([
+        edge("a", "text", "draw", "in-prmpt"),
+        edge("a", "txt", "draw", "in-prompt"),
+        edge("a", "text", "draw", "in-image_url"),
+        edge("a", "text", "gone", "in"),
+        edge("a", "text", "b", "anything"),
+        edge("draw", "", "a", "in-x"),
+    ]);
+    let problems = compile(&nodes, &edges).unwrap_err();
+    let found: Vec<_> = problems.iter().map(|problem| (problem.rule, problem.path.as_deref().unwrap())).collect();
+    let expected = [
+        (rule::DUPLICATE_ID, "/nodes/1/id"),
+        (rule::UNKNOWN_NODE_TYPE, "/nodes/2/data/nodeType"),
+        (rule::UNKNOWN_NODE_TYPE, "/nodes/5"),
+        (rule::BAD_TARGET_HANDLE, "/edges/0/targetHandle"),
+        (rule::BAD_SOURCE_HANDLE, "/edges/1/sourceHandle"),
+        (rule::TYPE_MISMATCH, "/edges/2/targetHandle"),
+        (rule::DANGLING_EDGE, "/edges/3/target"),
+        (rule::BAD_TARGET_HANDLE, "/edges/5/targetHandle"),
+        (rule::BAD_CONFIG, "/nodes/3/data/config/width"),
+        (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
+        (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/review"),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(problems[1].fix, "Did you mean \"output:preview\"?");
+    assert_eq!(problems[3].fix, "Did you mean \"in-prompt\"?");
+    assert_eq!(
+        problems[5].message,
+        "\"out-text\" of node \"a\" gives TEXT, but \"in-image_url\" of node \"draw\" takes IMAGE."
+    );
+    assert_eq!(problems[5].fix, "Did you mean \"in-prompt\"?");
+}
+
+#[test]
+fn unknown_models_of_foreign_families_are_kept() {
+    let nodes = json!([node("t", "input:text", json!({})), node("v", "video:kling_9", json!({}))]);
+    let edges = json!([edge("t", "", "v", "in-whatever")]);
+    let compiled = compile(&nodes, &edges).unwrap();
+    assert_eq!(rules(&compiled.warnings), [rule::UNSUPPORTED_NODE]);
+    assert_eq!(compiled.graph.node(crate::id::NodeIx(1)).runner, Runner::Unavailable);
+
+    let slip = problem(&json!([node("v", "generate:flux_2_pr", json!({}))]), &json!([]));
+    assert_eq!((slip.rule, &*slip.fix), (rule::UNKNOWN_NODE_TYPE, "Did you mean \"generate:flux_2_pro\"?"));
+    let lenient = Compile { strict: false, ..STRICT };
+    let other = json!([node("o", "storage:unheard_of", json!({})), node("m", "logic:map", json!({}))]);
+    let compiled = Graph::compile(&draft(&other, &json!([])).unwrap(), &types(), lenient).unwrap();
+    assert_eq!(rules(&compiled.warnings), [rule::UNKNOWN_NODE_TYPE, rule::NOT_SUPPORTED_YET]);
+}
+
+#[test]
+fn old_documents_name_their_types_elsewhere() {
+    let nodes = json!([
+        {"id": "a", "type": "input:text", "data": {"text": "x"}},
+        {"id": "b", "type": "model", "data": {"model": {"name": "debug:echo"}}},
+        {"id": "c", "type": "model", "data": {"model": {"name": "fal:text-to-image"}}},
+        {"id": "d", "data": {"nodeType": "generate:flux_two", "prompt": "p"}},
+        {"id": "e", "type": "group", "data": {"label": "a box"}},
+        {"id": "f", "type": "group"},
+    ]);
+    let compiled = compile(&nodes, &json!([])).unwrap_err();
+    assert_eq!(rules(&compiled), [rule::UNKNOWN_NODE_TYPE]);
+    let nameless = problem(&json!([{"id": "n", "type": "model", "data": {"model": {}}}]), &json!([]));
+    assert_eq!(nameless.message, "Node n is missing model.name");
+}
+
+#[test]
+fn what_the_engine_does_not_do_yet_is_said() {
+    let split = node("s", "utility:split", json!({"text": "a"}));
+    let lifting = json!([split, node("d", "generate:flux_2_pro", json!({}))]);
+    assert_eq!(problem(&lifting, &json!([edge("s", "", "d", "")])).rule, rule::NOT_SUPPORTED_YET);
+    let whole = json!([split, node("p", "output:preview", json!({}))]);
+    assert!(compile(&whole, &json!([edge("s", "", "p", "")])).is_ok());
+    for node_type in ["logic:map", "logic:if", "logic:review", "blueprint:invoke", "input:image", "trigger:webhook"] {
+        assert_eq!(problem(&json!([node("n", node_type, json!({}))]), &json!([])).rule, rule::NOT_SUPPORTED_YET);
+    }
+    let scope = json!({"id": "m", "type": "group", "data": {"nodeType": "logic:map"}});
+    let child = json!({"id": "c", "parentId": "m", "data": {"nodeType": "debug:echo"}});
+    let found = compile(&json!([scope, child]), &json!([])).unwrap_err();
+    assert_eq!(rules(&found), [rule::NOT_SUPPORTED_YET, rule::NOT_SUPPORTED_YET]);
+    assert_eq!(found[1].path.as_deref(), Some("/nodes/1/parentId"));
+}
+
+#[test]
+fn circles_and_crowded_inputs_are_refused() {
+    let nodes = json!([node("a", "debug:echo", json!({})), node("b", "debug:echo", json!({}))]);
+    let cycle = problem(&nodes, &json!([edge("a", "", "b", ""), edge("b", "", "a", "")]));
+    assert_eq!((cycle.rule, &*cycle.message), (rule::CYCLE, "Edges run in a circle: a → b → a."));
+    let crowded = problem(&nodes, &json!([edge("a", "out", "b", ""), edge("a", "", "b", "in")]));
+    assert_eq!((crowded.rule, crowded.edge_id.as_deref()), (rule::TOO_MANY_EDGES, Some("a.-b.in")));
+}
+
+#[test]
+fn the_largest_graph_compiles() {
+    const NODES: usize = 20_000;
+    const EDGES: usize = 100_000;
+    let nodes: Vec<_> = (0..NODES).map(|ix| node(&ix.to_string(), "utility:prompt_concat", json!({}))).collect();
+    let mut edges: Vec<_> =
+        (1..NODES).map(|ix| edge(&(ix - 1).to_string(), "out-text", &ix.to_string(), "in-texts")).collect();
+    while edges.len() < EDGES {
+        let target = 1 + edges.len() % (NODES - 1);
+        let id = format!("e{}", edges.len());
+        edges.push(json!({"id": id, "source": (target / 2).to_string(), "target": target.to_string()}));
+    }
+    let (nodes, edges) = (json!(nodes).to_string(), json!(edges).to_string());
+    let types = types();
+    let draft = Draft::parse(nodes.as_bytes(), edges.as_bytes()).unwrap();
+    let compiled = Graph::compile(&draft, &types, STRICT).unwrap();
+    assert_eq!((compiled.graph.len(), compiled.graph.in_edges.len()), (NODES, EDGES));
+}
+
+#[test]
+fn a_plain_group_is_only_drawn() {
+    let group = json!({"id": "g", "type": "group", "data": {"label": "Box"}});
+    let child = json!({"id": "c", "parentId": "g", "data": {"nodeType": "debug:echo"}});
+    assert_eq!(compile(&json!([child, group]), &json!([])).unwrap().graph.len(), 1);
+    let edges = json!([{"source": "g", "target": "c"}]);
+    assert_eq!(problem(&json!([child, group]), &edges).rule, rule::DANGLING_EDGE);
+}

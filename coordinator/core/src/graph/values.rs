@@ -1,0 +1,299 @@
+//! The values that a node carries: its config as one object, and what its unwired inputs are (graph.md, part 1).
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::json::{self, Json, Member};
+use super::ports::{Found, NO_PLACE, Side};
+use super::problem::{Problem, join, rule, shown};
+use crate::id::PortIx;
+use crate::limits::INLINE_VALUE_BYTES_MAX;
+use crate::node_type::{NodeType, Port, PortType};
+use crate::value::Value;
+
+/// Bytes of one node's merged config.
+pub const CONFIG_BYTES_MAX: usize = 256 * 1024;
+
+/// Keys of `data` that describe the node; never a value of it.
+const STRUCTURAL_KEYS: [&str; 15] = [
+    "label",
+    "nodeType",
+    "category",
+    "config",
+    "params",
+    "inputs",
+    "outputs",
+    "policy",
+    "inputType",
+    "childNodeIds",
+    "description",
+    "icon",
+    "color",
+    "model",
+    "exposedInputs",
+];
+
+/// What a node carries.
+pub(super) struct Carried<'a> {
+    /// The config keys by precedence, in the order of the document.
+    config: Vec<(Cow<'a, str>, Json<'a>)>,
+    /// The values given for inputs: by port, then by place in its list.
+    given: BTreeMap<(PortIx, u32), (Json<'a>, String)>,
+    /// The aliases that were used, with what they mean.
+    pub(super) aliases: Vec<(String, String)>,
+    /// Where the node stands in the document.
+    path: String,
+}
+
+impl<'a> Carried<'a> {
+    /// Collects the values of a node from `config`, `params` and bare `data`, in this order of precedence.
+    pub(super) fn collect(node_type: &'a NodeType, data: &[Member<'a>], path: &str) -> Self {
+        let mut carried =
+            Self { config: Vec::new(), given: BTreeMap::new(), aliases: Vec::new(), path: format!("{path}/data") };
+        let mut taken = BTreeSet::new();
+        for level in ["config", "params"] {
+            let members: Vec<_> = data.iter().filter(|member| member.key == level).collect();
+            let members: Vec<_> = members.iter().flat_map(|member| member.value.members()).collect();
+            let path = join(&carried.path, level);
+            carried.take(node_type, &members, &path, &mut taken);
+        }
+        let bare: Vec<_> = data.iter().filter(|member| is_bare_value(node_type, &member.key)).cloned().collect();
+        let path = carried.path.clone();
+        carried.take(node_type, &bare, &path, &mut taken);
+        carried
+    }
+
+    /// Takes one level. Names of ports and keys go before their aliases.
+    fn take(
+        &mut self,
+        node_type: &'a NodeType,
+        members: &[Member<'a>],
+        path: &str,
+        taken: &mut BTreeSet<Cow<'a, str>>,
+    ) {
+        let inputs = Side::inputs(node_type);
+        let meanings: Vec<_> = members.iter().map(|member| Meaning::of(node_type, &inputs, &member.key)).collect();
+        for is_alias_turn in [false, true] {
+            for (member, meaning) in members.iter().zip(&meanings) {
+                if meaning.is_alias() != is_alias_turn {
+                    continue;
+                }
+                let is_new = match meaning {
+                    Meaning::Port(found) => self.give(*found, member, path),
+                    Meaning::Key => self.set(member.key.clone(), member.value, taken),
+                    Meaning::KeyAndPort(found) => {
+                        let given = self.give(*found, member, path);
+                        self.set(member.key.clone(), member.value, taken) || given
+                    }
+                    Meaning::KeyAlias(key) => self.set(Cow::Borrowed(key), member.value, taken),
+                };
+                if is_alias_turn && is_new {
+                    self.aliases.push((member.key.to_string(), meaning.name(&inputs)));
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, found: Found, member: &Member<'a>, path: &str) -> bool {
+        // Clients write null for what is not filled in yet.
+        let is_new = !member.value.is_null() && !self.given.contains_key(&(found.port, found.place));
+        if is_new {
+            self.given.insert((found.port, found.place), (member.value, join(path, &member.key)));
+        }
+        is_new
+    }
+
+    fn set(&mut self, key: Cow<'a, str>, value: Json<'a>, taken: &mut BTreeSet<Cow<'a, str>>) -> bool {
+        let is_new = taken.insert(key.clone());
+        if is_new {
+            self.config.push((key, value));
+        }
+        is_new
+    }
+
+    /// The config as one object.
+    pub(super) fn config(&self, report: &mut dyn FnMut(Problem)) -> String {
+        let keys: Vec<_> = self.config.iter().map(|(key, _)| quoted(key)).collect();
+        let mut text = String::new();
+        json::write_object(&mut text, keys.iter().zip(&self.config).map(|(key, (_, value))| (key.as_str(), value.0)));
+        let path = join(&self.path, "config");
+        if text.len() > CONFIG_BYTES_MAX {
+            let message = format!("The config has {} bytes; at most {CONFIG_BYTES_MAX} are kept.", text.len());
+            report(Problem::new(rule::VALUE_TOO_LARGE, message, "Bring large values in through an input.").at(path));
+        } else if let Err(error) = serde_json::from_str::<serde_json::Value>(&text) {
+            let message = format!("The config holds a value that cannot be read: {error}.");
+            report(Problem::new(rule::BAD_CONFIG, message, "Correct the number or the text.").at(path));
+        }
+        text
+    }
+
+    /// The values of the inputs that no edge feeds, down to the ports' defaults. `wired` lists the fed places.
+    pub(super) fn constants(
+        &self,
+        node_type: &NodeType,
+        wired: &[Found],
+        report: &mut dyn FnMut(Problem),
+    ) -> Vec<(PortIx, Value)> {
+        let mut constants = Vec::new();
+        for (place, port) in node_type.inputs.iter().enumerate() {
+            let ix = PortIx(place as u16);
+            if wired.iter().any(|found| found.port == ix) {
+                self.check_beside_edges(ix, port, wired, report);
+            } else if let Some(text) = self.constant(ix, port, report) {
+                constants.push((ix, Value::from_json(Bytes::from(text))));
+            }
+        }
+        constants
+    }
+
+    fn constant(&self, ix: PortIx, port: &Port, report: &mut dyn FnMut(Problem)) -> Option<String> {
+        let whole = self.given.get(&(ix, NO_PLACE));
+        let given: Vec<_> = match whole {
+            Some(given) => vec![given],
+            None => self.given.range((ix, 0)..(ix, NO_PLACE)).map(|(_, given)| given).collect(),
+        };
+        let Some((_, path)) = given.first() else {
+            return port.default.as_ref().map(ToString::to_string);
+        };
+        let text = match whole {
+            Some((value, _)) => fit(*value, port),
+            None => {
+                let one = Port { list: false, ..port.clone() };
+                let parts: Result<Vec<_>, _> = given.iter().map(|(value, _)| fit(*value, &one)).collect();
+                parts.map(|parts| if port.list { format!("[{}]", parts.join(",")) } else { parts.concat() })
+            }
+        };
+        match text.and_then(checked) {
+            Ok(text) => Some(text),
+            Err(problem) => {
+                report(problem.at(path.clone()));
+                None
+            }
+        }
+    }
+
+    /// Places of a list may not come partly from edges and partly from values; a value would be lost.
+    fn check_beside_edges(&self, ix: PortIx, port: &Port, wired: &[Found], report: &mut dyn FnMut(Problem)) {
+        if !wired.iter().any(|found| found.port == ix && found.place != NO_PLACE) {
+            return;
+        }
+        for ((_, place), (_, path)) in self.given.range((ix, 0)..(ix, NO_PLACE)) {
+            if !wired.iter().any(|found| found.port == ix && found.place == *place) {
+                let message =
+                    format!("Input \"{}\" is fed by edges and by a value; that is not supported yet.", port.id);
+                let fix = "Bring the value in through an input node and an edge.";
+                report(Problem::new(rule::NOT_SUPPORTED_YET, message, fix).at(path.clone()));
+            }
+        }
+    }
+}
+
+/// What a key of a node's values stands for.
+enum Meaning<'a> {
+    Port(Found),
+    Key,
+    /// A port that the config's schema names as well.
+    KeyAndPort(Found),
+    KeyAlias(&'a str),
+}
+
+impl<'a> Meaning<'a> {
+    fn of(node_type: &'a NodeType, inputs: &Side<'a>, key: &str) -> Self {
+        // A key is never a handle: it has no prefix.
+        let port = inputs.find(key).filter(|_| !key.starts_with(inputs.prefix));
+        match (port, node_type.config_aliases.get(key)) {
+            (Some(found), _) if is_schema_key(node_type, key) => Meaning::KeyAndPort(found),
+            (Some(found), _) => Meaning::Port(found),
+            (None, Some(alias)) => Meaning::KeyAlias(alias),
+            (None, None) => Meaning::Key,
+        }
+    }
+
+    fn is_alias(&self) -> bool {
+        match self {
+            Meaning::Port(found) | Meaning::KeyAndPort(found) => found.is_alias,
+            Meaning::Key => false,
+            Meaning::KeyAlias(_) => true,
+        }
+    }
+
+    fn name(&self, inputs: &Side<'_>) -> String {
+        match self {
+            Meaning::Port(found) | Meaning::KeyAndPort(found) => inputs.port(found.port).id.to_string(),
+            Meaning::Key => String::new(),
+            Meaning::KeyAlias(key) => (*key).to_owned(),
+        }
+    }
+}
+
+/// Whether a key directly in `data` is a value. A type whose schema names its keys knows; else every key counts that
+/// is not known to be something else.
+fn is_bare_value(node_type: &NodeType, key: &str) -> bool {
+    if STRUCTURAL_KEYS.contains(&key) {
+        return false;
+    }
+    let names_keys = node_type.config_schema.as_ref().is_some_and(|schema| schema.get("properties").is_some());
+    !names_keys
+        || is_schema_key(node_type, key)
+        || node_type.config_aliases.contains_key(key)
+        || Side::inputs(node_type).find(key).is_some()
+}
+
+fn is_schema_key(node_type: &NodeType, key: &str) -> bool {
+    let properties = node_type.config_schema.as_ref().and_then(|schema| schema.get("properties"));
+    properties.is_some_and(|properties| properties.get(key).is_some())
+}
+
+/// Refuses a value that is too long for a row, or that no reader of JSON could take in.
+pub(super) fn checked(text: String) -> Result<String, Problem> {
+    if text.len() > INLINE_VALUE_BYTES_MAX {
+        let message = format!("The value has {} bytes; at most {INLINE_VALUE_BYTES_MAX} are kept.", text.len());
+        return Err(Problem::new(rule::VALUE_TOO_LARGE, message, "Give a reference to a file instead."));
+    }
+    match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            let message = format!("The value cannot be read: {error}.");
+            Err(Problem::new(rule::BAD_CONFIG, message, "Correct the number or the text."))
+        }
+    }
+}
+
+/// Makes a value written by a person into what a port takes: numbers become texts where texts are taken, and one
+/// value becomes a list of one.
+pub(super) fn fit(value: Json<'_>, port: &Port) -> Result<String, Problem> {
+    let misfit = |value: Json<'_>| {
+        let message = format!("\"{}\" takes {}, not {}.", port.id, port.port_type, shown(value.0));
+        Problem::new(rule::BAD_CONFIG, message, format!("Give a value of type {}.", port.port_type))
+    };
+    let one = |value: Json<'_>| fit_one(value, port.port_type).ok_or_else(|| misfit(value));
+    match (port.list, value.is_array()) {
+        (false, _) => one(value),
+        (true, false) => Ok(format!("[{}]", one(value)?)),
+        (true, true) => {
+            let parts: Result<Vec<_>, _> = value.elements().map(one).collect();
+            Ok(format!("[{}]", parts?.join(",")))
+        }
+    }
+}
+
+fn fit_one(value: Json<'_>, port_type: PortType) -> Option<String> {
+    let is_text = value.0.starts_with('"');
+    let fits = match port_type {
+        PortType::Any | PortType::Json => true,
+        PortType::Text if is_text => true,
+        PortType::Text => return (!value.is_null()).then(|| quoted(value.0)),
+        PortType::Number => value.is_number(),
+        PortType::Boolean => value.is_boolean(),
+        // A reference, or its address alone.
+        PortType::Image | PortType::Video | PortType::Audio | PortType::File => is_text || value.is_object(),
+    };
+    fits.then(|| value.0.to_owned())
+}
+
+/// A text as JSON.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,222 @@
+//! Finds for each edge the output and the input that it joins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::compile::{Compiler, Migration, Place, Running};
+use super::draft::DraftEdge;
+use super::order::Wire;
+use super::ports::{Fit, Found, NO_PLACE, Side, fit, is_assignable, type_name};
+use super::problem::{Problem, rule, shown};
+use crate::id::{NodeIx, PortIx};
+use crate::node_type::{Port, Runner};
+
+/// Stands for every port of a node whose type nobody offers; such a node never runs.
+const ANY_PORT: Found = Found { port: PortIx(0), place: NO_PLACE, is_alias: false };
+
+/// Reads all edges. Those with a problem are left out.
+pub(super) fn read(compiler: &mut Compiler<'_>) -> Vec<Wire> {
+    let mut ids: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut wires = Vec::with_capacity(compiler.draft.edges.len());
+    for (place, edge) in compiler.draft.edges.iter().enumerate() {
+        let path = format!("/edges/{place}");
+        if let Some(id) = &edge.id
+            && ids.insert(id, ()).is_some()
+        {
+            let message = format!("Two edges have the id \"{id}\".");
+            let problem = Problem::new(rule::DUPLICATE_ID, message, "Give each edge an id of its own.");
+            compiler.problems.push(problem.edge(Some(id)).at(path.clone() + "/id"));
+        }
+        let (Some(source), Some(target)) = (end(compiler, edge, &path, true), end(compiler, edge, &path, false)) else {
+            continue;
+        };
+        match join(edge, &compiler.running[source.0 as usize], &compiler.running[target.0 as usize]) {
+            Ok((output, input)) => {
+                note_aliases(compiler, edge, [source, target], [output, input]);
+                wires.push(Wire { place: place as u32, source, target, output, input });
+            }
+            Err(fault) => {
+                let (problem, key) = *fault;
+                compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("{path}/{key}")));
+            }
+        }
+    }
+    wires
+}
+
+/// The node at one end, if it runs.
+fn end(compiler: &mut Compiler<'_>, edge: &DraftEdge, path: &str, is_source: bool) -> Option<NodeIx> {
+    let (id, key) = if is_source { (&edge.source, "source") } else { (&edge.target, "target") };
+    let (message, fix) = match compiler.places.get(&**id) {
+        Some(Place::Runs(ix)) => return Some(*ix),
+        Some(Place::Broken) => return None,
+        Some(Place::NeverRuns) => (
+            format!("An edge's {key} is \"{}\", a note or a group, which never runs.", shown(id)),
+            "Take the edge out, or join it to a node that runs.",
+        ),
+        None => (
+            format!("An edge's {key} is \"{}\", but there is no such node.", shown(id)),
+            "Take the edge out, or correct the id.",
+        ),
+    };
+    let problem = Problem::new(rule::DANGLING_EDGE, message, fix);
+    compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("{path}/{key}")));
+    None
+}
+
+/// A problem, and the key of the edge that it is about.
+type Fault = Box<(Problem, &'static str)>;
+
+/// The output and the input that an edge joins.
+fn join(edge: &DraftEdge, source: &Running<'_>, target: &Running<'_>) -> Result<(Found, Found), Fault> {
+    let outputs = source.node_type.as_deref().map(Side::outputs);
+    let inputs = target.node_type.as_deref().map(Side::inputs);
+    let output = match (&outputs, &edge.source_handle) {
+        (Some(side), Some(handle)) => Some(named(side, handle, source, true)?),
+        (Some(side), None) if side.ports.is_empty() => return Err(fault(portless(source, true), "source")),
+        (Some(_), None) => None,
+        (None, _) => Some(ANY_PORT),
+    };
+    let input = match (&inputs, &edge.target_handle) {
+        (Some(side), Some(handle)) => Some(named(side, handle, target, false)?),
+        (Some(side), None) if side.ports.is_empty() => return Err(fault(portless(target, false), "target")),
+        (Some(_), None) => None,
+        (None, _) => Some(ANY_PORT),
+    };
+    let is_target_built_in = matches!(target.runner, Runner::Control(_));
+    let (output, input) = choose(outputs.as_ref(), inputs.as_ref(), output, input, is_target_built_in);
+    if let (Some(outputs), Some(inputs)) = (outputs, inputs) {
+        check_fit(&outputs, &inputs, (output, input), source, target)?;
+    }
+    Ok((output, input))
+}
+
+fn named(side: &Side<'_>, handle: &str, node: &Running<'_>, is_source: bool) -> Result<Found, Fault> {
+    if let Some(found) = side.find(handle) {
+        return Ok(found);
+    }
+    let (rule, kind, key) = if is_source {
+        (rule::BAD_SOURCE_HANDLE, "output", "sourceHandle")
+    } else {
+        (rule::BAD_TARGET_HANDLE, "input", "targetHandle")
+    };
+    if side.ports.is_empty() {
+        return Err(fault(portless(node, is_source), key));
+    }
+    let message = format!(
+        "Node \"{}\" ({}) has no {kind} \"{}\"; it has {}.",
+        node.draft.id,
+        node.type_id,
+        shown(handle),
+        side.names()
+    );
+    let fix = match side.suggest(handle) {
+        Some(meant) => format!("Did you mean \"{meant}\"?"),
+        None => format!("Choose one of its {kind}s."),
+    };
+    Err(fault(Problem::new(rule, message, fix).node(&node.draft.id), key))
+}
+
+fn fault(problem: Problem, key: &'static str) -> Fault {
+    Box::new((problem, key))
+}
+
+fn portless(node: &Running<'_>, is_source: bool) -> Problem {
+    let (rule, message) = if is_source {
+        (rule::BAD_SOURCE_HANDLE, format!("Node \"{}\" ({}) has no outputs.", node.draft.id, node.type_id))
+    } else {
+        (rule::BAD_TARGET_HANDLE, format!("Node \"{}\" ({}) takes no inputs.", node.draft.id, node.type_id))
+    };
+    Problem::new(rule, message, "Take the edge out.").node(&node.draft.id)
+}
+
+/// Fills in what the edge leaves open: the first ports, in the order of the type, that fit each other; the very first
+/// ones if none do, so that a message can name them.
+fn choose(
+    outputs: Option<&Side<'_>>,
+    inputs: Option<&Side<'_>>,
+    output: Option<Found>,
+    input: Option<Found>,
+    is_target_built_in: bool,
+) -> (Found, Found) {
+    let plain = |place: usize| Found { port: PortIx(place as u16), place: NO_PLACE, is_alias: false };
+    let candidates = |side: Option<&Side<'_>>, fixed: Option<Found>| match (fixed, side) {
+        (Some(found), _) => vec![found],
+        (None, side) => (0..side.map_or(0, |side| side.ports.len())).map(plain).collect(),
+    };
+    let (from, to) = (candidates(outputs, output), candidates(inputs, input));
+    let fit = |output: &Found, input: &Found| match (outputs, inputs) {
+        (Some(outputs), Some(inputs)) => fit(outputs.port(output.port), inputs.port(input.port), is_target_built_in),
+        _ => Fit::Yes,
+    };
+    let pairs = from.iter().flat_map(|output| to.iter().map(move |input| (*output, *input)));
+    let find = |wanted: Fit| pairs.clone().find(|(output, input)| fit(output, input) == wanted);
+    let first = || (from.first().copied().unwrap_or(ANY_PORT), to.first().copied().unwrap_or(ANY_PORT));
+    find(Fit::Yes).or_else(|| find(Fit::Lifts)).unwrap_or_else(first)
+}
+
+fn check_fit(
+    outputs: &Side<'_>,
+    inputs: &Side<'_>,
+    (output, input): (Found, Found),
+    source: &Running<'_>,
+    target: &Running<'_>,
+) -> Result<(), Fault> {
+    let (from, to) = (outputs.port(output.port), inputs.port(input.port));
+    let is_target_built_in = matches!(target.runner, Runner::Control(_));
+    let (given, taken) = (type_name(from), type_name(to));
+    let (rule, message, fix) = match fit(from, to, is_target_built_in) {
+        Fit::Yes if input.place != NO_PLACE && from.list => (
+            rule::NOT_SUPPORTED_YET,
+            format!("A whole list cannot be one item of \"in-{}\" yet.", to.id),
+            format!("Join the list to \"in-{}\" itself.", to.id),
+        ),
+        Fit::Yes => return Ok(()),
+        Fit::Lifts => (
+            rule::NOT_SUPPORTED_YET,
+            format!(
+                "\"out-{}\" of node \"{}\" gives {given}, but \"in-{}\" of node \"{}\" takes one {taken}: running a node once per item is not supported yet.",
+                from.id, source.draft.id, to.id, target.draft.id
+            ),
+            "Use an output that gives one value, or a node that takes the whole list.".to_owned(),
+        ),
+        Fit::No => (
+            rule::TYPE_MISMATCH,
+            format!(
+                "\"out-{}\" of node \"{}\" gives {given}, but \"in-{}\" of node \"{}\" takes {taken}.",
+                from.id, source.draft.id, to.id, target.draft.id
+            ),
+            fitting(outputs, inputs, from, to),
+        ),
+    };
+    Err(fault(Problem::new(rule, message, fix).node(&target.draft.id), "targetHandle"))
+}
+
+/// Another port that would fit, as advice.
+fn fitting(outputs: &Side<'_>, inputs: &Side<'_>, from: &Port, to: &Port) -> String {
+    let input = inputs.ports.iter().find(|port| is_assignable(from.port_type, port.port_type));
+    let output = outputs.ports.iter().find(|port| is_assignable(port.port_type, to.port_type));
+    match (input, output) {
+        (Some(port), _) => format!("Did you mean \"in-{}\"?", port.id),
+        (None, Some(port)) => format!("Did you mean \"out-{}\"?", port.id),
+        (None, None) => format!("Put a node between them that makes {} from {}.", type_name(to), type_name(from)),
+    }
+}
+
+fn note_aliases(compiler: &mut Compiler<'_>, edge: &DraftEdge, nodes: [NodeIx; 2], found: [Found; 2]) {
+    let handles = [&edge.source_handle, &edge.target_handle];
+    for (is_target, (handle, (node, found))) in handles.into_iter().zip(nodes.into_iter().zip(found)).enumerate() {
+        let (Some(handle), true) = (handle, found.is_alias) else { continue };
+        let running = &compiler.running[node.0 as usize];
+        let Some(node_type) = running.node_type.as_deref() else { continue };
+        let side = if is_target == 1 { Side::inputs(node_type) } else { Side::outputs(node_type) };
+        let migration = Migration {
+            rule: "port-alias",
+            node_id: Arc::clone(&running.draft.id),
+            edge_id: edge.id.clone(),
+            from: handle.to_string(),
+            to: format!("{}{}", side.prefix, side.port(found.port).id),
+        };
+        compiler.migrate(migration);
+    }
+}
