@@ -1,0 +1,385 @@
+//! The supervisor of attempts: owns the [`Ledger`], and so everything the agent has accepted and still owes.
+//!
+//! All that must arrive is said here, in one order; a new session is told all of it again from the ledger.
+
+mod attempt;
+mod course;
+mod ledger;
+mod permits;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use heddle_crash_point::crash_point;
+use heddle_proto::agent as wire;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::sync::mpsc;
+use wire::agent_message::Kind;
+use wire::coordinator_message::Kind as Told;
+use wire::{AttemptKey, Verdict};
+
+use crate::outgoing::{Outgoing, Outlet};
+use crate::root::RootMessage;
+use crate::runners::{ErrorClass, Failure, Registry};
+use crate::wire as convert;
+use crate::wire::Outcome;
+use attempt::{Assignment, Attempt, AttemptArguments, AttemptState, Ended};
+use course::Happening;
+use ledger::{Admission, Ledger, Stop};
+use permits::Class;
+
+pub(crate) use ledger::Greeting;
+pub(crate) use permits::Permits;
+
+pub(crate) struct Attempts;
+
+pub(crate) struct AttemptsArguments {
+    pub(crate) slots: u32,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) root: ActorRef<RootMessage>,
+}
+
+/// Numbers the sessions of one agent: what a former one says is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SessionNumber(u64);
+
+pub(crate) enum AttemptsMessage {
+    /// A session is about to say Hello. It replaces the one before.
+    Greet(RpcReplyPort<(SessionNumber, Greeting)>),
+    /// A session was welcomed.
+    Welcomed { session: SessionNumber, verdicts: Vec<wire::HeldVerdict>, messages: mpsc::Sender<Outgoing> },
+    /// What a session's stream brought.
+    Told { session: SessionNumber, messages: Vec<wire::CoordinatorMessage> },
+    /// A session is over.
+    Left(SessionNumber),
+    /// Some time has passed.
+    Tick,
+    /// An attempt waits until its intent is durable.
+    Intends(AttemptKey),
+    /// An attempt's job can be polled.
+    JobStarted { key: AttemptKey, handle: Bytes },
+    /// Take nothing in, finish what runs within the grace, and say goodbye.
+    Drain { grace: Duration },
+    /// The grace is over.
+    GraceOver,
+}
+
+/// A cheap way to the supervisor, for what belongs to it.
+#[derive(Debug, Clone)]
+pub(crate) struct AttemptsHandle(ActorRef<AttemptsMessage>);
+
+impl AttemptsHandle {
+    pub(crate) fn job_started(&self, key: AttemptKey, handle: Bytes) {
+        self.tell(AttemptsMessage::JobStarted { key, handle });
+    }
+
+    fn tell(&self, message: AttemptsMessage) {
+        // Gone = the agent is ending.
+        let _ = self.0.cast(message);
+    }
+}
+
+pub(crate) struct AttemptsState {
+    ledger: Ledger<Assignment, ActorRef<Happening>>,
+    registry: Arc<Registry>,
+    root: ActorRef<RootMessage>,
+    session: SessionNumber,
+    /// The queue of the session that is open.
+    messages: Option<mpsc::Sender<Outgoing>>,
+    outlet: Outlet,
+    drain: Drain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    Not,
+    Draining,
+    Done,
+}
+
+impl AttemptsState {
+    fn greet(&mut self) -> (SessionNumber, Greeting) {
+        self.close_session();
+        self.session.0 += 1;
+        (self.session, self.ledger.greet())
+    }
+
+    fn close_session(&mut self) {
+        self.messages = None;
+        self.outlet.close();
+    }
+
+    fn welcomed(&mut self, verdicts: Vec<wire::HeldVerdict>, messages: mpsc::Sender<Outgoing>) {
+        self.outlet.open(messages.clone());
+        self.messages = Some(messages);
+        for held in verdicts {
+            let verdict = held.verdict();
+            let Some(key) = held.key else { continue };
+            match verdict {
+                Verdict::Acknowledged => self.ledger.acknowledge(&key),
+                Verdict::Stop => self.disown(&key),
+                Verdict::Keep | Verdict::Unspecified => {}
+            }
+        }
+        for (result, bytes) in self.ledger.results() {
+            self.send(Outgoing::finished(result, bytes, Permits::NONE));
+        }
+        let restated = self.ledger.restate();
+        for key in restated.intents {
+            self.send(intent(key));
+        }
+        for (key, handle) in restated.handles {
+            self.send(job_handle(key, handle));
+        }
+        self.grant();
+    }
+
+    /// Queues what must arrive. Without a session it is not lost: the ledger tells the next one.
+    fn send(&mut self, outgoing: Outgoing) {
+        let Some(messages) = &self.messages else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = messages.try_send(outgoing) {
+            // Each attempt causes fewer messages than the queue has room for: the coordinator asks for more than it
+            // reads, or a runner reports too many handles. The session ends when the wire has taken what is queued.
+            tracing::warn!("the queue to the coordinator is full; the session will be opened anew");
+            self.close_session();
+        }
+    }
+
+    fn grant(&mut self) {
+        if self.messages.is_some() {
+            let permits = self.ledger.grant();
+            if permits != Permits::NONE {
+                self.send(Outgoing::permits(permits));
+            }
+        }
+    }
+
+    async fn told(&mut self, myself: &ActorRef<AttemptsMessage>, message: wire::CoordinatorMessage) {
+        match message.kind {
+            Some(Told::Assign(assign)) => self.assign(myself, assign).await,
+            Some(Told::Acknowledge(acknowledge)) => {
+                crash_point!("agent.result-sent");
+                acknowledge.keys.iter().for_each(|key| self.ledger.acknowledge(key));
+                self.grant();
+            }
+            Some(Told::Cancel(wire::Cancel { key: Some(key), .. })) => self.cancel(&key),
+            Some(Told::IntentAcknowledged(wire::IntentAcknowledged { key: Some(key), go })) => {
+                if let Some(attempt) = self.ledger.set_awaits_intent(&key, false) {
+                    let _ = attempt.cast(Happening::IntentAcknowledged { go });
+                }
+            }
+            Some(Told::ReturnPermit(returned)) => {
+                if let Some(class) = Class::from_wire(returned.class) {
+                    self.ledger.give_back(class, returned.count);
+                }
+            }
+            Some(Told::InventoryRequest(asked)) => {
+                let inventory = self.ledger.inventory(asked.request);
+                self.send(Outgoing::message(Kind::Inventory(inventory)));
+            }
+            // Answered by the session itself.
+            Some(Told::Ping(_)) => {}
+            Some(
+                Told::Welcome(_)
+                | Told::Refused(_)
+                | Told::Cancel(wire::Cancel { key: None, .. })
+                | Told::IntentAcknowledged(wire::IntentAcknowledged { key: None, .. }),
+            )
+            | None => tracing::warn!("the coordinator sent a message that this build does not understand; passed over"),
+        }
+    }
+
+    async fn assign(&mut self, myself: &ActorRef<AttemptsMessage>, assign: wire::Assign) {
+        crash_point!("agent.assignment-received");
+        let (Some(key), Some(class)) = (assign.key.clone(), Class::from_wire(assign.permit)) else {
+            tracing::warn!("the coordinator sent an assignment without a key or a permit; passed over");
+            return;
+        };
+        let assignment = Assignment {
+            key: key.clone(),
+            runner: self.registry.runner(&assign.node_type, assign.type_version),
+            needs_intent: convert::needs_intent(assign.effect),
+            timeout: (assign.timeout_ms > 0).then(|| Duration::from_millis(assign.timeout_ms)),
+            work: convert::work(assign, key.number),
+            arrived: Instant::now(),
+        };
+        match self.ledger.accept(&key, class, assignment) {
+            Admission::Start(assignment) => self.start(myself, assignment).await,
+            Admission::Queued | Admission::Known => {}
+            Admission::Refused => self.hand_back(vec![key]),
+        }
+    }
+
+    async fn start(&mut self, myself: &ActorRef<AttemptsMessage>, assignment: Assignment) {
+        let key = assignment.key.clone();
+        let attempts = AttemptsHandle(myself.clone());
+        let arguments = AttemptArguments { assignment, attempts, outlet: self.outlet.clone() };
+        match Actor::spawn_linked(None, Attempt, arguments, myself.get_cell()).await {
+            Ok((attempt, _)) => self.ledger.started(&key, attempt),
+            Err(error) => {
+                let message = format!("the attempt could not be started: {error}; it may work on another agent");
+                let failure = Failure::new(ErrorClass::Retryable, "attempt_not_started", message);
+                self.end(key, Ended::at_once(Outcome::Failed(failure), Duration::ZERO));
+            }
+        }
+    }
+
+    async fn start_waiting(&mut self, myself: &ActorRef<AttemptsMessage>) {
+        while let Some(assignment) = self.ledger.next() {
+            self.start(myself, assignment).await;
+        }
+    }
+
+    /// Keeps the result, and sends it together with the permit that it frees.
+    fn end(&mut self, key: AttemptKey, ended: Ended) {
+        let (result, bytes) = convert::finished(key.clone(), ended.outcome, ended.queued, ended.ran);
+        if self.ledger.finish(&key, &result, bytes) && self.messages.is_some() {
+            let permits = self.ledger.grant();
+            self.send(Outgoing::finished(result, bytes, permits));
+        }
+    }
+
+    fn cancel(&mut self, key: &AttemptKey) {
+        match self.ledger.cancel(key) {
+            Stop::Withdrawn(assignment) => {
+                self.end(assignment.key, Ended::at_once(Outcome::Stopped, assignment.arrived.elapsed()));
+            }
+            Stop::Reach(attempt) => {
+                let _ = attempt.cast(Happening::Cancelled);
+            }
+            Stop::Unknown => {}
+        }
+    }
+
+    fn disown(&mut self, key: &AttemptKey) {
+        if let Stop::Reach(attempt) = self.ledger.disown(key) {
+            let _ = attempt.cast(Happening::Cancelled);
+        }
+    }
+
+    fn hand_back(&mut self, keys: Vec<AttemptKey>) {
+        if !keys.is_empty() {
+            self.send(Outgoing::message(Kind::HandedBack(wire::HandedBack { keys })));
+        }
+    }
+
+    fn drain(&mut self, myself: &ActorRef<AttemptsMessage>, grace: Duration) {
+        if self.drain == Drain::Not {
+            self.drain = Drain::Draining;
+            let unstarted = self.ledger.drain();
+            self.hand_back(unstarted);
+            myself.send_after(grace, || AttemptsMessage::GraceOver);
+        }
+    }
+
+    /// Says goodbye once nothing is owed, or when the grace is over.
+    fn leave_if_drained(&mut self, is_grace_over: bool) {
+        let (unfinished, unacknowledged) = self.ledger.owed();
+        let is_settled = unfinished + unacknowledged == 0;
+        if self.drain != Drain::Draining || !(is_settled || is_grace_over) {
+            return;
+        }
+        self.drain = Drain::Done;
+        self.send(Outgoing::message(Kind::Goodbye(wire::Goodbye {})));
+        self.close_session();
+        let _ = self.root.cast(RootMessage::Drained { unfinished, unacknowledged });
+    }
+}
+
+fn intent(key: AttemptKey) -> Outgoing {
+    Outgoing::message(Kind::Intent(wire::Intent { key: Some(key) }))
+}
+
+fn job_handle(key: AttemptKey, handle: Bytes) -> Outgoing {
+    Outgoing::message(Kind::Handle(wire::Handle { key: Some(key), handle }))
+}
+
+impl Actor for Attempts {
+    type Msg = AttemptsMessage;
+    type State = AttemptsState;
+    type Arguments = AttemptsArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<AttemptsMessage>,
+        arguments: AttemptsArguments,
+    ) -> Result<AttemptsState, ActorProcessingErr> {
+        Ok(AttemptsState {
+            ledger: Ledger::new(arguments.slots),
+            registry: arguments.registry,
+            root: arguments.root,
+            session: SessionNumber::default(),
+            messages: None,
+            outlet: Outlet::default(),
+            drain: Drain::Not,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<AttemptsMessage>,
+        message: AttemptsMessage,
+        state: &mut AttemptsState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            AttemptsMessage::Told { session, messages } if session == state.session => {
+                for message in messages {
+                    state.told(&myself, message).await;
+                }
+                state.start_waiting(&myself).await;
+            }
+            AttemptsMessage::Welcomed { session, verdicts, messages } if session == state.session => {
+                state.welcomed(verdicts, messages);
+                state.start_waiting(&myself).await;
+            }
+            AttemptsMessage::Left(session) if session == state.session => state.close_session(),
+            AttemptsMessage::Told { .. } | AttemptsMessage::Welcomed { .. } | AttemptsMessage::Left(_) => {}
+            AttemptsMessage::Greet(reply) => {
+                // Gone = the session ended while it waited.
+                let _ = reply.send(state.greet());
+            }
+            AttemptsMessage::Tick => state.grant(),
+            AttemptsMessage::Intends(key) => {
+                if state.ledger.set_awaits_intent(&key, true).is_some() {
+                    state.send(intent(key));
+                }
+            }
+            AttemptsMessage::JobStarted { key, handle } => {
+                if state.ledger.set_handle(&key, handle.clone()) {
+                    state.send(job_handle(key, handle));
+                }
+            }
+            AttemptsMessage::Drain { grace } => state.drain(&myself, grace),
+            AttemptsMessage::GraceOver => state.leave_if_drained(true),
+        }
+        state.leave_if_drained(false);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<AttemptsMessage>,
+        event: SupervisionEvent,
+        state: &mut AttemptsState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(_, Some(mut attempt), _) => {
+                if let Ok(attempt) = attempt.take::<AttemptState>() {
+                    state.end(attempt.key.clone(), attempt.into_ended());
+                }
+            }
+            // Work that panics is an outcome; this is the actor itself, and its state is gone.
+            SupervisionEvent::ActorFailed(attempt, error) => {
+                let key = state.ledger.find_running(|running| running.get_id() == attempt.get_id());
+                if let Some(key) = key {
+                    state.end(key, Ended::at_once(Outcome::panicked(&error.to_string()), Duration::ZERO));
+                }
+            }
+            _ => return Ok(()),
+        }
+        state.start_waiting(&myself).await;
+        state.leave_if_drained(false);
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! One session: dial, Hello, Welcome, then whatever comes, until the stream ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use heddle_proto::agent as wire;
+use heddle_proto::agent::agent_link_client::AgentLinkClient;
+use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use ractor::ActorRef;
+use ractor::rpc::CallResult;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::Status;
+use tonic::codec::Streaming;
+use tonic::transport::{Channel, Endpoint};
+use wire::agent_message::Kind;
+use wire::coordinator_message::Kind as Told;
+
+use super::LinkMessage;
+use super::redial::SessionEnd;
+use crate::attempts::{AttemptsMessage, Greeting, SessionNumber};
+use crate::limits::{
+    ACTOR_CALL_WAIT, CONNECT_WAIT, CONNECTION_WINDOW_BYTES, GOODBYE_WAIT, HEARTBEAT_CHECK, KEEPALIVE_INTERVAL,
+    KEEPALIVE_WAIT, STREAM_WINDOW_BYTES, WELCOME_WAIT,
+};
+use crate::outgoing::{Entrance, Outgoing, Pulse, queue};
+
+/// The part of Hello that never changes.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) agent_id: String,
+    pub(crate) boot_id: u64,
+    pub(crate) hostname: String,
+    pub(crate) labels: HashMap<String, String>,
+    pub(crate) slots: u32,
+    pub(crate) types: Vec<wire::NodeType>,
+}
+
+impl Identity {
+    fn hello(&self, greeting: Greeting) -> wire::Hello {
+        wire::Hello {
+            protocol_min: PROTOCOL_VERSION_MIN,
+            protocol_max: PROTOCOL_VERSION,
+            agent_id: self.agent_id.clone(),
+            boot_id: self.boot_id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: self.hostname.clone(),
+            labels: self.labels.clone(),
+            slots: self.slots,
+            types: self.types.clone(),
+            inventory: Some(greeting.inventory),
+            permits: greeting.permits.into_wire(),
+        }
+    }
+}
+
+/// What a session needs of its surroundings.
+pub(crate) struct Surroundings {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) attempts: ActorRef<AttemptsMessage>,
+}
+
+/// Sets a connection up as the stream needs it.
+pub(crate) fn configured(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_WAIT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_WAIT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
+/// Runs one session to its end.
+pub(super) async fn run(surroundings: &Surroundings, link: &ActorRef<LinkMessage>) -> SessionEnd {
+    let not_welcomed = |reason| SessionEnd::Lost { was_welcomed: false, reason };
+    let channel = match surroundings.endpoint.connect().await {
+        Ok(channel) => channel,
+        Err(error) => return not_welcomed(describe(&error)),
+    };
+    // The inventory is taken last: nothing can arrive between here and Hello.
+    let greeted = surroundings.attempts.call(AttemptsMessage::Greet, Some(ACTOR_CALL_WAIT)).await;
+    let Ok(CallResult::Success((number, greeting))) = greeted else {
+        return not_welcomed("the agent did not say in time what it holds".to_owned());
+    };
+    let end = match open(surroundings, channel, number, greeting).await {
+        Ok(session) => {
+            let _ = link.cast(LinkMessage::Registered);
+            let reason = session.serve(surroundings).await;
+            SessionEnd::Lost { was_welcomed: true, reason }
+        }
+        Err(end) => end,
+    };
+    // Sent after all that the stream brought, so that the next inventory is complete.
+    let _ = surroundings.attempts.cast(AttemptsMessage::Left(number));
+    end
+}
+
+struct Session {
+    number: SessionNumber,
+    inbound: Streaming<wire::CoordinatorFrame>,
+    pulse: Pulse,
+}
+
+/// Hello and its answer.
+async fn open(
+    surroundings: &Surroundings,
+    channel: Channel,
+    number: SessionNumber,
+    greeting: Greeting,
+) -> Result<Session, SessionEnd> {
+    let lost = |reason| SessionEnd::Lost { was_welcomed: false, reason };
+    let (Entrance { messages, pulse }, frames) = queue(greeting.queue_capacity);
+    let hello = Kind::Hello(surroundings.identity.hello(greeting));
+    messages.try_send(Outgoing::message(hello)).map_err(|error| lost(error.to_string()))?;
+
+    let mut client = AgentLinkClient::new(channel)
+        .max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(AGENT_MESSAGE_BYTES_MAX);
+    let answer = timeout(WELCOME_WAIT, async {
+        let mut inbound = client.attach(frames).await?.into_inner();
+        let frame = inbound.message().await?;
+        Ok::<_, Status>((inbound, frame.unwrap_or_default().messages))
+    });
+    let (inbound, messages_in) = match answer.await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(status)) => return Err(lost(describe(&status))),
+        Err(_) => return Err(lost(format!("no answer to Hello within {} s", WELCOME_WAIT.as_secs()))),
+    };
+
+    let mut messages_in = messages_in.into_iter();
+    let welcome = match messages_in.next().and_then(|first| first.kind) {
+        Some(Told::Welcome(welcome)) => welcome,
+        Some(Told::Refused(refused)) => {
+            let wire::Refused { code, message, retry } = refused;
+            return Err(SessionEnd::Refused { code, message, retry });
+        }
+        _ => return Err(lost("the answer to Hello was neither Welcome nor Refused".to_owned())),
+    };
+    if !(PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION).contains(&welcome.protocol) {
+        return Err(protocol_mismatch(welcome.protocol));
+    }
+    tracing::info!(coordinator = %welcome.coordinator_id, "registered");
+    let welcomed = AttemptsMessage::Welcomed { session: number, verdicts: welcome.verdicts, messages };
+    let _ = surroundings.attempts.cast(welcomed);
+    let session = Session { number, inbound, pulse };
+    session.receive(surroundings, messages_in.collect());
+    Ok(session)
+}
+
+impl Session {
+    /// Passes messages on until the stream ends, and says why it did.
+    async fn serve(mut self, surroundings: &Surroundings) -> String {
+        let mut ticks = interval(HEARTBEAT_CHECK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => self.tick(surroundings),
+                frame = self.inbound.message() => match frame {
+                    Ok(Some(frame)) => self.receive(surroundings, frame.messages),
+                    Ok(None) => return "the coordinator ended the stream".to_owned(),
+                    Err(status) => return describe(&status),
+                },
+                _ = &mut self.pulse.ended => return self.part(surroundings).await,
+            }
+        }
+    }
+
+    /// The agent has sent its last: the coordinator ends the stream, or takes too long.
+    async fn part(mut self, surroundings: &Surroundings) -> String {
+        let rest = async {
+            while let Ok(Some(frame)) = self.inbound.message().await {
+                self.receive(surroundings, frame.messages);
+            }
+        };
+        let _ = timeout(GOODBYE_WAIT, rest).await;
+        "the agent ended the stream".to_owned()
+    }
+
+    fn tick(&self, surroundings: &Surroundings) {
+        if !self.pulse.has_sent.swap(false, Ordering::Relaxed) {
+            self.answer(0);
+        }
+        let _ = surroundings.attempts.cast(AttemptsMessage::Tick);
+    }
+
+    fn receive(&self, surroundings: &Surroundings, messages: Vec<wire::CoordinatorMessage>) {
+        for message in &messages {
+            if let Some(Told::Ping(ping)) = &message.kind {
+                self.answer(ping.nonce);
+            }
+        }
+        if !messages.is_empty() {
+            let _ = surroundings.attempts.cast(AttemptsMessage::Told { session: self.number, messages });
+        }
+    }
+
+    /// A full queue is no silence: whoever reads it hears the agent.
+    fn answer(&self, nonce: u64) {
+        let _ = self.pulse.urgent.try_send(Kind::Heartbeat(wire::Heartbeat { nonce }));
+    }
+}
+
+fn protocol_mismatch(protocol: u32) -> SessionEnd {
+    let message = format!(
+        "the coordinator speaks protocol {protocol}, this agent {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}; bring both \
+         to versions that agree"
+    );
+    SessionEnd::Refused { code: "protocol_mismatch".to_owned(), message, retry: false }
+}
+
+/// The error and all it wraps.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,282 @@
+//! `debug:*`: node types for tests and benches. Offered only by agents that are told to.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::future::{BoxFuture, FutureExt, ready};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::config::config;
+use super::{Context, EffectClass, ErrorClass, Failure, Manifest, Output, Port, PortType, Runner, Work};
+
+/// Longest `debug:sleep` and `debug:effect`, in milliseconds.
+const SLEEP_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// Most items of `debug:list`.
+const LIST_ITEMS_MAX: usize = 1_000_000;
+/// Most bytes of `debug:bytes`: enough to pass every limit on values.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// One of the debug types.
+pub(super) struct Debug {
+    kind: Kind,
+    effects: Option<Arc<Path>>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Noop,
+    Sleep,
+    Echo,
+    Abort,
+    Panic,
+    Fail,
+    Effect,
+    List,
+    Bytes,
+}
+
+impl Debug {
+    /// All of them.
+    pub(super) fn all(effects: Option<&Path>) -> Vec<Debug> {
+        let kinds = [
+            Kind::Noop,
+            Kind::Sleep,
+            Kind::Echo,
+            Kind::Abort,
+            Kind::Panic,
+            Kind::Fail,
+            Kind::Effect,
+            Kind::List,
+            Kind::Bytes,
+        ];
+        let effects: Option<Arc<Path>> = effects.map(Arc::from);
+        kinds.into_iter().map(|kind| Debug { kind, effects: effects.clone() }).collect()
+    }
+}
+
+impl Runner for Debug {
+    fn manifest(&self) -> Manifest {
+        let (name, title, summary) = describe(self.kind);
+        Manifest {
+            id: format!("debug:{name}"),
+            version: 1,
+            title: title.into(),
+            summary: summary.into(),
+            inputs: vec![Port::new("in", PortType::Any).list(), Port::new("item", PortType::Any)],
+            outputs: vec![Port::new("out", PortType::Any)],
+            config_schema: Some(schema(self.kind)),
+            effect: EffectClass::Pure,
+            effect_from_config: true,
+            prefetch: true,
+            input_aliases: BTreeMap::new(),
+            output_aliases: BTreeMap::new(),
+        }
+    }
+
+    fn run(&self, work: Work, _context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
+        match self.kind {
+            Kind::Noop => ready(Ok(out(NULL))).boxed(),
+            Kind::Sleep => sleep(work).boxed(),
+            Kind::Echo => ready(echo(&work)).boxed(),
+            Kind::Abort => std::process::abort(),
+            Kind::Panic => panic!("debug:panic was asked to panic"),
+            Kind::Fail => ready(fail(&work)).boxed(),
+            Kind::Effect => effect(work, self.effects.clone()).boxed(),
+            Kind::List => ready(list(&work)).boxed(),
+            Kind::Bytes => ready(bytes(&work)).boxed(),
+        }
+    }
+}
+
+fn describe(kind: Kind) -> (&'static str, &'static str, &'static str) {
+    match kind {
+        Kind::Noop => ("noop", "Nothing", "Does nothing; gives null."),
+        Kind::Sleep => ("sleep", "Sleep", "Waits on the agent; gives null."),
+        Kind::Echo => ("echo", "Echo", "Gives its value, or what arrives: one edge as it is, several as a list."),
+        Kind::Abort => ("abort", "Abort", "Ends the agent's process."),
+        Kind::Panic => ("panic", "Panic", "Panics."),
+        Kind::Fail => ("fail", "Fail", "Fails its first attempts; then gives null."),
+        Kind::Effect => ("effect", "Effect", "Waits, then adds a line to a file on the agent; gives null."),
+        Kind::List => ("list", "List", "Gives a list of numbers from 0."),
+        Kind::Bytes => ("bytes", "Bytes", "Gives a text of a chosen length."),
+    }
+}
+
+fn schema(kind: Kind) -> Value {
+    let milliseconds = json!({"type": "integer", "minimum": 0, "maximum": SLEEP_MS_MAX});
+    let (mut properties, required) = match kind {
+        Kind::Noop | Kind::Abort | Kind::Panic => (json!({}), json!([])),
+        Kind::Sleep => (json!({"ms": milliseconds}), json!(["ms"])),
+        Kind::Echo => (json!({"value": {}}), json!([])),
+        Kind::Fail => (
+            json!({
+                "times": {"type": "integer", "minimum": 0, "default": 1},
+                "class": {"enum": [
+                    "retryable", "rate_limited", "invalid_request", "auth", "content_policy", "timeout", "cancelled",
+                    "internal", "unknown_outcome",
+                ], "default": "retryable"},
+            }),
+            json!([]),
+        ),
+        Kind::Effect => (json!({"file": {"type": "string", "minLength": 1}, "ms": milliseconds}), json!(["file"])),
+        Kind::List => {
+            (json!({"count": {"type": "integer", "minimum": 0, "maximum": LIST_ITEMS_MAX}}), json!(["count"]))
+        }
+        Kind::Bytes => (json!({"count": {"type": "integer", "minimum": 0, "maximum": BYTES_MAX}}), json!(["count"])),
+    };
+    properties["effect"] = json!({"enum": ["pure", "keyed", "pollable", "blind"], "default": "pure"});
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+const NULL: Bytes = Bytes::from_static(b"null");
+
+fn out(value: Bytes) -> Vec<Output> {
+    vec![Output { port: "out".into(), value }]
+}
+
+async fn sleep(work: Work) -> Result<Vec<Output>, Failure> {
+    #[derive(Deserialize)]
+    struct Config {
+        ms: u64,
+    }
+    let config: Config = config(&work)?;
+    pause(&work, config.ms).await?;
+    Ok(out(NULL))
+}
+
+async fn pause(work: &Work, ms: u64) -> Result<(), Failure> {
+    within(work, "ms", ms, SLEEP_MS_MAX)?;
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    Ok(())
+}
+
+fn echo(work: &Work) -> Result<Vec<Output>, Failure> {
+    #[derive(Deserialize)]
+    struct Config {
+        value: Option<Box<RawValue>>,
+    }
+    let config: Config = config(work)?;
+    let value = match (config.value, work.input("in"), work.input("item")) {
+        (Some(value), _, _) => Bytes::copy_from_slice(value.get().as_bytes()),
+        (None, [], []) => NULL,
+        (None, [], [value, ..]) | (None, [value], _) => value.clone(),
+        (None, values, _) => join(values),
+    };
+    Ok(out(value))
+}
+
+/// A JSON list of values that are JSON already.
+fn join(values: &[Bytes]) -> Bytes {
+    let mut list = BytesMut::with_capacity(values.iter().map(|value| value.len() + 1).sum::<usize>() + 2);
+    list.put_u8(b'[');
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            list.put_u8(b',');
+        }
+        list.put_slice(value);
+    }
+    list.put_u8(b']');
+    list.freeze()
+}
+
+fn fail(work: &Work) -> Result<Vec<Output>, Failure> {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(default = "once")]
+        times: u32,
+        #[serde(default = "retryable")]
+        class: ErrorClass,
+    }
+    let config: Config = config(work)?;
+    if work.lineage_attempt > config.times {
+        return Ok(out(NULL));
+    }
+    let message =
+        format!("debug:fail was asked to fail {} times; this is attempt {}", config.times, work.lineage_attempt);
+    Err(Failure::new(config.class, "debug_fail", message))
+}
+
+fn once() -> u32 {
+    1
+}
+
+fn retryable() -> ErrorClass {
+    ErrorClass::Retryable
+}
+
+async fn effect(work: Work, folder: Option<Arc<Path>>) -> Result<Vec<Output>, Failure> {
+    #[derive(Deserialize)]
+    struct Config {
+        file: String,
+        #[serde(default)]
+        ms: u64,
+    }
+    let config: Config = config(&work)?;
+    let path = effect_path(folder.as_deref(), &config.file)?;
+    pause(&work, config.ms).await?;
+    // One short write, on purpose without a hop to another thread: what is counted is how often it happens.
+    let line = format!("{} {} {}\n", work.execution_id, work.node_id, work.attempt);
+    let written = OpenOptions::new().create(true).append(true).open(&path).and_then(|mut file| {
+        let length = file.write(line.as_bytes())?;
+        if length == line.len() { Ok(()) } else { Err(std::io::ErrorKind::WriteZero.into()) }
+    });
+    written.map_err(|error| {
+        let message = format!("the line could not be added to {}: {error}; check the folder", path.display());
+        Failure::new(ErrorClass::Retryable, "effect_failed", message)
+    })?;
+    Ok(out(NULL))
+}
+
+fn effect_path(folder: Option<&Path>, file: &str) -> Result<PathBuf, Failure> {
+    let refuse = |code, message: String| Err(Failure::new(ErrorClass::InvalidRequest, code, message));
+    let Some(folder) = folder else {
+        let message = "this agent has no folder for debug:effect; start it with one";
+        return refuse("effects_disabled", message.to_owned());
+    };
+    let relative = Path::new(file);
+    let is_inside = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    if file.is_empty() || !is_inside {
+        return refuse("config_invalid", format!("file {file:?} leaves the effects folder; name a path inside it"));
+    }
+    Ok(folder.join(relative))
+}
+
+#[derive(Deserialize)]
+struct Count {
+    count: usize,
+}
+
+fn list(work: &Work) -> Result<Vec<Output>, Failure> {
+    let Count { count } = config(work)?;
+    within(work, "count", count as u64, LIST_ITEMS_MAX as u64)?;
+    let numbers: Vec<Bytes> = (0..count).map(|number| Bytes::from(number.to_string())).collect();
+    Ok(out(join(&numbers)))
+}
+
+fn bytes(work: &Work) -> Result<Vec<Output>, Failure> {
+    let Count { count } = config(work)?;
+    within(work, "count", count as u64, BYTES_MAX as u64)?;
+    let mut text = vec![b'x'; count + 2];
+    text[0] = b'"';
+    text[count + 1] = b'"';
+    Ok(out(Bytes::from(text)))
+}
+
+fn within(work: &Work, field: &str, value: u64, max: u64) -> Result<(), Failure> {
+    if value <= max {
+        return Ok(());
+    }
+    let message = format!("{field} of node {} is {value}, above the limit of {max}; lower it", work.node_id);
+    Err(Failure::new(ErrorClass::InvalidRequest, "config_invalid", message))
+}
+
+#[cfg(test)]
+#[path = "debug_tests.rs"]
+pub(super) mod tests;

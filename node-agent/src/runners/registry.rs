@@ -1,0 +1,148 @@
+//! The node types that this agent can run.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_proto::agent as wire;
+use thiserror::Error;
+
+use super::debug::Debug;
+use super::prompt_concat::PromptConcat;
+use super::{ErrorClass, Failure, Runner};
+
+/// Runners by the id of their type.
+#[derive(Default)]
+pub struct Registry {
+    types: HashMap<String, Entry>,
+}
+
+struct Entry {
+    version: u32,
+    runner: Arc<dyn Runner>,
+    offer: wire::NodeType,
+}
+
+/// Why a runner was not taken in.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// Two runners for one type.
+    #[error("the node type {id} is registered twice; remove one of its runners")]
+    Duplicate {
+        /// The type.
+        id: String,
+    },
+    /// The manifest is not JSON.
+    #[error("the manifest of {id} cannot be written as JSON; correct it")]
+    Manifest {
+        /// The type.
+        id: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl Registry {
+    /// The types that every agent has.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn built_in() -> Result<Self, RegistryError> {
+        let mut registry = Self::default();
+        registry.add(PromptConcat)?;
+        Ok(registry)
+    }
+
+    /// Adds the `debug:*` types. `effects` is the folder that `debug:effect` writes to.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn add_debug(&mut self, effects: Option<&Path>) -> Result<(), RegistryError> {
+        Debug::all(effects).into_iter().try_for_each(|runner| self.add(runner))
+    }
+
+    /// Adds one type.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn add(&mut self, runner: impl Runner) -> Result<(), RegistryError> {
+        let manifest = runner.manifest();
+        let id = manifest.id.clone();
+        if self.types.contains_key(&id) {
+            return Err(RegistryError::Duplicate { id });
+        }
+        let manifest_json = match serde_json::to_vec(&manifest) {
+            Ok(json) => Bytes::from(json),
+            Err(source) => return Err(RegistryError::Manifest { id, source }),
+        };
+        let version = manifest.version;
+        let offer = wire::NodeType { id: id.clone(), version, manifest_json, prefetch: manifest.prefetch };
+        self.types.insert(id, Entry { version, runner: Arc::new(runner), offer });
+        Ok(())
+    }
+
+    /// Everything this agent can run, as Hello says it, in the order of ids.
+    pub(crate) fn offers(&self) -> Vec<wire::NodeType> {
+        let mut offers: Vec<_> = self.types.values().map(|entry| entry.offer.clone()).collect();
+        offers.sort_by(|left, right| left.id.cmp(&right.id));
+        offers
+    }
+
+    /// The runner of a type.
+    ///
+    /// # Errors
+    /// `node_type_unavailable`.
+    pub(crate) fn runner(&self, id: &str, version: u32) -> Result<Arc<dyn Runner>, Failure> {
+        match self.types.get(id) {
+            Some(entry) if entry.version == version => Ok(Arc::clone(&entry.runner)),
+            _ => {
+                let message = format!("this agent cannot run {id} version {version}; start an agent that offers it");
+                Err(Failure::new(ErrorClass::InvalidRequest, "node_type_unavailable", message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_types_come_only_when_asked_for() {
+        let mut registry = Registry::built_in().unwrap();
+        let ids = |registry: &Registry| registry.offers().into_iter().map(|offer| offer.id).collect::<Vec<_>>();
+        assert_eq!(ids(&registry), ["utility:prompt_concat"]);
+        registry.add_debug(None).unwrap();
+        assert_eq!(
+            ids(&registry),
+            [
+                "debug:abort",
+                "debug:bytes",
+                "debug:echo",
+                "debug:effect",
+                "debug:fail",
+                "debug:list",
+                "debug:noop",
+                "debug:panic",
+                "debug:sleep",
+                "utility:prompt_concat"
+            ]
+        );
+        assert!(registry.offers().iter().all(|offer| offer.prefetch && offer.version == 1));
+    }
+
+    #[test]
+    fn another_version_is_another_type() {
+        let registry = Registry::built_in().unwrap();
+        assert!(registry.runner("utility:prompt_concat", 1).is_ok());
+        let failure = registry.runner("utility:prompt_concat", 2).err().unwrap();
+        assert_eq!((failure.class, &*failure.code), (ErrorClass::InvalidRequest, "node_type_unavailable"));
+    }
+
+    #[test]
+    fn a_type_is_registered_once() {
+        let mut registry = Registry::built_in().unwrap();
+        assert!(matches!(registry.add(PromptConcat), Err(RegistryError::Duplicate { .. })));
+    }
+}

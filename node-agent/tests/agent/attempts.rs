@@ -1,0 +1,260 @@
+//! What becomes of assignments.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use heddle_agent::runners::{Context, EffectClass as Effect, Failure, Manifest, Output, Registry, Runner, Work};
+use heddle_agent::start_with;
+use heddle_proto::agent::finished::Outcome;
+use heddle_proto::agent::{Assign, EffectClass, ErrorClass, Input, PermitClass, Stopped};
+
+use super::fake::*;
+
+const STOPPED: Outcome = Outcome::Stopped(Stopped {});
+const LONG: &str = r#"{"ms":3600000}"#;
+
+#[tokio::test]
+async fn work_runs_and_its_result_frees_its_permit() {
+    let mut pair = pair(2).await;
+    let connection = &mut pair.connection;
+    assert_eq!(connection.permits(), (2, 6));
+    let (key, mut assign) = assign("utility:prompt_concat", r#"{"separator":", "}"#);
+    let values_json = vec![Bytes::from_static(br#""a""#), Bytes::from_static(br#""b""#)];
+    assign.inputs = vec![Input { port: "texts".into(), list: true, values_json }];
+    connection.assign(assign).await;
+    assert_eq!(connection.permits(), (1, 6));
+    let (number, outcome) = connection.finished().await;
+    assert_eq!((number, value(outcome).as_str()), (key.number, r#""a, b""#));
+    assert_eq!(connection.permits(), (2, 6), "the permit comes in the result's frame");
+}
+
+#[tokio::test]
+async fn many_attempts_all_end_and_free_their_permits() {
+    let mut pair = pair(4).await;
+    let connection = &mut pair.connection;
+    let (mut assigned, mut ended) = (Vec::new(), Vec::new());
+    while ended.len() < 500 {
+        let (slots, prefetch) = connection.permits();
+        for class in (0..slots).map(|_| PermitClass::Slot).chain((0..prefetch).map(|_| PermitClass::Prefetch)) {
+            let (key, noop) = assign("debug:noop", "{}");
+            connection.assign(Assign { permit: class.into(), ..noop }).await;
+            assigned.push(key.number);
+        }
+        let (number, outcome) = connection.finished().await;
+        assert_eq!(value(outcome), "null");
+        ended.push(number);
+    }
+    while ended.len() < assigned.len() {
+        ended.push(connection.finished().await.0);
+    }
+    ended.sort_unstable();
+    assert_eq!(ended, assigned);
+    assert_eq!(connection.permits(), (4, 12));
+}
+
+#[tokio::test]
+async fn a_panic_fails_the_attempt_and_nothing_else() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    connection.assign(assign("debug:panic", "{}").1).await;
+    assert_eq!(failure(connection.finished().await.1), (ErrorClass::Internal, "panic".into()));
+    connection.assign(assign("debug:echo", r#"{"value":1}"#).1).await;
+    assert_eq!(value(connection.finished().await.1), "1");
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_said_so() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    let (_, newer) = assign("debug:noop", "{}");
+    let cases = [
+        (assign("llm:oracle", "{}").1, "node_type_unavailable"),
+        (Assign { type_version: 2, ..newer }, "node_type_unavailable"),
+        (assign("debug:sleep", r#"{"ms":"long"}"#).1, "config_invalid"),
+        (assign("debug:bytes", r#"{"count":65536}"#).1, "value_too_large"),
+    ];
+    for (assign, code) in cases {
+        connection.assign(assign).await;
+        assert_eq!(failure(connection.finished().await.1), (ErrorClass::InvalidRequest, code.into()));
+    }
+}
+
+#[tokio::test]
+async fn work_that_takes_too_long_is_ended() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    let (_, sleep) = assign("debug:sleep", LONG);
+    connection.assign(Assign { timeout_ms: 20, ..sleep }).await;
+    assert_eq!(failure(connection.finished().await.1), (ErrorClass::Timeout, "timeout".into()));
+    assert_eq!(connection.permits(), (1, 3));
+}
+
+#[tokio::test]
+async fn what_waits_runs_in_order_when_a_slot_is_free() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    let (sleep_key, sleep) = assign("debug:sleep", LONG);
+    connection.assign(sleep).await;
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let (key, echo) = assign("debug:echo", "{}");
+        connection.assign(prefetched(echo)).await;
+        waiting.push(key.number);
+    }
+    let held = [&[sleep_key.number], &waiting[..]].concat();
+    assert_eq!(connection.inventory().await, (held, vec![]), "one slot: nothing else has run");
+    connection.cancel(&sleep_key).await;
+    assert_eq!(connection.finished().await, (sleep_key.number, STOPPED));
+    for number in waiting {
+        assert_eq!(connection.finished().await.0, number);
+    }
+    assert_eq!(connection.permits(), (1, 3));
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_what_waits() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    let (sleep_key, sleep) = assign("debug:sleep", LONG);
+    let (key, noop) = assign("debug:noop", "{}");
+    connection.assign(sleep).await;
+    connection.assign(prefetched(noop)).await;
+    connection.cancel(&key).await;
+    assert_eq!(connection.finished().await, (key.number, STOPPED));
+    assert_eq!(connection.permits(), (0, 3));
+    connection.cancel(&key).await;
+    assert_eq!(connection.inventory().await, (vec![sleep_key.number], vec![key.number]));
+}
+
+#[tokio::test]
+async fn work_without_a_permit_is_handed_back() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    let (_, sleep) = assign("debug:sleep", LONG);
+    connection.assign(sleep).await;
+    let (key, noop) = assign("debug:noop", "{}");
+    connection.tell([Tell::Assign(noop)]).await;
+    let Kind::HandedBack(handed_back) = connection.next().await else { panic!("it was taken") };
+    assert_eq!(handed_back.keys, [key]);
+}
+
+#[tokio::test]
+async fn returned_permits_are_granted_again() {
+    let mut pair = pair(2).await;
+    let connection = &mut pair.connection;
+    connection.return_permits(PermitClass::Slot, 2).await;
+    connection.return_permits(PermitClass::Prefetch, 1).await;
+    assert_eq!(connection.permits(), (0, 5));
+    connection.wait_for_permits(2, 6).await;
+}
+
+#[tokio::test]
+async fn nothing_leaves_before_its_intent_is_durable() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    let file = pair.folder.path().join("calls");
+    for effect in [EffectClass::Blind, EffectClass::Pollable] {
+        let (key, assign) = assign("debug:effect", r#"{"file":"calls"}"#);
+        connection.assign(with_effect(assign, effect)).await;
+        let Kind::Intent(intent) = connection.next().await else { panic!("work began without an intent") };
+        assert_eq!(intent.key.as_ref(), Some(&key));
+        assert_eq!(connection.inventory().await.0, [key.number]);
+        assert!(!file.exists());
+        connection.answer_intent(&key, true).await;
+        assert_eq!(connection.finished().await.0, key.number);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("exec_1 n1 {}\n", key.number));
+        std::fs::remove_file(&file).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refused_intent_stops_the_attempt() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    let (key, assign) = assign("debug:effect", r#"{"file":"calls"}"#);
+    connection.assign(with_effect(assign, EffectClass::Blind)).await;
+    assert!(matches!(connection.next().await, Kind::Intent(_)));
+    connection.answer_intent(&key, false).await;
+    assert_eq!(connection.finished().await, (key.number, STOPPED));
+    assert!(!pair.folder.path().join("calls").exists());
+}
+
+#[tokio::test]
+async fn an_attempt_may_time_out_while_its_intent_is_pending() {
+    let mut pair = pair(1).await;
+    let connection = &mut pair.connection;
+    let (_, noop) = assign("debug:noop", "{}");
+    connection.assign(Assign { timeout_ms: 20, ..with_effect(noop, EffectClass::Blind) }).await;
+    assert!(matches!(connection.next().await, Kind::Intent(_)));
+    assert_eq!(failure(connection.finished().await.1), (ErrorClass::Timeout, "timeout".into()));
+}
+
+/// Reports a job and shows something on the way, then waits for ever if its config says so.
+struct Job;
+
+impl Runner for Job {
+    fn manifest(&self) -> Manifest {
+        Manifest {
+            id: "test:job".into(),
+            version: 1,
+            title: "Job".into(),
+            summary: String::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            config_schema: None,
+            effect: Effect::Pollable,
+            effect_from_config: false,
+            prefetch: false,
+            input_aliases: Default::default(),
+            output_aliases: Default::default(),
+        }
+    }
+
+    fn run(&self, work: Work, context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
+        async move {
+            context.handle(Bytes::from_static(b"job-7"))?;
+            context.progress(0.5, "half");
+            context.partial("out", Bytes::from_static(b"to"));
+            context.partial("out", Bytes::from_static(b"ken"));
+            if work.config.as_ref() == b"{\"forever\":true}" {
+                std::future::pending::<()>().await;
+            }
+            // The handle takes the longer way; let it pass.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(Vec::new())
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_reported_and_told_again_to_the_next_session() {
+    let mut coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut registry = Registry::default();
+    registry.add(Job).unwrap();
+    let _agent = start_with(options(coordinator.address, folder.path(), 1), registry).await.unwrap();
+    let mut connection = coordinator.welcome().await;
+    let (key, job) = assign("test:job", r#"{"forever":true}"#);
+    connection.assign(job).await;
+    let (mut handle, mut progress, mut partials) = (None, None, Vec::new());
+    while handle.is_none() || progress.is_none() || partials.len() < 2 {
+        match connection.next().await {
+            Kind::Handle(said) => handle = Some(said.handle),
+            Kind::Progress(said) => progress = Some((said.fraction, said.message)),
+            Kind::Partial(said) => partials.push((said.sequence, said.chunk)),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert_eq!(handle.as_deref(), Some(&b"job-7"[..]));
+    assert_eq!(progress, Some((0.5, "half".to_owned())));
+    assert_eq!(partials, [(0, Bytes::from_static(b"to")), (1, Bytes::from_static(b"ken"))]);
+
+    drop(connection);
+    let mut connection = coordinator.welcome().await;
+    assert_eq!(numbers(connection.hello.inventory.as_ref().unwrap()), (vec![key.number], vec![]));
+    let Kind::Handle(again) = connection.next().await else { panic!("the handle was not told again") };
+    assert_eq!((again.key.as_ref(), &again.handle[..]), (Some(&key), &b"job-7"[..]));
+}
