@@ -1,1 +1,27 @@
+//! Heddle's gateway: the public REST API over the coordinator.
+//!
+//! It holds no state that a restart could lose. Keys, limits and idempotency are decided by the coordinator and enforced
+//! here; graphs pass through as the text they were sent as. From the outside in:
+//!
+//! - `server`: the socket and its connections;
+//! - `layer`: what happens to every request and answer (id, headers, error form, bodies nobody reads);
+//! - `http`: the routes, one file per resource;
+//! - `convert`: between the coordinator's messages and the public JSON (`dto`), by hand;
+//! - `client`: the coordinator.
+//!
+//! The API has two layers. Clients of the vendor's API work unchanged; Heddle's own routes and fields never change what
+//! they see.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod app;
+mod client;
+mod convert;
+mod dto;
+mod http;
+mod json;
+mod layer;
+mod limits;
+mod server;
+
+pub use server::{Gateway, Listen, Options, StartError, start};

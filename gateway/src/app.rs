@@ -1,0 +1,30 @@
+//! What all requests share: the way to the coordinator, and nothing that a restart could lose.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Coordinator;
+use crate::http::auth::KeyCache;
+use crate::limits::FOLLOWERS_MAX;
+
+pub(crate) struct App {
+    pub(crate) coordinator: Coordinator,
+    pub(crate) keys: KeyCache,
+    /// One permit for each run that somebody follows.
+    pub(crate) followers: Arc<Semaphore>,
+    /// Cancelled when the gateway is asked to stop: long polls and event streams end then.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl App {
+    pub(crate) fn new(coordinator: Coordinator) -> Self {
+        Self {
+            coordinator,
+            keys: KeyCache::default(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            stopping: CancellationToken::new(),
+        }
+    }
+}

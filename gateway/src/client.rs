@@ -1,0 +1,272 @@
+//! The way to the coordinator: one method for each thing that a gateway may ask, each with a [`Caller`].
+
+use std::future::Future;
+use std::time::Duration;
+
+use heddle_proto::control::control_client::ControlClient;
+use heddle_proto::control::{
+    AgentList, AuthenticateRequest, CancelRunRequest, DeletedWorkflow, Diagnosis, EventPage, GetRunRequest, GraphJson,
+    InputList, LintRequest, ListAgentsRequest, ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest,
+    NodeTypeList, Principal, ReadEventsRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply,
+    StatusRequest, SubmitReply, SubmitRequest, Workflow, WorkflowList, WorkflowRequest,
+};
+use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
+use tokio::time::timeout;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::convert::failure;
+use crate::http::auth::{Administer, Caller, DescribeInputs, Execute, ReadExecutions, ReadWorkflows, WriteWorkflows};
+use crate::http::error::ApiError;
+use crate::limits::{
+    CALL_TIME_MAX, CALL_WINDOW_BYTES, CALLS_WINDOW_BYTES, CONNECT_TIME_MAX, FOLLOWER_WINDOW_BYTES,
+    FOLLOWERS_WINDOW_BYTES, REPEAT_PAUSE, STATUS_TIME_MAX,
+};
+
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A handle on the coordinator. Connections open when they are needed, and again when they broke.
+#[derive(Clone)]
+pub(crate) struct Coordinator {
+    calls: ControlClient<Channel>,
+    /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
+    followers: ControlClient<Channel>,
+}
+
+/// Whether a call may be sent again when its connection broke, and nobody knows whether it was carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    Once,
+    Never,
+}
+
+impl Repeat {
+    fn if_idempotent(has_key: bool) -> Self {
+        if has_key { Repeat::Once } else { Repeat::Never }
+    }
+}
+
+impl Coordinator {
+    /// Prepares the connections to `address` (`http://host:port`). Nothing is dialled yet.
+    ///
+    /// # Errors
+    /// When the address is no URL.
+    pub(crate) fn new(address: &str) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(address.to_owned())?
+            .connect_timeout(CONNECT_TIME_MAX)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let calls = endpoint
+            .clone()
+            .initial_stream_window_size(CALL_WINDOW_BYTES)
+            .initial_connection_window_size(CALLS_WINDOW_BYTES);
+        let followers = endpoint
+            .initial_stream_window_size(FOLLOWER_WINDOW_BYTES)
+            .initial_connection_window_size(FOLLOWERS_WINDOW_BYTES);
+        let client = |endpoint: Endpoint| {
+            ControlClient::new(endpoint.connect_lazy())
+                .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+        };
+        Ok(Self { calls: client(calls), followers: client(followers) })
+    }
+
+    pub(crate) async fn authenticate(&self, key: &str) -> Result<Principal, ApiError> {
+        let request = AuthenticateRequest { key: key.to_owned(), protocol: PROTOCOL_VERSION };
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+            client.authenticate(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn status(&self) -> Result<StatusReply, ApiError> {
+        let request = StatusRequest { protocol: PROTOCOL_VERSION };
+        self.call(
+            request,
+            Repeat::Once,
+            STATUS_TIME_MAX,
+            |mut client, request| async move { client.status(request).await },
+        )
+        .await
+    }
+
+    /// `request` without its tenant and subject, which only the caller's key knows.
+    pub(crate) async fn save_workflow(
+        &self,
+        caller: &Caller<WriteWorkflows>,
+        request: SaveWorkflowRequest,
+    ) -> Result<SavedWorkflow, ApiError> {
+        let repeat = Repeat::if_idempotent(request.idempotency.is_some());
+        let request = SaveWorkflowRequest { tenant: caller.tenant(), subject: caller.subject(), ..request };
+        self.call(
+            request,
+            repeat,
+            CALL_TIME_MAX,
+            |mut client, request| async move { client.save_workflow(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn workflow(&self, caller: &Caller<ReadWorkflows>, id: String) -> Result<Workflow, ApiError> {
+        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+            client.get_workflow(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn workflows(
+        &self,
+        caller: &Caller<ReadWorkflows>,
+        is_active: Option<bool>,
+    ) -> Result<WorkflowList, ApiError> {
+        let request = ListWorkflowsRequest { tenant: caller.tenant(), is_active };
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+            client.list_workflows(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn delete_workflow(
+        &self,
+        caller: &Caller<WriteWorkflows>,
+        id: String,
+    ) -> Result<DeletedWorkflow, ApiError> {
+        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        self.call(request, Repeat::Never, CALL_TIME_MAX, |mut client, request| async move {
+            client.delete_workflow(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn lint(&self, caller: &Caller<ReadWorkflows>, graph: GraphJson) -> Result<Diagnosis, ApiError> {
+        let request = LintRequest { tenant: caller.tenant(), graph: Some(graph) };
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move { client.lint(request).await })
+            .await
+    }
+
+    pub(crate) async fn inputs(&self, caller: &Caller<DescribeInputs>, id: String) -> Result<InputList, ApiError> {
+        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+            client.describe_inputs(request).await
+        })
+        .await
+    }
+
+    /// `request` without its tenant, subject and sandbox mark, which only the caller's key knows.
+    pub(crate) async fn submit(
+        &self,
+        caller: &Caller<Execute>,
+        request: SubmitRequest,
+    ) -> Result<SubmitReply, ApiError> {
+        let repeat = Repeat::if_idempotent(request.idempotency.is_some());
+        let request = SubmitRequest {
+            tenant: caller.tenant(),
+            subject: caller.subject(),
+            sandbox: caller.is_sandboxed(),
+            ..request
+        };
+        self.call(request, repeat, CALL_TIME_MAX, |mut client, request| async move { client.submit(request).await })
+            .await
+    }
+
+    /// `request` without its tenant. Waits as long as it says, if the run is not over.
+    pub(crate) async fn run(&self, caller: &Caller<ReadExecutions>, request: GetRunRequest) -> Result<Run, ApiError> {
+        let time_max = CALL_TIME_MAX + Duration::from_millis(u64::from(request.wait_ms));
+        let request = GetRunRequest { tenant: caller.tenant(), ..request };
+        self.call(request, Repeat::Once, time_max, |mut client, request| async move { client.get_run(request).await })
+            .await
+    }
+
+    /// `request` without its tenant.
+    pub(crate) async fn runs(
+        &self,
+        caller: &Caller<ReadExecutions>,
+        request: ListRunsRequest,
+    ) -> Result<RunList, ApiError> {
+        let request = ListRunsRequest { tenant: caller.tenant(), ..request };
+        self.call(
+            request,
+            Repeat::Once,
+            CALL_TIME_MAX,
+            |mut client, request| async move { client.list_runs(request).await },
+        )
+        .await
+    }
+
+    /// Pages of a run's events: those after `after_seq`, and with `follow` all to come.
+    pub(crate) async fn events(
+        &self,
+        caller: &Caller<ReadExecutions>,
+        execution_id: String,
+        after_seq: u64,
+        follow: bool,
+    ) -> Result<Streaming<EventPage>, ApiError> {
+        let request = ReadEventsRequest { tenant: caller.tenant(), execution_id, after_seq, follow };
+        // A deadline in the request would end the stream itself; this one is for its beginning.
+        let mut client = self.followers.clone();
+        let opened = timeout(CALL_TIME_MAX, client.read_events(request)).await;
+        opened
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the event stream did not open")))
+            .map(Response::into_inner)
+            .map_err(failure::refused)
+    }
+
+    pub(crate) async fn cancel(
+        &self,
+        caller: &Caller<Execute>,
+        execution_id: String,
+        reason: String,
+    ) -> Result<Run, ApiError> {
+        let request = CancelRunRequest { tenant: caller.tenant(), execution_id, subject: caller.subject(), reason };
+        // A second cancel of the same run changes nothing.
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+            client.cancel_run(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn node_types(&self, caller: &Caller<ReadWorkflows>) -> Result<NodeTypeList, ApiError> {
+        let request = ListNodeTypesRequest { tenant: caller.tenant() };
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+            client.list_node_types(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn agents(&self, caller: &Caller<Administer>) -> Result<AgentList, ApiError> {
+        let request = ListAgentsRequest { tenant: caller.tenant() };
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+            client.list_agents(request).await
+        })
+        .await
+    }
+
+    async fn call<Q, A, F, R>(&self, request: Q, repeat: Repeat, time_max: Duration, call: F) -> Result<A, ApiError>
+    where
+        Q: Clone,
+        F: Fn(ControlClient<Channel>, Request<Q>) -> R,
+        R: Future<Output = Result<Response<A>, Status>>,
+    {
+        let timed = |message: Q| {
+            let mut request = Request::new(message);
+            request.set_timeout(time_max);
+            request
+        };
+        let spare = (repeat == Repeat::Once).then(|| request.clone());
+        let status = match call(self.calls.clone(), timed(request)).await {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) => status,
+        };
+        match spare {
+            Some(request) if failure::is_connection_lost(&status) => {
+                tokio::time::sleep(REPEAT_PAUSE).await;
+                call(self.calls.clone(), timed(request)).await.map(Response::into_inner).map_err(failure::refused)
+            }
+            _ => Err(failure::refused(status)),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a failed call of the coordinator is for a REST client.
+
+use std::error::Error;
+
+use axum::http::StatusCode;
+use heddle_proto::control::Failure;
+use prost::Message;
+use serde_json::json;
+use tonic::{Code, Status};
+
+use super::diagnosis;
+use crate::http::error::ApiError;
+
+/// Seconds after which a client should try again when the coordinator cannot be reached.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Whether the call broke off on its way, so that nobody said no.
+pub(crate) fn is_connection_lost(status: &Status) -> bool {
+    // A status that came over the wire has no source; one that this side made of an error has.
+    status.details().is_empty()
+        && !is_timeout(status)
+        && (status.code() == Code::Unavailable || status.source().is_some())
+}
+
+/// The refusal that a REST client gets.
+pub(crate) fn refused(status: Status) -> ApiError {
+    if let Some(failure) = said(&status) {
+        return failure;
+    }
+    if is_connection_lost(&status) {
+        tracing::warn!(code = ?status.code(), error = chain(&status), "the coordinator cannot be reached");
+        let message = "the coordinator cannot be reached right now; try again in a moment";
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "coordinator_unavailable", message)
+            .retry_after(RETRY_AFTER_SECONDS);
+    }
+    tracing::warn!(code = ?status.code(), error = chain(&status), "a call of the coordinator failed without a reason");
+    match status.code() {
+        Code::DeadlineExceeded | Code::Cancelled => {
+            let message = "the coordinator did not answer in time; ask whether it was done before doing it again";
+            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "coordinator_timeout", message).retry_after(RETRY_AFTER_SECONDS)
+        }
+        Code::Unimplemented => {
+            let message = "this coordinator is older than its gateway and cannot do this; update it";
+            ApiError::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", message)
+        }
+        _ => ApiError::internal(),
+    }
+}
+
+/// What the coordinator itself gave as the reason.
+fn said(status: &Status) -> Option<ApiError> {
+    let details = status.details();
+    if details.is_empty() {
+        return None;
+    }
+    let failure = Failure::decode(details).ok()?;
+    let http_status = StatusCode::from_u16(u16::try_from(failure.http_status).ok()?).ok()?;
+    if !http_status.is_client_error() && !http_status.is_server_error() {
+        return None;
+    }
+    let mut error = ApiError::new(http_status, failure.code, failure.message);
+    if failure.retry_after_seconds > 0 {
+        error = error.retry_after(failure.retry_after_seconds);
+    }
+    if let Some(diagnosis) = failure.diagnosis {
+        for (name, value) in diagnosis::details(&diagnosis) {
+            error = error.with(name, value);
+        }
+    }
+    if !failure.current_updated_at.is_empty() {
+        error = error.with("currentUpdatedAt", json!(failure.current_updated_at));
+    }
+    Some(error)
+}
+
+fn is_timeout(status: &Status) -> bool {
+    status.source().is_some_and(|source| source.is::<tonic::TimeoutExpired>())
+        || (status.code() == Code::Cancelled && status.message() == "Timeout expired")
+}
+
+/// An error and what caused it, in one line.
+fn chain(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = status.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn the_coordinators_own_words_come_first() {
+        let failure = Failure {
+            code: "stale_write".to_owned(),
+            http_status: 409,
+            message: "changed since".to_owned(),
+            current_updated_at: "2026-01-01T00:00:00.000Z".to_owned(),
+            ..Failure::default()
+        };
+        let status = Status::with_details(Code::Aborted, "", Bytes::from(failure.encode_to_vec()));
+        let error = refused(status);
+        assert_eq!((error.status.as_u16(), &*error.code, &*error.message), (409, "stale_write", "changed since"));
+        assert_eq!(error.details, [("currentUpdatedAt", json!("2026-01-01T00:00:00.000Z"))]);
+    }
+
+    #[test]
+    fn what_has_no_reason_gets_one() {
+        for (code, expected) in
+            [(Code::Unavailable, 503), (Code::DeadlineExceeded, 504), (Code::Unimplemented, 501), (Code::Internal, 500)]
+        {
+            assert_eq!(refused(Status::new(code, "")).status.as_u16(), expected, "{code:?}");
+        }
+        let nonsense = Status::with_details(Code::Internal, "", Bytes::from_static(b"\xff\xff"));
+        assert_eq!(refused(nonsense).status.as_u16(), 500);
+    }
+}

@@ -1,0 +1,240 @@
+//! Runs and their nodes.
+
+use heddle_proto::control::{self, NodeState, RunStatus};
+
+use super::value::Essence;
+use super::{non_empty, raw, unreadable};
+use crate::dto;
+use crate::dto::diagnosis::Diagnostics;
+use crate::dto::run::{FinalOutput, NodeResults, NodeRun, Outputs, Poll, Run, RunError, WaitingOn};
+use crate::dto::time::Time;
+use crate::http::error::ApiError;
+
+pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
+    let node_runs = node_runs(run)?;
+    Ok(Run {
+        id: &run.id,
+        execution_id: &run.id,
+        workflow_id: &run.workflow_id,
+        batch_id: &run.batch_id,
+        run_index_in_batch: 0,
+        input_index: 0,
+        status: run_status(run)?,
+        error: run.error.as_ref().map(run_error),
+        start_time: Time(run.started_at_ms),
+        end_time: run.ended_at_ms.map(Time),
+        final_output: final_output(run, &node_runs),
+        node_runs,
+        nodes_total: run.nodes_total,
+        target_node_id: non_empty(&run.target_node_id),
+        waiting_on: waiting_on(run),
+        progress: run.progress,
+        cancel_requested: run.cancel_requested,
+        seq: run.seq,
+    })
+}
+
+pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
+    let node_runs = node_runs(run)?;
+    Ok(Poll {
+        execution_id: &run.id,
+        workflow_id: &run.workflow_id,
+        status: run_status(run)?,
+        error: run.error.as_ref().map(run_error),
+        node_states: run.nodes.iter().zip(&node_runs).map(|(node, shown)| node_state(node, shown)).collect(),
+        final_output: final_output(run, &node_runs),
+        node_results: NodeResults { node_runs },
+        nodes_total: run.nodes_total,
+        diagnostics: Diagnostics::none(),
+        waiting_on: waiting_on(run),
+        progress: run.progress,
+        cost: None,
+        start_time: Time(run.started_at_ms),
+        end_time: run.ended_at_ms.map(Time),
+        cancel_requested: run.cancel_requested,
+        seq: run.seq,
+    })
+}
+
+fn run_status(run: &control::Run) -> Result<&'static str, ApiError> {
+    match RunStatus::try_from(run.status) {
+        Ok(RunStatus::Pending) => Ok("PENDING"),
+        Ok(RunStatus::Running) => Ok("RUNNING"),
+        Ok(RunStatus::Completed) => Ok("COMPLETED"),
+        Ok(RunStatus::Failed) => Ok("FAILED"),
+        Ok(RunStatus::Cancelled) => Ok("CANCELLED"),
+        Ok(RunStatus::Unspecified) | Err(_) => Err(unreadable("status of a run")),
+    }
+}
+
+/// Heddle's word for a node's state, and the documented API's, which knows fewer.
+fn node_words(node: &control::Node) -> Result<(&'static str, &'static str), ApiError> {
+    Ok(match NodeState::try_from(node.state) {
+        Ok(NodeState::Pending) => ("PENDING", "PENDING"),
+        Ok(NodeState::Ready) => ("READY", "PENDING"),
+        Ok(NodeState::Running) => ("RUNNING", "RUNNING"),
+        Ok(NodeState::Waiting) => ("WAITING", "RUNNING"),
+        Ok(NodeState::Completed) => ("COMPLETED", "COMPLETED"),
+        Ok(NodeState::Failed) => ("FAILED", "FAILED"),
+        Ok(NodeState::Skipped) => ("SKIPPED", "SKIPPED"),
+        Ok(NodeState::Cancelled) => ("CANCELLED", "CANCELLED"),
+        Ok(NodeState::Cached) => ("CACHED", "COMPLETED"),
+        Ok(NodeState::Unspecified) | Err(_) => return Err(unreadable("state of a node")),
+    })
+}
+
+fn node_runs(run: &control::Run) -> Result<Vec<NodeRun<'_>>, ApiError> {
+    run.nodes.iter().map(node_run).collect()
+}
+
+fn node_run(node: &control::Node) -> Result<NodeRun<'_>, ApiError> {
+    let (state, status) = node_words(node)?;
+    let outputs: Result<Vec<_>, ApiError> = node
+        .outputs
+        .iter()
+        .map(|output| Ok((output.port.as_str(), raw(&output.value_json, "output of a node")?)))
+        .collect();
+    Ok(NodeRun {
+        node_id: &node.node_id,
+        node_type: &node.node_type,
+        label: &node.label,
+        status,
+        state,
+        cached: state == "CACHED",
+        output: Some(Outputs(outputs?)).filter(|_| status == "COMPLETED"),
+        error: node.error.as_ref().map(run_error),
+        attempts: node.attempts,
+        agent: non_empty(&node.agent_id),
+        queued_at: node.queued_at_ms.map(Time),
+        start_time: node.started_at_ms.map(Time),
+        end_time: node.ended_at_ms.map(Time),
+    })
+}
+
+fn node_state<'a>(node: &'a control::Node, shown: &NodeRun<'a>) -> dto::run::NodeState<'a> {
+    let essence = shown.output.as_ref().map(Essence::of).unwrap_or_default();
+    dto::run::NodeState {
+        node_id: shown.node_id,
+        label: shown.label,
+        status: shown.status,
+        state: shown.state,
+        cached: shown.cached,
+        error: shown.error,
+        output_url: essence.url(),
+        output_urls: essence.urls,
+        text: essence.text,
+        progress: node.progress,
+        request_id: None,
+    }
+}
+
+/// Picks what the run was for: its target; else the last completed `output:*` node; else the last completed node that
+/// no edge leaves. "Last" is in the order of the graph.
+fn final_output<'a>(run: &'a control::Run, node_runs: &[NodeRun<'a>]) -> Option<FinalOutput<'a>> {
+    let target = non_empty(&run.target_node_id);
+    let completed = || run.nodes.iter().zip(node_runs).rev().filter(|(_, shown)| shown.output.is_some());
+    let picked = match target {
+        Some(target) => completed().find(|(node, _)| node.node_id == target),
+        None => completed()
+            .find(|(node, _)| node.node_type.starts_with("output:"))
+            .or_else(|| completed().find(|(node, _)| node.terminal)),
+    };
+    let (_, shown) = picked?;
+    let output = shown.output.clone()?;
+    let essence = Essence::of(&output);
+    Some(FinalOutput { node_id: shown.node_id, url: essence.url(), urls: essence.urls, text: essence.text, output })
+}
+
+fn run_error(error: &control::RunError) -> RunError<'_> {
+    RunError {
+        code: &error.code,
+        message: &error.message,
+        node_id: non_empty(&error.node_id),
+        class: non_empty(&error.class),
+        attempts: error.attempts,
+    }
+}
+
+fn waiting_on(run: &control::Run) -> Vec<WaitingOn<'_>> {
+    run.waiting_on
+        .iter()
+        .map(|waiting| WaitingOn {
+            kind: &waiting.kind,
+            node_id: &waiting.node_id,
+            since: Time(waiting.since_ms),
+            due_at: waiting.due_at_ms.map(Time),
+            need: non_empty(&waiting.need),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use heddle_proto::control::{Node, PortValue};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node(id: &str, node_type: &str, state: NodeState) -> Node {
+        let outputs = vec![PortValue { port: "text".to_owned(), value_json: format!("\"{id}\"").into() }];
+        Node {
+            node_id: id.to_owned(),
+            node_type: node_type.to_owned(),
+            state: state.into(),
+            outputs,
+            terminal: true,
+            ..Node::default()
+        }
+    }
+
+    fn of(nodes: Vec<Node>) -> control::Run {
+        control::Run { status: RunStatus::Running.into(), nodes, ..control::Run::default() }
+    }
+
+    fn polled(run: &control::Run) -> Value {
+        serde_json::to_value(poll(run).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn states_have_two_words() {
+        for (state, status, own) in [
+            (NodeState::Pending, "PENDING", "PENDING"),
+            (NodeState::Ready, "PENDING", "READY"),
+            (NodeState::Running, "RUNNING", "RUNNING"),
+            (NodeState::Waiting, "RUNNING", "WAITING"),
+            (NodeState::Completed, "COMPLETED", "COMPLETED"),
+            (NodeState::Failed, "FAILED", "FAILED"),
+            (NodeState::Skipped, "SKIPPED", "SKIPPED"),
+            (NodeState::Cancelled, "CANCELLED", "CANCELLED"),
+            (NodeState::Cached, "COMPLETED", "CACHED"),
+        ] {
+            let body = polled(&of(vec![node("a", "x:y", state)]));
+            for shown in [&body["nodeStates"][0], &body["nodeResults"]["nodeRuns"][0]] {
+                assert_eq!((&shown["status"], &shown["state"]), (&json!(status), &json!(own)));
+                assert_eq!(shown.get("cached").is_some(), own == "CACHED");
+            }
+            assert_eq!(body["nodeResults"]["nodeRuns"][0]["output"].is_object(), status == "COMPLETED");
+        }
+        assert!(poll(&of(vec![node("a", "x:y", NodeState::Unspecified)])).is_err());
+        assert!(poll(&control::Run::default()).is_err());
+    }
+
+    #[test]
+    fn the_final_output_is_the_target_or_an_output_node_or_the_end() {
+        let done = NodeState::Completed;
+        let nodes = vec![
+            node("a", "llm:x", done),
+            node("b", "output:preview", done),
+            node("c", "output:preview", NodeState::Pending),
+            node("d", "llm:y", done),
+        ];
+        assert_eq!(polled(&of(nodes.clone()))["finalOutput"]["nodeId"], "b");
+        let targeted = control::Run { target_node_id: "a".to_owned(), ..of(nodes.clone()) };
+        assert_eq!(polled(&targeted)["finalOutput"]["text"], "a");
+        let mut plain = vec![nodes[0].clone(), nodes[3].clone()];
+        assert_eq!(polled(&of(plain.clone()))["finalOutput"]["nodeId"], "d");
+        plain[1].terminal = false;
+        assert_eq!(polled(&of(plain))["finalOutput"]["nodeId"], "a");
+        assert_eq!(polled(&of(vec![nodes[2].clone()]))["finalOutput"], Value::Null);
+    }
+}

@@ -1,0 +1,28 @@
+//! A run's events as clients see them.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::time::Time;
+
+/// What each event begins with; the fact's own fields follow in the same object.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventHead<'a> {
+    pub(crate) seq: u64,
+    pub(crate) at: Time,
+    pub(crate) r#type: &'a str,
+    pub(crate) execution_id: &'a str,
+}
+
+/// The JSON answer of the events route.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Events<'a> {
+    pub(crate) execution_id: &'a str,
+    pub(crate) events: Vec<Box<RawValue>>,
+    /// Ask again with `?after=` this.
+    pub(crate) last_seq: u64,
+    /// Whether there were more when this was read.
+    pub(crate) has_more: bool,
+}

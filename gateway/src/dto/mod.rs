@@ -1,0 +1,12 @@
+//! The public JSON: what leaves through REST, in the words of the documented API. Separate from the wire's messages;
+//! `crate::convert` makes one of the other, by hand.
+
+pub(crate) mod agent;
+pub(crate) mod diagnosis;
+pub(crate) mod envelope;
+pub(crate) mod event;
+pub(crate) mod node_type;
+pub(crate) mod run;
+pub(crate) mod submit;
+pub(crate) mod time;
+pub(crate) mod workflow;

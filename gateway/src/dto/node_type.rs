@@ -1,0 +1,45 @@
+//! The node catalogue as clients see it.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// The answer of `GET /nodes`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Catalogue<'a> {
+    pub(crate) nodes: Vec<NodeType<'a>>,
+}
+
+/// A node type: what clients of the documented API read, and Heddle's own facts beside it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeType<'a> {
+    pub(crate) node_type: Cow<'a, str>,
+    pub(crate) label: Cow<'a, str>,
+    pub(crate) description: Cow<'a, str>,
+    /// The family: what stands before the colon.
+    pub(crate) category: String,
+    pub(crate) version: u32,
+    pub(crate) inputs: Vec<Port<'a>>,
+    pub(crate) outputs: Vec<Port<'a>>,
+    pub(crate) config_schema: Option<&'a RawValue>,
+    pub(crate) effect: Cow<'a, str>,
+    /// Whether some agent offers the type now, or the coordinator runs it itself.
+    pub(crate) available: bool,
+}
+
+/// An input or output.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Port<'a> {
+    pub(crate) id: Cow<'a, str>,
+    pub(crate) label: Cow<'a, str>,
+    pub(crate) r#type: Cow<'a, str>,
+    /// True for what an edge can be wired to. Config fields are described by the schema.
+    pub(crate) is_port: bool,
+    pub(crate) list: bool,
+    pub(crate) required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) default: Option<&'a RawValue>,
+}

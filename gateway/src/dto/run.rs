@@ -1,0 +1,149 @@
+//! Runs (*executions*) as clients see them.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::diagnosis::Diagnostics;
+use super::time::Time;
+
+/// A run: the answer of `GET /workflows/executions/{id}` and an item of histories.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Run<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) execution_id: &'a str,
+    pub(crate) workflow_id: &'a str,
+    pub(crate) batch_id: &'a str,
+    pub(crate) run_index_in_batch: u32,
+    pub(crate) input_index: u32,
+    pub(crate) status: &'static str,
+    pub(crate) error: Option<RunError<'a>>,
+    pub(crate) start_time: Time,
+    pub(crate) end_time: Option<Time>,
+    pub(crate) node_runs: Vec<NodeRun<'a>>,
+    pub(crate) nodes_total: u32,
+    pub(crate) target_node_id: Option<&'a str>,
+    pub(crate) final_output: Option<FinalOutput<'a>>,
+    pub(crate) waiting_on: Vec<WaitingOn<'a>>,
+    pub(crate) progress: f64,
+    pub(crate) cancel_requested: bool,
+    /// The youngest event that this answer reflects.
+    pub(crate) seq: u64,
+}
+
+/// A run in short: the answer of poll.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Poll<'a> {
+    pub(crate) execution_id: &'a str,
+    pub(crate) workflow_id: &'a str,
+    pub(crate) status: &'static str,
+    pub(crate) error: Option<RunError<'a>>,
+    pub(crate) node_results: NodeResults<'a>,
+    pub(crate) node_states: Vec<NodeState<'a>>,
+    pub(crate) nodes_total: u32,
+    pub(crate) final_output: Option<FinalOutput<'a>>,
+    pub(crate) diagnostics: Diagnostics<'a>,
+    pub(crate) waiting_on: Vec<WaitingOn<'a>>,
+    pub(crate) progress: f64,
+    /// Costs are not recorded yet.
+    pub(crate) cost: Option<()>,
+    pub(crate) start_time: Time,
+    pub(crate) end_time: Option<Time>,
+    pub(crate) cancel_requested: bool,
+    pub(crate) seq: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeResults<'a> {
+    pub(crate) node_runs: Vec<NodeRun<'a>>,
+}
+
+/// A node of a run, with its outputs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeRun<'a> {
+    pub(crate) node_id: &'a str,
+    pub(crate) node_type: &'a str,
+    pub(crate) label: &'a str,
+    /// In the words of the documented API.
+    pub(crate) status: &'static str,
+    /// In Heddle's own.
+    pub(crate) state: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cached: bool,
+    pub(crate) output: Option<Outputs<'a>>,
+    pub(crate) error: Option<RunError<'a>>,
+    pub(crate) attempts: u32,
+    pub(crate) agent: Option<&'a str>,
+    pub(crate) queued_at: Option<Time>,
+    pub(crate) start_time: Option<Time>,
+    pub(crate) end_time: Option<Time>,
+}
+
+/// A node of a run, with its outputs in a form that does not depend on the node's type.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeState<'a> {
+    pub(crate) node_id: &'a str,
+    pub(crate) label: &'a str,
+    pub(crate) status: &'static str,
+    pub(crate) state: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cached: bool,
+    pub(crate) error: Option<RunError<'a>>,
+    pub(crate) output_url: Option<Cow<'a, str>>,
+    pub(crate) output_urls: Vec<Cow<'a, str>>,
+    pub(crate) text: Option<Cow<'a, str>>,
+    pub(crate) progress: f64,
+    /// The provider's own id of the request; not reported yet.
+    pub(crate) request_id: Option<&'a str>,
+}
+
+/// What the run was for: the output of one node, which `crate::convert::run` picks.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FinalOutput<'a> {
+    pub(crate) node_id: &'a str,
+    pub(crate) url: Option<Cow<'a, str>>,
+    pub(crate) urls: Vec<Cow<'a, str>>,
+    pub(crate) text: Option<Cow<'a, str>>,
+    pub(crate) output: Outputs<'a>,
+}
+
+/// Values by output port, as the text they were made as.
+#[derive(Debug, Clone)]
+pub(crate) struct Outputs<'a>(pub(crate) Vec<(&'a str, &'a RawValue)>);
+
+impl Serialize for Outputs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+/// Why a run or a node failed.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunError<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) node_id: Option<&'a str>,
+    pub(crate) class: Option<&'a str>,
+    pub(crate) attempts: u32,
+}
+
+/// What a run that goes on is waiting for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitingOn<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) node_id: &'a str,
+    pub(crate) since: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) due_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) need: Option<&'a str>,
+}

@@ -1,0 +1,76 @@
+//! What starting a run answers, and what a workflow can be started with.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::time::Time;
+
+/// The answer of execute.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Executed<'a> {
+    pub(crate) workflow_id: &'a str,
+    pub(crate) batch_id: &'a str,
+    pub(crate) execution_runs: [StartedRun<'a>; 1],
+    pub(crate) execution_id: &'a str,
+    pub(crate) status: &'static str,
+    /// No cached output is ever used, so none can be stale.
+    pub(crate) stale_dependencies: [(); 0],
+}
+
+/// A run at the moment of its start.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StartedRun<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) workflow_id: &'a str,
+    pub(crate) batch_id: &'a str,
+    pub(crate) run_index_in_batch: u32,
+    pub(crate) input_index: u32,
+    pub(crate) status: &'static str,
+    pub(crate) error: Option<()>,
+    pub(crate) start_time: Time,
+    pub(crate) end_time: Option<Time>,
+    pub(crate) node_runs: [(); 0],
+}
+
+/// The answer of run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Accepted<'a> {
+    pub(crate) execution_id: &'a str,
+    pub(crate) workflow_id: &'a str,
+    pub(crate) batch_id: &'a str,
+    pub(crate) status: &'static str,
+    pub(crate) start_time: Time,
+}
+
+/// What a workflow takes, and how to call it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Inputs<'a> {
+    pub(crate) workflow_id: &'a str,
+    pub(crate) workflow_name: &'a str,
+    pub(crate) inputs: Vec<Input<'a>>,
+    pub(crate) endpoint: String,
+    pub(crate) method: &'static str,
+    pub(crate) example: Example<'a>,
+}
+
+/// One input node.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Input<'a> {
+    pub(crate) node_id: &'a str,
+    pub(crate) label: &'a str,
+    pub(crate) r#type: &'a str,
+    pub(crate) required: bool,
+    pub(crate) default: Option<&'a RawValue>,
+    pub(crate) description: &'a str,
+}
+
+/// A body that would work, but for the places in angle brackets.
+#[derive(Debug, Serialize)]
+pub(crate) struct Example<'a> {
+    pub(crate) inputs: std::collections::BTreeMap<&'a str, Box<RawValue>>,
+}

@@ -1,0 +1,54 @@
+//! Whether the gateway lives, and whether it can do its work. No key needed, and nothing told that needs one.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::reply;
+use crate::app::App;
+
+/// The answer of `/healthz`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Alive {
+    /// `ok`, or `degraded` while the coordinator cannot be reached.
+    status: &'static str,
+    version: &'static str,
+    /// Random per start of the coordinator, 16 hexadecimal digits.
+    boot_id: Option<String>,
+}
+
+/// The answer of `/readyz`.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// `GET /healthz`: 200 as long as this process answers. To restart it would not bring a lost coordinator back.
+pub(crate) async fn alive(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let boot_id = app.coordinator.status().await.ok().map(|status| format!("{:016x}", status.boot_id));
+    let status = if boot_id.is_some() { "ok" } else { "degraded" };
+    reply::bare(StatusCode::OK, &Alive { status, version: env!("CARGO_PKG_VERSION"), boot_id })
+}
+
+/// `GET /readyz`: 200 if requests can be served, else 503 and why not.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let reason = if app.stopping.is_cancelled() {
+        Some("the gateway is stopping".to_owned())
+    } else {
+        match app.coordinator.status().await {
+            Ok(status) if status.ready => None,
+            Ok(status) => Some(status.reason),
+            Err(error) => Some(error.message.into_owned()),
+        }
+    };
+    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    reply::bare(status, &Ready { ready: reason.is_none(), reason })
+}

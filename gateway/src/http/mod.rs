@@ -1,0 +1,15 @@
+//! The routes, one file per resource.
+
+pub(crate) mod agents;
+pub(crate) mod auth;
+pub(crate) mod error;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod history;
+pub(crate) mod input;
+pub(crate) mod nodes;
+pub(crate) mod page;
+pub(crate) mod reply;
+pub(crate) mod router;
+pub(crate) mod runs;
+pub(crate) mod workflows;

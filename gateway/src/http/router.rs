@@ -1,0 +1,72 @@
+//! Which path and method is whose.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::error::{ApiError, ErrorForm};
+use super::{agents, events, health, history, nodes, page, runs, workflows};
+use crate::app::App;
+
+/// All routes. A static segment goes before a variable one: `/workflows/executions` is no workflow.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    documented()
+        .merge(own())
+        .merge(outside())
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
+
+/// The oldest layer of the vendor's API, whose clients expect errors as one sentence.
+fn documented() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/workflows", get(workflows::list).post(workflows::create))
+        .route("/api/v1/workflows/{id}", get(workflows::get).put(workflows::replace).delete(workflows::delete))
+        .route("/api/v1/workflows/{id}/execute", post(runs::execute))
+        .route("/api/v1/workflows/{id}/run", get(runs::describe).post(runs::run))
+        .route("/api/v1/workflows/{id}/executions", get(history::of_workflow))
+        .route("/api/v1/workflows/executions/{id}", get(runs::get))
+        .route("/api/v1/workflows/executions/{id}/poll", get(runs::poll))
+        .layer(map_response(with_text_errors))
+}
+
+/// The vendor's newer routes, and Heddle's own.
+fn own() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/workflows/lint", post(workflows::lint))
+        .route("/api/v1/workflows/executions", get(history::of_all))
+        .route("/api/v1/workflows/executions/{id}/events", get(events::events))
+        .route("/api/v1/workflows/executions/{id}/cancel", post(runs::cancel))
+        .route("/api/v1/nodes", get(nodes::list))
+        .route("/api/v1/nodes/{type}", get(nodes::get))
+        .route("/api/v1/agents", get(agents::list))
+}
+
+/// What needs no key.
+fn outside() -> Router<Arc<App>> {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/workflows/{id}", get(page::workflow))
+}
+
+async fn with_text_errors(mut response: Response) -> Response {
+    if response.status().is_client_error() || response.status().is_server_error() {
+        response.extensions_mut().insert(ErrorForm::Text);
+    }
+    response
+}
+
+async fn unknown_route() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "unknown_route", "there is no such route; the API begins at /api/v1/workflows")
+}
+
+async fn wrong_method() -> ApiError {
+    let message = "this route does not take this method; the Allow header lists those it takes";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}

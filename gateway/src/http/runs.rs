@@ -1,0 +1,184 @@
+//! Runs: start, read, cancel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use heddle_crash_point::crash_point;
+use heddle_proto::control::{GetRunRequest, Run, SubmitReply, SubmitRequest};
+use serde::Deserialize;
+
+use super::auth::{Caller, DescribeInputs, Execute, ReadExecutions};
+use super::error::ApiError;
+use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
+use super::reply;
+use super::workflows::{GraphBody, graph, refuse_empty};
+use crate::app::App;
+use crate::convert;
+use crate::layer::front::is_traceparent;
+use crate::limits::{CONTROL_BODY_BYTES_MAX, NODES_PER_ANSWER_MAX, POLL_WAIT_MAX};
+
+type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
+
+/// What can be said about reading one run.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReadParameters {
+    /// Seconds to wait for the run's end.
+    wait: Option<f64>,
+    /// Never answer with an older state.
+    min_seq: Option<u64>,
+    nodes_offset: Option<u32>,
+    nodes_limit: Option<u32>,
+}
+
+/// `POST /workflows/{id}/execute`: runs the graph in the body, or the saved one.
+pub(crate) async fn execute(
+    State(app): State<Arc<App>>,
+    caller: Caller<Execute>,
+    Segment(id): Segment,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    body: GraphBody,
+) -> Result<Response, ApiError> {
+    let fields = body.fields()?;
+    for unsupported in ["iteratorConfigs", "only", "fromExecutionId"] {
+        if fields.asks_for(unsupported) {
+            return Err(ApiError::not_supported_yet(unsupported));
+        }
+    }
+    // Nothing is reused yet, so a run is always as fresh as `force` asks for.
+    fields.flag("force")?;
+    let graph = graph(&body, &fields)?;
+    refuse_empty(graph.as_ref())?;
+    let share = |part: Option<&[u8]>| part.map(|part| body.share(part)).unwrap_or_default();
+    let request = SubmitRequest {
+        graph,
+        inputs_json: share(fields.object("inputs")?),
+        trigger_data_json: share(fields.object("triggerData")?),
+        target_node_id: fields.text("targetNodeId")?.unwrap_or_default(),
+        idempotency: key.of_request("POST /api/v1/workflows/{id}/execute", &[&id], body.text()),
+        traceparent: traceparent(&headers),
+        workflow_id: id,
+        ..SubmitRequest::default()
+    };
+    let reply = submit(&app, &caller, request).await?;
+    let response = reply::enveloped(StatusCode::CREATED, &convert::submit::executed(&reply))?;
+    started(response, &reply)
+}
+
+/// `POST /workflows/{id}/run`: runs the saved graph with these inputs.
+pub(crate) async fn run(
+    State(app): State<Arc<App>>,
+    caller: Caller<Execute>,
+    Segment(id): Segment,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    body: ControlBody,
+) -> Result<Response, ApiError> {
+    let fields = body.fields()?;
+    let request = SubmitRequest {
+        inputs_json: fields.object("inputs")?.map(|inputs| body.share(inputs)).unwrap_or_default(),
+        idempotency: key.of_request("POST /api/v1/workflows/{id}/run", &[&id], body.text()),
+        traceparent: traceparent(&headers),
+        workflow_id: id,
+        ..SubmitRequest::default()
+    };
+    let reply = submit(&app, &caller, request).await?;
+    let response = reply::enveloped(StatusCode::ACCEPTED, &convert::submit::accepted(&reply))?;
+    started(response, &reply)
+}
+
+/// `GET /workflows/{id}/run`: what the saved graph takes.
+pub(crate) async fn describe(
+    State(app): State<Arc<App>>,
+    caller: Caller<DescribeInputs>,
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let inputs = app.coordinator.inputs(&caller, id).await?;
+    reply::enveloped(StatusCode::OK, &convert::submit::inputs(&inputs)?)
+}
+
+/// `GET /workflows/executions/{id}/poll`: how a run stands, at once or when it is over.
+pub(crate) async fn poll(
+    State(app): State<Arc<App>>,
+    caller: Caller<ReadExecutions>,
+    Segment(id): Segment,
+    Parameters(parameters): Parameters<ReadParameters>,
+) -> Result<Response, ApiError> {
+    let run = read(&app, &caller, id, &parameters).await?;
+    reply::enveloped(StatusCode::OK, &convert::run::poll(&run)?)
+}
+
+/// `GET /workflows/executions/{id}`: a run.
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    caller: Caller<ReadExecutions>,
+    Segment(id): Segment,
+    Parameters(parameters): Parameters<ReadParameters>,
+) -> Result<Response, ApiError> {
+    let run = read(&app, &caller, id, &parameters).await?;
+    reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
+}
+
+/// `POST /workflows/executions/{id}/cancel`: asks a run to stop, and answers how it stands.
+pub(crate) async fn cancel(
+    State(app): State<Arc<App>>,
+    caller: Caller<Execute>,
+    Segment(id): Segment,
+    body: ControlBody,
+) -> Result<Response, ApiError> {
+    let fields = body.fields()?;
+    fields.refuse_unknown(&["reason"])?;
+    let reason = fields.text("reason")?.unwrap_or_default();
+    let run = app.coordinator.cancel(&caller, id, reason).await?;
+    reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
+}
+
+async fn submit(app: &App, caller: &Caller<Execute>, request: SubmitRequest) -> Result<SubmitReply, ApiError> {
+    crash_point!("gateway.authenticated");
+    let reply = app.coordinator.submit(caller, request).await?;
+    crash_point!("gateway.submitted");
+    Ok(reply)
+}
+
+fn started(response: Response, reply: &SubmitReply) -> Result<Response, ApiError> {
+    let response = reply::located(response, &format!("/api/v1/workflows/executions/{}", reply.execution_id))?;
+    Ok(reply::replayed(response, reply.replayed))
+}
+
+async fn read(
+    app: &App,
+    caller: &Caller<ReadExecutions>,
+    execution_id: String,
+    parameters: &ReadParameters,
+) -> Result<Run, ApiError> {
+    let wait = Duration::try_from_secs_f64(parameters.wait.unwrap_or(0.0))
+        .map_err(|_| ApiError::invalid_parameter("wait", "a number of seconds"))?
+        .min(POLL_WAIT_MAX);
+    let request = GetRunRequest {
+        execution_id,
+        wait_ms: wait.as_millis() as u32,
+        min_seq: parameters.min_seq.unwrap_or(0),
+        nodes_offset: parameters.nodes_offset.unwrap_or(0),
+        nodes_limit: parameters.nodes_limit.unwrap_or(NODES_PER_ANSWER_MAX).clamp(1, NODES_PER_ANSWER_MAX),
+        ..GetRunRequest::default()
+    };
+    if wait.is_zero() {
+        return app.coordinator.run(caller, request).await;
+    }
+    let at_once = GetRunRequest { wait_ms: 0, ..request.clone() };
+    tokio::select! {
+        run = app.coordinator.run(caller, request) => run,
+        // Nobody is kept waiting by a gateway that is about to go.
+        () = app.stopping.cancelled() => app.coordinator.run(caller, at_once).await,
+    }
+}
+
+/// The caller's trace, if it is one.
+fn traceparent(headers: &HeaderMap) -> String {
+    let value = headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes()));
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}

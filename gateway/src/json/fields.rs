@@ -1,0 +1,164 @@
+//! The members of a request body, each as the text it was sent as.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::http::error::ApiError;
+
+/// The top-level members of a JSON object. `null` reads as absent, except where [`Fields::nullable_text`] is asked.
+#[derive(Debug)]
+pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Fields<'a> {
+    /// Takes a body apart.
+    ///
+    /// # Errors
+    /// 400 `invalid_json` when it is no JSON, or no object.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, ApiError> {
+        serde_json::from_slice(body).map_err(|error| ApiError::invalid_json(&error))
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.raw(name).filter(|value| value.get() != "null")
+    }
+
+    /// Whether the member is there and says something: not `null`, not `false`, not an empty array or object.
+    pub(crate) fn asks_for(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| {
+            let text = value.get();
+            let is_empty = text.len() >= 2
+                && matches!(text.as_bytes()[0], b'[' | b'{')
+                && text[1..text.len() - 1].trim().is_empty();
+            text != "false" && !is_empty
+        })
+    }
+
+    /// A string.
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        self.typed(name, "a string")
+    }
+
+    /// A string, or `null`, which is told apart from an absent member.
+    pub(crate) fn nullable_text(&self, name: &'static str) -> Result<Option<Option<String>>, ApiError> {
+        match self.raw(name) {
+            None => Ok(None),
+            Some(_) => self.text(name).map(Some),
+        }
+    }
+
+    /// A boolean.
+    pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+        self.typed(name, "true or false")
+    }
+
+    /// An array of strings.
+    pub(crate) fn texts(&self, name: &'static str) -> Result<Option<Vec<String>>, ApiError> {
+        self.typed(name, "an array of strings")
+    }
+
+    /// The text of an array.
+    pub(crate) fn array(&self, name: &'static str) -> Result<Option<&'a [u8]>, ApiError> {
+        self.shaped(name, b'[', "an array")
+    }
+
+    /// The text of an object.
+    pub(crate) fn object(&self, name: &'static str) -> Result<Option<&'a [u8]>, ApiError> {
+        self.shaped(name, b'{', "an object")
+    }
+
+    /// # Errors
+    /// 400 `unknown_field` when there is a member that `known` does not list.
+    pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), ApiError> {
+        match self.0.iter().find(|(key, _)| !known.contains(&&**key)) {
+            None => Ok(()),
+            Some((key, _)) => Err(ApiError::unknown_field(key, known)),
+        }
+    }
+
+    fn typed<T: Deserialize<'a>>(&self, name: &'static str, expected: &str) -> Result<Option<T>, ApiError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        serde_json::from_str(value.get()).map(Some).map_err(|_| ApiError::invalid_field(name, expected))
+    }
+
+    fn shaped(&self, name: &'static str, first: u8, expected: &str) -> Result<Option<&'a [u8]>, ApiError> {
+        match self.get(name).map(|value| value.get().as_bytes()) {
+            Some(text) if text[0] != first => Err(ApiError::invalid_field(name, expected)),
+            text => Ok(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some(Key(key)) = map.next_key()? {
+                    members.push((key, map.next_value()?));
+                }
+                Ok(Fields(members))
+            }
+        }
+
+        /// A key that borrows from the body unless it holds an escape.
+        #[derive(Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_text() {
+        let body = br#"{"nodes": [ {"id" : "a","n":1.0} ],"name":"x","gone":null,"on":true,"tags":["t"]}"#;
+        let fields = Fields::parse(body).unwrap();
+        assert_eq!(fields.array("nodes").unwrap().unwrap(), br#"[ {"id" : "a","n":1.0} ]"#);
+        assert_eq!(fields.text("name").unwrap().as_deref(), Some("x"));
+        assert_eq!(fields.text("gone").unwrap(), None);
+        assert_eq!(fields.nullable_text("gone").unwrap(), Some(None));
+        assert_eq!(fields.nullable_text("absent").unwrap(), None);
+        assert_eq!(fields.flag("on").unwrap(), Some(true));
+        assert_eq!(fields.texts("tags").unwrap().unwrap(), ["t"]);
+    }
+
+    #[test]
+    fn wrong_types_are_refused() {
+        let fields = Fields::parse(br#"{"nodes":{},"name":1,"on":"yes","inputs":[]}"#).unwrap();
+        assert!(fields.array("nodes").is_err());
+        assert!(fields.text("name").is_err());
+        assert!(fields.flag("on").is_err());
+        assert!(fields.object("inputs").is_err());
+        assert!(fields.refuse_unknown(&["nodes", "name", "on"]).is_err());
+        for body in ["", "[]", "1", "{\"a\":}", "{\"a\":1} x", "\u{FEFF}{}"] {
+            assert!(Fields::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn only_what_says_something_asks() {
+        let fields = Fields::parse(br#"{"a":null,"b":false,"c":[],"d":{ },"e":[1],"f":true,"g":""}"#).unwrap();
+        let asking: Vec<_> =
+            ["a", "b", "c", "d", "e", "f", "g", "h"].into_iter().filter(|name| fields.asks_for(name)).collect();
+        assert_eq!(asking, ["e", "f", "g"]);
+    }
+}

@@ -1,0 +1,10 @@
+//! JSON as text: request bodies are checked and taken apart, never rebuilt, so that graphs stay as they were sent (E31).
+
+mod canonical;
+mod cursor;
+mod fields;
+mod scan;
+
+pub(crate) use canonical::canonical;
+pub(crate) use fields::Fields;
+pub(crate) use scan::{Fault, FaultKind, check};

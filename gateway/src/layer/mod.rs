@@ -1,0 +1,6 @@
+//! What happens to every request and answer, whatever the route.
+
+pub(crate) mod discard;
+pub(crate) mod front;
+pub(crate) mod rate_headers;
+pub(crate) mod request_id;

@@ -1,0 +1,89 @@
+//! Every bound of the gateway. What both ends of the wire share is in `heddle_proto::limits`.
+
+use std::time::Duration;
+
+use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, READ_WAIT_SECONDS_MAX, REQUEST_BODY_BYTES_MAX};
+
+/// Largest request body that holds a graph, in bytes.
+pub(crate) const GRAPH_BODY_BYTES_MAX: usize = REQUEST_BODY_BYTES_MAX;
+/// Largest request body of every other route, in bytes.
+pub(crate) const CONTROL_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How deep objects and arrays of a body may nest.
+pub(crate) const JSON_DEPTH_MAX: usize = 64;
+/// Longest pause between two pieces of a request body.
+pub(crate) const BODY_STALL_MAX: Duration = Duration::from_secs(10);
+/// Longest time a whole request body may take.
+pub(crate) const BODY_READ_MAX: Duration = Duration::from_secs(300);
+
+/// How much of a body that nobody reads is taken off the wire, so that its sender gets to read the answer, in bytes.
+pub(crate) const DISCARD_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// How long such a body is taken off the wire.
+pub(crate) const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Open connections of clients. More wait in the kernel's queue.
+pub(crate) const CONNECTIONS_MAX: usize = 10_000;
+/// How long a connection may take to send the head of a request, the wait for its next request included.
+pub(crate) const HEAD_READ_MAX: Duration = Duration::from_secs(10);
+/// Largest sum of a request's header names and values, in bytes. More is answered with 431.
+pub(crate) const HEADER_LIST_BYTES_MAX: usize = 32 * 1024;
+/// Largest request head that is read at all, in bytes. More is answered by the HTTP library, without our headers.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Pause after the operating system refused to accept a connection (out of file handles, usually).
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a key's answer is believed: a revoked key works at most this much longer.
+pub(crate) const KEY_CACHE_TIME_MAX: Duration = Duration::from_secs(1);
+/// Keys remembered at once.
+pub(crate) const KEY_CACHE_ENTRIES_MAX: usize = 10_000;
+
+/// How long a call of the coordinator may take, the wait that it was asked for not included.
+pub(crate) const CALL_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a health check waits for the coordinator.
+pub(crate) const STATUS_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long a connection to the coordinator may take to open.
+pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+/// Pause before the one repetition of a call whose connection broke.
+pub(crate) const REPEAT_PAUSE: Duration = Duration::from_millis(50);
+/// HTTP/2 window of one call, in bytes.
+pub(crate) const CALL_WINDOW_BYTES: u32 = 1024 * 1024;
+/// HTTP/2 window of all calls on one connection, in bytes.
+pub(crate) const CALLS_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// HTTP/2 window of one followed run, in bytes: what a client that does not read can hold up.
+pub(crate) const FOLLOWER_WINDOW_BYTES: u32 = 64 * 1024;
+/// HTTP/2 window of all followed runs on one connection, in bytes.
+pub(crate) const FOLLOWERS_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
+/// Runs followed at once (server-sent events).
+pub(crate) const FOLLOWERS_MAX: usize = 1_024;
+
+/// Longest `?wait=` of a poll.
+pub(crate) const POLL_WAIT_MAX: Duration = Duration::from_secs(READ_WAIT_SECONDS_MAX);
+/// How often a quiet event stream says that it lives.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// How long one event stream lasts. Its client connects again where it was, and shows that its key is still good.
+pub(crate) const FOLLOW_TIME_MAX: Duration = Duration::from_secs(600);
+/// Pause before a broken stream from the coordinator is taken up again.
+pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(250);
+/// How long a follower is kept while the coordinator cannot be reached.
+pub(crate) const FOLLOW_OUTAGE_MAX: Duration = Duration::from_secs(60);
+/// Events in one JSON answer.
+pub(crate) const EVENTS_PER_ANSWER_MAX: usize = 1_000;
+/// Bytes of events in one JSON answer, give or take one page.
+pub(crate) const EVENTS_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Runs in one page of a history, unless the caller says otherwise.
+pub(crate) const HISTORY_LIMIT_DEFAULT: u32 = 50;
+/// Most runs in one page of a history.
+pub(crate) const HISTORY_LIMIT_MAX: u32 = 200;
+/// Most nodes in one answer about a run.
+pub(crate) const NODES_PER_ANSWER_MAX: u32 = 1_000;
+/// Longest Idempotency-Key, in characters.
+pub(crate) const IDEMPOTENCY_KEY_LENGTH_MAX: usize = 255;
+/// Longest X-Request-Id that is taken over from the caller, in characters.
+pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
+
+const _: () = assert!(GRAPH_BODY_BYTES_MAX < CONTROL_MESSAGE_BYTES_MAX, "a graph must fit into one message");
+const _: () = assert!(HEADER_LIST_BYTES_MAX < HEAD_BYTES_MAX, "our own 431 must come before the library's");
+const _: () = assert!(
+    FOLLOWERS_MAX as u64 * FOLLOWER_WINDOW_BYTES as u64 <= FOLLOWERS_WINDOW_BYTES as u64,
+    "followers that do not read must not stop those that do"
+);

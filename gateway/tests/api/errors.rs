@@ -1,0 +1,156 @@
+use reqwest::Method;
+
+use crate::setup::{Api, answer};
+
+#[tokio::test]
+async fn the_form_is_fixed_by_route_and_status() {
+    let api = Api::start().await;
+    for status in [400, 402, 403, 404, 409, 413, 422, 429, 500, 503] {
+        for (method, path, is_documented) in [
+            ("get_workflow", "/api/v1/workflows/w", true),
+            ("list_runs", "/api/v1/workflows/w/executions", true),
+            ("get_run", "/api/v1/workflows/executions/e/poll", true),
+            ("get_run", "/api/v1/workflows/executions/e", true),
+            ("describe_inputs", "/api/v1/workflows/w/run", true),
+            ("list_runs", "/api/v1/workflows/executions", false),
+            ("read_events", "/api/v1/workflows/executions/e/events", false),
+            ("list_node_types", "/api/v1/nodes", false),
+        ] {
+            api.refuse(method, status, "some_code");
+            let refusal = api.get(path).await;
+            refusal.check_refusal(status as u16, "some_code");
+            let is_text = is_documented && !matches!(status, 409 | 413 | 422 | 503);
+            assert_eq!(refusal.body["error"].is_string(), is_text, "{status} {path}");
+            if matches!(status, 429 | 503) {
+                assert_eq!(refusal.header("retry-after"), "7");
+            }
+            assert_eq!(refusal.body["retryAfter"].is_u64(), status == 429);
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_have_our_form() {
+    let api = Api::start().await;
+    for path in ["/", "/api/v1", "/api/v1/workflows/", "/api/v1/workflows/executions/e/resume", "/api/v2/workflows"] {
+        api.get(path).await.check_refusal(404, "unknown_route");
+    }
+    for (method, path) in [
+        (Method::PATCH, "/api/v1/workflows"),
+        (Method::GET, "/api/v1/workflows/w/execute"),
+        (Method::GET, "/api/v1/workflows/lint"),
+        (Method::DELETE, "/api/v1/workflows/executions"),
+        (Method::OPTIONS, "/api/v1/workflows"),
+    ] {
+        let refusal = answer(api.request(method, path)).await;
+        refusal.check_refusal(405, "method_not_allowed");
+        assert!(!refusal.header("allow").is_empty());
+    }
+    answer(api.request(Method::POST, "/healthz")).await.check_refusal(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn faults_of_the_address_are_refused() {
+    let api = Api::start().await;
+    api.get("/api/v1/workflows/%ff%fe").await.check_refusal(400, "invalid_path");
+    for (path, code) in [
+        ("/api/v1/workflows?isActive=perhaps", "invalid_parameter"),
+        ("/api/v1/workflows/w/executions?limit=many", "invalid_parameter"),
+        ("/api/v1/workflows/w/executions?status=DONE", "invalid_parameter"),
+        ("/api/v1/workflows/w/executions?from=yesterday", "invalid_parameter"),
+        ("/api/v1/workflows/executions?tag=x", "not_supported_yet"),
+        ("/api/v1/workflows/executions/e/poll?wait=-1", "invalid_parameter"),
+        ("/api/v1/workflows/executions/e/poll?wait=NaN", "invalid_parameter"),
+        ("/api/v1/workflows/executions/e/poll?minSeq=-1", "invalid_parameter"),
+        ("/api/v1/workflows/executions/e/events?after=x", "invalid_parameter"),
+        ("/api/v1/workflows/executions/e/events?follow=x", "invalid_parameter"),
+    ] {
+        let refusal = api.get(path).await;
+        refusal.check_refusal(if code == "not_supported_yet" { 422 } else { 400 }, code);
+    }
+}
+
+#[tokio::test]
+async fn request_ids_are_taken_over_when_well_formed() {
+    let api = Api::start().await;
+    for (path, id, is_taken) in [
+        ("/api/v1/workflows", "mine-1.2", true),
+        ("/nowhere", "mine-2", true),
+        ("/healthz", "has space", false),
+        ("/nowhere", "", false),
+    ] {
+        let given = answer(api.request(Method::GET, path).header("X-Request-Id", id)).await;
+        let got = given.header("x-request-id");
+        if is_taken {
+            assert_eq!(got, id);
+        } else {
+            assert!(got.starts_with("req_") && got.len() == 30, "{got}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trace_context_comes_back() {
+    let api = Api::start().await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let echoed = answer(api.json(Method::POST, "/api/v1/workflows/w/run", "{}").header("traceparent", trace)).await;
+    assert_eq!(echoed.header("traceparent"), trace);
+    assert_eq!(api.fake.script().submits.pop().unwrap().traceparent, trace);
+    let broken = answer(api.json(Method::POST, "/api/v1/workflows/w/run", "{}").header("traceparent", "00-xyz")).await;
+    assert!(!broken.headers.contains_key("traceparent"));
+    assert_eq!(api.fake.script().submits.pop().unwrap().traceparent, "");
+}
+
+#[tokio::test]
+async fn too_many_header_bytes_are_refused() {
+    let api = Api::start().await;
+    let refusal = answer(api.request(Method::GET, "/api/v1/workflows").header("X-Long", "x".repeat(33 * 1024))).await;
+    refusal.check_refusal(431, "headers_too_large");
+}
+
+#[tokio::test]
+async fn a_missing_coordinator_is_a_state() {
+    let api = Api::alone().await;
+    for path in ["/api/v1/workflows", "/api/v1/nodes"] {
+        let refusal = api.get(path).await;
+        refusal.check_refusal(503, "coordinator_unavailable");
+        assert_eq!(refusal.header("retry-after"), "1");
+        assert!(refusal.body["error"].is_object());
+    }
+}
+
+#[tokio::test]
+async fn what_is_safe_is_tried_twice() {
+    let api = Api::start().await;
+    api.get("/api/v1/workflows").await;
+    let broken_once = |method: &'static str| {
+        api.fake.script().breaks.insert(method, 1);
+    };
+    broken_once("get_run");
+    api.fake.script().run.status = 2;
+    assert_eq!(api.get("/api/v1/workflows/executions/e/poll").await.status, 200);
+    broken_once("submit");
+    api.post("/api/v1/workflows/w/run", "{}").await.check_refusal(503, "coordinator_unavailable");
+    broken_once("submit");
+    let keyed = api.json(Method::POST, "/api/v1/workflows/w/run", "{}").header("Idempotency-Key", "k");
+    assert_eq!(answer(keyed).await.status, 202);
+    api.fake.script().breaks.insert("get_run", 2);
+    api.get("/api/v1/workflows/executions/e/poll").await.check_refusal(503, "coordinator_unavailable");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_our_fault() {
+    let api = Api::start().await;
+    // The status of this run is none that this build knows.
+    api.fake.script().run.status = 99;
+    api.get("/api/v1/workflows/executions/e/poll").await.check_refusal(500, "internal");
+}
+
+#[tokio::test]
+async fn head_has_no_body() {
+    let api = Api::start().await;
+    for (path, status) in [("/api/v1/workflows", 200), ("/nowhere", 404)] {
+        let head = answer(api.request(Method::HEAD, path)).await;
+        assert_eq!((head.status, head.text.as_str()), (status, ""));
+    }
+}

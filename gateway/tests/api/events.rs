@@ -1,0 +1,92 @@
+use heddle_proto::control::Event;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::setup::{Api, answer};
+
+const EVENTS: &str = "/api/v1/workflows/executions/exec_1/events";
+
+async fn api() -> Api {
+    let api = Api::start().await;
+    let event =
+        |seq, kind: &str, data: &'static str| Event { seq, at_ms: 0, r#type: kind.to_owned(), data_json: data.into() };
+    api.fake.script().events = vec![
+        event(1, "run.started", "{}"),
+        event(2, "node.completed", "{\"nodeId\":\"a\",\n\"output\":{\"text\":\"x\"}}"),
+        event(3, "run.completed", "{}"),
+    ];
+    api
+}
+
+/// Seqs and the text of the whole stream.
+async fn read(api: &Api, path: &str, last_event_id: Option<&str>) -> (Vec<u64>, String) {
+    let mut request = api.request(Method::GET, path);
+    if let Some(id) = last_event_id {
+        request = request.header("Last-Event-ID", id);
+    }
+    let stream = answer(request).await;
+    assert_eq!((stream.status, stream.header("content-type")), (200, "text/event-stream"), "{}", stream.text);
+    let seqs = stream.text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
+    (seqs, stream.text)
+}
+
+#[tokio::test]
+async fn a_stream_tells_all_in_order() {
+    let api = api().await;
+    let (seqs, text) = read(&api, EVENTS, None).await;
+    assert_eq!(seqs, [1, 2, 3]);
+    let second = "id: 2\nevent: node.completed\n\
+        data: {\"seq\":2,\"at\":\"1970-01-01T00:00:00.000Z\",\"type\":\"node.completed\",\"executionId\":\"exec_1\",\"nodeId\":\"a\",\n\
+        data: \"output\":{\"text\":\"x\"}}\n\n";
+    assert!(text.contains(second), "{text}");
+    assert!(text.starts_with("retry: "), "{text}");
+    assert!(text.ends_with("event: stream.end\ndata: {}\n\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stream_is_taken_up_anywhere() {
+    let api = api().await;
+    assert_eq!(read(&api, &format!("{EVENTS}?after=1"), None).await.0, [2, 3]);
+    assert_eq!(read(&api, EVENTS, Some("2")).await.0, [3]);
+    // What a browser sends when it connects again to an address that named a place.
+    assert_eq!(read(&api, &format!("{EVENTS}?after=1"), Some("2")).await.0, [3]);
+    assert_eq!(read(&api, EVENTS, Some("")).await.0, [1, 2, 3]);
+    let asked: Vec<_> = api.fake.script().reads.iter().map(|read| (read.after_seq, read.follow)).collect();
+    assert_eq!(asked, [(1, true), (2, true), (2, true), (0, true)]);
+    read(&api, &format!("{EVENTS}?follow=false"), None).await;
+    assert!(!api.fake.script().reads.last().unwrap().follow);
+    let refused = api.request(Method::GET, EVENTS).header("Last-Event-ID", "three");
+    answer(refused).await.check_refusal(400, "invalid_last_event_id");
+}
+
+#[tokio::test]
+async fn a_break_behind_the_gateway_loses_nothing() {
+    let api = api().await;
+    api.fake.script().breaks_after = Some(1);
+    assert_eq!(read(&api, EVENTS, None).await.0, [1, 2, 3]);
+    let asked: Vec<_> = api.fake.script().reads.iter().map(|read| read.after_seq).collect();
+    assert_eq!(asked, [0, 1]);
+}
+
+#[tokio::test]
+async fn an_unknown_run_has_no_stream() {
+    let api = api().await;
+    api.refuse("read_events", 404, "execution_not_found");
+    api.get(EVENTS).await.check_refusal(404, "execution_not_found");
+}
+
+#[tokio::test]
+async fn events_come_as_json_too() {
+    let api = api().await;
+    let listed =
+        answer(api.request(Method::GET, &format!("{EVENTS}?after=1")).header("Accept", "application/json")).await;
+    listed.check_envelope();
+    let expected = json!([
+        {"seq": 2, "at": "1970-01-01T00:00:00.000Z", "type": "node.completed", "executionId": "exec_1", "nodeId": "a",
+            "output": {"text": "x"}},
+        {"seq": 3, "at": "1970-01-01T00:00:00.000Z", "type": "run.completed", "executionId": "exec_1"},
+    ]);
+    assert_eq!(listed.body["events"], expected);
+    assert_eq!((&listed.body["lastSeq"], &listed.body["hasMore"]), (&json!(3), &json!(false)));
+    assert!(!api.fake.script().reads.last().unwrap().follow);
+}

@@ -1,0 +1,225 @@
+//! A coordinator that answers what it is told, and remembers what it was asked.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use heddle_proto::control::control_server::{Control, ControlServer};
+use heddle_proto::control::*;
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status};
+
+pub(crate) const BOOT_ID: u64 = 0x0123_4567_89ab_cdef;
+
+/// What the coordinator will say, and what it heard.
+#[derive(Default)]
+pub(crate) struct Script {
+    /// By method: the next call fails so.
+    pub(crate) failures: HashMap<&'static str, Failure>,
+    /// By method: the next call fails as if the connection had broken.
+    pub(crate) breaks: HashMap<&'static str, u32>,
+    pub(crate) principal: Principal,
+    pub(crate) not_ready: Option<String>,
+    pub(crate) workflow: Workflow,
+    pub(crate) diagnosis: Diagnosis,
+    pub(crate) created: bool,
+    pub(crate) replayed: bool,
+    pub(crate) inputs: InputList,
+    pub(crate) run: Run,
+    /// A poll that waits gets no answer until the run is over.
+    pub(crate) holds_polls: bool,
+    pub(crate) run_list: RunList,
+    pub(crate) events: Vec<Event>,
+    /// The first stream breaks after this many events.
+    pub(crate) breaks_after: Option<usize>,
+    pub(crate) node_types: NodeTypeList,
+    pub(crate) agents: AgentList,
+
+    pub(crate) authentications: u32,
+    pub(crate) saves: Vec<SaveWorkflowRequest>,
+    pub(crate) lints: Vec<LintRequest>,
+    pub(crate) submits: Vec<SubmitRequest>,
+    pub(crate) gets: Vec<GetRunRequest>,
+    pub(crate) lists: Vec<ListRunsRequest>,
+    pub(crate) reads: Vec<ReadEventsRequest>,
+    pub(crate) cancels: Vec<CancelRunRequest>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Fake {
+    script: Arc<Mutex<Script>>,
+    /// Told when a poll is held.
+    pub(crate) held: Arc<Notify>,
+}
+
+impl Fake {
+    /// Starts it on a free port.
+    pub(crate) async fn start() -> (Self, SocketAddr) {
+        let fake = Self::default();
+        let scopes = ["workflows:read", "workflows:write", "workflows:execute", "executions:read", "admin"];
+        fake.script().principal = Principal {
+            tenant: "ten_a".to_owned(),
+            subject: "ada".to_owned(),
+            key_id: "key_1".to_owned(),
+            scopes: scopes.map(str::to_owned).to_vec(),
+            cache_ms: 1_000,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = ControlServer::new(fake.clone()).max_decoding_message_size(64 << 20);
+        let server = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (fake, address)
+    }
+
+    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap()
+    }
+
+    fn refusal(&self, method: &'static str) -> Result<(), Status> {
+        let mut script = self.script();
+        if let Some(left) = script.breaks.get_mut(method).filter(|left| **left > 0) {
+            *left -= 1;
+            return Err(Status::unavailable("broken"));
+        }
+        match script.failures.remove(method) {
+            Some(failure) => {
+                Err(Status::with_details(Code::FailedPrecondition, "refused", failure.encode_to_vec().into()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Control for Fake {
+    async fn authenticate(&self, _: Request<AuthenticateRequest>) -> Result<Response<Principal>, Status> {
+        self.script().authentications += 1;
+        self.refusal("authenticate")?;
+        Ok(Response::new(self.script().principal.clone()))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        self.refusal("status")?;
+        let reason = self.script().not_ready.clone();
+        Ok(Response::new(StatusReply {
+            ready: reason.is_none(),
+            reason: reason.unwrap_or_default(),
+            boot_id: BOOT_ID,
+            ..StatusReply::default()
+        }))
+    }
+
+    async fn save_workflow(&self, request: Request<SaveWorkflowRequest>) -> Result<Response<SavedWorkflow>, Status> {
+        self.script().saves.push(request.into_inner());
+        self.refusal("save_workflow")?;
+        let script = self.script();
+        Ok(Response::new(SavedWorkflow {
+            workflow: Some(script.workflow.clone()),
+            diagnosis: Some(script.diagnosis.clone()),
+            created: script.created,
+            replayed: script.replayed,
+        }))
+    }
+
+    async fn get_workflow(&self, _: Request<WorkflowRequest>) -> Result<Response<Workflow>, Status> {
+        self.refusal("get_workflow")?;
+        Ok(Response::new(self.script().workflow.clone()))
+    }
+
+    async fn list_workflows(&self, _: Request<ListWorkflowsRequest>) -> Result<Response<WorkflowList>, Status> {
+        self.refusal("list_workflows")?;
+        Ok(Response::new(WorkflowList { workflows: vec![self.script().workflow.clone()] }))
+    }
+
+    async fn delete_workflow(&self, _: Request<WorkflowRequest>) -> Result<Response<DeletedWorkflow>, Status> {
+        self.refusal("delete_workflow")?;
+        Ok(Response::new(DeletedWorkflow {}))
+    }
+
+    async fn lint(&self, request: Request<LintRequest>) -> Result<Response<Diagnosis>, Status> {
+        self.script().lints.push(request.into_inner());
+        self.refusal("lint")?;
+        Ok(Response::new(self.script().diagnosis.clone()))
+    }
+
+    async fn describe_inputs(&self, _: Request<WorkflowRequest>) -> Result<Response<InputList>, Status> {
+        self.refusal("describe_inputs")?;
+        Ok(Response::new(self.script().inputs.clone()))
+    }
+
+    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
+        let request = request.into_inner();
+        self.script().submits.push(request.clone());
+        self.refusal("submit")?;
+        Ok(Response::new(SubmitReply {
+            execution_id: "exec_1".to_owned(),
+            workflow_id: request.workflow_id,
+            batch_id: "batch_1".to_owned(),
+            started_at_ms: 1_777_712_400_007,
+            replayed: self.script().replayed,
+        }))
+    }
+
+    async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {
+        let request = request.into_inner();
+        let is_held = self.script().holds_polls && request.wait_ms > 0;
+        self.script().gets.push(request);
+        self.refusal("get_run")?;
+        if is_held {
+            self.held.notify_one();
+            std::future::pending::<()>().await;
+        }
+        Ok(Response::new(self.script().run.clone()))
+    }
+
+    async fn list_runs(&self, request: Request<ListRunsRequest>) -> Result<Response<RunList>, Status> {
+        self.script().lists.push(request.into_inner());
+        self.refusal("list_runs")?;
+        Ok(Response::new(self.script().run_list.clone()))
+    }
+
+    type ReadEventsStream = BoxStream<'static, Result<EventPage, Status>>;
+
+    async fn read_events(
+        &self,
+        request: Request<ReadEventsRequest>,
+    ) -> Result<Response<Self::ReadEventsStream>, Status> {
+        let request = request.into_inner();
+        self.refusal("read_events")?;
+        let mut script = self.script();
+        let mut pages: Vec<_> = script
+            .events
+            .iter()
+            .filter(|event| event.seq > request.after_seq)
+            .map(|event| Ok(EventPage { events: vec![event.clone()] }))
+            .collect();
+        if let Some(count) = script.breaks_after.take() {
+            pages.truncate(count);
+            pages.push(Err(Status::unavailable("broken")));
+        }
+        script.reads.push(request);
+        Ok(Response::new(futures::stream::iter(pages).boxed()))
+    }
+
+    async fn cancel_run(&self, request: Request<CancelRunRequest>) -> Result<Response<Run>, Status> {
+        self.script().cancels.push(request.into_inner());
+        self.refusal("cancel_run")?;
+        Ok(Response::new(self.script().run.clone()))
+    }
+
+    async fn list_node_types(&self, _: Request<ListNodeTypesRequest>) -> Result<Response<NodeTypeList>, Status> {
+        self.refusal("list_node_types")?;
+        Ok(Response::new(self.script().node_types.clone()))
+    }
+
+    async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Result<Response<AgentList>, Status> {
+        self.refusal("list_agents")?;
+        Ok(Response::new(self.script().agents.clone()))
+    }
+}

@@ -1,0 +1,49 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::setup::{Api, answer};
+
+#[tokio::test]
+async fn health_needs_no_key() {
+    let api = Api::start().await;
+    let alive = answer(api.http.get(api.url("/healthz"))).await;
+    assert_eq!((alive.status, &alive.body["status"]), (200, &json!("ok")));
+    assert_eq!(alive.body["bootId"], "0123456789abcdef");
+    let ready = answer(api.http.get(api.url("/readyz"))).await;
+    assert_eq!((ready.status, ready.body), (200, json!({"ready": true})));
+
+    api.fake.script().not_ready = Some("3 of 16 partitions are loaded".to_owned());
+    let unready = answer(api.http.get(api.url("/readyz"))).await;
+    let expected = json!({"ready": false, "reason": "3 of 16 partitions are loaded"});
+    assert_eq!((unready.status, unready.body), (503, expected));
+}
+
+#[tokio::test]
+async fn a_gateway_lives_without_its_coordinator() {
+    let api = Api::alone().await;
+    let alive = answer(api.http.get(api.url("/healthz"))).await;
+    assert_eq!((alive.status, &alive.body["status"], &alive.body["bootId"]), (200, &json!("degraded"), &Value::Null));
+    let ready = answer(api.http.get(api.url("/readyz"))).await;
+    assert_eq!((ready.status, &ready.body["ready"]), (503, &json!(false)));
+    assert!(ready.body["reason"].as_str().unwrap().contains("coordinator"));
+}
+
+#[tokio::test]
+async fn the_page_says_what_to_call_and_runs_nothing() {
+    let api = Api::start().await;
+    let page = answer(api.http.get(api.url("/workflows/wf%3Cscript%3E1"))).await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.text.contains("POST /api/v1/workflows/wf&lt;script&gt;1/run"), "{}", page.text);
+    assert_eq!(page.header("content-security-policy"), "default-src 'none'");
+}
+
+#[tokio::test]
+async fn a_stopped_gateway_takes_no_connections() {
+    let api = Api::start().await;
+    let address = api.gateway.local_addr();
+    assert_eq!(api.get("/api/v1/workflows").await.status, 200);
+    // The client keeps its connection open; the gateway closes it all the same.
+    tokio::time::timeout(Duration::from_secs(20), api.gateway.shutdown(Duration::from_secs(60))).await.unwrap();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}

@@ -1,0 +1,14 @@
+//! The gateway from the outside, over real sockets, with a coordinator whose answers the test writes.
+
+#![allow(clippy::unwrap_used)]
+
+mod auth;
+mod bodies;
+mod errors;
+mod events;
+mod fake;
+mod health;
+mod history;
+mod runs;
+mod setup;
+mod workflows;
