@@ -1,2 +1,206 @@
-//! journal
+//! The journal: what is durable, and the only way to make something durable.
+//!
+//! A partition hands over a [`Batch`] and learns what became of it; at its start it acquires its row, which fences every
+//! earlier owner, and reads back what it had committed. Readers get committed state only. There is one implementation
+//! per database, and one in memory that tests compare them with.
+
 pub mod codec;
+mod error;
+pub mod limits;
+mod partitions;
+pub mod sqlite;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures::future::BoxFuture;
+use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, TenantId, WorkflowId};
+use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, RunCreated, RunSummary, Snapshot};
+use heddle_core::run::RunStatus;
+use heddle_core::run::event::Event;
+use heddle_core::time::Timestamp;
+use heddle_core::value::{Value, ValueRef};
+use tokio::sync::watch;
+
+pub use error::JournalError;
+pub use partitions::Partitions;
+
+/// An answer of the journal. The work goes on if the future is dropped; only the answer is lost.
+pub type Answer<T> = BoxFuture<'static, Result<T, JournalError>>;
+
+/// The clock that counts as the database's (E7).
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Code that is `quarantined` runs' `error.code` (E5).
+pub const QUARANTINED: &str = "quarantined";
+
+/// What keeps runs. Cheap to share: `Arc<dyn Journal>` is the handle that everybody holds.
+pub trait Journal: Send + Sync + 'static {
+    /// Which partition each slot belongs to; fixed since the first start.
+    fn partitions(&self) -> &Partitions;
+
+    /// Whether commits get through. Closes when the journal has stopped.
+    fn state(&self) -> watch::Receiver<JournalState>;
+
+    /// Database time.
+    fn now(&self) -> Answer<Timestamp>;
+
+    /// Makes `owner` the one owner of a partition. Raises the epoch always, also when the owner is unchanged: a commit of
+    /// any earlier load has landed before this answers, or never will (E4).
+    fn acquire(&self, partition: PartitionId, owner: Owner) -> Answer<Acquired>;
+
+    /// Says that the partition was read completely: its dead starts are forgotten (E5). `false` = it has another owner.
+    fn loaded(&self, partition: PartitionId, epoch: Epoch) -> Answer<bool>;
+
+    /// Says that `run` is read next, in a start after a dead one: if this start dies too, the run is suspected (E5).
+    /// `false` = the partition has another owner.
+    fn note(&self, partition: PartitionId, epoch: Epoch, run: RunId) -> Answer<bool>;
+
+    /// Writes a batch, whole, in one transaction, guarded by the partition's epoch and by each run's next seq. The batch
+    /// is under way when this returns; the future resolves when the transaction is durable or refused.
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, Committed>;
+
+    /// Sets a run aside: it shows as failed with code [`QUARANTINED`] and is never loaded again; its data is kept (E5).
+    /// `false` = the partition has another owner, or there is no such run.
+    fn quarantine(&self, partition: PartitionId, epoch: Epoch, run: RunId, reason: Arc<str>) -> Answer<bool>;
+
+    /// Runs of a partition that must be loaded at its start (active or closing), in an order of the journal's choice:
+    /// the next page begins after the last run of the one before.
+    fn list_loadable(&self, partition: PartitionId, after: Option<RunId>, limit: usize) -> Answer<Vec<RunId>>;
+
+    /// Parked runs whose `next_due` is not after `before`, the earliest first, of all partitions that this process may own.
+    fn due(&self, before: Timestamp, limit: usize) -> Answer<Vec<RunId>>;
+
+    /// What a run's state is made of: its latest snapshot and the events after it, all as of one commit.
+    fn load(&self, run: RunId) -> Answer<Option<StoredRun>>;
+
+    /// Events after `after` with their values, in order: as many as fit into both limits, and at least one if there is one.
+    fn read_events(&self, run: RunId, after: EventSeq, rows_max: usize, bytes_max: usize) -> Answer<Vec<Event>>;
+
+    /// The values behind references of one run, in the order of the references.
+    fn read_values(&self, run: RunId, references: Vec<ValueRef>) -> Answer<Vec<Value>>;
+
+    /// A run's summary row.
+    fn read_summary(&self, run: RunId) -> Answer<Option<RunRow>>;
+
+    /// Summary rows, the newest first, before `cursor` if there is one (E27).
+    fn list_runs(&self, filter: RunFilter, cursor: Option<RunCursor>, limit: usize) -> Answer<Vec<RunRow>>;
+
+    /// The run that a key started, if that was less than [`heddle_core::limits::IDEMPOTENCY_TTL`] before `now`.
+    fn lookup_key(&self, key: IdempotencyKey, now: Timestamp) -> Answer<Option<KeyFound>>;
+
+    /// Removes at most `limit` idempotency keys that have expired at `now`; says how many.
+    fn expire_keys(&self, now: Timestamp, limit: usize) -> Answer<usize>;
+}
+
+/// Who loads partitions: one start of one coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Stable over restarts.
+    pub coordinator: Arc<str>,
+    /// This start.
+    pub boot: BootId,
+}
+
+/// What acquiring a partition tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acquired {
+    /// The epoch that commits must name from now on.
+    pub epoch: Epoch,
+    /// The last batch that landed in the epoch before; zero if none ever did.
+    pub last_batch: BatchNumber,
+    /// Database time.
+    pub now: Timestamp,
+    /// Starts in a row, just before this one, that acquired the partition and never read it completely (E5).
+    pub dead_starts: u32,
+    /// The run that the last dead start was reading.
+    pub suspect: Option<Suspect>,
+}
+
+/// A run that a dead start was reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which run.
+    pub run: RunId,
+    /// In how many dead starts in a row. From [`heddle_core::limits::RECOVERY_DEATHS_MAX`] on it is quarantined unread.
+    pub deaths: u32,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// What is known.
+    pub outcome: CommitOutcome,
+    /// Database time just after.
+    pub now: Timestamp,
+}
+
+/// Whether commits get through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalState {
+    /// They do.
+    Ready,
+    /// The database cannot take them now; it is tried again until it can. Nothing is lost meanwhile.
+    Stalled {
+        /// What the database says.
+        reason: Arc<str>,
+    },
+}
+
+/// What a run's state is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRun {
+    /// Its summary row.
+    pub row: RunRow,
+    /// Its latest snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// The events after the snapshot, or all, without their values.
+    pub tail: Vec<Event>,
+}
+
+/// A run's summary row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// Which run.
+    pub run: RunId,
+    /// What never changes. `key` is `None`: the key has a row of its own.
+    pub created: RunCreated,
+    /// What does.
+    pub summary: RunSummary,
+    /// Why it was set aside, if it was (E5).
+    pub quarantine_reason: Option<Arc<str>>,
+}
+
+/// Which runs a list shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of this workflow only.
+    pub workflow: Option<WorkflowId>,
+    /// With this status only.
+    pub status: Option<RunStatus>,
+    /// Created at or after.
+    pub from: Option<Timestamp>,
+    /// Created before.
+    pub to: Option<Timestamp>,
+}
+
+/// Where a list of runs goes on: after this row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunCursor {
+    /// When the row's run was created.
+    pub created_at: Timestamp,
+    /// The row's run.
+    pub run: RunId,
+}
+
+/// The machine's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
+    })
+}

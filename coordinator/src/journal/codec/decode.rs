@@ -122,9 +122,10 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         }
         Wire::HandedBack(it) => (kind::HANDED_BACK, Fact::HandedBack { attempts: attempts(it.attempts)? }),
         Wire::IntentRecorded(it) => (kind::INTENT_RECORDED, Fact::IntentRecorded { attempt: attempt(it.attempt)? }),
-        Wire::HandleRecorded(it) => {
-            (kind::HANDLE_RECORDED, Fact::HandleRecorded { attempt: attempt(it.attempt)?, handle: value_ref(it.handle)? })
-        }
+        Wire::HandleRecorded(it) => (
+            kind::HANDLE_RECORDED,
+            Fact::HandleRecorded { attempt: attempt(it.attempt)?, handle: value_ref(it.handle)? },
+        ),
         Wire::TimerFired(it) => {
             (kind::TIMER_FIRED, Fact::TimerFired { instance: instance(it.instance)?, outputs: outputs(it.outputs)? })
         }

@@ -152,7 +152,9 @@ fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
         .map(|it| {
             let value = match &it.value {
                 OutputValue::One(value) => Value::One(value_ref(value)),
-                OutputValue::Gather(items) => Value::Gather(pb::Gather { items: items.iter().map(value_ref).collect() }),
+                OutputValue::Gather(items) => {
+                    Value::Gather(pb::Gather { items: items.iter().map(value_ref).collect() })
+                }
                 OutputValue::Closed => Value::Closed(pb::Closed {}),
             };
             pb::PortOutput { port: it.port.0.into(), value: Some(value) }

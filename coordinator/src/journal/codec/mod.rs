@@ -42,7 +42,9 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// A newer release wrote it.
-    #[error("event {seq} of {run} has kind {kind}, which this release does not know: run the release that wrote it, or a newer one")]
+    #[error(
+        "event {seq} of {run} has kind {kind}, which this release does not know: run the release that wrote it, or a newer one"
+    )]
     UnknownKind {
         /// The run.
         run: RunId,
@@ -52,7 +54,9 @@ pub enum DecodeError {
         kind: u16,
     },
     /// A newer release wrote it.
-    #[error("event {seq} of {run} has version {version} of kind {kind}, which this release does not know: run the release that wrote it, or a newer one")]
+    #[error(
+        "event {seq} of {run} has version {version} of kind {kind}, which this release does not know: run the release that wrote it, or a newer one"
+    )]
     UnknownVersion {
         /// The run.
         run: RunId,
@@ -64,7 +68,9 @@ pub enum DecodeError {
         version: u16,
     },
     /// The bytes are not those that were written.
-    #[error("event {seq} of {run} fails its checksum: its bytes have changed since they were written, restore them from a backup")]
+    #[error(
+        "event {seq} of {run} fails its checksum: its bytes have changed since they were written, restore them from a backup"
+    )]
     Checksum {
         /// The run.
         run: RunId,

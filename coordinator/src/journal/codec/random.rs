@@ -42,14 +42,20 @@ fn fact() -> impl Strategy<Value = Fact> {
         }),
         (attempt(), node_error(), option::of(timestamp()), timing())
             .prop_map(|(attempt, error, retry_at, timing)| Fact::Failed { attempt, error, retry_at, timing }),
-        (attempt(), loss_cause(), option::of(node_error()))
-            .prop_map(|(attempt, cause, failure)| Fact::Lost { attempt, cause, failure }),
+        (attempt(), loss_cause(), option::of(node_error())).prop_map(|(attempt, cause, failure)| Fact::Lost {
+            attempt,
+            cause,
+            failure
+        }),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::HandedBack { attempts }),
         attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
         (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
         (instance(), outputs()).prop_map(|(instance, outputs)| Fact::TimerFired { instance, outputs }),
-        (run_status(), option::of(run_error()), option::of(text()))
-            .prop_map(|(status, error, by)| Fact::Ended { status, error, by: by.map(Subject) }),
+        (run_status(), option::of(run_error()), option::of(text())).prop_map(|(status, error, by)| Fact::Ended {
+            status,
+            error,
+            by: by.map(Subject)
+        }),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::Stopped { attempts }),
         attempt().prop_map(|attempt| Fact::Discarded { attempt }),
         (attempt(), outputs()).prop_map(|(attempt, outputs)| Fact::Settled { attempt, outputs }),
@@ -156,12 +162,7 @@ fn loss_cause() -> impl Strategy<Value = LossCause> {
 }
 
 fn run_status() -> impl Strategy<Value = RunStatus> {
-    prop::sample::select(vec![
-        RunStatus::Running,
-        RunStatus::Completed,
-        RunStatus::Failed,
-        RunStatus::Cancelled,
-    ])
+    prop::sample::select(vec![RunStatus::Running, RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled])
 }
 
 fn timing() -> impl Strategy<Value = Timing> {

@@ -1,0 +1,147 @@
+-- What:  the first schema: histories, the rows derived from them, and the plain rows.
+-- Lock:  none that matters, the tables are new.
+-- Check: `SELECT value FROM meta WHERE name = 'format'` gives 1.
+--
+-- Both dialects have the same statements and differ in types only. Times are milliseconds since 1970, UTC; ids are their
+-- 16 bytes, digests their 32. Payloads are bytes: the database never looks into them.
+
+CREATE TABLE meta (
+    name TEXT NOT NULL PRIMARY KEY,
+    value INTEGER NOT NULL
+);
+
+-- The row that guards every commit of its partition.
+CREATE TABLE partition (
+    id INTEGER NOT NULL PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    last_batch INTEGER NOT NULL,
+    coordinator TEXT,
+    boot INTEGER,
+    expires_at INTEGER,
+    -- Acquisitions since the partition was last read completely, and what they were reading.
+    starts INTEGER NOT NULL,
+    reading BLOB,
+    suspect BLOB,
+    suspect_deaths INTEGER NOT NULL
+);
+
+CREATE TABLE partition_slot (
+    slot INTEGER NOT NULL PRIMARY KEY,
+    partition INTEGER NOT NULL
+);
+
+-- Histories. Rows are appended; head and body come last, so that a reader of heads does not touch long bodies.
+CREATE TABLE event (
+    run BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (run, seq)
+);
+
+CREATE TABLE snapshot (
+    run BLOB NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    state BLOB NOT NULL
+);
+
+-- Summaries. status: 1 running, 2 completed, 3 failed, 4 cancelled. phase: 1 active, 2 parked, 3 closing, 4 closed.
+CREATE TABLE run (
+    id BLOB NOT NULL PRIMARY KEY,
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    workflow BLOB NOT NULL,
+    graph BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    phase INTEGER NOT NULL,
+    next_due INTEGER,
+    ended_at INTEGER,
+    error BLOB,
+    quarantine_reason TEXT
+);
+-- Start-up and timers look at the few runs that are not closed only.
+CREATE INDEX run_loadable ON run (slot, id) WHERE phase IN (1, 3);
+CREATE INDEX run_due ON run (next_due, id) WHERE phase = 2;
+CREATE INDEX run_by_tenant ON run (tenant, created_at, id);
+CREATE INDEX run_by_workflow ON run (tenant, workflow, created_at, id);
+
+-- A key names a run, or holds the answer to a request that started none.
+CREATE TABLE idempotency (
+    tenant TEXT NOT NULL,
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    body BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    run BLOB,
+    reply BLOB,
+    PRIMARY KEY (tenant, route, key)
+);
+CREATE INDEX idempotency_by_age ON idempotency (created_at);
+
+-- Graph documents, once per tenant and digest.
+CREATE TABLE graph (
+    tenant TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    nodes BLOB NOT NULL,
+    edges BLOB NOT NULL,
+    PRIMARY KEY (tenant, digest)
+);
+
+CREATE TABLE workflow (
+    id BLOB NOT NULL PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT,
+    tags TEXT NOT NULL,
+    is_active INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    graph BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+);
+CREATE INDEX workflow_by_update ON workflow (tenant, updated_at, id);
+
+CREATE TABLE workflow_version (
+    workflow BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    graph BLOB NOT NULL,
+    subject TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (workflow, version)
+);
+
+CREATE TABLE tenant (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+);
+
+-- A key itself is nowhere, only its keyed hash.
+CREATE TABLE api_key (
+    id BLOB NOT NULL PRIMARY KEY,
+    mac BLOB NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    hint TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+);
+CREATE INDEX api_key_by_tenant ON api_key (tenant, id);
+
+CREATE TABLE node_type (
+    digest BLOB NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    manifest BLOB NOT NULL
+);
+CREATE INDEX node_type_by_id ON node_type (id, version, seen_at);

@@ -1,0 +1,50 @@
+//! Every bound of the journal. The engine's own are in `heddle_core::limits`.
+
+use std::time::Duration;
+
+use heddle_core::id::SLOTS;
+
+/// Partitions of a new journal, unless its first start says otherwise.
+pub const PARTITIONS_DEFAULT: u16 = 16;
+/// Most partitions: one slot each.
+pub const PARTITIONS_MAX: u16 = SLOTS;
+/// Writes that wait before the writer. A partition has one batch under way, so this is full only when rows beside runs
+/// are written faster than the disk takes them; callers then wait.
+pub const WRITER_QUEUE_MAX: usize = 4_096;
+/// Writes merged into one transaction.
+pub const MERGE_WRITES_MAX: usize = 1_024;
+/// Bytes after which a merge takes no more writes in.
+pub const MERGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Reads that wait before the readers; callers beyond it wait.
+pub const READER_QUEUE_MAX: usize = 1_024;
+/// Read connections, each with a thread of its own.
+pub const READERS: usize = 2;
+/// Rows of one page of a list or of a history.
+pub const PAGE_ROWS_MAX: usize = 10_000;
+/// Prepared statements that a connection keeps.
+pub const STATEMENTS_MAX: usize = 64;
+/// First pause before a transaction that the disk refused is tried again.
+pub const STALLED_BACKOFF_MIN: Duration = Duration::from_millis(10);
+/// Longest pause.
+pub const STALLED_BACKOFF_MAX: Duration = Duration::from_millis(1_000);
+/// Bytes of the reason kept with a quarantined run.
+pub const QUARANTINE_REASON_BYTES_MAX: usize = 1_024;
+/// Commits after which a checkpoint is worth its while.
+pub const CHECKPOINT_COMMITS: u32 = 500;
+/// Bytes of rows after which a checkpoint is worth its while.
+pub const CHECKPOINT_BYTES: usize = 4 * 1024 * 1024;
+/// Pages of the write-ahead log (4 KiB each) at which the writer pauses to let a checkpoint reach the log's end, so that
+/// the log begins anew.
+pub const LOG_PAGES_MAX: i64 = 16 * 1024;
+/// Bytes that the write-ahead log keeps on disk once it has begun anew.
+pub const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+/// Memory of the writer's page cache, in KiB.
+pub const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// Memory of a reader's page cache, in KiB.
+pub const READER_CACHE_KIB: i64 = 16 * 1024;
+/// How long a connection waits for another one's short lock, as when the log begins anew.
+pub const BUSY_WAIT_MAX: Duration = Duration::from_millis(5_000);
+
+const _: () = assert!(MERGE_WRITES_MAX >= PARTITIONS_MAX as usize, "every partition's batch fits into one merge");
+const _: () = assert!(LOG_BYTES_KEPT >= LOG_PAGES_MAX * 4096, "a log of the usual size keeps its file");
+const _: () = assert!(WRITER_QUEUE_MAX >= MERGE_WRITES_MAX, "a full merge can wait");

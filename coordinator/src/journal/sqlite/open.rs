@@ -1,0 +1,149 @@
+//! Opening the database: lock, connections, schema.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use heddle_core::id::PartitionId;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Durability, Options};
+use crate::journal::limits::{BUSY_WAIT_MAX, LOG_BYTES_KEPT, READER_CACHE_KIB, STATEMENTS_MAX, WRITER_CACHE_KIB};
+use crate::journal::{JournalError, Partitions};
+
+const DATABASE_FILE: &str = "heddle.db";
+const LOCK_FILE: &str = "lock";
+
+/// The schema, step by step; the number of steps done is the format stamp. A step that a release has shipped never
+/// changes.
+const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_first.sql")];
+
+/// Makes the data folder if it is not there, and keeps every other process out of it until the file is dropped.
+pub(super) fn lock(folder: &Path) -> Result<File, JournalError> {
+    let failed = |path: &Path, source| JournalError::File { path: path.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| failed(folder, source))?;
+    let path = folder.join(LOCK_FILE);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|source| failed(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { folder: folder.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(&path, source)),
+    }
+}
+
+/// Opens the one connection that writes, with the schema in place.
+pub(super) fn writer(options: &Options) -> Result<Connection, JournalError> {
+    let connection = connect(&options.folder, WRITER_CACHE_KIB)?;
+    let synchronous = match options.durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    let set = |name: &str, value: &str| connection.pragma_update(None, name, value).map_err(failed("set itself up"));
+    set("journal_mode", "WAL")?;
+    set("synchronous", synchronous)?;
+    // Checkpoints have a thread of their own.
+    set("wal_autocheckpoint", "0")?;
+    set("journal_size_limit", &LOG_BYTES_KEPT.to_string())?;
+    migrate(&connection)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads, after the writer's is open.
+pub(super) fn reader(folder: &Path) -> Result<Connection, JournalError> {
+    let connection = connect(folder, READER_CACHE_KIB)?;
+    connection.pragma_update(None, "query_only", "ON").map_err(failed("set itself up"))?;
+    Ok(connection)
+}
+
+/// Opens the connection of the checkpoints, after the writer's is open.
+pub(super) fn checkpointer(folder: &Path) -> Result<Connection, JournalError> {
+    connect(folder, READER_CACHE_KIB)
+}
+
+/// Reads the slot table, or makes it at the first start.
+pub(super) fn partitions(connection: &Connection, count: u16) -> Result<Partitions, JournalError> {
+    let doing = "set up its partitions";
+    let read = || {
+        let mut statement = connection.prepare("SELECT partition FROM partition_slot ORDER BY slot")?;
+        let rows = statement.query_map([], |row| row.get(0).map(PartitionId))?;
+        rows.collect::<rusqlite::Result<Vec<_>>>()
+    };
+    let kept = read().map_err(failed(doing))?;
+    if !kept.is_empty() {
+        let wrong = JournalError::Row { table: "partition_slot", what: "the number of slots" };
+        return Partitions::from_table(kept).ok_or(wrong);
+    }
+    let partitions = Partitions::spread(count)?;
+    let write = || {
+        let transaction = connection.unchecked_transaction()?;
+        for id in partitions.ids() {
+            transaction.execute(
+                "INSERT INTO partition (id, epoch, last_batch, starts, suspect_deaths) VALUES (?1, 0, 0, 0, 0)",
+                params![id.0],
+            )?;
+        }
+        for (slot, partition) in partitions.slots() {
+            transaction.execute(
+                "INSERT INTO partition_slot (slot, partition) VALUES (?1, ?2)",
+                params![slot.0, partition.0],
+            )?;
+        }
+        transaction.commit()
+    };
+    write().map_err(failed(doing))?;
+    Ok(partitions)
+}
+
+/// Names what the database could not do.
+pub(super) fn failed(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
+    move |source| JournalError::Database { doing, source: Box::new(source) }
+}
+
+fn connect(folder: &Path, cache_kib: i64) -> Result<Connection, JournalError> {
+    let connection = Connection::open(folder.join(DATABASE_FILE)).map_err(failed("open its file"))?;
+    connection.busy_timeout(BUSY_WAIT_MAX).map_err(failed("set itself up"))?;
+    // Negative = a size in KiB.
+    connection.pragma_update(None, "cache_size", -cache_kib).map_err(failed("set itself up"))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+/// Brings the schema to this release's format. Each step is one transaction with its stamp, so a crash leaves no half.
+fn migrate(connection: &Connection) -> Result<(), JournalError> {
+    let known = MIGRATIONS.len() as i64;
+    let found = format(connection).map_err(failed("read its format"))?;
+    if found > known {
+        return Err(JournalError::NewerFormat { found, known });
+    }
+    for (step, sql) in (1..).zip(MIGRATIONS).skip(found as usize) {
+        let apply = || {
+            let transaction = connection.unchecked_transaction()?;
+            transaction.execute_batch(sql)?;
+            transaction.execute(
+                "INSERT INTO meta (name, value) VALUES ('format', ?1)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                params![step],
+            )?;
+            transaction.commit()
+        };
+        apply().map_err(failed("change its schema"))?;
+    }
+    Ok(())
+}
+
+fn format(connection: &Connection) -> rusqlite::Result<i64> {
+    let has_tables = connection
+        .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'")
+        .and_then(|mut statement| statement.exists([]))?;
+    if !has_tables {
+        return Ok(0);
+    }
+    let format =
+        connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| row.get(0)).optional()?;
+    Ok(format.unwrap_or(0))
+}

@@ -1,0 +1,108 @@
+//! Columns of the tables as the engine's types.
+
+use bytes::Bytes;
+use heddle_core::id::{EventSeq, RunId, Subject, TenantId, WorkflowId};
+use heddle_core::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
+use heddle_core::run::RunStatus;
+use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
+
+use super::open::failed;
+use crate::journal::codec::{self, Row};
+use crate::journal::{JournalError, RunRow};
+
+/// The columns that [`run_row`] reads, in its order.
+pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
+                                      status, phase, next_due, ended_at, error, quarantine_reason";
+
+pub(in crate::journal) fn status_number(status: RunStatus) -> i64 {
+    match status {
+        RunStatus::Running => 1,
+        RunStatus::Completed => 2,
+        RunStatus::Failed => 3,
+        RunStatus::Cancelled => 4,
+    }
+}
+
+pub(in crate::journal) fn phase_number(phase: Phase) -> i64 {
+    match phase {
+        Phase::Active => 1,
+        Phase::Parked => 2,
+        Phase::Closing => 3,
+        Phase::Closed => 4,
+    }
+}
+
+pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
+    let wrong = |what| JournalError::Row { table: "run", what };
+    let run = RunId(number(&column::<Vec<u8>>(row, 0)?).ok_or_else(|| wrong("its id"))?);
+    let created = RunCreated {
+        tenant: TenantId(column::<String>(row, 1)?.into()),
+        subject: Subject(column::<String>(row, 2)?.into()),
+        workflow: WorkflowId(number(&column::<Vec<u8>>(row, 3)?).ok_or_else(|| wrong("its workflow"))?),
+        graph: digest(&column::<Vec<u8>>(row, 4)?).ok_or_else(|| wrong("its graph"))?,
+        created_at: Timestamp::from_millis(column(row, 5)?),
+        key: None,
+    };
+    let error = match column::<Option<Vec<u8>>>(row, 10)? {
+        None => None,
+        Some(bytes) => Some(codec::decode_run_error(&bytes).ok_or_else(|| wrong("its error"))?),
+    };
+    let summary = RunSummary {
+        status: status(column(row, 6)?).ok_or_else(|| wrong("its status"))?,
+        phase: phase(column(row, 7)?).ok_or_else(|| wrong("its phase"))?,
+        next_due: column::<Option<i64>>(row, 8)?.map(Timestamp::from_millis),
+        ended_at: column::<Option<i64>>(row, 9)?.map(Timestamp::from_millis),
+        error,
+    };
+    let quarantine_reason = column::<Option<String>>(row, 11)?.map(Into::into);
+    Ok(RunRow { run, created, summary, quarantine_reason })
+}
+
+/// A row of `seq, kind, version, at, crc, head` and, if `with_body`, `body`.
+pub(super) fn event_row(run: RunId, row: &rusqlite::Row<'_>, with_body: bool) -> Result<Row, JournalError> {
+    Ok(Row {
+        run,
+        seq: EventSeq(column::<i64>(row, 0)? as u64),
+        kind: column(row, 1)?,
+        version: column(row, 2)?,
+        at: Timestamp::from_millis(column(row, 3)?),
+        crc: column::<i64>(row, 4)? as u64,
+        head: column::<Vec<u8>>(row, 5)?.into(),
+        body: if with_body { Some(column::<Vec<u8>>(row, 6)?.into()) } else { None },
+    })
+}
+
+/// A row of `seq, version, crc, state`. One with a bad checksum is as good as none: the events give the same (E19).
+pub(super) fn snapshot(row: &rusqlite::Row<'_>) -> Result<Option<Snapshot>, JournalError> {
+    let bytes = Bytes::from(column::<Vec<u8>>(row, 3)?);
+    if crc32fast::hash(&bytes) != column::<u32>(row, 2)? {
+        return Ok(None);
+    }
+    Ok(Some(Snapshot { seq: EventSeq(column::<i64>(row, 0)? as u64), version: column(row, 1)?, bytes }))
+}
+
+pub(super) fn column<T: rusqlite::types::FromSql>(row: &rusqlite::Row<'_>, index: usize) -> Result<T, JournalError> {
+    row.get(index).map_err(failed("read a column"))
+}
+
+/// The number in sixteen bytes.
+pub(in crate::journal) fn number(bytes: &[u8]) -> Option<u128> {
+    bytes.try_into().ok().map(u128::from_be_bytes)
+}
+
+pub(super) fn digest(bytes: &[u8]) -> Option<Digest> {
+    bytes.try_into().ok().map(Digest)
+}
+
+fn status(number: i64) -> Option<RunStatus> {
+    [RunStatus::Running, RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled]
+        .into_iter()
+        .find(|status| status_number(*status) == number)
+}
+
+fn phase(number: i64) -> Option<Phase> {
+    [Phase::Active, Phase::Parked, Phase::Closing, Phase::Closed]
+        .into_iter()
+        .find(|phase| phase_number(*phase) == number)
+}

@@ -1,0 +1,83 @@
+//! Small runs and batches for the tests of this module.
+
+use bytes::Bytes;
+use heddle_core::id::{
+    AttemptNumber, AttemptToken, BatchNumber, BootId, EventSeq, Instance, NodeIx, PartitionId, PortIx, RunId, Slot,
+    WorkflowId,
+};
+use heddle_core::partition::batch::{Batch, CommitOutcome, Phase, RunBatch, RunCreated, RunSummary};
+use heddle_core::run::RunStatus;
+use heddle_core::run::event::{Attempt, Event, Fact, OutputValue, PortOutput, Timing};
+use heddle_core::time::Timestamp;
+use heddle_core::value::{Digest, Value, ValueRef};
+
+use super::{Acquired, Committed, Journal, Owner};
+
+/// A run whose slot lies in `partition` as long as there are that many partitions.
+pub(crate) fn run_in(partition: u16, number: u128) -> RunId {
+    RunId::new(Timestamp::from_millis(1_000 + number as i64), Slot(partition), number)
+}
+
+pub(crate) fn owner(boot: u64) -> Owner {
+    Owner { coordinator: "coordinator".into(), boot: BootId(boot) }
+}
+
+pub(crate) async fn acquire(journal: &impl Journal, partition: u16) -> Acquired {
+    journal.acquire(PartitionId(partition), owner(1)).await.unwrap()
+}
+
+/// A result with one value, and the reference to it.
+pub(crate) fn result(seq: u64, json: &'static str) -> (Event, ValueRef) {
+    let value = Value::from_json(Bytes::from_static(json.as_bytes()));
+    let reference = ValueRef { seq: EventSeq(seq), place: 0, bytes: json.len() as u32, digest: value.digest() };
+    let attempt = Attempt {
+        instance: Instance::root(NodeIx(3)),
+        number: AttemptNumber(1),
+        token: AttemptToken(seq.wrapping_mul(77)),
+    };
+    let outputs = vec![PortOutput { port: PortIx(0), value: OutputValue::One(reference) }];
+    let fact = Fact::Succeeded { attempt, outputs, timing: Timing::default() };
+    let at = Timestamp::from_millis(seq as i64);
+    (
+        Event { seq: EventSeq(seq), at, fact, decisions: Vec::new(), assignments: Vec::new(), values: vec![value] },
+        reference,
+    )
+}
+
+pub(crate) fn created(tenant: &str, created_at: Timestamp) -> RunCreated {
+    RunCreated {
+        tenant: tenant.into(),
+        subject: "somebody".into(),
+        workflow: WorkflowId(1),
+        graph: Digest([7; 32]),
+        created_at,
+        key: None,
+    }
+}
+
+pub(crate) fn summary(status: RunStatus, phase: Phase) -> RunSummary {
+    RunSummary { status, phase, next_due: None, ended_at: None, error: None }
+}
+
+/// The rows of a run that begins with these values.
+pub(crate) fn first(run: RunId, values: &[&'static str]) -> RunBatch {
+    RunBatch {
+        created: Some(created("default", Timestamp::from_millis(1_000))),
+        summary: Some(summary(RunStatus::Running, Phase::Active)),
+        ..next(run, 1, values)
+    }
+}
+
+/// The rows of a run that goes on with these values.
+pub(crate) fn next(run: RunId, seq: u64, values: &[&'static str]) -> RunBatch {
+    let events = (seq..).zip(values).map(|(seq, json)| result(seq, json).0).collect();
+    RunBatch { run, events, created: None, summary: None, snapshot: None }
+}
+
+pub(crate) fn batch(partition: u16, acquired: &Acquired, number: u64, runs: Vec<RunBatch>) -> Batch {
+    Batch { partition: PartitionId(partition), epoch: acquired.epoch, number: BatchNumber(number), runs }
+}
+
+pub(crate) fn is_applied(committed: &Committed) -> bool {
+    committed.outcome == CommitOutcome::Applied { quarantined: Vec::new() }
+}
