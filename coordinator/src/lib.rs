@@ -1,5 +1,24 @@
 //! The coordinator: everything around the engine that touches the world.
+//!
+//! A request comes in through [`rpc`], becomes an input of the partition that owns its run, and is decided by
+//! `heddle_core`. What is decided goes to the [`journal`], and once it is durable out again: as an answer, or to an
+//! agent's [`session`]. Reads go past the partitions, to what is committed ([`read`]).
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod actor;
+mod app;
+mod clock;
+mod counters;
+mod graphs;
 pub mod journal;
+mod keys;
+mod limits;
+mod read;
+pub mod records;
+mod rpc;
+mod session;
+mod shared;
+
+pub use app::{Coordinator, Failed, Options, StartError, start};
+pub use keys::KeysError;

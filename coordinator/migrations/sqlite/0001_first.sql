@@ -131,8 +131,8 @@ CREATE TABLE api_key (
     tenant TEXT NOT NULL,
     subject TEXT NOT NULL,
     scopes TEXT NOT NULL,
-    hint TEXT NOT NULL,
     created_at INTEGER NOT NULL,
+    expires_at INTEGER,
     revoked_at INTEGER
 );
 CREATE INDEX api_key_by_tenant ON api_key (tenant, id);

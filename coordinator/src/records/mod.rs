@@ -1,6 +1,8 @@
 //! Plain rows: workflows, graphs, keys and node types (E29). Whichever coordinator is asked writes them, each in one
 //! guarded transaction; they take no part in the runs' batches.
 
+mod sqlite;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,15 +11,15 @@ use heddle_core::partition::batch::KeyRow;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
-use crate::journal::{Answer, JournalError};
+use crate::journal::Answer;
 
 /// What keeps plain rows.
 pub trait Records: Send + Sync + 'static {
-    /// Keeps a graph under its digest; keeping it again changes nothing.
-    fn put_graph(&self, digest: Digest, graph: GraphText) -> Answer<()>;
+    /// Keeps a graph under its digest; keeping it again changes nothing. Digests are addresses within a tenant (E18).
+    fn put_graph(&self, tenant: TenantId, digest: Digest, graph: GraphText) -> Answer<()>;
 
-    /// The graph of a digest.
-    fn graph(&self, digest: Digest) -> Answer<Option<GraphText>>;
+    /// A tenant's graph of this digest.
+    fn graph(&self, tenant: TenantId, digest: Digest) -> Answer<Option<GraphText>>;
 
     /// Creates or replaces a workflow, and keeps the version. The graph must be kept already.
     fn save_workflow(&self, save: SaveWorkflow) -> Answer<Saved>;
@@ -168,6 +170,3 @@ pub struct ManifestRow {
     /// The manifest.
     pub json: Bytes,
 }
-
-/// Why a row could not be read or written: the same as for the journal, which shares the database.
-pub type RecordsError = JournalError;

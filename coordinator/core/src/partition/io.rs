@@ -6,7 +6,7 @@ use crate::graph::Graph;
 use crate::id::{
     AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PortIx, RunId, Subject, TenantId, WorkflowId,
 };
-use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow};
+use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::{Need, Reservation};
 use crate::run::event::{PermitClass, Timing};
 use crate::run::{Outcome, Run, RunStatus};
@@ -225,8 +225,8 @@ pub enum Effect {
         run: RunId,
         /// Its youngest event.
         seq: EventSeq,
-        /// Whether it has ended.
-        over: bool,
+        /// What it is doing: readers of active runs can wait for the next word.
+        phase: Phase,
     },
     /// A result whose token is not the current one was refused: counted, for people.
     CountZombie(AttemptKey),

@@ -22,7 +22,7 @@ use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, 
 use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::assign::ReadyQueue;
-use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, RunSummary};
+use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
 use crate::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
 use crate::partition::open::{Flying, Open};
 use crate::partition::permits::{Need, Permits};
@@ -278,6 +278,12 @@ impl Partition {
             alarm.map(|at| self.alarms.insert((at, id)));
             entry.alarm = alarm;
         }
+        if entry.run.is_parked() && entry.written.as_ref().is_some_and(|written| written.next_due <= Some(turn.now)) {
+            let waits_for_agent = entry.run.retries_due(turn.now).next().is_some();
+            if waits_for_agent && entry.written.as_ref().is_some_and(|written| written.phase == Phase::Parked) {
+                self.open.of(id);
+            }
+        }
         let far = alarm.is_none_or(|at| at.since(turn.now) > limits::EVICT_DUE_MIN);
         let idle_at = (entry.run.is_parked() && far).then(|| turn.now.plus(limits::EVICT_AFTER));
         entry.idle_at.map(|at| self.idle.remove(&(at, id)));
@@ -368,8 +374,8 @@ impl Partition {
         for written in &mut open.runs {
             self.summarise(written);
             if let Some(last) = written.events.last() {
-                let over = written.events.iter().any(|event| matches!(event.fact, Fact::Ended { .. }));
-                let effect = Effect::Notify { run: written.run, seq: last.seq, over };
+                let phase = self.runs.get(&written.run).map_or(Phase::Closed, |entry| entry.run.summary().phase);
+                let effect = Effect::Notify { run: written.run, seq: last.seq, phase };
                 open.held.releases.push((Some(written.run), Release::Effect(effect)));
             }
         }
@@ -383,7 +389,11 @@ impl Partition {
     /// The rows beside the events: only what has changed (E6), and a snapshot when the tail is worth it (E19).
     fn summarise(&mut self, written: &mut batch::RunBatch) {
         let Some(entry) = self.runs.get_mut(&written.run) else { return };
-        let summary = entry.run.summary();
+        let mut summary = entry.run.summary();
+        if summary.phase == Phase::Parked && entry.run.retries_due(self.clock).next().is_some() {
+            // It waits for an agent, not for an instant: it must be found at start, and not by its timer again.
+            (summary.phase, summary.next_due) = (Phase::Active, None);
+        }
         if entry.written.as_ref() != Some(&summary) {
             entry.written = Some(summary.clone());
             written.summary = Some(summary);

@@ -45,8 +45,8 @@ pub type FatalHook = Arc<dyn Fn(&str) + Send + Sync>;
 /// How a journal on SQLite is opened.
 #[derive(Clone)]
 pub struct Options {
-    /// Where its files are; made if it is not there.
-    pub folder: PathBuf,
+    /// The database's file, made if it is not there; other files are beside it.
+    pub file: PathBuf,
     /// How many partitions a new journal gets; an existing one keeps its own.
     pub partitions: u16,
     /// What a commit survives.
@@ -69,10 +69,10 @@ pub enum Durability {
 }
 
 impl Options {
-    /// What is usual, for files in `folder`.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
+    /// What is usual, for this file.
+    pub fn new(file: impl Into<PathBuf>) -> Self {
         Self {
-            folder: folder.into(),
+            file: file.into(),
             partitions: PARTITIONS_DEFAULT,
             durability: Durability::default(),
             clock: system_clock(),
@@ -108,13 +108,13 @@ impl SqliteJournal {
     /// [`JournalError::Locked`] when another process has them, [`JournalError::NewerFormat`] when a newer release wrote
     /// them, otherwise what the system or the database says.
     pub fn open(options: Options) -> Result<Self, JournalError> {
-        let lock = open::lock(&options.folder)?;
+        let lock = open::lock(&options.file)?;
         let connection = open::writer(&options)?;
         let partitions = open::partitions(&connection, options.partitions)?;
-        let for_reading = (0..READERS).map(|_| open::reader(&options.folder)).collect::<Result<Vec<_>, _>>()?;
-        let for_checkpoints = open::checkpointer(&options.folder)?;
+        let for_reading = (0..READERS).map(|_| open::reader(&options.file)).collect::<Result<Vec<_>, _>>()?;
+        let for_checkpoints = open::checkpointer(&options.file)?;
 
-        let spawn_failed = |source| JournalError::File { path: options.folder.clone(), source };
+        let spawn_failed = |source| JournalError::File { path: options.file.clone(), source };
         let readers = Readers::start(for_reading).map_err(spawn_failed)?;
         let (checkpointer, checkpoints) = Checkpointer::start(for_checkpoints).map_err(spawn_failed)?;
         let (state, watched) = watch::channel(JournalState::Ready);

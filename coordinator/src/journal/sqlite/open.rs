@@ -11,18 +11,16 @@ use super::{Durability, Options};
 use crate::journal::limits::{BUSY_WAIT_MAX, LOG_BYTES_KEPT, READER_CACHE_KIB, STATEMENTS_MAX, WRITER_CACHE_KIB};
 use crate::journal::{JournalError, Partitions};
 
-const DATABASE_FILE: &str = "heddle.db";
-const LOCK_FILE: &str = "lock";
-
 /// The schema, step by step; the number of steps done is the format stamp. A step that a release has shipped never
 /// changes.
 const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_first.sql")];
 
 /// Makes the data folder if it is not there, and keeps every other process out of it until the file is dropped.
-pub(super) fn lock(folder: &Path) -> Result<File, JournalError> {
+pub(super) fn lock(database: &Path) -> Result<File, JournalError> {
     let failed = |path: &Path, source| JournalError::File { path: path.to_owned(), source };
+    let folder = database.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| failed(folder, source))?;
-    let path = folder.join(LOCK_FILE);
+    let path = database.with_added_extension("lock");
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -38,7 +36,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, JournalError> {
 
 /// Opens the one connection that writes, with the schema in place.
 pub(super) fn writer(options: &Options) -> Result<Connection, JournalError> {
-    let connection = connect(&options.folder, WRITER_CACHE_KIB)?;
+    let connection = connect(&options.file, WRITER_CACHE_KIB)?;
     let synchronous = match options.durability {
         Durability::Full => "FULL",
         Durability::Normal => "NORMAL",
@@ -54,15 +52,15 @@ pub(super) fn writer(options: &Options) -> Result<Connection, JournalError> {
 }
 
 /// Opens a connection that only reads, after the writer's is open.
-pub(super) fn reader(folder: &Path) -> Result<Connection, JournalError> {
-    let connection = connect(folder, READER_CACHE_KIB)?;
+pub(super) fn reader(file: &Path) -> Result<Connection, JournalError> {
+    let connection = connect(file, READER_CACHE_KIB)?;
     connection.pragma_update(None, "query_only", "ON").map_err(failed("set itself up"))?;
     Ok(connection)
 }
 
 /// Opens the connection of the checkpoints, after the writer's is open.
-pub(super) fn checkpointer(folder: &Path) -> Result<Connection, JournalError> {
-    connect(folder, READER_CACHE_KIB)
+pub(super) fn checkpointer(file: &Path) -> Result<Connection, JournalError> {
+    connect(file, READER_CACHE_KIB)
 }
 
 /// Reads the slot table, or makes it at the first start.
@@ -104,8 +102,8 @@ pub(super) fn failed(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Jou
     move |source| JournalError::Database { doing, source: Box::new(source) }
 }
 
-fn connect(folder: &Path, cache_kib: i64) -> Result<Connection, JournalError> {
-    let connection = Connection::open(folder.join(DATABASE_FILE)).map_err(failed("open its file"))?;
+fn connect(file: &Path, cache_kib: i64) -> Result<Connection, JournalError> {
+    let connection = Connection::open(file).map_err(failed("open its file"))?;
     connection.busy_timeout(BUSY_WAIT_MAX).map_err(failed("set itself up"))?;
     // Negative = a size in KiB.
     connection.pragma_update(None, "cache_size", -cache_kib).map_err(failed("set itself up"))?;

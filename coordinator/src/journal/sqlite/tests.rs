@@ -18,7 +18,7 @@ use crate::journal::testing::*;
 use crate::journal::{QUARANTINED, limits};
 
 fn open(folder: &TempDir) -> SqliteJournal {
-    SqliteJournal::open(Options::new(folder.path())).unwrap()
+    SqliteJournal::open(Options::new(folder.path().join("heddle.db"))).unwrap()
 }
 
 /// Makes the writer wait until the sender is dropped, so that writes gather behind it.
@@ -221,7 +221,7 @@ async fn a_commit_that_fails_ends_the_process() {
     let folder = TempDir::new().unwrap();
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let heard = reasons.clone();
-    let mut options = Options::new(folder.path());
+    let mut options = Options::new(folder.path().join("heddle.db"));
     options.on_fatal = Arc::new(move |reason| heard.lock().unwrap().push(reason.to_owned()));
     let journal = SqliteJournal::open(options).unwrap();
     let acquired = acquire(&journal, 0).await;
@@ -242,7 +242,7 @@ async fn a_commit_that_fails_ends_the_process() {
 async fn the_data_folder_has_one_process() {
     let folder = TempDir::new().unwrap();
     let journal = open(&folder);
-    let error = SqliteJournal::open(Options::new(folder.path())).err().unwrap();
+    let error = SqliteJournal::open(Options::new(folder.path().join("heddle.db"))).err().unwrap();
     assert_eq!(error.code(), "data_folder_locked");
     drop(journal);
     open(&folder);
@@ -254,7 +254,7 @@ async fn a_newer_format_is_refused() {
     let journal = open(&folder);
     journal.write("change", sql("UPDATE meta SET value = 99 WHERE name = 'format'")).await.unwrap();
     drop(journal);
-    let error = SqliteJournal::open(Options::new(folder.path())).err().unwrap();
+    let error = SqliteJournal::open(Options::new(folder.path().join("heddle.db"))).err().unwrap();
     assert_eq!(error.code(), "data_format_newer");
     assert!(error.to_string().contains("99"), "{error}");
 }
@@ -262,7 +262,7 @@ async fn a_newer_format_is_refused() {
 #[tokio::test]
 async fn the_number_of_partitions_is_kept() {
     let folder = TempDir::new().unwrap();
-    let options = |partitions| Options { partitions, ..Options::new(folder.path()) };
+    let options = |partitions| Options { partitions, ..Options::new(folder.path().join("heddle.db")) };
     assert_eq!(SqliteJournal::open(options(0)).err().unwrap().code(), "partition_count");
     let journal = SqliteJournal::open(options(5)).unwrap();
     assert_eq!(journal.partitions().count(), 5);
@@ -277,7 +277,8 @@ async fn the_number_of_partitions_is_kept() {
 async fn commits_are_in_full_or_normal_mode() {
     for (durability, mode) in [(Durability::Full, 2), (Durability::Normal, 1)] {
         let folder = TempDir::new().unwrap();
-        let journal = SqliteJournal::open(Options { durability, ..Options::new(folder.path()) }).unwrap();
+        let journal =
+            SqliteJournal::open(Options { durability, ..Options::new(folder.path().join("heddle.db")) }).unwrap();
         let pragma = |name: &'static str| {
             journal
                 .write("ask", move |connection| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)))

@@ -1,0 +1,173 @@
+//! Reading runs back from the journal: one by one, and a whole partition at its start (E5, E19).
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use heddle_core::graph::Graph;
+use heddle_core::id::{Epoch, EventSeq, PartitionId, RunId};
+use heddle_core::limits::RECOVERY_DEATHS_MAX;
+use heddle_core::partition::Partition;
+use heddle_core::partition::io::Input;
+use heddle_core::run::event::Event;
+use heddle_core::run::{Corrupt, Run};
+use thiserror::Error;
+
+use crate::journal::{Acquired, JournalError};
+use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_RUNS};
+use crate::shared::Shared;
+
+/// A partition that has been read, and its runs, to be its first inputs.
+pub(crate) struct LoadedPartition {
+    pub(crate) epoch: Epoch,
+    pub(crate) partition: Partition,
+    pub(crate) runs: Vec<Input>,
+}
+
+/// Why a run cannot be read back.
+#[derive(Debug, Error)]
+pub(crate) enum LoadError {
+    #[error("the journal could not be read")]
+    Journal(#[source] JournalError),
+    #[error("the run's graph is missing or not valid any more: {0}")]
+    Graph(String),
+    #[error("the run's history does not follow: {0}")]
+    History(String),
+}
+
+/// Acquires a partition, which fences every load before, and reads its active and closing runs.
+pub(crate) async fn partition(shared: Arc<Shared>, id: PartitionId) -> Result<LoadedPartition, JournalError> {
+    let acquired = shared.journal.acquire(id, shared.owner.clone()).await?;
+    shared.clock.heard(acquired.now);
+    let mut runs = Vec::new();
+    let mut after = None;
+    loop {
+        let page = shared.journal.list_loadable(id, after, LOAD_PAGE_RUNS).await?;
+        for run in &page {
+            if let Some(run) = recover(&shared, id, &acquired, *run).await? {
+                runs.push(Input::Loaded(run.id(), Some(Box::new(run))));
+            }
+        }
+        after = page.last().copied();
+        if page.len() < LOAD_PAGE_RUNS {
+            break;
+        }
+    }
+    shared.journal.loaded(id, acquired.epoch).await?;
+    let partition = Partition::new(id, acquired.epoch, shared.clock.now());
+    Ok(LoadedPartition { epoch: acquired.epoch, partition, runs })
+}
+
+/// Reads one run at start. After a dead start each run is noted first; the one that kills three starts in a row is set
+/// aside unread.
+async fn recover(
+    shared: &Arc<Shared>,
+    id: PartitionId,
+    acquired: &Acquired,
+    run: RunId,
+) -> Result<Option<Run>, JournalError> {
+    if acquired.dead_starts > 0 {
+        let deaths = acquired.suspect.filter(|suspect| suspect.run == run).map_or(0, |suspect| suspect.deaths);
+        if deaths >= RECOVERY_DEATHS_MAX {
+            let reason = format!("{deaths} starts in a row died while they read this run");
+            shared.journal.quarantine(id, acquired.epoch, run, reason.into()).await?;
+            return Ok(None);
+        }
+        shared.journal.note(id, acquired.epoch, run).await?;
+    }
+    match self::run(shared, run).await {
+        Ok(found) => Ok(found),
+        Err(LoadError::Journal(error)) if !is_about_one_run(&error) => Err(error),
+        Err(error) => {
+            tracing::error!(%run, %error, "a run cannot be read back; it is set aside");
+            shared.journal.quarantine(id, acquired.epoch, run, error.to_string().into()).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Reads one run; `None` if there is none or it was set aside.
+pub(crate) async fn run(shared: &Arc<Shared>, id: RunId) -> Result<Option<Run>, LoadError> {
+    let Some(stored) = shared.journal.load(id).await.map_err(LoadError::Journal)? else { return Ok(None) };
+    if stored.row.quarantine_reason.is_some() {
+        return Ok(None);
+    }
+    let graph = shared
+        .graphs
+        .get(&stored.row.created.tenant, stored.row.created.graph)
+        .await
+        .map_err(|error| LoadError::Graph(error.to_string()))?;
+    let restored = stored.snapshot.as_ref().and_then(|snapshot| Run::restore(id, Arc::clone(&graph), snapshot));
+    let tail = match (&restored, &stored.snapshot) {
+        // Another fold made the snapshot: the whole history is read instead (E19).
+        (None, Some(_)) => whole_history(shared, id).await.map_err(LoadError::Journal)?,
+        _ => stored.tail,
+    };
+    catch_unwind(AssertUnwindSafe(|| fold(id, graph, restored, &tail)))
+        .unwrap_or_else(|_| Err(LoadError::History("the engine failed while it read it".into())))
+        .map(Some)
+}
+
+fn fold(id: RunId, graph: Arc<Graph>, restored: Option<Run>, tail: &[Event]) -> Result<Run, LoadError> {
+    let history = |corrupt: Corrupt| LoadError::History(corrupt.to_string());
+    let (mut run, tail) = match (restored, tail.split_first()) {
+        (Some(run), _) => (run, tail),
+        (None, Some((first, rest))) => (Run::begin(id, graph, first).map_err(history)?, rest),
+        (None, None) => return Err(LoadError::History("it has no events".into())),
+    };
+    tail.iter().try_for_each(|event| run.step(event)).map_err(history)?;
+    Ok(run)
+}
+
+async fn whole_history(shared: &Arc<Shared>, id: RunId) -> Result<Vec<Event>, JournalError> {
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let after = events.last().map_or(EventSeq(0), |event| event.seq);
+        let page = shared.journal.read_events(id, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES).await?;
+        if page.is_empty() {
+            return Ok(events);
+        }
+        events.extend(page);
+    }
+}
+
+/// Reads one run for a partition at work. A run that cannot be read is reported as absent and logged; the database's
+/// absence is waited out.
+pub(crate) async fn run_or_set_aside(shared: &Arc<Shared>, partition: PartitionId, id: RunId) -> Option<Run> {
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match run(shared, id).await {
+            Ok(found) => return found,
+            Err(LoadError::Journal(error)) if !is_about_one_run(&error) => {
+                tracing::warn!(%error, "the journal does not answer; trying again");
+            }
+            Err(error) => {
+                tracing::error!(run = %id, %partition, %error, "a run cannot be read back");
+                return None;
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// Asks the journal until it answers.
+pub(crate) async fn until_answered<T, F>(mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, JournalError>>,
+{
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => tracing::warn!(%error, "the journal does not answer; trying again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+fn is_about_one_run(error: &JournalError) -> bool {
+    matches!(error, JournalError::Event { .. } | JournalError::Row { .. } | JournalError::NoValue { .. })
+}

@@ -1,0 +1,13 @@
+//! The supervision tree: `root → { partitions → partition*, agents → session*, timers }`. The journal has threads of its
+//! own; what fails past its restart window ends the process, and the process manager starts it again.
+
+pub(crate) mod agents;
+pub(crate) mod doors;
+mod inbox;
+mod load;
+mod partition;
+mod partitions;
+mod release;
+pub(crate) mod root;
+mod supervise;
+mod timers;

@@ -1,0 +1,230 @@
+//! The actor of one partition: it moves messages between the core's `Partition` and the world, and decides nothing.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use heddle_core::draw::Draw;
+use heddle_core::id::{CallerId, Epoch, PartitionId, RunId};
+use heddle_core::partition::Partition;
+use heddle_core::partition::batch::{Batch, IdempotencyKey};
+use heddle_core::partition::io::{Input, Outputs, Release, Reply};
+use heddle_core::time::Timestamp;
+use heddle_crash_point::crash_point;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::inbox::{Inbox, ReplyTo};
+use super::load::{self, LoadedPartition};
+use super::release::Releaser;
+use crate::shared::Shared;
+
+/// The actor; one per partition and load.
+pub(crate) struct PartitionActor;
+
+/// What it is told.
+pub(crate) enum Message {
+    /// Something waits in the inbox.
+    Wake,
+    /// The partition's runs are read.
+    Loaded(Result<LoadedPartition, ActorProcessingErr>),
+    /// An instant that the partition asked for has come.
+    Tick,
+}
+
+/// What it is started with.
+pub(crate) struct Arguments {
+    pub(crate) id: PartitionId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inbox: Arc<Inbox>,
+}
+
+pub(crate) struct State {
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+    id: PartitionId,
+    loaded: Option<(Epoch, Partition)>,
+    callers: HashMap<CallerId, oneshot::Sender<Reply>>,
+    releaser: Releaser,
+    /// When the next tick is under way for.
+    armed: Option<Timestamp>,
+    runs_counted: usize,
+    /// Commits and reads under way; they end with this actor.
+    work: JoinSet<()>,
+}
+
+impl Actor for PartitionActor {
+    type Msg = Message;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(&self, myself: ActorRef<Message>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
+        let Arguments { id, shared, inbox } = arguments;
+        let mut work = JoinSet::new();
+        let loading = load::partition(Arc::clone(&shared), id);
+        work.spawn(async move {
+            let loaded = loading.await.map_err(ActorProcessingErr::from);
+            let _gone = myself.cast(Message::Loaded(loaded));
+        });
+        Ok(State {
+            releaser: Releaser::new(Arc::clone(&shared), id),
+            shared,
+            inbox,
+            id,
+            loaded: None,
+            callers: HashMap::new(),
+            armed: None,
+            runs_counted: 0,
+            work,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        while state.work.try_join_next().is_some() {}
+        let first = match message {
+            Message::Loaded(loaded) => {
+                let LoadedPartition { epoch, partition, runs } = loaded?;
+                state.loaded = Some((epoch, partition));
+                state.shared.doors.opened(state.id);
+                runs
+            }
+            Message::Tick => {
+                state.armed = None;
+                vec![Input::Tick]
+            }
+            Message::Wake => Vec::new(),
+        };
+        state.work_off(first, &myself).await
+    }
+
+    async fn post_stop(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.work.abort_all();
+        Ok(())
+    }
+}
+
+impl State {
+    async fn work_off(&mut self, first: Vec<Input>, myself: &ActorRef<Message>) -> Result<(), ActorProcessingErr> {
+        let Some((epoch, partition)) = &mut self.loaded else { return Ok(()) };
+        let (taken, more) = self.inbox.take(!partition.is_full());
+        let inputs = first.into_iter().chain(taken.into_iter().map(|(input, reply_to)| {
+            remember(&mut self.callers, &input, reply_to);
+            input
+        }));
+        let inputs: Vec<Input> = inputs.collect();
+        let now = self.shared.clock.now();
+        let draw = Draw::from_seed(self.shared.seed());
+        let decided = catch_unwind(AssertUnwindSafe(|| partition.on(inputs, now, draw, &mut self.shared.permits())));
+        let (epoch, current) = (*epoch, partition.current());
+        let runs = partition.len();
+        self.shared.counters.runs_changed(runs as i64 - self.runs_counted as i64);
+        self.runs_counted = runs;
+        match decided {
+            Ok(outputs) => self.perform(outputs, myself)?,
+            Err(_) => return Err(self.set_aside(epoch, current).await),
+        }
+        if more {
+            let _gone = myself.cast(Message::Wake);
+        }
+        Ok(())
+    }
+
+    /// Releases first: they belong to a batch that has landed. Then what the partition asks for.
+    fn perform(&mut self, outputs: Outputs, myself: &ActorRef<Message>) -> Result<(), ActorProcessingErr> {
+        if !outputs.releases.is_empty() {
+            crash_point!("partition.committed");
+        }
+        let mut effects = Vec::with_capacity(outputs.releases.len());
+        for release in outputs.releases {
+            match release {
+                Release::Reply(caller, reply) => {
+                    // A caller that has gone away needs no answer.
+                    self.callers.remove(&caller).map(|reply_to| reply_to.send(reply));
+                }
+                Release::Effect(effect) => effects.push(effect),
+            }
+        }
+        self.releaser.release(effects, &mut self.work);
+        if let Some(reason) = outputs.stop {
+            return Err(format!("partition {} has to be loaded again: {reason:?}", self.id).into());
+        }
+        if let Some(batch) = outputs.commit {
+            self.commit(batch);
+        }
+        outputs.loads.into_iter().for_each(|run| self.load(run));
+        outputs.lookups.into_iter().for_each(|key| self.look_up(key));
+        self.arm(outputs.wake_at, myself);
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        self.releaser.remember(&batch);
+        let counters = &self.shared.counters;
+        counters.commits.add(1);
+        counters.event_rows.add(batch.runs.iter().map(|run| run.events.len() as u64).sum());
+        let (shared, id, number) = (Arc::clone(&self.shared), self.id, batch.number);
+        let committing = shared.journal.commit(batch);
+        let inbox = Arc::clone(&self.inbox);
+        self.work.spawn(async move {
+            let committed = committing.await;
+            shared.clock.heard(committed.now);
+            shared.doors.outcome(id, &inbox, Input::Committed(number, committed.outcome));
+        });
+    }
+
+    fn load(&mut self, run: RunId) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let loaded = load::run_or_set_aside(&shared, id, run).await;
+            shared.doors.outcome(id, &inbox, Input::Loaded(run, loaded.map(Box::new)));
+        });
+    }
+
+    fn look_up(&mut self, key: IdempotencyKey) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let found = load::until_answered(|| shared.journal.lookup_key(key.clone(), shared.clock.now())).await;
+            shared.doors.outcome(id, &inbox, Input::KeyLookedUp(key, found));
+        });
+    }
+
+    fn arm(&mut self, wake_at: Option<Timestamp>, myself: &ActorRef<Message>) {
+        let Some(at) = wake_at.filter(|at| self.armed.is_none_or(|armed| *at < armed)) else { return };
+        self.armed = Some(at);
+        // A millisecond more, so that the instant has come when the tick does.
+        let pause = self.shared.clock.until(at) + Duration::from_millis(1);
+        let _timer = myself.send_after(pause, || Message::Tick);
+    }
+
+    /// The core failed on one run: it is set aside unread, and the partition is loaded again (E5).
+    async fn set_aside(&self, epoch: Epoch, run: Option<RunId>) -> ActorProcessingErr {
+        let Some(run) = run else { return "the engine failed outside of any run".into() };
+        tracing::error!(%run, "the engine failed on this run; it is set aside");
+        let reason = "the engine failed on this run; its history is kept, please report it".into();
+        match self.shared.journal.quarantine(self.id, epoch, run, reason).await {
+            Ok(_) => format!("run {run} was set aside").into(),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.shared.counters.runs_changed(-(self.runs_counted as i64));
+    }
+}
+
+fn remember(callers: &mut HashMap<CallerId, oneshot::Sender<Reply>>, input: &Input, reply_to: ReplyTo) {
+    let caller = match input {
+        Input::Submit(caller, _) | Input::Cancel { caller, .. } => *caller,
+        _ => return,
+    };
+    reply_to.map(|reply_to| callers.insert(caller, reply_to));
+}

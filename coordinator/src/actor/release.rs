@@ -1,0 +1,164 @@
+//! Effects whose cause is durable leave the process here.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use heddle_core::id::{AgentBoot, AttemptKey, EventSeq, PartitionId, RunId};
+use heddle_core::partition::batch::Batch;
+use heddle_core::partition::io::{Dispatch, Effect, Input};
+use heddle_core::partition::permits::Reservation;
+use heddle_core::run::Outcome;
+use heddle_core::run::event::{ErrorClass, NodeError, Timing};
+use heddle_core::value::{Value, ValueRef};
+use heddle_crash_point::crash_point;
+use heddle_proto::agent::{CoordinatorMessage, coordinator_message::Kind};
+use tokio::task::JoinSet;
+
+use super::load;
+use crate::limits::{ATTEMPT_INPUTS_BYTES_MAX, VALUE_CACHE_BYTES_MAX};
+use crate::read::hub::Hint;
+use crate::session::convert;
+use crate::shared::Shared;
+
+/// Carries out the effects of one partition, with its youngest values at hand.
+pub(crate) struct Releaser {
+    shared: Arc<Shared>,
+    partition: PartitionId,
+    values: RecentValues,
+}
+
+/// The values of the youngest events, within a budget of bytes (E15).
+#[derive(Default)]
+struct RecentValues {
+    events: HashMap<(RunId, EventSeq), Vec<Value>>,
+    order: VecDeque<(RunId, EventSeq)>,
+    bytes: usize,
+}
+
+impl Releaser {
+    pub(crate) fn new(shared: Arc<Shared>, partition: PartitionId) -> Self {
+        Self { shared, partition, values: RecentValues::default() }
+    }
+
+    /// Keeps the values of a batch that is about to be written.
+    pub(crate) fn remember(&mut self, batch: &Batch) {
+        for written in &batch.runs {
+            for event in written.events.iter().filter(|event| !event.values.is_empty()) {
+                self.values.insert((written.run, event.seq), event.values.clone());
+            }
+        }
+    }
+
+    /// Carries out effects in order; what one agent gets leaves as one bundle.
+    pub(crate) fn release(&mut self, effects: Vec<Effect>, work: &mut JoinSet<()>) {
+        let mut bundles: Vec<(AgentBoot, Vec<CoordinatorMessage>)> = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Dispatch(dispatch) => {
+                    crash_point!("session.before-assign");
+                    self.shared.counters.attempts.add(1);
+                    match self.inputs_at_hand(&dispatch) {
+                        Some(values) if !is_too_much(&values) => {
+                            push(&mut bundles, &dispatch.to, convert::assign(&dispatch, values));
+                        }
+                        Some(_) => refuse(&self.shared, self.partition, &dispatch),
+                        None => self.fetch_and_send(*dispatch, work),
+                    }
+                }
+                Effect::CancelAttempt { to, key } => push(&mut bundles, &to, convert::cancel(key)),
+                Effect::Acknowledge { to, key } => {
+                    crash_point!("session.before-acknowledge");
+                    acknowledge(&mut bundles, &to, key);
+                }
+                Effect::AnswerIntent { to, key, go } => push(&mut bundles, &to, convert::answer_intent(key, go)),
+                Effect::Verdicts { to, verdicts } => self.shared.sessions.verdicts(self.partition, &to, verdicts),
+                Effect::Notify { run, seq, phase } => self.shared.hub.publish(run, Hint { seq, phase }),
+                Effect::CountZombie(key) => {
+                    self.shared.counters.zombie_results.add(1);
+                    tracing::info!(run = %key.run, node = %key.instance.node, attempt = %key.number, "late result refused");
+                }
+            }
+        }
+        for (to, bundle) in bundles {
+            self.shared.sessions.send(self.partition, &to, bundle);
+        }
+    }
+
+    fn inputs_at_hand(&self, dispatch: &Dispatch) -> Option<Vec<Value>> {
+        references(dispatch).map(|reference| self.values.get(dispatch.key.run, reference)).collect()
+    }
+
+    /// The inputs are older than what is at hand: one batched read, then the message.
+    fn fetch_and_send(&self, dispatch: Dispatch, work: &mut JoinSet<()>) {
+        let (shared, partition) = (Arc::clone(&self.shared), self.partition);
+        work.spawn(async move {
+            let wanted: Vec<ValueRef> = references(&dispatch).collect();
+            let run = dispatch.key.run;
+            let values = load::until_answered(|| shared.journal.read_values(run, wanted.clone())).await;
+            match is_too_much(&values) {
+                true => refuse(&shared, partition, &dispatch),
+                false => shared.sessions.send(partition, &dispatch.to, vec![convert::assign(&dispatch, values)]),
+            }
+        });
+    }
+}
+
+impl RecentValues {
+    fn insert(&mut self, at: (RunId, EventSeq), values: Vec<Value>) {
+        self.bytes += bytes(&values);
+        self.events.insert(at, values);
+        self.order.push_back(at);
+        while self.bytes > VALUE_CACHE_BYTES_MAX {
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.bytes -= self.events.remove(&oldest).map_or(0, |values| bytes(&values));
+        }
+    }
+
+    fn get(&self, run: RunId, reference: ValueRef) -> Option<Value> {
+        self.events.get(&(run, reference.seq))?.get(reference.place as usize).cloned()
+    }
+}
+
+fn bytes(values: &[Value]) -> usize {
+    const EACH: usize = 128;
+    values.iter().map(|value| EACH + value.json().len()).sum()
+}
+
+/// Larger inputs do not fit into one message to an agent.
+fn is_too_much(values: &[Value]) -> bool {
+    values.iter().map(|value| value.json().len()).sum::<usize>() > ATTEMPT_INPUTS_BYTES_MAX
+}
+
+/// The attempt fails without having been sent; its permit is free again.
+fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
+    shared.permits().give_back(&Reservation { agent: dispatch.to.clone(), class: dispatch.permit });
+    let message = format!("the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes; pass on less");
+    let error =
+        NodeError { class: ErrorClass::InvalidRequest, code: "inputs_too_large".into(), message: message.into() };
+    let outcome = Outcome::Failed { error, retry_after: None };
+    let (from, key, timing) = (dispatch.to.clone(), dispatch.key, Timing::default());
+    shared.doors.report(partition, [Input::Finished { from, key, outcome, timing }]);
+}
+
+fn references(dispatch: &Dispatch) -> impl Iterator<Item = ValueRef> {
+    let inputs = dispatch.inputs.iter().flat_map(|input| input.values.iter().map(|value| value.reference));
+    inputs.chain(dispatch.handle)
+}
+
+fn push(bundles: &mut Vec<(AgentBoot, Vec<CoordinatorMessage>)>, to: &AgentBoot, message: CoordinatorMessage) {
+    match bundles.iter_mut().find(|(agent, _)| agent == to) {
+        Some((_, bundle)) => bundle.push(message),
+        None => bundles.push((to.clone(), vec![message])),
+    }
+}
+
+/// Acknowledgements in a row share one message.
+fn acknowledge(bundles: &mut Vec<(AgentBoot, Vec<CoordinatorMessage>)>, to: &AgentBoot, key: AttemptKey) {
+    let bundle = bundles.iter_mut().find(|(agent, _)| agent == to).map(|(_, bundle)| bundle);
+    if let Some(CoordinatorMessage { kind: Some(Kind::Acknowledge(acknowledge)) }) =
+        bundle.and_then(|bundle| bundle.last_mut())
+    {
+        return acknowledge.keys.push(convert::key_to_wire(key));
+    }
+    push(bundles, to, convert::acknowledge(key));
+}

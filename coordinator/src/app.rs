@@ -1,0 +1,223 @@
+//! Composition: the only file that knows every part.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use heddle_core::id::BootId;
+use heddle_proto::agent::agent_link_server::AgentLinkServer;
+use heddle_proto::control::control_server::ControlServer;
+use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX};
+use ractor::ActorRef;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::actor::doors::Doors;
+use crate::actor::root::{self, Tree};
+use crate::clock::DatabaseClock;
+use crate::counters::Counters;
+use crate::graphs::Graphs;
+use crate::journal::sqlite::{self, SqliteJournal};
+use crate::journal::{Journal, JournalError, Owner};
+use crate::keys::{Keys, KeysError};
+use crate::read::hub::Hub;
+use crate::records::Records;
+use crate::rpc::agent_link::AgentLinkService;
+use crate::rpc::control::ControlService;
+use crate::session::Sessions;
+use crate::shared::Shared;
+
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a coordinator is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where gateways and agents reach it; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// `sqlite:FILE`.
+    pub database: String,
+    /// Where its own files are: the pepper of the keys.
+    pub data_dir: PathBuf,
+    /// Whether the node types for tests and benches are accepted.
+    pub debug_nodes: bool,
+}
+
+/// Why a coordinator does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The database's address.
+    #[error("{database:?} names no database of this build: use sqlite:FILE")]
+    Database {
+        /// What was given.
+        database: String,
+    },
+    /// The journal does not open.
+    #[error("the database cannot be opened")]
+    Journal(#[source] JournalError),
+    /// Keys cannot be used.
+    #[error("keys cannot be used")]
+    Keys(#[source] KeysError),
+    /// The address is not to be had.
+    #[error("cannot listen on {listen}: choose another port, or stop the program that has it")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The actors do not start.
+    #[error("the coordinator's parts do not start: {0}")]
+    Actors(String),
+}
+
+/// Why a running coordinator has ended by itself.
+#[derive(Debug, Clone, Error)]
+#[error("{reason}")]
+pub struct Failed {
+    reason: String,
+}
+
+/// A running coordinator.
+pub struct Coordinator {
+    shared: Arc<Shared>,
+    local_addr: SocketAddr,
+    first_key: Option<String>,
+    root: ActorRef<()>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+    failed: watch::Receiver<Option<Failed>>,
+}
+
+impl std::fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coordinator").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
+
+/// Starts a coordinator. It answers at once, and says itself when its partitions are loaded.
+///
+/// # Errors
+/// [`StartError`], with what to do.
+pub async fn start(options: Options) -> Result<Coordinator, StartError> {
+    let file = options.database.strip_prefix("sqlite:").map(PathBuf::from);
+    let file = file.ok_or_else(|| StartError::Database { database: options.database.clone() })?;
+    let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(sqlite::Options::new(file))).await;
+    let journal = match opened {
+        Ok(opened) => Arc::new(opened.map_err(StartError::Journal)?),
+        Err(error) => return Err(StartError::Actors(error.to_string())),
+    };
+    let records: Arc<dyn Records> = Arc::clone(&journal) as Arc<dyn Records>;
+    let journal: Arc<dyn Journal> = journal;
+    let now = journal.now().await.map_err(StartError::Journal)?;
+    let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
+    let first_key = keys.first(now).await.map_err(StartError::Keys)?;
+    let boot = getrandom::u64().map_err(|error| StartError::Actors(error.to_string()))?;
+    let shared = Arc::new(Shared {
+        owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
+        database: "sqlite",
+        graphs: Graphs::open(Arc::clone(&records), options.debug_nodes).await.map_err(StartError::Journal)?,
+        doors: Doors::new(journal.partitions().count()),
+        journal,
+        records,
+        sessions: Sessions::default(),
+        hub: Hub::default(),
+        clock: DatabaseClock::new(now),
+        counters: Counters::default(),
+        permits: Mutex::default(),
+    });
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|source| StartError::Listen { listen: options.listen, source })?;
+    let local_addr = listener.local_addr().map_err(|source| StartError::Listen { listen: options.listen, source })?;
+    let tree = root::start(Arc::clone(&shared)).await.map_err(|error| StartError::Actors(error.to_string()))?;
+    Ok(serve(shared, keys, listener, local_addr, first_key, tree))
+}
+
+fn serve(
+    shared: Arc<Shared>,
+    keys: Keys,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    first_key: Option<String>,
+    tree: Tree,
+) -> Coordinator {
+    let Tree { root, agents, ended } = tree;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (fail, failed) = watch::channel(None);
+    let control = ControlServer::new(ControlService { shared: Arc::clone(&shared), keys })
+        .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+    let link = AgentLinkServer::new(AgentLinkService { agents })
+        .max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(AGENT_MESSAGE_BYTES_MAX);
+    let router = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(control)
+        .add_service(link);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = tokio::spawn(async move {
+        let served = router.serve_with_incoming(incoming);
+        let reason = tokio::select! {
+            // Agents keep their streams open for ever, so a stop does not wait for them.
+            _ = stopped => return,
+            served = served => format!("the services ended: {}", served.err().map_or_else(String::new, |e| cause(&e))),
+            _ = ended => "its parts failed too often; the log says which".to_owned(),
+        };
+        fail.send_replace(Some(Failed { reason }));
+    });
+    Coordinator { shared, local_addr, first_key, root, stop: Some(stop), serving, failed }
+}
+
+fn cause(error: &dyn Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+impl Coordinator {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The number of this start: drawn anew each time.
+    pub fn boot_id(&self) -> u64 {
+        self.shared.owner.boot.0
+    }
+
+    /// The key that this start has made, if the database had none. Shown once; nobody can read it again.
+    pub fn first_key(&self) -> Option<&str> {
+        self.first_key.as_deref()
+    }
+
+    /// Waits until all partitions are loaded.
+    pub async fn ready(&self) {
+        self.shared.doors.all_opened().await;
+    }
+
+    /// Waits until it has ended by itself, and says why.
+    pub async fn failed(&self) -> Failed {
+        let mut failed = self.failed.clone();
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_else(|| Failed { reason: "it was stopped".into() })
+    }
+
+    /// Stops it: what is durable stays, what is not is asked for again.
+    pub async fn shutdown(mut self) {
+        self.stop.take().map(|stop| stop.send(()));
+        // It may have ended by itself.
+        let _ended = self.root.stop_and_wait(None, None).await;
+        let _ended = (&mut self.serving).await;
+    }
+}

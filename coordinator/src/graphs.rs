@@ -1,0 +1,208 @@
+//! Graphs at hand: documents in, compiled graphs out; and the node types they are compiled against (E16, E30).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, TypeCatalogue};
+use heddle_core::id::TenantId;
+use heddle_core::node_type::{NodeType, Runner};
+use heddle_core::value::Digest;
+use heddle_proto::agent as wire;
+use jsonschema::Validator;
+use thiserror::Error;
+
+use crate::journal::JournalError;
+use crate::limits::GRAPH_CACHE_NODES_MAX;
+use crate::records::{GraphText, ManifestRow, Records};
+
+/// Types that exist for tests and benches.
+const DEBUG_FAMILY: &str = "debug:";
+
+/// Compiles graphs and keeps the youngest.
+pub(crate) struct Graphs {
+    records: Arc<dyn Records>,
+    catalogue: RwLock<Known>,
+    cache: Mutex<Cache>,
+    debug_nodes: bool,
+}
+
+/// All node types that any agent has brought, and a number that changes with them.
+#[derive(Clone)]
+struct Known {
+    types: Arc<TypeCatalogue>,
+    generation: u64,
+}
+
+/// Digests are addresses within a tenant (E18).
+type Address = (TenantId, Digest);
+
+#[derive(Default)]
+struct Cache {
+    graphs: HashMap<Address, Kept>,
+    order: VecDeque<Address>,
+    nodes: usize,
+    validators: HashMap<(Arc<str>, u32), Option<Arc<Validator>>>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    graph: Arc<Graph>,
+    /// The types it was compiled against, if it may gain from newer ones.
+    unavailable_in: Option<u64>,
+}
+
+/// Why a graph cannot be had.
+#[derive(Debug, Error)]
+pub(crate) enum GraphError {
+    #[error("the graph is not kept here")]
+    Missing,
+    #[error("the graph has {} problems; the first: {}", .0.len(), .0.first().map_or("", |problem| &problem.message))]
+    Invalid(Vec<Problem>),
+    #[error("the database could not be read")]
+    Journal(#[source] JournalError),
+}
+
+impl Graphs {
+    /// With the types that the database knows.
+    pub(crate) async fn open(records: Arc<dyn Records>, debug_nodes: bool) -> Result<Self, JournalError> {
+        let mut types = TypeCatalogue::new();
+        for row in records.node_types().await? {
+            if !debug_nodes && row.id.starts_with(DEBUG_FAMILY) {
+                continue;
+            }
+            if let Err(error) = types.add_manifest(&row.json) {
+                tracing::warn!(node_type = %row.id, %error, "a stored manifest is not understood; the type is unknown");
+            }
+        }
+        let catalogue = RwLock::new(Known { types: Arc::new(types), generation: 0 });
+        Ok(Self { records, catalogue, cache: Mutex::default(), debug_nodes })
+    }
+
+    /// The node types that are known now.
+    pub(crate) fn types(&self) -> Arc<TypeCatalogue> {
+        self.known().types
+    }
+
+    /// Learns what an agent can run, durably. The error is a sentence for the agent's operator.
+    pub(crate) async fn learn(&self, brought: &[wire::NodeType]) -> Result<(), String> {
+        let mut types = TypeCatalogue::clone(&self.known().types);
+        let mut rows = Vec::new();
+        for manifest in brought {
+            if !self.debug_nodes && manifest.id.starts_with(DEBUG_FAMILY) {
+                return Err(format!(
+                    "{} is for tests: start the coordinator with --debug-nodes, or not the agent",
+                    manifest.id
+                ));
+            }
+            let node_type = types
+                .add_manifest(&manifest.manifest_json)
+                .map_err(|error| format!("the manifest of {}: {error}", manifest.id))?;
+            rows.push(ManifestRow {
+                id: node_type.id.clone(),
+                version: node_type.version,
+                digest: Digest::of(&manifest.manifest_json),
+                json: manifest.manifest_json.clone(),
+            });
+        }
+        let known = self.known().types;
+        rows.retain(|row| known.get(&row.id).is_none_or(|node_type| node_type.version < row.version));
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.records.put_node_types(rows).await.map_err(|error| error.to_string())?;
+        let mut known = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        // Another agent may have brought types meanwhile: all are laid over what is there now.
+        let mut merged = TypeCatalogue::clone(&known.types);
+        for manifest in brought {
+            merged.add_manifest(&manifest.manifest_json).map_err(|error| error.to_string())?;
+        }
+        *known = Known { types: Arc::new(merged), generation: known.generation + 1 };
+        Ok(())
+    }
+
+    /// Reads and checks a document; every problem at once.
+    pub(crate) fn compile(&self, draft: &Draft, strict: bool, complete: bool) -> Result<Compiled, Vec<Problem>> {
+        let check_config = |node_type: &NodeType, config: &str| self.check_config(node_type, config);
+        Graph::compile(draft, &self.known().types, Compile { strict, complete, check_config: &check_config })
+    }
+
+    /// The compiled graph of a document that is kept in the database.
+    pub(crate) async fn get(&self, tenant: &TenantId, digest: Digest) -> Result<Arc<Graph>, GraphError> {
+        let address = (tenant.clone(), digest);
+        if let Some(graph) = self.cached(&address) {
+            return Ok(graph);
+        }
+        let text = self
+            .records
+            .graph(tenant.clone(), digest)
+            .await
+            .map_err(GraphError::Journal)?
+            .ok_or(GraphError::Missing)?;
+        let draft = Draft::parse(&text.nodes, &text.edges).map_err(GraphError::Invalid)?;
+        let generation = self.known().generation;
+        let graph = Arc::new(self.compile(&draft, false, false).map_err(GraphError::Invalid)?.graph);
+        self.keep(address, &graph, generation);
+        Ok(graph)
+    }
+
+    /// Makes a document durable, before any run or workflow names it. Documents at hand are durable already.
+    pub(crate) async fn put(&self, tenant: &TenantId, draft: &Draft) -> Result<Arc<Graph>, GraphError> {
+        let address = (tenant.clone(), draft.stored().digest());
+        if let Some(graph) = self.cached(&address) {
+            return Ok(graph);
+        }
+        let generation = self.known().generation;
+        let graph = Arc::new(self.compile(draft, false, false).map_err(GraphError::Invalid)?.graph);
+        let text = GraphText { nodes: draft.stored().nodes.clone(), edges: draft.stored().edges.clone() };
+        self.records.put_graph(tenant.clone(), address.1, text).await.map_err(GraphError::Journal)?;
+        self.keep(address, &graph, generation);
+        Ok(graph)
+    }
+
+    fn known(&self) -> Known {
+        self.catalogue.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn cached(&self, address: &Address) -> Option<Arc<Graph>> {
+        let kept = self.cache().graphs.get(address).cloned()?;
+        let is_current = kept.unavailable_in.is_none_or(|generation| generation == self.known().generation);
+        is_current.then_some(kept.graph)
+    }
+
+    fn keep(&self, address: Address, graph: &Arc<Graph>, generation: u64) {
+        let mut cache = self.cache();
+        let unavailable = graph.nodes().any(|(_, node)| node.runner == Runner::Unavailable);
+        let kept = Kept { graph: Arc::clone(graph), unavailable_in: unavailable.then_some(generation) };
+        if cache.graphs.insert(address.clone(), kept).is_none() {
+            cache.order.push_back(address);
+            cache.nodes += graph.len();
+        }
+        while cache.nodes > GRAPH_CACHE_NODES_MAX && cache.order.len() > 1 {
+            let Some(oldest) = cache.order.pop_front() else { break };
+            cache.nodes -= cache.graphs.remove(&oldest).map_or(0, |kept| kept.graph.len());
+        }
+    }
+
+    fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<(String, String)> {
+        let Some(schema) = &node_type.config_schema else { return Vec::new() };
+        let validator = {
+            let mut cache = self.cache();
+            let known = cache.validators.entry((node_type.id.clone(), node_type.version));
+            known.or_insert_with(|| jsonschema::validator_for(schema).ok().map(Arc::new)).clone()
+        };
+        let Some(validator) = validator else {
+            return vec![(String::new(), format!("the config schema of {} is broken; tell its author", node_type.id))];
+        };
+        match serde_json::from_str(config) {
+            Ok(config) => validator
+                .iter_errors(&config)
+                .map(|error| (error.instance_path().to_string(), error.to_string()))
+                .collect(),
+            Err(error) => vec![(String::new(), error.to_string())],
+        }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

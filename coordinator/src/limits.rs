@@ -1,0 +1,38 @@
+//! Bounds of the coordinator's shell. The engine's are in `heddle_core::limits`, the wire's in `heddle_proto::limits`.
+
+use std::time::Duration;
+
+/// Bytes of recent values that each partition keeps at hand for dispatch.
+pub(crate) const VALUE_CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Nodes of compiled graphs that are kept at hand, over all graphs.
+pub(crate) const GRAPH_CACHE_NODES_MAX: usize = 200_000;
+/// Bundles of messages that wait for one agent's stream; an agent that does not read is cut off.
+pub(crate) const SESSION_QUEUE_MAX: usize = 4_096;
+/// Bytes put into one frame to an agent before the next is begun.
+pub(crate) const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all inputs of one attempt.
+pub(crate) const ATTEMPT_INPUTS_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// How long an agent whose other process has joined may take to prove that it is alive (E10).
+pub(crate) const DUPLICATE_PING: Duration = Duration::from_secs(1);
+/// Restarts of one partition within [`RESTART_WINDOW`] before the process gives up.
+pub(crate) const RESTARTS_MAX: usize = 20;
+/// See [`RESTARTS_MAX`].
+pub(crate) const RESTART_WINDOW: Duration = Duration::from_secs(60);
+/// First pause before a partition is loaded again; doubles up to [`RESTART_PAUSE_MAX`].
+pub(crate) const RESTART_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Longest pause before a partition is loaded again.
+pub(crate) const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Runs read from the journal at once while a partition is loaded.
+pub(crate) const LOAD_PAGE_RUNS: usize = 256;
+/// Events in one page of a history that is read for people.
+pub(crate) const EVENT_PAGE_ROWS: usize = 500;
+/// Bytes in one page of a history that is read for people.
+pub(crate) const EVENT_PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// How often a reader looks again without a hint (E27).
+pub(crate) const READ_AGAIN: Duration = Duration::from_secs(5);
+/// Longest wait for a partition's answer to a client's request.
+pub(crate) const REPLY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a gateway may trust a key it has had checked, in milliseconds.
+pub(crate) const KEY_CACHE_MS: u32 = 1_000;
+/// Manifests that one agent may bring.
+pub(crate) const AGENT_TYPES_MAX: usize = 4_096;

@@ -1,0 +1,219 @@
+//! A run's history for people: each row as one public event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::Stream;
+use heddle_core::graph::Graph;
+use heddle_core::id::{EventSeq, Instance, NodeIx, RunId, TenantId};
+use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, PortOutput};
+use heddle_core::value::ValueRef;
+use heddle_proto::control as wire;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use super::runs::{self, ReadError};
+use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
+use crate::shared::Shared;
+
+/// A history from `after` on, page by page; with `follow` until the run is over.
+pub(crate) async fn pages(
+    shared: Arc<Shared>,
+    tenant: TenantId,
+    id: RunId,
+    after: EventSeq,
+    follow: bool,
+) -> Result<impl Stream<Item = Result<wire::EventPage, ReadError>> + Send + 'static, ReadError> {
+    let row = runs::row(&shared, &tenant, id).await?;
+    let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
+    let reader = Reader { shared, graph, id, after, follow, is_over: row.quarantine_reason.is_some() };
+    Ok(futures::stream::unfold(reader, |mut reader| async move {
+        let page = reader.next().await.transpose()?;
+        Some((page, reader))
+    }))
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    graph: Arc<Graph>,
+    id: RunId,
+    after: EventSeq,
+    follow: bool,
+    is_over: bool,
+}
+
+impl Reader {
+    /// The next page that holds anything; `None` at the end.
+    async fn next(&mut self) -> Result<Option<wire::EventPage>, ReadError> {
+        loop {
+            if self.is_over && self.follow {
+                return Ok(None);
+            }
+            let mut hints = self.shared.hub.subscribe(self.id);
+            let page = self.shared.journal.read_events(self.id, self.after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+            let page = page.await.map_err(ReadError::Journal)?;
+            if let Some(last) = page.last() {
+                self.after = last.seq;
+                self.is_over |= page.iter().any(|event| matches!(event.fact, Fact::Ended { .. }));
+                let events = page.iter().map(|event| show(&self.graph, event)).collect();
+                return Ok(Some(wire::EventPage { events }));
+            }
+            if !self.follow {
+                return Ok(None);
+            }
+            let after = self.after;
+            // Without a hint it looks again all the same (E27).
+            let _hint = timeout(READ_AGAIN, hints.wait_for(|hint| hint.is_some_and(|hint| hint.seq > after))).await;
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.hub.forget(self.id);
+    }
+}
+
+fn show(graph: &Graph, event: &Event) -> wire::Event {
+    let mut data = fact(graph, event);
+    if !event.decisions.is_empty() {
+        let decided = event.decisions.iter().map(|decision| self::decision(graph, event, decision));
+        data.insert("decided".into(), decided.collect());
+    }
+    if !event.assignments.is_empty() {
+        let assigned = event.assignments.iter().map(|assignment| self::assignment(graph, assignment));
+        data.insert("assigned".into(), assigned.collect());
+    }
+    let data_json = serde_json::to_vec(&data).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from);
+    wire::Event { seq: event.seq.0, at_ms: event.at.as_millis(), r#type: event.fact.name().into(), data_json }
+}
+
+fn fact(graph: &Graph, event: &Event) -> Map<String, Value> {
+    let fields = match &event.fact {
+        Fact::Submitted(submitted) => json!({
+            "workflowId": submitted.workflow.to_string(),
+            "targetNodeId": submitted.target.map(|target| node_id(graph, target)),
+            "by": submitted.subject.to_string(),
+        }),
+        Fact::Continued => json!({}),
+        Fact::Succeeded { attempt, outputs, timing } => {
+            let mut fields = about(graph, attempt);
+            fields.insert("outputs".into(), self::outputs(graph, event, attempt.instance, outputs));
+            fields.insert("queuedMs".into(), timing.queued.as_millis().into());
+            fields.insert("ranMs".into(), timing.ran.as_millis().into());
+            return fields;
+        }
+        Fact::Failed { attempt, error, retry_at, timing } => {
+            let mut fields = about(graph, attempt);
+            fields.insert("error".into(), self::error(error));
+            fields.insert("retryInMs".into(), json!(retry_at.map(|at| at.since(event.at).as_millis())));
+            fields.insert("ranMs".into(), timing.ran.as_millis().into());
+            return fields;
+        }
+        Fact::Lost { attempt, cause, failure } => {
+            let mut fields = about(graph, attempt);
+            fields.insert("cause".into(), format!("{cause:?}").into());
+            fields.insert("error".into(), failure.as_ref().map_or(Value::Null, error));
+            return fields;
+        }
+        Fact::HandedBack { attempts } | Fact::Stopped { attempts } => {
+            json!({ "attempts": attempts.iter().map(|attempt| about(graph, attempt)).collect::<Vec<_>>() })
+        }
+        Fact::IntentRecorded { attempt } | Fact::HandleRecorded { attempt, .. } | Fact::Discarded { attempt } => {
+            return about(graph, attempt);
+        }
+        Fact::Settled { attempt, outputs } => {
+            let mut fields = about(graph, attempt);
+            fields.insert("outputs".into(), self::outputs(graph, event, attempt.instance, outputs));
+            return fields;
+        }
+        Fact::TimerFired { instance, outputs } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "outputs": self::outputs(graph, event, *instance, outputs),
+        }),
+        Fact::Ended { error, by, .. } => json!({
+            "error": error.as_ref().map(|error| json!({
+                "code": &*error.code,
+                "message": &*error.message,
+                "nodeId": error.node.map(|node| node_id(graph, node)),
+                "class": error.class.map(|class| class.name()),
+                "attempts": error.attempts,
+            })),
+            "by": by.as_ref().map(ToString::to_string),
+        }),
+    };
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+fn about(graph: &Graph, attempt: &Attempt) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("nodeId".into(), node_id(graph, attempt.instance.node).into());
+    fields.insert("attempt".into(), attempt.number.0.into());
+    fields
+}
+
+fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
+    match decision {
+        Decision::Completed { instance, outputs } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "state": "COMPLETED",
+            "outputs": self::outputs(graph, event, *instance, outputs),
+        }),
+        Decision::Waiting { instance, until } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "state": "WAITING",
+            "dueInMs": until.since(event.at).as_millis(),
+        }),
+        Decision::Failed { instance, error } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "state": "FAILED",
+            "error": self::error(error),
+        }),
+    }
+}
+
+fn assignment(graph: &Graph, assignment: &Assignment) -> Value {
+    json!({
+        "nodeId": node_id(graph, assignment.attempt.instance.node),
+        "attempt": assignment.attempt.number.0,
+        "agentId": assignment.to.agent.to_string(),
+    })
+}
+
+fn error(error: &NodeError) -> Value {
+    json!({ "class": error.class.name(), "code": &*error.code, "message": &*error.message })
+}
+
+/// Values of this event in full; those of earlier events by where they lie.
+fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutput]) -> Value {
+    let node_type = graph.get(instance.node).and_then(|node| node.node_type.as_ref());
+    let mut ports = BTreeMap::new();
+    for output in outputs {
+        let Some(port) = node_type.and_then(|node_type| node_type.outputs.get(usize::from(output.port.0))) else {
+            continue;
+        };
+        let shown = match &output.value {
+            OutputValue::Closed => continue,
+            OutputValue::One(reference) => value(event, *reference),
+            OutputValue::Gather(references) => references.iter().map(|reference| value(event, *reference)).collect(),
+        };
+        ports.insert(port.id.to_string(), shown);
+    }
+    json!(ports)
+}
+
+fn value(event: &Event, reference: ValueRef) -> Value {
+    let here = (reference.seq == event.seq).then(|| event.values.get(reference.place as usize)).flatten();
+    let parsed = here.and_then(|value| serde_json::from_slice(value.json()).ok());
+    parsed.unwrap_or_else(
+        || json!({ "seq": reference.seq.0, "bytes": reference.bytes, "digest": reference.digest.to_string() }),
+    )
+}
+
+fn node_id(graph: &Graph, node: NodeIx) -> String {
+    graph.get(node).map_or_else(String::new, |node| node.id.to_string())
+}

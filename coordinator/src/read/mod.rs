@@ -1,0 +1,5 @@
+//! Reads: from committed state only, never from a partition's memory.
+
+pub(crate) mod events;
+pub(crate) mod hub;
+pub(crate) mod runs;

@@ -1,0 +1,292 @@
+//! A run as people see it: its history folded, with its values.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use heddle_core::id::{EventSeq, NodeIx, RunId, TenantId};
+use heddle_core::node_type::Runner;
+use heddle_core::partition::batch::Phase;
+use heddle_core::partition::permits::Need;
+use heddle_core::run::event::{Event, NodeError, OutputValue};
+use heddle_core::run::view::{NodeState, RunView};
+use heddle_core::run::{Corrupt, RunStatus};
+use heddle_core::value::{Value, ValueRef};
+use heddle_proto::control as wire;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::graphs::GraphError;
+use crate::journal::{JournalError, RunRow};
+use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
+use crate::shared::Shared;
+
+/// Nodes in one answer, unless the caller asks for fewer.
+const NODES_PAGE: usize = 1_000;
+
+/// Why a run cannot be shown.
+#[derive(Debug, Error)]
+pub(crate) enum ReadError {
+    #[error("there is no such run")]
+    NotFound,
+    #[error("the database could not be read")]
+    Journal(#[source] JournalError),
+    #[error("the run's graph could not be read")]
+    Graph(#[source] GraphError),
+    #[error("the run's history does not follow: {0}")]
+    Corrupt(#[source] Corrupt),
+}
+
+/// What a reader asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ask {
+    /// Answer when the run is over, or after this long.
+    pub(crate) wait: Duration,
+    /// Nodes to leave out at the front.
+    pub(crate) nodes_offset: usize,
+    /// Nodes to show; 0 = the usual number.
+    pub(crate) nodes_limit: usize,
+}
+
+/// A run with all its nodes, waiting until it is over if the caller wants to.
+pub(crate) async fn run(shared: &Arc<Shared>, tenant: &TenantId, id: RunId, ask: Ask) -> Result<wire::Run, ReadError> {
+    if ask.wait.is_zero() {
+        return current(shared, tenant, id, ask).await;
+    }
+    let mut hints = shared.hub.subscribe(id);
+    let deadline = tokio::time::Instant::now() + ask.wait;
+    let answer = loop {
+        // While partitions say that it is active, there is no need to read.
+        if shared.hub.active(id).is_none() {
+            let found = current(shared, tenant, id, ask).await;
+            if !matches!(&found, Ok(run) if run.status() == wire::RunStatus::Running) {
+                break found;
+            }
+        }
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let over = hints.wait_for(|hint| hint.is_some_and(|hint| matches!(hint.phase, Phase::Closing | Phase::Closed)));
+        if timeout(left.min(READ_AGAIN), over).await.is_ok() || left < READ_AGAIN {
+            break current(shared, tenant, id, ask).await;
+        }
+    };
+    drop(hints);
+    shared.hub.forget(id);
+    answer
+}
+
+async fn current(shared: &Arc<Shared>, tenant: &TenantId, id: RunId, ask: Ask) -> Result<wire::Run, ReadError> {
+    let row = row(shared, tenant, id).await?;
+    with_nodes(shared, &row, ask).await
+}
+
+/// A run's summary, if it is this tenant's.
+pub(crate) async fn row(shared: &Arc<Shared>, tenant: &TenantId, id: RunId) -> Result<RunRow, ReadError> {
+    let row = shared.journal.read_summary(id).await.map_err(ReadError::Journal)?;
+    row.filter(|row| row.created.tenant == *tenant).ok_or(ReadError::NotFound)
+}
+
+/// A run's summary with its nodes. A run that was set aside shows without them.
+pub(crate) async fn with_nodes(shared: &Arc<Shared>, row: &RunRow, ask: Ask) -> Result<wire::Run, ReadError> {
+    if row.quarantine_reason.is_some() {
+        return Ok(summary(row));
+    }
+    let (view, values) = history(shared, row).await?;
+    Ok(show(shared, row, &view, &values, ask))
+}
+
+/// What a list shows of a run.
+pub(crate) fn summary(row: &RunRow) -> wire::Run {
+    let message = row.quarantine_reason.as_ref().map(|reason| reason.to_string());
+    wire::Run {
+        id: row.run.to_string(),
+        workflow_id: row.created.workflow.to_string(),
+        batch_id: batch_id(row.run),
+        status: status(row.summary.status).into(),
+        error: row.summary.error.as_ref().map(|error| wire::RunError {
+            code: error.code.to_string(),
+            message: message.unwrap_or_else(|| error.message.to_string()),
+            node_id: String::new(),
+            class: error.class.map_or("", |class| class.name()).into(),
+            attempts: error.attempts,
+        }),
+        started_at_ms: row.created.created_at.as_millis(),
+        ended_at_ms: row.summary.ended_at.map(|at| at.as_millis()),
+        progress: if row.summary.status == RunStatus::Completed { 1.0 } else { 0.0 },
+        ..Default::default()
+    }
+}
+
+/// Every run is the only one of its batch until there are batches: a UUID made of the run's own bits.
+pub(crate) fn batch_id(run: RunId) -> String {
+    let version_4 = run.0 & !(0xF << 76) | 4 << 76;
+    let variant = version_4 & !(0b11 << 62) | 0b10 << 62;
+    let hex = format!("{variant:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {
+    let graph = shared.graphs.get(&row.created.tenant, row.created.graph).await.map_err(ReadError::Graph)?;
+    let mut values = HashMap::new();
+    let mut view: Option<RunView> = None;
+    loop {
+        let after = view.as_ref().map_or(EventSeq(0), RunView::seq);
+        let page = shared.journal.read_events(row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+        let page: Vec<Event> = page.await.map_err(ReadError::Journal)?;
+        let is_last = page.len() < EVENT_PAGE_ROWS;
+        let is_empty = page.is_empty();
+        for event in page {
+            match &mut view {
+                None => view = Some(RunView::begin(row.run, Arc::clone(&graph), &event).map_err(ReadError::Corrupt)?),
+                Some(view) => view.step(&event).map_err(ReadError::Corrupt)?,
+            }
+            if !event.values.is_empty() {
+                values.insert(event.seq, event.values);
+            }
+        }
+        // A page may also be cut short by its bytes.
+        if is_empty || is_last && view.as_ref().is_some_and(|view| view.run().status() != RunStatus::Running) {
+            let view = view.ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
+            return Ok((view, values));
+        }
+    }
+}
+
+fn show(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    view: &RunView,
+    values: &HashMap<EventSeq, Vec<Value>>,
+    ask: Ask,
+) -> wire::Run {
+    let run = view.run();
+    let graph = run.graph();
+    let limit = if ask.nodes_limit == 0 { NODES_PAGE } else { ask.nodes_limit };
+    let part: Vec<NodeIx> = graph.nodes().map(|(ix, _)| ix).filter(|ix| view.node_state(*ix).is_some()).collect();
+    let (all, open) = run.progress();
+    let nodes = part.iter().skip(ask.nodes_offset).take(limit);
+    wire::Run {
+        status: status(run.status()).into(),
+        error: run.error().map(|error| wire::RunError {
+            code: error.code.to_string(),
+            message: error.message.to_string(),
+            node_id: error.node.map_or_else(String::new, |node| graph.node(node).id.to_string()),
+            class: error.class.map_or("", |class| class.name()).into(),
+            attempts: error.attempts,
+        }),
+        ended_at_ms: view.ended_at().map(|at| at.as_millis()),
+        seq: view.seq().0,
+        nodes: nodes.filter_map(|ix| node(view, *ix, values)).collect(),
+        nodes_total: part.len() as u32,
+        waiting_on: if run.status() == RunStatus::Running { waiting_on(shared, view, &part) } else { Vec::new() },
+        progress: f64::from(all - open) / f64::from(all.max(1)),
+        target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
+        ..summary(row)
+    }
+}
+
+fn node(view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, Vec<Value>>) -> Option<wire::Node> {
+    let (graph, seen) = (view.run().graph(), view.node(ix));
+    let (document, state) = (graph.node(ix), view.node_state(ix)?);
+    let ports = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
+    let outputs = view.run().outputs(ix).iter().filter_map(|output| {
+        let value_json = match &output.value {
+            OutputValue::Closed => return None,
+            OutputValue::One(reference) => value(values, *reference)?,
+            OutputValue::Gather(references) => list(values, references),
+        };
+        Some(wire::PortValue { port: ports.get(usize::from(output.port.0))?.id.to_string(), value_json })
+    });
+    Some(wire::Node {
+        node_id: document.id.to_string(),
+        node_type: document.type_id.to_string(),
+        label: document.label.to_string(),
+        state: node_state(state).into(),
+        outputs: outputs.collect(),
+        error: seen.error.as_ref().map(|error| node_error(error, &document.id, seen.attempts)),
+        attempts: seen.attempts,
+        agent_id: seen.agent.as_ref().map_or_else(String::new, ToString::to_string),
+        queued_at_ms: None,
+        started_at_ms: seen.started_at.map(|at| at.as_millis()),
+        ended_at_ms: seen.ended_at.map(|at| at.as_millis()),
+        progress: if state == NodeState::Completed { 1.0 } else { 0.0 },
+        terminal: graph.out_edges(ix).is_empty(),
+    })
+}
+
+fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError {
+    wire::RunError {
+        code: error.code.to_string(),
+        message: error.message.to_string(),
+        node_id: node_id.into(),
+        class: error.class.name().into(),
+        attempts,
+    }
+}
+
+fn value(values: &HashMap<EventSeq, Vec<Value>>, reference: ValueRef) -> Option<Bytes> {
+    values.get(&reference.seq)?.get(reference.place as usize).map(|value| value.json().clone())
+}
+
+fn list(values: &HashMap<EventSeq, Vec<Value>>, references: &[ValueRef]) -> Bytes {
+    let items: Vec<Bytes> = references.iter().filter_map(|reference| value(values, *reference)).collect();
+    [b"[".as_slice(), &items.join(&b','), b"]"].concat().into()
+}
+
+/// What keeps the run from going on: timers, and nodes that no agent can run.
+fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire::WaitingOn> {
+    let graph = view.run().graph();
+    let since = |ix: NodeIx| view.node(ix).started_at.unwrap_or_else(|| view.run().last_at()).as_millis();
+    part.iter()
+        .filter_map(|ix| {
+            let document = graph.node(*ix);
+            let waiting = |kind: &str, due_at_ms, need| wire::WaitingOn {
+                kind: kind.into(),
+                node_id: document.id.to_string(),
+                since_ms: since(*ix),
+                due_at_ms,
+                need,
+            };
+            match view.node_state(*ix)? {
+                NodeState::Waiting => {
+                    let due = view.node(*ix).waits_until.map(|at| at.as_millis());
+                    Some(waiting("timer", due, String::new()))
+                }
+                NodeState::Ready if document.runner == Runner::Agent => {
+                    match shared.permits().is_offered(&Need::of(document, false)) {
+                        true => Some(waiting("slot", None, String::new())),
+                        false => Some(waiting("agent", None, need(document))),
+                    }
+                }
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+fn need(node: &heddle_core::graph::Node) -> String {
+    let labels = node.policy.labels.iter().map(|(name, value)| format!(" with {name}={value}"));
+    std::iter::once(format!("an agent that runs {}", node.type_id)).chain(labels).collect()
+}
+
+pub(crate) fn status(status: RunStatus) -> wire::RunStatus {
+    match status {
+        RunStatus::Running => wire::RunStatus::Running,
+        RunStatus::Completed => wire::RunStatus::Completed,
+        RunStatus::Failed => wire::RunStatus::Failed,
+        RunStatus::Cancelled => wire::RunStatus::Cancelled,
+    }
+}
+
+fn node_state(state: NodeState) -> wire::NodeState {
+    match state {
+        NodeState::Pending => wire::NodeState::Pending,
+        NodeState::Ready => wire::NodeState::Ready,
+        NodeState::Running => wire::NodeState::Running,
+        NodeState::Waiting => wire::NodeState::Waiting,
+        NodeState::Completed => wire::NodeState::Completed,
+        NodeState::Failed => wire::NodeState::Failed,
+        NodeState::Skipped => wire::NodeState::Skipped,
+        NodeState::Cancelled => wire::NodeState::Cancelled,
+    }
+}

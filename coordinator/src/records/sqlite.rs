@@ -1,0 +1,330 @@
+//! Plain rows on SQLite: through the journal's one writing connection, and its readers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_core::id::{KeyId, TenantId, WorkflowId};
+use heddle_core::limits::IDEMPOTENCY_TTL;
+use heddle_core::partition::batch::KeyRow;
+use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{ApiKeyRow, GraphText, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow};
+use crate::journal::sqlite::SqliteJournal;
+use crate::journal::{Answer, JournalError};
+
+const WORKFLOW_COLUMNS: &str = "id, tenant, name, description, tags, is_active, version, graph, created_at, updated_at";
+
+impl Records for SqliteJournal {
+    fn put_graph(&self, tenant: TenantId, digest: Digest, graph: GraphText) -> Answer<()> {
+        let bytes = graph.nodes.len() + graph.edges.len();
+        self.write_bytes("keep a graph", bytes, move |connection| {
+            let sql = "INSERT INTO graph (tenant, digest, nodes, edges) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+            let row = params![&*tenant.0, digest.0, &graph.nodes[..], &graph.edges[..]];
+            connection.prepare_cached(sql)?.execute(row).map(drop)
+        })
+    }
+
+    fn graph(&self, tenant: TenantId, digest: Digest) -> Answer<Option<GraphText>> {
+        self.read(move |connection| {
+            let sql = "SELECT nodes, edges FROM graph WHERE tenant = ?1 AND digest = ?2";
+            let text = |row: &Row<'_>| Ok(GraphText { nodes: bytes(row, 0)?, edges: bytes(row, 1)? });
+            one(connection, sql, params![&*tenant.0, digest.0], text)
+        })
+    }
+
+    fn save_workflow(&self, save: SaveWorkflow) -> Answer<Saved> {
+        self.write("save a workflow", move |connection| save_workflow(connection, &save))
+    }
+
+    fn workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
+        self.read(move |connection| {
+            let sql = format!("SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE tenant = ?1 AND id = ?2");
+            one(connection, &sql, params![&*tenant.0, id.to_bytes()], workflow)
+        })
+    }
+
+    fn workflows(&self, tenant: TenantId, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {WORKFLOW_COLUMNS}, (SELECT count(*) FROM run WHERE run.tenant = workflow.tenant AND
+                   run.workflow = workflow.id), (SELECT max(created_at) FROM run WHERE run.tenant = workflow.tenant
+                   AND run.workflow = workflow.id)
+                 FROM workflow WHERE tenant = ?1 AND (?2 IS NULL OR is_active = ?2) ORDER BY updated_at DESC, id DESC"
+            );
+            many(connection, &sql, params![&*tenant.0, is_active], |row| {
+                Ok(WorkflowRow {
+                    execution_count: row.get::<_, i64>(10)? as u64,
+                    last_executed_at: row.get::<_, Option<i64>>(11)?.map(Timestamp::from_millis),
+                    ..workflow(row)?
+                })
+            })
+        })
+    }
+
+    fn delete_workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<bool> {
+        self.write("delete a workflow", move |connection| {
+            let sql = "DELETE FROM workflow WHERE tenant = ?1 AND id = ?2";
+            Ok(connection.execute(sql, params![&*tenant.0, id.to_bytes()])? == 1)
+        })
+    }
+
+    fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>> {
+        self.read(move |connection| {
+            let sql = "SELECT id, tenant, subject, scopes, expires_at, created_at FROM api_key
+                       WHERE mac = ?1 AND revoked_at IS NULL";
+            one(connection, sql, params![mac.0], api_key)
+        })
+    }
+
+    fn put_api_key(&self, mac: Digest, row: ApiKeyRow, only_first: bool) -> Answer<bool> {
+        self.write("keep a key", move |connection| {
+            let sql = "INSERT INTO api_key (id, mac, tenant, subject, scopes, created_at, expires_at)
+                       SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ?8 = 0 OR NOT EXISTS (SELECT 1 FROM api_key)";
+            let (scopes, expires_at) = (row.scopes.join(" "), row.expires_at.map(|at| at.as_millis()));
+            let (tenant, created_at) = (&*row.tenant.0, row.created_at.as_millis());
+            let values =
+                params![row.id.to_bytes(), mac.0, tenant, &*row.subject.0, scopes, created_at, expires_at, only_first];
+            let is_new = connection.execute(sql, values)? == 1;
+            let sql = "INSERT INTO tenant (id, name, created_at) VALUES (?1, ?1, ?2) ON CONFLICT DO NOTHING";
+            connection.execute(sql, params![tenant, created_at])?;
+            Ok(is_new)
+        })
+    }
+
+    fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()> {
+        self.write("keep node types", move |connection| {
+            let sql = "INSERT INTO node_type (digest, id, version, seen_at, manifest)
+                       VALUES (?1, ?2, ?3, (SELECT coalesce(max(seen_at), 0) + 1 FROM node_type), ?4)
+                       ON CONFLICT DO NOTHING";
+            let mut statement = connection.prepare_cached(sql)?;
+            manifests.iter().try_for_each(|row| {
+                statement.execute(params![row.digest.0, &*row.id, row.version, &row.json[..]]).map(drop)
+            })
+        })
+    }
+
+    fn node_types(&self) -> Answer<Vec<ManifestRow>> {
+        self.read(|connection| {
+            let sql = "SELECT id, version, digest, manifest FROM node_type AS newest
+                       WHERE NOT EXISTS (SELECT 1 FROM node_type AS other WHERE other.id = newest.id
+                         AND (other.version, other.seen_at) > (newest.version, newest.seen_at)) ORDER BY id";
+            many(connection, sql, params![], |row| {
+                Ok(ManifestRow {
+                    id: text(row, 0)?,
+                    version: row.get(1)?,
+                    digest: Digest(array(row, 2)?),
+                    json: bytes(row, 3)?,
+                })
+            })
+        })
+    }
+}
+
+fn save_workflow(connection: &Connection, save: &SaveWorkflow) -> rusqlite::Result<Saved> {
+    if let Some(key) = &save.key
+        && let Some(answer) = replayed(connection, key, save.now)?
+    {
+        return Ok(answer);
+    }
+    let sql = format!("SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE id = ?1");
+    let known = connection.prepare_cached(&sql)?.query_row(params![save.id.to_bytes()], workflow).optional()?;
+    let (row, created) = match known {
+        // Another tenant's workflow does not exist for this one, and its id is not to be had.
+        Some(row) if row.tenant != save.tenant => return Ok(Saved::NotFound),
+        None if save.must_exist => return Ok(Saved::NotFound),
+        Some(row) if save.base_updated_at.is_some_and(|base| base != row.updated_at) => {
+            return Ok(Saved::Stale { updated_at: row.updated_at });
+        }
+        Some(row) => (replaced(row, save), false),
+        None => match fresh(save) {
+            Some(row) => (row, true),
+            None => return Ok(Saved::NotFound),
+        },
+    };
+    write_workflow(connection, &row, save)?;
+    Ok(Saved::Done { row, created })
+}
+
+fn fresh(save: &SaveWorkflow) -> Option<WorkflowRow> {
+    Some(WorkflowRow {
+        id: save.id,
+        tenant: save.tenant.clone(),
+        name: save.name.clone()?,
+        description: save.description.clone().flatten(),
+        tags: save.tags.clone().unwrap_or_default(),
+        is_active: save.is_active.unwrap_or(true),
+        version: 1,
+        graph: save.graph?,
+        created_at: save.now,
+        updated_at: save.now,
+        execution_count: 0,
+        last_executed_at: None,
+    })
+}
+
+fn replaced(row: WorkflowRow, save: &SaveWorkflow) -> WorkflowRow {
+    let graph = save.graph.unwrap_or(row.graph);
+    WorkflowRow {
+        name: save.name.clone().unwrap_or(row.name),
+        description: save.description.clone().unwrap_or(row.description),
+        tags: save.tags.clone().unwrap_or(row.tags),
+        is_active: save.is_active.unwrap_or(row.is_active),
+        version: row.version + u64::from(graph != row.graph),
+        graph,
+        // A conditional write compares it, so it moves on even within one millisecond.
+        updated_at: save.now.max(Timestamp::from_millis(row.updated_at.as_millis() + 1)),
+        ..row
+    }
+}
+
+fn write_workflow(connection: &Connection, row: &WorkflowRow, save: &SaveWorkflow) -> rusqlite::Result<()> {
+    let sql = format!(
+        "INSERT OR REPLACE INTO workflow ({WORKFLOW_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+    );
+    let tags = tags_to_text(&row.tags);
+    let (tenant, description) = (&*row.tenant.0, row.description.as_deref());
+    let (created_at, updated_at) = (row.created_at.as_millis(), row.updated_at.as_millis());
+    let (id, version) = (row.id.to_bytes(), row.version as i64);
+    connection.prepare_cached(&sql)?.execute(params![
+        id,
+        tenant,
+        &*row.name,
+        description,
+        tags,
+        row.is_active,
+        version,
+        row.graph.0,
+        created_at,
+        updated_at
+    ])?;
+    let sql = "INSERT INTO workflow_version (workflow, version, graph, subject, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    connection.execute(sql, params![id, version, row.graph.0, &*save.subject.0, updated_at])?;
+    let Some(KeyRow { key, body }) = &save.key else { return Ok(()) };
+    let sql = "INSERT OR REPLACE INTO idempotency (tenant, route, key, body, created_at, reply)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let reply = reply_of(row).to_string().into_bytes();
+    let at = save.now.as_millis();
+    connection.execute(sql, params![&*key.tenant.0, &*key.route, &*key.key, body.0, at, reply]).map(drop)
+}
+
+/// The answer of an earlier request with this key, if it is young enough.
+fn replayed(connection: &Connection, given: &KeyRow, now: Timestamp) -> rusqlite::Result<Option<Saved>> {
+    let sql = "SELECT body, reply FROM idempotency
+               WHERE tenant = ?1 AND route = ?2 AND key = ?3 AND created_at > ?4 AND reply IS NOT NULL";
+    let key = &given.key;
+    let oldest = now.as_millis() - IDEMPOTENCY_TTL.as_millis() as i64;
+    let values = params![&*key.tenant.0, &*key.route, &*key.key, oldest];
+    let found = connection.query_row(sql, values, |row| Ok((array(row, 0)?, row.get::<_, Vec<u8>>(1)?))).optional()?;
+    Ok(found.map(|(body, reply)| match row_of(&reply, key.tenant.clone()) {
+        Some(row) if Digest(body) == given.body => Saved::Replayed { row, created: true },
+        _ => Saved::KeyMismatch,
+    }))
+}
+
+/// What an idempotency row keeps of a workflow as it was answered.
+fn reply_of(row: &WorkflowRow) -> serde_json::Value {
+    serde_json::json!({
+        "id": row.id.to_string(), "name": &*row.name, "description": row.description.as_deref(),
+        "tags": row.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), "isActive": row.is_active,
+        "version": row.version, "createdAt": row.created_at.as_millis(), "updatedAt": row.updated_at.as_millis(),
+        "graph": row.graph.0.to_vec(),
+    })
+}
+
+fn row_of(reply: &[u8], tenant: TenantId) -> Option<WorkflowRow> {
+    let reply: serde_json::Value = serde_json::from_slice(reply).ok()?;
+    let text = |name: &str| reply.get(name)?.as_str().map(Arc::<str>::from);
+    let graph: Vec<u8> = serde_json::from_value(reply.get("graph")?.clone()).ok()?;
+    let tags: Vec<Arc<str>> = serde_json::from_value(reply.get("tags")?.clone()).ok()?;
+    Some(WorkflowRow {
+        id: text("id")?.parse().ok()?,
+        tenant,
+        name: text("name")?,
+        description: text("description"),
+        tags,
+        is_active: reply.get("isActive")?.as_bool()?,
+        version: reply.get("version")?.as_u64()?,
+        graph: Digest(graph.try_into().ok()?),
+        created_at: Timestamp::from_millis(reply.get("createdAt")?.as_i64()?),
+        updated_at: Timestamp::from_millis(reply.get("updatedAt")?.as_i64()?),
+        execution_count: 0,
+        last_executed_at: None,
+    })
+}
+
+fn workflow(row: &Row<'_>) -> rusqlite::Result<WorkflowRow> {
+    let tags: Arc<str> = text(row, 4)?;
+    Ok(WorkflowRow {
+        id: WorkflowId(u128::from_be_bytes(array(row, 0)?)),
+        tenant: TenantId(text(row, 1)?),
+        name: text(row, 2)?,
+        description: row.get::<_, Option<String>>(3)?.map(Arc::from),
+        tags: serde_json::from_str(&tags).map_err(|error| broken(4, error))?,
+        is_active: row.get(5)?,
+        version: row.get::<_, i64>(6)? as u64,
+        graph: Digest(array(row, 7)?),
+        created_at: Timestamp::from_millis(row.get(8)?),
+        updated_at: Timestamp::from_millis(row.get(9)?),
+        execution_count: 0,
+        last_executed_at: None,
+    })
+}
+
+fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {
+    Ok(ApiKeyRow {
+        id: KeyId(u128::from_be_bytes(array(row, 0)?)),
+        tenant: TenantId(text(row, 1)?),
+        subject: text(row, 2)?.as_ref().into(),
+        scopes: text(row, 3)?.split_ascii_whitespace().map(Arc::from).collect(),
+        expires_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
+        created_at: Timestamp::from_millis(row.get(5)?),
+    })
+}
+
+fn tags_to_text(tags: &[Arc<str>]) -> String {
+    serde_json::json!(tags.iter().map(|tag| &**tag).collect::<Vec<_>>()).to_string()
+}
+
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
+    row.get::<_, String>(column).map(Arc::from)
+}
+
+fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
+    row.get::<_, Vec<u8>>(column).map(Bytes::from)
+}
+
+fn array<const N: usize>(row: &Row<'_>, column: usize) -> rusqlite::Result<[u8; N]> {
+    row.get(column)
+}
+
+fn broken(column: usize, error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
+
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>, JournalError> {
+    let found = connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(values, read).optional());
+    found.map_err(failed)
+}
+
+fn many<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, JournalError> {
+    let found = connection.prepare_cached(sql).and_then(|mut statement| statement.query_map(values, read)?.collect());
+    found.map_err(failed)
+}
+
+fn failed(source: rusqlite::Error) -> JournalError {
+    JournalError::Database { doing: "read its rows", source: Box::new(source) }
+}

@@ -1,0 +1,155 @@
+//! The service that gateways use: one method per request, each handed to where it is answered.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use heddle_proto::control::control_server::Control;
+use heddle_proto::control::{self as wire};
+use heddle_proto::limits::PROTOCOL_VERSION;
+use tonic::{Request, Response, Status};
+
+use super::{failure, run_requests, workflow_requests};
+use crate::keys::Keys;
+use crate::limits::KEY_CACHE_MS;
+use crate::shared::Shared;
+
+/// The control service.
+pub(crate) struct ControlService {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) keys: Keys,
+}
+
+#[tonic::async_trait]
+impl Control for ControlService {
+    async fn authenticate(
+        &self,
+        request: Request<wire::AuthenticateRequest>,
+    ) -> Result<Response<wire::Principal>, Status> {
+        let found = self.keys.find(&request.into_inner().key).await.map_err(|error| failure::journal(&error))?;
+        let row = found.ok_or_else(|| failure::plain(401, "invalid_api_key", "Invalid API key"))?;
+        if row.expires_at.is_some_and(|at| at <= self.shared.clock.now()) {
+            return Err(failure::plain(401, "api_key_expired", "API key has expired"));
+        }
+        Ok(Response::new(wire::Principal {
+            tenant: row.tenant.to_string(),
+            subject: row.subject.to_string(),
+            key_id: row.id.to_string(),
+            scopes: row.scopes.iter().map(ToString::to_string).collect(),
+            cache_ms: KEY_CACHE_MS,
+        }))
+    }
+
+    async fn status(&self, _: Request<wire::StatusRequest>) -> Result<Response<wire::StatusReply>, Status> {
+        Ok(Response::new(status(&self.shared)))
+    }
+
+    async fn save_workflow(
+        &self,
+        request: Request<wire::SaveWorkflowRequest>,
+    ) -> Result<Response<wire::SavedWorkflow>, Status> {
+        workflow_requests::save(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_workflow(&self, request: Request<wire::WorkflowRequest>) -> Result<Response<wire::Workflow>, Status> {
+        workflow_requests::get(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_workflows(
+        &self,
+        request: Request<wire::ListWorkflowsRequest>,
+    ) -> Result<Response<wire::WorkflowList>, Status> {
+        workflow_requests::list(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn delete_workflow(
+        &self,
+        request: Request<wire::WorkflowRequest>,
+    ) -> Result<Response<wire::DeletedWorkflow>, Status> {
+        workflow_requests::delete(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn lint(&self, request: Request<wire::LintRequest>) -> Result<Response<wire::Diagnosis>, Status> {
+        Ok(Response::new(workflow_requests::lint(&self.shared, request.into_inner())))
+    }
+
+    async fn describe_inputs(
+        &self,
+        request: Request<wire::WorkflowRequest>,
+    ) -> Result<Response<wire::InputList>, Status> {
+        workflow_requests::describe_inputs(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn submit(&self, request: Request<wire::SubmitRequest>) -> Result<Response<wire::SubmitReply>, Status> {
+        run_requests::submit(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_run(&self, request: Request<wire::GetRunRequest>) -> Result<Response<wire::Run>, Status> {
+        run_requests::get(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_runs(&self, request: Request<wire::ListRunsRequest>) -> Result<Response<wire::RunList>, Status> {
+        run_requests::list(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    type ReadEventsStream = Pin<Box<dyn Stream<Item = Result<wire::EventPage, Status>> + Send>>;
+
+    async fn read_events(
+        &self,
+        request: Request<wire::ReadEventsRequest>,
+    ) -> Result<Response<Self::ReadEventsStream>, Status> {
+        run_requests::events(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel_run(&self, request: Request<wire::CancelRunRequest>) -> Result<Response<wire::Run>, Status> {
+        run_requests::cancel(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_node_types(
+        &self,
+        _: Request<wire::ListNodeTypesRequest>,
+    ) -> Result<Response<wire::NodeTypeList>, Status> {
+        workflow_requests::node_types(&self.shared).map(Response::new)
+    }
+
+    async fn list_agents(&self, _: Request<wire::ListAgentsRequest>) -> Result<Response<wire::AgentList>, Status> {
+        let agents = self.shared.sessions.list();
+        let agents = agents.into_iter().map(|connected| wire::Agent {
+            id: connected.agent.agent.to_string(),
+            state: "connected".into(),
+            version: connected.info.version,
+            hostname: connected.info.hostname,
+            labels: connected.info.labels.into_iter().collect(),
+            slots: connected.info.slots,
+            busy: self.shared.permits().busy(&connected.agent.agent),
+            connected_at_ms: connected.since.as_millis(),
+            node_types: connected.info.types.iter().map(ToString::to_string).collect(),
+        });
+        Ok(Response::new(wire::AgentList { agents: agents.collect() }))
+    }
+}
+
+/// Whether all partitions are read, and what was done so far.
+pub(crate) fn status(shared: &Shared) -> wire::StatusReply {
+    let (partitions, loaded) = shared.doors.opened_of();
+    let ready = loaded == partitions;
+    let counters = &shared.counters;
+    wire::StatusReply {
+        ready,
+        reason: if ready { String::new() } else { format!("{loaded} of {partitions} partitions are loaded") },
+        boot_id: shared.owner.boot.0,
+        version: env!("CARGO_PKG_VERSION").into(),
+        partitions: partitions as u32,
+        partitions_loaded: loaded as u32,
+        agents: shared.sessions.list().len() as u32,
+        database: shared.database.into(),
+        protocol: PROTOCOL_VERSION,
+        counters: Some(wire::Counters {
+            commits: counters.commits.get(),
+            event_rows: counters.event_rows.get(),
+            attempts: counters.attempts.get(),
+            zombie_results: counters.zombie_results.get(),
+            runs_in_memory: counters.runs_in_memory(),
+        }),
+    }
+}

@@ -1,0 +1,178 @@
+//! Refusals with a stable code, as gRPC statuses whose details a gateway turns into its answer.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use heddle_core::graph::{Migration, Problem, rule};
+use heddle_core::id::RunId;
+use heddle_core::partition::io::Refusal;
+use heddle_proto::control as wire;
+use prost::Message as _;
+use tonic::{Code, Status};
+
+use crate::graphs::GraphError;
+use crate::journal::JournalError;
+use crate::read::runs::ReadError;
+
+/// Makes a status of a refusal.
+pub(crate) fn failure(failure: wire::Failure) -> Status {
+    let code = match failure.http_status {
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::NotFound,
+        409 => Code::Aborted,
+        429 => Code::ResourceExhausted,
+        503 => Code::Unavailable,
+        500 => Code::Internal,
+        _ => Code::InvalidArgument,
+    };
+    let (message, details) = (failure.message.clone(), Bytes::from(failure.encode_to_vec()));
+    Status::with_details(code, message, details)
+}
+
+/// A refusal without more to say than code and sentence.
+pub(crate) fn plain(http_status: u32, code: &str, message: impl Into<String>) -> Status {
+    failure(wire::Failure { code: code.into(), http_status, message: message.into(), ..Default::default() })
+}
+
+pub(crate) fn workflow_not_found() -> Status {
+    plain(404, "workflow_not_found", "Workflow not found")
+}
+
+pub(crate) fn run_not_found() -> Status {
+    plain(404, "execution_not_found", "Execution not found")
+}
+
+/// Busy or away: nothing was written, or nobody knows; the same request may be made again.
+pub(crate) fn busy(code: &str, message: &str) -> Status {
+    let retry_after_seconds = 1;
+    failure(wire::Failure {
+        code: code.into(),
+        http_status: 503,
+        message: message.into(),
+        retry_after_seconds,
+        ..Default::default()
+    })
+}
+
+pub(crate) fn refused(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::NotFound => run_not_found(),
+        Refusal::Overloaded => busy("overloaded", "too much is under way; nothing was started, try again in a moment"),
+        Refusal::KeyMismatch => key_mismatch(),
+        Refusal::Quarantined => {
+            plain(422, "quarantined", "the run's data could not be kept; it was set aside, and nothing of it will run")
+        }
+        Refusal::Retry => {
+            busy("try_again", "it is not known whether this was done; ask again with the same Idempotency-Key")
+        }
+    }
+}
+
+pub(crate) fn key_mismatch() -> Status {
+    plain(
+        422,
+        "idempotency_mismatch",
+        "this Idempotency-Key came with another body before; use a new key for a new request",
+    )
+}
+
+/// The database's absence is a state, not a fault of the request.
+pub(crate) fn journal(error: &JournalError) -> Status {
+    tracing::error!(error = chain(error), "the database did not do what was asked");
+    busy("database_unavailable", "the database does not answer; try again in a moment")
+}
+
+pub(crate) fn read(error: ReadError) -> Status {
+    match error {
+        ReadError::NotFound => run_not_found(),
+        ReadError::Journal(error) => journal(&error),
+        ReadError::Graph(error) => graph(error),
+        ReadError::Corrupt(corrupt) => {
+            tracing::error!(%corrupt, "a run's history does not follow");
+            plain(500, "history_corrupt", "this run's history is damaged; its data is kept, please report it")
+        }
+    }
+}
+
+pub(crate) fn graph(error: GraphError) -> Status {
+    match error {
+        GraphError::Invalid(problems) => invalid_graph(problems, Vec::new()),
+        GraphError::Journal(error) => journal(&error),
+        GraphError::Missing => {
+            tracing::error!("a graph that is named is not kept");
+            plain(500, "graph_missing", "the graph of this workflow is missing; save it again")
+        }
+    }
+}
+
+/// A graph that cannot be kept or run, with everything that is wrong with it.
+pub(crate) fn invalid_graph(problems: Vec<Problem>, warnings: Vec<Problem>) -> Status {
+    let code = match problems.as_slice() {
+        _ if problems.iter().all(|problem| problem.rule == rule::NOT_SUPPORTED_YET) => "not_supported_yet",
+        _ if problems.iter().all(|problem| problem.rule == rule::NODE_TYPE_UNAVAILABLE) => "node_type_unavailable",
+        [one] if one.rule == rule::VALUE_TOO_LARGE => "value_too_large",
+        _ => "invalid_graph",
+    };
+    let first = problems.first().map_or("the graph is not valid", |problem| &problem.message);
+    let message = match problems.len() {
+        0 | 1 => first.to_owned(),
+        count => format!("{first} (and {} more)", count - 1),
+    };
+    let diagnosis = Some(diagnosis(problems, warnings, &[]));
+    failure(wire::Failure { code: code.into(), http_status: 422, message, diagnosis, ..Default::default() })
+}
+
+/// Inputs that cannot be bound.
+pub(crate) fn bad_inputs(problems: Vec<Problem>) -> Status {
+    let message = problems.first().map_or_else(String::new, |problem| problem.message.clone());
+    let code = match problems.first() {
+        Some(problem) if problem.rule == rule::VALUE_TOO_LARGE => "value_too_large",
+        _ => "invalid_inputs",
+    };
+    let diagnosis = Some(diagnosis(problems, Vec::new(), &[]));
+    failure(wire::Failure { code: code.into(), http_status: 422, message, diagnosis, ..Default::default() })
+}
+
+pub(crate) fn diagnosis(problems: Vec<Problem>, warnings: Vec<Problem>, migrations: &[Migration]) -> wire::Diagnosis {
+    wire::Diagnosis {
+        ok: problems.is_empty(),
+        violations: problems.into_iter().map(violation).collect(),
+        warnings: warnings.into_iter().map(violation).collect(),
+        migrations: migrations
+            .iter()
+            .map(|migration| {
+                let Migration { rule, node_id, from, to, .. } = migration;
+                format!("{rule}: {node_id}: {from} is read as {to}")
+            })
+            .collect(),
+    }
+}
+
+fn violation(problem: Problem) -> wire::Violation {
+    let text = |text: Option<std::sync::Arc<str>>| text.map_or_else(String::new, |text| text.to_string());
+    wire::Violation {
+        rule: problem.rule.into(),
+        message: problem.message,
+        fix: problem.fix,
+        node_id: text(problem.node_id),
+        edge_id: text(problem.edge_id),
+        path: problem.path.unwrap_or_default(),
+    }
+}
+
+/// The run id in a request.
+pub(crate) fn run_id(text: &str) -> Result<RunId, Status> {
+    text.parse().map_err(|_| run_not_found())
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

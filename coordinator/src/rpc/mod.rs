@@ -1,0 +1,7 @@
+//! The services: decode, ask the part that knows, encode.
+
+pub(crate) mod agent_link;
+pub(crate) mod control;
+mod failure;
+mod run_requests;
+mod workflow_requests;

@@ -1,0 +1,202 @@
+//! Runs: started, read, listed, followed, cancelled.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use heddle_core::graph::{Draft, Graph};
+use heddle_core::id::{EventSeq, RunId, Slot, TenantId, WorkflowId};
+use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
+use heddle_core::partition::io::{Input, Reply, Submission};
+use heddle_core::run::RunStatus;
+use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
+use heddle_proto::control as wire;
+use heddle_proto::limits::READ_WAIT_SECONDS_MAX;
+use tonic::Status;
+
+use super::failure;
+use crate::journal::{RunCursor, RunFilter};
+use crate::read::events as history;
+use crate::read::runs::{self, Ask};
+use crate::shared::Shared;
+
+/// Rows in one page of a list of runs.
+const LIST_MAX: u32 = 200;
+const LIST_DEFAULT: u32 = 50;
+
+pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -> Result<wire::SubmitReply, Status> {
+    let tenant = TenantId::from(request.tenant.as_str());
+    let workflow: WorkflowId = request.workflow_id.parse().map_err(|_| failure::workflow_not_found())?;
+    let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
+    let graph = graph_of(shared, &tenant, workflow, request.graph.as_ref()).await?;
+    let target = Some(request.target_node_id.as_str()).filter(|target| !target.is_empty());
+    let part = graph.executable(target).map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+    let given = match request.inputs_json.is_empty() {
+        true => Vec::new(),
+        false => graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?,
+    };
+    graph.complete_inputs(&part, &given).map_err(failure::bad_inputs)?;
+    let slot = match &key {
+        Some(row) => Slot::of_hash(hash_of(&row.key)),
+        None => Slot::of_hash(shared.seed()),
+    };
+    let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
+    let submission = Submission {
+        run: RunId::new(shared.clock.now(), slot, random),
+        tenant,
+        subject: request.subject.as_str().into(),
+        workflow,
+        target: target.and_then(|target| graph.find(target)),
+        graph,
+        inputs: given.into_iter().filter(|(ix, _)| part.binary_search(ix).is_ok()).collect(),
+        key,
+        traceparent: Some(request.traceparent.as_str()).filter(|text| !text.is_empty()).map(Arc::from),
+    };
+    let partition = shared.partition_of(submission.run);
+    match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {
+        Reply::Submitted { run, workflow, created_at, replayed } => Ok(wire::SubmitReply {
+            execution_id: run.to_string(),
+            workflow_id: workflow.to_string(),
+            batch_id: runs::batch_id(run),
+            started_at_ms: created_at.as_millis(),
+            replayed,
+        }),
+        Reply::Refused(refusal) => Err(failure::refused(refusal)),
+        Reply::Cancelled { .. } => Err(Status::internal("a submission was answered as a cancel")),
+    }
+}
+
+/// The graph in the request, else the one that is saved. The workflow must exist and be active either way.
+async fn graph_of(
+    shared: &Arc<Shared>,
+    tenant: &TenantId,
+    workflow: WorkflowId,
+    given: Option<&wire::GraphJson>,
+) -> Result<Arc<Graph>, Status> {
+    let row = shared.records.workflow(tenant.clone(), workflow).await.map_err(|error| failure::journal(&error))?;
+    let row = row.ok_or_else(failure::workflow_not_found)?;
+    if !row.is_active {
+        return Err(failure::plain(400, "workflow_inactive", "Workflow is not active"));
+    }
+    match given {
+        None => shared.graphs.get(tenant, row.graph).await.map_err(failure::graph),
+        Some(json) => {
+            let draft = Draft::parse(&json.nodes, &json.edges);
+            let draft = draft.map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+            shared.graphs.put(tenant, &draft).await.map_err(failure::graph)
+        }
+    }
+}
+
+pub(super) fn key_row(tenant: &TenantId, given: &wire::Idempotency) -> Result<KeyRow, Status> {
+    let body = <[u8; 32]>::try_from(given.body_hash.as_ref())
+        .map_err(|_| failure::plain(400, "bad_request", "the body's hash has 32 bytes"))?;
+    let key =
+        IdempotencyKey { tenant: tenant.clone(), route: given.route.as_str().into(), key: given.key.as_str().into() };
+    Ok(KeyRow { key, body: Digest(body) })
+}
+
+/// The same key always leads to the same slot, so that a request lands where its twin is (E24).
+fn hash_of(key: &IdempotencyKey) -> u64 {
+    let text = [&*key.tenant.0, &*key.route, &*key.key].join("\n");
+    let [a, b, c, d, e, f, g, h, ..] = Digest::of(text.as_bytes()).0;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+pub(super) async fn get(shared: &Arc<Shared>, request: wire::GetRunRequest) -> Result<wire::Run, Status> {
+    let run = failure::run_id(&request.execution_id)?;
+    let wait_max = Duration::from_secs(READ_WAIT_SECONDS_MAX);
+    let ask = Ask {
+        wait: Duration::from_millis(request.wait_ms.into()).min(wait_max),
+        nodes_offset: request.nodes_offset as usize,
+        nodes_limit: request.nodes_limit as usize,
+    };
+    runs::run(shared, &request.tenant.as_str().into(), run, ask).await.map_err(failure::read)
+}
+
+pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -> Result<wire::RunList, Status> {
+    let status = match request.status() {
+        wire::RunStatus::Unspecified => None,
+        wire::RunStatus::Running => Some(RunStatus::Running),
+        wire::RunStatus::Completed => Some(RunStatus::Completed),
+        wire::RunStatus::Failed => Some(RunStatus::Failed),
+        wire::RunStatus::Cancelled => Some(RunStatus::Cancelled),
+        // Runs of batches that have not begun; there are none yet.
+        wire::RunStatus::Pending => return Ok(wire::RunList::default()),
+    };
+    let workflow = match request.workflow_id.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| failure::workflow_not_found())?),
+    };
+    let tenant = TenantId::from(request.tenant.as_str());
+    if let Some(id) = workflow {
+        let known = shared.records.workflow(tenant.clone(), id).await.map_err(|error| failure::journal(&error))?;
+        known.ok_or_else(failure::workflow_not_found)?;
+    }
+    let filter = RunFilter {
+        tenant,
+        workflow,
+        status,
+        from: request.from_ms.map(Timestamp::from_millis),
+        to: request.to_ms.map(Timestamp::from_millis),
+    };
+    let limit = if request.limit == 0 { LIST_DEFAULT } else { request.limit.min(LIST_MAX) } as usize;
+    let rows = shared.journal.list_runs(filter, cursor_from(&request.cursor)?, limit + 1).await;
+    let mut rows = rows.map_err(|error| failure::journal(&error))?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next_cursor = match rows.last() {
+        Some(last) if more => format!("{}-{}", last.created.created_at.as_millis(), last.run),
+        _ => String::new(),
+    };
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        found.push(match request.with_nodes {
+            true => runs::with_nodes(shared, row, Ask::default()).await.map_err(failure::read)?,
+            false => runs::summary(row),
+        });
+    }
+    Ok(wire::RunList { runs: found, next_cursor })
+}
+
+fn cursor_from(text: &str) -> Result<Option<RunCursor>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.split_once('-').and_then(|(at, run)| {
+        Some(RunCursor { created_at: Timestamp::from_millis(at.parse().ok()?), run: run.parse().ok()? })
+    });
+    let wrong = || failure::plain(400, "bad_cursor", "the cursor is not one that a list gave; begin without it");
+    parsed.map(Some).ok_or_else(wrong)
+}
+
+pub(super) async fn events(
+    shared: &Arc<Shared>,
+    request: wire::ReadEventsRequest,
+) -> Result<Pin<Box<dyn Stream<Item = Result<wire::EventPage, Status>> + Send>>, Status> {
+    let run = failure::run_id(&request.execution_id)?;
+    let (tenant, after) = (request.tenant.as_str().into(), EventSeq(request.after_seq));
+    let pages = history::pages(Arc::clone(shared), tenant, run, after, request.follow).await.map_err(failure::read)?;
+    Ok(Box::pin(pages.map(|page| page.map_err(failure::read))))
+}
+
+pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest) -> Result<wire::Run, Status> {
+    let run = failure::run_id(&request.execution_id)?;
+    let (tenant, by) = (TenantId::from(request.tenant.as_str()), request.subject.as_str().into());
+    let ask = |caller| Input::Cancel { caller, run, tenant: tenant.clone(), by };
+    match shared.doors.request(shared.partition_of(run), ask).await {
+        Reply::Cancelled { status, applied, seq } => {
+            if !applied && status != RunStatus::Cancelled {
+                let status = runs::status(status).as_str_name().trim_start_matches("RUN_STATUS_");
+                return Err(failure::plain(409, "execution_over", format!("the run is over already: it is {status}")));
+            }
+            // The answer is given when its batch has landed, so a read sees at least this.
+            tracing::debug!(%run, %seq, "cancelled");
+            runs::run(shared, &tenant, run, Ask::default()).await.map_err(failure::read)
+        }
+        Reply::Refused(refusal) => Err(failure::refused(refusal)),
+        Reply::Submitted { .. } => Err(Status::internal("a cancel was answered as a submission")),
+    }
+}

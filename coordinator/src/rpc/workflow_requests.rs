@@ -1,0 +1,201 @@
+//! Workflows and node types: saved, read, checked, listed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_core::graph::{Compiled, Draft};
+use heddle_core::id::{Slot, TenantId, WorkflowId};
+use heddle_core::partition::permits::Need;
+use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
+use heddle_proto::control as wire;
+use tonic::Status;
+
+use super::failure;
+use super::run_requests::key_row;
+use crate::records::{SaveWorkflow, Saved, WorkflowRow};
+use crate::shared::Shared;
+
+pub(super) async fn save(
+    shared: &Arc<Shared>,
+    request: wire::SaveWorkflowRequest,
+) -> Result<wire::SavedWorkflow, Status> {
+    let tenant = TenantId::from(request.tenant.as_str());
+    let id = workflow_id(shared, &request)?;
+    let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
+    let (graph, diagnosis) = match &request.graph {
+        None => (None, failure::diagnosis(Vec::new(), Vec::new(), &[])),
+        Some(json) => {
+            let (digest, diagnosis) = keep_graph(shared, &tenant, json, request.strict).await?;
+            (Some(digest), diagnosis)
+        }
+    };
+    let description = request.description.map(|text| Some(text).filter(|text| !text.is_empty()).map(Arc::from));
+    let saved = shared.records.save_workflow(SaveWorkflow {
+        tenant,
+        id,
+        must_exist: request.must_exist,
+        name: request.name.map(Arc::from),
+        description,
+        tags: request.tags_given.then(|| request.tags.iter().map(|tag| tag.as_str().into()).collect()),
+        is_active: request.is_active,
+        graph,
+        base_updated_at: base(&request.base_updated_at)?,
+        now: shared.clock.now(),
+        key,
+        subject: request.subject.as_str().into(),
+    });
+    let (row, created, replayed) = match saved.await.map_err(|error| failure::journal(&error))? {
+        Saved::Done { row, created } => (row, created, false),
+        Saved::Replayed { row, created } => (row, created, true),
+        Saved::KeyMismatch => return Err(failure::key_mismatch()),
+        Saved::NotFound => return Err(failure::workflow_not_found()),
+        Saved::Stale { updated_at } => return Err(stale(updated_at)),
+    };
+    Ok(wire::SavedWorkflow { workflow: Some(to_wire(&row)), diagnosis: Some(diagnosis), created, replayed })
+}
+
+/// The id in the request, which may be new, or a fresh one.
+fn workflow_id(shared: &Shared, request: &wire::SaveWorkflowRequest) -> Result<WorkflowId, Status> {
+    if request.id.is_empty() {
+        let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
+        return Ok(WorkflowId::new(shared.clock.now(), Slot(0), random));
+    }
+    request.id.parse().map_err(|_| failure::workflow_not_found())
+}
+
+async fn keep_graph(
+    shared: &Arc<Shared>,
+    tenant: &TenantId,
+    json: &wire::GraphJson,
+    strict: bool,
+) -> Result<(Digest, wire::Diagnosis), Status> {
+    let draft = parse(json)?;
+    let compiled = shared.graphs.compile(&draft, strict, false);
+    let Compiled { warnings, migrations, .. } =
+        compiled.map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+    shared.graphs.put(tenant, &draft).await.map_err(failure::graph)?;
+    Ok((draft.stored().digest(), failure::diagnosis(Vec::new(), warnings, &migrations)))
+}
+
+fn parse(json: &wire::GraphJson) -> Result<Draft, Status> {
+    let draft = Draft::parse(&json.nodes, &json.edges);
+    draft.map_err(|problems| failure::invalid_graph(problems, Vec::new()))
+}
+
+/// The instant of a conditional write, as the gateway read it from `updatedAt`.
+fn base(text: &str) -> Result<Option<Timestamp>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong =
+        || failure::plain(400, "invalid_field", "baseUpdatedAt is the updatedAt of an earlier answer, as it came");
+    let parsed = text.parse::<jiff::Timestamp>().map_err(|_| wrong())?;
+    Ok(Some(Timestamp::from_millis(parsed.as_millisecond())))
+}
+
+fn stale(updated_at: Timestamp) -> Status {
+    failure::failure(wire::Failure {
+        code: "stale_write".into(),
+        http_status: 409,
+        message: "somebody else changed this workflow since; read it again, then write".into(),
+        current_updated_at: shown(updated_at),
+        ..Default::default()
+    })
+}
+
+fn shown(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.as_millis()).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}
+
+pub(super) async fn get(shared: &Arc<Shared>, request: wire::WorkflowRequest) -> Result<wire::Workflow, Status> {
+    let row = find(shared, &request).await?;
+    let text = shared.records.graph(row.tenant.clone(), row.graph).await.map_err(|error| failure::journal(&error))?;
+    let graph = text.map(|text| wire::GraphJson { nodes: text.nodes, edges: text.edges });
+    Ok(wire::Workflow { graph, ..to_wire(&row) })
+}
+
+async fn find(shared: &Arc<Shared>, request: &wire::WorkflowRequest) -> Result<WorkflowRow, Status> {
+    let id = request.id.parse().map_err(|_| failure::workflow_not_found())?;
+    let row = shared.records.workflow(request.tenant.as_str().into(), id).await;
+    row.map_err(|error| failure::journal(&error))?.ok_or_else(failure::workflow_not_found)
+}
+
+pub(super) async fn list(
+    shared: &Arc<Shared>,
+    request: wire::ListWorkflowsRequest,
+) -> Result<wire::WorkflowList, Status> {
+    let rows = shared.records.workflows(request.tenant.as_str().into(), request.is_active).await;
+    let rows = rows.map_err(|error| failure::journal(&error))?;
+    Ok(wire::WorkflowList { workflows: rows.iter().map(to_wire).collect() })
+}
+
+pub(super) async fn delete(
+    shared: &Arc<Shared>,
+    request: wire::WorkflowRequest,
+) -> Result<wire::DeletedWorkflow, Status> {
+    let id = request.id.parse().map_err(|_| failure::workflow_not_found())?;
+    let deleted = shared.records.delete_workflow(request.tenant.as_str().into(), id).await;
+    match deleted.map_err(|error| failure::journal(&error))? {
+        true => Ok(wire::DeletedWorkflow {}),
+        false => Err(failure::workflow_not_found()),
+    }
+}
+
+pub(super) fn lint(shared: &Arc<Shared>, request: wire::LintRequest) -> wire::Diagnosis {
+    let graph = request.graph.unwrap_or_default();
+    let compiled = Draft::parse(&graph.nodes, &graph.edges).and_then(|draft| shared.graphs.compile(&draft, true, true));
+    match compiled {
+        Ok(Compiled { warnings, migrations, .. }) => failure::diagnosis(Vec::new(), warnings, &migrations),
+        Err(problems) => failure::diagnosis(problems, Vec::new(), &[]),
+    }
+}
+
+pub(super) async fn describe_inputs(
+    shared: &Arc<Shared>,
+    request: wire::WorkflowRequest,
+) -> Result<wire::InputList, Status> {
+    let row = find(shared, &request).await?;
+    let graph = shared.graphs.get(&row.tenant, row.graph).await.map_err(failure::graph)?;
+    let inputs = graph.describe_inputs().into_iter().map(|input| wire::InputDescription {
+        node_id: input.node_id.to_string(),
+        label: input.label.to_string(),
+        r#type: input.kind.into(),
+        required: input.required,
+        default_json: input.default.map_or_else(Bytes::new, |value| value.json().clone()),
+        description: input.description.unwrap_or_default(),
+    });
+    Ok(wire::InputList {
+        workflow_id: row.id.to_string(),
+        workflow_name: row.name.to_string(),
+        inputs: inputs.collect(),
+    })
+}
+
+pub(super) fn node_types(shared: &Arc<Shared>) -> Result<wire::NodeTypeList, Status> {
+    let types = shared.graphs.types();
+    let permits = shared.permits();
+    let entries = types.iter().map(|node_type| {
+        let need = Need { type_id: node_type.id.clone(), prefetch: false, alone: false, labels: Vec::new() };
+        let available = heddle_core::control_types::control_of(&node_type.id).is_some() || permits.is_offered(&need);
+        let json = serde_json::to_vec(&**node_type).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(wire::NodeTypeEntry { manifest_json: json.into(), available })
+    });
+    Ok(wire::NodeTypeList { types: entries.collect::<Result<_, Status>>()? })
+}
+
+fn to_wire(row: &WorkflowRow) -> wire::Workflow {
+    wire::Workflow {
+        id: row.id.to_string(),
+        name: row.name.to_string(),
+        description: row.description.as_ref().map(ToString::to_string),
+        tags: row.tags.iter().map(ToString::to_string).collect(),
+        is_active: row.is_active,
+        version: row.version,
+        created_at_ms: row.created_at.as_millis(),
+        updated_at_ms: row.updated_at.as_millis(),
+        execution_count: row.execution_count,
+        last_executed_at_ms: row.last_executed_at.map(|at| at.as_millis()),
+        graph: None,
+    }
+}

@@ -1,0 +1,202 @@
+//! Between the agent's wire types and the core's, by hand. What is not understood is refused.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_core::id::{AttemptKey, AttemptNumber, AttemptToken, Generation, Instance, NodeIx, RunId, ScopeIx};
+use heddle_core::limits::{ERROR_MESSAGE_BYTES_MAX, RESULT_VALUES_MAX};
+use heddle_core::node_type::EffectClass;
+use heddle_core::partition::io::{Dispatch, Verdict};
+use heddle_core::run::Outcome;
+use heddle_core::run::event::{ErrorClass, NodeError, PermitClass, Timing};
+use heddle_core::time::Span;
+use heddle_core::value::Value;
+use heddle_proto::agent as wire;
+use heddle_proto::agent::coordinator_message::Kind;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+/// A key as it goes over the wire.
+pub(crate) fn key_to_wire(key: AttemptKey) -> wire::AttemptKey {
+    wire::AttemptKey {
+        execution: Bytes::copy_from_slice(&key.run.to_bytes()),
+        node: key.instance.node.0,
+        scope: key.instance.scope.0,
+        generation: key.instance.generation.0,
+        number: key.number.0,
+        token: key.token.0,
+    }
+}
+
+/// A key as it came; `None` if it names no run.
+pub(crate) fn key_from_wire(key: Option<&wire::AttemptKey>) -> Option<AttemptKey> {
+    let key = key?;
+    Some(AttemptKey {
+        run: RunId::from_bytes(&key.execution)?,
+        instance: Instance {
+            node: NodeIx(key.node),
+            scope: ScopeIx(key.scope),
+            generation: Generation(key.generation),
+        },
+        number: AttemptNumber(key.number),
+        token: AttemptToken(key.token),
+    })
+}
+
+fn message(kind: Kind) -> wire::CoordinatorMessage {
+    wire::CoordinatorMessage { kind: Some(kind) }
+}
+
+pub(crate) fn cancel(key: AttemptKey) -> wire::CoordinatorMessage {
+    message(Kind::Cancel(wire::Cancel { key: Some(key_to_wire(key)), reason: "the run is over".into() }))
+}
+
+pub(crate) fn acknowledge(key: AttemptKey) -> wire::CoordinatorMessage {
+    message(Kind::Acknowledge(wire::Acknowledge { keys: vec![key_to_wire(key)] }))
+}
+
+pub(crate) fn answer_intent(key: AttemptKey, go: bool) -> wire::CoordinatorMessage {
+    message(Kind::IntentAcknowledged(wire::IntentAcknowledged { key: Some(key_to_wire(key)), go }))
+}
+
+pub(crate) fn verdict_to_wire((key, verdict): (AttemptKey, Verdict)) -> wire::HeldVerdict {
+    let verdict = match verdict {
+        Verdict::Keep => wire::Verdict::Keep,
+        Verdict::Stop => wire::Verdict::Stop,
+        Verdict::Acknowledged => wire::Verdict::Acknowledged,
+    };
+    wire::HeldVerdict { key: Some(key_to_wire(key)), verdict: verdict.into() }
+}
+
+/// An attempt with its inputs filled in: `values` are the dispatch's references in order, the handle last.
+pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::CoordinatorMessage {
+    let node = dispatch.graph.node(dispatch.key.instance.node);
+    let mut values = values.into_iter();
+    let mut inputs: Vec<wire::Input> = Vec::with_capacity(dispatch.inputs.len() + node.constants.len());
+    let port_id = |port: heddle_core::id::PortIx| {
+        let declared = node.node_type.as_ref().and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
+        declared.map_or(String::new(), |declared| declared.id.to_string())
+    };
+    for input in &dispatch.inputs {
+        let mut values_json = Vec::with_capacity(input.values.len());
+        for (bound, value) in input.values.iter().zip(values.by_ref()) {
+            match bound.spread {
+                true => values_json.extend(items(value.json())),
+                false => values_json.push(value.json().clone()),
+            }
+        }
+        if !values_json.is_empty() || input.list {
+            inputs.push(wire::Input { port: port_id(input.port), list: input.list, values_json });
+        }
+    }
+    for (port, value) in &node.constants {
+        if dispatch.inputs.iter().all(|input| input.port != *port) {
+            inputs.push(constant(port_id(*port), *port, node, value));
+        }
+    }
+    let handle = dispatch.handle.and_then(|_| values.next()).map_or_else(Bytes::new, |value| value.json().clone());
+    let (key, execution_id) = (key_to_wire(dispatch.key), dispatch.key.run.to_string());
+    let permit = match dispatch.permit {
+        PermitClass::Slot => wire::PermitClass::Slot,
+        PermitClass::Prefetch => wire::PermitClass::Prefetch,
+    };
+    message(Kind::Assign(wire::Assign {
+        key: Some(key),
+        idempotency_key: format!("{execution_id}:{}:{}", node.id, dispatch.key.instance.generation),
+        execution_id,
+        node_id: node.id.to_string(),
+        node_type: node.type_id.to_string(),
+        type_version: node.node_type.as_ref().map_or(0, |node_type| node_type.version),
+        config_json: node.config.clone(),
+        inputs,
+        timeout_ms: node.policy.timeout.map_or(0, Span::as_millis),
+        effect: effect_to_wire(node.effect).into(),
+        lineage_attempt: dispatch.key.number.0,
+        handle,
+        traceparent: dispatch.traceparent.as_deref().unwrap_or_default().into(),
+        permit: permit.into(),
+    }))
+}
+
+/// The graph's own value for a port that no edge feeds. A list port takes a list as its items, anything else as one.
+fn constant(id: String, port: heddle_core::id::PortIx, node: &heddle_core::graph::Node, value: &Value) -> wire::Input {
+    let declared = node.node_type.as_ref().and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
+    let list = declared.is_some_and(|declared| declared.list);
+    let is_list = value.json().first() == Some(&b'[');
+    let values_json = if list && is_list { items(value.json()) } else { vec![value.json().clone()] };
+    wire::Input { port: id, list, values_json }
+}
+
+/// The items of a JSON list, each as its own text; a value that is no list is its own only item.
+fn items(list: &Bytes) -> Vec<Bytes> {
+    match serde_json::from_slice::<Vec<&RawValue>>(list) {
+        Ok(items) => items.into_iter().map(|item| list.slice_ref(item.get().as_bytes())).collect(),
+        Err(_) => vec![list.clone()],
+    }
+}
+
+fn effect_to_wire(effect: EffectClass) -> wire::EffectClass {
+    match effect {
+        EffectClass::Pure => wire::EffectClass::Pure,
+        EffectClass::Keyed => wire::EffectClass::Keyed,
+        EffectClass::Pollable => wire::EffectClass::Pollable,
+        EffectClass::Blind => wire::EffectClass::Blind,
+    }
+}
+
+/// What an agent says came of an attempt; `None` if it says nothing that this build understands.
+pub(crate) fn outcome_from_wire(finished: wire::Finished) -> Option<(Outcome, Timing)> {
+    let timing = Timing { queued: Span::from_millis(finished.queued_ms), ran: Span::from_millis(finished.ran_ms) };
+    let outcome = match finished.outcome? {
+        wire::finished::Outcome::Succeeded(succeeded) => succeeded_from_wire(succeeded),
+        wire::finished::Outcome::Failed(failed) => Outcome::Failed {
+            retry_after: (failed.retry_after_ms > 0).then(|| Span::from_millis(failed.retry_after_ms)),
+            error: NodeError {
+                class: class_from_wire(failed.class()),
+                code: failed.code.into(),
+                message: shortened(&failed.message).into(),
+            },
+        },
+        wire::finished::Outcome::Stopped(wire::Stopped {}) => Outcome::Stopped,
+    };
+    Some((outcome, timing))
+}
+
+fn succeeded_from_wire(succeeded: wire::Succeeded) -> Outcome {
+    if succeeded.outputs.len() > RESULT_VALUES_MAX {
+        return broken("too_many_outputs", format!("a result has at most {RESULT_VALUES_MAX} outputs"));
+    }
+    let mut values: Vec<(Arc<str>, Value)> = Vec::with_capacity(succeeded.outputs.len());
+    for output in succeeded.outputs {
+        // Values are spliced into answers and documents as they are, so they must be JSON.
+        if let Err(error) = serde_json::from_slice::<IgnoredAny>(&output.value_json) {
+            return broken("output_not_json", format!("the output {} is no JSON: {error}", output.port));
+        }
+        values.push((output.port.into(), Value::from_json(output.value_json)));
+    }
+    Outcome::Succeeded(values)
+}
+
+fn broken(code: &str, message: String) -> Outcome {
+    let error = NodeError { class: ErrorClass::InvalidRequest, code: code.into(), message: message.into() };
+    Outcome::Failed { error, retry_after: None }
+}
+
+fn class_from_wire(class: wire::ErrorClass) -> ErrorClass {
+    match class {
+        wire::ErrorClass::Retryable => ErrorClass::Retryable,
+        wire::ErrorClass::RateLimited => ErrorClass::RateLimited,
+        wire::ErrorClass::InvalidRequest => ErrorClass::InvalidRequest,
+        wire::ErrorClass::Auth => ErrorClass::Auth,
+        wire::ErrorClass::ContentPolicy => ErrorClass::ContentPolicy,
+        wire::ErrorClass::Timeout => ErrorClass::Timeout,
+        wire::ErrorClass::Cancelled => ErrorClass::Cancelled,
+        wire::ErrorClass::UnknownOutcome => ErrorClass::UnknownOutcome,
+        wire::ErrorClass::Internal | wire::ErrorClass::Unspecified => ErrorClass::Internal,
+    }
+}
+
+fn shortened(message: &str) -> &str {
+    let end = (0..=message.len().min(ERROR_MESSAGE_BYTES_MAX)).rev().find(|end| message.is_char_boundary(*end));
+    &message[..end.unwrap_or(0)]
+}

@@ -1,0 +1,305 @@
+//! One agent's stream: the handshake, then message after message into the partitions (E9, E10).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heddle_core::id::{AgentBoot, AttemptKey, BootId};
+use heddle_core::partition::io::{Input, Verdict};
+use heddle_core::partition::permits::Offer;
+use heddle_core::run::event::PermitClass;
+use heddle_core::value::Value;
+use heddle_crash_point::crash_point;
+use heddle_proto::agent::agent_message::Kind;
+use heddle_proto::agent::coordinator_message::Kind as Answer;
+use heddle_proto::agent::{self as wire, AgentFrame, CoordinatorMessage, Hello};
+use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, STREAM_SILENCE_MS_MAX};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tonic::Streaming;
+
+use super::convert;
+use super::registry::{AgentInfo, Begun, SessionNumber};
+use crate::limits::{AGENT_TYPES_MAX, DUPLICATE_PING};
+use crate::shared::Shared;
+
+const SILENCE: Duration = Duration::from_millis(STREAM_SILENCE_MS_MAX);
+const AGENT_ID_BYTES_MAX: usize = 128;
+
+/// Why a session is not begun.
+struct Refusal {
+    code: &'static str,
+    message: String,
+    retry: bool,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Goodbye,
+    /// Closed, silent or taken over: nobody knows how the agent is.
+    Gone,
+}
+
+/// Serves one stream to its end.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    mut incoming: Streaming<AgentFrame>,
+    outgoing: mpsc::Sender<Vec<CoordinatorMessage>>,
+) {
+    let first = timeout(SILENCE, incoming.message()).await;
+    let Ok(Ok(Some(AgentFrame { messages }))) = first else { return };
+    let mut messages = messages.into_iter();
+    let Some(Kind::Hello(hello)) = messages.next().and_then(|message| message.kind) else {
+        return refuse(
+            &outgoing,
+            Refusal { code: "hello_expected", message: "the first message of a stream is Hello".into(), retry: false },
+        );
+    };
+    match begin(&shared, &hello, &outgoing).await {
+        Err(refusal) => refuse(&outgoing, refusal),
+        Ok((agent, begun)) => {
+            tracing::info!(agent = %agent.agent, boot = %agent.boot, "agent connected");
+            let number = begun.number;
+            let session = Session { shared, agent };
+            let end = session.run(&hello, begun, incoming).await;
+            session.leave(number, end);
+        }
+    }
+}
+
+fn refuse(outgoing: &mpsc::Sender<Vec<CoordinatorMessage>>, refusal: Refusal) {
+    let Refusal { code, message, retry } = refusal;
+    tracing::warn!(code, message, "agent refused");
+    let refused = Answer::Refused(wire::Refused { code: code.into(), message, retry });
+    // The agent may have hung up.
+    let _gone = outgoing.try_send(vec![CoordinatorMessage { kind: Some(refused) }]);
+}
+
+async fn begin(
+    shared: &Arc<Shared>,
+    hello: &Hello,
+    outgoing: &mpsc::Sender<Vec<CoordinatorMessage>>,
+) -> Result<(AgentBoot, Begun), Refusal> {
+    if hello.protocol_min > PROTOCOL_VERSION || hello.protocol_max < PROTOCOL_VERSION_MIN {
+        return Err(Refusal {
+            code: "protocol_mismatch",
+            message: format!(
+                "the coordinator speaks protocol {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}, this agent {} to {}; \
+                 update the older of the two",
+                hello.protocol_min, hello.protocol_max
+            ),
+            retry: false,
+        });
+    }
+    if hello.agent_id.is_empty() || hello.agent_id.len() > AGENT_ID_BYTES_MAX || hello.types.len() > AGENT_TYPES_MAX {
+        return Err(Refusal {
+            code: "bad_hello",
+            message: "an agent has an id of at most 128 bytes and at most 4,096 node types".into(),
+            retry: false,
+        });
+    }
+    let agent = AgentBoot { agent: hello.agent_id.as_str().into(), boot: BootId(hello.boot_id) };
+    shared.graphs.learn(&hello.types).await.map_err(|message| Refusal {
+        code: "bad_manifest",
+        message,
+        retry: false,
+    })?;
+    older_is_dead(shared, &agent).await?;
+    let info = AgentInfo {
+        version: hello.version.clone(),
+        hostname: hello.hostname.clone(),
+        labels: hello.labels.clone().into_iter().collect(),
+        slots: hello.slots,
+        types: hello.types.iter().map(|node_type| node_type.id.as_str().into()).collect(),
+    };
+    let partitions = usize::from(shared.journal.partitions().count());
+    let begun = shared.sessions.begin(&agent, info, outgoing.clone(), partitions, shared.clock.now());
+    inventory(shared, &agent, hello);
+    Ok((agent, begun))
+}
+
+/// Another process with this agent's id is connected: it is asked whether it lives (E10).
+async fn older_is_dead(shared: &Arc<Shared>, agent: &AgentBoot) -> Result<(), Refusal> {
+    let Some(mut answered) = shared.sessions.older(agent) else { return Ok(()) };
+    let nonce = shared.seed() | 1;
+    shared.sessions.ping(&agent.agent, nonce);
+    let alive = timeout(DUPLICATE_PING, answered.wait_for(|answer| *answer == nonce)).await;
+    match alive {
+        Ok(Ok(_)) => Err(Refusal {
+            code: "duplicate_agent",
+            message: format!("another process runs as {}; give this one a data folder of its own", agent.agent),
+            retry: true,
+        }),
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+/// Tells every partition that the agent is there, each with what the agent holds of it.
+fn inventory(shared: &Arc<Shared>, agent: &AgentBoot, hello: &Hello) {
+    let held = hello.inventory.clone().unwrap_or_default();
+    let mut parts: BTreeMap<_, (Vec<AttemptKey>, Vec<AttemptKey>)> =
+        shared.journal.partitions().ids().map(|id| (id, Default::default())).collect();
+    let of = |keys: &[wire::AttemptKey]| -> Vec<AttemptKey> {
+        keys.iter().filter_map(|key| convert::key_from_wire(Some(key))).collect()
+    };
+    for key in of(&held.running) {
+        parts.entry(shared.partition_of(key.run)).or_default().0.push(key);
+    }
+    for key in of(&held.finished) {
+        parts.entry(shared.partition_of(key.run)).or_default().1.push(key);
+    }
+    for (partition, (running, finished)) in parts {
+        shared.doors.report(partition, [Input::AgentHello { agent: agent.clone(), running, finished }]);
+    }
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    agent: AgentBoot,
+}
+
+impl Session {
+    async fn run(&self, hello: &Hello, begun: Begun, mut incoming: Streaming<AgentFrame>) -> End {
+        let Begun { number, mut ended, answered, verdicts } = begun;
+        let verdicts = tokio::select! {
+            verdicts = verdicts => verdicts,
+            _ = ended.wait_for(|ended| *ended) => return End::Gone,
+        };
+        let Ok(verdicts) = verdicts else { return End::Gone };
+        let held = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Keep).count();
+        let welcome = Answer::Welcome(wire::Welcome {
+            protocol: PROTOCOL_VERSION.min(hello.protocol_max),
+            coordinator_id: self.shared.owner.coordinator.to_string(),
+            coordinator_boot_id: self.shared.owner.boot.0,
+            verdicts: verdicts.into_iter().map(convert::verdict_to_wire).collect(),
+        });
+        self.shared.sessions.welcome(&self.agent, number, CoordinatorMessage { kind: Some(welcome) });
+        self.join(hello, held as u32);
+        loop {
+            let frame = tokio::select! {
+                frame = timeout(SILENCE, incoming.message()) => frame,
+                _ = ended.wait_for(|ended| *ended) => return End::Gone,
+            };
+            let Ok(Ok(Some(frame))) = frame else { return End::Gone };
+            if self.read(frame, &answered) == Some(End::Goodbye) {
+                return End::Goodbye;
+            }
+        }
+    }
+
+    fn join(&self, hello: &Hello, held: u32) {
+        let granted = |class: wire::PermitClass| {
+            hello.permits.iter().filter(|permit| permit.class() == class).map(|permit| permit.count).sum()
+        };
+        let mut types: Vec<Arc<str>> = hello.types.iter().map(|node_type| node_type.id.as_str().into()).collect();
+        types.sort();
+        let offer = Offer {
+            boot: self.agent.boot,
+            types,
+            labels: hello.labels.clone().into_iter().collect(),
+            held,
+            slots: granted(wire::PermitClass::Slot),
+            prefetch: granted(wire::PermitClass::Prefetch),
+        };
+        let dealt = {
+            let mut permits = self.shared.permits();
+            permits.join(self.agent.agent.clone(), offer);
+            permits.deal()
+        };
+        self.shared.deliver(dealt);
+    }
+
+    /// Takes one frame apart: permits first, so that partitions find them when they see the results.
+    fn read(&self, frame: AgentFrame, answered: &watch::Sender<u64>) -> Option<End> {
+        let mut reports: Vec<(AttemptKey, Input)> = Vec::with_capacity(frame.messages.len());
+        let mut granted: Vec<(PermitClass, u32)> = Vec::new();
+        let (mut left, mut end) = (0, None);
+        for message in frame.messages {
+            match message.kind {
+                Some(Kind::Finished(finished)) => {
+                    crash_point!("session.result-received");
+                    left += 1;
+                    reports.extend(self.finished(finished));
+                }
+                Some(Kind::Permit(permit)) => match permit.class() {
+                    wire::PermitClass::Slot => granted.push((PermitClass::Slot, permit.count)),
+                    wire::PermitClass::Prefetch => granted.push((PermitClass::Prefetch, permit.count)),
+                    wire::PermitClass::Unspecified => {}
+                },
+                Some(Kind::HandedBack(back)) => {
+                    let keys = back.keys.iter().filter_map(|key| convert::key_from_wire(Some(key)));
+                    for key in keys {
+                        left += 1;
+                        reports.push((key, Input::HandedBack { from: self.agent.clone(), key }));
+                    }
+                }
+                Some(Kind::Intent(intent)) => reports.extend(
+                    convert::key_from_wire(intent.key.as_ref())
+                        .map(|key| (key, Input::Intent { from: self.agent.clone(), key })),
+                ),
+                Some(Kind::Handle(handle)) => {
+                    let key = convert::key_from_wire(handle.key.as_ref());
+                    reports.extend(key.map(|key| {
+                        let handle = Value::from_json(handle.handle.clone());
+                        (key, Input::Handle { from: self.agent.clone(), key, handle })
+                    }));
+                }
+                Some(Kind::Heartbeat(heartbeat)) => {
+                    if heartbeat.nonce != 0 {
+                        answered.send_replace(heartbeat.nonce);
+                    }
+                }
+                Some(Kind::Goodbye(_)) => end = Some(End::Goodbye),
+                // Live only: nobody keeps them yet. A second Hello or an unasked inventory says nothing new.
+                Some(Kind::Progress(_) | Kind::Partial(_) | Kind::Inventory(_) | Kind::Hello(_)) | None => {}
+            }
+        }
+        self.pass_on(left, granted, reports);
+        end
+    }
+
+    fn finished(&self, finished: wire::Finished) -> Option<(AttemptKey, Input)> {
+        let key = convert::key_from_wire(finished.key.as_ref())?;
+        let (outcome, timing) = convert::outcome_from_wire(finished)?;
+        Some((key, Input::Finished { from: self.agent.clone(), key, outcome, timing }))
+    }
+
+    fn pass_on(&self, left: u32, granted: Vec<(PermitClass, u32)>, reports: Vec<(AttemptKey, Input)>) {
+        let dealt = if left > 0 || !granted.is_empty() {
+            let mut permits = self.shared.permits();
+            permits.finished(&self.agent, left);
+            granted.into_iter().for_each(|(class, count)| permits.grant(&self.agent, class, count));
+            permits.deal()
+        } else {
+            Vec::new()
+        };
+        let mut parts: BTreeMap<_, Vec<Input>> = BTreeMap::new();
+        for (key, report) in reports {
+            parts.entry(self.shared.partition_of(key.run)).or_default().push(report);
+        }
+        for (partition, need, reservation) in dealt {
+            parts.entry(partition).or_default().push(Input::Granted(vec![(need, reservation)]));
+        }
+        for (partition, inputs) in parts {
+            self.shared.doors.report(partition, inputs);
+        }
+    }
+
+    fn leave(&self, number: SessionNumber, end: End) {
+        if !self.shared.sessions.end(&self.agent.agent, number) {
+            return;
+        }
+        tracing::info!(agent = %self.agent.agent, boot = %self.agent.boot, ?end, "agent disconnected");
+        let dealt = {
+            let mut permits = self.shared.permits();
+            permits.leave(&self.agent);
+            permits.deal()
+        };
+        self.shared.deliver(dealt);
+        for partition in self.shared.journal.partitions().ids() {
+            let gone = Input::AgentGone { agent: self.agent.clone(), goodbye: end == End::Goodbye };
+            self.shared.doors.report(partition, [gone]);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What all parts of one coordinator share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use heddle_core::id::{PartitionId, RunId};
+use heddle_core::partition::io::Input;
+use heddle_core::partition::permits::{Need, Permits, Reservation};
+
+use crate::actor::doors::Doors;
+use crate::clock::DatabaseClock;
+use crate::counters::Counters;
+use crate::graphs::Graphs;
+use crate::journal::{Journal, Owner};
+use crate::read::hub::Hub;
+use crate::records::Records;
+use crate::session::Sessions;
+
+/// The parts that more than one actor needs. No lock in here is held across an await.
+pub(crate) struct Shared {
+    pub(crate) owner: Owner,
+    /// What keeps the journal, for people.
+    pub(crate) database: &'static str,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) graphs: Graphs,
+    pub(crate) doors: Doors,
+    pub(crate) sessions: Sessions,
+    pub(crate) hub: Hub,
+    pub(crate) clock: DatabaseClock,
+    pub(crate) counters: Counters,
+    pub(crate) permits: Mutex<Permits>,
+}
+
+impl Shared {
+    /// The permits of all agents, for a short while.
+    pub(crate) fn permits(&self) -> MutexGuard<'_, Permits> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partition that owns a run.
+    pub(crate) fn partition_of(&self, run: RunId) -> PartitionId {
+        self.journal.partitions().of(run.slot())
+    }
+
+    /// A number that nobody can foretell: for tokens, ids and jitter.
+    pub(crate) fn seed(&self) -> u64 {
+        getrandom::u64().unwrap_or_else(|_| std::process::abort())
+    }
+
+    /// Brings permits to those who waited for them.
+    pub(crate) fn deliver(&self, dealt: Vec<(PartitionId, Need, Reservation)>) {
+        for (partition, need, reservation) in dealt {
+            self.doors.report(partition, [Input::Granted(vec![(need, reservation)])]);
+        }
+    }
+}
