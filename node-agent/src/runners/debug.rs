@@ -83,7 +83,7 @@ impl Runner for Debug {
     fn run(&self, work: Work, _context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
         match self.kind {
             Kind::Noop => ready(Ok(out(NULL))).boxed(),
-            Kind::Sleep => sleep(work).boxed(),
+            Kind::Sleep => idle(work).boxed(),
             Kind::Echo => ready(echo(&work)).boxed(),
             Kind::Abort => std::process::abort(),
             Kind::Panic => panic!("debug:panic was asked to panic"),
@@ -141,7 +141,7 @@ fn out(value: Bytes) -> Vec<Output> {
     vec![Output { port: "out".into(), value }]
 }
 
-async fn sleep(work: Work) -> Result<Vec<Output>, Failure> {
+async fn idle(work: Work) -> Result<Vec<Output>, Failure> {
     #[derive(Deserialize)]
     struct Config {
         ms: u64,

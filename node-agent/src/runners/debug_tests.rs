@@ -84,6 +84,6 @@ async fn effect_stays_in_its_folder() {
 
 #[tokio::test]
 async fn a_sleep_without_a_length_is_refused() {
-    assert_eq!(code(sleep(work(&json!({}))).await), "config_invalid");
-    assert_eq!(text(sleep(work(&json!({"ms": 0, "label": "nap"}))).await), "null");
+    assert_eq!(code(idle(work(&json!({}))).await), "config_invalid");
+    assert_eq!(text(idle(work(&json!({"ms": 0, "label": "nap"}))).await), "null");
 }

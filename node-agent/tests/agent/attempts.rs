@@ -1,5 +1,7 @@
 //! What becomes of assignments.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -7,6 +9,8 @@ use heddle_agent::runners::{Context, EffectClass as Effect, Failure, Manifest, O
 use heddle_agent::start_with;
 use heddle_proto::agent::finished::Outcome;
 use heddle_proto::agent::{Assign, EffectClass, ErrorClass, Input, PermitClass, Stopped};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::fake::*;
 
@@ -189,25 +193,71 @@ async fn an_attempt_may_time_out_while_its_intent_is_pending() {
     assert_eq!(failure(connection.finished().await.1), (ErrorClass::Timeout, "timeout".into()));
 }
 
+fn manifest(id: &str, effect: Effect) -> Manifest {
+    Manifest {
+        id: id.into(),
+        version: 1,
+        title: String::new(),
+        summary: String::new(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        config_schema: None,
+        effect,
+        effect_from_config: false,
+        prefetch: false,
+        input_aliases: BTreeMap::new(),
+        output_aliases: BTreeMap::new(),
+    }
+}
+
+/// Never ends, and tells when it is dropped.
+struct Endless(mpsc::Sender<oneshot::Receiver<()>>);
+
+impl Runner for Endless {
+    fn manifest(&self) -> Manifest {
+        manifest("test:endless", Effect::Pure)
+    }
+
+    fn run(&self, _work: Work, _context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
+        let begun = self.0.clone();
+        async move {
+            let (_held, dropped) = oneshot::channel();
+            begun.send(dropped).await.unwrap();
+            std::future::pending().await
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn work_ends_with_its_attempt_and_with_its_agent() {
+    let mut coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut registry = Registry::default();
+    let (begun, mut begins) = mpsc::channel(1);
+    registry.add(Endless(begun)).unwrap();
+    let agent = start_with(options(coordinator.address, folder.path(), 1), registry).await.unwrap();
+    let mut connection = coordinator.welcome().await;
+
+    let (key, endless) = assign("test:endless", "{}");
+    connection.assign(endless).await;
+    let dropped = timeout(DEADLINE, begins.recv()).await.unwrap().unwrap();
+    connection.cancel(&key).await;
+    assert_eq!(connection.finished().await, (key.number, STOPPED));
+    assert!(timeout(DEADLINE, dropped).await.unwrap().is_err(), "nothing is ever sent there");
+
+    connection.assign(assign("test:endless", "{}").1).await;
+    let dropped = timeout(DEADLINE, begins.recv()).await.unwrap().unwrap();
+    drop(agent);
+    assert!(timeout(DEADLINE, dropped).await.unwrap().is_err(), "nothing is ever sent there");
+}
+
 /// Reports a job, shows something on the way, and never ends.
 struct Job;
 
 impl Runner for Job {
     fn manifest(&self) -> Manifest {
-        Manifest {
-            id: "test:job".into(),
-            version: 1,
-            title: "Job".into(),
-            summary: String::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            config_schema: None,
-            effect: Effect::Pollable,
-            effect_from_config: false,
-            prefetch: false,
-            input_aliases: Default::default(),
-            output_aliases: Default::default(),
-        }
+        manifest("test:job", Effect::Pollable)
     }
 
     fn run(&self, _work: Work, context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {

@@ -18,8 +18,8 @@ fn verdict(key: &AttemptKey, verdict: Verdict) -> HeldVerdict {
 
 #[tokio::test]
 async fn hello_says_who_the_agent_is_and_what_it_can_do() {
-    let Pair { mut coordinator, connection, agent, folder } = pair(2).await;
-    let first = &connection.hello;
+    let Pair { mut coordinator, mut connection, agent, folder } = pair(2).await;
+    let first = connection.hello.clone();
     assert_eq!(first.agent_id, agent.id());
     assert_eq!((first.hostname.as_str(), first.slots), ("host", 2));
     assert_eq!(first.labels.get("region").map(String::as_str), Some("eu"));
@@ -30,6 +30,7 @@ async fn hello_says_who_the_agent_is_and_what_it_can_do() {
     assert_eq!(connection.permits(), (2, 6));
 
     drop(agent);
+    while connection.next_of_any_kind().await.is_some() {}
     let again = start(options(coordinator.address, folder.path(), 2)).await.unwrap();
     let second = coordinator.welcome().await.hello;
     assert_eq!(again.id(), first.agent_id, "the id outlives a restart");
