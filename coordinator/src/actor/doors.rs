@@ -9,7 +9,7 @@ use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::inbox::Inbox;
+use super::inbox::{Full, Inbox};
 use super::partition::Message;
 use crate::limits::REPLY_WAIT_MAX;
 
@@ -95,7 +95,7 @@ impl Doors {
         {
             let door = self.door(id);
             match door.inbox.request(ask(caller), reply_to) {
-                Err(_) => return Reply::Refused(Refusal::Overloaded),
+                Err(Full) => return Reply::Refused(Refusal::Overloaded),
                 Ok(true) => tell(&door),
                 Ok(false) => {}
             }

@@ -19,6 +19,10 @@ pub(crate) struct Inbox {
     rung: AtomicBool,
 }
 
+/// Too many requests wait already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
 #[derive(Debug, Default)]
 struct Queues {
     outcomes: VecDeque<Input>,
@@ -42,11 +46,11 @@ impl Inbox {
         self.ring()
     }
 
-    /// Adds a client's request, or gives it back when too many wait. True if the actor must be told.
-    pub(crate) fn request(&self, input: Input, reply_to: oneshot::Sender<Reply>) -> Result<bool, Input> {
+    /// Adds a client's request, unless too many wait. True if the actor must be told.
+    pub(crate) fn request(&self, input: Input, reply_to: oneshot::Sender<Reply>) -> Result<bool, Full> {
         let mut queues = self.lock();
         if queues.requests >= PARTITION_QUEUE_MAX {
-            return Err(input);
+            return Err(Full);
         }
         queues.requests += 1;
         queues.commands.push_back((input, Some(reply_to)));

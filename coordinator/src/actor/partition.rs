@@ -29,7 +29,7 @@ pub(crate) enum Message {
     /// Something waits in the inbox.
     Wake,
     /// The partition's runs are read.
-    Loaded(Result<LoadedPartition, ActorProcessingErr>),
+    Loaded(Box<Result<LoadedPartition, ActorProcessingErr>>),
     /// An instant that the partition asked for has come.
     Tick,
 }
@@ -66,7 +66,7 @@ impl Actor for PartitionActor {
         let loading = load::partition(Arc::clone(&shared), id);
         work.spawn(async move {
             let loaded = loading.await.map_err(ActorProcessingErr::from);
-            let _gone = myself.cast(Message::Loaded(loaded));
+            let _gone = myself.cast(Message::Loaded(Box::new(loaded)));
         });
         Ok(State {
             releaser: Releaser::new(Arc::clone(&shared), id),
@@ -90,7 +90,7 @@ impl Actor for PartitionActor {
         while state.work.try_join_next().is_some() {}
         let first = match message {
             Message::Loaded(loaded) => {
-                let LoadedPartition { epoch, partition, runs } = loaded?;
+                let LoadedPartition { epoch, partition, runs } = (*loaded)?;
                 state.loaded = Some((epoch, partition));
                 state.shared.doors.opened(state.id);
                 runs

@@ -18,7 +18,7 @@ const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_firs
 /// Makes the data folder if it is not there, and keeps every other process out of it until the file is dropped.
 pub(super) fn lock(database: &Path) -> Result<File, JournalError> {
     let failed = |path: &Path, source| JournalError::File { path: path.to_owned(), source };
-    let folder = database.parent().unwrap_or(Path::new("."));
+    let folder = database.parent().unwrap_or_else(|| Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| failed(folder, source))?;
     let path = database.with_added_extension("lock");
     let file = OpenOptions::new()
