@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use heddle_proto::control;
 use serde::Serialize;
 
 use super::error::ApiError;
@@ -20,6 +21,22 @@ struct Alive {
     version: &'static str,
     /// Random per start of the coordinator, 16 hexadecimal digits.
     boot_id: Option<String>,
+    /// "sqlite", "memory" or "postgres".
+    database: Option<String>,
+    /// Totals over everything, nobody's in particular: for benches and operators.
+    counters: Option<Counters>,
+}
+
+/// Totals since the coordinator's start.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counters {
+    commits: u64,
+    event_rows: u64,
+    attempts: u64,
+    zombie_results: u64,
+    /// Now, not a total.
+    runs_in_memory: u64,
 }
 
 /// The answer of `/readyz`.
@@ -33,9 +50,20 @@ struct Ready {
 
 /// `GET /healthz`: 200 as long as this process answers. To restart it would not bring a lost coordinator back.
 pub(crate) async fn alive(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let boot_id = app.coordinator.status().await.ok().map(|status| format!("{:016x}", status.boot_id));
-    let status = if boot_id.is_some() { "ok" } else { "degraded" };
-    reply::bare(StatusCode::OK, &Alive { status, version: env!("CARGO_PKG_VERSION"), boot_id })
+    let status = app.coordinator.status().await.ok();
+    let alive = Alive {
+        status: if status.is_some() { "ok" } else { "degraded" },
+        version: env!("CARGO_PKG_VERSION"),
+        boot_id: status.as_ref().map(|status| format!("{:016x}", status.boot_id)),
+        counters: status.as_ref().and_then(|status| status.counters).map(counters),
+        database: status.map(|status| status.database),
+    };
+    reply::bare(StatusCode::OK, &alive)
+}
+
+fn counters(counters: control::Counters) -> Counters {
+    let control::Counters { commits, event_rows, attempts, zombie_results, runs_in_memory } = counters;
+    Counters { commits, event_rows, attempts, zombie_results, runs_in_memory }
 }
 
 /// `GET /readyz`: 200 if requests can be served, else 503 and why not.

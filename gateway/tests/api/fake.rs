@@ -111,6 +111,8 @@ impl Control for Fake {
             ready: reason.is_none(),
             reason: reason.unwrap_or_default(),
             boot_id: BOOT_ID,
+            database: "sqlite".to_owned(),
+            counters: Some(Counters { commits: 3, event_rows: 40, ..Counters::default() }),
             ..StatusReply::default()
         }))
     }

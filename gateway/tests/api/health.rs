@@ -10,6 +10,7 @@ async fn health_needs_no_key() {
     let alive = answer(api.http.get(api.url("/healthz"))).await;
     assert_eq!((alive.status, &alive.body["status"]), (200, &json!("ok")));
     assert_eq!(alive.body["bootId"], "0123456789abcdef");
+    assert_eq!((&alive.body["database"], &alive.body["counters"]["eventRows"]), (&json!("sqlite"), &json!(40)));
     let ready = answer(api.http.get(api.url("/readyz"))).await;
     assert_eq!((ready.status, ready.body), (200, json!({"ready": true})));
 
