@@ -33,6 +33,8 @@ pub(crate) struct Script {
     pub(crate) run: Run,
     /// A poll that waits gets no answer until the run is over.
     pub(crate) holds_polls: bool,
+    /// A submit gets no answer at all.
+    pub(crate) holds_submits: bool,
     pub(crate) run_list: RunList,
     pub(crate) events: Vec<Event>,
     /// The first stream breaks after this many events.
@@ -53,7 +55,7 @@ pub(crate) struct Script {
 #[derive(Clone, Default)]
 pub(crate) struct Fake {
     script: Arc<Mutex<Script>>,
-    /// Told when a poll is held.
+    /// Told when a call is held.
     pub(crate) held: Arc<Notify>,
 }
 
@@ -159,6 +161,11 @@ impl Control for Fake {
         let request = request.into_inner();
         self.script().submits.push(request.clone());
         self.refusal("submit")?;
+        let is_held = self.script().holds_submits;
+        if is_held {
+            self.held.notify_one();
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(SubmitReply {
             execution_id: "exec_1".to_owned(),
             workflow_id: request.workflow_id,

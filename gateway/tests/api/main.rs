@@ -4,6 +4,7 @@
 
 mod auth;
 mod bodies;
+mod connections;
 mod errors;
 mod events;
 mod fake;

@@ -9,7 +9,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::fake::Fake;
 
@@ -35,6 +36,11 @@ impl Api {
     pub(crate) async fn start() -> Self {
         let (fake, coordinator) = Fake::start().await;
         Self { gateway: gateway(coordinator).await, fake, http: reqwest::Client::new() }
+    }
+
+    /// A gateway whose way to the coordinator can be cut.
+    pub(crate) async fn behind(proxy: &Proxy, fake: Fake) -> Self {
+        Self { gateway: gateway(proxy.address).await, fake, http: reqwest::Client::new() }
     }
 
     /// A gateway whose coordinator is not there.
@@ -135,5 +141,39 @@ impl Answer {
         for (name, value) in data {
             assert_eq!(&self.body[name], value, "{name}");
         }
+    }
+}
+
+/// A wire that can be cut.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    /// Each value is a new wire; connections of older ones are gone.
+    wire: watch::Sender<u32>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (wire, watched) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut cut = watched.clone();
+                cut.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(target).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { address, wire }
+    }
+
+    /// Ends all connections. New ones are let through.
+    pub(crate) fn cut(&self) {
+        self.wire.send_modify(|wire| *wire += 1);
     }
 }
