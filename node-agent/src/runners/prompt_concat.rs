@@ -63,7 +63,7 @@ impl Runner for PromptConcat {
             effect: EffectClass::Pure,
             effect_from_config: false,
             prefetch: true,
-            input_aliases: BTreeMap::from([("prompt{n}".to_owned(), "texts[{n}]".to_owned())]),
+            input_aliases: BTreeMap::from([("prompt{n}".to_owned(), "texts[]".to_owned())]),
             output_aliases: BTreeMap::from([("prompt".to_owned(), "text".to_owned())]),
         }
     }
