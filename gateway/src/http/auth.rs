@@ -178,8 +178,10 @@ impl KeyCache {
 /// The words that the documented API has for a refused key.
 fn documented(error: ApiError) -> ApiError {
     match (error.status, &*error.code) {
-        (StatusCode::UNAUTHORIZED, "key_expired") => ApiError::unauthorized("key_expired", "API key has expired"),
-        (StatusCode::UNAUTHORIZED, _) => ApiError::unauthorized("invalid_key", "Invalid API key"),
+        (StatusCode::UNAUTHORIZED, "api_key_expired") => {
+            ApiError::unauthorized("api_key_expired", "API key has expired")
+        }
+        (StatusCode::UNAUTHORIZED, _) => ApiError::unauthorized("invalid_api_key", "Invalid API key"),
         _ => error,
     }
 }

@@ -32,17 +32,18 @@ async fn refused_keys_get_the_documented_words() {
         assert_eq!(refusal.header("www-authenticate"), "Bearer");
     }
     assert_eq!(api.fake.script().authentications, 0, "none of these needs a look-up");
-    for (said, code, words) in
-        [("invalid_key", "invalid_key", "Invalid API key"), ("key_expired", "key_expired", "API key has expired")]
-    {
+    for (said, code, words) in [
+        ("invalid_api_key", "invalid_api_key", "Invalid API key"),
+        ("api_key_expired", "api_key_expired", "API key has expired"),
+    ] {
         api.refuse("authenticate", 401, said);
         let refusal = api.get("/api/v1/workflows").await;
         refusal.check_refusal(401, code);
         assert_eq!(refusal.body["error"], words);
     }
-    api.refuse("authenticate", 401, "invalid_key");
+    api.refuse("authenticate", 401, "invalid_api_key");
     let refusal = api.get("/api/v1/nodes").await;
-    refusal.check_refusal(401, "invalid_key");
+    refusal.check_refusal(401, "invalid_api_key");
     assert_eq!(refusal.body["error"]["type"], "authentication_error");
 }
 
