@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help tools check test format lint deny docs unit
+.PHONY: help tools check test format lint deny docs unit bench core-instructions
 
 # cargo-nextest runs a process per test and ends what hangs; `cargo test` runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -49,3 +49,11 @@ ifeq ($(NEXTEST),yes)
 else
 	cargo test --workspace --all-features --locked --no-fail-fast
 endif
+
+bench: ## heddle bench: the works of tests/benches, in a few minutes
+	cargo build --release --locked
+	target/release/heddle bench
+
+core-instructions: ## instructions that one event costs the engine, from 10 to 20,000 nodes
+	@command -v valgrind >/dev/null || { echo "missing: valgrind (get it: apt-get install valgrind)" >&2; exit 1; }
+	cargo bench --locked --package heddle-core --bench events -- --instructions

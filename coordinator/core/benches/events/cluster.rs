@@ -1,0 +1,127 @@
+//! A partition with one agent that finishes everything at once, and a journal that takes everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use heddle_core::draw::Draw;
+use heddle_core::graph::Graph;
+use heddle_core::id::{
+    AgentBoot, AttemptKey, BootId, CallerId, Epoch, PartitionId, RunId, Slot, Subject, TenantId, WorkflowId,
+};
+use heddle_core::partition::Partition;
+use heddle_core::partition::batch::CommitOutcome;
+use heddle_core::partition::io::{Effect, Input, Outputs, Release, Submission};
+use heddle_core::partition::permits::{Offer, Permits};
+use heddle_core::run::Outcome;
+use heddle_core::run::event::{Event, Fact, PermitClass, Timing};
+use heddle_core::time::{Span, Timestamp};
+use heddle_core::value::Value;
+
+use crate::{measured, now, shape};
+
+const PARTITION: PartitionId = PartitionId(0);
+/// As many as the smallest graph can use, so that graphs of all sizes have the same number of attempts out.
+const SLOTS: u32 = 8;
+const TURN: Span = Span::from_millis(1);
+
+/// Everything around the partition that a coordinator would be.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    partition: Partition,
+    permits: Permits,
+    agent: AgentBoot,
+    output: Value,
+    draw: Draw,
+    at: Timestamp,
+    runs: u128,
+    spent: Duration,
+}
+
+impl Cluster {
+    /// A cluster whose agent has joined.
+    pub(crate) fn new() -> Self {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let agent = AgentBoot { agent: "agent".into(), boot: BootId(1) };
+        let mut permits = Permits::default();
+        let (types, labels) = (vec![shape::TYPE_ID.into()], Default::default());
+        let offer = Offer { boot: agent.boot, types, labels, held: 0, slots: SLOTS, prefetch: 0 };
+        permits.join(agent.agent.clone(), offer);
+        let mut cluster = Self {
+            partition: Partition::new(PARTITION, Epoch(1), at),
+            permits,
+            agent: agent.clone(),
+            output: Value::from_json(Bytes::from_static(b"\"done\"")),
+            draw: Draw::from_seed(1),
+            at,
+            runs: 0,
+            spent: Duration::ZERO,
+        };
+        cluster.turn(vec![Input::AgentHello { agent, running: Vec::new(), finished: Vec::new() }]);
+        cluster
+    }
+
+    /// How long the partition has worked.
+    pub(crate) fn spent(&self) -> Duration {
+        self.spent
+    }
+
+    /// Runs a graph from submission to end; answers its history as the journal has it.
+    pub(crate) fn drive(&mut self, graph: &Arc<Graph>) -> (RunId, Vec<Event>) {
+        self.runs += 1;
+        let run = RunId::new(self.at, Slot(0), self.runs);
+        let mut inputs = vec![Input::Submit(CallerId(1), Box::new(submission(run, graph)))];
+        let mut history = Vec::new();
+        while !inputs.is_empty() {
+            let outputs = self.turn(std::mem::take(&mut inputs));
+            for release in outputs.releases {
+                if let Release::Effect(Effect::Dispatch(dispatch)) = release {
+                    inputs.push(self.finish(dispatch.key));
+                }
+            }
+            for (partition, need, reservation) in self.permits.deal() {
+                assert_eq!(partition, PARTITION);
+                inputs.push(Input::Granted(vec![(need, reservation)]));
+            }
+            if let Some(batch) = outputs.commit {
+                inputs.push(Input::Committed(batch.number, CommitOutcome::Applied { quarantined: Vec::new() }));
+                history.extend(batch.runs.into_iter().flat_map(|written| written.events));
+            }
+        }
+        let ended = history.last().is_some_and(|event| matches!(event.fact, Fact::Ended { .. }));
+        assert!(ended, "the run stands still after {} events", history.len());
+        (run, history)
+    }
+
+    /// The agent is done with an attempt, and has its slot free again.
+    fn finish(&mut self, key: AttemptKey) -> Input {
+        self.permits.finished(&self.agent, 1);
+        self.permits.grant(&self.agent, PermitClass::Slot, 1);
+        let outcome = Outcome::Succeeded(vec![(shape::OUTPUT_ID.into(), self.output.clone())]);
+        Input::Finished { from: self.agent.clone(), key, outcome, timing: Timing::default() }
+    }
+
+    fn turn(&mut self, inputs: Vec<Input>) -> Outputs {
+        self.at = self.at.plus(TURN);
+        let draw = Draw::from_seed(self.draw.next_u64());
+        let begun = now();
+        let outputs = measured::drive(&mut self.partition, inputs, self.at, draw, &mut self.permits);
+        self.spent += begun.elapsed();
+        assert!(outputs.stop.is_none(), "nothing goes wrong here");
+        outputs
+    }
+}
+
+fn submission(run: RunId, graph: &Arc<Graph>) -> Submission {
+    Submission {
+        run,
+        tenant: TenantId::from("tenant"),
+        subject: Subject::from("subject"),
+        workflow: WorkflowId(1),
+        graph: Arc::clone(graph),
+        target: None,
+        inputs: Vec::new(),
+        key: None,
+        traceparent: None,
+    }
+}
