@@ -52,10 +52,16 @@ impl DataDir {
             .map(Path::to_path_buf)
             .or_else(|| absolute("XDG_DATA_HOME").map(|base| base.join("heddle")))
             .or_else(|| absolute("HOME").map(|home| home.join(".local/share/heddle")));
-        path.map(DataDir::at).ok_or_else(|| {
+        // Whole, since parts of the cluster may be told of it.
+        path.and_then(|path| std::path::absolute(path).ok()).map(DataDir::at).ok_or_else(|| {
             Failure::usage("there is no place for data: neither XDG_DATA_HOME nor HOME is set")
                 .with_next("pass --data-dir FOLDER, or set HEDDLE_DATA")
         })
+    }
+
+    /// A folder inside it.
+    pub fn inside(&self, name: &str) -> Self {
+        DataDir { path: self.path.join(name) }
     }
 
     /// Where it is.
@@ -63,9 +69,9 @@ impl DataDir {
         &self.path
     }
 
-    /// The SQLite file inside.
-    pub fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+    /// The database inside, as the coordinator names it.
+    pub fn database(&self) -> String {
+        format!("sqlite:{}", self.path.join(DATABASE).display())
     }
 
     /// The key file inside.

@@ -85,15 +85,18 @@ pub fn outcome(execution: &str, poll: &Poll) -> Result<()> {
     Err(Failure::failed(why).with_next(format!("heddle executions get {execution}")))
 }
 
-/// The failure for a run that goes on without its watcher.
-pub fn stopped(execution: &str, stopped: Stopped) -> Failure {
-    let attach = format!("heddle executions watch {execution}, or heddle executions cancel {execution}");
-    match stopped {
-        Stopped::Interrupted => Failure::new(Exit::Interrupted, format!("interrupted; the run {execution} goes on")),
-        Stopped::TimedOut => Failure::new(Exit::Timeout, format!("the time is over; the run {execution} goes on")),
+/// The failure for a run that outlives its watcher. `left` says how it goes on when its server ends with the watcher.
+pub fn stopped(execution: &str, stopped: Stopped, left: Option<String>) -> Failure {
+    let (exit, why) = match stopped {
+        Stopped::Interrupted => (Exit::Interrupted, "interrupted"),
+        Stopped::TimedOut => (Exit::Timeout, "the time is over"),
         Stopped::Failed(failure) => return failure,
+    };
+    let attach = || format!("heddle executions watch {execution}, or heddle executions cancel {execution}");
+    match left {
+        Some(left) => Failure::new(exit, format!("{why}; the run {execution} is kept")).with_next(left),
+        None => Failure::new(exit, format!("{why}; the run {execution} goes on")).with_next(attach()),
     }
-    .with_next(attach)
 }
 
 #[cfg(test)]
@@ -155,7 +158,7 @@ mod tests {
         let client = gateway(json!({"status": "RUNNING"})).await;
         let mut progress = Progress::new(&[], true);
         let end = follow(&client, "exec_1", &mut progress, Some(Duration::from_millis(1))).await.unwrap_err();
-        let failure = stopped("exec_1", end);
+        let failure = stopped("exec_1", end, None);
         assert_eq!(failure.exit, Exit::Timeout);
         assert!(failure.next.unwrap().contains("heddle executions watch exec_1"));
     }

@@ -8,12 +8,15 @@
 pub mod bench;
 pub mod client;
 pub mod commands;
+pub mod compose;
 pub mod connection;
 pub mod data_dir;
 pub mod error;
 pub mod follow;
 pub mod limits;
 pub mod service;
+pub mod session;
+pub mod telemetry;
 pub mod ui;
 pub mod workflow_file;
 
@@ -34,6 +37,10 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Up(commands::up::Up),
+    Coordinator(commands::coordinator::Coordinator),
+    Gateway(commands::gateway::Gateway),
+    Agent(commands::agent::Agent),
     Run(commands::run::Run),
     #[command(alias = "runs")]
     Executions(commands::executions::Executions),
@@ -61,6 +68,10 @@ fn run(command: Command) -> Result<()> {
     };
     runtime.enable_all().build().context(Exit::Failed, "cannot start the runtime")?.block_on(async {
         match command.verb {
+            Verb::Up(up) => up.run().await,
+            Verb::Coordinator(coordinator) => coordinator.run().await,
+            Verb::Gateway(gateway) => gateway.run().await,
+            Verb::Agent(agent) => agent.run().await,
             Verb::Run(run) => run.run().await,
             Verb::Executions(executions) => executions.run().await,
             Verb::Bench(bench) => bench.run().await,
@@ -93,6 +104,10 @@ mod tests {
             "heddle runs watch exec_1 --timeout 5m",
             "heddle executions events exec_1 --after 7 --follow",
             "heddle executions cancel exec_1 --reason because",
+            "heddle up --listen 127.0.0.1:0 --data-dir /tmp/x --agents 3 --slots 4 --debug-nodes --debug-effects /tmp/e",
+            "heddle coordinator --listen 127.0.0.1:0 --database sqlite:x.db --data-dir /tmp/x --debug-nodes",
+            "heddle gateway --listen [::1]:0 --coordinator 127.0.0.1:7420",
+            "heddle agent --coordinator http://c:7420 --labels gpu=a100,region=eu --slots 4 --data-dir /tmp/x",
             "heddle completion bash",
             "heddle bench --work W1,w3 --out /tmp/x",
         ] {
@@ -104,6 +119,8 @@ mod tests {
             "heddle run f.json --timeout soon",
             "heddle runs list --limit 0",
             "heddle bench --work W9",
+            "heddle up --agents 0",
+            "heddle up --debug-effects /tmp/e",
         ] {
             assert!(!parses(line), "{line}");
         }

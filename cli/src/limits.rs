@@ -10,6 +10,8 @@ pub const REQUEST_WAIT_MAX: Duration = Duration::from_secs(60);
 pub const HEALTH_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Longest `?wait=` that is asked for, in seconds.
 pub const POLL_WAIT_SECONDS_MAX: u64 = 30;
+/// Nodes in one page of a run's results.
+pub const NODES_PAGE: u64 = 1_000;
 /// Bytes of one server-sent event.
 pub const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Streams of events that end badly in a row before a watcher gives up.

@@ -1,7 +1,7 @@
 //! What the long-running commands share: their word that they are ready, and how they end.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -75,14 +75,13 @@ pub fn check_debug_nodes(debug_nodes: bool, listen: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an address that somebody has already.
-pub fn check_free(listen: SocketAddr) -> Result<()> {
-    // The standard library binds with SO_REUSEADDR, so connections that a killed server left behind do not count.
-    match std::net::TcpListener::bind(listen) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::usage(format!("cannot listen on {listen}: {error}"))
-            .with_next("stop what listens there, or choose another address with --listen")),
-    }
+/// Binds an address, or says what to do about it. The standard library sets `SO_REUSEADDR`: connections that a killed
+/// server left behind do not count.
+pub fn bind(listen: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(listen).map_err(|error| {
+        Failure::usage(format!("cannot listen on {listen}: {error}"))
+            .with_next("stop what listens there, or choose another address with --listen")
+    })
 }
 
 #[cfg(test)]
@@ -108,13 +107,13 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_a_usage_error() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let failure = check_free(address).unwrap_err();
+        let failure = bind(address).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.next.is_some());
         drop(listener);
-        assert!(check_free(address).is_ok());
+        assert!(bind(address).is_ok());
     }
 
     #[tokio::test]

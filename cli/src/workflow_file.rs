@@ -194,7 +194,7 @@ impl WorkflowFile {
     }
 
     /// The nodes whose results a person waits for: the target, else the `output:*` nodes, else those nothing follows.
-    pub fn results(&self, target: Option<&str>) -> Vec<(&str, &str)> {
+    pub fn results(&self, target: Option<&str>) -> Vec<&str> {
         let named = |node: &'_ &Node| match target {
             Some(target) => node.id == target,
             None => node.node_type().starts_with("output:"),
@@ -203,7 +203,7 @@ impl WorkflowFile {
         let sources: HashSet<&str> = self.arrows.iter().map(|edge| edge.source.as_str()).collect();
         let last = || self.outline.iter().filter(|node| !sources.contains(node.id.as_str())).collect();
         let chosen = if chosen.is_empty() { last() } else { chosen };
-        chosen.into_iter().map(|node| (node.id.as_str(), node.label())).collect()
+        chosen.into_iter().map(|node| node.id.as_str()).collect()
     }
 }
 
@@ -260,10 +260,10 @@ mod tests {
 
     #[test]
     fn results_are_the_target_or_the_outputs_or_the_last() {
-        assert_eq!(file().results(Some("b")), [("b", "Draw")]);
-        assert_eq!(file().results(None), [("c", "Out")]);
+        assert_eq!(file().results(Some("b")), ["b"]);
+        assert_eq!(file().results(None), ["c"]);
         let text = r#"{"nodes":[{"id":"a"},{"id":"b"}],"edges":[{"source":"a","target":"b"}]}"#;
-        assert_eq!(WorkflowFile::parse("w".into(), text).unwrap().results(None), [("b", "b")]);
+        assert_eq!(WorkflowFile::parse("w".into(), text).unwrap().results(None), ["b"]);
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Connection {
             status: RunStatus,
         }
         let execution = self.execute(workflow).await?;
-        let path = format!("/api/v1/workflows/executions/{execution}/poll?wait=30");
+        let path = format!("/api/v1/workflows/executions/{execution}/poll?wait=30&nodesLimit=1");
         loop {
             let state: State = self.send_json("GET", &path, None).await?;
             match state.status {

@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::error::{Exit, Failure, Result, chain};
 use crate::limits::EVENT_BYTES_MAX;
 
+/// What the server says last; a stream that breaks does not say it.
+const END: &str = "stream.end";
+
 /// One event of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -41,6 +44,9 @@ impl EventStream {
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.parser.ready.pop_front() {
+                if event.kind == END {
+                    return Ok(None);
+                }
                 self.after = event.seq.unwrap_or(self.after).max(self.after);
                 return Ok(Some(event));
             }

@@ -18,7 +18,8 @@ pub use types::{
 
 use crate::error::{Context, Exit, Failure, Result, chain};
 use crate::limits::{
-    CONNECT_WAIT_MAX, HEALTH_WAIT_MAX, POLL_WAIT_SECONDS_MAX, REQUEST_WAIT_MAX, SUBMIT_PAUSE_MAX, SUBMIT_TRIES_MAX,
+    CONNECT_WAIT_MAX, HEALTH_WAIT_MAX, NODES_PAGE, POLL_WAIT_SECONDS_MAX, REQUEST_WAIT_MAX, SUBMIT_PAUSE_MAX,
+    SUBMIT_TRIES_MAX,
 };
 
 /// Speaks to one gateway with one key.
@@ -93,11 +94,30 @@ impl Client {
         }
     }
 
-    /// One run's state, at once or when it is over, at most `wait_seconds` later.
+    /// How a run stands, at once or when it is over, at most `wait_seconds` later; without its nodes' results.
     pub async fn poll(&self, execution: &str, wait_seconds: u64) -> Result<Poll> {
         let wait = wait_seconds.min(POLL_WAIT_SECONDS_MAX);
+        self.page(execution, &[("wait", wait), ("nodesLimit", 1)]).await
+    }
+
+    /// The results of a run's nodes named in `wanted`, read page by page until all are found.
+    pub async fn node_runs(&self, execution: &str, wanted: &[&str]) -> Result<Vec<NodeRun>> {
+        let (mut found, mut offset) = (Vec::new(), 0);
+        loop {
+            let poll = self.page(execution, &[("nodesOffset", offset), ("nodesLimit", NODES_PAGE)]).await?;
+            let page = poll.node_results.node_runs;
+            offset += page.len() as u64;
+            let is_last = page.is_empty() || offset >= poll.nodes_total;
+            found.extend(page.into_iter().filter(|run| wanted.contains(&run.node_id.as_str())));
+            if is_last || found.len() >= wanted.len() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn page(&self, execution: &str, query: &[(&str, u64)]) -> Result<Poll> {
         let request = self.request(Method::GET, &format!("/workflows/executions/{}/poll", segment(execution)?));
-        self.json(if wait > 0 { request.query(&[("wait", wait)]) } else { request }).await
+        self.json(request.query(query)).await
     }
 
     /// One run, whole, as the server says it.

@@ -110,8 +110,10 @@ pub struct Poll {
     pub status: RunStatus,
     /// Why it failed: a sentence, or an object with one.
     pub error: Option<Value>,
-    /// Its nodes' results.
+    /// A page of its nodes' results.
     pub node_results: NodeResults,
+    /// Nodes on all pages.
+    pub nodes_total: u64,
     /// What it waits for.
     pub waiting_on: Vec<Waiting>,
 }
@@ -194,8 +196,10 @@ pub struct Execution {
     pub start_time: Option<String>,
     /// RFC 3339.
     pub end_time: Option<String>,
-    /// Its nodes, where the server tells them.
+    /// Its nodes, where the server tells them: the first page.
     pub node_runs: Vec<NodeRun>,
+    /// Nodes on all pages.
+    pub nodes_total: u64,
     /// What it waits for.
     pub waiting_on: Vec<Waiting>,
 }

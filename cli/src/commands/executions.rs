@@ -142,6 +142,10 @@ async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
     if !run.node_runs.is_empty() {
         print("")?;
         print(&nodes(&run.node_runs).render(style))?;
+        let hidden = run.nodes_total.saturating_sub(run.node_runs.len() as u64);
+        if hidden > 0 {
+            note(&format!("and {hidden} more nodes"));
+        }
     }
     Ok(())
 }
@@ -187,7 +191,7 @@ async fn watch(client: &Client, id: &str, timeout: Option<Duration>, as_json: bo
     let mut progress = Progress::new(&lines, as_json);
     let end = follow(client, id, &mut progress, timeout).await;
     progress.finish();
-    let poll = end.map_err(|end| stopped(id, end))?;
+    let poll = end.map_err(|end| stopped(id, end, None))?;
     if as_json {
         print_json(&client.execution(id).await?)?;
     } else {

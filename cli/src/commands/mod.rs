@@ -1,6 +1,10 @@
 //! The commands, a file each.
 
+pub mod agent;
 pub mod bench;
 pub mod completion;
+pub mod coordinator;
 pub mod executions;
+pub mod gateway;
 pub mod run;
+pub mod up;

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::client::{Client, Execute, Poll, SaveWorkflow};
+use crate::client::{Client, Execute, SaveWorkflow};
 use crate::connection::Connection;
 use crate::error::Result;
 use crate::follow::{follow, outcome, stopped};
+use crate::session::Session;
 use crate::ui::progress::Progress;
 use crate::ui::{clock, note, print, print_json};
 use crate::workflow_file::WorkflowFile;
@@ -44,18 +45,19 @@ impl Run {
         let file = WorkflowFile::read(&self.file)?;
         let inputs = file.inputs(&self.input)?;
         let target = self.to.as_deref().map(|name| file.resolve(name)).transpose()?;
-        let client = self.connection.client().await?;
-        self.on(&client, &file, inputs, target).await
+        let session = Session::open(&self.connection).await?;
+        let ended = self.on(&session, &file, inputs, target).await;
+        session.close().await.and(ended)
     }
 
     async fn on(
         &self,
-        client: &Client,
+        session: &Session,
         file: &WorkflowFile,
         inputs: Map<String, Value>,
         target: Option<&str>,
     ) -> Result<()> {
-        let since = Instant::now();
+        let (client, since) = (session.client(), Instant::now());
         let workflow = workflow_for(client, file).await?;
         // The graph goes with the request: what runs is what the file says, whoever has edited the workflow since.
         let execute = Execute { nodes: Some(&file.nodes), edges: Some(&file.edges), inputs, target_node_id: target };
@@ -64,8 +66,8 @@ impl Run {
         let mut progress = Progress::new(&file.tree(), self.json);
         let end = follow(client, &execution, &mut progress, self.timeout).await;
         progress.finish();
-        let poll = end.map_err(|end| stopped(&execution, end))?;
-        let outputs = outputs(file, target, &poll);
+        let poll = end.map_err(|end| stopped(&execution, end, session.leaves_behind()))?;
+        let outputs = outputs(client, &execution, &file.results(target)).await?;
         if self.json {
             print_json(&json!({
                 "executionId": execution, "workflowId": workflow, "status": poll.status, "outputs": outputs,
@@ -94,14 +96,11 @@ async fn workflow_for(client: &Client, file: &WorkflowFile) -> Result<String> {
     client.save_workflow(known.as_ref().map(|known| known.id.as_str()), &workflow).await
 }
 
-/// What the result nodes gave, by node id.
-fn outputs(file: &WorkflowFile, target: Option<&str>, poll: &Poll) -> Map<String, Value> {
-    let value = |id: &str| {
-        let run = poll.node_results.node_runs.iter().find(|run| run.node_id == id)?;
-        run.output.clone().filter(|output| !output.is_null())
-    };
-    let named = file.results(target).into_iter();
-    named.filter_map(|(id, _)| Some((id.to_owned(), value(id)?))).collect()
+/// What the result nodes gave, by node id; those that gave nothing are left out.
+async fn outputs(client: &Client, execution: &str, results: &[&str]) -> Result<Map<String, Value>> {
+    let runs = client.node_runs(execution, results).await?;
+    let given = runs.into_iter().filter_map(|run| Some((run.node_id, run.output?)));
+    Ok(given.filter(|(_, output)| !output.is_null()).collect())
 }
 
 /// One value is printed bare, so that it can be piped; several have their node's id before them.

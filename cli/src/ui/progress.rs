@@ -21,24 +21,39 @@ pub struct Change {
     pub state: String,
     /// An error's sentence, or how far it is.
     pub detail: String,
+    /// How long its work took, where the event says so.
+    pub ran: Option<Duration>,
 }
 
 impl Change {
-    /// Reads an event; `None` for those that are not about a node.
-    pub fn of(event: &Event) -> Option<Self> {
-        let state = event.kind.strip_prefix("node.")?;
-        let data = event.data.get("data").filter(|inner| inner.is_object()).unwrap_or(&event.data);
-        let node = data.get("nodeId")?.as_str()?.to_owned();
+    /// What an event says of nodes: the one it is about, those decided in its wake, and those that started then.
+    pub fn all(event: &Event) -> Vec<Self> {
+        let about = match event.kind.split_once('.') {
+            Some(("node", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
+            Some(("timer", "fired")) => Change::read(&event.data, Some("COMPLETED")),
+            Some(("attempt", "lost")) => Change::read(&event.data, Some("LOST")),
+            _ => None,
+        };
+        let list = |name: &str| event.data.get(name).and_then(Value::as_array).into_iter().flatten();
+        let decided = list("decided").filter_map(|item| Change::read(item, None));
+        let started = list("assigned").filter_map(|item| Change::read(item, Some("STARTED")));
+        about.into_iter().chain(decided).chain(started).collect()
+    }
+
+    fn read(data: &Value, state: Option<&str>) -> Option<Self> {
+        let text = |name: &str| data.get(name).and_then(Value::as_str);
+        let number = |name: &str| data.get(name).and_then(Value::as_u64).map(Duration::from_millis);
         let node = match data.get("index").filter(|index| !index.is_null()) {
-            Some(index) => format!("{node}{index}"),
-            None => node,
+            Some(index) => format!("{}{index}", text("nodeId")?),
+            None => text("nodeId")?.to_owned(),
         };
-        let detail = match (data.get("error"), data.get("progress").and_then(Value::as_f64)) {
-            (Some(error), _) if !error.is_null() => error_text(error),
-            (_, Some(progress)) => format!("{:.0} %", progress * 100.0),
-            _ => String::new(),
-        };
-        Some(Change { node, state: state.to_ascii_uppercase(), detail })
+        let error = data.get("error").filter(|error| !error.is_null()).map(error_text);
+        let retry = number("retryInMs").map(|pause| format!("again in {}", clock::span(pause)));
+        let due = number("dueInMs").map(|pause| format!("for {}", clock::span(pause)));
+        let progress = data.get("progress").and_then(Value::as_f64).map(|part| format!("{:.0} %", part * 100.0));
+        let detail: Vec<String> = [error, retry, due, progress].into_iter().flatten().collect();
+        let state = state.or_else(|| text("state"))?.to_owned();
+        Some(Change { node, state, detail: detail.join(", "), ran: number("ranMs") })
     }
 
     fn is_over(&self) -> bool {
@@ -78,20 +93,27 @@ impl Progress {
 
     /// Takes in one event.
     pub fn event(&mut self, event: &Event) {
-        let Some(change) = Change::of(event) else { return };
+        for change in Change::all(event) {
+            self.change(change);
+        }
+    }
+
+    fn change(&mut self, mut change: Change) {
         if change.state == "STARTED" {
             self.started.insert(change.node.clone(), Instant::now());
         }
-        let took = self.started.get(&change.node).filter(|_| change.is_over()).map(Instant::elapsed);
+        if change.is_over() && change.ran.is_none() {
+            change.ran = self.started.get(&change.node).map(Instant::elapsed);
+        }
         match &mut self.view {
             View::Quiet => {}
             View::Lines { since } => {
                 if change.is_news() {
                     let label = self.labels.get(&change.node).unwrap_or(&change.node);
-                    note(&line(since.elapsed(), label, &change, took));
+                    note(&line(since.elapsed(), label, &change));
                 }
             }
-            View::Tree(tree) => tree.change(&change, took),
+            View::Tree(tree) => tree.change(&change),
         }
     }
 
@@ -104,9 +126,9 @@ impl Progress {
 }
 
 /// One change as a plain line.
-fn line(since: Duration, label: &str, change: &Change, took: Option<Duration>) -> String {
+fn line(since: Duration, label: &str, change: &Change) -> String {
     let mut text = format!("{:>8.2}s  {:<9}  {label}", since.as_secs_f64(), change.state.to_lowercase());
-    if let Some(took) = took {
+    if let Some(took) = change.ran {
         text.push_str(&format!("  {}", clock::span(took)));
     }
     if !change.detail.is_empty() {
@@ -146,7 +168,7 @@ impl Tree {
         Tree { bars, lines, rest, style }
     }
 
-    fn change(&mut self, change: &Change, took: Option<Duration>) {
+    fn change(&mut self, change: &Change) {
         let Some((bar, label)) = self.lines.get(&change.node) else {
             if let Some(rest) = self.rest.as_ref().filter(|_| change.is_over()) {
                 rest.inc(1);
@@ -154,7 +176,7 @@ impl Tree {
             return;
         };
         let mut text = format!("{label}  {}", self.style.status(&change.state));
-        if let Some(took) = took {
+        if let Some(took) = change.ran {
             text.push_str(&format!("  {}", self.style.dim(&clock::span(took))));
         }
         if !change.detail.is_empty() {
@@ -198,28 +220,41 @@ mod tests {
 
     use super::*;
 
-    fn event(kind: &str, data: Value) -> Event {
-        Event { seq: None, kind: kind.into(), data }
+    fn changes(kind: &str, data: Value) -> Vec<(String, String, String)> {
+        let event = Event { seq: None, kind: kind.into(), data };
+        Change::all(&event).into_iter().map(|change| (change.node, change.state, change.detail)).collect()
+    }
+
+    fn row(node: &str, state: &str, detail: &str) -> (String, String, String) {
+        (node.into(), state.into(), detail.into())
     }
 
     #[test]
-    fn changes_are_read_from_both_shapes_of_an_event() {
-        let failed = Change { node: "n1".into(), state: "FAILED".into(), detail: "no money".into() };
-        let data = json!({"nodeId": "n1", "error": {"code": "auth", "message": "no money"}});
-        assert_eq!(Change::of(&event("node.failed", data.clone())), Some(failed.clone()));
-        assert_eq!(Change::of(&event("node.failed", json!({"type": "node.failed", "data": data}))), Some(failed));
-        let progress = Change { node: "n1[2]".into(), state: "PROGRESS".into(), detail: "50 %".into() };
-        assert_eq!(
-            Change::of(&event("node.progress", json!({"nodeId": "n1", "index": [2], "progress": 0.5}))),
-            Some(progress)
-        );
-        assert_eq!(Change::of(&event("run.started", json!({}))), None);
+    fn an_event_tells_of_all_nodes_it_moves() {
+        let data = json!({
+            "nodeId": "a", "decided": [{"nodeId": "w", "state": "WAITING", "dueInMs": 2500}],
+            "assigned": [{"nodeId": "b", "attempt": 1}],
+        });
+        let expected = [row("a", "COMPLETED", ""), row("w", "WAITING", "for 2.5 s"), row("b", "STARTED", "")];
+        assert_eq!(changes("node.completed", data), expected);
+        assert_eq!(changes("run.started", json!({"assigned": [{"nodeId": "b"}]})), [row("b", "STARTED", "")]);
+        assert_eq!(changes("timer.fired", json!({"nodeId": "w"})), [row("w", "COMPLETED", "")]);
+        assert_eq!(changes("run.completed", json!({"error": null})), []);
+    }
+
+    #[test]
+    fn errors_pauses_and_progress_are_details() {
+        let data = json!({"nodeId": "a", "error": {"code": "x", "message": "no money"}, "retryInMs": 500});
+        assert_eq!(changes("node.retrying", data), [row("a", "RETRYING", "no money, again in 500 ms")]);
+        let data = json!({"nodeId": "n1", "index": [2], "progress": 0.5});
+        assert_eq!(changes("node.progress", data), [row("n1[2]", "PROGRESS", "50 %")]);
     }
 
     #[test]
     fn lines_are_plain() {
-        let change = Change { node: "n1".into(), state: "FAILED".into(), detail: "a\nb".into() };
-        let text = line(Duration::from_millis(1230), "Draw", &change, Some(Duration::from_millis(40)));
+        let ran = Some(Duration::from_millis(40));
+        let change = Change { node: "n1".into(), state: "FAILED".into(), detail: "a\nb".into(), ran };
+        let text = line(Duration::from_millis(1230), "Draw", &change);
         assert_eq!(text, "    1.23s  failed     Draw  40 ms  a b");
     }
 }

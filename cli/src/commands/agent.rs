@@ -1,0 +1,111 @@
+//! `heddle agent`: the part that does the work.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::up::Debug;
+use crate::compose::{AgentOptions, agent_failed, start_agent};
+use crate::data_dir::DataDir;
+use crate::error::{Failure, Result};
+use crate::limits::DRAIN_WAIT_MAX;
+use crate::service::{Stop, announce_agent};
+use crate::telemetry;
+
+/// Run an agent: it does the work
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// Where the coordinator listens
+    #[arg(long, env = "HEDDLE_COORDINATOR", default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
+    coordinator: String,
+    /// What work may ask for, such as gpu=a100,region=eu
+    #[arg(long, env = "HEDDLE_LABELS", value_delimiter = ',', value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// Nodes that run at once
+    #[arg(long, default_value_t = 16, value_name = "NUMBER")]
+    slots: u32,
+    /// The folder of its identity [default: `agent` in the data folder]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    debug: Debug,
+}
+
+impl Agent {
+    /// Runs the agent until a signal comes or the coordinator refuses it.
+    pub async fn run(self) -> Result<()> {
+        telemetry::start(LevelFilter::INFO);
+        let mut stop = Stop::listen()?;
+        let data = match self.data_dir {
+            Some(folder) => DataDir::at(folder),
+            None => DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref())?.inside("agent"),
+        };
+        data.create()?;
+        let options = AgentOptions {
+            coordinator: coordinator_url(&self.coordinator),
+            data_dir: data.path().to_owned(),
+            labels: labels(&self.labels)?,
+            slots: self.slots,
+            debug: self.debug.into(),
+        };
+        let agent = start_agent(options).await?;
+        let ended = tokio::select! {
+            () = stop.asked() => Ok(()),
+            // The coordinator may be away for long: the agent dials until it is told to stop.
+            registered = agent.registered() => match registered {
+                Err(exit) => Err(agent_failed(&exit)),
+                Ok(()) => {
+                    announce_agent(&self.coordinator)?;
+                    tokio::select! {
+                        () = stop.asked() => Ok(()),
+                        exit = agent.wait() => Err(agent_failed(&exit)),
+                    }
+                }
+            },
+        };
+        let drained = async {
+            agent.drain(DRAIN_WAIT_MAX / 2).await;
+        };
+        stop.drain(drained).await.and(ended)
+    }
+}
+
+/// `host:port`, or a whole URL.
+pub(super) fn coordinator_url(address: &str) -> String {
+    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+}
+
+fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut labels = BTreeMap::new();
+    for pair in given {
+        let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+            Failure::usage(format!("{pair:?} is not a label")).with_next("write labels as NAME=VALUE,NAME=VALUE")
+        })?;
+        labels.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+
+    #[test]
+    fn labels_are_pairs() {
+        let given = ["gpu=a100".to_owned(), "note=a=b".to_owned()];
+        let expected = [("gpu".to_owned(), "a100".to_owned()), ("note".to_owned(), "a=b".to_owned())];
+        assert_eq!(labels(&given).unwrap(), BTreeMap::from(expected));
+        for wrong in ["gpu", "=x"] {
+            assert_eq!(labels(&[wrong.to_owned()]).unwrap_err().exit, Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn addresses_become_urls() {
+        assert_eq!(coordinator_url("127.0.0.1:7420"), "http://127.0.0.1:7420");
+        assert_eq!(coordinator_url("http://c:1"), "http://c:1");
+    }
+}

@@ -1,0 +1,102 @@
+//! `heddle up`: a whole cluster in one process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use clap::Args;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::compose::{Cluster, ClusterOptions, DebugOptions};
+use crate::data_dir::DataDir;
+use crate::error::Result;
+use crate::limits::{AGENTS_MAX, DRAIN_WAIT_MAX};
+use crate::service::{Stop, announce, bind, check_debug_nodes};
+use crate::telemetry;
+use crate::ui::print;
+use crate::ui::style::Style;
+
+/// Run a whole cluster in this process: gateway, coordinator and agents
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Where clients connect to
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The data folder [default: $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
+    #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Agents to run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(AGENTS_MAX)))]
+    agents: u16,
+    /// Nodes that each agent runs at once
+    #[arg(long, default_value_t = 16, value_name = "NUMBER")]
+    slots: u32,
+    #[command(flatten)]
+    debug: Debug,
+}
+
+/// The node types for tests and benches.
+#[derive(Debug, Clone, Args)]
+pub struct Debug {
+    /// Offer the node types for tests and benches (debug:*)
+    #[arg(long)]
+    pub debug_nodes: bool,
+    /// Where debug:effect writes
+    #[arg(long, value_name = "FOLDER", requires = "debug_nodes")]
+    pub debug_effects: Option<PathBuf>,
+}
+
+impl From<Debug> for DebugOptions {
+    fn from(debug: Debug) -> Self {
+        DebugOptions { nodes: debug.debug_nodes, effects: debug.debug_effects }
+    }
+}
+
+impl Up {
+    /// Runs the cluster until a signal comes.
+    pub async fn run(self) -> Result<()> {
+        telemetry::start(LevelFilter::WARN);
+        check_debug_nodes(self.debug.debug_nodes, self.listen)?;
+        let mut stop = Stop::listen()?;
+        // Bound before anything is written: a taken port must not leave a half-made cluster behind.
+        let listener = bind(self.listen)?;
+        let data = DataDir::choose(self.data_dir.as_deref())?;
+        data.create()?;
+        let lock = data.lock()?;
+        let cluster = tokio::select! {
+            cluster = self.start(listener, &data, lock) => cluster?,
+            () = stop.asked() => return Ok(()),
+        };
+        cluster.publish()?;
+        banner(&cluster, &data)?;
+        let ended = tokio::select! {
+            () = stop.asked() => Ok(()),
+            failure = cluster.broken() => Err(failure),
+        };
+        stop.drain(cluster.shutdown(DRAIN_WAIT_MAX / 2)).await.and(ended)
+    }
+
+    async fn start(&self, listener: TcpListener, data: &DataDir, lock: crate::data_dir::FolderLock) -> Result<Cluster> {
+        let options = ClusterOptions {
+            listener,
+            data: data.clone(),
+            agents: self.agents,
+            slots: self.slots,
+            debug: self.debug.clone().into(),
+        };
+        Cluster::start(options, lock, |key| say_key(key, data)).await
+    }
+}
+
+/// Prints the key that a first start has made, and where it is kept.
+pub fn say_key(key: &str, data: &DataDir) -> Result<()> {
+    print(&format!("key: {key}"))?;
+    print(&Style::stdout().dim(&format!("     kept in {}", data.key_path().display())))
+}
+
+fn banner(cluster: &Cluster, data: &DataDir) -> Result<()> {
+    let style = Style::stdout();
+    announce("up", cluster.address())?;
+    print(&format!("  {}   {}/api/v1", style.dim("API"), style.bold(&cluster.url())))?;
+    print(&format!("  {}  {}", style.dim("data"), data.path().display()))?;
+    print(&format!("  {}  heddle run examples/hello.json -i topic=tides", style.dim("next")))
+}

@@ -1,0 +1,220 @@
+//! Starting and stopping the parts of a cluster, alone or together in one process.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::select_all;
+use heddle_agent::Agent;
+use heddle_coordinator::Coordinator;
+use heddle_gateway::{Gateway, Listen};
+use tokio::time::timeout;
+
+use crate::data_dir::{DataDir, FolderLock, ServerFile};
+use crate::error::{Context, Exit, Failure, Result, chain};
+use crate::limits::START_WAIT_MAX;
+
+/// What an agent runs with.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// `http://host:port`.
+    pub coordinator: String,
+    /// The folder of what outlives a restart.
+    pub data_dir: PathBuf,
+    /// What placement may ask for.
+    pub labels: BTreeMap<String, String>,
+    /// Attempts that run at once.
+    pub slots: u32,
+    /// Whether to offer the `debug:*` types.
+    pub debug: DebugOptions,
+}
+
+/// The node types for tests and benches.
+#[derive(Debug, Clone, Default)]
+pub struct DebugOptions {
+    /// Whether to offer them.
+    pub nodes: bool,
+    /// Where `debug:effect` writes.
+    pub effects: Option<PathBuf>,
+}
+
+/// What a cluster in one process runs with.
+#[derive(Debug)]
+pub struct ClusterOptions {
+    /// Where the gateway listens.
+    pub listener: TcpListener,
+    /// The cluster's folder.
+    pub data: DataDir,
+    /// Agents.
+    pub agents: u16,
+    /// Attempts that run at once on each.
+    pub slots: u32,
+    /// The debug node types.
+    pub debug: DebugOptions,
+}
+
+/// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface.
+#[derive(Debug)]
+pub struct Cluster {
+    gateway: Gateway,
+    agents: Vec<Agent>,
+    coordinator: Coordinator,
+    data: DataDir,
+    address: SocketAddr,
+    boot_id: String,
+    _lock: FolderLock,
+}
+
+impl Cluster {
+    /// Starts a cluster on a folder that this process holds. The gateway comes last: once it answers, runs are loaded,
+    /// agents are there, and the key is kept. `on_first_key` hears the key when this start has made it.
+    pub async fn start(
+        options: ClusterOptions,
+        lock: FolderLock,
+        on_first_key: impl Fn(&str) -> Result<()>,
+    ) -> Result<Self> {
+        let (data, debug) = (options.data, options.debug);
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes).await?;
+        keep_first_key(&coordinator, &data, on_first_key)?;
+        let mut agents = Vec::with_capacity(usize::from(options.agents));
+        for number in 1..=options.agents {
+            let agent = AgentOptions {
+                coordinator: url(coordinator.local_addr()),
+                data_dir: data.path().join("agents").join(number.to_string()),
+                labels: BTreeMap::new(),
+                slots: options.slots,
+                debug: debug.clone(),
+            };
+            agents.push(start_agent(agent).await?);
+        }
+        for agent in &agents {
+            registered(agent).await?;
+        }
+        ready(&coordinator).await?;
+        let gateway = start_gateway(Listen::Bound(options.listener), url(coordinator.local_addr())).await?;
+        let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
+        Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
+    }
+
+    /// Where the gateway listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The gateway's origin.
+    pub fn url(&self) -> String {
+        url(self.address)
+    }
+
+    /// Tells other commands where this cluster is.
+    pub fn publish(&self) -> Result<()> {
+        let (url, boot_id) = (self.url(), self.boot_id.clone());
+        self.data.write_server(&ServerFile { url, pid: std::process::id(), boot_id })
+    }
+
+    /// Waits until a part has ended by itself, and says which.
+    pub async fn broken(&self) -> Failure {
+        let agents = self.agents.iter().map(|agent| Box::pin(agent.wait()));
+        tokio::select! {
+            why = self.coordinator.failed() => coordinator_failed(&why),
+            (exit, _, _) = select_all(agents) => agent_failed(&exit),
+        }
+    }
+
+    /// Stops in order: no more requests, then no more work, then the coordinator. `grace` bounds each of the first two.
+    pub async fn shutdown(self, grace: Duration) {
+        self.data.remove_server();
+        self.gateway.shutdown(grace).await;
+        let agents = self.agents.into_iter().map(|agent| agent.drain(grace));
+        futures::future::join_all(agents).await;
+        self.coordinator.shutdown().await;
+    }
+}
+
+/// Starts a coordinator; it may still be loading.
+pub async fn start_coordinator(
+    listen: SocketAddr,
+    data: &DataDir,
+    database: String,
+    debug_nodes: bool,
+) -> Result<Coordinator> {
+    let options = heddle_coordinator::Options { listen, database, data_dir: data.path().to_owned(), debug_nodes };
+    heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
+}
+
+/// Starts an agent; it may still be dialling.
+pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
+    let options = heddle_agent::Options {
+        coordinator: options.coordinator,
+        agent_id: None,
+        data_dir: options.data_dir,
+        labels: options.labels,
+        hostname: None,
+        slots: options.slots,
+        debug_nodes: options.debug.nodes,
+        debug_effects: options.debug.effects,
+    };
+    heddle_agent::start(options).await.context(Exit::Usage, "cannot start the agent")
+}
+
+/// Starts a gateway; the coordinator need not be there yet.
+pub async fn start_gateway(listen: Listen, coordinator: String) -> Result<Gateway> {
+    let options = heddle_gateway::Options { listen, coordinator };
+    heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")
+}
+
+/// Keeps the key that this start has made, if it has made one.
+pub fn keep_first_key(coordinator: &Coordinator, data: &DataDir, tell: impl Fn(&str) -> Result<()>) -> Result<()> {
+    let Some(key) = coordinator.first_key() else { return Ok(()) };
+    data.write_key(key)?;
+    tell(key)
+}
+
+/// Waits until the coordinator has loaded what it must.
+pub async fn ready(coordinator: &Coordinator) -> Result<()> {
+    in_time("the coordinator did not become ready", async {
+        tokio::select! {
+            () = coordinator.ready() => Ok(()),
+            why = coordinator.failed() => Err(coordinator_failed(&why)),
+        }
+    })
+    .await
+}
+
+/// Waits until the coordinator has welcomed the agent.
+pub async fn registered(agent: &Agent) -> Result<()> {
+    in_time("the agent was not welcomed by the coordinator", async {
+        agent.registered().await.map_err(|exit| agent_failed(&exit))
+    })
+    .await
+}
+
+async fn in_time(what: &str, part: impl Future<Output = Result<()>>) -> Result<()> {
+    let late = |_| Failure::new(Exit::Timeout, what).with_next("look at the log; HEDDLE_LOG=debug says more");
+    timeout(START_WAIT_MAX, part).await.map_err(late)?
+}
+
+/// What an agent's end says, when nobody asked for it.
+pub fn agent_failed(exit: &heddle_agent::Exit) -> Failure {
+    match exit {
+        heddle_agent::Exit::Drained { .. } => Failure::failed("the agent ended"),
+        heddle_agent::Exit::Refused { code, message } => {
+            Failure::failed(format!("the coordinator refused the agent ({code}): {message}"))
+        }
+        heddle_agent::Exit::Failed { message } => Failure::failed(message.clone()),
+    }
+}
+
+/// What the coordinator's end says, when nobody asked for it.
+pub fn coordinator_failed(why: &dyn std::error::Error) -> Failure {
+    Failure::failed(format!("the coordinator failed: {}", chain(why)))
+        .with_next("start it again; nothing that was answered is lost")
+}
+
+/// An address as gRPC and HTTP clients want it.
+pub fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}

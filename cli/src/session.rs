@@ -1,0 +1,94 @@
+//! The server that `heddle run` uses: one that runs already, or one of its own for as long as the run takes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::client::Client;
+use crate::compose::{Cluster, ClusterOptions, DebugOptions};
+use crate::connection::Connection;
+use crate::data_dir::{DataDir, FolderLock};
+use crate::error::{Exit, Failure, Result};
+use crate::limits::{FOLDER_PAUSE, FOLDER_WAIT_MAX};
+use crate::service::{Stop, bind};
+use crate::{telemetry, ui};
+
+/// Attempts that run at once on the agent of a cluster of one's own.
+const SLOTS: u32 = 16;
+/// How long such a cluster finishes what it has. What a run leaves behind, the next start takes up.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A server to use, and to end if it is our own.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    own: Option<Box<(Cluster, DataDir)>>,
+}
+
+impl Session {
+    /// The server that the user named, else the one that runs on the data folder, else a new one on that folder.
+    pub async fn open(connection: &Connection) -> Result<Self> {
+        if let Some(client) = connection.named()? {
+            return Ok(Session { client, own: None });
+        }
+        let data = DataDir::choose(connection.data_dir.as_deref())?;
+        let until = Instant::now() + FOLDER_WAIT_MAX;
+        loop {
+            if let Some(client) = connection.local(&data).await? {
+                return Ok(Session { client, own: None });
+            }
+            data.create()?;
+            if let Some(lock) = data.try_lock()? {
+                return Self::start(connection, data, lock).await;
+            }
+            if Instant::now() > until {
+                return Err(data.held());
+            }
+            // A server that is just starting, or another run that is about to end.
+            sleep(FOLDER_PAUSE).await;
+        }
+    }
+
+    async fn start(connection: &Connection, data: DataDir, lock: FolderLock) -> Result<Self> {
+        telemetry::start(LevelFilter::WARN);
+        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let debug = DebugOptions::default();
+        let options = ClusterOptions { listener, data: data.clone(), agents: 1, slots: SLOTS, debug };
+        let cluster = Cluster::start(options, lock, |_| {
+            ui::note(&format!(
+                "made a cluster in {}; its key is in {}",
+                data.path().display(),
+                data.key_path().display()
+            ));
+            Ok(())
+        })
+        .await?;
+        let key = connection.key.clone().or_else(|| data.key()).ok_or_else(|| {
+            Failure::new(Exit::Auth, format!("the data folder has no key in {}", data.key_path().display()))
+                .with_next("pass a key: --key KEY, or set HEDDLE_KEY")
+        })?;
+        let client = Client::new(&cluster.url(), Some(key))?;
+        Ok(Session { client, own: Some(Box::new((cluster, data))) })
+    }
+
+    /// Speaks to the server.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What a user does next about a run that is not over; `None` when the server goes on with it.
+    pub fn leaves_behind(&self) -> Option<String> {
+        let (_, data) = self.own.as_deref()?;
+        Some(format!("`heddle up --data-dir {}` goes on with it", data.path().display()))
+    }
+
+    /// Ends the server, if it is our own; a signal meanwhile ends it at once.
+    pub async fn close(self) -> Result<()> {
+        match self.own {
+            Some(own) => Stop::listen()?.drain(own.0.shutdown(GRACE)).await,
+            None => Ok(()),
+        }
+    }
+}

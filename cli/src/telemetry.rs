@@ -1,0 +1,16 @@
+//! What the parts log, on stderr.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Starts logging from `level` up. `HEDDLE_LOG` says otherwise (`debug`, `heddle_agent=trace`), and
+/// `HEDDLE_LOG_FORMAT=json` makes each line a JSON object.
+pub fn start(level: LevelFilter) {
+    let filter = EnvFilter::builder().with_default_directive(level.into()).with_env_var("HEDDLE_LOG").from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start, as in tests, leaves the first one in place.
+    let _ = match std::env::var_os("HEDDLE_LOG_FORMAT").is_some_and(|format| format == "json") {
+        true => log.json().try_init(),
+        false => log.with_ansi(crate::ui::style::Style::stderr() != crate::ui::style::Style::PLAIN).try_init(),
+    };
+}
