@@ -1,6 +1,8 @@
 //! The graph module as its callers see it.
 
+mod document;
 mod executing;
+mod properties;
 mod validation;
 
 use serde_json::{Value, json};
