@@ -166,45 +166,33 @@ fn strip_node(node: Json<'_>, out: &mut String) {
 }
 
 fn read_node(place: usize, json: Json<'_>, stored: &Bytes, problems: &mut Problems) -> Option<DraftNode> {
-    let path = format!("/nodes/{place}");
-    if !json.is_object() {
-        problems.push(Problem::new(rule::BAD_JSON, "A node is not an object.", "Send nodes as objects.").at(path));
-        return None;
-    }
-    let Some(id) = json.get("id").filter(|id| !id.is_null() && id.0 != "\"\"") else {
-        problems.push(Problem::new(rule::MISSING_ID, "A node has no id.", "Give each node an id of its own.").at(path));
+    let mut reader = Reader::open("node", place, json, problems)?;
+    let Some(id) = reader.get("id").filter(|id| id.0 != "\"\"") else {
+        reader.report(rule::MISSING_ID, "A node has no id.", "Give each node an id of its own.", "");
         return None;
     };
-    let id = read_id(id, &format!("{path}/id"), problems)?;
-    if json.get("data").is_some_and(|data| !data.is_object() && !data.is_null()) {
+    let id: Arc<str> = reader.text("id", id)?.into();
+    if reader.get("data").is_some_and(|data| !data.is_object()) {
         let message = format!("The data of node \"{id}\" is not an object.");
-        problems.push(Problem::new(rule::BAD_JSON, message, "Send data as an object.").node(&id).at(path + "/data"));
+        reader.report(rule::BAD_JSON, &message, "Send data as an object.", "data");
         return None;
     }
-    let text = |key: &str| json.get(key).and_then(Json::as_text).map(|text| text.into_owned());
+    let text = |key: &str| reader.get(key).and_then(Json::as_text).map(|text| text.into_owned());
     // React Flow called the parent `parentNode` before version 12.
     let (renderer, parent) = (text("type"), text("parentId").or_else(|| text("parentNode")));
     Some(DraftNode { id, renderer, parent, text: stored.slice_ref(json.0.as_bytes()) })
 }
 
 fn read_edge(place: usize, json: Json<'_>, problems: &mut Problems) -> Option<DraftEdge> {
-    let path = format!("/edges/{place}");
-    if !json.is_object() {
-        problems.push(Problem::new(rule::BAD_JSON, "An edge is not an object.", "Send edges as objects.").at(path));
-        return None;
+    let mut reader = Reader::open("edge", place, json, problems)?;
+    if let Some(id) = reader.get("id") {
+        reader.edge_id = Some(reader.text("id", id)?.into());
     }
-    let id = match json.get("id").filter(|id| !id.is_null()) {
-        Some(id) => Some(read_id(id, &format!("{path}/id"), problems)?),
-        None => None,
-    };
-    let ends = [
-        read_end(json, "source", &path, id.as_ref(), problems),
-        read_end(json, "target", &path, id.as_ref(), problems),
-    ];
-    let handles = ["sourceHandle", "targetHandle"].map(|key| read_handle(json, key, &path, id.as_ref(), problems));
+    let ends = ["source", "target"].map(|key| reader.end(key));
+    let handles = ["sourceHandle", "targetHandle"].map(|key| reader.handle(key));
     let ([source, target], [source_handle, target_handle]) = (ends, handles);
     Some(DraftEdge {
-        id,
+        id: reader.edge_id,
         source: source?,
         target: target?,
         source_handle: source_handle?,
@@ -212,50 +200,68 @@ fn read_edge(place: usize, json: Json<'_>, problems: &mut Problems) -> Option<Dr
     })
 }
 
-fn read_end(edge: Json<'_>, key: &str, path: &str, id: Option<&Arc<str>>, problems: &mut Problems) -> Option<Box<str>> {
-    match edge.get(key) {
-        Some(value) if !value.is_null() => read_text(value, &format!("{path}/{key}"), id, problems),
-        _ => {
-            let fix = "Name the nodes that it joins in source and target.";
-            problems.push(Problem::new(rule::DANGLING_EDGE, format!("An edge has no {key}."), fix).edge(id).at(path));
-            None
+/// One node or edge, and where to report what is wrong with it.
+struct Reader<'a, 'p> {
+    /// `node` or `edge`.
+    name: &'static str,
+    place: usize,
+    edge_id: Option<Arc<str>>,
+    members: Vec<Member<'a>>,
+    problems: &'p mut Problems,
+}
+
+impl<'a, 'p> Reader<'a, 'p> {
+    fn open(name: &'static str, place: usize, json: Json<'a>, problems: &'p mut Problems) -> Option<Self> {
+        let mut reader = Self { name, place, edge_id: None, members: json.members().collect(), problems };
+        if json.is_object() {
+            return Some(reader);
+        }
+        let message = format!("This {name} is {}, not an object.", shown(json.0));
+        reader.report(rule::BAD_JSON, &message, "Send nodes and edges as objects.", "");
+        None
+    }
+
+    /// The value of a key; null is as good as absent.
+    fn get(&self, key: &str) -> Option<Json<'a>> {
+        self.members.iter().find(|member| member.key == key).map(|member| member.value).filter(|value| !value.is_null())
+    }
+
+    fn end(&mut self, key: &str) -> Option<Box<str>> {
+        if let Some(value) = self.get(key) {
+            return self.text(key, value);
+        }
+        let fix = "Name the nodes that it joins in source and target.";
+        self.report(rule::DANGLING_EDGE, &format!("An edge has no {key}."), fix, "");
+        None
+    }
+
+    /// A handle; `Some(None)` if the edge leaves it out, which some clients write as null and some as an empty text.
+    fn handle(&mut self, key: &str) -> Option<Option<Box<str>>> {
+        match self.get(key) {
+            Some(value) => Some(Some(self.text(key, value)?).filter(|text| !text.is_empty())),
+            None => Some(None),
         }
     }
-}
 
-/// A handle; `Some(None)` if the edge leaves it out, which some clients write as null and some as an empty text.
-fn read_handle(
-    edge: Json<'_>,
-    key: &str,
-    path: &str,
-    id: Option<&Arc<str>>,
-    problems: &mut Problems,
-) -> Option<Option<Box<str>>> {
-    match edge.get(key) {
-        Some(value) if !value.is_null() => {
-            let text = read_text(value, &format!("{path}/{key}"), id, problems)?;
-            Some(Some(text).filter(|text| !text.is_empty()))
+    fn text(&mut self, key: &str, value: Json<'a>) -> Option<Box<str>> {
+        match value.as_text() {
+            Some(text) if text.len() <= GRAPH_ID_BYTES_MAX => return Some(text.into()),
+            Some(text) => {
+                let message = format!("\"{}\" is longer than {GRAPH_ID_BYTES_MAX} bytes.", shown(&text));
+                self.report(rule::LIMITS, &message, "Use shorter names.", key);
+            }
+            None => {
+                let message = format!("{} is not a text.", shown(value.0));
+                self.report(rule::BAD_JSON, &message, "Put it in quotation marks.", key);
+            }
         }
-        _ => Some(None),
+        None
     }
-}
 
-fn read_id(json: Json<'_>, path: &str, problems: &mut Problems) -> Option<Arc<str>> {
-    read_text(json, path, None, problems).map(Arc::from)
-}
-
-fn read_text(json: Json<'_>, path: &str, edge: Option<&Arc<str>>, problems: &mut Problems) -> Option<Box<str>> {
-    let problem = match json.as_text() {
-        Some(text) if text.len() <= GRAPH_ID_BYTES_MAX => return Some(text.into()),
-        Some(text) => {
-            let message = format!("\"{}\" is longer than {GRAPH_ID_BYTES_MAX} bytes.", shown(&text));
-            Problem::new(rule::LIMITS, message, "Use shorter names.")
-        }
-        None => {
-            let message = format!("{} is not a text.", shown(json.0));
-            Problem::new(rule::BAD_JSON, message, "Put it in quotation marks.")
-        }
-    };
-    problems.push(problem.edge(edge).at(path));
-    None
+    /// Reports a problem with one key, or with the whole node or edge if the key is empty.
+    fn report(&mut self, rule: &'static str, message: &str, fix: &str, key: &str) {
+        let separator = if key.is_empty() { "" } else { "/" };
+        let path = format!("/{}s/{}{separator}{key}", self.name, self.place);
+        self.problems.push(Problem::new(rule, message, fix).edge(self.edge_id.as_ref()).at(path));
+    }
 }

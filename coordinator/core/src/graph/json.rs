@@ -74,13 +74,16 @@ fn squeeze(text: &str) -> Result<String, Fault> {
     let mut out = String::with_capacity(text.len());
     let mut frames = Vec::new();
     let mut keys: Vec<Cow<'_, str>> = Vec::new();
-    let mut at = 0;
+    // What lies between `copied` and `at` is owed to `out`.
+    let (mut copied, mut at) = (0, 0);
     while at < bytes.len() {
-        let end = token_end(bytes, at);
-        let token = &text[at..end];
-        at = end;
-        match token.as_bytes()[0] {
-            b' ' | b'\t' | b'\n' | b'\r' => continue,
+        let start = at;
+        at += 1;
+        match bytes[start] {
+            byte if byte.is_ascii_whitespace() => {
+                out.push_str(&text[copied..start]);
+                copied = at;
+            }
             b'{' => frames.push(Frame::Object(keys.len())),
             b'[' => frames.push(Frame::Array(0)),
             b',' => {
@@ -88,10 +91,14 @@ fn squeeze(text: &str) -> Result<String, Fault> {
                     *place += 1;
                 }
             }
-            // Only a key stands before a colon.
-            b'"' if bytes[at..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':') => {
-                let key = unescape(token).ok_or_else(|| Fault::Syntax(format!("the key {token} has a bad escape")))?;
-                keys.push(key);
+            b'"' => {
+                at = string_end(bytes, start);
+                // Only a key stands before a colon.
+                if bytes[at..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':') {
+                    let token = &text[start..at];
+                    let bad = || Fault::Syntax(format!("the key {token} has a bad escape"));
+                    keys.push(unescape(token).ok_or_else(bad)?);
+                }
             }
             b'}' | b']' => {
                 if let Some(Frame::Object(first)) = frames.pop() {
@@ -103,8 +110,8 @@ fn squeeze(text: &str) -> Result<String, Fault> {
             }
             _ => {}
         }
-        out.push_str(token);
     }
+    out.push_str(&text[copied..]);
     Ok(out)
 }
 
@@ -131,25 +138,16 @@ fn pointer(frames: &[Frame], keys: &[Cow<'_, str>]) -> String {
     path
 }
 
-/// The end of the token at `at`, in a valid text. A run of white space counts as one token.
-fn token_end(bytes: &[u8], at: usize) -> usize {
-    let run = |wanted: fn(&u8) -> bool| bytes[at..].iter().position(|byte| !wanted(byte));
-    let length = match bytes[at] {
-        b'"' => return string_end(bytes, at),
-        b'{' | b'}' | b'[' | b']' | b',' | b':' => Some(1),
-        byte if byte.is_ascii_whitespace() => run(u8::is_ascii_whitespace),
-        _ => run(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')),
-    };
-    // Never stand still, whatever the text.
-    length.map_or(bytes.len(), |length| at + length.max(1))
-}
-
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while at < bytes.len() && bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
     }
-    (at + 1).min(bytes.len())
+    bytes.len()
 }
 
 /// The end of the whole value at the start of a valid, compact text.
@@ -157,11 +155,18 @@ fn value_end(bytes: &[u8]) -> usize {
     let (mut at, mut depth) = (0, 0usize);
     while at < bytes.len() {
         match bytes[at] {
+            b'"' => at = string_end(bytes, at) - 1,
             b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
+            b']' | b'}' if depth > 0 => depth -= 1,
+            // A number or a word ends where what holds it goes on.
+            b',' | b']' | b'}' if depth == 0 => return at,
+            _ if depth > 0 => {}
+            _ => {
+                let end = bytes[at..].iter().position(|byte| matches!(byte, b',' | b']' | b'}'));
+                return end.map_or(bytes.len(), |length| at + length);
+            }
         }
-        at = token_end(bytes, at);
+        at += 1;
         if depth == 0 {
             return at;
         }

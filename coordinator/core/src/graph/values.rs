@@ -40,11 +40,19 @@ pub(super) struct Carried<'a> {
     /// The config keys by precedence, in the order of the document.
     config: Vec<(Cow<'a, str>, Json<'a>)>,
     /// The values given for inputs: by port, then by place in its list.
-    given: BTreeMap<(PortIx, u32), (Json<'a>, String)>,
+    given: BTreeMap<(PortIx, u32), Given<'a>>,
     /// The aliases that were used, with what they mean.
     pub(super) aliases: Vec<(String, String)>,
-    /// Where the node stands in the document.
+    /// The place of the node's `data` in the document.
     path: String,
+}
+
+/// A value, and where it stands in the node's `data`.
+struct Given<'a> {
+    value: Json<'a>,
+    /// `config`, `params`, or nothing for a bare value.
+    level: &'static str,
+    key: Cow<'a, str>,
 }
 
 impl<'a> Carried<'a> {
@@ -56,12 +64,10 @@ impl<'a> Carried<'a> {
         for level in ["config", "params"] {
             let members: Vec<_> = data.iter().filter(|member| member.key == level).collect();
             let members: Vec<_> = members.iter().flat_map(|member| member.value.members()).collect();
-            let path = join(&carried.path, level);
-            carried.take(node_type, &members, &path, &mut taken);
+            carried.take(node_type, &members, level, &mut taken);
         }
         let bare: Vec<_> = data.iter().filter(|member| is_bare_value(node_type, &member.key)).cloned().collect();
-        let path = carried.path.clone();
-        carried.take(node_type, &bare, &path, &mut taken);
+        carried.take(node_type, &bare, "", &mut taken);
         carried
     }
 
@@ -70,7 +76,7 @@ impl<'a> Carried<'a> {
         &mut self,
         node_type: &'a NodeType,
         members: &[Member<'a>],
-        path: &str,
+        level: &'static str,
         taken: &mut BTreeSet<Cow<'a, str>>,
     ) {
         let inputs = Side::inputs(node_type);
@@ -81,10 +87,10 @@ impl<'a> Carried<'a> {
                     continue;
                 }
                 let is_new = match meaning {
-                    Meaning::Port(found) => self.give(*found, member, path),
+                    Meaning::Port(found) => self.give(*found, member, level),
                     Meaning::Key => self.set(member.key.clone(), member.value, taken),
                     Meaning::KeyAndPort(found) => {
-                        let given = self.give(*found, member, path);
+                        let given = self.give(*found, member, level);
                         self.set(member.key.clone(), member.value, taken) || given
                     }
                     Meaning::KeyAlias(key) => self.set(Cow::Borrowed(key), member.value, taken),
@@ -96,11 +102,12 @@ impl<'a> Carried<'a> {
         }
     }
 
-    fn give(&mut self, found: Found, member: &Member<'a>, path: &str) -> bool {
+    fn give(&mut self, found: Found, member: &Member<'a>, level: &'static str) -> bool {
         // Clients write null for what is not filled in yet.
         let is_new = !member.value.is_null() && !self.given.contains_key(&(found.port, found.place));
         if is_new {
-            self.given.insert((found.port, found.place), (member.value, join(path, &member.key)));
+            let given = Given { value: member.value, level, key: member.key.clone() };
+            self.given.insert((found.port, found.place), given);
         }
         is_new
     }
@@ -154,21 +161,21 @@ impl<'a> Carried<'a> {
             Some(given) => vec![given],
             None => self.given.range((ix, 0)..(ix, NO_PLACE)).map(|(_, given)| given).collect(),
         };
-        let Some((_, path)) = given.first() else {
+        let Some(first) = given.first() else {
             return port.default.as_ref().map(ToString::to_string);
         };
         let text = match whole {
-            Some((value, _)) => fit(*value, port),
+            Some(given) => fit(given.value, port),
             None => {
                 let one = Port { list: false, ..port.clone() };
-                let parts: Result<Vec<_>, _> = given.iter().map(|(value, _)| fit(*value, &one)).collect();
+                let parts: Result<Vec<_>, _> = given.iter().map(|given| fit(given.value, &one)).collect();
                 parts.map(|parts| if port.list { format!("[{}]", parts.join(",")) } else { parts.concat() })
             }
         };
         match text.and_then(checked) {
             Ok(text) => Some(text),
             Err(problem) => {
-                report(problem.at(path.clone()));
+                report(problem.at(self.path_of(first)));
                 None
             }
         }
@@ -179,14 +186,20 @@ impl<'a> Carried<'a> {
         if !wired.iter().any(|found| found.port == ix && found.place != NO_PLACE) {
             return;
         }
-        for ((_, place), (_, path)) in self.given.range((ix, 0)..(ix, NO_PLACE)) {
-            if !wired.iter().any(|found| found.port == ix && found.place == *place) {
+        let places: BTreeSet<_> = wired.iter().filter(|found| found.port == ix).map(|found| found.place).collect();
+        for ((_, place), given) in self.given.range((ix, 0)..(ix, NO_PLACE)) {
+            if !places.contains(place) {
                 let message =
                     format!("Input \"{}\" is fed by edges and by a value; that is not supported yet.", port.id);
                 let fix = "Bring the value in through an input node and an edge.";
-                report(Problem::new(rule::NOT_SUPPORTED_YET, message, fix).at(path.clone()));
+                report(Problem::new(rule::NOT_SUPPORTED_YET, message, fix).at(self.path_of(given)));
             }
         }
+    }
+
+    fn path_of(&self, given: &Given<'_>) -> String {
+        let level = if given.level.is_empty() { self.path.clone() } else { join(&self.path, given.level) };
+        join(&level, &given.key)
     }
 }
 

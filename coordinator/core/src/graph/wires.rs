@@ -1,6 +1,5 @@
 //! Finds for each edge the output and the input that it joins.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::compile::{Compiler, Migration, Place, Running};
@@ -16,20 +15,11 @@ const ANY_PORT: Found = Found { port: PortIx(0), place: NO_PLACE, is_alias: fals
 
 /// Reads all edges. Those with a problem are left out.
 pub(super) fn read(compiler: &mut Compiler<'_>) -> Vec<Wire> {
-    let mut ids: BTreeMap<&str, ()> = BTreeMap::new();
+    report_duplicate_ids(compiler);
     let mut wires = Vec::with_capacity(compiler.draft.edges.len());
     for (place, edge) in compiler.draft.edges.iter().enumerate() {
-        let path = format!("/edges/{place}");
-        if let Some(id) = &edge.id
-            && ids.insert(id, ()).is_some()
-        {
-            let message = format!("Two edges have the id \"{id}\".");
-            let problem = Problem::new(rule::DUPLICATE_ID, message, "Give each edge an id of its own.");
-            compiler.problems.push(problem.edge(Some(id)).at(path.clone() + "/id"));
-        }
-        let (Some(source), Some(target)) = (end(compiler, edge, &path, true), end(compiler, edge, &path, false)) else {
-            continue;
-        };
+        let ends = (end(compiler, edge, place, true), end(compiler, edge, place, false));
+        let (Some(source), Some(target)) = ends else { continue };
         match join(edge, &compiler.running[source.0 as usize], &compiler.running[target.0 as usize]) {
             Ok((output, input)) => {
                 note_aliases(compiler, edge, [source, target], [output, input]);
@@ -37,18 +27,30 @@ pub(super) fn read(compiler: &mut Compiler<'_>) -> Vec<Wire> {
             }
             Err(fault) => {
                 let (problem, key) = *fault;
-                compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("{path}/{key}")));
+                compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("/edges/{place}/{key}")));
             }
         }
     }
     wires
 }
 
+fn report_duplicate_ids(compiler: &mut Compiler<'_>) {
+    let edges = compiler.draft.edges.iter().enumerate();
+    let mut ids: Vec<_> = edges.filter_map(|(place, edge)| Some((edge.id.as_ref()?, place))).collect();
+    ids.sort_unstable();
+    for pair in ids.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+        let (id, place) = pair[1];
+        let message = format!("Two edges have the id \"{id}\".");
+        let problem = Problem::new(rule::DUPLICATE_ID, message, "Give each edge an id of its own.");
+        compiler.problems.push(problem.edge(Some(id)).at(format!("/edges/{place}/id")));
+    }
+}
+
 /// The node at one end, if it runs.
-fn end(compiler: &mut Compiler<'_>, edge: &DraftEdge, path: &str, is_source: bool) -> Option<NodeIx> {
+fn end(compiler: &mut Compiler<'_>, edge: &DraftEdge, place: usize, is_source: bool) -> Option<NodeIx> {
     let (id, key) = if is_source { (&edge.source, "source") } else { (&edge.target, "target") };
-    let (message, fix) = match compiler.places.get(&**id) {
-        Some(Place::Runs(ix)) => return Some(*ix),
+    let (message, fix) = match compiler.places.get(id) {
+        Some(Place::Runs(ix)) => return Some(ix),
         Some(Place::Broken) => return None,
         Some(Place::NeverRuns) => (
             format!("An edge's {key} is \"{}\", a note or a group, which never runs.", shown(id)),
@@ -60,7 +62,7 @@ fn end(compiler: &mut Compiler<'_>, edge: &DraftEdge, path: &str, is_source: boo
         ),
     };
     let problem = Problem::new(rule::DANGLING_EDGE, message, fix);
-    compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("{path}/{key}")));
+    compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("/edges/{place}/{key}")));
     None
 }
 
@@ -139,20 +141,19 @@ fn choose(
     input: Option<Found>,
     is_target_built_in: bool,
 ) -> (Found, Found) {
-    let plain = |place: usize| Found { port: PortIx(place as u16), place: NO_PLACE, is_alias: false };
-    let candidates = |side: Option<&Side<'_>>, fixed: Option<Found>| match (fixed, side) {
-        (Some(found), _) => vec![found],
-        (None, side) => (0..side.map_or(0, |side| side.ports.len())).map(plain).collect(),
+    // A side that is left open has all its ports for candidates; of an unknown type, the one that stands for all.
+    let candidates = |side: Option<&Side<'_>>, fixed: Option<Found>| {
+        let count = if fixed.is_some() { 1 } else { side.map_or(1, |side| side.ports.len()) };
+        (0..count).map(move |place| fixed.unwrap_or(Found { port: PortIx(place as u16), ..ANY_PORT }))
     };
-    let (from, to) = (candidates(outputs, output), candidates(inputs, input));
     let fit = |output: &Found, input: &Found| match (outputs, inputs) {
         (Some(outputs), Some(inputs)) => fit(outputs.port(output.port), inputs.port(input.port), is_target_built_in),
         _ => Fit::Yes,
     };
-    let pairs = from.iter().flat_map(|output| to.iter().map(move |input| (*output, *input)));
-    let find = |wanted: Fit| pairs.clone().find(|(output, input)| fit(output, input) == wanted);
-    let first = || (from.first().copied().unwrap_or(ANY_PORT), to.first().copied().unwrap_or(ANY_PORT));
-    find(Fit::Yes).or_else(|| find(Fit::Lifts)).unwrap_or_else(first)
+    let pairs =
+        || candidates(outputs, output).flat_map(|output| candidates(inputs, input).map(move |input| (output, input)));
+    let find = |wanted: Fit| pairs().find(|(output, input)| fit(output, input) == wanted);
+    find(Fit::Yes).or_else(|| find(Fit::Lifts)).or_else(|| pairs().next()).unwrap_or((ANY_PORT, ANY_PORT))
 }
 
 fn check_fit(
@@ -163,15 +164,17 @@ fn check_fit(
     target: &Running<'_>,
 ) -> Result<(), Fault> {
     let (from, to) = (outputs.port(output.port), inputs.port(input.port));
-    let is_target_built_in = matches!(target.runner, Runner::Control(_));
+    let fit = fit(from, to, matches!(target.runner, Runner::Control(_)));
+    if fit == Fit::Yes && (input.place == NO_PLACE || !from.list) {
+        return Ok(());
+    }
     let (given, taken) = (type_name(from), type_name(to));
-    let (rule, message, fix) = match fit(from, to, is_target_built_in) {
-        Fit::Yes if input.place != NO_PLACE && from.list => (
+    let (rule, message, fix) = match fit {
+        Fit::Yes => (
             rule::NOT_SUPPORTED_YET,
             format!("A whole list cannot be one item of \"in-{}\" yet.", to.id),
             format!("Join the list to \"in-{}\" itself.", to.id),
         ),
-        Fit::Yes => return Ok(()),
         Fit::Lifts => (
             rule::NOT_SUPPORTED_YET,
             format!(
