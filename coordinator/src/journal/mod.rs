@@ -5,8 +5,11 @@
 //! per database, and one in memory that tests compare them with.
 
 pub mod codec;
+#[cfg(test)]
+mod differential;
 mod error;
 pub mod limits;
+pub mod memory;
 mod partitions;
 pub mod sqlite;
 #[cfg(test)]
@@ -17,9 +20,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, TenantId, WorkflowId};
-use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, RunCreated, RunSummary, Snapshot};
+use heddle_core::partition::batch::{
+    Batch, CommitOutcome, IdempotencyKey, KeyFound, Phase, RunCreated, RunSummary, Snapshot,
+};
 use heddle_core::run::RunStatus;
-use heddle_core::run::event::Event;
+use heddle_core::run::event::{Event, RunError};
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Value, ValueRef};
 use tokio::sync::watch;
@@ -195,6 +200,26 @@ pub struct RunCursor {
     pub created_at: Timestamp,
     /// The row's run.
     pub run: RunId,
+}
+
+/// What a run shows that has just begun.
+const NEW: RunSummary =
+    RunSummary { status: RunStatus::Running, phase: Phase::Active, next_due: None, ended_at: None, error: None };
+
+/// What a quarantined run shows as the reason of its end.
+fn quarantine_error() -> RunError {
+    RunError {
+        code: QUARANTINED.into(),
+        message: "the run was set aside because its history could not be kept or read; its data is kept".into(),
+        node: None,
+        class: None,
+        attempts: 0,
+    }
+}
+
+/// As much of a reason as a quarantined run's row keeps.
+fn clip(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(limits::QUARANTINE_REASON_BYTES_MAX)]
 }
 
 /// The machine's clock.

@@ -1,17 +1,45 @@
 //! Small runs and batches for the tests of this module.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use bytes::Bytes;
 use heddle_core::id::{
     AttemptNumber, AttemptToken, BatchNumber, BootId, EventSeq, Instance, NodeIx, PartitionId, PortIx, RunId, Slot,
     WorkflowId,
 };
-use heddle_core::partition::batch::{Batch, CommitOutcome, Phase, RunBatch, RunCreated, RunSummary};
+use heddle_core::partition::batch::{
+    Batch, CommitOutcome, IdempotencyKey, KeyRow, Phase, RunBatch, RunCreated, RunSummary,
+};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Attempt, Event, Fact, OutputValue, PortOutput, Timing};
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Digest, Value, ValueRef};
 
-use super::{Acquired, Committed, Journal, Owner};
+use super::{Acquired, Clock, Committed, Journal, Owner};
+
+/// A clock that the test sets.
+#[derive(Clone, Default)]
+pub(crate) struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    pub(crate) fn at(millis: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(millis)))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn advance(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+}
 
 /// A run whose slot lies in `partition` as long as there are that many partitions.
 pub(crate) fn run_in(partition: u16, number: u128) -> RunId {
@@ -57,6 +85,11 @@ pub(crate) fn created(tenant: &str, created_at: Timestamp) -> RunCreated {
 
 pub(crate) fn summary(status: RunStatus, phase: Phase) -> RunSummary {
     RunSummary { status, phase, next_due: None, ended_at: None, error: None }
+}
+
+pub(crate) fn key(text: &str) -> KeyRow {
+    let key = IdempotencyKey { tenant: "default".into(), route: "POST /x".into(), key: text.into() };
+    KeyRow { key, body: Digest([9; 32]) }
 }
 
 /// The rows of a run that begins with these values.

@@ -1,6 +1,8 @@
 //! Plain rows: workflows, graphs, keys and node types (E29). Whichever coordinator is asked writes them, each in one
 //! guarded transaction; they take no part in the runs' batches.
 
+pub(crate) mod memory;
+mod save;
 mod sqlite;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use heddle_core::id::{KeyId, TenantId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::KeyRow;
@@ -11,7 +12,7 @@ use heddle_core::value::Digest;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{ApiKeyRow, GraphText, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow};
+use super::{ApiKeyRow, GraphText, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow, save};
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Answer, JournalError};
 
@@ -36,31 +37,37 @@ impl Records for SqliteJournal {
     }
 
     fn save_workflow(&self, save: SaveWorkflow) -> Answer<Saved> {
-        self.write("save a workflow", move |connection| save_workflow(connection, &save))
+        let readers = self.reader();
+        let saved = self.write("save a workflow", move |connection| save_workflow(connection, &save));
+        async move {
+            match saved.await? {
+                // Counting its runs is left to a reader: the writer has partitions waiting.
+                Saved::Done { row, created } => {
+                    let row = readers.run(move |connection| with_usage(connection, row)).await?;
+                    Ok(Saved::Done { row, created })
+                }
+                saved => Ok(saved),
+            }
+        }
+        .boxed()
     }
 
     fn workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
         self.read(move |connection| {
             let sql = format!("SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE tenant = ?1 AND id = ?2");
-            one(connection, &sql, params![&*tenant.0, id.to_bytes()], workflow)
+            let row = one(connection, &sql, params![&*tenant.0, id.to_bytes()], workflow)?;
+            row.map(|row| with_usage(connection, row)).transpose()
         })
     }
 
     fn workflows(&self, tenant: TenantId, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
         self.read(move |connection| {
             let sql = format!(
-                "SELECT {WORKFLOW_COLUMNS}, (SELECT count(*) FROM run WHERE run.tenant = workflow.tenant AND
-                   run.workflow = workflow.id), (SELECT max(created_at) FROM run WHERE run.tenant = workflow.tenant
-                   AND run.workflow = workflow.id)
-                 FROM workflow WHERE tenant = ?1 AND (?2 IS NULL OR is_active = ?2) ORDER BY updated_at DESC, id DESC"
+                "SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE tenant = ?1 AND (?2 IS NULL OR is_active = ?2)
+                 ORDER BY updated_at DESC, id DESC"
             );
-            many(connection, &sql, params![&*tenant.0, is_active], |row| {
-                Ok(WorkflowRow {
-                    execution_count: row.get::<_, i64>(10)? as u64,
-                    last_executed_at: row.get::<_, Option<i64>>(11)?.map(Timestamp::from_millis),
-                    ..workflow(row)?
-                })
-            })
+            let rows = many(connection, &sql, params![&*tenant.0, is_active], workflow)?;
+            rows.into_iter().map(|row| with_usage(connection, row)).collect()
         })
     }
 
@@ -123,6 +130,15 @@ impl Records for SqliteJournal {
     }
 }
 
+/// Counts the workflow's runs, along an index.
+fn with_usage(connection: &Connection, row: WorkflowRow) -> Result<WorkflowRow, JournalError> {
+    let sql = "SELECT count(*), max(created_at) FROM run WHERE tenant = ?1 AND workflow = ?2";
+    let usage = |found: &Row<'_>| Ok((found.get::<_, i64>(0)? as u64, found.get::<_, Option<i64>>(1)?));
+    let (execution_count, last) =
+        one(connection, sql, params![&*row.tenant.0, row.id.to_bytes()], usage)?.unwrap_or_default();
+    Ok(WorkflowRow { execution_count, last_executed_at: last.map(Timestamp::from_millis), ..row })
+}
+
 fn save_workflow(connection: &Connection, save: &SaveWorkflow) -> rusqlite::Result<Saved> {
     if let Some(key) = &save.key
         && let Some(answer) = replayed(connection, key, save.now)?
@@ -131,56 +147,20 @@ fn save_workflow(connection: &Connection, save: &SaveWorkflow) -> rusqlite::Resu
     }
     let sql = format!("SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE id = ?1");
     let known = connection.prepare_cached(&sql)?.query_row(params![save.id.to_bytes()], workflow).optional()?;
-    let (row, created) = match known {
-        // Another tenant's workflow does not exist for this one, and its id is not to be had.
-        Some(row) if row.tenant != save.tenant => return Ok(Saved::NotFound),
-        None if save.must_exist => return Ok(Saved::NotFound),
-        Some(row) if save.base_updated_at.is_some_and(|base| base != row.updated_at) => {
-            return Ok(Saved::Stale { updated_at: row.updated_at });
-        }
-        Some(row) => (replaced(row, save), false),
-        None => match fresh(save) {
-            Some(row) => (row, true),
-            None => return Ok(Saved::NotFound),
-        },
+    let (row, created) = match save::decide(save, known) {
+        Ok(decided) => decided,
+        Err(refusal) => return Ok(refusal.into()),
     };
-    write_workflow(connection, &row, save)?;
+    write_workflow(connection, &row, created, save)?;
     Ok(Saved::Done { row, created })
 }
 
-fn fresh(save: &SaveWorkflow) -> Option<WorkflowRow> {
-    Some(WorkflowRow {
-        id: save.id,
-        tenant: save.tenant.clone(),
-        name: save.name.clone()?,
-        description: save.description.clone().flatten(),
-        tags: save.tags.clone().unwrap_or_default(),
-        is_active: save.is_active.unwrap_or(true),
-        version: 1,
-        graph: save.graph?,
-        created_at: save.now,
-        updated_at: save.now,
-        execution_count: 0,
-        last_executed_at: None,
-    })
-}
-
-fn replaced(row: WorkflowRow, save: &SaveWorkflow) -> WorkflowRow {
-    let graph = save.graph.unwrap_or(row.graph);
-    WorkflowRow {
-        name: save.name.clone().unwrap_or(row.name),
-        description: save.description.clone().unwrap_or(row.description),
-        tags: save.tags.clone().unwrap_or(row.tags),
-        is_active: save.is_active.unwrap_or(row.is_active),
-        version: row.version + u64::from(graph != row.graph),
-        graph,
-        // A conditional write compares it, so it moves on even within one millisecond.
-        updated_at: save.now.max(Timestamp::from_millis(row.updated_at.as_millis() + 1)),
-        ..row
-    }
-}
-
-fn write_workflow(connection: &Connection, row: &WorkflowRow, save: &SaveWorkflow) -> rusqlite::Result<()> {
+fn write_workflow(
+    connection: &Connection,
+    row: &WorkflowRow,
+    created: bool,
+    save: &SaveWorkflow,
+) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT OR REPLACE INTO workflow ({WORKFLOW_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
     );
@@ -206,7 +186,7 @@ fn write_workflow(connection: &Connection, row: &WorkflowRow, save: &SaveWorkflo
     let Some(KeyRow { key, body }) = &save.key else { return Ok(()) };
     let sql = "INSERT OR REPLACE INTO idempotency (tenant, route, key, body, created_at, reply)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let reply = reply_of(row).to_string().into_bytes();
+    let reply = reply_of(row, created).to_string().into_bytes();
     let at = save.now.as_millis();
     connection.execute(sql, params![&*key.tenant.0, &*key.route, &*key.key, body.0, at, reply]).map(drop)
 }
@@ -220,27 +200,28 @@ fn replayed(connection: &Connection, given: &KeyRow, now: Timestamp) -> rusqlite
     let values = params![&*key.tenant.0, &*key.route, &*key.key, oldest];
     let found = connection.query_row(sql, values, |row| Ok((array(row, 0)?, row.get::<_, Vec<u8>>(1)?))).optional()?;
     Ok(found.map(|(body, reply)| match row_of(&reply, key.tenant.clone()) {
-        Some(row) if Digest(body) == given.body => Saved::Replayed { row, created: true },
+        Some((row, created)) if Digest(body) == given.body => Saved::Replayed { row, created },
         _ => Saved::KeyMismatch,
     }))
 }
 
 /// What an idempotency row keeps of a workflow as it was answered.
-fn reply_of(row: &WorkflowRow) -> serde_json::Value {
+fn reply_of(row: &WorkflowRow, created: bool) -> serde_json::Value {
     serde_json::json!({
         "id": row.id.to_string(), "name": &*row.name, "description": row.description.as_deref(),
         "tags": row.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), "isActive": row.is_active,
         "version": row.version, "createdAt": row.created_at.as_millis(), "updatedAt": row.updated_at.as_millis(),
-        "graph": row.graph.0.to_vec(),
+        "graph": row.graph.0.to_vec(), "created": created,
     })
 }
 
-fn row_of(reply: &[u8], tenant: TenantId) -> Option<WorkflowRow> {
+/// The row, and whether the request had created it.
+fn row_of(reply: &[u8], tenant: TenantId) -> Option<(WorkflowRow, bool)> {
     let reply: serde_json::Value = serde_json::from_slice(reply).ok()?;
     let text = |name: &str| reply.get(name)?.as_str().map(Arc::<str>::from);
     let graph: Vec<u8> = serde_json::from_value(reply.get("graph")?.clone()).ok()?;
     let tags: Vec<Arc<str>> = serde_json::from_value(reply.get("tags")?.clone()).ok()?;
-    Some(WorkflowRow {
+    let row = WorkflowRow {
         id: text("id")?.parse().ok()?,
         tenant,
         name: text("name")?,
@@ -253,7 +234,8 @@ fn row_of(reply: &[u8], tenant: TenantId) -> Option<WorkflowRow> {
         updated_at: Timestamp::from_millis(reply.get("updatedAt")?.as_i64()?),
         execution_count: 0,
         last_executed_at: None,
-    })
+    };
+    Some((row, reply.get("created")?.as_bool()?))
 }
 
 fn workflow(row: &Row<'_>) -> rusqlite::Result<WorkflowRow> {

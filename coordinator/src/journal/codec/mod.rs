@@ -38,6 +38,13 @@ pub struct Row {
     pub body: Option<Bytes>,
 }
 
+impl Row {
+    /// Its bytes, as pages and merges count them.
+    pub fn bytes(&self) -> usize {
+        self.head.len() + self.body.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// Why a row cannot be understood. Nothing is guessed and nothing skipped: the run is set aside with this reason (E28).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecodeError {

@@ -4,7 +4,6 @@ use heddle_core::id::{EventSeq, PartitionId, RunId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{Batch, CommitOutcome, KeyRow, Phase, RunBatch, RunCreated, RunSummary, Snapshot};
 use heddle_core::run::RunStatus;
-use heddle_core::run::event::RunError;
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, ffi, params};
 use tokio::sync::oneshot;
@@ -12,8 +11,7 @@ use tokio::sync::oneshot;
 use super::rows::{phase_number, status_number};
 use super::writer::{Kept, Write, execute, is_of_data};
 use crate::journal::codec::{self, Row};
-use crate::journal::limits::QUARANTINE_REASON_BYTES_MAX;
-use crate::journal::{Committed, QUARANTINED};
+use crate::journal::{Committed, NEW, clip, quarantine_error};
 
 /// A batch, encoded by its caller: the writer's thread only binds and steps.
 pub(super) struct BatchWrite {
@@ -129,8 +127,7 @@ impl RunRows {
     }
 
     fn bytes(&self) -> usize {
-        let row = |row: &Row| row.head.len() + row.body.as_ref().map_or(0, |body| body.len());
-        self.events.iter().map(row).sum::<usize>() + self.snapshot.as_ref().map_or(0, |it| it.bytes.len())
+        self.events.iter().map(Row::bytes).sum::<usize>() + self.snapshot.as_ref().map_or(0, |it| it.bytes.len())
     }
 
     fn write(&self, connection: &Connection) -> Result<(), RunFailure> {
@@ -295,10 +292,6 @@ impl From<rusqlite::Error> for RunFailure {
     }
 }
 
-/// A run that says nothing of itself has just begun.
-const NEW: RunSummary =
-    RunSummary { status: RunStatus::Running, phase: Phase::Active, next_due: None, ended_at: None, error: None };
-
 /// Marks a run's row; its events stay as they are. A status that was final stays, too (I7).
 pub(super) fn quarantine(connection: &Connection, run: RunId, reason: &str, now: Timestamp) -> rusqlite::Result<bool> {
     let marked = connection
@@ -319,20 +312,4 @@ pub(super) fn quarantine(connection: &Connection, run: RunId, reason: &str, now:
             codec::encode_run_error(&quarantine_error()),
         ])?;
     Ok(marked == 1)
-}
-
-/// What a quarantined run shows as the reason of its end.
-pub(in crate::journal) fn quarantine_error() -> RunError {
-    RunError {
-        code: QUARANTINED.into(),
-        message: "the run was set aside because its history could not be kept or read; its data is kept".into(),
-        node: None,
-        class: None,
-        attempts: 0,
-    }
-}
-
-/// At most [`QUARANTINE_REASON_BYTES_MAX`] bytes of a reason.
-pub(in crate::journal) fn clip(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(QUARANTINE_REASON_BYTES_MAX)]
 }

@@ -31,6 +31,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
+pub(crate) use self::readers::Reader;
 use self::readers::Readers;
 use self::writer::{PutError, Queue, Writer, WriterParts};
 use super::limits::{PARTITIONS_DEFAULT, READERS};
@@ -154,7 +155,12 @@ impl SqliteJournal {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, JournalError> + Send + 'static,
     {
-        self.threads().readers.run(read)
+        self.reader().run(read)
+    }
+
+    /// The readers, for a read that follows a write.
+    pub(crate) fn reader(&self) -> Reader {
+        self.threads().readers.handle()
     }
 }
 
@@ -167,7 +173,10 @@ impl Drop for SqliteJournal {
         if checkpoints.join().is_err() {
             tracing::error!("the journal's checkpoint thread has panicked");
         }
-        drop(lock);
+        // Closing it is not enough: a process that is being started may share the file for an instant.
+        if let Err(error) = lock.unlock() {
+            tracing::warn!(%error, "the data folder's lock is held until the process ends");
+        }
     }
 }
 

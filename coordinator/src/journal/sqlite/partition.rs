@@ -4,7 +4,6 @@ use heddle_core::id::{BatchNumber, Epoch, PartitionId, RunId};
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::rows::number;
 use crate::journal::{Acquired, Owner, Suspect};
 
 /// Raises the epoch and moves what the last start was reading to the suspects; `None` = there is no such partition.
@@ -24,7 +23,7 @@ pub(super) fn acquire(
     )?;
     statement
         .query_row(params![partition.0, &*owner.coordinator, owner.boot.0 as i64], |row| {
-            let suspect = row.get::<_, Option<Vec<u8>>>(3)?.and_then(|bytes| number(&bytes));
+            let suspect = row.get::<_, Option<[u8; 16]>>(3)?.map(u128::from_be_bytes);
             let deaths = row.get(4)?;
             Ok(Acquired {
                 epoch: Epoch(row.get::<_, i64>(0)? as u64),

@@ -8,11 +8,11 @@ use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{IdempotencyKey, KeyFound};
 use heddle_core::run::event::Event;
 use heddle_core::time::Timestamp;
-use heddle_core::value::{Value, ValueRef};
+use heddle_core::value::{Digest, Value, ValueRef};
 use rusqlite::{Connection, Params, ToSql, named_params, params};
 
 use super::open::failed;
-use super::rows::{RUN_COLUMNS, column, digest, event_row, number, run_row, snapshot, status_number};
+use super::rows::{RUN_COLUMNS, column, column_id, event_row, run_row, snapshot, status_number};
 use crate::journal::codec::{self, Row};
 use crate::journal::limits::PAGE_ROWS_MAX;
 use crate::journal::{JournalError, RunCursor, RunFilter, RunRow, StoredRun};
@@ -64,7 +64,7 @@ pub(super) fn read_events(
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next().map_err(failed("read a history"))? {
         let row = event_row(run, row, true)?;
-        bytes += row_bytes(&row);
+        bytes += row.bytes();
         if bytes > bytes_max && !events.is_empty() {
             break;
         }
@@ -141,12 +141,11 @@ pub(super) fn lookup_key(connection: &Connection, key: &IdempotencyKey, now: Tim
     let after = now.as_millis().saturating_sub(IDEMPOTENCY_TTL.as_millis() as i64);
     let given = named_params! {":tenant": &*key.tenant.0, ":route": &*key.route, ":key": &*key.key, ":after": after};
     let found = select(connection, sql, given, |row| {
-        let wrong = |what| JournalError::Row { table: "idempotency", what };
         Ok(KeyFound {
-            run: RunId(number(&column::<Vec<u8>>(row, 0)?).ok_or_else(|| wrong("its run"))?),
-            body: digest(&column::<Vec<u8>>(row, 1)?).ok_or_else(|| wrong("its body's digest"))?,
+            run: RunId(column_id(row, 0)?),
+            body: Digest(column(row, 1)?),
             created_at: Timestamp::from_millis(column(row, 2)?),
-            workflow: WorkflowId(number(&column::<Vec<u8>>(row, 3)?).ok_or_else(|| wrong("its workflow"))?),
+            workflow: WorkflowId(column_id(row, 3)?),
         })
     })?;
     Ok(found.into_iter().next())
@@ -156,15 +155,10 @@ pub(super) fn lookup_key(connection: &Connection, key: &IdempotencyKey, now: Tim
 pub(super) fn expire_keys(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
     let mut statement = connection.prepare_cached(
         "DELETE FROM idempotency WHERE (tenant, route, key) IN
-             (SELECT tenant, route, key FROM idempotency WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)",
+             (SELECT tenant, route, key FROM idempotency WHERE created_at <= ?1 ORDER BY created_at, tenant, route, key LIMIT ?2)",
     )?;
     let until = now.as_millis().saturating_sub(IDEMPOTENCY_TTL.as_millis() as i64);
     statement.execute(params![until, page(limit)])
-}
-
-/// Bytes of a row that count against a page.
-pub(in crate::journal) fn row_bytes(row: &Row) -> usize {
-    row.head.len() + row.body.as_ref().map_or(0, |body| body.len())
 }
 
 /// All rows of a query.
@@ -189,10 +183,7 @@ pub(super) fn page(limit: usize) -> i64 {
 }
 
 fn run_ids(connection: &Connection, sql: &str, given: impl Params) -> Result<Vec<RunId>> {
-    select(connection, sql, given, |row| {
-        let wrong = JournalError::Row { table: "run", what: "its id" };
-        number(&column::<Vec<u8>>(row, 0)?).map(RunId).ok_or(wrong)
-    })
+    select(connection, sql, given, |row| Ok(RunId(column_id(row, 0)?)))
 }
 
 fn decode(row: &Row) -> Result<Event> {

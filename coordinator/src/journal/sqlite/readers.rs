@@ -14,12 +14,16 @@ use crate::journal::{Answer, JournalError};
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 type Queue = Arc<Mutex<mpsc::Receiver<Read>>>;
 
-/// The handle that reads are given to.
+/// The threads, and the means to end them.
 pub(super) struct Readers {
-    queue: mpsc::Sender<Read>,
+    handle: Reader,
     is_closing: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
+
+/// The handle that reads are given to.
+#[derive(Clone)]
+pub(crate) struct Reader(mpsc::Sender<Read>);
 
 impl Readers {
     /// Starts a thread for each connection.
@@ -33,7 +37,7 @@ impl Readers {
             thread::Builder::new().name(name).spawn(move || read_all(&connection, &queue, &is_closing))
         };
         let threads = connections.into_iter().enumerate().map(spawn).collect::<std::io::Result<_>>()?;
-        Ok(Self { queue: sender, is_closing, threads })
+        Ok(Self { handle: Reader(sender), is_closing, threads })
     }
 
     /// Waits until the reads under way are done.
@@ -41,7 +45,7 @@ impl Readers {
         self.is_closing.store(true, Ordering::Release);
         for _ in &self.threads {
             // Wakes a thread that waits for work; if there is no room none does.
-            let _ = self.queue.try_send(Box::new(|_| ()));
+            let _ = self.handle.0.try_send(Box::new(|_| ()));
         }
         for thread in self.threads {
             if thread.join().is_err() {
@@ -50,8 +54,15 @@ impl Readers {
         }
     }
 
+    /// What reads are given to.
+    pub(super) fn handle(&self) -> Reader {
+        self.handle.clone()
+    }
+}
+
+impl Reader {
     /// Runs a read in one transaction, so that all it sees is of one commit.
-    pub(super) fn run<T, F>(&self, read: F) -> Answer<T>
+    pub(crate) fn run<T, F>(&self, read: F) -> Answer<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, JournalError> + Send + 'static,
@@ -63,7 +74,7 @@ impl Readers {
                 let _ = reply.send(in_transaction(connection, read));
             }
         });
-        let queue = self.queue.clone();
+        let queue = self.0.clone();
         async move {
             queue.send(read).await.map_err(|_| JournalError::Stopped)?;
             drop(queue);

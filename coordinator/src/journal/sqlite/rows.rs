@@ -15,7 +15,7 @@ use crate::journal::{JournalError, RunRow};
 pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
                                       status, phase, next_due, ended_at, error, quarantine_reason";
 
-pub(in crate::journal) fn status_number(status: RunStatus) -> i64 {
+pub(super) fn status_number(status: RunStatus) -> i64 {
     match status {
         RunStatus::Running => 1,
         RunStatus::Completed => 2,
@@ -24,7 +24,7 @@ pub(in crate::journal) fn status_number(status: RunStatus) -> i64 {
     }
 }
 
-pub(in crate::journal) fn phase_number(phase: Phase) -> i64 {
+pub(super) fn phase_number(phase: Phase) -> i64 {
     match phase {
         Phase::Active => 1,
         Phase::Parked => 2,
@@ -35,12 +35,12 @@ pub(in crate::journal) fn phase_number(phase: Phase) -> i64 {
 
 pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
     let wrong = |what| JournalError::Row { table: "run", what };
-    let run = RunId(number(&column::<Vec<u8>>(row, 0)?).ok_or_else(|| wrong("its id"))?);
+    let run = RunId(column_id(row, 0)?);
     let created = RunCreated {
         tenant: TenantId(column::<String>(row, 1)?.into()),
         subject: Subject(column::<String>(row, 2)?.into()),
-        workflow: WorkflowId(number(&column::<Vec<u8>>(row, 3)?).ok_or_else(|| wrong("its workflow"))?),
-        graph: digest(&column::<Vec<u8>>(row, 4)?).ok_or_else(|| wrong("its graph"))?,
+        workflow: WorkflowId(column_id(row, 3)?),
+        graph: Digest(column(row, 4)?),
         created_at: Timestamp::from_millis(column(row, 5)?),
         key: None,
     };
@@ -82,17 +82,14 @@ pub(super) fn snapshot(row: &rusqlite::Row<'_>) -> Result<Option<Snapshot>, Jour
     Ok(Some(Snapshot { seq: EventSeq(column::<i64>(row, 0)? as u64), version: column(row, 1)?, bytes }))
 }
 
+/// A column of a row.
 pub(super) fn column<T: rusqlite::types::FromSql>(row: &rusqlite::Row<'_>, index: usize) -> Result<T, JournalError> {
     row.get(index).map_err(failed("read a column"))
 }
 
-/// The number in sixteen bytes.
-pub(in crate::journal) fn number(bytes: &[u8]) -> Option<u128> {
-    bytes.try_into().ok().map(u128::from_be_bytes)
-}
-
-pub(super) fn digest(bytes: &[u8]) -> Option<Digest> {
-    bytes.try_into().ok().map(Digest)
+/// A column of sixteen bytes: the number of an id.
+pub(super) fn column_id(row: &rusqlite::Row<'_>, index: usize) -> Result<u128, JournalError> {
+    Ok(u128::from_be_bytes(column(row, index)?))
 }
 
 fn status(number: i64) -> Option<RunStatus> {

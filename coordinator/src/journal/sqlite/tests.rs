@@ -346,7 +346,7 @@ async fn a_killed_process_loses_nothing_that_it_was_told() {
     let folder = TempDir::new().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "journal::sqlite::tests::child_commits_until_it_is_killed", "--ignored", "--nocapture"])
-        .env("JOURNAL_FOLDER", folder.path())
+        .env("JOURNAL_FILE", folder.path().join("heddle.db"))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -372,7 +372,7 @@ async fn a_killed_process_loses_nothing_that_it_was_told() {
 #[tokio::test]
 #[ignore = "run by another test in a process of its own"]
 async fn child_commits_until_it_is_killed() {
-    let journal = SqliteJournal::open(Options::new(std::env::var_os("JOURNAL_FOLDER").unwrap())).unwrap();
+    let journal = SqliteJournal::open(Options::new(std::env::var_os("JOURNAL_FILE").unwrap())).unwrap();
     let acquired = acquire(&journal, 0).await;
     for number in 1.. {
         let rows = if number == 1 { first(run_in(0, 1), &["1"]) } else { next(run_in(0, 1), number, &["1"]) };

@@ -1,0 +1,108 @@
+//! Operations on plain rows.
+
+use heddle_core::id::KeyId;
+use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
+
+use super::{Pair, same};
+use crate::records::{ApiKeyRow, GraphText, ManifestRow, Records as _, SaveWorkflow, Saved};
+
+pub(super) const OPERATIONS: &[&str] = &[
+    "graph",
+    "save_workflow",
+    "save_workflow with a known key",
+    "save_workflow against a newer one",
+    "workflow",
+    "workflows",
+    "delete_workflow",
+    "api_key",
+    "node_types",
+];
+
+impl Pair {
+    pub(super) async fn perform_plain(&mut self, operation: &str) -> bool {
+        let (tenant, id) = (self.draw.tenant(), self.draw.workflow());
+        match operation {
+            "graph" => {
+                let (digest, nodes, edges) = (self.draw.digest(), self.draw.bytes(), self.draw.bytes());
+                same!(self, put_graph(tenant, digest, GraphText { nodes: nodes.clone(), edges: edges.clone() }))
+                    .unwrap();
+                let digest = self.draw.digest();
+                same!(self, graph(tenant, digest)).unwrap().is_some()
+            }
+            "save_workflow" => {
+                let save = self.save();
+                matches!(same!(self, save_workflow(save)).unwrap(), Saved::Done { created: false, .. })
+            }
+            "save_workflow with a known key" => {
+                let key = self.key();
+                let save = SaveWorkflow { tenant: key.key.tenant.clone(), key: Some(key), ..self.save() };
+                matches!(same!(self, save_workflow(save)).unwrap(), Saved::Replayed { created: false, .. })
+            }
+            "save_workflow against a newer one" => {
+                let base_updated_at = Some(Timestamp::from_millis(self.draw.below(9) as i64));
+                let save = SaveWorkflow { base_updated_at, ..self.save() };
+                matches!(same!(self, save_workflow(save)).unwrap(), Saved::Stale { .. })
+            }
+            "workflow" => same!(self, workflow(tenant, id)).unwrap().is_some_and(|row| row.execution_count > 1),
+            "workflows" => {
+                let is_active = self.draw.below(2) == 0;
+                let is_active = self.draw.maybe(is_active);
+                same!(self, workflows(tenant, is_active)).unwrap().len() > 1
+            }
+            "delete_workflow" => same!(self, delete_workflow(tenant, id)).unwrap(),
+            "api_key" => {
+                let (mac, row) = self.api_key();
+                let only_first = self.draw.below(2) == 0;
+                same!(self, put_api_key(mac, row, only_first)).unwrap();
+                same!(self, api_key(mac)).unwrap().is_some()
+            }
+            "node_types" => {
+                let manifests: Vec<_> = (0..self.draw.below(3)).map(|_| self.manifest()).collect();
+                same!(self, put_node_types(manifests)).unwrap();
+                same!(self, node_types()).unwrap().len() > 1
+            }
+            unknown => panic!("{unknown} is not an operation"),
+        }
+    }
+
+    fn save(&mut self) -> SaveWorkflow {
+        let (name, description) = (self.draw.text(), self.draw.text());
+        let description = self.draw.maybe(description.into());
+        let (is_active, graph) = (self.draw.below(2) == 0, self.draw.digest());
+        SaveWorkflow {
+            tenant: self.draw.tenant(),
+            id: self.draw.workflow(),
+            must_exist: self.draw.below(2) == 0,
+            name: self.draw.maybe(name.into()),
+            description: self.draw.maybe(description),
+            tags: self.draw.maybe(vec!["\"a\"".into(), "b".into()]),
+            is_active: self.draw.maybe(is_active),
+            graph: self.draw.maybe(graph),
+            base_updated_at: None,
+            now: self.clock.now(),
+            key: None,
+            subject: "somebody".into(),
+        }
+    }
+
+    fn api_key(&mut self) -> (Digest, ApiKeyRow) {
+        let now = self.clock.now();
+        let expires_at = self.draw.time_near(now);
+        let row = ApiKeyRow {
+            id: KeyId(self.draw.from(0..u128::MAX)),
+            tenant: self.draw.tenant(),
+            subject: "somebody".into(),
+            scopes: vec!["admin".into(), "workflows:read".into()],
+            expires_at: self.draw.maybe(expires_at),
+            created_at: now,
+        };
+        (Digest(self.draw.from(proptest::array::uniform32(0..=255u8))), row)
+    }
+
+    fn manifest(&mut self) -> ManifestRow {
+        let json = self.draw.bytes();
+        let id = self.draw.one_of(&["text:a", "text:b", "text:c"]).into();
+        ManifestRow { id, version: self.draw.below(3) as u32, digest: Digest::of(&json), json }
+    }
+}

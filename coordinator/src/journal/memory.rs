@@ -1,0 +1,341 @@
+//! The journal in memory: a model of what a journal is, for tests. Nothing survives the process.
+//!
+//! It is written for clarity, and the differential test compares every answer of the databases with its answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
+use heddle_core::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId, Slot};
+use heddle_core::limits::IDEMPOTENCY_TTL;
+use heddle_core::partition::batch::{
+    Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase, RunBatch, Snapshot,
+};
+use heddle_core::run::RunStatus;
+use heddle_core::run::event::Event;
+use heddle_core::time::Timestamp;
+use heddle_core::value::{Digest, Value, ValueRef};
+use tokio::sync::watch;
+
+use super::limits::PAGE_ROWS_MAX;
+use super::{
+    Acquired, Answer, Clock, Committed, Journal, JournalError, JournalState, NEW, Owner, Partitions, RunCursor,
+    RunFilter, RunRow, StoredRun, Suspect, clip, codec, quarantine_error,
+};
+use crate::records::WorkflowRow;
+use crate::records::memory::PlainRows;
+
+/// The journal in memory.
+pub struct MemoryJournal {
+    partitions: Partitions,
+    state: watch::Sender<JournalState>,
+    clock: Clock,
+    tables: Mutex<Tables>,
+}
+
+/// What databases keep in tables.
+#[derive(Default)]
+pub(crate) struct Tables {
+    partitions: BTreeMap<PartitionId, PartitionRow>,
+    pub(crate) runs: BTreeMap<RunId, RunRow>,
+    events: BTreeMap<RunId, Vec<Event>>,
+    snapshots: BTreeMap<RunId, Snapshot>,
+    pub(crate) keys: BTreeMap<IdempotencyKey, KeptKey>,
+    pub(crate) plain: PlainRows,
+}
+
+#[derive(Default)]
+struct PartitionRow {
+    epoch: Epoch,
+    last_batch: BatchNumber,
+    starts: u32,
+    reading: Option<RunId>,
+    suspect: Option<Suspect>,
+}
+
+/// An idempotency key's row.
+pub(crate) struct KeptKey {
+    pub(crate) body: Digest,
+    pub(crate) created_at: Timestamp,
+    pub(crate) names: KeyNames,
+}
+
+/// What a key stands for.
+pub(crate) enum KeyNames {
+    /// A run.
+    Run(RunId),
+    /// What a request that started none had made of a workflow, and whether that was new.
+    Saved { row: Box<WorkflowRow>, created: bool },
+}
+
+impl KeptKey {
+    /// Whether it still counts.
+    pub(crate) fn is_alive(&self, now: Timestamp) -> bool {
+        now < self.created_at.plus(IDEMPOTENCY_TTL)
+    }
+}
+
+impl MemoryJournal {
+    /// An empty journal.
+    ///
+    /// # Errors
+    /// [`JournalError::PartitionCount`] when there cannot be so many partitions.
+    pub fn new(partitions: u16, clock: Clock) -> Result<Self, JournalError> {
+        let partitions = Partitions::spread(partitions)?;
+        let rows = partitions.ids().map(|id| (id, PartitionRow::default())).collect();
+        let tables = Mutex::new(Tables { partitions: rows, ..Tables::default() });
+        Ok(Self { partitions, state: watch::Sender::new(JournalState::Ready), clock, tables })
+    }
+
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn clock(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+pub(crate) fn answer<T: Send + 'static>(value: T) -> Answer<T> {
+    ready(Ok(value)).boxed()
+}
+
+impl Journal for MemoryJournal {
+    fn partitions(&self) -> &Partitions {
+        &self.partitions
+    }
+
+    fn state(&self) -> watch::Receiver<JournalState> {
+        self.state.subscribe()
+    }
+
+    fn now(&self) -> Answer<Timestamp> {
+        answer(self.clock())
+    }
+
+    fn acquire(&self, partition: PartitionId, _: Owner) -> Answer<Acquired> {
+        let mut tables = self.tables();
+        let Some(row) = tables.partitions.get_mut(&partition) else {
+            return ready(Err(JournalError::UnknownPartition { partition })).boxed();
+        };
+        let dead_starts = row.starts;
+        row.epoch = row.epoch.next();
+        row.starts += 1;
+        row.suspect = row.reading.take().map(|run| {
+            let before = row.suspect.filter(|suspect| suspect.run == run).map_or(0, |suspect| suspect.deaths);
+            Suspect { run, deaths: before + 1 }
+        });
+        let (epoch, last_batch, suspect) = (row.epoch, row.last_batch, row.suspect);
+        answer(Acquired { epoch, last_batch, now: self.clock(), dead_starts, suspect })
+    }
+
+    fn loaded(&self, partition: PartitionId, epoch: Epoch) -> Answer<bool> {
+        let mut tables = self.tables();
+        let row = tables.owned(partition, epoch);
+        let is_owned = row.is_some();
+        if let Some(row) = row {
+            (row.starts, row.reading, row.suspect) = (0, None, None);
+        }
+        answer(is_owned)
+    }
+
+    fn note(&self, partition: PartitionId, epoch: Epoch, run: RunId) -> Answer<bool> {
+        answer(self.tables().owned(partition, epoch).map(|row| row.reading = Some(run)).is_some())
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, Committed> {
+        let outcome = self.tables().commit(batch);
+        ready(Committed { outcome, now: self.clock() }).boxed()
+    }
+
+    fn quarantine(&self, partition: PartitionId, epoch: Epoch, run: RunId, reason: Arc<str>) -> Answer<bool> {
+        let mut tables = self.tables();
+        if tables.owned(partition, epoch).is_none() {
+            return answer(false);
+        }
+        let row = tables.runs.get_mut(&run);
+        let is_there = row.is_some();
+        if let Some(row) = row {
+            row.quarantine_reason = Some(clip(&reason).into());
+            row.summary.phase = Phase::Closed;
+            row.summary.next_due = None;
+            if row.summary.status == RunStatus::Running {
+                row.summary.status = RunStatus::Failed;
+                row.summary.ended_at = Some(self.clock());
+                row.summary.error = Some(quarantine_error());
+            }
+        }
+        answer(is_there)
+    }
+
+    fn list_loadable(&self, partition: PartitionId, after: Option<RunId>, limit: usize) -> Answer<Vec<RunId>> {
+        let place = |run: RunId| -> (Slot, RunId) { (run.slot(), run) };
+        let tables = self.tables();
+        let mut found: Vec<RunId> = tables
+            .runs
+            .values()
+            .filter(|row| matches!(row.summary.phase, Phase::Active | Phase::Closing))
+            .map(|row| row.run)
+            .filter(|run| self.partitions.of(run.slot()) == partition)
+            .filter(|run| after.is_none_or(|after| place(*run) > place(after)))
+            .collect();
+        found.sort_by_key(|run| place(*run));
+        found.truncate(limit.min(PAGE_ROWS_MAX));
+        answer(found)
+    }
+
+    fn due(&self, before: Timestamp, limit: usize) -> Answer<Vec<RunId>> {
+        let tables = self.tables();
+        let parked = tables.runs.values().filter(|row| row.summary.phase == Phase::Parked);
+        let mut found: Vec<_> =
+            parked.filter_map(|row| Some((row.summary.next_due?, row.run))).filter(|(due, _)| *due <= before).collect();
+        found.sort();
+        found.truncate(limit.min(PAGE_ROWS_MAX));
+        answer(found.into_iter().map(|(_, run)| run).collect())
+    }
+
+    fn load(&self, run: RunId) -> Answer<Option<StoredRun>> {
+        let tables = self.tables();
+        let Some(row) = tables.runs.get(&run).cloned() else { return answer(None) };
+        let snapshot = tables.snapshots.get(&run).cloned();
+        let after = snapshot.as_ref().map_or(EventSeq(0), |snapshot| snapshot.seq);
+        let tail = tables.history(run).filter(|event| event.seq > after);
+        let tail = tail.map(|event| Event { values: Vec::new(), ..event.clone() }).collect();
+        answer(Some(StoredRun { row, snapshot, tail }))
+    }
+
+    fn read_events(&self, run: RunId, after: EventSeq, rows_max: usize, bytes_max: usize) -> Answer<Vec<Event>> {
+        let tables = self.tables();
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for event in tables.history(run).filter(|event| event.seq > after).take(rows_max.clamp(1, PAGE_ROWS_MAX)) {
+            bytes += codec::encode(run, event).bytes();
+            if bytes > bytes_max && !events.is_empty() {
+                break;
+            }
+            events.push(event.clone());
+        }
+        answer(events)
+    }
+
+    fn read_values(&self, run: RunId, references: Vec<ValueRef>) -> Answer<Vec<Value>> {
+        let tables = self.tables();
+        let find = |reference: &ValueRef| {
+            let event = tables.history(run).find(|event| event.seq == reference.seq);
+            let value = event.and_then(|event| event.values.get(reference.place as usize));
+            let missing = JournalError::NoValue { run, seq: reference.seq, place: reference.place };
+            value.map(|value| Value::from_parts(value.json().clone(), reference.digest)).ok_or(missing)
+        };
+        ready(references.iter().map(find).collect()).boxed()
+    }
+
+    fn read_summary(&self, run: RunId) -> Answer<Option<RunRow>> {
+        answer(self.tables().runs.get(&run).cloned())
+    }
+
+    fn list_runs(&self, filter: RunFilter, cursor: Option<RunCursor>, limit: usize) -> Answer<Vec<RunRow>> {
+        let place = |row: &RunRow| (row.created.created_at, row.run);
+        let is_listed = |row: &&RunRow| {
+            row.created.tenant == filter.tenant
+                && filter.workflow.is_none_or(|workflow| row.created.workflow == workflow)
+                && filter.status.is_none_or(|status| row.summary.status == status)
+                && filter.from.is_none_or(|from| row.created.created_at >= from)
+                && filter.to.is_none_or(|to| row.created.created_at < to)
+                && cursor.is_none_or(|cursor| place(row) < (cursor.created_at, cursor.run))
+        };
+        let mut found: Vec<RunRow> = self.tables().runs.values().filter(is_listed).cloned().collect();
+        found.sort_by_key(|row| std::cmp::Reverse(place(row)));
+        found.truncate(limit.min(PAGE_ROWS_MAX));
+        answer(found)
+    }
+
+    fn lookup_key(&self, key: IdempotencyKey, now: Timestamp) -> Answer<Option<KeyFound>> {
+        let tables = self.tables();
+        let found = tables.keys.get(&key).filter(|kept| kept.is_alive(now)).and_then(|kept| {
+            let KeyNames::Run(run) = kept.names else { return None };
+            let created = &tables.runs.get(&run)?.created;
+            Some(KeyFound { run, body: kept.body, created_at: created.created_at, workflow: created.workflow })
+        });
+        answer(found)
+    }
+
+    fn expire_keys(&self, now: Timestamp, limit: usize) -> Answer<usize> {
+        let mut tables = self.tables();
+        let dead = tables.keys.iter().filter(|(_, kept)| !kept.is_alive(now));
+        let mut dead: Vec<_> = dead.map(|(key, kept)| (kept.created_at, key.clone())).collect();
+        dead.sort();
+        dead.truncate(limit.min(PAGE_ROWS_MAX));
+        dead.iter().for_each(|(_, key)| drop(tables.keys.remove(key)));
+        answer(dead.len())
+    }
+}
+
+impl Tables {
+    fn owned(&mut self, partition: PartitionId, epoch: Epoch) -> Option<&mut PartitionRow> {
+        self.partitions.get_mut(&partition).filter(|row| row.epoch == epoch)
+    }
+
+    fn history(&self, run: RunId) -> impl Iterator<Item = &Event> {
+        self.events.get(&run).into_iter().flatten()
+    }
+
+    fn commit(&mut self, batch: Batch) -> CommitOutcome {
+        if self.owned(batch.partition, batch.epoch).is_none() || !self.follows(&batch.runs) {
+            return CommitOutcome::Refused;
+        }
+        if let Some(row) = self.owned(batch.partition, batch.epoch) {
+            row.last_batch = batch.number;
+        }
+        batch.runs.into_iter().for_each(|run| self.write(run));
+        CommitOutcome::Applied { quarantined: Vec::new() }
+    }
+
+    /// Whether all rows follow what is there, each after those before it in the batch.
+    fn follows(&self, runs: &[RunBatch]) -> bool {
+        let mut last_seqs = BTreeMap::new();
+        let mut new_runs = BTreeSet::new();
+        let mut new_keys = BTreeSet::new();
+        runs.iter().all(|it| {
+            let is_there = self.runs.contains_key(&it.run) || new_runs.contains(&it.run);
+            let row_follows = match &it.created {
+                Some(created) => {
+                    new_runs.insert(it.run);
+                    let is_key_free = |KeyRow { key, .. }: &KeyRow| {
+                        new_keys.insert(key.clone())
+                            && self.keys.get(key).is_none_or(|kept| !kept.is_alive(created.created_at))
+                    };
+                    !is_there && created.key.as_ref().is_none_or(is_key_free)
+                }
+                None => is_there || it.summary.is_none(),
+            };
+            let last = last_seqs.entry(it.run).or_insert_with(|| self.history(it.run).last().map_or(0, |it| it.seq.0));
+            let is_gapless = it.events.iter().zip(*last + 1..).all(|(event, seq)| event.seq.0 == seq);
+            *last += it.events.len() as u64;
+            row_follows && is_gapless
+        })
+    }
+
+    fn write(&mut self, it: RunBatch) {
+        let run = it.run;
+        match (it.created, it.summary) {
+            (Some(mut created), summary) => {
+                if let Some(KeyRow { key, body }) = created.key.take() {
+                    let kept = KeptKey { body, created_at: created.created_at, names: KeyNames::Run(run) };
+                    self.keys.insert(key, kept);
+                }
+                let summary = summary.unwrap_or(NEW);
+                self.runs.insert(run, RunRow { run, created, summary, quarantine_reason: None });
+            }
+            (None, Some(summary)) => {
+                if let Some(row) = self.runs.get_mut(&run) {
+                    row.summary = summary;
+                }
+            }
+            (None, None) => {}
+        }
+        self.events.entry(run).or_default().extend(it.events);
+        if let Some(snapshot) = it.snapshot {
+            self.snapshots.insert(run, snapshot);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a write to a workflow makes of it: the same on every database.
+
+use heddle_core::time::Timestamp;
+
+use super::{SaveWorkflow, Saved, WorkflowRow};
+
+/// Why nothing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    NotFound,
+    Stale { updated_at: Timestamp },
+}
+
+impl From<Refusal> for Saved {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Saved::NotFound,
+            Refusal::Stale { updated_at } => Saved::Stale { updated_at },
+        }
+    }
+}
+
+/// The row to write and whether it is new. `known` is the row with that id, whoever has it.
+pub(super) fn decide(save: &SaveWorkflow, known: Option<WorkflowRow>) -> Result<(WorkflowRow, bool), Refusal> {
+    match known {
+        // Another tenant's workflow does not exist for this one, and its id is not to be had.
+        Some(row) if row.tenant != save.tenant => Err(Refusal::NotFound),
+        None if save.must_exist => Err(Refusal::NotFound),
+        Some(row) if save.base_updated_at.is_some_and(|base| base != row.updated_at) => {
+            Err(Refusal::Stale { updated_at: row.updated_at })
+        }
+        Some(row) => Ok((replaced(row, save), false)),
+        None => fresh(save).map(|row| (row, true)).ok_or(Refusal::NotFound),
+    }
+}
+
+fn fresh(save: &SaveWorkflow) -> Option<WorkflowRow> {
+    Some(WorkflowRow {
+        id: save.id,
+        tenant: save.tenant.clone(),
+        name: save.name.clone()?,
+        description: save.description.clone().flatten(),
+        tags: save.tags.clone().unwrap_or_default(),
+        is_active: save.is_active.unwrap_or(true),
+        version: 1,
+        graph: save.graph?,
+        created_at: save.now,
+        updated_at: save.now,
+        execution_count: 0,
+        last_executed_at: None,
+    })
+}
+
+fn replaced(row: WorkflowRow, save: &SaveWorkflow) -> WorkflowRow {
+    let graph = save.graph.unwrap_or(row.graph);
+    WorkflowRow {
+        name: save.name.clone().unwrap_or(row.name),
+        description: save.description.clone().unwrap_or(row.description),
+        tags: save.tags.clone().unwrap_or(row.tags),
+        is_active: save.is_active.unwrap_or(row.is_active),
+        version: row.version + u64::from(graph != row.graph),
+        graph,
+        // A conditional write compares it, so it moves on even within one millisecond.
+        updated_at: save.now.max(Timestamp::from_millis(row.updated_at.as_millis() + 1)),
+        ..row
+    }
+}
