@@ -67,6 +67,7 @@ impl LinkState {
     fn session_ended(&mut self, myself: &ActorRef<LinkMessage>, end: SessionEnd) {
         self.session = None;
         match &end {
+            SessionEnd::Lost { .. } if self.redial.is_leaving() => tracing::debug!("left the coordinator"),
             SessionEnd::Lost { was_welcomed: true, reason } => tracing::warn!(reason, "lost the coordinator"),
             SessionEnd::Lost { reason, .. } => tracing::debug!(reason, "could not reach the coordinator"),
             SessionEnd::Refused { code, message, .. } => tracing::warn!(code, message, "refused by the coordinator"),

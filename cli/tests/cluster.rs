@@ -1,0 +1,224 @@
+//! The binary as people use it: processes, signals, exit codes, files.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn heddle(arguments: &[&str], data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEDDLE_")) {
+        command.env_remove(name);
+    }
+    command.env("HEDDLE_DATA", data).args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+fn ended(arguments: &[&str], data: &Path) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = heddle(arguments, data).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A `heddle up`, killed when dropped.
+struct Up {
+    child: Child,
+    address: String,
+    /// What it said up to its word that it is ready.
+    said: Vec<String>,
+    /// Kept open: a closed pipe would fail the next line.
+    _stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Up {
+    fn start(listen: &str, data: &Path) -> Self {
+        let mut child =
+            heddle(&["up", "--listen", listen, "--debug-nodes"], data).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut said = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended before it was ready; it said {said:?}");
+            said.push(line.trim().to_owned());
+            if let Some((_, address)) = line.split_once(" is ready on ") {
+                return Up { child, address: address.trim().to_owned(), said, _stdout: stdout };
+            }
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) -> Option<i32> {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn folder() -> (TempDir, PathBuf) {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("data");
+    (temp, data)
+}
+
+/// A file with these nodes (id, type, config), each wired to the next.
+fn workflow(folder: &Path, name: &str, nodes: &[(&str, &str, Value)]) -> String {
+    let edges: Vec<Value> = nodes
+        .windows(2)
+        .map(|pair| json!({"id": format!("{}-{}", pair[0].0, pair[1].0), "source": pair[0].0, "target": pair[1].0}))
+        .collect();
+    let nodes: Vec<Value> = nodes
+        .iter()
+        .map(|(id, node_type, config)| json!({"id": id, "data": {"nodeType": node_type, "config": config}}))
+        .collect();
+    let path = folder.join(name);
+    fs::write(&path, json!({"nodes": nodes, "edges": edges}).to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_cluster_starts_runs_survives_a_kill_and_stops() {
+    let (temp, data) = folder();
+    let hello = workflow(
+        temp.path(),
+        "hello.json",
+        &[
+            ("topic", "input:text", json!({"text": "weaving"})),
+            ("copy", "debug:echo", json!({})),
+            ("out", "output:preview", json!({})),
+        ],
+    );
+    let mut up = Up::start("127.0.0.1:0", &data);
+    let key = fs::read_to_string(data.join("key")).unwrap();
+    assert_eq!(up.said[0], format!("key: {}", key.trim()));
+    assert_eq!(fs::metadata(data.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let (code, stdout, stderr) = ended(&["run", &hello, "-i", "topic=tides"], &data);
+    assert_eq!((code, stdout.as_str()), (Some(0), "tides\n"), "{stderr}");
+    let (code, stdout, _) = ended(&["run", &hello, "--json"], &data);
+    let result: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (code, &result["status"], &result["outputs"]["out"]["value"]),
+        (Some(0), &json!("COMPLETED"), &json!("weaving"))
+    );
+
+    // A kill leaves the server file; the next start, on the same port and folder, works at once and keeps the key.
+    up.signal(Signal::SIGKILL);
+    assert!(data.join("server.json").exists());
+    let mut up = Up::start(&up.address.clone(), &data);
+    assert!(!up.said.iter().any(|line| line.starts_with("key:")), "{:?}", up.said);
+    let (code, stdout, stderr) = ended(&["executions", "list", "--json"], &data);
+    let list: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, list["executions"].as_array().unwrap().len()), (Some(0), 2), "{stderr}");
+
+    assert_eq!(up.signal(Signal::SIGTERM), Some(0));
+    assert!(!data.join("server.json").exists());
+}
+
+#[test]
+fn what_is_taken_is_refused_with_advice() {
+    let (temp, data) = folder();
+    let up = Up::start("127.0.0.1:0", &data);
+    let (code, _, stderr) = ended(&["up", "--listen", "127.0.0.1:0"], &data);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains(&format!("in use by process {}", up.child.id())) && stderr.contains("next: "), "{stderr}");
+
+    let other = temp.path().join("other");
+    let (code, _, stderr) = ended(&["up", "--listen", &up.address], &other);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--listen") && !other.exists(), "{stderr}");
+}
+
+#[test]
+fn a_run_without_a_server_brings_its_own() {
+    let (temp, data) = folder();
+    let file =
+        workflow(temp.path(), "w.json", &[("a", "input:text", json!({"text": "x"})), ("b", "output:text", json!({}))]);
+    for _ in 0..2 {
+        let (code, stdout, stderr) = ended(&["run", &file], &data);
+        assert_eq!((code, stdout.as_str()), (Some(0), "x\n"), "{stderr}");
+    }
+    assert!(!data.join("server.json").exists());
+    let (code, _, stderr) = ended(&["executions", "list"], &data);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("heddle up"), "{stderr}");
+}
+
+#[test]
+fn a_bad_end_has_its_exit_code() {
+    let (temp, data) = folder();
+    let fails = workflow(temp.path(), "f.json", &[("f", "debug:fail", json!({"times": 9, "class": "auth"}))]);
+    let waits = workflow(temp.path(), "s.json", &[("w", "logic:wait", json!({"forMs": 3_600_000}))]);
+    let wrong = workflow(temp.path(), "w.json", &[("n", "output:prevew", json!({}))]);
+    let up = Up::start("127.0.0.1:0", &data);
+
+    let (code, _, stderr) = ended(&["run", &fails], &data);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("heddle executions get exec_"), "{stderr}");
+    let (code, _, stderr) = ended(&["run", &waits, "--timeout", "500ms"], &data);
+    assert_eq!(code, Some(7), "{stderr}");
+    let (code, _, stderr) = ended(&["run", &wrong], &data);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("output:preview") && stderr.contains("request id: "), "{stderr}");
+
+    assert_eq!(ended(&["run", &waits, "--to", "nobody"], &data).0, Some(2));
+    assert_eq!(ended(&["executions", "get", "exec_01M85B4BDCFM1AR00BC9FY5A4G"], &data).0, Some(3));
+    assert_eq!(ended(&["executions", "list", "--key", "sk-wrong"], &data).0, Some(4));
+    assert_eq!(ended(&["executions", "list", "--server", &format!("http://{}", up.address)], &data).0, Some(0));
+
+    let (_, stdout, _) = ended(&["executions", "list", "--status", "running", "--json"], &data);
+    let list: Value = serde_json::from_str(&stdout).unwrap();
+    let id = list["executions"][0]["id"].as_str().unwrap();
+    assert_eq!(ended(&["executions", "cancel", id], &data).0, Some(0));
+    assert_eq!(ended(&["executions", "watch", id, "--timeout", "30s"], &data).0, Some(1));
+    let noop = workflow(temp.path(), "n.json", &[("n", "debug:noop", json!({}))]);
+    let (_, stdout, _) = ended(&["run", &noop, "--json"], &data);
+    let result: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(ended(&["executions", "cancel", result["executionId"].as_str().unwrap()], &data).0, Some(5));
+}
+
+#[test]
+fn an_interrupted_watcher_leaves_the_run_alone() {
+    let (temp, data) = folder();
+    let waits = workflow(temp.path(), "s.json", &[("w", "logic:wait", json!({"forMs": 3_600_000}))]);
+    let _up = Up::start("127.0.0.1:0", &data);
+    let mut run = heddle(&["run", &waits], &data).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(stderr.any(|line| line.contains("waiting")), "the wait is told");
+    kill(Pid::from_raw(run.id() as i32), Signal::SIGINT).unwrap();
+    let rest: Vec<String> = stderr.collect();
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert!(rest.iter().any(|line| line.contains("goes on")), "{rest:?}");
+    let (_, stdout, _) = ended(&["executions", "list", "--status", "running", "--json"], &data);
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["executions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn set_ups_that_cannot_work_are_usage_errors() {
+    let (_temp, data) = folder();
+    let (code, _, stderr) = ended(&["coordinator", "--database", "postgres://u@h/d"], &data);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("not in this build"), "{stderr}");
+    let (code, _, stderr) = ended(&["up", "--listen", "0.0.0.0:0", "--debug-nodes"], &data);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--debug-nodes"), "{stderr}");
+    assert_eq!(ended(&["agent", "--labels", "gpu"], &data).0, Some(2));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    assert_eq!(ended(&["gateway", "--listen", &listen], &data).0, Some(2));
+    assert_eq!(ended(&["run", "/nowhere.json"], &data).0, Some(2));
+    assert_eq!(ended(&["up", "--agents", "0"], &data).0, Some(2));
+}
