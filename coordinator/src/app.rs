@@ -27,11 +27,13 @@ use crate::journal::sqlite::{self, SqliteJournal};
 use crate::journal::{Journal, JournalError, Owner};
 use crate::keys::{Keys, KeysError};
 use crate::read::hub::Hub;
+use crate::read::recent::RecentRuns;
 use crate::records::Records;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::control::ControlService;
 use crate::session::Sessions;
 use crate::shared::Shared;
+use crate::workflows::Workflows;
 
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -125,12 +127,14 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let shared = Arc::new(Shared {
         owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
         database: "sqlite",
+        workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes).await.map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
         journal,
         records,
         sessions: Sessions::default(),
         hub: Hub::default(),
+        recent: RecentRuns::default(),
         clock: DatabaseClock::new(now),
         counters: Counters::default(),
         permits: Mutex::default(),

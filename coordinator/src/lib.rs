@@ -19,6 +19,7 @@ pub mod records;
 mod rpc;
 mod session;
 mod shared;
+mod workflows;
 
 pub use app::{Coordinator, Failed, Options, StartError, start};
 pub use keys::KeysError;

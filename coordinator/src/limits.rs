@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// Bytes of recent values that each partition keeps at hand for dispatch.
 pub(crate) const VALUE_CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of the youngest runs' histories that are kept at hand for readers.
+pub(crate) const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Workflows' rows that are kept at hand.
+pub(crate) const WORKFLOW_CACHE_MAX: usize = 1_024;
 /// Nodes of compiled graphs that are kept at hand, over all graphs.
 pub(crate) const GRAPH_CACHE_NODES_MAX: usize = 200_000;
 /// Bundles of messages that wait for one agent's stream; an agent that does not read is cut off.

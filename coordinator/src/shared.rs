@@ -12,8 +12,10 @@ use crate::counters::Counters;
 use crate::graphs::Graphs;
 use crate::journal::{Journal, Owner};
 use crate::read::hub::Hub;
+use crate::read::recent::RecentRuns;
 use crate::records::Records;
 use crate::session::Sessions;
+use crate::workflows::Workflows;
 
 /// The parts that more than one actor needs. No lock in here is held across an await.
 pub(crate) struct Shared {
@@ -22,10 +24,12 @@ pub(crate) struct Shared {
     pub(crate) database: &'static str,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) records: Arc<dyn Records>,
+    pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,
     pub(crate) sessions: Sessions,
     pub(crate) hub: Hub,
+    pub(crate) recent: RecentRuns,
     pub(crate) clock: DatabaseClock,
     pub(crate) counters: Counters,
     pub(crate) permits: Mutex<Permits>,

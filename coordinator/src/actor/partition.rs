@@ -8,7 +8,7 @@ use std::time::Duration;
 use heddle_core::draw::Draw;
 use heddle_core::id::{CallerId, Epoch, PartitionId, RunId};
 use heddle_core::partition::Partition;
-use heddle_core::partition::batch::{Batch, IdempotencyKey};
+use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Input, Outputs, Release, Reply};
 use heddle_core::time::Timestamp;
 use heddle_crash_point::crash_point;
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::inbox::{Inbox, ReplyTo};
 use super::load::{self, LoadedPartition};
 use super::release::Releaser;
+use crate::read::recent::Landing;
 use crate::shared::Shared;
 
 /// The actor; one per partition and load.
@@ -170,11 +171,15 @@ impl State {
         counters.commits.add(1);
         counters.event_rows.add(batch.runs.iter().map(|run| run.events.len() as u64).sum());
         let (shared, id, number) = (Arc::clone(&self.shared), self.id, batch.number);
+        let landing = Landing::of(&batch);
         let committing = shared.journal.commit(batch);
         let inbox = Arc::clone(&self.inbox);
         self.work.spawn(async move {
             let committed = committing.await;
             shared.clock.heard(committed.now);
+            if let CommitOutcome::Applied { quarantined } = &committed.outcome {
+                shared.recent.landed(landing, quarantined);
+            }
             shared.doors.outcome(id, &inbox, Input::Committed(number, committed.outcome));
         });
     }

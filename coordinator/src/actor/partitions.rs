@@ -67,6 +67,7 @@ impl Actor for PartitionsActor {
         state.shared.permits().forget(id);
         // Nobody knows what its last load had sent: agents say it all again.
         state.shared.sessions.end_all();
+        state.shared.recent.clear();
         let Some(pause) = state.restarts.entry(id).or_default().failed(Instant::now()) else {
             return Err(format!("partition {id} failed too often: {reason}").into());
         };

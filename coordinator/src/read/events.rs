@@ -51,8 +51,7 @@ impl Reader {
                 return Ok(None);
             }
             let mut hints = self.shared.hub.subscribe(self.id);
-            let page = self.shared.journal.read_events(self.id, self.after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
-            let page = page.await.map_err(ReadError::Journal)?;
+            let page = self.page().await?;
             if let Some(last) = page.last() {
                 self.after = last.seq;
                 self.is_over |= page.iter().any(|event| matches!(event.fact, Fact::Ended { .. }));
@@ -66,6 +65,17 @@ impl Reader {
             // Without a hint it looks again all the same (E27).
             let _hint = timeout(READ_AGAIN, hints.wait_for(|hint| hint.is_some_and(|hint| hint.seq > after))).await;
         }
+    }
+}
+
+impl Reader {
+    async fn page(&self) -> Result<Vec<Arc<Event>>, ReadError> {
+        if let Some(mut events) = self.shared.recent.events(self.id, self.after) {
+            events.truncate(EVENT_PAGE_ROWS);
+            return Ok(events);
+        }
+        let page = self.shared.journal.read_events(self.id, self.after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+        Ok(page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect())
     }
 }
 

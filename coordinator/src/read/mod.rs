@@ -2,4 +2,5 @@
 
 pub(crate) mod events;
 pub(crate) mod hub;
+pub(crate) mod recent;
 pub(crate) mod runs;

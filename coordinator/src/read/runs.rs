@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, NodeIx, RunId, TenantId};
 use heddle_core::node_type::Runner;
 use heddle_core::partition::batch::Phase;
@@ -82,7 +83,10 @@ async fn current(shared: &Arc<Shared>, tenant: &TenantId, id: RunId, ask: Ask) -
 
 /// A run's summary, if it is this tenant's.
 pub(crate) async fn row(shared: &Arc<Shared>, tenant: &TenantId, id: RunId) -> Result<RunRow, ReadError> {
-    let row = shared.journal.read_summary(id).await.map_err(ReadError::Journal)?;
+    let row = match shared.recent.row(id) {
+        Some(row) => Some(row),
+        None => shared.journal.read_summary(id).await.map_err(ReadError::Journal)?,
+    };
     row.filter(|row| row.created.tenant == *tenant).ok_or(ReadError::NotFound)
 }
 
@@ -127,6 +131,9 @@ pub(crate) fn batch_id(run: RunId) -> String {
 
 async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {
     let graph = shared.graphs.get(&row.created.tenant, row.created.graph).await.map_err(ReadError::Graph)?;
+    if let Some(events) = shared.recent.events(row.run, EventSeq(0)).filter(|events| !events.is_empty()) {
+        return fold(row.run, graph, events.iter().map(AsRef::as_ref));
+    }
     let mut values = HashMap::new();
     let mut view: Option<RunView> = None;
     loop {
@@ -150,6 +157,23 @@ async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap
             return Ok((view, values));
         }
     }
+}
+
+fn fold<'a>(
+    id: RunId,
+    graph: Arc<Graph>,
+    mut events: impl Iterator<Item = &'a Event>,
+) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {
+    let first = events.next().ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
+    let mut view = RunView::begin(id, graph, first).map_err(ReadError::Corrupt)?;
+    let mut values = HashMap::from([(first.seq, first.values.clone())]);
+    for event in events {
+        view.step(event).map_err(ReadError::Corrupt)?;
+        if !event.values.is_empty() {
+            values.insert(event.seq, event.values.clone());
+        }
+    }
+    Ok((view, values))
 }
 
 fn show(

@@ -75,7 +75,7 @@ async fn graph_of(
     workflow: WorkflowId,
     given: Option<&wire::GraphJson>,
 ) -> Result<Arc<Graph>, Status> {
-    let row = shared.records.workflow(tenant.clone(), workflow).await.map_err(|error| failure::journal(&error))?;
+    let row = shared.workflows.get(tenant, workflow).await.map_err(|error| failure::journal(&error))?;
     let row = row.ok_or_else(failure::workflow_not_found)?;
     if !row.is_active {
         return Err(failure::plain(400, "workflow_inactive", "Workflow is not active"));

@@ -21,7 +21,7 @@ pub(super) async fn save(
     request: wire::SaveWorkflowRequest,
 ) -> Result<wire::SavedWorkflow, Status> {
     let tenant = TenantId::from(request.tenant.as_str());
-    let id = workflow_id(shared, &request)?;
+    let (id, owner) = (workflow_id(shared, &request)?, tenant.clone());
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
     let (graph, diagnosis) = match &request.graph {
         None => (None, failure::diagnosis(Vec::new(), Vec::new(), &[])),
@@ -45,7 +45,9 @@ pub(super) async fn save(
         key,
         subject: request.subject.as_str().into(),
     });
-    let (row, created, replayed) = match saved.await.map_err(|error| failure::journal(&error))? {
+    let saved = saved.await;
+    shared.workflows.changed(&owner, id);
+    let (row, created, replayed) = match saved.map_err(|error| failure::journal(&error))? {
         Saved::Done { row, created } => (row, created, false),
         Saved::Replayed { row, created } => (row, created, true),
         Saved::KeyMismatch => return Err(failure::key_mismatch()),
@@ -135,7 +137,9 @@ pub(super) async fn delete(
     request: wire::WorkflowRequest,
 ) -> Result<wire::DeletedWorkflow, Status> {
     let id = request.id.parse().map_err(|_| failure::workflow_not_found())?;
-    let deleted = shared.records.delete_workflow(request.tenant.as_str().into(), id).await;
+    let tenant = TenantId::from(request.tenant.as_str());
+    let deleted = shared.records.delete_workflow(tenant.clone(), id).await;
+    shared.workflows.changed(&tenant, id);
     match deleted.map_err(|error| failure::journal(&error))? {
         true => Ok(wire::DeletedWorkflow {}),
         false => Err(failure::workflow_not_found()),
