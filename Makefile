@@ -39,8 +39,8 @@ deny: ## licences, banned crates and sources of dependencies
 		echo "SKIPPED: dependency rules, because cargo-deny is missing (get it: cargo install --locked cargo-deny)" >&2; \
 	fi
 
-docs: ## documentation of all crates, warnings are errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+docs: ## documentation of all crates, for those who work on them; warnings are errors
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items --locked
 
 unit: ## unit, property and repository tests
 ifeq ($(NEXTEST),yes)
