@@ -1,5 +1,7 @@
-//! What the suites share: the rules of the repository as functions.
+//! What the suites share: a cluster of real processes, the rules of the repository as functions, and how to wait.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cluster;
 pub mod repository;
+pub mod wait;

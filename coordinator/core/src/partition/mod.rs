@@ -272,7 +272,7 @@ impl Partition {
     fn track(&mut self, id: RunId, turn: &Turn<'_>) {
         self.expose(id, turn.now);
         let Some(entry) = self.runs.get_mut(&id) else { return };
-        let alarm = entry.run.next_due_after(turn.now);
+        let alarm = entry.run.next_alarm(turn.now);
         if alarm != entry.alarm {
             entry.alarm.map(|at| self.alarms.remove(&(at, id)));
             alarm.map(|at| self.alarms.insert((at, id)));
