@@ -3,10 +3,14 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help tools check test format lint deny docs unit bench core-instructions
+.PHONY: help tools check test format lint deny docs unit binary faults soak bench core-instructions
 
 # cargo-nextest runs a process per test and ends what hangs; `cargo test` runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+
+# Suites that start processes, by name: `cargo test` alone leaves them out.
+SUITES := first_run bad_input poison idempotency faults
+RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -14,7 +18,7 @@ help: ## list the commands
 check: tools format lint unit ## formatting, lints and unit tests: before every commit
 
 # What speaks last is a test runner, so that the end of the output says how the suites went.
-test: tools format lint deny docs unit ## all that must be green before a change lands
+test: tools format lint deny docs unit faults ## all that must be green before a change lands
 
 tools: # says what is missing, all at once, and how to get it
 	@missing=0; \
@@ -29,6 +33,7 @@ format: ## formatting, without changing it
 
 lint: ## clippy, warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy -p cluster-tests $(SUITES:%=--test %) --locked -- -D warnings
 
 deny: ## licences, banned crates and sources of dependencies
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -57,3 +62,15 @@ bench: ## heddle bench: the works of tests/benches, in a few minutes
 core-instructions: ## instructions that one event costs the engine, from 10 to 20,000 nodes
 	@command -v valgrind >/dev/null || { echo "missing: valgrind (get it: apt-get install valgrind)" >&2; exit 1; }
 	cargo bench --locked --package heddle-core --bench events -- --instructions
+
+binary: # the one that the suites below start and kill
+	cargo build --release --locked -p heddle --features crash-points
+
+# One after the other, and each with the machine to itself: they measure times.
+faults: binary ## suites against real processes that are killed: FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
+	HEDDLE_BIN="$(RELEASE)/heddle" FAULT_SECONDS="$${FAULT_SECONDS:-240}" \
+		cargo test -p cluster-tests --locked --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1 --nocapture
+
+soak: binary ## the kill suite until there were 500 kills
+	HEDDLE_BIN="$(RELEASE)/heddle" FAULT_KILLS="$${FAULT_KILLS:-500}" \
+		cargo test -p cluster-tests --locked --test faults -- kills --nocapture

@@ -1,6 +1,9 @@
-//! What the suites share: the rules of the repository as functions, and the simulator.
+//! What the suites share: a cluster of real processes, the simulator, the rules of the repository as functions, and how to
+//! wait.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cluster;
 pub mod repository;
 pub mod sim;
+pub mod wait;

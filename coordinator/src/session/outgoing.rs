@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use futures::Stream;
-use heddle_proto::agent::{CoordinatorFrame, CoordinatorMessage};
+use heddle_crash_point::crash_point;
+use heddle_proto::agent::{CoordinatorFrame, CoordinatorMessage, coordinator_message::Kind};
 use heddle_proto::limits::FRAME_MESSAGES_MAX;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -15,9 +16,12 @@ use crate::limits::FRAME_BYTES_MAX;
 pub(crate) fn frames(
     bundles: mpsc::Receiver<Vec<CoordinatorMessage>>,
 ) -> impl Stream<Item = Result<CoordinatorFrame, Status>> + Send + 'static {
-    futures::stream::unfold((bundles, VecDeque::new()), |(mut bundles, mut ready)| async move {
+    futures::stream::unfold((bundles, VecDeque::new(), false), |(mut bundles, mut ready, assigned)| async move {
         if ready.is_empty() {
             ready.extend(bundles.recv().await?);
+            if assigned {
+                crash_point!("session.assigned");
+            }
         }
         while ready.len() < FRAME_MESSAGES_MAX
             && let Ok(bundle) = bundles.try_recv()
@@ -25,7 +29,8 @@ pub(crate) fn frames(
             ready.extend(bundle);
         }
         let frame = CoordinatorFrame { messages: fill(&mut ready) };
-        Some((Ok(frame), (bundles, ready)))
+        let assigned = frame.messages.iter().any(|message| matches!(message.kind, Some(Kind::Assign(_))));
+        Some((Ok(frame), (bundles, ready, assigned)))
     })
 }
 

@@ -45,10 +45,7 @@ pub const CRASH_POINTS: &[CrashPoint] = &[
         means: "the partition knows its batch landed; no reply and no effect of it has left",
     },
     CrashPoint { name: "session.before-assign", means: "an assignment is committed; it is not on the agent's stream" },
-    CrashPoint {
-        name: "session.assigned",
-        means: "an assignment is on the agent's stream; the agent has not answered",
-    },
+    CrashPoint { name: "session.assigned", means: "an assignment is on the agent's stream; nothing was sent after it" },
     CrashPoint { name: "session.result-received", means: "a result has arrived; it is in no batch" },
     CrashPoint { name: "session.before-acknowledge", means: "a result is committed; the agent is not told" },
     CrashPoint { name: "timers.due", means: "a timer is due; its partition has not been told" },

@@ -1,0 +1,70 @@
+//! Graphs for the suites, in the form that users draw them in.
+
+use serde_json::{Value, json};
+
+/// A graph in the making.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    nodes: Vec<Value>,
+    edges: Vec<Value>,
+}
+
+impl Graph {
+    /// Adds a node.
+    #[must_use]
+    pub fn node(self, id: &str, node_type: &str, config: Value) -> Self {
+        self.node_with(id, node_type, config, json!({}))
+    }
+
+    /// Adds a node with a policy.
+    #[must_use]
+    pub fn node_with(mut self, id: &str, node_type: &str, config: Value, policy: Value) -> Self {
+        let data = json!({ "label": id, "nodeType": node_type, "config": config, "policy": policy });
+        self.nodes.push(json!({ "id": id, "type": "basedNode", "position": { "x": 0, "y": 0 }, "data": data }));
+        self
+    }
+
+    /// Adds an edge from a port to a port, each written `node.port`.
+    ///
+    /// # Panics
+    /// When one of them has no dot.
+    #[must_use]
+    pub fn edge(mut self, from: &str, to: &str) -> Self {
+        let split = |end: &str| {
+            let (node, port) = end.rsplit_once('.').unwrap_or_else(|| panic!("{end:?} names no port"));
+            (node.to_owned(), port.to_owned())
+        };
+        let ((source, output), (target, input)) = (split(from), split(to));
+        self.edges.push(json!({
+            "id": format!("{from}-{to}"), "source": source, "target": target,
+            "sourceHandle": format!("out-{output}"), "targetHandle": format!("in-{input}"),
+        }));
+        self
+    }
+
+    /// Its nodes and edges.
+    pub fn parts(&self) -> Value {
+        json!({ "nodes": self.nodes, "edges": self.edges })
+    }
+
+    /// What saves it as a workflow of this name.
+    pub fn named(&self, name: &str) -> Value {
+        json!({ "name": name, "nodes": self.nodes, "edges": self.edges })
+    }
+
+    /// The ids of its nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter_map(|node| node["id"].as_str())
+    }
+
+    /// The ids of the nodes of one type.
+    pub fn of_type<'a>(&'a self, node_type: &'a str) -> impl Iterator<Item = &'a str> {
+        let nodes = self.nodes.iter().filter(move |node| node["data"]["nodeType"] == node_type);
+        nodes.filter_map(|node| node["id"].as_str())
+    }
+
+    /// The nodes whose outputs arrive at this one.
+    pub fn before<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
+        self.edges.iter().filter(move |edge| edge["target"] == id).filter_map(|edge| edge["source"].as_str())
+    }
+}

@@ -1,0 +1,288 @@
+//! A cluster of real processes on this machine: started, killed by pid, started again, and asked over REST.
+
+mod binary;
+pub mod client;
+pub mod figures;
+pub mod graph;
+pub mod history;
+pub mod process;
+pub mod random;
+pub mod runs;
+pub mod workload;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use self::client::{Client, send};
+use self::process::Process;
+use self::random::Random;
+use crate::wait;
+
+pub use self::binary::heddle;
+
+/// How long a part may take to be of use after it was started.
+pub const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// Ports that the system does not hand out by itself: nobody takes one while its owner is dead, and no dialler meets
+/// itself on it.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// A process of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The coordinator.
+    Coordinator,
+    /// The gateway.
+    Gateway,
+    /// The agent with this number, from 0.
+    Agent(usize),
+}
+
+/// A coordinator, a gateway and agents, with their data in a folder of their own.
+#[derive(Debug)]
+pub struct Cluster {
+    parts: Vec<Member>,
+    client: Client,
+    agents: usize,
+    folder: Folder,
+}
+
+#[derive(Debug)]
+struct Member {
+    part: Part,
+    arguments: Vec<String>,
+    process: Option<Process>,
+}
+
+/// Taken away at the end, unless the test has failed.
+#[derive(Debug)]
+struct Folder(TempDir);
+
+impl Cluster {
+    /// Starts a coordinator, a gateway and `agents` agents with `slots` slots each, and waits until they serve.
+    pub async fn start(agents: usize, slots: u32) -> Self {
+        let folder = Folder::new();
+        let mut parts = members(folder.path(), agents, slots);
+        start(&mut parts[0], folder.path(), None);
+        let key_file = folder.path().join("coordinator").join("key");
+        let key = wait::until("the first key", START_TIME_MAX, || async {
+            let key = std::fs::read_to_string(&key_file).map_err(|error| error.to_string())?;
+            Some(key.trim().to_owned()).filter(|key| !key.is_empty()).ok_or_else(|| "it is empty".to_owned())
+        });
+        let key = key.await;
+        for part in &mut parts[1..] {
+            start(part, folder.path(), None);
+        }
+        let origin = format!("http://{}", argument(&parts[1], "--listen"));
+        let client = Client::new(&origin, &key, &folder.path().join("client.jsonl"));
+        let cluster = Self { parts, client, agents, folder };
+        cluster.serves().await;
+        cluster
+    }
+
+    /// Its client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where its data, logs and effects are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All its parts.
+    pub fn parts(&self) -> Vec<Part> {
+        self.parts.iter().map(|member| member.part).collect()
+    }
+
+    /// Kills a part with SIGKILL.
+    pub fn kill(&mut self, part: Part) {
+        if let Some(mut process) = self.member(part).process.take() {
+            process.kill();
+        }
+    }
+
+    /// Starts a part that was killed, on the same port and folder; `armed` is a crash point and its hit.
+    pub fn start_part(&mut self, part: Part, armed: Option<&str>) {
+        let folder = self.folder.path().to_owned();
+        start(self.member(part), &folder, armed);
+    }
+
+    /// Kills a part and starts it again at once.
+    pub fn restart(&mut self, part: Part) {
+        self.kill(part);
+        self.start_part(part, None);
+    }
+
+    /// The process of a part.
+    ///
+    /// # Panics
+    /// When it was killed and not started again.
+    pub fn process(&mut self, part: Part) -> &mut Process {
+        let process = self.member(part).process.as_mut();
+        process.unwrap_or_else(|| panic!("{part:?} does not run"))
+    }
+
+    /// Starts again what has ended, and waits until all serves.
+    pub async fn heal(&mut self) {
+        for part in self.parts() {
+            let member = self.member(part);
+            if member.process.as_mut().is_none_or(|process| process.ended().is_some()) {
+                self.start_part(part, None);
+            }
+        }
+        self.serves().await;
+    }
+
+    /// Waits until the gateway says that the coordinator is ready, and every agent that runs is connected.
+    pub async fn serves(&self) {
+        wait::until("a cluster that serves", START_TIME_MAX, || async {
+            let ready = send(self.client.anonymous(reqwest::Method::GET, "/readyz")).await?;
+            if !ready.is_success() {
+                return Err(ready.to_string());
+            }
+            let here = self.agents_here().await?;
+            let running = self.running_agents();
+            if here >= running { Ok(()) } else { Err(format!("{here} of {running} agents are connected")) }
+        })
+        .await;
+    }
+
+    /// The number of agents that the coordinator sees.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn agents_here(&self) -> Result<usize, String> {
+        let answer = send(self.client.request(reqwest::Method::GET, "/api/v1/agents")).await?;
+        let Value::Array(agents) = answer.json() else { return Err(answer.to_string()) };
+        Ok(agents.iter().filter(|agent| agent["state"] == "connected").count())
+    }
+
+    /// One of the coordinator's totals since its start.
+    pub async fn counter(&self, name: &str) -> u64 {
+        let health = self.client.get_json("/healthz").await;
+        health["counters"][name].as_u64().unwrap_or_default()
+    }
+
+    /// The lines of an effects file: each `execution node attempt`.
+    pub fn effects(&self, file: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(effects(self.folder.path()).join(file)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The id that an agent keeps in its folder.
+    ///
+    /// # Panics
+    /// When it has never started.
+    pub fn agent_id(&self, part: Part) -> String {
+        let Part::Agent(number) = part else { panic!("{part:?} is no agent") };
+        let path = self.folder.path().join(format!("agent-{number}")).join("agent-id");
+        let id = std::fs::read_to_string(&path);
+        id.unwrap_or_else(|error| panic!("no id at {}: {error}", path.display())).trim().to_owned()
+    }
+
+    fn running_agents(&self) -> usize {
+        let agents = self.parts.iter().filter(|member| matches!(member.part, Part::Agent(_)));
+        agents.filter(|member| member.process.is_some()).count().min(self.agents)
+    }
+
+    fn member(&mut self, part: Part) -> &mut Member {
+        let member = self.parts.iter_mut().find(|member| member.part == part);
+        member.unwrap_or_else(|| panic!("the cluster has no {part:?}"))
+    }
+}
+
+impl Folder {
+    fn new() -> Self {
+        let folder = TempDir::with_prefix("heddle-test-").unwrap_or_else(|error| panic!("no folder: {error}"));
+        let made = std::fs::create_dir(effects(folder.path()));
+        made.unwrap_or_else(|error| panic!("no folder for effects: {error}"));
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            eprintln!("the cluster's folder is kept: {}", self.0.path().display());
+        }
+    }
+}
+
+/// A free port of the loopback address, below those that the system hands out.
+pub fn free_address() -> String {
+    let mut random = Random::from_seed(u64::from(std::process::id()) ^ random_start());
+    let address = std::iter::repeat_with(|| {
+        let port = PORTS.start + random.below(PORTS.len()) as u16;
+        format!("127.0.0.1:{port}")
+    });
+    let mut free = address.take(1_000).filter(|address| TcpListener::bind(address.as_str()).is_ok());
+    free.next().unwrap_or_else(|| panic!("no port is free"))
+}
+
+fn random_start() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_nanos() as u64)
+}
+
+fn members(folder: &Path, agents: usize, slots: u32) -> Vec<Member> {
+    let (coordinator, gateway) = (free_address(), free_address());
+    let data = |name: String| folder.join(name).display().to_string();
+    let url = format!("http://{coordinator}");
+    let member = |part, arguments: &[&str]| {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Member { part, arguments, process: None }
+    };
+    let database = format!("sqlite:{}", folder.join("heddle.db").display());
+    let mut members = vec![
+        member(
+            Part::Coordinator,
+            &[
+                "coordinator",
+                "--listen",
+                &coordinator,
+                "--database",
+                &database,
+                "--debug-nodes",
+                "--data-dir",
+                &data("coordinator".into()),
+            ],
+        ),
+        member(Part::Gateway, &["gateway", "--listen", &gateway, "--coordinator", &url]),
+    ];
+    for number in 0..agents {
+        let (slots, effects) = (slots.to_string(), effects(folder).display().to_string());
+        let data = data(format!("agent-{number}"));
+        let mut arguments = vec!["agent", "--coordinator", &url, "--slots", &slots, "--data-dir", &data];
+        arguments.extend(["--debug-nodes", "--debug-effects", &effects]);
+        members.push(member(Part::Agent(number), &arguments));
+    }
+    members
+}
+
+fn effects(folder: &Path) -> PathBuf {
+    folder.join("effects")
+}
+
+fn argument<'a>(member: &'a Member, name: &str) -> &'a str {
+    let mut arguments = member.arguments.iter().skip_while(|argument| *argument != name);
+    arguments.nth(1).unwrap_or_else(|| panic!("{:?} has no {name}", member.part))
+}
+
+fn start(member: &mut Member, folder: &Path, armed: Option<&str>) {
+    assert!(member.process.is_none() || armed.is_none(), "{:?} runs already", member.part);
+    let log = match member.part {
+        Part::Coordinator => "coordinator.log".to_owned(),
+        Part::Gateway => "gateway.log".to_owned(),
+        Part::Agent(number) => format!("agent-{number}.log"),
+    };
+    member.process = Some(Process::start(&member.arguments, &folder.join(log), armed));
+}

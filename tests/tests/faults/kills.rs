@@ -1,0 +1,143 @@
+//! Every part is killed at random moments, and at every marked place, while runs come in; then all is checked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cluster_tests::cluster::client::Client;
+use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::random::{Random, number, seed};
+use cluster_tests::cluster::{Cluster, history, workload};
+use cluster_tests::wait;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+/// Clients that submit at the same time.
+const CLIENTS: usize = 4;
+/// How long a run may take once all is healed.
+const HEALED_RUN_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// A run that was acknowledged.
+pub(super) struct Acknowledged {
+    pub(super) graph: Graph,
+    pub(super) execution: String,
+    pub(super) cancelled: bool,
+}
+
+/// Clients that submit runs until they are told to stop.
+pub(super) struct Load {
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<Vec<Acknowledged>>,
+}
+
+impl Load {
+    pub(super) fn start(client: &Client, random: &mut Random) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            clients.spawn(submit(client.clone(), number, random.fork(), Arc::clone(&stop)));
+        }
+        Self { stop, clients }
+    }
+
+    pub(super) async fn stop(self) -> Vec<Acknowledged> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.join_all().await.into_iter().flatten().collect()
+    }
+}
+
+async fn submit(client: Client, number: usize, mut random: Random, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
+    let mut acknowledged = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let name = format!("client {number} workflow {}", acknowledged.len());
+        let graph = workload::graph(&mut random);
+        let workflow = client.save(&name, &graph).await;
+        for round in 0..3 {
+            let execution = client.run(&workflow, &format!("{name} round {round}")).await;
+            let cancelled = random.percent(5);
+            if cancelled {
+                let path = format!("/api/v1/workflows/executions/{execution}/cancel");
+                let answer = client.post(&path, &json!({}), &format!("cancel {execution}")).await;
+                assert!(answer.is_success(), "{answer}");
+            }
+            acknowledged.push(Acknowledged { graph: graph.clone(), execution, cancelled });
+            wait::pace(random.gap(Duration::from_millis(150))).await;
+        }
+    }
+    acknowledged
+}
+
+/// Every acknowledged run is there, has ended well, and its history is whole; then nothing changes any more.
+pub(super) async fn check(cluster: &mut Cluster, runs: &[Acknowledged]) {
+    let mut problems = Vec::new();
+    let mut ended = Vec::new();
+    for run in runs {
+        let execution = cluster.client().ended(&run.execution, HEALED_RUN_TIME_MAX).await;
+        let status = execution["status"].as_str().unwrap();
+        if status != "COMPLETED" && !(run.cancelled && status == "CANCELLED") {
+            problems.push(format!("{} is {status}: {}", run.execution, execution["error"]));
+        }
+        let events = cluster.client().events(&run.execution).await;
+        problems.extend(history::problems(&run.graph, &execution, &events));
+        ended.push(execution);
+    }
+    problems.extend(effects(cluster, runs));
+    cluster.restart(cluster_tests::cluster::Part::Coordinator);
+    cluster.serves().await;
+    for (run, before) in runs.iter().zip(&ended) {
+        let after = cluster.client().execution(&run.execution).await;
+        if after != *before && run.cancelled.then(|| after["status"] == before["status"]) != Some(true) {
+            problems.push(format!("{} has changed after its end: {before} is now {after}", run.execution));
+        }
+    }
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// A token goes to one boot of one agent: no attempt has its effect twice, and no completed node has it never.
+fn effects(cluster: &Cluster, runs: &[Acknowledged]) -> Vec<String> {
+    let lines = cluster.effects(workload::EFFECTS);
+    let mut seen = std::collections::BTreeSet::new();
+    let mut problems: Vec<String> =
+        lines.iter().filter(|line| !seen.insert(*line)).map(|line| format!("double-effect: {line}")).collect();
+    let nodes: std::collections::BTreeSet<&str> =
+        lines.iter().filter_map(|line| line.rsplit_once(' ')).map(|(node, _)| node).collect();
+    for run in runs.iter().filter(|run| !run.cancelled) {
+        let wanted = run.graph.of_type("debug:effect").map(|node| format!("{} {node}", run.execution));
+        problems
+            .extend(wanted.filter(|node| !nodes.contains(node.as_str())).map(|node| format!("lost-effect: {node}")));
+    }
+    problems
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_whatever_is_killed() {
+    let mut random = Random::from_seed(seed("kills"));
+    let time = Duration::from_secs(number("FAULT_SECONDS").unwrap_or(60));
+    let kills_wanted = number("FAULT_KILLS").unwrap_or(0) as usize;
+    let mut cluster = Cluster::start(2, 4).await;
+    let load = Load::start(cluster.client(), &mut random);
+    let since = Instant::now();
+    let mut kills = [0_usize; 3];
+    while since.elapsed() < time || kills.iter().sum::<usize>() < kills_wanted {
+        wait::pace(random.gap(Duration::from_millis(700))).await;
+        let parts = cluster.parts();
+        let index = random.below(parts.len());
+        cluster.kill(parts[index]);
+        kills[index.min(2)] += 1;
+        if random.percent(50) {
+            wait::pace(random.gap(Duration::from_millis(300))).await;
+        }
+        cluster.start_part(parts[index], None);
+    }
+    cluster.heal().await;
+    let runs = load.stop().await;
+    let (requests, unknown) = cluster.client().totals();
+    let [coordinator, gateway, agents] = kills;
+    println!(
+        "kills: {coordinator} of the coordinator, {gateway} of the gateway, {agents} of agents in {:.0} s; {} runs \
+         acknowledged, {requests} requests, {unknown} of unknown outcome",
+        since.elapsed().as_secs_f64(),
+        runs.len(),
+    );
+    check(&mut cluster, &runs).await;
+}

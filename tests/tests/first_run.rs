@@ -1,0 +1,174 @@
+//! The first minute of a user: one command runs a file, a server survives its death, mistakes are named.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use cluster_tests::cluster::client::{Client, send};
+use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::process::{Process, command};
+use cluster_tests::cluster::{START_TIME_MAX, free_address, history};
+use cluster_tests::{repository, wait};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const EXAMPLE: &str = "examples/hello.json";
+const EXPECTED: &str = "A postcard about tides, woven by Heddle.\n";
+/// The exit code of a wrong command line or set-up.
+const USAGE: i32 = 2;
+/// The exit code of what the server does not take.
+const REFUSED: i32 = 1;
+
+fn heddle(data: &Path) -> Command {
+    let mut command = command();
+    command.current_dir(repository::root()).env("HEDDLE_DATA", data);
+    command
+}
+
+fn run_example(data: &Path) -> (Output, Duration) {
+    let since = Instant::now();
+    let output = heddle(data).args(["run", EXAMPLE, "-i", "topic=tides"]).output().unwrap();
+    (output, since.elapsed())
+}
+
+fn up(data: &Path, listen: &str) -> Process {
+    let arguments = ["up", "--listen", listen, "--debug-nodes", "--data-dir"].map(str::to_owned);
+    let data_text = data.display().to_string();
+    Process::start(&[&arguments[..], &[data_text]].concat(), &data.with_extension("log"), None)
+}
+
+async fn client(data: &Path, listen: &str) -> Client {
+    let key = wait::until("a key", START_TIME_MAX, || async {
+        std::fs::read_to_string(data.join("key")).map_err(|error| error.to_string())
+    });
+    let key = key.await;
+    let client = Client::new(&format!("http://{listen}"), key.trim(), &data.with_extension("jsonl"));
+    wait::until("a server", START_TIME_MAX, || async {
+        let ready = send(client.anonymous(Method::GET, "/readyz")).await?;
+        if ready.is_success() { Ok(()) } else { Err(ready.to_string()) }
+    })
+    .await;
+    client
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{:?}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn a_file_runs_with_one_command() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    for start in ["first", "second"] {
+        let (output, took) = run_example(&data);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), EXPECTED, "{}", said(&output));
+        println!("heddle run, {start} time: {:.2} s", took.as_secs_f64());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_starts_again_where_it_was() {
+    let folder = TempDir::new().unwrap();
+    let (data, listen) = (folder.path().join("data"), free_address());
+    let mut server = up(&data, &listen);
+    let api = client(&data, &listen).await;
+    let graph = Graph::default().node("input", "input:text", json!({ "text": "x" }));
+    let graph = graph.node("wait", "logic:wait", json!({ "forMs": 1_500 })).edge("input.text", "wait.value");
+    let workflow = api.save("survivor", &graph).await;
+    let execution = api.run(&workflow, "survivor").await;
+    server.kill();
+    let since = Instant::now();
+    let mut server = up(&data, &listen);
+    let api = client(&data, &listen).await;
+    println!("heddle up after kill -9: ready in {:.2} s", since.elapsed().as_secs_f64());
+    let ended = api.ended(&execution, START_TIME_MAX).await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended}");
+    assert_eq!(history::problems(&graph, &ended, &api.events(&execution).await), Vec::<String>::new());
+    // A command finds the server through the folder, and leaves it alone.
+    let (output, _) = run_example(&data);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), EXPECTED.as_bytes()), "{}", said(&output));
+    let agents = api.get_json("/api/v1/agents").await;
+    assert_eq!((agents.as_array().map(Vec::len), &agents[0]["state"]), (Some(1), &json!("connected")), "{agents}");
+    assert!(server.ended().is_none());
+}
+
+#[tokio::test]
+async fn mistakes_end_with_their_exit_code() {
+    let folder = TempDir::new().unwrap();
+    let (data, listen) = (folder.path().join("data"), free_address());
+    let _server = up(&data, &listen);
+    client(&data, &listen).await;
+    let locked = heddle(&data).args(["up", "--listen", &free_address()]).output().unwrap();
+    assert_eq!(locked.status.code(), Some(USAGE), "{}", said(&locked));
+    assert!(said(&locked).contains("in use"), "{}", said(&locked));
+
+    let other = folder.path().join("other");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for part in ["up", "coordinator", "gateway"] {
+        let output = heddle(&other).args([part, "--listen", &address]).output().unwrap();
+        assert_eq!(output.status.code(), Some(USAGE), "{part}: {}", said(&output));
+        assert!(said(&output).contains(&address), "{part}: {}", said(&output));
+    }
+    for arguments in [&["run", "no/such/file.json"][..], &["frobnicate"]] {
+        let output = heddle(&other).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(USAGE), "{arguments:?}: {}", said(&output));
+    }
+    let output = heddle(&data).args(["run", EXAMPLE, "-i", "tpic=tides"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(REFUSED), "{}", said(&output));
+    assert!(said(&output).contains("tpic"), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn a_stream_of_events_goes_on_after_its_last_id() {
+    let folder = TempDir::new().unwrap();
+    let (data, listen) = (folder.path().join("data"), free_address());
+    let _server = up(&data, &listen);
+    let api = client(&data, &listen).await;
+    let mut graph = Graph::default().node("input", "input:text", json!({ "text": "x" }));
+    let mut last = "input.text".to_owned();
+    for number in 0..10 {
+        let id = format!("wait{number}");
+        graph = graph.node(&id, "logic:wait", json!({ "forMs": 40 })).edge(&last, &format!("{id}.value"));
+        last = format!("{id}.value");
+    }
+    let workflow = api.save("events", &graph).await;
+    let execution = api.run(&workflow, "events").await;
+    let mut seen: Vec<Value> = Vec::new();
+    // Each connection is dropped after the first event it brings, and taken up again after that event.
+    while seen.last().is_none_or(|event| event["type"] != "run.completed") {
+        let after = seen.last().map_or(0, |event| event["seq"].as_u64().unwrap());
+        let request = api.request(Method::GET, &format!("/api/v1/workflows/executions/{execution}/events"));
+        let request = request.header("accept", "text/event-stream").header("last-event-id", after.to_string());
+        seen.push(first_event(request).await);
+    }
+    let all = api.events(&execution).await;
+    assert_eq!(seen, all, "the stream and the list differ");
+    let seqs: Vec<u64> = seen.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=seen.len() as u64).collect::<Vec<_>>());
+}
+
+async fn first_event(request: reqwest::RequestBuilder) -> Value {
+    let mut response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut text = String::new();
+    loop {
+        let piece = response.chunk().await.unwrap().expect("the stream ended before its event");
+        text.push_str(&String::from_utf8_lossy(&piece));
+        let whole = text.split("\n\n").filter(|block| block.starts_with("id: "));
+        let mut data = whole.filter_map(|block| block.lines().find_map(|line| line.strip_prefix("data: ")));
+        if let Some(event) = data.next().and_then(|data| serde_json::from_str(data).ok()) {
+            return event;
+        }
+    }
+}
