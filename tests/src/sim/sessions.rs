@@ -149,7 +149,7 @@ impl World {
         let held = session.held.len() as u32;
         let types = TYPES.into_iter().map(Into::into).collect();
         let offer = Offer { boot: boot.boot, types, labels: BTreeMap::new(), held, slots, prefetch };
-        self.shell.permits.join(boot.agent.clone(), offer);
+        self.shell.permits.join(boot.agent, offer);
         let answered: BTreeSet<PartitionId> = self.asked_in_hello.remove(&id).unwrap_or_default();
         self.tell(id, CoordinatorMessage::Welcome(verdicts));
         for message in held_back {
