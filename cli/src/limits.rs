@@ -47,7 +47,7 @@ pub const BENCH_REFUSALS_MAX: u32 = 600;
 pub const BENCH_REFUSAL_PAUSE: Duration = Duration::from_millis(100);
 /// How long one case of W2 goes on before it starts no further set of rounds.
 pub const BENCH_CASE_TIME_MAX: Duration = Duration::from_secs(50);
-/// How long W5 may take to fill its database.
-pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(150);
+/// How long W4 or W5 may take to fill the database.
+pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long parked runs may take to leave memory.
 pub const BENCH_EVICT_WAIT_MAX: Duration = Duration::from_secs(60);

@@ -36,23 +36,24 @@ struct Up {
     /// What it said up to its word that it is ready.
     said: Vec<String>,
     /// Kept open: a closed pipe would fail the next line.
-    _stdout: BufReader<std::process::ChildStdout>,
+    stdout: BufReader<std::process::ChildStdout>,
 }
 
 impl Up {
     fn start(listen: &str, data: &Path) -> Self {
-        let mut child =
-            heddle(&["up", "--listen", listen, "--debug-nodes"], data).stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut said = Vec::new();
-        loop {
+        let mut command = heddle(&["up", "--listen", listen, "--debug-nodes"], data);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut up = Up { child, address: String::new(), said: Vec::new(), stdout };
+        while up.address.is_empty() {
             let mut line = String::new();
-            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended before it was ready; it said {said:?}");
-            said.push(line.trim().to_owned());
+            assert!(up.stdout.read_line(&mut line).unwrap() > 0, "it ended before it was ready; it said {:?}", up.said);
             if let Some((_, address)) = line.split_once(" is ready on ") {
-                return Up { child, address: address.trim().to_owned(), said, _stdout: stdout };
+                up.address = address.trim().to_owned();
             }
+            up.said.push(line.trim().to_owned());
         }
+        up
     }
 
     fn signal(&mut self, signal: Signal) -> Option<i32> {

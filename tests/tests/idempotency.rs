@@ -19,6 +19,8 @@ const REQUESTS: usize = 10_000;
 const KEYS: usize = 100;
 /// Requests on the wire at once.
 const AT_ONCE: usize = 500;
+/// Kills on the way; after them the cluster is left in peace to answer the rest.
+const KILLS: usize = 12;
 /// How long a run may take once all is healed.
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -47,7 +49,7 @@ async fn requests_that_share_a_key_start_one_run() {
     let mut bodies: BTreeMap<usize, BTreeSet<Bytes>> = BTreeMap::new();
     let mut replayed = 0;
     loop {
-        let gap = random.gap(Duration::from_millis(900)).max(Duration::from_millis(200));
+        let gap = random.gap(Duration::from_millis(1_200)).max(Duration::from_millis(400));
         let answered = async {
             while let Some(request) = requests.join_next().await {
                 let (key, answer) = request.unwrap();
@@ -58,7 +60,7 @@ async fn requests_that_share_a_key_start_one_run() {
         };
         tokio::select! {
             () = answered => break,
-            () = wait::pace(gap) => {}
+            () = wait::pace(gap), if kills < KILLS => {}
         }
         cluster.restart(if random.percent(50) { Part::Gateway } else { Part::Coordinator });
         kills += 1;

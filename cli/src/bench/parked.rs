@@ -15,12 +15,16 @@ use crate::limits::{BENCH_EVICT_WAIT_MAX, BENCH_FILL_TIME_MAX};
 
 const CONNECTIONS: usize = 32;
 const WARM_UP_RUNS: usize = 500;
-/// Runs per batch of W4: few enough to be submitted before the first of them leaves memory.
-const BATCH_RUNS: usize = 4_000;
-/// Batches of W4 after the first has left memory.
-const BATCHES: usize = 4;
+/// How long one half of the runs takes to submit that W4 measures in memory: shorter than a run stays there.
+const HALF_TIME: Duration = Duration::from_millis(600);
+/// Bounds of such a half.
+const HALF_RUNS_MIN: usize = 200;
+const HALF_RUNS_MAX: usize = 2_000;
 /// Waiting runs in the database when W5 starts the coordinator.
 const START_RUNS: usize = 100_000;
+/// The last of them, over which W4 takes the slope of those that left memory: by then all caches of bounded size are
+/// full, and what still grows grows with the runs.
+const SLOPE_RUNS: usize = 20_000;
 const STARTS: usize = 3;
 /// A run may be in memory for another reason than being new; so many do not spoil a slope.
 const IN_MEMORY_REST: u64 = 8;
@@ -29,29 +33,28 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// W4: what one more waiting run adds to the coordinator's resident memory, while it is in memory and when it has left.
 pub(super) async fn memory(cluster: &Cluster, report: &mut Report) -> Result<()> {
     let workflow = cluster.connect().await?.save(&graphs::parked()).await?;
+    let since = Instant::now();
     park(cluster, &workflow, WARM_UP_RUNS, None).await?;
+    let rate = WARM_UP_RUNS as f64 / since.elapsed().as_secs_f64();
     evicted(cluster).await?;
     let before = cluster.counters().await?;
 
-    park(cluster, &workflow, BATCH_RUNS / 2, None).await?;
+    let half_runs = ((rate * HALF_TIME.as_secs_f64()) as usize).clamp(HALF_RUNS_MIN, HALF_RUNS_MAX);
+    park(cluster, &workflow, half_runs, None).await?;
     let half = sample(cluster).await?;
-    park(cluster, &workflow, BATCH_RUNS / 2, None).await?;
+    park(cluster, &workflow, half_runs, None).await?;
     let full = sample(cluster).await?;
-    evicted(cluster).await?;
-    let (first, _) = sample(cluster).await?;
-    for _ in 0..BATCHES {
-        park(cluster, &workflow, BATCH_RUNS, None).await?;
-        evicted(cluster).await?;
-    }
-    let (last, _) = sample(cluster).await?;
-
     let held = full.1.saturating_sub(half.1);
-    // When most of the second half left memory while it was submitted, there is nothing to divide by.
-    let bytes_before = (held >= BATCH_RUNS as u64 / 4).then(|| per_run(half.0, full.0, held));
-    let bytes_after = per_run(first, last, (BATCHES * BATCH_RUNS) as u64);
+    // When most of the first half left memory meanwhile, there is nothing to divide by.
+    let bytes_before = (held >= half_runs as u64 / 2).then(|| per_run(half.0, full.0, held));
+
+    fill(cluster, &workflow, START_RUNS - SLOPE_RUNS, BENCH_FILL_TIME_MAX).await?;
+    let (first, from) = (sample(cluster).await?.0, cluster.parked_runs());
+    fill(cluster, &workflow, from + SLOPE_RUNS, BENCH_FILL_TIME_MAX / 4).await?;
+    let (last, runs) = (sample(cluster).await?.0, cluster.parked_runs());
+    let bytes_after = per_run(first, last, (runs - from).max(1) as u64);
     let after = cluster.counters().await?;
-    let runs = BATCH_RUNS * (BATCHES + 1);
-    let line = Measured::W4 { bytes_before, bytes_after, runs, resident_bytes: last };
+    let line = Measured::W4 { bytes_before, bytes_after, parked_runs: runs, resident_bytes: last };
     report.line(line, after.since(before))
 }
 
@@ -59,10 +62,11 @@ pub(super) async fn memory(cluster: &Cluster, report: &mut Report) -> Result<()>
 pub(super) async fn start(cluster: &mut Cluster, report: &mut Report) -> Result<()> {
     let workflow = cluster.connect().await?.save(&graphs::parked()).await?;
     let before = cluster.counters().await?;
-    let missing = START_RUNS.saturating_sub(cluster.parked_runs());
-    park(cluster, &workflow, missing, Some(Instant::now() + BENCH_FILL_TIME_MAX)).await?;
+    // After W4 next to nothing is missing, unless making them takes too long anyway.
+    let is_begun = cluster.parked_runs() > 0;
+    let time = if is_begun { BENCH_FILL_TIME_MAX / 4 } else { BENCH_FILL_TIME_MAX };
+    fill(cluster, &workflow, START_RUNS, time).await?;
     let after = cluster.counters().await?;
-    evicted(cluster).await?;
     let mut times_ms = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {
         times_ms.push(cluster.restart_coordinator().await?.as_secs_f64() * 1e3);
@@ -70,6 +74,13 @@ pub(super) async fn start(cluster: &mut Cluster, report: &mut Report) -> Result<
     let start_ms = round(quantile(&times_ms, 0.5));
     let line = Measured::W5 { start_ms, parked_runs: cluster.parked_runs(), starts: STARTS };
     report.line(line, after.since(before))
+}
+
+/// Starts waiting runs until there are `runs` in all, or the time is over, and waits until they have left memory.
+async fn fill(cluster: &Cluster, workflow: &str, runs: usize, time: Duration) -> Result<()> {
+    let missing = runs.saturating_sub(cluster.parked_runs());
+    park(cluster, workflow, missing, Some(Instant::now() + time)).await?;
+    evicted(cluster).await
 }
 
 /// Starts waiting runs until there are `runs` more, or the time is over.

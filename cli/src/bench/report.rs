@@ -24,7 +24,7 @@ pub(super) enum Measured {
     W1 { p50_ms: f64, p99_ms: f64, runs: usize },
     W2 { in_flight: usize, nodes_per_s: u64, medians: Vec<u64>, runs: usize, refusals: u64 },
     W3 { nodes: usize, wall_ms: f64, runs: usize },
-    W4 { bytes_before: Option<i64>, bytes_after: i64, runs: usize, resident_bytes: u64 },
+    W4 { bytes_before: Option<i64>, bytes_after: i64, parked_runs: usize, resident_bytes: u64 },
     W5 { start_ms: f64, parked_runs: usize, starts: usize },
 }
 
@@ -184,7 +184,7 @@ mod tests {
         let none = Counters::default();
         let lines = [
             (Measured::W1 { p50_ms: 3.5, p99_ms: 5.0, runs: 1 }, none),
-            (Measured::W4 { bytes_before: None, bytes_after: 90, runs: 1, resident_bytes: 1 }, none),
+            (Measured::W4 { bytes_before: None, bytes_after: 90, parked_runs: 1, resident_bytes: 1 }, none),
         ];
         let text = table(&lines).render(Style::PLAIN);
         assert!(text.contains("p50 3.5 ms, p99 5 ms"), "{text}");

@@ -35,6 +35,6 @@ fn built() -> PathBuf {
     assert!(output.status.success(), "the binary does not build");
     let said = String::from_utf8_lossy(&output.stdout);
     let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executables.last().unwrap_or_else(|| panic!("cargo named no executable"))
+    let mut executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executables.next_back().unwrap_or_else(|| panic!("cargo named no executable"))
 }

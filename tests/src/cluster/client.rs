@@ -17,7 +17,7 @@ use crate::wait;
 /// How long one request may take.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(40);
 /// How long a request is repeated: a cluster that comes back later than this has failed.
-const OUTAGE_MAX: Duration = Duration::from_secs(60);
+const OUTAGE_MAX: Duration = Duration::from_secs(120);
 
 /// Speaks to one gateway.
 #[derive(Debug, Clone)]

@@ -142,7 +142,7 @@ impl Fold<'_> {
         let node = self.nodes.entry(id.clone()).or_default();
         // What never began in a run that failed or was cancelled is as it was.
         let is_terminal = ["COMPLETED", "FAILED", "SKIPPED", "CANCELLED", "PENDING"].contains(&state);
-        let agrees = (state == "COMPLETED") == !node.outputs.is_empty() && (state == "FAILED") == node.failed;
+        let agrees = (state == "COMPLETED") != node.outputs.is_empty() && (state == "FAILED") == node.failed;
         let is_same = node.outputs.iter().all(|outputs| is_same(outputs, &shown["output"]));
         let is_left = !node.live.is_empty();
         if !is_terminal || !agrees || (is_whole && state != "COMPLETED") {

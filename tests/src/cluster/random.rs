@@ -15,13 +15,13 @@ impl Random {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// From 0 up to but not including `end`, which is above 0.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        (self.number() % end as u64) as usize
     }
 
     /// Whether something of this chance in a hundred happens.
@@ -31,13 +31,13 @@ impl Random {
 
     /// A gap between two events that come independently of each other, `mean` apart on average, at most six times that.
     pub fn gap(&mut self, mean: Duration) -> Duration {
-        let uniform = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        let uniform = (self.number() >> 11) as f64 / (1_u64 << 53) as f64;
         mean.mul_f64((-(1.0 - uniform).ln()).min(6.0))
     }
 
     /// A seed for draws of another kind.
     pub fn fork(&mut self) -> Self {
-        Self::from_seed(self.next())
+        Self::from_seed(self.number())
     }
 }
 
