@@ -54,10 +54,13 @@ pub(super) struct World {
     pub(super) batches: BTreeMap<u64, Sent>,
     pub(super) next_commit_fails: bool,
     /// What the last batch wrote over.
-    undo: Option<(Vec<(RunId, Option<RunRow>)>, Vec<IdempotencyKey>)>,
+    undo: Option<Undo>,
     /// Takes a line for each thing that happens.
     trace: Option<fn(&str)>,
 }
+
+/// Rows as they were, and keys that were not there.
+type Undo = (Vec<(RunId, Option<RunRow>)>, Vec<IdempotencyKey>);
 
 impl World {
     pub(super) fn new(seed: u64, fault: Option<ShellFault>, trace: Option<fn(&str)>) -> Self {
@@ -240,12 +243,14 @@ impl World {
                 None => drop(self.store.runs.remove(&run)),
             }
         }
-        keys.iter().for_each(|key| drop(self.store.keys.remove(key)));
+        for key in keys {
+            self.store.keys.remove(&key);
+        }
     }
 
     /// Half of a batch: the first event of its first run, without the rows beside it.
     pub(super) fn tear(&mut self, batch: &Batch) {
-        if let Some(first) = batch.runs.first().filter(|first| self.store.runs.get(&first.run).is_none()) {
+        if let Some(first) = batch.runs.first().filter(|first| !self.store.runs.contains_key(&first.run)) {
             let mut torn = first.clone();
             torn.events.truncate(1);
             torn.summary = None;
