@@ -1,5 +1,6 @@
-//! What the suites share: the rules of the repository as functions.
+//! What the suites share: the rules of the repository as functions, and the simulator.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod repository;
+pub mod sim;

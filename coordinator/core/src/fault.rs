@@ -24,11 +24,23 @@ pub enum Fault {
     TimerDropped,
     /// A result after the end changes the outputs.
     TerminalNotAbsorbing,
+    /// Permits of assignments that fell with their batch are not given back.
+    PermitsKept,
+    /// The next attempt does not learn by what handle the job of a lost one can be asked for.
+    HandleForgotten,
+    /// A lost attempt that may have acted on the world runs again, though nobody asked for that.
+    UnknownRetried,
+    /// After a load, agents get no time to come back.
+    GraceSkipped,
+    /// A death while alone proves nothing.
+    ProofIgnored,
+    /// An attempt may act before its intent is durable.
+    IntentAnsweredEarly,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 10] = [
+    pub const ALL: [Fault; 16] = [
         Fault::RejectionAnsweredEarly,
         Fault::TokenReused,
         Fault::EffectBeforeCommit,
@@ -39,6 +51,12 @@ impl Fault {
         Fault::SpeculationKept,
         Fault::TimerDropped,
         Fault::TerminalNotAbsorbing,
+        Fault::PermitsKept,
+        Fault::HandleForgotten,
+        Fault::UnknownRetried,
+        Fault::GraceSkipped,
+        Fault::ProofIgnored,
+        Fault::IntentAnsweredEarly,
     ];
 }
 

@@ -39,7 +39,7 @@ impl Partition {
                 if !is_planted(Fault::NewBootIgnored) {
                     self.lose(key, LossCause::NewBoot, turn);
                 }
-            } else if !self.unsent.contains(&key)
+            } else if !self.unsent.contains_key(&key)
                 && (is_planted(Fault::InventoryIgnored) || !running.contains(&key) && !finished.contains(&key))
             {
                 self.lose(key, LossCause::NotHeld, turn);
@@ -138,7 +138,7 @@ impl Partition {
         };
         let after_load = self.loaded_at.plus(limits::LOSS_GRACE_AFTER_LOAD.max(grace));
         let after_gone = since.plus(grace);
-        if since <= self.loaded_at { after_load } else { after_gone }
+        if since <= self.loaded_at && !is_planted(Fault::GraceSkipped) { after_load } else { after_gone }
     }
 
     pub(super) fn finished(
@@ -185,11 +185,20 @@ impl Partition {
         }
     }
 
+    /// The run was over before the attempt could be sent.
+    pub(super) fn stopped_unsent(&mut self, key: AttemptKey, turn: &mut Turn<'_>) {
+        self.withdraw(&key, turn);
+        let command = Command::Finish { attempt: attempt(&key), outcome: Outcome::Stopped, timing: Timing::default() };
+        let _gone = self.apply(key.run, command, turn);
+    }
+
     fn lose(&mut self, key: AttemptKey, cause: LossCause, turn: &mut Turn<'_>) {
+        // What was never sent has killed nobody (E13).
+        let cause = if self.unsent.contains_key(&key) { LossCause::NotHeld } else { cause };
         let _stale = self.apply(key.run, Command::Lose { attempt: attempt(&key), cause }, turn);
     }
 
-    fn live(&self, key: &AttemptKey) -> Option<&LiveAttempt> {
+    pub(super) fn live(&self, key: &AttemptKey) -> Option<&LiveAttempt> {
         let live = self.runs.get(&key.run)?.run.attempt(key.instance)?;
         ((live.number, live.token) == (key.number, key.token)).then_some(live)
     }

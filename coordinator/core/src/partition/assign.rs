@@ -7,7 +7,7 @@ use super::io::{BoundValue, Dispatch, Effect, InputBinding, Release};
 use super::permits::{Need, Reservation};
 use super::{Partition, Turn, key_of};
 use crate::fault::{Fault, is_planted};
-use crate::id::{AttemptToken, Instance, RunId};
+use crate::id::{AttemptKey, AttemptToken, Instance, RunId};
 use crate::limits;
 use crate::run::event::{Assignment, Attempt, Fact, OutputValue};
 use crate::run::{Run, WiredInput};
@@ -151,31 +151,53 @@ impl Partition {
             permit: reservation.class,
             alone,
         };
+        let key = key_of(id, &assignment);
         // It rides on the event that made it ready, if that is still open (E8).
         if self.open.last_event(id).is_none() {
             self.append(id, Fact::Continued.into(), turn);
         }
+        // A replay sees only the event's time (I2).
+        let Some(at) = self.open.last_event(id).map(|event| event.at) else { return };
         let Some(entry) = self.runs.get_mut(&id) else { return };
-        if let Err(corrupt) = entry.run.step_assignment(turn.now, &assignment) {
+        if let Err(corrupt) = entry.run.step_assignment(at, &assignment) {
             panic!("an assignment does not follow: {corrupt}");
         }
         let dispatch = dispatch(&entry.run, &assignment);
         if let Some(event) = self.open.last_event(id) {
-            event.assignments.push(assignment.clone());
+            event.assignments.push(assignment);
         }
-        if !self.is_here(&assignment.to) {
+        if !self.is_here(&reservation.agent) {
             self.look_for_losses(turn.now.plus(limits::LOSS_GRACE_PURE));
         }
-        self.unsent.insert(key_of(id, &assignment));
-        self.open.held.assignments.push((id, assignment));
+        self.unsent.insert(key, reservation.clone());
         self.open.held.releases.push((Some(id), Release::Effect(Effect::Dispatch(Box::new(dispatch)))));
         self.track(id, turn);
     }
-}
 
-/// The permit that an assignment uses up.
-pub(super) fn reservation_of(assignment: &Assignment) -> Reservation {
-    Reservation { agent: assignment.to.clone(), class: assignment.permit }
+    /// Durable assignments go to agents that are here; those that were taken back meanwhile never leave.
+    pub(super) fn send_landed(&mut self, turn: &mut Turn<'_>) {
+        for (key, dispatch) in std::mem::take(&mut self.landed) {
+            match self.live(&key).map(|live| live.stopping) {
+                None => self.withdraw(&key, turn),
+                Some(true) => self.stopped_unsent(key, turn),
+                Some(false) if !self.is_here(&dispatch.to) => drop(self.landed.insert(key, dispatch)),
+                Some(false) => {
+                    if let Some(reservation) = self.unsent.remove(&key) {
+                        turn.permits.sent(&reservation);
+                        turn.outputs.releases.push(Release::Effect(Effect::Dispatch(dispatch)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// An attempt that nobody knows of outside will not be sent.
+    pub(super) fn withdraw(&mut self, key: &AttemptKey, turn: &mut Turn<'_>) {
+        self.landed.remove(key);
+        if let Some(reservation) = self.unsent.remove(key) {
+            turn.permits.give_back(&reservation);
+        }
+    }
 }
 
 fn dispatch(run: &Run, assignment: &Assignment) -> Dispatch {

@@ -23,9 +23,9 @@ use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::assign::ReadyQueue;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
-use crate::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
+use crate::partition::io::{Dispatch, Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
 use crate::partition::open::{Flying, Open};
-use crate::partition::permits::{Need, Permits};
+use crate::partition::permits::{Need, Permits, Reservation};
 use crate::partition::submit::{KeyState, Waiting};
 use crate::run::event::{Assignment, Event, Fact};
 use crate::run::{Admitted, Body, Command, Rejection, Run};
@@ -47,8 +47,10 @@ pub struct Partition {
     last_batch: BatchNumber,
     queues: BTreeMap<Need, ReadyQueue>,
     agents: BTreeMap<AgentId, Presence>,
-    /// Attempts whose assignment has not landed, so that their agent cannot know of them.
-    unsent: BTreeSet<AttemptKey>,
+    /// Attempts that their agent cannot know of yet, each with the permit that it will use up.
+    unsent: BTreeMap<AttemptKey, Reservation>,
+    /// Unsent attempts whose assignment is durable: each goes out as soon as its agent is here.
+    landed: BTreeMap<AttemptKey, Box<Dispatch>>,
     /// When attempts of absent agents are looked at.
     losses_at: Option<Timestamp>,
     /// Runs whose turn was used up before they were quiet (E2).
@@ -99,7 +101,8 @@ impl Partition {
             last_batch: BatchNumber(0),
             queues: BTreeMap::new(),
             agents: BTreeMap::new(),
-            unsent: BTreeSet::new(),
+            unsent: BTreeMap::new(),
+            landed: BTreeMap::new(),
             losses_at: Some(now.plus(limits::LOSS_GRACE_AFTER_LOAD)),
             turns: VecDeque::new(),
             alarms: BTreeSet::new(),
@@ -149,15 +152,19 @@ impl Partition {
         self.clock = self.clock.max(now);
         let mut turn = Turn { now: self.clock, draw, permits, outputs: Outputs::default() };
         for input in inputs {
-            self.take(input, &mut turn);
-            if turn.outputs.stop.is_some() {
-                return turn.outputs;
+            match turn.outputs.stop {
+                None => self.take(input, &mut turn),
+                Some(_) => turn_away(input, &mut turn),
             }
+        }
+        if turn.outputs.stop.is_some() {
+            return turn.outputs;
         }
         self.wake(&mut turn);
         self.lose_absent(&mut turn);
         self.take_turns(&mut turn);
         self.assign(&mut turn);
+        self.send_landed(&mut turn);
         self.evict(&turn);
         self.seal(&mut turn);
         self.current = None;
@@ -272,7 +279,7 @@ impl Partition {
     fn track(&mut self, id: RunId, turn: &Turn<'_>) {
         self.expose(id, turn.now);
         let Some(entry) = self.runs.get_mut(&id) else { return };
-        let alarm = entry.run.next_due_after(turn.now);
+        let alarm = entry.run.next_alarm(turn.now);
         if alarm != entry.alarm {
             entry.alarm.map(|at| self.alarms.remove(&(at, id)));
             alarm.map(|at| self.alarms.insert((at, id)));
@@ -423,20 +430,18 @@ impl Partition {
 
     fn landed(&mut self, quarantined: &[RunId], turn: &mut Turn<'_>) {
         let Some(flying) = self.flying.take() else { return };
-        for (run, assignment) in &flying.held.assignments {
-            self.unsent.remove(&key_of(*run, assignment));
-        }
         flying.held.keys.iter().for_each(|key| drop(self.keys.remove(key)));
         for (run, release) in flying.held.releases {
             turn.outputs.releases.extend(match (run, release) {
-                (Some(run), Release::Reply(caller, _)) if quarantined.contains(&run) => {
-                    Some(Release::Reply(caller, Reply::Refused(Refusal::Quarantined)))
+                (Some(run), release) if quarantined.contains(&run) => open::of_quarantined(release),
+                (_, Release::Effect(Effect::Dispatch(dispatch))) => {
+                    self.landed.insert(dispatch.key, dispatch);
+                    None
                 }
-                (Some(run), Release::Effect(_)) if quarantined.contains(&run) => None,
                 (_, release) => Some(release),
             });
         }
-        quarantined.iter().for_each(|run| self.set_aside(*run));
+        quarantined.iter().for_each(|run| self.set_aside(*run, turn));
         for run in flying.touched {
             let closed = self.runs.get(&run).is_some_and(|entry| entry.run.is_closed());
             if closed && !self.open.touches(run) {
@@ -446,9 +451,18 @@ impl Partition {
     }
 
     /// A run whose rows cannot be written: nothing more is decided or answered for it.
-    fn set_aside(&mut self, run: RunId) {
+    fn set_aside(&mut self, run: RunId, turn: &mut Turn<'_>) {
+        if let Some(entry) = self.runs.get(&run) {
+            for (instance, live) in entry.run.attempts() {
+                let key = AttemptKey { run, instance, number: live.number, token: live.token };
+                let effect = Effect::CancelAttempt { to: live.agent.clone(), key };
+                turn.outputs.releases.push(Release::Effect(effect));
+            }
+        }
         self.drop_run(run);
         self.open.forget(run);
+        let unsent: Vec<AttemptKey> = self.unsent.keys().filter(|key| key.run == run).copied().collect();
+        unsent.iter().for_each(|key| self.withdraw(key, turn));
     }
 
     /// The flying batch did not land for certain: what was built on it falls with it (E3, I8).
@@ -460,18 +474,29 @@ impl Partition {
         let open = std::mem::take(&mut self.open).held;
         for held in [flying, open] {
             turn.outputs.releases.extend(held.retries());
-            for (_, assignment) in &held.assignments {
-                turn.permits.give_back(&assign::reservation_of(assignment));
-            }
         }
         self.refuse_waiting(turn);
-        turn.permits.forget(self.id);
+        self.abandon(turn.permits);
         turn.outputs.stop = Some(reason);
+    }
+
+    /// Gives back every permit that it has not used. The shell calls this for a value that it throws away without having
+    /// been told to: because the core failed in it, say.
+    pub fn abandon(&mut self, permits: &mut Permits) {
+        let unsent = std::mem::take(&mut self.unsent);
+        if !is_planted(Fault::PermitsKept) {
+            unsent.values().for_each(|reservation| permits.give_back(reservation));
+        }
+        permits.forget(self.id);
     }
 
     /// Attaches something to the youngest batch it could have observed (E3).
     fn attach(&mut self, run: Option<RunId>, release: Release, turn: &mut Turn<'_>) {
-        let early = is_planted(Fault::RejectionAnsweredEarly) && matches!(release, Release::Reply(..));
+        let early = match release {
+            Release::Reply(..) => is_planted(Fault::RejectionAnsweredEarly),
+            Release::Effect(Effect::AnswerIntent { .. }) => is_planted(Fault::IntentAnsweredEarly),
+            Release::Effect(_) => false,
+        };
         match &mut self.flying {
             _ if early => turn.outputs.releases.push(release),
             Some(flying) if self.open.runs.is_empty() => flying.held.releases.push((run, release)),
@@ -480,9 +505,13 @@ impl Partition {
     }
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let alarm = self.alarms.first().map(|(at, _)| *at);
         let idle = self.idle.first().map(|(at, _)| *at);
-        let turns = (!self.turns.is_empty() && !self.open.is_full()).then_some(now);
+        if self.open.is_full() {
+            // The rest goes on when a commit has landed.
+            return idle;
+        }
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        let turns = (!self.turns.is_empty()).then_some(now);
         [alarm, idle, self.losses_at, turns].into_iter().flatten().min()
     }
 }
@@ -499,6 +528,17 @@ impl Entry {
             snapshot_bytes: 0,
             in_turn: false,
         }
+    }
+}
+
+/// The partition has stopped: callers ask again, and permits go back.
+fn turn_away(input: Input, turn: &mut Turn<'_>) {
+    match input {
+        Input::Submit(caller, _) | Input::Cancel { caller, .. } => {
+            turn.outputs.releases.push(Release::Reply(caller, Reply::Refused(Refusal::Retry)));
+        }
+        Input::Granted(grants) => grants.iter().for_each(|(_, reservation)| turn.permits.give_back(reservation)),
+        _ => {}
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::id::{BatchNumber, RunId};
 use crate::limits;
 use crate::partition::batch::{IdempotencyKey, RunBatch};
-use crate::partition::io::{Refusal, Release, Reply};
-use crate::run::event::{Assignment, Event};
+use crate::partition::io::{Effect, Refusal, Release, Reply};
+use crate::run::event::Event;
 
 /// A batch that is still being filled.
 #[derive(Debug, Default)]
@@ -18,12 +18,11 @@ pub(super) struct Open {
     pub(super) held: Held,
 }
 
-/// What leaves when a batch lands, and what must be undone when it does not.
+/// What leaves when a batch lands, and the keys whose rows land with it.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pub(super) releases: Vec<(Option<RunId>, Release)>,
     pub(super) keys: Vec<IdempotencyKey>,
-    pub(super) assignments: Vec<(RunId, Assignment)>,
 }
 
 /// A batch on its way to the journal.
@@ -74,14 +73,13 @@ impl Open {
             self.runs.retain(|written| written.run != run);
             self.places = self.runs.iter().enumerate().map(|(place, written)| (written.run, place)).collect();
         }
-        for (about, release) in &mut self.held.releases {
-            if *about == Some(run)
-                && let Release::Reply(_, reply) = release
-            {
-                *reply = Reply::Refused(Refusal::Quarantined);
-            }
-        }
-        self.held.releases.retain(|(about, release)| *about != Some(run) || matches!(release, Release::Reply(..)));
+        let held = std::mem::take(&mut self.held.releases).into_iter();
+        self.held.releases = held
+            .filter_map(|(about, release)| match about == Some(run) {
+                true => of_quarantined(release).map(|release| (about, release)),
+                false => Some((about, release)),
+            })
+            .collect();
     }
 
     /// Whether this batch writes about a run.
@@ -97,6 +95,18 @@ impl Held {
             Release::Reply(caller, _) => Some(Release::Reply(*caller, Reply::Refused(Refusal::Retry))),
             Release::Effect(_) => None,
         })
+    }
+}
+
+/// What is left of a release whose run was set aside: nobody waits in vain, and nothing goes on.
+pub(super) fn of_quarantined(release: Release) -> Option<Release> {
+    match release {
+        Release::Reply(caller, _) => Some(Release::Reply(caller, Reply::Refused(Refusal::Quarantined))),
+        Release::Effect(Effect::AnswerIntent { to, key, .. }) => {
+            Some(Release::Effect(Effect::AnswerIntent { to, key, go: false }))
+        }
+        Release::Effect(Effect::Dispatch(_) | Effect::Notify { .. }) => None,
+        release => Some(release),
     }
 }
 

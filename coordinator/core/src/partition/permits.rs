@@ -42,6 +42,8 @@ pub struct Reservation {
     pub agent: AgentBoot,
     /// Of which class.
     pub class: PermitClass,
+    /// In which of the agent's sessions it was taken: permits of earlier ones are void.
+    session: u64,
 }
 
 /// What an agent says of itself when it joins.
@@ -66,11 +68,17 @@ pub struct Offer {
 pub struct Permits {
     agents: BTreeMap<AgentId, Pool>,
     queues: BTreeMap<Need, Queue>,
+    /// Counts joins.
+    sessions: u64,
 }
 
 #[derive(Debug)]
 struct Pool {
     offer: Offer,
+    session: u64,
+    /// Places taken beyond what this session grants: attempts that were given in an earlier one and sent in this.
+    owed_slots: u32,
+    owed_prefetch: u32,
     /// Permits taken, and attempts held: what the agent has of ours.
     out: u32,
     /// It drains: nothing new.
@@ -97,8 +105,11 @@ struct Queue {
 impl Permits {
     /// An agent has joined, or joined again: what it grants now is all there is.
     pub fn join(&mut self, agent: AgentId, offer: Offer) {
-        let out = offer.held;
-        self.agents.insert(agent, Pool { offer, out, closed: false, alone: Alone::No });
+        self.sessions += 1;
+        let (session, out) = (self.sessions, offer.held);
+        let (owed_slots, owed_prefetch) = (0, 0);
+        let pool = Pool { offer, session, owed_slots, owed_prefetch, out, closed: false, alone: Alone::No };
+        self.agents.insert(agent, pool);
     }
 
     /// An agent is gone: its permits are void.
@@ -116,10 +127,10 @@ impl Permits {
     /// An agent grants permits again, after `finished` attempts have left it.
     pub fn grant(&mut self, agent: &AgentBoot, class: PermitClass, count: u32) {
         if let Some(pool) = self.of(agent) {
-            match class {
-                PermitClass::Slot => pool.offer.slots += count,
-                PermitClass::Prefetch => pool.offer.prefetch += count,
-            }
+            let (free, owed) = pool.places(class);
+            let paid = count.min(*owed);
+            *owed -= paid;
+            *free += count - paid;
         }
     }
 
@@ -135,8 +146,34 @@ impl Permits {
 
     /// A reservation was not used.
     pub fn give_back(&mut self, reservation: &Reservation) {
-        self.finished(&reservation.agent, 1);
-        self.grant(&reservation.agent, reservation.class, 1);
+        if self.of(&reservation.agent).is_some_and(|pool| pool.session == reservation.session) {
+            self.finished(&reservation.agent, 1);
+            self.grant(&reservation.agent, reservation.class, 1);
+        }
+    }
+
+    /// The attempt of a reservation goes out. If its agent has joined again since, it takes a place of the new session.
+    pub(super) fn sent(&mut self, reservation: &Reservation) {
+        if self.of(&reservation.agent).is_some_and(|pool| pool.session != reservation.session) {
+            self.charge(&reservation.agent, reservation.class);
+        }
+    }
+
+    /// An agent is sent an attempt for which it gave no permit in its present session: one was given in an earlier one.
+    /// [`Partition::on`](super::Partition::on) sees to it but for what the shell holds back until the agent has joined.
+    pub fn charge(&mut self, agent: &AgentBoot, class: PermitClass) {
+        let Some(pool) = self.of(agent) else { return };
+        pool.out += 1;
+        let (free, owed) = pool.places(class);
+        match free.checked_sub(1) {
+            Some(left) => *free = left,
+            None => *owed += 1,
+        }
+    }
+
+    /// What an agent grants and nobody has taken: slots and places in its queue.
+    pub fn free(&self, agent: &AgentId) -> (u32, u32) {
+        self.agents.get(agent).map_or((0, 0), |pool| (pool.offer.slots, pool.offer.prefetch))
     }
 
     /// Takes a permit, unless others queue for one that the same agent could give.
@@ -251,11 +288,20 @@ impl Permits {
         if need.alone {
             pool.alone = Alone::Held;
         }
-        Some(Reservation { agent: AgentBoot { agent: agent.clone(), boot: pool.offer.boot }, class })
+        let session = pool.session;
+        Some(Reservation { agent: AgentBoot { agent: agent.clone(), boot: pool.offer.boot }, class, session })
     }
 }
 
 impl Pool {
+    /// What is free of a class, and what is owed.
+    fn places(&mut self, class: PermitClass) -> (&mut u32, &mut u32) {
+        match class {
+            PermitClass::Slot => (&mut self.offer.slots, &mut self.owed_slots),
+            PermitClass::Prefetch => (&mut self.offer.prefetch, &mut self.owed_prefetch),
+        }
+    }
+
     fn can_run(&self, need: &Need) -> bool {
         self.offer.types.binary_search(&need.type_id).is_ok()
             && need.labels.iter().all(|(name, value)| self.offer.labels.get(name) == Some(value))

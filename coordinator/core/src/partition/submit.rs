@@ -45,8 +45,8 @@ impl Partition {
                 }
                 KeyState::LookingUp(_) => self.refuse(caller, Refusal::Overloaded, turn),
                 KeyState::Started(found) => {
-                    let reply = replay(found, body);
-                    self.attach(None, Release::Reply(caller, reply), turn);
+                    let (run, reply) = (found.run, replay(found, body));
+                    self.attach(Some(run), Release::Reply(caller, reply), turn);
                 }
             },
         }
@@ -108,8 +108,9 @@ impl Partition {
 
     pub(super) fn cancel(&mut self, waiting: Waiting, run: RunId, turn: &mut Turn<'_>) {
         if !self.runs.contains_key(&run) {
+            self.load(run, turn);
             self.loading.entry(run).or_default().push(waiting);
-            return turn.outputs.loads.push(run);
+            return;
         }
         let Waiting { caller, tenant, by } = waiting;
         if self.runs.get(&run).is_some_and(|entry| *entry.run.tenant() != tenant) {

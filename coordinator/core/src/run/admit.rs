@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Body, LiveAttempt, Outcome, Run, RunStatus, TimerKind};
+use crate::fault::{Fault, is_planted};
 use crate::id::{Instance, PortIx, Subject};
 use crate::limits;
 use crate::node_type::EffectClass;
@@ -144,7 +145,7 @@ impl Run {
         draw: u64,
     ) -> Result<Admitted, Rejection> {
         let live = self.live_attempt(&attempt)?;
-        let over = self.status() != RunStatus::Running;
+        let over = self.status() != RunStatus::Running && !is_planted(Fault::TerminalNotAbsorbing);
         match outcome {
             Outcome::Succeeded(values) if !over || !live.stopping => {
                 let mut body = Body::new(self.seq().next());
@@ -247,7 +248,8 @@ impl Run {
             return error(ErrorClass::Poison, "poison_node", message);
         }
         let unknown = live.intent && (node.effect == EffectClass::Blind || live.handle.is_none());
-        if unknown && node.effect.needs_intent() && node.policy.on_unknown != OnUnknown::Retry {
+        let retries = node.policy.on_unknown == OnUnknown::Retry || is_planted(Fault::UnknownRetried);
+        if unknown && node.effect.needs_intent() && !retries {
             let message = format!("agent {} was lost while it acted; look whether it took effect", live.agent.agent);
             return error(ErrorClass::UnknownOutcome, "unknown_outcome", message);
         }

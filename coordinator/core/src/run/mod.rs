@@ -181,6 +181,8 @@ struct Tries {
     deaths: u32,
     /// Agents that died while they had nothing else (E13).
     proofs: u32,
+    /// By what the next attempt asks for the job that a lost one began (E10).
+    handle: Option<ValueRef>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -393,10 +395,13 @@ impl Run {
         timer.into_iter().chain(deadline).min()
     }
 
-    /// The next instant after `now` at which something happens by itself.
-    pub(crate) fn next_due_after(&self, now: Timestamp) -> Option<Timestamp> {
+    /// When something happens by itself: at `now` if a wait is over already. Retries that are due are exposed instead.
+    pub(crate) fn next_alarm(&self, now: Timestamp) -> Option<Timestamp> {
         if self.state.status != RunStatus::Running {
             return None;
+        }
+        if self.has_wait_due(now) {
+            return Some(now);
         }
         let timer = self.state.timers.iter().find(|timer| timer.at > now).map(|timer| timer.at);
         let deadline = (!self.is_parked()).then_some(self.state.deadline);

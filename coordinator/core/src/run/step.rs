@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Timer, TimerKind, Tries};
+use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, RunId};
 use crate::limits;
@@ -152,7 +153,7 @@ impl Run {
             }
             Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove(attempt).map(drop))?,
             Fact::Discarded { attempt } | Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
-            _ if over => return Err(Corrupt::WrongSide { seq }),
+            _ if over && !is_planted(Fault::TerminalNotAbsorbing) => return Err(Corrupt::WrongSide { seq }),
             Fact::Continued => {}
             Fact::Succeeded { attempt, outputs, .. } => {
                 self.remove(attempt)?;
@@ -163,8 +164,8 @@ impl Run {
             Fact::Lost { attempt, cause, failure } => self.lost(attempt, *cause, failure.as_ref())?,
             Fact::HandedBack { attempts } => {
                 for attempt in attempts {
-                    self.remove(attempt)?;
-                    self.tries_of(attempt);
+                    let handle = self.remove(attempt)?.handle;
+                    self.tries_of(attempt).handle = handle;
                     self.queue(attempt.instance);
                 }
             }
@@ -207,6 +208,7 @@ impl Run {
         }
         self.state.ready.remove(&self.rank(instance));
         self.slot(instance)?.phase = NodePhase::Running;
+        let handle = self.state.tries.get(&instance).and_then(|tries| tries.handle);
         let live = LiveAttempt {
             number,
             token,
@@ -214,8 +216,8 @@ impl Run {
             permit: assignment.permit,
             alone: assignment.alone,
             assigned_at: at,
-            intent: false,
-            handle: None,
+            intent: handle.is_some(),
+            handle,
             stopping: false,
         };
         self.state.attempts.insert(instance, live);
@@ -228,6 +230,7 @@ impl Run {
         tries.failed += u32::from(error.class != ErrorClass::RateLimited);
         // It reported its own end: its agent is alive, and it is no suspect any more.
         (tries.deaths, tries.proofs) = (0, 0);
+        tries.handle = None;
         match retry_at {
             Some(at) => {
                 self.slot(attempt.instance)?.phase = NodePhase::Backoff;
@@ -241,8 +244,9 @@ impl Run {
     fn lost(&mut self, attempt: &Attempt, cause: LossCause, failure: Option<&NodeError>) -> Result<(), Corrupt> {
         let live = self.remove(attempt)?;
         let tries = self.tries_of(attempt);
+        tries.handle = live.handle.filter(|_| !is_planted(Fault::HandleForgotten));
         match cause {
-            LossCause::NewBoot if live.alone => tries.proofs += 1,
+            LossCause::NewBoot if live.alone => tries.proofs += u32::from(!is_planted(Fault::ProofIgnored)),
             LossCause::NewBoot | LossCause::StreamGone if !live.alone => tries.deaths += 1,
             _ => {}
         }

@@ -1,0 +1,214 @@
+//! What must hold of each event as it becomes durable.
+
+use heddle_core::id::{AttemptKey, EventSeq, Instance, RunId};
+use heddle_core::node_type::EffectClass;
+use heddle_core::partition::batch::{Batch, RunBatch};
+use heddle_core::policy::OnUnknown;
+use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, PortOutput};
+use heddle_core::run::{NodePhase, Run};
+
+use super::check::{Checker, TokenAccount, digests, fingerprint};
+use super::event::SeatId;
+use super::store::Store;
+
+impl Checker {
+    /// A batch has landed.
+    pub(super) fn written(&mut self, store: &Store, seat: SeatId, batch: &Batch, quarantined: &[RunId]) {
+        self.expect_owner(seat, batch);
+        self.note(batch.number.0);
+        for written in &batch.runs {
+            if quarantined.contains(&written.run) {
+                self.runs.entry(written.run).or_default().is_quarantined = true;
+                continue;
+            }
+            self.begun(written);
+            for event in &written.events {
+                self.happened(store, written.run, event);
+                if self.has_failed() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn begun(&mut self, written: &RunBatch) {
+        let run = written.run;
+        let is_quarantined = self.is_quarantined(run);
+        self.expect(!is_quarantined, "E5", || format!("{run} was set aside and goes on"));
+        if let Some(created) = &written.created {
+            self.expect(self.was_invoked(run), "H2", || format!("nobody asked for {run}"));
+            if let Some(row) = &created.key {
+                let first = *self.keys.entry(row.key.clone()).or_insert(run);
+                self.expect(first == run, "H3", || format!("{} began {first} and {run}", row.key.key));
+            }
+        }
+    }
+
+    fn happened(&mut self, store: &Store, run: RunId, event: &Event) {
+        self.note(event.seq.0 ^ (run.0 as u64));
+        let account = self.runs.entry(run).or_default();
+        let expected = EventSeq(account.events + 1);
+        account.events += 1;
+        let is_late = event.at < account.last_at;
+        account.last_at = event.at;
+        self.expect(event.seq == expected, "H11", || format!("{run}: expected event {expected}, found {}", event.seq));
+        self.expect(!is_late, "E7", || format!("{run}: event {} is earlier than the one before", event.seq));
+        if self.has_failed() {
+            return;
+        }
+        self.before(run, event);
+        self.fold(store, run, event);
+        self.after_end(run, event);
+        for assignment in &event.assignments {
+            self.given(run, assignment);
+        }
+    }
+
+    /// What a fact may say, by what was durable before it.
+    fn before(&mut self, run: RunId, event: &Event) {
+        match &event.fact {
+            Fact::Succeeded { attempt, outputs, .. } => {
+                self.made_by(run, attempt, outputs);
+                self.over(run, attempt);
+                self.committed(run, attempt.instance);
+            }
+            Fact::Settled { attempt, outputs } => {
+                self.made_by(run, attempt, outputs);
+                self.over(run, attempt);
+            }
+            Fact::Failed { attempt, .. } => {
+                self.over(run, attempt);
+                self.instances.entry((run, attempt.instance)).or_default().has_handle = false;
+            }
+            Fact::Lost { attempt, .. } => {
+                self.lost(run, attempt);
+                self.over(run, attempt);
+            }
+            Fact::Discarded { attempt } => self.over(run, attempt),
+            Fact::HandedBack { attempts } | Fact::Stopped { attempts } => {
+                attempts.iter().for_each(|attempt| self.over(run, attempt));
+            }
+            Fact::IntentRecorded { attempt } => {
+                self.tokens.get_mut(&attempt.token).into_iter().for_each(|token| token.has_intent = true);
+            }
+            Fact::HandleRecorded { attempt, .. } => {
+                self.instances.entry((run, attempt.instance)).or_default().has_handle = true;
+            }
+            Fact::TimerFired { instance, .. } => self.committed(run, *instance),
+            Fact::Submitted(_) | Fact::Continued | Fact::Ended { .. } => {}
+        }
+        for decision in &event.decisions {
+            if let Decision::Completed { instance, .. } = decision {
+                self.committed(run, *instance);
+            }
+        }
+    }
+
+    fn over(&mut self, run: RunId, attempt: &Attempt) {
+        let token = self.tokens.get_mut(&attempt.token).filter(|token| token.run == run && token.attempt == *attempt);
+        let was_live = token.is_some_and(|token| std::mem::replace(&mut token.is_live, false));
+        self.expect(was_live, "H6", || format!("{run}: {attempt:?} ends, but was not out"));
+    }
+
+    fn committed(&mut self, run: RunId, instance: Instance) {
+        let account = self.instances.entry((run, instance)).or_default();
+        let was_committed = std::mem::replace(&mut account.is_committed, true);
+        self.expect(!was_committed, "H4", || format!("{run}: node {} has two outputs", instance.node));
+    }
+
+    /// A result must be what the attempt of this very token made.
+    fn made_by(&self, run: RunId, attempt: &Attempt, outputs: &[PortOutput]) {
+        let made = self.tokens.get(&attempt.token).map(|token| token.made.as_slice()).unwrap_or_default();
+        let is_its = outputs.iter().flat_map(digests).all(|digest| made.contains(&digest));
+        self.expect(is_its, "H6", || format!("{run}: what is committed for {attempt:?} was made by another attempt"));
+    }
+
+    /// An attempt that may have acted is not tried again unless somebody wants that.
+    fn lost(&mut self, run: RunId, attempt: &Attempt) {
+        let has_intent = self.tokens.get(&attempt.token).is_some_and(|token| token.has_intent);
+        let Some(fold) = self.runs.get(&run).and_then(|account| account.fold.as_ref()) else { return };
+        let node = fold.graph().node(attempt.instance.node);
+        let (effect, on_unknown) = (node.effect, node.policy.on_unknown);
+        let account = self.instances.entry((run, attempt.instance)).or_default();
+        let can_ask = effect == EffectClass::Pollable && account.has_handle;
+        account.is_unknown |= has_intent && effect.needs_intent() && !can_ask && on_unknown != OnUnknown::Retry;
+    }
+
+    fn fold(&mut self, store: &Store, id: RunId, event: &Event) {
+        let graph = store.runs.get(&id).and_then(|row| store.graphs.get(&row.created.graph)).cloned();
+        let Some(account) = self.runs.get_mut(&id) else { return };
+        let folded = match (&mut account.fold, graph) {
+            (Some(run), _) => run.step(event).map_err(|corrupt| corrupt.to_string()),
+            (None, Some(graph)) => match Run::begin(id, graph, event) {
+                Ok(run) => {
+                    account.fold = Some(run);
+                    Ok(())
+                }
+                Err(corrupt) => Err(corrupt.to_string()),
+            },
+            (None, None) => Err("its graph is not stored".to_owned()),
+        };
+        if let Err(corrupt) = folded {
+            self.fail("H9", format!("the history of {id} does not follow: {corrupt}"));
+        }
+    }
+
+    /// Status and outputs never change after the end (H10, H15).
+    fn after_end(&mut self, id: RunId, event: &Event) {
+        let Some(account) = self.runs.get_mut(&id) else { return };
+        let Some(fold) = &account.fold else { return };
+        let stands = (fold.status(), fingerprint(fold));
+        match account.ended {
+            None if matches!(event.fact, Fact::Ended { .. }) => {
+                let is_whole = event.assignments.is_empty()
+                    && (fold.status() != heddle_core::run::RunStatus::Completed || fold.progress().1 == 0);
+                account.ended = Some(stands);
+                self.expect(is_whole, "H10", || format!("{id} ended before everything was done"));
+            }
+            None => {}
+            Some(ended) => {
+                let is_bookkeeping =
+                    matches!(event.fact, Fact::Stopped { .. } | Fact::Discarded { .. } | Fact::Settled { .. })
+                        && event.assignments.is_empty()
+                        && event.decisions.is_empty();
+                self.expect(is_bookkeeping && ended == stands, "H10", || {
+                    format!("{id} was over and changes: {:?}", event.fact)
+                });
+            }
+        }
+    }
+
+    /// An attempt is given to an agent.
+    fn given(&mut self, run: RunId, assignment: &Assignment) {
+        let attempt = assignment.attempt;
+        let account = self.instances.entry((run, attempt.instance)).or_default();
+        let is_next = attempt.number > account.number && !account.is_committed;
+        account.number = attempt.number;
+        let is_unknown = account.is_unknown;
+        self.expect(is_next, "H5", || format!("{run}: {attempt:?} does not follow the attempt before it"));
+        self.expect(!is_unknown, "H7", || format!("{run}: {attempt:?} may be a second effect that nobody asked for"));
+        let fold = self.runs.get(&run).and_then(|account| account.fold.as_ref());
+        let is_early = fold.is_none_or(|fold| {
+            let edges = fold.graph().in_edges(attempt.instance.node).iter();
+            let settled = [NodePhase::Completed, NodePhase::Skipped];
+            edges.into_iter().any(|edge| !settled.contains(&fold.phase_of(edge.source)))
+        });
+        self.expect(!is_early, "H8", || format!("{run}: {attempt:?} starts before its inputs are there"));
+        let token = TokenAccount {
+            run,
+            attempt,
+            boot: assignment.to.clone(),
+            is_live: true,
+            has_intent: false,
+            has_started: false,
+            made: Vec::new(),
+        };
+        let is_reused = self.tokens.insert(attempt.token, token).is_some();
+        self.expect(!is_reused, "I6", || format!("{run}: the token of {attempt:?} was given before"));
+    }
+}
+
+/// The name of an attempt towards agents.
+pub(super) fn key_of(run: RunId, attempt: &Attempt) -> AttemptKey {
+    AttemptKey { run, instance: attempt.instance, number: attempt.number, token: attempt.token }
+}

@@ -1,0 +1,84 @@
+//! What must be durable when an answer or an instruction leaves (I3, E3).
+
+use heddle_core::id::{AttemptKey, RunId};
+use heddle_core::partition::io::{Effect, Refusal, Release, Reply, Verdict};
+use heddle_core::run::RunStatus;
+
+use super::check::Checker;
+
+impl Checker {
+    /// Something leaves a partition.
+    pub(super) fn release(&mut self, release: &Release) {
+        match release {
+            Release::Reply(_, reply) => self.reply(reply),
+            Release::Effect(effect) => self.effect(effect),
+        }
+    }
+
+    fn reply(&self, reply: &Reply) {
+        match reply {
+            Reply::Submitted { run, .. } => {
+                let is_there = self.events_of(*run).0 > 0 || self.is_quarantined(*run);
+                self.expect(is_there, "H1", || format!("{run} is acknowledged before it is durable"));
+            }
+            Reply::Cancelled { status, seq, .. } => {
+                // The reply does not name its run; no answer may be ahead of all histories.
+                let is_there = self.runs.values().any(|account| {
+                    let stands = account.fold.as_ref().map(|fold| fold.status());
+                    account.events >= seq.0 && stands == Some(*status)
+                });
+                self.expect(*status != RunStatus::Running, "H10", || "a cancelled run is still running".to_owned());
+                self.expect(is_there, "E3", || format!("an answer speaks of {status:?} before it is durable"));
+            }
+            Reply::Refused(Refusal::NotFound | Refusal::KeyMismatch) => {
+                let is_there = self.runs.values().any(|account| account.events > 0 || account.is_quarantined);
+                self.expect(is_there, "E3", || "a refusal speaks of a run before any is durable".to_owned());
+            }
+            Reply::Refused(_) => {}
+        }
+    }
+
+    fn effect(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Dispatch(dispatch) => {
+                let key = dispatch.key;
+                let is_its = self.tokens.get(&key.token).is_some_and(|token| token.boot == dispatch.to);
+                self.expect(is_its && self.is_live(&key), "I3", || format!("{key:?} is sent before it is durable"));
+            }
+            Effect::CancelAttempt { key, .. } => {
+                let is_over = self.has_ended(key.run);
+                self.expect(is_over, "I3", || format!("{key:?} is cancelled before its run's end is durable"));
+            }
+            Effect::Acknowledge { key, .. } => self.expect_done(key, "acknowledged"),
+            Effect::AnswerIntent { key, go: true, .. } => {
+                let has_intent = self.tokens.get(&key.token).is_some_and(|token| token.has_intent);
+                let may = has_intent || self.is_quarantined(key.run);
+                self.expect(may, "I3", || format!("{key:?} may act before its intent is durable"));
+            }
+            Effect::Verdicts { to, verdicts } => {
+                for (key, verdict) in verdicts {
+                    let is_its = self.tokens.get(&key.token).is_some_and(|token| token.boot == *to);
+                    match verdict {
+                        Verdict::Keep => {}
+                        Verdict::Stop if !is_its => {}
+                        Verdict::Stop | Verdict::Acknowledged => self.expect_done(key, "given up"),
+                    }
+                }
+            }
+            Effect::Notify { run, seq, .. } => {
+                let is_there = self.events_of(*run) >= *seq;
+                self.expect(is_there, "I3", || format!("readers of {run} are told of event {seq} too early"));
+            }
+            Effect::CountZombie(key) => self.expect_done(key, "called a zombie"),
+            Effect::AnswerIntent { go: false, .. } => {}
+        }
+    }
+
+    fn expect_done(&self, key: &AttemptKey, what: &str) {
+        self.expect(!self.is_live(key), "I3", || format!("{key:?} is {what} before its end is durable"));
+    }
+
+    fn has_ended(&self, run: RunId) -> bool {
+        self.is_quarantined(run) || self.runs.get(&run).is_some_and(|account| account.ended.is_some())
+    }
+}

@@ -1,0 +1,165 @@
+//! Model clients: they submit, ask again when they were not answered, and cancel.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use heddle_core::id::{CallerId, RunId, Slot, Subject, TenantId, WorkflowId};
+use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
+use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
+use heddle_core::value::Digest;
+
+use super::event::Event;
+use super::queue::millis;
+use super::world::World;
+
+/// One client.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    jobs: Vec<Job>,
+    /// Which job waits for which answer.
+    waiting: BTreeMap<CallerId, usize>,
+    acknowledged: Vec<RunId>,
+}
+
+#[derive(Debug, Clone)]
+struct Job {
+    kind: JobKind,
+    is_done: bool,
+    tries: u32,
+}
+
+#[derive(Debug, Clone)]
+enum JobKind {
+    Submit { graph: usize, key: Option<usize> },
+    Cancel { is_foreign: bool },
+}
+
+impl Client {
+    pub(super) fn is_done(&self) -> bool {
+        self.jobs.iter().all(|job| job.is_done)
+    }
+}
+
+impl World {
+    /// Draws what each client will ask for.
+    pub(super) fn plan_clients(&mut self) {
+        for client in 0..self.knobs.clients {
+            self.clients.push(Client::default());
+            for _ in 0..self.knobs.submissions {
+                let key = self.random.percent(self.knobs.keyed_percent).then(|| self.random.below(self.knobs.keys));
+                // A key mostly stands for one body, as clients do it; now and then it does not.
+                let graph = match key {
+                    Some(key) if self.random.percent(90) => key % self.knobs.graphs,
+                    _ => self.random.below(self.knobs.graphs),
+                };
+                self.plan_job(client, JobKind::Submit { graph, key });
+                if self.random.percent(self.knobs.cancel_percent) {
+                    let is_foreign = self.random.percent(10);
+                    self.plan_job(client, JobKind::Cancel { is_foreign });
+                }
+            }
+        }
+    }
+
+    fn plan_job(&mut self, client: usize, kind: JobKind) {
+        let jobs = &mut self.clients[client].jobs;
+        jobs.push(Job { kind, is_done: false, tries: 0 });
+        let job = jobs.len() - 1;
+        let spread = self.random.pick(&[0, 100, self.knobs.trouble_ms]);
+        let pause = millis(self.random.between((0, spread)));
+        self.after(pause, Event::ClientActs { client, job });
+    }
+
+    pub(super) fn client_acts(&mut self, client: usize, job: usize) {
+        self.clients[client].jobs[job].tries += 1;
+        let caller = CallerId(self.next_serial());
+        let asked = match self.clients[client].jobs[job].kind.clone() {
+            JobKind::Submit { graph, key } => {
+                let submission = self.submission(graph, key);
+                self.check.invoked(submission.run);
+                Some((submission.run, Input::Submit(caller, Box::new(submission))))
+            }
+            JobKind::Cancel { is_foreign } => self.cancellation(client, caller, is_foreign),
+        };
+        let Some((run, input)) = asked else { return self.nothing_to_cancel(client, job) };
+        self.clients[client].waiting.insert(caller, job);
+        let partition = self.partition_of(run);
+        let pause = millis(self.random.between(self.knobs.link_ms));
+        self.after(pause, Event::Request { client, partition, input: Box::new(input) });
+        let patience = millis(self.random.between((1_000, 12_000)));
+        self.after(patience, Event::ClientGivesUp { client, caller });
+    }
+
+    fn nothing_to_cancel(&mut self, client: usize, job: usize) {
+        if self.clients[client].jobs[job].tries > 20 {
+            self.clients[client].jobs[job].is_done = true;
+        } else {
+            let pause = millis(self.random.between((50, 500)));
+            self.after(pause, Event::ClientActs { client, job });
+        }
+    }
+
+    fn submission(&mut self, graph: usize, key: Option<usize>) -> Submission {
+        let tenant = TenantId::from("acme");
+        let random = u128::from(self.random.next()) << 64 | u128::from(self.random.next());
+        let slot = key.map_or_else(|| Slot::of_hash(self.random.next()), |key| Slot::of_hash(key as u64 * 7 + 1));
+        let key = key.map(|key| KeyRow {
+            key: IdempotencyKey {
+                tenant: tenant.clone(),
+                route: "POST /execute".into(),
+                key: format!("key {key}").into(),
+            },
+            body: Digest::of(&graph.to_be_bytes()),
+        });
+        let graph = Arc::clone(&self.graphs[graph].graph);
+        Submission {
+            run: RunId::new(self.now, slot, random),
+            tenant,
+            subject: Subject::from("a client"),
+            workflow: WorkflowId(1),
+            graph,
+            target: None,
+            inputs: Vec::new(),
+            key,
+            traceparent: None,
+        }
+    }
+
+    fn cancellation(&mut self, client: usize, caller: CallerId, is_foreign: bool) -> Option<(RunId, Input)> {
+        let known = &self.clients[client].acknowledged;
+        let run = *known.get(self.random.below(known.len()))?;
+        let tenant = TenantId::from(if is_foreign { "another" } else { "acme" });
+        Some((run, Input::Cancel { caller, run, tenant, by: Subject::from("a client") }))
+    }
+
+    pub(super) fn answer(&mut self, client: usize, caller: CallerId, reply: Reply) {
+        let pause = millis(self.random.between(self.knobs.link_ms));
+        self.after(pause, Event::Answer { client, caller, reply });
+    }
+
+    pub(super) fn answered(&mut self, client: usize, caller: CallerId, reply: &Reply) {
+        let Some(job) = self.clients[client].waiting.remove(&caller) else { return };
+        match reply {
+            Reply::Refused(Refusal::Retry | Refusal::Overloaded) => {
+                let pause = millis(self.random.between((20, 800)));
+                return self.after(pause, Event::ClientActs { client, job });
+            }
+            Reply::Submitted { run, .. } => {
+                self.clients[client].acknowledged.push(*run);
+                let JobKind::Submit { key, .. } = self.clients[client].jobs[job].kind else { return };
+                self.check.acknowledged(*run, key);
+            }
+            Reply::Cancelled { .. } | Reply::Refused(_) => {}
+        }
+        self.clients[client].jobs[job].is_done = true;
+    }
+
+    /// Without an answer, only what may be asked twice is asked again.
+    pub(super) fn gives_up(&mut self, client: usize, caller: CallerId) {
+        let Some(job) = self.clients[client].waiting.remove(&caller) else { return };
+        match self.clients[client].jobs[job].kind {
+            JobKind::Submit { key: None, .. } => self.clients[client].jobs[job].is_done = true,
+            _ => self.after(millis(100), Event::ClientActs { client, job }),
+        }
+    }
+}

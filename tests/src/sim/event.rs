@@ -1,0 +1,140 @@
+//! What happens in a simulated world, and what its parts say to each other.
+
+use heddle_core::id::BatchNumber;
+use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, PartitionId, RunId};
+use heddle_core::partition::batch::{CommitOutcome, IdempotencyKey};
+use heddle_core::partition::io::{Dispatch, Input, Reply, Verdict};
+use heddle_core::run::Outcome;
+use heddle_core::run::event::PermitClass;
+use heddle_core::value::Value;
+
+use super::nemesis::Trouble;
+
+/// One stream between an agent and the coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SessionId(pub(super) u64);
+
+/// One start of one partition: what was meant for an earlier one is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SeatId {
+    pub(super) partition: PartitionId,
+    pub(super) start: u64,
+}
+
+/// One thing that happens.
+#[derive(Debug)]
+pub(super) enum Event {
+    ClientActs {
+        client: usize,
+        job: usize,
+    },
+    /// The client has waited long enough.
+    ClientGivesUp {
+        client: usize,
+        caller: CallerId,
+    },
+    Request {
+        client: usize,
+        partition: PartitionId,
+        input: Box<Input>,
+    },
+    Answer {
+        client: usize,
+        caller: CallerId,
+        reply: Reply,
+    },
+
+    /// A partition looks into its mailbox.
+    Wake(SeatId),
+    Tick(SeatId),
+    /// The journal's database works on a batch.
+    Commit {
+        seat: SeatId,
+        batch: u64,
+    },
+    CommitOutcome {
+        seat: SeatId,
+        number: BatchNumber,
+        outcome: CommitOutcome,
+    },
+    ReadRun {
+        seat: SeatId,
+        run: RunId,
+    },
+    LookUpKey {
+        seat: SeatId,
+        key: IdempotencyKey,
+    },
+    /// What a partition asked for has come.
+    Outcome {
+        seat: SeatId,
+        input: Box<Input>,
+    },
+    Fence(SeatId),
+    Load(SeatId),
+    ScanDue(SeatId),
+    CoordinatorStarts(u64),
+
+    ToCoordinator {
+        session: SessionId,
+        message: AgentMessage,
+    },
+    ToAgent {
+        session: SessionId,
+        message: CoordinatorMessage,
+    },
+    CoordinatorSeesEnd(SessionId),
+    AgentSeesEnd(SessionId),
+
+    AgentStarts {
+        agent: usize,
+    },
+    AgentDials {
+        agent: usize,
+        boot: BootId,
+    },
+    AttemptGoesOn {
+        agent: usize,
+        boot: BootId,
+        key: AttemptKey,
+        step: u64,
+    },
+    DrainEnds {
+        agent: usize,
+        boot: BootId,
+    },
+
+    Trouble(Trouble),
+}
+
+/// What an agent says.
+#[derive(Debug, Clone)]
+pub(super) enum AgentMessage {
+    Hello { boot: AgentBoot, inventory: Inventory, slots: u32, prefetch: u32 },
+    Inventory { request: SeatId, inventory: Inventory },
+    Permit { class: PermitClass, count: u32 },
+    Finished { key: AttemptKey, outcome: Outcome },
+    Intent { key: AttemptKey },
+    Handle { key: AttemptKey, handle: Value },
+    HandedBack { key: AttemptKey },
+    Goodbye,
+}
+
+/// Everything an agent owes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inventory {
+    pub(super) running: Vec<AttemptKey>,
+    pub(super) finished: Vec<AttemptKey>,
+}
+
+/// What a coordinator says.
+#[derive(Debug, Clone)]
+pub(super) enum CoordinatorMessage {
+    Welcome(Vec<(AttemptKey, Verdict)>),
+    Verdicts(Vec<(AttemptKey, Verdict)>),
+    AskInventory(SeatId),
+    Assign(Box<Dispatch>),
+    Cancel(AttemptKey),
+    Acknowledge(AttemptKey),
+    IntentAnswer { key: AttemptKey, go: bool },
+}

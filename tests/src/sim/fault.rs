@@ -1,0 +1,73 @@
+//! Faults that are planted on purpose: a simulator that misses one of them is the first thing to mend.
+
+use heddle_core::fault::Fault;
+
+/// One planted fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planted {
+    /// In the engine.
+    Core(Fault),
+    /// In the shell around it, or in the journal.
+    Shell(ShellFault),
+}
+
+/// What can be made wrong around the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellFault {
+    /// A partition is loaded again under the epoch it had.
+    EpochNotRaised,
+    /// A partition's runs are read before the epoch is raised.
+    ReadBeforeFence,
+    /// Agents may forget a result as soon as the coordinator has read it.
+    ResultAcknowledgedEarly,
+    /// A commit is reported as applied before it is.
+    AppliedReportedEarly,
+    /// A commit whose outcome is unknown is reported as applied.
+    UnknownReportedApplied,
+    /// A batch that is sent twice is written twice.
+    CommitAppliedTwice,
+    /// Of a batch that is cut short, the first run's rows stay.
+    TornCommit,
+    /// A crash takes the last commit that was reported as applied with it.
+    LostFlush,
+    /// Permits on their way to a partition that stops are dropped.
+    GrantsDropped,
+    /// Runs that are over but have an attempt out are not loaded.
+    ClosingNotLoaded,
+    /// Nobody looks for parked runs that fall due.
+    DueNotScanned,
+    /// A partition that was loaded again does not ask the agents what they hold.
+    InventoryNotAsked,
+    /// Idempotency keys are looked up in a replica that lags behind.
+    KeysReadLate,
+}
+
+impl Planted {
+    /// All of them.
+    pub fn all() -> Vec<Planted> {
+        use ShellFault::*;
+        let shell = [
+            EpochNotRaised,
+            ReadBeforeFence,
+            ResultAcknowledgedEarly,
+            AppliedReportedEarly,
+            UnknownReportedApplied,
+            CommitAppliedTwice,
+            TornCommit,
+            LostFlush,
+            GrantsDropped,
+            ClosingNotLoaded,
+            DueNotScanned,
+            InventoryNotAsked,
+            KeysReadLate,
+        ];
+        Fault::ALL.into_iter().map(Planted::Core).chain(shell.into_iter().map(Planted::Shell)).collect()
+    }
+
+    pub(super) fn core(planted: Option<Planted>) -> Option<Fault> {
+        match planted {
+            Some(Planted::Core(fault)) => Some(fault),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The settings of one world, drawn from its seed, so that each seed looks elsewhere.
+
+use super::random::Random;
+
+/// A range of milliseconds or counts, both ends included.
+pub(super) type Range = (u64, u64);
+
+/// What a world is like.
+#[derive(Debug)]
+pub(super) struct Knobs {
+    pub(super) partitions: u16,
+    pub(super) agents: usize,
+    pub(super) slots: u32,
+    /// Places in an agent's queue.
+    pub(super) prefetch: u32,
+    pub(super) clients: usize,
+    pub(super) submissions: usize,
+    /// Idempotency keys that clients share.
+    pub(super) keys: usize,
+    pub(super) keyed_percent: u64,
+    pub(super) cancel_percent: u64,
+    pub(super) graphs: usize,
+    pub(super) nodes: Range,
+    pub(super) effects: Effects,
+    pub(super) wait_percent: u64,
+    pub(super) wait_ms: Range,
+    pub(super) work_ms: Range,
+    pub(super) fail_percent: u64,
+    pub(super) poison_percent: u64,
+    pub(super) link_ms: Range,
+    pub(super) commit_ms: Range,
+    pub(super) read_ms: Range,
+    pub(super) wake_ms: Range,
+    pub(super) reload_ms: Range,
+    /// Commands that a partition takes at one wake-up.
+    pub(super) wake_commands: usize,
+    pub(super) commit_fault_percent: u64,
+    pub(super) spoilt_run_percent: u64,
+    pub(super) faults: usize,
+    /// Faults begin within this time.
+    pub(super) trouble_ms: u64,
+}
+
+/// Which effect classes nodes have.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Effects {
+    Pure,
+    Mixed,
+    Paid,
+}
+
+impl Knobs {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let small = random.percent(50);
+        Self {
+            partitions: random.between((1, 3)) as u16,
+            agents: random.between((1, 3)) as usize,
+            slots: random.between((1, 3)) as u32,
+            prefetch: if random.percent(40) { random.between((1, 2)) as u32 } else { 0 },
+            clients: random.between((1, 3)) as usize,
+            submissions: random.between((1, if small { 2 } else { 5 })) as usize,
+            keys: random.between((1, 3)) as usize,
+            keyed_percent: random.pick(&[0, 50, 90]),
+            cancel_percent: random.pick(&[0, 10, 50]),
+            graphs: random.between((1, 2)) as usize,
+            nodes: if small { (1, 3) } else { (2, 7) },
+            effects: random.pick(&[Effects::Pure, Effects::Mixed, Effects::Paid]),
+            wait_percent: random.pick(&[0, 0, 20, 50]),
+            wait_ms: random.pick(&[(0, 50), (100, 3_000), (6_000, 15_000)]),
+            work_ms: random.pick(&[(0, 5), (10, 200), (200, 2_000), (2_000, 8_000)]),
+            fail_percent: random.pick(&[0, 0, 10, 40]),
+            poison_percent: random.pick(&[0, 0, 0, 40]),
+            link_ms: random.pick(&[(0, 1), (1, 10), (5, 80)]),
+            commit_ms: random.pick(&[(0, 1), (1, 10), (5, 100), (50, 600)]),
+            read_ms: random.pick(&[(0, 1), (1, 20), (10, 200)]),
+            wake_ms: random.pick(&[(0, 0), (0, 2), (1, 20)]),
+            reload_ms: random.pick(&[(1, 20), (20, 500), (500, 3_000)]),
+            wake_commands: random.pick(&[1, 4, 512]),
+            commit_fault_percent: random.pick(&[0, 0, 2, 10]),
+            spoilt_run_percent: random.pick(&[0, 0, 0, 15]),
+            faults: random.below(4),
+            trouble_ms: random.pick(&[300, 2_000, 10_000]),
+        }
+    }
+}

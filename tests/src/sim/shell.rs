@@ -1,0 +1,465 @@
+//! The shell around the engine, as a coordinator has it: it moves messages, and decides nothing.
+//!
+//! In this order: finished reads and commits first, then commands; of what comes out, releases first, then the commit and
+//! the reads. After a stop the partition is loaded again under a raised epoch.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use heddle_core::id::{CallerId, PartitionId, RunId};
+use heddle_core::limits;
+use heddle_core::partition::Partition;
+use heddle_core::partition::batch::{Batch, CommitOutcome, KeyFound, Phase};
+use heddle_core::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply};
+use heddle_core::partition::permits::Permits;
+use heddle_core::run::Run;
+use heddle_core::time::Timestamp;
+
+use super::event::{Event, SeatId, SessionId};
+use super::fault::ShellFault;
+use super::queue::millis;
+use super::sessions::Session;
+use super::world::World;
+
+/// One coordinator process.
+#[derive(Debug, Default)]
+pub(super) struct Shell {
+    pub(super) is_up: bool,
+    /// Counts starts of the process.
+    pub(super) start: u64,
+    pub(super) seats: BTreeMap<PartitionId, Seat>,
+    pub(super) permits: Permits,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    /// The open session of each agent.
+    pub(super) current: BTreeMap<usize, SessionId>,
+    serial: u64,
+}
+
+/// One partition in that process.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) id: SeatId,
+    pub(super) partition: Option<Partition>,
+    pub(super) mailbox: VecDeque<Mail>,
+    outcomes: VecDeque<Input>,
+    is_woken: bool,
+    tick_at: Option<Timestamp>,
+    callers: BTreeMap<CallerId, usize>,
+    /// Through which session the engine knows an agent.
+    pub(super) introduced: BTreeMap<usize, SessionId>,
+    /// Runs that were read too early.
+    read_early: Option<Vec<Input>>,
+}
+
+/// A command before a partition.
+#[derive(Debug)]
+pub(super) struct Mail {
+    pub(super) input: Input,
+    pub(super) caller: Option<(CallerId, usize)>,
+    pub(super) session: Option<(usize, SessionId)>,
+}
+
+/// A batch on its way to the database.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) batch: Batch,
+    reply: CommitReply,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CommitReply {
+    Told,
+    /// The connection dies in COMMIT.
+    Lost,
+    /// It was told before.
+    None,
+}
+
+impl Mail {
+    pub(super) fn new(input: Input) -> Self {
+        Self { input, caller: None, session: None }
+    }
+}
+
+impl Shell {
+    pub(super) fn serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub(super) fn seat(&mut self, id: SeatId) -> Option<&mut Seat> {
+        self.seats.get_mut(&id.partition).filter(|seat| seat.id == id)
+    }
+
+    /// Partitions that are at work.
+    pub(super) fn at_work(&self) -> Vec<SeatId> {
+        self.seats.values().filter(|seat| seat.partition.is_some()).map(|seat| seat.id).collect()
+    }
+}
+
+impl World {
+    pub(super) fn partition_of(&self, run: RunId) -> PartitionId {
+        PartitionId(run.slot().0 % self.knobs.partitions)
+    }
+
+    /// The process starts: its partitions are loaded one by one.
+    pub(super) fn start_coordinator(&mut self, start: u64) {
+        if self.shell.start != start || self.shell.is_up {
+            return;
+        }
+        self.shell.is_up = true;
+        for partition in (0..self.knobs.partitions).map(PartitionId) {
+            self.seat_anew(partition);
+        }
+    }
+
+    /// A new load of a partition begins.
+    fn seat_anew(&mut self, partition: PartitionId) {
+        let id = SeatId { partition, start: self.shell.serial() };
+        let seat = Seat {
+            id,
+            partition: None,
+            mailbox: VecDeque::new(),
+            outcomes: VecDeque::new(),
+            is_woken: false,
+            tick_at: None,
+            callers: BTreeMap::new(),
+            introduced: BTreeMap::new(),
+            read_early: None,
+        };
+        self.shell.seats.insert(partition, seat);
+        let pause = millis(self.random.between(self.knobs.reload_ms));
+        self.after(pause, Event::Fence(id));
+    }
+
+    /// Every load begins by raising the epoch (E4).
+    pub(super) fn fence(&mut self, id: SeatId) {
+        if self.shell.seat(id).is_none() {
+            return;
+        }
+        if self.is_planted(ShellFault::ReadBeforeFence) {
+            let runs = Some(self.read_partition(id));
+            if let Some(seat) = self.shell.seat(id) {
+                seat.read_early = runs;
+            }
+        } else if !self.is_planted(ShellFault::EpochNotRaised) {
+            self.store.raise(id.partition);
+        }
+        self.check.loaded(id);
+        let pause = millis(self.random.between(self.knobs.read_ms));
+        self.after(pause, Event::Load(id));
+    }
+
+    /// The partition is read and begins to work.
+    pub(super) fn load(&mut self, id: SeatId) {
+        let Some(read_early) = self.shell.seat(id).map(|seat| seat.read_early.take()) else { return };
+        if read_early.is_some() {
+            self.store.raise(id.partition);
+        }
+        let runs = read_early.unwrap_or_else(|| self.read_partition(id));
+        let epoch = self.store.epoch(id.partition);
+        let now = self.now;
+        let Some(seat) = self.shell.seat(id) else { return };
+        seat.partition = Some(Partition::new(id.partition, epoch, now));
+        seat.outcomes.extend(runs);
+        self.wake_soon(id);
+        self.after(limits::DUE_SCAN_PERIOD, Event::ScanDue(id));
+        self.ask_inventories(id);
+    }
+
+    fn read_partition(&mut self, id: SeatId) -> Vec<Input> {
+        let phases: &[Phase] = match self.is_planted(ShellFault::ClosingNotLoaded) {
+            true => &[Phase::Active],
+            false => &[Phase::Active, Phase::Closing],
+        };
+        let runs = self.store.loadable(|run| self.partition_of(run) == id.partition, phases);
+        let read = runs.into_iter().filter_map(|run| self.read_run(run).map(|found| (run, found)));
+        read.map(|(id, run)| Input::Loaded(id, Some(Box::new(run)))).collect::<Vec<_>>()
+    }
+
+    fn read_run(&self, run: RunId) -> Option<Run> {
+        match self.store.fold(run)? {
+            Ok(run) => Some(run),
+            Err(corrupt) => {
+                self.check.fail("H9", format!("the history of {run} does not follow: {corrupt}"));
+                None
+            }
+        }
+    }
+
+    /// A caller's request comes in.
+    pub(super) fn request(&mut self, client: usize, partition: PartitionId, input: Input) {
+        let caller = match &input {
+            Input::Submit(caller, _) | Input::Cancel { caller, .. } => *caller,
+            _ => return,
+        };
+        let at_work = self.shell.seats.get(&partition).filter(|seat| self.shell.is_up && seat.partition.is_some());
+        match at_work.map(|seat| seat.id) {
+            Some(id) => {
+                let mail = Mail { input, caller: Some((caller, client)), session: None };
+                self.deliver(id, mail);
+            }
+            None => self.answer(client, caller, Reply::Refused(Refusal::Retry)),
+        }
+    }
+
+    /// Puts a command before a partition.
+    pub(super) fn deliver(&mut self, id: SeatId, mail: Mail) {
+        if let Some(seat) = self.shell.seat(id) {
+            seat.mailbox.push_back(mail);
+            self.wake_soon(id);
+        }
+    }
+
+    /// Puts what a partition asked for before it.
+    pub(super) fn outcome(&mut self, id: SeatId, input: Input) {
+        if let Some(seat) = self.shell.seat(id) {
+            seat.outcomes.push_back(input);
+            self.wake_soon(id);
+        }
+    }
+
+    fn wake_soon(&mut self, id: SeatId) {
+        let pause = millis(self.random.between(self.knobs.wake_ms));
+        if let Some(seat) = self.shell.seat(id).filter(|seat| !seat.is_woken) {
+            seat.is_woken = true;
+            self.after(pause, Event::Wake(id));
+        }
+    }
+
+    pub(super) fn tick(&mut self, id: SeatId) {
+        if let Some(seat) = self.shell.seat(id) {
+            seat.tick_at = None;
+            self.work(id);
+        }
+    }
+
+    /// One wake-up of a partition: outcomes first, then commands (E1).
+    pub(super) fn work(&mut self, id: SeatId) {
+        let most = self.knobs.wake_commands;
+        let (now, draw) = (self.now, self.random.fork());
+        let Some(seat) = self.shell.seats.get_mut(&id.partition).filter(|seat| seat.id == id) else { return };
+        seat.is_woken = false;
+        let Some(partition) = &mut seat.partition else { return };
+        let mut inputs: Vec<Input> = seat.outcomes.drain(..).collect();
+        let count = if partition.is_full() { 0 } else { most.min(seat.mailbox.len()) };
+        for mail in seat.mailbox.drain(..count) {
+            mail.caller.map(|(caller, client)| seat.callers.insert(caller, client));
+            mail.session.map(|(agent, session)| seat.introduced.insert(agent, session));
+            inputs.push(mail.input);
+        }
+        if inputs.is_empty() {
+            inputs.push(Input::Tick);
+        }
+        let more = !seat.mailbox.is_empty() && !partition.is_full();
+        let outputs = partition.on(inputs, now, draw, &mut self.shell.permits);
+        self.check.worked(outputs.releases.len());
+        self.perform(id, outputs);
+        self.check_memory(id);
+        if more {
+            self.wake_soon(id);
+        }
+        self.deal();
+    }
+
+    fn perform(&mut self, id: SeatId, outputs: Outputs) {
+        for release in outputs.releases {
+            self.tell_trace(|| format!("  {:?} releases {release:?}", id.partition));
+            self.check.release(&release);
+            match release {
+                Release::Reply(caller, reply) => {
+                    let client = self.shell.seat(id).and_then(|seat| seat.callers.remove(&caller));
+                    match client {
+                        Some(client) => self.answer(client, caller, reply),
+                        None => self.check.fail("E3", format!("caller {caller} is answered twice: {reply:?}")),
+                    }
+                }
+                Release::Effect(effect) => self.carry_out(id, effect),
+            }
+        }
+        if outputs.stop.is_some() {
+            return self.reseat(id);
+        }
+        if let Some(batch) = outputs.commit {
+            self.tell_trace(|| format!("  {:?} commits {batch:?}", id.partition));
+            self.commit(id, batch);
+        }
+        for run in outputs.loads {
+            let pause = millis(self.random.between(self.knobs.read_ms));
+            self.after(pause, Event::ReadRun { seat: id, run });
+        }
+        for key in outputs.lookups {
+            let pause = millis(self.random.between(self.knobs.read_ms));
+            self.after(pause, Event::LookUpKey { seat: id, key });
+        }
+        let Some(seat) = self.shell.seat(id) else { return };
+        if let Some(at) = outputs.wake_at.filter(|at| seat.tick_at.is_none_or(|armed| *at < armed)) {
+            seat.tick_at = Some(at);
+            self.at(at.plus(millis(1)), Event::Tick(id));
+        }
+    }
+
+    fn carry_out(&mut self, id: SeatId, effect: Effect) {
+        if let Effect::Verdicts { to, verdicts } = effect {
+            return self.verdicts(id, &to, verdicts);
+        }
+        self.effect_to_agent(id, effect);
+    }
+
+    /// The value is thrown away: whoever waits asks again, and another load goes on.
+    pub(super) fn reseat(&mut self, id: SeatId) {
+        let Some(mut seat) = self.shell.seats.remove(&id.partition) else { return };
+        for mail in seat.mailbox.drain(..) {
+            if let Some((caller, client)) = mail.caller {
+                seat.callers.insert(caller, client);
+            }
+            if let Input::Granted(grants) = &mail.input
+                && !self.is_planted(ShellFault::GrantsDropped)
+            {
+                grants.iter().for_each(|(_, reservation)| self.shell.permits.give_back(reservation));
+            }
+        }
+        for (caller, client) in seat.callers {
+            self.answer(client, caller, Reply::Refused(Refusal::Retry));
+        }
+        self.seat_anew(id.partition);
+        self.partition_left(id.partition);
+    }
+
+    /// The actor dies without a word: what its value had reserved goes back.
+    pub(super) fn crash_partition(&mut self, id: SeatId) {
+        let Some(seat) = self.shell.seats.get_mut(&id.partition).filter(|seat| seat.id == id) else { return };
+        if let Some(mut partition) = seat.partition.take() {
+            partition.abandon(&mut self.shell.permits);
+            self.reseat(id);
+            self.deal();
+        }
+    }
+
+    /// The process dies: only what is in the database stays.
+    pub(super) fn crash_coordinator(&mut self) {
+        if !self.shell.is_up {
+            return;
+        }
+        if self.is_planted(ShellFault::LostFlush) {
+            self.undo_last_commit();
+        }
+        let start = self.shell.start + 1;
+        let serial = self.shell.serial;
+        for id in self.links.iter().filter(|(_, link)| link.is_up).map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.cut(id);
+        }
+        self.asked_in_hello.clear();
+        self.shell = Shell { start, serial, ..Shell::default() };
+        let pause = millis(self.random.between((20, 2_000)));
+        self.after(pause, Event::CoordinatorStarts(start));
+    }
+
+    /// Free permits go to partitions that wait, round and round.
+    pub(super) fn deal(&mut self) {
+        for (partition, need, reservation) in self.shell.permits.deal() {
+            let id = self.shell.seats.get(&partition).filter(|seat| seat.partition.is_some()).map(|seat| seat.id);
+            match id {
+                Some(id) => self.deliver(id, Mail::new(Input::Granted(vec![(need, reservation)]))),
+                None => self.shell.permits.give_back(&reservation),
+            }
+        }
+    }
+
+    fn commit(&mut self, id: SeatId, batch: Batch) {
+        let number = batch.number;
+        let pause = millis(self.random.between(self.knobs.commit_ms));
+        let is_faulty = std::mem::take(&mut self.next_commit_fails) || self.random.percent(self.commit_fault_percent());
+        let kind = if is_faulty { self.random.below(5) } else { 0 };
+        let serial = self.shell.serial();
+        let reply = match kind {
+            1 => CommitReply::Lost,
+            2 | 3 => CommitReply::None,
+            _ => CommitReply::Told,
+        };
+        if self.is_planted(ShellFault::AppliedReportedEarly) {
+            let outcome = CommitOutcome::Applied { quarantined: Vec::new() };
+            self.after(millis(0), Event::CommitOutcome { seat: id, number, outcome });
+        } else if reply == CommitReply::None {
+            let outcome = self.unknown();
+            self.after(pause, Event::CommitOutcome { seat: id, number, outcome });
+        }
+        let landing = match kind {
+            // It never arrives.
+            2 => {
+                if self.is_planted(ShellFault::TornCommit) {
+                    self.tear(&batch);
+                }
+                return;
+            }
+            // It lands when its owner has given up on it, if nothing fences it.
+            3 => pause.as_millis() + self.random.between((0, 1_500)),
+            // It is slow.
+            4 => pause.as_millis() + self.random.between((200, 4_000)),
+            _ => pause.as_millis(),
+        };
+        self.batches.insert(serial, Sent { batch, reply });
+        self.after(millis(landing), Event::Commit { seat: id, batch: serial });
+    }
+
+    fn unknown(&self) -> CommitOutcome {
+        match self.is_planted(ShellFault::UnknownReportedApplied) {
+            true => CommitOutcome::Applied { quarantined: Vec::new() },
+            false => CommitOutcome::Unknown,
+        }
+    }
+
+    /// The database gets a batch; the process that sent it may be gone.
+    pub(super) fn land(&mut self, id: SeatId, serial: u64) {
+        let Some(Sent { batch, reply }) = self.batches.remove(&serial) else { return };
+        let outcome = if self.store.admits(&batch) {
+            self.spoil(&batch);
+            self.remember_for_undo(&batch);
+            let quarantined = self.store.write(&batch);
+            self.check_losses(&batch);
+            self.check.written(&self.store, id, &batch, &quarantined);
+            if self.is_planted(ShellFault::CommitAppliedTwice) && reply == CommitReply::Lost {
+                batch.runs.iter().for_each(|run| self.store.write_run(run));
+                self.check.written(&self.store, id, &batch, &[]);
+            }
+            CommitOutcome::Applied { quarantined }
+        } else {
+            self.check.refused();
+            CommitOutcome::Refused
+        };
+        let outcome = match reply {
+            CommitReply::Told => outcome,
+            CommitReply::Lost => self.unknown(),
+            CommitReply::None => return,
+        };
+        let pause = millis(self.random.between(self.knobs.commit_ms));
+        self.after(pause, Event::CommitOutcome { seat: id, number: batch.number, outcome });
+    }
+
+    pub(super) fn read_for(&mut self, id: SeatId, run: RunId) {
+        let found = self.read_run(run).map(Box::new);
+        let pause = millis(self.random.between(self.knobs.read_ms));
+        self.after(pause, Event::Outcome { seat: id, input: Box::new(Input::Loaded(run, found)) });
+    }
+
+    pub(super) fn look_up(&mut self, id: SeatId, key: heddle_core::partition::batch::IdempotencyKey) {
+        let lag = if self.is_planted(ShellFault::KeysReadLate) { millis(2_000) } else { millis(0) };
+        let is_seen = |found: &&KeyFound| found.created_at.plus(lag) <= self.now;
+        let found = self.store.keys.get(&key).filter(is_seen).cloned();
+        let pause = millis(self.random.between(self.knobs.read_ms));
+        self.after(pause, Event::Outcome { seat: id, input: Box::new(Input::KeyLookedUp(key, found)) });
+    }
+
+    pub(super) fn scan_due(&mut self, id: SeatId) {
+        if self.shell.seat(id).is_none() {
+            return;
+        }
+        let until = self.now.plus(limits::DUE_SCAN_PERIOD);
+        let mut due = self.store.due(|run| self.partition_of(run) == id.partition, until);
+        due.truncate(limits::DUE_SCAN_RUNS_MAX);
+        if !due.is_empty() && !self.is_planted(ShellFault::DueNotScanned) {
+            let pause = millis(self.random.between(self.knobs.read_ms));
+            self.after(pause, Event::Outcome { seat: id, input: Box::new(Input::Due(due)) });
+        }
+        self.after(limits::DUE_SCAN_PERIOD, Event::ScanDue(id));
+    }
+}

@@ -1,0 +1,350 @@
+//! A simulated world: one coordinator, its database, agents and clients, and what happens to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heddle_core::id::{PartitionId, RunId};
+use heddle_core::partition::batch::{Batch, IdempotencyKey, Phase};
+use heddle_core::partition::io::Input;
+use heddle_core::run::event::{Fact, LossCause};
+use heddle_core::time::{Span, Timestamp};
+
+use super::Report;
+use super::agents::{Agent, Link};
+use super::check::Checker;
+use super::check_history::key_of;
+use super::clients::Client;
+use super::event::{Event, SeatId, SessionId};
+use super::fault::ShellFault;
+use super::graphs::Scripted;
+use super::knobs::Knobs;
+use super::queue::{Queue, millis};
+use super::random::Random;
+use super::sessions::agent_id;
+use super::shell::{Sent, Shell};
+use super::store::{RunRow, Store, replay};
+
+/// When every world begins.
+const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+/// After the last trouble, everything must have ended within this time.
+const HEAL: Span = Span::from_seconds(20 * 60);
+/// A world that needs more steps turns in circles.
+const STEPS_MAX: u64 = 150_000;
+/// After this time without trouble an agent is certainly in touch.
+const IN_TOUCH: Span = Span::from_seconds(45);
+
+/// Everything there is.
+pub(super) struct World {
+    pub(super) now: Timestamp,
+    pub(super) last_trouble: Timestamp,
+    pub(super) knobs: Knobs,
+    pub(super) random: Random,
+    queue: Queue,
+    serial: u64,
+    steps: u64,
+    fault: Option<ShellFault>,
+    pub(super) store: Store,
+    pub(super) check: Checker,
+    pub(super) shell: Shell,
+    pub(super) graphs: Vec<Scripted>,
+    pub(super) agents: Vec<Agent>,
+    pub(super) clients: Vec<Client>,
+    pub(super) links: BTreeMap<SessionId, Link>,
+    /// Partitions that were loaded while a session was being greeted.
+    pub(super) asked_in_hello: BTreeMap<SessionId, BTreeSet<PartitionId>>,
+    pub(super) batches: BTreeMap<u64, Sent>,
+    pub(super) next_commit_fails: bool,
+    /// What the last batch wrote over.
+    undo: Option<(Vec<(RunId, Option<RunRow>)>, Vec<IdempotencyKey>)>,
+    /// Takes a line for each thing that happens.
+    trace: Option<fn(&str)>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, fault: Option<ShellFault>, trace: Option<fn(&str)>) -> Self {
+        let mut random = Random::from_seed(seed);
+        let knobs = Knobs::draw(&mut random);
+        let graphs: Vec<Scripted> = (0..knobs.graphs).map(|_| Scripted::draw(&mut random, &knobs)).collect();
+        let mut store = Store::default();
+        for scripted in &graphs {
+            store.graphs.insert(scripted.graph.digest(), scripted.graph.clone());
+        }
+        let agents = (0..knobs.agents).map(|_| Agent::default()).collect();
+        let mut world = Self {
+            now: START,
+            last_trouble: START.plus(millis(knobs.trouble_ms)),
+            knobs,
+            random,
+            queue: Queue::default(),
+            serial: 0,
+            steps: 0,
+            fault,
+            store,
+            check: Checker::default(),
+            shell: Shell::default(),
+            graphs,
+            agents,
+            clients: Vec::new(),
+            links: BTreeMap::new(),
+            asked_in_hello: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            next_commit_fails: false,
+            undo: None,
+            trace,
+        };
+        // Epochs begin above zero, as in the real rows.
+        (0..world.knobs.partitions).for_each(|partition| world.store.raise(PartitionId(partition)));
+        world.after(Span::ZERO, Event::CoordinatorStarts(0));
+        for agent in 0..world.knobs.agents {
+            world.after(Span::ZERO, Event::AgentStarts { agent });
+        }
+        world.plan_clients();
+        world.plan_troubles();
+        world
+    }
+
+    /// Lets everything happen until nothing is left to do, or something is wrong.
+    pub(super) fn run(mut self) -> Report {
+        while let Some((at, event)) = self.queue.pop() {
+            self.now = at;
+            self.check.now = at;
+            self.steps += 1;
+            self.check.note(at.as_millis() as u64);
+            self.happen(event);
+            if self.check.has_failed() {
+                break;
+            }
+            if self.steps.is_multiple_of(8) && self.unsettled(false).is_none() {
+                break;
+            }
+            if self.steps > STEPS_MAX || at > self.last_trouble.plus(HEAL) {
+                let what = self.unsettled(true).unwrap_or_default();
+                self.check.fail("H20", format!("still not at rest: {what}"));
+                break;
+            }
+        }
+        if !self.check.has_failed() {
+            self.check_end();
+        }
+        let steps = self.steps;
+        let simulated = self.now.since(START);
+        let (hash, violation) = self.check.into_result();
+        Report { hash, steps, simulated, violation }
+    }
+
+    pub(super) fn at(&mut self, at: Timestamp, event: Event) {
+        self.queue.put(at, event);
+    }
+
+    pub(super) fn after(&mut self, pause: Span, event: Event) {
+        self.queue.put(self.now.plus(pause), event);
+    }
+
+    pub(super) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub(super) fn is_planted(&self, fault: ShellFault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    pub(super) fn tell_trace(&self, what: impl FnOnce() -> String) {
+        if let Some(trace) = self.trace {
+            trace(&format!("{:>8} ms  {}", self.now.since(START).as_millis(), what()));
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let Some(event) = self.unless_paused(event) else { return };
+        self.tell_trace(|| format!("{event:?}"));
+        match event {
+            Event::ClientActs { client, job } => self.client_acts(client, job),
+            Event::ClientGivesUp { client, caller } => self.gives_up(client, caller),
+            Event::Request { client, partition, input } => self.request(client, partition, *input),
+            Event::Answer { client, caller, reply } => self.answered(client, caller, &reply),
+            Event::Wake(seat) => self.work(seat),
+            Event::Tick(seat) => self.tick(seat),
+            Event::Commit { seat, batch } => self.land(seat, batch),
+            Event::CommitOutcome { seat, number, outcome } => self.outcome(seat, Input::Committed(number, outcome)),
+            Event::ReadRun { seat, run } => self.read_for(seat, run),
+            Event::LookUpKey { seat, key } => self.look_up(seat, key),
+            Event::Outcome { seat, input } => self.outcome(seat, *input),
+            Event::Fence(seat) => self.fence(seat),
+            Event::Load(seat) => self.load(seat),
+            Event::ScanDue(seat) => self.scan_due(seat),
+            Event::CoordinatorStarts(start) => self.start_coordinator(start),
+            Event::ToCoordinator { session, message } => {
+                if self.links.get(&session).is_some_and(|link| link.is_up) {
+                    self.heard(session, message);
+                }
+            }
+            Event::ToAgent { session, message } => {
+                if let Some(agent) = self.links.get(&session).filter(|link| link.is_up).map(|link| link.agent) {
+                    self.told(session, agent, message);
+                }
+            }
+            Event::CoordinatorSeesEnd(session) => self.session_ends(session, false),
+            Event::AgentSeesEnd(session) => self.agent_sees_end(session),
+            Event::AgentStarts { agent } => self.start_agent(agent),
+            Event::AgentDials { agent, boot } => self.dial(agent, boot),
+            Event::AttemptGoesOn { agent, boot, key, step } => self.go_on(agent, boot, &key, step),
+            Event::DrainEnds { agent, boot } => self.leave(agent, boot),
+            Event::Trouble(trouble) => self.trouble(trouble),
+        }
+    }
+
+    /// What a stopped process would do, it does when it wakes.
+    fn unless_paused(&mut self, event: Event) -> Option<Event> {
+        let agent = match &event {
+            Event::ToAgent { session, .. } | Event::AgentSeesEnd(session) => self.links.get(session)?.agent,
+            Event::AgentDials { agent, .. } | Event::AttemptGoesOn { agent, .. } | Event::DrainEnds { agent, .. } => {
+                *agent
+            }
+            _ => return Some(event),
+        };
+        let until = self.agents[agent].paused_until;
+        if until <= self.now {
+            return Some(event);
+        }
+        self.at(until, event);
+        None
+    }
+
+    pub(super) fn commit_fault_percent(&self) -> u64 {
+        if self.now < self.last_trouble { self.knobs.commit_fault_percent } else { 0 }
+    }
+
+    /// Now and then the database cannot hold a run's rows.
+    pub(super) fn spoil(&mut self, batch: &Batch) {
+        if self.now >= self.last_trouble || !self.random.percent(self.knobs.spoilt_run_percent) {
+            return;
+        }
+        let run = batch.runs[self.random.below(batch.runs.len())].run;
+        self.store.spoilt.insert(run);
+    }
+
+    pub(super) fn remember_for_undo(&mut self, batch: &Batch) {
+        if self.is_planted(ShellFault::LostFlush) {
+            let rows = batch.runs.iter().map(|written| (written.run, self.store.runs.get(&written.run).cloned()));
+            let created = batch.runs.iter().filter_map(|written| written.created.as_ref());
+            let keys = created.filter_map(|created| created.key.as_ref()).map(|row| row.key.clone());
+            self.undo = Some((rows.collect(), keys.collect()));
+        }
+    }
+
+    pub(super) fn undo_last_commit(&mut self) {
+        let Some((rows, keys)) = self.undo.take() else { return };
+        for (run, row) in rows {
+            match row {
+                Some(row) => drop(self.store.runs.insert(run, row)),
+                None => drop(self.store.runs.remove(&run)),
+            }
+        }
+        keys.iter().for_each(|key| drop(self.store.keys.remove(key)));
+    }
+
+    /// Half of a batch: the first event of its first run, without the rows beside it.
+    pub(super) fn tear(&mut self, batch: &Batch) {
+        if let Some(first) = batch.runs.first().filter(|first| self.store.runs.get(&first.run).is_none()) {
+            let mut torn = first.clone();
+            torn.events.truncate(1);
+            torn.summary = None;
+            torn.created.iter_mut().for_each(|created| created.key = None);
+            self.store.write_run(&torn);
+        }
+    }
+
+    /// Work that an agent holds, and whose agent could be asked, is not taken for lost.
+    pub(super) fn check_losses(&self, batch: &Batch) {
+        for written in &batch.runs {
+            for event in &written.events {
+                let Fact::Lost { attempt, cause, .. } = &event.fact else { continue };
+                let key = key_of(written.run, attempt);
+                let Some(boot) = self.check.tokens.get(&attempt.token).map(|token| token.boot.clone()) else {
+                    continue;
+                };
+                let holder = self.agents.iter().enumerate().find(|(ix, _)| agent_id(*ix) == boot.agent);
+                let Some((_, agent)) = holder.filter(|(_, agent)| agent.holds(boot.boot, &key)) else { continue };
+                let was_in_touch = agent.trouble_until.plus(IN_TOUCH) < event.at;
+                let is_wrong = match cause {
+                    LossCause::NotHeld => true,
+                    LossCause::StreamGone => was_in_touch,
+                    LossCause::NewBoot | LossCause::Goodbye => false,
+                };
+                self.check
+                    .expect(!is_wrong, "E10", || format!("{key:?} is lost ({cause:?}) though its agent holds it"));
+            }
+        }
+    }
+
+    /// What keeps the world from being at rest.
+    fn unsettled(&self, thorough: bool) -> Option<String> {
+        if self.now <= self.last_trouble || !self.clients.iter().all(Client::is_done) {
+            return Some("clients wait".to_owned());
+        }
+        let is_open = |row: &RunRow| {
+            !row.is_quarantined && row.summary.as_ref().is_none_or(|summary| summary.phase != Phase::Closed)
+        };
+        if let Some((id, row)) = self.store.runs.iter().find(|(_, row)| is_open(row)) {
+            return Some(if thorough {
+                let summary = row.summary.as_ref();
+                let fold = self.check.runs.get(id).and_then(|account| account.fold.as_ref());
+                let phases = fold.map(|fold| fold.graph().nodes().map(|(ix, _)| fold.phase_of(ix)).collect::<Vec<_>>());
+                format!("run {id} is {summary:?}, nodes {phases:?}, last event {:?}", row.events.last())
+            } else {
+                String::new()
+            });
+        }
+        let seats = &self.shell.seats;
+        if !self.shell.is_up || !seats.values().all(|seat| seat.partition.is_some() && seat.mailbox.is_empty()) {
+            return Some("a partition is not at work".to_owned());
+        }
+        for (ix, agent) in self.agents.iter().enumerate() {
+            let id = agent_id(ix);
+            let (slots, prefetch) = self.shell.permits.free(&id);
+            let free = (i64::from(slots), i64::from(prefetch));
+            let all = (i64::from(self.knobs.slots), i64::from(self.knobs.prefetch));
+            let busy = self.shell.permits.busy(&id);
+            if !agent.is_idle() || agent.granted() != all || free != all || busy != 0 {
+                return Some(format!(
+                    "agent {ix}: idle {}, has granted {:?}, the coordinator has {free:?} free and {busy} busy",
+                    agent.is_idle(),
+                    agent.granted()
+                ));
+            }
+        }
+        None
+    }
+
+    fn check_end(&mut self) {
+        for run in self.check.acknowledged_runs() {
+            let is_there = self.store.runs.contains_key(&run) || self.check.is_quarantined(run);
+            self.check.expect(is_there, "H1", || format!("{run} was acknowledged and is not there"));
+        }
+        for (id, row) in self.store.runs.iter().filter(|(_, row)| !row.is_quarantined) {
+            let account = self.check.runs.get(id).and_then(|account| account.fold.as_ref());
+            let replayed = self.store.graphs.get(&row.created.graph).map(|graph| replay(*id, graph, &row.events));
+            let is_same = match (account, replayed) {
+                (Some(fold), Some(Ok(replayed))) => {
+                    fold.snapshot() == replayed.snapshot() && row.summary.as_ref() == Some(&fold.summary())
+                }
+                _ => false,
+            };
+            self.check.expect(is_same, "H9", || format!("the rows of {id} are not the fold of its events"));
+        }
+    }
+
+    /// What is in memory, where it is as far as the journal, is what the journal says.
+    pub(super) fn check_memory(&self, seat: SeatId) {
+        let Some(partition) = self.shell.seats.get(&seat.partition).and_then(|seat| seat.partition.as_ref()) else {
+            return;
+        };
+        for run in partition.runs() {
+            let account = self.check.runs.get(&run.id()).filter(|account| account.events == run.seq().0);
+            if let Some(fold) = account.and_then(|account| account.fold.as_ref()) {
+                let is_same = fold.snapshot() == run.snapshot();
+                self.check.expect(is_same, "H9", || format!("{} in memory differs from its history", run.id()));
+            }
+        }
+    }
+}
