@@ -121,7 +121,7 @@ impl World {
 
     /// A message from the coordinator has arrived.
     pub(super) fn told(&mut self, id: SessionId, agent: usize, message: CoordinatorMessage) {
-        if self.agents[agent].session != Some(id) {
+        if !self.agents[agent].is_up || self.agents[agent].session != Some(id) {
             return;
         }
         match message {
@@ -244,7 +244,8 @@ impl World {
     pub(super) fn go_on(&mut self, agent: usize, boot: BootId, key: &AttemptKey, step: u64) {
         let Some(script) = self.script(agent, key) else { return };
         let here = &mut self.agents[agent];
-        let Some(held) = here.held.get_mut(key).filter(|held| here.boot == boot && held.step == step) else { return };
+        let is_alive = here.is_up && here.boot == boot;
+        let Some(held) = here.held.get_mut(key).filter(|held| is_alive && held.step == step) else { return };
         if held.is_stopping {
             return self.finish(agent, key, Outcome::Stopped);
         }

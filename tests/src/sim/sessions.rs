@@ -153,9 +153,6 @@ impl World {
         let answered: BTreeSet<PartitionId> = self.asked_in_hello.remove(&id).unwrap_or_default();
         self.tell(id, CoordinatorMessage::Welcome(verdicts));
         for message in held_back {
-            if let CoordinatorMessage::Assign(dispatch) = &message {
-                self.shell.permits.charge(&boot, dispatch.permit);
-            }
             self.tell(id, message);
         }
         // Partitions that were loaded meanwhile have not been asked.
@@ -218,6 +215,7 @@ impl World {
         }
         if let CoordinatorMessage::Assign(dispatch) = &message {
             session.held.insert(dispatch.key);
+            self.shell.permits.sent(&dispatch.reservation);
         }
         let at = self.link_delay(id, false);
         self.at(at, Event::ToAgent { session: id, message });

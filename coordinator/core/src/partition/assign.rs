@@ -162,7 +162,7 @@ impl Partition {
         if let Err(corrupt) = entry.run.step_assignment(at, &assignment) {
             panic!("an assignment does not follow: {corrupt}");
         }
-        let dispatch = dispatch(&entry.run, &assignment);
+        let dispatch = dispatch(&entry.run, &assignment, reservation);
         if let Some(event) = self.open.last_event(id) {
             event.assignments.push(assignment);
         }
@@ -182,10 +182,8 @@ impl Partition {
                 Some(true) => self.stopped_unsent(key, turn),
                 Some(false) if !self.is_here(&dispatch.to) => drop(self.landed.insert(key, dispatch)),
                 Some(false) => {
-                    if let Some(reservation) = self.unsent.remove(&key) {
-                        turn.permits.sent(&reservation);
-                        turn.outputs.releases.push(Release::Effect(Effect::Dispatch(dispatch)));
-                    }
+                    self.unsent.remove(&key);
+                    turn.outputs.releases.push(Release::Effect(Effect::Dispatch(dispatch)));
                 }
             }
         }
@@ -200,13 +198,14 @@ impl Partition {
     }
 }
 
-fn dispatch(run: &Run, assignment: &Assignment) -> Dispatch {
+fn dispatch(run: &Run, assignment: &Assignment, reservation: &Reservation) -> Dispatch {
     let Attempt { instance, .. } = assignment.attempt;
     let live = run.attempt(instance);
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
         permit: assignment.permit,
+        reservation: reservation.clone(),
         graph: run.graph().clone(),
         inputs: run.wired_inputs(instance.node).into_iter().map(|input| bind(run, instance, &input)).collect(),
         handle: live.and_then(|live| live.handle),

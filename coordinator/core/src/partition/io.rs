@@ -252,6 +252,8 @@ pub struct Dispatch {
     pub key: AttemptKey,
     /// The permit it uses up.
     pub permit: PermitClass,
+    /// How that permit was taken: the shell says [`Permits::sent`](super::permits::Permits::sent) when it sends this.
+    pub reservation: Reservation,
     /// The graph its node is in.
     pub graph: Arc<Graph>,
     /// What its wired inputs hold, by reference.

@@ -152,19 +152,13 @@ impl Permits {
         }
     }
 
-    /// The attempt of a reservation goes out. If its agent has joined again since, it takes a place of the new session.
-    pub(super) fn sent(&mut self, reservation: &Reservation) {
-        if self.of(&reservation.agent).is_some_and(|pool| pool.session != reservation.session) {
-            self.charge(&reservation.agent, reservation.class);
-        }
-    }
-
-    /// An agent is sent an attempt for which it gave no permit in its present session: one was given in an earlier one.
-    /// [`Partition::on`](super::Partition::on) sees to it but for what the shell holds back until the agent has joined.
-    pub fn charge(&mut self, agent: &AgentBoot, class: PermitClass) {
-        let Some(pool) = self.of(agent) else { return };
+    /// The attempt of a reservation is sent to its agent, which is to be said at that very moment. If the agent has joined
+    /// again since the reservation was made, the attempt takes a place of the new session.
+    pub fn sent(&mut self, reservation: &Reservation) {
+        let pool = self.of(&reservation.agent).filter(|pool| pool.session != reservation.session);
+        let Some(pool) = pool else { return };
         pool.out += 1;
-        let (free, owed) = pool.places(class);
+        let (free, owed) = pool.places(reservation.class);
         match free.checked_sub(1) {
             Some(left) => *free = left,
             None => *owed += 1,
