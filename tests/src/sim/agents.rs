@@ -142,7 +142,10 @@ impl World {
             }
             CoordinatorMessage::Assign(dispatch) => self.assigned(agent, dispatch),
             CoordinatorMessage::Cancel(key) => self.stop(agent, &key),
-            CoordinatorMessage::Acknowledge(key) => drop(self.agents[agent].kept.remove(&key)),
+            CoordinatorMessage::Acknowledge(key) => {
+                self.check.forgotten(&key);
+                self.agents[agent].kept.remove(&key);
+            }
             CoordinatorMessage::IntentAnswer { key, go } => self.may_act(agent, &key, go),
         }
         self.grant(agent);
@@ -151,6 +154,7 @@ impl World {
     fn obey(&mut self, agent: usize, key: &AttemptKey, verdict: Verdict) {
         match verdict {
             Verdict::Keep => {}
+            Verdict::Acknowledged | Verdict::Stop if self.knobs.has_zombies => {}
             Verdict::Acknowledged => drop(self.agents[agent].kept.remove(key)),
             Verdict::Stop => {
                 self.agents[agent].kept.remove(key);

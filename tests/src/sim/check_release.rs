@@ -74,6 +74,11 @@ impl Checker {
         }
     }
 
+    /// An agent forgets a result.
+    pub(super) fn forgotten(&self, key: &AttemptKey) {
+        self.expect_done(key, "forgotten by its agent");
+    }
+
     fn expect_done(&self, key: &AttemptKey, what: &str) {
         self.expect(!self.is_live(key), "I3", || format!("{key:?} is {what} before its end is durable"));
     }

@@ -27,6 +27,8 @@ pub(super) struct Knobs {
     pub(super) work_ms: Range,
     pub(super) fail_percent: u64,
     pub(super) poison_percent: u64,
+    /// Agents go on with what they were told to stop, and send what nobody wants.
+    pub(super) has_zombies: bool,
     pub(super) link_ms: Range,
     pub(super) commit_ms: Range,
     pub(super) read_ms: Range,
@@ -52,13 +54,16 @@ pub(super) enum Effects {
 impl Knobs {
     pub(super) fn draw(random: &mut Random) -> Self {
         let small = random.percent(50);
+        // Much work and hardly anybody to do it: permits are always waited for.
+        let is_crowded = random.percent(15);
+        let poison_percent = random.pick(&[0, 0, 0, 40]);
         Self {
             partitions: random.between((1, 3)) as u16,
-            agents: random.between((1, 3)) as usize,
-            slots: random.between((1, 3)) as u32,
+            agents: if is_crowded { 1 } else { random.between((1, 3)) as usize },
+            slots: if is_crowded { 1 } else { random.between((1, 3)) as u32 },
             prefetch: if random.percent(40) { random.between((1, 2)) as u32 } else { 0 },
             clients: random.between((1, 3)) as usize,
-            submissions: random.between((1, if small { 2 } else { 5 })) as usize,
+            submissions: random.between(if is_crowded { (4, 6) } else { (1, if small { 2 } else { 5 }) }) as usize,
             keys: random.between((1, 3)) as usize,
             keyed_percent: random.pick(&[0, 50, 90]),
             cancel_percent: random.pick(&[0, 10, 50]),
@@ -69,16 +74,18 @@ impl Knobs {
             wait_ms: random.pick(&[(0, 50), (100, 3_000), (6_000, 15_000)]),
             work_ms: random.pick(&[(0, 5), (10, 200), (200, 2_000), (2_000, 8_000)]),
             fail_percent: random.pick(&[0, 0, 10, 40]),
-            poison_percent: random.pick(&[0, 0, 0, 40]),
+            poison_percent,
+            // A zombie that is poison as well would die more often than the engine can know.
+            has_zombies: poison_percent == 0 && random.percent(40),
             link_ms: random.pick(&[(0, 1), (1, 10), (5, 80)]),
             commit_ms: random.pick(&[(0, 1), (1, 10), (5, 100), (50, 600)]),
             read_ms: random.pick(&[(0, 1), (1, 20), (10, 200)]),
-            wake_ms: random.pick(&[(0, 0), (0, 2), (1, 20)]),
+            wake_ms: if is_crowded { (10, 150) } else { random.pick(&[(0, 0), (0, 2), (1, 20)]) },
             reload_ms: random.pick(&[(1, 20), (20, 500), (500, 3_000)]),
-            wake_commands: random.pick(&[1, 4, 512]),
-            commit_fault_percent: random.pick(&[0, 0, 2, 10]),
+            wake_commands: if is_crowded { 1 } else { random.pick(&[1, 4, 512]) },
+            commit_fault_percent: if is_crowded { 10 } else { random.pick(&[0, 0, 2, 10]) },
             spoilt_run_percent: random.pick(&[0, 0, 0, 15]),
-            faults: random.below(4),
+            faults: random.below(4) + usize::from(is_crowded),
             trouble_ms: random.pick(&[300, 2_000, 10_000]),
         }
     }

@@ -28,15 +28,15 @@ impl World {
         for _ in 0..self.knobs.faults {
             let agent = self.random.below(self.knobs.agents);
             let partition = PartitionId(self.random.below(usize::from(self.knobs.partitions)) as u16);
-            let trouble = match self.random.below(12) {
+            let trouble = match self.random.below(14) {
                 0 | 1 => Trouble::AgentCrashes(agent),
                 2 => Trouble::AgentPauses(agent),
                 3 => Trouble::AgentDrains(agent),
                 4 => Trouble::LinkBreaks(agent),
                 5 => Trouble::AgentIsolated(agent),
                 6 | 7 => Trouble::CoordinatorCrashes,
-                8 => Trouble::PartitionCrashes(partition),
-                9 => Trouble::Usurped(partition),
+                8 | 9 => Trouble::PartitionCrashes(partition),
+                10 => Trouble::Usurped(partition),
                 _ => Trouble::NextCommitFails,
             };
             let at = self.now.plus(millis(self.random.between((0, self.knobs.trouble_ms))));
