@@ -6,7 +6,6 @@ use std::sync::Arc;
 use heddle_core::id::{AgentBoot, AttemptKey, EventSeq, PartitionId, RunId};
 use heddle_core::partition::batch::Batch;
 use heddle_core::partition::io::{Dispatch, Effect, Input};
-use heddle_core::partition::permits::Reservation;
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, Timing};
 use heddle_core::value::{Value, ValueRef};
@@ -71,7 +70,9 @@ impl Releaser {
                     acknowledge(&mut bundles, &to, key);
                 }
                 Effect::AnswerIntent { to, key, go } => push(&mut bundles, &to, convert::answer_intent(key, go)),
-                Effect::Verdicts { to, verdicts } => self.shared.sessions.verdicts(self.partition, &to, verdicts),
+                Effect::Verdicts { to, session, verdicts } => {
+                    self.shared.sessions.verdicts(self.partition, &to, session, verdicts);
+                }
                 Effect::Notify { run, seq, phase } => self.shared.hub.publish(run, Hint { seq, phase }),
                 Effect::CountZombie(key) => {
                     self.shared.counters.zombie_results.add(1);
@@ -131,7 +132,7 @@ fn is_too_much(values: &[Value]) -> bool {
 
 /// The attempt fails without having been sent; its permit is free again.
 fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
-    shared.permits().give_back(&Reservation { agent: dispatch.to.clone(), class: dispatch.permit });
+    shared.permits().give_back(&dispatch.reservation);
     let message = format!("the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes; pass on less");
     let error =
         NodeError { class: ErrorClass::InvalidRequest, code: "inputs_too_large".into(), message: message.into() };

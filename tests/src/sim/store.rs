@@ -95,8 +95,8 @@ impl Store {
         }
         let Some(row) = self.runs.get_mut(&written.run) else { return };
         row.events.extend(written.events.iter().cloned());
-        row.summary = written.summary.clone().or(row.summary.take());
-        row.snapshot = written.snapshot.clone().or(row.snapshot.take());
+        row.summary = written.summary.clone().or_else(|| row.summary.take());
+        row.snapshot = written.snapshot.clone().or_else(|| row.snapshot.take());
     }
 
     /// Runs that a partition loads at its start.
