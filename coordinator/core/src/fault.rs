@@ -24,8 +24,6 @@ pub enum Fault {
     TimerDropped,
     /// A result after the end changes the outputs.
     TerminalNotAbsorbing,
-    /// Permits of assignments that fell with their batch are not given back.
-    PermitsKept,
     /// The next attempt does not learn by what handle the job of a lost one can be asked for.
     HandleForgotten,
     /// A lost attempt that may have acted on the world runs again, though nobody asked for that.
@@ -40,7 +38,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 15] = [
         Fault::RejectionAnsweredEarly,
         Fault::TokenReused,
         Fault::EffectBeforeCommit,
@@ -51,7 +49,6 @@ impl Fault {
         Fault::SpeculationKept,
         Fault::TimerDropped,
         Fault::TerminalNotAbsorbing,
-        Fault::PermitsKept,
         Fault::HandleForgotten,
         Fault::UnknownRetried,
         Fault::GraceSkipped,

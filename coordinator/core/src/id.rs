@@ -232,6 +232,10 @@ number!(
     AttemptToken(u64)
 );
 number!(
+    /// A stream between an agent and this coordinator; later ones have higher numbers.
+    SessionNumber(u64)
+);
+number!(
     /// A waiting caller, named by the shell that holds its reply channel.
     CallerId(u64)
 );

@@ -128,7 +128,12 @@ impl State {
         self.shared.counters.runs_changed(runs as i64 - self.runs_counted as i64);
         self.runs_counted = runs;
         match decided {
-            Ok(outputs) => self.perform(outputs, myself)?,
+            Ok(outputs) => {
+                // It may have given permits back that others wait for.
+                let dealt = self.shared.permits().deal();
+                self.shared.deliver(dealt);
+                self.perform(outputs, myself)?;
+            }
             Err(_) => return Err(self.set_aside(epoch, current).await),
         }
         if more {

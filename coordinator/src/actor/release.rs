@@ -70,7 +70,9 @@ impl Releaser {
                     acknowledge(&mut bundles, &to, key);
                 }
                 Effect::AnswerIntent { to, key, go } => push(&mut bundles, &to, convert::answer_intent(key, go)),
-                Effect::Verdicts { to, verdicts } => self.shared.sessions.verdicts(self.partition, &to, verdicts),
+                Effect::Verdicts { to, session, verdicts } => {
+                    self.shared.sessions.verdicts(self.partition, &to, session, verdicts);
+                }
                 Effect::Notify { run, seq, phase } => self.shared.hub.publish(run, Hint { seq, phase }),
                 Effect::CountZombie(key) => {
                     self.shared.counters.zombie_results.add(1);
@@ -130,11 +132,7 @@ fn is_too_much(values: &[Value]) -> bool {
 
 /// The attempt fails without having been sent; its permit is free again.
 fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
-    {
-        let mut permits = shared.permits();
-        permits.finished(&dispatch.to, 1);
-        permits.grant(&dispatch.to, dispatch.permit, 1);
-    }
+    shared.permits().give_back(&dispatch.reservation);
     let message = format!("the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes; pass on less");
     let error =
         NodeError { class: ErrorClass::InvalidRequest, code: "inputs_too_large".into(), message: message.into() };

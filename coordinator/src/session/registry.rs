@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use heddle_core::id::{AgentBoot, AgentId, AttemptKey, BootId, PartitionId};
+use heddle_core::id::{AgentBoot, AgentId, AttemptKey, BootId, PartitionId, SessionNumber};
 use heddle_core::partition::io::Verdict;
 use heddle_core::time::Timestamp;
 use heddle_proto::agent::coordinator_message::Kind;
@@ -27,10 +27,6 @@ pub(crate) struct ConnectedAgent {
     pub(crate) info: AgentInfo,
     pub(crate) since: Timestamp,
 }
-
-/// Counts sessions, so that the end of an old one does not touch its successor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SessionNumber(u64);
 
 /// All sessions of this coordinator.
 #[derive(Debug, Default)]
@@ -157,9 +153,16 @@ impl Sessions {
     }
 
     /// One partition's part of the answer to an inventory.
-    pub(crate) fn verdicts(&self, from: PartitionId, to: &AgentBoot, verdicts: Vec<(AttemptKey, Verdict)>) {
+    pub(crate) fn verdicts(
+        &self,
+        from: PartitionId,
+        to: &AgentBoot,
+        number: SessionNumber,
+        verdicts: Vec<(AttemptKey, Verdict)>,
+    ) {
         let mut inner = self.lock();
-        let Some(session) = inner.agents.get_mut(&to.agent).filter(|session| session.boot == to.boot) else { return };
+        // The answer to an earlier inventory is no answer to this one.
+        let Some(session) = inner.agents.get_mut(&to.agent).filter(|session| session.number == number) else { return };
         let Some(welcome) = &mut session.welcome else { return };
         // What it sent before it saw the inventory, its verdicts have taken into account.
         welcome.held.retain(|(partition, _)| *partition != from);

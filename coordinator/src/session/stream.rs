@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_core::id::{AgentBoot, AttemptKey, BootId};
+use heddle_core::id::{AgentBoot, AttemptKey, BootId, SessionNumber};
 use heddle_core::partition::io::{Input, Verdict};
 use heddle_core::partition::permits::Offer;
 use heddle_core::run::event::PermitClass;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::convert;
-use super::registry::{AgentInfo, Begun, SessionNumber};
+use super::registry::{AgentInfo, Begun};
 use crate::limits::{AGENT_TYPES_MAX, DUPLICATE_PING};
 use crate::shared::Shared;
 
@@ -115,7 +115,7 @@ async fn begin(
     };
     let partitions = usize::from(shared.journal.partitions().count());
     let begun = shared.sessions.begin(&agent, info, outgoing.clone(), partitions, shared.clock.now());
-    inventory(shared, &agent, hello);
+    inventory(shared, &agent, begun.number, hello);
     Ok((agent, begun))
 }
 
@@ -136,7 +136,7 @@ async fn older_is_dead(shared: &Arc<Shared>, agent: &AgentBoot) -> Result<(), Re
 }
 
 /// Tells every partition that the agent is there, each with what the agent holds of it.
-fn inventory(shared: &Arc<Shared>, agent: &AgentBoot, hello: &Hello) {
+fn inventory(shared: &Arc<Shared>, agent: &AgentBoot, session: SessionNumber, hello: &Hello) {
     let held = hello.inventory.clone().unwrap_or_default();
     let mut parts: BTreeMap<_, (Vec<AttemptKey>, Vec<AttemptKey>)> =
         shared.journal.partitions().ids().map(|id| (id, Default::default())).collect();
@@ -150,7 +150,7 @@ fn inventory(shared: &Arc<Shared>, agent: &AgentBoot, hello: &Hello) {
         parts.entry(shared.partition_of(key.run)).or_default().1.push(key);
     }
     for (partition, (running, finished)) in parts {
-        shared.doors.report(partition, [Input::AgentHello { agent: agent.clone(), running, finished }]);
+        shared.doors.report(partition, [Input::AgentHello { agent: agent.clone(), session, running, finished }]);
     }
 }
 
@@ -175,7 +175,7 @@ impl Session {
             verdicts: verdicts.into_iter().map(convert::verdict_to_wire).collect(),
         });
         self.shared.sessions.welcome(&self.agent, number, CoordinatorMessage { kind: Some(welcome) });
-        self.join(hello, held as u32);
+        self.join(hello, number, held as u32);
         loop {
             let frame = tokio::select! {
                 frame = timeout(SILENCE, incoming.message()) => frame,
@@ -188,13 +188,14 @@ impl Session {
         }
     }
 
-    fn join(&self, hello: &Hello, held: u32) {
+    fn join(&self, hello: &Hello, session: SessionNumber, held: u32) {
         let granted = |class: wire::PermitClass| {
             hello.permits.iter().filter(|permit| permit.class() == class).map(|permit| permit.count).sum()
         };
         let mut types: Vec<Arc<str>> = hello.types.iter().map(|node_type| node_type.id.as_str().into()).collect();
         types.sort();
         let offer = Offer {
+            session,
             boot: self.agent.boot,
             types,
             labels: hello.labels.clone().into_iter().collect(),

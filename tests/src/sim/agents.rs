@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_core::id::{AgentBoot, AttemptKey, BootId};
+use heddle_core::id::{AgentBoot, AttemptKey, BootId, SessionNumber};
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::io::{Dispatch, Verdict};
 use heddle_core::run::Outcome;
@@ -12,7 +12,7 @@ use heddle_core::run::event::{ErrorClass, NodeError, PermitClass};
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::Value;
 
-use super::event::{AgentMessage, CoordinatorMessage, Event, Inventory, SessionId};
+use super::event::{AgentMessage, CoordinatorMessage, Event, Inventory};
 use super::queue::millis;
 use super::sessions::agent_id;
 use super::world::World;
@@ -26,7 +26,7 @@ pub(super) struct Agent {
     pub(super) isolated_until: Timestamp,
     /// Until when something was done to it that may have made it unreachable.
     pub(super) trouble_until: Timestamp,
-    pub(super) session: Option<SessionId>,
+    pub(super) session: Option<SessionNumber>,
     pub(super) is_welcome: bool,
     pub(super) is_draining: bool,
     held: BTreeMap<AttemptKey, Held>,
@@ -104,7 +104,7 @@ impl World {
             let pause = millis(self.random.between((50, 500)));
             return self.after(pause, Event::AgentDials { agent, boot });
         }
-        let id = SessionId(self.next_serial());
+        let id = SessionNumber(self.next_serial());
         self.links.insert(id, Link { agent, is_up: true, to_agent_at: self.now, to_coordinator_at: self.now });
         let (slots, prefetch) = (self.knobs.slots, self.knobs.prefetch);
         let here = &mut self.agents[agent];
@@ -120,7 +120,7 @@ impl World {
     }
 
     /// A message from the coordinator has arrived.
-    pub(super) fn told(&mut self, id: SessionId, agent: usize, message: CoordinatorMessage) {
+    pub(super) fn told(&mut self, id: SessionNumber, agent: usize, message: CoordinatorMessage) {
         if !self.agents[agent].is_up || self.agents[agent].session != Some(id) {
             return;
         }
@@ -131,14 +131,6 @@ impl World {
                 let all: Vec<AttemptKey> = self.agents[agent].held.keys().copied().collect();
                 let kept: Vec<AttemptKey> = self.agents[agent].kept.keys().copied().collect();
                 all.iter().chain(&kept).for_each(|key| self.restate(agent, key));
-            }
-            CoordinatorMessage::Verdicts(verdicts) => {
-                verdicts.iter().for_each(|(key, verdict)| self.obey(agent, key, *verdict));
-                verdicts.iter().for_each(|(key, _)| self.restate(agent, key));
-            }
-            CoordinatorMessage::AskInventory(request) => {
-                let inventory = self.agents[agent].inventory();
-                self.say(agent, AgentMessage::Inventory { request, inventory });
             }
             CoordinatorMessage::Assign(dispatch) => self.assigned(agent, dispatch),
             CoordinatorMessage::Cancel(key) => self.stop(agent, &key),
@@ -185,11 +177,13 @@ impl World {
         let boot = self.boot_of(agent);
         self.check.assigned(&boot, &key);
         let here = &mut self.agents[agent];
-        match dispatch.permit {
-            PermitClass::Slot => here.granted_slots -= 1,
-            PermitClass::Prefetch => here.granted_prefetch -= 1,
-        }
-        if here.is_draining {
+        let granted = match dispatch.permit {
+            PermitClass::Slot => &mut here.granted_slots,
+            PermitClass::Prefetch => &mut here.granted_prefetch,
+        };
+        let is_permitted = *granted > 0;
+        *granted = (*granted - 1).max(0);
+        if here.is_draining || !is_permitted {
             return self.say(agent, AgentMessage::HandedBack { key });
         }
         here.held.insert(key, Held { dispatch, stage: Stage::Waiting, handle: None, is_stopping: false, step: 0 });
@@ -385,7 +379,7 @@ impl World {
         self.after(pause, Event::AgentStarts { agent });
     }
 
-    pub(super) fn agent_sees_end(&mut self, id: SessionId) {
+    pub(super) fn agent_sees_end(&mut self, id: SessionNumber) {
         let Some(agent) = self.links.get(&id).map(|link| link.agent) else { return };
         let here = &mut self.agents[agent];
         if here.session == Some(id) {
@@ -407,7 +401,7 @@ pub(super) struct Link {
 
 impl World {
     /// When a message that is sent now arrives: never before the one before it.
-    pub(super) fn link_delay(&mut self, id: SessionId, to_coordinator: bool) -> Timestamp {
+    pub(super) fn link_delay(&mut self, id: SessionNumber, to_coordinator: bool) -> Timestamp {
         let at = self.now.plus(millis(self.random.between(self.knobs.link_ms)));
         let Some(link) = self.links.get_mut(&id) else { return at };
         let last = if to_coordinator { &mut link.to_coordinator_at } else { &mut link.to_agent_at };
@@ -416,7 +410,7 @@ impl World {
     }
 
     /// The coordinator closes a stream.
-    pub(super) fn cut(&mut self, id: SessionId) {
+    pub(super) fn cut(&mut self, id: SessionNumber) {
         if let Some(link) = self.links.get_mut(&id) {
             link.is_up = false;
             let pause = millis(self.random.between((0, 50)));
@@ -425,7 +419,7 @@ impl World {
     }
 
     /// A stream breaks: each end notices at once, or when it has heard nothing for too long.
-    pub(super) fn break_link(&mut self, id: SessionId) {
+    pub(super) fn break_link(&mut self, id: SessionNumber) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.is_up = false;
         for event in [Event::CoordinatorSeesEnd(id), Event::AgentSeesEnd(id)] {

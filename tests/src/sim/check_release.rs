@@ -55,7 +55,7 @@ impl Checker {
                 let may = has_intent || self.is_quarantined(key.run);
                 self.expect(may, "I3", || format!("{key:?} may act before its intent is durable"));
             }
-            Effect::Verdicts { to, verdicts } => {
+            Effect::Verdicts { to, verdicts, .. } => {
                 for (key, verdict) in verdicts {
                     let is_its = self.tokens.get(&key.token).is_some_and(|token| token.boot == *to);
                     match verdict {

@@ -1,7 +1,7 @@
 //! What happens in a simulated world, and what its parts say to each other.
 
 use heddle_core::id::BatchNumber;
-use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, PartitionId, RunId};
+use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, PartitionId, RunId, SessionNumber};
 use heddle_core::partition::batch::{CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Dispatch, Input, Reply, Verdict};
 use heddle_core::run::Outcome;
@@ -9,10 +9,6 @@ use heddle_core::run::event::PermitClass;
 use heddle_core::value::Value;
 
 use super::nemesis::Trouble;
-
-/// One stream between an agent and the coordinator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SessionId(pub(super) u64);
 
 /// One start of one partition: what was meant for an earlier one is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,15 +72,15 @@ pub(super) enum Event {
     CoordinatorStarts(u64),
 
     ToCoordinator {
-        session: SessionId,
+        session: SessionNumber,
         message: AgentMessage,
     },
     ToAgent {
-        session: SessionId,
+        session: SessionNumber,
         message: CoordinatorMessage,
     },
-    CoordinatorSeesEnd(SessionId),
-    AgentSeesEnd(SessionId),
+    CoordinatorSeesEnd(SessionNumber),
+    AgentSeesEnd(SessionNumber),
 
     AgentStarts {
         agent: usize,
@@ -111,7 +107,6 @@ pub(super) enum Event {
 #[derive(Debug, Clone)]
 pub(super) enum AgentMessage {
     Hello { boot: AgentBoot, inventory: Inventory, slots: u32, prefetch: u32 },
-    Inventory { request: SeatId, inventory: Inventory },
     Permit { class: PermitClass, count: u32 },
     Finished { key: AttemptKey, outcome: Outcome },
     Intent { key: AttemptKey },
@@ -131,8 +126,6 @@ pub(super) struct Inventory {
 #[derive(Debug, Clone)]
 pub(super) enum CoordinatorMessage {
     Welcome(Vec<(AttemptKey, Verdict)>),
-    Verdicts(Vec<(AttemptKey, Verdict)>),
-    AskInventory(SeatId),
     Assign(Box<Dispatch>),
     Cancel(AttemptKey),
     Acknowledge(AttemptKey),

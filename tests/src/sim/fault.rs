@@ -30,14 +30,12 @@ pub enum ShellFault {
     TornCommit,
     /// A crash takes the last commit that was reported as applied with it.
     LostFlush,
-    /// Permits on their way to a partition that stops are dropped.
-    GrantsDropped,
     /// Runs that are over but have an attempt out are not loaded.
     ClosingNotLoaded,
     /// Nobody looks for parked runs that fall due.
     DueNotScanned,
-    /// A partition that was loaded again does not ask the agents what they hold.
-    InventoryNotAsked,
+    /// Agents keep their streams when a partition is loaded again, and do not say what they hold.
+    SessionsKept,
     /// Idempotency keys are looked up in a replica that lags behind.
     KeysReadLate,
 }
@@ -55,10 +53,9 @@ impl Planted {
             CommitAppliedTwice,
             TornCommit,
             LostFlush,
-            GrantsDropped,
             ClosingNotLoaded,
             DueNotScanned,
-            InventoryNotAsked,
+            SessionsKept,
             KeysReadLate,
         ];
         Fault::ALL.into_iter().map(Planted::Core).chain(shell.into_iter().map(Planted::Shell)).collect()

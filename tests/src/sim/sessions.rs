@@ -1,13 +1,13 @@
 //! The coordinator's end of agents' streams.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use heddle_core::id::{AgentBoot, AgentId, AttemptKey, PartitionId};
+use heddle_core::id::{AgentBoot, AgentId, AttemptKey, PartitionId, SessionNumber};
 use heddle_core::partition::io::{Effect, Input, Verdict};
 use heddle_core::partition::permits::Offer;
 use heddle_core::run::event::Timing;
 
-use super::event::{AgentMessage, CoordinatorMessage, Event, Inventory, SeatId, SessionId};
+use super::event::{AgentMessage, CoordinatorMessage, Event, Inventory};
 use super::fault::ShellFault;
 use super::graphs::TYPES;
 use super::shell::Mail;
@@ -18,19 +18,18 @@ use super::world::World;
 pub(super) struct Session {
     pub(super) agent: usize,
     pub(super) boot: AgentBoot,
-    /// Until the inventory is answered.
-    greeting: Option<Greeting>,
-    /// What the agent holds of ours.
-    held: BTreeSet<AttemptKey>,
+    /// Until every partition has answered the inventory.
+    welcoming: Option<Welcoming>,
 }
 
 #[derive(Debug)]
-struct Greeting {
-    awaited: BTreeSet<PartitionId>,
+struct Welcoming {
+    left: usize,
     verdicts: Vec<(AttemptKey, Verdict)>,
     slots: u32,
     prefetch: u32,
-    held_back: Vec<CoordinatorMessage>,
+    /// What partitions sent since they gave their part; it leaves after the answer.
+    held_back: Vec<(PartitionId, CoordinatorMessage)>,
 }
 
 /// The agent of this place among the model agents.
@@ -40,19 +39,18 @@ pub(super) fn agent_id(agent: usize) -> AgentId {
 
 impl World {
     /// An agent's message has arrived.
-    pub(super) fn heard(&mut self, id: SessionId, message: AgentMessage) {
+    pub(super) fn heard(&mut self, id: SessionNumber, message: AgentMessage) {
         if let AgentMessage::Hello { boot, inventory, slots, prefetch } = message {
             return self.hello(id, boot, &inventory, slots, prefetch);
         }
         let Some(boot) = self.shell.sessions.get(&id).map(|session| session.boot.clone()) else { return };
         match message {
             AgentMessage::Hello { .. } => {}
-            AgentMessage::Inventory { request, inventory } => self.introduce(request, id, &inventory),
             AgentMessage::Permit { class, count } => self.shell.permits.grant(&boot, class, count),
             AgentMessage::Finished { key, outcome } => {
-                self.left(id, &key);
+                self.shell.permits.finished(&boot, 1);
                 if self.is_planted(ShellFault::ResultAcknowledgedEarly) {
-                    self.tell(id, CoordinatorMessage::Acknowledge(key));
+                    self.tell(id, self.partition_of(key.run), CoordinatorMessage::Acknowledge(key));
                 }
                 let timing = Timing::default();
                 self.report(key, Input::Finished { from: boot, key, outcome, timing });
@@ -60,7 +58,7 @@ impl World {
             AgentMessage::Intent { key } => self.report(key, Input::Intent { from: boot, key }),
             AgentMessage::Handle { key, handle } => self.report(key, Input::Handle { from: boot, key, handle }),
             AgentMessage::HandedBack { key } => {
-                self.left(id, &key);
+                self.shell.permits.finished(&boot, 1);
                 self.report(key, Input::HandedBack { from: boot, key });
             }
             AgentMessage::Goodbye => self.session_ends(id, true),
@@ -69,125 +67,56 @@ impl World {
     }
 
     fn report(&mut self, key: AttemptKey, input: Input) {
-        let partition = self.partition_of(key.run);
-        let seat = self.shell.seats.get(&partition).filter(|seat| seat.partition.is_some()).map(|seat| seat.id);
-        if let Some(seat) = seat {
-            self.deliver(seat, Mail::new(input));
-        }
+        self.deliver(self.partition_of(key.run), Mail::new(input));
     }
 
-    /// The agent no longer has an attempt.
-    fn left(&mut self, id: SessionId, key: &AttemptKey) {
-        if let Some(session) = self.shell.sessions.get_mut(&id)
-            && session.held.remove(key)
-        {
-            self.shell.permits.finished(&session.boot, 1);
-        }
-    }
-
-    fn hello(&mut self, id: SessionId, boot: AgentBoot, inventory: &Inventory, slots: u32, prefetch: u32) {
+    fn hello(&mut self, id: SessionNumber, boot: AgentBoot, inventory: &Inventory, slots: u32, prefetch: u32) {
         if !self.shell.is_up {
             return;
         }
         let Some(agent) = self.links.get(&id).filter(|link| link.is_up).map(|link| link.agent) else { return };
-        if let Some(old) = self.shell.current.insert(agent, id)
-            && let Some(session) = self.shell.sessions.remove(&old)
-        {
-            self.shell.permits.leave(&session.boot);
+        if let Some(old) = self.shell.current.insert(agent, id) {
+            self.shell.sessions.remove(&old);
             self.cut(old);
         }
-        let seats = self.shell.at_work();
-        let awaited: BTreeSet<PartitionId> = seats.iter().map(|seat| seat.partition).collect();
-        let held = inventory.running.iter().chain(&inventory.finished).copied().collect();
-        let greeting = Greeting { awaited, verdicts: Vec::new(), slots, prefetch, held_back: Vec::new() };
-        self.shell.sessions.insert(id, Session { agent, boot, greeting: Some(greeting), held });
-        seats.into_iter().for_each(|seat| self.introduce(seat, id, inventory));
-        self.welcome_if_answered(id);
-    }
-
-    /// Gives a partition the part of an inventory that concerns it.
-    fn introduce(&mut self, seat: SeatId, id: SessionId, inventory: &Inventory) {
-        let Some(session) = self.shell.sessions.get(&id) else { return };
-        let (agent, boot) = (session.agent, session.boot.clone());
-        let part = |keys: &[AttemptKey]| -> Vec<AttemptKey> {
-            keys.iter().filter(|key| self.partition_of(key.run) == seat.partition).copied().collect()
-        };
-        let input =
-            Input::AgentHello { agent: boot, running: part(&inventory.running), finished: part(&inventory.finished) };
-        self.deliver(seat, Mail { input, caller: None, session: Some((agent, id)) });
-    }
-
-    /// A partition's word on what an agent holds.
-    pub(super) fn verdicts(&mut self, seat: SeatId, to: &AgentBoot, verdicts: Vec<(AttemptKey, Verdict)>) {
-        let Some(id) = self.introduced(seat, to) else { return };
-        for (key, verdict) in &verdicts {
-            if *verdict != Verdict::Keep {
-                match self.shell.sessions.get_mut(&id).filter(|session| session.greeting.is_some()) {
-                    Some(session) => drop(session.held.remove(key)),
-                    None => self.left(id, key),
-                }
-            }
-        }
-        let Some(session) = self.shell.sessions.get_mut(&id) else { return };
-        match &mut session.greeting {
-            Some(greeting) => {
-                greeting.verdicts.extend(verdicts);
-                greeting.awaited.remove(&seat.partition);
-                self.welcome_if_answered(id);
-            }
-            None => self.tell(id, CoordinatorMessage::Verdicts(verdicts)),
+        let left = usize::from(self.knobs.partitions);
+        let welcoming = Welcoming { left, verdicts: Vec::new(), slots, prefetch, held_back: Vec::new() };
+        self.shell.sessions.insert(id, Session { agent, boot: boot.clone(), welcoming: Some(welcoming) });
+        for partition in (0..self.knobs.partitions).map(PartitionId) {
+            let part = |keys: &[AttemptKey]| -> Vec<AttemptKey> {
+                keys.iter().filter(|key| self.partition_of(key.run) == partition).copied().collect()
+            };
+            let (running, finished) = (part(&inventory.running), part(&inventory.finished));
+            let input = Input::AgentHello { agent: boot.clone(), session: id, running, finished };
+            self.deliver(partition, Mail::new(input));
         }
     }
 
-    fn welcome_if_answered(&mut self, id: SessionId) {
-        let Some(session) = self.shell.sessions.get_mut(&id) else { return };
-        if session.greeting.as_ref().is_none_or(|greeting| !greeting.awaited.is_empty()) {
+    /// A partition's part of the answer to an inventory.
+    pub(super) fn verdicts(&mut self, from: PartitionId, number: SessionNumber, verdicts: Vec<(AttemptKey, Verdict)>) {
+        let Some(session) = self.shell.sessions.get_mut(&number) else { return };
+        let Some(welcoming) = &mut session.welcoming else { return };
+        // What it sent before it saw the inventory, its verdicts have taken into account.
+        welcoming.held_back.retain(|(partition, _)| *partition != from);
+        welcoming.verdicts.extend(verdicts);
+        welcoming.left -= 1;
+        if welcoming.left > 0 {
             return;
         }
-        let Some(Greeting { verdicts, slots, prefetch, held_back, .. }) = session.greeting.take() else { return };
+        let Some(Welcoming { verdicts, slots, prefetch, held_back, .. }) = session.welcoming.take() else { return };
         let boot = session.boot.clone();
-        let held = session.held.len() as u32;
+        let held = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Keep).count() as u32;
+        self.send(number, CoordinatorMessage::Welcome(verdicts));
+        held_back.into_iter().for_each(|(_, message)| self.send(number, message));
         let types = TYPES.into_iter().map(Into::into).collect();
-        let offer = Offer { boot: boot.boot, types, labels: BTreeMap::new(), held, slots, prefetch };
+        let labels = BTreeMap::new();
+        let offer = Offer { session: number, boot: boot.boot, types, labels, held, slots, prefetch };
         self.shell.permits.join(boot.agent, offer);
-        let answered: BTreeSet<PartitionId> = self.asked_in_hello.remove(&id).unwrap_or_default();
-        self.tell(id, CoordinatorMessage::Welcome(verdicts));
-        for message in held_back {
-            self.tell(id, message);
-        }
-        // Partitions that were loaded meanwhile have not been asked.
-        for seat in self.shell.at_work().into_iter().filter(|seat| answered.contains(&seat.partition)) {
-            self.tell(id, CoordinatorMessage::AskInventory(seat));
-        }
         self.deal();
     }
 
-    /// A partition was loaded: it asks all agents what they hold.
-    pub(super) fn ask_inventories(&mut self, seat: SeatId) {
-        if self.is_planted(ShellFault::InventoryNotAsked) {
-            return;
-        }
-        for id in self.shell.current.values().copied().collect::<Vec<_>>() {
-            match self.shell.sessions.get(&id).map(|session| session.greeting.is_some()) {
-                Some(true) => drop(self.asked_in_hello.entry(id).or_default().insert(seat.partition)),
-                Some(false) => self.tell(id, CoordinatorMessage::AskInventory(seat)),
-                None => {}
-            }
-        }
-    }
-
-    /// A partition stopped: nobody waits for its verdicts.
-    pub(super) fn partition_left(&mut self, partition: PartitionId) {
-        for id in self.shell.sessions.keys().copied().collect::<Vec<_>>() {
-            if let Some(greeting) = self.shell.sessions.get_mut(&id).and_then(|session| session.greeting.as_mut()) {
-                greeting.awaited.remove(&partition);
-                self.welcome_if_answered(id);
-            }
-        }
-    }
-
-    /// Sends what an agent is to be told, through the session that the partition knows it by.
-    pub(super) fn effect_to_agent(&mut self, seat: SeatId, effect: Effect) {
+    /// Sends what an agent is to be told; if it is not connected, its next inventory settles it.
+    pub(super) fn effect_to_agent(&mut self, from: PartitionId, effect: Effect) {
         let (to, message) = match effect {
             Effect::Dispatch(dispatch) => (dispatch.to.clone(), CoordinatorMessage::Assign(dispatch)),
             Effect::CancelAttempt { to, key } => (to, CoordinatorMessage::Cancel(key)),
@@ -195,45 +124,45 @@ impl World {
             Effect::AnswerIntent { to, key, go } => (to, CoordinatorMessage::IntentAnswer { key, go }),
             Effect::Verdicts { .. } | Effect::Notify { .. } | Effect::CountZombie(_) => return,
         };
-        if let Some(id) = self.introduced(seat, &to) {
-            self.tell(id, message);
+        let known = self.shell.sessions.iter().find(|(_, session)| session.boot == to).map(|(id, _)| *id);
+        if let Some(id) = known {
+            self.tell(id, from, message);
         }
-    }
-
-    fn introduced(&self, seat: SeatId, to: &AgentBoot) -> Option<SessionId> {
-        let seat = self.shell.seats.get(&seat.partition).filter(|known| known.id == seat)?;
-        let mut known = seat.introduced.values().copied();
-        known.find(|id| self.shell.sessions.get(id).is_some_and(|session| session.boot == *to))
     }
 
     /// Sends a message, or keeps it until the agent is welcome.
-    fn tell(&mut self, id: SessionId, message: CoordinatorMessage) {
-        let Some(session) = self.shell.sessions.get_mut(&id) else { return };
-        if let Some(greeting) = &mut session.greeting {
-            greeting.held_back.push(message);
-            return;
+    fn tell(&mut self, id: SessionNumber, from: PartitionId, message: CoordinatorMessage) {
+        match self.shell.sessions.get_mut(&id).and_then(|session| session.welcoming.as_mut()) {
+            Some(welcoming) => welcoming.held_back.push((from, message)),
+            None => self.send(id, message),
         }
-        if let CoordinatorMessage::Assign(dispatch) = &message {
-            session.held.insert(dispatch.key);
-            self.shell.permits.sent(&dispatch.reservation);
-        }
+    }
+
+    fn send(&mut self, id: SessionNumber, message: CoordinatorMessage) {
         let at = self.link_delay(id, false);
         self.at(at, Event::ToAgent { session: id, message });
     }
 
+    /// A partition is loaded anew, and nobody knows what its last load had sent: every agent says again what it holds.
+    pub(super) fn end_all_sessions(&mut self) {
+        if !self.is_planted(ShellFault::SessionsKept) {
+            let all: Vec<SessionNumber> = self.shell.sessions.keys().copied().collect();
+            all.into_iter().for_each(|id| self.session_ends(id, false));
+        }
+    }
+
     /// The stream is closed, or has been silent for too long.
-    pub(super) fn session_ends(&mut self, id: SessionId, goodbye: bool) {
+    pub(super) fn session_ends(&mut self, id: SessionNumber, goodbye: bool) {
         let Some(session) = self.shell.sessions.remove(&id) else { return };
         self.cut(id);
-        self.asked_in_hello.remove(&id);
         if self.shell.current.get(&session.agent) != Some(&id) {
             return;
         }
         self.shell.current.remove(&session.agent);
         self.shell.permits.leave(&session.boot);
-        for seat in self.shell.at_work() {
+        for partition in (0..self.knobs.partitions).map(PartitionId) {
             let input = Input::AgentGone { agent: session.boot.clone(), goodbye };
-            self.deliver(seat, Mail::new(input));
+            self.deliver(partition, Mail::new(input));
         }
         self.deal();
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use heddle_core::id::{CallerId, PartitionId, RunId};
+use heddle_core::id::{CallerId, PartitionId, RunId, SessionNumber};
 use heddle_core::limits;
 use heddle_core::partition::Partition;
 use heddle_core::partition::batch::{Batch, CommitOutcome, KeyFound, Phase};
@@ -14,7 +14,7 @@ use heddle_core::partition::permits::Permits;
 use heddle_core::run::Run;
 use heddle_core::time::Timestamp;
 
-use super::event::{Event, SeatId, SessionId};
+use super::event::{Event, SeatId};
 use super::fault::ShellFault;
 use super::queue::millis;
 use super::sessions::Session;
@@ -28,9 +28,9 @@ pub(super) struct Shell {
     pub(super) start: u64,
     pub(super) seats: BTreeMap<PartitionId, Seat>,
     pub(super) permits: Permits,
-    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) sessions: BTreeMap<SessionNumber, Session>,
     /// The open session of each agent.
-    pub(super) current: BTreeMap<usize, SessionId>,
+    pub(super) current: BTreeMap<usize, SessionNumber>,
     serial: u64,
 }
 
@@ -44,8 +44,6 @@ pub(super) struct Seat {
     is_woken: bool,
     tick_at: Option<Timestamp>,
     callers: BTreeMap<CallerId, usize>,
-    /// Through which session the engine knows an agent.
-    pub(super) introduced: BTreeMap<usize, SessionId>,
     /// Runs that were read too early.
     read_early: Option<Vec<Input>>,
 }
@@ -55,7 +53,6 @@ pub(super) struct Seat {
 pub(super) struct Mail {
     pub(super) input: Input,
     pub(super) caller: Option<(CallerId, usize)>,
-    pub(super) session: Option<(usize, SessionId)>,
 }
 
 /// A batch on its way to the database.
@@ -76,7 +73,7 @@ enum CommitReply {
 
 impl Mail {
     pub(super) fn new(input: Input) -> Self {
-        Self { input, caller: None, session: None }
+        Self { input, caller: None }
     }
 }
 
@@ -88,11 +85,6 @@ impl Shell {
 
     pub(super) fn seat(&mut self, id: SeatId) -> Option<&mut Seat> {
         self.seats.get_mut(&id.partition).filter(|seat| seat.id == id)
-    }
-
-    /// Partitions that are at work.
-    pub(super) fn at_work(&self) -> Vec<SeatId> {
-        self.seats.values().filter(|seat| seat.partition.is_some()).map(|seat| seat.id).collect()
     }
 }
 
@@ -123,7 +115,6 @@ impl World {
             is_woken: false,
             tick_at: None,
             callers: BTreeMap::new(),
-            introduced: BTreeMap::new(),
             read_early: None,
         };
         self.shell.seats.insert(partition, seat);
@@ -163,7 +154,6 @@ impl World {
         seat.outcomes.extend(runs);
         self.wake_soon(id);
         self.after(limits::DUE_SCAN_PERIOD, Event::ScanDue(id));
-        self.ask_inventories(id);
     }
 
     fn read_partition(&mut self, id: SeatId) -> Vec<Input> {
@@ -192,20 +182,17 @@ impl World {
             Input::Submit(caller, _) | Input::Cancel { caller, .. } => *caller,
             _ => return,
         };
-        let at_work = self.shell.seats.get(&partition).filter(|seat| self.shell.is_up && seat.partition.is_some());
-        match at_work.map(|seat| seat.id) {
-            Some(id) => {
-                let mail = Mail { input, caller: Some((caller, client)), session: None };
-                self.deliver(id, mail);
-            }
-            None => self.answer(client, caller, Reply::Refused(Refusal::Retry)),
+        match self.shell.is_up {
+            true => self.deliver(partition, Mail { input, caller: Some((caller, client)) }),
+            false => self.answer(client, caller, Reply::Refused(Refusal::Retry)),
         }
     }
 
-    /// Puts a command before a partition.
-    pub(super) fn deliver(&mut self, id: SeatId, mail: Mail) {
-        if let Some(seat) = self.shell.seat(id) {
+    /// Puts a command before a partition, which may still be loading.
+    pub(super) fn deliver(&mut self, partition: PartitionId, mail: Mail) {
+        if let Some(seat) = self.shell.seats.get_mut(&partition) {
             seat.mailbox.push_back(mail);
+            let id = seat.id;
             self.wake_soon(id);
         }
     }
@@ -244,7 +231,6 @@ impl World {
         let count = if partition.is_full() { 0 } else { most.min(seat.mailbox.len()) };
         for mail in seat.mailbox.drain(..count) {
             mail.caller.map(|(caller, client)| seat.callers.insert(caller, client));
-            mail.session.map(|(agent, session)| seat.introduced.insert(agent, session));
             inputs.push(mail.input);
         }
         if inputs.is_empty() {
@@ -252,13 +238,13 @@ impl World {
         }
         let more = !seat.mailbox.is_empty() && !partition.is_full();
         let outputs = partition.on(inputs, now, draw, &mut self.shell.permits);
+        self.deal();
         self.check.worked(outputs.releases.len());
         self.perform(id, outputs);
         self.check_memory(id);
         if more {
             self.wake_soon(id);
         }
-        self.deal();
     }
 
     fn perform(&mut self, id: SeatId, outputs: Outputs) {
@@ -299,37 +285,27 @@ impl World {
     }
 
     fn carry_out(&mut self, id: SeatId, effect: Effect) {
-        if let Effect::Verdicts { to, verdicts } = effect {
-            return self.verdicts(id, &to, verdicts);
+        match effect {
+            Effect::Verdicts { session, verdicts, .. } => self.verdicts(id.partition, session, verdicts),
+            effect => self.effect_to_agent(id.partition, effect),
         }
-        self.effect_to_agent(id, effect);
     }
 
     /// The value is thrown away: whoever waits asks again, and another load goes on.
     pub(super) fn reseat(&mut self, id: SeatId) {
         let Some(mut seat) = self.shell.seats.remove(&id.partition) else { return };
-        for mail in seat.mailbox.drain(..) {
-            if let Some((caller, client)) = mail.caller {
-                seat.callers.insert(caller, client);
-            }
-            if let Input::Granted(grants) = &mail.input
-                && !self.is_planted(ShellFault::GrantsDropped)
-            {
-                grants.iter().for_each(|(_, reservation)| self.shell.permits.give_back(reservation));
-            }
-        }
-        for (caller, client) in seat.callers {
+        let waiting = seat.mailbox.drain(..).filter_map(|mail| mail.caller);
+        for (caller, client) in seat.callers.into_iter().chain(waiting.collect::<Vec<_>>()) {
             self.answer(client, caller, Reply::Refused(Refusal::Retry));
         }
         self.seat_anew(id.partition);
-        self.partition_left(id.partition);
+        self.shell.permits.forget(id.partition);
+        self.end_all_sessions();
     }
 
-    /// The actor dies without a word: what its value had reserved goes back.
+    /// The actor dies without a word.
     pub(super) fn crash_partition(&mut self, id: SeatId) {
-        let Some(seat) = self.shell.seats.get_mut(&id.partition).filter(|seat| seat.id == id) else { return };
-        if let Some(mut partition) = seat.partition.take() {
-            partition.abandon(&mut self.shell.permits);
+        if self.shell.seat(id).is_some_and(|seat| seat.partition.is_some()) {
             self.reseat(id);
             self.deal();
         }
@@ -348,7 +324,6 @@ impl World {
         for id in self.links.iter().filter(|(_, link)| link.is_up).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.cut(id);
         }
-        self.asked_in_hello.clear();
         self.shell = Shell { start, serial, ..Shell::default() };
         let pause = millis(self.random.between((20, 2_000)));
         self.after(pause, Event::CoordinatorStarts(start));
@@ -357,11 +332,7 @@ impl World {
     /// Free permits go to partitions that wait, round and round.
     pub(super) fn deal(&mut self) {
         for (partition, need, reservation) in self.shell.permits.deal() {
-            let id = self.shell.seats.get(&partition).filter(|seat| seat.partition.is_some()).map(|seat| seat.id);
-            match id {
-                Some(id) => self.deliver(id, Mail::new(Input::Granted(vec![(need, reservation)]))),
-                None => self.shell.permits.give_back(&reservation),
-            }
+            self.deliver(partition, Mail::new(Input::Granted(vec![(need, reservation)])));
         }
     }
 
@@ -415,8 +386,8 @@ impl World {
             self.spoil(&batch);
             self.remember_for_undo(&batch);
             let quarantined = self.store.write(&batch);
-            self.check_losses(&batch);
             self.check.written(&self.store, id, &batch, &quarantined);
+            self.check_losses(&batch);
             if self.is_planted(ShellFault::CommitAppliedTwice) && reply == CommitReply::Lost {
                 batch.runs.iter().for_each(|run| self.store.write_run(run));
                 self.check.written(&self.store, id, &batch, &[]);

@@ -1,8 +1,8 @@
 //! A simulated world: one coordinator, its database, agents and clients, and what happens to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use heddle_core::id::{PartitionId, RunId};
+use heddle_core::id::{PartitionId, RunId, SessionNumber};
 use heddle_core::partition::batch::{Batch, IdempotencyKey, Phase};
 use heddle_core::partition::io::Input;
 use heddle_core::run::event::{Fact, LossCause};
@@ -13,7 +13,7 @@ use super::agents::{Agent, Link};
 use super::check::Checker;
 use super::check_history::key_of;
 use super::clients::Client;
-use super::event::{Event, SeatId, SessionId};
+use super::event::{Event, SeatId};
 use super::fault::ShellFault;
 use super::graphs::Scripted;
 use super::knobs::Knobs;
@@ -32,6 +32,12 @@ const STEPS_MAX: u64 = 150_000;
 /// After this time without trouble an agent is certainly in touch.
 const IN_TOUCH: Span = Span::from_seconds(45);
 
+/// The rows that a batch has written over, and the keys that it has added.
+struct Undo {
+    rows: Vec<(RunId, Option<RunRow>)>,
+    keys: Vec<IdempotencyKey>,
+}
+
 /// Everything there is.
 pub(super) struct World {
     pub(super) now: Timestamp,
@@ -48,9 +54,7 @@ pub(super) struct World {
     pub(super) graphs: Vec<Scripted>,
     pub(super) agents: Vec<Agent>,
     pub(super) clients: Vec<Client>,
-    pub(super) links: BTreeMap<SessionId, Link>,
-    /// Partitions that were loaded while a session was being greeted.
-    pub(super) asked_in_hello: BTreeMap<SessionId, BTreeSet<PartitionId>>,
+    pub(super) links: BTreeMap<SessionNumber, Link>,
     pub(super) batches: BTreeMap<u64, Sent>,
     pub(super) next_commit_fails: bool,
     /// What the last batch wrote over.
@@ -58,9 +62,6 @@ pub(super) struct World {
     /// Takes a line for each thing that happens.
     trace: Option<fn(&str)>,
 }
-
-/// Rows as they were, and keys that were not there.
-type Undo = (Vec<(RunId, Option<RunRow>)>, Vec<IdempotencyKey>);
 
 impl World {
     pub(super) fn new(seed: u64, fault: Option<ShellFault>, trace: Option<fn(&str)>) -> Self {
@@ -88,7 +89,6 @@ impl World {
             agents,
             clients: Vec::new(),
             links: BTreeMap::new(),
-            asked_in_hello: BTreeMap::new(),
             batches: BTreeMap::new(),
             next_commit_fails: false,
             undo: None,
@@ -231,20 +231,20 @@ impl World {
             let rows = batch.runs.iter().map(|written| (written.run, self.store.runs.get(&written.run).cloned()));
             let created = batch.runs.iter().filter_map(|written| written.created.as_ref());
             let keys = created.filter_map(|created| created.key.as_ref()).map(|row| row.key.clone());
-            self.undo = Some((rows.collect(), keys.collect()));
+            self.undo = Some(Undo { rows: rows.collect(), keys: keys.collect() });
         }
     }
 
     pub(super) fn undo_last_commit(&mut self) {
-        let Some((rows, keys)) = self.undo.take() else { return };
+        let Some(Undo { rows, keys }) = self.undo.take() else { return };
         for (run, row) in rows {
             match row {
                 Some(row) => drop(self.store.runs.insert(run, row)),
                 None => drop(self.store.runs.remove(&run)),
             }
         }
-        for key in keys {
-            self.store.keys.remove(&key);
+        for key in &keys {
+            self.store.keys.remove(key);
         }
     }
 
@@ -271,9 +271,12 @@ impl World {
                 let holder = self.agents.iter().enumerate().find(|(ix, _)| agent_id(*ix) == boot.agent);
                 let Some((_, agent)) = holder.filter(|(_, agent)| agent.holds(boot.boot, &key)) else { continue };
                 let was_in_touch = agent.trouble_until.plus(IN_TOUCH) < event.at;
+                let instance = self.check.instances.get(&(written.run, attempt.instance));
+                let has_handle = instance.is_some_and(|instance| instance.has_handle);
                 let is_wrong = match cause {
                     LossCause::NotHeld => true,
-                    LossCause::StreamGone => was_in_touch,
+                    // Whoever has the handle polls on (E10).
+                    LossCause::StreamGone => was_in_touch && !has_handle,
                     LossCause::NewBoot | LossCause::Goodbye => false,
                 };
                 self.check

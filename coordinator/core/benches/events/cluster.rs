@@ -7,7 +7,8 @@ use bytes::Bytes;
 use heddle_core::draw::Draw;
 use heddle_core::graph::Graph;
 use heddle_core::id::{
-    AgentBoot, AttemptKey, BootId, CallerId, Epoch, PartitionId, RunId, Slot, Subject, TenantId, WorkflowId,
+    AgentBoot, AttemptKey, BootId, CallerId, Epoch, PartitionId, RunId, SessionNumber, Slot, Subject, TenantId,
+    WorkflowId,
 };
 use heddle_core::partition::Partition;
 use heddle_core::partition::batch::CommitOutcome;
@@ -45,7 +46,8 @@ impl Cluster {
         let agent = AgentBoot { agent: "agent".into(), boot: BootId(1) };
         let mut permits = Permits::default();
         let (types, labels) = (vec![shape::TYPE_ID.into()], Default::default());
-        let offer = Offer { boot: agent.boot, types, labels, held: 0, slots: SLOTS, prefetch: 0 };
+        let session = SessionNumber(1);
+        let offer = Offer { session, boot: agent.boot, types, labels, held: 0, slots: SLOTS, prefetch: 0 };
         permits.join(agent.agent.clone(), offer);
         let mut cluster = Self {
             partition: Partition::new(PARTITION, Epoch(1), at),
@@ -57,7 +59,7 @@ impl Cluster {
             runs: 0,
             spent: Duration::ZERO,
         };
-        cluster.turn(vec![Input::AgentHello { agent, running: Vec::new(), finished: Vec::new() }]);
+        cluster.turn(vec![Input::AgentHello { agent, session, running: Vec::new(), finished: Vec::new() }]);
         cluster
     }
 

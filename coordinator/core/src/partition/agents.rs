@@ -3,7 +3,7 @@
 use super::io::{Effect, Release, Verdict};
 use super::{Partition, Turn};
 use crate::fault::{Fault, is_planted};
-use crate::id::{AgentBoot, AgentId, AttemptKey, BootId, NodeIx, RunId};
+use crate::id::{AgentBoot, AgentId, AttemptKey, BootId, NodeIx, RunId, SessionNumber};
 use crate::limits;
 use crate::node_type::EffectClass;
 use crate::run::event::{Attempt, LossCause, Timing};
@@ -15,6 +15,9 @@ use crate::value::Value;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Presence {
     boot: BootId,
+    session: SessionNumber,
+    /// Whether its inventory has been answered.
+    answered: bool,
     /// When its stream ended, if it has.
     gone_at: Option<Timestamp>,
 }
@@ -25,15 +28,29 @@ impl Partition {
         presence.is_some_and(|presence| presence.boot == agent.boot && presence.gone_at.is_none())
     }
 
+    /// The session in which an agent may be sent something: it is here, and its inventory is answered.
+    pub(super) fn session_of(&self, agent: &AgentBoot) -> Option<SessionNumber> {
+        let presence = self.agents.get(&agent.agent).filter(|presence| presence.answered && self.is_here(agent))?;
+        Some(presence.session)
+    }
+
+    /// The answer to an inventory leaves.
+    pub(super) fn inventory_answered(&mut self, agent: &AgentBoot, session: SessionNumber) {
+        if let Some(presence) = self.agents.get_mut(&agent.agent).filter(|presence| presence.session == session) {
+            presence.answered = true;
+        }
+    }
+
     /// An agent reports everything it holds; the answer names each attempt.
     pub(super) fn agent_hello(
         &mut self,
         agent: AgentBoot,
+        session: SessionNumber,
         running: &[AttemptKey],
         finished: &[AttemptKey],
         turn: &mut Turn<'_>,
     ) {
-        self.agents.insert(agent.agent.clone(), Presence { boot: agent.boot, gone_at: None });
+        self.agents.insert(agent.agent.clone(), Presence { boot: agent.boot, session, answered: false, gone_at: None });
         for (key, live) in self.attempts_of(&agent.agent) {
             if live.boot != agent.boot {
                 if !is_planted(Fault::NewBootIgnored) {
@@ -52,7 +69,7 @@ impl Partition {
         for key in finished {
             verdicts.push((*key, self.verdict_of_finished(&agent, *key, turn)));
         }
-        self.attach(None, Release::Effect(Effect::Verdicts { to: agent, verdicts }), turn);
+        self.attach(None, Release::Effect(Effect::Verdicts { to: agent, session, verdicts }), turn);
     }
 
     fn verdict_of_running(&mut self, agent: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> Verdict {
@@ -138,7 +155,11 @@ impl Partition {
         };
         let after_load = self.loaded_at.plus(limits::LOSS_GRACE_AFTER_LOAD.max(grace));
         let after_gone = since.plus(grace);
-        if since <= self.loaded_at && !is_planted(Fault::GraceSkipped) { after_load } else { after_gone }
+        match since <= self.loaded_at {
+            true if is_planted(Fault::GraceSkipped) => self.loaded_at,
+            true => after_load,
+            false => after_gone,
+        }
     }
 
     pub(super) fn finished(

@@ -174,15 +174,25 @@ impl Partition {
         self.track(id, turn);
     }
 
-    /// Durable assignments go to agents that are here; those that were taken back meanwhile never leave.
-    pub(super) fn send_landed(&mut self, turn: &mut Turn<'_>) {
-        for (key, dispatch) in std::mem::take(&mut self.landed) {
+    /// Durable assignments that were taken back before they could be sent never leave.
+    pub(super) fn withdraw_landed(&mut self, turn: &mut Turn<'_>) {
+        for key in self.landed.keys().copied().collect::<Vec<_>>() {
             match self.live(&key).map(|live| live.stopping) {
                 None => self.withdraw(&key, turn),
                 Some(true) => self.stopped_unsent(key, turn),
-                Some(false) if !self.is_here(&dispatch.to) => drop(self.landed.insert(key, dispatch)),
-                Some(false) => {
+                Some(false) => {}
+            }
+        }
+    }
+
+    /// Durable assignments go to agents that are here.
+    pub(super) fn send_landed(&mut self, turn: &mut Turn<'_>) {
+        for (key, dispatch) in std::mem::take(&mut self.landed) {
+            match self.session_of(&dispatch.to) {
+                None => drop(self.landed.insert(key, dispatch)),
+                Some(session) => {
                     self.unsent.remove(&key);
+                    turn.permits.sent(&dispatch.reservation, session);
                     turn.outputs.releases.push(Release::Effect(Effect::Dispatch(dispatch)));
                 }
             }

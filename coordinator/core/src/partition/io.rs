@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PortIx, RunId, Subject, TenantId, WorkflowId,
+    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PortIx, RunId, SessionNumber, Subject, TenantId,
+    WorkflowId,
 };
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::{Need, Reservation};
@@ -35,6 +36,8 @@ pub enum Input {
     AgentHello {
         /// Which start of which agent.
         agent: AgentBoot,
+        /// On which stream.
+        session: SessionNumber,
         /// Accepted and not finished.
         running: Vec<AttemptKey>,
         /// Finished and not acknowledged; the results follow.
@@ -212,10 +215,13 @@ pub enum Effect {
         /// Whether it may.
         go: bool,
     },
-    /// The answer to an agent's inventory: one verdict for each attempt it named.
+    /// The answer to an agent's inventory: one verdict for each attempt it named. No attempt is dispatched to the agent
+    /// between its inventory and this.
     Verdicts {
         /// Who asked.
         to: AgentBoot,
+        /// On which stream: it is no answer to any other.
+        session: SessionNumber,
         /// What becomes of each.
         verdicts: Vec<(AttemptKey, Verdict)>,
     },
@@ -252,7 +258,7 @@ pub struct Dispatch {
     pub key: AttemptKey,
     /// The permit it uses up.
     pub permit: PermitClass,
-    /// How that permit was taken: the shell says [`Permits::sent`](super::permits::Permits::sent) when it sends this.
+    /// How that permit was taken: to be given back if this cannot be sent.
     pub reservation: Reservation,
     /// The graph its node is in.
     pub graph: Arc<Graph>,

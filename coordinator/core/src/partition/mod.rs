@@ -65,7 +65,7 @@ pub struct Partition {
 #[derive(Debug)]
 struct Entry {
     run: Run,
-    /// The summary row as it is, or will be when the youngest batch lands.
+    /// The summary row as it will be when the youngest batch lands; `None` if nothing was written since the load.
     written: Option<RunSummary>,
     /// Instances that stand in a queue.
     exposed: BTreeSet<Instance>,
@@ -164,9 +164,10 @@ impl Partition {
         self.lose_absent(&mut turn);
         self.take_turns(&mut turn);
         self.assign(&mut turn);
-        self.send_landed(&mut turn);
+        self.withdraw_landed(&mut turn);
         self.evict(&turn);
         self.seal(&mut turn);
+        self.send_landed(&mut turn);
         self.current = None;
         turn.outputs.wake_at = self.wake_at(turn.now);
         turn.outputs
@@ -177,7 +178,9 @@ impl Partition {
             Input::Submit(caller, submission) => self.submit(caller, *submission, turn),
             Input::KeyLookedUp(key, found) => self.key_looked_up(&key, found, turn),
             Input::Cancel { caller, run, tenant, by } => self.cancel(Waiting { caller, tenant, by }, run, turn),
-            Input::AgentHello { agent, running, finished } => self.agent_hello(agent, &running, &finished, turn),
+            Input::AgentHello { agent, session, running, finished } => {
+                self.agent_hello(agent, session, &running, &finished, turn);
+            }
             Input::AgentGone { agent, goodbye } => self.agent_gone(&agent, goodbye, turn),
             Input::Finished { from, key, outcome, timing } => self.finished(from, key, outcome, timing, turn),
             Input::Intent { from, key } => self.intent(from, key, turn),
@@ -285,14 +288,14 @@ impl Partition {
             alarm.map(|at| self.alarms.insert((at, id)));
             entry.alarm = alarm;
         }
-        if entry.run.is_parked() && entry.written.as_ref().is_some_and(|written| written.next_due <= Some(turn.now)) {
-            let waits_for_agent = entry.run.retries_due(turn.now).next().is_some();
-            if waits_for_agent && entry.written.as_ref().is_some_and(|written| written.phase == Phase::Parked) {
-                self.open.of(id);
-            }
+        // A retry that is due waits for an agent, not for an instant: it stays, and its row must be found at start.
+        let waits_for_agent = entry.run.is_parked() && entry.run.retries_due(turn.now).next().is_some();
+        if waits_for_agent && entry.written.as_ref().is_none_or(|written| written.phase != Phase::Active) {
+            self.open.of(id);
         }
         let far = alarm.is_none_or(|at| at.since(turn.now) > limits::EVICT_DUE_MIN);
-        let idle_at = (entry.run.is_parked() && far).then(|| turn.now.plus(limits::EVICT_AFTER));
+        let can_leave = entry.run.is_parked() && !waits_for_agent && far;
+        let idle_at = can_leave.then(|| turn.now.plus(limits::EVICT_AFTER));
         entry.idle_at.map(|at| self.idle.remove(&(at, id)));
         idle_at.map(|at| self.idle.insert((at, id)));
         entry.idle_at = idle_at;
@@ -374,7 +377,7 @@ impl Partition {
         }
         if self.open.runs.is_empty() {
             let held = std::mem::take(&mut self.open.held);
-            turn.outputs.releases.extend(held.releases.into_iter().map(|(_, release)| release));
+            held.releases.into_iter().for_each(|(_, release)| self.let_go(release, turn));
             return;
         }
         let mut open = std::mem::take(&mut self.open);
@@ -432,14 +435,11 @@ impl Partition {
         let Some(flying) = self.flying.take() else { return };
         flying.held.keys.iter().for_each(|key| drop(self.keys.remove(key)));
         for (run, release) in flying.held.releases {
-            turn.outputs.releases.extend(match (run, release) {
-                (Some(run), release) if quarantined.contains(&run) => open::of_quarantined(release),
-                (_, Release::Effect(Effect::Dispatch(dispatch))) => {
-                    self.landed.insert(dispatch.key, dispatch);
-                    None
-                }
-                (_, release) => Some(release),
-            });
+            let release = match run.is_some_and(|run| quarantined.contains(&run)) {
+                true => open::of_quarantined(release),
+                false => Some(release),
+            };
+            release.into_iter().for_each(|release| self.let_go(release, turn));
         }
         quarantined.iter().for_each(|run| self.set_aside(*run, turn));
         for run in flying.touched {
@@ -447,6 +447,18 @@ impl Partition {
             if closed && !self.open.touches(run) {
                 self.drop_run(run);
             }
+        }
+    }
+
+    /// What a release waited for has landed.
+    fn let_go(&mut self, release: Release, turn: &mut Turn<'_>) {
+        match release {
+            Release::Effect(Effect::Dispatch(dispatch)) => drop(self.landed.insert(dispatch.key, dispatch)),
+            Release::Effect(Effect::Verdicts { to, session, verdicts }) => {
+                self.inventory_answered(&to, session);
+                turn.outputs.releases.push(Release::Effect(Effect::Verdicts { to, session, verdicts }));
+            }
+            release => turn.outputs.releases.push(release),
         }
     }
 
@@ -476,18 +488,9 @@ impl Partition {
             turn.outputs.releases.extend(held.retries());
         }
         self.refuse_waiting(turn);
-        self.abandon(turn.permits);
+        self.unsent.values().for_each(|reservation| turn.permits.give_back(reservation));
+        turn.permits.forget(self.id);
         turn.outputs.stop = Some(reason);
-    }
-
-    /// Gives back every permit that it has not used. The shell calls this for a value that it throws away without having
-    /// been told to: because the core failed in it, say.
-    pub fn abandon(&mut self, permits: &mut Permits) {
-        let unsent = std::mem::take(&mut self.unsent);
-        if !is_planted(Fault::PermitsKept) {
-            unsent.values().for_each(|reservation| permits.give_back(reservation));
-        }
-        permits.forget(self.id);
     }
 
     /// Attaches something to the youngest batch it could have observed (E3).
@@ -517,10 +520,10 @@ impl Partition {
 }
 
 impl Entry {
-    fn new(run: Run, written: Option<RunSummary>) -> Self {
+    fn new(run: Run) -> Self {
         Self {
             run,
-            written,
+            written: None,
             exposed: BTreeSet::new(),
             alarm: None,
             idle_at: None,

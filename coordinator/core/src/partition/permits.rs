@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::graph::Node;
-use crate::id::{AgentBoot, AgentId, BootId, PartitionId};
+use crate::id::{AgentBoot, AgentId, BootId, PartitionId, SessionNumber};
 use crate::run::event::PermitClass;
 
 /// What an attempt needs of an agent.
@@ -43,12 +43,14 @@ pub struct Reservation {
     /// Of which class.
     pub class: PermitClass,
     /// In which of the agent's sessions it was taken: permits of earlier ones are void.
-    session: u64,
+    session: SessionNumber,
 }
 
 /// What an agent says of itself when it joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
+    /// The stream it joins on; a later one of the same agent has a higher number.
+    pub session: SessionNumber,
     /// Its present start.
     pub boot: BootId,
     /// Types it can run, sorted.
@@ -68,17 +70,13 @@ pub struct Offer {
 pub struct Permits {
     agents: BTreeMap<AgentId, Pool>,
     queues: BTreeMap<Need, Queue>,
-    /// Counts joins.
-    sessions: u64,
+    /// Attempts sent in a session that has not joined yet: they take places of what it will grant.
+    ahead: BTreeMap<AgentId, Vec<(SessionNumber, PermitClass)>>,
 }
 
 #[derive(Debug)]
 struct Pool {
     offer: Offer,
-    session: u64,
-    /// Places taken beyond what this session grants: attempts that were given in an earlier one and sent in this.
-    owed_slots: u32,
-    owed_prefetch: u32,
     /// Permits taken, and attempts held: what the agent has of ours.
     out: u32,
     /// It drains: nothing new.
@@ -105,10 +103,12 @@ struct Queue {
 impl Permits {
     /// An agent has joined, or joined again: what it grants now is all there is.
     pub fn join(&mut self, agent: AgentId, offer: Offer) {
-        self.sessions += 1;
-        let (session, out) = (self.sessions, offer.held);
-        let (owed_slots, owed_prefetch) = (0, 0);
-        let pool = Pool { offer, session, owed_slots, owed_prefetch, out, closed: false, alone: Alone::No };
+        let (session, out) = (offer.session, offer.held);
+        let mut pool = Pool { offer, out, closed: false, alone: Alone::No };
+        for (_, class) in self.ahead.remove(&agent).unwrap_or_default().into_iter().filter(|(sent, _)| *sent == session)
+        {
+            pool.take_place(class);
+        }
         self.agents.insert(agent, pool);
     }
 
@@ -127,10 +127,7 @@ impl Permits {
     /// An agent grants permits again, after `finished` attempts have left it.
     pub fn grant(&mut self, agent: &AgentBoot, class: PermitClass, count: u32) {
         if let Some(pool) = self.of(agent) {
-            let (free, owed) = pool.places(class);
-            let paid = count.min(*owed);
-            *owed -= paid;
-            *free += count - paid;
+            *pool.places(class) += count;
         }
     }
 
@@ -146,22 +143,23 @@ impl Permits {
 
     /// A reservation was not used.
     pub fn give_back(&mut self, reservation: &Reservation) {
-        if self.of(&reservation.agent).is_some_and(|pool| pool.session == reservation.session) {
+        if self.of(&reservation.agent).is_some_and(|pool| pool.offer.session == reservation.session) {
             self.finished(&reservation.agent, 1);
             self.grant(&reservation.agent, reservation.class, 1);
         }
     }
 
-    /// The attempt of a reservation is sent to its agent, which is to be said at that very moment. If the agent has joined
-    /// again since the reservation was made, the attempt takes a place of the new session.
-    pub fn sent(&mut self, reservation: &Reservation) {
-        let pool = self.of(&reservation.agent).filter(|pool| pool.session != reservation.session);
-        let Some(pool) = pool else { return };
-        pool.out += 1;
-        let (free, owed) = pool.places(reservation.class);
-        match free.checked_sub(1) {
-            Some(left) => *free = left,
-            None => *owed += 1,
+    /// The attempt of a reservation goes out in a session. If that is a later one than it was reserved in, it takes a
+    /// place of what that session grants, so that no more is sent than an agent has room for.
+    pub(super) fn sent(&mut self, reservation: &Reservation, session: SessionNumber) {
+        if reservation.session == session {
+            return;
+        }
+        let Reservation { agent, class, .. } = reservation;
+        match self.agents.get_mut(&agent.agent) {
+            Some(pool) if pool.offer.session == session => pool.take_place(*class),
+            Some(pool) if pool.offer.session > session => {}
+            _ => self.ahead.entry(agent.agent.clone()).or_default().push((session, *class)),
         }
     }
 
@@ -282,18 +280,24 @@ impl Permits {
         if need.alone {
             pool.alone = Alone::Held;
         }
-        let session = pool.session;
+        let session = pool.offer.session;
         Some(Reservation { agent: AgentBoot { agent: agent.clone(), boot: pool.offer.boot }, class, session })
     }
 }
 
 impl Pool {
-    /// What is free of a class, and what is owed.
-    fn places(&mut self, class: PermitClass) -> (&mut u32, &mut u32) {
+    fn places(&mut self, class: PermitClass) -> &mut u32 {
         match class {
-            PermitClass::Slot => (&mut self.offer.slots, &mut self.owed_slots),
-            PermitClass::Prefetch => (&mut self.offer.prefetch, &mut self.owed_prefetch),
+            PermitClass::Slot => &mut self.offer.slots,
+            PermitClass::Prefetch => &mut self.offer.prefetch,
         }
+    }
+
+    /// The agent hands back what it has no room for, so nothing is owed.
+    fn take_place(&mut self, class: PermitClass) {
+        let free = self.places(class);
+        *free = free.saturating_sub(1);
+        self.out += 1;
     }
 
     fn can_run(&self, need: &Need) -> bool {

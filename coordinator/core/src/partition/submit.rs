@@ -98,7 +98,7 @@ impl Partition {
         }
         let mut created = run.created();
         created.key = key;
-        self.runs.insert(id, Entry::new(run, None));
+        self.runs.insert(id, Entry::new(run));
         self.open.push(id, event);
         self.open.of(id).created = Some(created);
         self.settle(id, turn);
@@ -143,8 +143,7 @@ impl Partition {
                 return waiting.into_iter().for_each(|waiting| self.refuse(waiting.caller, Refusal::NotFound, turn));
             }
             Some(run) => {
-                let written = Some(run.summary());
-                self.runs.insert(id, Entry::new(run, written));
+                self.runs.insert(id, Entry::new(run));
                 self.look_for_losses(turn.now);
             }
         }
