@@ -3,22 +3,25 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help tools check test format lint deny docs unit binary faults soak bench core-instructions
+.PHONY: help tools check test format lint deny docs unit sim suites binary faults soak bench core-instructions
 
 # cargo-nextest runs a process per test and ends what hangs; `cargo test` runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-# Suites that start processes, by name: `cargo test` alone leaves them out.
-SUITES := first_run bad_input poison idempotency faults
-RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
+# Suites that start processes, by name: `cargo test` alone leaves them out. FAULTS are those that measure times.
+SUITES := first_run bad_input poison idempotency
+FAULTS := faults
+TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
+# All commands that build for tests build the same features, so that they share what they have built.
+TESTS := --workspace --all-features --locked
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-18s %s\n", $$1, $$2 }'
 
 check: tools format lint unit ## formatting, lints and unit tests: before every commit
 
 # What speaks last is a test runner, so that the end of the output says how the suites went.
-test: tools format lint deny docs unit ## all that must be green before a change lands
+test: tools format lint deny docs sim unit suites ## all that must be green before a change lands
 
 tools: # says what is missing, all at once, and how to get it
 	@missing=0; \
@@ -33,7 +36,7 @@ format: ## formatting, without changing it
 
 lint: ## clippy, warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy -p cluster-tests $(SUITES:%=--test %) --locked -- -D warnings
+	cargo clippy --workspace $(SUITES:%=--test %) $(FAULTS:%=--test %) --locked -- -D warnings
 
 deny: ## licences, banned crates and sources of dependencies
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -49,10 +52,10 @@ docs: ## documentation of all crates, for those who work on them; warnings are e
 
 unit: ## unit, property and repository tests
 ifeq ($(NEXTEST),yes)
-	cargo test --workspace --all-features --locked --doc
-	cargo nextest run --workspace --all-features --locked $(if $(filter true,$(CI)),--profile ci)
+	cargo test $(TESTS) --doc
+	cargo nextest run $(TESTS) $(if $(filter true,$(CI)),--profile ci)
 else
-	cargo test --workspace --all-features --locked --no-fail-fast
+	cargo test $(TESTS) --no-fail-fast
 endif
 
 bench: ## heddle bench: the works of tests/benches, in a few minutes
@@ -63,14 +66,23 @@ core-instructions: ## instructions that one event costs the engine, from 10 to 2
 	@command -v valgrind >/dev/null || { echo "missing: valgrind (get it: apt-get install valgrind)" >&2; exit 1; }
 	cargo bench --locked --package heddle-core --bench events -- --instructions
 
+SEEDS ?= 20000
+sim: ## the simulator over many seeds: SEEDS
+	SIM_SEEDS=$(SEEDS) cargo test --release --package cluster-tests --locked --test simulation -- --nocapture --test-threads 1
+
+suites: ## suites against real processes
+	cargo build $(TESTS) --bin heddle
+	HEDDLE_BIN="$(TARGET)/debug/heddle" \
+		cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1
+
 binary: # the one that the suites below start and kill
-	cargo build --release --locked -p heddle --features crash-points
+	cargo build --release --locked --package heddle --features crash-points
 
 # One after the other, and each with the machine to itself: they measure times.
-faults: binary ## suites against real processes that are killed: FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
-	HEDDLE_BIN="$(RELEASE)/heddle" FAULT_SECONDS="$${FAULT_SECONDS:-240}" \
-		cargo test -p cluster-tests --locked --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1 --nocapture
+faults: binary ## the suites that kill, too: FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
+	HEDDLE_BIN="$(TARGET)/release/heddle" FAULT_SECONDS="$${FAULT_SECONDS:-240}" \
+		cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) $(FAULTS:%=--test %) -- --test-threads 1 --nocapture
 
 soak: binary ## the kill suite until there were 500 kills
-	HEDDLE_BIN="$(RELEASE)/heddle" FAULT_KILLS="$${FAULT_KILLS:-500}" \
-		cargo test -p cluster-tests --locked --test faults -- kills --nocapture
+	HEDDLE_BIN="$(TARGET)/release/heddle" FAULT_KILLS="$${FAULT_KILLS:-500}" \
+		cargo test $(TESTS) --test faults -- kills --nocapture
