@@ -4,6 +4,8 @@
 mod catalogue;
 mod compile;
 mod draft;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod inputs;
 mod json;
 mod kinds;

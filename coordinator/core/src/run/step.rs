@@ -176,6 +176,7 @@ impl Run {
                 self.take_timer(*instance);
                 self.complete(*instance, None, outputs)?;
             }
+            Fact::Ended { status: RunStatus::Running, .. } => return Err(Corrupt::WrongSide { seq }),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref(), at),
         }
         Ok(())
@@ -386,6 +387,8 @@ impl Run {
     fn slot(&mut self, instance: Instance) -> Result<&mut Slot, Corrupt> {
         let seq = self.state.seq;
         let slot = self.state.nodes.get_mut(instance.node.0 as usize);
+        // Scopes and generations come with maps, loops and reviews.
+        let slot = slot.filter(|_| instance == Instance::root(instance.node));
         slot.ok_or(Corrupt::UnknownNode { seq, node: instance.node })
     }
 

@@ -1,0 +1,129 @@
+//! A run together with the history that led to it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::graph::Graph;
+use crate::id::{AgentBoot, AttemptToken, BootId, EventSeq, Instance, RunId, Subject, TenantId, WorkflowId};
+use crate::run::event::{Assignment, Attempt, ErrorClass, Event, Fact, NodeError, PermitClass, Submitted, Timing};
+use crate::run::{Admitted, Body, Command, Outcome, Rejection, Run, RunStatus};
+use crate::time::{Span, Timestamp};
+use crate::value::Value;
+
+pub(super) const ID: RunId = RunId(7);
+pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
+
+/// A run, its events, and the clock.
+pub(super) struct Course {
+    pub(super) run: Run,
+    pub(super) events: Vec<Event>,
+    pub(super) now: Timestamp,
+    tokens: u64,
+}
+
+impl Course {
+    pub(super) fn begin(graph: &Arc<Graph>) -> Self {
+        let submitted = Submitted {
+            tenant: TenantId::from("acme"),
+            subject: Subject::from("somebody"),
+            workflow: WorkflowId(1),
+            graph: graph.digest(),
+            target: None,
+            inputs: Vec::new(),
+            traceparent: None,
+        };
+        let event = bare(EventSeq(1), START, Fact::Submitted(Box::new(submitted)));
+        let run = Run::begin(ID, Arc::clone(graph), &event).unwrap();
+        let mut course = Self { run, events: vec![event], now: START, tokens: 0 };
+        course.settle();
+        course
+    }
+
+    /// The instance of a node.
+    pub(super) fn instance(&self, id: &str) -> Instance {
+        Instance::root(self.run.graph().find(id).unwrap())
+    }
+
+    pub(super) fn pass(&mut self, millis: u64) {
+        self.now = self.now.plus(Span::from_millis(millis));
+    }
+
+    /// Admits a command and folds what follows from it, as a partition does.
+    pub(super) fn command(&mut self, command: Command) -> Result<(), Rejection> {
+        let before = self.run.snapshot();
+        let admitted = self.run.admit(command, self.now, 0);
+        assert_eq!(self.run.snapshot(), before, "admitting changes nothing");
+        let Admitted { fact, values } = admitted?;
+        let event = Event { values, ..bare(self.run.seq().next(), self.now, fact) };
+        self.run.step_fact(event.seq, event.at, &event.fact).expect("an admitted fact follows");
+        self.events.push(event);
+        self.settle();
+        Ok(())
+    }
+
+    /// Evaluates what has fallen due, and ends the run when it is done.
+    fn settle(&mut self) {
+        while let Some(instance) = self.run.next_decision().filter(|_| !self.run.can_conclude()) {
+            let event = self.events.last_mut().unwrap();
+            let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
+            let decision = self.run.decide(instance, self.now, &mut body);
+            event.values = body.into_values();
+            self.run.step_decision(&decision).expect("a decision follows");
+            event.decisions.push(decision);
+        }
+        if self.run.can_conclude() {
+            self.command(Command::Conclude).unwrap();
+        }
+    }
+
+    /// Gives a ready instance to an agent.
+    pub(super) fn assign(&mut self, instance: Instance, boot: u64, alone: bool) -> Attempt {
+        self.tokens += 1;
+        let attempt = Attempt { instance, number: self.run.next_attempt(instance), token: AttemptToken(self.tokens) };
+        let to = AgentBoot { agent: "agent".into(), boot: BootId(boot) };
+        let assignment = Assignment { attempt, to, permit: PermitClass::Slot, alone };
+        let mut event = bare(self.run.seq().next(), self.now, Fact::Continued);
+        self.run.step_fact(event.seq, event.at, &event.fact).unwrap();
+        self.run.step_assignment(event.at, &assignment).expect("a ready instance can be given");
+        event.assignments.push(assignment);
+        self.events.push(event);
+        attempt
+    }
+
+    pub(super) fn finish(&mut self, attempt: Attempt, outcome: Outcome) -> Result<(), Rejection> {
+        self.command(Command::Finish { attempt, outcome, timing: Timing::default() })
+    }
+
+    pub(super) fn facts(&self) -> Vec<&'static str> {
+        self.events.iter().map(|event| event.fact.name()).collect()
+    }
+
+    /// The fold of the recorded history.
+    pub(super) fn replayed(&self) -> Run {
+        let mut run = Run::begin(ID, Arc::clone(self.run.graph()), &self.events[0]).unwrap();
+        self.events[1..].iter().for_each(|event| run.step(event).expect("a recorded event follows"));
+        run
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.run.status() != RunStatus::Running
+    }
+}
+
+pub(super) fn bare(seq: EventSeq, at: Timestamp, fact: Fact) -> Event {
+    Event { seq, at, fact, decisions: Vec::new(), assignments: Vec::new(), values: Vec::new() }
+}
+
+pub(super) fn value(text: &str) -> Value {
+    Value::from_json(Bytes::from(format!("\"{text}\"")))
+}
+
+pub(super) fn success(text: &str) -> Outcome {
+    Outcome::Succeeded(vec![("out".into(), value(text))])
+}
+
+pub(super) fn failure(class: ErrorClass) -> Outcome {
+    let error = NodeError { class, code: "because".into(), message: "it did not go well".into() };
+    Outcome::Failed { error, retry_after: None }
+}

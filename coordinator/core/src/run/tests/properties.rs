@@ -1,0 +1,214 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::course::{Course, ID, bare, failure, success, value};
+use crate::graph::Graph;
+use crate::graph::fixture::Fixture;
+use crate::id::{AttemptNumber, AttemptToken, EventSeq, Generation, Instance, NodeIx, ScopeIx, Subject};
+use crate::run::event::{Attempt, Decision, ErrorClass, Event, Fact, LossCause, Timing};
+use crate::run::view::{NodeState, RunView};
+use crate::run::{Command, NodePhase, Outcome, Run, RunStatus};
+
+/// One random step; its numbers pick among what there is.
+#[derive(Debug, Clone)]
+struct Move {
+    kind: u8,
+    which: usize,
+    how: u8,
+    pause: u64,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = (0..12u8, 0..64usize, 0..16u8, prop_oneof![Just(0), 1..3_000u64, Just(90_000_000)]);
+    prop::collection::vec(one.prop_map(|(kind, which, how, pause)| Move { kind, which, how, pause }), 1..60)
+}
+
+/// Kinds of nodes, and for each the nodes before it that it hangs on.
+fn graphs() -> impl Strategy<Value = Arc<Graph>> {
+    prop::collection::vec((0..6u8, prop::collection::vec((0..8usize, any::<bool>()), 0..3)), 1..7).prop_map(build)
+}
+
+fn build(shape: Vec<(u8, Vec<(usize, bool)>)>) -> Arc<Graph> {
+    let mut fixture = Fixture::default();
+    let is_work = |kind: u8| kind < 4;
+    for (ix, (kind, sources)) in shape.iter().enumerate() {
+        let id = format!("n{ix}");
+        let policy = json!({"retry": {"maxAttempts": 2, "initialMs": 100}, "onUnknown": if ix % 2 == 0 { "retry" } else { "fail" }});
+        fixture = match kind {
+            0 => fixture.work(&id, "pure", &policy),
+            1 => fixture.work(&id, "keyed", &policy),
+            2 => fixture.work(&id, "pollable", &policy),
+            3 => fixture.work(&id, "blind", &policy),
+            4 => fixture.wait(&id, 500),
+            _ => fixture.input(&id),
+        };
+        let most = match kind {
+            5 => 0,
+            4 => 1,
+            _ => 3,
+        };
+        for (source, side) in sources.iter().filter(|_| ix > 0).take(most) {
+            let source = source % ix;
+            let side = if *side && is_work(shape[source].0) { ".side" } else { "" };
+            fixture = fixture.edge(&format!("n{source}{side}"), &id);
+        }
+    }
+    fixture.build()
+}
+
+/// Takes one random step. Commands that are rejected change nothing: [`Course::command`] sees to it.
+fn take(course: &mut Course, step: &Move) {
+    course.pass(step.pause);
+    let live: Vec<Attempt> = course
+        .run
+        .attempts()
+        .map(|(instance, live)| Attempt { instance, number: live.number, token: live.token })
+        .collect();
+    let attempt = live.get(step.which % live.len().max(1)).copied().unwrap_or(foreign(step));
+    let attempt = if step.how == 15 { Attempt { token: AttemptToken(999), ..attempt } } else { attempt };
+    let cause = [LossCause::NewBoot, LossCause::StreamGone, LossCause::Goodbye, LossCause::NotHeld][step.which % 4];
+    let command = match step.kind {
+        0..=3 => {
+            let now = course.now;
+            let ready: Vec<Instance> = course.run.ready().chain(course.run.retries_due(now)).collect();
+            if let Some(instance) = ready.get(step.which % ready.len().max(1)) {
+                let alone = course.run.is_suspect(*instance);
+                course.assign(*instance, step.pause, alone);
+            }
+            return;
+        }
+        4 | 5 => Command::Finish { attempt, outcome: success(&step.which.to_string()), timing: Timing::default() },
+        6 => Command::Finish { attempt, outcome: bad(step), timing: Timing::default() },
+        7 => Command::Lose { attempt, cause },
+        8 => Command::HandBack { attempt },
+        9 => Command::Intend { attempt },
+        10 => Command::Checkpoint { attempt, handle: value("job") },
+        _ if step.how == 0 => Command::Cancel { by: Subject::from("somebody") },
+        _ => Command::Wake,
+    };
+    let _rejected = course.command(command);
+}
+
+fn bad(step: &Move) -> Outcome {
+    use ErrorClass::{InvalidRequest, RateLimited, Retryable, UnknownOutcome};
+    match step.how % 6 {
+        0 => Outcome::Stopped,
+        1 => Outcome::Succeeded(vec![("no such port".into(), value("lost"))]),
+        how => failure([Retryable, RateLimited, UnknownOutcome, InvalidRequest][usize::from(how) - 2]),
+    }
+}
+
+fn foreign(step: &Move) -> Attempt {
+    let node = NodeIx(step.which as u32);
+    let (scope, generation) = (ScopeIx(u32::from(step.how % 3)), Generation(u32::from(step.how % 2)));
+    let instance = Instance { node, scope, generation };
+    Attempt { instance, number: AttemptNumber(1), token: AttemptToken(u64::from(step.how)) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_replay_gives_the_same_state(graph in graphs(), moves in moves()) {
+        let mut course = Course::begin(&graph);
+        moves.iter().for_each(|step| take(&mut course, step));
+        let replayed = course.replayed();
+        prop_assert_eq!(replayed.snapshot(), course.run.snapshot());
+        let restored = Run::restore(ID, Arc::clone(&graph), &course.run.snapshot()).unwrap();
+        prop_assert_eq!(restored.snapshot(), course.run.snapshot());
+        let gapless = course.events.iter().enumerate().all(|(ix, event)| event.seq == EventSeq(ix as u64 + 1));
+        prop_assert!(gapless);
+    }
+
+    #[test]
+    fn the_end_is_final_and_outputs_are_given_once(graph in graphs(), moves in moves()) {
+        let mut course = Course::begin(&graph);
+        let mut ended = None;
+        let mut given = std::collections::BTreeMap::new();
+        for step in &moves {
+            take(&mut course, step);
+            let outputs: Vec<_> = graph.nodes().map(|(ix, _)| course.run.outputs(ix).to_vec()).collect();
+            for (ix, outputs) in outputs.iter().enumerate().filter(|(_, outputs)| !outputs.is_empty()) {
+                let first = given.entry(ix).or_insert_with(|| outputs.clone());
+                prop_assert_eq!(&*first, outputs);
+            }
+            if course.is_over() {
+                let stands = (course.run.status(), course.run.error().cloned(), outputs);
+                prop_assert_eq!(ended.get_or_insert_with(|| stands.clone()), &stands);
+            }
+        }
+        let committed = course.events.iter().filter(|event| matches!(event.fact, Fact::Succeeded { .. })).count();
+        prop_assert!(committed <= graph.len());
+    }
+
+    #[test]
+    fn the_fold_is_total(graph in graphs(), moves in moves(), strange in prop::collection::vec((0..64usize, any::<u8>(), 0..9u32), 1..30)) {
+        let mut course = Course::begin(&graph);
+        moves.iter().for_each(|step| take(&mut course, step));
+        // Any event of the history, or one that nobody wrote, at any place of it: it follows or is corrupt.
+        for (which, seq, node) in strange {
+            let cut = which % course.events.len();
+            let mut run = Run::begin(ID, Arc::clone(&graph), &course.events[0]).unwrap();
+            course.events[1..=cut.max(1).min(course.events.len() - 1)].iter().for_each(|event| {
+                let _corrupt = run.step(event);
+            });
+            let mut event = course.events[usize::from(seq) % course.events.len()].clone();
+            if seq % 3 != 0 {
+                event.seq = run.seq().next();
+            }
+            if seq % 2 == 0 {
+                event = displaced(event, NodeIx(node));
+            }
+            let _corrupt = run.step(&event);
+        }
+    }
+
+    #[test]
+    fn a_view_agrees_with_the_run(graph in graphs(), moves in moves()) {
+        let mut course = Course::begin(&graph);
+        moves.iter().for_each(|step| take(&mut course, step));
+        let mut view = RunView::begin(ID, Arc::clone(&graph), &course.events[0]).unwrap();
+        course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+        prop_assert_eq!(view.run().snapshot(), course.run.snapshot());
+        for (ix, _) in graph.nodes() {
+            let state = view.node_state(ix).unwrap();
+            let is_final = [NodeState::Completed, NodeState::Failed, NodeState::Skipped].contains(&state);
+            let phases = [NodePhase::Completed, NodePhase::Failed, NodePhase::Skipped];
+            prop_assert_eq!(is_final, phases.contains(&course.run.phase_of(ix)));
+            prop_assert!(state != NodeState::Running || course.run.status() == RunStatus::Running);
+            prop_assert!(!is_final || state == NodeState::Skipped || view.node(ix).ended_at.is_some());
+        }
+    }
+}
+
+/// The same event about another node.
+fn displaced(event: Event, node: NodeIx) -> Event {
+    let moved = |attempt: Attempt| Attempt { instance: Instance::root(node), ..attempt };
+    let fact = match event.fact {
+        Fact::Succeeded { attempt, outputs, timing } => Fact::Succeeded { attempt: moved(attempt), outputs, timing },
+        Fact::Lost { attempt, cause, failure } => Fact::Lost { attempt: moved(attempt), cause, failure },
+        Fact::TimerFired { outputs, .. } => Fact::TimerFired { instance: Instance::root(node), outputs },
+        Fact::IntentRecorded { attempt } => Fact::IntentRecorded { attempt: moved(attempt) },
+        Fact::Ended { error, by, .. } => Fact::Ended { status: RunStatus::Running, error, by },
+        other => other,
+    };
+    let decisions = event.decisions.into_iter().map(|decision| match decision {
+        Decision::Completed { outputs, .. } => Decision::Completed { instance: Instance::root(node), outputs },
+        Decision::Waiting { until, .. } => {
+            Decision::Waiting { instance: Instance { scope: ScopeIx(1), ..Instance::root(node) }, until }
+        }
+        Decision::Failed { error, .. } => Decision::Failed { instance: Instance::root(node), error },
+    });
+    let assignments = event.assignments.into_iter().map(|mut assignment| {
+        assignment.attempt = moved(assignment.attempt);
+        assignment
+    });
+    Event {
+        decisions: decisions.collect(),
+        assignments: assignments.collect(),
+        values: event.values,
+        ..bare(event.seq, event.at, fact)
+    }
+}
