@@ -1,1 +1,7 @@
+//! A partition and its permits, moved by hand: what the simulator finds by chance is shown here on purpose.
 
+mod agents;
+mod bench;
+mod commits;
+mod permits;
+mod runs;

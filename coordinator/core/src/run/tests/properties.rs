@@ -66,7 +66,7 @@ fn take(course: &mut Course, step: &Move) {
         .attempts()
         .map(|(instance, live)| Attempt { instance, number: live.number, token: live.token })
         .collect();
-    let attempt = live.get(step.which % live.len().max(1)).copied().unwrap_or(foreign(step));
+    let attempt = live.get(step.which % live.len().max(1)).copied().unwrap_or_else(|| foreign(step));
     let attempt = if step.how == 15 { Attempt { token: AttemptToken(999), ..attempt } } else { attempt };
     let cause = [LossCause::NewBoot, LossCause::StreamGone, LossCause::Goodbye, LossCause::NotHeld][step.which % 4];
     let command = match step.kind {

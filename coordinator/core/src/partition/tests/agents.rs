@@ -1,0 +1,191 @@
+//! Agents come and go: what they hold is kept, what they lost goes elsewhere (E8, E10, E13).
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::bench::{Bench, RUN, cancel, dispatches, finished, submit, verdicts};
+use crate::graph::Graph;
+use crate::graph::fixture::Fixture;
+use crate::id::SessionNumber;
+use crate::limits;
+use crate::partition::io::{Effect, Input, Release, Verdict};
+use crate::run::RunStatus;
+use crate::run::event::{Fact, LossCause};
+use crate::time::Span;
+
+fn graph(effect: &str) -> Arc<Graph> {
+    Fixture::default().work("a", effect, &json!({"onUnknown": "retry"})).build()
+}
+
+fn causes(bench: &Bench) -> Vec<LossCause> {
+    let lost = bench.history[&RUN].iter().filter_map(|event| match event.fact {
+        Fact::Lost { cause, .. } => Some(cause),
+        _ => None,
+    });
+    lost.collect()
+}
+
+#[test]
+fn a_restart_keeps_what_an_agent_holds() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    bench.reload(&graph);
+    let releases = bench.join("a", 1, &[attempt.key], &[]);
+    assert_eq!(verdicts(&releases), [(attempt.key, Verdict::Keep)]);
+    bench.on([finished(attempt, "done")]);
+    bench.land_all();
+    assert_eq!(bench.folded(RUN, &graph).status(), RunStatus::Completed);
+    assert!(causes(&bench).is_empty());
+}
+
+#[test]
+fn a_result_that_is_durable_may_be_forgotten_and_one_that_is_not_follows() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    bench.reload(&graph);
+    assert_eq!(verdicts(&bench.join("a", 1, &[], &[attempt.key])), [(attempt.key, Verdict::Keep)]);
+    bench.on([finished(attempt, "done")]);
+    bench.land_all();
+    assert_eq!(verdicts(&bench.join("a", 1, &[], &[attempt.key])), [(attempt.key, Verdict::Acknowledged)]);
+}
+
+#[test]
+fn nothing_is_sent_between_an_inventory_and_its_answer() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    bench.on([submit(RUN, &graph, None)]);
+    // The agent dials again while the assignment is on its way to the journal: it cannot know of it.
+    let (agent, session) =
+        (bench.flying.as_ref().unwrap().runs[0].events[0].assignments[0].to.clone(), SessionNumber(9));
+    let hello = Input::AgentHello { agent, session, running: Vec::new(), finished: Vec::new() };
+    let mut releases = bench.on([hello]).releases;
+    releases.extend(bench.land_all());
+    let places: Vec<bool> = releases
+        .iter()
+        .filter_map(|release| match release {
+            Release::Effect(Effect::Verdicts { .. }) => Some(false),
+            Release::Effect(Effect::Dispatch(_)) => Some(true),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(places, [false, true]);
+    assert!(causes(&bench).is_empty(), "what was not sent is not missed");
+}
+
+#[test]
+fn an_attempt_for_an_agent_that_is_not_here_waits_for_it() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    bench.on([submit(RUN, &graph, None)]);
+    bench.gone("a", 1, false);
+    assert!(dispatches(&bench.land_all()).is_empty());
+    assert_eq!(dispatches(&bench.join("a", 1, &[], &[])).len(), 1);
+}
+
+#[test]
+fn a_new_boot_loses_what_the_old_one_held_at_once() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    bench.gone("a", 1, false);
+    bench.join("a", 2, &[], &[]);
+    assert_eq!(causes(&bench), [LossCause::NewBoot]);
+    bench.tick();
+    let dealt = bench.permits.deal();
+    bench.on(dealt.into_iter().map(|(_, need, reservation)| Input::Granted(vec![(need, reservation)])));
+    let [next] = &dispatches(&bench.land_all())[..] else { panic!("it goes elsewhere") };
+    assert_ne!(next.key.token, attempt.key.token);
+    // The late result of the old boot changes nothing, and may be forgotten.
+    let releases = bench.on([finished(attempt, "late")]).releases;
+    let zombie = Release::Effect(Effect::CountZombie(attempt.key));
+    let acknowledged = Release::Effect(Effect::Acknowledge { to: attempt.to.clone(), key: attempt.key });
+    assert_eq!(releases, [zombie, acknowledged]);
+}
+
+#[test]
+fn a_silent_agent_gets_the_grace_of_its_effect_class() {
+    for (effect, grace) in
+        [("pure", limits::LOSS_GRACE_PURE), ("keyed", limits::LOSS_GRACE_PURE), ("blind", limits::LOSS_GRACE_BLIND)]
+    {
+        let graph = graph(effect);
+        let mut bench = Bench::with_agent();
+        bench.start(RUN, &graph);
+        bench.pass(Span::from_seconds(60));
+        let wake_at = bench.gone("a", 1, false).wake_at;
+        assert_eq!(wake_at, Some(bench.now.plus(grace)), "{effect}");
+        bench.pass(Span::from_millis(grace.as_millis() - 1));
+        bench.tick();
+        assert!(bench.flying.is_none(), "{effect} is lost too early");
+        bench.pass(Span::from_millis(1));
+        bench.tick();
+        bench.land_all();
+        assert_eq!(causes(&bench), [LossCause::StreamGone], "{effect}");
+    }
+}
+
+#[test]
+fn after_a_load_every_class_gets_five_seconds() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    bench.start(RUN, &graph);
+    bench.reload(&graph);
+    bench.pass(Span::from_millis(limits::LOSS_GRACE_AFTER_LOAD.as_millis() - 1));
+    bench.tick();
+    assert!(bench.flying.is_none());
+    bench.pass(Span::from_millis(1));
+    bench.tick();
+    bench.land_all();
+    assert_eq!(causes(&bench), [LossCause::StreamGone]);
+}
+
+#[test]
+fn a_goodbye_blames_nobody() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    bench.start(RUN, &graph);
+    bench.gone("a", 1, true);
+    bench.land_all();
+    assert_eq!(causes(&bench), [LossCause::Goodbye]);
+    let instance = bench.history[&RUN][0].assignments[0].attempt.instance;
+    assert!(!bench.folded(RUN, &graph).is_suspect(instance));
+}
+
+#[test]
+fn work_that_was_never_sent_has_killed_nobody() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    bench.on([submit(RUN, &graph, None)]);
+    bench.join("a", 2, &[], &[]);
+    assert_eq!(causes(&bench), [LossCause::NotHeld]);
+}
+
+#[test]
+fn a_run_that_is_cancelled_before_its_attempt_was_sent_does_not_wait_for_it() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    bench.on([submit(RUN, &graph, None)]);
+    bench.on([cancel(2, RUN)]);
+    assert!(dispatches(&bench.land_all()).is_empty());
+    assert!(bench.folded(RUN, &graph).is_closed());
+    assert_eq!(bench.permits.free(&"a".into()), (2, 0));
+}
+
+#[test]
+fn a_job_with_a_handle_goes_on_at_another_agent_at_once() {
+    let graph = graph("pollable");
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    let (from, key) = (attempt.to.clone(), attempt.key);
+    bench.on([Input::Intent { from: from.clone(), key }]);
+    let handle = crate::value::Value::from_json(bytes::Bytes::from_static(b"\"job\""));
+    bench.on([Input::Handle { from, key, handle: handle.clone() }]);
+    bench.land_all();
+    bench.join("b", 1, &[], &[]);
+    bench.pass(Span::from_seconds(60));
+    bench.gone("a", 1, false);
+    let [next] = &dispatches(&bench.land_all())[..] else { panic!("it goes on") };
+    assert_eq!(next.handle.map(|handle| handle.digest), Some(handle.digest()));
+}

@@ -1,0 +1,125 @@
+//! Runs in and out of memory: timers, eviction, loads (E6).
+
+use serde_json::json;
+
+use super::bench::{Bench, RUN, cancel, dispatches, finished, replies, submit};
+use crate::graph::fixture::Fixture;
+use crate::id::{EventSeq, RunId};
+use crate::limits;
+use crate::partition::batch::Phase;
+use crate::partition::io::{Input, Reply};
+use crate::run::event::{ErrorClass, Fact, NodeError, Timing};
+use crate::run::{Outcome, RunStatus};
+use crate::time::Span;
+
+const LONG: u64 = 60_000;
+
+#[test]
+fn a_parked_run_leaves_memory_and_comes_back_in_time() {
+    let graph = Fixture::default().wait("w", LONG).build();
+    let mut bench = Bench::new();
+    bench.on([submit(RUN, &graph, None)]);
+    let summary = bench.flying.as_ref().unwrap().runs[0].summary.clone().unwrap();
+    let due = bench.now.plus(Span::from_millis(LONG));
+    assert_eq!((summary.phase, summary.next_due), (Phase::Parked, Some(due)));
+    let wake_at = bench.land().wake_at.unwrap();
+    assert_eq!(wake_at, bench.now.plus(limits::EVICT_AFTER));
+    bench.now = wake_at;
+    bench.tick();
+    assert!(bench.partition.is_empty());
+    // The scan finds it; it is asked for once.
+    bench.now = due;
+    assert_eq!(bench.on([Input::Due(vec![RUN]), Input::Due(vec![RUN])]).loads, [RUN]);
+    let run = bench.folded(RUN, &graph);
+    bench.on([Input::Loaded(RUN, Some(run))]);
+    bench.land_all();
+    assert_eq!(bench.folded(RUN, &graph).status(), RunStatus::Completed);
+}
+
+#[test]
+fn a_timer_is_not_forgotten_when_something_else_comes_first() {
+    let graph = Fixture::default().wait("w", 100).work("a", "pure", &json!({})).build();
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    bench.pass(Span::from_millis(200));
+    bench.on([finished(attempt, "done")]);
+    bench.land_all();
+    assert_eq!(bench.folded(RUN, &graph).status(), RunStatus::Completed);
+}
+
+#[test]
+fn two_cancels_of_a_run_on_disk_load_it_once() {
+    let graph = Fixture::default().wait("w", LONG).build();
+    let mut bench = Bench::new();
+    bench.start(RUN, &graph);
+    bench.pass(limits::EVICT_AFTER);
+    bench.tick();
+    assert_eq!(bench.on([cancel(2, RUN), cancel(3, RUN)]).loads, [RUN]);
+    let run = bench.folded(RUN, &graph);
+    bench.on([Input::Loaded(RUN, Some(run))]);
+    let answers = replies(&bench.land_all());
+    let answer = |applied| Reply::Cancelled { status: RunStatus::Cancelled, applied, seq: EventSeq(2) };
+    assert_eq!(answers, [(2, answer(true)), (3, answer(false))]);
+    assert!(bench.partition.is_empty(), "a closed run stays in no memory");
+}
+
+#[test]
+fn a_retry_that_waits_for_an_agent_stays_in_memory() {
+    let graph = Fixture::default().work("a", "pure", &json!({"retry": {"initialMs": 100}})).build();
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    let error = NodeError { class: ErrorClass::Retryable, code: "no".into(), message: "no".into() };
+    let outcome = Outcome::Failed { error, retry_after: None };
+    let (from, key, timing) = (attempt.to.clone(), attempt.key, Timing::default());
+    bench.on([Input::Finished { from, key, outcome, timing }]);
+    bench.gone("a", 1, false);
+    bench.land_all();
+    bench.pass(Span::from_millis(100));
+    bench.tick();
+    let summary = bench.flying.as_ref().unwrap().runs[0].summary.clone().unwrap();
+    assert_eq!((summary.phase, summary.next_due), (Phase::Active, None), "start-up must find it");
+    bench.land_all();
+    bench.pass(Span::from_seconds(60));
+    bench.tick();
+    assert_eq!(bench.partition.len(), 1);
+    bench.join("a", 1, &[], &[]);
+    bench.tick();
+    let dealt = bench.permits.deal();
+    bench.on(dealt.into_iter().map(|(_, need, reservation)| Input::Granted(vec![(need, reservation)])));
+    assert_eq!(dispatches(&bench.land_all()).len(), 1);
+}
+
+#[test]
+fn a_finished_node_costs_one_row() {
+    let mut fixture = Fixture::default().input("n0");
+    for ix in 1..6 {
+        fixture = fixture.work(&format!("n{ix}"), "pure", &json!({})).edge(&format!("n{}", ix - 1), &format!("n{ix}"));
+    }
+    let graph = fixture.build();
+    let mut bench = Bench::with_agent();
+    let mut sent = bench.start(RUN, &graph);
+    while let Some(attempt) = sent.pop() {
+        bench.permits.finished(&attempt.to, 1);
+        bench.permits.grant(&attempt.to, attempt.permit, 1);
+        bench.on([finished(&attempt, "done")]);
+        sent.extend(dispatches(&bench.land_all()));
+    }
+    let rows: Vec<&str> = bench.history[&RUN].iter().map(|event| event.fact.name()).collect();
+    assert_eq!(rows.len(), 1 + 5 + 1, "{rows:?}");
+    assert!(matches!(bench.history[&RUN].last().unwrap().fact, Fact::Ended { status: RunStatus::Completed, .. }));
+}
+
+#[test]
+fn wide_runs_take_turns() {
+    let mut fixture = Fixture::default();
+    for ix in 0..limits::TURN_DECISIONS_MAX + 10 {
+        fixture = fixture.input(&format!("n{ix}"));
+    }
+    let graph = fixture.build();
+    let mut bench = Bench::new();
+    bench.on([submit(RUN, &graph, None), submit(RunId(2), &graph, None)]);
+    bench.land_all();
+    for run in [RUN, RunId(2)] {
+        assert_eq!(bench.folded(run, &graph).status(), RunStatus::Completed);
+    }
+}
