@@ -115,6 +115,8 @@ async fn begin(
     };
     let partitions = usize::from(shared.journal.partitions().count());
     let begun = shared.sessions.begin(&agent, info, outgoing.clone(), partitions, shared.clock.now());
+    // What it grants counts from its welcome on; what it granted before is void.
+    shared.permits().leave(&agent.agent);
     inventory(shared, &agent, begun.number, hello);
     Ok((agent, begun))
 }
@@ -294,7 +296,7 @@ impl Session {
         tracing::info!(agent = %self.agent.agent, boot = %self.agent.boot, ?end, "agent disconnected");
         let dealt = {
             let mut permits = self.shared.permits();
-            permits.leave(&self.agent);
+            permits.leave(&self.agent.agent);
             permits.deal()
         };
         self.shared.deliver(dealt);

@@ -79,6 +79,7 @@ impl World {
             self.shell.sessions.remove(&old);
             self.cut(old);
         }
+        self.shell.permits.leave(&boot.agent);
         let left = usize::from(self.knobs.partitions);
         let welcoming = Welcoming { left, verdicts: Vec::new(), slots, prefetch, held_back: Vec::new() };
         self.shell.sessions.insert(id, Session { agent, boot: boot.clone(), welcoming: Some(welcoming) });
@@ -159,7 +160,7 @@ impl World {
             return;
         }
         self.shell.current.remove(&session.agent);
-        self.shell.permits.leave(&session.boot);
+        self.shell.permits.leave(&session.boot.agent);
         for partition in (0..self.knobs.partitions).map(PartitionId) {
             let input = Input::AgentGone { agent: session.boot.clone(), goodbye };
             self.deliver(partition, Mail::new(input));

@@ -1,6 +1,7 @@
 //! Agents come, report and go (E10, E13): what they hold is kept, what they lost goes elsewhere.
 
 use super::io::{Effect, Release, Verdict};
+use super::permits::Reservation;
 use super::{Partition, Turn};
 use crate::fault::{Fault, is_planted};
 use crate::id::{AgentBoot, AgentId, AttemptKey, BootId, NodeIx, RunId, SessionNumber};
@@ -16,8 +17,6 @@ use crate::value::Value;
 pub(super) struct Presence {
     boot: BootId,
     session: SessionNumber,
-    /// Whether its inventory has been answered.
-    answered: bool,
     /// When its stream ended, if it has.
     gone_at: Option<Timestamp>,
 }
@@ -28,17 +27,10 @@ impl Partition {
         presence.is_some_and(|presence| presence.boot == agent.boot && presence.gone_at.is_none())
     }
 
-    /// The session in which an agent may be sent something: it is here, and its inventory is answered.
-    pub(super) fn session_of(&self, agent: &AgentBoot) -> Option<SessionNumber> {
-        let presence = self.agents.get(&agent.agent).filter(|presence| presence.answered && self.is_here(agent))?;
-        Some(presence.session)
-    }
-
-    /// The answer to an inventory leaves.
-    pub(super) fn inventory_answered(&mut self, agent: &AgentBoot, session: SessionNumber) {
-        if let Some(presence) = self.agents.get_mut(&agent.agent).filter(|presence| presence.session == session) {
-            presence.answered = true;
-        }
+    /// Whether a permit was given in the session in which this partition knows the agent now: earlier ones are void.
+    pub(super) fn is_current(&self, reservation: &Reservation) -> bool {
+        let presence = self.agents.get(&reservation.agent.agent);
+        presence.is_some_and(|presence| presence.session == reservation.session) && self.is_here(&reservation.agent)
     }
 
     /// An agent reports everything it holds; the answer names each attempt.
@@ -50,15 +42,13 @@ impl Partition {
         finished: &[AttemptKey],
         turn: &mut Turn<'_>,
     ) {
-        self.agents.insert(agent.agent.clone(), Presence { boot: agent.boot, session, answered: false, gone_at: None });
+        self.agents.insert(agent.agent.clone(), Presence { boot: agent.boot, session, gone_at: None });
         for (key, live) in self.attempts_of(&agent.agent) {
             if live.boot != agent.boot {
                 if !is_planted(Fault::NewBootIgnored) {
                     self.lose(key, LossCause::NewBoot, turn);
                 }
-            } else if !self.unsent.contains_key(&key)
-                && (is_planted(Fault::InventoryIgnored) || !running.contains(&key) && !finished.contains(&key))
-            {
+            } else if is_planted(Fault::InventoryIgnored) || !running.contains(&key) && !finished.contains(&key) {
                 self.lose(key, LossCause::NotHeld, turn);
             }
         }
@@ -97,8 +87,9 @@ impl Partition {
             return;
         };
         presence.gone_at = Some(turn.now);
-        if goodbye {
-            for (key, _) in self.attempts_of(&agent.agent) {
+        for (key, _) in self.attempts_of(&agent.agent) {
+            // What was never sent need not wait for anybody (E8).
+            if goodbye || self.unsent.contains_key(&key) {
                 self.lose(key, LossCause::Goodbye, turn);
             }
         }
@@ -216,6 +207,7 @@ impl Partition {
     fn lose(&mut self, key: AttemptKey, cause: LossCause, turn: &mut Turn<'_>) {
         // What was never sent has killed nobody (E13).
         let cause = if self.unsent.contains_key(&key) { LossCause::NotHeld } else { cause };
+        self.withdraw(&key, turn);
         let _stale = self.apply(key.run, Command::Lose { attempt: attempt(&key), cause }, turn);
     }
 

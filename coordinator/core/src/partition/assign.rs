@@ -81,7 +81,8 @@ impl Partition {
     fn assign_need(&mut self, need: &Need, turn: &mut Turn<'_>) {
         while !self.open.is_full() {
             let Some((id, instance)) = self.next_ready(need, turn.now) else { break };
-            let Some(reservation) = turn.permits.reserve(need) else {
+            let reservation = turn.permits.reserve(need);
+            let Some(reservation) = reservation.filter(|reservation| self.is_current(reservation)) else {
                 self.put_back(need, id, instance);
                 break;
             };
@@ -99,7 +100,8 @@ impl Partition {
     /// Permits that were waited for; those that nobody here can use any more go back.
     pub(super) fn granted(&mut self, grants: Vec<(Need, Reservation)>, turn: &mut Turn<'_>) {
         for (need, reservation) in grants {
-            match self.next_ready(&need, turn.now) {
+            let next = if self.is_current(&reservation) { self.next_ready(&need, turn.now) } else { None };
+            match next {
                 Some((id, instance)) => self.assign_one(id, instance, &reservation, need.alone, turn),
                 None => turn.permits.give_back(&reservation),
             }
@@ -162,60 +164,43 @@ impl Partition {
         if let Err(corrupt) = entry.run.step_assignment(at, &assignment) {
             panic!("an assignment does not follow: {corrupt}");
         }
-        let dispatch = dispatch(&entry.run, &assignment, reservation);
+        let dispatch = dispatch(&entry.run, &assignment);
         if let Some(event) = self.open.last_event(id) {
             event.assignments.push(assignment);
-        }
-        if !self.is_here(&reservation.agent) {
-            self.look_for_losses(turn.now.plus(limits::LOSS_GRACE_PURE));
         }
         self.unsent.insert(key, reservation.clone());
         self.open.held.releases.push((Some(id), Release::Effect(Effect::Dispatch(Box::new(dispatch)))));
         self.track(id, turn);
     }
 
-    /// Durable assignments that were taken back before they could be sent never leave.
-    pub(super) fn withdraw_landed(&mut self, turn: &mut Turn<'_>) {
-        for key in self.landed.keys().copied().collect::<Vec<_>>() {
-            match self.live(&key).map(|live| live.stopping) {
-                None => self.withdraw(&key, turn),
-                Some(true) => self.stopped_unsent(key, turn),
-                Some(false) => {}
-            }
+    /// A durable assignment goes to its agent, unless it was taken back meanwhile.
+    pub(super) fn send(&mut self, dispatch: Box<Dispatch>, turn: &mut Turn<'_>) {
+        let key = dispatch.key;
+        if !self.unsent.contains_key(&key) {
+            return;
         }
-    }
-
-    /// Durable assignments go to agents that are here.
-    pub(super) fn send_landed(&mut self, turn: &mut Turn<'_>) {
-        for (key, dispatch) in std::mem::take(&mut self.landed) {
-            match self.session_of(&dispatch.to) {
-                None => drop(self.landed.insert(key, dispatch)),
-                Some(session) => {
-                    self.unsent.remove(&key);
-                    turn.permits.sent(&dispatch.reservation, session);
-                    turn.outputs.releases.push(Release::Effect(Effect::Dispatch(dispatch)));
-                }
-            }
+        if self.live(&key).is_some_and(|live| live.stopping) {
+            return self.stopped_unsent(key, turn);
         }
+        self.unsent.remove(&key);
+        turn.outputs.releases.push(Release::Effect(Effect::Dispatch(dispatch)));
     }
 
     /// An attempt that nobody knows of outside will not be sent.
     pub(super) fn withdraw(&mut self, key: &AttemptKey, turn: &mut Turn<'_>) {
-        self.landed.remove(key);
         if let Some(reservation) = self.unsent.remove(key) {
             turn.permits.give_back(&reservation);
         }
     }
 }
 
-fn dispatch(run: &Run, assignment: &Assignment, reservation: &Reservation) -> Dispatch {
+fn dispatch(run: &Run, assignment: &Assignment) -> Dispatch {
     let Attempt { instance, .. } = assignment.attempt;
     let live = run.attempt(instance);
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
         permit: assignment.permit,
-        reservation: reservation.clone(),
         graph: run.graph().clone(),
         inputs: run.wired_inputs(instance.node).into_iter().map(|input| bind(run, instance, &input)).collect(),
         handle: live.and_then(|live| live.handle),

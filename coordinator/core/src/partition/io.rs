@@ -215,8 +215,8 @@ pub enum Effect {
         /// Whether it may.
         go: bool,
     },
-    /// The answer to an agent's inventory: one verdict for each attempt it named. No attempt is dispatched to the agent
-    /// between its inventory and this.
+    /// The answer to an agent's inventory: one verdict for each attempt it named. An attempt that was
+    /// dispatched to the agent between its inventory and this must not be sent: it is lost.
     Verdicts {
         /// Who asked.
         to: AgentBoot,
@@ -258,8 +258,6 @@ pub struct Dispatch {
     pub key: AttemptKey,
     /// The permit it uses up.
     pub permit: PermitClass,
-    /// How that permit was taken: to be given back if this cannot be sent.
-    pub reservation: Reservation,
     /// The graph its node is in.
     pub graph: Arc<Graph>,
     /// What its wired inputs hold, by reference.

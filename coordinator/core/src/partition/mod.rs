@@ -23,7 +23,7 @@ use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::assign::ReadyQueue;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
-use crate::partition::io::{Dispatch, Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
+use crate::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
 use crate::partition::open::{Flying, Open};
 use crate::partition::permits::{Need, Permits, Reservation};
 use crate::partition::submit::{KeyState, Waiting};
@@ -49,8 +49,6 @@ pub struct Partition {
     agents: BTreeMap<AgentId, Presence>,
     /// Attempts that their agent cannot know of yet, each with the permit that it will use up.
     unsent: BTreeMap<AttemptKey, Reservation>,
-    /// Unsent attempts whose assignment is durable: each goes out as soon as its agent is here.
-    landed: BTreeMap<AttemptKey, Box<Dispatch>>,
     /// When attempts of absent agents are looked at.
     losses_at: Option<Timestamp>,
     /// Runs whose turn was used up before they were quiet (E2).
@@ -102,7 +100,6 @@ impl Partition {
             queues: BTreeMap::new(),
             agents: BTreeMap::new(),
             unsent: BTreeMap::new(),
-            landed: BTreeMap::new(),
             losses_at: Some(now.plus(limits::LOSS_GRACE_AFTER_LOAD)),
             turns: VecDeque::new(),
             alarms: BTreeSet::new(),
@@ -164,10 +161,8 @@ impl Partition {
         self.lose_absent(&mut turn);
         self.take_turns(&mut turn);
         self.assign(&mut turn);
-        self.withdraw_landed(&mut turn);
         self.evict(&turn);
         self.seal(&mut turn);
-        self.send_landed(&mut turn);
         self.current = None;
         turn.outputs.wake_at = self.wake_at(turn.now);
         turn.outputs
@@ -453,11 +448,7 @@ impl Partition {
     /// What a release waited for has landed.
     fn let_go(&mut self, release: Release, turn: &mut Turn<'_>) {
         match release {
-            Release::Effect(Effect::Dispatch(dispatch)) => drop(self.landed.insert(dispatch.key, dispatch)),
-            Release::Effect(Effect::Verdicts { to, session, verdicts }) => {
-                self.inventory_answered(&to, session);
-                turn.outputs.releases.push(Release::Effect(Effect::Verdicts { to, session, verdicts }));
-            }
+            Release::Effect(Effect::Dispatch(dispatch)) => self.send(dispatch, turn),
             release => turn.outputs.releases.push(release),
         }
     }

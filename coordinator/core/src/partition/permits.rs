@@ -43,7 +43,7 @@ pub struct Reservation {
     /// Of which class.
     pub class: PermitClass,
     /// In which of the agent's sessions it was taken: permits of earlier ones are void.
-    session: SessionNumber,
+    pub session: SessionNumber,
 }
 
 /// What an agent says of itself when it joins.
@@ -70,8 +70,6 @@ pub struct Offer {
 pub struct Permits {
     agents: BTreeMap<AgentId, Pool>,
     queues: BTreeMap<Need, Queue>,
-    /// Attempts sent in a session that has not joined yet: they take places of what it will grant.
-    ahead: BTreeMap<AgentId, Vec<(SessionNumber, PermitClass)>>,
 }
 
 #[derive(Debug)]
@@ -103,20 +101,13 @@ struct Queue {
 impl Permits {
     /// An agent has joined, or joined again: what it grants now is all there is.
     pub fn join(&mut self, agent: AgentId, offer: Offer) {
-        let (session, out) = (offer.session, offer.held);
-        let mut pool = Pool { offer, out, closed: false, alone: Alone::No };
-        for (_, class) in self.ahead.remove(&agent).unwrap_or_default().into_iter().filter(|(sent, _)| *sent == session)
-        {
-            pool.take_place(class);
-        }
-        self.agents.insert(agent, pool);
+        let out = offer.held;
+        self.agents.insert(agent, Pool { offer, out, closed: false, alone: Alone::No });
     }
 
-    /// An agent is gone: its permits are void.
-    pub fn leave(&mut self, agent: &AgentBoot) {
-        if self.agents.get(&agent.agent).is_some_and(|pool| pool.offer.boot == agent.boot) {
-            self.agents.remove(&agent.agent);
-        }
+    /// An agent is gone, or says hello again: its permits are void until it joins again.
+    pub fn leave(&mut self, agent: &AgentId) {
+        self.agents.remove(agent);
     }
 
     /// An agent takes nothing new.
@@ -127,7 +118,10 @@ impl Permits {
     /// An agent grants permits again, after `finished` attempts have left it.
     pub fn grant(&mut self, agent: &AgentBoot, class: PermitClass, count: u32) {
         if let Some(pool) = self.of(agent) {
-            *pool.places(class) += count;
+            match class {
+                PermitClass::Slot => pool.offer.slots += count,
+                PermitClass::Prefetch => pool.offer.prefetch += count,
+            }
         }
     }
 
@@ -146,20 +140,6 @@ impl Permits {
         if self.of(&reservation.agent).is_some_and(|pool| pool.offer.session == reservation.session) {
             self.finished(&reservation.agent, 1);
             self.grant(&reservation.agent, reservation.class, 1);
-        }
-    }
-
-    /// The attempt of a reservation goes out in a session. If that is a later one than it was reserved in, it takes a
-    /// place of what that session grants, so that no more is sent than an agent has room for.
-    pub(super) fn sent(&mut self, reservation: &Reservation, session: SessionNumber) {
-        if reservation.session == session {
-            return;
-        }
-        let Reservation { agent, class, .. } = reservation;
-        match self.agents.get_mut(&agent.agent) {
-            Some(pool) if pool.offer.session == session => pool.take_place(*class),
-            Some(pool) if pool.offer.session > session => {}
-            _ => self.ahead.entry(agent.agent.clone()).or_default().push((session, *class)),
         }
     }
 
@@ -286,20 +266,6 @@ impl Permits {
 }
 
 impl Pool {
-    fn places(&mut self, class: PermitClass) -> &mut u32 {
-        match class {
-            PermitClass::Slot => &mut self.offer.slots,
-            PermitClass::Prefetch => &mut self.offer.prefetch,
-        }
-    }
-
-    /// The agent hands back what it has no room for, so nothing is owed.
-    fn take_place(&mut self, class: PermitClass) {
-        let free = self.places(class);
-        *free = free.saturating_sub(1);
-        self.out += 1;
-    }
-
     fn can_run(&self, need: &Need) -> bool {
         self.offer.types.binary_search(&need.type_id).is_ok()
             && need.labels.iter().all(|(name, value)| self.offer.labels.get(name) == Some(value))

@@ -7,9 +7,10 @@ use serde_json::json;
 use super::bench::{Bench, RUN, cancel, dispatches, finished, submit, verdicts};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::SessionNumber;
+use crate::id::{NodeIx, PartitionId, RunId};
 use crate::limits;
 use crate::partition::io::{Effect, Input, Release, Verdict};
+use crate::partition::permits::Need;
 use crate::run::RunStatus;
 use crate::run::event::{Fact, LossCause};
 use crate::time::Span;
@@ -53,36 +54,42 @@ fn a_result_that_is_durable_may_be_forgotten_and_one_that_is_not_follows() {
 }
 
 #[test]
-fn nothing_is_sent_between_an_inventory_and_its_answer() {
+fn an_attempt_is_sent_in_the_session_that_its_permit_is_of_or_never() {
     let graph = graph("pure");
     let mut bench = Bench::with_agent();
     bench.on([submit(RUN, &graph, None)]);
-    // The agent dials again while the assignment is on its way to the journal: it cannot know of it.
-    let (agent, session) =
-        (bench.flying.as_ref().unwrap().runs[0].events[0].assignments[0].to.clone(), SessionNumber(9));
-    let hello = Input::AgentHello { agent, session, running: Vec::new(), finished: Vec::new() };
-    let mut releases = bench.on([hello]).releases;
-    releases.extend(bench.land_all());
-    let places: Vec<bool> = releases
-        .iter()
-        .filter_map(|release| match release {
-            Release::Effect(Effect::Verdicts { .. }) => Some(false),
-            Release::Effect(Effect::Dispatch(_)) => Some(true),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(places, [false, true]);
-    assert!(causes(&bench).is_empty(), "what was not sent is not missed");
+    // The agent dials again while the assignment is on its way to the journal: what it grants knows nothing of that.
+    let releases = bench.join("a", 1, &[], &[]);
+    assert!(dispatches(&releases).is_empty());
+    assert_eq!(causes(&bench), [LossCause::NotHeld]);
+    assert_eq!(bench.deal().len(), 1);
+    assert_eq!(bench.permits.free(&"a".into()), (1, 0));
 }
 
 #[test]
-fn an_attempt_for_an_agent_that_is_not_here_waits_for_it() {
+fn a_permit_of_an_earlier_session_is_not_used() {
     let graph = graph("pure");
     let mut bench = Bench::with_agent();
+    bench.permits.want(PartitionId(0), &Need::of(graph.node(NodeIx(0)), false), 1);
+    let dealt = bench.permits.deal();
+    bench.join("a", 1, &[], &[]);
     bench.on([submit(RUN, &graph, None)]);
-    bench.gone("a", 1, false);
-    assert!(dispatches(&bench.land_all()).is_empty());
-    assert_eq!(dispatches(&bench.join("a", 1, &[], &[])).len(), 1);
+    bench.on(dealt.into_iter().map(|(_, need, reservation)| Input::Granted(vec![(need, reservation)])));
+    assert_eq!(dispatches(&bench.land_all()).len(), 1);
+    assert_eq!(bench.permits.free(&"a".into()), (1, 0));
+}
+
+#[test]
+fn what_was_not_sent_when_its_agent_left_goes_elsewhere_at_once() {
+    let graph = graph("blind");
+    let mut bench = Bench::with_agent();
+    bench.on([submit(RUN, &graph, None)]);
+    bench.join("b", 1, &[], &[]);
+    bench.on([submit(RunId(2), &graph, None)]);
+    bench.gone("b", 1, false);
+    bench.land_all();
+    assert!(bench.history[&RunId(2)].iter().all(|event| event.at == bench.now));
+    assert_eq!(bench.permits.busy(&"a".into()), 2);
 }
 
 #[test]
@@ -93,10 +100,7 @@ fn a_new_boot_loses_what_the_old_one_held_at_once() {
     bench.gone("a", 1, false);
     bench.join("a", 2, &[], &[]);
     assert_eq!(causes(&bench), [LossCause::NewBoot]);
-    bench.tick();
-    let dealt = bench.permits.deal();
-    bench.on(dealt.into_iter().map(|(_, need, reservation)| Input::Granted(vec![(need, reservation)])));
-    let [next] = &dispatches(&bench.land_all())[..] else { panic!("it goes elsewhere") };
+    let [next] = &bench.deal()[..] else { panic!("it goes elsewhere") };
     assert_ne!(next.key.token, attempt.key.token);
     // The late result of the old boot changes nothing, and may be forgotten.
     let releases = bench.on([finished(attempt, "late")]).releases;

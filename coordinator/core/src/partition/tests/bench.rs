@@ -121,6 +121,7 @@ impl Bench {
     ) -> Vec<Release> {
         let agent = AgentBoot { agent: agent.into(), boot: BootId(boot) };
         self.sessions += 1;
+        self.permits.leave(&agent.agent);
         let session = SessionNumber(self.sessions);
         let (running, finished) = (running.to_vec(), finished.to_vec());
         let hello = Input::AgentHello { agent: agent.clone(), session, running, finished };
@@ -134,8 +135,16 @@ impl Bench {
 
     pub(super) fn gone(&mut self, agent: &str, boot: u64, goodbye: bool) -> Outputs {
         let agent = AgentBoot { agent: agent.into(), boot: BootId(boot) };
-        self.permits.leave(&agent);
+        self.permits.leave(&agent.agent);
         self.on([Input::AgentGone { agent, goodbye }])
+    }
+
+    /// Permits come to who waits for them, and everything lands; the attempts that were sent.
+    pub(super) fn deal(&mut self) -> Vec<Dispatch> {
+        self.tick();
+        let dealt = self.permits.deal();
+        self.on(dealt.into_iter().map(|(_, need, reservation)| Input::Granted(vec![(need, reservation)])));
+        dispatches(&self.land_all())
     }
 
     /// Submits a run and lets everything land that follows; the attempts that were sent.
