@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Most of what the parts do is to build messages and take them apart: the system's allocator took a sixth of the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     heddle::main()
 }

@@ -6,7 +6,9 @@ use tracing_subscriber::filter::LevelFilter;
 /// Starts logging from `level` up. `HEDDLE_LOG` says otherwise (`debug`, `heddle_agent=trace`), and
 /// `HEDDLE_LOG_FORMAT=json` makes each line a JSON object.
 pub fn start(level: LevelFilter) {
-    let filter = EnvFilter::builder().with_default_directive(level.into()).with_env_var("HEDDLE_LOG").from_env_lossy();
+    let wanted = std::env::var("HEDDLE_LOG").unwrap_or_default();
+    // The first of these two is overruled by what is wanted. Actors would otherwise open a span for each message.
+    let filter = EnvFilter::builder().with_default_directive(level.into()).parse_lossy(format!("ractor=warn,{wanted}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start, as in tests, leaves the first one in place.
     let _ = match std::env::var_os("HEDDLE_LOG_FORMAT").is_some_and(|format| format == "json") {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-/// Bytes of recent values that each partition keeps at hand for dispatch.
-pub(crate) const VALUE_CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of the youngest runs' histories that are kept at hand for readers.
+/// Bytes of the youngest runs' histories that are kept at hand, for readers and for the inputs of attempts.
 pub(crate) const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Workflows' rows that are kept at hand.
 pub(crate) const WORKFLOW_CACHE_MAX: usize = 1_024;

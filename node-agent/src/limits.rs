@@ -6,8 +6,15 @@ use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, HEARTBEAT_INTERVAL_MS};
 
 /// Most slots of one agent.
 pub const SLOTS_MAX: u32 = 4_096;
-/// Attempts that may wait inside the agent, for each slot. They hide the round trip to the coordinator behind running work.
-pub const PREFETCH_PER_SLOT: u32 = 3;
+/// Attempts that may wait inside the agent, for each slot, when work is long. They hide the round trip to the coordinator
+/// behind running work.
+pub const PREFETCH_PER_SLOT_MIN: u32 = 3;
+/// As many for each slot when work is short.
+pub const PREFETCH_PER_SLOT_MAX: u32 = 15;
+/// Above [`PREFETCH_PER_SLOT_MIN`] a slot has places for so much work.
+pub const PREFETCH_WORK: Duration = Duration::from_millis(20);
+/// Places of a whole agent above which short work gets no more of them.
+pub const PREFETCH_MAX: u32 = 2_048;
 
 /// A value that a result carries itself, in bytes of JSON.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -64,6 +71,7 @@ pub const LINK_RESTARTS_MAX: usize = 5;
 /// See [`LINK_RESTARTS_MAX`].
 pub const LINK_RESTART_WINDOW: Duration = Duration::from_secs(60);
 
+const _: () = assert!(PREFETCH_MAX <= PREFETCH_PER_SLOT_MIN * SLOTS_MAX, "the largest agent holds the most");
 const _: () = assert!(VALUE_BYTES_MAX <= RESULT_BYTES_MAX, "the largest value fits into a result");
 const _: () = assert!(
     FRAME_BYTES_MAX + RESULT_BYTES_MAX + 64 * 1024 <= AGENT_MESSAGE_BYTES_MAX,
@@ -72,7 +80,7 @@ const _: () = assert!(
 /// What one key weighs in an inventory, in bytes, with room to spare.
 const KEY_BYTES: usize = 64;
 const _: () = assert!(
-    (RESULTS_KEPT_MAX + 2 * (1 + PREFETCH_PER_SLOT as usize) * SLOTS_MAX as usize) * KEY_BYTES
+    (RESULTS_KEPT_MAX + 2 * (1 + PREFETCH_PER_SLOT_MIN as usize) * SLOTS_MAX as usize) * KEY_BYTES
         <= AGENT_MESSAGE_BYTES_MAX * 3 / 4,
     "the largest inventory fits into one Hello"
 );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_core::draw::Draw;
-use heddle_core::id::{CallerId, Epoch, PartitionId, RunId};
+use heddle_core::id::{BatchNumber, CallerId, Epoch, PartitionId, RunId};
 use heddle_core::partition::Partition;
 use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Input, Outputs, Release, Reply};
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::inbox::{Inbox, ReplyTo};
 use super::load::{self, LoadedPartition};
 use super::release::Releaser;
+use crate::journal::Committed;
 use crate::read::recent::Landing;
 use crate::shared::Shared;
 
@@ -49,10 +50,12 @@ pub(crate) struct State {
     loaded: Option<(Epoch, Partition)>,
     callers: HashMap<CallerId, oneshot::Sender<Reply>>,
     releaser: Releaser,
+    /// What the batch on its way adds to histories.
+    landing: Option<(BatchNumber, Landing)>,
     /// When the next tick is under way for.
     armed: Option<Timestamp>,
     runs_counted: usize,
-    /// Commits and reads under way; they end with this actor.
+    /// Reads under way; they end with this actor.
     work: JoinSet<()>,
 }
 
@@ -76,6 +79,7 @@ impl Actor for PartitionActor {
             id,
             loaded: None,
             callers: HashMap::new(),
+            landing: None,
             armed: None,
             runs_counted: 0,
             work,
@@ -113,13 +117,15 @@ impl Actor for PartitionActor {
 
 impl State {
     async fn work_off(&mut self, first: Vec<Input>, myself: &ActorRef<Message>) -> Result<(), ActorProcessingErr> {
-        let Some((epoch, partition)) = &mut self.loaded else { return Ok(()) };
+        let Some((_, partition)) = &self.loaded else { return Ok(()) };
         let (taken, more) = self.inbox.take(!partition.is_full());
-        let inputs = first.into_iter().chain(taken.into_iter().map(|(input, reply_to)| {
+        let mut inputs = first;
+        for (input, reply_to) in taken {
             remember(&mut self.callers, &input, reply_to);
-            input
-        }));
-        let inputs: Vec<Input> = inputs.collect();
+            self.show(&input);
+            inputs.push(input);
+        }
+        let Some((epoch, partition)) = &mut self.loaded else { return Ok(()) };
         let now = self.shared.clock.now();
         let draw = Draw::from_seed(self.shared.seed());
         let decided = catch_unwind(AssertUnwindSafe(|| partition.on(inputs, now, draw, &mut self.shared.permits())));
@@ -171,22 +177,26 @@ impl State {
     }
 
     fn commit(&mut self, batch: Batch) {
-        self.releaser.remember(&batch);
         let counters = &self.shared.counters;
         counters.commits.add(1);
         counters.event_rows.add(batch.runs.iter().map(|run| run.events.len() as u64).sum());
-        let (shared, id, number) = (Arc::clone(&self.shared), self.id, batch.number);
-        let landing = Landing::of(&batch);
-        let committing = shared.journal.commit(batch);
-        let inbox = Arc::clone(&self.inbox);
-        self.work.spawn(async move {
-            let committed = committing.await;
+        let (shared, inbox) = (Arc::clone(&self.shared), Arc::clone(&self.inbox));
+        let (id, number) = (self.id, batch.number);
+        self.landing = Some((number, Landing::of(&batch)));
+        let landed = Box::new(move |committed: Committed| {
             shared.clock.heard(committed.now);
-            if let CommitOutcome::Applied { quarantined } = &committed.outcome {
-                shared.recent.landed(landing, quarantined);
-            }
             shared.doors.outcome(id, &inbox, Input::Committed(number, committed.outcome));
         });
+        self.shared.journal.commit(batch, landed);
+    }
+
+    /// What has landed can be read from now on: before anybody is told of it.
+    fn show(&mut self, input: &Input) {
+        if let Input::Committed(number, CommitOutcome::Applied { quarantined }) = input
+            && let Some((_, landing)) = self.landing.take_if(|(landing, _)| landing == number)
+        {
+            self.shared.recent.landed(landing, quarantined);
+        }
     }
 
     fn load(&mut self, run: RunId) {

@@ -1,10 +1,8 @@
 //! Effects whose cause is durable leave the process here.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use heddle_core::id::{AgentBoot, AttemptKey, EventSeq, PartitionId, RunId};
-use heddle_core::partition::batch::Batch;
+use heddle_core::id::{AgentBoot, AttemptKey, PartitionId};
 use heddle_core::partition::io::{Dispatch, Effect, Input};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, Timing};
@@ -14,42 +12,24 @@ use heddle_proto::agent::{CoordinatorMessage, coordinator_message::Kind};
 use tokio::task::JoinSet;
 
 use super::load;
-use crate::limits::{ATTEMPT_INPUTS_BYTES_MAX, VALUE_CACHE_BYTES_MAX};
+use crate::limits::ATTEMPT_INPUTS_BYTES_MAX;
 use crate::read::hub::Hint;
 use crate::session::convert;
 use crate::shared::Shared;
 
-/// Carries out the effects of one partition, with its youngest values at hand.
+/// Carries out the effects of one partition.
 pub(crate) struct Releaser {
     shared: Arc<Shared>,
     partition: PartitionId,
-    values: RecentValues,
-}
-
-/// The values of the youngest events, within a budget of bytes (E15).
-#[derive(Default)]
-struct RecentValues {
-    events: HashMap<(RunId, EventSeq), Vec<Value>>,
-    order: VecDeque<(RunId, EventSeq)>,
-    bytes: usize,
 }
 
 impl Releaser {
     pub(crate) fn new(shared: Arc<Shared>, partition: PartitionId) -> Self {
-        Self { shared, partition, values: RecentValues::default() }
-    }
-
-    /// Keeps the values of a batch that is about to be written.
-    pub(crate) fn remember(&mut self, batch: &Batch) {
-        for written in &batch.runs {
-            for event in written.events.iter().filter(|event| !event.values.is_empty()) {
-                self.values.insert((written.run, event.seq), event.values.clone());
-            }
-        }
+        Self { shared, partition }
     }
 
     /// Carries out effects in order; what one agent gets leaves as one bundle.
-    pub(crate) fn release(&mut self, effects: Vec<Effect>, work: &mut JoinSet<()>) {
+    pub(crate) fn release(&self, effects: Vec<Effect>, work: &mut JoinSet<()>) {
         let mut bundles: Vec<(AgentBoot, Vec<CoordinatorMessage>)> = Vec::new();
         for effect in effects {
             match effect {
@@ -86,7 +66,11 @@ impl Releaser {
     }
 
     fn inputs_at_hand(&self, dispatch: &Dispatch) -> Option<Vec<Value>> {
-        references(dispatch).map(|reference| self.values.get(dispatch.key.run, reference)).collect()
+        let mut references = references(dispatch).peekable();
+        if references.peek().is_none() {
+            return Some(Vec::new());
+        }
+        self.shared.recent.values(dispatch.key.run, references)
     }
 
     /// The inputs are older than what is at hand: one batched read, then the message.
@@ -102,27 +86,6 @@ impl Releaser {
             }
         });
     }
-}
-
-impl RecentValues {
-    fn insert(&mut self, at: (RunId, EventSeq), values: Vec<Value>) {
-        self.bytes += bytes(&values);
-        self.events.insert(at, values);
-        self.order.push_back(at);
-        while self.bytes > VALUE_CACHE_BYTES_MAX {
-            let Some(oldest) = self.order.pop_front() else { return };
-            self.bytes -= self.events.remove(&oldest).map_or(0, |values| bytes(&values));
-        }
-    }
-
-    fn get(&self, run: RunId, reference: ValueRef) -> Option<Value> {
-        self.events.get(&(run, reference.seq))?.get(reference.place as usize).cloned()
-    }
-}
-
-fn bytes(values: &[Value]) -> usize {
-    const EACH: usize = 128;
-    values.iter().map(|value| EACH + value.json().len()).sum()
 }
 
 /// Larger inputs do not fit into one message to an agent.

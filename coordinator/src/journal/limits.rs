@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use heddle_core::id::SLOTS;
 
-/// Partitions of a new journal, unless its first start says otherwise.
-pub const PARTITIONS_DEFAULT: u16 = 16;
+/// Partitions of a new journal, unless its first start says otherwise. Each commits on its own, so more of them use more
+/// cores and make smaller commits: four keep a small machine's one disk busy with few, large ones.
+pub const PARTITIONS_DEFAULT: u16 = 4;
 /// Most partitions: one slot each.
 pub const PARTITIONS_MAX: u16 = SLOTS;
 /// Writes that wait before the writer. A partition has one batch under way, so this is full only when rows beside runs

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, ready};
+use futures::future::ready;
 use heddle_core::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId, Slot};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::limits::PAGE_ROWS_MAX;
 use super::{
-    Acquired, Answer, Clock, Committed, Journal, JournalError, JournalState, NEW, Owner, Partitions, RunCursor,
+    Acquired, Answer, Clock, Committed, Journal, JournalError, JournalState, Landed, NEW, Owner, Partitions, RunCursor,
     RunFilter, RunRow, StoredRun, Suspect, clip, codec, quarantine_error,
 };
 use crate::records::WorkflowRow;
@@ -39,7 +39,7 @@ pub struct MemoryJournal {
 pub(crate) struct Tables {
     partitions: BTreeMap<PartitionId, PartitionRow>,
     pub(crate) runs: BTreeMap<RunId, RunRow>,
-    events: BTreeMap<RunId, Vec<Event>>,
+    events: BTreeMap<RunId, Vec<Arc<Event>>>,
     snapshots: BTreeMap<RunId, Snapshot>,
     pub(crate) keys: BTreeMap<IdempotencyKey, KeptKey>,
     pub(crate) plain: PlainRows,
@@ -144,9 +144,9 @@ impl Journal for MemoryJournal {
         answer(self.tables().owned(partition, epoch).map(|row| row.reading = Some(run)).is_some())
     }
 
-    fn commit(&self, batch: Batch) -> BoxFuture<'static, Committed> {
+    fn commit(&self, batch: Batch, landed: Landed) {
         let outcome = self.tables().commit(batch);
-        ready(Committed { outcome, now: self.clock() }).boxed()
+        landed(Committed { outcome, now: self.clock() });
     }
 
     fn quarantine(&self, partition: PartitionId, epoch: Epoch, run: RunId, reason: Arc<str>) -> Answer<bool> {
@@ -276,7 +276,7 @@ impl Tables {
     }
 
     fn history(&self, run: RunId) -> impl Iterator<Item = &Event> {
-        self.events.get(&run).into_iter().flatten()
+        self.events.get(&run).into_iter().flatten().map(Arc::as_ref)
     }
 
     fn commit(&mut self, batch: Batch) -> CommitOutcome {

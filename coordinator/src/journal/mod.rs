@@ -35,6 +35,9 @@ pub use partitions::Partitions;
 /// An answer of the journal. The work goes on if the future is dropped; only the answer is lost.
 pub type Answer<T> = BoxFuture<'static, Result<T, JournalError>>;
 
+/// What a commit's outcome is told to.
+pub type Landed = Box<dyn FnOnce(Committed) + Send>;
+
 /// The clock that counts as the database's (E7).
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -64,8 +67,9 @@ pub trait Journal: Send + Sync + 'static {
     fn note(&self, partition: PartitionId, epoch: Epoch, run: RunId) -> Answer<bool>;
 
     /// Writes a batch, whole, in one transaction, guarded by the partition's epoch and by each run's next seq. The batch
-    /// is under way when this returns; the future resolves when the transaction is durable or refused.
-    fn commit(&self, batch: Batch) -> BoxFuture<'static, Committed>;
+    /// is under way when this returns. `landed` is called once, from any thread, when the transaction is durable or refused;
+    /// it must be quick, because others wait behind it.
+    fn commit(&self, batch: Batch, landed: Landed);
 
     /// Sets a run aside: it shows as failed with code [`QUARANTINED`] and is never loaded again; its data is kept (E5).
     /// `false` = the partition has another owner, or there is no such run.

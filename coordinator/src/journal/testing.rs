@@ -103,7 +103,7 @@ pub(crate) fn first(run: RunId, values: &[&'static str]) -> RunBatch {
 
 /// The rows of a run that goes on with these values.
 pub(crate) fn next(run: RunId, seq: u64, values: &[&'static str]) -> RunBatch {
-    let events = (seq..).zip(values).map(|(seq, json)| result(seq, json).0).collect();
+    let events = (seq..).zip(values).map(|(seq, json)| Arc::new(result(seq, json).0)).collect();
     RunBatch { run, events, created: None, summary: None, snapshot: None }
 }
 
@@ -113,4 +113,11 @@ pub(crate) fn batch(partition: u16, acquired: &Acquired, number: u64, runs: Vec<
 
 pub(crate) fn is_applied(committed: &Committed) -> bool {
     committed.outcome == CommitOutcome::Applied { quarantined: Vec::new() }
+}
+
+/// Hands a batch over, and waits for what becomes of it; it is under way even if nobody waits.
+pub(crate) fn commit(journal: &impl Journal, batch: Batch) -> impl Future<Output = Committed> {
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    journal.commit(batch, Box::new(move |committed| drop(reply.send(committed))));
+    async { answer.await.unwrap() }
 }

@@ -1,17 +1,20 @@
-//! Histories of the youngest runs, as they were committed: most reads are of runs that are at work or just over, and need
-//! no database for it. Within a budget of bytes; parked runs are not kept, so that waiting costs no memory (E15).
+//! The youngest events, as they were committed: most reads are of runs that are at work or just over, and most inputs of
+//! attempts are results of a moment ago; neither needs the database. Within a budget of bytes; parked runs are not kept, so
+//! that waiting costs no memory (E15).
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::partition::batch::{Batch, Phase, RunCreated, RunSummary};
 use heddle_core::run::event::Event;
+use heddle_core::value::{Value, ValueRef};
 
 use crate::journal::RunRow;
 use crate::limits::RECENT_BYTES_MAX;
 
-/// The youngest runs with all their events.
+/// The youngest events, run by run.
 #[derive(Debug, Default)]
 pub(crate) struct RecentRuns {
     kept: Mutex<Kept>,
@@ -26,7 +29,10 @@ struct Kept {
 
 #[derive(Debug)]
 struct Recent {
-    row: RunRow,
+    /// The summary, if the run is here from its first event on.
+    row: Option<RunRow>,
+    /// Without a gap, from `first` on.
+    first: EventSeq,
     events: Vec<Arc<Event>>,
     bytes: usize,
 }
@@ -50,7 +56,7 @@ impl Landing {
             run: run.run,
             created: run.created.clone().map(|created| RunCreated { key: None, ..created }),
             summary: run.summary.clone(),
-            events: run.events.iter().map(|event| Arc::new(event.clone())).collect(),
+            events: run.events.clone(),
         });
         Self(written.collect())
     }
@@ -74,18 +80,35 @@ impl RecentRuns {
 
     /// A run's summary, if its history is here.
     pub(crate) fn row(&self, run: RunId) -> Option<RunRow> {
-        self.lock().runs.get(&run).map(|recent| recent.row.clone())
+        self.lock().runs.get(&run)?.row.clone()
     }
 
     /// A run's events after `after`, if its history is here.
     pub(crate) fn events(&self, run: RunId, after: EventSeq) -> Option<Vec<Arc<Event>>> {
         let kept = self.lock();
-        let recent = kept.runs.get(&run)?;
+        let recent = kept.runs.get(&run).filter(|recent| recent.row.is_some())?;
         Some(recent.events.iter().skip(after.0 as usize).cloned().collect())
+    }
+
+    /// The values behind references of one run, in their order, if all of them are here.
+    pub(crate) fn values(&self, run: RunId, mut references: impl Iterator<Item = ValueRef>) -> Option<Vec<Value>> {
+        let kept = self.lock();
+        let recent = kept.runs.get(&run)?;
+        references.try_fold(Vec::new(), |mut values, reference| {
+            let event = recent.events.get(reference.seq.0.checked_sub(recent.first.0)? as usize)?;
+            values.push(event.values.get(reference.place as usize)?.clone());
+            Some(values)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recent {
+    fn next(&self) -> u64 {
+        self.first.0 + self.events.len() as u64
     }
 }
 
@@ -95,18 +118,28 @@ impl Kept {
         if summary.as_ref().is_some_and(|summary| summary.phase == Phase::Parked) {
             return self.remove(run);
         }
-        if let (Some(created), Some(summary)) = (created, summary.clone()) {
-            let row = RunRow { run, created, summary, quarantine_reason: None };
-            self.runs.insert(run, Recent { row, events: Vec::new(), bytes: 0 });
-            self.order.push_back(run);
+        let row = match (created, summary.clone()) {
+            (Some(created), Some(summary)) => Some(RunRow { run, created, summary, quarantine_reason: None }),
+            _ => None,
+        };
+        let follows = |recent: &Recent| events.first().is_none_or(|event| event.seq.0 == recent.next());
+        if self.runs.get(&run).is_some_and(|recent| !follows(recent)) {
+            self.remove(run);
         }
-        let Some(recent) = self.runs.get_mut(&run) else { return };
+        let recent = match self.runs.entry(run) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let Some(first) = events.first().map(|event| event.seq) else { return };
+                self.order.push_back(run);
+                entry.insert(Recent { row, first, events: Vec::new(), bytes: 0 })
+            }
+        };
         let bytes: usize = events.iter().map(|event| weight(event)).sum();
         recent.events.extend(events);
         recent.bytes += bytes;
         self.bytes += bytes;
-        if let Some(summary) = summary {
-            recent.row.summary = summary;
+        if let (Some(summary), Some(row)) = (summary, &mut recent.row) {
+            row.summary = summary;
         }
     }
 

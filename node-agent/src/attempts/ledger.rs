@@ -1,24 +1,25 @@
 //! What the agent has accepted and still owes: a plain value.
 //!
 //! For each class, `capacity = held + granted + free`: an attempt holds one place from its arrival to its end, and a permit
-//! that was granted stands for a place the coordinator may fill. So no more than the capacity is ever inside.
+//! that was granted stands for a place the coordinator may fill. So no more than the capacity is ever inside; when it
+//! shrinks, places that were given out already are not given out again.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use heddle_proto::agent as wire;
 use wire::AttemptKey;
 
 use super::permits::{Class, Permits};
-use crate::limits::{
-    OUTGOING_PER_ATTEMPT, OUTGOING_SPARE, PREFETCH_PER_SLOT, RESULTS_KEPT_BYTES_MAX, RESULTS_KEPT_MAX,
-};
+use super::prefetch::Prefetch;
+use crate::limits::{OUTGOING_PER_ATTEMPT, OUTGOING_SPARE, RESULTS_KEPT_BYTES_MAX, RESULTS_KEPT_MAX};
 
 /// `W` is work that waits; `R` reaches work that runs.
 pub(crate) struct Ledger<W, R> {
     slots: usize,
-    capacity: Permits,
+    prefetch: Prefetch,
     held: Permits,
     granted: Permits,
     open: HashMap<AttemptKey, Open<W, R>>,
@@ -99,7 +100,7 @@ impl<W, R: Clone> Ledger<W, R> {
     pub(crate) fn new(slots: u32) -> Self {
         Self {
             slots: slots as usize,
-            capacity: Permits { slot: slots, prefetch: slots * PREFETCH_PER_SLOT },
+            prefetch: Prefetch::new(slots),
             held: Permits::NONE,
             granted: Permits::NONE,
             open: HashMap::new(),
@@ -160,6 +161,11 @@ impl<W, R: Clone> Ledger<W, R> {
                 None
             }
         }
+    }
+
+    /// Notes how long an attempt has run: it tells how many may wait.
+    pub(crate) fn ran(&mut self, ran: Duration) {
+        self.prefetch.ran(ran);
     }
 
     /// Notes the end of an attempt and keeps its result until it is acknowledged. False if the attempt is not open: it was
@@ -224,7 +230,8 @@ impl<W, R: Clone> Ledger<W, R> {
         if self.is_draining || self.kept_bytes >= RESULTS_KEPT_BYTES_MAX || self.kept.len() >= RESULTS_KEPT_MAX {
             return Permits::NONE;
         }
-        let free = self.capacity - self.held - self.granted;
+        let capacity = Permits { slot: self.slots as u32, prefetch: self.prefetch.places() };
+        let free = capacity - self.held - self.granted;
         self.granted += free;
         free
     }
@@ -239,7 +246,7 @@ impl<W, R: Clone> Ledger<W, R> {
         self.granted = Permits::NONE;
         let permits = self.grant();
         // Whatever ends between here and Welcome is among what is open now.
-        let attempts = self.capacity.total() + self.open.len();
+        let attempts = self.slots + self.prefetch.places_max() as usize + self.open.len();
         let queue_capacity = self.kept.len() + OUTGOING_PER_ATTEMPT * attempts + OUTGOING_SPARE;
         Greeting { inventory: self.inventory(0), permits, queue_capacity }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::PREFETCH_PER_SLOT_MIN;
 
 type Book = Ledger<&'static str, u32>;
 
@@ -68,7 +69,7 @@ fn no_more_than_the_capacity_is_ever_inside() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
     assert_eq!(book.accept(&key(2), Class::Slot, "work"), Admission::Refused);
-    for number in 3..3 + PREFETCH_PER_SLOT {
+    for number in 3..3 + PREFETCH_PER_SLOT_MIN {
         assert_eq!(book.accept(&key(number), Class::Prefetch, "work"), Admission::Queued);
     }
     assert_eq!(book.accept(&key(9), Class::Prefetch, "work"), Admission::Refused);
@@ -82,7 +83,7 @@ fn a_hello_states_permits_afresh() {
     run(&mut book, 1, Class::Slot);
     run(&mut book, 2, Class::Prefetch);
     let greeting = book.greet();
-    assert_eq!(greeting.permits, permits(1, 2 * PREFETCH_PER_SLOT - 1));
+    assert_eq!(greeting.permits, permits(1, 2 * PREFETCH_PER_SLOT_MIN - 1));
     assert_eq!(book.grant(), Permits::NONE);
 }
 
@@ -92,7 +93,7 @@ fn returned_permits_are_granted_again() {
     book.give_back(Class::Slot, 1);
     assert_eq!(book.grant(), permits(1, 0));
     book.give_back(Class::Prefetch, 1_000);
-    assert_eq!(book.grant(), permits(0, 2 * PREFETCH_PER_SLOT), "never more than there are");
+    assert_eq!(book.grant(), permits(0, 2 * PREFETCH_PER_SLOT_MIN), "never more than there are");
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn too_many_kept_bytes_hold_permits_back() {
     assert_eq!(book.grant(), Permits::NONE);
     assert_eq!(book.greet().permits, Permits::NONE);
     book.acknowledge(&key(1));
-    assert_eq!(book.grant(), permits(1, PREFETCH_PER_SLOT));
+    assert_eq!(book.grant(), permits(1, PREFETCH_PER_SLOT_MIN));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod attempt;
 mod course;
 mod ledger;
 mod permits;
+mod prefetch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -233,6 +234,10 @@ impl AttemptsState {
 
     /// Keeps the result, and sends it together with the permit that it frees.
     fn end(&mut self, key: AttemptKey, ended: Ended) {
+        // What was stopped before it began says nothing about work.
+        if !ended.ran.is_zero() {
+            self.ledger.ran(ended.ran);
+        }
         let (result, bytes) = convert::finished(key.clone(), ended.outcome, ended.queued, ended.ran);
         if self.ledger.finish(&key, &result, bytes) && self.messages.is_some() {
             let permits = self.ledger.grant();

@@ -41,10 +41,6 @@ impl Permits {
         }
     }
 
-    pub(crate) fn total(self) -> usize {
-        self.slot as usize + self.prefetch as usize
-    }
-
     /// As messages, without those that grant nothing.
     pub(crate) fn into_wire(self) -> Vec<wire::Permit> {
         [(wire::PermitClass::Slot, self.slot), (wire::PermitClass::Prefetch, self.prefetch)]

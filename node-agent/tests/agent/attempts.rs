@@ -53,7 +53,9 @@ async fn many_attempts_all_end_and_free_their_permits() {
     }
     ended.sort_unstable();
     assert_eq!(ended, assigned);
-    assert_eq!(connection.permits(), (4, 12));
+    let (slots, prefetch) = connection.permits();
+    assert_eq!(slots, 4);
+    assert!((12..=60).contains(&prefetch), "short work gets more places, but not any number: {prefetch}");
 }
 
 #[tokio::test]

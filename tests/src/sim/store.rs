@@ -94,7 +94,7 @@ impl Store {
             self.runs.insert(written.run, row);
         }
         let Some(row) = self.runs.get_mut(&written.run) else { return };
-        row.events.extend(written.events.iter().cloned());
+        row.events.extend(written.events.iter().map(|event| Event::clone(event)));
         row.summary = written.summary.clone().or_else(|| row.summary.take());
         row.snapshot = written.snapshot.clone().or_else(|| row.snapshot.take());
     }

@@ -87,7 +87,7 @@ impl Cluster {
             }
             if let Some(batch) = outputs.commit {
                 inputs.push(Input::Committed(batch.number, CommitOutcome::Applied { quarantined: Vec::new() }));
-                history.extend(batch.runs.into_iter().flat_map(|written| written.events));
+                history.extend(batch.runs.into_iter().flat_map(|written| written.events).map(Arc::unwrap_or_clone));
             }
         }
         let ended = history.last().is_some_and(|event| matches!(event.fact, Fact::Ended { .. }));

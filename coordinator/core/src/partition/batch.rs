@@ -30,7 +30,7 @@ pub struct RunBatch {
     /// Which run.
     pub run: RunId,
     /// New events, in order; empty if only a row beside them changes.
-    pub events: Vec<Event>,
+    pub events: Vec<Arc<Event>>,
     /// With the run's first event.
     pub created: Option<RunCreated>,
     /// When its status or phase has changed (E6).

@@ -1,6 +1,7 @@
 //! The open batch: what is decided but not on its way to the journal yet, and the one that is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::id::{BatchNumber, RunId};
 use crate::limits;
@@ -52,14 +53,15 @@ impl Open {
     /// The last event of a run that this batch holds.
     pub(super) fn last_event(&mut self, run: RunId) -> Option<&mut Event> {
         let place = *self.places.get(&run)?;
-        self.runs[place].events.last_mut()
+        // Nobody shares it before the batch is sealed.
+        self.runs[place].events.last_mut().map(Arc::make_mut)
     }
 
     /// Adds an event.
     pub(super) fn push(&mut self, run: RunId, event: Event) {
         self.events += 1;
         self.bytes += weight(&event);
-        self.of(run).events.push(event);
+        self.of(run).events.push(Arc::new(event));
     }
 
     /// Counts bytes that were added to an event after it was pushed.

@@ -1,5 +1,7 @@
 //! Draws: numbers, times, rows of batches.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use heddle_core::id::{EventSeq, RunId, Slot, TenantId, WorkflowId};
 use heddle_core::partition::batch::{Phase, RunBatch, RunCreated, RunSummary};
@@ -125,8 +127,8 @@ impl Pair {
         let last = lasts.entry(run).or_default();
         let gap = u64::from(operation == "commit with a gap" && self.draw.below(3) == 0);
         let first = last.0 + 1 + gap;
-        let events: Vec<Event> = (first..first + self.draw.below(4))
-            .map(|seq| Event { seq: EventSeq(seq), ..self.draw.from(random::event()) })
+        let events: Vec<Arc<Event>> = (first..first + self.draw.below(4))
+            .map(|seq| Arc::new(Event { seq: EventSeq(seq), ..self.draw.from(random::event()) }))
             .collect();
         *last = events.last().map_or(*last, |event| event.seq);
         let last = *last;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use self::draw::Draw;
 use super::memory::MemoryJournal;
 use super::sqlite::{Durability, Options, SqliteJournal};
-use super::testing::{TestClock, key, owner};
+use super::testing::{TestClock, commit, key, owner};
 use super::{Journal, RunCursor, RunFilter};
 
 const PARTITIONS: u16 = 3;
@@ -228,8 +228,8 @@ impl Pair {
         let runs = (0..=self.draw.below(4)).map(|_| self.run_batch(&mut lasts, operation)).collect();
         let batch = Batch { partition, epoch, number, runs };
 
-        let model = self.model.commit(batch.clone()).await;
-        let database = self.database().commit(batch.clone()).await;
+        let model = commit(&self.model, batch.clone()).await;
+        let database = commit(self.database(), batch.clone()).await;
         assert_eq!(database, model, "{batch:?}");
         let is_applied = model.outcome != CommitOutcome::Refused;
         if is_applied {

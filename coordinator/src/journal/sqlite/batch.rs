@@ -6,12 +6,11 @@ use heddle_core::partition::batch::{Batch, CommitOutcome, KeyRow, Phase, RunBatc
 use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, ffi, params};
-use tokio::sync::oneshot;
 
 use super::rows::{phase_number, status_number};
 use super::writer::{Kept, Write, execute, is_of_data};
 use crate::journal::codec::{self, Row};
-use crate::journal::{Committed, NEW, clip, quarantine_error};
+use crate::journal::{Clock, Committed, Landed, NEW, clip, quarantine_error};
 
 /// A batch, encoded by its caller: the writer's thread only binds and steps.
 pub(super) struct BatchWrite {
@@ -20,10 +19,12 @@ pub(super) struct BatchWrite {
     number: i64,
     runs: Vec<RunRows>,
     bytes: usize,
+    clock: Clock,
     /// When it was handed over: the end of runs that it must set aside.
     at: Timestamp,
     outcome: CommitOutcome,
-    reply: oneshot::Sender<Committed>,
+    /// Called when the write is done, or dropped undone.
+    landed: Option<Landed>,
 }
 
 struct RunRows {
@@ -43,7 +44,7 @@ enum RunFailure {
 }
 
 impl BatchWrite {
-    pub(super) fn new(batch: Batch, at: Timestamp, reply: oneshot::Sender<Committed>) -> Self {
+    pub(super) fn new(batch: Batch, clock: Clock, landed: Landed) -> Self {
         let runs = batch.runs.into_iter().map(RunRows::encode).collect::<Vec<_>>();
         Self {
             partition: batch.partition,
@@ -51,9 +52,10 @@ impl BatchWrite {
             number: batch.number.0 as i64,
             bytes: runs.iter().map(RunRows::bytes).sum(),
             runs,
-            at,
+            at: clock(),
+            clock,
             outcome: CommitOutcome::Unknown,
-            reply,
+            landed: Some(landed),
         }
     }
 
@@ -114,9 +116,19 @@ impl Write for BatchWrite {
         Ok(Kept::Yes)
     }
 
-    fn done(self: Box<Self>, now: Timestamp) {
-        // The partition may have gone; the batch stands.
-        let _ = self.reply.send(Committed { outcome: self.outcome, now });
+    fn done(mut self: Box<Self>, now: Timestamp) {
+        if let Some(landed) = self.landed.take() {
+            landed(Committed { outcome: std::mem::replace(&mut self.outcome, CommitOutcome::Unknown), now });
+        }
+    }
+}
+
+impl Drop for BatchWrite {
+    /// The writer has gone, with this write or before it: whatever it applied may or may not be durable.
+    fn drop(&mut self) {
+        if let Some(landed) = self.landed.take() {
+            landed(Committed { outcome: CommitOutcome::Unknown, now: (self.clock)() });
+        }
     }
 }
 

@@ -20,14 +20,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use heddle_core::id::{Epoch, EventSeq, PartitionId, RunId};
-use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound};
+use heddle_core::partition::batch::{Batch, IdempotencyKey, KeyFound};
 use heddle_core::run::event::Event;
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Value, ValueRef};
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
@@ -36,7 +35,7 @@ use self::readers::Readers;
 use self::writer::{PutError, Queue, Writer, WriterParts};
 use super::limits::{PARTITIONS_DEFAULT, READERS};
 use super::{
-    Acquired, Answer, Clock, Committed, Journal, JournalError, JournalState, Owner, Partitions, RunCursor, RunFilter,
+    Acquired, Answer, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor, RunFilter,
     RunRow, StoredRun, system_clock,
 };
 
@@ -208,21 +207,14 @@ impl Journal for SqliteJournal {
         self.write("note a run", move |connection| partition::note(connection, partition, epoch, run))
     }
 
-    fn commit(&self, batch: Batch) -> BoxFuture<'static, Committed> {
-        let (reply, answer) = oneshot::channel();
-        let clock = self.clock.clone();
-        let queue = self.threads().queue.clone();
-        // Under way before this returns, whatever becomes of the future.
-        let put = queue.try_put(Box::new(BatchWrite::new(batch, clock(), reply)));
-        async move {
-            if let Err(PutError::Full(write)) = put {
-                // If it fails the answer's other end is dropped.
-                let _ = queue.put(write).await;
-            }
-            drop(queue);
-            answer.await.unwrap_or_else(|_| Committed { outcome: CommitOutcome::Unknown, now: clock() })
+    fn commit(&self, batch: Batch, landed: Landed) {
+        let queue = &self.threads().queue;
+        let write = BatchWrite::new(batch, self.clock.clone(), landed);
+        // A write that nobody takes tells that nothing is known of it.
+        if let Err(PutError::Full(write)) = queue.try_put(Box::new(write)) {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.put(write).await });
         }
-        .boxed()
     }
 
     fn quarantine(&self, partition: PartitionId, epoch: Epoch, run: RunId, reason: Arc<str>) -> Answer<bool> {

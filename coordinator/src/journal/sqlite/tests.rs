@@ -18,7 +18,7 @@ use crate::journal::testing::*;
 use crate::journal::{QUARANTINED, limits};
 
 fn open(folder: &TempDir) -> SqliteJournal {
-    SqliteJournal::open(Options::new(folder.path().join("heddle.db"))).unwrap()
+    SqliteJournal::open(Options { partitions: 16, ..Options::new(folder.path().join("heddle.db")) }).unwrap()
 }
 
 /// Makes the writer wait until the sender is dropped, so that writes gather behind it.
@@ -52,12 +52,12 @@ async fn what_was_committed_is_there_after_a_start() {
     let run = run_in(3, 1);
     let journal = open(&folder);
     let acquired = acquire(&journal, 3).await;
-    assert!(is_applied(&journal.commit(batch(3, &acquired, 1, vec![first(run, &["1", "[2]"])])).await));
+    assert!(is_applied(&commit(&journal, batch(3, &acquired, 1, vec![first(run, &["1", "[2]"])])).await));
     let snapshot = Snapshot { seq: EventSeq(3), version: 1, bytes: b"state".as_slice().into() };
     let mut rows = next(run, 3, &["3"]);
     rows.snapshot = Some(snapshot.clone());
-    assert!(is_applied(&journal.commit(batch(3, &acquired, 2, vec![rows, next(run_in(3, 2), 1, &[])])).await));
-    assert!(is_applied(&journal.commit(batch(3, &acquired, 3, vec![next(run, 4, &["4"])])).await));
+    assert!(is_applied(&commit(&journal, batch(3, &acquired, 2, vec![rows, next(run_in(3, 2), 1, &[])])).await));
+    assert!(is_applied(&commit(&journal, batch(3, &acquired, 3, vec![next(run, 4, &["4"])])).await));
     drop(journal);
 
     let journal = open(&folder);
@@ -81,7 +81,7 @@ async fn a_snapshot_with_a_bad_checksum_is_passed_over() {
     let acquired = acquire(&journal, 0).await;
     let mut rows = first(run, &["1", "2"]);
     rows.snapshot = Some(Snapshot { seq: EventSeq(2), version: 1, bytes: b"state".as_slice().into() });
-    assert!(is_applied(&journal.commit(batch(0, &acquired, 1, vec![rows])).await));
+    assert!(is_applied(&commit(&journal, batch(0, &acquired, 1, vec![rows])).await));
     journal.write("spoil", sql("UPDATE snapshot SET state = x'00'")).await.unwrap();
     let stored = journal.load(run).await.unwrap().unwrap();
     assert_eq!((stored.snapshot, stored.tail.len()), (None, 2));
@@ -93,7 +93,7 @@ async fn a_changed_event_is_refused_by_name() {
     let run = run_in(0, 1);
     let journal = open(&folder);
     let acquired = acquire(&journal, 0).await;
-    assert!(is_applied(&journal.commit(batch(0, &acquired, 1, vec![first(run, &["1", "2"])])).await));
+    assert!(is_applied(&commit(&journal, batch(0, &acquired, 1, vec![first(run, &["1", "2"])])).await));
     journal.write("spoil", sql("UPDATE event SET body = x'00' WHERE seq = 2")).await.unwrap();
     assert_eq!(journal.load(run).await.unwrap().unwrap().tail.len(), 2, "recovery reads no bodies");
     let error = journal.read_events(run, EventSeq(0), 10, 1_000).await.unwrap_err();
@@ -114,13 +114,13 @@ async fn a_merge_lets_each_partition_stand_alone() {
     acquire(&journal, 1).await;
 
     let (release, wait) = hold(&journal);
-    let good = journal.commit(batch(0, &acquired[0], 1, vec![first(run_in(0, 1), &["1"])]));
-    let fenced = journal.commit(old);
+    let good = commit(&journal, batch(0, &acquired[0], 1, vec![first(run_in(0, 1), &["1"])]));
+    let fenced = commit(&journal, old);
     let with_gap =
-        journal.commit(batch(2, &acquired[2], 1, vec![first(run_in(2, 1), &["1"]), next(run_in(2, 2), 2, &["2"])]));
+        commit(&journal, batch(2, &acquired[2], 1, vec![first(run_in(2, 1), &["1"]), next(run_in(2, 2), 2, &["2"])]));
     let doubled =
-        journal.commit(batch(3, &acquired[3], 1, vec![first(run_in(3, 1), &["1"]), first(run_in(3, 1), &["1"])]));
-    let last = journal.commit(batch(4, &acquired[4], 1, vec![first(run_in(4, 1), &["1"])]));
+        commit(&journal, batch(3, &acquired[3], 1, vec![first(run_in(3, 1), &["1"]), first(run_in(3, 1), &["1"])]));
+    let last = commit(&journal, batch(4, &acquired[4], 1, vec![first(run_in(4, 1), &["1"])]));
     drop(release);
     wait.await.unwrap();
 
@@ -145,12 +145,12 @@ async fn a_run_that_the_database_cannot_hold_is_set_aside_alone() {
     journal.write("poison", sql(poison)).await.unwrap();
     let acquired = (acquire(&journal, 0).await, acquire(&journal, 1).await);
     let (good, bad, old, other) = (run_in(0, 1), run_in(0, 2), run_in(0, 3), run_in(1, 1));
-    assert!(is_applied(&journal.commit(batch(0, &acquired.0, 1, vec![first(old, &["1"])])).await));
+    assert!(is_applied(&commit(&journal, batch(0, &acquired.0, 1, vec![first(old, &["1"])])).await));
 
     let runs = || vec![first(bad, &["1", "\"poison\""]), next(old, 2, &["2", "\"poison\""]), first(good, &["1"])];
     let (release, wait) = hold(&journal);
-    let merged = journal.commit(batch(0, &acquired.0, 2, runs()));
-    let beside = journal.commit(batch(1, &acquired.1, 1, vec![first(other, &["1"])]));
+    let merged = commit(&journal, batch(0, &acquired.0, 2, runs()));
+    let beside = commit(&journal, batch(1, &acquired.1, 1, vec![first(other, &["1"])]));
     drop(release);
     wait.await.unwrap();
     assert_eq!(merged.await.outcome, CommitOutcome::Applied { quarantined: vec![bad, old] });
@@ -167,7 +167,7 @@ async fn a_run_that_the_database_cannot_hold_is_set_aside_alone() {
     assert_eq!(journal.list_loadable(PartitionId(0), None, 10).await.unwrap(), [good]);
 
     let alone = run_in(0, 4);
-    let committed = journal.commit(batch(0, &acquired.0, 3, vec![first(alone, &["\"poison\""])])).await;
+    let committed = commit(&journal, batch(0, &acquired.0, 3, vec![first(alone, &["\"poison\""])])).await;
     assert_eq!(committed.outcome, CommitOutcome::Applied { quarantined: vec![alone] });
 }
 
@@ -178,7 +178,7 @@ async fn a_full_disk_stalls_and_loses_nothing() {
     let acquired = acquire(&journal, 0).await;
     let mut state = journal.state();
     let (release, wait) = hold(&journal);
-    let commit = journal.commit(batch(0, &acquired, 1, vec![first(run_in(0, 1), &["1"])]));
+    let commit = commit(&journal, batch(0, &acquired, 1, vec![first(run_in(0, 1), &["1"])]));
     // The database's own limit of pages stands for the disk's: too low for three times, then lifted.
     let mut tries = 0;
     let fill = journal.write("fill", move |connection| {
@@ -232,7 +232,7 @@ async fn a_commit_that_fails_ends_the_process() {
                 CREATE TABLE two (x INTEGER REFERENCES one (x) DEFERRABLE INITIALLY DEFERRED);
                 CREATE TRIGGER trap AFTER INSERT ON event BEGIN INSERT INTO two VALUES (1); END";
     journal.write("trap", sql(trap)).await.unwrap();
-    let committed = journal.commit(batch(0, &acquired, 1, vec![first(run_in(0, 1), &["1"])])).await;
+    let committed = commit(&journal, batch(0, &acquired, 1, vec![first(run_in(0, 1), &["1"])])).await;
     assert_eq!(committed.outcome, CommitOutcome::Unknown);
     assert_eq!(reasons.lock().unwrap().len(), 1);
     assert_eq!(journal.loaded(PartitionId(0), acquired.epoch).await.unwrap_err().code(), "journal_stopped");
@@ -376,7 +376,7 @@ async fn child_commits_until_it_is_killed() {
     let acquired = acquire(&journal, 0).await;
     for number in 1.. {
         let rows = if number == 1 { first(run_in(0, 1), &["1"]) } else { next(run_in(0, 1), number, &["1"]) };
-        assert!(is_applied(&journal.commit(batch(0, &acquired, number, vec![rows])).await));
+        assert!(is_applied(&commit(&journal, batch(0, &acquired, number, vec![rows])).await));
         println!("durable {number}");
     }
 }

@@ -80,7 +80,10 @@ impl Bench {
     pub(super) fn land_without(&mut self, quarantined: &[RunId]) -> Outputs {
         let batch = self.flying.take().expect("a batch is on its way");
         for written in batch.runs.into_iter().filter(|written| !quarantined.contains(&written.run)) {
-            self.history.entry(written.run).or_default().extend(written.events);
+            self.history
+                .entry(written.run)
+                .or_default()
+                .extend(written.events.into_iter().map(std::sync::Arc::unwrap_or_clone));
         }
         self.on([Input::Committed(batch.number, CommitOutcome::Applied { quarantined: quarantined.to_vec() })])
     }
