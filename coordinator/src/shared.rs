@@ -48,7 +48,7 @@ impl Shared {
 
     /// A number that nobody can foretell: for tokens, ids and jitter.
     pub(crate) fn seed(&self) -> u64 {
-        getrandom::u64().unwrap_or_else(|_| std::process::abort())
+        rand::random()
     }
 
     /// Brings permits to those who waited for them.

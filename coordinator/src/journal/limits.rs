@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use heddle_core::id::SLOTS;
 
-/// Partitions of a new journal, unless its first start says otherwise. Each commits on its own, so more of them use more
-/// cores and make smaller commits: four keep a small machine's one disk busy with few, large ones.
-pub const PARTITIONS_DEFAULT: u16 = 4;
+/// Fewest and most partitions of a new journal, unless its first start says otherwise: in between, one for each core. A
+/// partition uses one core at most and commits on its own, so more of them would only make more and smaller commits.
+pub const PARTITIONS_DEFAULT: std::ops::RangeInclusive<u16> = 4..=16;
 /// Most partitions: one slot each.
 pub const PARTITIONS_MAX: u16 = SLOTS;
 /// Writes that wait before the writer. A partition has one batch under way, so this is full only when rows beside runs
@@ -40,9 +40,9 @@ pub const LOG_PAGES_MAX: i64 = 16 * 1024;
 /// Bytes that the write-ahead log keeps on disk once it has begun anew.
 pub const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// Memory of the writer's page cache, in KiB.
-pub const WRITER_CACHE_KIB: i64 = 64 * 1024;
+pub const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// Memory of a reader's page cache, in KiB.
-pub const READER_CACHE_KIB: i64 = 16 * 1024;
+pub const READER_CACHE_KIB: i64 = 4 * 1024;
 /// How long a connection waits for another one's short lock, as when the log begins anew.
 pub const BUSY_WAIT_MAX: Duration = Duration::from_millis(5_000);
 

@@ -50,7 +50,7 @@ impl Reader {
             if self.is_over && self.follow {
                 return Ok(None);
             }
-            let mut hints = self.shared.hub.subscribe(self.id);
+            let mut hints = self.shared.hub.follow(self.id);
             let page = self.page().await?;
             if let Some(last) = page.last() {
                 self.after = last.seq;

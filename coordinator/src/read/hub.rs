@@ -25,22 +25,49 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct Topic {
     hint: Option<Hint>,
-    /// Made when somebody waits.
-    readers: Option<watch::Sender<Option<Hint>>>,
+    /// For those who follow its history. Made when somebody does.
+    followers: Option<watch::Sender<Option<Hint>>>,
+    /// For those who wait for its end only: others' hints do not wake them. Made when somebody does.
+    patient: Option<watch::Sender<bool>>,
+}
+
+impl Hint {
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Closed)
+    }
+}
+
+impl Topic {
+    fn of(hint: Option<Hint>) -> Self {
+        Self { hint, followers: None, patient: None }
+    }
+
+    fn tell(&mut self, hint: Hint) {
+        self.hint = Some(hint);
+        self.followers.as_ref().map(|followers| followers.send(Some(hint)));
+        self.patient.as_ref().filter(|_| hint.is_over()).map(|patient| patient.send(true));
+    }
+
+    /// Whether it is held for somebody, or for a run that is active.
+    fn is_of_use(&mut self) -> bool {
+        self.followers.take_if(|followers| followers.receiver_count() == 0);
+        self.patient.take_if(|patient| patient.receiver_count() == 0);
+        let is_active = self.hint.is_some_and(|hint| hint.phase == Phase::Active);
+        is_active || self.followers.is_some() || self.patient.is_some()
+    }
 }
 
 impl Hub {
     /// A run's history has grown.
     pub(crate) fn publish(&self, run: RunId, hint: Hint) {
         let mut topics = self.lock();
-        let active = hint.phase == Phase::Active;
+        let is_active = hint.phase == Phase::Active;
         match topics.get_mut(&run) {
-            None if active => drop(topics.insert(run, Topic { hint: Some(hint), readers: None })),
+            None if is_active => drop(topics.insert(run, Topic::of(Some(hint)))),
             None => {}
             Some(topic) => {
-                topic.hint = Some(hint);
-                let read = topic.readers.as_ref().is_some_and(|readers| readers.send(Some(hint)).is_ok());
-                if !active && !read {
+                topic.tell(hint);
+                if !is_active && !topic.is_of_use() {
                     topics.remove(&run);
                 }
             }
@@ -53,21 +80,25 @@ impl Hub {
     }
 
     /// Waits for hints about a run from now on.
-    pub(crate) fn subscribe(&self, run: RunId) -> watch::Receiver<Option<Hint>> {
+    pub(crate) fn follow(&self, run: RunId) -> watch::Receiver<Option<Hint>> {
         let mut topics = self.lock();
-        let topic = topics.entry(run).or_insert(Topic { hint: None, readers: None });
+        let topic = topics.entry(run).or_insert_with(|| Topic::of(None));
         let hint = topic.hint;
-        topic.readers.get_or_insert_with(|| watch::channel(hint).0).subscribe()
+        topic.followers.get_or_insert_with(|| watch::channel(hint).0).subscribe()
+    }
+
+    /// Waits for a run's end from now on.
+    pub(crate) fn await_end(&self, run: RunId) -> watch::Receiver<bool> {
+        let mut topics = self.lock();
+        let topic = topics.entry(run).or_insert_with(|| Topic::of(None));
+        let is_over = topic.hint.is_some_and(|hint| hint.is_over());
+        topic.patient.get_or_insert_with(|| watch::channel(is_over).0).subscribe()
     }
 
     /// Nobody may be waiting for this run any more.
     pub(crate) fn forget(&self, run: RunId) {
         let mut topics = self.lock();
-        let Some(topic) = topics.get_mut(&run) else { return };
-        if topic.readers.as_ref().is_some_and(|readers| readers.receiver_count() == 0) {
-            topic.readers = None;
-        }
-        if topic.readers.is_none() && topic.hint.is_none_or(|hint| hint.phase != Phase::Active) {
+        if topics.get_mut(&run).is_some_and(|topic| !topic.is_of_use()) {
             topics.remove(&run);
         }
     }

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, NodeIx, RunId, TenantId};
 use heddle_core::node_type::Runner;
-use heddle_core::partition::batch::Phase;
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::{Event, NodeError, OutputValue};
 use heddle_core::run::view::{NodeState, RunView};
@@ -55,7 +54,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &TenantId, id: RunId, ask:
     if ask.wait.is_zero() {
         return current(shared, tenant, id, ask).await;
     }
-    let mut hints = shared.hub.subscribe(id);
+    let mut end = shared.hub.await_end(id);
     let deadline = tokio::time::Instant::now() + ask.wait;
     let answer = loop {
         // While partitions say that it is active, there is no need to read.
@@ -66,12 +65,11 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &TenantId, id: RunId, ask:
             }
         }
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let over = hints.wait_for(|hint| hint.is_some_and(|hint| matches!(hint.phase, Phase::Closing | Phase::Closed)));
-        if timeout(left.min(READ_AGAIN), over).await.is_ok() || left < READ_AGAIN {
+        if timeout(left.min(READ_AGAIN), end.wait_for(|is_over| *is_over)).await.is_ok() || left < READ_AGAIN {
             break current(shared, tenant, id, ask).await;
         }
     };
-    drop(hints);
+    drop(end);
     shared.hub.forget(id);
     answer
 }

@@ -68,12 +68,18 @@ pub enum Durability {
     Normal,
 }
 
+/// One partition for each core, within bounds.
+fn usual_partitions() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX));
+    cores.clamp(*PARTITIONS_DEFAULT.start(), *PARTITIONS_DEFAULT.end())
+}
+
 impl Options {
     /// What is usual, for this file.
     pub fn new(file: impl Into<PathBuf>) -> Self {
         Self {
             file: file.into(),
-            partitions: PARTITIONS_DEFAULT,
+            partitions: usual_partitions(),
             durability: Durability::default(),
             clock: system_clock(),
             on_fatal: Arc::new(|reason| {
