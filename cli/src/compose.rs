@@ -78,7 +78,7 @@ impl Cluster {
         let (data, debug) = (options.data, options.debug);
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes).await?;
-        keep_first_key(&coordinator, &data, on_first_key)?;
+        coordinator.first_key().map_or(Ok(()), on_first_key)?;
         let mut agents = Vec::with_capacity(usize::from(options.agents));
         for number in 1..=options.agents {
             let agent = AgentOptions {
@@ -164,13 +164,6 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
 pub async fn start_gateway(listen: Listen, coordinator: String) -> Result<Gateway> {
     let options = heddle_gateway::Options { listen, coordinator };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")
-}
-
-/// Keeps the key that this start has made, if it has made one.
-pub fn keep_first_key(coordinator: &Coordinator, data: &DataDir, tell: impl Fn(&str) -> Result<()>) -> Result<()> {
-    let Some(key) = coordinator.first_key() else { return Ok(()) };
-    data.write_key(key)?;
-    tell(key)
 }
 
 /// Waits until the coordinator has loaded what it must.

@@ -85,7 +85,7 @@ mod tests {
     async fn a_server_file_counts_only_for_the_same_boot() {
         let temp = tempfile::tempdir().unwrap();
         let data = DataDir::at(temp.path());
-        data.write_key("sk-1").unwrap();
+        std::fs::write(data.key_path(), "sk-1\n").unwrap();
         let connection = connection(None, &data);
         assert!(connection.local(&data).await.unwrap().is_none());
 
@@ -104,7 +104,7 @@ mod tests {
     fn the_folders_key_goes_to_the_folders_server_only() {
         let temp = tempfile::tempdir().unwrap();
         let data = DataDir::at(temp.path());
-        data.write_key("sk-1").unwrap();
+        std::fs::write(data.key_path(), "sk-1\n").unwrap();
         let url = "http://127.0.0.1:8080";
         data.write_server(&ServerFile { url: url.into(), pid: 1, boot_id: "b".into() }).unwrap();
         assert!(connection(Some(&format!("{url}/api/v1")), &data).named().unwrap().is_some());

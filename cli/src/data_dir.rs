@@ -5,13 +5,13 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use heddle_coordinator::FIRST_KEY_FILE;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Exit, Failure, Result};
 
 const LOCK: &str = "lock";
 const SERVER: &str = "server.json";
-const KEY: &str = "key";
 const DATABASE: &str = "heddle.db";
 
 /// A folder that holds one cluster's database, artifacts and first key.
@@ -76,7 +76,7 @@ impl DataDir {
 
     /// The key file inside.
     pub fn key_path(&self) -> PathBuf {
-        self.path.join(KEY)
+        self.path.join(FIRST_KEY_FILE)
     }
 
     /// Makes the folder (mode 0700) where it is missing.
@@ -144,11 +144,6 @@ impl DataDir {
         (!key.is_empty()).then(|| key.to_owned())
     }
 
-    /// Keeps the key, readable by its owner alone.
-    pub fn write_key(&self, key: &str) -> Result<()> {
-        self.write(KEY, format!("{key}\n").as_bytes())
-    }
-
     /// Writes a file of mode 0600 so that a reader, or a crash, sees either nothing or all of it.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path.join(name);
@@ -201,15 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn key_and_folder_are_private() {
+    fn the_key_is_read_and_the_folder_is_private() {
         let (_temp, data) = folder();
         assert_eq!(data.key(), None);
-        data.write_key("sk-first").unwrap();
-        data.write_key("sk-second").unwrap();
-        assert_eq!(data.key().as_deref(), Some("sk-second"));
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&data.key_path()), 0o600);
-        assert_eq!(mode(data.path()), 0o700);
+        fs::write(data.key_path(), "sk-first\n").unwrap();
+        assert_eq!(data.key().as_deref(), Some("sk-first"));
+        assert_eq!(fs::metadata(data.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Options {
     pub listen: SocketAddr,
     /// `sqlite:FILE`.
     pub database: String,
-    /// Where its own files are: the pepper of the keys.
+    /// Where its own files are: the pepper of the keys, and the first key.
     pub data_dir: PathBuf,
     /// Whether the node types for tests and benches are accepted.
     pub debug_nodes: bool,

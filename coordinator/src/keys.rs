@@ -29,17 +29,19 @@ pub(crate) const SCOPES: [&str; 10] = [
 ];
 /// The tenant of the first key.
 pub(crate) const FIRST_TENANT: &str = "default";
+/// The file of the data folder with the first key's text, for those who start the coordinator.
+pub const FIRST_KEY_FILE: &str = "key";
 const PEPPER_FILE: &str = "pepper";
 const PEPPER_BYTES: usize = 32;
 
 /// Why keys cannot be used.
 #[derive(Debug, Error)]
 pub enum KeysError {
-    /// The pepper's file.
+    /// The pepper's file, or the first key's.
     #[error(
-        "the file {path} could not be used: it must exist for as long as the keys do, 32 bytes, readable by you only"
+        "the file {path} could not be used: it must stay as it was written for as long as the keys do, readable by you only"
     )]
-    Pepper {
+    File {
         /// Which file.
         path: String,
         /// The system's reason.
@@ -58,6 +60,7 @@ pub enum KeysError {
 #[derive(Clone)]
 pub(crate) struct Keys {
     records: Arc<dyn Records>,
+    data_dir: Arc<Path>,
     pepper: [u8; PEPPER_BYTES],
 }
 
@@ -65,7 +68,7 @@ impl Keys {
     /// With the pepper of a data folder, made on first use.
     pub(crate) fn open(records: Arc<dyn Records>, data_dir: &Path) -> Result<Self, KeysError> {
         let path = data_dir.join(PEPPER_FILE);
-        let failed = |source| KeysError::Pepper { path: path.display().to_string(), source };
+        let failed = |source| KeysError::File { path: path.display().to_string(), source };
         let kept = match std::fs::read(&path) {
             Ok(kept) => kept,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -77,14 +80,45 @@ impl Keys {
             Err(error) => return Err(failed(error)),
         };
         let pepper = kept.try_into().map_err(|_| failed(std::io::ErrorKind::InvalidData.into()))?;
-        Ok(Self { records, pepper })
+        Ok(Self { records, data_dir: data_dir.into(), pepper })
     }
 
-    /// Makes the first key, with every scope, if there is no key at all.
+    /// Makes the first key, with every scope, if there is no key at all; gives its text if this start has.
+    ///
+    /// The text is on disk before the row, as a draft, and gets its name after it: a crash in between leaves no key that
+    /// nobody has, because the next start goes on with the draft.
     pub(crate) async fn first(&self, now: Timestamp) -> Result<Option<String>, KeysError> {
-        let mut entropy = [0; 32];
-        getrandom::fill(&mut entropy).map_err(|_| KeysError::NoRandomness)?;
-        let text = key::mint(KeyKind::Live, &entropy);
+        let (kept, draft) =
+            (self.data_dir.join(FIRST_KEY_FILE), self.data_dir.join(FIRST_KEY_FILE).with_extension("draft"));
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            |source| KeysError::File { path, source }
+        };
+        if let Some(text) = read_key(&kept) {
+            return Ok(self.put_first(&text, now).await?.then_some(text));
+        }
+        let text = match read_key(&draft) {
+            Some(text) => text,
+            None => {
+                let mut entropy = [0; 32];
+                getrandom::fill(&mut entropy).map_err(|_| KeysError::NoRandomness)?;
+                let text = key::mint(KeyKind::Live, &entropy);
+                write_private(&draft, format!("{text}\n").as_bytes()).map_err(failed(&draft))?;
+                text
+            }
+        };
+        let is_first =
+            self.put_first(&text, now).await? || self.find(&text).await.map_err(KeysError::Journal)?.is_some();
+        if is_first {
+            std::fs::rename(&draft, &kept).map_err(failed(&kept))?;
+            return Ok(Some(text));
+        }
+        std::fs::remove_file(&draft).map_err(failed(&draft))?;
+        Ok(None)
+    }
+
+    /// Keeps the row of the first key. `false` = there are keys already.
+    async fn put_first(&self, text: &str, now: Timestamp) -> Result<bool, KeysError> {
         let random = u128::from(getrandom::u64().map_err(|_| KeysError::NoRandomness)?);
         let row = ApiKeyRow {
             id: KeyId::new(now, Slot(0), random),
@@ -94,8 +128,7 @@ impl Keys {
             expires_at: None,
             created_at: now,
         };
-        let is_new = self.records.put_api_key(self.mac(&text), row, true).await.map_err(KeysError::Journal)?;
-        Ok(is_new.then_some(text))
+        self.records.put_api_key(self.mac(text), row, true).await.map_err(KeysError::Journal)
     }
 
     /// The row of a key that somebody showed.
@@ -111,6 +144,13 @@ impl Keys {
     }
 }
 
+/// A key that was written down, if it is whole.
+fn read_key(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let text = text.trim();
+    key::check(text).is_ok().then(|| text.to_owned())
+}
+
 /// Writes a file that only its owner can read, whole or not at all.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
@@ -119,5 +159,72 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(draft, path)
+    std::fs::rename(draft, path)?;
+    path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::journal::memory::MemoryJournal;
+    use crate::journal::system_clock;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    struct Folder {
+        keys: Keys,
+        dir: TempDir,
+    }
+
+    fn folder() -> Folder {
+        let dir = TempDir::new().unwrap();
+        let keys = Keys::open(Arc::new(MemoryJournal::new(1, system_clock()).unwrap()), dir.path()).unwrap();
+        Folder { keys, dir }
+    }
+
+    impl Folder {
+        fn read(&self, name: &str) -> Option<String> {
+            read_key(&self.dir.path().join(name))
+        }
+
+        fn rename(&self, from: &str, to: &str) {
+            std::fs::rename(self.dir.path().join(from), self.dir.path().join(to)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_start_makes_a_key_and_no_later_one_does() {
+        let folder = folder();
+        let text = folder.keys.first(NOW).await.unwrap().unwrap();
+        assert_eq!(folder.read("key").as_ref(), Some(&text));
+        let mode = std::fs::metadata(folder.dir.path().join("key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(folder.keys.find(&text).await.unwrap().is_some());
+        assert_eq!(folder.keys.first(NOW).await.unwrap(), None);
+        std::fs::remove_file(folder.dir.path().join("key")).unwrap();
+        assert_eq!(folder.keys.first(NOW).await.unwrap(), None, "there is a key, whoever has it");
+        assert_eq!((folder.read("key"), folder.read("key.draft")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_crash_on_the_way_leaves_no_key_that_nobody_has() {
+        // After the row: the file has not got its name yet.
+        let folder = folder();
+        let text = folder.keys.first(NOW).await.unwrap().unwrap();
+        folder.rename("key", "key.draft");
+        assert_eq!(folder.keys.first(NOW).await.unwrap().as_ref(), Some(&text));
+        assert_eq!((folder.read("key").as_ref(), folder.read("key.draft")), (Some(&text), None));
+        // Before the row, or the database is new.
+        for name in ["key", "key.draft"] {
+            let fresh = super::tests::folder();
+            write_private(&fresh.dir.path().join(name), text.as_bytes()).unwrap();
+            assert_eq!(fresh.keys.first(NOW).await.unwrap().as_ref(), Some(&text), "{name}");
+            assert!(fresh.keys.find(&text).await.unwrap().is_some());
+            assert_eq!(fresh.read("key").as_ref(), Some(&text));
+        }
+    }
 }

@@ -22,4 +22,4 @@ mod shared;
 mod workflows;
 
 pub use app::{Coordinator, Failed, Options, StartError, start};
-pub use keys::KeysError;
+pub use keys::{FIRST_KEY_FILE, KeysError};

@@ -34,6 +34,10 @@ pub(crate) const EVENT_PAGE_BYTES: usize = 2 * 1024 * 1024;
 pub(crate) const READ_AGAIN: Duration = Duration::from_secs(5);
 /// Longest wait for a partition's answer to a client's request.
 pub(crate) const REPLY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often idempotency keys that have expired are looked for.
+pub(crate) const KEY_EXPIRY_PERIOD: Duration = Duration::from_secs(60);
+/// Idempotency keys removed in one transaction.
+pub(crate) const KEY_EXPIRY_ROWS_MAX: usize = 500;
 /// How long a gateway may trust a key it has had checked, in milliseconds.
 pub(crate) const KEY_CACHE_MS: u32 = 1_000;
 /// Manifests that one agent may bring.

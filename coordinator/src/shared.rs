@@ -10,7 +10,7 @@ use crate::actor::doors::Doors;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
-use crate::journal::{Journal, Owner};
+use crate::journal::{Journal, JournalState, Owner};
 use crate::read::hub::Hub;
 use crate::read::recent::RecentRuns;
 use crate::records::Records;
@@ -44,6 +44,14 @@ impl Shared {
     /// The partition that owns a run.
     pub(crate) fn partition_of(&self, run: RunId) -> PartitionId {
         self.journal.partitions().of(run.slot())
+    }
+
+    /// Why the journal takes no commits now, if it does not: then nothing new is taken in (E14).
+    pub(crate) fn stalled(&self) -> Option<Arc<str>> {
+        match &*self.journal.state().borrow() {
+            JournalState::Ready => None,
+            JournalState::Stalled { reason } => Some(Arc::clone(reason)),
+        }
     }
 
     /// A number that nobody can foretell: for tokens, ids and jitter.

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::bench::{Report, Work, measure, runs_folder};
 use crate::error::{Context, Exit, Failure, Result};
+use crate::service::Stop;
 use crate::ui::clock;
 
 /// Measure this build on this machine: JSON lines on stdout, a table on stderr
@@ -38,7 +39,12 @@ impl Bench {
         works.sort();
         works.dedup();
         let mut report = Report::new(scratch.path(), keep.as_deref())?;
-        measure(&works, scratch.path(), &mut report).await?;
+        let mut stop = Stop::listen()?;
+        // Its processes end with it, however it ends.
+        tokio::select! {
+            measured = measure(&works, scratch.path(), &mut report) => measured?,
+            () = stop.asked() => return Err(Failure::failed("stopped before the last work was measured")),
+        }
         report.finish();
         Ok(())
     }

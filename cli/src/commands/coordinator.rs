@@ -7,7 +7,7 @@ use clap::Args;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::up::say_key;
-use crate::compose::{coordinator_failed, keep_first_key, ready, start_coordinator};
+use crate::compose::{coordinator_failed, ready, start_coordinator};
 use crate::data_dir::DataDir;
 use crate::error::{Context, Exit, Failure, Result};
 use crate::service::{Stop, announce, bind, check_debug_nodes};
@@ -47,7 +47,7 @@ impl Coordinator {
             note("whoever reaches this address is trusted as a gateway or an agent: keep it in a private network");
         }
         let coordinator = start_coordinator(self.listen, &data, database, self.debug_nodes).await?;
-        keep_first_key(&coordinator, &data, |key| say_key(key, &data))?;
+        coordinator.first_key().map_or(Ok(()), |key| say_key(key, &data))?;
         let started = tokio::select! {
             ready = ready(&coordinator) => ready.and_then(|()| announce("coordinator", coordinator.local_addr())),
             () = stop.asked() => return stop.drain(coordinator.shutdown()).await,

@@ -1,4 +1,4 @@
-//! Parked runs that fall due are found here, on disk, and brought to their partitions (E6).
+//! What falls due on disk: parked runs are brought to their partitions (E6), old idempotency keys are removed (E24).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use heddle_core::partition::io::Input;
 use heddle_crash_point::crash_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+use crate::limits::{KEY_EXPIRY_PERIOD, KEY_EXPIRY_ROWS_MAX};
 use crate::shared::Shared;
 
 const PERIOD: Duration = Duration::from_millis(DUE_SCAN_PERIOD.as_millis());
@@ -16,7 +17,10 @@ const PERIOD: Duration = Duration::from_millis(DUE_SCAN_PERIOD.as_millis());
 pub(crate) struct TimersActor;
 
 pub(crate) enum Message {
+    /// Look for parked runs.
     Scan,
+    /// Remove idempotency keys that have expired.
+    ExpireKeys,
 }
 
 impl Actor for TimersActor {
@@ -30,37 +34,59 @@ impl Actor for TimersActor {
         shared: Arc<Shared>,
     ) -> Result<Arc<Shared>, ActorProcessingErr> {
         myself.cast(Message::Scan)?;
+        myself.cast(Message::ExpireKeys)?;
         Ok(shared)
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Message>,
-        Message::Scan: Message,
+        message: Message,
         shared: &mut Arc<Shared>,
     ) -> Result<(), ActorProcessingErr> {
-        // One period ahead, so that a run is in memory when its instant comes.
-        let before = shared.clock.now().plus(DUE_SCAN_PERIOD);
-        let mut again = PERIOD;
-        match shared.journal.due(before, DUE_SCAN_RUNS_MAX).await {
-            Ok(due) => {
-                if !due.is_empty() {
-                    crash_point!("timers.due");
-                }
-                if due.len() == DUE_SCAN_RUNS_MAX {
-                    again = PERIOD / 20;
-                }
-                let mut parts: BTreeMap<_, Vec<_>> = BTreeMap::new();
-                for run in due {
-                    parts.entry(shared.partition_of(run)).or_default().push(run);
-                }
-                for (partition, runs) in parts {
-                    shared.doors.report(partition, [Input::Due(runs)]);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "parked runs could not be looked for; trying again"),
-        }
-        let _timer = myself.send_after(again, || Message::Scan);
+        let again = match message {
+            Message::Scan => scan(shared).await,
+            Message::ExpireKeys => expire_keys(shared).await,
+        };
+        let _timer = myself.send_after(again, || message);
         Ok(())
+    }
+}
+
+/// Brings parked runs that fall due to their partitions; says when to look again.
+async fn scan(shared: &Shared) -> Duration {
+    // One period ahead, so that a run is in memory when its instant comes.
+    let before = shared.clock.now().plus(DUE_SCAN_PERIOD);
+    let mut again = PERIOD;
+    match shared.journal.due(before, DUE_SCAN_RUNS_MAX).await {
+        Ok(due) => {
+            if !due.is_empty() {
+                crash_point!("timers.due");
+            }
+            if due.len() == DUE_SCAN_RUNS_MAX {
+                again = PERIOD / 20;
+            }
+            let mut parts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for run in due {
+                parts.entry(shared.partition_of(run)).or_default().push(run);
+            }
+            for (partition, runs) in parts {
+                shared.doors.report(partition, [Input::Due(runs)]);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "parked runs could not be looked for; trying again"),
+    }
+    again
+}
+
+/// Removes a page of idempotency keys; says when to remove the next.
+async fn expire_keys(shared: &Shared) -> Duration {
+    match shared.journal.expire_keys(shared.clock.now(), KEY_EXPIRY_ROWS_MAX).await {
+        Ok(KEY_EXPIRY_ROWS_MAX) => PERIOD,
+        Ok(_) => KEY_EXPIRY_PERIOD,
+        Err(error) => {
+            tracing::warn!(%error, "old idempotency keys could not be removed; trying again");
+            KEY_EXPIRY_PERIOD
+        }
     }
 }

@@ -132,11 +132,15 @@ impl Control for ControlService {
 /// Whether all partitions are read, and what was done so far.
 pub(crate) fn status(shared: &Shared) -> wire::StatusReply {
     let (partitions, loaded) = shared.doors.opened_of();
-    let ready = loaded == partitions;
+    let reason = match shared.stalled() {
+        _ if loaded < partitions => format!("{loaded} of {partitions} partitions are loaded"),
+        Some(reason) => format!("the database takes no commits: {reason}"),
+        None => String::new(),
+    };
     let counters = &shared.counters;
     wire::StatusReply {
-        ready,
-        reason: if ready { String::new() } else { format!("{loaded} of {partitions} partitions are loaded") },
+        ready: reason.is_empty(),
+        reason,
         boot_id: shared.owner.boot.0,
         version: env!("CARGO_PKG_VERSION").into(),
         partitions: partitions as u32,

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use crate::graphs::GraphError;
 use crate::journal::JournalError;
 use crate::read::runs::ReadError;
+use crate::shared::Shared;
 
 /// Makes a status of a refusal.
 pub(crate) fn failure(failure: wire::Failure) -> Status {
@@ -53,6 +54,13 @@ pub(crate) fn busy(code: &str, message: &str) -> Status {
         retry_after_seconds,
         ..Default::default()
     })
+}
+
+/// The database takes no commits now: what would only wait for one is turned away before it begins.
+pub(crate) fn if_stalled(shared: &Shared) -> Result<(), Status> {
+    let Some(reason) = shared.stalled() else { return Ok(()) };
+    let message = format!("the database takes no commits now ({reason}); nothing was done, try again");
+    Err(busy("database_unavailable", &message))
 }
 
 pub(crate) fn refused(refusal: Refusal) -> Status {

@@ -27,6 +27,7 @@ const LIST_MAX: u32 = 200;
 const LIST_DEFAULT: u32 = 50;
 
 pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -> Result<wire::SubmitReply, Status> {
+    failure::if_stalled(shared)?;
     let tenant = TenantId::from(request.tenant.as_str());
     let workflow: WorkflowId = request.workflow_id.parse().map_err(|_| failure::workflow_not_found())?;
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
@@ -183,6 +184,7 @@ pub(super) async fn events(
 }
 
 pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest) -> Result<wire::Run, Status> {
+    failure::if_stalled(shared)?;
     let run = failure::run_id(&request.execution_id)?;
     let (tenant, by) = (TenantId::from(request.tenant.as_str()), request.subject.as_str().into());
     let ask = |caller| Input::Cancel { caller, run, tenant: tenant.clone(), by };

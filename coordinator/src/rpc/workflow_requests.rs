@@ -20,6 +20,7 @@ pub(super) async fn save(
     shared: &Arc<Shared>,
     request: wire::SaveWorkflowRequest,
 ) -> Result<wire::SavedWorkflow, Status> {
+    failure::if_stalled(shared)?;
     let tenant = TenantId::from(request.tenant.as_str());
     let (id, owner) = (workflow_id(shared, &request)?, tenant.clone());
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
@@ -136,6 +137,7 @@ pub(super) async fn delete(
     shared: &Arc<Shared>,
     request: wire::WorkflowRequest,
 ) -> Result<wire::DeletedWorkflow, Status> {
+    failure::if_stalled(shared)?;
     let id = request.id.parse().map_err(|_| failure::workflow_not_found())?;
     let tenant = TenantId::from(request.tenant.as_str());
     let deleted = shared.records.delete_workflow(tenant.clone(), id).await;
