@@ -24,7 +24,9 @@ const HALF_RUNS_MAX: usize = 2_000;
 const START_RUNS: usize = 100_000;
 /// The last of them, over which W4 takes the slope of those that left memory: by then all caches of bounded size are
 /// full, and what still grows grows with the runs.
-const SLOPE_RUNS: usize = 20_000;
+const SLOPE_RUNS: usize = 50_000;
+/// Looks at the memory on the way, so that what the allocator happens to hold at one of them does not make the slope.
+const SLOPE_LOOKS: usize = 10;
 const STARTS: usize = 3;
 /// A run may be in memory for another reason than being new; so many do not spoil a slope.
 const IN_MEMORY_REST: u64 = 8;
@@ -49,12 +51,20 @@ pub(super) async fn memory(cluster: &Cluster, report: &mut Report) -> Result<()>
     let bytes_before = (held >= half_runs as u64 / 2).then(|| per_run(half.0, full.0, held));
 
     fill(cluster, &workflow, START_RUNS - SLOPE_RUNS, BENCH_FILL_TIME_MAX).await?;
-    let (first, from) = (sample(cluster).await?.0, cluster.parked_runs());
-    fill(cluster, &workflow, from + SLOPE_RUNS, BENCH_FILL_TIME_MAX / 4).await?;
-    let (last, runs) = (sample(cluster).await?.0, cluster.parked_runs());
-    let bytes_after = per_run(first, last, (runs - from).max(1) as u64);
+    let from = cluster.parked_runs();
+    let mut looks = vec![(from as u64, sample(cluster).await?.0)];
+    for look in 1..=SLOPE_LOOKS {
+        fill(cluster, &workflow, from + look * SLOPE_RUNS / SLOPE_LOOKS, BENCH_FILL_TIME_MAX / 8).await?;
+        looks.push((cluster.parked_runs() as u64, sample(cluster).await?.0));
+    }
+    let resident_bytes = looks.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default();
     let after = cluster.counters().await?;
-    let line = Measured::W4 { bytes_before, bytes_after, parked_runs: runs, resident_bytes: last };
+    let line = Measured::W4 {
+        bytes_before,
+        bytes_after: slope(&looks).round() as i64,
+        parked_runs: cluster.parked_runs(),
+        resident_bytes,
+    };
     report.line(line, after.since(before))
 }
 
@@ -128,6 +138,16 @@ async fn sample(cluster: &Cluster) -> Result<(u64, u64)> {
     Ok((bytes, runs))
 }
 
+/// The median of the slopes between all pairs (Theil and Sen): single looks that stray do not move it.
+fn slope(looks: &[(u64, u64)]) -> f64 {
+    let pairs = looks.iter().enumerate().flat_map(|(place, from)| looks[place + 1..].iter().map(move |to| (from, to)));
+    let slopes: Vec<f64> = pairs
+        .filter(|(from, to)| to.0 > from.0)
+        .map(|(from, to)| (to.1 as f64 - from.1 as f64) / (to.0 - from.0) as f64)
+        .collect();
+    quantile(&slopes, 0.5)
+}
+
 fn per_run(from: u64, to: u64, runs: u64) -> i64 {
     ((to as f64 - from as f64) / runs as f64).round() as i64
 }
@@ -140,5 +160,13 @@ mod tests {
     fn slopes_may_fall() {
         assert_eq!(per_run(1_000, 3_000, 20), 100);
         assert_eq!(per_run(3_000, 1_000, 20), -100);
+        assert_eq!(slope(&[(0, 5_000), (10, 4_000), (20, 3_000)]), -100.0);
+    }
+
+    #[test]
+    fn one_look_that_strays_does_not_make_the_slope() {
+        let mut looks: Vec<(u64, u64)> = (0..10).map(|look| (look * 100, 50_000 + look * 700)).collect();
+        looks[9].1 += 1_000_000;
+        assert_eq!(slope(&looks), 7.0);
     }
 }
