@@ -8,9 +8,11 @@ SHELL := /bin/bash
 # cargo-nextest runs a process per test and ends what hangs; `cargo test` runs the same tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-# Suites that start processes, by name: `cargo test` alone leaves them out. FAULTS are those that measure times.
-SUITES := first_run bad_input poison idempotency
-FAULTS := faults
+# Suites that start processes, by name: `cargo test` alone leaves them out.
+SUITES := first_run bad_input poison idempotency faults
+# One after the other: some of them measure times.
+RUN_SUITES = FAULT_SECONDS="$${FAULT_SECONDS:-240}" \
+	cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1 --nocapture
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 # All commands that build for tests build the same features, so that they share what they have built.
 TESTS := --workspace --all-features --locked
@@ -36,7 +38,7 @@ format: ## formatting, without changing it
 
 lint: ## clippy, warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --workspace $(SUITES:%=--test %) $(FAULTS:%=--test %) --locked -- -D warnings
+	cargo clippy --workspace $(SUITES:%=--test %) --locked -- -D warnings
 
 deny: ## licences, banned crates and sources of dependencies
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -70,18 +72,15 @@ SEEDS ?= 20000
 sim: ## the simulator over many seeds: SEEDS
 	SIM_SEEDS=$(SEEDS) cargo test --release --package cluster-tests --locked --test simulation -- --nocapture --test-threads 1
 
-suites: ## suites against real processes
+suites: ## suites against real processes, four minutes of kills among them: FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
 	cargo build $(TESTS) --bin heddle
-	HEDDLE_BIN="$(TARGET)/debug/heddle" \
-		cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1
+	HEDDLE_BIN="$(TARGET)/debug/heddle" $(RUN_SUITES)
 
 binary: # the one that the suites below start and kill
 	cargo build --release --locked --package heddle --features crash-points
 
-# One after the other, and each with the machine to itself: they measure times.
-faults: binary ## the suites that kill, too: FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
-	HEDDLE_BIN="$(TARGET)/release/heddle" FAULT_SECONDS="$${FAULT_SECONDS:-240}" \
-		cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) $(FAULTS:%=--test %) -- --test-threads 1 --nocapture
+faults: binary ## the same suites on a release build, for figures
+	HEDDLE_BIN="$(TARGET)/release/heddle" $(RUN_SUITES)
 
 soak: binary ## the kill suite until there were 500 kills
 	HEDDLE_BIN="$(TARGET)/release/heddle" FAULT_KILLS="$${FAULT_KILLS:-500}" \
