@@ -44,6 +44,7 @@ enum Verb {
     Run(commands::run::Run),
     #[command(alias = "runs")]
     Executions(commands::executions::Executions),
+    Keys(commands::keys::Keys),
     Bench(commands::bench::Bench),
     Completion(commands::completion::Completion),
 }
@@ -74,6 +75,7 @@ fn run(command: Command) -> Result<()> {
             Verb::Agent(agent) => agent.run().await,
             Verb::Run(run) => run.run().await,
             Verb::Executions(executions) => executions.run().await,
+            Verb::Keys(keys) => keys.run().await,
             Verb::Bench(bench) => bench.run().await,
             Verb::Completion(completion) => completion.run(),
         }
@@ -108,6 +110,10 @@ mod tests {
             "heddle coordinator --listen 127.0.0.1:0 --database sqlite:x.db --data-dir /tmp/x --debug-nodes",
             "heddle gateway --listen [::1]:0 --coordinator 127.0.0.1:7420",
             "heddle agent --coordinator http://c:7420 --labels gpu=a100,region=eu --slots 4 --data-dir /tmp/x",
+            "heddle keys create --scope workflows:execute,executions:read --subject ci --expires 90d",
+            "heddle keys list --json",
+            "heddle keys rotate key_1 --overlap 1h",
+            "heddle keys revoke key_1 --server http://h:1 --key k",
             "heddle completion bash",
             "heddle bench --work W1,w3 --out /tmp/x",
         ] {
@@ -120,6 +126,7 @@ mod tests {
             "heddle runs list --limit 0",
             "heddle bench --work W9",
             "heddle up --agents 0",
+            "heddle keys create",
             "heddle up --debug-effects /tmp/e",
         ] {
             assert!(!parses(line), "{line}");

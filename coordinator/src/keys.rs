@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use heddle_core::id::{KeyId, Slot};
+use heddle_core::id::{KeyId, Slot, Subject, TenantId};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use heddle_proto::key::{self, KeyKind};
@@ -100,9 +100,7 @@ impl Keys {
         let text = match read_key(&draft) {
             Some(text) => text,
             None => {
-                let mut entropy = [0; 32];
-                getrandom::fill(&mut entropy).map_err(|_| KeysError::NoRandomness)?;
-                let text = key::mint(KeyKind::Live, &entropy);
+                let text = mint()?;
                 write_private(&draft, format!("{text}\n").as_bytes()).map_err(failed(&draft))?;
                 text
             }
@@ -119,15 +117,8 @@ impl Keys {
 
     /// Keeps the row of the first key. `false` = there are keys already.
     async fn put_first(&self, text: &str, now: Timestamp) -> Result<bool, KeysError> {
-        let random = u128::from(getrandom::u64().map_err(|_| KeysError::NoRandomness)?);
-        let row = ApiKeyRow {
-            id: KeyId::new(now, Slot(0), random),
-            tenant: FIRST_TENANT.into(),
-            subject: "first-key".into(),
-            scopes: SCOPES.iter().map(|scope| (*scope).into()).collect(),
-            expires_at: None,
-            created_at: now,
-        };
+        let scopes = SCOPES.iter().map(|scope| (*scope).into()).collect();
+        let row = new_row(FIRST_TENANT.into(), "first-key".into(), scopes, None, now);
         self.records.put_api_key(self.mac(text), row, true).await.map_err(KeysError::Journal)
     }
 
@@ -136,12 +127,37 @@ impl Keys {
         self.records.api_key(self.mac(text)).await
     }
 
+    /// Makes a key; its text is known to nobody else, and cannot be read again.
+    pub(crate) async fn create(&self, row: ApiKeyRow) -> Result<String, KeysError> {
+        let text = mint()?;
+        self.records.put_api_key(self.mac(&text), row, false).await.map_err(KeysError::Journal)?;
+        Ok(text)
+    }
+
     fn mac(&self, text: &str) -> Digest {
         #[allow(clippy::unwrap_used, reason = "HMAC takes keys of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.pepper).unwrap();
         mac.update(text.as_bytes());
         Digest(mac.finalize().into_bytes().into())
     }
+}
+
+/// The row of a new key.
+pub(crate) fn new_row(
+    tenant: TenantId,
+    subject: Subject,
+    scopes: Vec<Arc<str>>,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> ApiKeyRow {
+    let id = KeyId::new(now, Slot(0), u128::from(rand::random::<u64>()));
+    ApiKeyRow { id, tenant, subject, scopes, expires_at, created_at: now, revoked_at: None }
+}
+
+fn mint() -> Result<String, KeysError> {
+    let mut entropy = [0; 32];
+    getrandom::fill(&mut entropy).map_err(|_| KeysError::NoRandomness)?;
+    Ok(key::mint(KeyKind::Live, &entropy))
 }
 
 /// A key that was written down, if it is whole.

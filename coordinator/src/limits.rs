@@ -40,5 +40,9 @@ pub(crate) const KEY_EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) const KEY_EXPIRY_ROWS_MAX: usize = 500;
 /// How long a gateway may trust a key it has had checked, in milliseconds.
 pub(crate) const KEY_CACHE_MS: u32 = 1_000;
+/// Keys of one tenant that work at the same time.
+pub(crate) const KEYS_PER_TENANT_MAX: usize = 1_000;
+/// Bytes of the name of who holds a key.
+pub(crate) const KEY_SUBJECT_BYTES_MAX: usize = 256;
 /// Manifests that one agent may bring.
 pub(crate) const AGENT_TYPES_MAX: usize = 4_096;

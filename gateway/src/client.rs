@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::{
-    AgentList, AuthenticateRequest, CancelRunRequest, DeletedWorkflow, Diagnosis, EventPage, GetRunRequest, GraphJson,
-    InputList, LintRequest, ListAgentsRequest, ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest,
-    NodeTypeList, Principal, ReadEventsRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply,
-    StatusRequest, SubmitReply, SubmitRequest, Workflow, WorkflowList, WorkflowRequest,
+    AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
+    GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
+    ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest, MintedKey, NodeTypeList, Principal, ReadEventsRequest,
+    RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply, StatusRequest,
+    SubmitReply, SubmitRequest, Workflow, WorkflowList, WorkflowRequest,
 };
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use tokio::time::timeout;
@@ -241,6 +242,53 @@ impl Coordinator {
         let request = ListAgentsRequest { tenant: caller.tenant() };
         self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
             client.list_agents(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn keys(&self, caller: &Caller<Administer>) -> Result<KeyList, ApiError> {
+        let request = ListKeysRequest { tenant: caller.tenant() };
+        self.call(
+            request,
+            Repeat::Once,
+            CALL_TIME_MAX,
+            |mut client, request| async move { client.list_keys(request).await },
+        )
+        .await
+    }
+
+    /// `request` without its tenant; without a subject it is the caller's.
+    pub(crate) async fn create_key(
+        &self,
+        caller: &Caller<Administer>,
+        request: CreateKeyRequest,
+    ) -> Result<MintedKey, ApiError> {
+        let subject = if request.subject.is_empty() { caller.subject() } else { request.subject };
+        let request = CreateKeyRequest { tenant: caller.tenant(), subject, ..request };
+        // Twice would leave a key that nobody has.
+        self.call(request, Repeat::Never, CALL_TIME_MAX, |mut client, request| async move {
+            client.create_key(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn rotate_key(
+        &self,
+        caller: &Caller<Administer>,
+        id: String,
+        overlap_ms: u64,
+    ) -> Result<MintedKey, ApiError> {
+        let request = RotateKeyRequest { tenant: caller.tenant(), id, overlap_ms };
+        self.call(request, Repeat::Never, CALL_TIME_MAX, |mut client, request| async move {
+            client.rotate_key(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn revoke_key(&self, caller: &Caller<Administer>, id: String) -> Result<ApiKey, ApiError> {
+        let request = RevokeKeyRequest { tenant: caller.tenant(), id };
+        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+            client.revoke_key(request).await
         })
         .await
     }

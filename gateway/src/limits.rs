@@ -8,6 +8,10 @@ use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, READ_WAIT_SECONDS_MAX, REQ
 pub(crate) const GRAPH_BODY_BYTES_MAX: usize = REQUEST_BODY_BYTES_MAX;
 /// Largest request body of every other route, in bytes.
 pub(crate) const CONTROL_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long a key that is replaced works on, unless the request says otherwise.
+pub(crate) const KEY_OVERLAP_SECONDS_DEFAULT: u64 = 24 * 3_600;
+/// The longest it may.
+pub(crate) const KEY_OVERLAP_SECONDS_MAX: u64 = 30 * 24 * 3_600;
 /// How deep objects and arrays of a body may nest.
 pub(crate) const JSON_DEPTH_MAX: usize = 64;
 /// Longest pause between two pieces of a request body.

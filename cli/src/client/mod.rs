@@ -12,8 +12,8 @@ use serde_json::Value;
 
 pub use events::{Event, EventStream};
 pub use types::{
-    Execute, Execution, ExecutionFilter, ExecutionList, Health, NodeRun, Poll, RunStatus, SaveWorkflow, Started,
-    Waiting, WorkflowSummary, error_text,
+    ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, NewKey, NodeRun, Poll, RunStatus, SaveWorkflow,
+    Started, Waiting, WorkflowSummary, error_text,
 };
 
 use crate::error::{Context, Exit, Failure, Result, chain};
@@ -153,6 +153,30 @@ impl Client {
             .query(&[("after", after.to_string()), ("follow", follow.to_string())]);
         let sent = self.authorised(request).send().await;
         Ok(EventStream::new(self.accept(sent).await?, after))
+    }
+
+    /// All keys of the key's tenant, the youngest first, as the server says them.
+    pub async fn keys(&self) -> Result<Vec<ApiKey>> {
+        self.json(self.request(Method::GET, "/keys")).await
+    }
+
+    /// Makes a key. Its text is in this answer and nowhere else.
+    pub async fn create_key(&self, key: &NewKey<'_>) -> Result<ApiKey> {
+        self.json(self.request(Method::POST, "/keys").json(key)).await
+    }
+
+    /// Makes a key like this one, which works on for a while.
+    pub async fn rotate_key(&self, id: &str, overlap_seconds: Option<u64>) -> Result<ApiKey> {
+        let body = match overlap_seconds {
+            Some(seconds) => serde_json::json!({ "overlapSeconds": seconds }),
+            None => serde_json::json!({}),
+        };
+        self.json(self.request(Method::POST, &format!("/keys/{}/rotate", segment(id)?)).json(&body)).await
+    }
+
+    /// Ends a key, within a second.
+    pub async fn revoke_key(&self, id: &str) -> Result<ApiKey> {
+        self.json(self.request(Method::DELETE, &format!("/keys/{}", segment(id)?))).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -26,6 +26,41 @@ pub struct WorkflowSummary {
     pub tags: Vec<String>,
 }
 
+/// An API key; its text is there only in the answer that made it.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApiKey {
+    /// Its public name.
+    pub id: String,
+    /// The key itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Who holds it.
+    pub subject: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// When it stops working.
+    pub expires_at: Option<String>,
+    /// Since when it does not work any more.
+    pub revoked_at: Option<String>,
+}
+
+/// A key to make.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewKey<'a> {
+    /// Who will hold it; without one, who asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<&'a str>,
+    /// What it may do.
+    pub scopes: &'a [String],
+    /// When it stops working.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
 /// A workflow to save.
 #[derive(Debug, Serialize)]
 pub struct SaveWorkflow<'a> {

@@ -6,5 +6,6 @@ pub mod completion;
 pub mod coordinator;
 pub mod executions;
 pub mod gateway;
+pub mod keys;
 pub mod run;
 pub mod up;

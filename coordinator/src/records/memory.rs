@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use heddle_core::id::{TenantId, WorkflowId};
+use heddle_core::id::{KeyId, TenantId, WorkflowId};
 use heddle_core::value::Digest;
 
-use super::{ApiKeyRow, GraphText, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow, save};
+use super::{ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow, save};
 use crate::journal::Answer;
 use crate::journal::memory::{KeptKey, KeyNames, MemoryJournal, Tables, answer};
 
@@ -60,7 +60,7 @@ impl Records for MemoryJournal {
     }
 
     fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>> {
-        answer(self.tables().plain.api_keys.get(&mac).cloned())
+        answer(self.tables().plain.api_keys.get(&mac).filter(|row| row.revoked_at.is_none()).cloned())
     }
 
     fn put_api_key(&self, mac: Digest, row: ApiKeyRow, only_first: bool) -> Answer<bool> {
@@ -70,6 +70,25 @@ impl Records for MemoryJournal {
             keys.insert(mac, row);
         }
         answer(is_kept)
+    }
+
+    fn api_keys(&self, tenant: TenantId) -> Answer<Vec<ApiKeyRow>> {
+        let tables = self.tables();
+        let mut rows: Vec<_> = tables.plain.api_keys.values().filter(|row| row.tenant == tenant).cloned().collect();
+        rows.sort_by_key(|row| Reverse(row.id));
+        answer(rows)
+    }
+
+    fn end_api_key(&self, tenant: TenantId, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>> {
+        let keys = &mut self.tables().plain.api_keys;
+        let row = keys.values_mut().find(|row| row.tenant == tenant && row.id == id);
+        answer(row.map(|row| {
+            match end {
+                KeyEnd::Revoked(at) => row.revoked_at = row.revoked_at.or(Some(at)),
+                KeyEnd::Expires(at) => row.expires_at = Some(row.expires_at.map_or(at, |earlier| earlier.min(at))),
+            }
+            row.clone()
+        }))
     }
 
     fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()> {

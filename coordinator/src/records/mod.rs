@@ -41,6 +41,12 @@ pub trait Records: Send + Sync + 'static {
     /// Keeps a new key. `false` = only a first key was asked for, and there is one already.
     fn put_api_key(&self, mac: Digest, row: ApiKeyRow, only_first: bool) -> Answer<bool>;
 
+    /// All keys of a tenant, the youngest first; revoked ones, too.
+    fn api_keys(&self, tenant: TenantId) -> Answer<Vec<ApiKeyRow>>;
+
+    /// Ends a tenant's key; gives the row as it is now, if there is such a key. An end is never put off.
+    fn end_api_key(&self, tenant: TenantId, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>>;
+
     /// Keeps node type manifests; the newest version of each id counts. Ones that are kept already change nothing.
     fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()>;
 
@@ -158,6 +164,17 @@ pub struct ApiKeyRow {
     pub expires_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when it does not work any more, whatever `expires_at` says.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// How a key comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyEnd {
+    /// Now, at this instant.
+    Revoked(Timestamp),
+    /// At this instant, or when it would have expired anyway.
+    Expires(Timestamp),
 }
 
 /// A node type's manifest, as an agent brought it.

@@ -12,7 +12,7 @@ use heddle_core::value::Digest;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{ApiKeyRow, GraphText, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow, save};
+use super::{ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow, save};
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Answer, JournalError};
 
@@ -80,9 +80,27 @@ impl Records for SqliteJournal {
 
     fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>> {
         self.read(move |connection| {
-            let sql = "SELECT id, tenant, subject, scopes, expires_at, created_at FROM api_key
-                       WHERE mac = ?1 AND revoked_at IS NULL";
-            one(connection, sql, params![mac.0], api_key)
+            let sql = format!("SELECT {API_KEY_COLUMNS} FROM api_key WHERE mac = ?1 AND revoked_at IS NULL");
+            one(connection, &sql, params![mac.0], api_key)
+        })
+    }
+
+    fn api_keys(&self, tenant: TenantId) -> Answer<Vec<ApiKeyRow>> {
+        self.read(move |connection| {
+            let sql = format!("SELECT {API_KEY_COLUMNS} FROM api_key WHERE tenant = ?1 ORDER BY id DESC");
+            many(connection, &sql, params![&*tenant.0], api_key)
+        })
+    }
+
+    fn end_api_key(&self, tenant: TenantId, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>> {
+        self.write("end a key", move |connection| {
+            let (set, at) = match end {
+                KeyEnd::Revoked(at) => ("revoked_at = coalesce(revoked_at, ?3)", at),
+                KeyEnd::Expires(at) => ("expires_at = min(coalesce(expires_at, ?3), ?3)", at),
+            };
+            let sql = format!("UPDATE api_key SET {set} WHERE tenant = ?1 AND id = ?2 RETURNING {API_KEY_COLUMNS}");
+            let values = params![&*tenant.0, id.to_bytes(), at.as_millis()];
+            connection.prepare_cached(&sql)?.query_row(values, api_key).optional()
         })
     }
 
@@ -256,6 +274,9 @@ fn workflow(row: &Row<'_>) -> rusqlite::Result<WorkflowRow> {
     })
 }
 
+/// The columns that [`api_key`] reads, in its order.
+const API_KEY_COLUMNS: &str = "id, tenant, subject, scopes, expires_at, created_at, revoked_at";
+
 fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {
     Ok(ApiKeyRow {
         id: KeyId(u128::from_be_bytes(array(row, 0)?)),
@@ -264,6 +285,7 @@ fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {
         scopes: text(row, 3)?.split_ascii_whitespace().map(Arc::from).collect(),
         expires_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
         created_at: Timestamp::from_millis(row.get(5)?),
+        revoked_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
     })
 }
 

@@ -9,7 +9,7 @@ use heddle_proto::control::{self as wire};
 use heddle_proto::limits::PROTOCOL_VERSION;
 use tonic::{Request, Response, Status};
 
-use super::{failure, run_requests, workflow_requests};
+use super::{failure, key_requests, run_requests, workflow_requests};
 use crate::keys::Keys;
 use crate::limits::KEY_CACHE_MS;
 use crate::shared::Shared;
@@ -126,6 +126,22 @@ impl Control for ControlService {
             node_types: connected.info.types.iter().map(ToString::to_string).collect(),
         });
         Ok(Response::new(wire::AgentList { agents: agents.collect() }))
+    }
+
+    async fn create_key(&self, request: Request<wire::CreateKeyRequest>) -> Result<Response<wire::MintedKey>, Status> {
+        key_requests::create(&self.shared, &self.keys, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_keys(&self, request: Request<wire::ListKeysRequest>) -> Result<Response<wire::KeyList>, Status> {
+        key_requests::list(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rotate_key(&self, request: Request<wire::RotateKeyRequest>) -> Result<Response<wire::MintedKey>, Status> {
+        key_requests::rotate(&self.shared, &self.keys, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn revoke_key(&self, request: Request<wire::RevokeKeyRequest>) -> Result<Response<wire::ApiKey>, Status> {
+        key_requests::revoke(&self.shared, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -3,5 +3,6 @@
 pub(crate) mod agent_link;
 pub(crate) mod control;
 mod failure;
+mod key_requests;
 mod run_requests;
 mod workflow_requests;

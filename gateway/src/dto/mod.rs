@@ -5,6 +5,7 @@ pub(crate) mod agent;
 pub(crate) mod diagnosis;
 pub(crate) mod envelope;
 pub(crate) mod event;
+pub(crate) mod key;
 pub(crate) mod node_type;
 pub(crate) mod run;
 pub(crate) mod submit;

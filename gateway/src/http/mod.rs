@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod input;
+pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod page;
 pub(crate) mod reply;

@@ -1,7 +1,7 @@
 //! Answers.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -45,6 +45,12 @@ pub(crate) fn located(mut response: Response, path: &str) -> Result<Response, Ap
     let location = HeaderValue::from_str(path).map_err(|_| unreadable("id of a new resource"))?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
+}
+
+/// Tells caches to keep nothing of it.
+pub(crate) fn never_stored(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Says whether this is an earlier request's answer.

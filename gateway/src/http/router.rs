@@ -6,10 +6,10 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use super::error::{ApiError, ErrorForm};
-use super::{agents, events, health, history, nodes, page, runs, workflows};
+use super::{agents, events, health, history, keys, nodes, page, runs, workflows};
 use crate::app::App;
 
 /// All routes. A static segment goes before a variable one: `/workflows/executions` is no workflow.
@@ -45,6 +45,9 @@ fn own() -> Router<Arc<App>> {
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{type}", get(nodes::get))
         .route("/api/v1/agents", get(agents::list))
+        .route("/api/v1/keys", get(keys::list).post(keys::create))
+        .route("/api/v1/keys/{id}", delete(keys::revoke))
+        .route("/api/v1/keys/{id}/rotate", post(keys::rotate))
 }
 
 /// What needs no key.

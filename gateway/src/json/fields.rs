@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::dto::time::Time;
 use crate::http::error::ApiError;
 
 /// The top-level members of a JSON object. `null` reads as absent, except where [`Fields::nullable_text`] is asked.
@@ -57,6 +58,20 @@ impl<'a> Fields<'a> {
     /// A boolean.
     pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
         self.typed(name, "true or false")
+    }
+
+    /// A whole number that is not negative.
+    pub(crate) fn count(&self, name: &'static str) -> Result<Option<u64>, ApiError> {
+        self.typed(name, "a whole number, 0 or more")
+    }
+
+    /// An instant, in milliseconds since 1970.
+    pub(crate) fn instant(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let time = Time::parse(&text).ok_or_else(|| {
+            ApiError::invalid_field(name, "an instant in the form of RFC 3339, such as 2026-05-02T09:00:00Z")
+        })?;
+        Ok(Some(time.0))
     }
 
     /// An array of strings.

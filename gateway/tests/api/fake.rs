@@ -41,6 +41,7 @@ pub(crate) struct Script {
     pub(crate) breaks_after: Option<usize>,
     pub(crate) node_types: NodeTypeList,
     pub(crate) agents: AgentList,
+    pub(crate) key: ApiKey,
 
     pub(crate) authentications: u32,
     pub(crate) saves: Vec<SaveWorkflowRequest>,
@@ -50,6 +51,9 @@ pub(crate) struct Script {
     pub(crate) lists: Vec<ListRunsRequest>,
     pub(crate) reads: Vec<ReadEventsRequest>,
     pub(crate) cancels: Vec<CancelRunRequest>,
+    pub(crate) key_creations: Vec<CreateKeyRequest>,
+    pub(crate) key_rotations: Vec<RotateKeyRequest>,
+    pub(crate) key_revocations: Vec<RevokeKeyRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -230,5 +234,28 @@ impl Control for Fake {
     async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Result<Response<AgentList>, Status> {
         self.refusal("list_agents")?;
         Ok(Response::new(self.script().agents.clone()))
+    }
+
+    async fn create_key(&self, request: Request<CreateKeyRequest>) -> Result<Response<MintedKey>, Status> {
+        self.script().key_creations.push(request.into_inner());
+        self.refusal("create_key")?;
+        Ok(Response::new(MintedKey { text: "sk-new".to_owned(), key: Some(self.script().key.clone()) }))
+    }
+
+    async fn list_keys(&self, _: Request<ListKeysRequest>) -> Result<Response<KeyList>, Status> {
+        self.refusal("list_keys")?;
+        Ok(Response::new(KeyList { keys: vec![self.script().key.clone()] }))
+    }
+
+    async fn rotate_key(&self, request: Request<RotateKeyRequest>) -> Result<Response<MintedKey>, Status> {
+        self.script().key_rotations.push(request.into_inner());
+        self.refusal("rotate_key")?;
+        Ok(Response::new(MintedKey { text: "sk-new".to_owned(), key: Some(self.script().key.clone()) }))
+    }
+
+    async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Result<Response<ApiKey>, Status> {
+        self.script().key_revocations.push(request.into_inner());
+        self.refusal("revoke_key")?;
+        Ok(Response::new(self.script().key.clone()))
     }
 }

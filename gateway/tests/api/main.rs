@@ -10,6 +10,7 @@ mod events;
 mod fake;
 mod health;
 mod history;
+mod keys;
 mod runs;
 mod setup;
 mod workflows;

@@ -5,7 +5,7 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::{Pair, same};
-use crate::records::{ApiKeyRow, GraphText, ManifestRow, Records as _, SaveWorkflow, Saved};
+use crate::records::{ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved};
 
 pub(super) const OPERATIONS: &[&str] = &[
     "graph",
@@ -16,6 +16,8 @@ pub(super) const OPERATIONS: &[&str] = &[
     "workflows",
     "delete_workflow",
     "api_key",
+    "api_keys",
+    "end_api_key",
     "node_types",
 ];
 
@@ -57,6 +59,16 @@ impl Pair {
                 same!(self, put_api_key(mac, row, only_first)).unwrap();
                 same!(self, api_key(mac)).unwrap().is_some()
             }
+            "api_keys" => same!(self, api_keys(tenant)).unwrap().len() > 1,
+            "end_api_key" => {
+                let (mac, row) = self.api_key();
+                same!(self, put_api_key(mac, row.clone(), false)).unwrap();
+                let at = self.draw.time_near(self.clock.now());
+                let end = if self.draw.below(2) == 0 { KeyEnd::Revoked(at) } else { KeyEnd::Expires(at) };
+                let ended = same!(self, end_api_key(tenant, row.id, end)).unwrap();
+                same!(self, api_key(mac)).unwrap();
+                ended.is_some_and(|row| row.revoked_at.is_some())
+            }
             "node_types" => {
                 let manifests: Vec<_> = (0..self.draw.below(3)).map(|_| self.manifest()).collect();
                 same!(self, put_node_types(manifests)).unwrap();
@@ -96,6 +108,7 @@ impl Pair {
             scopes: vec!["admin".into(), "workflows:read".into()],
             expires_at: self.draw.maybe(expires_at),
             created_at: now,
+            revoked_at: None,
         };
         (Digest(self.draw.from(proptest::array::uniform32(0..=255u8))), row)
     }

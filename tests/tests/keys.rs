@@ -1,0 +1,108 @@
+//! API keys against real processes: what a key may do, how it is replaced, and how fast it ends.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use cluster_tests::cluster::client::send;
+use cluster_tests::cluster::{Cluster, Part};
+use cluster_tests::wait;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const KEYS: &str = "/api/v1/keys";
+/// How long the suite waits for what should be there at once.
+const HEALED_MAX: Duration = Duration::from_secs(30);
+
+async fn status_of(cluster: &Cluster, key: &str, path: &str) -> u16 {
+    send(cluster.client().anonymous(Method::GET, path).bearer_auth(key)).await.unwrap().status
+}
+
+async fn admin(cluster: &Cluster, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let request = cluster.client().request(method, path);
+    let answer = send(match body {
+        Some(body) => request.json(&body),
+        None => request,
+    });
+    let answer = answer.await.unwrap();
+    (answer.status, answer.json())
+}
+
+async fn create(cluster: &Cluster, body: Value) -> Value {
+    let (status, made) = admin(cluster, Method::POST, KEYS, Some(body)).await;
+    assert_eq!(status, 201, "{made}");
+    made
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_does_what_its_scopes_say_until_it_is_revoked() {
+    let mut cluster = Cluster::start(1, 1).await;
+    let made = create(&cluster, json!({"subject": "reader", "scopes": ["workflows:read"]})).await;
+    let (id, key) = (made["id"].as_str().unwrap().to_owned(), made["key"].as_str().unwrap().to_owned());
+    assert_eq!(status_of(&cluster, &key, "/api/v1/workflows").await, 200);
+    assert_eq!(status_of(&cluster, &key, KEYS).await, 403);
+
+    // It outlives the processes.
+    cluster.restart(Part::Coordinator);
+    cluster.restart(Part::Gateway);
+    cluster.serves().await;
+    assert_eq!(status_of(&cluster, &key, "/api/v1/workflows").await, 200);
+    let (_, keys) = admin(&cluster, Method::GET, KEYS, None).await;
+    let shown = keys.as_array().unwrap().iter().find(|row| row["id"] == *id).unwrap();
+    assert_eq!((&shown["subject"], shown.get("key")), (&json!("reader"), None));
+
+    // Replaced: both work, then the new one alone.
+    let (status, new) =
+        admin(&cluster, Method::POST, &format!("{KEYS}/{id}/rotate"), Some(json!({"overlapSeconds": 2}))).await;
+    assert_eq!((status, &new["scopes"]), (201, &json!(["workflows:read"])), "{new}");
+    let new_key = new["key"].as_str().unwrap();
+    for key in [&key, new_key] {
+        assert_eq!(status_of(&cluster, key, "/api/v1/workflows").await, 200);
+    }
+    refused(&cluster, &key, "the end of the replaced key").await;
+    assert_eq!(status_of(&cluster, new_key, "/api/v1/workflows").await, 200);
+
+    let path = format!("{KEYS}/{}", new["id"].as_str().unwrap());
+    let (status, ended) = admin(&cluster, Method::DELETE, &path, None).await;
+    assert_eq!((status, ended["revokedAt"].is_string()), (200, true), "{ended}");
+    let since = Instant::now();
+    refused(&cluster, new_key, "the end of the revoked key").await;
+    println!("keys: a revoked key was refused {:.2} s later", since.elapsed().as_secs_f64());
+}
+
+async fn refused(cluster: &Cluster, key: &str, what: &str) {
+    wait::until(what, HEALED_MAX, || async {
+        match status_of(cluster, key, "/api/v1/workflows").await {
+            401 => Ok(()),
+            status => Err(format!("it is answered {status}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_locks_everybody_out() {
+    let cluster = Cluster::start(1, 1).await;
+    let (_, keys) = admin(&cluster, Method::GET, KEYS, None).await;
+    let first = format!("{KEYS}/{}", keys[0]["id"].as_str().unwrap());
+    let (status, refused) = admin(&cluster, Method::DELETE, &first, None).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("last_admin_key")), "{refused}");
+    for (body, status) in [
+        (json!({"scopes": ["workflows:fly"]}), 400),
+        (json!({"scopes": []}), 400),
+        (json!({"scopes": ["admin"], "expiresAt": "2001-01-01T00:00:00Z"}), 400),
+        (json!({"scopes": ["admin"], "subject": "x".repeat(257)}), 400),
+    ] {
+        let (answered, refused) = admin(&cluster, Method::POST, KEYS, Some(body)).await;
+        assert_eq!(answered, status, "{refused}");
+    }
+    for (method, path) in [(Method::DELETE, "key_0"), (Method::DELETE, "wf_1"), (Method::POST, "key_0/rotate")] {
+        let body = (method == Method::POST).then(|| json!({}));
+        assert_eq!(admin(&cluster, method, &format!("{KEYS}/{path}"), body).await.0, 404);
+    }
+    let second = create(&cluster, json!({"scopes": ["admin"]})).await;
+    assert_eq!(admin(&cluster, Method::DELETE, &first, None).await.0, 200);
+    let path = format!("{KEYS}/{}", second["id"].as_str().unwrap());
+    let request = cluster.client().anonymous(Method::DELETE, &path).bearer_auth(second["key"].as_str().unwrap());
+    assert_eq!(send(request).await.unwrap().status, 409);
+}
