@@ -42,9 +42,11 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A string.
+    /// A string that any database keeps as it is.
     pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
-        self.typed(name, "a string")
+        let text: Option<String> = self.typed(name, "a string")?;
+        without_nul(name, text.as_slice())?;
+        Ok(text)
     }
 
     /// A string, or `null`, which is told apart from an absent member.
@@ -76,7 +78,9 @@ impl<'a> Fields<'a> {
 
     /// An array of strings.
     pub(crate) fn texts(&self, name: &'static str) -> Result<Option<Vec<String>>, ApiError> {
-        self.typed(name, "an array of strings")
+        let texts: Option<Vec<String>> = self.typed(name, "an array of strings")?;
+        without_nul(name, texts.as_deref().unwrap_or_default())?;
+        Ok(texts)
     }
 
     /// The text of an array.
@@ -108,6 +112,13 @@ impl<'a> Fields<'a> {
             Some(text) if text[0] != first => Err(ApiError::invalid_field(name, expected)),
             text => Ok(text),
         }
+    }
+}
+
+fn without_nul(name: &'static str, texts: &[String]) -> Result<(), ApiError> {
+    match texts.iter().any(|text| text.contains('\0')) {
+        true => Err(ApiError::invalid_field(name, "text without the character U+0000")),
+        false => Ok(()),
     }
 }
 
@@ -158,7 +169,10 @@ mod tests {
 
     #[test]
     fn wrong_types_are_refused() {
-        let fields = Fields::parse(br#"{"nodes":{},"name":1,"on":"yes","inputs":[]}"#).unwrap();
+        let fields =
+            Fields::parse(br#"{"nodes":{},"name":1,"on":"yes","inputs":[],"nul":"a\u0000","nuls":["\u0000"]}"#);
+        let fields = fields.unwrap();
+        assert!(fields.text("nul").is_err() && fields.texts("nuls").is_err());
         assert!(fields.array("nodes").is_err());
         assert!(fields.text("name").is_err());
         assert!(fields.flag("on").is_err());
