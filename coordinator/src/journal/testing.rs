@@ -116,7 +116,7 @@ pub(crate) fn is_applied(committed: &Committed) -> bool {
 }
 
 /// Hands a batch over, and waits for what becomes of it; it is under way even if nobody waits.
-pub(crate) fn commit(journal: &(impl Journal + ?Sized), batch: Batch) -> impl Future<Output = Committed> {
+pub(crate) fn commit<J: Journal + ?Sized>(journal: &J, batch: Batch) -> impl Future<Output = Committed> + use<J> {
     let (reply, answer) = tokio::sync::oneshot::channel();
     journal.commit(batch, Box::new(move |committed| drop(reply.send(committed))));
     async { answer.await.unwrap() }

@@ -27,7 +27,7 @@ use crate::journal::{NEW, clip, quarantine_error};
 ///
 /// A key that another writer took meanwhile, or a run that vanished, shows in the counts only; the division then fails, and
 /// with it everything.
-const COMMIT: &str = concat!(
+pub(super) const COMMIT: &str = concat!(
     "WITH checked AS MATERIALIZED (SELECT
          NOT EXISTS (SELECT 1 FROM unnest($4::bytea[], $5::bigint[]) AS first (run, seq)
              WHERE first.seq <> 1 + coalesce(
@@ -77,6 +77,10 @@ const COMMIT: &str = concat!(
              OR (SELECT count(*) FROM changed) = cardinality($18::bytea[])
             AND (SELECT count(*) FROM keyed) = cardinality($24::text[]) THEN 1 ELSE 0 END"
 );
+
+/// How many parameters it has.
+#[cfg(test)]
+pub(super) const PARAMETERS: usize = 44;
 
 /// A batch with one entry for each run.
 pub(super) struct Rows {
