@@ -29,6 +29,8 @@ tools: # says what is missing, all at once, and how to get it
 	need cc "apt-get install build-essential"; \
 	need git "apt-get install git"; \
 	need cargo "https://rustup.rs"; \
+	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || [ -n "$${PG_BIN:-}" ] || \
+		echo "missing: PostgreSQL, so its tests will be skipped (get it: apt-get install postgresql)" >&2; \
 	exit $$missing
 
 format: ## formatting, without changing it

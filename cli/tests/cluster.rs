@@ -29,7 +29,7 @@ fn ended(arguments: &[&str], data: &Path) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// A `heddle up`, killed when dropped.
+/// A `heddle up` or a part of a cluster, killed when dropped.
 struct Up {
     child: Child,
     address: String,
@@ -41,7 +41,12 @@ struct Up {
 
 impl Up {
     fn start(listen: &str, data: &Path) -> Self {
-        let mut command = heddle(&["up", "--listen", listen, "--debug-nodes"], data);
+        Self::spawn(&["up", "--listen", listen, "--debug-nodes"], data)
+    }
+
+    /// Starts any part that says when it is ready.
+    fn spawn(arguments: &[&str], data: &Path) -> Self {
+        let mut command = heddle(arguments, data);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut up = Up { child, address: String::new(), said: Vec::new(), stdout };
@@ -130,6 +135,62 @@ fn a_cluster_starts_runs_survives_a_kill_and_stops() {
 }
 
 #[test]
+fn a_cluster_on_postgres_survives_a_kill_of_its_coordinator_and_a_crash_of_its_database() {
+    let Some(server) = heddle_test_postgres::Server::start() else { return };
+    let (temp, data) = folder();
+    let hello = workflow(
+        temp.path(),
+        "hello.json",
+        &[
+            ("topic", "input:text", json!({"text": "weaving"})),
+            ("copy", "debug:echo", json!({})),
+            ("out", "output:preview", json!({})),
+        ],
+    );
+    let database = server.database();
+    let start =
+        |listen: &str| Up::spawn(&["coordinator", "--listen", listen, "--database", &database, "--debug-nodes"], &data);
+    let mut coordinator = start("127.0.0.1:0");
+    let address = coordinator.address.clone();
+    let gateway = Up::spawn(&["gateway", "--listen", "127.0.0.1:0", "--coordinator", &address], &data);
+    let agent_data = temp.path().join("agent").display().to_string();
+    let agent = ["agent", "--coordinator", &address, "--debug-nodes", "--data-dir", &agent_data];
+    let mut agent = heddle(&agent, &data).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+
+    let url =
+        if gateway.address.contains("://") { gateway.address.clone() } else { format!("http://{}", gateway.address) };
+    let key = fs::read_to_string(data.join("key")).unwrap().trim().to_owned();
+    let run = || {
+        let (code, stdout, stderr) = ended(&["run", &hello, "--server", &url, "--key", &key, "--json"], &data);
+        let result: Value = serde_json::from_str(&stdout).unwrap_or_default();
+        assert_eq!((code, &result["outputs"]["out"]["value"]), (Some(0), &json!("weaving")), "{stderr}");
+    };
+    let runs = || {
+        let (_, stdout, stderr) = ended(&["executions", "list", "--server", &url, "--key", &key, "--json"], &data);
+        let list: Value = serde_json::from_str(&stdout).unwrap_or_default();
+        list["executions"].as_array().map(Vec::len).ok_or(stderr)
+    };
+    run();
+    coordinator.signal(Signal::SIGKILL);
+    let coordinator = start(&address);
+    assert_eq!(runs(), Ok(1));
+    run();
+
+    server.crash();
+    server.revive();
+    // Connections that have died show when they are used, and a request that meets one is told to come back.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while runs() != Ok(2) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", runs());
+    }
+    run();
+    assert_eq!(runs(), Ok(3));
+    drop((coordinator, gateway));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+#[test]
 fn what_is_taken_is_refused_with_advice() {
     let (temp, data) = folder();
     let up = Up::start("127.0.0.1:0", &data);
@@ -210,9 +271,13 @@ fn an_interrupted_watcher_leaves_the_run_alone() {
 #[test]
 fn set_ups_that_cannot_work_are_usage_errors() {
     let (_temp, data) = folder();
-    let (code, _, stderr) = ended(&["coordinator", "--database", "postgres://u@h/d"], &data);
+    let (code, _, stderr) = ended(&["coordinator", "--database", "mysql://u:secret@h/d"], &data);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("not in this build"), "{stderr}");
+    assert!(stderr.contains("no kind of database") && !stderr.contains("secret"), "{stderr}");
+    let nowhere = ["coordinator", "--listen", "127.0.0.1:0", "--database", "postgres://u:secret@127.0.0.1:1/d"];
+    let (code, _, stderr) = ended(&nowhere, &data);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("database cannot be opened") && !stderr.contains("secret"), "{stderr}");
     let (code, _, stderr) = ended(&["up", "--listen", "0.0.0.0:0", "--debug-nodes"], &data);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("--debug-nodes"), "{stderr}");

@@ -17,7 +17,8 @@ pub struct Partitions {
 impl Partitions {
     /// How many a new journal gets: one for each core, within bounds.
     pub(super) fn usual_count() -> u16 {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX));
+        let cores =
+            std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX));
         cores.clamp(*PARTITIONS_DEFAULT.start(), *PARTITIONS_DEFAULT.end())
     }
 

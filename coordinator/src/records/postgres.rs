@@ -47,7 +47,8 @@ impl Records for PostgresJournal {
     fn put_graph(&self, tenant: TenantId, digest: Digest, graph: GraphText) -> Answer<()> {
         self.ask("keep a graph", move |connection| {
             async move {
-                let sql = "INSERT INTO graph (tenant, digest, nodes, edges) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+                let sql =
+                    "INSERT INTO graph (tenant, digest, nodes, edges) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
                 let query = sqlx::query(sql).bind(&*tenant.0).bind(digest.0).bind(&graph.nodes[..]);
                 query.bind(&graph.edges[..]).execute(connection).await?;
                 Ok(())
@@ -83,9 +84,7 @@ impl Records for PostgresJournal {
     }
 
     fn workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
-        self.ask("read a workflow", move |connection| {
-            async move { with_usage(connection, &tenant, id).await }.boxed()
-        })
+        self.ask("read a workflow", move |connection| async move { with_usage(connection, &tenant, id).await }.boxed())
     }
 
     fn workflows(&self, tenant: TenantId, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {

@@ -93,7 +93,8 @@ impl PostgresJournal {
     /// # Errors
     /// [`JournalError::NewerFormat`] when a newer release wrote the data, otherwise what the server or the driver says.
     pub async fn open(options: Options) -> Result<Self, JournalError> {
-        let parsed = open::options(&options.url).map_err(|error| Trouble::from(error).told("understand its address"))?;
+        let parsed =
+            open::options(&options.url).map_err(|error| Trouble::from(error).told("understand its address"))?;
         let inner = Arc::new(Inner {
             commits: Connections::new(parsed.clone(), COMMIT_CONNECTIONS_MAX),
             rows: Connections::new(parsed, ROW_CONNECTIONS_MAX),
@@ -103,7 +104,7 @@ impl PostgresJournal {
         });
         let count = options.partitions;
         let prepared = inner.rows.lend(|| (), move |connection| open::prepare(connection, count).boxed());
-        let partitions = prepared.await.map_err(|trouble| trouble.told("be opened"))?;
+        let partitions = prepared.await.map_err(|trouble| trouble.told("get ready"))?;
         let runtime = Handle::current();
         runtime.spawn(health::probe_while_stalled(Arc::downgrade(&inner)));
         Ok(Self { partitions, inner, runtime })

@@ -1,8 +1,8 @@
 //! Opening the database: address, schema, partitions.
 
 use heddle_core::id::PartitionId;
-use sqlx::Connection as _;
 use sqlx::ConnectOptions as _;
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::fault::Trouble;
