@@ -54,7 +54,9 @@ impl Up {
         while up.address.is_empty() {
             let mut line = String::new();
             assert!(up.stdout.read_line(&mut line).unwrap() > 0, "it ended before it was ready; it said {:?}", up.said);
-            if let Some((_, address)) = line.split_once(" is ready on ") {
+            if let Some((_, address)) =
+                line.split_once(" is ready on ").or_else(|| line.split_once(" is connected to "))
+            {
                 up.address = address.trim().to_owned();
             }
             up.said.push(line.trim().to_owned());
@@ -164,7 +166,7 @@ fn a_cluster_on_postgres_survives_a_kill_of_its_coordinator_and_a_crash_of_its_d
     let gateway = Up::spawn(&["gateway", "--listen", "127.0.0.1:0", "--coordinator", &address], &data);
     let agent_data = temp.path().join("agent").display().to_string();
     let agent = ["agent", "--coordinator", &address, "--debug-nodes", "--data-dir", &agent_data];
-    let mut agent = heddle(&agent, &data).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let agent = Up::spawn(&agent, &data);
 
     let url =
         if gateway.address.contains("://") { gateway.address.clone() } else { format!("http://{}", gateway.address) };
@@ -190,9 +192,7 @@ fn a_cluster_on_postgres_survives_a_kill_of_its_coordinator_and_a_crash_of_its_d
     // Connections that have died show when they are used, and a request that meets one is told to come back.
     eventually("the runs are still there", || runs().is_ok_and(|runs| runs >= before));
     eventually("work goes on after the crash", || run() == weaving);
-    drop((coordinator, gateway));
-    agent.kill().unwrap();
-    agent.wait().unwrap();
+    drop((coordinator, gateway, agent));
 }
 
 #[test]

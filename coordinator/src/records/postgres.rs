@@ -217,12 +217,10 @@ async fn save_workflow(connection: &mut PgConnection, save: &SaveWorkflow) -> Re
     write_workflow(&mut transaction, &row, created, save).await?;
     transaction.commit().await?;
     // Counting its runs is left until others may write again.
-    let row = with_usage(connection, &row.tenant, row.id).await?.map_or(row.clone(), |counted| WorkflowRow {
-        execution_count: counted.execution_count,
-        last_executed_at: counted.last_executed_at,
-        ..row
-    });
-    Ok(Saved::Done { row, created })
+    let counted = with_usage(connection, &row.tenant, row.id).await?;
+    let (execution_count, last_executed_at) =
+        counted.map_or((0, None), |counted| (counted.execution_count, counted.last_executed_at));
+    Ok(Saved::Done { row: WorkflowRow { execution_count, last_executed_at, ..row }, created })
 }
 
 async fn write_workflow(

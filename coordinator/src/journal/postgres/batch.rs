@@ -194,13 +194,16 @@ impl RunRows {
             }
             self.created = given.created;
         }
-        self.summary = given.summary.or(self.summary.take());
-        self.snapshot = given.snapshot.or(self.snapshot.take());
+        self.summary = given.summary.or_else(|| self.summary.take());
+        self.snapshot = given.snapshot.or_else(|| self.snapshot.take());
         given.events.iter().try_for_each(|event| self.append(event))
     }
 
     fn append(&mut self, event: &Arc<Event>) -> Option<()> {
-        let follows = self.events.last().map_or(event.seq > EventSeq(0), |last| event.seq.0 == last.seq.0 + 1);
+        let follows = match self.events.last() {
+            Some(last) => event.seq.0 == last.seq.0 + 1,
+            None => event.seq > EventSeq(0),
+        };
         follows.then(|| self.events.push(codec::encode(self.run, event)))
     }
 
