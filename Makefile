@@ -72,7 +72,7 @@ SEEDS ?= 20000
 sim: ## the simulator over many seeds: SEEDS
 	SIM_SEEDS=$(SEEDS) cargo test --release --package cluster-tests --locked --test simulation -- --nocapture --test-threads 1
 
-suites: ## suites against real processes
+suites: ## suites against real processes: CLUSTER_DATABASE (sqlite, postgres)
 	cargo build $(TESTS) --bin heddle
 	HEDDLE_BIN="$(TARGET)/debug/heddle" \
 		cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1
@@ -81,7 +81,7 @@ binary: # the one that the suites below start and kill
 	cargo build --release --locked --package heddle --features crash-points
 
 # One after the other, and each with the machine to itself: they measure times.
-faults: binary ## the suites that kill, too: FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
+faults: binary ## the suites that kill, too: FAULT_SEED, FAULT_SECONDS, FAULT_KILLS, CLUSTER_DATABASE
 	HEDDLE_BIN="$(TARGET)/release/heddle" FAULT_SECONDS="$${FAULT_SECONDS:-240}" \
 		cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) $(FAULTS:%=--test %) -- --test-threads 1 --nocapture
 

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
     ("heddle-test-postgres", &[]),
-    ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto"]),
+    ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
 ];
 
 /// What the engine may name in its manifest (I1).
