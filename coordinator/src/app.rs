@@ -41,8 +41,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a coordinator is started.
-#[derive(Debug, Clone)]
+/// How a coordinator is started. It has no `Debug`: the database's address may hold a password.
+#[derive(Clone)]
 pub struct Options {
     /// Where gateways and agents reach it; port 0 takes any free one.
     pub listen: SocketAddr,

@@ -52,7 +52,9 @@ impl Connections {
         F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, Trouble>>,
     {
         let _place = self.places.acquire().await.map_err(|_| Trouble::Late)?;
-        let mut connection = timeout(ANSWER_WAIT_MAX, self.connection()).await.map_err(|_| Trouble::Late)??;
+        let found = timeout(ANSWER_WAIT_MAX, self.connection()).await.map_err(|_| Trouble::Late);
+        let mut connection =
+            found.and_then(|found| found.map_err(Trouble::from)).inspect_err(|_| self.lock().clear())?;
         began();
         let done = timeout(ANSWER_WAIT_MAX, work(&mut connection)).await.unwrap_or(Err(Trouble::Late));
         match &done {
