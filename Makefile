@@ -31,6 +31,8 @@ tools: # says what is missing, all at once, and how to get it
 	need cc "apt-get install build-essential"; \
 	need git "apt-get install git"; \
 	need cargo "https://rustup.rs"; \
+	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || [ -n "$${PG_BIN:-}" ] || \
+		echo "missing: PostgreSQL, so its tests will be skipped (get it: apt-get install postgresql)" >&2; \
 	exit $$missing
 
 format: ## formatting, without changing it
@@ -72,7 +74,7 @@ SEEDS ?= 20000
 sim: ## the simulator over many seeds: SEEDS
 	SIM_SEEDS=$(SEEDS) cargo test --release --package cluster-tests --locked --test simulation -- --nocapture --test-threads 1
 
-suites: ## suites against real processes, four minutes of kills among them: FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
+suites: ## suites against real processes, four minutes of kills among them: CLUSTER_DATABASE (sqlite, postgres), FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
 	cargo build $(TESTS) --bin heddle
 	HEDDLE_BIN="$(TARGET)/debug/heddle" $(RUN_SUITES)
 

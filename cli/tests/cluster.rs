@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -29,7 +30,7 @@ fn ended(arguments: &[&str], data: &Path) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// A `heddle up`, killed when dropped.
+/// A `heddle up` or a part of a cluster, killed when dropped.
 struct Up {
     child: Child,
     address: String,
@@ -41,14 +42,21 @@ struct Up {
 
 impl Up {
     fn start(listen: &str, data: &Path) -> Self {
-        let mut command = heddle(&["up", "--listen", listen, "--debug-nodes"], data);
+        Self::spawn(&["up", "--listen", listen, "--debug-nodes"], data)
+    }
+
+    /// Starts any part that says when it is ready.
+    fn spawn(arguments: &[&str], data: &Path) -> Self {
+        let mut command = heddle(arguments, data);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut up = Up { child, address: String::new(), said: Vec::new(), stdout };
         while up.address.is_empty() {
             let mut line = String::new();
             assert!(up.stdout.read_line(&mut line).unwrap() > 0, "it ended before it was ready; it said {:?}", up.said);
-            if let Some((_, address)) = line.split_once(" is ready on ") {
+            if let Some((_, address)) =
+                line.split_once(" is ready on ").or_else(|| line.split_once(" is connected to "))
+            {
                 up.address = address.trim().to_owned();
             }
             up.said.push(line.trim().to_owned());
@@ -127,6 +135,64 @@ fn a_cluster_starts_runs_survives_a_kill_and_stops() {
 
     assert_eq!(up.signal(Signal::SIGTERM), Some(0));
     assert!(!data.join("server.json").exists());
+}
+
+/// Tries until it is so.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+    }
+}
+
+#[test]
+fn a_cluster_on_postgres_survives_a_kill_of_its_coordinator_and_a_crash_of_its_database() {
+    let Some(server) = heddle_test_postgres::Server::start() else { return };
+    let (temp, data) = folder();
+    let hello = workflow(
+        temp.path(),
+        "hello.json",
+        &[
+            ("topic", "input:text", json!({"text": "weaving"})),
+            ("copy", "debug:echo", json!({})),
+            ("out", "output:preview", json!({})),
+        ],
+    );
+    let database = server.database();
+    let start =
+        |listen: &str| Up::spawn(&["coordinator", "--listen", listen, "--database", &database, "--debug-nodes"], &data);
+    let mut coordinator = start("127.0.0.1:0");
+    let address = coordinator.address.clone();
+    let gateway = Up::spawn(&["gateway", "--listen", "127.0.0.1:0", "--coordinator", &address], &data);
+    let agent_data = temp.path().join("agent").display().to_string();
+    let agent = ["agent", "--coordinator", &address, "--debug-nodes", "--data-dir", &agent_data];
+    let agent = Up::spawn(&agent, &data);
+
+    let url =
+        if gateway.address.contains("://") { gateway.address.clone() } else { format!("http://{}", gateway.address) };
+    let key = fs::read_to_string(data.join("key")).unwrap().trim().to_owned();
+    let json = |arguments: &[&str]| {
+        let (code, stdout, stderr) = ended(&[arguments, &["--server", &url, "--key", &key, "--json"]].concat(), &data);
+        if code == Some(0) { serde_json::from_str::<Value>(&stdout).map_err(|_| stderr) } else { Err(stderr) }
+    };
+    let run = || json(&["run", &hello]).map(|result| result["outputs"]["out"]["value"].clone());
+    let runs = || json(&["executions", "list"]).map(|list| list["executions"].as_array().unwrap().len());
+    let weaving = Ok(json!("weaving"));
+
+    // The agent's node types are not known before it has said hello.
+    eventually("the first run ends", || run() == weaving);
+    coordinator.signal(Signal::SIGKILL);
+    let coordinator = start(&address);
+    eventually("the run is still there", || runs() == Ok(1));
+    eventually("work goes on", || run() == weaving);
+
+    let before = runs().unwrap();
+    server.crash();
+    server.revive();
+    // Connections that have died show when they are used, and a request that meets one is told to come back.
+    eventually("the runs are still there", || runs().is_ok_and(|runs| runs >= before));
+    eventually("work goes on after the crash", || run() == weaving);
+    drop((coordinator, gateway, agent));
 }
 
 #[test]
@@ -210,9 +276,13 @@ fn an_interrupted_watcher_leaves_the_run_alone() {
 #[test]
 fn set_ups_that_cannot_work_are_usage_errors() {
     let (_temp, data) = folder();
-    let (code, _, stderr) = ended(&["coordinator", "--database", "postgres://u@h/d"], &data);
+    let (code, _, stderr) = ended(&["coordinator", "--database", "mysql://u:secret@h/d"], &data);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("not in this build"), "{stderr}");
+    assert!(stderr.contains("no kind of database") && !stderr.contains("secret"), "{stderr}");
+    let nowhere = ["coordinator", "--listen", "127.0.0.1:0", "--database", "postgres://u:secret@127.0.0.1:1/d"];
+    let (code, _, stderr) = ended(&nowhere, &data);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("database cannot be opened") && !stderr.contains("secret"), "{stderr}");
     let (code, _, stderr) = ended(&["up", "--listen", "0.0.0.0:0", "--debug-nodes"], &data);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("--debug-nodes"), "{stderr}");

@@ -23,6 +23,7 @@ use crate::actor::root::{self, Tree};
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
+use crate::journal::postgres::{self, PostgresJournal};
 use crate::journal::sqlite::{self, SqliteJournal};
 use crate::journal::{Journal, JournalError, Owner};
 use crate::keys::{Keys, KeysError};
@@ -40,12 +41,12 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a coordinator is started.
-#[derive(Debug, Clone)]
+/// How a coordinator is started. It has no `Debug`: the database's address may hold a password.
+#[derive(Clone)]
 pub struct Options {
     /// Where gateways and agents reach it; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// `sqlite:FILE`.
+    /// `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub database: String,
     /// Where its own files are: the pepper of the keys, and the first key.
     pub data_dir: PathBuf,
@@ -57,10 +58,10 @@ pub struct Options {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The database's address.
-    #[error("{database:?} names no database of this build: use sqlite:FILE")]
+    #[error("{scheme:?} is no kind of database: use sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE")]
     Database {
-        /// What was given.
-        database: String,
+        /// What it begins with; the rest may hold a password.
+        scheme: String,
     },
     /// The journal does not open.
     #[error("the database cannot be opened")]
@@ -111,22 +112,14 @@ impl std::fmt::Debug for Coordinator {
 /// # Errors
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
-    let file = options.database.strip_prefix("sqlite:").map(PathBuf::from);
-    let file = file.ok_or_else(|| StartError::Database { database: options.database.clone() })?;
-    let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(sqlite::Options::new(file))).await;
-    let journal = match opened {
-        Ok(opened) => Arc::new(opened.map_err(StartError::Journal)?),
-        Err(error) => return Err(StartError::Actors(error.to_string())),
-    };
-    let records: Arc<dyn Records> = Arc::clone(&journal) as Arc<dyn Records>;
-    let journal: Arc<dyn Journal> = journal;
+    let Opened { journal, records, name } = open(&options.database).await?;
     let now = journal.now().await.map_err(StartError::Journal)?;
     let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
     let first_key = keys.first(now).await.map_err(StartError::Keys)?;
     let boot = getrandom::u64().map_err(|error| StartError::Actors(error.to_string()))?;
     let shared = Arc::new(Shared {
         owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
-        database: "sqlite",
+        database: name,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes).await.map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
@@ -145,6 +138,34 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let local_addr = listener.local_addr().map_err(|source| StartError::Listen { listen: options.listen, source })?;
     let tree = root::start(Arc::clone(&shared)).await.map_err(|error| StartError::Actors(error.to_string()))?;
     Ok(serve(shared, keys, listener, local_addr, first_key, tree))
+}
+
+/// A database, by its two faces and its name.
+struct Opened {
+    journal: Arc<dyn Journal>,
+    records: Arc<dyn Records>,
+    name: &'static str,
+}
+
+async fn open(database: &str) -> Result<Opened, StartError> {
+    if let Some(file) = database.strip_prefix("sqlite:").map(PathBuf::from) {
+        let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(sqlite::Options::new(file))).await;
+        let opened = opened.map_err(|error| StartError::Actors(error.to_string()))?;
+        return Ok(Opened::new(opened.map_err(StartError::Journal)?, "sqlite"));
+    }
+    let scheme = database.split(':').next().unwrap_or_default();
+    if !matches!(scheme, "postgres" | "postgresql") {
+        return Err(StartError::Database { scheme: scheme.to_owned() });
+    }
+    let opened = PostgresJournal::open(postgres::Options::new(database)).await;
+    Ok(Opened::new(opened.map_err(StartError::Journal)?, "postgres"))
+}
+
+impl Opened {
+    fn new<T: Journal + Records>(opened: T, name: &'static str) -> Self {
+        let opened = Arc::new(opened);
+        Self { records: Arc::clone(&opened) as Arc<dyn Records>, journal: opened, name }
+    }
 }
 
 fn serve(

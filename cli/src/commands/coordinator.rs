@@ -20,8 +20,9 @@ pub struct Coordinator {
     /// Where gateways and agents connect to
     #[arg(long, default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// sqlite:FILE [default: heddle.db in the data folder]
-    #[arg(long, env = "HEDDLE_DATABASE", value_name = "DATABASE")]
+    /// sqlite:FILE, or postgres://USER:PASSWORD@HOST/DATABASE [default: heddle.db in the data folder]
+    // It may hold a password, and so it is better named by the variable; the help must not show it.
+    #[arg(long, env = "HEDDLE_DATABASE", hide_env_values = true, value_name = "DATABASE")]
     database: Option<String>,
     /// The data folder [default: $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
     #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
@@ -63,6 +64,9 @@ impl Coordinator {
     }
 }
 
+/// What the address of a PostgreSQL server begins with.
+const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
+
 /// The database's address, as the coordinator wants it: with a whole path.
 fn database(chosen: Option<&str>, data: &DataDir) -> Result<String> {
     let Some(text) = chosen else { return Ok(data.database()) };
@@ -70,11 +74,12 @@ fn database(chosen: Option<&str>, data: &DataDir) -> Result<String> {
         let file = std::path::absolute(file).context(Exit::Usage, format_args!("{file:?} is no path"))?;
         return Ok(format!("sqlite:{}", file.display()));
     }
-    let failure = match text.split(':').next() {
-        Some("postgres" | "postgresql") => Failure::usage("PostgreSQL is not in this build"),
-        _ => Failure::usage(format!("{text:?} names no database")),
-    };
-    Err(failure.with_next("use --database sqlite:FILE"))
+    let scheme = text.split(':').next().unwrap_or_default();
+    if POSTGRES.iter().any(|scheme| text.starts_with(scheme)) {
+        return Ok(text.to_owned());
+    }
+    let failure = Failure::usage(format!("{scheme:?} is no kind of database"));
+    Err(failure.with_next("use --database sqlite:FILE, or --database postgres://USER:PASSWORD@HOST/DATABASE"))
 }
 
 #[cfg(test)]
@@ -87,8 +92,12 @@ mod tests {
         assert_eq!(database(None, &data).unwrap(), "sqlite:/d/heddle.db");
         assert_eq!(database(Some("sqlite:/x/y.db"), &data).unwrap(), "sqlite:/x/y.db");
         assert!(database(Some("sqlite:y.db"), &data).unwrap().starts_with("sqlite:/"));
-        for wrong in ["postgres://u@h/d", "postgresql://h", "sqlite:", "mysql:x", ""] {
+        for right in ["postgres://u:p@h/d", "postgresql://h"] {
+            assert_eq!(database(Some(right), &data).unwrap(), right);
+        }
+        for wrong in ["postgres:u:secret@h/d", "mysql://u:secret@h/d", "sqlite:", "mysql:x", ""] {
             let failure = database(Some(wrong), &data).unwrap_err();
+            assert!(!failure.to_string().contains("secret"), "{failure}");
             assert_eq!((failure.exit, failure.next.is_some()), (Exit::Usage, true), "{wrong}");
         }
     }

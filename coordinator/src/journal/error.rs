@@ -66,7 +66,7 @@ pub enum JournalError {
         place: u32,
     },
     /// The database refused.
-    #[error("the database could not {doing}: see its reason, then free space or check the disk")]
+    #[error("the database could not {doing}: see its reason, then check that it runs and that its disk has space")]
     Database {
         /// What was tried.
         doing: &'static str,

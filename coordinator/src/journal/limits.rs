@@ -45,6 +45,17 @@ pub const WRITER_CACHE_KIB: i64 = 16 * 1024;
 pub const READER_CACHE_KIB: i64 = 4 * 1024;
 /// How long a connection waits for another one's short lock, as when the log begins anew.
 pub const BUSY_WAIT_MAX: Duration = Duration::from_millis(5_000);
+/// Connections to a server that commit batches, each one batch at a time; batches beyond it wait their turn.
+pub const COMMIT_CONNECTIONS_MAX: usize = 8;
+/// Connections to a server for everything else; askers beyond it wait their turn.
+pub const ROW_CONNECTIONS_MAX: usize = 8;
+/// How long a server may take for one answer. Then its connection is given up, and what it was asked is not known to be
+/// done.
+pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long an idle connection is trusted to be alive without asking.
+pub const IDLE_TRUSTED: Duration = Duration::from_millis(1_000);
+/// How often a write of plain rows is begun anew when the server has chosen it to break a deadlock.
+pub const DEADLOCK_TRIES_MAX: u32 = 5;
 
 const _: () = assert!(MERGE_WRITES_MAX >= PARTITIONS_MAX as usize, "every partition's batch fits into one merge");
 const _: () = assert!(LOG_BYTES_KEPT >= LOG_PAGES_MAX * 4096, "a log of the usual size keeps its file");

@@ -5,12 +5,14 @@
 //! per database, and one in memory that tests compare them with.
 
 pub mod codec;
+mod columns;
 #[cfg(test)]
 mod differential;
 mod error;
 pub mod limits;
 pub mod memory;
 mod partitions;
+pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 mod testing;

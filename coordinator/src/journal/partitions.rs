@@ -5,7 +5,7 @@ use std::sync::Arc;
 use heddle_core::id::{PartitionId, SLOTS, Slot};
 
 use super::JournalError;
-use super::limits::PARTITIONS_MAX;
+use super::limits::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 
 /// The partition of each of the [`SLOTS`]: chosen at the first start and kept in the database (E24).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,13 @@ pub struct Partitions {
 }
 
 impl Partitions {
+    /// How many a new journal gets: one for each core, within bounds.
+    pub(super) fn usual_count() -> u16 {
+        let cores =
+            std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX));
+        cores.clamp(*PARTITIONS_DEFAULT.start(), *PARTITIONS_DEFAULT.end())
+    }
+
     /// Spreads the slots over `count` partitions.
     ///
     /// # Errors

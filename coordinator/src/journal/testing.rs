@@ -50,7 +50,7 @@ pub(crate) fn owner(boot: u64) -> Owner {
     Owner { coordinator: "coordinator".into(), boot: BootId(boot) }
 }
 
-pub(crate) async fn acquire(journal: &impl Journal, partition: u16) -> Acquired {
+pub(crate) async fn acquire(journal: &(impl Journal + ?Sized), partition: u16) -> Acquired {
     journal.acquire(PartitionId(partition), owner(1)).await.unwrap()
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn is_applied(committed: &Committed) -> bool {
 }
 
 /// Hands a batch over, and waits for what becomes of it; it is under way even if nobody waits.
-pub(crate) fn commit(journal: &impl Journal, batch: Batch) -> impl Future<Output = Committed> {
+pub(crate) fn commit<J: Journal + ?Sized>(journal: &J, batch: Batch) -> impl Future<Output = Committed> + use<J> {
     let (reply, answer) = tokio::sync::oneshot::channel();
     journal.commit(batch, Box::new(move |committed| drop(reply.send(committed))));
     async { answer.await.unwrap() }

@@ -2,6 +2,7 @@
 //! guarded transaction; they take no part in the runs' batches.
 
 pub(crate) mod memory;
+mod postgres;
 mod save;
 mod sqlite;
 

@@ -1,6 +1,10 @@
 //! What a write to a workflow makes of it: the same on every database.
 
+use std::sync::Arc;
+
+use heddle_core::id::TenantId;
 use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
 
 use super::{SaveWorkflow, Saved, WorkflowRow};
 
@@ -64,4 +68,43 @@ fn replaced(row: WorkflowRow, save: &SaveWorkflow) -> WorkflowRow {
         updated_at: save.now.max(Timestamp::from_millis(row.updated_at.as_millis() + 1)),
         ..row
     }
+}
+
+/// What an idempotency row keeps of a workflow as it was answered.
+pub(super) fn reply_of(row: &WorkflowRow, created: bool) -> Vec<u8> {
+    let reply = serde_json::json!({
+        "id": row.id.to_string(), "name": &*row.name, "description": row.description.as_deref(),
+        "tags": row.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), "isActive": row.is_active,
+        "version": row.version, "createdAt": row.created_at.as_millis(), "updatedAt": row.updated_at.as_millis(),
+        "graph": row.graph.0.to_vec(), "created": created,
+    });
+    reply.to_string().into_bytes()
+}
+
+/// The row, and whether the request had created it.
+pub(super) fn row_of(reply: &[u8], tenant: TenantId) -> Option<(WorkflowRow, bool)> {
+    let reply: serde_json::Value = serde_json::from_slice(reply).ok()?;
+    let text = |name: &str| reply.get(name)?.as_str().map(Arc::<str>::from);
+    let graph: Vec<u8> = serde_json::from_value(reply.get("graph")?.clone()).ok()?;
+    let tags: Vec<Arc<str>> = serde_json::from_value(reply.get("tags")?.clone()).ok()?;
+    let row = WorkflowRow {
+        id: text("id")?.parse().ok()?,
+        tenant,
+        name: text("name")?,
+        description: text("description"),
+        tags,
+        is_active: reply.get("isActive")?.as_bool()?,
+        version: reply.get("version")?.as_u64()?,
+        graph: Digest(graph.try_into().ok()?),
+        created_at: Timestamp::from_millis(reply.get("createdAt")?.as_i64()?),
+        updated_at: Timestamp::from_millis(reply.get("updatedAt")?.as_i64()?),
+        execution_count: 0,
+        last_executed_at: None,
+    };
+    Some((row, reply.get("created")?.as_bool()?))
+}
+
+/// Tags as one column keeps them.
+pub(super) fn tags_to_text(tags: &[Arc<str>]) -> String {
+    serde_json::json!(tags.iter().map(|tag| &**tag).collect::<Vec<_>>()).to_string()
 }

@@ -182,7 +182,7 @@ fn write_workflow(
     let sql = format!(
         "INSERT OR REPLACE INTO workflow ({WORKFLOW_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
     );
-    let tags = tags_to_text(&row.tags);
+    let tags = save::tags_to_text(&row.tags);
     let (tenant, description) = (&*row.tenant.0, row.description.as_deref());
     let (created_at, updated_at) = (row.created_at.as_millis(), row.updated_at.as_millis());
     let (id, version) = (row.id.to_bytes(), row.version as i64);
@@ -204,7 +204,7 @@ fn write_workflow(
     let Some(KeyRow { key, body }) = &save.key else { return Ok(()) };
     let sql = "INSERT OR REPLACE INTO idempotency (tenant, route, key, body, created_at, reply)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let reply = reply_of(row, created).to_string().into_bytes();
+    let reply = save::reply_of(row, created);
     let at = save.now.as_millis();
     connection.execute(sql, params![&*key.tenant.0, &*key.route, &*key.key, body.0, at, reply]).map(drop)
 }
@@ -217,43 +217,10 @@ fn replayed(connection: &Connection, given: &KeyRow, now: Timestamp) -> rusqlite
     let oldest = now.as_millis() - IDEMPOTENCY_TTL.as_millis() as i64;
     let values = params![&*key.tenant.0, &*key.route, &*key.key, oldest];
     let found = connection.query_row(sql, values, |row| Ok((array(row, 0)?, row.get::<_, Vec<u8>>(1)?))).optional()?;
-    Ok(found.map(|(body, reply)| match row_of(&reply, key.tenant.clone()) {
+    Ok(found.map(|(body, reply)| match save::row_of(&reply, key.tenant.clone()) {
         Some((row, created)) if Digest(body) == given.body => Saved::Replayed { row, created },
         _ => Saved::KeyMismatch,
     }))
-}
-
-/// What an idempotency row keeps of a workflow as it was answered.
-fn reply_of(row: &WorkflowRow, created: bool) -> serde_json::Value {
-    serde_json::json!({
-        "id": row.id.to_string(), "name": &*row.name, "description": row.description.as_deref(),
-        "tags": row.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), "isActive": row.is_active,
-        "version": row.version, "createdAt": row.created_at.as_millis(), "updatedAt": row.updated_at.as_millis(),
-        "graph": row.graph.0.to_vec(), "created": created,
-    })
-}
-
-/// The row, and whether the request had created it.
-fn row_of(reply: &[u8], tenant: TenantId) -> Option<(WorkflowRow, bool)> {
-    let reply: serde_json::Value = serde_json::from_slice(reply).ok()?;
-    let text = |name: &str| reply.get(name)?.as_str().map(Arc::<str>::from);
-    let graph: Vec<u8> = serde_json::from_value(reply.get("graph")?.clone()).ok()?;
-    let tags: Vec<Arc<str>> = serde_json::from_value(reply.get("tags")?.clone()).ok()?;
-    let row = WorkflowRow {
-        id: text("id")?.parse().ok()?,
-        tenant,
-        name: text("name")?,
-        description: text("description"),
-        tags,
-        is_active: reply.get("isActive")?.as_bool()?,
-        version: reply.get("version")?.as_u64()?,
-        graph: Digest(graph.try_into().ok()?),
-        created_at: Timestamp::from_millis(reply.get("createdAt")?.as_i64()?),
-        updated_at: Timestamp::from_millis(reply.get("updatedAt")?.as_i64()?),
-        execution_count: 0,
-        last_executed_at: None,
-    };
-    Some((row, reply.get("created")?.as_bool()?))
 }
 
 fn workflow(row: &Row<'_>) -> rusqlite::Result<WorkflowRow> {
@@ -287,10 +254,6 @@ fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {
         created_at: Timestamp::from_millis(row.get(5)?),
         revoked_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
     })
-}
-
-fn tags_to_text(tags: &[Arc<str>]) -> String {
-    serde_json::json!(tags.iter().map(|tag| &**tag).collect::<Vec<_>>()).to_string()
 }
 
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {

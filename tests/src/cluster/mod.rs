@@ -30,6 +30,9 @@ pub const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// itself on it.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
+/// The variable that chooses the kind of database: `sqlite`, which is usual, or `postgres`.
+const DATABASE: &str = "CLUSTER_DATABASE";
+
 /// A process of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -241,7 +244,7 @@ fn members(folder: &Path, agents: usize, slots: u32) -> Vec<Member> {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Member { part, arguments, process: None }
     };
-    let database = format!("sqlite:{}", folder.join("heddle.db").display());
+    let database = database(folder);
     let mut members = vec![
         member(
             Part::Coordinator,
@@ -266,6 +269,19 @@ fn members(folder: &Path, agents: usize, slots: u32) -> Vec<Member> {
         members.push(member(Part::Agent(number), &arguments));
     }
     members
+}
+
+/// A database of the cluster's own: a file in its folder, or one on this process's PostgreSQL server, if [`DATABASE`] says
+/// so.
+fn database(folder: &Path) -> String {
+    match std::env::var(DATABASE).as_deref() {
+        Err(_) | Ok("" | "sqlite") => format!("sqlite:{}", folder.join("heddle.db").display()),
+        Ok("postgres") => {
+            let server = heddle_test_postgres::shared().expect("PostgreSQL is installed, as it was asked for");
+            server.database()
+        }
+        Ok(other) => panic!("{DATABASE}={other}: use sqlite or postgres"),
+    }
 }
 
 fn effects(folder: &Path) -> PathBuf {

@@ -9,14 +9,15 @@ use super::Problem;
 
 /// Every arrow that may exist between crates of the workspace. A crate that is not named here may not exist.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("heddle", &["heddle-agent", "heddle-coordinator", "heddle-gateway", "heddle-proto"]),
+    ("heddle", &["heddle-agent", "heddle-coordinator", "heddle-gateway", "heddle-proto", "heddle-test-postgres"]),
     ("heddle-agent", &["heddle-crash-point", "heddle-proto"]),
-    ("heddle-coordinator", &["heddle-core", "heddle-crash-point", "heddle-proto"]),
+    ("heddle-coordinator", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
     ("heddle-gateway", &["heddle-crash-point", "heddle-proto"]),
     ("heddle-core", &[]),
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
-    ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto"]),
+    ("heddle-test-postgres", &[]),
+    ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
 ];
 
 /// What the engine may name in its manifest (I1).

@@ -14,9 +14,11 @@ use tempfile::TempDir;
 
 use self::draw::Draw;
 use super::memory::MemoryJournal;
-use super::sqlite::{Durability, Options, SqliteJournal};
+use super::postgres::{self, PostgresJournal};
+use super::sqlite::{self, Durability, SqliteJournal};
 use super::testing::{TestClock, commit, key, owner};
 use super::{Journal, RunCursor, RunFilter};
+use crate::records::Records;
 
 const PARTITIONS: u16 = 3;
 const OPERATIONS_MIN: usize = 1_500;
@@ -33,11 +35,21 @@ macro_rules! same {
 }
 use same;
 
+/// What keeps runs and plain rows.
+trait Database: Journal + Records {}
+impl<T: Journal + Records> Database for T {}
+
+/// Where the rows stay while the database is started again.
+enum Place {
+    Sqlite(TempDir),
+    Postgres(String),
+}
+
 /// The model, the database, and what the test knows of both.
 struct Pair {
     model: MemoryJournal,
-    database: Option<SqliteJournal>,
-    folder: TempDir,
+    database: Option<Box<dyn Database>>,
+    place: Place,
     clock: TestClock,
     draw: Draw,
     epochs: BTreeMap<PartitionId, Epoch>,
@@ -47,10 +59,20 @@ struct Pair {
 }
 
 #[tokio::test]
-async fn every_journal_answers_as_the_model_does() {
+async fn sqlite_answers_as_the_model_does() {
+    compare(Place::Sqlite(TempDir::new().unwrap())).await;
+}
+
+#[tokio::test]
+async fn postgres_answers_as_the_model_does() {
+    let Some(server) = heddle_test_postgres::shared() else { return };
+    compare(Place::Postgres(server.database())).await;
+}
+
+async fn compare(place: Place) {
     let seed = std::env::var("JOURNAL_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
     println!("JOURNAL_SEED={seed}");
-    let mut pair = Pair::new(seed);
+    let mut pair = Pair::new(seed, place).await;
     for count in 0.. {
         assert!(count < OPERATIONS_MAX, "only these succeeded: {:?}", pair.succeeded);
         if count >= OPERATIONS_MIN && pair.succeeded.len() == OPERATIONS.len() {
@@ -98,28 +120,35 @@ const OPERATIONS: &[&str] = &[
 ];
 
 impl Pair {
-    fn new(seed: u64) -> Self {
+    async fn new(seed: u64, place: Place) -> Self {
         let clock = TestClock::at(1_000_000);
         let model = MemoryJournal::new(PARTITIONS, clock.clock()).unwrap();
-        let folder = TempDir::new().unwrap();
         let (draw, succeeded) = (Draw::new(seed), BTreeSet::new());
         let (epochs, runs) = (BTreeMap::new(), BTreeMap::new());
-        let mut pair = Self { model, database: None, folder, clock, draw, epochs, runs, succeeded };
-        pair.open();
+        let mut pair = Self { model, database: None, place, clock, draw, epochs, runs, succeeded };
+        pair.open().await;
         assert_eq!(pair.database().partitions(), pair.model.partitions());
         pair
     }
 
-    fn open(&mut self) {
+    async fn open(&mut self) {
         self.database = None;
-        let file = self.folder.path().join("heddle.db");
-        let (clock, durability) = (self.clock.clock(), Durability::Normal);
-        let options = Options { partitions: PARTITIONS, clock, durability, ..Options::new(file) };
-        self.database = Some(SqliteJournal::open(options).unwrap());
+        let (clock, partitions) = (self.clock.clock(), PARTITIONS);
+        self.database = Some(match &self.place {
+            Place::Sqlite(folder) => {
+                let usual = sqlite::Options::new(folder.path().join("heddle.db"));
+                let options = sqlite::Options { partitions, clock, durability: Durability::Normal, ..usual };
+                Box::new(SqliteJournal::open(options).unwrap())
+            }
+            Place::Postgres(url) => {
+                let options = postgres::Options { url: url.clone(), partitions, clock: Some(clock) };
+                Box::new(PostgresJournal::open(options).await.unwrap())
+            }
+        });
     }
 
-    fn database(&self) -> &SqliteJournal {
-        self.database.as_ref().unwrap()
+    fn database(&self) -> &dyn Database {
+        self.database.as_deref().unwrap()
     }
 
     /// Performs an operation; says whether it did what its name promises.
@@ -144,7 +173,7 @@ impl Pair {
                 same!(self, quarantine(partition, epoch, run, reason)).unwrap()
             }
             "start again" => {
-                self.open();
+                self.open().await;
                 true
             }
             _ if plain::OPERATIONS.contains(&operation) => self.perform_plain(operation).await,

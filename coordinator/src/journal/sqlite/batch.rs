@@ -7,9 +7,9 @@ use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, ffi, params};
 
-use super::rows::{phase_number, status_number};
 use super::writer::{Kept, Write, execute, is_of_data};
 use crate::journal::codec::{self, Row};
+use crate::journal::columns::{phase_number, status_number};
 use crate::journal::{Clock, Committed, Landed, NEW, clip, quarantine_error};
 
 /// A batch, encoded by its caller: the writer's thread only binds and steps.

@@ -30,10 +30,12 @@ use tokio::sync::watch;
 
 use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
+#[cfg(test)]
+pub(crate) use self::open::MIGRATIONS;
 pub(crate) use self::readers::Reader;
 use self::readers::Readers;
 use self::writer::{PutError, Queue, Writer, WriterParts};
-use super::limits::{PARTITIONS_DEFAULT, READERS};
+use super::limits::READERS;
 use super::{
     Acquired, Answer, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor, RunFilter,
     RunRow, StoredRun, system_clock,
@@ -68,18 +70,12 @@ pub enum Durability {
     Normal,
 }
 
-/// One partition for each core, within bounds.
-fn usual_partitions() -> u16 {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX));
-    cores.clamp(*PARTITIONS_DEFAULT.start(), *PARTITIONS_DEFAULT.end())
-}
-
 impl Options {
     /// What is usual, for this file.
     pub fn new(file: impl Into<PathBuf>) -> Self {
         Self {
             file: file.into(),
-            partitions: usual_partitions(),
+            partitions: Partitions::usual_count(),
             durability: Durability::default(),
             clock: system_clock(),
             on_fatal: Arc::new(|reason| {

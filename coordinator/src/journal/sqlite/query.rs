@@ -12,8 +12,9 @@ use heddle_core::value::{Digest, Value, ValueRef};
 use rusqlite::{Connection, Params, ToSql, named_params, params};
 
 use super::open::failed;
-use super::rows::{RUN_COLUMNS, column, column_id, event_row, run_row, snapshot, status_number};
+use super::rows::{column, column_id, event_row, run_row, snapshot};
 use crate::journal::codec::{self, Row};
+use crate::journal::columns::{RUN_COLUMNS, status_number};
 use crate::journal::limits::PAGE_ROWS_MAX;
 use crate::journal::{JournalError, RunCursor, RunFilter, RunRow, StoredRun};
 

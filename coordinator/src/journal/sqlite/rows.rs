@@ -2,36 +2,14 @@
 
 use bytes::Bytes;
 use heddle_core::id::{EventSeq, RunId, Subject, TenantId, WorkflowId};
-use heddle_core::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
-use heddle_core::run::RunStatus;
+use heddle_core::partition::batch::{RunCreated, RunSummary, Snapshot};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::open::failed;
 use crate::journal::codec::{self, Row};
+use crate::journal::columns::{phase, status};
 use crate::journal::{JournalError, RunRow};
-
-/// The columns that [`run_row`] reads, in its order.
-pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
-                                      status, phase, next_due, ended_at, error, quarantine_reason";
-
-pub(super) fn status_number(status: RunStatus) -> i64 {
-    match status {
-        RunStatus::Running => 1,
-        RunStatus::Completed => 2,
-        RunStatus::Failed => 3,
-        RunStatus::Cancelled => 4,
-    }
-}
-
-pub(super) fn phase_number(phase: Phase) -> i64 {
-    match phase {
-        Phase::Active => 1,
-        Phase::Parked => 2,
-        Phase::Closing => 3,
-        Phase::Closed => 4,
-    }
-}
 
 pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
     let wrong = |what| JournalError::Row { table: "run", what };
@@ -90,16 +68,4 @@ pub(super) fn column<T: rusqlite::types::FromSql>(row: &rusqlite::Row<'_>, index
 /// A column of sixteen bytes: the number of an id.
 pub(super) fn column_id(row: &rusqlite::Row<'_>, index: usize) -> Result<u128, JournalError> {
     Ok(u128::from_be_bytes(column(row, index)?))
-}
-
-fn status(number: i64) -> Option<RunStatus> {
-    [RunStatus::Running, RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled]
-        .into_iter()
-        .find(|status| status_number(*status) == number)
-}
-
-fn phase(number: i64) -> Option<Phase> {
-    [Phase::Active, Phase::Parked, Phase::Closing, Phase::Closed]
-        .into_iter()
-        .find(|phase| phase_number(*phase) == number)
 }

@@ -1,0 +1,188 @@
+//! A PostgreSQL server of a test's own, in a folder of its own, that ends with the test process: also when that is
+//! killed, because a shell beside the server waits for the end of a pipe that only the test holds.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Who the server runs as when the test is root, which PostgreSQL refuses to be: nobody.
+const NOBODY: u32 = 65_534;
+
+/// Does what it is told, a line at a time, and says what became of it. When nobody can tell it anything any more it ends
+/// the server and removes the folder.
+const KEEPER: &str = r#"
+cd "$FOLDER" || exit 1
+say() { if [ "$1" -eq 0 ]; then echo done; else echo failed; fi; }
+start() { "$BIN/pg_ctl" -D data -l log -w -t 60 -o "$SETTINGS" start >>keeper.log 2>&1; }
+stop() { "$BIN/pg_ctl" -D data -w -t 60 -m immediate stop >>keeper.log 2>&1; }
+"$BIN/initdb" -N -A trust -U postgres -E UTF8 --locale=C -D data >>keeper.log 2>&1 && start
+say $?
+while read -r order name; do
+    case $order in
+    start) start; say $? ;;
+    stop) stop; say $? ;;
+    create) "$BIN/createdb" -h "$FOLDER" -U postgres "$name" >>keeper.log 2>&1; say $? ;;
+    esac
+done
+stop
+cd / && rm -rf "$FOLDER"
+"#;
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    folder: PathBuf,
+    keeper: Mutex<Keeper>,
+}
+
+#[derive(Debug)]
+struct Keeper {
+    process: Child,
+    /// `None` only while it is dropped.
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    databases: u32,
+}
+
+/// The one server of this process; `None` if PostgreSQL is not installed, which is told loudly.
+///
+/// # Panics
+/// When the variable `CI` is set and PostgreSQL is not installed, or when it does not start.
+pub fn shared() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    SERVER.get_or_init(Server::start).as_ref()
+}
+
+impl Server {
+    /// Starts a server that nobody else uses; `None` if PostgreSQL is not installed, which is told loudly.
+    ///
+    /// # Panics
+    /// When the variable `CI` is set and PostgreSQL is not installed, or when it does not start.
+    pub fn start() -> Option<Self> {
+        let Some(bin) = binaries() else {
+            assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed: install it, or set PG_BIN");
+            eprintln!("SKIPPED, NOT TESTED: PostgreSQL is not installed. Install it, or set PG_BIN to its programs.");
+            return None;
+        };
+        // Its keeper removes it, after the server has left it.
+        let folder = tempfile::Builder::new().prefix("heddle-pg").tempdir().expect("a folder can be made").keep();
+        let mut command = Command::new("sh");
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).expect("root may give a folder away");
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let settings = format!(
+            "-k {} -c listen_addresses= -c fsync=off -c max_connections=200 -c shared_buffers=16MB",
+            folder.display()
+        );
+        // A group of its own: a signal from the keyboard must not end it before it has tidied up.
+        let mut process = command
+            .args(["-c", KEEPER])
+            .env("BIN", bin)
+            .env("FOLDER", &folder)
+            .env("SETTINGS", settings)
+            .env("LC_ALL", "C")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("there is a shell");
+        let (orders, answers) = (process.stdin.take(), process.stdout.take().expect("it is piped"));
+        let keeper = Keeper { process, orders, answers: BufReader::new(answers), databases: 0 };
+        let server = Self { folder, keeper: Mutex::new(keeper) };
+        server.heard(&mut server.lock(), "start");
+        Some(server)
+    }
+
+    /// Makes an empty database; gives its address.
+    ///
+    /// # Panics
+    /// When the server does not.
+    pub fn database(&self) -> String {
+        let name = {
+            let mut keeper = self.lock();
+            keeper.databases += 1;
+            format!("test{}", keeper.databases)
+        };
+        self.order(&format!("create {name}"));
+        format!("postgres://postgres@localhost/{name}?host={}", self.folder.display())
+    }
+
+    /// Ends the server at once, as a crash would: connections are cut, and what it had confirmed is kept.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn crash(&self) {
+        self.order("stop");
+    }
+
+    /// Starts it again after a crash.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn revive(&self) {
+        self.order("start");
+    }
+
+    fn order(&self, order: &str) {
+        let mut keeper = self.lock();
+        let orders = keeper.orders.as_mut().expect("it is taken only by drop");
+        writeln!(orders, "{order}").expect("the keeper listens");
+        self.heard(&mut keeper, order);
+    }
+
+    fn heard(&self, keeper: &mut Keeper, order: &str) {
+        let mut answer = String::new();
+        let heard = keeper.answers.read_line(&mut answer);
+        if heard.is_err() || answer.trim() != "done" {
+            let log = |name| std::fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+            panic!("PostgreSQL could not {order}:\n{}{}", log("keeper.log"), log("log"));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        keeper.orders = None;
+        // It ends by itself now.
+        let _ended = keeper.process.wait();
+    }
+}
+
+/// The folder of the programs: `PG_BIN`, or the newest release that Debian has put beside others.
+fn binaries() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("PG_BIN").map(PathBuf::from) {
+        return Some(folder);
+    }
+    let releases = std::fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(Result::ok);
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = releases.map(|entry| entry.path()).max_by_key(|path| number(path))?;
+    Some(newest.join("bin")).filter(|bin| bin.join("initdb").exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_leaves_nothing_behind() {
+        let Some(server) = Server::start() else { return };
+        assert_ne!(server.database(), server.database());
+        let folder = server.folder.clone();
+        assert!(folder.join("data/postmaster.pid").exists());
+        server.crash();
+        server.revive();
+        drop(server);
+        assert!(!folder.exists());
+    }
+}
