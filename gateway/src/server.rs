@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::client::Coordinator;
 use crate::http::router::router;
 use crate::layer::front;
+use crate::layer::unreadable::Named;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_READ_MAX};
 
 /// Where and for whom a gateway works.
@@ -177,7 +178,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(Named::new(TokioIo::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -154,3 +154,21 @@ async fn head_has_no_body() {
         assert_eq!((head.status, head.text.as_str()), (status, ""));
     }
 }
+
+#[tokio::test]
+async fn what_is_no_request_is_told_so_under_a_name() {
+    let api = Api::start().await;
+    let many = (0..200).map(|number| format!("h{number}: x\r\n")).collect::<String>();
+    for (request, status, code) in [
+        ("GARBAGE\r\n\r\n".to_owned(), "400 Bad Request", "malformed_request"),
+        ("GET / HTTP/1.1\r\nhost: x\r\na b: c\r\n\r\n".to_owned(), "400 Bad Request", "malformed_request"),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), "431 Request Header Fields Too Large", "head_too_large"),
+    ] {
+        let answer = api.raw(request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], code);
+        assert!(head.contains(&format!("x-request-id: {}", body["requestId"].as_str().unwrap())), "{answer}");
+    }
+}
