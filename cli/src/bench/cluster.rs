@@ -27,6 +27,8 @@ const ANY_PORT: &str = "127.0.0.1:0";
 #[derive(Debug)]
 pub(super) struct Cluster {
     folder: PathBuf,
+    /// The coordinator's database, where it is not the file in its own folder.
+    database: Option<String>,
     coordinator: Part,
     gateway: Part,
     agent: Part,
@@ -68,18 +70,22 @@ struct Health {
 }
 
 impl Cluster {
-    /// Starts the three processes with their data in `folder`, and waits until the gateway says that all is ready.
-    pub(super) async fn start(folder: PathBuf) -> Result<Self> {
+    /// Starts the three processes with their data in `folder`, and waits until the gateway says that all is ready. The
+    /// journal is in `database`, which must be empty, or in a new file of SQLite.
+    pub(super) async fn start(folder: PathBuf, database: Option<String>) -> Result<Self> {
         DataDir::at(&folder).create()?;
-        let coordinator = coordinator(&folder, ANY_PORT).await?;
+        let coordinator = coordinator(&folder, database.as_deref(), ANY_PORT).await?;
         let key = DataDir::at(folder.join("coordinator")).key();
-        let key = key.ok_or_else(|| Failure::failed("the coordinator kept no key"))?;
+        let key = key.ok_or_else(|| {
+            Failure::failed("the coordinator made no key").with_next("name a database that nobody has used yet")
+        })?;
         let address = coordinator.address.to_string();
         let agent =
             ["agent", "--coordinator", &address, "--debug-nodes", "--data-dir", &path_text(&folder.join("agent"))];
-        let agent = Part::start(&folder, &agent).await?;
-        let gateway = Part::start(&folder, &["gateway", "--listen", ANY_PORT, "--coordinator", &address]).await?;
-        let cluster = Cluster { folder, coordinator, gateway, agent, key, parked_runs: AtomicUsize::new(0) };
+        let agent = Part::start(&folder, &agent, &[]).await?;
+        let gateway = ["gateway", "--listen", ANY_PORT, "--coordinator", &address];
+        let gateway = Part::start(&folder, &gateway, &[]).await?;
+        let cluster = Cluster { folder, database, coordinator, gateway, agent, key, parked_runs: AtomicUsize::new(0) };
         cluster.ready().await?;
         Ok(cluster)
     }
@@ -121,7 +127,8 @@ impl Cluster {
     pub(super) async fn restart_coordinator(&mut self) -> Result<Duration> {
         self.coordinator.stop().await;
         let since = Instant::now();
-        self.coordinator = coordinator(&self.folder, &self.coordinator.address.to_string()).await?;
+        let listen = self.coordinator.address.to_string();
+        self.coordinator = coordinator(&self.folder, self.database.as_deref(), &listen).await?;
         Ok(since.elapsed())
     }
 
@@ -144,9 +151,12 @@ impl Cluster {
     }
 }
 
-async fn coordinator(folder: &Path, listen: &str) -> Result<Part> {
+async fn coordinator(folder: &Path, database: Option<&str>, listen: &str) -> Result<Part> {
     let data = path_text(&folder.join("coordinator"));
-    Part::start(folder, &["coordinator", "--listen", listen, "--data-dir", &data, "--debug-nodes"]).await
+    let arguments = ["coordinator", "--listen", listen, "--data-dir", &data, "--debug-nodes"];
+    // It may hold a password, which everybody on the machine could read among the arguments.
+    let database = database.map(|database| ("HEDDLE_DATABASE", database));
+    Part::start(folder, &arguments, database.as_slice()).await
 }
 
 fn path_text(path: &Path) -> String {
@@ -163,8 +173,9 @@ struct Part {
 }
 
 impl Part {
-    /// Starts `heddle ARGUMENTS` and waits for its line that it is ready. Its log goes to `folder/PART.log`.
-    async fn start(folder: &Path, arguments: &[&str]) -> Result<Self> {
+    /// Starts `heddle ARGUMENTS` with `variables` in its environment and waits for its line that it is ready. Its log
+    /// goes to `folder/PART.log`.
+    async fn start(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Self> {
         let name = arguments.first().copied().unwrap_or_default();
         let what = format!("cannot start the {name}");
         let log = folder.join(format!("{name}.log"));
@@ -174,6 +185,7 @@ impl Part {
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEDDLE_")) {
             command.env_remove(variable);
         }
+        command.envs(variables.iter().copied());
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true);
         let mut child = command.spawn().context(Exit::Failed, &what)?;
         let stdout = child.stdout.take().ok_or_else(|| Failure::failed(what.as_str()))?;

@@ -41,20 +41,21 @@ impl Work {
     /// All of them, in order.
     pub const ALL: [Work; 5] = [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5];
 
-    /// W4 and W5 look at the coordinator's memory and database, so they get a fresh cluster.
-    fn needs_fresh_cluster(self) -> bool {
+    /// W4 and W5 look at the coordinator's memory and database, so they get a fresh cluster on SQLite.
+    pub fn needs_fresh_cluster(self) -> bool {
         self >= Work::W4
     }
 }
 
-/// Measures the works, in order, with all data under `scratch`; every result goes to the report as it comes.
-pub async fn measure(works: &[Work], scratch: &Path, report: &mut Report) -> Result<()> {
+/// Measures the works, in order, with all data under `scratch`, or the journal in an empty `database`; every result goes
+/// to the report as it comes.
+pub async fn measure(works: &[Work], scratch: &Path, database: Option<&str>, report: &mut Report) -> Result<()> {
     let (fresh, shared): (Vec<Work>, Vec<Work>) = works.iter().partition(|work| work.needs_fresh_cluster());
     for (name, works) in [("load", shared), ("parked", fresh)] {
         if works.is_empty() {
             continue;
         }
-        let mut cluster = Cluster::start(scratch.join(name)).await?;
+        let mut cluster = Cluster::start(scratch.join(name), database.map(str::to_owned)).await?;
         report.database(&cluster.database().await?);
         for work in works {
             let since = Instant::now();

@@ -152,20 +152,26 @@ fn open(folder: &Path, machine: &Machine, fdatasync_ms: f64) -> Result<(PathBuf,
     let failed = format!("cannot write to {}", folder.display());
     fs::create_dir_all(folder).context(Exit::Usage, &failed)?;
     let about = json!({
-        "command": std::env::args().skip(1).collect::<Vec<_>>(),
+        "command": command(std::env::args().skip(1)),
         "at": clock::rfc3339(clock::now_ms()),
         "commit": commit(),
         "version": env!("CARGO_PKG_VERSION"),
         "profile": profile(),
         "machine": machine,
         "fdatasync_ms": fdatasync_ms,
-        "settings": "default: one coordinator with SQLite (WAL, synchronous=FULL), one gateway, one agent, one load generator, all on this machine",
+        "settings": "default: one coordinator (SQLite: WAL, synchronous=FULL; PostgreSQL: as its server is set), one gateway, one agent, one load generator, all on this machine",
     });
     let text = serde_json::to_vec_pretty(&about).context(Exit::Failed, &failed)?;
     fs::write(folder.join("about.json"), text).context(Exit::Usage, &failed)?;
     let path = folder.join(RESULTS);
     let file = File::create(&path).context(Exit::Usage, &failed)?;
     Ok((path, file))
+}
+
+/// The arguments, without the address of a database: it may hold a password.
+fn command(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let scheme = |text: String| text.split_once("://").map_or(text.clone(), |(scheme, _)| format!("{scheme}://…"));
+    arguments.map(scheme).collect()
 }
 
 /// The commit of the checkout, with `-dirty` when files differ from it; `None` outside of one.
@@ -189,6 +195,12 @@ mod tests {
         let text = table(&lines).render(Style::PLAIN);
         assert!(text.contains("p50 3.5 ms, p99 5 ms"), "{text}");
         assert!(text.contains("unknown in memory, 90 bytes after"), "{text}");
+    }
+
+    #[test]
+    fn kept_arguments_hold_no_password() {
+        let given = ["bench", "--database=postgres://a:secret@h/d"].map(str::to_owned);
+        assert_eq!(command(given.into_iter()), ["bench", "--database=postgres://…"]);
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub struct Bench {
     /// Keep the results in tests/benches/runs of this checkout
     #[arg(long, conflicts_with = "out")]
     save: bool,
+    /// An empty PostgreSQL database for W1 to W3, postgres://USER:PASSWORD@HOST/DATABASE [default: a new file of SQLite]
+    // It may hold a password, and so the help must not show it.
+    #[arg(long, env = "HEDDLE_BENCH_DATABASE", hide_env_values = true, value_name = "DATABASE")]
+    database: Option<String>,
     /// Where the cluster's data goes while it runs: the disk that is measured [default: the temporary folder]
     #[arg(long, value_name = "FOLDER")]
     scratch: Option<PathBuf>,
@@ -35,19 +39,32 @@ impl Bench {
         };
         let scratch = scratch.context(Exit::Usage, "cannot make a folder for the cluster's data")?;
         let keep = if self.save { Some(next_run()?) } else { self.out };
-        let mut works = if self.work.is_empty() { Work::ALL.to_vec() } else { self.work };
-        works.sort();
-        works.dedup();
+        let works = works(self.work, self.database.is_some())?;
         let mut report = Report::new(scratch.path(), keep.as_deref())?;
         let mut stop = Stop::listen()?;
         // Its processes end with it, however it ends.
         tokio::select! {
-            measured = measure(&works, scratch.path(), &mut report) => measured?,
+            measured = measure(&works, scratch.path(), self.database.as_deref(), &mut report) => measured?,
             () = stop.asked() => return Err(Failure::failed("stopped before the last work was measured")),
         }
         report.finish();
         Ok(())
     }
+}
+
+/// The works in order, each once. Those that need a fresh cluster would find the database of the others.
+fn works(mut chosen: Vec<Work>, given_database: bool) -> Result<Vec<Work>> {
+    if chosen.is_empty() {
+        chosen = Work::ALL.to_vec();
+        chosen.retain(|work| !(given_database && work.needs_fresh_cluster()));
+    }
+    if given_database && chosen.iter().any(|work| work.needs_fresh_cluster()) {
+        let failure = Failure::usage("W4 and W5 start on a database of their own");
+        return Err(failure.with_next("measure W1, W2 and W3 with --database, and the others without"));
+    }
+    chosen.sort();
+    chosen.dedup();
+    Ok(chosen)
 }
 
 /// The folder for today's run: its date, and a number from the second of a day on.
@@ -72,6 +89,14 @@ fn free_name(runs: &Path, date: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_given_database_is_for_the_works_that_can_share_it() {
+        assert_eq!(works(Vec::new(), true).unwrap(), [Work::W1, Work::W2, Work::W3]);
+        assert_eq!(works(Vec::new(), false).unwrap(), Work::ALL);
+        assert_eq!(works(vec![Work::W2, Work::W1, Work::W2], true).unwrap(), [Work::W1, Work::W2]);
+        assert!(works(vec![Work::W4], true).is_err());
+    }
 
     #[test]
     fn no_run_is_written_over() {
