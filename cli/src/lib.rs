@@ -9,6 +9,7 @@ pub mod bench;
 pub mod client;
 pub mod commands;
 pub mod compose;
+pub mod config_file;
 pub mod connection;
 pub mod data_dir;
 pub mod error;
@@ -20,9 +21,11 @@ pub mod telemetry;
 pub mod ui;
 pub mod workflow_file;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use error::{Context, Exit, Result};
 use ui::style::Style;
@@ -33,6 +36,10 @@ use ui::style::Style;
 pub struct Command {
     #[command(subcommand)]
     verb: Verb,
+    /// A TOML file with a table for each part; options and variables go before it
+    // Read by `config_file`, before the rest of the command line.
+    #[arg(long, global = true, env = config_file::VARIABLE, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,14 +58,20 @@ enum Verb {
 
 /// The process: reads the command line, runs the command, says what went wrong, and exits with its code.
 pub fn main() -> ExitCode {
-    let command = Command::parse();
-    match run(command) {
+    match read(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             ui::note(&format!("{} {failure}", Style::stderr().red("error:")));
             failure.exit.into()
         }
     }
+}
+
+/// The command line, over the variables, over the file of the configuration. Ends the process when it makes no sense.
+fn read(arguments: Vec<OsString>) -> Result<Command> {
+    let definition = config_file::apply(Command::command(), &arguments, std::env::var_os(config_file::VARIABLE))?;
+    let matches = definition.get_matches_from(arguments);
+    Ok(Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
 fn run(command: Command) -> Result<()> {
@@ -84,8 +97,6 @@ fn run(command: Command) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parses(line: &str) -> bool {
