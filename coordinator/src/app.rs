@@ -13,8 +13,10 @@ use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX};
 use ractor::ActorRef;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -27,11 +29,13 @@ use crate::journal::postgres::{self, PostgresJournal};
 use crate::journal::sqlite::{self, SqliteJournal};
 use crate::journal::{Journal, JournalError, Owner};
 use crate::keys::{Keys, KeysError};
+use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX};
 use crate::read::hub::Hub;
 use crate::read::recent::RecentRuns;
 use crate::records::Records;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::control::ControlService;
+use crate::rpc::in_flight::InFlight;
 use crate::session::Sessions;
 use crate::shared::Shared;
 use crate::workflows::Workflows;
@@ -96,7 +100,8 @@ pub struct Coordinator {
     local_addr: SocketAddr,
     first_key: Option<String>,
     root: ActorRef<()>,
-    stop: Option<oneshot::Sender<()>>,
+    in_flight: InFlight,
+    stopping: CancellationToken,
     serving: JoinHandle<()>,
     failed: watch::Receiver<Option<Failed>>,
 }
@@ -177,7 +182,6 @@ fn serve(
     tree: Tree,
 ) -> Coordinator {
     let Tree { root, agents, ended } = tree;
-    let (stop, stopped) = oneshot::channel::<()>();
     let (fail, failed) = watch::channel(None);
     let control = ControlServer::new(ControlService { shared: Arc::clone(&shared), keys })
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
@@ -185,7 +189,9 @@ fn serve(
     let link = AgentLinkServer::new(AgentLinkService { agents })
         .max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(AGENT_MESSAGE_BYTES_MAX);
+    let in_flight = InFlight::default();
     let router = Server::builder()
+        .layer(in_flight.clone())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -193,17 +199,27 @@ fn serve(
         .add_service(control)
         .add_service(link);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let stopping = CancellationToken::new();
+    let is_stopping = stopping.clone();
     let serving = tokio::spawn(async move {
-        let served = router.serve_with_incoming(incoming);
+        // Whoever is connected is told to make the next call elsewhere, and the listener closes.
+        let served = router.serve_with_incoming_shutdown(incoming, is_stopping.cancelled());
+        let mut served = std::pin::pin!(served);
         let reason = tokio::select! {
-            // Agents keep their streams open for ever, so a stop does not wait for them.
-            _ = stopped => return,
-            served = served => format!("the services ended: {}", served.err().map_or_else(String::new, |e| cause(&e))),
-            _ = ended => "its parts failed too often; the log says which".to_owned(),
+            served = &mut served => format!("the services ended: {}", served.err().map_or_else(String::new, |e| cause(&e))),
+            _ = ended => {
+                if is_stopping.is_cancelled() {
+                    // Who waits for a run is cut off, and waits on after the next start.
+                    let _cut = timeout(ANSWERS_DRAIN_MAX, served).await;
+                }
+                "its parts failed too often; the log says which".to_owned()
+            }
         };
-        fail.send_replace(Some(Failed { reason }));
+        if !is_stopping.is_cancelled() {
+            fail.send_replace(Some(Failed { reason }));
+        }
     });
-    Coordinator { shared, local_addr, first_key, root, stop: Some(stop), serving, failed }
+    Coordinator { shared, local_addr, first_key, root, in_flight, stopping, serving, failed }
 }
 
 fn cause(error: &dyn Error) -> String {
@@ -238,9 +254,10 @@ impl Coordinator {
         why.unwrap_or_else(|| Failed { reason: "it was stopped".into() })
     }
 
-    /// Stops it: what is durable stays, what is not is asked for again.
+    /// Stops it: calls that are being answered are answered, nothing new comes in, and what is durable stays.
     pub async fn shutdown(mut self) {
-        self.stop.take().map(|stop| stop.send(()));
+        self.stopping.cancel();
+        self.in_flight.drained(CALLS_DRAIN_MAX).await;
         // It may have ended by itself.
         let _ended = self.root.stop_and_wait(None, None).await;
         let _ended = (&mut self.serving).await;

@@ -34,6 +34,10 @@ pub(crate) const EVENT_PAGE_BYTES: usize = 2 * 1024 * 1024;
 pub(crate) const READ_AGAIN: Duration = Duration::from_secs(5);
 /// Longest wait for a partition's answer to a client's request.
 pub(crate) const REPLY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a stop waits for the calls that are being answered.
+pub(crate) const CALLS_DRAIN_MAX: Duration = Duration::from_secs(3);
+/// How long it then waits for the answers to leave.
+pub(crate) const ANSWERS_DRAIN_MAX: Duration = Duration::from_millis(200);
 /// How often idempotency keys that have expired are looked for.
 pub(crate) const KEY_EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 /// Idempotency keys removed in one transaction.

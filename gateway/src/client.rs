@@ -12,7 +12,7 @@ use heddle_proto::control::{
     SubmitReply, SubmitRequest, Workflow, WorkflowList, WorkflowRequest,
 };
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -21,7 +21,7 @@ use crate::http::auth::{Administer, Caller, DescribeInputs, Execute, ReadExecuti
 use crate::http::error::ApiError;
 use crate::limits::{
     CALL_TIME_MAX, CALL_WINDOW_BYTES, CALLS_WINDOW_BYTES, CONNECT_TIME_MAX, FOLLOWER_WINDOW_BYTES,
-    FOLLOWERS_WINDOW_BYTES, REPEAT_PAUSE, STATUS_TIME_MAX,
+    FOLLOWERS_WINDOW_BYTES, OUTAGE_WAIT_MAX, REPEAT_PAUSE_MAX, REPEAT_PAUSE_MIN, STATUS_TIME_MAX,
 };
 
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,16 +35,28 @@ pub(crate) struct Coordinator {
     followers: ControlClient<Channel>,
 }
 
-/// Whether a call may be sent again when its connection broke, and nobody knows whether it was carried out.
+/// When a call may be sent again, for as long as the coordinator may be away.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Repeat {
-    Once,
+    /// Whenever its connection broke: twice is the same as once.
+    Always,
+    /// When it was certainly not sent: nobody knows whether a call whose connection broke was carried out.
+    IfUnsent,
+    /// Not at all: the caller wants to know how things are now.
     Never,
 }
 
 impl Repeat {
     fn if_idempotent(has_key: bool) -> Self {
-        if has_key { Repeat::Once } else { Repeat::Never }
+        if has_key { Repeat::Always } else { Repeat::IfUnsent }
+    }
+
+    fn allows(self, status: &Status) -> bool {
+        match self {
+            Repeat::Always => failure::is_connection_lost(status),
+            Repeat::IfUnsent => failure::is_unsent(status),
+            Repeat::Never => false,
+        }
     }
 }
 
@@ -77,7 +89,7 @@ impl Coordinator {
 
     pub(crate) async fn authenticate(&self, key: &str) -> Result<Principal, ApiError> {
         let request = AuthenticateRequest { key: key.to_owned(), protocol: PROTOCOL_VERSION };
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.authenticate(request).await
         })
         .await
@@ -87,7 +99,7 @@ impl Coordinator {
         let request = StatusRequest { protocol: PROTOCOL_VERSION };
         self.call(
             request,
-            Repeat::Once,
+            Repeat::Never,
             STATUS_TIME_MAX,
             |mut client, request| async move { client.status(request).await },
         )
@@ -113,7 +125,7 @@ impl Coordinator {
 
     pub(crate) async fn workflow(&self, caller: &Caller<ReadWorkflows>, id: String) -> Result<Workflow, ApiError> {
         let request = WorkflowRequest { tenant: caller.tenant(), id };
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.get_workflow(request).await
         })
         .await
@@ -125,7 +137,7 @@ impl Coordinator {
         is_active: Option<bool>,
     ) -> Result<WorkflowList, ApiError> {
         let request = ListWorkflowsRequest { tenant: caller.tenant(), is_active };
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.list_workflows(request).await
         })
         .await
@@ -137,7 +149,7 @@ impl Coordinator {
         id: String,
     ) -> Result<DeletedWorkflow, ApiError> {
         let request = WorkflowRequest { tenant: caller.tenant(), id };
-        self.call(request, Repeat::Never, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::IfUnsent, CALL_TIME_MAX, |mut client, request| async move {
             client.delete_workflow(request).await
         })
         .await
@@ -145,13 +157,18 @@ impl Coordinator {
 
     pub(crate) async fn lint(&self, caller: &Caller<ReadWorkflows>, graph: GraphJson) -> Result<Diagnosis, ApiError> {
         let request = LintRequest { tenant: caller.tenant(), graph: Some(graph) };
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move { client.lint(request).await })
-            .await
+        self.call(
+            request,
+            Repeat::Always,
+            CALL_TIME_MAX,
+            |mut client, request| async move { client.lint(request).await },
+        )
+        .await
     }
 
     pub(crate) async fn inputs(&self, caller: &Caller<DescribeInputs>, id: String) -> Result<InputList, ApiError> {
         let request = WorkflowRequest { tenant: caller.tenant(), id };
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.describe_inputs(request).await
         })
         .await
@@ -176,10 +193,15 @@ impl Coordinator {
 
     /// `request` without its tenant. Waits as long as it says, if the run is not over.
     pub(crate) async fn run(&self, caller: &Caller<ReadExecutions>, request: GetRunRequest) -> Result<Run, ApiError> {
-        let time_max = CALL_TIME_MAX + Duration::from_millis(u64::from(request.wait_ms));
+        let wait = Duration::from_millis(u64::from(request.wait_ms));
+        let until = Instant::now() + wait;
         let request = GetRunRequest { tenant: caller.tenant(), ..request };
-        self.call(request, Repeat::Once, time_max, |mut client, request| async move { client.get_run(request).await })
-            .await
+        self.call(request, Repeat::Always, CALL_TIME_MAX + wait, |mut client, mut request| async move {
+            let left = until.saturating_duration_since(Instant::now());
+            request.get_mut().wait_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+            client.get_run(request).await
+        })
+        .await
     }
 
     /// `request` without its tenant.
@@ -189,12 +211,9 @@ impl Coordinator {
         request: ListRunsRequest,
     ) -> Result<RunList, ApiError> {
         let request = ListRunsRequest { tenant: caller.tenant(), ..request };
-        self.call(
-            request,
-            Repeat::Once,
-            CALL_TIME_MAX,
-            |mut client, request| async move { client.list_runs(request).await },
-        )
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
+            client.list_runs(request).await
+        })
         .await
     }
 
@@ -207,13 +226,15 @@ impl Coordinator {
         follow: bool,
     ) -> Result<Streaming<EventPage>, ApiError> {
         let request = ReadEventsRequest { tenant: caller.tenant(), execution_id, after_seq, follow };
-        // A deadline in the request would end the stream itself; this one is for its beginning.
-        let mut client = self.followers.clone();
-        let opened = timeout(CALL_TIME_MAX, client.read_events(request)).await;
-        opened
-            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the event stream did not open")))
-            .map(Response::into_inner)
-            .map_err(failure::refused)
+        let attempt = || {
+            let (mut client, request) = (self.followers.clone(), request.clone());
+            async move {
+                // A deadline in the request would end the stream itself; this one is for its beginning.
+                let opened = timeout(CALL_TIME_MAX, client.read_events(request)).await;
+                opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("the event stream did not open")))
+            }
+        };
+        persist(Repeat::Always, attempt).await.map(Response::into_inner)
     }
 
     pub(crate) async fn cancel(
@@ -224,7 +245,7 @@ impl Coordinator {
     ) -> Result<Run, ApiError> {
         let request = CancelRunRequest { tenant: caller.tenant(), execution_id, subject: caller.subject(), reason };
         // A second cancel of the same run changes nothing.
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.cancel_run(request).await
         })
         .await
@@ -232,7 +253,7 @@ impl Coordinator {
 
     pub(crate) async fn node_types(&self, caller: &Caller<ReadWorkflows>) -> Result<NodeTypeList, ApiError> {
         let request = ListNodeTypesRequest { tenant: caller.tenant() };
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.list_node_types(request).await
         })
         .await
@@ -240,7 +261,7 @@ impl Coordinator {
 
     pub(crate) async fn agents(&self, caller: &Caller<Administer>) -> Result<AgentList, ApiError> {
         let request = ListAgentsRequest { tenant: caller.tenant() };
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.list_agents(request).await
         })
         .await
@@ -248,12 +269,9 @@ impl Coordinator {
 
     pub(crate) async fn keys(&self, caller: &Caller<Administer>) -> Result<KeyList, ApiError> {
         let request = ListKeysRequest { tenant: caller.tenant() };
-        self.call(
-            request,
-            Repeat::Once,
-            CALL_TIME_MAX,
-            |mut client, request| async move { client.list_keys(request).await },
-        )
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
+            client.list_keys(request).await
+        })
         .await
     }
 
@@ -266,7 +284,7 @@ impl Coordinator {
         let subject = if request.subject.is_empty() { caller.subject() } else { request.subject };
         let request = CreateKeyRequest { tenant: caller.tenant(), subject, ..request };
         // Twice would leave a key that nobody has.
-        self.call(request, Repeat::Never, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::IfUnsent, CALL_TIME_MAX, |mut client, request| async move {
             client.create_key(request).await
         })
         .await
@@ -279,7 +297,7 @@ impl Coordinator {
         overlap_ms: u64,
     ) -> Result<MintedKey, ApiError> {
         let request = RotateKeyRequest { tenant: caller.tenant(), id, overlap_ms };
-        self.call(request, Repeat::Never, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::IfUnsent, CALL_TIME_MAX, |mut client, request| async move {
             client.rotate_key(request).await
         })
         .await
@@ -287,7 +305,7 @@ impl Coordinator {
 
     pub(crate) async fn revoke_key(&self, caller: &Caller<Administer>, id: String) -> Result<ApiKey, ApiError> {
         let request = RevokeKeyRequest { tenant: caller.tenant(), id };
-        self.call(request, Repeat::Once, CALL_TIME_MAX, |mut client, request| async move {
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.revoke_key(request).await
         })
         .await
@@ -299,22 +317,32 @@ impl Coordinator {
         F: Fn(ControlClient<Channel>, Request<Q>) -> R,
         R: Future<Output = Result<Response<A>, Status>>,
     {
-        let timed = |message: Q| {
-            let mut request = Request::new(message);
+        // Payloads in a request are shared bytes: a copy of it costs next to nothing.
+        let attempt = || {
+            let mut request = Request::new(request.clone());
             request.set_timeout(time_max);
-            request
+            call(self.calls.clone(), request)
         };
-        let spare = (repeat == Repeat::Once).then(|| request.clone());
-        let status = match call(self.calls.clone(), timed(request)).await {
-            Ok(response) => return Ok(response.into_inner()),
+        persist(repeat, attempt).await.map(Response::into_inner)
+    }
+}
+
+/// Sends a call again while the coordinator is away, so that its restart costs clients a moment and no answer.
+async fn persist<A, R>(repeat: Repeat, attempt: impl Fn() -> R) -> Result<A, ApiError>
+where
+    R: Future<Output = Result<A, Status>>,
+{
+    let until = Instant::now() + OUTAGE_WAIT_MAX;
+    let mut pause = REPEAT_PAUSE_MIN;
+    loop {
+        let status = match attempt().await {
+            Ok(answer) => return Ok(answer),
             Err(status) => status,
         };
-        match spare {
-            Some(request) if failure::is_connection_lost(&status) => {
-                tokio::time::sleep(REPEAT_PAUSE).await;
-                call(self.calls.clone(), timed(request)).await.map(Response::into_inner).map_err(failure::refused)
-            }
-            _ => Err(failure::refused(status)),
+        if !repeat.allows(&status) || Instant::now() + pause > until {
+            return Err(failure::refused(status));
         }
+        sleep(pause).await;
+        pause = (pause * 2).min(REPEAT_PAUSE_MAX);
     }
 }

@@ -32,6 +32,8 @@ pub(crate) const HEAD_READ_MAX: Duration = Duration::from_secs(10);
 pub(crate) const HEADER_LIST_BYTES_MAX: usize = 32 * 1024;
 /// Largest request head that is read at all, in bytes. More is answered by the HTTP library, without our headers.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection on which nothing is asked stays open when the gateway stops.
+pub(crate) const IDLE_LINGER: Duration = Duration::from_millis(250);
 /// Pause after the operating system refused to accept a connection (out of file handles, usually).
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,8 +48,12 @@ pub(crate) const CALL_TIME_MAX: Duration = Duration::from_secs(30);
 pub(crate) const STATUS_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a connection to the coordinator may take to open.
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
-/// Pause before the one repetition of a call whose connection broke.
-pub(crate) const REPEAT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client's request is held while the coordinator is away: a restart takes less.
+pub(crate) const OUTAGE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// First pause before a call is sent again; doubles up to [`REPEAT_PAUSE_MAX`].
+pub(crate) const REPEAT_PAUSE_MIN: Duration = Duration::from_millis(25);
+/// Longest pause before a call is sent again.
+pub(crate) const REPEAT_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// HTTP/2 window of one call, in bytes.
 pub(crate) const CALL_WINDOW_BYTES: u32 = 1024 * 1024;
 /// HTTP/2 window of all calls on one connection, in bytes.

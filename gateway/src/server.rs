@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,7 +23,7 @@ use crate::client::Coordinator;
 use crate::http::router::router;
 use crate::layer::front;
 use crate::layer::unreadable::Named;
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_READ_MAX};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_READ_MAX, IDLE_LINGER};
 
 /// Where and for whom a gateway works.
 #[derive(Debug)]
@@ -170,9 +172,16 @@ async fn serve(
         tracing::debug!(%error, "a connection has no address any more");
         return;
     }
+    let is_last = stopping.clone();
     let service = service_fn(move |request| {
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(front::answer(router, request).await) }
+        let (router, is_last) = (router.clone(), is_last.clone());
+        async move {
+            let mut response = front::answer(router, request).await;
+            if is_last.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -184,10 +193,21 @@ async fn serve(
         ended = connection.as_mut() => ended,
         () = cut.cancelled() => return,
         () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection.as_mut() => ended,
+            // The next request may be on its way already: it is answered, and its answer says that it was the last.
+            let ended = tokio::select! {
+                ended = connection.as_mut() => Some(ended),
                 () = cut.cancelled() => return,
+                () = sleep(IDLE_LINGER) => None,
+            };
+            match ended {
+                Some(ended) => ended,
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = connection.as_mut() => ended,
+                        () = cut.cancelled() => return,
+                    }
+                }
             }
         }
     };

@@ -44,7 +44,7 @@ async fn a_key_does_what_its_scopes_say_until_it_is_revoked() {
 
     // It outlives the processes.
     cluster.restart(Part::Coordinator);
-    cluster.restart(Part::Gateway);
+    cluster.restart(Part::Gateway(0));
     cluster.serves().await;
     assert_eq!(status_of(&cluster, &key, "/api/v1/workflows").await, 200);
     let (_, keys) = admin(&cluster, Method::GET, KEYS, None).await;

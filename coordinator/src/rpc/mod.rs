@@ -3,6 +3,7 @@
 pub(crate) mod agent_link;
 pub(crate) mod control;
 mod failure;
+pub(crate) mod in_flight;
 mod key_requests;
 mod run_requests;
 mod workflow_requests;

@@ -22,6 +22,24 @@ pub(crate) fn is_connection_lost(status: &Status) -> bool {
         && (status.code() == Code::Unavailable || status.source().is_some())
 }
 
+/// Whether the call certainly was not carried out: no connection to the coordinator came about, the one it was queued for
+/// closed before its turn came (what `hyper` calls canceled), or the coordinator said farewell without having looked at it
+/// (RFC 9113, 6.8: a GOAWAY without an error ends only requests that came after the last it took).
+pub(crate) fn is_unsent(status: &Status) -> bool {
+    let mut next = status.source();
+    while let Some(error) = next {
+        let is_canceled = error.downcast_ref().is_some_and(hyper::Error::is_canceled);
+        let is_farewell = error.downcast_ref().is_some_and(|error: &h2::Error| {
+            error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+        });
+        if is_canceled || is_farewell || error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// The refusal that a REST client gets.
 pub(crate) fn refused(status: Status) -> ApiError {
     if let Some(failure) = said(&status) {

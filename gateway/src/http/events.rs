@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::convert::{self, failure, unreadable};
 use crate::dto::event::Events;
 use crate::limits::{
-    EVENTS_ANSWER_BYTES_MAX, EVENTS_PER_ANSWER_MAX, FOLLOW_OUTAGE_MAX, FOLLOW_PAUSE, FOLLOW_TIME_MAX,
+    CALL_TIME_MAX, EVENTS_ANSWER_BYTES_MAX, EVENTS_PER_ANSWER_MAX, FOLLOW_OUTAGE_MAX, FOLLOW_PAUSE, FOLLOW_TIME_MAX,
     HEARTBEAT_INTERVAL,
 };
 
@@ -208,7 +208,18 @@ async fn listed(
 ) -> Result<Response, ApiError> {
     let mut pages = app.coordinator.events(caller, execution_id.clone(), after, false).await?;
     let (mut events, mut last_seq, mut bytes, mut has_more) = (Vec::new(), after, 0, false);
-    'pages: while let Some(page) = pages.message().await.map_err(failure::refused)? {
+    let until = Instant::now() + CALL_TIME_MAX;
+    'pages: loop {
+        let page = match pages.message().await {
+            Ok(Some(page)) => page,
+            Ok(None) => break,
+            // Taken up where it broke: whoever asked gets one whole answer.
+            Err(status) if failure::is_connection_lost(&status) && Instant::now() < until => {
+                pages = app.coordinator.events(caller, execution_id.clone(), last_seq, false).await?;
+                continue;
+            }
+            Err(status) => return Err(failure::refused(status)),
+        };
         for event in &page.events {
             if events.len() >= EVENTS_PER_ANSWER_MAX || bytes >= EVENTS_ANSWER_BYTES_MAX {
                 has_more = true;

@@ -12,8 +12,10 @@ pub mod workload;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,6 +28,8 @@ pub use self::binary::heddle;
 
 /// How long a part may take to be of use after it was started.
 pub const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a part may take to end once it was asked to.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(15);
 /// Ports that the system does not hand out by itself: nobody takes one while its owner is dead, and no dialler meets
 /// itself on it.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
@@ -38,13 +42,24 @@ const DATABASE: &str = "CLUSTER_DATABASE";
 pub enum Part {
     /// The coordinator.
     Coordinator,
-    /// The gateway.
-    Gateway,
+    /// The gateway with this number, from 0.
+    Gateway(usize),
     /// The agent with this number, from 0.
     Agent(usize),
 }
 
-/// A coordinator, a gateway and agents, with their data in a folder of their own.
+/// How many processes a cluster has, beside its coordinator.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Gateways, at least one.
+    pub gateways: usize,
+    /// Agents.
+    pub agents: usize,
+    /// Slots of each agent.
+    pub slots: u32,
+}
+
+/// A coordinator, gateways and agents, with their data in a folder of their own.
 #[derive(Debug)]
 pub struct Cluster {
     parts: Vec<Member>,
@@ -67,8 +82,13 @@ struct Folder(TempDir);
 impl Cluster {
     /// Starts a coordinator, a gateway and `agents` agents with `slots` slots each, and waits until they serve.
     pub async fn start(agents: usize, slots: u32) -> Self {
+        Self::of(Shape { gateways: 1, agents, slots }).await
+    }
+
+    /// Starts a cluster of this shape, and waits until it serves.
+    pub async fn of(shape: Shape) -> Self {
         let folder = Folder::new();
-        let mut parts = members(folder.path(), agents, slots);
+        let mut parts = members(folder.path(), shape);
         start(&mut parts[0], folder.path(), None);
         let key_file = folder.path().join("coordinator").join("key");
         let key = wait::until("the first key", START_TIME_MAX, || async {
@@ -81,12 +101,17 @@ impl Cluster {
         }
         let origin = format!("http://{}", argument(&parts[1], "--listen"));
         let client = Client::new(&origin, &key, &folder.path().join("client.jsonl"));
-        let cluster = Self { parts, client, agents, folder };
+        let cluster = Self { parts, client, agents: shape.agents, folder };
         cluster.serves().await;
         cluster
     }
 
-    /// Its client.
+    /// Where a gateway listens: `http://host:port`.
+    pub fn origin(&mut self, gateway: usize) -> String {
+        format!("http://{}", argument(self.member(Part::Gateway(gateway)), "--listen"))
+    }
+
+    /// Its client, which speaks to the first gateway.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -112,6 +137,23 @@ impl Cluster {
     pub fn start_part(&mut self, part: Part, armed: Option<&str>) {
         let folder = self.folder.path().to_owned();
         start(self.member(part), &folder, armed);
+    }
+
+    /// Asks a part to end (SIGTERM), waits until it has, and starts it again after it was away for so long; gives how it
+    /// ended.
+    pub async fn replace(&mut self, part: Part, away: Duration) -> ExitStatus {
+        let process = self.process(part);
+        process.signal(Signal::SIGTERM);
+        let what = format!("the end of {part:?}");
+        let ended = wait::until(&what, STOP_TIME_MAX, || {
+            let ended = process.ended();
+            async move { ended.ok_or_else(|| "it still runs".to_owned()) }
+        });
+        let ended = ended.await;
+        self.member(part).process = None;
+        wait::pace(away).await;
+        self.start_part(part, None);
+        ended
     }
 
     /// Kills a part and starts it again at once.
@@ -236,8 +278,8 @@ fn random_start() -> u64 {
     now.map_or(0, |now| now.as_nanos() as u64)
 }
 
-fn members(folder: &Path, agents: usize, slots: u32) -> Vec<Member> {
-    let (coordinator, gateway) = (free_address(), free_address());
+fn members(folder: &Path, shape: Shape) -> Vec<Member> {
+    let coordinator = free_address();
     let data = |name: String| folder.join(name).display().to_string();
     let url = format!("http://{coordinator}");
     let member = |part, arguments: &[&str]| {
@@ -245,24 +287,25 @@ fn members(folder: &Path, agents: usize, slots: u32) -> Vec<Member> {
         Member { part, arguments, process: None }
     };
     let database = database(folder);
-    let mut members = vec![
-        member(
-            Part::Coordinator,
-            &[
-                "coordinator",
-                "--listen",
-                &coordinator,
-                "--database",
-                &database,
-                "--debug-nodes",
-                "--data-dir",
-                &data("coordinator".into()),
-            ],
-        ),
-        member(Part::Gateway, &["gateway", "--listen", &gateway, "--coordinator", &url]),
-    ];
-    for number in 0..agents {
-        let (slots, effects) = (slots.to_string(), effects(folder).display().to_string());
+    let mut members = vec![member(
+        Part::Coordinator,
+        &[
+            "coordinator",
+            "--listen",
+            &coordinator,
+            "--database",
+            &database,
+            "--debug-nodes",
+            "--data-dir",
+            &data("coordinator".into()),
+        ],
+    )];
+    for number in 0..shape.gateways {
+        let listen = free_address();
+        members.push(member(Part::Gateway(number), &["gateway", "--listen", &listen, "--coordinator", &url]));
+    }
+    for number in 0..shape.agents {
+        let (slots, effects) = (shape.slots.to_string(), effects(folder).display().to_string());
         let data = data(format!("agent-{number}"));
         let mut arguments = vec!["agent", "--coordinator", &url, "--slots", &slots, "--data-dir", &data];
         arguments.extend(["--debug-nodes", "--debug-effects", &effects]);
@@ -297,7 +340,7 @@ fn start(member: &mut Member, folder: &Path, armed: Option<&str>) {
     assert!(member.process.is_none() || armed.is_none(), "{:?} runs already", member.part);
     let log = match member.part {
         Part::Coordinator => "coordinator.log".to_owned(),
-        Part::Gateway => "gateway.log".to_owned(),
+        Part::Gateway(number) => format!("gateway-{number}.log"),
         Part::Agent(number) => format!("agent-{number}.log"),
     };
     member.process = Some(Process::start(&member.arguments, &folder.join(log), armed));

@@ -17,7 +17,7 @@ const HIT_TIME_MAX: Duration = Duration::from_secs(30);
 /// Whose process passes the place.
 fn part_of(point: &str) -> Part {
     match point.split_once('.') {
-        Some(("gateway", _)) => Part::Gateway,
+        Some(("gateway", _)) => Part::Gateway(0),
         Some(("agent", _)) => Part::Agent(0),
         _ => Part::Coordinator,
     }

@@ -1,0 +1,211 @@
+//! Every process is replaced in turn while clients work: nobody notices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::random::{Random, seed};
+use cluster_tests::cluster::runs::text;
+use cluster_tests::cluster::{Cluster, Shape};
+use cluster_tests::wait;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+/// Clients that run workflows at the same time.
+const CLIENTS: usize = 6;
+/// Clients that save and read at the same time, one request after the other.
+const READERS: usize = 4;
+/// How long a process is away: about what a new container takes.
+const AWAY: Duration = Duration::from_secs(1);
+/// How often each process is replaced.
+const ROUNDS: usize = 2;
+/// How long the clients work between two replacements.
+const SETTLED: Duration = Duration::from_millis(700);
+/// How long one request may take: longer than any restart.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// The file that the nodes write to, a line for each attempt.
+const EFFECTS: &str = "rolling";
+/// Nodes of the workflow that write to it.
+const NODES: usize = 5;
+
+/// A client behind a balancer: a gateway that takes no connection is not asked, and nothing is asked twice.
+#[derive(Clone)]
+struct Balanced {
+    http: reqwest::Client,
+    origins: Arc<[String]>,
+    key: Arc<str>,
+}
+
+impl Balanced {
+    /// Asks any gateway.
+    ///
+    /// # Errors
+    /// What a user would see as a failure: no answer, or one that is no success.
+    async fn ask(
+        &self,
+        random: &mut Random,
+        request: impl Fn(&reqwest::Client, &str) -> RequestBuilder,
+    ) -> Result<Value, String> {
+        let first = random.below(self.origins.len());
+        let since = Instant::now();
+        for origin in (0..).map(|turn| &self.origins[(first + turn) % self.origins.len()]) {
+            let answer = match request(&self.http, origin).bearer_auth(&self.key).send().await {
+                Err(error) if error.is_connect() && since.elapsed() < REQUEST_TIME_MAX => {
+                    wait::pace(Duration::from_millis(10)).await;
+                    continue;
+                }
+                Err(error) => return Err(format!("{origin}: {error:?}")),
+                Ok(answer) => answer,
+            };
+            let (status, url) = (answer.status(), answer.url().clone());
+            let body = answer.text().await.map_err(|error| format!("{url}: {error:?}"))?;
+            if !status.is_success() {
+                return Err(format!("{url}: {status} {body}"));
+            }
+            return serde_json::from_str(&body).map_err(|error| format!("{url}: {error}: {body}"));
+        }
+        Err("there is no gateway".to_owned())
+    }
+
+    /// Runs the workflow once, and gives the run's id.
+    async fn run(&self, random: &mut Random, workflow: &str) -> Result<String, String> {
+        let path = format!("/api/v1/workflows/{workflow}/execute");
+        let started =
+            self.ask(random, |http, origin| http.request(Method::POST, format!("{origin}{path}")).json(&json!({})));
+        let id = text(&started.await?["executionId"]);
+        loop {
+            let path = format!("/api/v1/workflows/executions/{id}/poll?wait=5");
+            let poll = self.ask(random, |http, origin| http.get(format!("{origin}{path}"))).await?;
+            match poll["status"].as_str() {
+                Some("RUNNING") => {}
+                Some("COMPLETED") => return Ok(id),
+                _ => return Err(format!("{id}: {poll}")),
+            }
+        }
+    }
+}
+
+fn graph() -> Graph {
+    let mut graph = Graph::default().node("input", "input:text", json!({ "text": "thread" }));
+    let mut last = "input.text".to_owned();
+    for number in 0..NODES {
+        let id = format!("n{number}");
+        graph = graph.node(&id, "debug:effect", json!({ "file": EFFECTS, "ms": 40 * number }));
+        graph = graph.edge(&last, &format!("{id}.in"));
+        last = format!("{id}.out");
+    }
+    graph
+}
+
+async fn work(
+    client: Balanced,
+    mut random: Random,
+    workflow: String,
+    stop: Arc<AtomicBool>,
+) -> (Vec<String>, Vec<String>) {
+    let (mut runs, mut failures) = (Vec::new(), Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        match client.run(&mut random, &workflow).await {
+            Ok(run) => runs.push(run),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    (runs, failures)
+}
+
+/// Saves, reads and lists as fast as it can; gives what failed.
+async fn read(
+    client: Balanced,
+    mut random: Random,
+    workflow: String,
+    stop: Arc<AtomicBool>,
+) -> (Vec<String>, Vec<String>) {
+    let mut failures = Vec::new();
+    let mut requests = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let (method, path, body) = match random.below(5) {
+            0 => (Method::POST, "/api/v1/workflows".to_owned(), graph().named("another")),
+            1 => (Method::GET, format!("/api/v1/workflows/{workflow}/executions?limit=5"), Value::Null),
+            2 => (Method::GET, "/api/v1/nodes".to_owned(), Value::Null),
+            _ => (Method::GET, format!("/api/v1/workflows/{workflow}"), Value::Null),
+        };
+        let request = |http: &reqwest::Client, origin: &str| {
+            let request = http.request(method.clone(), format!("{origin}{path}"));
+            if body.is_null() { request } else { request.json(&body) }
+        };
+        failures.extend(client.ask(&mut random, request).await.err());
+        requests += 1;
+    }
+    println!("a reader made {requests} requests");
+    (Vec::new(), failures)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_process_is_replaced_and_no_request_fails() {
+    let mut random = Random::from_seed(seed("rolling"));
+    let mut cluster = Cluster::of(Shape { gateways: 2, agents: 3, slots: 4 }).await;
+    let workflow = cluster.client().save("rolling", &graph()).await;
+    let key = std::fs::read_to_string(cluster.folder().join("coordinator").join("key")).unwrap();
+    let client = Balanced {
+        http: reqwest::Client::builder().timeout(REQUEST_TIME_MAX).build().unwrap(),
+        origins: [cluster.origin(0), cluster.origin(1)].into(),
+        key: key.trim().into(),
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        clients.spawn(work(client.clone(), random.fork(), workflow.clone(), Arc::clone(&stop)));
+    }
+    for _ in 0..READERS {
+        clients.spawn(read(client.clone(), random.fork(), workflow.clone(), Arc::clone(&stop)));
+    }
+    let mut problems = Vec::new();
+    let mut stopped_for = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        for part in cluster.parts() {
+            wait::pace(SETTLED).await;
+            let since = Instant::now();
+            let ended = cluster.replace(part, AWAY).await;
+            if !ended.success() {
+                problems.push(format!("{part:?} ended with {ended}"));
+            }
+            stopped_for.insert(format!("{part:?}"), since.elapsed().as_millis());
+            cluster.serves().await;
+        }
+    }
+    wait::pace(SETTLED).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut runs = Vec::new();
+    for (done, failures) in clients.join_all().await {
+        runs.extend(done);
+        problems.extend(failures);
+    }
+    println!("replaced {ROUNDS} times each, {} runs, last stops in ms: {stopped_for:?}", runs.len());
+    problems.extend(repeated(&cluster, &runs));
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    assert!(runs.len() > CLIENTS * ROUNDS, "the clients hardly worked");
+}
+
+/// Every node of every run worked once: whoever was asked to leave finished what it had, or gave back what it had not begun.
+fn repeated(cluster: &Cluster, runs: &[String]) -> Vec<String> {
+    let lines = cluster.effects(EFFECTS);
+    let mut attempts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (node, _attempt) in lines.iter().filter_map(|line| line.rsplit_once(' ')) {
+        *attempts.entry(node).or_default() += 1;
+    }
+    let mut problems: Vec<String> = attempts
+        .iter()
+        .filter(|(_, times)| **times > 1)
+        .map(|(node, times)| format!("{node} worked {times} times"))
+        .collect();
+    for run in runs {
+        let done = (0..NODES).filter(|number| attempts.contains_key(format!("{run} n{number}").as_str())).count();
+        if done != NODES {
+            problems.push(format!("{run}: {done} of {NODES} nodes worked"));
+        }
+    }
+    problems
+}
