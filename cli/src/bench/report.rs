@@ -170,7 +170,8 @@ fn open(folder: &Path, machine: &Machine, fdatasync_ms: f64) -> Result<(PathBuf,
 
 /// The arguments, without the address of a database: it may hold a password.
 fn command(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    let scheme = |text: String| text.split_once("://").map_or(text.clone(), |(scheme, _)| format!("{scheme}://…"));
+    let scheme =
+        |text: String| text.split_once("://").map_or_else(|| text.clone(), |(scheme, _)| format!("{scheme}://…"));
     arguments.map(scheme).collect()
 }
 
