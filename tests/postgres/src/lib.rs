@@ -8,9 +8,18 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 /// Who the server runs as when the test is root, which PostgreSQL refuses to be: nobody.
 const NOBODY: u32 = 65_534;
+
+/// How long what a killed server had started may take to end.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(20);
+/// How often that is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Does what it is told, a line at a time, and says what became of it. When nobody can tell it anything any more it ends
 /// the server and removes the folder.
@@ -26,6 +35,7 @@ while read -r order name; do
     start) start; say $? ;;
     stop) stop; say $? ;;
     create) "$BIN/createdb" -h "$FOLDER" -U postgres "$name" >>keeper.log 2>&1; say $? ;;
+    sql) "$BIN/psql" -h "$FOLDER" -U postgres -c "$name" >>keeper.log 2>&1; say $? ;;
     esac
 done
 stop
@@ -129,6 +139,64 @@ impl Server {
         self.order("start");
     }
 
+    /// Kills the server's main process without a warning (SIGKILL), and waits until those it had started are gone, too.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&self) {
+        let main = self.main();
+        let mut processes = children_of(main);
+        processes.push(main);
+        signal(main, Signal::SIGKILL);
+        // They see that it is gone; until then they hold its memory, and no other may start.
+        let until = Instant::now() + LEAVE_TIME_MAX;
+        while processes.iter().any(|process| runs(*process)) {
+            assert!(Instant::now() < until, "what PostgreSQL had started does not end");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        // Where nobody asks how orphans have ended, their number stays taken, and the next start would believe them alive.
+        for lock in ["data/postmaster.pid", ".s.PGSQL.5432.lock"] {
+            let _removed = std::fs::remove_file(self.folder.join(lock));
+        }
+    }
+
+    /// Kills every process that serves a connection (SIGKILL); gives how many. The server cuts all others off and recovers.
+    pub fn kill_backends(&self) -> usize {
+        let serving = children_of(self.main()).into_iter().filter(|child| serves_client(*child));
+        serving.map(|child| signal(child, Signal::SIGKILL)).count()
+    }
+
+    /// Ends all connections of clients as an administrator would (`pg_terminate_backend`).
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn terminate_backends(&self) {
+        self.order(
+            "sql select pg_terminate_backend(pid) from pg_stat_activity \
+             where backend_type = 'client backend' and pid <> pg_backend_pid()",
+        );
+    }
+
+    /// Stops the server in its tracks (SIGSTOP): connections stay, and nothing is answered.
+    pub fn freeze(&self) {
+        let main = self.main();
+        signal(main, Signal::SIGSTOP);
+        children_of(main).into_iter().for_each(|child| signal(child, Signal::SIGSTOP));
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        let main = self.main();
+        children_of(main).into_iter().for_each(|child| signal(child, Signal::SIGCONT));
+        signal(main, Signal::SIGCONT);
+    }
+
+    /// The id of its main process.
+    fn main(&self) -> i32 {
+        let text = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("PostgreSQL runs");
+        text.lines().next().and_then(|line| line.trim().parse().ok()).expect("the first line is its process")
+    }
+
     fn order(&self, order: &str) {
         let mut keeper = self.lock();
         let orders = keeper.orders.as_mut().expect("it is taken only by drop");
@@ -159,6 +227,28 @@ impl Drop for Server {
     }
 }
 
+fn signal(process: i32, signal: Signal) {
+    // It may just have ended.
+    let _sent = nix::sys::signal::kill(Pid::from_raw(process), signal);
+}
+
+/// Whether a process runs: one that has ended may be listed until somebody asks how.
+fn runs(process: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+}
+
+fn children_of(parent: i32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// Whether a process of the server is one for a connection: its title names who is connected.
+fn serves_client(process: i32) -> bool {
+    let title = std::fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    title.starts_with("postgres: postgres ")
+}
+
 /// The folder of the programs: `PG_BIN`, or the newest release that Debian has put beside others.
 fn binaries() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("PG_BIN").map(PathBuf::from) {
@@ -182,6 +272,12 @@ mod tests {
         assert!(folder.join("data/postmaster.pid").exists());
         server.crash();
         server.revive();
+        server.kill();
+        server.revive();
+        server.terminate_backends();
+        server.kill_backends();
+        server.freeze();
+        server.thaw();
         drop(server);
         assert!(!folder.exists());
     }

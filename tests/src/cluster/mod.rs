@@ -88,7 +88,17 @@ impl Cluster {
     /// Starts a cluster of this shape, and waits until it serves.
     pub async fn of(shape: Shape) -> Self {
         let folder = Folder::new();
-        let mut parts = members(folder.path(), shape);
+        let database = database(folder.path());
+        Self::within(folder, shape, &database).await
+    }
+
+    /// Starts a cluster of this shape on a database of the test's own, and waits until it serves.
+    pub async fn on(shape: Shape, database: &str) -> Self {
+        Self::within(Folder::new(), shape, database).await
+    }
+
+    async fn within(folder: Folder, shape: Shape, database: &str) -> Self {
+        let mut parts = members(folder.path(), shape, database);
         start(&mut parts[0], folder.path(), None);
         let key_file = folder.path().join("coordinator").join("key");
         let key = wait::until("the first key", START_TIME_MAX, || async {
@@ -278,7 +288,7 @@ fn random_start() -> u64 {
     now.map_or(0, |now| now.as_nanos() as u64)
 }
 
-fn members(folder: &Path, shape: Shape) -> Vec<Member> {
+fn members(folder: &Path, shape: Shape, database: &str) -> Vec<Member> {
     let coordinator = free_address();
     let data = |name: String| folder.join(name).display().to_string();
     let url = format!("http://{coordinator}");
@@ -286,7 +296,6 @@ fn members(folder: &Path, shape: Shape) -> Vec<Member> {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Member { part, arguments, process: None }
     };
-    let database = database(folder);
     let mut members = vec![member(
         Part::Coordinator,
         &[

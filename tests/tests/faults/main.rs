@@ -4,4 +4,5 @@
 
 mod agents;
 mod crash_points;
+mod database;
 mod kills;
