@@ -146,7 +146,7 @@ async fn read(
 #[tokio::test(flavor = "multi_thread")]
 async fn every_process_is_replaced_and_no_request_fails() {
     let mut random = Random::from_seed(seed("rolling"));
-    let mut cluster = Cluster::of(Shape { gateways: 2, agents: 3, slots: 4 }).await;
+    let mut cluster = Cluster::of(Shape::new(2, 3, 4)).await;
     let workflow = cluster.client().save("rolling", &graph()).await;
     let key = std::fs::read_to_string(cluster.folder().join("coordinator").join("key")).unwrap();
     let client = Balanced {

@@ -49,14 +49,28 @@ pub enum Part {
 }
 
 /// How many processes a cluster has, beside its coordinator.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Shape {
     /// Gateways, at least one.
     pub gateways: usize,
-    /// Agents.
-    pub agents: usize,
-    /// Slots of each agent.
+    /// The agents.
+    pub agents: Vec<AgentShape>,
+}
+
+/// What an agent offers.
+#[derive(Debug, Clone, Copy)]
+pub struct AgentShape {
+    /// Nodes that it runs at once.
     pub slots: u32,
+    /// Its labels: `name=value,name=value`.
+    pub labels: &'static str,
+}
+
+impl Shape {
+    /// This many gateways, and this many agents with as many slots each.
+    pub fn new(gateways: usize, agents: usize, slots: u32) -> Self {
+        Self { gateways, agents: vec![AgentShape { slots, labels: "" }; agents] }
+    }
 }
 
 /// A coordinator, gateways and agents, with their data in a folder of their own.
@@ -82,7 +96,7 @@ struct Folder(TempDir);
 impl Cluster {
     /// Starts a coordinator, a gateway and `agents` agents with `slots` slots each, and waits until they serve.
     pub async fn start(agents: usize, slots: u32) -> Self {
-        Self::of(Shape { gateways: 1, agents, slots }).await
+        Self::of(Shape::new(1, agents, slots)).await
     }
 
     /// Starts a cluster of this shape, and waits until it serves.
@@ -98,7 +112,7 @@ impl Cluster {
     }
 
     async fn within(folder: Folder, shape: Shape, database: &str) -> Self {
-        let mut parts = members(folder.path(), shape, database);
+        let mut parts = members(folder.path(), &shape, database);
         start(&mut parts[0], folder.path(), None);
         let key_file = folder.path().join("coordinator").join("key");
         let key = wait::until("the first key", START_TIME_MAX, || async {
@@ -111,7 +125,7 @@ impl Cluster {
         }
         let origin = format!("http://{}", argument(&parts[1], "--listen"));
         let client = Client::new(&origin, &key, &folder.path().join("client.jsonl"));
-        let cluster = Self { parts, client, agents: shape.agents, folder };
+        let cluster = Self { parts, client, agents: shape.agents.len(), folder };
         cluster.serves().await;
         cluster
     }
@@ -288,7 +302,7 @@ fn random_start() -> u64 {
     now.map_or(0, |now| now.as_nanos() as u64)
 }
 
-fn members(folder: &Path, shape: Shape, database: &str) -> Vec<Member> {
+fn members(folder: &Path, shape: &Shape, database: &str) -> Vec<Member> {
     let coordinator = free_address();
     let data = |name: String| folder.join(name).display().to_string();
     let url = format!("http://{coordinator}");
@@ -313,11 +327,14 @@ fn members(folder: &Path, shape: Shape, database: &str) -> Vec<Member> {
         let listen = free_address();
         members.push(member(Part::Gateway(number), &["gateway", "--listen", &listen, "--coordinator", &url]));
     }
-    for number in 0..shape.agents {
-        let (slots, effects) = (shape.slots.to_string(), effects(folder).display().to_string());
+    for (number, agent) in shape.agents.iter().enumerate() {
+        let (slots, effects) = (agent.slots.to_string(), effects(folder).display().to_string());
         let data = data(format!("agent-{number}"));
         let mut arguments = vec!["agent", "--coordinator", &url, "--slots", &slots, "--data-dir", &data];
         arguments.extend(["--debug-nodes", "--debug-effects", &effects]);
+        if !agent.labels.is_empty() {
+            arguments.extend(["--labels", agent.labels]);
+        }
         members.push(member(Part::Agent(number), &arguments));
     }
     members

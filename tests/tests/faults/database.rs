@@ -55,7 +55,7 @@ async fn strike(server: &Server, fault: Fault) {
 async fn nothing_is_lost_whatever_becomes_of_the_database() {
     let Some(server) = Server::start() else { return };
     let mut random = Random::from_seed(seed("database"));
-    let mut cluster = Cluster::on(Shape { gateways: 1, agents: 2, slots: 4 }, &server.database()).await;
+    let mut cluster = Cluster::on(Shape::new(1, 2, 4), &server.database()).await;
     let load = Load::start(cluster.client(), &mut random);
     let since = Instant::now();
     let brief = [Fault::MainKilled, Fault::BackendsKilled, Fault::BackendsTerminated];
