@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cluster;
+pub mod collector;
 pub mod repository;
 pub mod sim;
 pub mod wait;

@@ -86,6 +86,8 @@ pub struct Cluster {
 struct Member {
     part: Part,
     arguments: Vec<String>,
+    /// Of its environment.
+    variables: Vec<(String, String)>,
     process: Option<Process>,
 }
 
@@ -99,20 +101,28 @@ impl Cluster {
         Self::of(Shape::new(1, agents, slots)).await
     }
 
+    /// Starts the same with these variables in the environment of every part.
+    pub async fn start_with(agents: usize, slots: u32, variables: Vec<(String, String)>) -> Self {
+        let folder = Folder::new();
+        let database = database(folder.path());
+        Self::within(folder, Shape::new(1, agents, slots), &database, &variables).await
+    }
+
     /// Starts a cluster of this shape, and waits until it serves.
     pub async fn of(shape: Shape) -> Self {
         let folder = Folder::new();
         let database = database(folder.path());
-        Self::within(folder, shape, &database).await
+        Self::within(folder, shape, &database, &[]).await
     }
 
     /// Starts a cluster of this shape on a database of the test's own, and waits until it serves.
     pub async fn on(shape: Shape, database: &str) -> Self {
-        Self::within(Folder::new(), shape, database).await
+        Self::within(Folder::new(), shape, database, &[]).await
     }
 
-    async fn within(folder: Folder, shape: Shape, database: &str) -> Self {
+    async fn within(folder: Folder, shape: Shape, database: &str, variables: &[(String, String)]) -> Self {
         let mut parts = members(folder.path(), &shape, database);
+        parts.iter_mut().for_each(|part| part.variables = variables.to_vec());
         start(&mut parts[0], folder.path(), None);
         let key_file = folder.path().join("coordinator").join("key");
         let key = wait::until("the first key", START_TIME_MAX, || async {
@@ -308,7 +318,7 @@ fn members(folder: &Path, shape: &Shape, database: &str) -> Vec<Member> {
     let url = format!("http://{coordinator}");
     let member = |part, arguments: &[&str]| {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Member { part, arguments, process: None }
+        Member { part, arguments, variables: Vec::new(), process: None }
     };
     let mut members = vec![member(
         Part::Coordinator,
@@ -369,5 +379,5 @@ fn start(member: &mut Member, folder: &Path, armed: Option<&str>) {
         Part::Gateway(number) => format!("gateway-{number}.log"),
         Part::Agent(number) => format!("agent-{number}.log"),
     };
-    member.process = Some(Process::start(&member.arguments, &folder.join(log), armed));
+    member.process = Some(Process::start_with(&member.arguments, &folder.join(log), armed, &member.variables));
 }

@@ -23,7 +23,16 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn start(arguments: &[String], log: &Path, armed: Option<&str>) -> Self {
+        Self::start_with(arguments, log, armed, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with(arguments: &[String], log: &Path, armed: Option<&str>, variables: &[(String, String)]) -> Self {
         let mut command = command();
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         if let Some(armed) = armed {
             command.env("HEDDLE_CRASH_POINT", armed);
         }
