@@ -26,6 +26,78 @@ pub struct WorkflowSummary {
     pub tags: Vec<String>,
 }
 
+/// How a run's time went.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Trace {
+    /// The run's id.
+    pub execution_id: String,
+    /// How it stands.
+    pub status: String,
+    /// Its trace's id, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// When it began.
+    pub start_time: String,
+    /// When it ended.
+    pub end_time: Option<String>,
+    /// Its nodes, in the order of the graph.
+    pub nodes: Vec<TraceNode>,
+    /// How many there are, on this page and others.
+    pub nodes_total: u64,
+}
+
+/// A node of a trace.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TraceNode {
+    /// Its id.
+    pub node_id: String,
+    /// Its type.
+    pub node_type: String,
+    /// How it stands.
+    pub state: String,
+    /// When its last input was settled.
+    pub ready_at: Option<String>,
+    /// When it ended.
+    pub end_time: Option<String>,
+    /// Its tries.
+    pub attempts: Vec<TraceAttempt>,
+}
+
+/// One try of a node.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TraceAttempt {
+    /// Which, from 1.
+    pub number: u32,
+    /// Who had it.
+    pub agent: String,
+    /// When it was given to the agent.
+    pub assigned_at: String,
+    /// When the agent began.
+    pub start_time: Option<String>,
+    /// When it ended.
+    pub end_time: Option<String>,
+    /// How it ended, or `RUNNING`.
+    pub outcome: String,
+    /// Of what error, if it failed.
+    pub error_code: Option<String>,
+    /// From its assignment to its beginning.
+    pub queued_ms: Option<i64>,
+    /// From its beginning to its end.
+    pub worked_ms: Option<i64>,
+}
+
+impl Trace {
+    /// All points in time that it names, in no order.
+    pub fn times(&self) -> impl Iterator<Item = &str> {
+        let attempts = self.nodes.iter().flat_map(|node| &node.attempts);
+        let attempts = attempts.flat_map(|attempt| [Some(&attempt.assigned_at), attempt.end_time.as_ref()]);
+        let nodes = self.nodes.iter().flat_map(|node| [node.ready_at.as_ref(), node.end_time.as_ref()]);
+        nodes.chain(attempts).flatten().map(String::as_str)
+    }
+}
+
 /// An API key; its text is there only in the answer that made it.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -13,4 +13,5 @@ mod history;
 mod keys;
 mod runs;
 mod setup;
+mod trace;
 mod workflows;
