@@ -116,7 +116,6 @@ mod tests {
             "heddle runs get exec_1 --data-dir /tmp/x",
             "heddle runs watch exec_1 --timeout 5m",
             "heddle executions events exec_1 --after 7 --follow",
-            "heddle executions trace exec_1 --nodes 5 --json",
             "heddle executions cancel exec_1 --reason because",
             "heddle up --listen 127.0.0.1:0 --data-dir /tmp/x --agents 3 --slots 4 --debug-nodes --debug-effects /tmp/e",
             "heddle coordinator --listen 127.0.0.1:0 --database sqlite:x.db --data-dir /tmp/x --debug-nodes",

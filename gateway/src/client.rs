@@ -6,10 +6,10 @@ use std::time::Duration;
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::{
     AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
-    GetRunRequest, GetTraceRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
+    GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
     ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest, MintedKey, NodeTypeList, Principal, ReadEventsRequest,
     RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply, StatusRequest,
-    SubmitReply, SubmitRequest, Trace, Workflow, WorkflowList, WorkflowRequest,
+    SubmitReply, SubmitRequest, Workflow, WorkflowList, WorkflowRequest,
 };
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use tokio::time::{Instant, sleep, timeout};
@@ -200,19 +200,6 @@ impl Coordinator {
             let left = until.saturating_duration_since(Instant::now());
             request.get_mut().wait_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
             client.get_run(request).await
-        })
-        .await
-    }
-
-    /// `request` without its tenant.
-    pub(crate) async fn trace(
-        &self,
-        caller: &Caller<ReadExecutions>,
-        request: GetTraceRequest,
-    ) -> Result<Trace, ApiError> {
-        let request = GetTraceRequest { tenant: caller.tenant(), ..request };
-        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
-            client.get_trace(request).await
         })
         .await
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 pub use events::{Event, EventStream};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, NewKey, NodeRun, Poll, RunStatus, SaveWorkflow,
-    Started, Trace, TraceAttempt, TraceNode, Waiting, WorkflowSummary, error_text,
+    Started, Waiting, WorkflowSummary, error_text,
 };
 
 use crate::error::{Context, Exit, Failure, Result, chain};
@@ -123,26 +123,6 @@ impl Client {
     /// One run, whole, as the server says it.
     pub async fn execution(&self, execution: &str) -> Result<Value> {
         self.json(self.request(Method::GET, &format!("/workflows/executions/{}", segment(execution)?))).await
-    }
-
-    /// How a run's time went: its first `nodes_max` nodes, read page by page.
-    pub async fn trace(&self, execution: &str, nodes_max: u64) -> Result<Trace> {
-        let path = format!("/workflows/executions/{}/trace", segment(execution)?);
-        let mut trace = Trace::default();
-        loop {
-            let offset = trace.nodes.len() as u64;
-            let limit = (nodes_max - offset).clamp(1, NODES_PAGE);
-            let request = self.request(Method::GET, &path).query(&[("nodesOffset", offset), ("nodesLimit", limit)]);
-            let page: Trace = self.json(request).await?;
-            let is_last = page.nodes.is_empty();
-            let mut nodes = std::mem::take(&mut trace.nodes);
-            nodes.extend(page.nodes.iter().cloned());
-            trace = Trace { nodes, ..page };
-            let read = trace.nodes.len() as u64;
-            if is_last || read >= trace.nodes_total || read >= nodes_max {
-                return Ok(trace);
-            }
-        }
     }
 
     /// One page of runs across workflows, newest first.

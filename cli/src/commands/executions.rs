@@ -12,8 +12,7 @@ use crate::follow::{follow, outcome, stopped};
 use crate::ui::progress::Progress;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
-use crate::ui::waterfall::waterfall;
-use crate::ui::{clock, columns, note, print, print_json};
+use crate::ui::{clock, note, print, print_json};
 
 /// List, show, watch and cancel runs
 #[derive(Debug, Args)]
@@ -54,14 +53,6 @@ enum Verb {
         /// Wait for new ones until the run is over
         #[arg(short, long)]
         follow: bool,
-    },
-    /// Show where a run's time went: a line for each attempt, a lane for each agent
-    Trace {
-        /// The run's id
-        id: String,
-        /// At most so many nodes
-        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-        nodes: u64,
     },
     /// Cancel a run
     Cancel {
@@ -107,7 +98,6 @@ impl Executions {
             Verb::Get { id } => get(&client, &id, self.json).await,
             Verb::Watch { id, timeout } => watch(&client, &id, timeout, self.json).await,
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
-            Verb::Trace { id, nodes } => trace(&client, &id, nodes, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
         }
     }
@@ -219,23 +209,6 @@ async fn events(client: &Client, id: &str, after: u64, follow: bool, as_json: bo
             let seq = event.seq.map(|seq| seq.to_string()).unwrap_or_default();
             print(&format!("{seq:>6}  {:<16}  {}", event.kind, event.data))?;
         }
-    }
-    Ok(())
-}
-
-async fn trace(client: &Client, id: &str, nodes_max: u64, as_json: bool) -> Result<()> {
-    let trace = client.trace(id, nodes_max).await?;
-    if as_json {
-        return print_json(&trace);
-    }
-    let style = Style::stdout();
-    let took = clock::elapsed(Some(&trace.start_time), trace.end_time.as_deref());
-    print(&format!("{}  {}  {took}", style.bold(&trace.execution_id), style.status(&trace.status)))?;
-    print(&style.dim(&format!("trace {}\n", trace.trace_id)))?;
-    print(&waterfall(&trace, columns(), style))?;
-    let hidden = trace.nodes_total.saturating_sub(trace.nodes.len() as u64);
-    if hidden > 0 {
-        note(&format!("and {hidden} more nodes: --nodes {}", trace.nodes_total));
     }
     Ok(())
 }

@@ -4,21 +4,10 @@ pub mod clock;
 pub mod progress;
 pub mod style;
 pub mod table;
-pub mod waterfall;
 
 use std::io::{self, Write};
 
 use crate::error::{Context, Exit, Result};
-
-/// Columns of a picture where nobody says how many there are.
-const COLUMNS_DEFAULT: usize = 120;
-
-/// How wide stdout is: what the terminal says, else `COLUMNS`, else 120.
-pub fn columns() -> usize {
-    let terminal = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
-    terminal.or_else(said).unwrap_or(COLUMNS_DEFAULT)
-}
 
 /// Writes a line to stdout. A reader that left (`| head`) is no failure.
 pub fn print(line: &str) -> Result<()> {

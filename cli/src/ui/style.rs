@@ -48,12 +48,6 @@ impl Style {
         self.paint("31", text)
     }
 
-    /// Something of an agent, in the colour of its lane.
-    pub fn lane(self, lane: usize, text: &str) -> String {
-        const COLOURS: [&str; 6] = ["36", "35", "33", "34", "32", "96"];
-        self.paint(COLOURS[lane % COLOURS.len()], text)
-    }
-
     /// A status word of a run or node, in the colour of its kind.
     pub fn status(self, word: &str) -> String {
         match word {

@@ -24,11 +24,6 @@ impl Timestamp {
         Self(self.0.saturating_add(if span.0 > i64::MAX as u64 { i64::MAX } else { span.0 as i64 }))
     }
 
-    /// The instant this much earlier; the far end of time instead of an overflow.
-    pub const fn before(self, span: Span) -> Self {
-        Self(self.0.saturating_sub(if span.0 > i64::MAX as u64 { i64::MAX } else { span.0 as i64 }))
-    }
-
     /// How long after `earlier` this is; zero if it is not.
     pub const fn since(self, earlier: Timestamp) -> Span {
         let millis = self.0.saturating_sub(earlier.0);

@@ -4,4 +4,3 @@ pub(crate) mod events;
 pub(crate) mod hub;
 pub(crate) mod recent;
 pub(crate) mod runs;
-pub(crate) mod trace;

@@ -23,7 +23,7 @@ use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
 use crate::shared::Shared;
 
 /// Nodes in one answer, unless the caller asks for fewer.
-pub(crate) const NODES_PAGE: usize = 1_000;
+const NODES_PAGE: usize = 1_000;
 
 /// Why a run cannot be shown.
 #[derive(Debug, Error)]
@@ -300,7 +300,7 @@ pub(crate) fn status(status: RunStatus) -> wire::RunStatus {
     }
 }
 
-pub(crate) fn node_state(state: NodeState) -> wire::NodeState {
+fn node_state(state: NodeState) -> wire::NodeState {
     match state {
         NodeState::Pending => wire::NodeState::Pending,
         NodeState::Ready => wire::NodeState::Ready,

@@ -88,10 +88,6 @@ impl Control for ControlService {
         run_requests::get(&self.shared, request.into_inner()).await.map(Response::new)
     }
 
-    async fn get_trace(&self, request: Request<wire::GetTraceRequest>) -> Result<Response<wire::Trace>, Status> {
-        run_requests::trace(&self.shared, request.into_inner()).await.map(Response::new)
-    }
-
     async fn list_runs(&self, request: Request<wire::ListRunsRequest>) -> Result<Response<wire::RunList>, Status> {
         run_requests::list(&self.shared, request.into_inner()).await.map(Response::new)
     }

@@ -20,7 +20,6 @@ use super::failure;
 use crate::journal::{RunCursor, RunFilter};
 use crate::read::events as history;
 use crate::read::runs::{self, Ask};
-use crate::read::trace::{self, Page};
 use crate::shared::Shared;
 
 /// Rows in one page of a list of runs.
@@ -116,12 +115,6 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::GetRunRequest) -> R
         nodes_limit: request.nodes_limit as usize,
     };
     runs::run(shared, &request.tenant.as_str().into(), run, ask).await.map_err(failure::read)
-}
-
-pub(super) async fn trace(shared: &Arc<Shared>, request: wire::GetTraceRequest) -> Result<wire::Trace, Status> {
-    let run = failure::run_id(&request.execution_id)?;
-    let page = Page { offset: request.nodes_offset as usize, limit: request.nodes_limit as usize };
-    trace::trace(shared, &request.tenant.as_str().into(), run, page).await.map_err(failure::read)
 }
 
 pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -> Result<wire::RunList, Status> {

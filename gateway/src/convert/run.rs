@@ -56,7 +56,7 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
     })
 }
 
-pub(super) fn run_status(run: &control::Run) -> Result<&'static str, ApiError> {
+fn run_status(run: &control::Run) -> Result<&'static str, ApiError> {
     match RunStatus::try_from(run.status) {
         Ok(RunStatus::Pending) => Ok("PENDING"),
         Ok(RunStatus::Running) => Ok("RUNNING"),
@@ -68,8 +68,8 @@ pub(super) fn run_status(run: &control::Run) -> Result<&'static str, ApiError> {
 }
 
 /// Heddle's word for a node's state, and the documented API's, which knows fewer.
-pub(super) fn node_words(state: i32) -> Result<(&'static str, &'static str), ApiError> {
-    Ok(match NodeState::try_from(state) {
+fn node_words(node: &control::Node) -> Result<(&'static str, &'static str), ApiError> {
+    Ok(match NodeState::try_from(node.state) {
         Ok(NodeState::Pending) => ("PENDING", "PENDING"),
         Ok(NodeState::Ready) => ("READY", "PENDING"),
         Ok(NodeState::Running) => ("RUNNING", "RUNNING"),
@@ -88,7 +88,7 @@ fn node_runs(run: &control::Run) -> Result<Vec<NodeRun<'_>>, ApiError> {
 }
 
 fn node_run(node: &control::Node) -> Result<NodeRun<'_>, ApiError> {
-    let (state, status) = node_words(node.state)?;
+    let (state, status) = node_words(node)?;
     let outputs: Result<Vec<_>, ApiError> = node
         .outputs
         .iter()

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 
 use super::error::{ApiError, ErrorForm};
-use super::{agents, events, health, history, keys, nodes, page, runs, trace, workflows};
+use super::{agents, events, health, history, keys, nodes, page, runs, workflows};
 use crate::app::App;
 
 /// All routes. A static segment goes before a variable one: `/workflows/executions` is no workflow.
@@ -41,7 +41,6 @@ fn own() -> Router<Arc<App>> {
         .route("/api/v1/workflows/lint", post(workflows::lint))
         .route("/api/v1/workflows/executions", get(history::of_all))
         .route("/api/v1/workflows/executions/{id}/events", get(events::events))
-        .route("/api/v1/workflows/executions/{id}/trace", get(trace::get))
         .route("/api/v1/workflows/executions/{id}/cancel", post(runs::cancel))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{type}", get(nodes::get))

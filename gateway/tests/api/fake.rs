@@ -22,7 +22,6 @@ pub(crate) struct Script {
     /// By method: the next call fails so.
     pub(crate) failures: HashMap<&'static str, Failure>,
     /// By method: the next call fails as if the connection had broken.
-    pub(crate) trace_nodes: Vec<TraceNode>,
     pub(crate) breaks: HashMap<&'static str, u32>,
     pub(crate) principal: Principal,
     pub(crate) not_ready: Option<String>,
@@ -190,16 +189,6 @@ impl Control for Fake {
             std::future::pending::<()>().await;
         }
         Ok(Response::new(self.script().run.clone()))
-    }
-
-    async fn get_trace(&self, request: Request<GetTraceRequest>) -> Result<Response<Trace>, Status> {
-        let asked = request.into_inner();
-        self.refusal("get_trace")?;
-        let run = self.script().run.clone();
-        let nodes = self.script().trace_nodes.clone();
-        let nodes_total = nodes.len() as u32;
-        let shown = nodes.into_iter().skip(asked.nodes_offset as usize).take(asked.nodes_limit as usize);
-        Ok(Response::new(Trace { run: Some(run), nodes: shown.collect(), nodes_total, ..Trace::default() }))
     }
 
     async fn list_runs(&self, request: Request<ListRunsRequest>) -> Result<Response<RunList>, Status> {

@@ -13,5 +13,4 @@ mod history;
 mod keys;
 mod runs;
 mod setup;
-mod trace;
 mod workflows;

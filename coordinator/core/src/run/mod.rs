@@ -12,7 +12,6 @@ mod outcome;
 mod step;
 #[cfg(test)]
 mod tests;
-pub mod timeline;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -3,4 +3,3 @@
 mod by_hand;
 mod course;
 mod properties;
-mod timeline;
