@@ -56,6 +56,7 @@ impl Stop {
     pub async fn drain(&mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
         tokio::select! {
             drained = timeout(DRAIN_WAIT_MAX, shutdown) => {
+                heddle_telemetry::stop().await;
                 if drained.is_err() {
                     note("not everything finished in time; the next start takes it up");
                 }

@@ -3,6 +3,15 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+/// Starts the exporters of traces of these parts, if an endpoint is set. Without them the parts work all the same.
+pub fn export(parts: &[heddle_telemetry::Component]) {
+    for part in parts {
+        if let Err(error) = heddle_telemetry::start(*part) {
+            tracing::warn!(%error, "no traces are exported");
+        }
+    }
+}
+
 /// Starts logging from `level` up. `HEDDLE_LOG` says otherwise (`debug`, `heddle_agent=trace`), and
 /// `HEDDLE_LOG_FORMAT=json` makes each line a JSON object.
 pub fn start(level: LevelFilter) {

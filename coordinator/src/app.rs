@@ -9,6 +9,7 @@ use std::time::Duration;
 use heddle_core::id::BootId;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::control_server::ControlServer;
+use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX};
 use ractor::ActorRef;
 use thiserror::Error;
@@ -32,10 +33,12 @@ use crate::keys::{Keys, KeysError};
 use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX};
 use crate::read::hub::Hub;
 use crate::read::recent::RecentRuns;
+use crate::read::trace;
 use crate::records::Records;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::control::ControlService;
 use crate::rpc::in_flight::InFlight;
+use crate::rpc::traces::TracesService;
 use crate::session::Sessions;
 use crate::shared::Shared;
 use crate::workflows::Workflows;
@@ -122,7 +125,9 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
     let first_key = keys.first(now).await.map_err(StartError::Keys)?;
     let boot = getrandom::u64().map_err(|error| StartError::Actors(error.to_string()))?;
+    let (ended_runs, to_tell) = trace::sink().unzip();
     let shared = Arc::new(Shared {
+        ended_runs,
         owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
         database: name,
         workflows: Workflows::new(Arc::clone(&records)),
@@ -137,6 +142,10 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         counters: Counters::default(),
         permits: Mutex::default(),
     });
+    if let Some(to_tell) = to_tell {
+        // Ends with the runtime: it holds what the coordinator holds.
+        tokio::spawn(trace::tell(Arc::clone(&shared), to_tell));
+    }
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|source| StartError::Listen { listen: options.listen, source })?;
@@ -197,6 +206,7 @@ fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(control)
+        .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(link);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let stopping = CancellationToken::new();

@@ -50,3 +50,9 @@ pub(crate) const KEYS_PER_TENANT_MAX: usize = 1_000;
 pub(crate) const KEY_SUBJECT_BYTES_MAX: usize = 256;
 /// Manifests that one agent may bring.
 pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
+/// Nodes in one answer about a run's trace.
+pub(crate) const TRACE_NODES_MAX: usize = 1_000;
+/// Runs that have ended and whose spans are still to be told to a collector; further ones are not told, and counted.
+pub(crate) const TRACES_WAITING_MAX: usize = 1_024;
+/// Runs that are remembered as told, so that a second hint at their end tells nothing twice.
+pub(crate) const TRACES_TOLD_MAX: usize = 256;

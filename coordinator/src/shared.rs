@@ -6,6 +6,8 @@ use heddle_core::id::{PartitionId, RunId};
 use heddle_core::partition::io::Input;
 use heddle_core::partition::permits::{Need, Permits, Reservation};
 
+use tokio::sync::mpsc;
+
 use crate::actor::doors::Doors;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) clock: DatabaseClock,
     pub(crate) counters: Counters,
     pub(crate) permits: Mutex<Permits>,
+    /// Takes runs whose spans are to be told to a collector; `None` if nobody wants them.
+    pub(crate) ended_runs: Option<mpsc::Sender<RunId>>,
 }
 
 impl Shared {

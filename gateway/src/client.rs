@@ -4,12 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use heddle_proto::control::control_client::ControlClient;
+use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::{
     AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
     GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
     ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest, MintedKey, NodeTypeList, Principal, ReadEventsRequest,
     RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply, StatusRequest,
-    SubmitReply, SubmitRequest, Workflow, WorkflowList, WorkflowRequest,
+    SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList, WorkflowRequest,
 };
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use tokio::time::{Instant, sleep, timeout};
@@ -33,6 +34,7 @@ pub(crate) struct Coordinator {
     calls: ControlClient<Channel>,
     /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
     followers: ControlClient<Channel>,
+    traces: TracesClient<Channel>,
 }
 
 /// When a call may be sent again, for as long as the coordinator may be away.
@@ -79,12 +81,31 @@ impl Coordinator {
         let followers = endpoint
             .initial_stream_window_size(FOLLOWER_WINDOW_BYTES)
             .initial_connection_window_size(FOLLOWERS_WINDOW_BYTES);
-        let client = |endpoint: Endpoint| {
-            ControlClient::new(endpoint.connect_lazy())
+        let calls = calls.connect_lazy();
+        let traces = TracesClient::new(calls.clone())
+            .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let client = |channel: Channel| {
+            ControlClient::new(channel)
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
-        Ok(Self { calls: client(calls), followers: client(followers) })
+        Ok(Self { calls: client(calls), followers: client(followers.connect_lazy()), traces })
+    }
+
+    /// `request` without its tenant, which only the caller's key knows.
+    pub(crate) async fn trace(
+        &self,
+        caller: &Caller<ReadExecutions>,
+        request: TraceRequest,
+    ) -> Result<Trace, ApiError> {
+        let request = TraceRequest { tenant: caller.tenant(), ..request };
+        let attempt = || {
+            let (mut client, mut request) = (self.traces.clone(), Request::new(request.clone()));
+            request.set_timeout(CALL_TIME_MAX);
+            async move { client.read_trace(request).await }
+        };
+        persist(Repeat::Always, attempt).await.map(Response::into_inner)
     }
 
     pub(crate) async fn authenticate(&self, key: &str) -> Result<Principal, ApiError> {

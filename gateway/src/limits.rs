@@ -97,3 +97,5 @@ const _: () = assert!(
     FOLLOWERS_MAX as u64 * FOLLOWER_WINDOW_BYTES as u64 <= FOLLOWERS_WINDOW_BYTES as u64,
     "followers that do not read must not stop those that do"
 );
+/// Nodes in one answer about a run's trace.
+pub(crate) const TRACE_NODES_PER_ANSWER_MAX: u32 = 1_000;

@@ -81,7 +81,8 @@ impl Actor for Root {
         arguments: RootArguments,
     ) -> Result<RootState, ActorProcessingErr> {
         let RootArguments { endpoint, identity, registry, status } = arguments;
-        let for_attempts = AttemptsArguments { slots: identity.slots, registry, root: myself.clone() };
+        let agent_id = identity.agent_id.as_str().into();
+        let for_attempts = AttemptsArguments { slots: identity.slots, registry, root: myself.clone(), agent_id };
         let (attempts, _) = Actor::spawn_linked(None, Attempts, for_attempts, myself.get_cell()).await?;
         let link_arguments = LinkArguments { endpoint, identity, attempts: attempts.clone(), root: myself.clone() };
         let (link, _) = Actor::spawn_linked(None, Link, link_arguments.clone(), myself.get_cell()).await?;

@@ -125,6 +125,12 @@ impl Client {
         self.json(self.request(Method::GET, &format!("/workflows/executions/{}", segment(execution)?))).await
     }
 
+    /// Where a run's time went: one page of its nodes, as the server says it.
+    pub async fn trace(&self, execution: &str, nodes_offset: u64) -> Result<Value> {
+        let request = self.request(Method::GET, &format!("/workflows/executions/{}/trace", segment(execution)?));
+        self.json(request.query(&[("nodesOffset", nodes_offset), ("nodesLimit", NODES_PAGE)])).await
+    }
+
     /// One page of runs across workflows, newest first.
     pub async fn executions(&self, filter: &ExecutionFilter) -> Result<ExecutionList> {
         let response = self.request(Method::GET, "/workflows/executions").query(filter).send().await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::up::Debug;
@@ -37,6 +38,7 @@ impl Agent {
     /// Runs the agent until a signal comes or the coordinator refuses it.
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
+        telemetry::export(&[Component::Agent]);
         let mut stop = Stop::listen()?;
         let data = match self.data_dir {
             Some(folder) => DataDir::at(folder),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::up::say_key;
@@ -36,6 +37,7 @@ impl Coordinator {
     /// Runs the coordinator until a signal comes.
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
+        telemetry::export(&[Component::Coordinator]);
         check_debug_nodes(self.debug_nodes, self.listen)?;
         let mut stop = Stop::listen()?;
         let data = DataDir::choose(self.data_dir.as_deref())?;

@@ -12,6 +12,7 @@ use crate::follow::{follow, outcome, stopped};
 use crate::ui::progress::Progress;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
+use crate::ui::waterfall::{self, Waterfall};
 use crate::ui::{clock, note, print, print_json};
 
 /// List, show, watch and cancel runs
@@ -42,6 +43,11 @@ enum Verb {
         /// Stop watching after this time (90s, 5m); the run goes on
         #[arg(long, value_parser = clock::parse_span)]
         timeout: Option<Duration>,
+    },
+    /// Show where a run's time went: nodes and attempts over time, with the agent that had them
+    Trace {
+        /// The run's id
+        id: String,
     },
     /// Print a run's events, a line each
     Events {
@@ -97,6 +103,7 @@ impl Executions {
             Verb::List(list) => list.run(&client, self.json).await,
             Verb::Get { id } => get(&client, &id, self.json).await,
             Verb::Watch { id, timeout } => watch(&client, &id, timeout, self.json).await,
+            Verb::Trace { id } => trace(&client, &id, self.json).await,
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
         }
@@ -198,6 +205,21 @@ async fn watch(client: &Client, id: &str, timeout: Option<Duration>, as_json: bo
         print(&format!("{id}  {}", Style::stdout().status(poll.status.word())))?;
     }
     outcome(id, &poll)
+}
+
+async fn trace(client: &Client, id: &str, as_json: bool) -> Result<()> {
+    let mut trace = client.trace(id, 0).await?;
+    loop {
+        let total = trace["nodesTotal"].as_u64().unwrap_or(0);
+        let Some(nodes) = trace["nodes"].as_array_mut().filter(|nodes| (nodes.len() as u64) < total) else { break };
+        let mut page = client.trace(id, nodes.len() as u64).await?;
+        let Some(more) = page["nodes"].as_array_mut().filter(|more| !more.is_empty()) else { break };
+        nodes.append(more);
+    }
+    if as_json {
+        return print_json(&trace);
+    }
+    print(&read::<Waterfall>(trace)?.render(waterfall::width(), Style::stdout()))
 }
 
 async fn events(client: &Client, id: &str, after: u64, follow: bool, as_json: bool) -> Result<()> {

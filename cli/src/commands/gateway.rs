@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use heddle_gateway::Listen;
+use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::agent::coordinator_url;
@@ -28,6 +29,7 @@ impl Gateway {
     /// Runs the gateway until a signal comes.
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
+        telemetry::export(&[Component::Gateway]);
         let mut stop = Stop::listen()?;
         let listen = Listen::Bound(bind(self.listen)?);
         let gateway = start_gateway(listen, coordinator_url(&self.coordinator)).await?;

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use clap::Args;
+use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::compose::{Cluster, ClusterOptions, DebugOptions};
@@ -55,6 +56,7 @@ impl Up {
     /// Runs the cluster until a signal comes.
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::WARN);
+        telemetry::export(&[Component::Coordinator, Component::Agent, Component::Gateway]);
         check_debug_nodes(self.debug.debug_nodes, self.listen)?;
         let mut stop = Stop::listen()?;
         // Bound before anything is written: a taken port must not leave a half-made cluster behind.

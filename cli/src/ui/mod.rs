@@ -4,6 +4,7 @@ pub mod clock;
 pub mod progress;
 pub mod style;
 pub mod table;
+pub mod waterfall;
 
 use std::io::{self, Write};
 

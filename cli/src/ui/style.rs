@@ -50,11 +50,16 @@ impl Style {
 
     /// A status word of a run or node, in the colour of its kind.
     pub fn status(self, word: &str) -> String {
+        self.as_status(word, word)
+    }
+
+    /// A text in the colour of a status word.
+    pub fn as_status(self, word: &str, text: &str) -> String {
         match word {
-            "COMPLETED" | "CACHED" => self.paint("32", word),
-            "FAILED" => self.paint("31", word),
-            "RUNNING" | "WAITING" | "STARTED" | "RETRYING" => self.paint("33", word),
-            _ => self.paint("2", word),
+            "COMPLETED" | "CACHED" => self.paint("32", text),
+            "FAILED" => self.paint("31", text),
+            "RUNNING" | "WAITING" | "STARTED" | "RETRYING" => self.paint("33", text),
+            _ => self.paint("2", text),
         }
     }
 

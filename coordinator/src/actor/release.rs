@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use heddle_core::id::{AgentBoot, AttemptKey, PartitionId};
+use heddle_core::partition::batch::Phase;
 use heddle_core::partition::io::{Dispatch, Effect, Input};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, Timing};
@@ -53,7 +54,13 @@ impl Releaser {
                 Effect::Verdicts { to, session, verdicts } => {
                     self.shared.sessions.verdicts(self.partition, &to, session, verdicts);
                 }
-                Effect::Notify { run, seq, phase } => self.shared.hub.publish(run, Hint { seq, phase }),
+                Effect::Notify { run, seq, phase } => {
+                    self.shared.hub.publish(run, Hint { seq, phase });
+                    if let Some(ended) = self.shared.ended_runs.as_ref().filter(|_| phase == Phase::Closed) {
+                        // Too many wait: this one is not told, and nobody is held up by it.
+                        ended.try_send(run).unwrap_or_else(|_| heddle_telemetry::note_dropped());
+                    }
+                }
                 Effect::CountZombie(key) => {
                     self.shared.counters.zombie_results.add(1);
                     tracing::info!(run = %key.run, node = %key.instance.node, attempt = %key.number, "late result refused");

@@ -4,3 +4,4 @@ pub(crate) mod events;
 pub(crate) mod hub;
 pub(crate) mod recent;
 pub(crate) mod runs;
+pub(crate) mod trace;

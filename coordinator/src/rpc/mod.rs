@@ -6,4 +6,5 @@ mod failure;
 pub(crate) mod in_flight;
 mod key_requests;
 mod run_requests;
+pub(crate) mod traces;
 mod workflow_requests;

@@ -10,4 +10,5 @@ pub(crate) mod node_type;
 pub(crate) mod run;
 pub(crate) mod submit;
 pub(crate) mod time;
+pub(crate) mod trace;
 pub(crate) mod workflow;

@@ -13,4 +13,5 @@ pub(crate) mod page;
 pub(crate) mod reply;
 pub(crate) mod router;
 pub(crate) mod runs;
+pub(crate) mod trace;
 pub(crate) mod workflows;

@@ -9,14 +9,13 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 
 use super::error::{ApiError, ErrorForm};
-use super::{agents, events, health, history, keys, nodes, page, runs, workflows};
+use super::{agents, events, health, history, keys, nodes, page, runs, trace, workflows};
 use crate::app::App;
+use crate::layer::request_trace::with_routes;
 
 /// All routes. A static segment goes before a variable one: `/workflows/executions` is no workflow.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    documented()
-        .merge(own())
-        .merge(outside())
+    with_routes(documented().merge(own()).merge(outside()))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
@@ -41,6 +40,7 @@ fn own() -> Router<Arc<App>> {
         .route("/api/v1/workflows/lint", post(workflows::lint))
         .route("/api/v1/workflows/executions", get(history::of_all))
         .route("/api/v1/workflows/executions/{id}/events", get(events::events))
+        .route("/api/v1/workflows/executions/{id}/trace", get(trace::trace))
         .route("/api/v1/workflows/executions/{id}/cancel", post(runs::cancel))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{type}", get(nodes::get))

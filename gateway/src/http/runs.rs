@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use heddle_crash_point::crash_point;
 use heddle_proto::control::{GetRunRequest, Run, SubmitReply, SubmitRequest};
+use heddle_telemetry::{RunTrace, TraceParent};
 use serde::Deserialize;
 
 use super::auth::{Caller, DescribeInputs, Execute, ReadExecutions};
@@ -17,7 +18,7 @@ use super::reply;
 use super::workflows::{GraphBody, graph, refuse_empty};
 use crate::app::App;
 use crate::convert;
-use crate::layer::front::is_traceparent;
+use crate::layer::front::{TRACEPARENT, is_traceparent};
 use crate::limits::{CONTROL_BODY_BYTES_MAX, NODES_PER_ANSWER_MAX, POLL_WAIT_MAX};
 
 type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
@@ -146,7 +147,18 @@ async fn submit(app: &App, caller: &Caller<Execute>, request: SubmitRequest) -> 
 
 fn started(response: Response, reply: &SubmitReply) -> Result<Response, ApiError> {
     let response = reply::located(response, &format!("/api/v1/workflows/executions/{}", reply.execution_id))?;
-    Ok(reply::replayed(response, reply.replayed))
+    Ok(traced(reply::replayed(response, reply.replayed), reply))
+}
+
+/// Names the new run's own trace; a caller who sent one gets that back instead, at the front door.
+fn traced(mut response: Response, reply: &SubmitReply) -> Response {
+    let trace = RunTrace::new(&reply.execution_id, None);
+    let own = TraceParent { trace: trace.id(), span: trace.run(), is_sampled: true };
+    // Of an earlier request's run only its history knows the trace.
+    if let Some(value) = HeaderValue::from_str(&own.to_string()).ok().filter(|_| !reply.replayed) {
+        response.headers_mut().insert(TRACEPARENT, value);
+    }
+    response
 }
 
 async fn read(

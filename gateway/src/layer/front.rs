@@ -15,6 +15,7 @@ use tower::Service;
 use super::discard::discarding;
 use super::rate_headers;
 use super::request_id::{self, RequestId};
+use super::request_trace::RequestTrace;
 use crate::http::error::{ApiError, ErrorForm};
 use crate::limits::HEADER_LIST_BYTES_MAX;
 
@@ -22,13 +23,14 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 
 const NO_SNIFF: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Answers one request. Whatever happens inside, an answer comes out, in our form.
 pub(crate) async fn answer(mut router: Router, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
-    let (head, incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
+    let trace = RequestTrace::begin(&mut head.headers);
     let traceparent = head.headers.get(TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())).cloned();
     let (method, path) = (head.method.clone(), head.uri.clone());
     let body = discarding(&head.headers, incoming);
@@ -52,6 +54,9 @@ pub(crate) async fn answer(mut router: Router, request: Request<Incoming>) -> Re
     }
     headers.insert(NO_SNIFF.0, NO_SNIFF.1);
     rate_headers::add(headers);
+    if let Some(trace) = trace {
+        trace.tell(&method, &response);
+    }
     tracing::debug!(
         request_id = id.as_str(),
         %method,

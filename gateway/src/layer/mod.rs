@@ -4,4 +4,5 @@ pub(crate) mod discard;
 pub(crate) mod front;
 pub(crate) mod rate_headers;
 pub(crate) mod request_id;
+pub(crate) mod request_trace;
 pub(crate) mod unreadable;

@@ -16,6 +16,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::course::{Course, Happening, Next};
+use super::trace::AttemptTrace;
 use super::{AttemptsHandle, AttemptsMessage};
 use crate::outgoing::Outlet;
 use crate::runners::{Context, Failure, Runner, Work};
@@ -31,6 +32,8 @@ pub(super) struct Assignment {
     /// The longest it may run.
     pub(super) timeout: Option<Duration>,
     pub(super) arrived: Instant,
+    /// Its span, if somebody wants it.
+    pub(super) trace: Option<Box<AttemptTrace>>,
 }
 
 pub(super) struct Attempt;
@@ -53,6 +56,7 @@ pub(super) struct AttemptState {
     /// The work, or the clock that runs while an intent is awaited. Ends with the actor.
     task: Option<AbortOnDropHandle<()>>,
     attempts: AttemptsHandle,
+    trace: Option<Box<AttemptTrace>>,
 }
 
 struct Plan {
@@ -82,7 +86,12 @@ impl AttemptState {
             Course::Ended(outcome) => outcome,
             Course::AwaitingIntent | Course::Working => Outcome::Stopped,
         };
-        Ended { outcome, queued: self.started - self.arrived, ran: self.ended.saturating_duration_since(self.started) }
+        let ran = self.ended.saturating_duration_since(self.started);
+        let ended = Ended { outcome, queued: self.started - self.arrived, ran };
+        if let Some(trace) = self.trace {
+            trace.tell(&ended);
+        }
+        ended
     }
 
     async fn happens(&mut self, myself: &ActorRef<Happening>, happening: Happening) {
@@ -168,7 +177,7 @@ impl Actor for Attempt {
         arguments: AttemptArguments,
     ) -> Result<AttemptState, ActorProcessingErr> {
         let AttemptArguments { assignment, attempts, outlet } = arguments;
-        let Assignment { key, runner, work, needs_intent, timeout, arrived } = assignment;
+        let Assignment { key, runner, work, needs_intent, timeout, arrived, trace } = assignment;
         let context = Context::new(key.clone(), outlet, attempts.clone());
         let started = Instant::now();
         Ok(AttemptState {
@@ -181,6 +190,7 @@ impl Actor for Attempt {
             plan: Some(Plan { runner, work, context }),
             task: None,
             attempts,
+            trace,
         })
     }
 

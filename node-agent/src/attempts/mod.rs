@@ -7,6 +7,7 @@ mod course;
 mod ledger;
 mod permits;
 mod prefetch;
+mod trace;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use attempt::{Assignment, Attempt, AttemptArguments, AttemptState, Ended};
 use course::Happening;
 use ledger::{Admission, Ledger, Stop};
 use permits::Class;
+use trace::AttemptTrace;
 
 pub(crate) use ledger::Greeting;
 pub(crate) use permits::Permits;
@@ -39,6 +41,7 @@ pub(crate) struct AttemptsArguments {
     pub(crate) slots: u32,
     pub(crate) registry: Arc<Registry>,
     pub(crate) root: ActorRef<RootMessage>,
+    pub(crate) agent_id: Arc<str>,
 }
 
 /// Numbers the sessions of one agent: what a former one says is stale.
@@ -85,6 +88,7 @@ pub(crate) struct AttemptsState {
     ledger: Ledger<Assignment, ActorRef<Happening>>,
     registry: Arc<Registry>,
     root: ActorRef<RootMessage>,
+    agent_id: Arc<str>,
     session: SessionNumber,
     /// The queue of the session that is open.
     messages: Option<mpsc::Sender<Outgoing>>,
@@ -198,6 +202,7 @@ impl AttemptsState {
             return;
         };
         let assignment = Assignment {
+            trace: AttemptTrace::of(&assign, &key, &self.agent_id),
             key: key.clone(),
             runner: self.registry.runner(&assign.node_type, assign.type_version),
             needs_intent: convert::needs_intent(assign.effect),
@@ -314,6 +319,7 @@ impl Actor for Attempts {
             ledger: Ledger::new(arguments.slots),
             registry: arguments.registry,
             root: arguments.root,
+            agent_id: arguments.agent_id,
             session: SessionNumber::default(),
             messages: None,
             outlet: Outlet::default(),

@@ -9,13 +9,14 @@ use super::Problem;
 
 /// Every arrow that may exist between crates of the workspace. A crate that is not named here may not exist.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("heddle", &["heddle-agent", "heddle-coordinator", "heddle-gateway", "heddle-proto", "heddle-test-postgres"]),
-    ("heddle-agent", &["heddle-crash-point", "heddle-proto"]),
-    ("heddle-coordinator", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
-    ("heddle-gateway", &["heddle-crash-point", "heddle-proto"]),
+    ("heddle", &["heddle-agent", "heddle-coordinator", "heddle-gateway", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"]),
+    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
+    ("heddle-coordinator", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"]),
+    ("heddle-gateway", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
     ("heddle-core", &[]),
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
+    ("heddle-telemetry", &[]),
     ("heddle-test-postgres", &[]),
     ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
 ];

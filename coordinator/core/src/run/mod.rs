@@ -12,6 +12,7 @@ mod outcome;
 mod step;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

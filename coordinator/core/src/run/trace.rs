@@ -1,0 +1,276 @@
+//! Where a run's time went: a fold of its history into spans, with times of the partition's clock only. An agent reports
+//! lengths of time, and they are laid before the instant at which its result was taken in.
+
+use std::sync::Arc;
+
+use crate::graph::Graph;
+use crate::id::{AgentId, AttemptNumber, Instance, NodeIx};
+use crate::run::RunStatus;
+use crate::run::event::{self, Decision, Event, Fact, Timing};
+use crate::time::{Span, Timestamp};
+
+/// The spans of one run, as far as its history has been read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// When the run was accepted.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How it stands.
+    pub status: RunStatus,
+    /// The stable code of why it did not complete.
+    pub error_code: Option<Arc<str>>,
+    /// What the caller sent with it.
+    pub traceparent: Option<Arc<str>>,
+    /// By node index; `None` for nodes that nothing was recorded of.
+    nodes: Vec<Option<NodeSpan>>,
+}
+
+/// How one node's time went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeSpan {
+    /// Which node.
+    pub instance: Instance,
+    /// When the last of its inputs came.
+    pub ready_at: Timestamp,
+    /// When it got its final phase, or its run ended.
+    pub ended_at: Option<Timestamp>,
+    /// How it stands.
+    pub state: SpanState,
+    /// The stable code of its failure.
+    pub error_code: Option<Arc<str>>,
+    /// Its attempts, in order.
+    pub attempts: Vec<AttemptSpan>,
+}
+
+/// How one attempt's time went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptSpan {
+    /// Which try.
+    pub number: AttemptNumber,
+    /// Who had it.
+    pub agent: AgentId,
+    /// When it was given.
+    pub assigned_at: Timestamp,
+    /// When its work began: known once it has ended.
+    pub started_at: Option<Timestamp>,
+    /// When its end was taken in.
+    pub ended_at: Option<Timestamp>,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// The stable code of its failure.
+    pub error_code: Option<Arc<str>>,
+}
+
+/// How a node's span stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpanState {
+    /// At work, or about to be.
+    Running,
+    /// Waits for an instant.
+    Waiting,
+    /// Has its output.
+    Completed,
+    /// Failed for good.
+    Failed,
+    /// The run ended before it did.
+    Cancelled,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// It has not.
+    Running,
+    /// With a result.
+    Succeeded,
+    /// With an error.
+    Failed,
+    /// Its agent went without a word.
+    Lost,
+    /// Not begun: its agent gave it back.
+    HandedBack,
+    /// After the end of its run.
+    Stopped,
+}
+
+impl SpanState {
+    /// Its word in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            SpanState::Running => "RUNNING",
+            SpanState::Waiting => "WAITING",
+            SpanState::Completed => "COMPLETED",
+            SpanState::Failed => "FAILED",
+            SpanState::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+impl AttemptOutcome {
+    /// Its word in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            AttemptOutcome::Running => "RUNNING",
+            AttemptOutcome::Succeeded => "SUCCEEDED",
+            AttemptOutcome::Failed => "FAILED",
+            AttemptOutcome::Lost => "LOST",
+            AttemptOutcome::HandedBack => "HANDED_BACK",
+            AttemptOutcome::Stopped => "STOPPED",
+        }
+    }
+}
+
+impl Trace {
+    /// The trace of a run from its first event; `None` if it is no first event.
+    pub fn begin(graph: &Graph, first: &Event) -> Option<Self> {
+        let Fact::Submitted(submitted) = &first.fact else { return None };
+        let mut trace = Self {
+            started_at: first.at,
+            ended_at: None,
+            status: RunStatus::Running,
+            error_code: None,
+            traceparent: submitted.traceparent.clone(),
+            nodes: vec![None; graph.len()],
+        };
+        trace.follow(graph, first);
+        Some(trace)
+    }
+
+    /// Reads the next event. What does not follow is left out: whoever decides has found it already.
+    pub fn step(&mut self, graph: &Graph, event: &Event) {
+        let at = event.at;
+        match &event.fact {
+            Fact::Succeeded { attempt, timing, .. } => {
+                self.end_attempt(attempt, at, AttemptOutcome::Succeeded, Some(*timing), None);
+                self.end_node(graph, attempt.instance, at, SpanState::Completed, None);
+            }
+            Fact::Failed { attempt, error, retry_at, timing } => {
+                self.end_attempt(attempt, at, AttemptOutcome::Failed, Some(*timing), Some(&error.code));
+                if retry_at.is_none() {
+                    self.end_node(graph, attempt.instance, at, SpanState::Failed, Some(&error.code));
+                }
+            }
+            Fact::Lost { attempt, failure, .. } => {
+                self.end_attempt(attempt, at, AttemptOutcome::Lost, None, failure.as_ref().map(|error| &error.code));
+                if let Some(error) = failure {
+                    self.end_node(graph, attempt.instance, at, SpanState::Failed, Some(&error.code));
+                }
+            }
+            Fact::HandedBack { attempts } => {
+                attempts.iter().for_each(|it| self.end_attempt(it, at, AttemptOutcome::HandedBack, None, None));
+            }
+            Fact::Stopped { attempts } => {
+                attempts.iter().for_each(|it| self.end_attempt(it, at, AttemptOutcome::Stopped, None, None));
+            }
+            Fact::Discarded { attempt } => self.end_attempt(attempt, at, AttemptOutcome::Stopped, None, None),
+            Fact::Settled { attempt, .. } => self.end_attempt(attempt, at, AttemptOutcome::Succeeded, None, None),
+            Fact::TimerFired { instance, .. } => self.end_node(graph, *instance, at, SpanState::Completed, None),
+            Fact::Ended { status, error, .. } => self.end(*status, error.as_ref().map(|error| &error.code), at),
+            Fact::Submitted(_) | Fact::Continued | Fact::IntentRecorded { .. } | Fact::HandleRecorded { .. } => {}
+        }
+        self.follow(graph, event);
+    }
+
+    /// Spans of nodes, in the order in which they became ready.
+    pub fn nodes(&self) -> Vec<&NodeSpan> {
+        let mut nodes: Vec<&NodeSpan> = self.nodes.iter().flatten().collect();
+        nodes.sort_by_key(|node| (node.ready_at, node.instance));
+        nodes
+    }
+
+    fn follow(&mut self, graph: &Graph, event: &Event) {
+        for decision in &event.decisions {
+            match decision {
+                Decision::Completed { instance, .. } => {
+                    self.end_node(graph, *instance, event.at, SpanState::Completed, None);
+                }
+                Decision::Waiting { instance, .. } => {
+                    if let Some(node) = self.entry(graph, *instance) {
+                        node.state = SpanState::Waiting;
+                    }
+                }
+                Decision::Failed { instance, error } => {
+                    self.end_node(graph, *instance, event.at, SpanState::Failed, Some(&error.code));
+                }
+            }
+        }
+        for assignment in &event.assignments {
+            let attempt = AttemptSpan {
+                number: assignment.attempt.number,
+                agent: assignment.to.agent.clone(),
+                assigned_at: event.at,
+                started_at: None,
+                ended_at: None,
+                outcome: AttemptOutcome::Running,
+                error_code: None,
+            };
+            if let Some(node) = self.entry(graph, assignment.attempt.instance) {
+                node.attempts.push(attempt);
+            }
+        }
+    }
+
+    fn end(&mut self, status: RunStatus, code: Option<&Arc<str>>, at: Timestamp) {
+        (self.status, self.error_code, self.ended_at) = (status, code.cloned(), Some(at));
+        for node in self.nodes.iter_mut().flatten().filter(|node| node.ended_at.is_none()) {
+            (node.state, node.ended_at) = (SpanState::Cancelled, Some(at));
+        }
+    }
+
+    fn end_node(
+        &mut self,
+        graph: &Graph,
+        instance: Instance,
+        at: Timestamp,
+        state: SpanState,
+        code: Option<&Arc<str>>,
+    ) {
+        if let Some(node) = self.entry(graph, instance) {
+            (node.state, node.ended_at, node.error_code) = (state, Some(at), code.cloned());
+        }
+    }
+
+    fn end_attempt(
+        &mut self,
+        attempt: &event::Attempt,
+        at: Timestamp,
+        outcome: AttemptOutcome,
+        timing: Option<Timing>,
+        code: Option<&Arc<str>>,
+    ) {
+        let node = self.nodes.get_mut(attempt.instance.node.0 as usize).and_then(Option::as_mut);
+        let found = node.and_then(|node| node.attempts.iter_mut().rev().find(|it| it.number == attempt.number));
+        let Some(found) = found else { return };
+        found.ended_at = Some(at);
+        found.started_at = timing.map(|timing| back(at, timing.ran).max(found.assigned_at));
+        (found.outcome, found.error_code) = (outcome, code.cloned());
+    }
+
+    fn entry(&mut self, graph: &Graph, instance: Instance) -> Option<&mut NodeSpan> {
+        let ready_at = match self.nodes.get(instance.node.0 as usize)? {
+            Some(_) => self.started_at,
+            None => self.ready_at(graph, instance.node),
+        };
+        let fresh = || NodeSpan {
+            instance,
+            ready_at,
+            ended_at: None,
+            state: SpanState::Running,
+            error_code: None,
+            attempts: Vec::new(),
+        };
+        Some(self.nodes[instance.node.0 as usize].get_or_insert_with(fresh))
+    }
+
+    /// When the last of a node's inputs came: the end of the last node before it, or the run's beginning.
+    fn ready_at(&self, graph: &Graph, node: NodeIx) -> Timestamp {
+        let before = graph.in_edges(node).iter().filter_map(|edge| self.nodes[edge.source.0 as usize].as_ref());
+        before.filter_map(|node| node.ended_at).max().unwrap_or(self.started_at)
+    }
+}
+
+/// The instant this much earlier.
+fn back(at: Timestamp, by: Span) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().saturating_sub_unsigned(by.as_millis()))
+}

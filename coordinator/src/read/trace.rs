@@ -1,0 +1,214 @@
+//! A run's trace: read from its history for people, and told to a collector when the run is over.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use heddle_core::graph::Graph;
+use heddle_core::id::{EventSeq, Instance, RunId, TenantId};
+use heddle_core::run::RunStatus;
+use heddle_core::run::trace::{AttemptSpan, NodeSpan, SpanState, Trace};
+use heddle_core::time::Timestamp;
+use heddle_proto::control as wire;
+use heddle_telemetry::{Component, Exporter, InstanceName, Kind, RunTrace, Span, SpanId};
+use tokio::sync::mpsc;
+
+use super::runs::{self, ReadError};
+use crate::journal::RunRow;
+use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, TRACE_NODES_MAX, TRACES_TOLD_MAX, TRACES_WAITING_MAX};
+use crate::shared::Shared;
+
+/// A run's trace with one page of its nodes.
+pub(crate) async fn read(
+    shared: &Arc<Shared>,
+    request: &wire::TraceRequest,
+    id: RunId,
+) -> Result<wire::Trace, ReadError> {
+    let row = runs::row(shared, &TenantId::from(request.tenant.as_str()), id).await?;
+    let (graph, trace) = fold(shared, &row).await?;
+    let execution = id.to_string();
+    let names = RunTrace::new(&execution, trace.traceparent.as_deref());
+    let nodes = trace.nodes();
+    let most = match request.nodes_limit as usize {
+        0 => TRACE_NODES_MAX,
+        limit => limit.min(TRACE_NODES_MAX),
+    };
+    let page = nodes.iter().skip(request.nodes_offset as usize).take(most);
+    Ok(wire::Trace {
+        trace_id: Bytes::copy_from_slice(&names.id().0),
+        span_id: span_bytes(names.run()),
+        parent_span_id: names.caller().map(|caller| span_bytes(caller.span)).unwrap_or_default(),
+        sampled: names.caller().is_none_or(|caller| caller.is_sampled),
+        status: status(trace.status).into(),
+        error_code: text(trace.error_code.as_ref()),
+        started_at_ms: trace.started_at.as_millis(),
+        ended_at_ms: trace.ended_at.map(Timestamp::as_millis),
+        nodes: page.map(|node| show_node(&graph, &names, node)).collect(),
+        nodes_total: nodes.len() as u32,
+        execution_id: execution.clone(),
+    })
+}
+
+/// Where runs that have ended wait for their spans to be told; `None` if nobody wants them.
+pub(crate) fn sink() -> Option<(mpsc::Sender<RunId>, mpsc::Receiver<RunId>)> {
+    Component::Coordinator.exporter().map(|_| mpsc::channel(TRACES_WAITING_MAX))
+}
+
+/// Tells a collector of every run that has ended: one task, so that partitions never wait for it.
+pub(crate) async fn tell(shared: Arc<Shared>, mut ended: mpsc::Receiver<RunId>) {
+    // Several batches may land after a run was decided to its end, and each hints at it.
+    let mut told = VecDeque::with_capacity(TRACES_TOLD_MAX);
+    while let Some(id) = ended.recv().await {
+        let Some(exporter) = Component::Coordinator.exporter() else { return };
+        if told.contains(&id) {
+            continue;
+        }
+        match tell_one(&shared, exporter, id).await {
+            Ok(true) => {
+                told.truncate(TRACES_TOLD_MAX - 1);
+                told.push_front(id);
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(run = %id, %error, "a trace was not told"),
+        }
+    }
+}
+
+/// Whether the run was over, and so was told.
+async fn tell_one(shared: &Arc<Shared>, exporter: &Exporter, id: RunId) -> Result<bool, ReadError> {
+    let row = match shared.recent.row(id) {
+        Some(row) => Some(row),
+        None => shared.journal.read_summary(id).await.map_err(ReadError::Journal)?,
+    };
+    let row = row.filter(|row| row.quarantine_reason.is_none()).ok_or(ReadError::NotFound)?;
+    let (graph, trace) = fold(shared, &row).await?;
+    if trace.ended_at.is_none() {
+        return Ok(false);
+    }
+    let execution = id.to_string();
+    let names = RunTrace::new(&execution, trace.traceparent.as_deref());
+    if exporter.samples(names.id(), names.caller()) {
+        exporter.emit(run_span(&names, &trace, &execution, &row));
+        trace.nodes().into_iter().for_each(|node| exporter.emit(node_span(&names, &graph, node, &trace, &execution)));
+    }
+    Ok(true)
+}
+
+async fn fold(shared: &Arc<Shared>, row: &RunRow) -> Result<(Arc<Graph>, Trace), ReadError> {
+    let graph = shared.graphs.get(&row.created.tenant, row.created.graph).await.map_err(ReadError::Graph)?;
+    let (mut after, mut trace) = (EventSeq(0), None::<Trace>);
+    loop {
+        let page = match shared.recent.events(row.run, after) {
+            Some(events) => events,
+            None => {
+                let page = shared.journal.read_events(row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+                page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect()
+            }
+        };
+        let Some(last) = page.last().map(|event| event.seq) else { break };
+        for event in &page {
+            match &mut trace {
+                None => trace = Trace::begin(&graph, event),
+                Some(trace) => trace.step(&graph, event),
+            }
+        }
+        after = last;
+    }
+    Ok((graph, trace.ok_or(ReadError::NotFound)?))
+}
+
+fn show_node(graph: &Graph, names: &RunTrace<'_>, node: &NodeSpan) -> wire::NodeSpan {
+    let described = graph.node(node.instance.node);
+    let name = name(node.instance);
+    wire::NodeSpan {
+        node_id: described.id.to_string(),
+        node_type: described.type_id.to_string(),
+        span_id: span_bytes(names.instance(name)),
+        state: node.state.name().into(),
+        error_code: text(node.error_code.as_ref()),
+        ready_at_ms: node.ready_at.as_millis(),
+        ended_at_ms: node.ended_at.map(Timestamp::as_millis),
+        attempts: node.attempts.iter().map(|attempt| show_attempt(names, name, attempt)).collect(),
+    }
+}
+
+fn show_attempt(names: &RunTrace<'_>, of: InstanceName, attempt: &AttemptSpan) -> wire::AttemptSpan {
+    wire::AttemptSpan {
+        number: attempt.number.0,
+        span_id: span_bytes(names.attempt(of, attempt.number.0)),
+        agent_id: attempt.agent.to_string(),
+        outcome: attempt.outcome.name().into(),
+        error_code: text(attempt.error_code.as_ref()),
+        assigned_at_ms: attempt.assigned_at.as_millis(),
+        started_at_ms: attempt.started_at.map(Timestamp::as_millis),
+        ended_at_ms: attempt.ended_at.map(Timestamp::as_millis),
+    }
+}
+
+fn run_span(names: &RunTrace<'_>, trace: &Trace, execution: &str, row: &RunRow) -> Span {
+    Span {
+        trace: names.id(),
+        id: names.run(),
+        parent: names.caller().map(|caller| caller.span),
+        name: "heddle.run".into(),
+        kind: Kind::Internal,
+        start: instant(trace.started_at),
+        end: instant(trace.ended_at.unwrap_or(trace.started_at)),
+        attributes: vec![
+            ("heddle.execution.id", execution.to_owned().into()),
+            ("heddle.workflow.id", row.created.workflow.to_string().into()),
+            ("heddle.run.status", status(trace.status).into()),
+        ],
+        error: (trace.status == RunStatus::Failed).then(|| text(trace.error_code.as_ref()).into()),
+    }
+}
+
+fn node_span(names: &RunTrace<'_>, graph: &Graph, node: &NodeSpan, trace: &Trace, execution: &str) -> Span {
+    let described = graph.node(node.instance.node);
+    let mut attributes = vec![
+        ("heddle.execution.id", Cow::Owned(execution.to_owned())),
+        ("heddle.node.id", described.id.to_string().into()),
+        ("heddle.node.type", described.type_id.to_string().into()),
+        ("heddle.node.state", node.state.name().into()),
+        ("heddle.node.attempts", node.attempts.len().to_string().into()),
+    ];
+    attributes.extend(node.attempts.last().map(|last| ("heddle.agent.id", last.agent.to_string().into())));
+    Span {
+        trace: names.id(),
+        id: names.instance(name(node.instance)),
+        parent: Some(names.run()),
+        name: format!("node {}", described.type_id).into(),
+        kind: Kind::Internal,
+        start: instant(node.ready_at),
+        end: instant(node.ended_at.or(trace.ended_at).unwrap_or(node.ready_at)),
+        attributes,
+        error: (node.state == SpanState::Failed).then(|| text(node.error_code.as_ref()).into()),
+    }
+}
+
+fn name(instance: Instance) -> InstanceName {
+    InstanceName { node: instance.node.0, scope: instance.scope.0, generation: instance.generation.0 }
+}
+
+fn status(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Running => "RUNNING",
+        RunStatus::Completed => "COMPLETED",
+        RunStatus::Failed => "FAILED",
+        RunStatus::Cancelled => "CANCELLED",
+    }
+}
+
+fn text(code: Option<&Arc<str>>) -> String {
+    code.map(ToString::to_string).unwrap_or_default()
+}
+
+fn span_bytes(id: SpanId) -> Bytes {
+    Bytes::copy_from_slice(&id.0)
+}
+
+fn instant(at: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(at.as_millis().max(0) as u64)
+}

@@ -1,0 +1,50 @@
+//! A run's trace as clients see it.
+
+use serde::Serialize;
+
+use super::time::Time;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Trace<'a> {
+    pub(crate) execution_id: &'a str,
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    pub(crate) parent_span_id: Option<String>,
+    pub(crate) sampled: bool,
+    pub(crate) status: &'a str,
+    pub(crate) error_code: Option<&'a str>,
+    pub(crate) start_time: Time,
+    pub(crate) end_time: Option<Time>,
+    pub(crate) nodes_total: u32,
+    pub(crate) nodes: Vec<NodeSpan<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeSpan<'a> {
+    pub(crate) node_id: &'a str,
+    pub(crate) node_type: &'a str,
+    pub(crate) span_id: String,
+    pub(crate) state: &'a str,
+    pub(crate) error_code: Option<&'a str>,
+    /// When the last of its inputs came.
+    pub(crate) ready_time: Time,
+    pub(crate) end_time: Option<Time>,
+    pub(crate) attempts: Vec<AttemptSpan<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AttemptSpan<'a> {
+    pub(crate) number: u32,
+    pub(crate) span_id: String,
+    pub(crate) agent_id: &'a str,
+    pub(crate) outcome: &'a str,
+    pub(crate) error_code: Option<&'a str>,
+    /// When it was given to its agent.
+    pub(crate) assigned_time: Time,
+    /// When its work began; known once it has ended.
+    pub(crate) start_time: Option<Time>,
+    pub(crate) end_time: Option<Time>,
+}
