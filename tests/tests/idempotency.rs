@@ -62,7 +62,7 @@ async fn requests_that_share_a_key_start_one_run() {
             () = answered => break,
             () = wait::pace(gap), if kills < KILLS => {}
         }
-        cluster.restart(if random.percent(50) { Part::Gateway } else { Part::Coordinator });
+        cluster.restart(if random.percent(50) { Part::Gateway(0) } else { Part::Coordinator });
         kills += 1;
     }
     let seconds = since.elapsed().as_secs_f64();

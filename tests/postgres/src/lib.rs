@@ -8,18 +8,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// Who the server runs as when the test is root, which PostgreSQL refuses to be: nobody.
 const NOBODY: u32 = 65_534;
-
-/// How long what a killed server had started may take to end.
-const LEAVE_TIME_MAX: Duration = Duration::from_secs(20);
-/// How often that is looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Does what it is told, a line at a time, and says what became of it. When nobody can tell it anything any more it ends
 /// the server and removes the folder.
@@ -35,6 +29,15 @@ while read -r order name; do
     start) start; say $? ;;
     stop) stop; say $? ;;
     create) "$BIN/createdb" -h "$FOLDER" -U postgres "$name" >>keeper.log 2>&1; say $? ;;
+    gone)
+        tries=1000
+        for process in $name; do
+            while grep -q '^State:.[^ZX]' "/proc/$process/status" 2>/dev/null && [ "$tries" -gt 0 ]; do
+                tries=$((tries - 1))
+                sleep 0.02
+            done
+        done
+        say $((tries == 0)) ;;
     sql) "$BIN/psql" -h "$FOLDER" -U postgres -c "$name" >>keeper.log 2>&1; say $? ;;
     esac
 done
@@ -149,11 +152,8 @@ impl Server {
         processes.push(main);
         signal(main, Signal::SIGKILL);
         // They see that it is gone; until then they hold its memory, and no other may start.
-        let until = Instant::now() + LEAVE_TIME_MAX;
-        while processes.iter().any(|process| runs(*process)) {
-            assert!(Instant::now() < until, "what PostgreSQL had started does not end");
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        let processes: Vec<String> = processes.iter().map(ToString::to_string).collect();
+        self.order(&format!("gone {}", processes.join(" ")));
         // Where nobody asks how orphans have ended, their number stays taken, and the next start would believe them alive.
         for lock in ["data/postmaster.pid", ".s.PGSQL.5432.lock"] {
             let _removed = std::fs::remove_file(self.folder.join(lock));
@@ -230,12 +230,6 @@ impl Drop for Server {
 fn signal(process: i32, signal: Signal) {
     // It may just have ended.
     let _sent = nix::sys::signal::kill(Pid::from_raw(process), signal);
-}
-
-/// Whether a process runs: one that has ended may be listed until somebody asks how.
-fn runs(process: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
 fn children_of(parent: i32) -> Vec<i32> {

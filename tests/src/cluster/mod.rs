@@ -327,7 +327,7 @@ fn members(folder: &Path, shape: &Shape, database: &str) -> Vec<Member> {
             "--listen",
             &coordinator,
             "--database",
-            &database,
+            database,
             "--debug-nodes",
             "--data-dir",
             &data("coordinator".into()),
