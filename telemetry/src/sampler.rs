@@ -22,7 +22,9 @@ impl Sampler {
         let ratio = match kind {
             "always_on" => 1.0,
             "always_off" => 0.0,
-            "traceidratio" => argument.and_then(|text| text.parse().ok()).map_or(1.0, |ratio: f64| ratio.clamp(0.0, 1.0)),
+            "traceidratio" => {
+                argument.and_then(|text| text.parse().ok()).map_or(1.0, |ratio: f64| ratio.clamp(0.0, 1.0))
+            }
             _ => return None,
         };
         Some(Self { is_parent_based, ratio })

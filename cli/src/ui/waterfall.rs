@@ -64,7 +64,8 @@ struct Line<'a> {
 /// Columns of the terminal: `COLUMNS`, else what it says itself.
 pub fn width() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    told.or_else(|| console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))).unwrap_or(WIDTH_USUAL)
+    told.or_else(|| console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns)))
+        .unwrap_or(WIDTH_USUAL)
 }
 
 impl Waterfall {
@@ -186,9 +187,7 @@ mod tests {
 
     #[test]
     fn lanes_show_who_had_what_when() {
-        let node = |id: &str, ready: u32, end: u32, attempts: Vec<Value>| {
-            json!({"nodeId": id, "state": "COMPLETED", "readyTime": at(ready), "endTime": at(end), "attempts": attempts})
-        };
+        let node = |id: &str, ready: u32, end: u32, attempts: Vec<Value>| json!({"nodeId": id, "state": "COMPLETED", "readyTime": at(ready), "endTime": at(end), "attempts": attempts});
         let trace = json!({
             "executionId": "exec_1", "traceId": "4bf9", "status": "COMPLETED", "startTime": at(0), "endTime": at(400),
             "nodes": [

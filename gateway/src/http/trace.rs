@@ -41,10 +41,7 @@ pub(crate) async fn trace(
     let request = TraceRequest {
         execution_id: id,
         nodes_offset: parameters.nodes_offset.unwrap_or(0),
-        nodes_limit: parameters
-            .nodes_limit
-            .unwrap_or(TRACE_NODES_PER_ANSWER_MAX)
-            .clamp(1, TRACE_NODES_PER_ANSWER_MAX),
+        nodes_limit: parameters.nodes_limit.unwrap_or(TRACE_NODES_PER_ANSWER_MAX).clamp(1, TRACE_NODES_PER_ANSWER_MAX),
         ..TraceRequest::default()
     };
     let trace = app.coordinator.trace(&caller, request).await?;

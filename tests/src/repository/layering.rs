@@ -9,9 +9,22 @@ use super::Problem;
 
 /// Every arrow that may exist between crates of the workspace. A crate that is not named here may not exist.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("heddle", &["heddle-agent", "heddle-coordinator", "heddle-gateway", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"]),
+    (
+        "heddle",
+        &[
+            "heddle-agent",
+            "heddle-coordinator",
+            "heddle-gateway",
+            "heddle-proto",
+            "heddle-telemetry",
+            "heddle-test-postgres",
+        ],
+    ),
     ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
-    ("heddle-coordinator", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"]),
+    (
+        "heddle-coordinator",
+        &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"],
+    ),
     ("heddle-gateway", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
     ("heddle-core", &[]),
     ("heddle-proto", &[]),
