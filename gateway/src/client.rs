@@ -219,7 +219,7 @@ impl Coordinator {
         let request = GetRunRequest { tenant: caller.tenant(), ..request };
         self.call(request, Repeat::Always, CALL_TIME_MAX + wait, |mut client, mut request| async move {
             let left = until.saturating_duration_since(Instant::now());
-            request.get_mut().wait_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+            request.get_mut().wait_ms = u32::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
             client.get_run(request).await
         })
         .await
