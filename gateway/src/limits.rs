@@ -32,8 +32,9 @@ pub(crate) const HEAD_READ_MAX: Duration = Duration::from_secs(10);
 pub(crate) const HEADER_LIST_BYTES_MAX: usize = 32 * 1024;
 /// Largest request head that is read at all, in bytes. More is answered by the HTTP library, without our headers.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How long a connection on which nothing is asked stays open when the gateway stops.
-pub(crate) const IDLE_LINGER: Duration = Duration::from_millis(250);
+/// How long a connection on which nothing is asked stays open when the gateway stops. Who does not send on connections
+/// that were idle for this long never meets one that is just being closed (RFC 9112, part 9.5).
+pub(crate) const IDLE_LINGER: Duration = Duration::from_secs(1);
 /// Pause after the operating system refused to accept a connection (out of file handles, usually).
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
+use futures::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -143,14 +144,19 @@ impl Doorman {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = self.stopping.cancelled() => return,
                 () = self.cut.cancelled() => return,
+                // Who is connected already, as far as it knows, is let in.
+                () = self.stopping.cancelled() => match listener.accept().now_or_never() {
+                    Some(accepted) => accepted,
+                    None => return,
+                },
             };
             match accepted {
                 Ok((stream, _)) => {
                     let served = serve(stream, self.router.clone(), self.stopping.clone(), self.cut.clone(), place);
                     self.connections.spawn(served);
                 }
+                Err(_) if self.stopping.is_cancelled() => return,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;

@@ -24,6 +24,8 @@ const AWAY: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 2;
 /// How long the clients work between two replacements.
 const SETTLED: Duration = Duration::from_millis(700);
+/// How long the balancer keeps a connection that is not used: less than a stopping gateway does.
+const IDLE_MAX: Duration = Duration::from_millis(500);
 /// How long one request may take: longer than any restart.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// The file that the nodes write to, a line for each attempt.
@@ -150,7 +152,7 @@ async fn every_process_is_replaced_and_no_request_fails() {
     let workflow = cluster.client().save("rolling", &graph()).await;
     let key = std::fs::read_to_string(cluster.folder().join("coordinator").join("key")).unwrap();
     let client = Balanced {
-        http: reqwest::Client::builder().timeout(REQUEST_TIME_MAX).build().unwrap(),
+        http: reqwest::Client::builder().timeout(REQUEST_TIME_MAX).pool_idle_timeout(IDLE_MAX).build().unwrap(),
         origins: [cluster.origin(0), cluster.origin(1)].into(),
         key: key.trim().into(),
     };
