@@ -103,7 +103,11 @@ fn describe(kind: Kind) -> (&'static str, &'static str, &'static str) {
         Kind::Abort => ("abort", "Abort", "Ends the agent's process."),
         Kind::Panic => ("panic", "Panic", "Panics."),
         Kind::Fail => ("fail", "Fail", "Fails its first attempts; then gives null."),
-        Kind::Effect => ("effect", "Effect", "Waits, then adds a line to a file on the agent; gives null."),
+        Kind::Effect => (
+            "effect",
+            "Effect",
+            "Waits, then adds a line to a file on the agent (and one to `begun` before it waits); gives null.",
+        ),
         Kind::List => ("list", "List", "Gives a list of numbers from 0."),
         Kind::Bytes => ("bytes", "Bytes", "Gives a text of a chosen length."),
     }
@@ -125,7 +129,10 @@ fn schema(kind: Kind) -> Value {
             }),
             json!([]),
         ),
-        Kind::Effect => (json!({"file": {"type": "string", "minLength": 1}, "ms": milliseconds}), json!(["file"])),
+        Kind::Effect => {
+            let path = json!({"type": "string", "minLength": 1});
+            (json!({"file": path, "begun": path, "ms": milliseconds}), json!(["file"]))
+        }
         Kind::List => {
             (json!({"count": {"type": "integer", "minimum": 0, "maximum": LIST_ITEMS_MAX}}), json!(["count"]))
         }
@@ -216,22 +223,31 @@ async fn effect(work: Work, folder: Option<Arc<Path>>) -> Result<Vec<Output>, Fa
     struct Config {
         file: String,
         #[serde(default)]
+        begun: Option<String>,
+        #[serde(default)]
         ms: u64,
     }
     let config: Config = config(&work)?;
     let path = effect_path(folder.as_deref(), &config.file)?;
+    if let Some(begun) = &config.begun {
+        add_line(&work, &effect_path(folder.as_deref(), begun)?)?;
+    }
     pause(&work, config.ms).await?;
-    // One short write, on purpose without a hop to another thread: what is counted is how often it happens.
+    add_line(&work, &path)?;
+    Ok(out(NULL))
+}
+
+/// One short write, on purpose without a hop to another thread: what is counted is how often it happens.
+fn add_line(work: &Work, path: &Path) -> Result<(), Failure> {
     let line = format!("{} {} {}\n", work.execution_id, work.node_id, work.attempt);
-    let written = OpenOptions::new().create(true).append(true).open(&path).and_then(|mut file| {
+    let written = OpenOptions::new().create(true).append(true).open(path).and_then(|mut file| {
         let length = file.write(line.as_bytes())?;
         if length == line.len() { Ok(()) } else { Err(std::io::ErrorKind::WriteZero.into()) }
     });
     written.map_err(|error| {
         let message = format!("the line could not be added to {}: {error}; check the folder", path.display());
         Failure::new(ErrorClass::Retryable, "effect_failed", message)
-    })?;
-    Ok(out(NULL))
+    })
 }
 
 fn effect_path(folder: Option<&Path>, file: &str) -> Result<PathBuf, Failure> {
