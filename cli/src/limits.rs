@@ -51,3 +51,5 @@ pub const BENCH_CASE_TIME_MAX: Duration = Duration::from_secs(50);
 pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long parked runs may take to leave memory.
 pub const BENCH_EVICT_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Letters of a text that is still being written, at the end of a node's line.
+pub const DELTA_CHARS_SHOWN: usize = 40;

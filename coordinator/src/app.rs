@@ -32,6 +32,7 @@ use crate::journal::{Journal, JournalError, Owner};
 use crate::keys::{Keys, KeysError};
 use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX};
 use crate::read::hub::Hub;
+use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::read::trace;
 use crate::records::Records;
@@ -137,6 +138,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         records,
         sessions: Sessions::default(),
         hub: Hub::default(),
+        live: Live::default(),
         recent: RecentRuns::default(),
         clock: DatabaseClock::new(now),
         counters: Counters::default(),

@@ -56,3 +56,15 @@ pub(crate) const TRACE_NODES_MAX: usize = 1_000;
 pub(crate) const TRACES_WAITING_MAX: usize = 1_024;
 /// Runs that are remembered as told, so that a second hint at their end tells nothing twice.
 pub(crate) const TRACES_TOLD_MAX: usize = 256;
+/// Pieces of output of one attempt that are kept for readers while it runs, in bytes; the oldest make room.
+pub(crate) const LIVE_ATTEMPT_BYTES_MAX: usize = 256 * 1024;
+/// Pieces of output of all attempts together, in bytes. Above it an attempt keeps its youngest piece only.
+pub(crate) const LIVE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Attempts that show something at the same time; further ones are not shown before their result is.
+pub(crate) const LIVE_ATTEMPTS_MAX: usize = 65_536;
+/// How long the last pieces stay for readers that lag behind an attempt's end.
+pub(crate) const LIVE_KEPT: Duration = Duration::from_secs(5);
+/// What a word about progress says, in bytes; the rest is cut off.
+pub(crate) const LIVE_MESSAGE_BYTES_MAX: usize = 1_024;
+/// Text of pieces that a reader takes at once, in bytes.
+pub(crate) const LIVE_NEWS_BYTES_MAX: usize = 128 * 1024;

@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::graphs::Graphs;
 use crate::journal::{Journal, JournalState, Owner};
 use crate::read::hub::Hub;
+use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::records::Records;
 use crate::session::Sessions;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) doors: Doors,
     pub(crate) sessions: Sessions,
     pub(crate) hub: Hub,
+    pub(crate) live: Live,
     pub(crate) recent: RecentRuns,
     pub(crate) clock: DatabaseClock,
     pub(crate) counters: Counters,

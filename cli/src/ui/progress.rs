@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::style::Style;
 use super::{clock, note};
 use crate::client::{Event, error_text};
-use crate::limits::TREE_LINES_MAX;
+use crate::limits::{DELTA_CHARS_SHOWN, TREE_LINES_MAX};
 
 /// What became of one node.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,8 @@ impl Change {
         let retry = number("retryInMs").map(|pause| format!("again in {}", clock::span(pause)));
         let due = number("dueInMs").map(|pause| format!("for {}", clock::span(pause)));
         let progress = data.get("progress").and_then(Value::as_f64).map(|part| format!("{:.0} %", part * 100.0));
-        let detail: Vec<String> = [error, retry, due, progress].into_iter().flatten().collect();
+        let said = text("text").map(|text| tail(text, DELTA_CHARS_SHOWN));
+        let detail: Vec<String> = [error, retry, due, progress, said].into_iter().flatten().collect();
         let state = state.or_else(|| text("state"))?.to_owned();
         Some(Change { node, state, detail: detail.join(", "), ran: number("ranMs") })
     }
@@ -125,6 +126,13 @@ impl Progress {
     }
 }
 
+/// The end of a text, on one line.
+fn tail(text: &str, chars_max: usize) -> String {
+    let all = text.chars().count();
+    let shown = text.chars().skip(all.saturating_sub(chars_max));
+    shown.map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// One change as a plain line.
 fn line(since: Duration, label: &str, change: &Change) -> String {
     let mut text = format!("{:>8.2}s  {:<9}  {label}", since.as_secs_f64(), change.state.to_lowercase());
@@ -175,7 +183,11 @@ impl Tree {
             }
             return;
         };
-        let mut text = format!("{label}  {}", self.style.status(&change.state));
+        // What it says while it runs stands where its state was.
+        let mut text = match change.is_news() {
+            true => format!("{label}  {}", self.style.status(&change.state)),
+            false => format!("{label}  {}", self.style.status("RUNNING")),
+        };
         if let Some(took) = change.ran {
             text.push_str(&format!("  {}", self.style.dim(&clock::span(took))));
         }
@@ -246,6 +258,10 @@ mod tests {
     fn errors_pauses_and_progress_are_details() {
         let data = json!({"nodeId": "a", "error": {"code": "x", "message": "no money"}, "retryInMs": 500});
         assert_eq!(changes("node.retrying", data), [row("a", "RETRYING", "no money, again in 500 ms")]);
+        let data = json!({"nodeId": "n1", "text": format!("{}\nend", "x".repeat(100))});
+        let [(_, state, detail)] = &changes("node.delta", data)[..] else { panic!("one change") };
+        assert_eq!((state.as_str(), detail.chars().count()), ("DELTA", DELTA_CHARS_SHOWN));
+        assert!(detail.ends_with("x end"), "{detail}");
         let data = json!({"nodeId": "n1", "index": [2], "progress": 0.5});
         assert_eq!(changes("node.progress", data), [row("n1[2]", "PROGRESS", "50 %")]);
     }

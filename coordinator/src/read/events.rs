@@ -13,6 +13,7 @@ use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+use super::live::{Cursor, News, Of, Place};
 use super::runs::{self, ReadError};
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
 use crate::shared::Shared;
@@ -27,7 +28,8 @@ pub(crate) async fn pages(
 ) -> Result<impl Stream<Item = Result<wire::EventPage, ReadError>> + Send + 'static, ReadError> {
     let row = runs::row(&shared, &tenant, id).await?;
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
-    let reader = Reader { shared, graph, id, after, follow, is_over: row.quarantine_reason.is_some() };
+    let is_over = row.quarantine_reason.is_some();
+    let reader = Reader { shared, graph, id, after, follow, is_over, heard: Cursor::default() };
     Ok(futures::stream::unfold(reader, |mut reader| async move {
         let page = reader.next().await.transpose()?;
         Some((page, reader))
@@ -41,6 +43,8 @@ struct Reader {
     after: EventSeq,
     follow: bool,
     is_over: bool,
+    /// What it has heard of attempts that run.
+    heard: Cursor,
 }
 
 impl Reader {
@@ -51,19 +55,27 @@ impl Reader {
                 return Ok(None);
             }
             let mut hints = self.shared.hub.follow(self.id);
+            let mut words = self.follow.then(|| self.shared.live.follow(self.id));
             let page = self.page().await?;
             if let Some(last) = page.last() {
                 self.after = last.seq;
                 self.is_over |= page.iter().any(|event| matches!(event.fact, Fact::Ended { .. }));
-                let events = page.iter().map(|event| show(&self.graph, event)).collect();
+                // What attempts said before their results comes before them.
+                let mut events = if self.follow { self.live(Of::Over) } else { Vec::new() };
+                events.extend(page.iter().map(|event| show(&self.graph, event)));
                 return Ok(Some(wire::EventPage { events }));
             }
-            if !self.follow {
-                return Ok(None);
+            let Some(words) = &mut words else { return Ok(None) };
+            let events = self.live(Of::Running(self.after));
+            if !events.is_empty() {
+                return Ok(Some(wire::EventPage { events }));
             }
             let after = self.after;
             // Without a hint it looks again all the same (E27).
-            let _hint = timeout(READ_AGAIN, hints.wait_for(|hint| hint.is_some_and(|hint| hint.seq > after))).await;
+            tokio::select! {
+                _hint = timeout(READ_AGAIN, hints.wait_for(|hint| hint.is_some_and(|hint| hint.seq > after))) => {}
+                _word = words.changed() => {}
+            }
         }
     }
 }
@@ -82,6 +94,39 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.shared.hub.forget(self.id);
+        self.shared.live.forget(self.id);
+    }
+}
+
+impl Reader {
+    /// What attempts have said since this reader heard them last. These events have no seq: they are in no history.
+    fn live(&mut self, of: Of) -> Vec<wire::Event> {
+        let at_ms = self.shared.clock.now().as_millis();
+        let news = self.shared.live.news(self.id, &mut self.heard, of);
+        let shown = news.into_iter().map(|news| {
+            let (name, data) = self::news(&self.graph, news);
+            let data_json = serde_json::to_vec(&data).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from);
+            wire::Event { seq: 0, at_ms, r#type: name.into(), data_json }
+        });
+        shown.collect()
+    }
+}
+
+fn news(graph: &Graph, news: News) -> (&'static str, Value) {
+    let about = |(instance, number): Place| (node_id(graph, instance.node), number.0);
+    match news {
+        News::Progress { place, progress } => {
+            let (node, attempt) = about(place);
+            let (fraction, message) = (progress.fraction, &*progress.message);
+            ("node.progress", json!({"nodeId": node, "attempt": attempt, "progress": fraction, "message": message}))
+        }
+        News::Text { place, port, from, to, text } => {
+            let (node, attempt) = about(place);
+            let data = json!({
+                "nodeId": node, "attempt": attempt, "port": &*port, "from": from, "to": to, "text": text,
+            });
+            ("node.delta", data)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 pub(crate) mod hub;
+pub(crate) mod live;
 pub(crate) mod recent;
 pub(crate) mod runs;
 pub(crate) mod trace;

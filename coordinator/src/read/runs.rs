@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, NodeIx, RunId, TenantId};
+use heddle_core::id::{EventSeq, Instance, NodeIx, RunId, TenantId};
 use heddle_core::node_type::Runner;
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::{Event, NodeError, OutputValue};
@@ -198,7 +198,7 @@ fn show(
         }),
         ended_at_ms: view.ended_at().map(|at| at.as_millis()),
         seq: view.seq().0,
-        nodes: nodes.filter_map(|ix| node(view, *ix, values)).collect(),
+        nodes: nodes.filter_map(|ix| node(shared, view, *ix, values)).collect(),
         nodes_total: part.len() as u32,
         waiting_on: if run.status() == RunStatus::Running { waiting_on(shared, view, &part) } else { Vec::new() },
         progress: f64::from(all - open) / f64::from(all.max(1)),
@@ -207,7 +207,7 @@ fn show(
     }
 }
 
-fn node(view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, Vec<Value>>) -> Option<wire::Node> {
+fn node(shared: &Shared, view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, Vec<Value>>) -> Option<wire::Node> {
     let (graph, seen) = (view.run().graph(), view.node(ix));
     let (document, state) = (graph.node(ix), view.node_state(ix)?);
     let ports = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
@@ -231,7 +231,11 @@ fn node(view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, Vec<Value>>) -> O
         queued_at_ms: None,
         started_at_ms: seen.started_at.map(|at| at.as_millis()),
         ended_at_ms: seen.ended_at.map(|at| at.as_millis()),
-        progress: if state == NodeState::Completed { 1.0 } else { 0.0 },
+        progress: match state {
+            NodeState::Completed => 1.0,
+            NodeState::Running => shared.live.progress(view.run().id(), Instance::root(ix)).unwrap_or(0.0),
+            _ => 0.0,
+        },
         terminal: graph.out_edges(ix).is_empty(),
     })
 }

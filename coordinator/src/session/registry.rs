@@ -1,9 +1,9 @@
 //! The agents that are connected now. One stream per agent; a newer one takes over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use heddle_core::id::{AgentBoot, AgentId, AttemptKey, BootId, PartitionId, SessionNumber};
+use heddle_core::id::{AgentBoot, AgentId, AttemptKey, AttemptToken, BootId, PartitionId, SessionNumber};
 use heddle_core::partition::io::Verdict;
 use heddle_core::time::Timestamp;
 use heddle_proto::agent::coordinator_message::Kind;
@@ -50,6 +50,8 @@ struct Session {
     /// The youngest nonce that the agent has sent back.
     answered: watch::Sender<u64>,
     welcome: Option<Welcoming>,
+    /// Attempts that were sent to it or that it may keep, until it has ended them: only of these it may show anything.
+    holds: HashSet<AttemptToken>,
     info: AgentInfo,
     since: Timestamp,
 }
@@ -71,6 +73,20 @@ pub(crate) struct Begun {
     pub(crate) answered: watch::Sender<u64>,
     /// All verdicts, when every partition has spoken.
     pub(crate) verdicts: oneshot::Receiver<Vec<(AttemptKey, Verdict)>>,
+}
+
+impl Session {
+    /// Sends a bundle; an agent that does not read its stream is cut off.
+    fn pass(&mut self, bundle: Vec<CoordinatorMessage>) {
+        let assigned = bundle.iter().filter_map(|message| match &message.kind {
+            Some(Kind::Assign(assign)) => assign.key.as_ref().map(|key| AttemptToken(key.token)),
+            _ => None,
+        });
+        self.holds.extend(assigned);
+        if self.outgoing.try_send(bundle).is_err() {
+            self.end.send_replace(true);
+        }
+    }
 }
 
 impl Sessions {
@@ -112,6 +128,7 @@ impl Sessions {
             end,
             answered: answered.clone(),
             welcome: Some(Welcoming { left: partitions, verdicts: Vec::new(), done: Some(done), held: Vec::new() }),
+            holds: HashSet::new(),
             info,
             since: now,
         };
@@ -147,9 +164,7 @@ impl Sessions {
         if let Some(welcome) = &mut session.welcome {
             return welcome.held.push((from, bundle));
         }
-        if session.outgoing.try_send(bundle).is_err() {
-            session.end.send_replace(true);
-        }
+        session.pass(bundle);
     }
 
     /// One partition's part of the answer to an inventory.
@@ -163,9 +178,10 @@ impl Sessions {
         let mut inner = self.lock();
         // The answer to an earlier inventory is no answer to this one.
         let Some(session) = inner.agents.get_mut(&to.agent).filter(|session| session.number == number) else { return };
-        let Some(welcome) = &mut session.welcome else { return };
+        let Session { welcome: Some(welcome), holds, .. } = session else { return };
         // What it sent before it saw the inventory, its verdicts have taken into account.
         welcome.held.retain(|(partition, _)| *partition != from);
+        holds.extend(verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Keep).map(|(key, _)| key.token));
         welcome.verdicts.extend(verdicts);
         welcome.left = welcome.left.saturating_sub(1);
         if welcome.left == 0
@@ -184,10 +200,28 @@ impl Sessions {
         };
         let held = session.welcome.take().map(|welcome| welcome.held).unwrap_or_default();
         for bundle in std::iter::once(vec![welcome]).chain(held.into_iter().map(|(_, bundle)| bundle)) {
-            if session.outgoing.try_send(bundle).is_err() {
-                session.end.send_replace(true);
-            }
+            session.pass(bundle);
         }
+    }
+
+    /// Whether an agent holds an attempt now.
+    pub(crate) fn holds(&self, agent: &AgentBoot, token: AttemptToken) -> bool {
+        let inner = self.lock();
+        inner
+            .agents
+            .get(&agent.agent)
+            .is_some_and(|session| session.boot == agent.boot && session.holds.contains(&token))
+    }
+
+    /// An agent holds these attempts no longer.
+    pub(crate) fn ended(&self, agent: &AgentBoot, tokens: impl Iterator<Item = AttemptToken>) {
+        let mut inner = self.lock();
+        let Some(session) = inner.agents.get_mut(&agent.agent).filter(|session| session.boot == agent.boot) else {
+            return;
+        };
+        tokens.for_each(|token| {
+            session.holds.remove(&token);
+        });
     }
 
     /// The agents that are connected and answered.

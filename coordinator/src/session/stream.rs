@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_core::id::{AgentBoot, AttemptKey, BootId, SessionNumber};
+use heddle_core::id::{AgentBoot, AttemptKey, BootId, EventSeq, SessionNumber};
 use heddle_core::partition::io::{Input, Verdict};
 use heddle_core::partition::permits::Offer;
 use heddle_core::run::event::PermitClass;
@@ -12,7 +12,7 @@ use heddle_core::value::Value;
 use heddle_crash_point::crash_point;
 use heddle_proto::agent::agent_message::Kind;
 use heddle_proto::agent::coordinator_message::Kind as Answer;
-use heddle_proto::agent::{self as wire, AgentFrame, CoordinatorMessage, Hello};
+use heddle_proto::agent::{self as wire, AgentFrame, CoordinatorMessage, Hello, Partial, Progress};
 use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, STREAM_SILENCE_MS_MAX};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -21,6 +21,7 @@ use tonic::Streaming;
 use super::convert;
 use super::registry::{AgentInfo, Begun};
 use crate::limits::{AGENT_TYPES_MAX, DUPLICATE_PING};
+use crate::read::live::Word;
 use crate::shared::Shared;
 
 const SILENCE: Duration = Duration::from_millis(STREAM_SILENCE_MS_MAX);
@@ -218,11 +219,13 @@ impl Session {
         let mut reports: Vec<(AttemptKey, Input)> = Vec::with_capacity(frame.messages.len());
         let mut granted: Vec<(PermitClass, u32)> = Vec::new();
         let (mut left, mut end) = (0, None);
+        let mut ended: Vec<AttemptKey> = Vec::new();
         for message in frame.messages {
             match message.kind {
                 Some(Kind::Finished(finished)) => {
                     crash_point!("session.result-received");
                     left += 1;
+                    ended.extend(convert::key_from_wire(finished.key.as_ref()));
                     reports.extend(self.finished(finished));
                 }
                 Some(Kind::Permit(permit)) => match permit.class() {
@@ -234,6 +237,7 @@ impl Session {
                     let keys = back.keys.iter().filter_map(|key| convert::key_from_wire(Some(key)));
                     for key in keys {
                         left += 1;
+                        ended.push(key);
                         reports.push((key, Input::HandedBack { from: self.agent.clone(), key }));
                     }
                 }
@@ -254,12 +258,32 @@ impl Session {
                     }
                 }
                 Some(Kind::Goodbye(_)) => end = Some(End::Goodbye),
-                // Live only: nobody keeps them yet. A second Hello or an unasked inventory says nothing new.
-                Some(Kind::Progress(_) | Kind::Partial(_) | Kind::Inventory(_) | Kind::Hello(_)) | None => {}
+                Some(Kind::Progress(progress)) => {
+                    let Progress { key, fraction, message } = progress;
+                    self.shows(key.as_ref(), Word::Progress { fraction, message });
+                }
+                Some(Kind::Partial(partial)) => {
+                    let Partial { key, port, sequence, chunk } = partial;
+                    self.shows(key.as_ref(), Word::Piece { port, sequence, text: chunk });
+                }
+                // A second Hello or an unasked inventory says nothing new.
+                Some(Kind::Inventory(_) | Kind::Hello(_)) | None => {}
             }
+        }
+        if !ended.is_empty() {
+            self.shared.sessions.ended(&self.agent, ended.iter().map(|key| key.token));
+            ended.into_iter().for_each(|key| self.shared.live.ended(key));
         }
         self.pass_on(left, granted, reports);
         end
+    }
+
+    /// An attempt says something on its way. It is shown if this agent holds the attempt, and forgotten.
+    fn shows(&self, key: Option<&wire::AttemptKey>, word: Word) {
+        let key = convert::key_from_wire(key).filter(|key| self.shared.sessions.holds(&self.agent, key.token));
+        let Some(key) = key else { return };
+        let since = self.shared.hub.active(key.run).map_or(EventSeq(0), |hint| hint.seq);
+        self.shared.live.tell(&self.agent, key, since, word);
     }
 
     fn finished(&self, finished: wire::Finished) -> Option<(AttemptKey, Input)> {
@@ -294,6 +318,7 @@ impl Session {
             return;
         }
         tracing::info!(agent = %self.agent.agent, boot = %self.agent.boot, ?end, "agent disconnected");
+        self.shared.live.left(&self.agent);
         let dealt = {
             let mut permits = self.shared.permits();
             permits.leave(&self.agent.agent);

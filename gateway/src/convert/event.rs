@@ -9,7 +9,12 @@ use crate::http::error::ApiError;
 
 /// Writes an event as one object: the head's fields, then the fact's own, as they came.
 pub(crate) fn write(out: &mut Vec<u8>, event: &control::Event, execution_id: &str) -> Result<(), ApiError> {
-    let head = EventHead { seq: event.seq, at: Time(event.at_ms), r#type: &event.r#type, execution_id };
+    let head = EventHead {
+        seq: (event.seq > 0).then_some(event.seq),
+        at: Time(event.at_ms),
+        r#type: &event.r#type,
+        execution_id,
+    };
     serde_json::to_writer(&mut *out, &head).map_err(|_| unreadable("event"))?;
     let data = event.data_json.trim_ascii();
     let fields = match data {

@@ -9,7 +9,9 @@ use super::time::Time;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventHead<'a> {
-    pub(crate) seq: u64,
+    /// Its place in the history; live words have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seq: Option<u64>,
     pub(crate) at: Time,
     pub(crate) r#type: &'a str,
     pub(crate) execution_id: &'a str,

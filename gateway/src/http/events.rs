@@ -166,11 +166,11 @@ impl Follower {
     fn written(&mut self, page: &EventPage) -> Option<Bytes> {
         let mut text = Vec::new();
         for event in &page.events {
-            if event.seq <= self.after {
+            if !is_live(event) && event.seq <= self.after {
                 continue;
             }
             match write(&mut text, event, &self.execution_id) {
-                Ok(()) => self.after = event.seq,
+                Ok(()) => self.after = self.after.max(event.seq),
                 Err(_) => {
                     self.is_over = true;
                     break;
@@ -186,7 +186,11 @@ fn write(out: &mut Vec<u8>, event: &heddle_proto::control::Event, execution_id: 
     if event.r#type.contains(['\n', '\r']) {
         return Err(unreadable("type of an event"));
     }
-    out.extend_from_slice(format!("id: {}\nevent: {}\n", event.seq, event.r#type).as_bytes());
+    // A place to take the stream up at is only in the history.
+    if !is_live(event) {
+        out.extend_from_slice(format!("id: {}\n", event.seq).as_bytes());
+    }
+    out.extend_from_slice(format!("event: {}\n", event.r#type).as_bytes());
     let mut json = Vec::with_capacity(event.data_json.len() + 128);
     convert::event::write(&mut json, event, execution_id)?;
     // White space inside the JSON may break lines; each line is a field of its own.
@@ -197,6 +201,11 @@ fn write(out: &mut Vec<u8>, event: &heddle_proto::control::Event, execution_id: 
     }
     out.push(b'\n');
     Ok(())
+}
+
+/// Whether it is a word of an attempt at work, and in no history.
+fn is_live(event: &heddle_proto::control::Event) -> bool {
+    event.seq == 0
 }
 
 /// What there is of a run's events now, in one JSON object.

@@ -60,6 +60,18 @@ async fn a_stream_is_taken_up_anywhere() {
 }
 
 #[tokio::test]
+async fn live_words_have_no_place_in_the_history() {
+    let api = api().await;
+    let word = |data: &'static str| Event { seq: 0, at_ms: 0, r#type: "node.delta".into(), data_json: data.into() };
+    api.fake.script().events.insert(2, word("{\"nodeId\":\"a\",\"text\":\"x\"}"));
+    let (seqs, text) = read(&api, EVENTS, None).await;
+    assert_eq!(seqs, [1, 2, 3]);
+    let live = "\n\nevent: node.delta\ndata: {\"at\":\"1970-01-01T00:00:00.000Z\",\"type\":\"node.delta\",\
+        \"executionId\":\"exec_1\",\"nodeId\":\"a\",\"text\":\"x\"}\n\n";
+    assert!(text.contains(live), "{text}");
+}
+
+#[tokio::test]
 async fn a_break_behind_the_gateway_loses_nothing() {
     let api = api().await;
     api.fake.script().breaks_after = Some(1);

@@ -209,7 +209,7 @@ impl Control for Fake {
         let mut pages: Vec<_> = script
             .events
             .iter()
-            .filter(|event| event.seq > request.after_seq)
+            .filter(|event| event.seq == 0 || event.seq > request.after_seq)
             .map(|event| Ok(EventPage { events: vec![event.clone()] }))
             .collect();
         if let Some(count) = script.breaks_after.take() {

@@ -20,6 +20,8 @@ use super::{Context, EffectClass, ErrorClass, Failure, Manifest, Output, Port, P
 const SLEEP_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 /// Most items of `debug:list`.
 const LIST_ITEMS_MAX: usize = 1_000_000;
+/// Most pieces of `debug:stream`.
+const PIECES_MAX: u64 = 100_000;
 /// Most bytes of `debug:bytes`: enough to pass every limit on values.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -40,6 +42,7 @@ enum Kind {
     Effect,
     List,
     Bytes,
+    Stream,
 }
 
 impl Debug {
@@ -55,6 +58,7 @@ impl Debug {
             Kind::Effect,
             Kind::List,
             Kind::Bytes,
+            Kind::Stream,
         ];
         let effects: Option<Arc<Path>> = effects.map(Arc::from);
         kinds.into_iter().map(|kind| Debug { kind, effects: effects.clone() }).collect()
@@ -80,7 +84,7 @@ impl Runner for Debug {
         }
     }
 
-    fn run(&self, work: Work, _context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
+    fn run(&self, work: Work, context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
         match self.kind {
             Kind::Noop => ready(Ok(out(NULL))).boxed(),
             Kind::Sleep => idle(work).boxed(),
@@ -91,6 +95,7 @@ impl Runner for Debug {
             Kind::Effect => effect(work, self.effects.clone()).boxed(),
             Kind::List => ready(list(&work)).boxed(),
             Kind::Bytes => ready(bytes(&work)).boxed(),
+            Kind::Stream => stream(work, context).boxed(),
         }
     }
 }
@@ -110,6 +115,7 @@ fn describe(kind: Kind) -> (&'static str, &'static str, &'static str) {
         ),
         Kind::List => ("list", "List", "Gives a list of numbers from 0."),
         Kind::Bytes => ("bytes", "Bytes", "Gives a text of a chosen length."),
+        Kind::Stream => ("stream", "Stream", "Shows a text piece by piece while it runs; gives all of it."),
     }
 }
 
@@ -137,6 +143,10 @@ fn schema(kind: Kind) -> Value {
             (json!({"count": {"type": "integer", "minimum": 0, "maximum": LIST_ITEMS_MAX}}), json!(["count"]))
         }
         Kind::Bytes => (json!({"count": {"type": "integer", "minimum": 0, "maximum": BYTES_MAX}}), json!(["count"])),
+        Kind::Stream => {
+            let count = json!({"type": "integer", "minimum": 0, "maximum": PIECES_MAX});
+            (json!({"count": count, "ms": milliseconds}), json!(["count"]))
+        }
     };
     properties["effect"] = json!({"enum": ["pure", "keyed", "pollable", "blind"], "default": "pure"});
     json!({"type": "object", "properties": properties, "required": required})
@@ -283,6 +293,27 @@ fn bytes(work: &Work) -> Result<Vec<Output>, Failure> {
     text[0] = b'"';
     text[count + 1] = b'"';
     Ok(out(Bytes::from(text)))
+}
+
+/// Piece number n is `n ` (a number and a space).
+async fn stream(work: Work, context: Context) -> Result<Vec<Output>, Failure> {
+    #[derive(Deserialize)]
+    struct Config {
+        count: u64,
+        #[serde(default)]
+        ms: u64,
+    }
+    let Config { count, ms } = config(&work)?;
+    within(&work, "count", count, PIECES_MAX)?;
+    let mut text = String::new();
+    for number in 0..count {
+        pause(&work, ms).await?;
+        let piece = format!("{number} ");
+        text.push_str(&piece);
+        context.partial("out", Bytes::from(piece));
+        context.progress((number + 1) as f64 / count as f64, "streaming");
+    }
+    Ok(out(Bytes::from(json!(text).to_string())))
 }
 
 fn within(work: &Work, field: &str, value: u64, max: u64) -> Result<(), Failure> {

@@ -126,6 +126,7 @@ mod tests {
                 "debug:noop",
                 "debug:panic",
                 "debug:sleep",
+                "debug:stream",
                 "utility:prompt_concat"
             ]
         );
