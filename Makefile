@@ -39,8 +39,8 @@ format: ## formatting, without changing it
 	cargo fmt --all --check
 
 lint: ## clippy, warnings are errors
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --workspace $(SUITES:%=--test %) --locked -- -D warnings
+	cargo clippy $(TESTS) --all-targets -- -D warnings
+	cargo clippy $(TESTS) $(SUITES:%=--test %) -- -D warnings
 
 deny: ## licences, banned crates and sources of dependencies
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -52,7 +52,7 @@ deny: ## licences, banned crates and sources of dependencies
 	fi
 
 docs: ## documentation of all crates, for those who work on them; warnings are errors
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items --locked
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc $(TESTS) --no-deps --document-private-items
 
 unit: ## unit, property and repository tests
 ifeq ($(NEXTEST),yes)
@@ -72,7 +72,7 @@ core-instructions: ## instructions that one event costs the engine, from 10 to 2
 
 SEEDS ?= 20000
 sim: ## the simulator over many seeds: SEEDS
-	SIM_SEEDS=$(SEEDS) cargo test --release --package cluster-tests --locked --test simulation -- --nocapture --test-threads 1
+	SIM_SEEDS=$(SEEDS) cargo test --release --package heddle-sim --locked -- --nocapture --test-threads 1
 
 suites: ## suites against real processes, four minutes of kills among them: CLUSTER_DATABASE (sqlite, postgres), FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
 	cargo build $(TESTS) --bin heddle

@@ -1,10 +1,8 @@
-//! What the suites share: a cluster of real processes, the simulator, the rules of the repository as functions, and how to
-//! wait.
+//! What the suites share: a cluster of real processes, the rules of the repository as functions, and how to wait.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cluster;
 pub mod collector;
 pub mod repository;
-pub mod sim;
 pub mod wait;

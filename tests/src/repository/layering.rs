@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("heddle-telemetry", &[]),
     ("heddle-test-postgres", &[]),
     ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
+    ("heddle-sim", &["heddle-core"]),
 ];
 
 /// What the engine may name in its manifest (I1).

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use cluster_tests::sim::{self, Planted};
+use heddle_sim::{self as sim, Planted};
 
 /// Seeds within which a planted fault must be found.
 const SEEDS_TO_FIND_MAX: u64 = 2_000;
@@ -88,5 +88,5 @@ fn seeds() -> u64 {
 }
 
 fn rerun(seed: u64) -> String {
-    format!("rerun it: SIM_SEED={seed} cargo test -p cluster-tests --test simulation one_world -- --nocapture")
+    format!("rerun it: SIM_SEED={seed} cargo test -p heddle-sim --test simulation one_world -- --nocapture")
 }
