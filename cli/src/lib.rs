@@ -52,6 +52,7 @@ enum Verb {
     #[command(alias = "runs")]
     Executions(commands::executions::Executions),
     Keys(commands::keys::Keys),
+    Tenants(commands::tenants::Tenants),
     Bench(commands::bench::Bench),
     Completion(commands::completion::Completion),
 }
@@ -89,6 +90,7 @@ fn run(command: Command) -> Result<()> {
             Verb::Run(run) => run.run().await,
             Verb::Executions(executions) => executions.run().await,
             Verb::Keys(keys) => keys.run().await,
+            Verb::Tenants(tenants) => tenants.run().await,
             Verb::Bench(bench) => bench.run().await,
             Verb::Completion(completion) => completion.run(),
         }
@@ -123,6 +125,11 @@ mod tests {
             "heddle agent --coordinator http://c:7420 --labels gpu=a100,region=eu --slots 4 --data-dir /tmp/x",
             "heddle keys create --scope workflows:execute,executions:read --subject ci --expires 90d",
             "heddle keys list --json",
+            "heddle keys create --scope admin --tenant acme",
+            "heddle keys list --tenant acme",
+            "heddle tenants create acme --name Acme --json",
+            "heddle tenants list",
+            "heddle tenants close acme",
             "heddle keys rotate key_1 --overlap 1h",
             "heddle keys revoke key_1 --server http://h:1 --key k",
             "heddle completion bash",
@@ -138,6 +145,7 @@ mod tests {
             "heddle bench --work W9",
             "heddle up --agents 0",
             "heddle keys create",
+            "heddle tenants rename acme",
             "heddle up --debug-effects /tmp/e",
         ] {
             assert!(!parses(line), "{line}");

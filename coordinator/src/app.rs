@@ -9,6 +9,7 @@ use std::time::Duration;
 use heddle_core::id::BootId;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::control_server::ControlServer;
+use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX};
 use ractor::ActorRef;
@@ -39,6 +40,7 @@ use crate::records::Records;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::control::ControlService;
 use crate::rpc::in_flight::InFlight;
+use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::session::Sessions;
 use crate::shared::Shared;
@@ -194,7 +196,7 @@ fn serve(
 ) -> Coordinator {
     let Tree { root, agents, ended } = tree;
     let (fail, failed) = watch::channel(None);
-    let control = ControlServer::new(ControlService { shared: Arc::clone(&shared), keys })
+    let control = ControlServer::new(ControlService { shared: Arc::clone(&shared), keys: keys.clone() })
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let link = AgentLinkServer::new(AgentLinkService { agents })
@@ -209,6 +211,7 @@ fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(control)
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
+        .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))
         .add_service(link);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let stopping = CancellationToken::new();

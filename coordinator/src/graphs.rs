@@ -4,13 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, TypeCatalogue};
-use heddle_core::id::TenantId;
 use heddle_core::node_type::{NodeType, Runner};
 use heddle_core::value::Digest;
 use heddle_proto::agent as wire;
 use jsonschema::Validator;
 use thiserror::Error;
 
+use crate::auth::Tenant;
 use crate::journal::JournalError;
 use crate::limits::GRAPH_CACHE_NODES_MAX;
 use crate::records::{GraphText, ManifestRow, Records};
@@ -34,7 +34,7 @@ struct Known {
 }
 
 /// Digests are addresses within a tenant (E18).
-type Address = (TenantId, Digest);
+type Address = (Tenant, Digest);
 
 #[derive(Default)]
 struct Cache {
@@ -127,7 +127,7 @@ impl Graphs {
     }
 
     /// The compiled graph of a document that is kept in the database.
-    pub(crate) async fn get(&self, tenant: &TenantId, digest: Digest) -> Result<Arc<Graph>, GraphError> {
+    pub(crate) async fn get(&self, tenant: &Tenant, digest: Digest) -> Result<Arc<Graph>, GraphError> {
         let address = (tenant.clone(), digest);
         if let Some(graph) = self.cached(&address) {
             return Ok(graph);
@@ -146,7 +146,7 @@ impl Graphs {
     }
 
     /// Makes a document durable, before any run or workflow names it. Documents at hand are durable already.
-    pub(crate) async fn put(&self, tenant: &TenantId, draft: &Draft) -> Result<Arc<Graph>, GraphError> {
+    pub(crate) async fn put(&self, tenant: &Tenant, draft: &Draft) -> Result<Arc<Graph>, GraphError> {
         let address = (tenant.clone(), draft.stored().digest());
         if let Some(graph) = self.cached(&address) {
             return Ok(graph);

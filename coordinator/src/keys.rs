@@ -1,9 +1,10 @@
 //! API keys: minted here, kept as a MAC, shown once (security.md 4.3).
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use heddle_core::id::{KeyId, Slot, Subject, TenantId};
+use heddle_core::id::{KeyId, Slot, Subject};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use heddle_proto::key::{self, KeyKind};
@@ -11,11 +12,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use thiserror::Error;
 
+use crate::auth::Tenant;
 use crate::journal::JournalError;
+use crate::limits::{KEY_USE_NOTE_PERIOD, KEY_USES_MAX};
 use crate::records::{ApiKeyRow, Records};
 
 /// Everything that a key may be allowed.
-pub(crate) const SCOPES: [&str; 10] = [
+pub(crate) const SCOPES: [&str; 11] = [
     "workflows:read",
     "workflows:write",
     "workflows:execute",
@@ -25,10 +28,13 @@ pub(crate) const SCOPES: [&str; 10] = [
     "reviews:decide",
     "schedules:write",
     "secrets:write",
-    "admin",
+    ADMIN,
+    OPERATE,
 ];
-/// The tenant of the first key.
-pub(crate) const FIRST_TENANT: &str = "default";
+/// The scope that administers its own tenant.
+pub(crate) const ADMIN: &str = "admin";
+/// The scope that operates the cluster: tenants, agents. Only keys of the first tenant can have it.
+pub(crate) const OPERATE: &str = "operate";
 /// The file of the data folder with the first key's text, for those who start the coordinator.
 pub const FIRST_KEY_FILE: &str = "key";
 const PEPPER_FILE: &str = "pepper";
@@ -62,6 +68,25 @@ pub(crate) struct Keys {
     records: Arc<dyn Records>,
     data_dir: Arc<Path>,
     pepper: [u8; PEPPER_BYTES],
+    /// When the use of each key was noted last.
+    noted: Arc<Mutex<HashMap<KeyId, Timestamp>>>,
+}
+
+/// A key's text, known to its maker alone until it is shown.
+pub(crate) struct Text(String);
+
+impl Text {
+    /// A new one.
+    pub(crate) fn mint() -> Result<Self, KeysError> {
+        let mut entropy = [0; 32];
+        getrandom::fill(&mut entropy).map_err(|_| KeysError::NoRandomness)?;
+        Ok(Self(key::mint(KeyKind::Live, &entropy)))
+    }
+
+    /// What people tell it by: its prefix and its last four characters, which are of its checksum.
+    fn hint(&self) -> Arc<str> {
+        format!("{}…{}", key::prefix(&self.0), &self.0[self.0.len() - 4..]).into()
+    }
 }
 
 impl Keys {
@@ -80,7 +105,7 @@ impl Keys {
             Err(error) => return Err(failed(error)),
         };
         let pepper = kept.try_into().map_err(|_| failed(std::io::ErrorKind::InvalidData.into()))?;
-        Ok(Self { records, data_dir: data_dir.into(), pepper })
+        Ok(Self { records, data_dir: data_dir.into(), pepper, noted: Arc::default() })
     }
 
     /// Makes the first key, with every scope, if there is no key at all; gives its text if this start has.
@@ -100,7 +125,7 @@ impl Keys {
         let text = match read_key(&draft) {
             Some(text) => text,
             None => {
-                let text = mint()?;
+                let Text(text) = Text::mint()?;
                 write_private(&draft, format!("{text}\n").as_bytes()).map_err(failed(&draft))?;
                 text
             }
@@ -118,8 +143,10 @@ impl Keys {
     /// Keeps the row of the first key. `false` = there are keys already.
     async fn put_first(&self, text: &str, now: Timestamp) -> Result<bool, KeysError> {
         let scopes = SCOPES.iter().map(|scope| (*scope).into()).collect();
-        let row = new_row(FIRST_TENANT.into(), "first-key".into(), scopes, None, now);
-        self.records.put_api_key(self.mac(text), row, true).await.map_err(KeysError::Journal)
+        let text = Text(text.to_owned());
+        let row = new_row(&Tenant::first(), "first-key".into(), scopes, None, now);
+        let row = ApiKeyRow { hint: text.hint(), ..row };
+        self.records.put_api_key(self.mac(&text.0), row, true).await.map_err(KeysError::Journal)
     }
 
     /// The row of a key that somebody showed.
@@ -127,11 +154,39 @@ impl Keys {
         self.records.api_key(self.mac(text)).await
     }
 
-    /// Makes a key; its text is known to nobody else, and cannot be read again.
-    pub(crate) async fn create(&self, row: ApiKeyRow) -> Result<String, KeysError> {
-        let text = mint()?;
-        self.records.put_api_key(self.mac(&text), row, false).await.map_err(KeysError::Journal)?;
-        Ok(text)
+    /// Makes a key, with its text, which cannot be read again. `None` = its tenant is not there.
+    pub(crate) async fn create(&self, row: ApiKeyRow) -> Result<Option<(String, ApiKeyRow)>, KeysError> {
+        let text = Text::mint()?;
+        let row = ApiKeyRow { hint: text.hint(), ..row };
+        let kept = self.records.put_api_key(self.mac(&text.0), row.clone(), false).await;
+        Ok(kept.map_err(KeysError::Journal)?.then_some((text.0, row)))
+    }
+
+    /// Notes that a key is used, beside the request that uses it and at most once in [`KEY_USE_NOTE_PERIOD`].
+    pub(crate) fn note_use(&self, row: &ApiKeyRow, now: Timestamp) {
+        let is_recent = |at: Timestamp| now.since(at) < KEY_USE_NOTE_PERIOD;
+        if row.last_used_at.is_some_and(is_recent) || !self.is_to_note(row.id, now) {
+            return;
+        }
+        let (records, tenant, id) = (Arc::clone(&self.records), Tenant::of_key(row), row.id);
+        tokio::spawn(async move {
+            if let Err(error) = records.note_key_use(tenant, id, now).await {
+                tracing::warn!(key = %id, %error, "the use of a key was not noted");
+            }
+        });
+    }
+
+    fn is_to_note(&self, id: KeyId, now: Timestamp) -> bool {
+        // Nothing in here is worse after a panic.
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.get(&id).is_some_and(|at| now.since(*at) < KEY_USE_NOTE_PERIOD) {
+            return false;
+        }
+        if noted.len() >= KEY_USES_MAX {
+            noted.clear();
+        }
+        noted.insert(id, now);
+        true
     }
 
     fn mac(&self, text: &str) -> Digest {
@@ -142,22 +197,17 @@ impl Keys {
     }
 }
 
-/// The row of a new key.
+/// The row of a new key, before its text is drawn.
 pub(crate) fn new_row(
-    tenant: TenantId,
+    tenant: &Tenant,
     subject: Subject,
     scopes: Vec<Arc<str>>,
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> ApiKeyRow {
     let id = KeyId::new(now, Slot(0), u128::from(rand::random::<u64>()));
-    ApiKeyRow { id, tenant, subject, scopes, expires_at, created_at: now, revoked_at: None }
-}
-
-fn mint() -> Result<String, KeysError> {
-    let mut entropy = [0; 32];
-    getrandom::fill(&mut entropy).map_err(|_| KeysError::NoRandomness)?;
-    Ok(key::mint(KeyKind::Live, &entropy))
+    let (tenant, hint) = (tenant.id().clone(), Arc::default());
+    ApiKeyRow { id, tenant, subject, scopes, expires_at, created_at: now, revoked_at: None, hint, last_used_at: None }
 }
 
 /// A key that was written down, if it is whole.
@@ -224,6 +274,18 @@ mod tests {
         std::fs::remove_file(folder.dir.path().join("key")).unwrap();
         assert_eq!(folder.keys.first(NOW).await.unwrap(), None, "there is a key, whoever has it");
         assert_eq!((folder.read("key"), folder.read("key.draft")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_use_is_noted_once_a_minute() {
+        let folder = folder();
+        let text = folder.keys.first(NOW).await.unwrap().unwrap();
+        let row = folder.keys.find(&text).await.unwrap().unwrap();
+        assert_eq!(&*row.hint, format!("sk-…{}", &text[text.len() - 4..]));
+        let later = NOW.plus(KEY_USE_NOTE_PERIOD);
+        assert!(folder.keys.is_to_note(row.id, NOW));
+        assert!(!folder.keys.is_to_note(row.id, Timestamp::from_millis(later.as_millis() - 1)));
+        assert!(folder.keys.is_to_note(row.id, later));
     }
 
     #[tokio::test]

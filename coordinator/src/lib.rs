@@ -8,6 +8,7 @@
 
 mod actor;
 mod app;
+mod auth;
 mod clock;
 mod counters;
 mod graphs;
@@ -22,4 +23,5 @@ mod shared;
 mod workflows;
 
 pub use app::{Coordinator, Failed, Options, StartError, start};
+pub use auth::Tenant;
 pub use keys::{FIRST_KEY_FILE, KeysError};

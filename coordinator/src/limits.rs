@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use heddle_core::time::Span;
+
 /// Bytes of the youngest runs' histories that are kept at hand, for readers and for the inputs of attempts.
 pub(crate) const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Workflows' rows that are kept at hand.
@@ -48,6 +50,16 @@ pub(crate) const KEY_CACHE_MS: u32 = 1_000;
 pub(crate) const KEYS_PER_TENANT_MAX: usize = 1_000;
 /// Bytes of the name of who holds a key.
 pub(crate) const KEY_SUBJECT_BYTES_MAX: usize = 256;
+/// Tenants of one cluster.
+pub(crate) const TENANTS_MAX: usize = 10_000;
+/// Letters, digits and hyphens of a tenant's id.
+pub(crate) const TENANT_ID_LENGTH_MAX: usize = 63;
+/// Bytes of a tenant's name.
+pub(crate) const TENANT_NAME_BYTES_MAX: usize = 256;
+/// How often the use of one key is noted at most.
+pub(crate) const KEY_USE_NOTE_PERIOD: Span = Span::from_seconds(60);
+/// Keys whose last note is remembered; with more, some are noted more often than that.
+pub(crate) const KEY_USES_MAX: usize = 10_000;
 /// Manifests that one agent may bring.
 pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
 /// Nodes in one answer about a run's trace.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use heddle_core::id::{TenantId, WorkflowId};
+use heddle_core::id::WorkflowId;
 
+use crate::auth::Tenant;
 use crate::journal::JournalError;
 use crate::limits::WORKFLOW_CACHE_MAX;
 use crate::records::{Records, WorkflowRow};
@@ -17,7 +18,7 @@ pub(crate) struct Workflows {
 
 #[derive(Default)]
 struct Cache {
-    rows: HashMap<(TenantId, WorkflowId), WorkflowRow>,
+    rows: HashMap<(Tenant, WorkflowId), WorkflowRow>,
     /// Counts writes, so that a row that was read before one is not kept after it.
     writes: u64,
 }
@@ -28,7 +29,7 @@ impl Workflows {
     }
 
     /// A tenant's workflow. Counts of its runs are not filled in.
-    pub(crate) async fn get(&self, tenant: &TenantId, id: WorkflowId) -> Result<Option<WorkflowRow>, JournalError> {
+    pub(crate) async fn get(&self, tenant: &Tenant, id: WorkflowId) -> Result<Option<WorkflowRow>, JournalError> {
         let key = (tenant.clone(), id);
         let writes = {
             let cache = self.lock();
@@ -49,7 +50,7 @@ impl Workflows {
     }
 
     /// A workflow was written, or may have been.
-    pub(crate) fn changed(&self, tenant: &TenantId, id: WorkflowId) {
+    pub(crate) fn changed(&self, tenant: &Tenant, id: WorkflowId) {
         let mut cache = self.lock();
         cache.writes += 1;
         cache.rows.remove(&(tenant.clone(), id));

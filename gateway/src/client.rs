@@ -1,9 +1,12 @@
 //! The way to the coordinator: one method for each thing that a gateway may ask, each with a [`Caller`].
 
+mod tenants;
+
 use std::future::Future;
 use std::time::Duration;
 
 use heddle_proto::control::control_client::ControlClient;
+use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::{
     AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
@@ -18,7 +21,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::convert::failure;
-use crate::http::auth::{Administer, Caller, DescribeInputs, Execute, ReadExecutions, ReadWorkflows, WriteWorkflows};
+use crate::http::auth::{
+    Administer, Caller, DescribeInputs, Execute, Operate, ReadExecutions, ReadWorkflows, WriteWorkflows,
+};
 use crate::http::error::ApiError;
 use crate::limits::{
     CALL_TIME_MAX, CALL_WINDOW_BYTES, CALLS_WINDOW_BYTES, CONNECT_TIME_MAX, FOLLOWER_WINDOW_BYTES,
@@ -35,6 +40,7 @@ pub(crate) struct Coordinator {
     /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
     followers: ControlClient<Channel>,
     traces: TracesClient<Channel>,
+    tenants: TenantsClient<Channel>,
 }
 
 /// When a call may be sent again, for as long as the coordinator may be away.
@@ -85,12 +91,13 @@ impl Coordinator {
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let tenants = TenantsClient::new(calls.clone());
         let client = |channel: Channel| {
             ControlClient::new(channel)
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
-        Ok(Self { calls: client(calls), followers: client(followers.connect_lazy()), traces })
+        Ok(Self { calls: client(calls), followers: client(followers.connect_lazy()), traces, tenants })
     }
 
     /// `request` without its tenant, which only the caller's key knows.
@@ -280,7 +287,7 @@ impl Coordinator {
         .await
     }
 
-    pub(crate) async fn agents(&self, caller: &Caller<Administer>) -> Result<AgentList, ApiError> {
+    pub(crate) async fn agents(&self, caller: &Caller<Operate>) -> Result<AgentList, ApiError> {
         let request = ListAgentsRequest { tenant: caller.tenant() };
         self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.list_agents(request).await
@@ -296,14 +303,14 @@ impl Coordinator {
         .await
     }
 
-    /// `request` without its tenant; without a subject it is the caller's.
+    /// `request` without its tenant and what the caller may give on; without a subject it is the caller's.
     pub(crate) async fn create_key(
         &self,
         caller: &Caller<Administer>,
         request: CreateKeyRequest,
     ) -> Result<MintedKey, ApiError> {
         let subject = if request.subject.is_empty() { caller.subject() } else { request.subject };
-        let request = CreateKeyRequest { tenant: caller.tenant(), subject, ..request };
+        let request = CreateKeyRequest { tenant: caller.tenant(), subject, operates: caller.operates(), ..request };
         // Twice would leave a key that nobody has.
         self.call(request, Repeat::IfUnsent, CALL_TIME_MAX, |mut client, request| async move {
             client.create_key(request).await
@@ -317,7 +324,7 @@ impl Coordinator {
         id: String,
         overlap_ms: u64,
     ) -> Result<MintedKey, ApiError> {
-        let request = RotateKeyRequest { tenant: caller.tenant(), id, overlap_ms };
+        let request = RotateKeyRequest { tenant: caller.tenant(), id, overlap_ms, operates: caller.operates() };
         self.call(request, Repeat::IfUnsent, CALL_TIME_MAX, |mut client, request| async move {
             client.rotate_key(request).await
         })
@@ -325,7 +332,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn revoke_key(&self, caller: &Caller<Administer>, id: String) -> Result<ApiKey, ApiError> {
-        let request = RevokeKeyRequest { tenant: caller.tenant(), id };
+        let request = RevokeKeyRequest { tenant: caller.tenant(), id, operates: caller.operates() };
         self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.revoke_key(request).await
         })

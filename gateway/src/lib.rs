@@ -24,4 +24,5 @@ mod layer;
 mod limits;
 mod server;
 
+pub use http::router::{Route, routes};
 pub use server::{Gateway, Listen, Options, StartError, start};

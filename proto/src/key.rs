@@ -78,6 +78,12 @@ pub fn check(key: &str) -> Result<KeyKind, MalformedKey> {
     if checksum == expected { Ok(kind) } else { Err(MalformedKey) }
 }
 
+/// What a key begins with, by which people tell its kind.
+pub fn prefix(key: &str) -> &'static str {
+    let known = ["wf_live_", "wf_test_", KeyKind::Test.prefix(), KeyKind::Live.prefix()];
+    known.into_iter().find(|prefix| key.starts_with(prefix)).unwrap_or_default()
+}
+
 fn imported(secret: &str, kind: KeyKind) -> Result<KeyKind, MalformedKey> {
     let is_long_enough = (IMPORTED_SECRET_LENGTH_MIN..=IMPORTED_SECRET_LENGTH_MAX).contains(&secret.len());
     let is_clean = secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
@@ -148,6 +154,19 @@ mod tests {
         }
         // Live and test keys have checksums of their own.
         assert_eq!(check(&key.replace("sk-", "sk-test-")), Err(MalformedKey));
+    }
+
+    #[test]
+    fn a_prefix_tells_the_kind() {
+        for (key, expected) in [
+            ("sk-0", "sk-"),
+            ("sk-test-0", "sk-test-"),
+            ("wf_live_0", "wf_live_"),
+            ("wf_test_0", "wf_test_"),
+            ("x", ""),
+        ] {
+            assert_eq!(prefix(key), expected);
+        }
     }
 
     #[test]

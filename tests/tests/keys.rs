@@ -100,9 +100,94 @@ async fn nobody_locks_everybody_out() {
         let body = (method == Method::POST).then(|| json!({}));
         assert_eq!(admin(&cluster, method, &format!("{KEYS}/{path}"), body).await.0, 404);
     }
-    let second = create(&cluster, json!({"scopes": ["admin"]})).await;
+    // Another administrator alone is not enough: somebody must operate the cluster.
+    create(&cluster, json!({"scopes": ["admin"]})).await;
+    assert_eq!(admin(&cluster, Method::DELETE, &first, None).await.0, 409);
+    let second = create(&cluster, json!({"scopes": ["admin", "operate"]})).await;
     assert_eq!(admin(&cluster, Method::DELETE, &first, None).await.0, 200);
     let path = format!("{KEYS}/{}", second["id"].as_str().unwrap());
     let request = cluster.client().anonymous(Method::DELETE, &path).bearer_auth(second["key"].as_str().unwrap());
     assert_eq!(send(request).await.unwrap().status, 409);
+}
+
+/// The answer to one request with this key.
+async fn with_key(cluster: &Cluster, key: &str, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    let answer = send(cluster.client().anonymous(method, path).bearer_auth(key).json(body)).await.unwrap();
+    (answer.status, answer.json())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_makes_tenants_and_their_first_keys() {
+    const TENANTS: &str = "/api/v1/tenants";
+    let cluster = Cluster::start(1, 1).await;
+    let (status, made) = admin(&cluster, Method::POST, TENANTS, Some(json!({"id": "acme", "name": "Acme"}))).await;
+    assert_eq!((status, &made["name"], &made["closedAt"]), (201, &json!("Acme"), &Value::Null), "{made}");
+    for (body, status, code) in [
+        (json!({"id": "acme"}), 409, "tenant_exists"),
+        (json!({"id": "Acme"}), 400, "invalid_tenant_request"),
+        (json!({"id": ""}), 400, "invalid_tenant_request"),
+        (json!({"id": "x".repeat(64)}), 400, "invalid_tenant_request"),
+        (json!({"id": "new", "name": "x".repeat(257)}), 400, "invalid_tenant_request"),
+        (json!({"id": "new", "owner": "me"}), 400, "unknown_field"),
+        (json!({"id": 7}), 400, "invalid_field"),
+    ] {
+        let (answered, refused) = admin(&cluster, Method::POST, TENANTS, Some(body)).await;
+        assert_eq!((answered, &refused["code"]), (status, &json!(code)), "{refused}");
+    }
+    let place = format!("{TENANTS}/acme");
+    let first = json!({"scopes": ["admin", "workflows:read"], "subject": "ada"});
+    let (status, made) = admin(&cluster, Method::POST, &format!("{place}/keys"), Some(first.clone())).await;
+    assert_eq!(status, 201, "{made}");
+    let key = text(&made["key"]);
+    assert_eq!(made["hint"], format!("sk-…{}", &key[key.len() - 4..]));
+    assert_eq!(admin(&cluster, Method::POST, &format!("{TENANTS}/nobody/keys"), Some(first)).await.0, 404);
+    let (_, tenants) = admin(&cluster, Method::GET, TENANTS, None).await;
+    assert_eq!(tenants.as_array().unwrap().iter().map(|row| text(&row["id"])).collect::<Vec<_>>(), ["acme", "default"]);
+
+    // It works, which is noted; closed, it does not; opened, it does.
+    assert_eq!(status_of(&cluster, &key, "/api/v1/workflows").await, 200);
+    wait::until("word of the key's use", HEALED_MAX, || async {
+        let (_, keys) = admin(&cluster, Method::GET, &format!("{place}/keys"), None).await;
+        if keys[0]["lastUsedAt"].is_string() { Ok(()) } else { Err(keys.to_string()) }
+    })
+    .await;
+    let (status, closed) = admin(&cluster, Method::PATCH, &place, Some(json!({"closed": true}))).await;
+    assert_eq!((status, closed["closedAt"].is_string()), (200, true), "{closed}");
+    refused(&cluster, &key, "the end of a closed tenant's key").await;
+    assert_eq!(
+        admin(&cluster, Method::PATCH, &place, Some(json!({"closed": false, "name": "A"}))).await.1["name"],
+        "A"
+    );
+    assert_eq!(status_of(&cluster, &key, "/api/v1/workflows").await, 200);
+    let (status, own) =
+        admin(&cluster, Method::PATCH, &format!("{TENANTS}/default"), Some(json!({"closed": true}))).await;
+    assert_eq!((status, &own["code"]), (409, &json!("first_tenant")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_to_operate_by_administering() {
+    let cluster = Cluster::start(1, 1).await;
+    let (_, keys) = admin(&cluster, Method::GET, KEYS, None).await;
+    let first = format!("{KEYS}/{}", text(&keys[0]["id"]));
+    let administrator = text(&create(&cluster, json!({"scopes": ["admin"]})).await["key"]);
+    let operate = json!({"scopes": ["operate"]});
+    for (method, path, body) in [
+        (Method::POST, KEYS.to_owned(), &operate),
+        (Method::POST, format!("{first}/rotate"), &json!({})),
+        (Method::DELETE, first, &json!({})),
+        (Method::GET, "/api/v1/agents".to_owned(), &json!({})),
+        (Method::GET, "/api/v1/tenants".to_owned(), &json!({})),
+    ] {
+        let (status, refused) = with_key(&cluster, &administrator, method, &path, body).await;
+        assert_eq!((status, &refused["code"]), (403, &json!("missing_scope")), "{path}: {refused}");
+    }
+    // Nor does an operator make operators elsewhere.
+    admin(&cluster, Method::POST, "/api/v1/tenants", Some(json!({"id": "acme"}))).await;
+    let (status, refused) = admin(&cluster, Method::POST, "/api/v1/tenants/acme/keys", Some(operate.clone())).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("invalid_key_request")), "{refused}");
+    assert_eq!(admin(&cluster, Method::POST, KEYS, Some(operate)).await.0, 201);
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cluster_tests::repository::{TextFile, assert_none, documents, root, source, text_files, words};
+use cluster_tests::repository::{TextFile, assert_none, documents, root, source, tenancy, text_files, words};
 
 #[test]
 fn members_take_the_workspace_lints() {
@@ -37,6 +37,16 @@ fn no_path_belongs_to_one_machine() {
 #[test]
 fn the_repository_speaks_of_itself() {
     assert_none(&words::forbidden_phrases(&files()));
+}
+
+#[test]
+fn every_statement_says_whose_rows_it_means() {
+    assert_none(&tenancy::statements_without_tenant(&files()));
+}
+
+#[test]
+fn only_authentication_names_a_tenant() {
+    assert_none(&tenancy::tenants_out_of_place(&files()));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 pub use events::{Event, EventStream};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, NewKey, NodeRun, Poll, RunStatus, SaveWorkflow,
-    Started, Waiting, WorkflowSummary, error_text,
+    Started, Tenant, Waiting, WorkflowSummary, error_text,
 };
 
 use crate::error::{Context, Exit, Failure, Result, chain};
@@ -161,14 +161,36 @@ impl Client {
         Ok(EventStream::new(self.accept(sent).await?, after))
     }
 
-    /// All keys of the key's tenant, the youngest first, as the server says them.
-    pub async fn keys(&self) -> Result<Vec<ApiKey>> {
-        self.json(self.request(Method::GET, "/keys")).await
+    /// All keys of a tenant, or of the key's own, the youngest first, as the server says them.
+    pub async fn keys(&self, tenant: Option<&str>) -> Result<Vec<ApiKey>> {
+        self.json(self.request(Method::GET, &keys_of(tenant)?)).await
     }
 
-    /// Makes a key. Its text is in this answer and nowhere else.
-    pub async fn create_key(&self, key: &NewKey<'_>) -> Result<ApiKey> {
-        self.json(self.request(Method::POST, "/keys").json(key)).await
+    /// Makes a key of a tenant, or of the key's own. Its text is in this answer and nowhere else.
+    pub async fn create_key(&self, tenant: Option<&str>, key: &NewKey<'_>) -> Result<ApiKey> {
+        self.json(self.request(Method::POST, &keys_of(tenant)?).json(key)).await
+    }
+
+    /// All tenants.
+    pub async fn tenants(&self) -> Result<Vec<Tenant>> {
+        self.json(self.request(Method::GET, "/tenants")).await
+    }
+
+    /// A tenant.
+    pub async fn tenant(&self, id: &str) -> Result<Tenant> {
+        self.json(self.request(Method::GET, &format!("/tenants/{}", segment(id)?))).await
+    }
+
+    /// Makes a tenant.
+    pub async fn create_tenant(&self, id: &str, name: Option<&str>) -> Result<Tenant> {
+        let body = serde_json::json!({ "id": id, "name": name });
+        self.json(self.request(Method::POST, "/tenants").json(&body)).await
+    }
+
+    /// Renames, closes or opens a tenant; what is absent stays.
+    pub async fn change_tenant(&self, id: &str, name: Option<&str>, closed: Option<bool>) -> Result<Tenant> {
+        let body = serde_json::json!({ "name": name, "closed": closed });
+        self.json(self.request(Method::PATCH, &format!("/tenants/{}", segment(id)?)).json(&body)).await
     }
 
     /// Makes a key like this one, which works on for a while.
@@ -227,6 +249,10 @@ impl Client {
         let message = format!("cannot reach {}: {}", self.origin, chain(error));
         Failure::failed(message).with_next("start a server with `heddle up`, or name one with --server URL")
     }
+}
+
+fn keys_of(tenant: Option<&str>) -> Result<String> {
+    tenant.map_or_else(|| Ok("/keys".to_owned()), |id| Ok(format!("/tenants/{}/keys", segment(id)?)))
 }
 
 /// An id as part of a path; what cannot be one is refused here, so that it names no other path.

@@ -45,6 +45,24 @@ pub struct ApiKey {
     pub expires_at: Option<String>,
     /// Since when it does not work any more.
     pub revoked_at: Option<String>,
+    /// Its beginning and end.
+    pub hint: String,
+    /// When it was used last, give or take a minute.
+    pub last_used_at: Option<String>,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Tenant {
+    /// Its id.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// When it was made.
+    pub created_at: String,
+    /// Since when its keys do not work.
+    pub closed_at: Option<String>,
 }
 
 /// A key to make.

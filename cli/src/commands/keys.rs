@@ -36,9 +36,16 @@ enum Verb {
         /// Let it end after this time (12h, 90d)
         #[arg(long, value_name = "TIME", value_parser = clock::parse_span)]
         expires: Option<Duration>,
+        /// Make it for another tenant (for keys with the scope operate)
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
     },
     /// List all keys, youngest first
-    List,
+    List {
+        /// Those of another tenant (for keys with the scope operate)
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+    },
     /// Make a key like this one, which works on for a while
     Rotate {
         /// The key's id
@@ -59,12 +66,12 @@ impl Keys {
     pub async fn run(self) -> Result<()> {
         let client = self.connection.client().await?;
         match self.verb {
-            Verb::Create { scopes, subject, expires } => {
+            Verb::Create { scopes, subject, expires, tenant } => {
                 let end = |span: Duration| clock::rfc3339(clock::now_ms().saturating_add(span.as_millis() as i64));
                 let new = NewKey { subject: subject.as_deref(), scopes: &scopes, expires_at: expires.map(end) };
-                show_once(&client.create_key(&new).await?, self.json)
+                show_once(&client.create_key(tenant.as_deref(), &new).await?, self.json)
             }
-            Verb::List => list(&client.keys().await?, self.json),
+            Verb::List { tenant } => list(&client.keys(tenant.as_deref()).await?, self.json),
             Verb::Rotate { id, overlap } => {
                 let new = client.rotate_key(&id, overlap.map(|overlap| overlap.as_secs())).await?;
                 show_once(&new, self.json)
@@ -94,11 +101,14 @@ fn list(keys: &[ApiKey], as_json: bool) -> Result<()> {
     if as_json {
         return print_json(&keys);
     }
-    let mut table = Table::new(&["ID", "STATUS", "SUBJECT", "CREATED", "ENDS", "SCOPES"]);
+    let mut table = Table::new(&["ID", "KEY", "STATUS", "SUBJECT", "CREATED", "USED", "ENDS", "SCOPES"]);
     for key in keys {
         let ends = key.revoked_at.clone().or_else(|| key.expires_at.clone()).unwrap_or_default();
-        let row = [key.id.clone(), status(key).into(), key.subject.clone(), key.created_at.clone(), ends];
-        table.row(row.into_iter().chain([key.scopes.join(" ")]).collect());
+        let used = key.last_used_at.clone().unwrap_or_default();
+        let (status, scopes) = (status(key).to_owned(), key.scopes.join(" "));
+        let (id, hint, subject, created) =
+            (key.id.clone(), key.hint.clone(), key.subject.clone(), key.created_at.clone());
+        table.row(vec![id, hint, status, subject, created, used, ends, scopes]);
     }
     print(&table.render(Style::stdout()))
 }

@@ -8,4 +8,5 @@ pub mod executions;
 pub mod gateway;
 pub mod keys;
 pub mod run;
+pub mod tenants;
 pub mod up;

@@ -95,8 +95,9 @@ CREATE TABLE graph (
     PRIMARY KEY (tenant, digest)
 );
 
+-- Ids of workflows may be chosen by clients: each tenant has its own.
 CREATE TABLE workflow (
-    id BYTEA NOT NULL PRIMARY KEY,
+    id BYTEA NOT NULL,
     tenant TEXT COLLATE "C" NOT NULL,
     name TEXT COLLATE "C" NOT NULL,
     description TEXT COLLATE "C",
@@ -105,23 +106,27 @@ CREATE TABLE workflow (
     version BIGINT NOT NULL,
     graph BYTEA NOT NULL,
     created_at BIGINT NOT NULL,
-    updated_at BIGINT NOT NULL
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, id)
 );
 CREATE INDEX workflow_by_update ON workflow (tenant, updated_at, id);
 
 CREATE TABLE workflow_version (
+    tenant TEXT COLLATE "C" NOT NULL,
     workflow BYTEA NOT NULL,
     version BIGINT NOT NULL,
     graph BYTEA NOT NULL,
     subject TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (workflow, version)
+    PRIMARY KEY (tenant, workflow, version)
 );
 
 CREATE TABLE tenant (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     name TEXT COLLATE "C" NOT NULL,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    -- Since when its keys do not work.
+    closed_at BIGINT
 );
 
 -- A key itself is nowhere, only its keyed hash.
@@ -133,7 +138,10 @@ CREATE TABLE api_key (
     scopes TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
-    revoked_at BIGINT
+    revoked_at BIGINT,
+    -- Its beginning and end, for people; and when it was used last, give or take a minute.
+    hint TEXT COLLATE "C" NOT NULL,
+    last_used_at BIGINT
 );
 CREATE INDEX api_key_by_tenant ON api_key (tenant, id);
 

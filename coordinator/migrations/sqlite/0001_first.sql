@@ -95,8 +95,9 @@ CREATE TABLE graph (
     PRIMARY KEY (tenant, digest)
 );
 
+-- Ids of workflows may be chosen by clients: each tenant has its own.
 CREATE TABLE workflow (
-    id BLOB NOT NULL PRIMARY KEY,
+    id BLOB NOT NULL,
     tenant TEXT NOT NULL,
     name TEXT NOT NULL,
     description TEXT,
@@ -105,23 +106,27 @@ CREATE TABLE workflow (
     version INTEGER NOT NULL,
     graph BLOB NOT NULL,
     created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, id)
 );
 CREATE INDEX workflow_by_update ON workflow (tenant, updated_at, id);
 
 CREATE TABLE workflow_version (
+    tenant TEXT NOT NULL,
     workflow BLOB NOT NULL,
     version INTEGER NOT NULL,
     graph BLOB NOT NULL,
     subject TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    PRIMARY KEY (workflow, version)
+    PRIMARY KEY (tenant, workflow, version)
 );
 
 CREATE TABLE tenant (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    -- Since when its keys do not work.
+    closed_at INTEGER
 );
 
 -- A key itself is nowhere, only its keyed hash.
@@ -133,7 +138,10 @@ CREATE TABLE api_key (
     scopes TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
-    revoked_at INTEGER
+    revoked_at INTEGER,
+    -- Its beginning and end, for people; and when it was used last, give or take a minute.
+    hint TEXT NOT NULL,
+    last_used_at INTEGER
 );
 CREATE INDEX api_key_by_tenant ON api_key (tenant, id);
 

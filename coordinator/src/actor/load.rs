@@ -14,6 +14,7 @@ use heddle_core::run::event::Event;
 use heddle_core::run::{Corrupt, Run};
 use thiserror::Error;
 
+use crate::auth::Tenant;
 use crate::journal::{Acquired, JournalError};
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_RUNS};
 use crate::shared::Shared;
@@ -93,11 +94,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, id: RunId) -> Result<Option<Run>, 
     if stored.row.quarantine_reason.is_some() {
         return Ok(None);
     }
-    let graph = shared
-        .graphs
-        .get(&stored.row.created.tenant, stored.row.created.graph)
-        .await
-        .map_err(|error| LoadError::Graph(error.to_string()))?;
+    let created = &stored.row.created;
+    let graph = shared.graphs.get(&Tenant::of_run(created), created.graph).await;
+    let graph = graph.map_err(|error| LoadError::Graph(error.to_string()))?;
     let restored = stored.snapshot.as_ref().and_then(|snapshot| Run::restore(id, Arc::clone(&graph), snapshot));
     let tail = match (&restored, &stored.snapshot) {
         // Another fold made the snapshot: the whole history is read instead (E19).

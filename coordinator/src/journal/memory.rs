@@ -23,6 +23,7 @@ use super::{
     Acquired, Answer, Clock, Committed, Journal, JournalError, JournalState, Landed, NEW, Owner, Partitions, RunCursor,
     RunFilter, RunRow, StoredRun, Suspect, clip, codec, quarantine_error,
 };
+use crate::auth::Tenant;
 use crate::records::WorkflowRow;
 use crate::records::memory::PlainRows;
 
@@ -229,14 +230,31 @@ impl Journal for MemoryJournal {
         ready(references.iter().map(find).collect()).boxed()
     }
 
-    fn read_summary(&self, run: RunId) -> Answer<Option<RunRow>> {
+    fn read_history(
+        &self,
+        tenant: Tenant,
+        run: RunId,
+        after: EventSeq,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Answer<Vec<Event>> {
+        let is_its = self.tables().runs.get(&run).is_some_and(|row| row.created.tenant == *tenant.id());
+        if is_its { self.read_events(run, after, rows_max, bytes_max) } else { answer(Vec::new()) }
+    }
+
+    fn read_row(&self, run: RunId) -> Answer<Option<RunRow>> {
         answer(self.tables().runs.get(&run).cloned())
+    }
+
+    fn read_summary(&self, tenant: Tenant, run: RunId) -> Answer<Option<RunRow>> {
+        let tables = self.tables();
+        answer(tables.runs.get(&run).filter(|row| row.created.tenant == *tenant.id()).cloned())
     }
 
     fn list_runs(&self, filter: RunFilter, cursor: Option<RunCursor>, limit: usize) -> Answer<Vec<RunRow>> {
         let place = |row: &RunRow| (row.created.created_at, row.run);
         let is_listed = |row: &&RunRow| {
-            row.created.tenant == filter.tenant
+            row.created.tenant == *filter.tenant.id()
                 && filter.workflow.is_none_or(|workflow| row.created.workflow == workflow)
                 && filter.status.is_none_or(|status| row.summary.status == status)
                 && filter.from.is_none_or(|from| row.created.created_at >= from)

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
-use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, TenantId, WorkflowId};
+use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, WorkflowId};
 use heddle_core::partition::batch::{
     Batch, CommitOutcome, IdempotencyKey, KeyFound, Phase, RunCreated, RunSummary, Snapshot,
 };
@@ -30,6 +30,8 @@ use heddle_core::run::event::{Event, RunError};
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Value, ValueRef};
 use tokio::sync::watch;
+
+use crate::auth::Tenant;
 
 pub use error::JournalError;
 pub use partitions::Partitions;
@@ -88,13 +90,27 @@ pub trait Journal: Send + Sync + 'static {
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>>;
 
     /// Events after `after` with their values, in order: as many as fit into both limits, and at least one if there is one.
+    /// For the engine; requests ask for [`Journal::read_history`].
     fn read_events(&self, run: RunId, after: EventSeq, rows_max: usize, bytes_max: usize) -> Answer<Vec<Event>>;
 
     /// The values behind references of one run, in the order of the references.
     fn read_values(&self, run: RunId, references: Vec<ValueRef>) -> Answer<Vec<Value>>;
 
-    /// A run's summary row.
-    fn read_summary(&self, run: RunId) -> Answer<Option<RunRow>>;
+    /// The same of a run of this tenant; nothing of any other's.
+    fn read_history(
+        &self,
+        tenant: Tenant,
+        run: RunId,
+        after: EventSeq,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Answer<Vec<Event>>;
+
+    /// A run's summary row. For the engine; requests ask for [`Journal::read_summary`].
+    fn read_row(&self, run: RunId) -> Answer<Option<RunRow>>;
+
+    /// The summary row of a run of this tenant.
+    fn read_summary(&self, tenant: Tenant, run: RunId) -> Answer<Option<RunRow>>;
 
     /// Summary rows, the newest first, before `cursor` if there is one (E27).
     fn list_runs(&self, filter: RunFilter, cursor: Option<RunCursor>, limit: usize) -> Answer<Vec<RunRow>>;
@@ -188,7 +204,7 @@ pub struct RunRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFilter {
     /// Whose.
-    pub tenant: TenantId,
+    pub tenant: Tenant,
     /// Of this workflow only.
     pub workflow: Option<WorkflowId>,
     /// With this status only.

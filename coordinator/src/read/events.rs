@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, Instance, NodeIx, RunId, TenantId};
+use heddle_core::id::{EventSeq, Instance, NodeIx, RunId};
 use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, PortOutput};
 use heddle_core::value::ValueRef;
 use heddle_proto::control as wire;
@@ -15,13 +15,14 @@ use tokio::time::timeout;
 
 use super::live::{Cursor, News, Of, Place};
 use super::runs::{self, ReadError};
+use crate::auth::Tenant;
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
 use crate::shared::Shared;
 
 /// A history from `after` on, page by page; with `follow` until the run is over.
 pub(crate) async fn pages(
     shared: Arc<Shared>,
-    tenant: TenantId,
+    tenant: Tenant,
     id: RunId,
     after: EventSeq,
     follow: bool,
@@ -29,7 +30,7 @@ pub(crate) async fn pages(
     let row = runs::row(&shared, &tenant, id).await?;
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
     let is_over = row.quarantine_reason.is_some();
-    let reader = Reader { shared, graph, id, after, follow, is_over, heard: Cursor::default() };
+    let reader = Reader { shared, tenant, graph, id, after, follow, is_over, heard: Cursor::default() };
     Ok(futures::stream::unfold(reader, |mut reader| async move {
         let page = reader.next().await.transpose()?;
         Some((page, reader))
@@ -38,6 +39,7 @@ pub(crate) async fn pages(
 
 struct Reader {
     shared: Arc<Shared>,
+    tenant: Tenant,
     graph: Arc<Graph>,
     id: RunId,
     after: EventSeq,
@@ -86,7 +88,8 @@ impl Reader {
             events.truncate(EVENT_PAGE_ROWS);
             return Ok(events);
         }
-        let page = self.shared.journal.read_events(self.id, self.after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+        let (tenant, id, after) = (self.tenant.clone(), self.id, self.after);
+        let page = self.shared.journal.read_history(tenant, id, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
         Ok(page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, Instance, NodeIx, RunId, TenantId};
+use heddle_core::id::{EventSeq, Instance, NodeIx, RunId};
 use heddle_core::node_type::Runner;
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::{Event, NodeError, OutputValue};
@@ -17,6 +17,7 @@ use heddle_proto::control as wire;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use crate::auth::Tenant;
 use crate::graphs::GraphError;
 use crate::journal::{JournalError, RunRow};
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
@@ -50,7 +51,7 @@ pub(crate) struct Ask {
 }
 
 /// A run with all its nodes, waiting until it is over if the caller wants to.
-pub(crate) async fn run(shared: &Arc<Shared>, tenant: &TenantId, id: RunId, ask: Ask) -> Result<wire::Run, ReadError> {
+pub(crate) async fn run(shared: &Arc<Shared>, tenant: &Tenant, id: RunId, ask: Ask) -> Result<wire::Run, ReadError> {
     if ask.wait.is_zero() {
         return current(shared, tenant, id, ask).await;
     }
@@ -74,18 +75,18 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &TenantId, id: RunId, ask:
     answer
 }
 
-async fn current(shared: &Arc<Shared>, tenant: &TenantId, id: RunId, ask: Ask) -> Result<wire::Run, ReadError> {
+async fn current(shared: &Arc<Shared>, tenant: &Tenant, id: RunId, ask: Ask) -> Result<wire::Run, ReadError> {
     let row = row(shared, tenant, id).await?;
     with_nodes(shared, &row, ask).await
 }
 
 /// A run's summary, if it is this tenant's.
-pub(crate) async fn row(shared: &Arc<Shared>, tenant: &TenantId, id: RunId) -> Result<RunRow, ReadError> {
+pub(crate) async fn row(shared: &Arc<Shared>, tenant: &Tenant, id: RunId) -> Result<RunRow, ReadError> {
     let row = match shared.recent.row(id) {
         Some(row) => Some(row),
-        None => shared.journal.read_summary(id).await.map_err(ReadError::Journal)?,
+        None => shared.journal.read_summary(tenant.clone(), id).await.map_err(ReadError::Journal)?,
     };
-    row.filter(|row| row.created.tenant == *tenant).ok_or(ReadError::NotFound)
+    row.filter(|row| row.created.tenant == *tenant.id()).ok_or(ReadError::NotFound)
 }
 
 /// A run's summary with its nodes. A run that was set aside shows without them.
@@ -128,7 +129,8 @@ pub(crate) fn batch_id(run: RunId) -> String {
 }
 
 async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {
-    let graph = shared.graphs.get(&row.created.tenant, row.created.graph).await.map_err(ReadError::Graph)?;
+    let tenant = Tenant::of_run(&row.created);
+    let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
     if let Some(events) = shared.recent.events(row.run, EventSeq(0)).filter(|events| !events.is_empty()) {
         return fold(row.run, graph, events.iter().map(AsRef::as_ref));
     }
@@ -136,7 +138,7 @@ async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap
     let mut view: Option<RunView> = None;
     loop {
         let after = view.as_ref().map_or(EventSeq(0), RunView::seq);
-        let page = shared.journal.read_events(row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+        let page = shared.journal.read_history(tenant.clone(), row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
         let page: Vec<Event> = page.await.map_err(ReadError::Journal)?;
         let is_last = page.len() < EVENT_PAGE_ROWS;
         let is_empty = page.is_empty();

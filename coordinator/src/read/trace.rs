@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, Instance, RunId, TenantId};
+use heddle_core::id::{EventSeq, Instance, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::trace::{AttemptSpan, NodeSpan, SpanState, Trace};
 use heddle_core::time::Timestamp;
@@ -16,6 +16,7 @@ use heddle_telemetry::{Component, Exporter, InstanceName, Kind, RunTrace, Span, 
 use tokio::sync::mpsc;
 
 use super::runs::{self, ReadError};
+use crate::auth::Tenant;
 use crate::journal::RunRow;
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, TRACE_NODES_MAX, TRACES_TOLD_MAX, TRACES_WAITING_MAX};
 use crate::shared::Shared;
@@ -23,10 +24,11 @@ use crate::shared::Shared;
 /// A run's trace with one page of its nodes.
 pub(crate) async fn read(
     shared: &Arc<Shared>,
+    tenant: &Tenant,
     request: &wire::TraceRequest,
     id: RunId,
 ) -> Result<wire::Trace, ReadError> {
-    let row = runs::row(shared, &TenantId::from(request.tenant.as_str()), id).await?;
+    let row = runs::row(shared, tenant, id).await?;
     let (graph, trace) = fold(shared, &row).await?;
     let execution = id.to_string();
     let names = RunTrace::new(&execution, trace.traceparent.as_deref());
@@ -80,7 +82,7 @@ pub(crate) async fn tell(shared: Arc<Shared>, mut ended: mpsc::Receiver<RunId>) 
 async fn tell_one(shared: &Arc<Shared>, exporter: &Exporter, id: RunId) -> Result<bool, ReadError> {
     let row = match shared.recent.row(id) {
         Some(row) => Some(row),
-        None => shared.journal.read_summary(id).await.map_err(ReadError::Journal)?,
+        None => shared.journal.read_row(id).await.map_err(ReadError::Journal)?,
     };
     let row = row.filter(|row| row.quarantine_reason.is_none()).ok_or(ReadError::NotFound)?;
     let (graph, trace) = fold(shared, &row).await?;
@@ -97,13 +99,15 @@ async fn tell_one(shared: &Arc<Shared>, exporter: &Exporter, id: RunId) -> Resul
 }
 
 async fn fold(shared: &Arc<Shared>, row: &RunRow) -> Result<(Arc<Graph>, Trace), ReadError> {
-    let graph = shared.graphs.get(&row.created.tenant, row.created.graph).await.map_err(ReadError::Graph)?;
+    let tenant = Tenant::of_run(&row.created);
+    let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
     let (mut after, mut trace) = (EventSeq(0), None::<Trace>);
     loop {
         let page = match shared.recent.events(row.run, after) {
             Some(events) => events,
             None => {
-                let page = shared.journal.read_events(row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+                let tenant = tenant.clone();
+                let page = shared.journal.read_history(tenant, row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
                 page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect()
             }
         };

@@ -2,11 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use heddle_core::id::{KeyId, TenantId, WorkflowId};
+use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
-use super::{ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow, save};
+use super::{
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowRow, save,
+};
+use crate::auth::Tenant;
 use crate::journal::Answer;
 use crate::journal::memory::{KeptKey, KeyNames, MemoryJournal, Tables, answer};
 
@@ -14,79 +19,114 @@ use crate::journal::memory::{KeptKey, KeyNames, MemoryJournal, Tables, answer};
 #[derive(Default)]
 pub(crate) struct PlainRows {
     graphs: BTreeMap<(TenantId, Digest), GraphText>,
-    workflows: BTreeMap<WorkflowId, WorkflowRow>,
+    workflows: BTreeMap<(TenantId, WorkflowId), WorkflowRow>,
+    tenants: BTreeMap<TenantId, TenantRow>,
     api_keys: BTreeMap<Digest, ApiKeyRow>,
     /// In the order they came.
     node_types: Vec<ManifestRow>,
 }
 
 impl Records for MemoryJournal {
-    fn put_graph(&self, tenant: TenantId, digest: Digest, graph: GraphText) -> Answer<()> {
-        self.tables().plain.graphs.entry((tenant, digest)).or_insert(graph);
+    fn put_graph(&self, tenant: Tenant, digest: Digest, graph: GraphText) -> Answer<()> {
+        self.tables().plain.graphs.entry((tenant.id().clone(), digest)).or_insert(graph);
         answer(())
     }
 
-    fn graph(&self, tenant: TenantId, digest: Digest) -> Answer<Option<GraphText>> {
-        answer(self.tables().plain.graphs.get(&(tenant, digest)).cloned())
+    fn graph(&self, tenant: Tenant, digest: Digest) -> Answer<Option<GraphText>> {
+        answer(self.tables().plain.graphs.get(&(tenant.id().clone(), digest)).cloned())
     }
 
     fn save_workflow(&self, save: SaveWorkflow) -> Answer<Saved> {
         answer(self.tables().save(save))
     }
 
-    fn workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
+    fn workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
         let tables = self.tables();
-        let row = tables.plain.workflows.get(&id).filter(|row| row.tenant == tenant);
+        let row = tables.plain.workflows.get(&(tenant.id().clone(), id));
         answer(row.map(|row| tables.with_usage(row)))
     }
 
-    fn workflows(&self, tenant: TenantId, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
+    fn workflows(&self, tenant: Tenant, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
         let tables = self.tables();
-        let is_listed =
-            |row: &&WorkflowRow| row.tenant == tenant && is_active.is_none_or(|is_active| row.is_active == is_active);
+        let is_listed = |row: &&WorkflowRow| {
+            row.tenant == *tenant.id() && is_active.is_none_or(|is_active| row.is_active == is_active)
+        };
         let rows = tables.plain.workflows.values().filter(is_listed);
         let mut rows: Vec<_> = rows.map(|row| tables.with_usage(row)).collect();
         rows.sort_by_key(|row| Reverse((row.updated_at, row.id)));
         answer(rows)
     }
 
-    fn delete_workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<bool> {
-        let rows = &mut self.tables().plain.workflows;
-        let is_there = rows.get(&id).is_some_and(|row| row.tenant == tenant);
-        if is_there {
-            rows.remove(&id);
-        }
-        answer(is_there)
+    fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool> {
+        answer(self.tables().plain.workflows.remove(&(tenant.id().clone(), id)).is_some())
     }
 
     fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>> {
-        answer(self.tables().plain.api_keys.get(&mac).filter(|row| row.revoked_at.is_none()).cloned())
+        let tables = self.tables();
+        let is_open =
+            |row: &&ApiKeyRow| tables.plain.tenants.get(&row.tenant).is_some_and(|tenant| tenant.closed_at.is_none());
+        let row = tables.plain.api_keys.get(&mac).filter(|row| row.revoked_at.is_none());
+        answer(row.filter(is_open).cloned())
     }
 
     fn put_api_key(&self, mac: Digest, row: ApiKeyRow, only_first: bool) -> Answer<bool> {
-        let keys = &mut self.tables().plain.api_keys;
-        let is_kept = !only_first || keys.is_empty();
+        let plain = &mut self.tables().plain;
+        let is_kept = if only_first { plain.api_keys.is_empty() } else { plain.tenants.contains_key(&row.tenant) };
         if is_kept {
-            keys.insert(mac, row);
+            let (id, created_at) = (row.tenant.clone(), row.created_at);
+            let first = TenantRow { id: id.clone(), name: Arc::clone(&id.0), created_at, closed_at: None };
+            plain.tenants.entry(id).or_insert(first);
+            plain.api_keys.insert(mac, row);
         }
         answer(is_kept)
     }
 
-    fn api_keys(&self, tenant: TenantId) -> Answer<Vec<ApiKeyRow>> {
+    fn api_keys(&self, tenant: Tenant) -> Answer<Vec<ApiKeyRow>> {
         let tables = self.tables();
-        let mut rows: Vec<_> = tables.plain.api_keys.values().filter(|row| row.tenant == tenant).cloned().collect();
+        let mut rows: Vec<_> =
+            tables.plain.api_keys.values().filter(|row| row.tenant == *tenant.id()).cloned().collect();
         rows.sort_by_key(|row| Reverse(row.id));
         answer(rows)
     }
 
-    fn end_api_key(&self, tenant: TenantId, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>> {
+    fn end_api_key(&self, tenant: Tenant, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>> {
         let keys = &mut self.tables().plain.api_keys;
-        let row = keys.values_mut().find(|row| row.tenant == tenant && row.id == id);
+        let row = keys.values_mut().find(|row| row.tenant == *tenant.id() && row.id == id);
         answer(row.map(|row| {
             match end {
                 KeyEnd::Revoked(at) => row.revoked_at = row.revoked_at.or(Some(at)),
                 KeyEnd::Expires(at) => row.expires_at = Some(row.expires_at.map_or(at, |earlier| earlier.min(at))),
             }
+            row.clone()
+        }))
+    }
+
+    fn note_key_use(&self, tenant: Tenant, id: KeyId, at: Timestamp) -> Answer<()> {
+        let keys = &mut self.tables().plain.api_keys;
+        let row = keys.values_mut().find(|row| row.tenant == *tenant.id() && row.id == id);
+        answer(row.into_iter().for_each(|row| row.last_used_at = row.last_used_at.max(Some(at))))
+    }
+
+    fn put_tenant(&self, row: TenantRow) -> Answer<bool> {
+        let tenants = &mut self.tables().plain.tenants;
+        let is_new = !tenants.contains_key(&row.id);
+        tenants.entry(row.id.clone()).or_insert(row);
+        answer(is_new)
+    }
+
+    fn tenants(&self) -> Answer<Vec<TenantRow>> {
+        answer(self.tables().plain.tenants.values().cloned().collect())
+    }
+
+    fn tenant(&self, tenant: Tenant) -> Answer<Option<TenantRow>> {
+        answer(self.tables().plain.tenants.get(tenant.id()).cloned())
+    }
+
+    fn change_tenant(&self, tenant: Tenant, change: TenantChange) -> Answer<Option<TenantRow>> {
+        let tenants = &mut self.tables().plain.tenants;
+        answer(tenants.get_mut(tenant.id()).map(|row| {
+            row.name = change.name.unwrap_or_else(|| Arc::clone(&row.name));
+            row.closed_at = change.closed_at.map_or(row.closed_at, |at| at.map(|at| row.closed_at.unwrap_or(at)));
             row.clone()
         }))
     }
@@ -126,11 +166,12 @@ impl Tables {
                 Saved::KeyMismatch
             };
         }
-        let (row, created) = match save::decide(&save, self.plain.workflows.get(&save.id).cloned()) {
-            Ok(decided) => decided,
-            Err(refusal) => return refusal.into(),
-        };
-        self.plain.workflows.insert(row.id, row.clone());
+        let (row, created) =
+            match save::decide(&save, self.plain.workflows.get(&(save.tenant.id().clone(), save.id)).cloned()) {
+                Ok(decided) => decided,
+                Err(refusal) => return refusal.into(),
+            };
+        self.plain.workflows.insert((row.tenant.clone(), row.id), row.clone());
         if let Some(given) = save.key {
             let names = KeyNames::Saved { row: Box::new(row.clone()), created };
             self.keys.insert(given.key, KeptKey { body: given.body, created_at: save.now, names });

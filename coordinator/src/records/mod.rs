@@ -14,39 +14,56 @@ use heddle_core::partition::batch::KeyRow;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
+use crate::auth::Tenant;
 use crate::journal::Answer;
 
 /// What keeps plain rows.
 pub trait Records: Send + Sync + 'static {
     /// Keeps a graph under its digest; keeping it again changes nothing. Digests are addresses within a tenant (E18).
-    fn put_graph(&self, tenant: TenantId, digest: Digest, graph: GraphText) -> Answer<()>;
+    fn put_graph(&self, tenant: Tenant, digest: Digest, graph: GraphText) -> Answer<()>;
 
     /// A tenant's graph of this digest.
-    fn graph(&self, tenant: TenantId, digest: Digest) -> Answer<Option<GraphText>>;
+    fn graph(&self, tenant: Tenant, digest: Digest) -> Answer<Option<GraphText>>;
 
     /// Creates or replaces a workflow, and keeps the version. The graph must be kept already.
     fn save_workflow(&self, save: SaveWorkflow) -> Answer<Saved>;
 
     /// A workflow of a tenant.
-    fn workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<Option<WorkflowRow>>;
+    fn workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<Option<WorkflowRow>>;
 
     /// All workflows of a tenant, the youngest change first.
-    fn workflows(&self, tenant: TenantId, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>>;
+    fn workflows(&self, tenant: Tenant, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>>;
 
     /// Removes a workflow; its runs stay. `false` = there was none.
-    fn delete_workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<bool>;
+    fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool>;
 
-    /// The key whose MAC this is.
+    /// The key whose MAC this is, if it is not revoked and its tenant is open.
     fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>>;
 
-    /// Keeps a new key. `false` = only a first key was asked for, and there is one already.
+    /// Keeps a new key. `false` = only a first key was asked for, and there is one already. The first key's tenant comes
+    /// with it; any other must be there.
     fn put_api_key(&self, mac: Digest, row: ApiKeyRow, only_first: bool) -> Answer<bool>;
 
     /// All keys of a tenant, the youngest first; revoked ones, too.
-    fn api_keys(&self, tenant: TenantId) -> Answer<Vec<ApiKeyRow>>;
+    fn api_keys(&self, tenant: Tenant) -> Answer<Vec<ApiKeyRow>>;
 
     /// Ends a tenant's key; gives the row as it is now, if there is such a key. An end is never put off.
-    fn end_api_key(&self, tenant: TenantId, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>>;
+    fn end_api_key(&self, tenant: Tenant, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>>;
+
+    /// Notes that a key was used at this instant.
+    fn note_key_use(&self, tenant: Tenant, id: KeyId, at: Timestamp) -> Answer<()>;
+
+    /// Keeps a new tenant. `false` = there is one with this id.
+    fn put_tenant(&self, row: TenantRow) -> Answer<bool>;
+
+    /// All tenants, by their ids.
+    fn tenants(&self) -> Answer<Vec<TenantRow>>;
+
+    /// A tenant.
+    fn tenant(&self, tenant: Tenant) -> Answer<Option<TenantRow>>;
+
+    /// Renames, closes or opens a tenant; gives the row as it is now, if there is one.
+    fn change_tenant(&self, tenant: Tenant, change: TenantChange) -> Answer<Option<TenantRow>>;
 
     /// Keeps node type manifests; the newest version of each id counts. Ones that are kept already change nothing.
     fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()>;
@@ -97,7 +114,7 @@ pub struct WorkflowRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaveWorkflow {
     /// Whose.
-    pub tenant: TenantId,
+    pub tenant: Tenant,
     /// Which; a new id creates it.
     pub id: WorkflowId,
     /// Refuses to create.
@@ -167,6 +184,32 @@ pub struct ApiKeyRow {
     pub created_at: Timestamp,
     /// Since when it does not work any more, whatever `expires_at` says.
     pub revoked_at: Option<Timestamp>,
+    /// The beginning and the end of its text, by which people tell keys apart.
+    pub hint: Arc<str>,
+    /// When it was used last, give or take a minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A tenant's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantRow {
+    /// What rows and calls name it by.
+    pub id: TenantId,
+    /// For people.
+    pub name: Arc<str>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Since when its keys do not work.
+    pub closed_at: Option<Timestamp>,
+}
+
+/// What becomes of a tenant; what is absent stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TenantChange {
+    /// Its new name.
+    pub name: Option<Arc<str>>,
+    /// `Some(Some(at))` closes it, if it is open; `Some(None)` opens it.
+    pub closed_at: Option<Option<Timestamp>>,
 }
 
 /// How a key comes to its end.

@@ -12,7 +12,10 @@ use heddle_core::value::Digest;
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::{Connection as _, QueryBuilder, Row as _, Transaction};
 
-use super::{ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow, save};
+use super::{
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowRow, save,
+};
+use crate::auth::Tenant;
 use crate::journal::limits::DEADLOCK_TRIES_MAX;
 use crate::journal::postgres::{PostgresJournal, Trouble, bytes, id, time};
 use crate::journal::{Answer, JournalError};
@@ -20,7 +23,7 @@ use crate::journal::{Answer, JournalError};
 /// A query of what [`api_key`] reads.
 macro_rules! select_api_key {
     () => {
-        "SELECT id, tenant, subject, scopes, expires_at, created_at, revoked_at FROM api_key"
+        "SELECT id, tenant, subject, scopes, expires_at, created_at, revoked_at, hint, last_used_at FROM api_key"
     };
 }
 
@@ -51,12 +54,12 @@ const ROWS_LOCK: i64 = 0x6865_6464_6c65_0002;
 type Result<T> = std::result::Result<T, Trouble>;
 
 impl Records for PostgresJournal {
-    fn put_graph(&self, tenant: TenantId, digest: Digest, graph: GraphText) -> Answer<()> {
+    fn put_graph(&self, tenant: Tenant, digest: Digest, graph: GraphText) -> Answer<()> {
         self.ask("keep a graph", move |connection| {
             async move {
                 let sql =
                     "INSERT INTO graph (tenant, digest, nodes, edges) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-                let query = sqlx::query(sql).bind(&*tenant.0).bind(digest.0).bind(&graph.nodes[..]);
+                let query = sqlx::query(sql).bind(tenant.text()).bind(digest.0).bind(&graph.nodes[..]);
                 query.bind(&graph.edges[..]).execute(connection).await?;
                 Ok(())
             }
@@ -64,11 +67,11 @@ impl Records for PostgresJournal {
         })
     }
 
-    fn graph(&self, tenant: TenantId, digest: Digest) -> Answer<Option<GraphText>> {
+    fn graph(&self, tenant: Tenant, digest: Digest) -> Answer<Option<GraphText>> {
         self.ask("read a graph", move |connection| {
             async move {
                 let sql = "SELECT nodes, edges FROM graph WHERE tenant = $1 AND digest = $2";
-                let found = sqlx::query(sql).bind(&*tenant.0).bind(digest.0).fetch_optional(connection).await?;
+                let found = sqlx::query(sql).bind(tenant.text()).bind(digest.0).fetch_optional(connection).await?;
                 found.map(|row| Ok(GraphText { nodes: bytes(&row, 0)?, edges: bytes(&row, 1)? })).transpose()
             }
             .boxed()
@@ -90,15 +93,15 @@ impl Records for PostgresJournal {
         })
     }
 
-    fn workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
+    fn workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
         self.ask("read a workflow", move |connection| async move { with_usage(connection, &tenant, id).await }.boxed())
     }
 
-    fn workflows(&self, tenant: TenantId, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
+    fn workflows(&self, tenant: Tenant, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
         self.ask("list workflows", move |connection| {
             async move {
                 let mut query = QueryBuilder::<Postgres>::new(workflows_with_usage!());
-                query.push_bind(tenant.0.to_string());
+                query.push_bind(tenant.text().to_owned());
                 if let Some(is_active) = is_active {
                     query.push(" AND is_active = ").push_bind(i64::from(is_active));
                 }
@@ -109,11 +112,11 @@ impl Records for PostgresJournal {
         })
     }
 
-    fn delete_workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<bool> {
+    fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool> {
         self.ask("delete a workflow", move |connection| {
             async move {
                 let sql = "DELETE FROM workflow WHERE tenant = $1 AND id = $2";
-                let done = sqlx::query(sql).bind(&*tenant.0).bind(id.to_bytes()).execute(connection).await?;
+                let done = sqlx::query(sql).bind(tenant.text()).bind(id.to_bytes()).execute(connection).await?;
                 Ok(done.rows_affected() == 1)
             }
             .boxed()
@@ -123,7 +126,11 @@ impl Records for PostgresJournal {
     fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>> {
         self.ask("read a key", move |connection| {
             async move {
-                let sql = concat!(select_api_key!(), " WHERE mac = $1 AND revoked_at IS NULL");
+                let sql = concat!(
+                    select_api_key!(),
+                    " WHERE mac = $1 AND revoked_at IS NULL
+                      AND EXISTS (SELECT 1 FROM tenant WHERE tenant.id = api_key.tenant AND closed_at IS NULL)"
+                );
                 sqlx::query(sql).bind(mac.0).fetch_optional(connection).await?.as_ref().map(api_key).transpose()
             }
             .boxed()
@@ -136,17 +143,17 @@ impl Records for PostgresJournal {
         })
     }
 
-    fn api_keys(&self, tenant: TenantId) -> Answer<Vec<ApiKeyRow>> {
+    fn api_keys(&self, tenant: Tenant) -> Answer<Vec<ApiKeyRow>> {
         self.ask("read keys", move |connection| {
             async move {
                 let sql = concat!(select_api_key!(), " WHERE tenant = $1 ORDER BY id DESC");
-                sqlx::query(sql).bind(&*tenant.0).fetch_all(connection).await?.iter().map(api_key).collect()
+                sqlx::query(sql).bind(tenant.text()).fetch_all(connection).await?.iter().map(api_key).collect()
             }
             .boxed()
         })
     }
 
-    fn end_api_key(&self, tenant: TenantId, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>> {
+    fn end_api_key(&self, tenant: Tenant, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>> {
         self.ask("end a key", move |connection| {
             async move {
                 let (revoked_at, expires_at) = match end {
@@ -156,9 +163,70 @@ impl Records for PostgresJournal {
                 // LEAST passes over what is null.
                 let sql = "UPDATE api_key SET revoked_at = coalesce(revoked_at, $3), expires_at = least(expires_at, $4)
                            WHERE tenant = $1 AND id = $2
-                           RETURNING id, tenant, subject, scopes, expires_at, created_at, revoked_at";
-                let query = sqlx::query(sql).bind(&*tenant.0).bind(id.to_bytes()).bind(revoked_at).bind(expires_at);
+                           RETURNING id, tenant, subject, scopes, expires_at, created_at, revoked_at, hint, last_used_at";
+                let query = sqlx::query(sql).bind(tenant.text()).bind(id.to_bytes()).bind(revoked_at).bind(expires_at);
                 query.fetch_optional(connection).await?.as_ref().map(api_key).transpose()
+            }
+            .boxed()
+        })
+    }
+
+    fn note_key_use(&self, tenant: Tenant, id: KeyId, at: Timestamp) -> Answer<()> {
+        self.ask("note a key's use", move |connection| {
+            async move {
+                // GREATEST passes over what is null.
+                let sql = "UPDATE api_key SET last_used_at = greatest(last_used_at, $3) WHERE tenant = $1 AND id = $2";
+                let query = sqlx::query(sql).bind(tenant.text()).bind(id.to_bytes()).bind(at.as_millis());
+                query.execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        })
+    }
+
+    fn put_tenant(&self, row: TenantRow) -> Answer<bool> {
+        self.ask("keep a tenant", move |connection| {
+            async move {
+                let sql = "INSERT INTO tenant (id, name, created_at, closed_at) VALUES ($1, $2, $3, $4)
+                           ON CONFLICT DO NOTHING";
+                let query = sqlx::query(sql).bind(&*row.id.0).bind(&*row.name).bind(row.created_at.as_millis());
+                let done = query.bind(row.closed_at.map(Timestamp::as_millis)).execute(connection).await?;
+                Ok(done.rows_affected() == 1)
+            }
+            .boxed()
+        })
+    }
+
+    fn tenants(&self) -> Answer<Vec<TenantRow>> {
+        self.ask("read tenants", |connection| {
+            async move {
+                let sql = "SELECT id, name, created_at, closed_at FROM tenant ORDER BY id";
+                sqlx::query(sql).fetch_all(connection).await?.iter().map(tenant).collect()
+            }
+            .boxed()
+        })
+    }
+
+    fn tenant(&self, of: Tenant) -> Answer<Option<TenantRow>> {
+        self.ask("read a tenant", move |connection| {
+            async move {
+                let sql = "SELECT id, name, created_at, closed_at FROM tenant WHERE id = $1";
+                sqlx::query(sql).bind(of.text()).fetch_optional(connection).await?.as_ref().map(tenant).transpose()
+            }
+            .boxed()
+        })
+    }
+
+    fn change_tenant(&self, of: Tenant, change: TenantChange) -> Answer<Option<TenantRow>> {
+        self.ask("change a tenant", move |connection| {
+            async move {
+                let sql = "UPDATE tenant SET name = coalesce($2, name), closed_at = CASE WHEN NOT $3 THEN closed_at
+                               WHEN $4::bigint IS NULL THEN NULL ELSE coalesce(closed_at, $4) END
+                           WHERE id = $1 RETURNING id, name, created_at, closed_at";
+                let closed_at = change.closed_at.flatten().map(Timestamp::as_millis);
+                let query = sqlx::query(sql).bind(of.text()).bind(change.name.as_deref());
+                let query = query.bind(change.closed_at.is_some()).bind(closed_at);
+                query.fetch_optional(connection).await?.as_ref().map(tenant).transpose()
             }
             .boxed()
         })
@@ -184,8 +252,9 @@ async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres
 
 async fn put_api_key(connection: &mut PgConnection, mac: Digest, row: &ApiKeyRow, only_first: bool) -> Result<bool> {
     let mut transaction = begin(connection).await?;
-    let sql = "INSERT INTO api_key (id, mac, tenant, subject, scopes, created_at, expires_at)
-               SELECT $1, $2, $3, $4, $5, $6, $7 WHERE NOT $8 OR NOT EXISTS (SELECT 1 FROM api_key)";
+    let sql = "INSERT INTO api_key (id, mac, tenant, subject, scopes, created_at, expires_at, revoked_at, hint)
+               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE CASE WHEN $10 THEN NOT EXISTS (SELECT 1 FROM api_key)
+                   ELSE EXISTS (SELECT 1 FROM tenant WHERE id = $3) END";
     let (tenant, created_at) = (&*row.tenant.0, row.created_at.as_millis());
     let query = sqlx::query(sql)
         .bind(row.id.to_bytes())
@@ -195,10 +264,14 @@ async fn put_api_key(connection: &mut PgConnection, mac: Digest, row: &ApiKeyRow
         .bind(row.scopes.join(" "))
         .bind(created_at)
         .bind(row.expires_at.map(Timestamp::as_millis))
+        .bind(row.revoked_at.map(Timestamp::as_millis))
+        .bind(&*row.hint)
         .bind(only_first);
     let is_new = query.execute(&mut *transaction).await?.rows_affected() == 1;
-    let sql = "INSERT INTO tenant (id, name, created_at) VALUES ($1, $1, $2) ON CONFLICT DO NOTHING";
-    sqlx::query(sql).bind(tenant).bind(created_at).execute(&mut *transaction).await?;
+    if is_new && only_first {
+        let sql = "INSERT INTO tenant (id, name, created_at) VALUES ($1, $1, $2) ON CONFLICT DO NOTHING";
+        sqlx::query(sql).bind(tenant).bind(created_at).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     Ok(is_new)
 }
@@ -238,8 +311,9 @@ async fn save_workflow(connection: &mut PgConnection, save: &SaveWorkflow) -> Re
         transaction.rollback().await?;
         return Ok(answer);
     }
-    let sql = concat!("SELECT ", workflow_columns!(), " FROM workflow WHERE id = $1 FOR UPDATE");
-    let known = sqlx::query(sql).bind(save.id.to_bytes()).fetch_optional(&mut *transaction).await?;
+    let sql = concat!("SELECT ", workflow_columns!(), " FROM workflow WHERE tenant = $1 AND id = $2 FOR UPDATE");
+    let query = sqlx::query(sql).bind(save.tenant.text()).bind(save.id.to_bytes());
+    let known = query.fetch_optional(&mut *transaction).await?;
     let known = known.as_ref().map(workflow).transpose()?;
     let (row, created) = match save::decide(save, known) {
         Ok(decided) => decided,
@@ -251,7 +325,7 @@ async fn save_workflow(connection: &mut PgConnection, save: &SaveWorkflow) -> Re
     write_workflow(&mut transaction, &row, created, save).await?;
     transaction.commit().await?;
     // Counting its runs is left until others may write again.
-    let counted = with_usage(connection, &row.tenant, row.id).await?;
+    let counted = with_usage(connection, &save.tenant, row.id).await?;
     let (execution_count, last_executed_at) =
         counted.map_or((0, None), |counted| (counted.execution_count, counted.last_executed_at));
     Ok(Saved::Done { row: WorkflowRow { execution_count, last_executed_at, ..row }, created })
@@ -267,7 +341,7 @@ async fn write_workflow(
         "INSERT INTO workflow (",
         workflow_columns!(),
         ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description, tags = excluded.tags,
+         ON CONFLICT (tenant, id) DO UPDATE SET name = excluded.name, description = excluded.description, tags = excluded.tags,
              is_active = excluded.is_active, version = excluded.version, graph = excluded.graph,
              updated_at = excluded.updated_at"
     );
@@ -284,9 +358,15 @@ async fn write_workflow(
         .bind(row.created_at.as_millis())
         .bind(updated_at);
     query.execute(&mut *connection).await?;
-    let sql = "INSERT INTO workflow_version (workflow, version, graph, subject, created_at)
-               VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
-    let query = sqlx::query(sql).bind(id).bind(version).bind(row.graph.0).bind(&*save.subject.0).bind(updated_at);
+    let sql = "INSERT INTO workflow_version (tenant, workflow, version, graph, subject, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+    let query = sqlx::query(sql)
+        .bind(&*row.tenant.0)
+        .bind(id)
+        .bind(version)
+        .bind(row.graph.0)
+        .bind(&*save.subject.0)
+        .bind(updated_at);
     query.execute(&mut *connection).await?;
     let Some(KeyRow { key, body }) = &save.key else { return Ok(()) };
     let sql = "INSERT INTO idempotency (tenant, route, key, body, created_at, reply) VALUES ($1, $2, $3, $4, $5, $6)
@@ -312,9 +392,9 @@ async fn replayed(connection: &mut PgConnection, given: &KeyRow, now: Timestamp)
     }))
 }
 
-async fn with_usage(connection: &mut PgConnection, tenant: &TenantId, id: WorkflowId) -> Result<Option<WorkflowRow>> {
+async fn with_usage(connection: &mut PgConnection, tenant: &Tenant, id: WorkflowId) -> Result<Option<WorkflowRow>> {
     let sql = concat!(workflows_with_usage!(), "$1 AND workflow.id = $2");
-    let found = sqlx::query(sql).bind(&*tenant.0).bind(id.to_bytes()).fetch_optional(connection).await?;
+    let found = sqlx::query(sql).bind(tenant.text()).bind(id.to_bytes()).fetch_optional(connection).await?;
     found.as_ref().map(used_workflow).transpose()
 }
 
@@ -351,6 +431,17 @@ fn api_key(row: &PgRow) -> Result<ApiKeyRow> {
         expires_at: row.try_get::<Option<i64>, _>(4)?.map(Timestamp::from_millis),
         created_at: time(row, 5)?,
         revoked_at: row.try_get::<Option<i64>, _>(6)?.map(Timestamp::from_millis),
+        hint: text(row, 7)?,
+        last_used_at: row.try_get::<Option<i64>, _>(8)?.map(Timestamp::from_millis),
+    })
+}
+
+fn tenant(row: &PgRow) -> Result<TenantRow> {
+    Ok(TenantRow {
+        id: TenantId(text(row, 0)?),
+        name: text(row, 1)?,
+        created_at: time(row, 2)?,
+        closed_at: row.try_get::<Option<i64>, _>(3)?.map(Timestamp::from_millis),
     })
 }
 

@@ -24,11 +24,9 @@ impl From<Refusal> for Saved {
     }
 }
 
-/// The row to write and whether it is new. `known` is the row with that id, whoever has it.
+/// The row to write and whether it is new. `known` is the tenant's row with that id.
 pub(super) fn decide(save: &SaveWorkflow, known: Option<WorkflowRow>) -> Result<(WorkflowRow, bool), Refusal> {
     match known {
-        // Another tenant's workflow does not exist for this one, and its id is not to be had.
-        Some(row) if row.tenant != save.tenant => Err(Refusal::NotFound),
         None if save.must_exist => Err(Refusal::NotFound),
         Some(row) if save.base_updated_at.is_some_and(|base| base != row.updated_at) => {
             Err(Refusal::Stale { updated_at: row.updated_at })
@@ -41,7 +39,7 @@ pub(super) fn decide(save: &SaveWorkflow, known: Option<WorkflowRow>) -> Result<
 fn fresh(save: &SaveWorkflow) -> Option<WorkflowRow> {
     Some(WorkflowRow {
         id: save.id,
-        tenant: save.tenant.clone(),
+        tenant: save.tenant.id().clone(),
         name: save.name.clone()?,
         description: save.description.clone().flatten(),
         tags: save.tags.clone().unwrap_or_default(),

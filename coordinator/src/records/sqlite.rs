@@ -12,27 +12,30 @@ use heddle_core::value::Digest;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, WorkflowRow, save};
+use super::{
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowRow, save,
+};
+use crate::auth::Tenant;
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Answer, JournalError};
 
 const WORKFLOW_COLUMNS: &str = "id, tenant, name, description, tags, is_active, version, graph, created_at, updated_at";
 
 impl Records for SqliteJournal {
-    fn put_graph(&self, tenant: TenantId, digest: Digest, graph: GraphText) -> Answer<()> {
+    fn put_graph(&self, tenant: Tenant, digest: Digest, graph: GraphText) -> Answer<()> {
         let bytes = graph.nodes.len() + graph.edges.len();
         self.write_bytes("keep a graph", bytes, move |connection| {
             let sql = "INSERT INTO graph (tenant, digest, nodes, edges) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-            let row = params![&*tenant.0, digest.0, &graph.nodes[..], &graph.edges[..]];
+            let row = params![tenant.text(), digest.0, &graph.nodes[..], &graph.edges[..]];
             connection.prepare_cached(sql)?.execute(row).map(drop)
         })
     }
 
-    fn graph(&self, tenant: TenantId, digest: Digest) -> Answer<Option<GraphText>> {
+    fn graph(&self, tenant: Tenant, digest: Digest) -> Answer<Option<GraphText>> {
         self.read(move |connection| {
             let sql = "SELECT nodes, edges FROM graph WHERE tenant = ?1 AND digest = ?2";
             let text = |row: &Row<'_>| Ok(GraphText { nodes: bytes(row, 0)?, edges: bytes(row, 1)? });
-            one(connection, sql, params![&*tenant.0, digest.0], text)
+            one(connection, sql, params![tenant.text(), digest.0], text)
         })
     }
 
@@ -52,70 +55,104 @@ impl Records for SqliteJournal {
         .boxed()
     }
 
-    fn workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
+    fn workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
         self.read(move |connection| {
             let sql = format!("SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE tenant = ?1 AND id = ?2");
-            let row = one(connection, &sql, params![&*tenant.0, id.to_bytes()], workflow)?;
+            let row = one(connection, &sql, params![tenant.text(), id.to_bytes()], workflow)?;
             row.map(|row| with_usage(connection, row)).transpose()
         })
     }
 
-    fn workflows(&self, tenant: TenantId, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
+    fn workflows(&self, tenant: Tenant, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
         self.read(move |connection| {
             let sql = format!(
                 "SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE tenant = ?1 AND (?2 IS NULL OR is_active = ?2)
                  ORDER BY updated_at DESC, id DESC"
             );
-            let rows = many(connection, &sql, params![&*tenant.0, is_active], workflow)?;
+            let rows = many(connection, &sql, params![tenant.text(), is_active], workflow)?;
             rows.into_iter().map(|row| with_usage(connection, row)).collect()
         })
     }
 
-    fn delete_workflow(&self, tenant: TenantId, id: WorkflowId) -> Answer<bool> {
+    fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool> {
         self.write("delete a workflow", move |connection| {
             let sql = "DELETE FROM workflow WHERE tenant = ?1 AND id = ?2";
-            Ok(connection.execute(sql, params![&*tenant.0, id.to_bytes()])? == 1)
+            Ok(connection.execute(sql, params![tenant.text(), id.to_bytes()])? == 1)
         })
     }
 
     fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>> {
         self.read(move |connection| {
-            let sql = format!("SELECT {API_KEY_COLUMNS} FROM api_key WHERE mac = ?1 AND revoked_at IS NULL");
+            let sql = format!(
+                "SELECT {API_KEY_COLUMNS} FROM api_key WHERE mac = ?1 AND revoked_at IS NULL
+                 AND EXISTS (SELECT 1 FROM tenant WHERE tenant.id = api_key.tenant AND closed_at IS NULL)"
+            );
             one(connection, &sql, params![mac.0], api_key)
         })
     }
 
-    fn api_keys(&self, tenant: TenantId) -> Answer<Vec<ApiKeyRow>> {
+    fn api_keys(&self, tenant: Tenant) -> Answer<Vec<ApiKeyRow>> {
         self.read(move |connection| {
             let sql = format!("SELECT {API_KEY_COLUMNS} FROM api_key WHERE tenant = ?1 ORDER BY id DESC");
-            many(connection, &sql, params![&*tenant.0], api_key)
+            many(connection, &sql, params![tenant.text()], api_key)
         })
     }
 
-    fn end_api_key(&self, tenant: TenantId, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>> {
+    fn end_api_key(&self, tenant: Tenant, id: KeyId, end: KeyEnd) -> Answer<Option<ApiKeyRow>> {
         self.write("end a key", move |connection| {
             let (set, at) = match end {
                 KeyEnd::Revoked(at) => ("revoked_at = coalesce(revoked_at, ?3)", at),
                 KeyEnd::Expires(at) => ("expires_at = min(coalesce(expires_at, ?3), ?3)", at),
             };
             let sql = format!("UPDATE api_key SET {set} WHERE tenant = ?1 AND id = ?2 RETURNING {API_KEY_COLUMNS}");
-            let values = params![&*tenant.0, id.to_bytes(), at.as_millis()];
+            let values = params![tenant.text(), id.to_bytes(), at.as_millis()];
             connection.prepare_cached(&sql)?.query_row(values, api_key).optional()
         })
     }
 
     fn put_api_key(&self, mac: Digest, row: ApiKeyRow, only_first: bool) -> Answer<bool> {
-        self.write("keep a key", move |connection| {
-            let sql = "INSERT INTO api_key (id, mac, tenant, subject, scopes, created_at, expires_at)
-                       SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ?8 = 0 OR NOT EXISTS (SELECT 1 FROM api_key)";
-            let (scopes, expires_at) = (row.scopes.join(" "), row.expires_at.map(|at| at.as_millis()));
-            let (tenant, created_at) = (&*row.tenant.0, row.created_at.as_millis());
-            let values =
-                params![row.id.to_bytes(), mac.0, tenant, &*row.subject.0, scopes, created_at, expires_at, only_first];
-            let is_new = connection.execute(sql, values)? == 1;
-            let sql = "INSERT INTO tenant (id, name, created_at) VALUES (?1, ?1, ?2) ON CONFLICT DO NOTHING";
-            connection.execute(sql, params![tenant, created_at])?;
-            Ok(is_new)
+        self.write("keep a key", move |connection| put_api_key(connection, mac, &row, only_first))
+    }
+
+    fn note_key_use(&self, tenant: Tenant, id: KeyId, at: Timestamp) -> Answer<()> {
+        self.write("note a key's use", move |connection| {
+            let sql = "UPDATE api_key SET last_used_at = max(coalesce(last_used_at, ?3), ?3)
+                       WHERE tenant = ?1 AND id = ?2";
+            let values = params![tenant.text(), id.to_bytes(), at.as_millis()];
+            connection.prepare_cached(sql)?.execute(values).map(drop)
+        })
+    }
+
+    fn put_tenant(&self, row: TenantRow) -> Answer<bool> {
+        self.write("keep a tenant", move |connection| {
+            let sql = "INSERT INTO tenant (id, name, created_at, closed_at) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT DO NOTHING";
+            let (created_at, closed_at) = (row.created_at.as_millis(), row.closed_at.map(Timestamp::as_millis));
+            Ok(connection.execute(sql, params![&*row.id.0, &*row.name, created_at, closed_at])? == 1)
+        })
+    }
+
+    fn tenants(&self) -> Answer<Vec<TenantRow>> {
+        self.read(|connection| {
+            many(connection, "SELECT id, name, created_at, closed_at FROM tenant ORDER BY id", params![], tenant)
+        })
+    }
+
+    fn tenant(&self, of: Tenant) -> Answer<Option<TenantRow>> {
+        self.read(move |connection| {
+            let sql = "SELECT id, name, created_at, closed_at FROM tenant WHERE id = ?1";
+            one(connection, sql, params![of.text()], tenant)
+        })
+    }
+
+    fn change_tenant(&self, of: Tenant, change: TenantChange) -> Answer<Option<TenantRow>> {
+        self.write("change a tenant", move |connection| {
+            let sql = "UPDATE tenant SET name = coalesce(?2, name),
+                           closed_at = CASE WHEN ?3 THEN iif(?4 IS NULL, NULL, coalesce(closed_at, ?4)) ELSE closed_at END
+                       WHERE id = ?1 RETURNING id, name, created_at, closed_at";
+            let closed_at = change.closed_at.flatten().map(Timestamp::as_millis);
+            let values = params![of.text(), change.name.as_deref(), change.closed_at.is_some(), closed_at];
+            connection.prepare_cached(sql)?.query_row(values, tenant).optional()
         })
     }
 
@@ -148,6 +185,23 @@ impl Records for SqliteJournal {
     }
 }
 
+fn put_api_key(connection: &Connection, mac: Digest, row: &ApiKeyRow, only_first: bool) -> rusqlite::Result<bool> {
+    let (tenant, created_at) = (&*row.tenant.0, row.created_at.as_millis());
+    let sql = "INSERT INTO api_key (id, mac, tenant, subject, scopes, created_at, expires_at, revoked_at, hint)
+               SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE iif(?10, NOT EXISTS (SELECT 1 FROM api_key),
+                   EXISTS (SELECT 1 FROM tenant WHERE id = ?3))";
+    let (expires_at, revoked_at) = (row.expires_at.map(Timestamp::as_millis), row.revoked_at.map(Timestamp::as_millis));
+    let (id, scopes) = (row.id.to_bytes(), row.scopes.join(" "));
+    let values =
+        params![id, mac.0, tenant, &*row.subject.0, scopes, created_at, expires_at, revoked_at, &*row.hint, only_first];
+    let is_new = connection.execute(sql, values)? == 1;
+    if is_new && only_first {
+        let sql = "INSERT INTO tenant (id, name, created_at) VALUES (?1, ?1, ?2) ON CONFLICT DO NOTHING";
+        connection.execute(sql, params![tenant, created_at])?;
+    }
+    Ok(is_new)
+}
+
 /// Counts the workflow's runs, along an index.
 fn with_usage(connection: &Connection, row: WorkflowRow) -> Result<WorkflowRow, JournalError> {
     let sql = "SELECT count(*), max(created_at) FROM run WHERE tenant = ?1 AND workflow = ?2";
@@ -163,8 +217,9 @@ fn save_workflow(connection: &Connection, save: &SaveWorkflow) -> rusqlite::Resu
     {
         return Ok(answer);
     }
-    let sql = format!("SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE id = ?1");
-    let known = connection.prepare_cached(&sql)?.query_row(params![save.id.to_bytes()], workflow).optional()?;
+    let sql = format!("SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE tenant = ?1 AND id = ?2");
+    let place = params![save.tenant.text(), save.id.to_bytes()];
+    let known = connection.prepare_cached(&sql)?.query_row(place, workflow).optional()?;
     let (row, created) = match save::decide(save, known) {
         Ok(decided) => decided,
         Err(refusal) => return Ok(refusal.into()),
@@ -198,9 +253,9 @@ fn write_workflow(
         created_at,
         updated_at
     ])?;
-    let sql = "INSERT INTO workflow_version (workflow, version, graph, subject, created_at)
-               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-    connection.execute(sql, params![id, version, row.graph.0, &*save.subject.0, updated_at])?;
+    let sql = "INSERT INTO workflow_version (tenant, workflow, version, graph, subject, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    connection.execute(sql, params![tenant, id, version, row.graph.0, &*save.subject.0, updated_at])?;
     let Some(KeyRow { key, body }) = &save.key else { return Ok(()) };
     let sql = "INSERT OR REPLACE INTO idempotency (tenant, route, key, body, created_at, reply)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -242,7 +297,7 @@ fn workflow(row: &Row<'_>) -> rusqlite::Result<WorkflowRow> {
 }
 
 /// The columns that [`api_key`] reads, in its order.
-const API_KEY_COLUMNS: &str = "id, tenant, subject, scopes, expires_at, created_at, revoked_at";
+const API_KEY_COLUMNS: &str = "id, tenant, subject, scopes, expires_at, created_at, revoked_at, hint, last_used_at";
 
 fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {
     Ok(ApiKeyRow {
@@ -253,6 +308,17 @@ fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKeyRow> {
         expires_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
         created_at: Timestamp::from_millis(row.get(5)?),
         revoked_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
+        hint: text(row, 7)?,
+        last_used_at: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
+    })
+}
+
+fn tenant(row: &Row<'_>) -> rusqlite::Result<TenantRow> {
+    Ok(TenantRow {
+        id: TenantId(text(row, 0)?),
+        name: text(row, 1)?,
+        created_at: Timestamp::from_millis(row.get(2)?),
+        closed_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
     })
 }
 

@@ -10,6 +10,7 @@ use heddle_proto::limits::PROTOCOL_VERSION;
 use tonic::{Request, Response, Status};
 
 use super::{failure, key_requests, run_requests, workflow_requests};
+use crate::auth;
 use crate::keys::Keys;
 use crate::limits::KEY_CACHE_MS;
 use crate::shared::Shared;
@@ -28,9 +29,11 @@ impl Control for ControlService {
     ) -> Result<Response<wire::Principal>, Status> {
         let found = self.keys.find(&request.into_inner().key).await.map_err(|error| failure::journal(&error))?;
         let row = found.ok_or_else(|| failure::plain(401, "invalid_api_key", "Invalid API key"))?;
-        if row.expires_at.is_some_and(|at| at <= self.shared.clock.now()) {
+        let now = self.shared.clock.now();
+        if row.expires_at.is_some_and(|at| at <= now) {
             return Err(failure::plain(401, "api_key_expired", "API key has expired"));
         }
+        self.keys.note_use(&row, now);
         Ok(Response::new(wire::Principal {
             tenant: row.tenant.to_string(),
             subject: row.subject.to_string(),
@@ -70,7 +73,7 @@ impl Control for ControlService {
     }
 
     async fn lint(&self, request: Request<wire::LintRequest>) -> Result<Response<wire::Diagnosis>, Status> {
-        Ok(Response::new(workflow_requests::lint(&self.shared, request.into_inner())))
+        workflow_requests::lint(&self.shared, request.into_inner()).map(Response::new)
     }
 
     async fn describe_inputs(
@@ -107,12 +110,17 @@ impl Control for ControlService {
 
     async fn list_node_types(
         &self,
-        _: Request<wire::ListNodeTypesRequest>,
+        request: Request<wire::ListNodeTypesRequest>,
     ) -> Result<Response<wire::NodeTypeList>, Status> {
+        auth::tenant(request.get_ref())?;
         workflow_requests::node_types(&self.shared).map(Response::new)
     }
 
-    async fn list_agents(&self, _: Request<wire::ListAgentsRequest>) -> Result<Response<wire::AgentList>, Status> {
+    async fn list_agents(
+        &self,
+        request: Request<wire::ListAgentsRequest>,
+    ) -> Result<Response<wire::AgentList>, Status> {
+        auth::operator(request.get_ref())?;
         let agents = self.shared.sessions.list();
         let agents = agents.into_iter().map(|connected| wire::Agent {
             id: connected.agent.agent.to_string(),

@@ -40,6 +40,10 @@ pub(crate) fn workflow_not_found() -> Status {
     plain(404, "workflow_not_found", "Workflow not found")
 }
 
+pub(crate) fn tenant_not_found() -> Status {
+    plain(404, "tenant_not_found", "Tenant not found")
+}
+
 pub(crate) fn run_not_found() -> Status {
     plain(404, "execution_not_found", "Execution not found")
 }

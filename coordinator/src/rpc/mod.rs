@@ -2,9 +2,11 @@
 
 pub(crate) mod agent_link;
 pub(crate) mod control;
-mod failure;
+pub(crate) mod failure;
 pub(crate) mod in_flight;
 mod key_requests;
 mod run_requests;
+mod tenant_requests;
+pub(crate) mod tenants;
 pub(crate) mod traces;
 mod workflow_requests;

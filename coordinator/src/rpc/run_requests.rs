@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use heddle_core::graph::{Draft, Graph};
-use heddle_core::id::{EventSeq, RunId, Slot, TenantId, WorkflowId};
+use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::partition::io::{Input, Reply, Submission};
 use heddle_core::run::RunStatus;
@@ -17,6 +17,7 @@ use heddle_proto::limits::READ_WAIT_SECONDS_MAX;
 use tonic::Status;
 
 use super::failure;
+use crate::auth::{self, Tenant};
 use crate::journal::{RunCursor, RunFilter};
 use crate::read::events as history;
 use crate::read::runs::{self, Ask};
@@ -28,7 +29,7 @@ const LIST_DEFAULT: u32 = 50;
 
 pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -> Result<wire::SubmitReply, Status> {
     failure::if_stalled(shared)?;
-    let tenant = TenantId::from(request.tenant.as_str());
+    let tenant = auth::tenant(&request)?;
     let workflow: WorkflowId = request.workflow_id.parse().map_err(|_| failure::workflow_not_found())?;
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
     let graph = graph_of(shared, &tenant, workflow, request.graph.as_ref()).await?;
@@ -46,7 +47,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
     let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
     let submission = Submission {
         run: RunId::new(shared.clock.now(), slot, random),
-        tenant,
+        tenant: tenant.id().clone(),
         subject: request.subject.as_str().into(),
         workflow,
         target: target.and_then(|target| graph.find(target)),
@@ -72,7 +73,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
 /// The graph in the request, else the one that is saved. The workflow must exist and be active either way.
 async fn graph_of(
     shared: &Arc<Shared>,
-    tenant: &TenantId,
+    tenant: &Tenant,
     workflow: WorkflowId,
     given: Option<&wire::GraphJson>,
 ) -> Result<Arc<Graph>, Status> {
@@ -91,11 +92,14 @@ async fn graph_of(
     }
 }
 
-pub(super) fn key_row(tenant: &TenantId, given: &wire::Idempotency) -> Result<KeyRow, Status> {
+pub(super) fn key_row(tenant: &Tenant, given: &wire::Idempotency) -> Result<KeyRow, Status> {
     let body = <[u8; 32]>::try_from(given.body_hash.as_ref())
         .map_err(|_| failure::plain(400, "bad_request", "the body's hash has 32 bytes"))?;
-    let key =
-        IdempotencyKey { tenant: tenant.clone(), route: given.route.as_str().into(), key: given.key.as_str().into() };
+    let key = IdempotencyKey {
+        tenant: tenant.id().clone(),
+        route: given.route.as_str().into(),
+        key: given.key.as_str().into(),
+    };
     Ok(KeyRow { key, body: Digest(body) })
 }
 
@@ -114,7 +118,7 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::GetRunRequest) -> R
         nodes_offset: request.nodes_offset as usize,
         nodes_limit: request.nodes_limit as usize,
     };
-    runs::run(shared, &request.tenant.as_str().into(), run, ask).await.map_err(failure::read)
+    runs::run(shared, &auth::tenant(&request)?, run, ask).await.map_err(failure::read)
 }
 
 pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -> Result<wire::RunList, Status> {
@@ -131,7 +135,7 @@ pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -
         "" => None,
         text => Some(text.parse().map_err(|_| failure::workflow_not_found())?),
     };
-    let tenant = TenantId::from(request.tenant.as_str());
+    let tenant = auth::tenant(&request)?;
     if let Some(id) = workflow {
         let known = shared.records.workflow(tenant.clone(), id).await.map_err(|error| failure::journal(&error))?;
         known.ok_or_else(failure::workflow_not_found)?;
@@ -178,7 +182,7 @@ pub(super) async fn events(
     request: wire::ReadEventsRequest,
 ) -> Result<Pin<Box<dyn Stream<Item = Result<wire::EventPage, Status>> + Send>>, Status> {
     let run = failure::run_id(&request.execution_id)?;
-    let (tenant, after) = (request.tenant.as_str().into(), EventSeq(request.after_seq));
+    let (tenant, after) = (auth::tenant(&request)?, EventSeq(request.after_seq));
     let pages = history::pages(Arc::clone(shared), tenant, run, after, request.follow).await.map_err(failure::read)?;
     Ok(Box::pin(pages.map(|page| page.map_err(failure::read))))
 }
@@ -186,8 +190,8 @@ pub(super) async fn events(
 pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest) -> Result<wire::Run, Status> {
     failure::if_stalled(shared)?;
     let run = failure::run_id(&request.execution_id)?;
-    let (tenant, by) = (TenantId::from(request.tenant.as_str()), request.subject.as_str().into());
-    let ask = |caller| Input::Cancel { caller, run, tenant: tenant.clone(), by };
+    let (tenant, by) = (auth::tenant(&request)?, request.subject.as_str().into());
+    let ask = |caller| Input::Cancel { caller, run, tenant: tenant.id().clone(), by };
     match shared.doors.request(shared.partition_of(run), ask).await {
         Reply::Cancelled { status, applied, seq } => {
             if !applied && status != RunStatus::Cancelled {

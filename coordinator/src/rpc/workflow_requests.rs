@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_core::graph::{Compiled, Draft};
-use heddle_core::id::{Slot, TenantId, WorkflowId};
+use heddle_core::id::{Slot, WorkflowId};
 use heddle_core::partition::permits::Need;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
@@ -13,6 +13,7 @@ use tonic::Status;
 
 use super::failure;
 use super::run_requests::key_row;
+use crate::auth::{self, Tenant};
 use crate::records::{SaveWorkflow, Saved, WorkflowRow};
 use crate::shared::Shared;
 
@@ -21,7 +22,7 @@ pub(super) async fn save(
     request: wire::SaveWorkflowRequest,
 ) -> Result<wire::SavedWorkflow, Status> {
     failure::if_stalled(shared)?;
-    let tenant = TenantId::from(request.tenant.as_str());
+    let tenant = auth::tenant(&request)?;
     let (id, owner) = (workflow_id(shared, &request)?, tenant.clone());
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
     let (graph, diagnosis) = match &request.graph {
@@ -69,7 +70,7 @@ fn workflow_id(shared: &Shared, request: &wire::SaveWorkflowRequest) -> Result<W
 
 async fn keep_graph(
     shared: &Arc<Shared>,
-    tenant: &TenantId,
+    tenant: &Tenant,
     json: &wire::GraphJson,
     strict: bool,
 ) -> Result<(Digest, wire::Diagnosis), Status> {
@@ -113,14 +114,15 @@ fn shown(at: Timestamp) -> String {
 
 pub(super) async fn get(shared: &Arc<Shared>, request: wire::WorkflowRequest) -> Result<wire::Workflow, Status> {
     let row = find(shared, &request).await?;
-    let text = shared.records.graph(row.tenant.clone(), row.graph).await.map_err(|error| failure::journal(&error))?;
+    let text =
+        shared.records.graph(Tenant::of_workflow(&row), row.graph).await.map_err(|error| failure::journal(&error))?;
     let graph = text.map(|text| wire::GraphJson { nodes: text.nodes, edges: text.edges });
     Ok(wire::Workflow { graph, ..to_wire(&row) })
 }
 
 async fn find(shared: &Arc<Shared>, request: &wire::WorkflowRequest) -> Result<WorkflowRow, Status> {
     let id = request.id.parse().map_err(|_| failure::workflow_not_found())?;
-    let row = shared.records.workflow(request.tenant.as_str().into(), id).await;
+    let row = shared.records.workflow(auth::tenant(request)?, id).await;
     row.map_err(|error| failure::journal(&error))?.ok_or_else(failure::workflow_not_found)
 }
 
@@ -128,7 +130,7 @@ pub(super) async fn list(
     shared: &Arc<Shared>,
     request: wire::ListWorkflowsRequest,
 ) -> Result<wire::WorkflowList, Status> {
-    let rows = shared.records.workflows(request.tenant.as_str().into(), request.is_active).await;
+    let rows = shared.records.workflows(auth::tenant(&request)?, request.is_active).await;
     let rows = rows.map_err(|error| failure::journal(&error))?;
     Ok(wire::WorkflowList { workflows: rows.iter().map(to_wire).collect() })
 }
@@ -139,7 +141,7 @@ pub(super) async fn delete(
 ) -> Result<wire::DeletedWorkflow, Status> {
     failure::if_stalled(shared)?;
     let id = request.id.parse().map_err(|_| failure::workflow_not_found())?;
-    let tenant = TenantId::from(request.tenant.as_str());
+    let tenant = auth::tenant(&request)?;
     let deleted = shared.records.delete_workflow(tenant.clone(), id).await;
     shared.workflows.changed(&tenant, id);
     match deleted.map_err(|error| failure::journal(&error))? {
@@ -148,13 +150,14 @@ pub(super) async fn delete(
     }
 }
 
-pub(super) fn lint(shared: &Arc<Shared>, request: wire::LintRequest) -> wire::Diagnosis {
+pub(super) fn lint(shared: &Arc<Shared>, request: wire::LintRequest) -> Result<wire::Diagnosis, Status> {
+    auth::tenant(&request)?;
     let graph = request.graph.unwrap_or_default();
     let compiled = Draft::parse(&graph.nodes, &graph.edges).and_then(|draft| shared.graphs.compile(&draft, true, true));
-    match compiled {
+    Ok(match compiled {
         Ok(Compiled { warnings, migrations, .. }) => failure::diagnosis(Vec::new(), warnings, &migrations),
         Err(problems) => failure::diagnosis(problems, Vec::new(), &[]),
-    }
+    })
 }
 
 pub(super) async fn describe_inputs(
@@ -162,7 +165,7 @@ pub(super) async fn describe_inputs(
     request: wire::WorkflowRequest,
 ) -> Result<wire::InputList, Status> {
     let row = find(shared, &request).await?;
-    let graph = shared.graphs.get(&row.tenant, row.graph).await.map_err(failure::graph)?;
+    let graph = shared.graphs.get(&Tenant::of_workflow(&row), row.graph).await.map_err(failure::graph)?;
     let inputs = graph.describe_inputs().into_iter().map(|input| wire::InputDescription {
         node_id: input.node_id.to_string(),
         label: input.label.to_string(),

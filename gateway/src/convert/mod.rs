@@ -9,6 +9,7 @@ pub(crate) mod key;
 pub(crate) mod node_type;
 pub(crate) mod run;
 pub(crate) mod submit;
+pub(crate) mod tenant;
 pub(crate) mod trace;
 pub(crate) mod value;
 pub(crate) mod workflow;

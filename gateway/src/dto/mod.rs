@@ -9,6 +9,7 @@ pub(crate) mod key;
 pub(crate) mod node_type;
 pub(crate) mod run;
 pub(crate) mod submit;
+pub(crate) mod tenant;
 pub(crate) mod time;
 pub(crate) mod trace;
 pub(crate) mod workflow;

@@ -39,7 +39,10 @@ scopes! {
     DescribeInputs = ["workflows:execute", "workflows:read"];
     /// Clients are told to create keys without `executions:read`, and poll with them.
     ReadExecutions = ["executions:read", "workflows:read", "workflows:execute"];
+    /// Of its own tenant.
     Administer = ["admin"];
+    /// Of the cluster: what belongs to no tenant, and tenants themselves.
+    Operate = ["operate"];
 }
 
 /// A caller whose key is known and has the scope that the route asks for.
@@ -58,6 +61,11 @@ impl<S: Scope> Caller<S> {
     /// Whom the key stands for.
     pub(crate) fn subject(&self) -> String {
         self.principal.subject.clone()
+    }
+
+    /// Whether the key operates the cluster, whatever this route asks for.
+    pub(crate) fn operates(&self) -> bool {
+        self.principal.scopes.iter().any(|scope| Operate::ACCEPTED.contains(&scope.as_str()))
     }
 
     /// Whether provider nodes run against the sandbox.

@@ -16,7 +16,7 @@ use crate::convert;
 use crate::dto::key::ApiKey;
 use crate::limits::{CONTROL_BODY_BYTES_MAX, KEY_OVERLAP_SECONDS_DEFAULT, KEY_OVERLAP_SECONDS_MAX};
 
-type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
+pub(super) type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
 
 /// `GET /keys`: a bare array of all keys, the youngest first, without their texts.
 pub(crate) async fn list(State(app): State<Arc<App>>, caller: Caller<Administer>) -> Result<Response, ApiError> {
@@ -31,14 +31,8 @@ pub(crate) async fn create(
     caller: Caller<Administer>,
     body: ControlBody,
 ) -> Result<Response, ApiError> {
-    let fields = body.fields()?;
-    fields.refuse_unknown(&["subject", "scopes", "expiresAt"])?;
-    let request = CreateKeyRequest {
-        subject: fields.text("subject")?.unwrap_or_default(),
-        scopes: fields.texts("scopes")?.unwrap_or_default(),
-        expires_at_ms: fields.instant("expiresAt")?,
-        ..CreateKeyRequest::default()
-    };
+    let NewKey { subject, scopes, expires_at_ms } = NewKey::read(&body)?;
+    let request = CreateKeyRequest { subject, scopes, expires_at_ms, ..CreateKeyRequest::default() };
     shown_once(&app.coordinator.create_key(&caller, request).await?)
 }
 
@@ -69,7 +63,27 @@ pub(crate) async fn revoke(
     reply::bare(StatusCode::OK, &convert::key::key(&key, None))
 }
 
-fn shown_once(minted: &MintedKey) -> Result<Response, ApiError> {
+/// What a body asks for that makes a key.
+pub(super) struct NewKey {
+    pub(super) subject: String,
+    pub(super) scopes: Vec<String>,
+    pub(super) expires_at_ms: Option<i64>,
+}
+
+impl NewKey {
+    pub(super) fn read(body: &ControlBody) -> Result<Self, ApiError> {
+        let fields = body.fields()?;
+        fields.refuse_unknown(&["subject", "scopes", "expiresAt"])?;
+        Ok(Self {
+            subject: fields.text("subject")?.unwrap_or_default(),
+            scopes: fields.texts("scopes")?.unwrap_or_default(),
+            expires_at_ms: fields.instant("expiresAt")?,
+        })
+    }
+}
+
+/// The answer with a key's text, which no cache may keep.
+pub(super) fn shown_once(minted: &MintedKey) -> Result<Response, ApiError> {
     let key = minted.key.as_ref().ok_or_else(|| convert::unreadable("row of a new key"))?;
     let response = reply::bare(StatusCode::CREATED, &convert::key::key(key, Some(&minted.text)))?;
     Ok(reply::never_stored(response))

@@ -13,5 +13,6 @@ pub(crate) mod page;
 pub(crate) mod reply;
 pub(crate) mod router;
 pub(crate) mod runs;
+pub(crate) mod tenants;
 pub(crate) mod trace;
 pub(crate) mod workflows;

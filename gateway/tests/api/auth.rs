@@ -99,7 +99,15 @@ async fn each_route_asks_for_its_scope() {
         (Method::POST, "/api/v1/workflows/executions/e/cancel", "workflows:execute"),
         (Method::GET, "/api/v1/nodes", "workflows:read"),
         (Method::GET, "/api/v1/nodes/a:b", "workflows:read"),
-        (Method::GET, "/api/v1/agents", "admin"),
+        (Method::GET, "/api/v1/agents", "operate"),
+        (Method::GET, "/api/v1/keys", "admin"),
+        (Method::POST, "/api/v1/keys", "admin"),
+        (Method::GET, "/api/v1/tenants", "operate"),
+        (Method::POST, "/api/v1/tenants", "operate"),
+        (Method::GET, "/api/v1/tenants/t", "operate"),
+        (Method::PATCH, "/api/v1/tenants/t", "operate"),
+        (Method::GET, "/api/v1/tenants/t/keys", "operate"),
+        (Method::POST, "/api/v1/tenants/t/keys", "operate"),
     ];
     for (method, path, scope) in routes {
         api.fake.script().principal.scopes = vec!["usage:read".to_owned()];

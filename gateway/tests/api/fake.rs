@@ -67,7 +67,7 @@ impl Fake {
     /// Starts it on a free port.
     pub(crate) async fn start() -> (Self, SocketAddr) {
         let fake = Self::default();
-        let scopes = ["workflows:read", "workflows:write", "workflows:execute", "executions:read", "admin"];
+        let scopes = ["workflows:read", "workflows:write", "workflows:execute", "executions:read", "admin", "operate"];
         fake.script().principal = Principal {
             tenant: "ten_a".to_owned(),
             subject: "ada".to_owned(),

@@ -13,6 +13,8 @@ async fn api() -> Api {
         created_at_ms: 0,
         expires_at_ms: Some(1_777_712_400_007),
         revoked_at_ms: None,
+        hint: "sk-…wxyz".to_owned(),
+        last_used_at_ms: Some(1_777_712_400_007),
     };
     api
 }
@@ -23,15 +25,16 @@ async fn a_key_is_shown_once() {
     let body = json!({"subject": "grace", "scopes": ["admin"], "expiresAt": "2026-05-02T11:00:00.007+02:00"});
     let made = api.post("/api/v1/keys", &body.to_string()).await;
     let row = json!({
-        "id": "key_1", "subject": "ada", "scopes": ["admin"], "createdAt": "1970-01-01T00:00:00.000Z",
-        "expiresAt": "2026-05-02T09:00:00.007Z", "revokedAt": null,
+        "id": "key_1", "hint": "sk-…wxyz", "subject": "ada", "scopes": ["admin"],
+        "createdAt": "1970-01-01T00:00:00.000Z", "expiresAt": "2026-05-02T09:00:00.007Z", "revokedAt": null,
+        "lastUsedAt": "2026-05-02T09:00:00.007Z",
     });
     let mut shown = row.clone();
     shown["key"] = json!("sk-new");
     assert_eq!((made.status, &made.body), (201, &shown), "{}", made.text);
     assert_eq!(made.header("cache-control"), "no-store");
     let asked = api.fake.script().key_creations.pop().unwrap();
-    assert_eq!((asked.tenant.as_str(), asked.subject.as_str()), ("ten_a", "grace"));
+    assert_eq!((asked.tenant.as_str(), asked.subject.as_str(), asked.operates), ("ten_a", "grace", true));
     assert_eq!((asked.scopes, asked.expires_at_ms), (vec!["admin".to_owned()], Some(1_777_712_400_007)));
     assert_eq!(api.get("/api/v1/keys").await.body, json!([row]));
     // Without a name it is the caller's.

@@ -12,6 +12,7 @@ use std::process::Command;
 pub mod documents;
 pub mod layering;
 pub mod source;
+pub mod tenancy;
 pub mod words;
 
 /// One broken rule, at a place that an editor can open.

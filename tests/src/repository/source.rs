@@ -67,12 +67,12 @@ fn settings(text: &str) -> impl Iterator<Item = &str> {
     lines.filter(|line| line.contains('=') && !line.starts_with('#') && !line.ends_with('['))
 }
 
-fn is_test_path(path: &str) -> bool {
+pub(super) fn is_test_path(path: &str) -> bool {
     path.split('/').any(|part| part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs"))
 }
 
 /// Unit tests stand at the end of their file: everything from their `cfg` on is test code.
-fn first_test_line(file: &TextFile) -> usize {
+pub(super) fn first_test_line(file: &TextFile) -> usize {
     let mut lines = file.lines();
     lines.find(|(_, line)| line.trim() == concat!("#[cfg(", "test)]")).map_or(usize::MAX, |(number, _)| number)
 }

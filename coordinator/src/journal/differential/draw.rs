@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_core::id::{EventSeq, RunId, Slot, TenantId, WorkflowId};
+use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
 use heddle_core::partition::batch::{Phase, RunBatch, RunCreated, RunSummary};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Event, RunError};
@@ -14,6 +14,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::super::codec::random;
 use super::Pair;
+use crate::auth::Tenant;
 
 /// Everything random in one test, from one seed.
 pub(super) struct Draw(TestRunner);
@@ -58,8 +59,8 @@ impl Draw {
         Timestamp::from_millis(now.as_millis() - 5_000 + self.below(10_000) as i64)
     }
 
-    pub(super) fn tenant(&mut self) -> TenantId {
-        TenantId::from(self.one_of(&["default", "other"]))
+    pub(super) fn tenant(&mut self) -> Tenant {
+        Tenant::of_test(self.one_of(&["default", "other"]))
     }
 
     pub(super) fn workflow(&mut self) -> WorkflowId {
@@ -116,7 +117,7 @@ impl Pair {
             }
         };
         let created = RunCreated {
-            tenant: self.draw.tenant(),
+            tenant: self.draw.tenant().id().clone(),
             subject: self.draw.text().as_str().into(),
             workflow: self.draw.workflow(),
             graph: self.draw.digest(),

@@ -103,7 +103,9 @@ const OPERATIONS: &[&str] = &[
     "read_events",
     "read_values",
     "read_values of nothing",
-    "read_summary",
+    "read_row",
+    "read_history",
+    "read_history of another tenant",
     "list_runs",
     "lookup_key",
     "expire_keys",
@@ -116,6 +118,11 @@ const OPERATIONS: &[&str] = &[
     "workflows",
     "delete_workflow",
     "api_key",
+    "api_keys",
+    "end_api_key",
+    "note_key_use",
+    "tenant",
+    "change_tenant",
     "node_types",
 ];
 
@@ -206,7 +213,19 @@ impl Pair {
                 let is_found = same!(self, read_values(run, references)).is_ok_and(|values| !values.is_empty());
                 is_found == (operation == "read_values")
             }
-            "read_summary" => same!(self, read_summary(run)).unwrap().is_some(),
+            "read_row" => same!(self, read_row(run)).unwrap().is_some(),
+            "read_history" | "read_history of another tenant" => {
+                let owner = self.model.read_row(run).await.unwrap().map(|row| row.created.tenant);
+                let tenant = self.draw.tenant();
+                let is_its = owner.as_ref().is_some_and(|owner| owner == tenant.id());
+                let summary = same!(self, read_summary(tenant, run)).unwrap();
+                let events = same!(self, read_history(tenant, run, after, limit, bytes_max)).unwrap();
+                assert!(is_its || (summary.is_none() && events.is_empty()), "{tenant:?} sees a run of {owner:?}");
+                match operation {
+                    "read_history" => summary.is_some() && events.len() > 1,
+                    _ => owner.is_some() && !is_its,
+                }
+            }
             "list_runs" => {
                 let (filter, cursor) = (self.filter(), self.cursor(run).await);
                 !same!(self, list_runs(filter, cursor, limit)).unwrap().is_empty()
@@ -311,7 +330,7 @@ impl Pair {
     }
 
     async fn cursor(&mut self, run: RunId) -> Option<RunCursor> {
-        let row = self.model.read_summary(run).await.unwrap()?;
+        let row = self.model.read_row(run).await.unwrap()?;
         self.draw.maybe(RunCursor { created_at: row.created.created_at, run })
     }
 

@@ -5,7 +5,10 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::{Pair, same};
-use crate::records::{ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved};
+use crate::auth::Tenant;
+use crate::records::{
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved, TenantChange, TenantRow,
+};
 
 pub(super) const OPERATIONS: &[&str] = &[
     "graph",
@@ -18,6 +21,9 @@ pub(super) const OPERATIONS: &[&str] = &[
     "api_key",
     "api_keys",
     "end_api_key",
+    "note_key_use",
+    "tenant",
+    "change_tenant",
     "node_types",
 ];
 
@@ -38,7 +44,8 @@ impl Pair {
             }
             "save_workflow with a known key" => {
                 let key = self.key();
-                let save = SaveWorkflow { tenant: key.key.tenant.clone(), key: Some(key), ..self.save() };
+                let save =
+                    SaveWorkflow { tenant: Tenant::of_test(key.key.tenant.clone()), key: Some(key), ..self.save() };
                 matches!(same!(self, save_workflow(save)).unwrap(), Saved::Replayed { created: false, .. })
             }
             "save_workflow against a newer one" => {
@@ -68,6 +75,31 @@ impl Pair {
                 let ended = same!(self, end_api_key(tenant, row.id, end)).unwrap();
                 same!(self, api_key(mac)).unwrap();
                 ended.is_some_and(|row| row.revoked_at.is_some())
+            }
+            "note_key_use" => {
+                let (mac, row) = self.api_key();
+                same!(self, put_api_key(mac, row.clone(), false)).unwrap();
+                let at = self.draw.time_near(self.clock.now());
+                let (owner, id) = (Tenant::of_key(&row), row.id);
+                same!(self, note_key_use(tenant, id, at)).unwrap();
+                same!(self, note_key_use(owner, id, at)).unwrap();
+                let earlier = self.draw.time_near(self.clock.now());
+                same!(self, note_key_use(owner, id, earlier)).unwrap();
+                same!(self, api_key(mac)).unwrap().is_some_and(|row| row.last_used_at == Some(at.max(earlier)))
+            }
+            "tenant" => {
+                let (name, now) = (self.draw.text().into(), self.clock.now());
+                let row = TenantRow { id: tenant.id().clone(), name, created_at: now, closed_at: None };
+                same!(self, put_tenant(row)).unwrap();
+                assert!(same!(self, tenant(tenant)).unwrap().is_some());
+                same!(self, tenants()).unwrap().len() > 1
+            }
+            "change_tenant" => {
+                let (name, at) = (self.draw.text(), self.draw.time_near(self.clock.now()));
+                let closed_at = self.draw.maybe(at);
+                let change = TenantChange { name: self.draw.maybe(name.into()), closed_at: self.draw.maybe(closed_at) };
+                let changed = same!(self, change_tenant(tenant, change)).unwrap();
+                changed.is_some_and(|row| row.closed_at.is_some())
             }
             "node_types" => {
                 let manifests: Vec<_> = (0..self.draw.below(3)).map(|_| self.manifest()).collect();
@@ -103,12 +135,14 @@ impl Pair {
         let expires_at = self.draw.time_near(now);
         let row = ApiKeyRow {
             id: KeyId(self.draw.from(0..u128::MAX)),
-            tenant: self.draw.tenant(),
+            tenant: self.draw.tenant().id().clone(),
             subject: "somebody".into(),
             scopes: vec!["admin".into(), "workflows:read".into()],
             expires_at: self.draw.maybe(expires_at),
             created_at: now,
             revoked_at: None,
+            hint: "sk-…wxyz".into(),
+            last_used_at: None,
         };
         (Digest(self.draw.from(proptest::array::uniform32(0..=255u8))), row)
     }

@@ -42,6 +42,7 @@ use super::{
     Acquired, Answer, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor, RunFilter,
     RunRow, StoredRun,
 };
+use crate::auth::Tenant;
 
 /// Database time, in milliseconds since 1970.
 macro_rules! now {
@@ -218,7 +219,20 @@ impl Journal for PostgresJournal {
 
     fn read_events(&self, run: RunId, after: EventSeq, rows_max: usize, bytes_max: usize) -> Answer<Vec<Event>> {
         self.ask("read a history", move |connection| {
-            query::read_events(connection, run, after, rows_max, bytes_max).boxed()
+            query::read_events(connection, None, run, after, rows_max, bytes_max).boxed()
+        })
+    }
+
+    fn read_history(
+        &self,
+        tenant: Tenant,
+        run: RunId,
+        after: EventSeq,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Answer<Vec<Event>> {
+        self.ask("read a history", move |connection| {
+            query::read_events(connection, Some(tenant), run, after, rows_max, bytes_max).boxed()
         })
     }
 
@@ -228,8 +242,12 @@ impl Journal for PostgresJournal {
         })
     }
 
-    fn read_summary(&self, run: RunId) -> Answer<Option<RunRow>> {
-        self.ask("read a run", move |connection| query::read_summary(connection, run).boxed())
+    fn read_row(&self, run: RunId) -> Answer<Option<RunRow>> {
+        self.ask("read a run", move |connection| query::read_summary(connection, None, run).boxed())
+    }
+
+    fn read_summary(&self, tenant: Tenant, run: RunId) -> Answer<Option<RunRow>> {
+        self.ask("read a run", move |connection| query::read_summary(connection, Some(tenant), run).boxed())
     }
 
     fn list_runs(&self, filter: RunFilter, cursor: Option<RunCursor>, limit: usize) -> Answer<Vec<RunRow>> {

@@ -13,6 +13,7 @@ use sqlx::{Executor as _, QueryBuilder, Row as _};
 
 use super::fault::Trouble;
 use super::rows::{event_row, id, run_row, snapshot, time};
+use crate::auth::Tenant;
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{RUN_COLUMNS, status_number};
 use crate::journal::limits::PAGE_ROWS_MAX;
@@ -53,7 +54,7 @@ pub(super) async fn load(connection: &mut PgConnection, run: RunId) -> Result<Op
 }
 
 async fn load_as_of_one_commit(connection: &mut PgConnection, run: RunId) -> Result<Option<StoredRun>> {
-    let Some(row) = read_summary(connection, run).await? else { return Ok(None) };
+    let Some(row) = read_summary(connection, None, run).await? else { return Ok(None) };
     let sql = "SELECT seq, version, crc, state FROM snapshot WHERE run = $1";
     let found = sqlx::query(sql).bind(run.to_bytes()).fetch_optional(&mut *connection).await?;
     let snapshot = found.as_ref().map(snapshot).transpose()?.flatten();
@@ -64,8 +65,10 @@ async fn load_as_of_one_commit(connection: &mut PgConnection, run: RunId) -> Res
     Ok(Some(StoredRun { row, snapshot, tail }))
 }
 
+/// Without a tenant it is the engine that asks.
 pub(super) async fn read_events(
     connection: &mut PgConnection,
+    tenant: Option<Tenant>,
     run: RunId,
     after: EventSeq,
     rows_max: usize,
@@ -75,14 +78,17 @@ pub(super) async fn read_events(
     let sql = "SELECT seq, kind, version, at, crc, head, body FROM (
                    SELECT *, sum(octet_length(head) + octet_length(body)) OVER page AS bytes,
                        row_number() OVER page AS place
-                   FROM (SELECT * FROM event WHERE run = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows
+                   FROM (SELECT * FROM event WHERE run = $1 AND seq > $2
+                         AND ($5::text IS NULL OR EXISTS (SELECT 1 FROM run WHERE run.id = $1 AND run.tenant = $5))
+                         ORDER BY seq LIMIT $3) AS rows
                    WINDOW page AS (ORDER BY seq)) AS counted
                WHERE bytes <= $4 OR place = 1 ORDER BY seq";
     let query = sqlx::query(sql)
         .bind(run.to_bytes())
         .bind(after.0 as i64)
         .bind(page(rows_max.max(1)))
-        .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX));
+        .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX))
+        .bind(tenant.as_ref().map(Tenant::text));
     let found = query.fetch_all(connection).await?;
     found.iter().map(|row| decode(&event_row(run, row, true)?)).collect()
 }
@@ -106,9 +112,17 @@ pub(super) async fn read_values(
     references.iter().map(value).collect()
 }
 
-pub(super) async fn read_summary(connection: &mut PgConnection, run: RunId) -> Result<Option<RunRow>> {
+/// Without a tenant it is the engine that asks.
+pub(super) async fn read_summary(
+    connection: &mut PgConnection,
+    tenant: Option<Tenant>,
+    run: RunId,
+) -> Result<Option<RunRow>> {
     let mut query = QueryBuilder::<Postgres>::new("SELECT ");
     query.push(RUN_COLUMNS).push(" FROM run WHERE id = ").push_bind(run.to_bytes());
+    if let Some(tenant) = tenant {
+        query.push(" AND tenant = ").push_bind(tenant.text().to_owned());
+    }
     query.build().fetch_optional(connection).await?.as_ref().map(run_row).transpose()
 }
 
@@ -120,7 +134,7 @@ pub(super) async fn list_runs(
 ) -> Result<Vec<RunRow>> {
     // One statement per set of filters, so that each gets the index that fits.
     let mut query = QueryBuilder::<Postgres>::new("SELECT ");
-    query.push(RUN_COLUMNS).push(" FROM run WHERE tenant = ").push_bind(filter.tenant.0.to_string());
+    query.push(RUN_COLUMNS).push(" FROM run WHERE tenant = ").push_bind(filter.tenant.text().to_owned());
     if let Some(RunCursor { created_at, run }) = cursor {
         query.push(" AND (created_at, id) < (").push_bind(created_at.as_millis());
         query.push(", ").push_bind(run.to_bytes()).push(")");

@@ -73,7 +73,7 @@ async fn what_was_committed_is_there_after_a_crash_of_the_server() {
     // Nothing is lost while it is away: the batch waits.
     let waiting = commit(&journal, batch(3, &acquired, 2, vec![next(run, 3, &["3"])]));
     state(&journal, true).await;
-    assert_eq!(journal.read_summary(run).await.unwrap_err().code(), "database_failed");
+    assert_eq!(journal.read_row(run).await.unwrap_err().code(), "database_failed");
     server.revive();
     let committed = soon(waiting).await;
     state(&journal, false).await;
@@ -140,7 +140,7 @@ async fn a_commit_of_an_older_epoch_is_refused_however_late_it_is() {
     let (mut holder, late) = held_commit(&url, &journal, "UPDATE partition SET epoch = epoch + 1 WHERE id = 0").await;
     holder.execute("COMMIT").await.unwrap();
     assert_eq!(soon(late).await.outcome, CommitOutcome::Refused);
-    assert_eq!(journal.read_summary(run_in(0, 1)).await.unwrap(), None);
+    assert_eq!(journal.read_row(run_in(0, 1)).await.unwrap(), None);
     let acquired = acquire(&journal, 0).await;
     assert_eq!((acquired.epoch.0, acquired.last_batch.0), (3, 0));
 
@@ -188,13 +188,13 @@ async fn a_run_that_the_database_cannot_hold_is_set_aside_alone() {
     let committed = commit(&journal, batch(0, &acquired, 2, runs)).await;
     assert_eq!(committed.outcome, CommitOutcome::Applied { quarantined: vec![bad, old, nameless] });
     for (run, kept) in [(bad, 0), (old, 1)] {
-        let row = journal.read_summary(run).await.unwrap().unwrap();
+        let row = journal.read_row(run).await.unwrap().unwrap();
         assert_eq!((row.summary.status, row.summary.phase), (RunStatus::Failed, Phase::Closed));
         assert_eq!(&*row.summary.error.unwrap().code, QUARANTINED);
         assert!(row.quarantine_reason.unwrap().contains("no poison"));
         assert_eq!(history(&journal, run).await, kept);
     }
-    assert_eq!(journal.read_summary(nameless).await.unwrap(), None);
+    assert_eq!(journal.read_row(nameless).await.unwrap(), None);
     assert_eq!(history(&journal, good).await, 1);
     assert_eq!(journal.list_loadable(PartitionId(0), None, 10).await.unwrap(), [good]);
     assert_eq!(*journal.state().borrow(), JournalState::Ready);

@@ -40,6 +40,7 @@ use super::{
     Acquired, Answer, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor, RunFilter,
     RunRow, StoredRun, system_clock,
 };
+use crate::auth::Tenant;
 
 /// Called when only a new start can tell what is on the disk; by default it ends the process.
 pub type FatalHook = Arc<dyn Fn(&str) + Send + Sync>;
@@ -240,15 +241,30 @@ impl Journal for SqliteJournal {
     }
 
     fn read_events(&self, run: RunId, after: EventSeq, rows_max: usize, bytes_max: usize) -> Answer<Vec<Event>> {
-        self.read(move |connection| query::read_events(connection, run, after, rows_max, bytes_max))
+        self.read(move |connection| query::read_events(connection, None, run, after, rows_max, bytes_max))
+    }
+
+    fn read_history(
+        &self,
+        tenant: Tenant,
+        run: RunId,
+        after: EventSeq,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Answer<Vec<Event>> {
+        self.read(move |connection| query::read_events(connection, Some(&tenant), run, after, rows_max, bytes_max))
     }
 
     fn read_values(&self, run: RunId, references: Vec<ValueRef>) -> Answer<Vec<Value>> {
         self.read(move |connection| query::read_values(connection, run, &references))
     }
 
-    fn read_summary(&self, run: RunId) -> Answer<Option<RunRow>> {
-        self.read(move |connection| query::read_summary(connection, run))
+    fn read_row(&self, run: RunId) -> Answer<Option<RunRow>> {
+        self.read(move |connection| query::read_summary(connection, None, run))
+    }
+
+    fn read_summary(&self, tenant: Tenant, run: RunId) -> Answer<Option<RunRow>> {
+        self.read(move |connection| query::read_summary(connection, Some(&tenant), run))
     }
 
     fn list_runs(&self, filter: RunFilter, cursor: Option<RunCursor>, limit: usize) -> Answer<Vec<RunRow>> {

@@ -13,6 +13,7 @@ use rusqlite::{Connection, Params, ToSql, named_params, params};
 
 use super::open::failed;
 use super::rows::{column, column_id, event_row, run_row, snapshot};
+use crate::auth::Tenant;
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{RUN_COLUMNS, status_number};
 use crate::journal::limits::PAGE_ROWS_MAX;
@@ -40,7 +41,7 @@ pub(super) fn due(connection: &Connection, before: Timestamp, limit: usize) -> R
 }
 
 pub(super) fn load(connection: &Connection, run: RunId) -> Result<Option<StoredRun>> {
-    let Some(row) = read_summary(connection, run)? else { return Ok(None) };
+    let Some(row) = read_summary(connection, None, run)? else { return Ok(None) };
     let sql = "SELECT seq, version, crc, state FROM snapshot WHERE run = ?1";
     let snapshot = select(connection, sql, params![run.to_bytes()], snapshot)?.into_iter().next().flatten();
     let after = snapshot.as_ref().map_or(EventSeq(0), |snapshot| snapshot.seq);
@@ -50,18 +51,23 @@ pub(super) fn load(connection: &Connection, run: RunId) -> Result<Option<StoredR
     Ok(Some(StoredRun { row, snapshot, tail }))
 }
 
+/// Without a tenant it is the engine that asks.
 pub(super) fn read_events(
     connection: &Connection,
+    tenant: Option<&Tenant>,
     run: RunId,
     after: EventSeq,
     rows_max: usize,
     bytes_max: usize,
 ) -> Result<Vec<Event>> {
-    let sql =
-        "SELECT seq, kind, version, at, crc, head, body FROM event WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+    let sql = "SELECT seq, kind, version, at, crc, head, body FROM event WHERE run = ?1 AND seq > ?2
+               AND (?4 IS NULL OR EXISTS (SELECT 1 FROM run WHERE run.id = ?1 AND run.tenant = ?4))
+               ORDER BY seq LIMIT ?3";
     let mut statement = prepare(connection, sql)?;
     let limit = page(rows_max.max(1));
-    let mut rows = statement.query(params![run.to_bytes(), after.0 as i64, limit]).map_err(failed("read a history"))?;
+    let mut rows = statement
+        .query(params![run.to_bytes(), after.0 as i64, limit, tenant.map(Tenant::text)])
+        .map_err(failed("read a history"))?;
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next().map_err(failed("read a history"))? {
         let row = event_row(run, row, true)?;
@@ -96,9 +102,10 @@ pub(super) fn read_values(connection: &Connection, run: RunId, references: &[Val
         .collect()
 }
 
-pub(super) fn read_summary(connection: &Connection, run: RunId) -> Result<Option<RunRow>> {
-    let sql = format!("SELECT {RUN_COLUMNS} FROM run WHERE id = ?1");
-    Ok(select(connection, &sql, params![run.to_bytes()], run_row)?.into_iter().next())
+/// Without a tenant it is the engine that asks.
+pub(super) fn read_summary(connection: &Connection, tenant: Option<&Tenant>, run: RunId) -> Result<Option<RunRow>> {
+    let sql = format!("SELECT {RUN_COLUMNS} FROM run WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)");
+    Ok(select(connection, &sql, params![run.to_bytes(), tenant.map(Tenant::text)], run_row)?.into_iter().next())
 }
 
 pub(super) fn list_runs(
@@ -111,7 +118,7 @@ pub(super) fn list_runs(
     let workflow = filter.workflow.map(WorkflowId::to_bytes);
     let status = filter.status.map(status_number);
     let (from, to) = (filter.from.map(Timestamp::as_millis), filter.to.map(Timestamp::as_millis));
-    let (tenant, limit) = (&*filter.tenant.0, page(limit));
+    let (tenant, limit) = (filter.tenant.text(), page(limit));
     // One statement per set of filters, so that each gets the index that fits.
     let filters: [(&str, &str, Option<&dyn ToSql>); 4] = [
         (" AND workflow = :workflow", ":workflow", workflow.as_ref().map(|it| it as _)),

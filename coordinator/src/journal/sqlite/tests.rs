@@ -130,7 +130,7 @@ async fn a_merge_lets_each_partition_stand_alone() {
     }
     for (partition, is_there) in [(0, true), (1, false), (2, false), (3, false), (4, true)] {
         let run = run_in(partition, 1);
-        assert_eq!(journal.read_summary(run).await.unwrap().is_some(), is_there, "partition {partition}");
+        assert_eq!(journal.read_row(run).await.unwrap().is_some(), is_there, "partition {partition}");
         assert_eq!(values(&journal, run).await.len(), usize::from(is_there));
         assert_eq!(acquire(&journal, partition).await.last_batch.0, u64::from(is_there));
     }
@@ -157,7 +157,7 @@ async fn a_run_that_the_database_cannot_hold_is_set_aside_alone() {
     assert!(is_applied(&beside.await));
 
     for (run, kept) in [(bad, 0), (old, 1)] {
-        let row = journal.read_summary(run).await.unwrap().unwrap();
+        let row = journal.read_row(run).await.unwrap().unwrap();
         assert_eq!((row.summary.status, row.summary.phase), (RunStatus::Failed, Phase::Closed));
         assert_eq!(&*row.summary.error.unwrap().code, QUARANTINED);
         assert!(row.quarantine_reason.unwrap().contains("no poison"));
