@@ -6,6 +6,7 @@
 //! - `server`: the socket and its connections;
 //! - `layer`: what happens to every request and answer (id, headers, error form, bodies nobody reads);
 //! - `http`: the routes, one file per resource;
+//! - `docs`: what the API says of itself, made from the router's table;
 //! - `convert`: between the coordinator's messages and the public JSON (`dto`), by hand;
 //! - `client`: the coordinator.
 //!
@@ -17,6 +18,7 @@
 mod app;
 mod client;
 mod convert;
+mod docs;
 mod dto;
 mod http;
 mod json;
@@ -24,5 +26,6 @@ mod layer;
 mod limits;
 mod server;
 
+pub use docs::codes::{Code, FAILURES, REFUSALS};
 pub use http::router::{Route, routes};
 pub use server::{Gateway, Listen, Options, StartError, start};

@@ -91,6 +91,10 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("POST", "/api/v1/tenants/{id}/keys", Operators, Tenant, 201),
     ("GET", "/healthz", Anyone, Nothing, 200),
     ("GET", "/readyz", Anyone, Nothing, 200),
+    ("GET", "/api/v1/openapi.json", Anyone, Nothing, 200),
+    ("GET", "/docs", Anyone, Nothing, 200),
+    ("GET", "/docs/errors", Anyone, Nothing, 200),
+    ("GET", "/llms.txt", Anyone, Nothing, 200),
     ("GET", "/workflows/{id}", Anyone, Echoed, 200),
 ];
 

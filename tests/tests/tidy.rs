@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cluster_tests::repository::{TextFile, assert_none, documents, root, source, tenancy, text_files, words};
+use cluster_tests::repository::{TextFile, assert_none, codes, documents, root, source, tenancy, text_files, words};
 
 #[test]
 fn members_take_the_workspace_lints() {
@@ -47,6 +47,12 @@ fn every_statement_says_whose_rows_it_means() {
 #[test]
 fn only_authentication_names_a_tenant() {
     assert_none(&tenancy::tenants_out_of_place(&files()));
+}
+
+#[test]
+fn every_code_is_explained() {
+    let listed = heddle_gateway::REFUSALS.iter().map(|code| code.code).collect();
+    assert_none(&codes::unlisted(&files(), &listed));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What the validator says, in the two forms that clients know.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The answer of lint.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Diagnosis<'a> {
     pub(crate) ok: bool,
     pub(crate) violations: Vec<Violation<'a>>,
@@ -12,7 +13,7 @@ pub(crate) struct Diagnosis<'a> {
 }
 
 /// One problem of a graph.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Violation<'a> {
     pub(crate) rule: &'a str,
@@ -27,21 +28,21 @@ pub(crate) struct Violation<'a> {
 }
 
 /// The `diagnostics` member of newer routes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Diagnostics<'a> {
     pub(crate) version: u32,
     pub(crate) counts: Counts,
     pub(crate) diagnostics: Vec<Diagnostic<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Counts {
     pub(crate) error: usize,
     pub(crate) warning: usize,
     pub(crate) info: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Diagnostic<'a> {
     /// `graph.` and the rule.
     pub(crate) code: String,
@@ -51,7 +52,7 @@ pub(crate) struct Diagnostic<'a> {
     pub(crate) hint: Option<&'a str>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Target<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,11 +1,12 @@
 //! API keys as administrators see them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::time::Time;
 
 /// One key.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ApiKey<'a> {
     pub(crate) id: &'a str,

@@ -2,17 +2,18 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The answer of `GET /nodes`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Catalogue<'a> {
     pub(crate) nodes: Vec<NodeType<'a>>,
 }
 
 /// A node type: what clients of the documented API read, and Heddle's own facts beside it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeType<'a> {
     pub(crate) node_type: Cow<'a, str>,
@@ -23,6 +24,7 @@ pub(crate) struct NodeType<'a> {
     pub(crate) version: u32,
     pub(crate) inputs: Vec<Port<'a>>,
     pub(crate) outputs: Vec<Port<'a>>,
+    #[schemars(with = "Option<serde_json::Value>")]
     pub(crate) config_schema: Option<&'a RawValue>,
     pub(crate) effect: Cow<'a, str>,
     /// Whether some agent offers the type now, or the coordinator runs it itself.
@@ -30,7 +32,7 @@ pub(crate) struct NodeType<'a> {
 }
 
 /// An input or output.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Port<'a> {
     pub(crate) id: Cow<'a, str>,
@@ -41,5 +43,6 @@ pub(crate) struct Port<'a> {
     pub(crate) list: bool,
     pub(crate) required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     pub(crate) default: Option<&'a RawValue>,
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -9,7 +10,7 @@ use super::diagnosis::Diagnostics;
 use super::time::Time;
 
 /// A run: the answer of `GET /workflows/executions/{id}` and an item of histories.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Run<'a> {
     pub(crate) id: &'a str,
@@ -34,7 +35,7 @@ pub(crate) struct Run<'a> {
 }
 
 /// A run in short: the answer of poll.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Poll<'a> {
     pub(crate) execution_id: &'a str,
@@ -56,14 +57,14 @@ pub(crate) struct Poll<'a> {
     pub(crate) seq: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeResults<'a> {
     pub(crate) node_runs: Vec<NodeRun<'a>>,
 }
 
 /// A node of a run, with its outputs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeRun<'a> {
     pub(crate) node_id: &'a str,
@@ -85,7 +86,7 @@ pub(crate) struct NodeRun<'a> {
 }
 
 /// A node of a run, with its outputs in a form that does not depend on the node's type.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeState<'a> {
     pub(crate) node_id: &'a str,
@@ -104,7 +105,7 @@ pub(crate) struct NodeState<'a> {
 }
 
 /// What the run was for: the output of one node, which `crate::convert::run` picks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FinalOutput<'a> {
     pub(crate) node_id: &'a str,
@@ -124,8 +125,18 @@ impl Serialize for Outputs<'_> {
     }
 }
 
+impl JsonSchema for Outputs<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        "Outputs".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "object", "description": "Values by output port."})
+    }
+}
+
 /// Why a run or a node failed.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunError<'a> {
     pub(crate) code: &'a str,
@@ -136,7 +147,7 @@ pub(crate) struct RunError<'a> {
 }
 
 /// What a run that goes on is waiting for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitingOn<'a> {
     pub(crate) kind: &'a str,

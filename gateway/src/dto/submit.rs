@@ -1,12 +1,13 @@
 //! What starting a run answers, and what a workflow can be started with.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::time::Time;
 
 /// The answer of execute.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Executed<'a> {
     pub(crate) workflow_id: &'a str,
@@ -19,7 +20,7 @@ pub(crate) struct Executed<'a> {
 }
 
 /// A run at the moment of its start.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StartedRun<'a> {
     pub(crate) id: &'a str,
@@ -35,7 +36,7 @@ pub(crate) struct StartedRun<'a> {
 }
 
 /// The answer of run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Accepted<'a> {
     pub(crate) execution_id: &'a str,
@@ -46,7 +47,7 @@ pub(crate) struct Accepted<'a> {
 }
 
 /// What a workflow takes, and how to call it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Inputs<'a> {
     pub(crate) workflow_id: &'a str,
@@ -58,19 +59,21 @@ pub(crate) struct Inputs<'a> {
 }
 
 /// One input node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Input<'a> {
     pub(crate) node_id: &'a str,
     pub(crate) label: &'a str,
     pub(crate) r#type: &'a str,
     pub(crate) required: bool,
+    #[schemars(with = "Option<serde_json::Value>")]
     pub(crate) default: Option<&'a RawValue>,
     pub(crate) description: &'a str,
 }
 
 /// A body that would work, but for the places in angle brackets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Example<'a> {
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub(crate) inputs: std::collections::BTreeMap<&'a str, Box<RawValue>>,
 }

@@ -1,11 +1,12 @@
 //! Tenants as operators see them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::time::Time;
 
 /// One tenant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Tenant<'a> {
     pub(crate) id: &'a str,

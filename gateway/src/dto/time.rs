@@ -1,6 +1,7 @@
 //! Instants as RFC 3339, UTC, with milliseconds.
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 /// Milliseconds since 1970, written as `2026-05-02T09:00:00.000Z`.
@@ -11,6 +12,20 @@ impl Time {
     /// Reads any RFC 3339 text. Less than a millisecond is dropped.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         text.parse::<Timestamp>().ok().map(|time| Self(time.as_millisecond()))
+    }
+}
+
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
     }
 }
 

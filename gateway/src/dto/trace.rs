@@ -1,10 +1,11 @@
 //! A run's trace as clients see it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::time::Time;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Trace<'a> {
     pub(crate) execution_id: &'a str,
@@ -20,7 +21,7 @@ pub(crate) struct Trace<'a> {
     pub(crate) nodes: Vec<NodeSpan<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeSpan<'a> {
     pub(crate) node_id: &'a str,
@@ -34,7 +35,7 @@ pub(crate) struct NodeSpan<'a> {
     pub(crate) attempts: Vec<AttemptSpan<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AttemptSpan<'a> {
     pub(crate) number: u32,

@@ -1,5 +1,6 @@
 //! Workflows as clients see them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -7,7 +8,7 @@ use super::diagnosis::Diagnostics;
 use super::time::Time;
 
 /// A workflow without its graph: an item of the list, and what saving answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Workflow<'a> {
     pub(crate) id: &'a str,
@@ -27,7 +28,7 @@ pub(crate) struct Workflow<'a> {
 }
 
 /// A workflow with its graph, as it was sent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WorkflowWithGraph<'a> {
     #[serde(flatten)]
@@ -35,26 +36,28 @@ pub(crate) struct WorkflowWithGraph<'a> {
     pub(crate) link_permission: &'static str,
     pub(crate) user_id: Option<&'a str>,
     pub(crate) media_id: Option<&'a str>,
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub(crate) nodes: &'a RawValue,
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub(crate) edges: &'a RawValue,
 }
 
 /// What stands beside a saved workflow.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SaveNotes<'a> {
     pub(crate) meta: Meta<'a>,
     pub(crate) diagnostics: Diagnostics<'a>,
 }
 
 /// What the server changed or noticed while saving.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Meta<'a> {
     pub(crate) migrations: &'a [String],
     pub(crate) warnings: Vec<&'a str>,
 }
 
 /// What deleting answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Deleted<'a> {
     pub(crate) success: bool,
     pub(crate) id: &'a str,

@@ -131,7 +131,7 @@ impl ApiError {
     pub(crate) fn body(&self, form: ErrorForm, request_id: &RequestId) -> Vec<u8> {
         let kind = kind(self.status);
         let mut body = Map::new();
-        let is_text = form == ErrorForm::Text && matches!(self.status.as_u16(), 400..=404 | 429 | 500);
+        let is_text = form == ErrorForm::Text && has_text_form(self.status);
         if is_text {
             body.insert("error".to_owned(), json!(self.message));
             body.insert("type".to_owned(), json!(kind));
@@ -166,6 +166,11 @@ impl IntoResponse for ApiError {
 /// Seconds since 1970.
 pub(crate) fn unix_second_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Whether the documented routes answer this status with a sentence instead of an object.
+pub(crate) fn has_text_form(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400..=404 | 429 | 500)
 }
 
 /// The `type` of an error, of the five that the API documents.

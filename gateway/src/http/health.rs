@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use heddle_proto::control;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::ApiError;
@@ -13,9 +14,9 @@ use super::reply;
 use crate::app::App;
 
 /// The answer of `/healthz`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Alive {
+pub(crate) struct Alive {
     /// `ok`, or `degraded` while the coordinator cannot be reached.
     status: &'static str,
     version: &'static str,
@@ -28,7 +29,7 @@ struct Alive {
 }
 
 /// Totals since the coordinator's start.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Counters {
     commits: u64,
@@ -40,8 +41,8 @@ struct Counters {
 }
 
 /// The answer of `/readyz`.
-#[derive(Serialize)]
-struct Ready {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Ready {
     ready: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod auth;
+pub(crate) mod docs;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod health;

@@ -24,7 +24,8 @@ pub(crate) async fn workflow(Segment(id): Segment) -> Result<Response<Body>, Api
     Ok(response)
 }
 
-fn escaped(text: &str) -> String {
+/// A text as HTML shows it.
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

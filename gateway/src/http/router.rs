@@ -10,8 +10,11 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
-use super::{agents, events, health, history, keys, nodes, page, runs, tenants, trace, workflows};
+use super::{agents, docs, events, health, history, keys, nodes, page, runs, tenants, trace, workflows};
 use crate::app::App;
+use crate::docs::openapi::Documented;
+use crate::docs::operation::Operation;
+use crate::docs::table;
 use crate::layer::request_trace::with_routes;
 
 /// One route: what a request must say to get there.
@@ -25,6 +28,11 @@ pub struct Route {
 
 /// All routes that there are, as the router has them.
 pub fn routes() -> Vec<Route> {
+    documented_routes().into_iter().map(|documented| documented.route).collect()
+}
+
+/// All routes with what is said of them.
+pub(crate) fn documented_routes() -> Vec<Documented> {
     [documented(), own(), outside()].into_iter().flat_map(|table| table.routes).collect()
 }
 
@@ -37,78 +45,96 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Routes, and the list of them: nothing is in one and not in the other.
-#[derive(Default)]
+/// Routes, and what is said of them: nothing is in one and not in the other.
 struct Table {
     router: Router<Arc<App>>,
-    routes: Vec<Route>,
+    routes: Vec<Documented>,
+    /// How these routes say no.
+    form: ErrorForm,
 }
 
 macro_rules! methods {
     ($($name:ident: $method:ident),*) => {
-        $(fn $name<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<App>>) -> Self {
-            self.on(stringify!($method), MethodFilter::$method, path, handler)
+        $(fn $name<T: 'static>(
+            self,
+            path: &'static str,
+            handler: impl Handler<T, Arc<App>>,
+            operation: Operation,
+        ) -> Self {
+            let route = Route { method: stringify!($method), path };
+            self.on(route, MethodFilter::$method, handler, operation)
         })*
     };
 }
 
 impl Table {
+    fn of(form: ErrorForm) -> Self {
+        Self { router: Router::new(), routes: Vec::new(), form }
+    }
+
     methods! { get: GET, post: POST, put: PUT, patch: PATCH, delete: DELETE }
 
     fn on<T: 'static>(
         mut self,
-        method: &'static str,
+        route: Route,
         filter: MethodFilter,
-        path: &'static str,
         handler: impl Handler<T, Arc<App>>,
+        operation: Operation,
     ) -> Self {
-        self.routes.push(Route { method, path });
-        Self { router: self.router.route(path, on(filter, handler)), routes: self.routes }
+        self.routes.push(Documented { route, operation, form: self.form });
+        Self { router: self.router.route(route.path, on(filter, handler)), ..self }
     }
 }
 
 /// The oldest layer of the vendor's API, whose clients expect errors as one sentence.
 fn documented() -> Table {
-    Table::default()
-        .get("/api/v1/workflows", workflows::list)
-        .post("/api/v1/workflows", workflows::create)
-        .get("/api/v1/workflows/{id}", workflows::get)
-        .put("/api/v1/workflows/{id}", workflows::replace)
-        .delete("/api/v1/workflows/{id}", workflows::delete)
-        .post("/api/v1/workflows/{id}/execute", runs::execute)
-        .get("/api/v1/workflows/{id}/run", runs::describe)
-        .post("/api/v1/workflows/{id}/run", runs::run)
-        .get("/api/v1/workflows/{id}/executions", history::of_workflow)
-        .get("/api/v1/workflows/executions/{id}", runs::get)
-        .get("/api/v1/workflows/executions/{id}/poll", runs::poll)
+    Table::of(ErrorForm::Text)
+        .get("/api/v1/workflows", workflows::list, table::list_workflows())
+        .post("/api/v1/workflows", workflows::create, table::create_workflow())
+        .get("/api/v1/workflows/{id}", workflows::get, table::get_workflow())
+        .put("/api/v1/workflows/{id}", workflows::replace, table::replace_workflow())
+        .delete("/api/v1/workflows/{id}", workflows::delete, table::delete_workflow())
+        .post("/api/v1/workflows/{id}/execute", runs::execute, table::execute())
+        .get("/api/v1/workflows/{id}/run", runs::describe, table::describe())
+        .post("/api/v1/workflows/{id}/run", runs::run, table::run())
+        .get("/api/v1/workflows/{id}/executions", history::of_workflow, table::runs_of_workflow())
+        .get("/api/v1/workflows/executions/{id}", runs::get, table::get_run())
+        .get("/api/v1/workflows/executions/{id}/poll", runs::poll, table::poll())
 }
 
 /// The vendor's newer routes, and Heddle's own.
 fn own() -> Table {
-    Table::default()
-        .post("/api/v1/workflows/lint", workflows::lint)
-        .get("/api/v1/workflows/executions", history::of_all)
-        .get("/api/v1/workflows/executions/{id}/events", events::events)
-        .get("/api/v1/workflows/executions/{id}/trace", trace::trace)
-        .post("/api/v1/workflows/executions/{id}/cancel", runs::cancel)
-        .get("/api/v1/nodes", nodes::list)
-        .get("/api/v1/nodes/{type}", nodes::get)
-        .get("/api/v1/agents", agents::list)
-        .get("/api/v1/keys", keys::list)
-        .post("/api/v1/keys", keys::create)
-        .delete("/api/v1/keys/{id}", keys::revoke)
-        .post("/api/v1/keys/{id}/rotate", keys::rotate)
-        .get("/api/v1/tenants", tenants::list)
-        .post("/api/v1/tenants", tenants::create)
-        .get("/api/v1/tenants/{id}", tenants::get)
-        .patch("/api/v1/tenants/{id}", tenants::update)
-        .get("/api/v1/tenants/{id}/keys", tenants::keys)
-        .post("/api/v1/tenants/{id}/keys", tenants::create_key)
+    Table::of(ErrorForm::Object)
+        .post("/api/v1/workflows/lint", workflows::lint, table::lint())
+        .get("/api/v1/workflows/executions", history::of_all, table::runs_of_all())
+        .get("/api/v1/workflows/executions/{id}/events", events::events, table::events())
+        .get("/api/v1/workflows/executions/{id}/trace", trace::trace, table::trace())
+        .post("/api/v1/workflows/executions/{id}/cancel", runs::cancel, table::cancel())
+        .get("/api/v1/nodes", nodes::list, table::list_nodes())
+        .get("/api/v1/nodes/{type}", nodes::get, table::get_node())
+        .get("/api/v1/agents", agents::list, table::list_agents())
+        .get("/api/v1/keys", keys::list, table::list_keys())
+        .post("/api/v1/keys", keys::create, table::create_key())
+        .delete("/api/v1/keys/{id}", keys::revoke, table::revoke_key())
+        .post("/api/v1/keys/{id}/rotate", keys::rotate, table::rotate_key())
+        .get("/api/v1/tenants", tenants::list, table::list_tenants())
+        .post("/api/v1/tenants", tenants::create, table::create_tenant())
+        .get("/api/v1/tenants/{id}", tenants::get, table::get_tenant())
+        .patch("/api/v1/tenants/{id}", tenants::update, table::update_tenant())
+        .get("/api/v1/tenants/{id}/keys", tenants::keys, table::list_tenant_keys())
+        .post("/api/v1/tenants/{id}/keys", tenants::create_key, table::create_tenant_key())
 }
 
 /// What needs no key.
 fn outside() -> Table {
-    Table::default().get("/healthz", health::alive).get("/readyz", health::ready).get("/workflows/{id}", page::workflow)
+    Table::of(ErrorForm::Object)
+        .get("/healthz", health::alive, table::alive())
+        .get("/readyz", health::ready, table::ready())
+        .get("/workflows/{id}", page::workflow, table::workflow_page())
+        .get("/api/v1/openapi.json", docs::openapi, table::openapi())
+        .get("/docs", docs::routes, table::docs())
+        .get("/docs/errors", docs::errors, table::errors())
+        .get("/llms.txt", docs::models, table::llms())
 }
 
 async fn with_text_errors(mut response: Response) -> Response {

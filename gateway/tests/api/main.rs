@@ -5,6 +5,7 @@
 mod auth;
 mod bodies;
 mod connections;
+mod docs;
 mod errors;
 mod events;
 mod fake;

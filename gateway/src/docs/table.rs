@@ -1,0 +1,282 @@
+//! The operations of all routes, by resource. The router names them; see `http/router.rs`.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::operation::{Operation, Shape};
+use super::requests;
+use crate::dto::agent::Agent;
+use crate::dto::diagnosis::Diagnosis;
+use crate::dto::event::Events;
+use crate::dto::key::ApiKey;
+use crate::dto::node_type::{Catalogue, NodeType};
+use crate::dto::run::{Poll, Run};
+use crate::dto::submit::{Accepted, Executed, Inputs};
+use crate::dto::tenant::Tenant;
+use crate::dto::trace::Trace;
+use crate::dto::workflow::{Deleted, Workflow, WorkflowWithGraph};
+use crate::http::auth::{Administer, DescribeInputs, Execute, Operate, ReadExecutions, ReadWorkflows, WriteWorkflows};
+use crate::http::health::{Alive, Ready};
+
+const WORKFLOWS: &str = "Workflows";
+const RUNS: &str = "Runs";
+const NODES: &str = "Node types";
+const CLUSTER: &str = "Cluster";
+const KEYS: &str = "Keys and tenants";
+const ABOUT: &str = "About";
+
+const OK: StatusCode = StatusCode::OK;
+const CREATED: StatusCode = StatusCode::CREATED;
+
+/// A graph that runs anywhere.
+fn graph() -> serde_json::Value {
+    json!({
+        "nodes": [
+            {"id": "topic", "data": {"nodeType": "input:text", "config": {"text": "tides"}}},
+            {"id": "shown", "data": {"nodeType": "output:preview"}},
+        ],
+        "edges": [{"id": "e1", "source": "topic", "target": "shown"}],
+    })
+}
+
+fn with_name(mut graph: serde_json::Value) -> serde_json::Value {
+    graph["name"] = json!("Postcard");
+    graph
+}
+
+fn strict(operation: Operation) -> Operation {
+    let says = "false: saves a graph in spite of what is wrong with it.";
+    operation.query("strict", json!({"type": "boolean", "default": true}), says)
+}
+
+pub(crate) fn list_workflows() -> Operation {
+    Operation::of::<ReadWorkflows>(WORKFLOWS, "List workflows, the newest change first")
+        .query("isActive", json!({"type": "boolean"}), "Only those that may run, or only those that may not.")
+        .answers::<Workflow<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn create_workflow() -> Operation {
+    strict(Operation::of::<WriteWorkflows>(WORKFLOWS, "Save a new workflow, or replace the one that `id` names"))
+        .idempotent()
+        .body::<requests::NewWorkflow>(with_name(graph()))
+        .answers::<Workflow<'_>>(CREATED, Shape::Enveloped)
+        .answers::<Workflow<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::NOT_FOUND)
+}
+
+pub(crate) fn get_workflow() -> Operation {
+    Operation::of::<ReadWorkflows>(WORKFLOWS, "Get a workflow with its graph, byte for byte as it was saved")
+        .answers::<WorkflowWithGraph<'_>>(OK, Shape::Bare)
+}
+
+pub(crate) fn replace_workflow() -> Operation {
+    strict(Operation::of::<WriteWorkflows>(WORKFLOWS, "Change a workflow; what the body leaves out stays"))
+        .body::<requests::ChangedWorkflow>(with_name(graph()))
+        .answers::<Workflow<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::CONFLICT)
+        .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+pub(crate) fn delete_workflow() -> Operation {
+    Operation::of::<WriteWorkflows>(WORKFLOWS, "Delete a workflow; its runs stay")
+        .answers::<Deleted<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn lint() -> Operation {
+    Operation::of::<ReadWorkflows>(WORKFLOWS, "Check a graph and list everything that is wrong with it")
+        .body::<requests::GraphToCheck>(graph())
+        .answers::<Diagnosis<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+pub(crate) fn execute() -> Operation {
+    Operation::of::<Execute>(RUNS, "Run the graph in the body, or the saved one")
+        .idempotent()
+        .body::<requests::Execute>(json!({"inputs": {"topic": "herons"}}))
+        .answers::<Executed<'_>>(CREATED, Shape::Enveloped)
+}
+
+pub(crate) fn run() -> Operation {
+    Operation::of::<Execute>(RUNS, "Run the saved graph with these inputs")
+        .idempotent()
+        .body::<requests::RunInputs>(json!({"inputs": {"topic": "herons"}}))
+        .answers::<Accepted<'_>>(StatusCode::ACCEPTED, Shape::Enveloped)
+}
+
+pub(crate) fn describe() -> Operation {
+    Operation::of::<DescribeInputs>(WORKFLOWS, "Say what a workflow takes, with a body that would run it")
+        .answers::<Inputs<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+fn page_of_nodes(operation: Operation) -> Operation {
+    operation.query("nodesOffset", json!({"type": "integer", "minimum": 0}), "Nodes to leave out at the front.").query(
+        "nodesLimit",
+        json!({"type": "integer", "minimum": 1, "maximum": 1000}),
+        "Nodes to show.",
+    )
+}
+
+fn reading(operation: Operation) -> Operation {
+    page_of_nodes(operation)
+        .query("wait", json!({"type": "number", "minimum": 0, "maximum": 30}), "Seconds to wait for the run's end.")
+        .query("minSeq", json!({"type": "integer", "minimum": 0}), "Never answers with an older state than this.")
+}
+
+pub(crate) fn get_run() -> Operation {
+    reading(Operation::of::<ReadExecutions>(RUNS, "Get a run with its nodes and their outputs"))
+        .answers::<Run<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn poll() -> Operation {
+    reading(Operation::of::<ReadExecutions>(RUNS, "Ask how a run stands, now or when it is over"))
+        .answers::<Poll<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn cancel() -> Operation {
+    Operation::of::<Execute>(RUNS, "Stop a run; a second time changes nothing")
+        .body::<requests::Cancel>(json!({"reason": "not needed any more"}))
+        .answers::<Run<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::CONFLICT)
+}
+
+pub(crate) fn events() -> Operation {
+    Operation::of::<ReadExecutions>(RUNS, "Follow a run's events as server-sent events, or list them as JSON")
+        .query("after", json!({"type": "integer", "minimum": 0}), "Only events after this one.")
+        .query("follow", json!({"type": "boolean", "default": true}), "false: ends with the last event there is.")
+        .header("Last-Event-ID", json!({"type": "integer", "minimum": 0}), "Goes on after this event.")
+        .gives(OK, "text/event-stream")
+        .answers::<Events<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn trace() -> Operation {
+    page_of_nodes(Operation::of::<ReadExecutions>(RUNS, "Show where a run's time went, on which agent"))
+        .query("format", json!({"enum": ["json", "otlp"]}), "otlp: OTLP/JSON, for other tools.")
+        .answers::<Trace<'_>>(OK, Shape::Enveloped)
+}
+
+fn history(operation: Operation) -> Operation {
+    let status = json!({"enum": ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]});
+    let time = json!({"type": "string", "format": "date-time"});
+    operation
+        .query("status", status, "Only runs that stand so.")
+        .query("from", time.clone(), "Only runs that began at this instant or later.")
+        .query("to", time, "Only runs that began before this instant.")
+        .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), "Runs in a page.")
+        .query("cursor", json!({"type": "string"}), "The next page: what the Link header names.")
+        .answers::<Run<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn runs_of_workflow() -> Operation {
+    history(Operation::of::<ReadExecutions>(RUNS, "List the runs of a workflow, the newest first"))
+}
+
+pub(crate) fn runs_of_all() -> Operation {
+    history(Operation::of::<ReadExecutions>(RUNS, "List the runs of all workflows, the newest first"))
+        .query("workflowId", json!({"type": "string"}), "Only runs of this workflow.")
+        .query("nodes", json!({"type": "boolean", "default": false}), "true: with their nodes.")
+        .refuses(StatusCode::NOT_FOUND)
+        .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+pub(crate) fn list_nodes() -> Operation {
+    Operation::of::<ReadWorkflows>(NODES, "List all node types, with their ports")
+        .answers::<Catalogue<'_>>(OK, Shape::Bare)
+}
+
+pub(crate) fn get_node() -> Operation {
+    Operation::of::<ReadWorkflows>(NODES, "Describe a node type").answers::<NodeType<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn list_agents() -> Operation {
+    Operation::of::<Operate>(CLUSTER, "List the agents that are connected").answers::<Agent<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn list_keys() -> Operation {
+    Operation::of::<Administer>(KEYS, "List the keys of your tenant, without their texts")
+        .answers::<ApiKey<'_>>(OK, Shape::List)
+}
+
+fn new_key(operation: Operation) -> Operation {
+    operation
+        .body::<requests::NewKey>(json!({"subject": "ci", "scopes": ["workflows:execute", "executions:read"]}))
+        .answers::<ApiKey<'_>>(CREATED, Shape::Bare)
+        .refuses(StatusCode::CONFLICT)
+}
+
+pub(crate) fn create_key() -> Operation {
+    new_key(Operation::of::<Administer>(KEYS, "Make a key; its text is in this answer only"))
+}
+
+pub(crate) fn rotate_key() -> Operation {
+    Operation::of::<Administer>(KEYS, "Replace a key by a new one like it")
+        .body::<requests::RotateKey>(json!({"overlapSeconds": 3_600}))
+        .answers::<ApiKey<'_>>(CREATED, Shape::Bare)
+        .refuses(StatusCode::CONFLICT)
+}
+
+pub(crate) fn revoke_key() -> Operation {
+    Operation::of::<Administer>(KEYS, "Revoke a key: it stops working within a second")
+        .answers::<ApiKey<'_>>(OK, Shape::Bare)
+        .refuses(StatusCode::CONFLICT)
+}
+
+pub(crate) fn list_tenants() -> Operation {
+    Operation::of::<Operate>(KEYS, "List all tenants").answers::<Tenant<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn create_tenant() -> Operation {
+    Operation::of::<Operate>(KEYS, "Make a tenant")
+        .body::<requests::NewTenant>(json!({"id": "acme", "name": "Acme Inc."}))
+        .answers::<Tenant<'_>>(CREATED, Shape::Bare)
+        .refuses(StatusCode::CONFLICT)
+}
+
+pub(crate) fn get_tenant() -> Operation {
+    Operation::of::<Operate>(KEYS, "Get a tenant").answers::<Tenant<'_>>(OK, Shape::Bare)
+}
+
+pub(crate) fn update_tenant() -> Operation {
+    Operation::of::<Operate>(KEYS, "Rename a tenant, close or open it")
+        .body::<requests::ChangedTenant>(json!({"name": "Acme Ltd."}))
+        .answers::<Tenant<'_>>(OK, Shape::Bare)
+        .refuses(StatusCode::CONFLICT)
+}
+
+pub(crate) fn list_tenant_keys() -> Operation {
+    Operation::of::<Operate>(KEYS, "List the keys of a tenant").answers::<ApiKey<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn create_tenant_key() -> Operation {
+    new_key(Operation::of::<Operate>(KEYS, "Make a key of a tenant, such as its first"))
+}
+
+pub(crate) fn alive() -> Operation {
+    Operation::open(ABOUT, "Whether this gateway's process is there").answers::<Alive>(OK, Shape::Bare)
+}
+
+pub(crate) fn ready() -> Operation {
+    Operation::open(ABOUT, "Whether requests are served: 503 with the reason if not")
+        .answers::<Ready>(OK, Shape::Bare)
+        .answers::<Ready>(StatusCode::SERVICE_UNAVAILABLE, Shape::Bare)
+}
+
+pub(crate) fn workflow_page() -> Operation {
+    Operation::open(ABOUT, "A page that says how to call a workflow").gives(OK, "text/html")
+}
+
+pub(crate) fn openapi() -> Operation {
+    Operation::open(ABOUT, "This document").gives(OK, "application/json")
+}
+
+pub(crate) fn docs() -> Operation {
+    Operation::open(ABOUT, "This document as a page").gives(OK, "text/html")
+}
+
+pub(crate) fn errors() -> Operation {
+    Operation::open(ABOUT, "All error codes, and what to do about each").gives(OK, "text/html")
+}
+
+pub(crate) fn llms() -> Operation {
+    Operation::open(ABOUT, "What a language model needs to know to use this server").gives(OK, "text/plain")
+}
