@@ -73,6 +73,20 @@ pub(crate) struct Begun {
     pub(crate) verdicts: oneshot::Receiver<Vec<(AttemptKey, Verdict)>>,
 }
 
+impl Session {
+    /// Sends a bundle, or keeps it until the agent is welcome. An agent that does not read its stream is cut off.
+    fn send(&mut self, from: PartitionId, bundle: Vec<CoordinatorMessage>) {
+        match &mut self.welcome {
+            Some(welcome) => welcome.held.push((from, bundle)),
+            None => {
+                if self.outgoing.try_send(bundle).is_err() {
+                    self.end.send_replace(true);
+                }
+            }
+        }
+    }
+}
+
 impl Sessions {
     /// An older process of this agent that is still connected: its answers to pings.
     pub(crate) fn older(&self, agent: &AgentBoot) -> Option<watch::Receiver<u64>> {
@@ -140,15 +154,27 @@ impl Sessions {
     }
 
     /// Sends messages to one start of an agent. If it is not connected they are dropped: what it holds is settled by
-    /// its next inventory. An agent that does not read its stream is cut off.
+    /// its next inventory.
     pub(crate) fn send(&self, from: PartitionId, to: &AgentBoot, bundle: Vec<CoordinatorMessage>) {
         let mut inner = self.lock();
-        let Some(session) = inner.agents.get_mut(&to.agent).filter(|session| session.boot == to.boot) else { return };
-        if let Some(welcome) = &mut session.welcome {
-            return welcome.held.push((from, bundle));
+        let session = inner.agents.get_mut(&to.agent).filter(|session| session.boot == to.boot);
+        if let Some(session) = session {
+            session.send(from, bundle);
         }
-        if session.outgoing.try_send(bundle).is_err() {
-            session.end.send_replace(true);
+    }
+
+    /// The same for what belongs to one session: a later one has settled it without.
+    pub(crate) fn send_in(
+        &self,
+        number: SessionNumber,
+        from: PartitionId,
+        to: &AgentBoot,
+        bundle: Vec<CoordinatorMessage>,
+    ) {
+        let mut inner = self.lock();
+        let session = inner.agents.get_mut(&to.agent).filter(|session| session.number == number);
+        if let Some(session) = session {
+            session.send(from, bundle);
         }
     }
 
@@ -176,11 +202,12 @@ impl Sessions {
         }
     }
 
-    /// The inventory is answered: from now on everything may be sent.
-    pub(crate) fn welcome(&self, agent: &AgentBoot, number: SessionNumber, welcome: CoordinatorMessage) {
+    /// The inventory is answered: from now on everything may be sent. False if a newer session has taken its place.
+    #[must_use]
+    pub(crate) fn welcome(&self, agent: &AgentBoot, number: SessionNumber, welcome: CoordinatorMessage) -> bool {
         let mut inner = self.lock();
         let Some(session) = inner.agents.get_mut(&agent.agent).filter(|session| session.number == number) else {
-            return;
+            return false;
         };
         let held = session.welcome.take().map(|welcome| welcome.held).unwrap_or_default();
         for bundle in std::iter::once(vec![welcome]).chain(held.into_iter().map(|(_, bundle)| bundle)) {
@@ -188,6 +215,7 @@ impl Sessions {
                 session.end.send_replace(true);
             }
         }
+        true
     }
 
     /// The agents that are connected and answered.
