@@ -128,7 +128,11 @@ mod tests {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..2 * std::thread::available_parallelism().map_or(1, usize::from) {
-                scope.spawn(|| while !is_over.load(Ordering::Relaxed) {});
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
             }
             let early: Vec<String> = (0..STOPS).map(|_| said_when_stopped()).filter(|said| !said.is_empty()).collect();
             is_over.store(true, Ordering::Relaxed);
