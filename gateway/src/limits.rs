@@ -53,7 +53,7 @@ pub(crate) const STATUS_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a connection to the coordinator may take to open.
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a client's request is held while the coordinator is away: a restart takes less.
-pub(crate) const OUTAGE_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const OUTAGE_WAIT_MAX: Duration = Duration::from_secs(8);
 /// First pause before a call is sent again; doubles up to [`REPEAT_PAUSE_MAX`].
 pub(crate) const REPEAT_PAUSE_MIN: Duration = Duration::from_millis(25);
 /// Longest pause before a call is sent again.

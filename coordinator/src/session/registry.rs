@@ -235,3 +235,37 @@ impl Sessions {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTITION: PartitionId = PartitionId(0);
+
+    fn message(nonce: u64) -> CoordinatorMessage {
+        CoordinatorMessage { kind: Some(Kind::Ping(Ping { nonce })) }
+    }
+
+    #[test]
+    fn what_belongs_to_an_earlier_session_does_not_reach_a_later_one() {
+        let (sessions, agent) = (Sessions::default(), AgentBoot { agent: "a".into(), boot: BootId(1) });
+        let begin = || {
+            let (outgoing, sent) = mpsc::channel(8);
+            let begun = sessions.begin(&agent, AgentInfo::default(), outgoing, 1, Timestamp::from_millis(0));
+            (begun, sent)
+        };
+        let ((first, mut sent_first), (second, mut sent)) = (begin(), begin());
+        assert!(*first.ended.borrow(), "the first is told to end");
+        assert!(!sessions.welcome(&agent, first.number, message(1)), "and welcomes nobody any more");
+        // Its inputs took long to read: by now the inventory has settled the attempt without.
+        sessions.send_in(first.number, PARTITION, &agent, vec![message(2)]);
+        sessions.send_in(second.number, PARTITION, &agent, vec![message(3)]);
+        assert!(sessions.welcome(&agent, second.number, message(4)));
+        sessions.send_in(first.number, PARTITION, &agent, vec![message(5)]);
+        sessions.send_in(second.number, PARTITION, &agent, vec![message(6)]);
+        let bundles: Vec<_> = std::iter::from_fn(|| sent.try_recv().ok()).flatten().collect();
+        assert_eq!(bundles, [message(4), message(3), message(6)]);
+        assert!(sent_first.try_recv().is_err());
+        assert!(!sessions.end(&agent.agent, first.number) && sessions.end(&agent.agent, second.number));
+    }
+}
