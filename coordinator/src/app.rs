@@ -273,6 +273,7 @@ impl Coordinator {
         self.in_flight.drained(CALLS_DRAIN_MAX).await;
         // It may have ended by itself.
         let _ended = self.root.stop_and_wait(None, None).await;
+        self.shared.sessions.close();
         let _ended = (&mut self.serving).await;
     }
 }

@@ -153,6 +153,11 @@ impl Sessions {
         });
     }
 
+    /// The coordinator stops: what was sent leaves, and then the streams end.
+    pub(crate) fn close(&self) {
+        self.lock().agents.clear();
+    }
+
     /// Sends messages to one start of an agent. If it is not connected they are dropped: what it holds is settled by
     /// its next inventory.
     pub(crate) fn send(&self, from: PartitionId, to: &AgentBoot, bundle: Vec<CoordinatorMessage>) {
@@ -267,5 +272,16 @@ mod tests {
         assert_eq!(bundles, [message(4), message(3), message(6)]);
         assert!(sent_first.try_recv().is_err());
         assert!(!sessions.end(&agent.agent, first.number) && sessions.end(&agent.agent, second.number));
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_streams_after_what_was_sent() {
+        let (sessions, agent) = (Sessions::default(), AgentBoot { agent: "a".into(), boot: BootId(1) });
+        let (outgoing, mut sent) = mpsc::channel(8);
+        let begun = sessions.begin(&agent, AgentInfo::default(), outgoing, 1, Timestamp::from_millis(0));
+        assert!(sessions.welcome(&agent, begun.number, message(1)));
+        sessions.close();
+        assert_eq!(sent.recv().await, Some(vec![message(1)]));
+        assert_eq!(sent.recv().await, None);
     }
 }
