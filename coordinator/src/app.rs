@@ -1,6 +1,7 @@
 //! Composition: the only file that knows every part.
 
 use std::error::Error;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::actor::doors::Doors;
 use crate::actor::root::{self, Tree};
@@ -40,6 +40,7 @@ use crate::records::Records;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::control::ControlService;
 use crate::rpc::in_flight::InFlight;
+use crate::rpc::incoming;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::session::Sessions;
@@ -213,18 +214,19 @@ fn serve(
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))
         .add_service(link);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let stopping = CancellationToken::new();
+    let incoming = incoming::connections(listener, stopping.clone());
     let is_stopping = stopping.clone();
     let serving = tokio::spawn(async move {
-        // Whoever is connected is told to make the next call elsewhere, and the listener closes.
-        let served = router.serve_with_incoming_shutdown(incoming, is_stopping.cancelled());
+        // The listener closes first. Then whoever is connected is told to make the next call elsewhere, and finds nobody
+        // here to make it to.
+        let served = router.serve_with_incoming_shutdown(incoming, pending::<()>());
         let mut served = std::pin::pin!(served);
         let reason = tokio::select! {
             served = &mut served => format!("the services ended: {}", served.err().map_or_else(String::new, |e| cause(&e))),
             _ = ended => {
                 if is_stopping.is_cancelled() {
-                    // Who waits for a run is cut off, and waits on after the next start.
+                    // All calls and streams have ended; what is left of them is on its way.
                     let _cut = timeout(ANSWERS_DRAIN_MAX, served).await;
                 }
                 "its parts failed too often; the log says which".to_owned()
@@ -269,12 +271,14 @@ impl Coordinator {
         why.unwrap_or_else(|| Failed { reason: "it was stopped".into() })
     }
 
-    /// Stops it: calls that are being answered are answered, nothing new comes in, and what is durable stays.
+    /// Stops it: calls that were begun are answered, nothing new is begun, and what is durable stays.
     pub async fn shutdown(mut self) {
+        self.in_flight.close();
         self.stopping.cancel();
         self.in_flight.drained(CALLS_DRAIN_MAX).await;
         // It may have ended by itself.
         let _ended = self.root.stop_and_wait(None, None).await;
+        self.shared.sessions.close();
         let _ended = (&mut self.serving).await;
     }
 }

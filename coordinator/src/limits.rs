@@ -36,10 +36,12 @@ pub(crate) const EVENT_PAGE_BYTES: usize = 2 * 1024 * 1024;
 pub(crate) const READ_AGAIN: Duration = Duration::from_secs(5);
 /// Longest wait for a partition's answer to a client's request.
 pub(crate) const REPLY_WAIT_MAX: Duration = Duration::from_secs(30);
-/// How long a stop waits for the calls that are being answered.
-pub(crate) const CALLS_DRAIN_MAX: Duration = Duration::from_secs(3);
-/// How long it then waits for the answers to leave.
-pub(crate) const ANSWERS_DRAIN_MAX: Duration = Duration::from_millis(200);
+/// Pause after the operating system refused to accept a connection (out of file handles, usually).
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a stop waits for the calls that were begun.
+pub(crate) const CALLS_DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long it then waits for connections to close. They do at once, unless the other end does not read.
+pub(crate) const ANSWERS_DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How often idempotency keys that have expired are looked for.
 pub(crate) const KEY_EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 /// Idempotency keys removed in one transaction.

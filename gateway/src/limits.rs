@@ -26,15 +26,18 @@ pub(crate) const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Open connections of clients. More wait in the kernel's queue.
 pub(crate) const CONNECTIONS_MAX: usize = 10_000;
-/// How long a connection may take to send the head of a request, the wait for its next request included.
+/// How long the head of a request may take from its first byte on.
 pub(crate) const HEAD_READ_MAX: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request, and for the whole of its head. Longer than most clients and proxies
+/// keep one that they do not use (60 seconds and less), so that they close it, who know whether they are about to send.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(75);
 /// Largest sum of a request's header names and values, in bytes. More is answered with 431.
 pub(crate) const HEADER_LIST_BYTES_MAX: usize = 32 * 1024;
 /// Largest request head that is read at all, in bytes. More is answered by the HTTP library, without our headers.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long a connection on which nothing is asked stays open when the gateway stops. Who does not send on connections
 /// that were idle for this long never meets one that is just being closed (RFC 9112, part 9.5).
-pub(crate) const IDLE_LINGER: Duration = Duration::from_secs(1);
+pub(crate) const IDLE_LINGER: Duration = Duration::from_secs(2);
 /// Pause after the operating system refused to accept a connection (out of file handles, usually).
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -50,7 +53,7 @@ pub(crate) const STATUS_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a connection to the coordinator may take to open.
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a client's request is held while the coordinator is away: a restart takes less.
-pub(crate) const OUTAGE_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const OUTAGE_WAIT_MAX: Duration = Duration::from_secs(8);
 /// First pause before a call is sent again; doubles up to [`REPEAT_PAUSE_MAX`].
 pub(crate) const REPEAT_PAUSE_MIN: Duration = Duration::from_millis(25);
 /// Longest pause before a call is sent again.
@@ -93,6 +96,7 @@ pub(crate) const IDEMPOTENCY_KEY_LENGTH_MAX: usize = 255;
 pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
 
 const _: () = assert!(GRAPH_BODY_BYTES_MAX < CONTROL_MESSAGE_BYTES_MAX, "a graph must fit into one message");
+const _: () = assert!(HEAD_READ_MAX.as_secs() < IDLE_MAX.as_secs(), "a head that was begun is waited for less long");
 const _: () = assert!(HEADER_LIST_BYTES_MAX < HEAD_BYTES_MAX, "our own 431 must come before the library's");
 const _: () = assert!(
     FOLLOWERS_MAX as u64 * FOLLOWER_WINDOW_BYTES as u64 <= FOLLOWERS_WINDOW_BYTES as u64,

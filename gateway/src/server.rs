@@ -1,6 +1,7 @@
 //! The listening socket, its connections, and how they end.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
-use futures::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,8 +23,9 @@ use crate::app::App;
 use crate::client::Coordinator;
 use crate::http::router::router;
 use crate::layer::front;
+use crate::layer::head_clock::{Clocked, Progress};
 use crate::layer::unreadable::Named;
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_READ_MAX, IDLE_LINGER};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, IDLE_LINGER, IDLE_MAX};
 
 /// Where and for whom a gateway works.
 #[derive(Debug)]
@@ -143,26 +144,40 @@ impl Doorman {
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                biased;
                 () = self.cut.cancelled() => return,
-                // Who is connected already, as far as it knows, is let in.
-                () = self.stopping.cancelled() => match listener.accept().now_or_never() {
-                    Some(accepted) => accepted,
-                    None => return,
-                },
+                () = self.stopping.cancelled() => break,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let served = serve(stream, self.router.clone(), self.stopping.clone(), self.cut.clone(), place);
-                    self.connections.spawn(served);
-                }
-                Err(_) if self.stopping.is_cancelled() => return,
+                Ok((stream, _)) => self.let_in(stream, place),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+        // Who is connected already, as far as it knows, is let in. The kernel itself is asked: what the runtime knows of the
+        // listener may be older.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok(place) = places.clone().try_acquire_owned() {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                    if let Ok(stream) = stream {
+                        self.let_in(stream, place);
+                    }
+                }
+                // That one has hung up; others may wait behind it.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn let_in(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        let served = serve(stream, self.router.clone(), self.stopping.clone(), self.cut.clone(), place);
+        self.connections.spawn(served);
     }
 }
 
@@ -178,29 +193,32 @@ async fn serve(
         tracing::debug!(%error, "a connection has no address any more");
         return;
     }
-    let is_last = stopping.clone();
+    let (is_last, progress) = (stopping.clone(), Progress::default());
+    let connection = Clocked::new(Named::new(TokioIo::new(stream)), progress.clone());
     let service = service_fn(move |request| {
-        let (router, is_last) = (router.clone(), is_last.clone());
+        let (router, is_last, answering) = (router.clone(), is_last.clone(), progress.begin());
         async move {
             let mut response = front::answer(router, request).await;
             if is_last.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(answering.until_sent(response))
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_READ_MAX)
+        .header_read_timeout(IDLE_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(Named::new(TokioIo::new(stream)), service);
+        .serve_connection(connection, service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = cut.cancelled() => return,
         () = stopping.cancelled() => {
-            // The next request may be on its way already: it is answered, and its answer says that it was the last.
+            // The next request may be on its way already: it is answered, and its answer says that it was the last. What has
+            // arrived is read before the time is looked at.
             let ended = tokio::select! {
+                biased;
                 ended = connection.as_mut() => Some(ended),
                 () = cut.cancelled() => return,
                 () = sleep(IDLE_LINGER) => None,

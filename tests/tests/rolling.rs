@@ -8,22 +8,26 @@ use std::time::{Duration, Instant};
 use cluster_tests::cluster::graph::Graph;
 use cluster_tests::cluster::random::{Random, seed};
 use cluster_tests::cluster::runs::text;
-use cluster_tests::cluster::{Cluster, Shape};
+use cluster_tests::cluster::{Cluster, Part, Shape};
 use cluster_tests::wait;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// Clients that run workflows at the same time.
-const CLIENTS: usize = 6;
-/// Clients that save and read at the same time, one request after the other.
-const READERS: usize = 4;
-/// How long a process is away: about what a new container takes.
-const AWAY: Duration = Duration::from_secs(1);
-/// How often each process is replaced.
-const ROUNDS: usize = 2;
-/// How long the clients work between two replacements.
-const SETTLED: Duration = Duration::from_millis(700);
+/// What is replaced, and what goes on meanwhile.
+struct Course {
+    /// Clients that run workflows at the same time.
+    clients: usize,
+    /// Clients that save and read at the same time, one request after the other.
+    readers: usize,
+    /// How long a process is away.
+    away: Duration,
+    /// How often each process is replaced.
+    rounds: usize,
+    /// How long the clients work between two replacements.
+    settled: Duration,
+}
+
 /// How long the balancer keeps a connection that is not used: less than a stopping gateway does.
 const IDLE_MAX: Duration = Duration::from_millis(500);
 /// How long one request may take: longer than any restart.
@@ -147,6 +151,22 @@ async fn read(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_process_is_replaced_and_no_request_fails() {
+    // About as long as a new container takes.
+    let away = Duration::from_secs(1);
+    let course = Course { clients: 6, readers: 4, away, rounds: 2, settled: Duration::from_millis(700) };
+    replace(course, |_| true).await;
+}
+
+/// Many stops under many requests: each is a moment in which a call may fall between two coordinators.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_is_replaced_again_and_again_and_no_request_fails() {
+    let (away, settled) = (Duration::from_millis(50), Duration::from_millis(300));
+    let course = Course { clients: 24, readers: 12, away, rounds: 15, settled };
+    replace(course, |part| part == Part::Coordinator).await;
+}
+
+/// Replaces parts while clients work.
+async fn replace(course: Course, is_replaced: impl Fn(Part) -> bool) {
     let mut random = Random::from_seed(seed("rolling"));
     let mut cluster = Cluster::of(Shape::new(2, 3, 4)).await;
     let workflow = cluster.client().save("rolling", &graph()).await;
@@ -158,19 +178,19 @@ async fn every_process_is_replaced_and_no_request_fails() {
     };
     let stop = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
+    for _ in 0..course.clients {
         clients.spawn(work(client.clone(), random.fork(), workflow.clone(), Arc::clone(&stop)));
     }
-    for _ in 0..READERS {
+    for _ in 0..course.readers {
         clients.spawn(read(client.clone(), random.fork(), workflow.clone(), Arc::clone(&stop)));
     }
     let mut problems = Vec::new();
     let mut stopped_for = BTreeMap::new();
-    for _ in 0..ROUNDS {
-        for part in cluster.parts() {
-            wait::pace(SETTLED).await;
+    for _ in 0..course.rounds {
+        for part in cluster.parts().into_iter().filter(|part| is_replaced(*part)) {
+            wait::pace(course.settled).await;
             let since = Instant::now();
-            let ended = cluster.replace(part, AWAY).await;
+            let ended = cluster.replace(part, course.away).await;
             if !ended.success() {
                 problems.push(format!("{part:?} ended with {ended}"));
             }
@@ -178,17 +198,17 @@ async fn every_process_is_replaced_and_no_request_fails() {
             cluster.serves().await;
         }
     }
-    wait::pace(SETTLED).await;
+    wait::pace(course.settled).await;
     stop.store(true, Ordering::Relaxed);
     let mut runs = Vec::new();
     for (done, failures) in clients.join_all().await {
         runs.extend(done);
         problems.extend(failures);
     }
-    println!("replaced {ROUNDS} times each, {} runs, last stops in ms: {stopped_for:?}", runs.len());
+    println!("replaced {} times each, {} runs, last stops in ms: {stopped_for:?}", course.rounds, runs.len());
     problems.extend(repeated(&cluster, &runs));
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
-    assert!(runs.len() > CLIENTS * ROUNDS, "the clients hardly worked");
+    assert!(runs.len() > course.clients, "the clients hardly worked");
 }
 
 /// Every node of every run worked once: whoever was asked to leave finished what it had, or gave back what it had not begun.

@@ -34,15 +34,20 @@ impl Doors {
         Self { doors, last_caller: AtomicU64::new(0), open: watch::Sender::new(0) }
     }
 
-    /// A new load of a partition begins, with an empty inbox.
-    pub(crate) fn renew(&self, id: PartitionId) -> Arc<Inbox> {
+    /// A load of a partition has ended, and takes what waits for it along. From here on the next load's inbox fills.
+    pub(crate) fn renew(&self, id: PartitionId) {
         let mut door = self.door(id);
         if std::mem::take(&mut door.is_open) {
             self.open.send_modify(|open| *open -= 1);
         }
         door.actor = None;
         door.inbox = Arc::default();
-        Arc::clone(&door.inbox)
+    }
+
+    /// The inbox of the load that begins, with all that came in before anybody worked it off: requests whose callers wait,
+    /// and agents that have said once what they hold.
+    pub(crate) fn inbox(&self, id: PartitionId) -> Arc<Inbox> {
+        Arc::clone(&self.door(id).inbox)
     }
 
     /// Who works the inbox off from now on.
@@ -116,5 +121,46 @@ fn tell(door: &Door) {
     if let Some(actor) = &door.actor {
         // It may just have ended; the next one is told when it begins.
         let _gone = actor.cast(Message::Wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use heddle_core::id::{AgentBoot, BootId, SessionNumber};
+
+    use super::*;
+
+    const ID: PartitionId = PartitionId(0);
+
+    fn hello() -> Input {
+        let agent = AgentBoot { agent: "a".into(), boot: BootId(1) };
+        Input::AgentHello { agent, session: SessionNumber(1), running: Vec::new(), finished: Vec::new() }
+    }
+
+    fn waiting(doors: &Doors) -> usize {
+        doors.inbox(ID).take(true).0.len()
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_before_a_load_begins_is_its_first_work() {
+        let doors = Doors::new(1);
+        doors.report(ID, [hello()]);
+        assert_eq!(waiting(&doors), 1, "the listener may be quicker than the first load");
+        doors.renew(ID);
+        doors.report(ID, [hello()]);
+        let mut asked = std::pin::pin!(doors.request(ID, |_| Input::Tick));
+        assert!(asked.as_mut().now_or_never().is_none());
+        assert_eq!(waiting(&doors), 2, "and agents that were sent away quicker than the next one");
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_load_that_has_ended_is_told_to_ask_again() {
+        let doors = Doors::new(1);
+        let mut asked = std::pin::pin!(doors.request(ID, |_| Input::Tick));
+        assert!(asked.as_mut().now_or_never().is_none());
+        doors.renew(ID);
+        assert_eq!(asked.await, Reply::Refused(Refusal::Retry));
+        assert_eq!(waiting(&doors), 0);
     }
 }

@@ -42,7 +42,7 @@ impl Actor for PartitionsActor {
         Message::Start(id): Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let inbox = state.shared.doors.renew(id);
+        let inbox = state.shared.doors.inbox(id);
         let arguments = partition::Arguments { id, shared: Arc::clone(&state.shared), inbox };
         let (child, _) = Actor::spawn_linked(None, PartitionActor, arguments, myself.get_cell()).await?;
         state.children.insert(child.get_id(), id);

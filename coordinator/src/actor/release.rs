@@ -89,7 +89,10 @@ impl Releaser {
             let values = load::until_answered(|| shared.journal.read_values(run, wanted.clone())).await;
             match is_too_much(&values) {
                 true => refuse(&shared, partition, &dispatch),
-                false => shared.sessions.send(partition, &dispatch.to, vec![convert::assign(&dispatch, values)]),
+                false => {
+                    let assignment = convert::assign(&dispatch, values);
+                    shared.sessions.send_in(dispatch.session, partition, &dispatch.to, vec![assignment]);
+                }
             }
         });
     }
@@ -104,8 +107,8 @@ fn is_too_much(values: &[Value]) -> bool {
 fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
     {
         let mut permits = shared.permits();
-        permits.finished(&dispatch.to, 1);
-        permits.grant(&dispatch.to, dispatch.permit, 1);
+        permits.finished(&dispatch.to, dispatch.session, 1);
+        permits.grant(&dispatch.to, dispatch.session, dispatch.permit, 1);
     }
     let message = format!("the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes; pass on less");
     let error =

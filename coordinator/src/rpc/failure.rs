@@ -60,6 +60,19 @@ pub(crate) fn busy(code: &str, message: &str) -> Status {
     })
 }
 
+/// The coordinator is stopping: the call was not begun. Gateways make it again, and clients hear of it only if no other
+/// start comes in time.
+pub(crate) fn stopping() -> Status {
+    failure(wire::Failure {
+        code: "coordinator_unavailable".into(),
+        http_status: 503,
+        message: "the coordinator is stopping; nothing was done, try again in a moment".into(),
+        retry_after_seconds: 1,
+        not_begun: true,
+        ..Default::default()
+    })
+}
+
 /// The database takes no commits now: what would only wait for one is turned away before it begins.
 pub(crate) fn if_stalled(shared: &Shared) -> Result<(), Status> {
     let Some(reason) = shared.stalled() else { return Ok(()) };

@@ -4,6 +4,7 @@ pub(crate) mod agent_link;
 pub(crate) mod control;
 pub(crate) mod failure;
 pub(crate) mod in_flight;
+pub(crate) mod incoming;
 mod key_requests;
 mod run_requests;
 mod tenant_requests;

@@ -76,7 +76,15 @@ pub(crate) struct Begun {
 }
 
 impl Session {
-    /// Sends a bundle; an agent that does not read its stream is cut off.
+    /// Sends a bundle, or keeps it until the agent is welcome.
+    fn send(&mut self, from: PartitionId, bundle: Vec<CoordinatorMessage>) {
+        match &mut self.welcome {
+            Some(welcome) => welcome.held.push((from, bundle)),
+            None => self.pass(bundle),
+        }
+    }
+
+    /// Puts a bundle on the stream. An agent that does not read its stream is cut off.
     fn pass(&mut self, bundle: Vec<CoordinatorMessage>) {
         let assigned = bundle.iter().filter_map(|message| match &message.kind {
             Some(Kind::Assign(assign)) => assign.key.as_ref().map(|key| AttemptToken(key.token)),
@@ -156,15 +164,34 @@ impl Sessions {
         });
     }
 
+    /// The coordinator stops: what was sent leaves, and then the streams end.
+    pub(crate) fn close(&self) {
+        self.lock().agents.clear();
+    }
+
     /// Sends messages to one start of an agent. If it is not connected they are dropped: what it holds is settled by
-    /// its next inventory. An agent that does not read its stream is cut off.
+    /// its next inventory.
     pub(crate) fn send(&self, from: PartitionId, to: &AgentBoot, bundle: Vec<CoordinatorMessage>) {
         let mut inner = self.lock();
-        let Some(session) = inner.agents.get_mut(&to.agent).filter(|session| session.boot == to.boot) else { return };
-        if let Some(welcome) = &mut session.welcome {
-            return welcome.held.push((from, bundle));
+        let session = inner.agents.get_mut(&to.agent).filter(|session| session.boot == to.boot);
+        if let Some(session) = session {
+            session.send(from, bundle);
         }
-        session.pass(bundle);
+    }
+
+    /// The same for what belongs to one session: a later one has settled it without.
+    pub(crate) fn send_in(
+        &self,
+        number: SessionNumber,
+        from: PartitionId,
+        to: &AgentBoot,
+        bundle: Vec<CoordinatorMessage>,
+    ) {
+        let mut inner = self.lock();
+        let session = inner.agents.get_mut(&to.agent).filter(|session| session.number == number);
+        if let Some(session) = session {
+            session.send(from, bundle);
+        }
     }
 
     /// One partition's part of the answer to an inventory.
@@ -192,16 +219,18 @@ impl Sessions {
         }
     }
 
-    /// The inventory is answered: from now on everything may be sent.
-    pub(crate) fn welcome(&self, agent: &AgentBoot, number: SessionNumber, welcome: CoordinatorMessage) {
+    /// The inventory is answered: from now on everything may be sent. False if a newer session has taken its place.
+    #[must_use]
+    pub(crate) fn welcome(&self, agent: &AgentBoot, number: SessionNumber, welcome: CoordinatorMessage) -> bool {
         let mut inner = self.lock();
         let Some(session) = inner.agents.get_mut(&agent.agent).filter(|session| session.number == number) else {
-            return;
+            return false;
         };
         let held = session.welcome.take().map(|welcome| welcome.held).unwrap_or_default();
         for bundle in std::iter::once(vec![welcome]).chain(held.into_iter().map(|(_, bundle)| bundle)) {
             session.pass(bundle);
         }
+        true
     }
 
     /// Whether an agent holds an attempt now.
@@ -239,5 +268,50 @@ impl Sessions {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTITION: PartitionId = PartitionId(0);
+
+    fn message(nonce: u64) -> CoordinatorMessage {
+        CoordinatorMessage { kind: Some(Kind::Ping(Ping { nonce })) }
+    }
+
+    #[test]
+    fn what_belongs_to_an_earlier_session_does_not_reach_a_later_one() {
+        let (sessions, agent) = (Sessions::default(), AgentBoot { agent: "a".into(), boot: BootId(1) });
+        let begin = || {
+            let (outgoing, sent) = mpsc::channel(8);
+            let begun = sessions.begin(&agent, AgentInfo::default(), outgoing, 1, Timestamp::from_millis(0));
+            (begun, sent)
+        };
+        let ((first, mut sent_first), (second, mut sent)) = (begin(), begin());
+        assert!(*first.ended.borrow(), "the first is told to end");
+        assert!(!sessions.welcome(&agent, first.number, message(1)), "and welcomes nobody any more");
+        // Its inputs took long to read: by now the inventory has settled the attempt without.
+        sessions.send_in(first.number, PARTITION, &agent, vec![message(2)]);
+        sessions.send_in(second.number, PARTITION, &agent, vec![message(3)]);
+        assert!(sessions.welcome(&agent, second.number, message(4)));
+        sessions.send_in(first.number, PARTITION, &agent, vec![message(5)]);
+        sessions.send_in(second.number, PARTITION, &agent, vec![message(6)]);
+        let bundles: Vec<_> = std::iter::from_fn(|| sent.try_recv().ok()).flatten().collect();
+        assert_eq!(bundles, [message(4), message(3), message(6)]);
+        assert!(sent_first.try_recv().is_err());
+        assert!(!sessions.end(&agent.agent, first.number) && sessions.end(&agent.agent, second.number));
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_streams_after_what_was_sent() {
+        let (sessions, agent) = (Sessions::default(), AgentBoot { agent: "a".into(), boot: BootId(1) });
+        let (outgoing, mut sent) = mpsc::channel(8);
+        let begun = sessions.begin(&agent, AgentInfo::default(), outgoing, 1, Timestamp::from_millis(0));
+        assert!(sessions.welcome(&agent, begun.number, message(1)));
+        sessions.close();
+        assert_eq!(sent.recv().await, Some(vec![message(1)]));
+        assert_eq!(sent.recv().await, None);
     }
 }

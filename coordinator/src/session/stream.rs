@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_core::id::{AgentBoot, AttemptKey, BootId, EventSeq, SessionNumber};
-use heddle_core::partition::io::{Input, Verdict};
+use heddle_core::partition::io::{Input, Leaving, Verdict};
 use heddle_core::partition::permits::Offer;
 use heddle_core::run::event::PermitClass;
 use heddle_core::value::Value;
@@ -25,6 +25,9 @@ use crate::read::live::Word;
 use crate::shared::Shared;
 
 const SILENCE: Duration = Duration::from_millis(STREAM_SILENCE_MS_MAX);
+/// One look at a stream: as many looks in vain make it a silent one.
+const LOOK: Duration = Duration::from_millis(STREAM_SILENCE_MS_MAX / LOOKS as u64);
+const LOOKS: u32 = 6;
 const AGENT_ID_BYTES_MAX: usize = 128;
 
 /// Why a session is not begun.
@@ -32,14 +35,6 @@ struct Refusal {
     code: &'static str,
     message: String,
     retry: bool,
-}
-
-/// How a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Goodbye,
-    /// Closed, silent or taken over: nobody knows how the agent is.
-    Gone,
 }
 
 /// Serves one stream to its end.
@@ -61,10 +56,9 @@ pub(crate) async fn serve(
         Err(refusal) => refuse(&outgoing, refusal),
         Ok((agent, begun)) => {
             tracing::info!(agent = %agent.agent, boot = %agent.boot, "agent connected");
-            let number = begun.number;
-            let session = Session { shared, agent };
-            let end = session.run(&hello, begun, incoming).await;
-            session.leave(number, end);
+            let session = Session { shared, agent, number: begun.number };
+            let leaving = session.run(&hello, begun, incoming).await;
+            session.leave(leaving);
         }
     }
 }
@@ -117,7 +111,7 @@ async fn begin(
     let partitions = usize::from(shared.journal.partitions().count());
     let begun = shared.sessions.begin(&agent, info, outgoing.clone(), partitions, shared.clock.now());
     // What it grants counts from its welcome on; what it granted before is void.
-    shared.permits().leave(&agent.agent);
+    shared.permits().leave(&agent.agent, begun.number);
     inventory(shared, &agent, begun.number, hello);
     Ok((agent, begun))
 }
@@ -157,19 +151,35 @@ fn inventory(shared: &Arc<Shared>, agent: &AgentBoot, session: SessionNumber, he
     }
 }
 
+/// How often a stream was looked at in vain since it brought something.
+///
+/// A look that took longer than it should says that this process was held up, and what the agent said meanwhile may not be
+/// read yet. So looks are counted, and not the time: our own silence is not taken for the agent's.
+#[derive(Debug, Default)]
+struct Silence(u32);
+
+impl Silence {
+    /// Nothing was heard once more. True if it has been too long.
+    fn is_too_long(&mut self) -> bool {
+        self.0 += 1;
+        self.0 >= LOOKS
+    }
+}
+
 struct Session {
     shared: Arc<Shared>,
     agent: AgentBoot,
+    number: SessionNumber,
 }
 
 impl Session {
-    async fn run(&self, hello: &Hello, begun: Begun, mut incoming: Streaming<AgentFrame>) -> End {
-        let Begun { number, mut ended, answered, verdicts } = begun;
+    async fn run(&self, hello: &Hello, begun: Begun, mut incoming: Streaming<AgentFrame>) -> Leaving {
+        let Begun { mut ended, answered, verdicts, .. } = begun;
         let verdicts = tokio::select! {
             verdicts = verdicts => verdicts,
-            _ = ended.wait_for(|ended| *ended) => return End::Gone,
+            _ = ended.wait_for(|ended| *ended) => return Leaving::SentAway,
         };
-        let Ok(verdicts) = verdicts else { return End::Gone };
+        let Ok(verdicts) = verdicts else { return Leaving::SentAway };
         let held = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Keep).count();
         let welcome = Answer::Welcome(wire::Welcome {
             protocol: PROTOCOL_VERSION.min(hello.protocol_max),
@@ -177,28 +187,36 @@ impl Session {
             coordinator_boot_id: self.shared.owner.boot.0,
             verdicts: verdicts.into_iter().map(convert::verdict_to_wire).collect(),
         });
-        self.shared.sessions.welcome(&self.agent, number, CoordinatorMessage { kind: Some(welcome) });
-        self.join(hello, number, held as u32);
+        if !self.shared.sessions.welcome(&self.agent, self.number, CoordinatorMessage { kind: Some(welcome) }) {
+            return Leaving::SentAway;
+        }
+        self.join(hello, held as u32);
+        let mut silence = Silence::default();
         loop {
-            let frame = tokio::select! {
-                frame = timeout(SILENCE, incoming.message()) => frame,
-                _ = ended.wait_for(|ended| *ended) => return End::Gone,
+            let looked = tokio::select! {
+                looked = timeout(LOOK, incoming.message()) => looked,
+                _ = ended.wait_for(|ended| *ended) => return Leaving::SentAway,
             };
-            let Ok(Ok(Some(frame))) = frame else { return End::Gone };
-            if self.read(frame, &answered) == Some(End::Goodbye) {
-                return End::Goodbye;
+            let frame = match looked {
+                Ok(Ok(Some(frame))) => frame,
+                Err(_) if !silence.is_too_long() => continue,
+                Ok(Ok(None) | Err(_)) | Err(_) => return Leaving::Broken,
+            };
+            silence = Silence::default();
+            if self.read(frame, &answered) == Some(Leaving::Goodbye) {
+                return Leaving::Goodbye;
             }
         }
     }
 
-    fn join(&self, hello: &Hello, session: SessionNumber, held: u32) {
+    fn join(&self, hello: &Hello, held: u32) {
         let granted = |class: wire::PermitClass| {
             hello.permits.iter().filter(|permit| permit.class() == class).map(|permit| permit.count).sum()
         };
         let mut types: Vec<Arc<str>> = hello.types.iter().map(|node_type| node_type.id.as_str().into()).collect();
         types.sort();
         let offer = Offer {
-            session,
+            session: self.number,
             boot: self.agent.boot,
             types,
             labels: hello.labels.clone().into_iter().collect(),
@@ -215,7 +233,7 @@ impl Session {
     }
 
     /// Takes one frame apart: permits first, so that partitions find them when they see the results.
-    fn read(&self, frame: AgentFrame, answered: &watch::Sender<u64>) -> Option<End> {
+    fn read(&self, frame: AgentFrame, answered: &watch::Sender<u64>) -> Option<Leaving> {
         let mut reports: Vec<(AttemptKey, Input)> = Vec::with_capacity(frame.messages.len());
         let mut granted: Vec<(PermitClass, u32)> = Vec::new();
         let (mut left, mut end) = (0, None);
@@ -257,7 +275,7 @@ impl Session {
                         answered.send_replace(heartbeat.nonce);
                     }
                 }
-                Some(Kind::Goodbye(_)) => end = Some(End::Goodbye),
+                Some(Kind::Goodbye(_)) => end = Some(Leaving::Goodbye),
                 Some(Kind::Progress(progress)) => {
                     let Progress { key, fraction, message } = progress;
                     self.shows(key.as_ref(), Word::Progress { fraction, message });
@@ -295,8 +313,8 @@ impl Session {
     fn pass_on(&self, left: u32, granted: Vec<(PermitClass, u32)>, reports: Vec<(AttemptKey, Input)>) {
         let dealt = if left > 0 || !granted.is_empty() {
             let mut permits = self.shared.permits();
-            permits.finished(&self.agent, left);
-            granted.into_iter().for_each(|(class, count)| permits.grant(&self.agent, class, count));
+            permits.finished(&self.agent, self.number, left);
+            granted.into_iter().for_each(|(class, count)| permits.grant(&self.agent, self.number, class, count));
             permits.deal()
         } else {
             Vec::new()
@@ -313,21 +331,34 @@ impl Session {
         }
     }
 
-    fn leave(&self, number: SessionNumber, end: End) {
-        if !self.shared.sessions.end(&self.agent.agent, number) {
+    fn leave(&self, leaving: Leaving) {
+        if !self.shared.sessions.end(&self.agent.agent, self.number) {
             return;
         }
-        tracing::info!(agent = %self.agent.agent, boot = %self.agent.boot, ?end, "agent disconnected");
+        tracing::info!(agent = %self.agent.agent, boot = %self.agent.boot, ?leaving, "agent disconnected");
         self.shared.live.left(&self.agent);
         let dealt = {
             let mut permits = self.shared.permits();
-            permits.leave(&self.agent.agent);
+            permits.leave(&self.agent.agent, self.number);
             permits.deal()
         };
         self.shared.deliver(dealt);
         for partition in self.shared.journal.partitions().ids() {
-            let gone = Input::AgentGone { agent: self.agent.clone(), goodbye: end == End::Goodbye };
+            let gone = Input::AgentGone { agent: self.agent.clone(), session: self.number, leaving };
             self.shared.doors.report(partition, [gone]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_counted_in_looks() {
+        let mut silence = Silence::default();
+        assert!((1..LOOKS).all(|_| !silence.is_too_long()));
+        assert!(silence.is_too_long());
+        assert_eq!(LOOK * LOOKS, SILENCE, "who is never held up waits as long as the agent may be silent");
     }
 }

@@ -16,16 +16,25 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// Whether the call broke off on its way, so that nobody said no.
 pub(crate) fn is_connection_lost(status: &Status) -> bool {
+    if !status.details().is_empty() {
+        return is_not_begun(status);
+    }
     // A status that came over the wire has no source; one that this side made of an error has.
-    status.details().is_empty()
-        && !is_timeout(status)
-        && (status.code() == Code::Unavailable || status.source().is_some())
+    !is_timeout(status) && (status.code() == Code::Unavailable || status.source().is_some())
 }
 
-/// Whether the call certainly was not carried out: no connection to the coordinator came about, the one it was queued for
-/// closed before its turn came (what `hyper` calls canceled), or the coordinator said farewell without having looked at it
-/// (RFC 9113, 6.8: a GOAWAY without an error ends only requests that came after the last it took).
+/// Whether the coordinator says that it is stopping, and has not looked at the call.
+fn is_not_begun(status: &Status) -> bool {
+    Failure::decode(status.details()).is_ok_and(|failure| failure.not_begun)
+}
+
+/// Whether the call certainly was not carried out: the coordinator says so, no connection to it came about, the one that the
+/// call was queued for closed before its turn came (what `hyper` calls canceled), or the coordinator said farewell without
+/// having looked at it (RFC 9113, 6.8: a GOAWAY without an error ends only requests that came after the last it took).
 pub(crate) fn is_unsent(status: &Status) -> bool {
+    if is_not_begun(status) {
+        return true;
+    }
     let mut next = status.source();
     while let Some(error) = next {
         let is_canceled = error.downcast_ref().is_some_and(hyper::Error::is_canceled);

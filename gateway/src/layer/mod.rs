@@ -2,6 +2,7 @@
 
 pub(crate) mod discard;
 pub(crate) mod front;
+pub(crate) mod head_clock;
 pub(crate) mod rate_headers;
 pub(crate) mod request_id;
 pub(crate) mod request_trace;

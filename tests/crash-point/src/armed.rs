@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::getpid;
+use nix::sys::signal::{Signal, raise};
 
 use crate::CRASH_POINTS;
 
@@ -63,9 +62,11 @@ fn parse(value: &str) -> Result<Place, &'static str> {
     }
 }
 
+/// Raised on this very thread, so that it meets the signal before its next instruction. A signal to the process would go to
+/// any thread, and this one would run on until that one has been scheduled.
 fn end_or_stop(place: &Place) {
     eprintln!("crash point {} hit {}: {}", CRASH_POINTS[place.index].name, place.nth, place.signal);
-    let sent = kill(getpid(), place.signal);
+    let sent = raise(place.signal);
     assert!(sent.is_ok(), "a process may always signal itself");
     if place.signal == Signal::SIGKILL {
         // The signal may take a moment to act: nothing after the mark may run in that moment.
@@ -79,11 +80,15 @@ fn end_or_stop(place: &Place) {
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Output, Stdio};
+    use std::sync::atomic::AtomicBool;
 
+    use nix::sys::signal::kill;
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::Pid;
 
     use super::*;
+
+    const STOPS: usize = 30;
 
     #[test]
     fn a_value_names_place_hit_and_signal() {
@@ -118,12 +123,36 @@ mod tests {
     }
 
     #[test]
-    fn stop_waits_for_continue() {
-        let mut child = child("agent.before-work:1:stop").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    fn stop_waits_for_continue_and_nothing_passes_meanwhile() {
+        // Often, and with every core busy: a stop that is late is late by a moment.
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 * std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let early: Vec<String> = (0..STOPS).map(|_| said_when_stopped()).filter(|said| !said.is_empty()).collect();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(early.is_empty(), "{} of {STOPS} times: {early:?}", early.len());
+        });
+    }
+
+    /// Stops a child at its first hit, and gives what of its passing was said before it went on.
+    fn said_when_stopped() -> String {
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let output = said.reopen().unwrap();
+        let mut child = child("agent.before-work:1:stop").stdout(output).stderr(Stdio::null()).spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         assert_eq!(waitpid(pid, Some(WaitPidFlag::WUNTRACED)), Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)));
+        let passed = |text: &str| text.lines().filter(|line| line.contains("passed")).map(str::to_owned).collect();
+        let before: String = passed(&std::fs::read_to_string(said.path()).unwrap());
         kill(pid, Signal::SIGCONT).unwrap();
         assert!(child.wait().unwrap().success());
+        assert!(std::fs::read_to_string(said.path()).unwrap().contains("passed 3"));
+        before
     }
 
     /// Not a test of its own: the other tests run it in a process that may die.

@@ -36,6 +36,8 @@ pub enum ShellFault {
     DueNotScanned,
     /// Agents keep their streams when a partition is loaded again, and do not say what they hold.
     SessionsKept,
+    /// What comes in for a partition while it is loaded is thrown away.
+    EarlyMailLost,
     /// Idempotency keys are looked up in a replica that lags behind.
     KeysReadLate,
 }
@@ -56,6 +58,7 @@ impl Planted {
             ClosingNotLoaded,
             DueNotScanned,
             SessionsKept,
+            EarlyMailLost,
             KeysReadLate,
         ];
         Fault::ALL.into_iter().map(Planted::Core).chain(shell.into_iter().map(Planted::Shell)).collect()

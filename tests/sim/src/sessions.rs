@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heddle_core::id::{AgentBoot, AgentId, AttemptKey, PartitionId, SessionNumber};
-use heddle_core::partition::io::{Effect, Input, Verdict};
+use heddle_core::partition::io::{Effect, Input, Leaving, Verdict};
 use heddle_core::partition::permits::Offer;
 use heddle_core::run::event::Timing;
 
@@ -46,9 +46,9 @@ impl World {
         let Some(boot) = self.shell.sessions.get(&id).map(|session| session.boot.clone()) else { return };
         match message {
             AgentMessage::Hello { .. } => {}
-            AgentMessage::Permit { class, count } => self.shell.permits.grant(&boot, class, count),
+            AgentMessage::Permit { class, count } => self.shell.permits.grant(&boot, id, class, count),
             AgentMessage::Finished { key, outcome } => {
-                self.shell.permits.finished(&boot, 1);
+                self.shell.permits.finished(&boot, id, 1);
                 if self.is_planted(ShellFault::ResultAcknowledgedEarly) {
                     self.tell(id, self.partition_of(key.run), CoordinatorMessage::Acknowledge(key));
                 }
@@ -58,10 +58,10 @@ impl World {
             AgentMessage::Intent { key } => self.report(key, Input::Intent { from: boot, key }),
             AgentMessage::Handle { key, handle } => self.report(key, Input::Handle { from: boot, key, handle }),
             AgentMessage::HandedBack { key } => {
-                self.shell.permits.finished(&boot, 1);
+                self.shell.permits.finished(&boot, id, 1);
                 self.report(key, Input::HandedBack { from: boot, key });
             }
-            AgentMessage::Goodbye => self.session_ends(id, true),
+            AgentMessage::Goodbye => self.session_ends(id, Leaving::Goodbye),
         }
         self.deal();
     }
@@ -79,7 +79,7 @@ impl World {
             self.shell.sessions.remove(&old);
             self.cut(old);
         }
-        self.shell.permits.leave(&boot.agent);
+        self.shell.permits.leave(&boot.agent, id);
         let left = usize::from(self.knobs.partitions);
         let welcoming = Welcoming { left, verdicts: Vec::new(), slots, prefetch, held_back: Vec::new() };
         self.shell.sessions.insert(id, Session { agent, boot: boot.clone(), welcoming: Some(welcoming) });
@@ -148,21 +148,21 @@ impl World {
     pub(super) fn end_all_sessions(&mut self) {
         if !self.is_planted(ShellFault::SessionsKept) {
             let all: Vec<SessionNumber> = self.shell.sessions.keys().copied().collect();
-            all.into_iter().for_each(|id| self.session_ends(id, false));
+            all.into_iter().for_each(|id| self.session_ends(id, Leaving::SentAway));
         }
     }
 
     /// The stream is closed, or has been silent for too long.
-    pub(super) fn session_ends(&mut self, id: SessionNumber, goodbye: bool) {
+    pub(super) fn session_ends(&mut self, id: SessionNumber, leaving: Leaving) {
         let Some(session) = self.shell.sessions.remove(&id) else { return };
         self.cut(id);
         if self.shell.current.get(&session.agent) != Some(&id) {
             return;
         }
         self.shell.current.remove(&session.agent);
-        self.shell.permits.leave(&session.boot.agent);
+        self.shell.permits.leave(&session.boot.agent, id);
         for partition in (0..self.knobs.partitions).map(PartitionId) {
-            let input = Input::AgentGone { agent: session.boot.clone(), goodbye };
+            let input = Input::AgentGone { agent: session.boot.clone(), session: id, leaving };
             self.deliver(partition, Mail::new(input));
         }
         self.deal();

@@ -149,7 +149,12 @@ impl World {
         let runs = read_early.unwrap_or_else(|| self.read_partition(id));
         let epoch = self.store.epoch(id.partition);
         let now = self.now;
+        let is_mail_lost = self.is_planted(ShellFault::EarlyMailLost);
         let Some(seat) = self.shell.seat(id) else { return };
+        if is_mail_lost {
+            // Agents are not heard. Requests are kept, so that it is not their callers who notice.
+            seat.mailbox.retain(|mail| mail.caller.is_some());
+        }
         seat.partition = Some(Partition::new(id.partition, epoch, now));
         seat.outcomes.extend(runs);
         self.wake_soon(id);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use heddle_core::id::{PartitionId, RunId, SessionNumber};
 use heddle_core::partition::batch::{Batch, IdempotencyKey, Phase};
-use heddle_core::partition::io::Input;
+use heddle_core::partition::io::{Input, Leaving};
 use heddle_core::run::event::{Fact, LossCause};
 use heddle_core::time::{Span, Timestamp};
 
@@ -186,7 +186,7 @@ impl World {
                     self.told(session, agent, message);
                 }
             }
-            Event::CoordinatorSeesEnd(session) => self.session_ends(session, false),
+            Event::CoordinatorSeesEnd(session) => self.session_ends(session, Leaving::Broken),
             Event::AgentSeesEnd(session) => self.agent_sees_end(session),
             Event::AgentStarts { agent } => self.start_agent(agent),
             Event::AgentDials { agent, boot } => self.dial(agent, boot),

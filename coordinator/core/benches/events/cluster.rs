@@ -97,8 +97,8 @@ impl Cluster {
 
     /// The agent is done with an attempt, and has its slot free again.
     fn finish(&mut self, key: AttemptKey) -> Input {
-        self.permits.finished(&self.agent, 1);
-        self.permits.grant(&self.agent, PermitClass::Slot, 1);
+        self.permits.finished(&self.agent, SessionNumber(1), 1);
+        self.permits.grant(&self.agent, SessionNumber(1), PermitClass::Slot, 1);
         let outcome = Outcome::Succeeded(vec![(shape::OUTPUT_ID.into(), self.output.clone())]);
         Input::Finished { from: self.agent.clone(), key, outcome, timing: Timing::default() }
     }

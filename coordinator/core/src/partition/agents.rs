@@ -1,6 +1,6 @@
 //! Agents come, report and go (E10, E13): what they hold is kept, what they lost goes elsewhere.
 
-use super::io::{Effect, Release, Verdict};
+use super::io::{Effect, Leaving, Release, Verdict};
 use super::permits::Reservation;
 use super::{Partition, Turn};
 use crate::fault::{Fault, is_planted};
@@ -17,14 +17,21 @@ use crate::value::Value;
 pub(super) struct Presence {
     boot: BootId,
     session: SessionNumber,
-    /// When its stream ended, if it has.
-    gone_at: Option<Timestamp>,
+    /// Since when it is away, if it is.
+    gone: Option<Absence>,
+}
+
+/// How long an agent is away, and how long it may be at least.
+#[derive(Debug, Clone, Copy)]
+struct Absence {
+    since: Timestamp,
+    grace_min: Span,
 }
 
 impl Partition {
     pub(super) fn is_here(&self, agent: &AgentBoot) -> bool {
         let presence = self.agents.get(&agent.agent);
-        presence.is_some_and(|presence| presence.boot == agent.boot && presence.gone_at.is_none())
+        presence.is_some_and(|presence| presence.boot == agent.boot && presence.gone.is_none())
     }
 
     /// Whether a permit was given in the session in which this partition knows the agent now: earlier ones are void.
@@ -42,7 +49,7 @@ impl Partition {
         finished: &[AttemptKey],
         turn: &mut Turn<'_>,
     ) {
-        self.agents.insert(agent.agent.clone(), Presence { boot: agent.boot, session, gone_at: None });
+        self.agents.insert(agent.agent.clone(), Presence { boot: agent.boot, session, gone: None });
         for (key, live) in self.attempts_of(&agent.agent) {
             if live.boot != agent.boot {
                 if !is_planted(Fault::NewBootIgnored) {
@@ -82,14 +89,24 @@ impl Partition {
         Verdict::Acknowledged
     }
 
-    pub(super) fn agent_gone(&mut self, agent: &AgentBoot, goodbye: bool, turn: &mut Turn<'_>) {
-        let Some(presence) = self.agents.get_mut(&agent.agent).filter(|presence| presence.boot == agent.boot) else {
-            return;
+    /// A stream has ended. That of an earlier one says nothing: its end and the next Hello may overtake each other.
+    pub(super) fn agent_gone(
+        &mut self,
+        agent: &AgentBoot,
+        session: SessionNumber,
+        leaving: Leaving,
+        turn: &mut Turn<'_>,
+    ) {
+        let presence = self.agents.get_mut(&agent.agent).filter(|presence| presence.boot == agent.boot);
+        let Some(presence) = presence.filter(|presence| presence.session == session) else { return };
+        let grace_min = match leaving {
+            Leaving::SentAway => limits::LOSS_GRACE_AFTER_LOAD,
+            Leaving::Goodbye | Leaving::Broken => Span::ZERO,
         };
-        presence.gone_at = Some(turn.now);
+        presence.gone = Some(Absence { since: turn.now, grace_min });
         for (key, _) in self.attempts_of(&agent.agent) {
             // What was never sent need not wait for anybody (E8).
-            if goodbye || self.unsent.contains_key(&key) {
+            if leaving == Leaving::Goodbye || self.unsent.contains_key(&key) {
                 self.lose(key, LossCause::Goodbye, turn);
             }
         }
@@ -110,9 +127,9 @@ impl Partition {
         let mut lost = Vec::new();
         for entry in self.runs.values() {
             for (instance, live) in entry.run.attempts() {
-                let Some(since) = self.absent_since(&live.agent) else { continue };
+                let Some(absence) = self.absence(&live.agent) else { continue };
                 let key = AttemptKey { run: entry.run.id(), instance, number: live.number, token: live.token };
-                let until = self.grace_ends(&entry.run, live, instance.node, since);
+                let until = self.grace_ends(&entry.run, live, instance.node, absence);
                 if until <= turn.now {
                     lost.push(key);
                 } else {
@@ -129,28 +146,28 @@ impl Partition {
         }
     }
 
-    /// Since when an agent is away; a boot never heard of counts from the partition's load.
-    fn absent_since(&self, agent: &AgentBoot) -> Option<Timestamp> {
+    /// Whether and since when an agent is away; a boot never heard of counts from the partition's load.
+    fn absence(&self, agent: &AgentBoot) -> Option<Absence> {
         match self.agents.get(&agent.agent) {
-            Some(presence) if presence.boot == agent.boot => presence.gone_at,
-            _ => Some(self.loaded_at),
+            Some(presence) if presence.boot == agent.boot => presence.gone,
+            _ => Some(Absence { since: self.loaded_at, grace_min: Span::ZERO }),
         }
     }
 
-    fn grace_ends(&self, run: &Run, live: &LiveAttempt, node: NodeIx, since: Timestamp) -> Timestamp {
+    /// When an absent agent's attempt is lost. Nobody is given up as away sooner than [`limits::LOSS_GRACE_AFTER_LOAD`]
+    /// after the load: what breaks streams at a start says little about agents.
+    fn grace_ends(&self, run: &Run, live: &LiveAttempt, node: NodeIx, absence: Absence) -> Timestamp {
         let grace = match run.graph().node(node).effect {
             _ if live.alone => limits::POISON_VERDICT_WAIT,
             EffectClass::Pure | EffectClass::Keyed => limits::LOSS_GRACE_PURE,
             EffectClass::Pollable if live.handle.is_some() => Span::ZERO,
             EffectClass::Pollable | EffectClass::Blind => limits::LOSS_GRACE_BLIND,
         };
-        let after_load = self.loaded_at.plus(limits::LOSS_GRACE_AFTER_LOAD.max(grace));
-        let after_gone = since.plus(grace);
-        match since <= self.loaded_at {
-            true if is_planted(Fault::GraceSkipped) => self.loaded_at,
-            true => after_load,
-            false => after_gone,
+        if is_planted(Fault::GraceSkipped) && absence.since <= self.loaded_at {
+            return self.loaded_at;
         }
+        let after_load = self.loaded_at.plus(limits::LOSS_GRACE_AFTER_LOAD);
+        absence.since.plus(grace.max(absence.grace_min)).max(after_load)
     }
 
     pub(super) fn finished(

@@ -7,7 +7,7 @@ use super::io::{BoundValue, Dispatch, Effect, InputBinding, Release};
 use super::permits::{Need, Reservation};
 use super::{Partition, Turn, key_of};
 use crate::fault::{Fault, is_planted};
-use crate::id::{AttemptKey, AttemptToken, Instance, RunId};
+use crate::id::{AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
 use crate::limits;
 use crate::run::event::{Assignment, Attempt, Fact, OutputValue};
 use crate::run::{Run, WiredInput};
@@ -164,7 +164,7 @@ impl Partition {
         if let Err(corrupt) = entry.run.step_assignment(at, &assignment) {
             panic!("an assignment does not follow: {corrupt}");
         }
-        let dispatch = dispatch(&entry.run, &assignment);
+        let dispatch = dispatch(&entry.run, &assignment, reservation.session);
         if let Some(event) = self.open.last_event(id) {
             event.assignments.push(assignment);
         }
@@ -194,13 +194,14 @@ impl Partition {
     }
 }
 
-fn dispatch(run: &Run, assignment: &Assignment) -> Dispatch {
+fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispatch {
     let Attempt { instance, .. } = assignment.attempt;
     let live = run.attempt(instance);
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
         permit: assignment.permit,
+        session,
         graph: run.graph().clone(),
         inputs: run.wired_inputs(instance.node).into_iter().map(|input| bind(run, instance, &input)).collect(),
         handle: live.and_then(|live| live.handle),

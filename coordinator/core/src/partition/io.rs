@@ -47,8 +47,10 @@ pub enum Input {
     AgentGone {
         /// Which start of which agent.
         agent: AgentBoot,
-        /// It said goodbye: nothing it held was killed by its work.
-        goodbye: bool,
+        /// Which of its streams.
+        session: SessionNumber,
+        /// How.
+        leaving: Leaving,
     },
     /// An agent reports the end of an attempt.
     Finished {
@@ -258,6 +260,8 @@ pub struct Dispatch {
     pub key: AttemptKey,
     /// The permit it uses up.
     pub permit: PermitClass,
+    /// The stream that the permit was granted on: it is sent there or not at all.
+    pub session: SessionNumber,
     /// The graph its node is in.
     pub graph: Arc<Graph>,
     /// What its wired inputs hold, by reference.
@@ -274,6 +278,17 @@ impl PartialEq for Dispatch {
     fn eq(&self, other: &Self) -> bool {
         (&self.to, &self.key, &self.inputs) == (&other.to, &other.key, &other.inputs)
     }
+}
+
+/// How an agent's stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// The agent said goodbye: nothing it held was killed by its work.
+    Goodbye,
+    /// It broke, or fell silent: nobody knows how the agent is.
+    Broken,
+    /// This coordinator ended it. That says nothing about the agent, which gets time to come back.
+    SentAway,
 }
 
 /// What one wired input holds.

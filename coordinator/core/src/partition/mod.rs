@@ -176,7 +176,7 @@ impl Partition {
             Input::AgentHello { agent, session, running, finished } => {
                 self.agent_hello(agent, session, &running, &finished, turn);
             }
-            Input::AgentGone { agent, goodbye } => self.agent_gone(&agent, goodbye, turn),
+            Input::AgentGone { agent, session, leaving } => self.agent_gone(&agent, session, leaving, turn),
             Input::Finished { from, key, outcome, timing } => self.finished(from, key, outcome, timing, turn),
             Input::Intent { from, key } => self.intent(from, key, turn),
             Input::Handle { from, key, handle } => self.handle(&from, key, handle, turn),

@@ -105,9 +105,12 @@ impl Permits {
         self.agents.insert(agent, Pool { offer, out, closed: false, alone: Alone::No });
     }
 
-    /// An agent is gone, or says hello again: its permits are void until it joins again.
-    pub fn leave(&mut self, agent: &AgentId) {
-        self.agents.remove(agent);
+    /// An agent's stream has ended, or it says hello on a new one: what it granted on that one or before is void. The end
+    /// of an earlier stream takes nothing from a later one.
+    pub fn leave(&mut self, agent: &AgentId, session: SessionNumber) {
+        if self.agents.get(agent).is_some_and(|pool| pool.offer.session <= session) {
+            self.agents.remove(agent);
+        }
     }
 
     /// An agent takes nothing new.
@@ -115,9 +118,9 @@ impl Permits {
         self.of(agent).into_iter().for_each(|pool| pool.closed = true);
     }
 
-    /// An agent grants permits again, after `finished` attempts have left it.
-    pub fn grant(&mut self, agent: &AgentBoot, class: PermitClass, count: u32) {
-        if let Some(pool) = self.of(agent) {
+    /// An agent grants permits again, after `finished` attempts have left it. What it said on an earlier stream is void.
+    pub fn grant(&mut self, agent: &AgentBoot, session: SessionNumber, class: PermitClass, count: u32) {
+        if let Some(pool) = self.of(agent).filter(|pool| pool.offer.session == session) {
             match class {
                 PermitClass::Slot => pool.offer.slots += count,
                 PermitClass::Prefetch => pool.offer.prefetch += count,
@@ -125,9 +128,9 @@ impl Permits {
         }
     }
 
-    /// Attempts have left an agent.
-    pub fn finished(&mut self, agent: &AgentBoot, count: u32) {
-        if let Some(pool) = self.of(agent) {
+    /// Attempts have left an agent, as it said on this stream.
+    pub fn finished(&mut self, agent: &AgentBoot, session: SessionNumber, count: u32) {
+        if let Some(pool) = self.of(agent).filter(|pool| pool.offer.session == session) {
             pool.out = pool.out.saturating_sub(count);
             if pool.out == 0 {
                 pool.alone = Alone::No;
@@ -137,10 +140,8 @@ impl Permits {
 
     /// A reservation was not used.
     pub fn give_back(&mut self, reservation: &Reservation) {
-        if self.of(&reservation.agent).is_some_and(|pool| pool.offer.session == reservation.session) {
-            self.finished(&reservation.agent, 1);
-            self.grant(&reservation.agent, reservation.class, 1);
-        }
+        self.finished(&reservation.agent, reservation.session, 1);
+        self.grant(&reservation.agent, reservation.session, reservation.class, 1);
     }
 
     /// What an agent grants and nobody has taken: slots and places in its queue.

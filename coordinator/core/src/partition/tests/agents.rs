@@ -7,9 +7,9 @@ use serde_json::json;
 use super::bench::{Bench, RUN, cancel, dispatches, finished, submit, verdicts};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::{NodeIx, PartitionId, RunId};
+use crate::id::{AgentBoot, BootId, NodeIx, PartitionId, RunId};
 use crate::limits;
-use crate::partition::io::{Effect, Input, Release, Verdict};
+use crate::partition::io::{Effect, Input, Leaving, Release, Verdict};
 use crate::partition::permits::Need;
 use crate::run::RunStatus;
 use crate::run::event::{Fact, LossCause};
@@ -86,7 +86,7 @@ fn what_was_not_sent_when_its_agent_left_goes_elsewhere_at_once() {
     bench.on([submit(RUN, &graph, None)]);
     bench.join("b", 1, &[], &[]);
     bench.on([submit(RunId(2), &graph, None)]);
-    bench.gone("b", 1, false);
+    bench.gone("b", 1, Leaving::Broken);
     bench.land_all();
     assert!(bench.history[&RunId(2)].iter().all(|event| event.at == bench.now));
     assert_eq!(bench.permits.busy(&"a".into()), 2);
@@ -97,7 +97,7 @@ fn a_new_boot_loses_what_the_old_one_held_at_once() {
     let graph = graph("pure");
     let mut bench = Bench::with_agent();
     let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
-    bench.gone("a", 1, false);
+    bench.gone("a", 1, Leaving::Broken);
     bench.join("a", 2, &[], &[]);
     assert_eq!(causes(&bench), [LossCause::NewBoot]);
     let [next] = &bench.deal()[..] else { panic!("it goes elsewhere") };
@@ -118,7 +118,7 @@ fn a_silent_agent_gets_the_grace_of_its_effect_class() {
         let mut bench = Bench::with_agent();
         bench.start(RUN, &graph);
         bench.pass(Span::from_seconds(60));
-        let wake_at = bench.gone("a", 1, false).wake_at;
+        let wake_at = bench.gone("a", 1, Leaving::Broken).wake_at;
         assert_eq!(wake_at, Some(bench.now.plus(grace)), "{effect}");
         bench.pass(Span::from_millis(grace.as_millis() - 1));
         bench.tick();
@@ -128,6 +128,50 @@ fn a_silent_agent_gets_the_grace_of_its_effect_class() {
         bench.land_all();
         assert_eq!(causes(&bench), [LossCause::StreamGone], "{effect}");
     }
+}
+
+#[test]
+fn an_agent_that_was_sent_away_has_time_to_come_back() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    bench.pass(Span::from_seconds(60));
+    let wake_at = bench.gone("a", 1, Leaving::SentAway).wake_at;
+    assert_eq!(wake_at, Some(bench.now.plus(limits::LOSS_GRACE_AFTER_LOAD)));
+    bench.pass(Span::from_millis(limits::LOSS_GRACE_AFTER_LOAD.as_millis() - 1));
+    assert_eq!(verdicts(&bench.join("a", 1, &[attempt.key], &[])), [(attempt.key, Verdict::Keep)]);
+    assert!(causes(&bench).is_empty());
+}
+
+#[test]
+fn the_end_of_an_earlier_stream_is_no_news() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    bench.pass(Span::from_seconds(60));
+    let (agent, session) = (AgentBoot { agent: "a".into(), boot: BootId(1) }, bench.stream("a"));
+    bench.join("a", 1, &[attempt.key], &[]);
+    // Two tasks told of it, and the slower one had the older news.
+    let gone = Input::AgentGone { agent, session, leaving: Leaving::Broken };
+    bench.on([gone]);
+    bench.on([submit(RunId(2), &graph, None)]);
+    assert_eq!(dispatches(&bench.land_all()).len(), 1, "it is there, and gets work");
+    bench.pass(limits::LOSS_GRACE_BLIND);
+    bench.tick();
+    assert!(bench.flying.is_none() && causes(&bench).is_empty());
+}
+
+#[test]
+fn a_stream_that_breaks_soon_after_a_load_costs_nothing() {
+    let graph = graph("pure");
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    bench.reload(&graph);
+    let loaded_at = bench.now;
+    bench.pass(Span::from_seconds(1));
+    bench.join("a", 1, &[attempt.key], &[]);
+    let wake_at = bench.gone("a", 1, Leaving::Broken).wake_at;
+    assert_eq!(wake_at, Some(loaded_at.plus(limits::LOSS_GRACE_AFTER_LOAD)));
 }
 
 #[test]
@@ -150,7 +194,7 @@ fn a_goodbye_blames_nobody() {
     let graph = graph("pure");
     let mut bench = Bench::with_agent();
     bench.start(RUN, &graph);
-    bench.gone("a", 1, true);
+    bench.gone("a", 1, Leaving::Goodbye);
     bench.land_all();
     assert_eq!(causes(&bench), [LossCause::Goodbye]);
     let instance = bench.history[&RUN][0].assignments[0].attempt.instance;
@@ -189,7 +233,7 @@ fn a_job_with_a_handle_goes_on_at_another_agent_at_once() {
     bench.land_all();
     bench.join("b", 1, &[], &[]);
     bench.pass(Span::from_seconds(60));
-    bench.gone("a", 1, false);
+    bench.gone("a", 1, Leaving::Broken);
     let [next] = &dispatches(&bench.land_all())[..] else { panic!("it goes on") };
     assert_eq!(next.handle.map(|handle| handle.digest), Some(handle.digest()));
 }

@@ -12,7 +12,7 @@ use crate::id::{
 };
 use crate::partition::Partition;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyRow};
-use crate::partition::io::{Dispatch, Effect, Input, Outputs, Release, Reply, Submission, Verdict};
+use crate::partition::io::{Dispatch, Effect, Input, Leaving, Outputs, Release, Reply, Submission, Verdict};
 use crate::partition::permits::{Offer, Permits};
 use crate::run::event::{Event, Timing};
 use crate::run::{Outcome, Run};
@@ -31,6 +31,8 @@ pub(super) struct Bench {
     pub(super) history: BTreeMap<RunId, Vec<Event>>,
     draws: u64,
     sessions: u64,
+    /// The stream of each agent.
+    streams: BTreeMap<String, SessionNumber>,
 }
 
 impl Bench {
@@ -43,6 +45,7 @@ impl Bench {
             history: BTreeMap::new(),
             draws: 0,
             sessions: 0,
+            streams: BTreeMap::new(),
         }
     }
 
@@ -122,10 +125,11 @@ impl Bench {
         running: &[AttemptKey],
         finished: &[AttemptKey],
     ) -> Vec<Release> {
-        let agent = AgentBoot { agent: agent.into(), boot: BootId(boot) };
         self.sessions += 1;
-        self.permits.leave(&agent.agent);
         let session = SessionNumber(self.sessions);
+        self.streams.insert(agent.to_owned(), session);
+        let agent = AgentBoot { agent: agent.into(), boot: BootId(boot) };
+        self.permits.leave(&agent.agent, session);
         let (running, finished) = (running.to_vec(), finished.to_vec());
         let hello = Input::AgentHello { agent: agent.clone(), session, running, finished };
         let mut releases = self.on([hello]).releases;
@@ -136,10 +140,16 @@ impl Bench {
         releases
     }
 
-    pub(super) fn gone(&mut self, agent: &str, boot: u64, goodbye: bool) -> Outputs {
+    /// The youngest stream of an agent ends.
+    pub(super) fn gone(&mut self, agent: &str, boot: u64, leaving: Leaving) -> Outputs {
+        let session = self.stream(agent);
         let agent = AgentBoot { agent: agent.into(), boot: BootId(boot) };
-        self.permits.leave(&agent.agent);
-        self.on([Input::AgentGone { agent, goodbye }])
+        self.permits.leave(&agent.agent, session);
+        self.on([Input::AgentGone { agent, session, leaving }])
+    }
+
+    pub(super) fn stream(&self, agent: &str) -> SessionNumber {
+        self.streams[agent]
     }
 
     /// Permits come to who waits for them, and everything lands; the attempts that were sent.

@@ -53,11 +53,11 @@ fn permits_are_dealt_in_turn() {
     permits.want(FIRST, &need("x"), 3);
     permits.want(SECOND, &need("x"), 2);
     assert!(permits.deal().is_empty());
-    permits.grant(&boot("a"), PermitClass::Slot, 4);
+    permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 4);
     let order: Vec<PartitionId> = permits.deal().into_iter().map(|(partition, ..)| partition).collect();
     assert_eq!(order, [FIRST, SECOND, FIRST, SECOND]);
     permits.forget(FIRST);
-    permits.grant(&boot("a"), PermitClass::Slot, 1);
+    permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 1);
     assert!(permits.deal().is_empty(), "who has stopped waits for nothing");
 }
 
@@ -74,10 +74,24 @@ fn what_is_given_back_can_be_taken_again() {
 fn permits_of_an_earlier_session_are_void() {
     let mut permits = with("a", 1);
     let old = permits.reserve(&need("x")).unwrap();
-    permits.leave(&"a".into());
+    permits.leave(&"a".into(), SessionNumber(2));
     permits.join("a".into(), offer(2, &["x"], 2, 0));
     permits.give_back(&old);
     assert_eq!(permits.free(&AgentId::from("a")), (2, 0), "the new session has granted all there is");
+}
+
+#[test]
+fn what_an_earlier_stream_still_brings_changes_nothing() {
+    let mut permits = with("a", 1);
+    let again = Offer { held: 1, ..offer(2, &["x"], 2, 0) };
+    permits.join("a".into(), again);
+    permits.finished(&boot("a"), SessionNumber(1), 1);
+    permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 1);
+    permits.leave(&"a".into(), SessionNumber(1));
+    let a = AgentId::from("a");
+    assert_eq!((permits.free(&a), permits.busy(&a)), ((2, 0), 1));
+    permits.leave(&"a".into(), SessionNumber(2));
+    assert_eq!((permits.free(&a), permits.busy(&a)), ((0, 0), 0));
 }
 
 #[test]
@@ -106,13 +120,13 @@ fn a_suspect_gets_an_agent_that_has_nothing_else_to_do() {
     permits.want(FIRST, &alone(), 1);
     assert!(permits.deal().is_empty(), "the agent is busy");
     assert!(permits.reserve(&need("x")).is_none(), "it is kept free for the suspect");
-    permits.finished(&other.agent, 1);
-    permits.grant(&other.agent, PermitClass::Slot, 1);
+    permits.finished(&other.agent, other.session, 1);
+    permits.grant(&other.agent, other.session, PermitClass::Slot, 1);
     let [(partition, _, suspect)] = &permits.deal()[..] else { panic!("the suspect runs") };
     assert_eq!(*partition, FIRST);
     assert!(permits.reserve(&need("x")).is_none(), "nothing runs beside it");
-    permits.finished(&suspect.agent, 1);
-    permits.grant(&suspect.agent, PermitClass::Slot, 1);
+    permits.finished(&suspect.agent, suspect.session, 1);
+    permits.grant(&suspect.agent, suspect.session, PermitClass::Slot, 1);
     assert!(permits.reserve(&need("x")).is_some());
 }
 

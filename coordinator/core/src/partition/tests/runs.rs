@@ -7,7 +7,7 @@ use crate::graph::fixture::Fixture;
 use crate::id::{EventSeq, RunId};
 use crate::limits;
 use crate::partition::batch::Phase;
-use crate::partition::io::{Input, Reply};
+use crate::partition::io::{Input, Leaving, Reply};
 use crate::run::event::{ErrorClass, Fact, NodeError, Timing};
 use crate::run::{Outcome, RunStatus};
 use crate::time::Span;
@@ -72,7 +72,7 @@ fn a_retry_that_waits_for_an_agent_stays_in_memory() {
     let outcome = Outcome::Failed { error, retry_after: None };
     let (from, key, timing) = (attempt.to.clone(), attempt.key, Timing::default());
     bench.on([Input::Finished { from, key, outcome, timing }]);
-    bench.gone("a", 1, false);
+    bench.gone("a", 1, Leaving::Broken);
     bench.land_all();
     bench.pass(Span::from_millis(100));
     bench.tick();
@@ -96,8 +96,8 @@ fn a_finished_node_costs_one_row() {
     let mut bench = Bench::with_agent();
     let mut sent = bench.start(RUN, &graph);
     while let Some(attempt) = sent.pop() {
-        bench.permits.finished(&attempt.to, 1);
-        bench.permits.grant(&attempt.to, attempt.permit, 1);
+        bench.permits.finished(&attempt.to, attempt.session, 1);
+        bench.permits.grant(&attempt.to, attempt.session, attempt.permit, 1);
         bench.on([finished(&attempt, "done")]);
         sent.extend(dispatches(&bench.land_all()));
     }
