@@ -13,6 +13,7 @@ use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+use super::hub::Hint;
 use super::runs::{self, ReadError};
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
 use crate::shared::Shared;
@@ -27,7 +28,8 @@ pub(crate) async fn pages(
 ) -> Result<impl Stream<Item = Result<wire::EventPage, ReadError>> + Send + 'static, ReadError> {
     let row = runs::row(&shared, &tenant, id).await?;
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
-    let reader = Reader { shared, graph, id, after, follow, is_over: row.quarantine_reason.is_some() };
+    let (is_over, has_ended) = (row.quarantine_reason.is_some(), row.summary.ended_at.is_some());
+    let reader = Reader { shared, graph, tenant, id, after, follow, is_over, has_ended };
     Ok(futures::stream::unfold(reader, |mut reader| async move {
         let page = reader.next().await.transpose()?;
         Some((page, reader))
@@ -37,10 +39,14 @@ pub(crate) async fn pages(
 struct Reader {
     shared: Arc<Shared>,
     graph: Arc<Graph>,
+    tenant: TenantId,
     id: RunId,
     after: EventSeq,
     follow: bool,
+    /// The reader has seen the end.
     is_over: bool,
+    /// The run had ended before its last page was read, wherever the reader is: what it has not read by then will not come.
+    has_ended: bool,
 }
 
 impl Reader {
@@ -58,12 +64,18 @@ impl Reader {
                 let events = page.iter().map(|event| show(&self.graph, event)).collect();
                 return Ok(Some(wire::EventPage { events }));
             }
-            if !self.follow {
+            if !self.follow || self.has_ended {
                 return Ok(None);
             }
             let after = self.after;
+            let is_news = |hint: &Option<Hint>| hint.is_some_and(|hint| hint.seq > after || hint.is_over());
             // Without a hint it looks again all the same (E27).
-            let _hint = timeout(READ_AGAIN, hints.wait_for(|hint| hint.is_some_and(|hint| hint.seq > after))).await;
+            let told = timeout(READ_AGAIN, hints.wait_for(is_news)).await;
+            let goes_on = told.is_ok_and(|told| told.is_ok_and(|hint| hint.is_some_and(|hint| !hint.is_over())));
+            if !goes_on {
+                let row = runs::row(&self.shared, &self.tenant, self.id).await?;
+                self.has_ended = row.summary.ended_at.is_some();
+            }
         }
     }
 }
