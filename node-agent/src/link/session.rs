@@ -212,12 +212,15 @@ fn protocol_mismatch(protocol: u32) -> SessionEnd {
     SessionEnd::Refused { code: "protocol_mismatch".to_owned(), message, retry: false }
 }
 
-/// The error and all it wraps.
+/// The error and all it wraps; what is quoted already is left out.
 fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        text = format!("{text}: {inner}");
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
         source = inner.source();
     }
     text
