@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -192,7 +193,14 @@ fn serve(
 ) -> Coordinator {
     let Tree { root, agents, ended } = tree;
     let (fail, failed) = watch::channel(None);
-    let control = ControlServer::new(ControlService { shared: Arc::clone(&shared), keys })
+    let stopping = CancellationToken::new();
+    let control = ControlService {
+        shared: Arc::clone(&shared),
+        keys,
+        stopping: stopping.clone(),
+        mismatch_told: AtomicBool::new(false),
+    };
+    let control = ControlServer::new(control)
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let link = AgentLinkServer::new(AgentLinkService { agents })
@@ -209,7 +217,6 @@ fn serve(
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(link);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let stopping = CancellationToken::new();
     let is_stopping = stopping.clone();
     let serving = tokio::spawn(async move {
         // Whoever is connected is told to make the next call elsewhere, and the listener closes.

@@ -23,5 +23,6 @@ mod json;
 mod layer;
 mod limits;
 mod server;
+mod watch;
 
 pub use server::{Gateway, Listen, Options, StartError, start};

@@ -25,6 +25,7 @@ use crate::http::router::router;
 use crate::layer::front;
 use crate::layer::unreadable::Named;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_READ_MAX, IDLE_LINGER};
+use crate::watch;
 
 /// Where and for whom a gateway works.
 #[derive(Debug)]
@@ -87,11 +88,13 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         .map_err(|source| StartError::Coordinator { address: options.coordinator.clone(), source })?;
     let (listener, local_addr) = bound(options.listen).await?;
     let app = Arc::new(App::new(coordinator));
+    let watch = watch::watch(Arc::clone(&app), options.coordinator.clone());
     let (stopping, cut, connections) = (app.stopping.clone(), CancellationToken::new(), TaskTracker::new());
     let doorman =
         Doorman { router: router(app), stopping: stopping.clone(), cut: cut.clone(), connections: connections.clone() };
     // Ends when the gateway stops; the tracker waits for it.
     connections.spawn(doorman.accept(listener));
+    connections.spawn(watch);
     tracing::info!(%local_addr, coordinator = options.coordinator, "the gateway listens");
     Ok(Gateway { local_addr, stopping, connections, cut: cut.drop_guard() })
 }

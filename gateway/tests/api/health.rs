@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use heddle_proto::control::Failure;
 use serde_json::{Value, json};
 
 use crate::setup::{Api, answer};
@@ -47,4 +48,44 @@ async fn a_stopped_gateway_takes_no_connections() {
     // The client keeps its connection open; the gateway closes it all the same.
     tokio::time::timeout(Duration::from_secs(20), api.gateway.shutdown(Duration::from_secs(60))).await.unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_coordinator_of_another_protocol_is_refused_with_both_versions() {
+    let api = Api::start().await;
+    api.fake.script().protocol = Some(99);
+    let ready = answer(api.http.get(api.url("/readyz"))).await;
+    assert_eq!((ready.status, &ready.body["ready"]), (503, &json!(false)));
+    let reason = ready.body["reason"].as_str().unwrap();
+    assert!(reason.contains("protocol 99") && reason.contains("update the older"), "{reason}");
+    // Requests are refused once the gateway has looked.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let refused = api.get("/api/v1/workflows").await;
+        if refused.status == 503 {
+            refused.check_refusal(503, "protocol_mismatch");
+            assert_eq!(refused.body["message"], reason);
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", refused.text);
+    }
+    // An update puts it right, without a restart of the gateway.
+    api.fake.script().protocol = None;
+    while api.get("/api/v1/workflows").await.status != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "it serves again");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_the_coordinator_refuses_says_why() {
+    let api = Api::start().await;
+    let failure = Failure {
+        code: "protocol_mismatch".to_owned(),
+        http_status: 503,
+        message: "the coordinator speaks protocol 2 to 3, this gateway 1; update the older of the two".to_owned(),
+        ..Failure::default()
+    };
+    api.fake.script().refuses_status = Some(failure.clone());
+    let ready = answer(api.http.get(api.url("/readyz"))).await;
+    assert_eq!((ready.status, ready.body), (503, json!({"ready": false, "reason": failure.message})));
 }
