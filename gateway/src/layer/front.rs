@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
 use futures::FutureExt;
 use hyper::body::Incoming;
@@ -34,8 +35,13 @@ pub(crate) async fn answer(mut router: Router, request: Request<Incoming>) -> Re
     let traceparent = head.headers.get(TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())).cloned();
     let (method, path) = (head.method.clone(), head.uri.clone());
     let body = discarding(&head.headers, incoming);
-    let inside = if header_list_bytes(&head.headers) > HEADER_LIST_BYTES_MAX {
-        headers_too_large().into_response()
+    let refusal = if header_list_bytes(&head.headers) > HEADER_LIST_BYTES_MAX {
+        Some(headers_too_large())
+    } else {
+        faulty_host(&head)
+    };
+    let inside = if let Some(refusal) = refusal {
+        refusal.into_response()
     } else {
         let call = router.call(Request::from_parts(head, body));
         match AssertUnwindSafe(call).catch_unwind().await {
@@ -120,6 +126,16 @@ fn written(mut response: Response<Body>, id: &RequestId) -> Response<Body> {
 fn headers_too_large() -> ApiError {
     let message = format!("the headers of this request may have at most {HEADER_LIST_BYTES_MAX} bytes together");
     ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
+}
+
+/// RFC 9112, 3.2: a request of HTTP/1.1 has one Host, and with several nobody knows which one others have gone by.
+fn faulty_host(head: &Parts) -> Option<ApiError> {
+    match head.headers.get_all(HOST).iter().count() {
+        1 => None,
+        0 if head.version < Version::HTTP_11 => None,
+        0 => Some(ApiError::bad_request("missing_host", "a request of HTTP/1.1 names its Host; send that header")),
+        _ => Some(ApiError::bad_request("ambiguous_host", "this request has several Host headers; send one")),
+    }
 }
 
 fn header_list_bytes(headers: &HeaderMap) -> usize {
