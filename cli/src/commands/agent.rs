@@ -27,8 +27,8 @@ pub struct Agent {
     /// Nodes that run at once
     #[arg(long, default_value_t = 16, value_name = "NUMBER")]
     slots: u32,
-    /// The folder of its identity [default: `agent` in the data folder]
-    #[arg(long, value_name = "FOLDER")]
+    /// The folder of its identity [default: `agent` in $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
+    #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     debug: Debug,
@@ -42,7 +42,7 @@ impl Agent {
         let mut stop = Stop::listen()?;
         let data = match self.data_dir {
             Some(folder) => DataDir::at(folder),
-            None => DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref())?.inside("agent"),
+            None => DataDir::choose(None)?.inside("agent"),
         };
         data.create()?;
         let options = AgentOptions {

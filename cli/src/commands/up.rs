@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::limits::{AGENTS_MAX, DRAIN_WAIT_MAX};
 use crate::service::{Stop, announce, bind, check_debug_nodes};
 use crate::telemetry;
-use crate::ui::print;
 use crate::ui::style::Style;
+use crate::ui::{print, program};
 
 /// Run a whole cluster in this process: gateway, coordinator and agents
 #[derive(Debug, Args)]
@@ -100,5 +100,5 @@ fn banner(cluster: &Cluster, data: &DataDir) -> Result<()> {
     announce("up", cluster.address())?;
     print(&format!("  {}   {}/api/v1", style.dim("API"), style.bold(&cluster.url())))?;
     print(&format!("  {}  {}", style.dim("data"), data.path().display()))?;
-    print(&format!("  {}  heddle run examples/hello.json -i topic=tides", style.dim("next")))
+    print(&format!("  {}  {} run examples/hello.json -i topic=tides", style.dim("next"), program()))
 }
