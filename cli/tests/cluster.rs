@@ -332,7 +332,7 @@ fn what_a_cluster_keeps_is_its_owners_alone_whoever_made_the_folder() {
     let file = workflow(temp.path(), "w.json", &nodes);
     let _up = Up::start("127.0.0.1:0", &data);
     assert_eq!(ended(&["run", &file], &data).0, Some(0));
-    let (mut folders, mut files) = (vec![data.clone()], Vec::new());
+    let (mut folders, mut files) = (vec![data], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let mode = entry.metadata().unwrap().permissions().mode() & 0o777;

@@ -32,6 +32,7 @@ use crate::journal::sqlite::{self, SqliteJournal};
 use crate::journal::{Journal, JournalError, Owner};
 use crate::keys::{Keys, KeysError};
 use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX};
+use crate::metrics::{self, Metrics};
 use crate::read::hub::Hub;
 use crate::read::recent::RecentRuns;
 use crate::read::trace;
@@ -134,6 +135,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes).await.map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
+        metrics: Metrics::new(journal.partitions().count()),
         journal,
         records,
         sessions: Sessions::default(),
@@ -143,6 +145,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         counters: Counters::default(),
         permits: Mutex::default(),
     });
+    metrics::register(&shared);
     if let Some(to_tell) = to_tell {
         // Ends with the runtime: it holds what the coordinator holds.
         tokio::spawn(trace::tell(Arc::clone(&shared), to_tell));

@@ -22,6 +22,7 @@ mod http;
 mod json;
 mod layer;
 mod limits;
+mod metrics;
 mod server;
 mod watch;
 

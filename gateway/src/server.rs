@@ -25,6 +25,7 @@ use crate::http::router::router;
 use crate::layer::front;
 use crate::layer::unreadable::Named;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_READ_MAX, IDLE_LINGER};
+use crate::metrics;
 use crate::watch;
 
 /// Where and for whom a gateway works.
@@ -90,8 +91,16 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
     let app = Arc::new(App::new(coordinator));
     let watch = watch::watch(Arc::clone(&app), options.coordinator.clone());
     let (stopping, cut, connections) = (app.stopping.clone(), CancellationToken::new(), TaskTracker::new());
-    let doorman =
-        Doorman { router: router(app), stopping: stopping.clone(), cut: cut.clone(), connections: connections.clone() };
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    metrics::register(&app, &places);
+    let doorman = Doorman {
+        router: router(Arc::clone(&app)),
+        app,
+        stopping: stopping.clone(),
+        cut: cut.clone(),
+        connections: connections.clone(),
+        places,
+    };
     // Ends when the gateway stops; the tracker waits for it.
     connections.spawn(doorman.accept(listener));
     connections.spawn(watch);
@@ -135,16 +144,18 @@ async fn bound(listen: Listen) -> Result<(TcpListener, SocketAddr), StartError> 
 /// Lets connections in.
 struct Doorman {
     router: Router,
+    app: Arc<App>,
     stopping: CancellationToken,
     cut: CancellationToken,
     connections: TaskTracker,
+    /// One for each connection.
+    places: Arc<Semaphore>,
 }
 
 impl Doorman {
     async fn accept(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(place) = self.places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = self.cut.cancelled() => return,
@@ -156,7 +167,8 @@ impl Doorman {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let served = serve(stream, self.router.clone(), self.stopping.clone(), self.cut.clone(), place);
+                    let (router, app) = (self.router.clone(), Arc::clone(&self.app));
+                    let served = serve(stream, router, app, self.stopping.clone(), self.cut.clone(), place);
                     self.connections.spawn(served);
                 }
                 Err(_) if self.stopping.is_cancelled() => return,
@@ -173,6 +185,7 @@ impl Doorman {
 async fn serve(
     stream: TcpStream,
     router: Router,
+    app: Arc<App>,
     stopping: CancellationToken,
     cut: CancellationToken,
     _place: OwnedSemaphorePermit,
@@ -183,9 +196,9 @@ async fn serve(
     }
     let is_last = stopping.clone();
     let service = service_fn(move |request| {
-        let (router, is_last) = (router.clone(), is_last.clone());
+        let (router, app, is_last) = (router.clone(), Arc::clone(&app), is_last.clone());
         async move {
-            let mut response = front::answer(router, request).await;
+            let mut response = front::answer(router, &app.numbers, request).await;
             if is_last.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

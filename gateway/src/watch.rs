@@ -93,6 +93,11 @@ impl Watch {
         }
     }
 
+    /// Whether requests can be served, as far as is known.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.0.borrow() == Standing::Ready
+    }
+
     /// Takes a new standing; says it if it is another kind of standing than before.
     fn note(&self, standing: Standing, coordinator: &str) {
         self.0.send_if_modified(|last| {

@@ -12,6 +12,7 @@ use crate::compose::{AgentOptions, agent_failed, start_agent};
 use crate::data_dir::DataDir;
 use crate::error::{Failure, Result};
 use crate::limits::DRAIN_WAIT_MAX;
+use crate::metrics::Metrics;
 use crate::service::{Stop, announce_agent};
 use crate::telemetry;
 
@@ -32,6 +33,8 @@ pub struct Agent {
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     debug: Debug,
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 impl Agent {
@@ -39,6 +42,7 @@ impl Agent {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
         telemetry::export(&[Component::Agent]);
+        self.metrics.serve()?;
         let mut stop = Stop::listen()?;
         let data = match self.data_dir {
             Some(folder) => DataDir::at(folder),

@@ -11,6 +11,7 @@ use crate::compose::{Cluster, ClusterOptions, DebugOptions};
 use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::limits::{AGENTS_MAX, DRAIN_WAIT_MAX};
+use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind, check_debug_nodes};
 use crate::telemetry;
 use crate::ui::style::Style;
@@ -33,6 +34,8 @@ pub struct Up {
     slots: u32,
     #[command(flatten)]
     debug: Debug,
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 /// The node types for tests and benches.
@@ -57,6 +60,7 @@ impl Up {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::WARN);
         telemetry::export(&[Component::Coordinator, Component::Agent, Component::Gateway]);
+        self.metrics.serve()?;
         check_debug_nodes(self.debug.debug_nodes, self.listen)?;
         let mut stop = Stop::listen()?;
         // Bound before anything is written: a taken port must not leave a half-made cluster behind.

@@ -8,6 +8,7 @@ use heddle_core::partition::io::Verdict;
 use heddle_core::time::Timestamp;
 use heddle_proto::agent::coordinator_message::Kind;
 use heddle_proto::agent::{CoordinatorMessage, Ping};
+use heddle_telemetry::metrics::Counter;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What an agent says of itself, for people.
@@ -32,6 +33,8 @@ pub(crate) struct ConnectedAgent {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     inner: Mutex<Inner>,
+    /// Agents that did not read what was sent to them.
+    pub(crate) cut_off: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -147,8 +150,8 @@ impl Sessions {
         if let Some(welcome) = &mut session.welcome {
             return welcome.held.push((from, bundle));
         }
-        if session.outgoing.try_send(bundle).is_err() {
-            session.end.send_replace(true);
+        if session.outgoing.try_send(bundle).is_err() && !session.end.send_replace(true) {
+            self.cut_off.add(1);
         }
     }
 

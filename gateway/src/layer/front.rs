@@ -10,15 +10,17 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
 use futures::FutureExt;
+use heddle_telemetry::metrics;
 use hyper::body::Incoming;
 use tower::Service;
 
 use super::discard::discarding;
 use super::rate_headers;
 use super::request_id::{self, RequestId};
-use super::request_trace::RequestTrace;
+use super::request_trace::{RequestTrace, route_of};
 use crate::http::error::{ApiError, ErrorForm};
 use crate::limits::HEADER_LIST_BYTES_MAX;
+use crate::metrics::Numbers;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -27,7 +29,7 @@ const NO_SNIFF: (HeaderName, HeaderValue) =
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Answers one request. Whatever happens inside, an answer comes out, in our form.
-pub(crate) async fn answer(mut router: Router, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(mut router: Router, numbers: &Numbers, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
     let (mut head, incoming) = request.into_parts();
@@ -62,6 +64,9 @@ pub(crate) async fn answer(mut router: Router, request: Request<Incoming>) -> Re
     rate_headers::add(headers);
     if let Some(trace) = trace {
         trace.tell(&method, &response);
+    }
+    if metrics::is_wanted() {
+        numbers.answered(route_of(&response), response.status().as_u16(), started.elapsed());
     }
     tracing::debug!(
         request_id = id.as_str(),
@@ -160,7 +165,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(4_096);
         let service = service_fn(move |request| {
             let router = router.clone();
-            async move { Ok::<_, Infallible>(answer(router, request).await) }
+            async move { Ok::<_, Infallible>(answer(router, &Numbers::default(), request).await) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), service));
         client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();

@@ -184,9 +184,10 @@ async fn a_misspelt_field_is_refused_where_clients_are_ours_and_passed_over_wher
         refusal.check_refusal(400, "unknown_field");
         assert_eq!(refusal.body["path"], field, "{path}");
     }
-    let script = api.fake.script();
-    assert!(script.cancels.is_empty() && script.key_creations.is_empty() && script.key_rotations.is_empty());
-    drop(script);
+    {
+        let script = api.fake.script();
+        assert!(script.cancels.is_empty() && script.key_creations.is_empty() && script.key_rotations.is_empty());
+    }
     for (path, body) in [
         ("/api/v1/workflows/lint", r#"{"nodes":[{"id":"a"}],"edges":[],"viewport":{}}"#),
         ("/api/v1/workflows", r#"{"name":"x","nodes":[{"id":"a","measured":{}}],"edges":[],"usrId":"u"}"#),

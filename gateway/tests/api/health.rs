@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use heddle_proto::control::Failure;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::setup::{Api, answer};
 
@@ -88,4 +89,27 @@ async fn a_gateway_that_the_coordinator_refuses_says_why() {
     api.fake.script().refuses_status = Some(failure.clone());
     let ready = answer(api.http.get(api.url("/readyz"))).await;
     assert_eq!((ready.status, ready.body), (503, json!({"ready": false, "reason": failure.message})));
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_is_not_ready_and_says_so() {
+    let api = Api::start().await;
+    let mut stream = tokio::net::TcpStream::connect(api.gateway.local_addr()).await.unwrap();
+    let mut ask = async |expected: &str| {
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        while !answer.contains(expected) {
+            let mut piece = [0; 1_024];
+            let length = stream.read(&mut piece).await.unwrap();
+            assert!(length > 0, "{expected} is missing: {answer}");
+            answer.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+        }
+        answer
+    };
+    assert!(ask("\"ready\":true").await.starts_with("HTTP/1.1 200 "));
+    let stopped = tokio::spawn(api.gateway.shutdown(Duration::from_secs(20)));
+    tokio::task::yield_now().await;
+    let answer = ask("the gateway is stopping").await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("connection: close"), "{answer}");
+    stopped.await.unwrap();
 }

@@ -14,6 +14,7 @@ use tonic::transport::Endpoint;
 
 use crate::attempts::AttemptsMessage;
 use crate::limits::GOODBYE_WAIT;
+use crate::metrics::NUMBERS;
 use crate::root::RootMessage;
 use redial::{Next, Outage, Redial, SessionEnd};
 use session::Surroundings;
@@ -71,9 +72,11 @@ impl LinkState {
         match &end {
             SessionEnd::Lost { .. } if self.redial.is_leaving() => tracing::debug!("left the coordinator"),
             SessionEnd::Lost { was_welcomed: true, reason } => {
+                NUMBERS.lost_sessions.add(1);
                 tracing::warn!(reason, "lost the coordinator; dialling it again");
             }
             SessionEnd::Lost { reason, .. } => {
+                NUMBERS.failed_dials.add(1);
                 let coordinator = self.surroundings.endpoint.uri();
                 if self.outage.is_news("unreachable", Instant::now()) {
                     tracing::warn!(%coordinator, reason, "cannot reach the coordinator; trying on");
@@ -82,6 +85,7 @@ impl LinkState {
                 }
             }
             SessionEnd::Refused { code, message, retry } => {
+                NUMBERS.refused_sessions.add(1);
                 if !retry || self.outage.is_news("refused", Instant::now()) {
                     tracing::warn!(code, message, "refused by the coordinator");
                 }
