@@ -1,5 +1,5 @@
 //! One configuration for every part: each long option of `up`, `coordinator`, `gateway` and `agent` is also a variable
-//! (`--data-dir` is `HEDDLE_DATA_DIR`, unless its help names another) and a key of a TOML file:
+//! (`--debug-nodes` is `HEDDLE_DEBUG_NODES`, unless its help names another: the data folder's is `HEDDLE_DATA`) and a key of a TOML file:
 //!
 //! ```toml
 //! [coordinator]
@@ -21,6 +21,7 @@ use clap::{Arg, ArgAction};
 use toml::{Table, Value};
 
 use crate::error::{Context, Exit, Failure, Result};
+use crate::ui::program;
 
 /// The option that names the file, on every part.
 pub const OPTION: &str = "config";
@@ -138,7 +139,7 @@ fn check(
     let found = command.find_subcommand(part).and_then(|command| {
         command.get_arguments().find(|argument| argument.get_long() == Some(key) && takes_part(argument))
     });
-    let list = format!("`heddle {part} --help` lists what can be set");
+    let list = format!("`{} {part} --help` lists what can be set", program());
     let Some(argument) = found else { return Err(("there is no such setting".to_owned(), list)) };
     if matches!(argument.get_action(), ArgAction::SetTrue) {
         let truth = matches!(values, [word] if word == "true" || word == "false");
@@ -234,5 +235,18 @@ mod tests {
             |long| agent.get_arguments().find(|argument| argument.get_long() == Some(long)).unwrap().get_env();
         assert_eq!(variable("slots").unwrap(), "HEDDLE_SLOTS");
         assert_eq!(variable("coordinator").unwrap(), "HEDDLE_COORDINATOR");
+    }
+
+    #[test]
+    fn the_data_folder_has_one_variable_everywhere() {
+        let command = with_variables(crate::Command::command());
+        let mut found = 0;
+        for part in command.get_subcommands() {
+            for argument in part.get_arguments().filter(|argument| argument.get_long() == Some("data-dir")) {
+                assert_eq!(argument.get_env(), Some("HEDDLE_DATA".as_ref()), "{}", part.get_name());
+                found += 1;
+            }
+        }
+        assert!(found >= 5, "up, coordinator, agent, run and executions have one");
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::client::Client;
 use crate::data_dir::DataDir;
 use crate::error::{Exit, Failure, Result};
+use crate::ui::program;
 
 /// The options of every command that speaks to a server.
 #[derive(Debug, Clone, Args)]
@@ -31,7 +32,7 @@ impl Connection {
         let data = DataDir::choose(self.data_dir.as_deref())?;
         self.local(&data).await?.ok_or_else(|| {
             Failure::new(Exit::Failed, format!("no server runs on the data folder {}", data.path().display()))
-                .with_next("start one with `heddle up`, or name one with --server URL --key KEY")
+                .with_next(format!("start one with `{} up`, or name one with --server URL --key KEY", program()))
         })
     }
 

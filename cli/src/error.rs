@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// The run failed, or anything that has no code of its own.
     Failed = 1,
-    /// The command line, a file or the set-up is wrong.
+    /// The command line, a file or the set-up is wrong, or the server does not take what they say.
     Usage = 2,
     /// There is no such thing.
     NotFound = 3,
@@ -28,6 +28,8 @@ impl Exit {
     /// The exit code for an HTTP status that is not a success.
     pub fn of_status(status: u16) -> Self {
         match status {
+            // What the server does not take is the caller's: the command line, or the file that it names.
+            400 | 413 | 415 | 422 => Exit::Usage,
             401 | 403 => Exit::Auth,
             404 => Exit::NotFound,
             408 | 504 => Exit::Timeout,
@@ -132,13 +134,14 @@ mod tests {
     #[test]
     fn each_status_has_its_exit_code() {
         let table = [
-            (400, Exit::Failed),
+            (400, Exit::Usage),
             (401, Exit::Auth),
             (403, Exit::Auth),
             (404, Exit::NotFound),
             (408, Exit::Timeout),
             (409, Exit::Conflict),
-            (422, Exit::Failed),
+            (413, Exit::Usage),
+            (422, Exit::Usage),
             (429, Exit::RateLimited),
             (500, Exit::Failed),
             (503, Exit::Failed),

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::client::{Client, Poll, RunStatus, error_text};
 use crate::error::{Exit, Failure, Result};
 use crate::limits::{EVENT_STREAM_FAILURES_MAX, EVENT_STREAM_PAUSE};
+use crate::ui::program;
 use crate::ui::progress::Progress;
 
 /// Why watching ended before the run did.
@@ -82,7 +83,7 @@ pub fn outcome(execution: &str, poll: &Poll) -> Result<()> {
         (_, Some(error)) => format!("the run failed: {}", error_text(error)),
         (_, None) => "the run failed".to_owned(),
     };
-    Err(Failure::failed(why).with_next(format!("heddle executions get {execution}")))
+    Err(Failure::failed(why).with_next(format!("{} executions get {execution}", program())))
 }
 
 /// The failure for a run that outlives its watcher. `left` says how it goes on when its server ends with the watcher.
@@ -92,7 +93,8 @@ pub fn stopped(execution: &str, stopped: Stopped, left: Option<String>) -> Failu
         Stopped::TimedOut => (Exit::Timeout, "the time is over"),
         Stopped::Failed(failure) => return failure,
     };
-    let attach = || format!("heddle executions watch {execution}, or heddle executions cancel {execution}");
+    let (heddle, id) = (program(), execution);
+    let attach = || format!("{heddle} executions watch {id}, or {heddle} executions cancel {id}");
     match left {
         Some(left) => Failure::new(exit, format!("{why}; the run {execution} is kept")).with_next(left),
         None => Failure::new(exit, format!("{why}; the run {execution} goes on")).with_next(attach()),
@@ -160,6 +162,6 @@ mod tests {
         let end = follow(&client, "exec_1", &mut progress, Some(Duration::from_millis(1))).await.unwrap_err();
         let failure = stopped("exec_1", end, None);
         assert_eq!(failure.exit, Exit::Timeout);
-        assert!(failure.next.unwrap().contains("heddle executions watch exec_1"));
+        assert!(failure.next.unwrap().contains(" executions watch exec_1"));
     }
 }

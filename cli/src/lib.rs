@@ -15,6 +15,7 @@ pub mod data_dir;
 pub mod error;
 pub mod follow;
 pub mod limits;
+pub mod metrics;
 pub mod service;
 pub mod session;
 pub mod telemetry;
@@ -121,7 +122,7 @@ mod tests {
             "heddle executions cancel exec_1 --reason because",
             "heddle up --listen 127.0.0.1:0 --data-dir /tmp/x --agents 3 --slots 4 --debug-nodes --debug-effects /tmp/e",
             "heddle coordinator --listen 127.0.0.1:0 --database sqlite:x.db --data-dir /tmp/x --debug-nodes",
-            "heddle gateway --listen [::1]:0 --coordinator 127.0.0.1:7420",
+            "heddle gateway --listen [::1]:0 --coordinator 127.0.0.1:7420 --metrics 127.0.0.1:9101",
             "heddle agent --coordinator http://c:7420 --labels gpu=a100,region=eu --slots 4 --data-dir /tmp/x",
             "heddle keys create --scope workflows:execute,executions:read --subject ci --expires 90d",
             "heddle keys list --json",

@@ -37,6 +37,13 @@ pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Agents that one process runs.
 pub const AGENTS_MAX: u16 = 64;
 
+/// Scrapes of the numbers that are answered at once.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+/// How long a scrape may take.
+pub const METRICS_CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
+/// Pause after a scrape could not be accepted.
+pub const METRICS_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Bytes of one answer that the load generator takes.
 pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long one answer may take the load generator.

@@ -79,9 +79,14 @@ pub fn check_debug_nodes(debug_nodes: bool, listen: SocketAddr) -> Result<()> {
 /// Binds an address, or says what to do about it. The standard library sets `SO_REUSEADDR`: connections that a killed
 /// server left behind do not count.
 pub fn bind(listen: SocketAddr) -> Result<TcpListener> {
+    bind_for("--listen", listen)
+}
+
+/// Binds the address that an option names.
+pub fn bind_for(option: &str, listen: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(listen).map_err(|error| {
         Failure::usage(format!("cannot listen on {listen}: {error}"))
-            .with_next("stop what listens there, or choose another address with --listen")
+            .with_next(format!("stop what listens there, or choose another address with {option}"))
     })
 }
 

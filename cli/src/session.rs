@@ -81,7 +81,7 @@ impl Session {
     /// What a user does next about a run that is not over; `None` when the server goes on with it.
     pub fn leaves_behind(&self) -> Option<String> {
         let (_, data) = self.own.as_deref()?;
-        Some(format!("`heddle up --data-dir {}` goes on with it", data.path().display()))
+        Some(format!("`{} up --data-dir {}` goes on with it", ui::program(), data.path().display()))
     }
 
     /// Ends the server, if it is our own; a signal meanwhile ends it at once.

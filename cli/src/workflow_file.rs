@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::WORKFLOW_FILE_BYTES_MAX;
 
+mod shape;
+
 /// Renderer types that carry no work.
 const DECORATION: [&str; 2] = ["stickyNote", "custom_group"];
 
@@ -78,11 +80,12 @@ impl WorkflowFile {
             return Err(Failure::usage(format!("{} is larger than {WORKFLOW_FILE_BYTES_MAX} bytes", path.display())));
         }
         let name = path.file_stem().map_or_else(|| "workflow".into(), |stem| stem.to_string_lossy().into_owned());
-        Self::parse(name, &text).context(Exit::Usage, format_args!("{} is not a workflow", path.display())).map_err(
-            |failure| {
-                failure.with_next("give a JSON file with the arrays `nodes` and `edges`, as React Flow exports it")
-            },
-        )
+        // The parser would speak of Rust's types, and it takes arrays for objects.
+        let shaped = shape::fault(&text).map_or(Ok(()), Err);
+        shaped.and_then(|()| Self::parse(name, &text).map_err(|error| error.to_string())).map_err(|why| {
+            Failure::usage(format!("{} is not a workflow: {why}", path.display()))
+                .with_next("give a JSON file with the arrays `nodes` and `edges`, as React Flow exports it")
+        })
     }
 
     fn parse(name: String, text: &str) -> serde_json::Result<Self> {
@@ -283,5 +286,24 @@ mod tests {
         let failure = WorkflowFile::read(&path).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.next.is_some());
+        for (text, expected) in [
+            ("{\"nodes\": 3}", "expected an array, found a number at /nodes"),
+            ("[]", "expected an object, found an array"),
+            ("{\"nodes\": [[]], \"edges\": []}", "expected an object, found an array at /nodes/0"),
+            ("{\"nodes\": [{\"id\": 1}], \"edges\": []}", "expected a string, found a number at /nodes/0/id"),
+            (
+                "{\"nodes\": [{\"id\":\"a\",\"data\":[]}], \"edges\": []}",
+                "expected an object, found an array at /nodes/0/data",
+            ),
+            ("{\"nodes\": []}", "there is nothing at /edges"),
+            ("{\"nodes\": [], \"edges\": [{\"source\": \"a\"}]}", "there is nothing at /edges/0/target"),
+            ("{\"nodes\": [", "EOF while parsing"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let failure = WorkflowFile::read(&path).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(expected), "{text}: {failure}");
+            assert!(!failure.message.contains("struct"), "{text}: {failure}");
+        }
     }
 }

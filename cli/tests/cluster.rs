@@ -238,8 +238,18 @@ fn a_bad_end_has_its_exit_code() {
     let (code, _, stderr) = ended(&["run", &waits, "--timeout", "500ms"], &data);
     assert_eq!(code, Some(7), "{stderr}");
     let (code, _, stderr) = ended(&["run", &wrong], &data);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(stderr.contains("output:preview") && stderr.contains("request id: "), "{stderr}");
+
+    let text = workflow(temp.path(), "t.json", &[("a", "input:text", json!({})), ("b", "output:text", json!({}))]);
+    let (code, _, stderr) = ended(&["run", &text, "-i", "nobody=x"], &data);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("nobody"), "{stderr}");
+    fs::write(temp.path().join("l.json"), "[]").unwrap();
+    let (code, _, stderr) = ended(&["run", temp.path().join("l.json").to_str().unwrap()], &data);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("expected an object, found an array") && !stderr.contains("struct"), "{stderr}");
+    assert_eq!(ended(&["keys", "create", "--scope", "everything"], &data).0, Some(2));
 
     assert_eq!(ended(&["run", &waits, "--to", "nobody"], &data).0, Some(2));
     assert_eq!(ended(&["executions", "get", "exec_01M85B4BDCFM1AR00BC9FY5A4G"], &data).0, Some(3));
@@ -292,4 +302,46 @@ fn set_ups_that_cannot_work_are_usage_errors() {
     assert_eq!(ended(&["gateway", "--listen", &listen], &data).0, Some(2));
     assert_eq!(ended(&["run", "/nowhere.json"], &data).0, Some(2));
     assert_eq!(ended(&["up", "--agents", "0"], &data).0, Some(2));
+}
+
+#[test]
+fn a_part_without_a_coordinator_says_where_it_dials_and_why_it_fails() {
+    let (temp, data) = folder();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for part in [
+        &["agent", "--coordinator", &nobody, "--data-dir", temp.path().join("agent").to_str().unwrap()][..],
+        &["gateway", "--coordinator", &nobody, "--listen", "127.0.0.1:0"],
+    ] {
+        let mut child = heddle(part, &data).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let said = lines.find(|line| line.contains("cannot reach the coordinator")).unwrap();
+        assert!(said.contains(&nobody) && said.contains("refused") && said.contains("trying on"), "{said}");
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+        let rest: Vec<String> = lines.filter(|line| line.contains("cannot reach")).collect();
+        assert!(rest.is_empty(), "it is said once: {rest:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{part:?}");
+    }
+}
+
+#[test]
+fn what_a_cluster_keeps_is_its_owners_alone_whoever_made_the_folder() {
+    let (temp, data) = folder();
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let nodes = [("a", "input:text", json!({"text": "x"})), ("b", "output:text", json!({}))];
+    let file = workflow(temp.path(), "w.json", &nodes);
+    let _up = Up::start("127.0.0.1:0", &data);
+    assert_eq!(ended(&["run", &file], &data).0, Some(0));
+    let (mut folders, mut files) = (vec![data], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            let is_folder = entry.file_type().unwrap().is_dir();
+            assert_eq!(mode, if is_folder { 0o700 } else { 0o600 }, "{}", entry.path().display());
+            if is_folder { folders.push(entry.path()) } else { files.push(entry.file_name().into_string().unwrap()) }
+        }
+    }
+    for name in ["heddle.db", "heddle.db-wal", "heddle.db-shm", "key", "pepper", "agent-id", "lock", "server.json"] {
+        assert!(files.iter().any(|file| file == name), "{name} is missing: {files:?}");
+    }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use crate::journal::sqlite::{self, SqliteJournal};
 use crate::journal::{Journal, JournalError, Owner};
 use crate::keys::{Keys, KeysError};
 use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX};
+use crate::metrics::{self, Metrics};
 use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
@@ -137,6 +139,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes).await.map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
+        metrics: Metrics::new(journal.partitions().count()),
         journal,
         records,
         sessions: Sessions::default(),
@@ -147,6 +150,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         counters: Counters::default(),
         permits: Mutex::default(),
     });
+    metrics::register(&shared);
     if let Some(to_tell) = to_tell {
         // Ends with the runtime: it holds what the coordinator holds.
         tokio::spawn(trace::tell(Arc::clone(&shared), to_tell));
@@ -197,7 +201,14 @@ fn serve(
 ) -> Coordinator {
     let Tree { root, agents, ended } = tree;
     let (fail, failed) = watch::channel(None);
-    let control = ControlServer::new(ControlService { shared: Arc::clone(&shared), keys: keys.clone() })
+    let stopping = CancellationToken::new();
+    let control = ControlService {
+        shared: Arc::clone(&shared),
+        keys: keys.clone(),
+        stopping: stopping.clone(),
+        mismatch_told: AtomicBool::new(false),
+    };
+    let control = ControlServer::new(control)
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let link = AgentLinkServer::new(AgentLinkService { agents })
@@ -214,7 +225,6 @@ fn serve(
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))
         .add_service(link);
-    let stopping = CancellationToken::new();
     let incoming = incoming::connections(listener, stopping.clone());
     let is_stopping = stopping.clone();
     let serving = tokio::spawn(async move {

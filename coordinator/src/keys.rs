@@ -95,7 +95,10 @@ impl Keys {
         let path = data_dir.join(PEPPER_FILE);
         let failed = |source| KeysError::File { path: path.display().to_string(), source };
         let kept = match std::fs::read(&path) {
-            Ok(kept) => kept,
+            Ok(kept) => {
+                make_private(&path).map_err(failed)?;
+                kept
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut fresh = [0; PEPPER_BYTES];
                 getrandom::fill(&mut fresh).map_err(|_| KeysError::NoRandomness)?;
@@ -120,6 +123,7 @@ impl Keys {
             |source| KeysError::File { path, source }
         };
         if let Some(text) = read_key(&kept) {
+            make_private(&kept).map_err(failed(&kept))?;
             return Ok(self.put_first(&text, now).await?.then_some(text));
         }
         let text = match read_key(&draft) {
@@ -217,6 +221,12 @@ fn read_key(path: &Path) -> Option<String> {
     key::check(text).is_ok().then(|| text.to_owned())
 }
 
+/// Takes from others what they may do with a file that was copied or restored.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}
+
 /// Writes a file that only its owner can read, whole or not at all.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
@@ -270,7 +280,10 @@ mod tests {
         let mode = std::fs::metadata(folder.dir.path().join("key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(folder.keys.find(&text).await.unwrap().is_some());
+        std::fs::set_permissions(folder.dir.path().join("key"), std::fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(folder.keys.first(NOW).await.unwrap(), None);
+        let mode = std::fs::metadata(folder.dir.path().join("key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "a start takes it back from others");
         std::fs::remove_file(folder.dir.path().join("key")).unwrap();
         assert_eq!(folder.keys.first(NOW).await.unwrap(), None, "there is a key, whoever has it");
         assert_eq!((folder.read("key"), folder.read("key.draft")), (None, None));

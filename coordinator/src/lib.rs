@@ -15,6 +15,7 @@ mod graphs;
 pub mod journal;
 mod keys;
 mod limits;
+mod metrics;
 mod read;
 pub mod records;
 mod rpc;

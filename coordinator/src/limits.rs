@@ -32,6 +32,8 @@ pub(crate) const LOAD_PAGE_RUNS: usize = 256;
 pub(crate) const EVENT_PAGE_ROWS: usize = 500;
 /// Bytes in one page of a history that is read for people.
 pub(crate) const EVENT_PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// How often partitions are asked for their numbers, if anybody may ask for them.
+pub(crate) const MEASURE_PERIOD: Duration = Duration::from_secs(5);
 /// How often a reader looks again without a hint (E27).
 pub(crate) const READ_AGAIN: Duration = Duration::from_secs(5);
 /// Longest wait for a partition's answer to a client's request.

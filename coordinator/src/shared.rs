@@ -13,6 +13,7 @@ use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
 use crate::journal::{Journal, JournalState, Owner};
+use crate::metrics::Metrics;
 use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) recent: RecentRuns,
     pub(crate) clock: DatabaseClock,
     pub(crate) counters: Counters,
+    pub(crate) metrics: Metrics,
     pub(crate) permits: Mutex<Permits>,
     /// Takes runs whose spans are to be told to a collector; `None` if nobody wants them.
     pub(crate) ended_runs: Option<mpsc::Sender<RunId>>,

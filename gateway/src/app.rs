@@ -8,10 +8,15 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Coordinator;
 use crate::http::auth::KeyCache;
 use crate::limits::FOLLOWERS_MAX;
+use crate::metrics::Numbers;
+use crate::watch::Watch;
 
 pub(crate) struct App {
     pub(crate) coordinator: Coordinator,
     pub(crate) keys: KeyCache,
+    pub(crate) numbers: Numbers,
+    /// How the coordinator is.
+    pub(crate) watch: Watch,
     /// One permit for each run that somebody follows.
     pub(crate) followers: Arc<Semaphore>,
     /// Cancelled when the gateway is asked to stop: long polls and event streams end then.
@@ -23,6 +28,8 @@ impl App {
         Self {
             coordinator,
             keys: KeyCache::default(),
+            numbers: Numbers::default(),
+            watch: Watch::default(),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             stopping: CancellationToken::new(),
         }

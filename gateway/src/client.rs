@@ -50,8 +50,6 @@ enum Repeat {
     Always,
     /// When it was certainly not sent: nobody knows whether a call whose connection broke was carried out.
     IfUnsent,
-    /// Not at all: the caller wants to know how things are now.
-    Never,
 }
 
 impl Repeat {
@@ -63,7 +61,6 @@ impl Repeat {
         match self {
             Repeat::Always => failure::is_connection_lost(status),
             Repeat::IfUnsent => failure::is_unsent(status),
-            Repeat::Never => false,
         }
     }
 }
@@ -123,15 +120,12 @@ impl Coordinator {
         .await
     }
 
-    pub(crate) async fn status(&self) -> Result<StatusReply, ApiError> {
-        let request = StatusRequest { protocol: PROTOCOL_VERSION };
-        self.call(
-            request,
-            Repeat::Never,
-            STATUS_TIME_MAX,
-            |mut client, request| async move { client.status(request).await },
-        )
-        .await
+    /// How the coordinator is now, or what stands in the way of an answer.
+    pub(crate) async fn look(&self) -> Result<StatusReply, Status> {
+        let (mut client, mut request) =
+            (self.calls.clone(), Request::new(StatusRequest { protocol: PROTOCOL_VERSION }));
+        request.set_timeout(STATUS_TIME_MAX);
+        client.status(request).await.map(Response::into_inner)
     }
 
     /// `request` without its tenant and subject, which only the caller's key knows.

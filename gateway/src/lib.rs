@@ -24,7 +24,9 @@ mod http;
 mod json;
 mod layer;
 mod limits;
+mod metrics;
 mod server;
+mod watch;
 
 pub use docs::codes::{Code, FAILURES, REFUSALS};
 pub use http::router::{Route, routes};

@@ -48,6 +48,8 @@ pub(crate) const KEY_CACHE_ENTRIES_MAX: usize = 10_000;
 
 /// How long a call of the coordinator may take, the wait that it was asked for not included.
 pub(crate) const CALL_TIME_MAX: Duration = Duration::from_secs(30);
+/// Pause between two looks at how the coordinator is.
+pub(crate) const WATCH_PERIOD: Duration = Duration::from_secs(1);
 /// How long a health check waits for the coordinator.
 pub(crate) const STATUS_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a connection to the coordinator may take to open.

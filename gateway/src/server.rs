@@ -26,6 +26,8 @@ use crate::layer::front;
 use crate::layer::head_clock::{Clocked, Progress};
 use crate::layer::unreadable::Named;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, IDLE_LINGER, IDLE_MAX};
+use crate::metrics;
+use crate::watch;
 
 /// Where and for whom a gateway works.
 #[derive(Debug)]
@@ -88,11 +90,21 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         .map_err(|source| StartError::Coordinator { address: options.coordinator.clone(), source })?;
     let (listener, local_addr) = bound(options.listen).await?;
     let app = Arc::new(App::new(coordinator));
+    let watch = watch::watch(Arc::clone(&app), options.coordinator.clone());
     let (stopping, cut, connections) = (app.stopping.clone(), CancellationToken::new(), TaskTracker::new());
-    let doorman =
-        Doorman { router: router(app), stopping: stopping.clone(), cut: cut.clone(), connections: connections.clone() };
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    metrics::register(&app, &places);
+    let doorman = Doorman {
+        router: router(Arc::clone(&app)),
+        app,
+        stopping: stopping.clone(),
+        cut: cut.clone(),
+        connections: connections.clone(),
+        places,
+    };
     // Ends when the gateway stops; the tracker waits for it.
     connections.spawn(doorman.accept(listener));
+    connections.spawn(watch);
     tracing::info!(%local_addr, coordinator = options.coordinator, "the gateway listens");
     Ok(Gateway { local_addr, stopping, connections, cut: cut.drop_guard() })
 }
@@ -133,16 +145,18 @@ async fn bound(listen: Listen) -> Result<(TcpListener, SocketAddr), StartError> 
 /// Lets connections in.
 struct Doorman {
     router: Router,
+    app: Arc<App>,
     stopping: CancellationToken,
     cut: CancellationToken,
     connections: TaskTracker,
+    /// One for each connection.
+    places: Arc<Semaphore>,
 }
 
 impl Doorman {
     async fn accept(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(place) = self.places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 biased;
                 () = self.cut.cancelled() => return,
@@ -160,7 +174,7 @@ impl Doorman {
         // Who is connected already, as far as it knows, is let in. The kernel itself is asked: what the runtime knows of the
         // listener may be older.
         let Ok(listener) = listener.into_std() else { return };
-        while let Ok(place) = places.clone().try_acquire_owned() {
+        while let Ok(place) = self.places.clone().try_acquire_owned() {
             match listener.accept() {
                 Ok((stream, _)) => {
                     let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
@@ -176,7 +190,8 @@ impl Doorman {
     }
 
     fn let_in(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
-        let served = serve(stream, self.router.clone(), self.stopping.clone(), self.cut.clone(), place);
+        let (router, app) = (self.router.clone(), Arc::clone(&self.app));
+        let served = serve(stream, router, app, self.stopping.clone(), self.cut.clone(), place);
         self.connections.spawn(served);
     }
 }
@@ -185,6 +200,7 @@ impl Doorman {
 async fn serve(
     stream: TcpStream,
     router: Router,
+    app: Arc<App>,
     stopping: CancellationToken,
     cut: CancellationToken,
     _place: OwnedSemaphorePermit,
@@ -196,9 +212,10 @@ async fn serve(
     let (is_last, progress) = (stopping.clone(), Progress::default());
     let connection = Clocked::new(Named::new(TokioIo::new(stream)), progress.clone());
     let service = service_fn(move |request| {
-        let (router, is_last, answering) = (router.clone(), is_last.clone(), progress.begin());
+        let (router, app, is_last) = (router.clone(), Arc::clone(&app), is_last.clone());
+        let answering = progress.begin();
         async move {
-            let mut response = front::answer(router, request).await;
+            let mut response = front::answer(router, &app.numbers, request).await;
             if is_last.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -14,6 +14,7 @@ use tonic::transport::Endpoint;
 use crate::identity::{self, IdError, KeptId};
 use crate::limits::SLOTS_MAX;
 use crate::link::{Identity, configured};
+use crate::metrics;
 use crate::root::{Root, RootArguments, RootMessage};
 use crate::runners::{Registry, RegistryError};
 
@@ -183,6 +184,7 @@ pub async fn start_with(options: Options, registry: Registry) -> Result<Agent, S
         slots: options.slots,
         types: registry.offers(),
     });
+    metrics::register();
     let (sender, status) = watch::channel(Status::Starting);
     let arguments = RootArguments { endpoint, identity, registry: Arc::new(registry), status: sender };
     let (root, _) = Actor::spawn(None, Root, arguments).await.map_err(|source| StartError::Actors { source })?;

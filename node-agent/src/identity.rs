@@ -1,7 +1,8 @@
 //! Who this agent is: an id that outlives restarts, and a boot id that does not.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,14 +34,15 @@ impl From<io::Error> for IdError {
 
 /// Reads the id kept in `data_dir`, or makes one at the first start. Holds a lock, so that two processes cannot share it.
 pub(crate) fn kept_id(data_dir: &Path) -> Result<KeptId, IdError> {
-    fs::create_dir_all(data_dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
     let path = data_dir.join(ID_FILE);
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(IdError::InUse),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
+    file.set_permissions(Permissions::from_mode(0o600))?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     let mut id = text.trim().to_owned();
@@ -103,6 +105,8 @@ mod tests {
         let data_dir = folder.path().join("new");
         let first = kept_id(&data_dir).unwrap();
         assert!(is_id(&first.id), "{}", first.id);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&data_dir), mode(&data_dir.join(ID_FILE))), (0o700, 0o600));
         let id = first.id.clone();
         drop(first);
         assert_eq!(kept_id(&data_dir).unwrap().id, id);

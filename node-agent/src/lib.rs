@@ -17,6 +17,7 @@ mod attempts;
 mod identity;
 pub mod limits;
 mod link;
+mod metrics;
 mod outgoing;
 mod root;
 pub mod runners;

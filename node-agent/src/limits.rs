@@ -55,6 +55,8 @@ pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
 pub const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// How often the agent looks whether it has been silent. Half an interval, so that no silence exceeds a whole one.
 pub const HEARTBEAT_CHECK: Duration = Duration::from_millis(HEARTBEAT_INTERVAL_MS / 2);
+/// How often an agent without a coordinator says so again.
+pub const OUTAGE_WORD_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause between HTTP/2 pings.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an HTTP/2 ping may stay unanswered.

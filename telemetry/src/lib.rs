@@ -8,6 +8,7 @@
 mod exporter;
 mod ids;
 pub mod limits;
+pub mod metrics;
 mod sampler;
 
 use std::borrow::Cow;

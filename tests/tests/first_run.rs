@@ -18,10 +18,8 @@ use tempfile::TempDir;
 
 const EXAMPLE: &str = "examples/hello.json";
 const EXPECTED: &str = "A postcard about tides, woven by Heddle.\n";
-/// The exit code of a wrong command line or set-up.
+/// The exit code of a wrong command line or set-up, and of what the server does not take.
 const USAGE: i32 = 2;
-/// The exit code of what the server does not take.
-const REFUSED: i32 = 1;
 
 fn heddle(data: &Path) -> Command {
     let mut command = command();
@@ -125,7 +123,7 @@ async fn mistakes_end_with_their_exit_code() {
         assert_eq!(output.status.code(), Some(USAGE), "{arguments:?}: {}", said(&output));
     }
     let output = heddle(&data).args(["run", EXAMPLE, "-i", "tpic=tides"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(REFUSED), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(USAGE), "{}", said(&output));
     assert!(said(&output).contains("tpic"), "{}", said(&output));
 }
 
@@ -171,4 +169,36 @@ async fn first_event(request: reqwest::RequestBuilder) -> Value {
             return event;
         }
     }
+}
+
+#[tokio::test]
+async fn a_stream_at_or_past_the_end_of_a_run_ends_at_once() {
+    let folder = TempDir::new().unwrap();
+    let (data, listen) = (folder.path().join("data"), free_address());
+    let _server = up(&data, &listen);
+    let api = client(&data, &listen).await;
+    let graph = Graph::default().node("input", "input:text", json!({ "text": "x" }));
+    let graph = graph.node("wait", "logic:wait", json!({ "forMs": 1_000 })).edge("input.text", "wait.value");
+    let workflow = api.save("ends", &graph).await;
+    let execution = api.run(&workflow, "ends").await;
+    let path = format!("/api/v1/workflows/executions/{execution}/events");
+    let stream = async |after: u64, by_header: bool| {
+        let place = if by_header { path.clone() } else { format!("{path}?after={after}") };
+        let request = api.request(Method::GET, &place).header("accept", "text/event-stream");
+        let request = if by_header { request.header("last-event-id", after.to_string()) } else { request };
+        let whole = async { request.send().await.unwrap().text().await.unwrap() };
+        tokio::time::timeout(START_TIME_MAX, whole).await.expect("the stream ends")
+    };
+    // Past the end of a run that goes on: it ends with the run.
+    let text = stream(1_000, false).await;
+    assert!(text.ends_with("event: stream.end\ndata: {}\n\n") && !text.contains("id: "), "{text}");
+    let last = api.events(&execution).await.last().unwrap()["seq"].as_u64().unwrap();
+    for (after, by_header) in [(last, true), (last, false), (last + 1, true), (u64::MAX, false)] {
+        let since = Instant::now();
+        let text = stream(after, by_header).await;
+        assert!(text.ends_with("event: stream.end\ndata: {}\n\n"), "{text}");
+        assert!(!text.contains("id: "), "{text}");
+        assert!(since.elapsed() < Duration::from_secs(4), "without waiting for the next look: {:?}", since.elapsed());
+    }
+    assert!(stream(last - 1, true).await.contains(&format!("id: {last}\n")));
 }

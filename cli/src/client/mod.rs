@@ -247,7 +247,8 @@ impl Client {
                 .with_next("try again, or look at the server's log");
         }
         let message = format!("cannot reach {}: {}", self.origin, chain(error));
-        Failure::failed(message).with_next("start a server with `heddle up`, or name one with --server URL")
+        Failure::failed(message)
+            .with_next(format!("start a server with `{} up`, or name one with --server URL", crate::ui::program()))
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::types::error_text;
 use crate::error::{Exit, Failure};
+use crate::ui::program;
 
 /// Both forms of the API's errors: a sentence, or an object; `code` and `message` beside them.
 #[derive(Debug, Default, Deserialize)]
@@ -76,8 +77,10 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (401, _) if had_key => "check the key: --key KEY, HEDDLE_KEY, or the file `key` in the data folder",
         (401, _) => "pass a key: --key KEY, or set HEDDLE_KEY",
         (403, _) => "use a key that has the scope",
-        (404, _) => "see what there is with `heddle executions list`",
-        (409, _) => "read the current state with `heddle executions get ID`, then decide again",
+        (404, _) => return Some(format!("see what there is with `{} executions list`", program())),
+        (409, _) => {
+            return Some(format!("read the current state with `{} executions get ID`, then decide again", program()));
+        }
         (413, _) => "make the file smaller: large values belong into artifacts",
         (422, Some("invalid_graph")) => "change the file as said and run it again",
         (429 | 503, _) => {

@@ -24,7 +24,7 @@ async fn a_refusal_becomes_exit_code_sentence_and_request_id() {
     let answer = (StatusCode::UNPROCESSABLE_ENTITY, [("X-Request-Id", "req_9")], Json(body));
     let client = serve(Router::new().route("/api/v1/workflows", get(|| async move { answer.into_response() }))).await;
     let failure = client.workflows().await.unwrap_err();
-    assert_eq!(failure.exit, Exit::Failed);
+    assert_eq!(failure.exit, Exit::Usage);
     assert_eq!(failure.message, "the graph has 1 problem\n  - n1: a cycle (remove an edge)");
     assert_eq!(failure.request_id.as_deref(), Some("req_9"));
     assert!(failure.next.is_some());

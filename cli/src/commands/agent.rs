@@ -12,6 +12,7 @@ use crate::compose::{AgentOptions, agent_failed, start_agent};
 use crate::data_dir::DataDir;
 use crate::error::{Failure, Result};
 use crate::limits::DRAIN_WAIT_MAX;
+use crate::metrics::Metrics;
 use crate::service::{Stop, announce_agent};
 use crate::telemetry;
 
@@ -27,11 +28,13 @@ pub struct Agent {
     /// Nodes that run at once
     #[arg(long, default_value_t = 16, value_name = "NUMBER")]
     slots: u32,
-    /// The folder of its identity [default: `agent` in the data folder]
-    #[arg(long, value_name = "FOLDER")]
+    /// The folder of its identity [default: `agent` in $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
+    #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     debug: Debug,
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 impl Agent {
@@ -39,10 +42,11 @@ impl Agent {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
         telemetry::export(&[Component::Agent]);
+        self.metrics.serve()?;
         let mut stop = Stop::listen()?;
         let data = match self.data_dir {
             Some(folder) => DataDir::at(folder),
-            None => DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref())?.inside("agent"),
+            None => DataDir::choose(None)?.inside("agent"),
         };
         data.create()?;
         let options = AgentOptions {

@@ -11,6 +11,7 @@ use super::up::say_key;
 use crate::compose::{coordinator_failed, ready, start_coordinator};
 use crate::data_dir::DataDir;
 use crate::error::{Context, Exit, Failure, Result};
+use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind, check_debug_nodes};
 use crate::telemetry;
 use crate::ui::note;
@@ -31,6 +32,8 @@ pub struct Coordinator {
     /// Accept the node types for tests and benches (debug:*)
     #[arg(long)]
     debug_nodes: bool,
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 impl Coordinator {
@@ -38,6 +41,7 @@ impl Coordinator {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
         telemetry::export(&[Component::Coordinator]);
+        self.metrics.serve()?;
         check_debug_nodes(self.debug_nodes, self.listen)?;
         let mut stop = Stop::listen()?;
         let data = DataDir::choose(self.data_dir.as_deref())?;

@@ -13,9 +13,9 @@ use crate::ui::progress::Progress;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::waterfall::{self, Waterfall};
-use crate::ui::{clock, note, print, print_json};
+use crate::ui::{clock, note, print, print_json, program};
 
-/// List, show, watch and cancel runs
+/// List, get, watch, trace and cancel runs
 #[derive(Debug, Args)]
 pub struct Executions {
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub struct Executions {
 enum Verb {
     /// List runs, newest first
     List(List),
-    /// Show one run and its nodes
+    /// Get one run and its nodes
     Get {
         /// The run's id
         id: String,
@@ -132,7 +132,7 @@ impl List {
         }
         print(&table.render(Style::stdout()))?;
         if let Some(cursor) = page.next_cursor {
-            note(&format!("more: heddle executions list --cursor {cursor}"));
+            note(&format!("more: {} executions list --cursor {cursor}", program()));
         }
         Ok(())
     }
@@ -242,7 +242,7 @@ async fn cancel(client: &Client, id: &str, reason: Option<&str>, as_json: bool) 
     }
     print(&format!("{id}  {}", Style::stdout().status(run.status.word())))?;
     if !run.status.is_over() {
-        note(&format!("the cancel is recorded; see it end with `heddle executions watch {id}`"));
+        note(&format!("the cancel is recorded; see it end with `{} executions watch {id}`", program()));
     }
     Ok(())
 }

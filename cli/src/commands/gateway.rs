@@ -11,6 +11,7 @@ use super::agent::coordinator_url;
 use crate::compose::start_gateway;
 use crate::error::Result;
 use crate::limits::DRAIN_WAIT_MAX;
+use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind};
 use crate::telemetry;
 
@@ -23,6 +24,8 @@ pub struct Gateway {
     /// Where the coordinator listens
     #[arg(long, env = "HEDDLE_COORDINATOR", default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
     coordinator: String,
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 impl Gateway {
@@ -30,6 +33,7 @@ impl Gateway {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
         telemetry::export(&[Component::Gateway]);
+        self.metrics.serve()?;
         let mut stop = Stop::listen()?;
         let listen = Listen::Bound(bind(self.listen)?);
         let gateway = start_gateway(listen, coordinator_url(&self.coordinator)).await?;

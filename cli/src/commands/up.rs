@@ -11,10 +11,11 @@ use crate::compose::{Cluster, ClusterOptions, DebugOptions};
 use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::limits::{AGENTS_MAX, DRAIN_WAIT_MAX};
+use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind, check_debug_nodes};
 use crate::telemetry;
-use crate::ui::print;
 use crate::ui::style::Style;
+use crate::ui::{print, program};
 
 /// Run a whole cluster in this process: gateway, coordinator and agents
 #[derive(Debug, Args)]
@@ -33,6 +34,8 @@ pub struct Up {
     slots: u32,
     #[command(flatten)]
     debug: Debug,
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 /// The node types for tests and benches.
@@ -57,6 +60,7 @@ impl Up {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::WARN);
         telemetry::export(&[Component::Coordinator, Component::Agent, Component::Gateway]);
+        self.metrics.serve()?;
         check_debug_nodes(self.debug.debug_nodes, self.listen)?;
         let mut stop = Stop::listen()?;
         // Bound before anything is written: a taken port must not leave a half-made cluster behind.
@@ -100,5 +104,5 @@ fn banner(cluster: &Cluster, data: &DataDir) -> Result<()> {
     announce("up", cluster.address())?;
     print(&format!("  {}   {}/api/v1", style.dim("API"), style.bold(&cluster.url())))?;
     print(&format!("  {}  {}", style.dim("data"), data.path().display()))?;
-    print(&format!("  {}  heddle run examples/hello.json -i topic=tides", style.dim("next")))
+    print(&format!("  {}  {} run examples/hello.json -i topic=tides", style.dim("next"), program()))
 }

@@ -7,8 +7,26 @@ pub mod table;
 pub mod waterfall;
 
 use std::io::{self, Write};
+use std::sync::LazyLock;
 
 use crate::error::{Context, Exit, Result};
+
+/// How this program was called, for commands that people are to type next: who built it in a clone has no `heddle` on the
+/// path.
+pub fn program() -> &'static str {
+    static PROGRAM: LazyLock<String> = LazyLock::new(|| program_of(std::env::args().next().as_deref()));
+    &PROGRAM
+}
+
+fn program_of(called: Option<&str>) -> String {
+    match called {
+        Some(path) if path.contains('/') && !path.contains(char::is_whitespace) => {
+            let here = std::env::current_dir().ok().and_then(|here| Some(format!("{}/", here.to_str()?)));
+            here.and_then(|here| path.strip_prefix(&here)).unwrap_or(path).to_owned()
+        }
+        _ => "heddle".to_owned(),
+    }
+}
 
 /// Writes a line to stdout. A reader that left (`| head`) is no failure.
 pub fn print(line: &str) -> Result<()> {
@@ -27,4 +45,21 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
 /// Writes a line to stderr, if anybody reads it.
 pub fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_to_type_next_begin_as_this_one_did() {
+        let here = std::env::current_dir().unwrap();
+        let inside = here.join("target/release/heddle");
+        assert_eq!(program_of(inside.to_str()), "target/release/heddle");
+        assert_eq!(program_of(Some("target/debug/heddle")), "target/debug/heddle");
+        assert_eq!(program_of(Some("/usr/local/bin/heddle")), "/usr/local/bin/heddle");
+        for plain in [None, Some("heddle"), Some("/with space/heddle")] {
+            assert_eq!(program_of(plain), "heddle");
+        }
+    }
 }

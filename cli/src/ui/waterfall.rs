@@ -13,7 +13,7 @@ const NAME_WIDTH_MAX: usize = 28;
 /// Columns where nobody says how many there are.
 const WIDTH_USUAL: usize = 100;
 const BAR_WIDTH_MIN: usize = 20;
-const LEGEND: &str = "· waits for inputs   ░ queued   █ at work   ▒ waits for a time";
+const LEGEND: &str = "· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time   ◆ decided at once";
 
 /// A trace as the API gives it.
 #[derive(Debug, Deserialize)]
@@ -34,6 +34,7 @@ struct Node {
     state: String,
     error_code: Option<String>,
     ready_time: String,
+    wait_start_time: Option<String>,
     end_time: Option<String>,
     attempts: Vec<Attempt>,
 }
@@ -54,11 +55,40 @@ struct Attempt {
 struct Line<'a> {
     name: String,
     ready: i64,
+    given: i64,
     begun: i64,
     ended: i64,
-    fill: char,
+    part: Part,
     state: &'a str,
     error: Option<&'a str>,
+}
+
+/// What a line's last part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Work,
+    Wait,
+    /// The coordinator decided it in no time.
+    Decision,
+}
+
+impl Part {
+    fn fill(self) -> char {
+        match self {
+            Part::Work => '█',
+            Part::Wait => '▒',
+            Part::Decision => '◆',
+        }
+    }
+
+    /// How long it took. Agents tell whole milliseconds, and less than one is work all the same.
+    fn took(self, line: &Line<'_>) -> String {
+        match self {
+            Part::Decision => "at once".to_owned(),
+            Part::Work if line.ended == line.begun => "<1 ms".to_owned(),
+            Part::Work | Part::Wait => clock::span(millis(line.ended - line.begun)),
+        }
+    }
 }
 
 /// Columns of the terminal: `COLUMNS`, else what it says itself.
@@ -102,8 +132,10 @@ impl Waterfall {
             let now = clock::now_ms();
             if node.attempts.is_empty() {
                 let ended = node.end_time.as_deref().and_then(clock::parse).unwrap_or(now);
+                let waits = node.wait_start_time.as_deref().and_then(clock::parse);
+                let (part, begun) = waits.map_or((Part::Decision, ended), |since| (Part::Wait, since));
                 let (name, error) = (node.node_id.clone(), node.error_code.as_deref());
-                let line = Line { name, ready, begun: ready, ended, fill: '▒', state: &node.state, error };
+                let line = Line { name, ready, given: begun, begun, ended, part, state: &node.state, error };
                 lanes.entry("coordinator".into()).or_default().push(line);
             }
             for attempt in &node.attempts {
@@ -115,7 +147,7 @@ impl Waterfall {
                     number => format!("{} #{number}", node.node_id),
                 };
                 let (state, error) = (&*attempt.outcome, attempt.error_code.as_deref());
-                let line = Line { name, ready, begun, ended, fill: '█', state, error };
+                let line = Line { name, ready, given: assigned, begun, ended, part: Part::Work, state, error };
                 lanes.entry(format!("agent {}", attempt.agent_id)).or_default().push(line);
                 ready = ended;
             }
@@ -141,10 +173,14 @@ impl Line<'_> {
     /// Every part that took any time at all shows; the last one always does.
     fn render(&self, scale: &Scale, names: usize, style: Style) -> String {
         let begun = scale.column(self.begun).min(scale.columns - 1);
-        let ready = scale.column(self.ready).min(begun);
-        let ended = scale.column(self.ended).max(begun + 1);
+        let given = scale.column(self.given).min(begun);
+        let ready = scale.column(self.ready).min(given);
+        let ended = match self.part {
+            Part::Decision => begun + 1,
+            Part::Work | Part::Wait => scale.column(self.ended).max(begun + 1),
+        };
         let fill = |count: usize, with: char| with.to_string().repeat(count);
-        let work = fill(ended - begun, self.fill);
+        let work = fill(ended - begun, self.part.fill());
         let word = match self.state {
             "SUCCEEDED" => "COMPLETED",
             "LOST" => "FAILED",
@@ -155,9 +191,10 @@ impl Line<'_> {
             name = name.chars().take(names.saturating_sub(1)).chain(['…']).collect();
         }
         let padding = " ".repeat(names - name.chars().count());
-        let waits = style.dim(&format!("{}{}", fill(ready, '·'), fill(begun - ready, '░')));
+        let parts = [fill(ready, '·'), fill(given - ready, '░'), fill(begun - given, '╌')];
+        let waits = style.dim(&parts.concat());
         let after = " ".repeat(scale.columns - ended);
-        let took = clock::span(millis(self.ended - self.begun));
+        let took = self.part.took(self);
         let error = self.error.map(|code| format!("  {}", style.red(code))).unwrap_or_default();
         format!("  {name}{padding}  {waits}{}{after}  {took}{error}", style.as_status(word, &work))
     }
@@ -195,20 +232,27 @@ mod tests {
                 node("b", 200, 400, vec![
                     attempt(1, "agt_1", [200, 200, 300], "FAILED"), attempt(2, "agt_2", [300, 300, 400], "SUCCEEDED"),
                 ]),
-                node("w", 200, 300, vec![]),
+                node("i", 0, 0, vec![]),
+                node("o", 400, 400, vec![]),
+                json!({"nodeId": "w", "state": "COMPLETED", "readyTime": at(200), "waitStartTime": at(200), "endTime": at(300),
+                    "attempts": []}),
+                node("q", 100, 400, vec![attempt(1, "agt_2", [200, 400, 400], "SUCCEEDED")]),
             ],
         });
         let waterfall: Waterfall = serde_json::from_value(trace).unwrap();
         let expected = "\
 exec_1  COMPLETED  400 ms  trace 4bf9
 agent agt_1
-  a     ░░░░░█████            100 ms
+  a     ╌╌╌╌╌█████            100 ms
   b     ··········█████       100 ms
 agent agt_2
   b #2  ···············█████  100 ms
+  q     ·····░░░░░╌╌╌╌╌╌╌╌╌█  <1 ms
 coordinator
+  i     ◆                     at once
+  o     ···················◆  at once
   w     ··········▒▒▒▒▒       100 ms
-· waits for inputs   ░ queued   █ at work   ▒ waits for a time";
+· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time   ◆ decided at once";
         assert_eq!(waterfall.render(40, Style::PLAIN), expected);
     }
 

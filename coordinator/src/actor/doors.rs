@@ -77,6 +77,15 @@ impl Doors {
         let _all_open = open.wait_for(|open| *open == all).await;
     }
 
+    /// Asks all partitions for their numbers.
+    pub(crate) fn measure(&self) {
+        for door in &self.doors {
+            let door = door.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that is being loaded has none.
+            let _gone = door.actor.as_ref().map(|actor| actor.cast(Message::Measure));
+        }
+    }
+
     /// Passes on what agents, timers and permits report.
     pub(crate) fn report(&self, id: PartitionId, inputs: impl IntoIterator<Item = Input>) {
         let door = self.door(id);

@@ -73,6 +73,7 @@ async fn recover(
         if deaths >= RECOVERY_DEATHS_MAX {
             let reason = format!("{deaths} starts in a row died while they read this run");
             shared.journal.quarantine(id, acquired.epoch, run, reason.into()).await?;
+            shared.metrics.quarantined.add(1);
             return Ok(None);
         }
         shared.journal.note(id, acquired.epoch, run).await?;
@@ -83,6 +84,7 @@ async fn recover(
         Err(error) => {
             tracing::error!(%run, %error, "a run cannot be read back; it is set aside");
             shared.journal.quarantine(id, acquired.epoch, run, error.to_string().into()).await?;
+            shared.metrics.quarantined.add(1);
             Ok(None)
         }
     }

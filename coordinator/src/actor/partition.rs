@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heddle_core::draw::Draw;
 use heddle_core::id::{BatchNumber, CallerId, Epoch, PartitionId, RunId};
-use heddle_core::partition::Partition;
 use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Input, Outputs, Release, Reply};
+use heddle_core::partition::{Backlog, Partition};
 use heddle_core::time::Timestamp;
 use heddle_crash_point::crash_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -20,6 +20,7 @@ use super::inbox::{Inbox, ReplyTo};
 use super::load::{self, LoadedPartition};
 use super::release::Releaser;
 use crate::journal::Committed;
+use crate::metrics::Tally;
 use crate::read::recent::Landing;
 use crate::shared::Shared;
 
@@ -34,6 +35,8 @@ pub(crate) enum Message {
     Loaded(Box<Result<LoadedPartition, ActorProcessingErr>>),
     /// An instant that the partition asked for has come.
     Tick,
+    /// Somebody wants to know what stands, runs and waits.
+    Measure,
 }
 
 /// What it is started with.
@@ -51,7 +54,7 @@ pub(crate) struct State {
     callers: HashMap<CallerId, oneshot::Sender<Reply>>,
     releaser: Releaser,
     /// What the batch on its way adds to histories.
-    landing: Option<(BatchNumber, Landing)>,
+    landing: Option<(BatchNumber, Landing, Tally)>,
     /// When the next tick is under way for.
     armed: Option<Timestamp>,
     runs_counted: usize,
@@ -97,6 +100,7 @@ impl Actor for PartitionActor {
             Message::Loaded(loaded) => {
                 let LoadedPartition { epoch, partition, runs } = (*loaded)?;
                 state.loaded = Some((epoch, partition));
+                state.shared.metrics.loaded(state.id, epoch);
                 state.shared.doors.opened(state.id);
                 runs
             }
@@ -105,6 +109,10 @@ impl Actor for PartitionActor {
                 vec![Input::Tick]
             }
             Message::Wake => Vec::new(),
+            Message::Measure => {
+                state.measure();
+                return Ok(());
+            }
         };
         state.work_off(first, &myself).await
     }
@@ -181,9 +189,10 @@ impl State {
         counters.commits.add(1);
         counters.event_rows.add(batch.runs.iter().map(|run| run.events.len() as u64).sum());
         let (shared, inbox) = (Arc::clone(&self.shared), Arc::clone(&self.inbox));
-        let (id, number) = (self.id, batch.number);
-        self.landing = Some((number, Landing::of(&batch)));
+        let (id, number, since) = (self.id, batch.number, Instant::now());
+        self.landing = Some((number, Landing::of(&batch), Tally::of(&batch)));
         let landed = Box::new(move |committed: Committed| {
+            shared.metrics.committed(&committed.outcome, since.elapsed());
             shared.clock.heard(committed.now);
             shared.doors.outcome(id, &inbox, Input::Committed(number, committed.outcome));
         });
@@ -193,9 +202,16 @@ impl State {
     /// What has landed can be read from now on: before anybody is told of it.
     fn show(&mut self, input: &Input) {
         if let Input::Committed(number, CommitOutcome::Applied { quarantined }) = input
-            && let Some((_, landing)) = self.landing.take_if(|(landing, _)| landing == number)
+            && let Some((_, landing, tally)) = self.landing.take_if(|(landing, ..)| landing == number)
         {
+            self.shared.metrics.landed(&tally);
             self.shared.recent.landed(landing, quarantined);
+        }
+    }
+
+    fn measure(&self) {
+        if let Some((_, partition)) = &self.loaded {
+            self.shared.metrics.measured(self.id, partition.backlog(self.shared.clock.now()));
         }
     }
 
@@ -229,7 +245,10 @@ impl State {
         tracing::error!(%run, "the engine failed on this run; it is set aside");
         let reason = "the engine failed on this run; its history is kept, please report it".into();
         match self.shared.journal.quarantine(self.id, epoch, run, reason).await {
-            Ok(_) => format!("run {run} was set aside").into(),
+            Ok(_) => {
+                self.shared.metrics.quarantined.add(1);
+                format!("run {run} was set aside").into()
+            }
             Err(error) => error.into(),
         }
     }
@@ -238,6 +257,7 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         self.shared.counters.runs_changed(-(self.runs_counted as i64));
+        self.shared.metrics.measured(self.id, Backlog::default());
     }
 }
 

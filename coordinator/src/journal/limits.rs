@@ -60,3 +60,5 @@ pub const DEADLOCK_TRIES_MAX: u32 = 5;
 const _: () = assert!(MERGE_WRITES_MAX >= PARTITIONS_MAX as usize, "every partition's batch fits into one merge");
 const _: () = assert!(LOG_BYTES_KEPT >= LOG_PAGES_MAX * 4096, "a log of the usual size keeps its file");
 const _: () = assert!(WRITER_QUEUE_MAX >= MERGE_WRITES_MAX, "a full merge can wait");
+/// States of the database that retries are counted by.
+pub const RETRY_STATES_MAX: usize = 32;

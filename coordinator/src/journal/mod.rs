@@ -11,6 +11,7 @@ mod differential;
 mod error;
 pub mod limits;
 pub mod memory;
+mod numbers;
 mod partitions;
 pub mod postgres;
 pub mod sqlite;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 use crate::auth::Tenant;
 
 pub use error::JournalError;
+pub use numbers::Numbers;
 pub use partitions::Partitions;
 
 /// An answer of the journal. The work goes on if the future is dropped; only the answer is lost.
@@ -55,6 +57,11 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Whether commits get through. Closes when the journal has stopped.
     fn state(&self) -> watch::Receiver<JournalState>;
+
+    /// What it has counted, for people.
+    fn numbers(&self) -> Numbers<'_> {
+        Numbers::default()
+    }
 
     /// Database time.
     fn now(&self) -> Answer<Timestamp>;

@@ -13,6 +13,7 @@ use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+use super::hub::Hint;
 use super::live::{Cursor, News, Of, Place};
 use super::runs::{self, ReadError};
 use crate::auth::Tenant;
@@ -29,8 +30,9 @@ pub(crate) async fn pages(
 ) -> Result<impl Stream<Item = Result<wire::EventPage, ReadError>> + Send + 'static, ReadError> {
     let row = runs::row(&shared, &tenant, id).await?;
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
-    let is_over = row.quarantine_reason.is_some();
-    let reader = Reader { shared, tenant, graph, id, after, follow, is_over, heard: Cursor::default() };
+    let (is_over, has_ended) = (row.quarantine_reason.is_some(), row.summary.ended_at.is_some());
+    let heard = Cursor::default();
+    let reader = Reader { shared, tenant, graph, id, after, follow, is_over, has_ended, heard };
     Ok(futures::stream::unfold(reader, |mut reader| async move {
         let page = reader.next().await.transpose()?;
         Some((page, reader))
@@ -44,7 +46,10 @@ struct Reader {
     id: RunId,
     after: EventSeq,
     follow: bool,
+    /// The reader has seen the end.
     is_over: bool,
+    /// The run had ended before its last page was read, wherever the reader is: what it has not read by then will not come.
+    has_ended: bool,
     /// What it has heard of attempts that run.
     heard: Cursor,
 }
@@ -67,16 +72,22 @@ impl Reader {
                 events.extend(page.iter().map(|event| show(&self.graph, event)));
                 return Ok(Some(wire::EventPage { events }));
             }
-            let Some(words) = &mut words else { return Ok(None) };
+            let Some(words) = words.as_mut().filter(|_| !self.has_ended) else { return Ok(None) };
             let events = self.live(Of::Running(self.after));
             if !events.is_empty() {
                 return Ok(Some(wire::EventPage { events }));
             }
             let after = self.after;
+            let is_news = |hint: &Option<Hint>| hint.is_some_and(|hint| hint.seq > after || hint.is_over());
             // Without a hint it looks again all the same (E27).
-            tokio::select! {
-                _hint = timeout(READ_AGAIN, hints.wait_for(|hint| hint.is_some_and(|hint| hint.seq > after))) => {}
-                _word = words.changed() => {}
+            let told = tokio::select! {
+                told = timeout(READ_AGAIN, hints.wait_for(is_news)) => told,
+                _word = words.changed() => continue,
+            };
+            let goes_on = told.is_ok_and(|told| told.is_ok_and(|hint| hint.is_some_and(|hint| !hint.is_over())));
+            if !goes_on {
+                let row = runs::row(&self.shared, &self.tenant, self.id).await?;
+                self.has_ended = row.summary.ended_at.is_some();
             }
         }
     }

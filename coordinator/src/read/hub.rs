@@ -32,7 +32,8 @@ struct Topic {
 }
 
 impl Hint {
-    fn is_over(&self) -> bool {
+    /// Whether the run is over.
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Closed)
     }
 }

@@ -134,6 +134,7 @@ fn show_node(graph: &Graph, names: &RunTrace<'_>, node: &NodeSpan) -> wire::Node
         error_code: text(node.error_code.as_ref()),
         ready_at_ms: node.ready_at.as_millis(),
         ended_at_ms: node.ended_at.map(Timestamp::as_millis),
+        waiting_since_ms: node.waiting_since.map(Timestamp::as_millis),
         attempts: node.attempts.iter().map(|attempt| show_attempt(names, name, attempt)).collect(),
     }
 }

@@ -2,11 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::Stream;
 use heddle_proto::control::control_server::Control;
 use heddle_proto::control::{self as wire};
-use heddle_proto::limits::PROTOCOL_VERSION;
+use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{failure, key_requests, run_requests, workflow_requests};
@@ -19,6 +21,27 @@ use crate::shared::Shared;
 pub(crate) struct ControlService {
     pub(crate) shared: Arc<Shared>,
     pub(crate) keys: Keys,
+    /// Cancelled when the coordinator is asked to stop.
+    pub(crate) stopping: CancellationToken,
+    /// Whether the log has told of a gateway of another protocol.
+    pub(crate) mismatch_told: AtomicBool,
+}
+
+impl ControlService {
+    /// Refuses a gateway of a protocol that this build does not speak, before anything of its requests is read wrongly.
+    fn speaks(&self, protocol: u32) -> Result<(), Status> {
+        if (PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION).contains(&protocol) {
+            return Ok(());
+        }
+        let message = format!(
+            "the coordinator speaks protocol {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}, this gateway {protocol}; update \
+             the older of the two"
+        );
+        if !self.mismatch_told.swap(true, Ordering::Relaxed) {
+            tracing::error!(message, "a gateway is refused");
+        }
+        Err(failure::plain(503, "protocol_mismatch", message))
+    }
 }
 
 #[tonic::async_trait]
@@ -27,7 +50,9 @@ impl Control for ControlService {
         &self,
         request: Request<wire::AuthenticateRequest>,
     ) -> Result<Response<wire::Principal>, Status> {
-        let found = self.keys.find(&request.into_inner().key).await.map_err(|error| failure::journal(&error))?;
+        let request = request.into_inner();
+        self.speaks(request.protocol)?;
+        let found = self.keys.find(&request.key).await.map_err(|error| failure::journal(&error))?;
         let row = found.ok_or_else(|| failure::plain(401, "invalid_api_key", "Invalid API key"))?;
         let now = self.shared.clock.now();
         if row.expires_at.is_some_and(|at| at <= now) {
@@ -43,8 +68,9 @@ impl Control for ControlService {
         }))
     }
 
-    async fn status(&self, _: Request<wire::StatusRequest>) -> Result<Response<wire::StatusReply>, Status> {
-        Ok(Response::new(status(&self.shared)))
+    async fn status(&self, request: Request<wire::StatusRequest>) -> Result<Response<wire::StatusReply>, Status> {
+        self.speaks(request.into_inner().protocol)?;
+        Ok(Response::new(status(&self.shared, self.stopping.is_cancelled())))
     }
 
     async fn save_workflow(
@@ -153,10 +179,11 @@ impl Control for ControlService {
     }
 }
 
-/// Whether all partitions are read, and what was done so far.
-pub(crate) fn status(shared: &Shared) -> wire::StatusReply {
+/// Whether it takes requests and why not, and what was done so far.
+pub(crate) fn status(shared: &Shared, is_stopping: bool) -> wire::StatusReply {
     let (partitions, loaded) = shared.doors.opened_of();
     let reason = match shared.stalled() {
+        _ if is_stopping => "the coordinator is stopping".to_owned(),
         _ if loaded < partitions => format!("{loaded} of {partitions} partitions are loaded"),
         Some(reason) => format!("the database takes no commits: {reason}"),
         None => String::new(),

@@ -8,6 +8,7 @@ use heddle_core::partition::io::Verdict;
 use heddle_core::time::Timestamp;
 use heddle_proto::agent::coordinator_message::Kind;
 use heddle_proto::agent::{CoordinatorMessage, Ping};
+use heddle_telemetry::metrics::Counter;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What an agent says of itself, for people.
@@ -32,6 +33,8 @@ pub(crate) struct ConnectedAgent {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     inner: Mutex<Inner>,
+    /// Agents that did not read what was sent to them.
+    pub(crate) cut_off: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -77,22 +80,22 @@ pub(crate) struct Begun {
 
 impl Session {
     /// Sends a bundle, or keeps it until the agent is welcome.
-    fn send(&mut self, from: PartitionId, bundle: Vec<CoordinatorMessage>) {
+    fn send(&mut self, from: PartitionId, bundle: Vec<CoordinatorMessage>, cut_off: &Counter) {
         match &mut self.welcome {
             Some(welcome) => welcome.held.push((from, bundle)),
-            None => self.pass(bundle),
+            None => self.pass(bundle, cut_off),
         }
     }
 
     /// Puts a bundle on the stream. An agent that does not read its stream is cut off.
-    fn pass(&mut self, bundle: Vec<CoordinatorMessage>) {
+    fn pass(&mut self, bundle: Vec<CoordinatorMessage>, cut_off: &Counter) {
         let assigned = bundle.iter().filter_map(|message| match &message.kind {
             Some(Kind::Assign(assign)) => assign.key.as_ref().map(|key| AttemptToken(key.token)),
             _ => None,
         });
         self.holds.extend(assigned);
-        if self.outgoing.try_send(bundle).is_err() {
-            self.end.send_replace(true);
+        if self.outgoing.try_send(bundle).is_err() && !self.end.send_replace(true) {
+            cut_off.add(1);
         }
     }
 }
@@ -175,7 +178,7 @@ impl Sessions {
         let mut inner = self.lock();
         let session = inner.agents.get_mut(&to.agent).filter(|session| session.boot == to.boot);
         if let Some(session) = session {
-            session.send(from, bundle);
+            session.send(from, bundle, &self.cut_off);
         }
     }
 
@@ -190,7 +193,7 @@ impl Sessions {
         let mut inner = self.lock();
         let session = inner.agents.get_mut(&to.agent).filter(|session| session.number == number);
         if let Some(session) = session {
-            session.send(from, bundle);
+            session.send(from, bundle, &self.cut_off);
         }
     }
 
@@ -228,7 +231,7 @@ impl Sessions {
         };
         let held = session.welcome.take().map(|welcome| welcome.held).unwrap_or_default();
         for bundle in std::iter::once(vec![welcome]).chain(held.into_iter().map(|(_, bundle)| bundle)) {
-            session.pass(bundle);
+            session.pass(bundle, &self.cut_off);
         }
         true
     }

@@ -48,12 +48,13 @@ pub(crate) async fn serve(
     let mut messages = messages.into_iter();
     let Some(Kind::Hello(hello)) = messages.next().and_then(|message| message.kind) else {
         return refuse(
+            &shared,
             &outgoing,
             Refusal { code: "hello_expected", message: "the first message of a stream is Hello".into(), retry: false },
         );
     };
     match begin(&shared, &hello, &outgoing).await {
-        Err(refusal) => refuse(&outgoing, refusal),
+        Err(refusal) => refuse(&shared, &outgoing, refusal),
         Ok((agent, begun)) => {
             tracing::info!(agent = %agent.agent, boot = %agent.boot, "agent connected");
             let session = Session { shared, agent, number: begun.number };
@@ -63,7 +64,8 @@ pub(crate) async fn serve(
     }
 }
 
-fn refuse(outgoing: &mpsc::Sender<Vec<CoordinatorMessage>>, refusal: Refusal) {
+fn refuse(shared: &Shared, outgoing: &mpsc::Sender<Vec<CoordinatorMessage>>, refusal: Refusal) {
+    shared.metrics.refused_agents.add(1);
     let Refusal { code, message, retry } = refusal;
     tracing::warn!(code, message, "agent refused");
     let refused = Answer::Refused(wire::Refused { code: code.into(), message, retry });

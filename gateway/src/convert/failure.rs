@@ -55,10 +55,10 @@ pub(crate) fn refused(status: Status) -> ApiError {
         return failure;
     }
     if is_connection_lost(&status) {
-        tracing::warn!(code = ?status.code(), error = chain(&status), "the coordinator cannot be reached");
+        // Whoever watches over the coordinator says it once for all requests.
+        tracing::debug!(code = ?status.code(), error = chain(&status), "the coordinator cannot be reached");
         let message = "the coordinator cannot be reached right now; try again in a moment";
-        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "coordinator_unavailable", message)
-            .retry_after(RETRY_AFTER_SECONDS);
+        return ApiError::unavailable("coordinator_unavailable", message).retry_after(RETRY_AFTER_SECONDS);
     }
     tracing::warn!(code = ?status.code(), error = chain(&status), "a call of the coordinator failed without a reason");
     match status.code() {
@@ -75,7 +75,7 @@ pub(crate) fn refused(status: Status) -> ApiError {
 }
 
 /// What the coordinator itself gave as the reason.
-fn said(status: &Status) -> Option<ApiError> {
+pub(crate) fn said(status: &Status) -> Option<ApiError> {
     let details = status.details();
     if details.is_empty() {
         return None;
@@ -105,13 +105,16 @@ fn is_timeout(status: &Status) -> bool {
         || (status.code() == Code::Cancelled && status.message() == "Timeout expired")
 }
 
-/// An error and what caused it, in one line.
-fn chain(status: &Status) -> String {
+/// An error and what caused it, in one line; what is quoted already is left out.
+pub(crate) fn chain(status: &Status) -> String {
     let mut text = status.message().to_owned();
     let mut source = status.source();
     while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
         source = error.source();
     }
     text

@@ -36,6 +36,7 @@ fn node(node: &wire::NodeSpan) -> NodeSpan<'_> {
         state: &node.state,
         error_code: given(&node.error_code),
         ready_time: Time(node.ready_at_ms),
+        wait_start_time: node.waiting_since_ms.map(Time),
         end_time: node.ended_at_ms.map(Time),
         attempts: node.attempts.iter().map(attempt).collect(),
     }

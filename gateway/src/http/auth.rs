@@ -79,6 +79,7 @@ impl<S: Scope> FromRequestParts<Arc<App>> for Caller<S> {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let (key, kind) = presented_key(&parts.headers)?;
+        app.watch.refuse_mismatch()?;
         let principal = app.keys.principal(key, app).await?;
         let is_allowed = principal.scopes.iter().any(|scope| S::ACCEPTED.contains(&scope.as_str()));
         if !is_allowed {
@@ -91,9 +92,14 @@ impl<S: Scope> FromRequestParts<Arc<App>> for Caller<S> {
 }
 
 fn presented_key(headers: &HeaderMap) -> Result<(&str, KeyKind), ApiError> {
-    let header = headers
-        .get(AUTHORIZATION)
-        .ok_or_else(|| ApiError::unauthorized("missing_authorization", "Missing Authorization header"))?;
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let header =
+        given.next().ok_or_else(|| ApiError::unauthorized("missing_authorization", "Missing Authorization header"))?;
+    // Whoever stands between us and the client may have looked at the other one.
+    if given.next().is_some() {
+        let message = "this request has several Authorization headers; send one";
+        return Err(ApiError::unauthorized("ambiguous_authorization", message));
+    }
     let malformed = || ApiError::unauthorized("invalid_key_format", "Invalid API key format. Expected: Bearer sk-...");
     let (scheme, key) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(malformed)?;
     let key = key.trim();

@@ -76,6 +76,11 @@ impl ApiError {
         Self::bad_request("missing_fields", format!("Missing required fields: {missing}"))
     }
 
+    /// A body that is JSON, but of another kind.
+    pub(crate) fn wrong_kind(expected: &str, found: &str) -> Self {
+        Self::bad_request("invalid_json", format!("the body must be {expected}, not {found}")).at(String::new())
+    }
+
     pub(crate) fn invalid_json(error: &serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         Self::bad_request("invalid_json", format!("the body is not the JSON that this route takes: {error}"))
@@ -98,6 +103,11 @@ impl ApiError {
     pub(crate) fn too_large(bytes_max: usize) -> Self {
         let message = format!("the body of this request may have at most {bytes_max} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).with("bytesMax", json!(bytes_max))
+    }
+
+    /// This server cannot do its work now.
+    pub(crate) fn unavailable(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
 
     /// A fault of this server that the caller can do nothing about.

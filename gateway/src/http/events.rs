@@ -26,6 +26,7 @@ use crate::limits::{
     CALL_TIME_MAX, EVENTS_ANSWER_BYTES_MAX, EVENTS_PER_ANSWER_MAX, FOLLOW_OUTAGE_MAX, FOLLOW_PAUSE, FOLLOW_TIME_MAX,
     HEARTBEAT_INTERVAL,
 };
+use crate::metrics::Closed;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// What the stream begins with: how long a client should wait before it connects again, in milliseconds.
@@ -70,6 +71,7 @@ pub(crate) async fn events(
         opened_at: Instant::now(),
         lost_at: None,
         is_over: false,
+        closed: Closed::Client,
         _permit: permit,
     };
     Ok(stream(follower))
@@ -105,6 +107,8 @@ struct Follower {
     /// Since when the coordinator cannot be reached.
     lost_at: Option<Instant>,
     is_over: bool,
+    /// Why it would end if it ended now.
+    closed: Closed,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -112,8 +116,14 @@ impl Follower {
     /// The next piece of the stream; nothing at its end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.is_over || self.app.stopping.is_cancelled() || self.opened_at.elapsed() > FOLLOW_TIME_MAX {
+            if self.is_over {
                 return None;
+            }
+            if self.app.stopping.is_cancelled() {
+                return self.close(Closed::Stopping);
+            }
+            if self.opened_at.elapsed() > FOLLOW_TIME_MAX {
+                return self.close(Closed::Time);
             }
             let Some(pages) = &mut self.pages else {
                 match self.reconnect().await {
@@ -125,7 +135,7 @@ impl Follower {
             let page = tokio::select! {
                 page = pages.message() => page,
                 () = sleep(HEARTBEAT_INTERVAL) => return Some(Bytes::from_static(HEARTBEAT.as_bytes())),
-                () = stopping.cancelled() => return None,
+                () = stopping.cancelled() => return self.close(Closed::Stopping),
             };
             match page {
                 Ok(Some(page)) => {
@@ -135,14 +145,16 @@ impl Follower {
                     }
                 }
                 Ok(None) => {
-                    self.is_over = true;
+                    let _over = self.close(Closed::End);
                     return Some(Bytes::from_static(END.as_bytes()));
                 }
                 Err(status) => {
                     let error = failure::refused(status);
                     tracing::debug!(code = &*error.code, after = self.after, "an event stream broke");
-                    self.is_over = error.status != StatusCode::SERVICE_UNAVAILABLE;
                     self.pages = None;
+                    if error.status != StatusCode::SERVICE_UNAVAILABLE {
+                        return self.close(Closed::Error);
+                    }
                 }
             }
         }
@@ -158,8 +170,14 @@ impl Follower {
             Err(error) if error.status == StatusCode::SERVICE_UNAVAILABLE && lost_at.elapsed() < FOLLOW_OUTAGE_MAX => {
                 return Some(Bytes::from_static(OUTAGE.as_bytes()));
             }
-            Err(_) => self.is_over = true,
+            Err(_) => return self.close(Closed::Error),
         }
+        None
+    }
+
+    /// The stream ends here.
+    fn close(&mut self, why: Closed) -> Option<Bytes> {
+        (self.is_over, self.closed) = (true, why);
         None
     }
 
@@ -172,12 +190,18 @@ impl Follower {
             match write(&mut text, event, &self.execution_id) {
                 Ok(()) => self.after = self.after.max(event.seq),
                 Err(_) => {
-                    self.is_over = true;
+                    let _over = self.close(Closed::Error);
                     break;
                 }
             }
         }
         Some(text.into())
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.app.numbers.closed(self.closed);
     }
 }
 

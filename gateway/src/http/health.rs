@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::reply;
 use crate::app::App;
+use crate::watch::Standing;
 
 /// The answer of `/healthz`.
 #[derive(Serialize, JsonSchema)]
@@ -51,7 +52,7 @@ pub(crate) struct Ready {
 
 /// `GET /healthz`: 200 as long as this process answers. To restart it would not bring a lost coordinator back.
 pub(crate) async fn alive(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let status = app.coordinator.status().await.ok();
+    let status = app.coordinator.look().await.ok();
     let alive = Alive {
         status: if status.is_some() { "ok" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
@@ -72,11 +73,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiEr
     let reason = if app.stopping.is_cancelled() {
         Some("the gateway is stopping".to_owned())
     } else {
-        match app.coordinator.status().await {
-            Ok(status) if status.ready => None,
-            Ok(status) => Some(status.reason),
-            Err(error) => Some(error.message.into_owned()),
-        }
+        Standing::of(&app.coordinator.look().await).reason()
     };
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     reply::bare(status, &Ready { ready: reason.is_none(), reason })

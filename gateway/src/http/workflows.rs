@@ -57,6 +57,7 @@ pub(crate) async fn create(
     let fields = body.fields()?;
     let strict = flag("strict", parameters.strict.as_deref())?.unwrap_or(true);
     let id = fields.text("id")?.unwrap_or_default();
+    check_link_permission(fields.text("linkPermission")?.as_deref())?;
     let request = draft(&body, &fields)?;
     let is_whole = request.name.is_some() && request.graph.is_some();
     if id.is_empty() && !is_whole {
@@ -76,7 +77,7 @@ pub(crate) async fn replace(
     body: GraphBody,
 ) -> Result<Response, ApiError> {
     let fields = body.fields()?;
-    if fields.asks_for("linkPermission") {
+    if fields.says("linkPermission") {
         let message = "linkPermission cannot be set here; who may see a workflow has a route of its own";
         return Err(ApiError::bad_request("invalid_field", message).with("path", json!("/linkPermission")));
     }
@@ -143,6 +144,19 @@ pub(super) fn flag(name: &'static str, text: Option<&str>) -> Result<Option<bool
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),
         Some(_) => Err(ApiError::invalid_parameter(name, "true or false")),
+    }
+}
+
+/// Who may see a new workflow by its link. Nobody but its owner can, yet.
+fn check_link_permission(asked: Option<&str>) -> Result<(), ApiError> {
+    match asked {
+        None | Some("PRIVATE") => Ok(()),
+        Some("VIEW" | "EDIT") => {
+            let message = "linkPermission can only be PRIVATE: to show a workflow to others is not supported yet";
+            let error = ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported_yet", message);
+            Err(error.with("path", json!("/linkPermission")))
+        }
+        Some(_) => Err(ApiError::invalid_field("linkPermission", "PRIVATE, VIEW or EDIT")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::dto::time::Time;
@@ -20,7 +20,12 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// 400 `invalid_json` when it is no JSON, or no object.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, ApiError> {
-        serde_json::from_slice(body).map_err(|error| ApiError::invalid_json(&error))
+        serde_json::from_slice(body).map_err(|error| match serde_json::from_slice::<IgnoredAny>(body) {
+            // The error speaks of Rust's types.
+            Ok(_) if kind_of(body) != "an object" => ApiError::wrong_kind("an object", kind_of(body)),
+            Ok(_) => ApiError::invalid_json(&error),
+            Err(error) => ApiError::invalid_json(&error),
+        })
     }
 
     fn raw(&self, name: &str) -> Option<&'a RawValue> {
@@ -29,6 +34,11 @@ impl<'a> Fields<'a> {
 
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.raw(name).filter(|value| value.get() != "null")
+    }
+
+    /// Whether the member is there, whatever it holds but `null`.
+    pub(crate) fn says(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
     /// Whether the member is there and says something: not `null`, not `false`, not an empty array or object.
@@ -115,6 +125,18 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What a text that is JSON is in JSON's own words.
+fn kind_of(text: &[u8]) -> &'static str {
+    match text.trim_ascii_start().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
 fn without_nul(name: &'static str, texts: &[String]) -> Result<(), ApiError> {
     match texts.iter().any(|text| text.contains('\0')) {
         true => Err(ApiError::invalid_field(name, "text without the character U+0000")),
@@ -180,6 +202,27 @@ mod tests {
         assert!(fields.refuse_unknown(&["nodes", "name", "on"]).is_err());
         for body in ["", "[]", "1", "{\"a\":}", "{\"a\":1} x", "\u{FEFF}{}"] {
             assert!(Fields::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_named_in_the_words_of_json() {
+        for (body, found) in [
+            ("[]", "an array"),
+            (" [1]", "an array"),
+            ("1", "a number"),
+            ("\"x\"", "a string"),
+            ("true", "a boolean"),
+            ("null", "null"),
+        ] {
+            let refusal = Fields::parse(body.as_bytes()).unwrap_err();
+            assert_eq!(refusal.message, format!("the body must be an object, not {found}"), "{body}");
+        }
+        for body in ["[", "nonsense", "{\"a\":}", "{} {}", ""] {
+            let refusal = Fields::parse(body.as_bytes()).unwrap_err();
+            assert!(refusal.details.iter().any(|(name, _)| *name == "line"), "{body}: {refusal:?}");
+            let words = ["struct", "sequence", "map", "unit"];
+            assert!(!words.iter().any(|word| refusal.message.contains(word)), "{body}: {refusal:?}");
         }
     }
 

@@ -5,19 +5,22 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
 use futures::FutureExt;
+use heddle_telemetry::metrics;
 use hyper::body::Incoming;
 use tower::Service;
 
 use super::discard::discarding;
 use super::rate_headers;
 use super::request_id::{self, RequestId};
-use super::request_trace::RequestTrace;
+use super::request_trace::{RequestTrace, route_of};
 use crate::http::error::{ApiError, ErrorForm};
 use crate::limits::HEADER_LIST_BYTES_MAX;
+use crate::metrics::Numbers;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -26,7 +29,7 @@ const NO_SNIFF: (HeaderName, HeaderValue) =
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Answers one request. Whatever happens inside, an answer comes out, in our form.
-pub(crate) async fn answer(mut router: Router, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(mut router: Router, numbers: &Numbers, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
     let (mut head, incoming) = request.into_parts();
@@ -34,8 +37,13 @@ pub(crate) async fn answer(mut router: Router, request: Request<Incoming>) -> Re
     let traceparent = head.headers.get(TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())).cloned();
     let (method, path) = (head.method.clone(), head.uri.clone());
     let body = discarding(&head.headers, incoming);
-    let inside = if header_list_bytes(&head.headers) > HEADER_LIST_BYTES_MAX {
-        headers_too_large().into_response()
+    let refusal = if header_list_bytes(&head.headers) > HEADER_LIST_BYTES_MAX {
+        Some(headers_too_large())
+    } else {
+        faulty_host(&head)
+    };
+    let inside = if let Some(refusal) = refusal {
+        refusal.into_response()
     } else {
         let call = router.call(Request::from_parts(head, body));
         match AssertUnwindSafe(call).catch_unwind().await {
@@ -56,6 +64,9 @@ pub(crate) async fn answer(mut router: Router, request: Request<Incoming>) -> Re
     rate_headers::add(headers);
     if let Some(trace) = trace {
         trace.tell(&method, &response);
+    }
+    if metrics::is_wanted() {
+        numbers.answered(route_of(&response), response.status().as_u16(), started.elapsed());
     }
     tracing::debug!(
         request_id = id.as_str(),
@@ -122,6 +133,16 @@ fn headers_too_large() -> ApiError {
     ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
 }
 
+/// RFC 9112, 3.2: a request of HTTP/1.1 has one Host, and with several nobody knows which one others have gone by.
+fn faulty_host(head: &Parts) -> Option<ApiError> {
+    match head.headers.get_all(HOST).iter().count() {
+        1 => None,
+        0 if head.version < Version::HTTP_11 => None,
+        0 => Some(ApiError::bad_request("missing_host", "a request of HTTP/1.1 names its Host; send that header")),
+        _ => Some(ApiError::bad_request("ambiguous_host", "this request has several Host headers; send one")),
+    }
+}
+
 fn header_list_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
@@ -144,7 +165,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(4_096);
         let service = service_fn(move |request| {
             let router = router.clone();
-            async move { Ok::<_, Infallible>(answer(router, request).await) }
+            async move { Ok::<_, Infallible>(answer(router, &Numbers::default(), request).await) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), service));
         client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();

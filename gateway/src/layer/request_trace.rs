@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, Response};
 use axum::middleware::{Next, from_fn};
+use heddle_telemetry::metrics;
 use heddle_telemetry::{Component, Exporter, Kind, Span, SpanId, TraceId, TraceParent};
 
 use super::front::TRACEPARENT;
@@ -72,11 +73,16 @@ fn is_known(method: &Method) -> bool {
 #[derive(Debug, Clone)]
 struct Route(MatchedPath);
 
-/// Makes answers carry their route's template. Without traces the router stays as it is.
+/// The template of the route that answered, if one did and somebody wants to know.
+pub(super) fn route_of(response: &Response<Body>) -> Option<&str> {
+    response.extensions().get::<Route>().map(|route| route.0.as_str())
+}
+
+/// Makes answers carry their route's template. Without traces and metrics the router stays as it is.
 pub(crate) fn with_routes<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    match Component::Gateway.exporter() {
-        Some(_) => router.route_layer(from_fn(note_route)),
-        None => router,
+    match Component::Gateway.exporter().is_some() || metrics::is_wanted() {
+        true => router.route_layer(from_fn(note_route)),
+        false => router,
     }
 }
 

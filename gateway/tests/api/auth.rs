@@ -136,3 +136,34 @@ async fn the_key_decides_whose_and_where() {
         assert_eq!(submit.sandbox, is_sandboxed);
     }
 }
+
+/// The status, the code and the rest of a raw answer.
+fn raw_refusal(answer: &str) -> (&str, String) {
+    let status = answer.strip_prefix("HTTP/1.1 ").unwrap().split(' ').next().unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn headers_that_others_may_read_otherwise_are_refused() {
+    let api = Api::start().await;
+    let (good, other) = (live_key(), key::mint(KeyKind::Live, &[1; 32]));
+    let request = |headers: &str| format!("GET /api/v1/workflows HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+    let one = format!("Authorization: Bearer {good}\r\n");
+    for (headers, status, code) in [
+        (format!("Host: h\r\n{one}Authorization: Bearer {other}\r\n"), "401", "ambiguous_authorization"),
+        (format!("Host: h\r\n{one}{one}"), "401", "ambiguous_authorization"),
+        (one.clone(), "400", "missing_host"),
+        (format!("Host: h\r\nHost: i\r\n{one}"), "400", "ambiguous_host"),
+    ] {
+        let answer = api.raw(request(&headers).as_bytes()).await;
+        assert_eq!(raw_refusal(&answer), (status, code.to_owned()), "{answer}");
+    }
+    assert_eq!(api.fake.script().authentications, 0);
+    let answer = api.raw(request(&format!("Host: h\r\n{one}")).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let old = format!("GET /api/v1/workflows HTTP/1.0\r\n{one}\r\n");
+    let answer = api.raw(old.as_bytes()).await;
+    assert!(answer.contains(" 200 OK\r\n"), "HTTP/1.0 has no Host: {answer}");
+}

@@ -137,3 +137,64 @@ async fn those_who_ask_first_send_nothing() {
     let answer = timeout(Duration::from_secs(30), api.raw(request.as_bytes())).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
+
+#[tokio::test]
+async fn a_body_of_two_lengths_smuggles_nothing() {
+    let api = Api::start().await;
+    let key = live_key();
+    // Whoever goes by the length sees the second request as a part of the first one's body, or the other way round.
+    let second =
+        format!("POST {EXECUTE} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: 2\r\n\r\n{{}}");
+    let length = "2\r\n{}\r\n0\r\n\r\n".len() + second.len();
+    for lengths in [
+        format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n"),
+    ] {
+        api.fake.script().submits.clear();
+        let head = format!("POST {RUN} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n{lengths}\r\n");
+        let request = format!("{head}2\r\n{{}}\r\n0\r\n\r\n{second}");
+        let answer = timeout(Duration::from_secs(30), api.raw(request.as_bytes())).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202 ") && answer.contains("connection: close\r\n"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "the connection ends before the second: {answer}");
+        assert_eq!(api.fake.script().submits.len(), 1);
+    }
+    for faulty in [
+        "Content-Length: 2\r\nContent-Length: 3\r\n",
+        "Content-Length: +2\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+    ] {
+        let head = format!("POST {RUN} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n{faulty}\r\n{{}}");
+        let answer = timeout(Duration::from_secs(30), api.raw(head.as_bytes())).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("malformed_request"), "{faulty}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_field_is_refused_where_clients_are_ours_and_passed_over_where_they_are_not() {
+    let api = Api::start().await;
+    api.fake.script().diagnosis.ok = true;
+    for (path, body, field) in [
+        ("/api/v1/workflows/executions/exec_1/cancel", r#"{"reson":"x"}"#, "/reson"),
+        ("/api/v1/keys", r#"{"scopes":["admin"],"expires_at":null}"#, "/expires_at"),
+        ("/api/v1/keys/key_1/rotate", r#"{"overlap/seconds":1}"#, "/overlap~1seconds"),
+    ] {
+        let refusal = api.post(path, body).await;
+        refusal.check_refusal(400, "unknown_field");
+        assert_eq!(refusal.body["path"], field, "{path}");
+    }
+    {
+        let script = api.fake.script();
+        assert!(script.cancels.is_empty() && script.key_creations.is_empty() && script.key_rotations.is_empty());
+    }
+    for (path, body) in [
+        ("/api/v1/workflows/lint", r#"{"nodes":[{"id":"a"}],"edges":[],"viewport":{}}"#),
+        ("/api/v1/workflows", r#"{"name":"x","nodes":[{"id":"a","measured":{}}],"edges":[],"usrId":"u"}"#),
+        (EXECUTE, r#"{"inptus":{}}"#),
+        (RUN, r#"{"inptus":{}}"#),
+    ] {
+        let answer = api.post(path, body).await;
+        assert!((200..300).contains(&answer.status), "{path}: {}", answer.text);
+    }
+}

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use heddle_proto::control::control_server::{Control, ControlServer};
 use heddle_proto::control::*;
+use heddle_proto::limits::PROTOCOL_VERSION;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -25,6 +26,10 @@ pub(crate) struct Script {
     pub(crate) breaks: HashMap<&'static str, u32>,
     pub(crate) principal: Principal,
     pub(crate) not_ready: Option<String>,
+    /// Every status request is refused with this.
+    pub(crate) refuses_status: Option<Failure>,
+    /// Instead of the one that it speaks.
+    pub(crate) protocol: Option<u32>,
     pub(crate) workflow: Workflow,
     pub(crate) diagnosis: Diagnosis,
     pub(crate) created: bool,
@@ -112,12 +117,16 @@ impl Control for Fake {
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
         self.refusal("status")?;
+        if let Some(failure) = &self.script().refuses_status {
+            return Err(Status::with_details(Code::Unavailable, "refused", failure.encode_to_vec().into()));
+        }
         let reason = self.script().not_ready.clone();
         Ok(Response::new(StatusReply {
             ready: reason.is_none(),
             reason: reason.unwrap_or_default(),
             boot_id: BOOT_ID,
             database: "sqlite".to_owned(),
+            protocol: self.script().protocol.unwrap_or(PROTOCOL_VERSION),
             counters: Some(Counters { commits: 3, event_rows: 40, ..Counters::default() }),
             ..StatusReply::default()
         }))

@@ -143,6 +143,30 @@ async fn replacing_names_one_workflow() {
     assert_eq!((save.graph, save.tags_given, save.description), (None, false, None));
     assert_eq!(save.base_updated_at, "2026-05-02T09:00:00.007Z");
 
+    for value in ["\"VIEW\"", "\"PRIVATE\"", "\"open\"", "false", "[]", "{}", "1"] {
+        let body = format!(r#"{{"linkPermission":{value}}}"#);
+        let refusal = answer(api.json(Method::PUT, "/api/v1/workflows/wf_1", &body)).await;
+        refusal.check_refusal(400, "invalid_field");
+        assert_eq!(refusal.body["path"], "/linkPermission", "{value}");
+    }
+    for (value, status, code) in [
+        ("\"open\"", 400, "invalid_field"),
+        ("\"view\"", 400, "invalid_field"),
+        ("true", 400, "invalid_field"),
+        ("[]", 400, "invalid_field"),
+        ("\"VIEW\"", 422, "not_supported_yet"),
+        ("\"EDIT\"", 422, "not_supported_yet"),
+    ] {
+        let body = format!(r#"{{"name":"x","nodes":[{{"id":"a"}}],"edges":[],"linkPermission":{value}}}"#);
+        let refusal = api.post("/api/v1/workflows", &body).await;
+        refusal.check_refusal(status, code);
+        assert_eq!(refusal.body["path"], "/linkPermission", "{value}");
+    }
+    assert!(api.fake.script().saves.is_empty());
+    for value in ["null", "\"PRIVATE\""] {
+        let body = format!(r#"{{"name":"x","nodes":[{{"id":"a"}}],"edges":[],"linkPermission":{value}}}"#);
+        assert_eq!(api.post("/api/v1/workflows", &body).await.status, 200, "{value}");
+    }
     let refusal = answer(api.json(Method::PUT, "/api/v1/workflows/wf_1", r#"{"linkPermission":"VIEW"}"#)).await;
     refusal.check_refusal(400, "invalid_field");
 

@@ -21,6 +21,7 @@ use wire::agent_message::Kind;
 use wire::coordinator_message::Kind as Told;
 use wire::{AttemptKey, Verdict};
 
+use crate::metrics::{NUMBERS, Share};
 use crate::outgoing::{Outgoing, Outlet};
 use crate::root::RootMessage;
 use crate::runners::{ErrorClass, Failure, Registry};
@@ -94,6 +95,9 @@ pub(crate) struct AttemptsState {
     messages: Option<mpsc::Sender<Outgoing>>,
     outlet: Outlet,
     drain: Drain,
+    _slots: Share,
+    open: Share,
+    unacknowledged: Share,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,6 +247,7 @@ impl AttemptsState {
         if !ended.ran.is_zero() {
             self.ledger.ran(ended.ran);
         }
+        NUMBERS.ended(&ended.outcome, ended.queued, ended.ran);
         let (result, bytes) = convert::finished(key.clone(), ended.outcome, ended.queued, ended.ran);
         if self.ledger.finish(&key, &result, bytes) && self.messages.is_some() {
             let permits = self.ledger.grant();
@@ -283,9 +288,11 @@ impl AttemptsState {
         }
     }
 
-    /// Says goodbye once nothing is owed, or when the grace is over.
-    fn leave_if_drained(&mut self, is_grace_over: bool) {
+    /// Counts what is owed, and says goodbye once nothing is, or when the grace is over.
+    fn account(&mut self, is_grace_over: bool) {
         let (unfinished, unacknowledged) = self.ledger.owed();
+        self.open.set(unfinished as i64);
+        self.unacknowledged.set(unacknowledged as i64);
         let is_settled = unfinished + unacknowledged == 0;
         if self.drain != Drain::Draining || !(is_settled || is_grace_over) {
             return;
@@ -324,6 +331,9 @@ impl Actor for Attempts {
             messages: None,
             outlet: Outlet::default(),
             drain: Drain::Not,
+            _slots: Share::of(&NUMBERS.slots, i64::from(arguments.slots)),
+            open: Share::of(&NUMBERS.open, 0),
+            unacknowledged: Share::of(&NUMBERS.unacknowledged, 0),
         })
     }
 
@@ -362,9 +372,9 @@ impl Actor for Attempts {
                 }
             }
             AttemptsMessage::Drain { grace } => state.drain(&myself, grace),
-            AttemptsMessage::GraceOver => state.leave_if_drained(true),
+            AttemptsMessage::GraceOver => state.account(true),
         }
-        state.leave_if_drained(false);
+        state.account(false);
         Ok(())
     }
 
@@ -390,7 +400,7 @@ impl Actor for Attempts {
             _ => return Ok(()),
         }
         state.start_waiting(&myself).await;
-        state.leave_if_drained(false);
+        state.account(false);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod session;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -13,8 +14,9 @@ use tonic::transport::Endpoint;
 
 use crate::attempts::AttemptsMessage;
 use crate::limits::GOODBYE_WAIT;
+use crate::metrics::NUMBERS;
 use crate::root::RootMessage;
-use redial::{Next, Redial, SessionEnd};
+use redial::{Next, Outage, Redial, SessionEnd};
 use session::Surroundings;
 
 pub(crate) use session::{Identity, configured};
@@ -43,6 +45,7 @@ pub(crate) enum LinkMessage {
 
 pub(crate) struct LinkState {
     redial: Redial,
+    outage: Outage,
     surroundings: Arc<Surroundings>,
     root: ActorRef<RootMessage>,
     session: Option<AbortOnDropHandle<()>>,
@@ -68,9 +71,25 @@ impl LinkState {
         self.session = None;
         match &end {
             SessionEnd::Lost { .. } if self.redial.is_leaving() => tracing::debug!("left the coordinator"),
-            SessionEnd::Lost { was_welcomed: true, reason } => tracing::warn!(reason, "lost the coordinator"),
-            SessionEnd::Lost { reason, .. } => tracing::debug!(reason, "could not reach the coordinator"),
-            SessionEnd::Refused { code, message, .. } => tracing::warn!(code, message, "refused by the coordinator"),
+            SessionEnd::Lost { was_welcomed: true, reason } => {
+                NUMBERS.lost_sessions.add(1);
+                tracing::warn!(reason, "lost the coordinator; dialling it again");
+            }
+            SessionEnd::Lost { reason, .. } => {
+                NUMBERS.failed_dials.add(1);
+                let coordinator = self.surroundings.endpoint.uri();
+                if self.outage.is_news("unreachable", Instant::now()) {
+                    tracing::warn!(%coordinator, reason, "cannot reach the coordinator; trying on");
+                } else {
+                    tracing::debug!(%coordinator, reason, "cannot reach the coordinator; trying on");
+                }
+            }
+            SessionEnd::Refused { code, message, retry } => {
+                NUMBERS.refused_sessions.add(1);
+                if !retry || self.outage.is_news("refused", Instant::now()) {
+                    tracing::warn!(code, message, "refused by the coordinator");
+                }
+            }
         }
         // Without a draw the pauses are the shortest ones.
         match self.redial.ended(end, getrandom::u64().unwrap_or(0)) {
@@ -112,7 +131,8 @@ impl Actor for Link {
         let LinkArguments { endpoint, identity, attempts, root } = arguments;
         let surroundings = Arc::new(Surroundings { endpoint, identity, attempts });
         myself.cast(LinkMessage::Dial)?;
-        Ok(LinkState { redial: Redial::default(), surroundings, root, session: None })
+        tracing::info!(coordinator = %surroundings.endpoint.uri(), "dialling the coordinator");
+        Ok(LinkState { redial: Redial::default(), outage: Outage::default(), surroundings, root, session: None })
     }
 
     async fn handle(
@@ -124,6 +144,7 @@ impl Actor for Link {
         match message {
             LinkMessage::Dial => state.dial(&myself),
             LinkMessage::Registered => {
+                state.outage.is_over();
                 let _ = state.root.cast(RootMessage::Registered);
             }
             LinkMessage::SessionEnded(end) => state.session_ended(&myself, end),

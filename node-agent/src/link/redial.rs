@@ -1,8 +1,10 @@
 //! When to dial again: a plain value.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heddle_proto::limits::{REDIAL_BACKOFF_MS_MAX, REDIAL_BACKOFF_MS_MIN};
+
+use crate::limits::OUTAGE_WORD_INTERVAL;
 
 /// How a session came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +66,42 @@ impl Redial {
     }
 }
 
+/// Decides when to tell people that there is no coordinator: at once, when the reason changes in kind, and then rarely.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    said: Option<(&'static str, Instant)>,
+}
+
+impl Outage {
+    /// Whether to say now that there is no coordinator for a reason of this kind.
+    pub(super) fn is_news(&mut self, kind: &'static str, now: Instant) -> bool {
+        let is_old = self.said.is_some_and(|(said, at)| said == kind && now.duration_since(at) < OUTAGE_WORD_INTERVAL);
+        if !is_old {
+            self.said = Some((kind, now));
+        }
+        !is_old
+    }
+
+    /// The coordinator is there.
+    pub(super) fn is_over(&mut self) {
+        self.said = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_is_told_at_once_and_then_rarely() {
+        let (mut outage, start) = (Outage::default(), Instant::now());
+        assert!(outage.is_news("unreachable", start));
+        assert!(!outage.is_news("unreachable", start + OUTAGE_WORD_INTERVAL / 2));
+        assert!(outage.is_news("refused", start + OUTAGE_WORD_INTERVAL / 2), "another reason is news");
+        assert!(outage.is_news("refused", start + OUTAGE_WORD_INTERVAL * 2));
+        outage.is_over();
+        assert!(outage.is_news("refused", start + OUTAGE_WORD_INTERVAL * 2), "so is the next outage");
+    }
 
     fn lost(was_welcomed: bool) -> SessionEnd {
         SessionEnd::Lost { was_welcomed, reason: "gone".into() }

@@ -23,6 +23,7 @@ use crate::limits::{
     ACTOR_CALL_WAIT, CONNECT_WAIT, CONNECTION_WINDOW_BYTES, GOODBYE_WAIT, HEARTBEAT_CHECK, KEEPALIVE_INTERVAL,
     KEEPALIVE_WAIT, STREAM_WINDOW_BYTES, WELCOME_WAIT,
 };
+use crate::metrics::{NUMBERS, Share};
 use crate::outgoing::{Entrance, Outgoing, Pulse, queue};
 
 /// The part of Hello that never changes.
@@ -87,6 +88,7 @@ pub(super) async fn run(surroundings: &Surroundings, link: &ActorRef<LinkMessage
     };
     let end = match open(surroundings, channel, number, greeting).await {
         Ok(session) => {
+            let _connected = Share::of(&NUMBERS.connected, 1);
             let _ = link.cast(LinkMessage::Registered);
             let reason = session.serve(surroundings).await;
             SessionEnd::Lost { was_welcomed: true, reason }
@@ -212,12 +214,15 @@ fn protocol_mismatch(protocol: u32) -> SessionEnd {
     SessionEnd::Refused { code: "protocol_mismatch".to_owned(), message, retry: false }
 }
 
-/// The error and all it wraps.
+/// The error and all it wraps; what is quoted already is left out.
 fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        text = format!("{text}: {inner}");
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
         source = inner.source();
     }
     text

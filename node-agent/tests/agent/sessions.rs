@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use heddle_agent::{Exit, StartError, start};
-use heddle_proto::agent::{AttemptKey, EffectClass, HeldVerdict, PermitClass, Ping, Refused, Verdict};
+use heddle_proto::agent::{AttemptKey, EffectClass, HeldVerdict, PermitClass, Ping, Refused, Verdict, Welcome};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -236,4 +236,19 @@ async fn permits_are_held_back_by_class() {
     connection.assign(prefetched(assign("debug:noop", "{}").1)).await;
     connection.finished().await;
     connection.wait_for_permits(1, 3).await;
+}
+
+#[tokio::test]
+async fn a_coordinator_of_another_protocol_ends_the_agent_with_both_versions() {
+    let mut coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let agent = start(options(coordinator.address, folder.path(), 1)).await.unwrap();
+    let connection = coordinator.accept().await;
+    assert_eq!((connection.hello.protocol_min, connection.hello.protocol_max), (1, 1));
+    let welcome = Welcome { protocol: 99, coordinator_id: "new".into(), coordinator_boot_id: 1, verdicts: Vec::new() };
+    connection.tell([Tell::Welcome(welcome)]).await;
+    let exit = timeout(DEADLINE, agent.wait()).await.unwrap();
+    let Exit::Refused { code, message } = exit else { panic!("{exit:?}") };
+    assert_eq!(code, "protocol_mismatch");
+    assert!(message.contains("protocol 99") && message.contains("1 to 1"), "{message}");
 }

@@ -16,19 +16,40 @@ use crate::time::Timestamp;
 /// Instances that need the same of an agent: by priority, then in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct ReadyQueue {
-    levels: BTreeMap<Reverse<i32>, VecDeque<(RunId, Instance)>>,
+    levels: BTreeMap<Reverse<i32>, VecDeque<Standing>>,
     len: usize,
     /// Whether permits are waited for.
     wanting: bool,
 }
 
+/// An instance in a queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    run: RunId,
+    instance: Instance,
+    since: Timestamp,
+}
+
+/// What stands, runs and waits in a partition's memory, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Instances that only lack an agent.
+    pub ready: usize,
+    /// Since when the first of them stands in its queue.
+    pub oldest_ready: Option<Timestamp>,
+    /// Attempts that agents have.
+    pub assigned: usize,
+    /// Runs that wait for an instant and have not left memory yet.
+    pub parked: usize,
+}
+
 impl ReadyQueue {
-    fn push(&mut self, priority: i32, item: (RunId, Instance)) {
-        self.levels.entry(Reverse(priority)).or_default().push_back(item);
+    fn push(&mut self, priority: i32, standing: Standing) {
+        self.levels.entry(Reverse(priority)).or_default().push_back(standing);
         self.len += 1;
     }
 
-    fn pop(&mut self) -> Option<(RunId, Instance)> {
+    fn pop(&mut self) -> Option<Standing> {
         let mut level = self.levels.first_entry()?;
         let item = level.get_mut().pop_front();
         if level.get().is_empty() {
@@ -40,6 +61,25 @@ impl ReadyQueue {
 }
 
 impl Partition {
+    /// What stands, runs and waits. It looks at every run: not for every turn.
+    pub fn backlog(&self, now: Timestamp) -> Backlog {
+        let mut backlog = Backlog::default();
+        for entry in self.runs.values() {
+            backlog.ready += entry.run.ready_count(now);
+            backlog.assigned += entry.run.attempts().count();
+            backlog.parked += usize::from(entry.run.is_parked());
+        }
+        let levels = self.queues.values().flat_map(|queue| queue.levels.values());
+        // Some have left the queue's promise behind and are passed over when their turn comes.
+        let oldest = levels.filter_map(|level| level.iter().find(|standing| self.still_stands(standing)));
+        backlog.oldest_ready = oldest.map(|standing| standing.since).min();
+        backlog
+    }
+
+    fn still_stands(&self, standing: &Standing) -> bool {
+        self.runs.get(&standing.run).is_some_and(|entry| entry.exposed.contains(&standing.instance))
+    }
+
     /// Lets a run's ready instances stand in the queues, up to its share.
     pub(super) fn expose(&mut self, id: RunId, now: Timestamp) {
         let Some(entry) = self.runs.get_mut(&id) else { return };
@@ -59,7 +99,7 @@ impl Partition {
         for instance in fresh {
             let node = entry.run.graph().node(instance.node);
             let need = Need::of(node, entry.run.is_suspect(instance));
-            self.queues.entry(need).or_default().push(node.policy.priority, (id, instance));
+            self.queues.entry(need).or_default().push(node.policy.priority, Standing { run: id, instance, since: now });
             entry.exposed.insert(instance);
         }
     }
@@ -80,13 +120,13 @@ impl Partition {
 
     fn assign_need(&mut self, need: &Need, turn: &mut Turn<'_>) {
         while !self.open.is_full() {
-            let Some((id, instance)) = self.next_ready(need, turn.now) else { break };
+            let Some(standing) = self.next_ready(need, turn.now) else { break };
             let reservation = turn.permits.reserve(need);
             let Some(reservation) = reservation.filter(|reservation| self.is_current(reservation)) else {
-                self.put_back(need, id, instance);
+                self.put_back(need, standing);
                 break;
             };
-            self.assign_one(id, instance, &reservation, need.alone, turn);
+            self.assign_one(standing, &reservation, need.alone, turn);
         }
         let Some(queue) = self.queues.get_mut(need) else { return };
         // With a full batch the rest is taken up again when a commit lands.
@@ -102,40 +142,40 @@ impl Partition {
         for (need, reservation) in grants {
             let next = if self.is_current(&reservation) { self.next_ready(&need, turn.now) } else { None };
             match next {
-                Some((id, instance)) => self.assign_one(id, instance, &reservation, need.alone, turn),
+                Some(standing) => self.assign_one(standing, &reservation, need.alone, turn),
                 None => turn.permits.give_back(&reservation),
             }
         }
     }
 
     /// The next instance that may still be given away; others have left the queue's promise behind.
-    fn next_ready(&mut self, need: &Need, now: Timestamp) -> Option<(RunId, Instance)> {
+    fn next_ready(&mut self, need: &Need, now: Timestamp) -> Option<Standing> {
         let queue = self.queues.get_mut(need)?;
-        while let Some((id, instance)) = queue.pop() {
-            let Some(entry) = self.runs.get_mut(&id) else { continue };
+        while let Some(standing) = queue.pop() {
+            let Standing { run, instance, .. } = standing;
+            let Some(entry) = self.runs.get_mut(&run) else { continue };
             if !entry.exposed.remove(&instance) {
                 continue;
             }
             if entry.run.can_assign(instance, now) && entry.run.is_suspect(instance) == need.alone {
-                return Some((id, instance));
+                return Some(standing);
             }
         }
         None
     }
 
-    fn put_back(&mut self, need: &Need, id: RunId, instance: Instance) {
-        let Some(entry) = self.runs.get_mut(&id) else { return };
-        entry.exposed.insert(instance);
-        let priority = entry.run.graph().node(instance.node).policy.priority;
+    fn put_back(&mut self, need: &Need, standing: Standing) {
+        let Some(entry) = self.runs.get_mut(&standing.run) else { return };
+        entry.exposed.insert(standing.instance);
+        let priority = entry.run.graph().node(standing.instance.node).policy.priority;
         let queue = self.queues.entry(need.clone()).or_default();
-        queue.levels.entry(Reverse(priority)).or_default().push_front((id, instance));
+        queue.levels.entry(Reverse(priority)).or_default().push_front(standing);
         queue.len += 1;
     }
 
     fn assign_one(
         &mut self,
-        id: RunId,
-        instance: Instance,
+        Standing { run: id, instance, .. }: Standing,
         reservation: &Reservation,
         alone: bool,
         turn: &mut Turn<'_>,

@@ -16,6 +16,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use crate::partition::assign::Backlog;
+
 use crate::draw::Draw;
 use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};

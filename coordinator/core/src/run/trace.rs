@@ -33,6 +33,8 @@ pub struct NodeSpan {
     pub instance: Instance,
     /// When the last of its inputs came.
     pub ready_at: Timestamp,
+    /// When it began to wait for an instant, if it did. A node with neither this nor attempts was decided at once.
+    pub waiting_since: Option<Timestamp>,
     /// When it got its final phase, or its run ended.
     pub ended_at: Option<Timestamp>,
     /// How it stands.
@@ -187,7 +189,7 @@ impl Trace {
                 }
                 Decision::Waiting { instance, .. } => {
                     if let Some(node) = self.entry(graph, *instance) {
-                        node.state = SpanState::Waiting;
+                        (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));
                     }
                 }
                 Decision::Failed { instance, error } => {
@@ -255,6 +257,7 @@ impl Trace {
         let fresh = || NodeSpan {
             instance,
             ready_at,
+            waiting_since: None,
             ended_at: None,
             state: SpanState::Running,
             error_code: None,

@@ -88,6 +88,7 @@ impl Inner {
                 }
                 Verdict::Again | Verdict::Data => {}
             }
+            self.retries.note(trouble.state().unwrap_or(if was_asked { "none" } else { "unreachable" }));
             // A deadlock is nobody's fault and over at once.
             if !trouble.is_deadlock() {
                 stuck = stuck.or_else(|| Some(Stuck::new(&self.health.stuck)));

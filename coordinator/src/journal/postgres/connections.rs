@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
+use heddle_telemetry::metrics::Histogram;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection as _, Executor as _};
 use tokio::sync::Semaphore;
@@ -32,6 +33,8 @@ pub(super) struct Connections {
     places: Semaphore,
     /// The one that was used last is on top: its statements are prepared.
     idle: Mutex<Vec<Idle>>,
+    /// How long work waited for a place.
+    pub(super) wait: Histogram,
 }
 
 struct Idle {
@@ -42,7 +45,7 @@ struct Idle {
 impl Connections {
     /// At most so many; they are opened when they are needed.
     pub(super) fn new(options: PgConnectOptions, count: usize) -> Self {
-        Self { options, places: Semaphore::new(count), idle: Mutex::default() }
+        Self { options, places: Semaphore::new(count), idle: Mutex::default(), wait: Histogram::new() }
     }
 
     /// Does a piece of work on a connection, as soon as one is free. `began` is called when the connection is there:
@@ -51,7 +54,9 @@ impl Connections {
     where
         F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, Trouble>>,
     {
+        let since = Instant::now();
         let _place = self.places.acquire().await.map_err(|_| Trouble::Late)?;
+        self.wait.observe(since.elapsed());
         let found = timeout(ANSWER_WAIT_MAX, self.connection()).await.map_err(|_| Trouble::Late);
         let mut connection =
             found.and_then(|found| found.map_err(Trouble::from)).inspect_err(|_| self.lock().clear())?;

@@ -74,7 +74,7 @@ impl Trouble {
         self.state().is_some_and(|code| matches!(code, "40001" | "40P01"))
     }
 
-    fn state(&self) -> Option<&str> {
+    pub(super) fn state(&self) -> Option<&str> {
         match self {
             Trouble::Server(sqlx::Error::Database(error)) => Some(error.downcast_ref::<PgDatabaseError>().code()),
             _ => None,

@@ -38,6 +38,7 @@ pub(crate) use self::fault::Trouble;
 use self::health::Health;
 pub(crate) use self::rows::{bytes, id, time};
 use super::limits::{COMMIT_CONNECTIONS_MAX, ROW_CONNECTIONS_MAX};
+use super::numbers::{Numbers, Retries};
 use super::{
     Acquired, Answer, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor, RunFilter,
     RunRow, StoredRun,
@@ -82,6 +83,7 @@ struct Inner {
     commits: Connections,
     rows: Connections,
     health: Health,
+    retries: Retries,
     clock: Option<Clock>,
     /// Database time as last heard.
     heard: AtomicI64,
@@ -100,6 +102,7 @@ impl PostgresJournal {
             commits: Connections::new(parsed.clone(), COMMIT_CONNECTIONS_MAX),
             rows: Connections::new(parsed, ROW_CONNECTIONS_MAX),
             health: Health::new(),
+            retries: Retries::default(),
             clock: options.clock,
             heard: AtomicI64::new(0),
         });
@@ -163,6 +166,11 @@ impl Journal for PostgresJournal {
 
     fn state(&self) -> watch::Receiver<JournalState> {
         self.inner.health.watch()
+    }
+
+    fn numbers(&self) -> Numbers<'_> {
+        let waits = vec![("commits", &self.inner.commits.wait), ("rows", &self.inner.rows.wait)];
+        Numbers { retries: self.inner.retries.read(), waits }
     }
 
     fn now(&self) -> Answer<Timestamp> {

@@ -36,6 +36,7 @@ pub(crate) use self::readers::Reader;
 use self::readers::Readers;
 use self::writer::{PutError, Queue, Writer, WriterParts};
 use super::limits::READERS;
+use super::numbers::{Numbers, Retries};
 use super::{
     Acquired, Answer, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor, RunFilter,
     RunRow, StoredRun, system_clock,
@@ -92,6 +93,7 @@ pub struct SqliteJournal {
     partitions: Partitions,
     state: watch::Receiver<JournalState>,
     clock: Clock,
+    retries: Arc<Retries>,
     /// `None` only while it is dropped.
     threads: Option<Threads>,
 }
@@ -122,10 +124,11 @@ impl SqliteJournal {
         let (checkpointer, checkpoints) = Checkpointer::start(for_checkpoints).map_err(spawn_failed)?;
         let (state, watched) = watch::channel(JournalState::Ready);
         let clock = options.clock.clone();
-        let parts = WriterParts { connection, checkpointer, clock, state, on_fatal: options.on_fatal };
+        let (on_fatal, retries) = (options.on_fatal, Arc::<Retries>::default());
+        let parts = WriterParts { connection, checkpointer, clock, state, on_fatal, retries: Arc::clone(&retries) };
         let (writer, queue) = Writer::start(parts).map_err(spawn_failed)?;
         let threads = Threads { queue, readers, writer, checkpoints, lock };
-        Ok(Self { partitions, state: watched, clock: options.clock, threads: Some(threads) })
+        Ok(Self { partitions, state: watched, clock: options.clock, retries, threads: Some(threads) })
     }
 
     fn threads(&self) -> &Threads {
@@ -189,6 +192,10 @@ impl Journal for SqliteJournal {
 
     fn state(&self) -> watch::Receiver<JournalState> {
         self.state.clone()
+    }
+
+    fn numbers(&self) -> Numbers<'_> {
+        Numbers { retries: self.retries.read(), waits: vec![("rows", self.threads().readers.wait())] }
     }
 
     fn now(&self) -> Answer<Timestamp> {

@@ -1,8 +1,9 @@
 //! Opening the database: lock, connections, schema.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use heddle_core::id::PartitionId;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -21,17 +22,34 @@ pub(super) fn lock(database: &Path) -> Result<File, JournalError> {
     let folder = database.parent().unwrap_or_else(|| Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| failed(folder, source))?;
     let path = database.with_added_extension("lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|source| failed(&path, source))?;
+    let file = private(&path).map_err(|source| failed(&path, source))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { folder: folder.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(&path, source)),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(JournalError::Locked { folder: folder.to_owned() }),
+        Err(TryLockError::Error(source)) => return Err(failed(&path, source)),
     }
+    // SQLite gives its log and its shared memory the mode of the database.
+    private(database).map_err(|source| failed(database, source))?;
+    for beside in ["-wal", "-shm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(beside);
+        let path = PathBuf::from(path);
+        match std::fs::set_permissions(&path, Permissions::from_mode(PRIVATE)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&path, error)),
+            _ => {}
+        }
+    }
+    Ok(file)
+}
+
+/// The mode of every file here: what runs carry is nobody else's, whoever may enter the folder.
+const PRIVATE: u32 = 0o600;
+
+/// Opens a file, made if it is not there, that only its owner can read.
+fn private(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE).open(path)?;
+    file.set_permissions(Permissions::from_mode(PRIVATE))?;
+    Ok(file)
 }
 
 /// Opens the one connection that writes, with the schema in place.

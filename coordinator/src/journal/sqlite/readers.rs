@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use futures::FutureExt as _;
+use heddle_telemetry::metrics::Histogram;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,7 +25,10 @@ pub(super) struct Readers {
 
 /// The handle that reads are given to.
 #[derive(Clone)]
-pub(crate) struct Reader(mpsc::Sender<Read>);
+pub(crate) struct Reader {
+    queue: mpsc::Sender<Read>,
+    wait: Arc<Histogram>,
+}
 
 impl Readers {
     /// Starts a thread for each connection.
@@ -37,7 +42,7 @@ impl Readers {
             thread::Builder::new().name(name).spawn(move || read_all(&connection, &queue, &is_closing))
         };
         let threads = connections.into_iter().enumerate().map(spawn).collect::<std::io::Result<_>>()?;
-        Ok(Self { handle: Reader(sender), is_closing, threads })
+        Ok(Self { handle: Reader { queue: sender, wait: Arc::default() }, is_closing, threads })
     }
 
     /// Waits until the reads under way are done.
@@ -45,13 +50,18 @@ impl Readers {
         self.is_closing.store(true, Ordering::Release);
         for _ in &self.threads {
             // Wakes a thread that waits for work; if there is no room none does.
-            let _ = self.handle.0.try_send(Box::new(|_| ()));
+            let _ = self.handle.queue.try_send(Box::new(|_| ()));
         }
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a reader of the journal has panicked");
             }
         }
+    }
+
+    /// How long reads waited for a connection.
+    pub(super) fn wait(&self) -> &Histogram {
+        &self.handle.wait
     }
 
     /// What reads are given to.
@@ -68,13 +78,15 @@ impl Reader {
         F: FnOnce(&Connection) -> Result<T, JournalError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        let (wait, since) = (Arc::clone(&self.wait), Instant::now());
         let read: Read = Box::new(move |connection| {
+            wait.observe(since.elapsed());
             // A caller that has gone needs no answer.
             if !reply.is_closed() {
                 let _ = reply.send(in_transaction(connection, read));
             }
         });
-        let queue = self.0.clone();
+        let queue = self.queue.clone();
         async move {
             queue.send(read).await.map_err(|_| JournalError::Stopped)?;
             drop(queue);

@@ -47,6 +47,32 @@ async fn values(journal: &SqliteJournal, run: RunId) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn what_is_written_is_its_owners_alone_in_a_folder_that_is_not() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = TempDir::new().unwrap();
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let modes = || -> Vec<(String, u32)> {
+        let entries = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
+        let name = |entry: &std::fs::DirEntry| entry.file_name().into_string().unwrap();
+        entries.map(|entry| (name(&entry), entry.metadata().unwrap().permissions().mode() & 0o777)).collect()
+    };
+    set(folder.path(), 0o755);
+    let journal = open(&folder);
+    acquire(&journal, 3).await;
+    let names: BTreeSet<String> = modes().into_iter().map(|(name, _)| name).collect();
+    assert!(["heddle.db", "heddle.db-wal", "heddle.db-shm"].iter().all(|name| names.contains(*name)), "{names:?}");
+    assert!(modes().iter().all(|(_, mode)| *mode == 0o600), "{:?}", modes());
+    // An earlier build, or a backup, left them open.
+    names.iter().for_each(|name| set(&folder.path().join(name), 0o644));
+    drop(journal);
+    let journal = open(&folder);
+    acquire(&journal, 3).await;
+    assert!(modes().iter().all(|(_, mode)| *mode == 0o600), "{:?}", modes());
+}
+
+#[tokio::test]
 async fn what_was_committed_is_there_after_a_start() {
     let folder = TempDir::new().unwrap();
     let run = run_in(3, 1);

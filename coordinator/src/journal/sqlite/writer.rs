@@ -18,6 +18,7 @@ use super::{FatalHook, open};
 use crate::journal::limits::{
     MERGE_BYTES_MAX, MERGE_WRITES_MAX, STALLED_BACKOFF_MAX, STALLED_BACKOFF_MIN, WRITER_QUEUE_MAX,
 };
+use crate::journal::numbers::Retries;
 use crate::journal::{Clock, JournalError, JournalState};
 
 /// One write: a part of a transaction that stands or falls alone.
@@ -104,6 +105,7 @@ pub(super) struct WriterParts {
     pub(super) clock: Clock,
     pub(super) state: watch::Sender<JournalState>,
     pub(super) on_fatal: FatalHook,
+    pub(super) retries: Arc<Retries>,
 }
 
 impl Writer {
@@ -182,6 +184,8 @@ impl Loop {
                     return false;
                 }
             };
+            let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+            self.parts.retries.note(&format!("sqlite_{code}"));
             self.report(JournalState::Stalled { reason: error.to_string().into() });
             if self.is_closing.load(Ordering::Acquire) {
                 return false;

@@ -6,6 +6,7 @@ use super::bench::{Bench, RUN, cancel, dispatches, finished, replies, submit};
 use crate::graph::fixture::Fixture;
 use crate::id::{EventSeq, RunId};
 use crate::limits;
+use crate::partition::Backlog;
 use crate::partition::batch::Phase;
 use crate::partition::io::{Input, Leaving, Reply};
 use crate::run::event::{ErrorClass, Fact, NodeError, Timing};
@@ -119,4 +120,23 @@ fn wide_runs_take_turns() {
     for run in [RUN, RunId(2)] {
         assert_eq!(bench.folded(run, &graph).status(), RunStatus::Completed);
     }
+}
+
+#[test]
+fn a_backlog_counts_what_stands_runs_and_waits() {
+    let work = |fixture: Fixture, id| fixture.work(id, "pure", &json!({}));
+    let wide = ["a", "b", "c", "d"].into_iter().fold(Fixture::default(), work).build();
+    let mut bench = Bench::with_agent();
+    assert_eq!(bench.partition.backlog(bench.now), Backlog::default());
+    let begun = bench.now;
+    let attempts = bench.start(RUN, &wide);
+    bench.pass(Span::from_millis(70));
+    bench.start(RunId(2), &Fixture::default().wait("w", LONG).build());
+    let backlog = bench.partition.backlog(bench.now);
+    assert_eq!(backlog, Backlog { ready: 2, oldest_ready: Some(begun), assigned: 2, parked: 1 });
+    // What is cancelled stands nowhere, though the queue has not come to it.
+    bench.on([cancel(3, RUN)]);
+    bench.land_all();
+    let backlog = bench.partition.backlog(bench.now);
+    assert_eq!((backlog.ready, backlog.oldest_ready), (0, None), "{attempts:?}");
 }

@@ -46,6 +46,7 @@ fn every_attempt_has_its_times_on_the_partitions_clock() {
     assert_eq!((work.ready_at, work.ended_at, work.state), (begun, Some(ms(165)), SpanState::Completed));
     assert_eq!((out.ready_at, out.ended_at), (ms(165), Some(ms(165))));
     assert_eq!((trace.status, trace.ended_at), (RunStatus::Completed, Some(ms(165))));
+    assert!(nodes.iter().all(|node| node.waiting_since.is_none()), "nobody waited for an instant: {nodes:?}");
 }
 
 #[test]
@@ -58,4 +59,18 @@ fn what_a_cancelled_run_leaves_is_cancelled_with_it() {
     let node = trace.nodes()[0];
     assert_eq!((node.state, node.ended_at), (SpanState::Cancelled, trace.ended_at));
     assert_eq!(node.attempts[0].number, attempt.number);
+}
+
+#[test]
+fn a_node_that_waits_is_told_from_one_that_is_decided_at_once() {
+    let graph = Fixture::default().input("in").wait("w", 500).output("out").edge("in", "w").edge("w", "out").build();
+    let mut course = Course::begin(&graph);
+    let begun = course.now;
+    course.pass(500);
+    course.command(Command::Wake).unwrap();
+    let trace = trace(&course);
+    let waits: Vec<_> = trace.nodes().iter().map(|node| node.waiting_since).collect();
+    assert_eq!(waits, [None, Some(begun), None]);
+    assert_eq!(trace.nodes()[1].ended_at, Some(begun.plus(Span::from_millis(500))));
+    assert_eq!(trace.nodes()[2].ready_at, trace.nodes()[2].ended_at.unwrap());
 }
