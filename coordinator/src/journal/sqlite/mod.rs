@@ -5,6 +5,7 @@
 
 mod batch;
 mod checkpoint;
+mod inspect;
 mod open;
 mod partition;
 mod query;
@@ -32,6 +33,7 @@ use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
 #[cfg(test)]
 pub(crate) use self::open::MIGRATIONS;
+pub use self::inspect::formats;
 pub(crate) use self::readers::Reader;
 use self::readers::Readers;
 use self::writer::{PutError, Queue, Writer, WriterParts};
