@@ -29,7 +29,10 @@ pub enum Exit {
 /// All exit codes and what they mean; the documentation has this table.
 pub const EXIT_CODES: [(u8, &str); 10] = [
     (0, "done; for `run` and `executions watch`: the run completed"),
-    (Exit::Failed as u8, "the run failed or was cancelled, a check of `doctor` failed, or anything without a code of its own"),
+    (
+        Exit::Failed as u8,
+        "the run failed or was cancelled, a check of `doctor` failed, or anything without a code of its own",
+    ),
     (Exit::Usage as u8, "the command line, a file or the set-up is wrong, or the server does not take what they say"),
     (Exit::NotFound as u8, "there is no such run, workflow, node type or key"),
     (Exit::Auth as u8, "the key is missing, wrong, expired, or lacks a scope"),

@@ -150,7 +150,8 @@ fn source(place: &str) -> Result<Source> {
     match found.len() {
         0 => Err(Failure::usage(format!("no file fits {place:?}"))),
         count if count > INPUT_FILES_MAX => {
-            Err(Failure::usage(format!("more than {INPUT_FILES_MAX} files fit {place:?}")).with_next("give fewer at once"))
+            Err(Failure::usage(format!("more than {INPUT_FILES_MAX} files fit {place:?}"))
+                .with_next("give fewer at once"))
         }
         _ => Ok(Source::Several(found.into_iter().filter(|path| path.is_file()).collect())),
     }
@@ -179,8 +180,10 @@ fn content(path: &Path, name: &str, file: &WorkflowFile) -> Result<Content> {
         return Ok(Content::Media(media_type.to_string()));
     }
     if found.len() > INPUT_TEXT_BYTES_MAX {
-        return Err(Failure::usage(format!("{shown} is larger than {INPUT_TEXT_BYTES_MAX} bytes, the most for a text"))
-            .with_next("give it to a node of the type input:file"));
+        return Err(Failure::usage(format!(
+            "{shown} is larger than {INPUT_TEXT_BYTES_MAX} bytes, the most for a text"
+        ))
+        .with_next("give it to a node of the type input:file"));
     }
     let mut open = File::open(path).context(Exit::Usage, format_args!("cannot open {shown}"))?;
     Ok(match text(&mut open, &shown.to_string())? {

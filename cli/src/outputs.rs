@@ -149,7 +149,9 @@ fn settle(mut file: tempfile::NamedTempFile, folder: &Path, (stem, ending): &(St
         file = match file.persist_noclobber(&path) {
             Ok(_) => return Ok(path),
             Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => error.file,
-            Err(error) => return Err(error.error).context(Exit::Failed, format_args!("cannot write {}", path.display())),
+            Err(error) => {
+                return Err(error.error).context(Exit::Failed, format_args!("cannot write {}", path.display()));
+            }
         };
     }
     Err(Failure::failed(format!("{} has no free name for {stem}.{ending}", folder.display()))
@@ -257,7 +259,8 @@ mod tests {
     async fn names_stay_inside_the_folder() {
         let (client, temp) = (server().await, tempfile::tempdir().unwrap());
         let folder = temp.path().join("out");
-        for (node, port) in [("../../etc/x", "p"), ("..", ".."), ("/abs", "a/b"), ("", "\0"), (&*"n".repeat(500), "é")] {
+        for (node, port) in [("../../etc/x", "p"), ("..", ".."), ("/abs", "a/b"), ("", "\0"), (&*"n".repeat(500), "é")]
+        {
             let found = find(&outputs(node, port, media("/a/1", &digest())));
             let saved = save(&client, &folder, &found[0]).await.unwrap().unwrap();
             assert_eq!(saved.path.parent(), Some(folder.as_path()), "{node:?}");

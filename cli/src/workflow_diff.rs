@@ -206,9 +206,11 @@ fn flat(node: &Value, wanted: fn(&str) -> bool) -> BTreeMap<String, &Value> {
     }
     while let Some((path, value)) = open.pop() {
         match value.as_object().filter(|fields| !fields.is_empty()) {
-            Some(fields) => open.extend(fields.iter().map(|(key, value)| {
-                (if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value)
-            })),
+            Some(fields) => open.extend(
+                fields
+                    .iter()
+                    .map(|(key, value)| (if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value)),
+            ),
             None => {
                 found.insert(path, value);
             }

@@ -57,7 +57,8 @@ impl Nodes {
 
 async fn list(client: &Client, family: Option<&str>, available: bool, as_json: bool) -> Result<()> {
     let all = client.node_types().await?;
-    let families: BTreeSet<String> = all.iter().filter_map(|item| Some(item["category"].as_str()?.to_owned())).collect();
+    let families: BTreeSet<String> =
+        all.iter().filter_map(|item| Some(item["category"].as_str()?.to_owned())).collect();
     let wanted = |item: &&Value| {
         family.is_none_or(|family| item["category"] == family) && (!available || item["available"] == true)
     };

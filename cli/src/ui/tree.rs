@@ -375,7 +375,10 @@ mod tests {
         assert!(narrow.iter().all(|line| measure_text_width(line) <= 40), "{narrow:?}");
 
         tree.change(&Change { detail: "no money".into(), ..change("b", "FAILED", 3_500) });
-        assert_eq!(tree.render(9_000, 120, 50, Style::PLAIN)[1], "✗ └ Write a story      2.5 s  try 2  agent_01  no money");
+        assert_eq!(
+            tree.render(9_000, 120, 50, Style::PLAIN)[1],
+            "✗ └ Write a story      2.5 s  try 2  agent_01  no money"
+        );
         // A late word changes nothing.
         tree.change(&change("b", "PROGRESS", 9_100));
         let totals = tree.totals();

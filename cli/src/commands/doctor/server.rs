@@ -20,7 +20,11 @@ pub(super) async fn checks(connection: &Connection, data: &DataDir) -> Vec<Check
     };
     let Some(client) = found else {
         let message = format!("no server has said that it runs on {}", data.path().display());
-        return vec![Check::failed(SERVER, message, "start one with `heddle up`, or name one with --server URL --key KEY")];
+        return vec![Check::failed(
+            SERVER,
+            message,
+            "start one with `heddle up`, or name one with --server URL --key KEY",
+        )];
     };
     let health = match client.health().await {
         Ok(health) => health,
@@ -110,7 +114,9 @@ async fn agents(client: &Client) -> Check {
     let name = "agents";
     let agents = match client.agents().await {
         Ok(agents) => agents,
-        Err(failure) if failure.exit == Exit::Auth => return Check::skipped(name, "that needs a key with the scope admin"),
+        Err(failure) if failure.exit == Exit::Auth => {
+            return Check::skipped(name, "that needs a key with the scope admin");
+        }
         Err(failure) => return Check::refused(name, failure),
     };
     let connected: Vec<_> = agents.iter().filter(|agent| agent.state == "connected").collect();
@@ -124,7 +130,9 @@ async fn agents(client: &Client) -> Check {
     let message = format!("{} connected, {busy} of {slots} slots busy, {} node types", connected.len(), types.len());
     match others {
         0 => Check::ok(name, message),
-        others => Check::warning(name, format!("{message}; {others} of another version"), "use the same build everywhere"),
+        others => {
+            Check::warning(name, format!("{message}; {others} of another version"), "use the same build everywhere")
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::journal::limits::BUSY_WAIT_MAX;
 /// # Errors
 /// When the file is no database, or cannot be read.
 pub fn formats(file: &Path) -> Result<(i64, i64), JournalError> {
-    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed("open its file"))?;
+    let connection =
+        Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed("open its file"))?;
     connection.busy_timeout(BUSY_WAIT_MAX).map_err(failed("set itself up"))?;
     let found = format(&connection).map_err(failed("read its format"))?;
     Ok((found, MIGRATIONS.len() as i64))

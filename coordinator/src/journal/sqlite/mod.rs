@@ -31,9 +31,9 @@ use tokio::sync::watch;
 
 use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
+pub use self::inspect::formats;
 #[cfg(test)]
 pub(crate) use self::open::MIGRATIONS;
-pub use self::inspect::formats;
 pub(crate) use self::readers::Reader;
 use self::readers::Readers;
 use self::writer::{PutError, Queue, Writer, WriterParts};
