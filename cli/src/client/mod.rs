@@ -134,7 +134,7 @@ impl Client {
     /// Where a run's time went: one page of its nodes, as the server says it.
     pub async fn trace(&self, execution: &str, nodes_offset: u64) -> Result<Value> {
         let request = self.request(Method::GET, &format!("/workflows/executions/{}/trace", segment(execution)?));
-        self.json(request.query(&[("nodesOffset", nodes_offset), ("nodesLimit", NODES_PAGE)])).await
+        self.json(request.query(&[("nodesOffset", nodes_offset), ("nodesLimit", NODES_PAGE)])).await.map(bare)
     }
 
     /// One page of runs across workflows, newest first.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, NodeType, Port, read_value};
@@ -194,19 +195,40 @@ fn kind(property: &Value) -> String {
     }
 }
 
-/// A node of this type as it stands in a graph, with the keys that it needs and those that have a default.
-fn example(item: &NodeType) -> Value {
+/// A node of a graph, in the order in which people write it.
+#[derive(Debug, Serialize)]
+struct Example<'a> {
+    id: &'a str,
+    data: ExampleData<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExampleData<'a> {
+    label: &'a str,
+    node_type: &'a str,
+    config: Map<String, Value>,
+}
+
+/// A node of this type as it stands in a graph, with the keys that it needs and those that have a default, else its first.
+fn example(item: &NodeType) -> Example<'_> {
     let name = item.node_type.rsplit(':').next().unwrap_or("node");
     let mut config = Map::new();
     if let Some(schema) = &item.config_schema {
         let required = required(schema);
-        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let properties = || schema["properties"].as_object().into_iter().flatten();
+        for (key, property) in properties() {
             if property.get("default").is_some() || required.contains(&key.as_str()) {
                 config.insert(key.clone(), sample(property));
             }
         }
+        // An empty config shows nothing, and some types want any one of their keys.
+        if let Some((key, property)) = properties().next().filter(|_| config.is_empty()) {
+            config.insert(key.clone(), sample(property));
+        }
     }
-    json!({ "id": name, "data": { "label": item.label, "nodeType": item.node_type, "config": config } })
+    let data = ExampleData { label: &item.label, node_type: &item.node_type, config };
+    Example { id: name, data }
 }
 
 /// A value that a property takes: its default, its first example, else the simplest of its type.
@@ -271,7 +293,12 @@ mod tests {
         let expected = json!({"id": "cut", "data": {
             "label": "Cut", "nodeType": "utility:cut", "config": {"size": 1, "unit": "letters"},
         }});
-        assert_eq!(example(&item()), expected);
-        assert_eq!(example(&NodeType { node_type: "a:b".into(), ..NodeType::default() })["data"]["config"], json!({}));
+        assert_eq!(serde_json::to_value(example(&item())).unwrap(), expected);
+        let bare = NodeType { node_type: "a:b".into(), ..NodeType::default() };
+        assert!(example(&bare).data.config.is_empty());
+        // Of a type that needs no key and has no default, the first key is shown.
+        let schema = json!({"properties": {"for": {"type": ["number", "string"]}, "until": {"type": "string"}}});
+        let waits = NodeType { config_schema: Some(schema), ..bare };
+        assert_eq!(Value::Object(example(&waits).data.config), json!({"for": 1}));
     }
 }

@@ -186,55 +186,80 @@ fn difference(current: &Workflow, file: &WorkflowFile) -> Result<Diff> {
     Ok(Diff::between(before, after))
 }
 
+/// What became of a file that was applied, or would become of it.
+struct Applied {
+    action: &'static str,
+    id: Option<String>,
+    version: Option<u64>,
+    warnings: Vec<String>,
+}
+
 async fn apply(client: &Client, file: &WorkflowFile, id: Option<&str>, dry_run: bool, as_json: bool) -> Result<()> {
     let current = target(client, file, id).await?;
     let diff = difference(&current.clone().unwrap_or_default(), file)?;
-    let action = match &current {
-        None => "created",
-        Some(_) if diff.is_empty() => "unchanged",
-        Some(_) => "updated",
+    let applied = match &current {
+        Some(current) if diff.is_empty() => Applied {
+            action: "unchanged",
+            id: Some(current.id.clone()),
+            version: Some(current.version),
+            warnings: Vec::new(),
+        },
+        current if dry_run => would_save(client, file, current.as_ref()).await?,
+        current => save(client, file, current.as_ref()).await?,
     };
-    let (mut id, mut version, mut warnings) = match &current {
-        Some(current) => (Some(current.id.clone()), Some(current.version), Vec::new()),
-        None => (None, None, Vec::new()),
-    };
-    if action != "unchanged" && dry_run {
-        let diagnosis = client.lint(&file.nodes, &file.edges).await?;
-        warnings = diagnosis.warnings.iter().map(problem).collect();
-        refuse(&diagnosis)?;
-    } else if action != "unchanged" {
-        let draft = Draft {
-            name: file.about.name.as_deref().or(current.as_ref().map(|current| &*current.name)).unwrap_or(&file.name),
-            description: file.about.description.as_deref(),
-            tags: file.about.tags.as_deref(),
-            nodes: &file.nodes,
-            edges: &file.edges,
-            base_updated_at: current.as_ref().map(|current| &*current.updated_at),
-        };
-        let saved = client.save(id.as_deref(), &draft).await?;
-        (id, version, warnings) = (Some(saved.id), Some(saved.version), saved.meta.warnings);
-    }
     if as_json {
+        let Applied { action, id, version, warnings } = applied;
         return print_json(&json!({
             "action": action, "dryRun": dry_run, "id": id, "name": file.title(), "version": version,
             "changes": diff, "warnings": warnings,
         }));
     }
-    warnings.iter().for_each(|warning| note(&format!("warning: {warning}")));
+    applied.warnings.iter().for_each(|warning| note(&format!("warning: {warning}")));
     let style = Style::stdout();
-    let word = match (action, dry_run) {
+    let word = match (applied.action, dry_run) {
         ("created", true) => "would create",
         ("updated", true) => "would update",
         (action, _) => action,
     };
-    let version = version.map(|version| format!("  version {version}")).unwrap_or_default();
-    let place = id.map(|id| format!("  {id}")).unwrap_or_default();
+    let version = applied.version.map(|version| format!("  version {version}")).unwrap_or_default();
+    let place = applied.id.map(|id| format!("  {id}")).unwrap_or_default();
     print(&format!("{}{place}  {}{version}", style.bold(word), file.title()))?;
     // What is new as a whole needs no list of its parts.
     if current.is_some() {
         diff.render(style).iter().try_for_each(|line| print(line))?;
     }
     Ok(())
+}
+
+/// What saving would do, if the server would take the file.
+async fn would_save(client: &Client, file: &WorkflowFile, current: Option<&Workflow>) -> Result<Applied> {
+    let diagnosis = client.lint(&file.nodes, &file.edges).await?;
+    refuse(&diagnosis)?;
+    Ok(Applied {
+        action: if current.is_some() { "updated" } else { "created" },
+        id: current.map(|current| current.id.clone()),
+        version: current.map(|current| current.version),
+        warnings: diagnosis.warnings.iter().map(problem).collect(),
+    })
+}
+
+/// Saves the file as a new workflow, or over the one that was compared, unless somebody has saved that since.
+async fn save(client: &Client, file: &WorkflowFile, current: Option<&Workflow>) -> Result<Applied> {
+    let draft = Draft {
+        name: file.about.name.as_deref().or(current.map(|current| &*current.name)).unwrap_or(&file.name),
+        description: file.about.description.as_deref(),
+        tags: file.about.tags.as_deref(),
+        nodes: &file.nodes,
+        edges: &file.edges,
+        base_updated_at: current.map(|current| &*current.updated_at),
+    };
+    let saved = client.save(current.map(|current| &*current.id), &draft).await?;
+    Ok(Applied {
+        action: if current.is_some() { "updated" } else { "created" },
+        id: Some(saved.id),
+        version: Some(saved.version),
+        warnings: saved.meta.warnings,
+    })
 }
 
 async fn diff(client: &Client, id: &str, file: &WorkflowFile, as_json: bool) -> Result<()> {
@@ -308,4 +333,45 @@ async fn delete(client: &Client, id: &str, as_json: bool) -> Result<()> {
         return print_json(&json!({ "id": id, "deleted": true }));
     }
     print(&format!("deleted  {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+    use axum::{Json, Router, routing::get};
+
+    use super::*;
+
+    /// A server whose workflow somebody saves between the comparing and the saving.
+    #[tokio::test]
+    async fn a_save_that_comes_too_late_is_a_conflict() {
+        let sent = Arc::new(Mutex::new(Value::Null));
+        let log = sent.clone();
+        let known =
+            json!({"id": "wf_1", "name": "w", "updatedAt": "2026-05-02T09:00:00.000Z", "nodes": [], "edges": []});
+        let read = || async move { Json(known) };
+        let write = |Json(body): Json<Value>| async move {
+            *log.lock().unwrap() = body;
+            let body = json!({"error": "changed since", "code": "stale_write", "message": "changed since"});
+            (StatusCode::CONFLICT, Json(body)).into_response()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let router = Router::new().route("/api/v1/workflows/{id}", get(read).put(write));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("w.json");
+        std::fs::write(&path, json!({"nodes": [{"id": "a", "data": {}}], "edges": []}).to_string()).unwrap();
+        let file = WorkflowFile::read(&path).unwrap();
+        let failure = apply(&client, &file, Some("wf_1"), false, true).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert!(failure.next.unwrap().contains("heddle workflows diff"));
+        let sent = sent.lock().unwrap();
+        assert_eq!((&sent["baseUpdatedAt"], &sent["name"]), (&json!("2026-05-02T09:00:00.000Z"), &json!("w")));
+        assert!(sent.get("tags").is_none() && sent.get("description").is_none(), "what the file does not say stays");
+    }
 }

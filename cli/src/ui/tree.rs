@@ -14,8 +14,8 @@ use crate::limits::{DELTA_CHARS_KEPT, TREE_LINES_MAX, TREE_ROWS_MAX};
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 /// From this width on there is room for the agent's id, which is never cut.
 const AGENT_COLUMNS: usize = 100;
-/// Columns of a label before it is cut: half of a narrow terminal.
-const LABEL_COLUMNS_MAX: usize = 32;
+/// Columns of a label before it is cut; on a narrow terminal it is half of that.
+const LABEL_COLUMNS_MAX: usize = 48;
 
 /// The nodes of a run.
 #[derive(Debug, Default)]
@@ -279,7 +279,10 @@ impl Row {
         let runs = || u64::try_from(now_ms - self.started_ms?).ok().map(Duration::from_millis);
         match self.state {
             None | Some(State::Skipped) => String::new(),
-            Some(state) if state.is_over() => self.ran.map(clock::span).unwrap_or_default(),
+            // What took no time at all was no work.
+            Some(state) if state.is_over() => {
+                self.ran.filter(|ran| !ran.is_zero()).map(clock::span).unwrap_or_default()
+            }
             Some(_) => runs().map(clock::span).unwrap_or_default(),
         }
     }

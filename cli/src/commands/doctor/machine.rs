@@ -79,7 +79,10 @@ fn disk(folder: &Path) -> Check {
 }
 
 fn short(time: Duration) -> String {
-    if time < Duration::from_millis(10) { format!("{} µs", time.as_micros()) } else { clock::span(time) }
+    match time {
+        short if short < Duration::from_millis(10) => format!("{:.1} ms", short.as_secs_f64() * 1_000.0),
+        long => clock::span(long),
+    }
 }
 
 /// The median of some syncs, each after four kibibytes.
