@@ -10,14 +10,42 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// A `heddle up`, killed when dropped.
+struct Up {
+    child: Child,
+    address: String,
+    /// Kept open: a closed pipe would fail the next line.
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Up {
+    fn start(data: &Path, listen: &str) -> Self {
+        let mut command = heddle(&["up", "--listen", listen, "--debug-nodes"], data);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut up = Up { child, address: String::new(), stdout };
+        while up.address.is_empty() {
+            let mut line = String::new();
+            assert!(up.stdout.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
+            let address = line.split_once(" is ready on ").map(|(_, address)| address.trim().to_owned());
+            up.address = address.unwrap_or_default();
+        }
+        up
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A cluster, and the folder it runs on.
 struct Cluster {
     temp: TempDir,
     data: PathBuf,
-    up: Child,
-    address: String,
-    /// Kept open: a closed pipe would fail the next line.
-    _stdout: BufReader<std::process::ChildStdout>,
+    up: Up,
 }
 
 fn heddle(arguments: &[&str], data: &Path) -> Command {
@@ -29,24 +57,12 @@ fn heddle(arguments: &[&str], data: &Path) -> Command {
     command
 }
 
-fn start(data: &Path, listen: &str) -> (Child, String, BufReader<std::process::ChildStdout>) {
-    let mut up = heddle(&["up", "--listen", listen, "--debug-nodes"], data).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdout = BufReader::new(up.stdout.take().unwrap());
-    loop {
-        let mut line = String::new();
-        assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
-        if let Some((_, address)) = line.split_once(" is ready on ") {
-            return (up, address.trim().to_owned(), stdout);
-        }
-    }
-}
-
 impl Cluster {
     fn start() -> Self {
         let temp = tempfile::tempdir().unwrap();
         let data = temp.path().join("data");
-        let (up, address, stdout) = start(&data, "127.0.0.1:0");
-        Cluster { temp, data, up, address, _stdout: stdout }
+        let up = Up::start(&data, "127.0.0.1:0");
+        Cluster { temp, data, up }
     }
 
     /// Runs a command to its end.
@@ -67,13 +83,6 @@ impl Cluster {
         let path = self.temp.path().join(name);
         fs::write(&path, document.to_string()).unwrap();
         path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = self.up.kill();
-        let _ = self.up.wait();
     }
 }
 
@@ -187,7 +196,7 @@ fn a_file_is_applied_once_and_its_changes_are_told() {
     let other = cluster.file("other.json", &story);
     assert_eq!(cluster.ended(&["workflows", "apply", &other]).0, Some(3), "a file's id is not made up");
     let key = fs::read_to_string(cluster.data.join("key")).unwrap();
-    assert!(post(&cluster.address, key.trim(), "/api/v1/workflows", &document()));
+    assert!(post(&cluster.up.address, key.trim(), "/api/v1/workflows", &document()));
     let (code, _, stderr) = cluster.ended(&["workflows", "apply", &file]);
     assert!(code == Some(5) && stderr.contains(id) && stderr.contains("--id"), "{stderr}");
     assert_eq!(cluster.json(&["workflows", "apply", &file, "--id", id])["action"], "unchanged");
@@ -323,11 +332,11 @@ fn a_watcher_outlives_the_server() {
     let mut watch = heddle(&["executions", "watch", &id], &cluster.data).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(watch.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(said.any(|line| line.contains("waiting")), "it watches");
-    cluster.up.kill().unwrap();
-    cluster.up.wait().unwrap();
+    let address = cluster.up.address.clone();
+    cluster.up.child.kill().unwrap();
+    cluster.up.child.wait().unwrap();
     assert!(said.any(|line| line.contains("trying again")), "it says that the server is away");
-    let (up, _, stdout) = start(&cluster.data, &cluster.address);
-    (cluster.up, cluster._stdout) = (up, stdout);
+    cluster.up = Up::start(&cluster.data, &address);
     assert_eq!(cluster.ended(&["executions", "cancel", &id]).0, Some(0));
     let rest: Vec<String> = said.collect();
     assert_eq!(watch.wait().unwrap().code(), Some(1));

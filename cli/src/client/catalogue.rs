@@ -224,7 +224,7 @@ impl Client {
         self.json(self.request(Method::POST, "/workflows/lint").json(&Graph { nodes, edges })).await
     }
 
-    /// The server's clock, milliseconds since 1970, between which two instants of ours it was read. To the second.
+    /// The server's clock in milliseconds since 1970, to the second; `None` if it does not tell.
     pub async fn clock(&self) -> Result<Option<i64>> {
         let request = self.http.get(format!("{}/healthz", self.origin)).timeout(crate::limits::HEALTH_WAIT_MAX);
         let response = self.accept(request.send().await).await?;

@@ -175,11 +175,8 @@ fn table(items: Vec<Value>, is_first: bool) -> Result<()> {
         let started = run.start_time.unwrap_or_default();
         table.row(vec![run.id, run.status.word().into(), started, took, run.workflow_id, text_of(run.error)]);
     }
-    let text = table.render(Style::stdout());
-    match is_first {
-        true => print(&text),
-        false => print(text.split_once('\n').map_or("", |(_, rows)| rows)),
-    }
+    let table = if is_first { table } else { table.without_headings() };
+    print(&table.render(Style::stdout()))
 }
 
 async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {

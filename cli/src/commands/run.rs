@@ -83,7 +83,8 @@ impl Run {
             outputs.values_mut().for_each(|output| with_paths(output, files));
             print_outputs(&outputs)?;
         }
-        outcome(&execution, &poll).and(saved.map(|_| ()))
+        outcome(&execution, &poll)?;
+        saved.map(|_| ())
     }
 
     /// Brings the files among the inputs to the server.

@@ -246,7 +246,7 @@ async fn would_save(client: &Client, file: &WorkflowFile, current: Option<&Workf
 /// Saves the file as a new workflow, or over the one that was compared, unless somebody has saved that since.
 async fn save(client: &Client, file: &WorkflowFile, current: Option<&Workflow>) -> Result<Applied> {
     let draft = Draft {
-        name: file.about.name.as_deref().or(current.map(|current| &*current.name)).unwrap_or(&file.name),
+        name: file.about.name.as_deref().or_else(|| current.map(|current| &*current.name)).unwrap_or(&file.name),
         description: file.about.description.as_deref(),
         tags: file.about.tags.as_deref(),
         nodes: &file.nodes,

@@ -1,7 +1,7 @@
 //! A run while it goes on: a tree of nodes on a terminal, one plain line per change elsewhere. Always on stderr.
 
 use std::io::{IsTerminal, Write};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -177,13 +177,13 @@ fn line(since: Duration, label: &str, change: &Change) -> String {
 
 /// Draws the tree over its last picture, some times a second, until it is told to stop.
 struct Screen {
-    stop: Sender<()>,
+    stop: SyncSender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Screen {
     fn start(tree: Arc<Mutex<Tree>>) -> Self {
-        let (stop, asked) = channel();
+        let (stop, asked) = sync_channel(1);
         let thread = std::thread::spawn(move || {
             let mut lines = 0;
             loop {

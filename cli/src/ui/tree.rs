@@ -14,6 +14,8 @@ use crate::limits::{DELTA_CHARS_KEPT, TREE_LINES_MAX, TREE_ROWS_MAX};
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 /// From this width on there is room for the agent's id, which is never cut.
 const AGENT_COLUMNS: usize = 100;
+/// Fewer columns than these hold no words.
+const SAID_COLUMNS_MIN: usize = 8;
 /// Columns of a label before it is cut; on a narrow terminal it is half of that.
 const LABEL_COLUMNS_MAX: usize = 48;
 
@@ -241,7 +243,7 @@ impl Row {
             self.detail = change.detail.replace(char::is_control, " ");
         }
         self.state = Some(state);
-        self.agent = change.agent.clone().or(self.agent.take());
+        self.agent = change.agent.clone().or_else(|| self.agent.take());
         self.attempt = change.attempt.unwrap_or(self.attempt);
         self.started_ms = self.started_ms.or(change.at_ms);
         if state.is_over() {
@@ -310,8 +312,10 @@ impl Row {
         }
         if self.state == Some(State::Running) && !self.said.is_empty() {
             let used = measure_text_width(&line) + notes.iter().map(|note| measure_text_width(note) + 2).sum::<usize>();
-            let said = tail(&self.said, width.saturating_sub(used + 2));
-            notes.push(style.dim(&said));
+            let room = width.saturating_sub(used + 2);
+            if room >= SAID_COLUMNS_MIN {
+                notes.push(style.dim(&tail(&self.said, room)));
+            }
         }
         for note in notes.iter().filter(|note| !note.is_empty()) {
             line.push_str("  ");
@@ -373,9 +377,12 @@ mod tests {
                 "·   └ Out",
             ]
         );
-        let narrow = tree.render(3_100, 40, 50, Style::PLAIN);
-        assert_eq!(narrow[1], "⠙ └ Write a story      2.1 s  try 2  …me", "the agent's id is left out, never cut");
-        assert!(narrow.iter().all(|line| measure_text_width(line) <= 40), "{narrow:?}");
+        let narrow = tree.render(3_100, 48, 50, Style::PLAIN);
+        assert_eq!(
+            narrow[1], "⠙ └ Write a story      2.1 s  try 2  …pon a time",
+            "the agent's id is left out, never cut"
+        );
+        assert!(narrow.iter().all(|line| measure_text_width(line) <= 48), "{narrow:?}");
 
         tree.change(&Change { detail: "no money".into(), ..change("b", "FAILED", 3_500) });
         assert_eq!(
