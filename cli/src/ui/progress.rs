@@ -185,10 +185,10 @@ impl Screen {
     fn start(tree: Arc<Mutex<Tree>>) -> Self {
         let (stop, asked) = sync_channel(1);
         let thread = std::thread::spawn(move || {
-            let mut lines = 0;
+            let mut lines = Vec::new();
             loop {
                 let is_last = asked.recv_timeout(TREE_PAUSE) != Err(RecvTimeoutError::Timeout);
-                lines = draw(&lock(&tree), lines);
+                lines = draw(&lock(&tree), &lines);
                 if is_last {
                     break;
                 }
@@ -206,11 +206,13 @@ impl Screen {
     }
 }
 
-/// Draws over the picture before, which had so many lines; returns how many this one has.
-fn draw(tree: &Tree, before: usize) -> usize {
+/// Draws over the picture before, whose lines had these widths; returns the widths of this one's.
+fn draw(tree: &Tree, before: &[usize]) -> Vec<usize> {
     let (height, width) = console::Term::stderr().size();
-    let lines = tree.render(clock::now_ms(), usize::from(width), usize::from(height), Style::stderr());
-    let mut text = if before > 0 { format!("\x1b[{before}A\r") } else { String::new() };
+    let (height, width) = (usize::from(height), usize::from(width));
+    let lines = tree.render(clock::now_ms(), width, height, Style::stderr());
+    let up = rows(before, width);
+    let mut text = if up > 0 { format!("\x1b[{up}A\r") } else { String::new() };
     for line in &lines {
         text.push_str(line);
         // What is left of the line before goes.
@@ -219,7 +221,12 @@ fn draw(tree: &Tree, before: usize) -> usize {
     text.push_str("\x1b[J");
     let mut out = std::io::stderr().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    lines.len()
+    lines.iter().map(|line| console::measure_text_width(line)).collect()
+}
+
+/// How many rows lines of these widths take: a terminal that has become narrower has wrapped them.
+fn rows(lines: &[usize], width: usize) -> usize {
+    lines.iter().map(|line| line.div_ceil(width.max(1)).max(1)).sum()
 }
 
 #[cfg(test)]
@@ -278,5 +285,13 @@ mod tests {
         let agent = Some("agent_1".to_owned());
         let change = Change { state: "STARTED".into(), attempt: Some(2), agent, ..Change::default() };
         assert_eq!(line(Duration::ZERO, "Draw", &change), "    0.00s  started    Draw  try 2  on agent_1");
+    }
+
+    #[test]
+    fn a_narrower_terminal_has_wrapped_what_was_drawn() {
+        assert_eq!(rows(&[], 80), 0);
+        assert_eq!(rows(&[0, 80, 40], 80), 3);
+        assert_eq!(rows(&[0, 80, 40], 40), 4);
+        assert_eq!(rows(&[81], 40), 3);
     }
 }

@@ -366,7 +366,7 @@ mod tests {
         let mut tree = tree();
         tree.change(&Change { ran: Some(Duration::from_millis(12)), ..change("a", "COMPLETED", 0) });
         let agent = Some("agent_01".to_owned());
-        tree.change(&Change { attempt: Some(2), agent: agent.clone(), ..change("b", "STARTED", 1_000) });
+        tree.change(&Change { attempt: Some(2), agent, ..change("b", "STARTED", 1_000) });
         tree.change(&Change { said: "Once upon\na time".into(), ..change("b", "DELTA", 1_100) });
         let lines = tree.render(3_100, 120, 50, Style::PLAIN);
         assert_eq!(
