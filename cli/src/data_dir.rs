@@ -71,7 +71,12 @@ impl DataDir {
 
     /// The database inside, as the coordinator names it.
     pub fn database(&self) -> String {
-        format!("sqlite:{}", self.path.join(DATABASE).display())
+        format!("sqlite:{}", self.database_path().display())
+    }
+
+    /// The database's file inside.
+    pub fn database_path(&self) -> PathBuf {
+        self.path.join(DATABASE)
     }
 
     /// The key file inside.

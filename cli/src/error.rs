@@ -16,6 +16,8 @@ pub enum Exit {
     Auth = 4,
     /// Somebody else was first.
     Conflict = 5,
+    /// The run waits for somebody's review.
+    Review = 6,
     /// It took longer than allowed.
     Timeout = 7,
     /// Too many requests.
@@ -23,6 +25,23 @@ pub enum Exit {
     /// Interrupted by the user; the run itself goes on.
     Interrupted = 130,
 }
+
+/// All exit codes and what they mean; the documentation has this table.
+pub const EXIT_CODES: [(u8, &str); 10] = [
+    (0, "done; for `run` and `executions watch`: the run completed"),
+    (
+        Exit::Failed as u8,
+        "the run failed or was cancelled, a check of `doctor` failed, or anything without a code of its own",
+    ),
+    (Exit::Usage as u8, "the command line, a file or the set-up is wrong, or the server does not take what they say"),
+    (Exit::NotFound as u8, "there is no such run, workflow, node type or key"),
+    (Exit::Auth as u8, "the key is missing, wrong, expired, or lacks a scope"),
+    (Exit::Conflict as u8, "somebody else was first, or what is asked for no longer fits the state"),
+    (Exit::Review as u8, "the run waits for a review (`executions watch --exit-on-review`)"),
+    (Exit::Timeout as u8, "it took longer than allowed; a run goes on"),
+    (Exit::RateLimited as u8, "too many requests"),
+    (Exit::Interrupted as u8, "interrupted with Ctrl-C; a run goes on"),
+];
 
 impl Exit {
     /// The exit code for an HTTP status that is not a success.
@@ -33,7 +52,7 @@ impl Exit {
             401 | 403 => Exit::Auth,
             404 => Exit::NotFound,
             408 | 504 => Exit::Timeout,
-            409 => Exit::Conflict,
+            409 | 412 => Exit::Conflict,
             429 => Exit::RateLimited,
             _ => Exit::Failed,
         }
@@ -140,6 +159,7 @@ mod tests {
             (404, Exit::NotFound),
             (408, Exit::Timeout),
             (409, Exit::Conflict),
+            (412, Exit::Conflict),
             (413, Exit::Usage),
             (422, Exit::Usage),
             (429, Exit::RateLimited),
@@ -160,13 +180,16 @@ mod tests {
             (Exit::NotFound, 3),
             (Exit::Auth, 4),
             (Exit::Conflict, 5),
+            (Exit::Review, 6),
             (Exit::Timeout, 7),
             (Exit::RateLimited, 8),
             (Exit::Interrupted, 130),
         ];
         for (exit, code) in codes {
             assert_eq!(exit as u8, code);
+            assert!(EXIT_CODES.iter().any(|(known, _)| *known == code), "{code} is in no table");
         }
+        assert_eq!(EXIT_CODES.len(), codes.len() + 1, "0 is the other one");
     }
 
     #[test]

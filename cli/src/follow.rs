@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::{Client, Poll, RunStatus, error_text};
 use crate::error::{Exit, Failure, Result};
-use crate::limits::{EVENT_STREAM_FAILURES_MAX, EVENT_STREAM_PAUSE};
+use crate::limits::{EVENT_STREAM_FAILURES_MAX, EVENT_STREAM_PAUSE, EVENT_STREAM_PAUSE_MAX};
 use crate::ui::program;
 use crate::ui::progress::Progress;
 
@@ -17,8 +17,19 @@ pub enum Stopped {
     Interrupted,
     /// The time given by the user is over.
     TimedOut,
+    /// It waits for somebody's review, at this node.
+    Review(String),
     /// The server cannot be followed any more.
     Failed(Failure),
+}
+
+/// What ends the watching, beside the run's end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Until {
+    /// This time.
+    pub timeout: Option<Duration>,
+    /// A review that opens.
+    pub review: bool,
 }
 
 /// Shows a run's events from its start until it is over; returns its final state.
@@ -26,15 +37,14 @@ pub async fn follow(
     client: &Client,
     execution: &str,
     progress: &mut Progress,
-    timeout: Option<Duration>,
+    until: Until,
 ) -> std::result::Result<Poll, Stopped> {
-    let watched = watch(client, execution, progress);
+    let watched = watch(client, execution, progress, until.review);
     let bounded = async {
-        match timeout {
+        match until.timeout {
             Some(timeout) => timeout_at(Instant::now() + timeout, watched).await.map_err(|_| Stopped::TimedOut)?,
             None => watched.await,
         }
-        .map_err(Stopped::Failed)
     };
     tokio::select! {
         poll = bounded => poll,
@@ -42,36 +52,60 @@ pub async fn follow(
     }
 }
 
-async fn watch(client: &Client, execution: &str, progress: &mut Progress) -> Result<Poll> {
-    let (mut after, mut failures) = (0, 0);
+async fn watch(
+    client: &Client,
+    execution: &str,
+    progress: &mut Progress,
+    review: bool,
+) -> std::result::Result<Poll, Stopped> {
+    let (mut after, mut failures, mut pause) = (0, 0, EVENT_STREAM_PAUSE);
     loop {
         let before = after;
-        let ended = stream(client, execution, progress, &mut after).await;
+        let ended = stream(client, execution, progress, &mut after, review).await;
         let polled = client.poll(execution, 0).await;
-        failures = if after > before { 0 } else { failures + 1 };
-        match (ended, polled) {
-            (_, Ok(poll)) if poll.status.is_over() => return Ok(poll),
-            (Err(failure), _) | (_, Err(failure))
-                if failures > EVENT_STREAM_FAILURES_MAX || matches!(failure.exit, Exit::Auth | Exit::NotFound) =>
-            {
-                return Err(failure);
-            }
-            _ => sleep(EVENT_STREAM_PAUSE).await,
+        if after > before {
+            (failures, pause) = (0, EVENT_STREAM_PAUSE);
         }
+        let failure = match (ended, polled) {
+            (_, Ok(poll)) if poll.status.is_over() => return Ok(poll),
+            // The review may be over by now: the events before it are told again to each new watcher.
+            (Ok(Some(node)), Ok(poll)) if poll.waits_for_review(&node) => return Err(Stopped::Review(node)),
+            (Err(failure), _) | (_, Err(failure)) => failure,
+            _ => {
+                sleep(pause).await;
+                continue;
+            }
+        };
+        failures += 1;
+        if failures > EVENT_STREAM_FAILURES_MAX || matches!(failure.exit, Exit::Auth | Exit::NotFound | Exit::Usage) {
+            return Err(Stopped::Failed(failure));
+        }
+        progress.lost(&failure.message);
+        sleep(pause).await;
+        pause = (pause * 2).min(EVENT_STREAM_PAUSE_MAX);
     }
 }
 
-/// One stream of events, to its end; `after` moves along.
-async fn stream(client: &Client, execution: &str, progress: &mut Progress, after: &mut u64) -> Result<()> {
+/// One stream of events, to its end; `after` moves along. With `review` it also ends where a review opens, and returns
+/// the node.
+async fn stream(
+    client: &Client,
+    execution: &str,
+    progress: &mut Progress,
+    after: &mut u64,
+    review: bool,
+) -> Result<Option<String>> {
     let mut events = client.events(execution, *after, true).await?;
     while let Some(event) = events.next().await? {
         *after = events.after();
         progress.event(&event);
-        if matches!(event.kind.as_str(), "run.completed" | "run.failed" | "run.cancelled") {
-            break;
+        match event.kind.as_str() {
+            "run.completed" | "run.failed" | "run.cancelled" => break,
+            "review.opened" if review => return Ok(event.data["nodeId"].as_str().map(str::to_owned)),
+            _ => {}
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The failure that a run's end is, if it did not complete.
@@ -91,6 +125,11 @@ pub fn stopped(execution: &str, stopped: Stopped, left: Option<String>) -> Failu
     let (exit, why) = match stopped {
         Stopped::Interrupted => (Exit::Interrupted, "interrupted"),
         Stopped::TimedOut => (Exit::Timeout, "the time is over"),
+        Stopped::Review(node) => {
+            let message = format!("the run {execution} waits for a review at {node}");
+            let next = format!("when it is decided: heddle executions watch {execution}");
+            return Failure::new(Exit::Review, message).with_next(next);
+        }
         Stopped::Failed(failure) => return failure,
     };
     let (heddle, id) = (program(), execution);
@@ -142,15 +181,35 @@ mod tests {
     async fn a_broken_stream_is_taken_up_where_it_broke() {
         let client = gateway(json!({"status": "COMPLETED"})).await;
         let mut progress = Progress::new(&[], true);
-        let poll = follow(&client, "exec_1", &mut progress, None).await.unwrap();
+        let poll = follow(&client, "exec_1", &mut progress, Until::default()).await.unwrap();
         assert_eq!(outcome("exec_1", &poll), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_open_review_ends_the_watching_if_that_is_wanted() {
+        let events = || async {
+            let text = "id: 1\nevent: review.opened\ndata: {\"nodeId\":\"gate\"}\n\n";
+            ([("Content-Type", "text/event-stream")], text).into_response()
+        };
+        let poll = || async { Json(json!({"status": "RUNNING", "waitingOn": [{"kind": "review", "nodeId": "gate"}]})) };
+        let router = Router::new()
+            .route("/api/v1/workflows/executions/{id}/events", get(events))
+            .route("/api/v1/workflows/executions/{id}/poll", get(poll));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut progress = Progress::new(&[], true);
+        let until = Until { review: true, ..Until::default() };
+        let end = follow(&client, "exec_1", &mut progress, until).await.unwrap_err();
+        let failure = stopped("exec_1", end, None);
+        assert_eq!((failure.exit, &*failure.message), (Exit::Review, "the run exec_1 waits for a review at gate"));
     }
 
     #[tokio::test]
     async fn a_failed_run_is_exit_code_one() {
         let client = gateway(json!({"status": "FAILED", "error": {"code": "x", "message": "no agent"}})).await;
         let mut progress = Progress::new(&[], true);
-        let poll = follow(&client, "exec_1", &mut progress, None).await.unwrap();
+        let poll = follow(&client, "exec_1", &mut progress, Until::default()).await.unwrap();
         let failure = outcome("exec_1", &poll).unwrap_err();
         assert_eq!((failure.exit, failure.message.as_str()), (Exit::Failed, "the run failed: no agent"));
     }
@@ -159,7 +218,8 @@ mod tests {
     async fn time_given_is_time_kept() {
         let client = gateway(json!({"status": "RUNNING"})).await;
         let mut progress = Progress::new(&[], true);
-        let end = follow(&client, "exec_1", &mut progress, Some(Duration::from_millis(1))).await.unwrap_err();
+        let until = Until { timeout: Some(Duration::from_millis(1)), ..Until::default() };
+        let end = follow(&client, "exec_1", &mut progress, until).await.unwrap_err();
         let failure = stopped("exec_1", end, None);
         assert_eq!(failure.exit, Exit::Timeout);
         assert!(failure.next.unwrap().contains(" executions watch exec_1"));

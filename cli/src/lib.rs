@@ -8,18 +8,22 @@
 pub mod bench;
 pub mod client;
 pub mod commands;
+pub mod completion;
 pub mod compose;
 pub mod config_file;
 pub mod connection;
 pub mod data_dir;
 pub mod error;
 pub mod follow;
+pub mod inputs;
 pub mod limits;
 pub mod metrics;
+pub mod outputs;
 pub mod service;
 pub mod session;
 pub mod telemetry;
 pub mod ui;
+pub mod workflow_diff;
 pub mod workflow_file;
 
 use std::ffi::OsString;
@@ -52,14 +56,19 @@ enum Verb {
     Run(commands::run::Run),
     #[command(alias = "runs")]
     Executions(commands::executions::Executions),
+    Workflows(commands::workflows::Workflows),
+    Nodes(commands::nodes::Nodes),
     Keys(commands::keys::Keys),
     Tenants(commands::tenants::Tenants),
+    Doctor(commands::doctor::Doctor),
     Bench(commands::bench::Bench),
     Completion(commands::completion::Completion),
 }
 
 /// The process: reads the command line, runs the command, says what went wrong, and exits with its code.
 pub fn main() -> ExitCode {
+    // Ends the process if the shell's completion asks.
+    clap_complete::CompleteEnv::with_factory(Command::command).complete();
     match read(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -90,8 +99,11 @@ fn run(command: Command) -> Result<()> {
             Verb::Agent(agent) => agent.run().await,
             Verb::Run(run) => run.run().await,
             Verb::Executions(executions) => executions.run().await,
+            Verb::Workflows(workflows) => workflows.run().await,
+            Verb::Nodes(nodes) => nodes.run().await,
             Verb::Keys(keys) => keys.run().await,
             Verb::Tenants(tenants) => tenants.run().await,
+            Verb::Doctor(doctor) => doctor.run().await,
             Verb::Bench(bench) => bench.run().await,
             Verb::Completion(completion) => completion.run(),
         }

@@ -15,7 +15,7 @@ pub const NODES_PAGE: u64 = 1_000;
 /// Bytes of one server-sent event.
 pub const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Streams of events that end badly in a row before a watcher gives up.
-pub const EVENT_STREAM_FAILURES_MAX: u32 = 20;
+pub const EVENT_STREAM_FAILURES_MAX: u32 = 120;
 /// Pause before an event stream is opened again.
 pub const EVENT_STREAM_PAUSE: Duration = Duration::from_millis(250);
 /// Tries of one submission that is refused for overload or loses its connection.
@@ -58,5 +58,35 @@ pub const BENCH_CASE_TIME_MAX: Duration = Duration::from_secs(50);
 pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long parked runs may take to leave memory.
 pub const BENCH_EVICT_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Letters of a text that is still being written, at the end of a node's line.
-pub const DELTA_CHARS_SHOWN: usize = 40;
+/// Letters kept of a text that is still being written.
+pub const DELTA_CHARS_KEPT: usize = 400;
+/// Nodes that a live view follows; the rest are counted.
+pub const TREE_ROWS_MAX: usize = 10_000;
+/// Pause between two pictures of a live view.
+pub const TREE_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause before an event stream is opened again.
+pub const EVENT_STREAM_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long a file may take to go up or come down.
+pub const TRANSFER_WAIT_MAX: Duration = Duration::from_secs(30 * 60);
+/// Bytes of one file that is an input as a text.
+pub const INPUT_TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Files that one pattern may name.
+pub const INPUT_FILES_MAX: usize = 1_000;
+/// Files that one run's outputs may bring.
+pub const OUTPUT_FILES_MAX: usize = 10_000;
+/// Letters of a node's or port's name in a file name.
+pub const FILE_NAME_PART_CHARS_MAX: usize = 64;
+/// Names that are tried for one output before giving up on it.
+pub const FILE_NAME_TRIES_MAX: usize = 10_000;
+/// Syncs that `heddle doctor` times.
+pub const DOCTOR_SYNCS: usize = 20;
+/// A sync that takes longer makes everything slow.
+pub const DOCTOR_SYNC_SLOW: Duration = Duration::from_millis(20);
+/// Clocks that differ by more confuse people.
+pub const DOCTOR_SKEW_MAX: Duration = Duration::from_secs(5);
+/// Fewer open files than this end connections under load.
+pub const DOCTOR_OPEN_FILES_MIN: u64 = 4_096;
+/// How long a completion may take to ask the server.
+pub const COMPLETION_WAIT_MAX: Duration = Duration::from_millis(700);
+/// Candidates of one completion.
+pub const COMPLETIONS_MAX: u32 = 100;

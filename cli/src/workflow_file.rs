@@ -23,12 +23,28 @@ const DECORATION: [&str; 2] = ["stickyNote", "custom_group"];
 pub struct WorkflowFile {
     /// The file's name without its ending.
     pub name: String,
+    /// What the file says of the workflow itself.
+    pub about: About,
     /// The `nodes` array as written.
     pub nodes: Box<RawValue>,
     /// The `edges` array as written.
     pub edges: Box<RawValue>,
     outline: Vec<Node>,
     arrows: Vec<Edge>,
+}
+
+/// What a file may say beside its graph.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// The workflow that it is a state of.
+    pub id: Option<String>,
+    /// The workflow's name.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its tags.
+    pub tags: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,13 +106,24 @@ impl WorkflowFile {
 
     fn parse(name: String, text: &str) -> serde_json::Result<Self> {
         let document: Document = serde_json::from_str(text)?;
+        let about = serde_json::from_str(text)?;
         let outline: Vec<Node> = serde_json::from_str(document.nodes.get())?;
         let arrows = serde_json::from_str(document.edges.get())?;
         let outline = outline
             .into_iter()
             .filter(|node| !node.renderer.as_deref().is_some_and(|renderer| DECORATION.contains(&renderer)))
             .collect();
-        Ok(WorkflowFile { name, nodes: document.nodes, edges: document.edges, outline, arrows })
+        Ok(WorkflowFile { name, about, nodes: document.nodes, edges: document.edges, outline, arrows })
+    }
+
+    /// What the workflow is called: as the file says, else as the file is called.
+    pub fn title(&self) -> &str {
+        self.about.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.name)
+    }
+
+    /// The type of the node that a person means; `None` for one that is not there.
+    pub fn node_type(&self, name: &str) -> Option<&str> {
+        self.outline.iter().find(|node| node.id == name || node.label() == name).map(Node::node_type)
     }
 
     /// SHA-256 over nodes and edges, in hexadecimal.

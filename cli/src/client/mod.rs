@@ -1,6 +1,8 @@
 //! A client of the public REST API: nothing here knows more than any other client could.
 
+mod catalogue;
 mod events;
+mod files;
 mod refusal;
 mod types;
 
@@ -10,6 +12,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use catalogue::{
+    AgentInfo, Diagnosis, Draft, NodeType, Port, Problem, SaveNotes, Saved, Workflow, bare, read as read_value,
+};
 pub use events::{Event, EventStream};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, NewKey, NodeRun, Poll, RunStatus, SaveWorkflow,
@@ -122,13 +127,14 @@ impl Client {
 
     /// One run, whole, as the server says it.
     pub async fn execution(&self, execution: &str) -> Result<Value> {
-        self.json(self.request(Method::GET, &format!("/workflows/executions/{}", segment(execution)?))).await
+        let value = self.json(self.request(Method::GET, &format!("/workflows/executions/{}", segment(execution)?)));
+        value.await.map(bare)
     }
 
     /// Where a run's time went: one page of its nodes, as the server says it.
     pub async fn trace(&self, execution: &str, nodes_offset: u64) -> Result<Value> {
         let request = self.request(Method::GET, &format!("/workflows/executions/{}/trace", segment(execution)?));
-        self.json(request.query(&[("nodesOffset", nodes_offset), ("nodesLimit", NODES_PAGE)])).await
+        self.json(request.query(&[("nodesOffset", nodes_offset), ("nodesLimit", NODES_PAGE)])).await.map(bare)
     }
 
     /// One page of runs across workflows, newest first.

@@ -77,7 +77,13 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (401, _) if had_key => "check the key: --key KEY, HEDDLE_KEY, or the file `key` in the data folder",
         (401, _) => "pass a key: --key KEY, or set HEDDLE_KEY",
         (403, _) => "use a key that has the scope",
+        (404, Some("workflow_not_found")) => return Some(format!("see what there is with `{} workflows list`", program())),
+        (404, Some("node_type_not_found")) => return Some(format!("see what there is with `{} nodes list`", program())),
+        (404, Some("key_not_found")) => return Some(format!("see what there is with `{} keys list`", program())),
         (404, _) => return Some(format!("see what there is with `{} executions list`", program())),
+        (409, Some("stale_write")) => {
+            return Some(format!("see what has changed with `{} workflows diff ID FILE`, then apply again", program()));
+        }
         (409, _) => {
             return Some(format!("read the current state with `{} executions get ID`, then decide again", program()));
         }

@@ -79,3 +79,25 @@ fn both_forms_of_a_base_url_name_the_same_server() {
     }
     assert_eq!(Client::new("https://h", None).unwrap_err().exit, Exit::Usage);
 }
+
+#[tokio::test]
+async fn a_file_goes_up_with_its_name_and_type_and_comes_back_as_a_value() {
+    let upload = |headers: HeaderMap, body: String| async move {
+        assert_eq!(headers["Authorization"], "Bearer sk-test");
+        assert!(headers["Content-Type"].to_str().unwrap().starts_with("multipart/form-data; boundary="));
+        assert!(
+            body.contains("name=\"file\"; filename=\"cat.png\"") && body.contains("Content-Type: image/png"),
+            "{body}"
+        );
+        assert!(body.contains("picture"));
+        let value = json!({"url": "/a/1", "mediaType": "image/png", "bytes": 7, "digest": "d", "mediaId": "media_1"});
+        (StatusCode::CREATED, Json(json!({"data": value, "url": "/a/1"}))).into_response()
+    };
+    let client = serve(Router::new().route("/api/v1/media/upload", post(upload))).await;
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("cat.png");
+    std::fs::write(&path, "picture").unwrap();
+    let value = client.upload(&path, "image/png").await.unwrap();
+    assert_eq!(value, json!({"url": "/a/1", "mediaType": "image/png", "bytes": 7, "digest": "d"}));
+    assert_eq!(client.upload(&temp.path().join("absent"), "image/png").await.unwrap_err().exit, Exit::Usage);
+}

@@ -10,6 +10,12 @@ use serde_json::value::RawValue;
 pub struct Health {
     /// Random per start of the coordinator.
     pub boot_id: String,
+    /// `ok`, or `degraded` without a coordinator.
+    pub status: String,
+    /// The gateway's build.
+    pub version: String,
+    /// The kind of database.
+    pub database: Option<String>,
 }
 
 /// A workflow as lists show it.
@@ -171,6 +177,13 @@ pub struct Poll {
     pub waiting_on: Vec<Waiting>,
 }
 
+impl Poll {
+    /// Whether somebody's review of this node is awaited.
+    pub fn waits_for_review(&self, node: &str) -> bool {
+        self.waiting_on.iter().any(|waiting| waiting.kind == "review" && waiting.node_id == node)
+    }
+}
+
 /// The results inside a poll.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -267,6 +280,9 @@ pub struct ExecutionFilter {
     /// Only those of this workflow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow_id: Option<String>,
+    /// Only those that started at this time or later, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// At most so many.
     pub limit: u32,
     /// After this one, as the page before said.

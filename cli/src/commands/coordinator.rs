@@ -22,7 +22,7 @@ pub struct Coordinator {
     /// Where gateways and agents connect to
     #[arg(long, default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// sqlite:FILE, or postgres://USER:PASSWORD@HOST/DATABASE [default: heddle.db in the data folder]
+    /// The database: sqlite:FILE, or postgres://USER:PASSWORD@HOST/DATABASE [default: heddle.db in the data folder]
     // It may hold a password, and so it is better named by the variable; the help must not show it.
     #[arg(long, env = "HEDDLE_DATABASE", hide_env_values = true, value_name = "DATABASE")]
     database: Option<String>,

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text};
+use crate::completion;
 use crate::connection::Connection;
 use crate::error::{Context, Exit, Result};
-use crate::follow::{follow, outcome, stopped};
+use crate::follow::{Until, follow, outcome, stopped};
 use crate::ui::progress::Progress;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
@@ -34,24 +35,31 @@ enum Verb {
     /// Get one run and its nodes
     Get {
         /// The run's id
+        #[arg(add = completion::executions())]
         id: String,
     },
     /// Watch a run until it is over; exits like the run
     Watch {
         /// The run's id
+        #[arg(add = completion::executions())]
         id: String,
         /// Stop watching after this time (90s, 5m); the run goes on
         #[arg(long, value_parser = clock::parse_span)]
         timeout: Option<Duration>,
+        /// Stop watching, with exit code 6, when the run waits for a review
+        #[arg(long)]
+        exit_on_review: bool,
     },
     /// Show where a run's time went: nodes and attempts over time, with the agent that had them
     Trace {
         /// The run's id
+        #[arg(add = completion::executions())]
         id: String,
     },
     /// Print a run's events, a line each
     Events {
         /// The run's id
+        #[arg(add = completion::executions())]
         id: String,
         /// Only those after this number
         #[arg(long, default_value_t = 0)]
@@ -63,6 +71,7 @@ enum Verb {
     /// Cancel a run
     Cancel {
         /// The run's id
+        #[arg(add = completion::executions())]
         id: String,
         /// Why, for the run's history
         #[arg(long)]
@@ -76,11 +85,17 @@ struct List {
     #[arg(long, ignore_case = true)]
     status: Option<Status>,
     /// Only runs of this workflow
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = completion::workflows())]
     workflow: Option<String>,
+    /// Only runs that started since then: a span that is over (2h, 7d), a date, or a time
+    #[arg(long, value_name = "TIME", value_parser = clock::parse_since)]
+    since: Option<i64>,
     /// At most so many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
+    /// All pages, one after the other; a page has `--limit` runs
+    #[arg(long)]
+    all: bool,
     /// Go on after the page that named this cursor
     #[arg(long)]
     cursor: Option<String>,
@@ -102,7 +117,9 @@ impl Executions {
         match self.verb {
             Verb::List(list) => list.run(&client, self.json).await,
             Verb::Get { id } => get(&client, &id, self.json).await,
-            Verb::Watch { id, timeout } => watch(&client, &id, timeout, self.json).await,
+            Verb::Watch { id, timeout, exit_on_review } => {
+                watch(&client, &id, Until { timeout, review: exit_on_review }, self.json).await
+            }
             Verb::Trace { id } => trace(&client, &id, self.json).await,
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
@@ -113,29 +130,53 @@ impl Executions {
 impl List {
     async fn run(self, client: &Client, as_json: bool) -> Result<()> {
         let status = self.status.and_then(|status| status.to_possible_value());
-        let filter = ExecutionFilter {
+        let mut filter = ExecutionFilter {
             status: status.map(|status| status.get_name().to_ascii_uppercase()),
             workflow_id: self.workflow,
+            from: self.since.map(clock::rfc3339),
             limit: self.limit,
             cursor: self.cursor,
         };
-        let page = client.executions(&filter).await?;
-        if as_json {
-            return print_json(&json!({ "executions": page.items, "nextCursor": page.next_cursor }));
-        }
-        let mut table = Table::new(&["ID", "STATUS", "STARTED", "TOOK", "WORKFLOW", "ERROR"]);
-        for item in page.items {
-            let run: Execution = read(item)?;
-            let took = clock::elapsed(run.start_time.as_deref(), run.end_time.as_deref());
-            let started = run.start_time.unwrap_or_default();
-            table.row(vec![run.id, run.status.word().into(), started, took, run.workflow_id, text_of(run.error)]);
-        }
-        print(&table.render(Style::stdout()))?;
-        if let Some(cursor) = page.next_cursor {
-            note(&format!("more: {} executions list --cursor {cursor}", program()));
+        let mut is_first = true;
+        let next = loop {
+            let page = client.executions(&filter).await?;
+            let is_last = page.items.is_empty() || page.next_cursor.is_none() || page.next_cursor == filter.cursor;
+            let next = page.next_cursor.filter(|_| !is_last);
+            match as_json {
+                // A page a line: all of them may be more than fits into memory.
+                true => print_json(&json!({ "executions": page.items, "nextCursor": next }))?,
+                false => table(page.items, is_first)?,
+            }
+            is_first = false;
+            if !self.all || next.is_none() {
+                break next;
+            }
+            filter.cursor = next;
+        };
+        if let Some(cursor) = next.filter(|_| !as_json) {
+            note(&format!("more: {} executions list --cursor {cursor}, or --all", program()));
         }
         Ok(())
     }
+}
+
+/// Prints a page of runs; those after the first have no headings.
+fn table(items: Vec<Value>, is_first: bool) -> Result<()> {
+    if items.is_empty() {
+        if is_first {
+            note("no runs fit");
+        }
+        return Ok(());
+    }
+    let mut table = Table::new(&["ID", "STATUS", "STARTED", "TOOK", "WORKFLOW", "ERROR"]);
+    for item in items {
+        let run: Execution = read(item)?;
+        let took = clock::elapsed(run.start_time.as_deref(), run.end_time.as_deref());
+        let started = run.start_time.unwrap_or_default();
+        table.row(vec![run.id, run.status.word().into(), started, took, run.workflow_id, text_of(run.error)]);
+    }
+    let table = if is_first { table } else { table.without_headings() };
+    print(&table.render(Style::stdout()))
 }
 
 async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
@@ -192,17 +233,20 @@ fn nodes(runs: &[NodeRun]) -> Table {
     table
 }
 
-async fn watch(client: &Client, id: &str, timeout: Option<Duration>, as_json: bool) -> Result<()> {
+async fn watch(client: &Client, id: &str, until: Until, as_json: bool) -> Result<()> {
     let run: Execution = read(client.execution(id).await?)?;
     let lines: Vec<_> = run.node_runs.iter().map(|node| (node.node_id.clone(), node.name().to_owned(), 0)).collect();
     let mut progress = Progress::new(&lines, as_json);
-    let end = follow(client, id, &mut progress, timeout).await;
-    progress.finish();
+    let end = follow(client, id, &mut progress, until).await;
+    let totals = progress.finish();
     let poll = end.map_err(|end| stopped(id, end, None))?;
+    let run = client.execution(id).await?;
     if as_json {
-        print_json(&client.execution(id).await?)?;
+        print_json(&run)?;
     } else {
-        print(&format!("{id}  {}", Style::stdout().status(poll.status.word())))?;
+        let run: Execution = read(run)?;
+        let took = clock::elapsed(run.start_time.as_deref(), run.end_time.as_deref());
+        note(&totals.line(id, poll.status, &took));
     }
     outcome(id, &poll)
 }

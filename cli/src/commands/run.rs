@@ -1,17 +1,21 @@
 //! `heddle run`: a workflow file, from its inputs to its outputs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
-use crate::client::{Client, Execute, SaveWorkflow};
+use crate::client::{Client, Execute, SaveWorkflow, WorkflowSummary};
 use crate::connection::Connection;
 use crate::error::Result;
-use crate::follow::{follow, outcome, stopped};
+use crate::follow::{Until, follow, outcome, stopped};
+use crate::inputs::{Inputs, Upload};
+use crate::outputs::{self, SavedFile, with_paths};
 use crate::session::Session;
 use crate::ui::progress::Progress;
+use crate::ui::transfer::Transfer;
 use crate::ui::{clock, note, print, print_json};
 use crate::workflow_file::WorkflowFile;
 
@@ -23,12 +27,15 @@ const TAG: &str = "cli";
 pub struct Run {
     /// The workflow: JSON with `nodes` and `edges`
     file: PathBuf,
-    /// A value for an input node, by id or label: NAME=TEXT or NAME:=JSON
-    #[arg(short, long = "input", value_name = "NAME=TEXT")]
+    /// A value for an input node, by id or label: NAME=TEXT, NAME:=JSON, NAME=@FILE, NAME=@*.png, NAME=@- (the standard input)
+    #[arg(short, long = "input", value_name = "NAME=VALUE")]
     input: Vec<String>,
     /// Run up to and with this node, by id or label
     #[arg(long, value_name = "NODE")]
     to: Option<String>,
+    /// Where results that are files go [default: heddle-out/ID, only if there are any]
+    #[arg(short, long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -43,41 +50,78 @@ impl Run {
     /// Runs the file.
     pub async fn run(self) -> Result<()> {
         let file = WorkflowFile::read(&self.file)?;
-        let inputs = file.inputs(&self.input)?;
+        let inputs = Inputs::read(&self.input, &file, &mut std::io::stdin())?;
         let target = self.to.as_deref().map(|name| file.resolve(name)).transpose()?;
         let session = Session::open(&self.connection).await?;
         let ended = self.on(&session, &file, inputs, target).await;
         session.close().await.and(ended)
     }
 
-    async fn on(
-        &self,
-        session: &Session,
-        file: &WorkflowFile,
-        inputs: Map<String, Value>,
-        target: Option<&str>,
-    ) -> Result<()> {
+    async fn on(&self, session: &Session, file: &WorkflowFile, inputs: Inputs, target: Option<&str>) -> Result<()> {
         let (client, since) = (session.client(), Instant::now());
+        let inputs = self.send(client, inputs).await?;
         let workflow = workflow_for(client, file).await?;
         // The graph goes with the request: what runs is what the file says, whoever has edited the workflow since.
         let execute = Execute { nodes: Some(&file.nodes), edges: Some(&file.edges), inputs, target_node_id: target };
         let execution = client.execute(&workflow, &execute).await?.execution_id;
 
         let mut progress = Progress::new(&file.tree(), self.json);
-        let end = follow(client, &execution, &mut progress, self.timeout).await;
-        progress.finish();
+        let until = Until { timeout: self.timeout, ..Until::default() };
+        let end = follow(client, &execution, &mut progress, until).await;
+        let totals = progress.finish();
         let poll = end.map_err(|end| stopped(&execution, end, session.leaves_behind()))?;
-        let outputs = outputs(client, &execution, &file.results(target)).await?;
+        let mut outputs = outputs(client, &execution, &file.results(target)).await?;
+        let saved = self.save(client, &execution, &outputs).await;
+        let files = saved.as_deref().unwrap_or_default();
         if self.json {
             print_json(&json!({
                 "executionId": execution, "workflowId": workflow, "status": poll.status, "outputs": outputs,
-                "error": poll.error, "elapsedMs": since.elapsed().as_millis() as u64,
+                "files": files, "error": poll.error, "elapsedMs": since.elapsed().as_millis() as u64,
             }))?;
         } else {
-            note(&format!("{execution} {} in {}", poll.status.word(), clock::span(since.elapsed())));
+            note(&totals.line(&execution, poll.status, &clock::span(since.elapsed())));
+            outputs.values_mut().for_each(|output| with_paths(output, files));
             print_outputs(&outputs)?;
         }
-        outcome(&execution, &poll)
+        outcome(&execution, &poll)?;
+        saved.map(|_| ())
+    }
+
+    /// Brings the files among the inputs to the server.
+    async fn send(&self, client: &Client, inputs: Inputs) -> Result<Map<String, Value>> {
+        let bar = self.bar(inputs.files_count(), "sending");
+        let sent = inputs.upload(client, |path| bar.step(&path.display().to_string())).await;
+        bar.finish();
+        sent
+    }
+
+    /// Saves the results that are files.
+    async fn save(&self, client: &Client, execution: &str, outputs: &Map<String, Value>) -> Result<Vec<SavedFile>> {
+        let found = outputs::find(outputs);
+        let folder = self.out.clone().unwrap_or_else(|| PathBuf::from("heddle-out").join(execution));
+        let (bar, mut saved, mut elsewhere) = (self.bar(found.len(), "saving"), Vec::new(), 0);
+        for file in &found {
+            bar.step(file.name());
+            match outputs::save(client, &folder, file).await? {
+                Some(file) => saved.push(file),
+                None => elsewhere += 1,
+            }
+        }
+        bar.finish();
+        if elsewhere > 0 && !self.json {
+            note(&format!("{elsewhere} results lie on other servers and were not saved"));
+        }
+        Ok(saved)
+    }
+
+    fn bar(&self, files: usize, verb: &'static str) -> Transfer {
+        Transfer::new(if self.json { 0 } else { files }, verb)
+    }
+}
+
+impl Upload for Client {
+    fn upload<'a>(&'a self, path: &'a Path, media_type: &'a str) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(Client::upload(self, path, media_type))
     }
 }
 
@@ -94,6 +138,12 @@ async fn workflow_for(client: &Client, file: &WorkflowFile) -> Result<String> {
     let (nodes, edges) = (&file.nodes, &file.edges);
     let workflow = SaveWorkflow { name: &file.name, description: &description, tags: &[TAG], nodes, edges };
     client.save_workflow(known.as_ref().map(|known| known.id.as_str()), &workflow).await
+}
+
+/// Whether this command made the workflow, and saves over it whenever its file changes.
+pub(super) fn is_of_run(workflow: &WorkflowSummary) -> bool {
+    let made = workflow.description.as_deref().is_some_and(|text| text.starts_with("made by `heddle run`"));
+    made && workflow.tags.iter().any(|tag| tag == TAG)
 }
 
 /// What the result nodes gave, by node id; those that gave nothing are left out.

@@ -9,6 +9,20 @@ pub fn parse(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
 }
 
+/// Milliseconds since 1970 of a date as HTTP writes it: `Sat, 02 May 2026 09:00:00 GMT`.
+pub fn parse_http_date(text: &str) -> Option<i64> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|at| at.timestamp().as_millisecond())
+}
+
+/// Reads a point in time: RFC 3339, a date, or a span that lies behind us (`2h`, `7d`).
+pub fn parse_since(text: &str) -> Result<i64, String> {
+    let span = || parse_span(text).ok().and_then(|span| now_ms().checked_sub(i64::try_from(span.as_millis()).ok()?));
+    let date = || parse(&format!("{text}T00:00:00Z"));
+    parse(text).or_else(date).or_else(span).ok_or_else(|| {
+        format!("{text:?} is neither a span such as 2h, nor a time such as 2026-05-02 or 2026-05-02T09:00:00Z")
+    })
+}
+
 /// Now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
@@ -76,6 +90,23 @@ mod tests {
     fn times_are_written_as_the_api_writes_them() {
         assert_eq!(rfc3339(1_777_712_400_250), "2026-05-02T09:00:00.250Z");
         assert_eq!(date(1_777_712_400_250), "2026-05-02");
+    }
+
+    #[test]
+    fn dates_of_http_are_read() {
+        assert_eq!(parse_http_date("Sat, 02 May 2026 09:00:00 GMT"), Some(1_777_712_400_000));
+        assert_eq!(parse_http_date("yesterday"), None);
+    }
+
+    #[test]
+    fn a_start_is_a_time_a_date_or_a_span() {
+        assert_eq!(parse_since("2026-05-02T09:00:00.250Z"), Ok(1_777_712_400_250));
+        assert_eq!(parse_since("2026-05-02"), Ok(1_777_680_000_000));
+        let hour_ago = now_ms() - 3_600_000;
+        assert!((hour_ago..hour_ago + 60_000).contains(&parse_since("1h").unwrap()));
+        for wrong in ["", "soon", "2026-13-02", "-1h"] {
+            assert!(parse_since(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ pub mod clock;
 pub mod progress;
 pub mod style;
 pub mod table;
+pub mod transfer;
+pub mod tree;
 pub mod waterfall;
 
 use std::io::{self, Write};

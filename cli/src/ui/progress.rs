@@ -1,19 +1,21 @@
 //! A run while it goes on: a tree of nodes on a terminal, one plain line per change elsewhere. Always on stderr.
 
-use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use super::style::Style;
+use super::tree::{Totals, Tree};
 use super::{clock, note};
 use crate::client::{Event, error_text};
-use crate::limits::{DELTA_CHARS_SHOWN, TREE_LINES_MAX};
+use crate::limits::TREE_PAUSE;
 
 /// What became of one node.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Change {
     /// The node.
     pub node: String,
@@ -23,6 +25,14 @@ pub struct Change {
     pub detail: String,
     /// How long its work took, where the event says so.
     pub ran: Option<Duration>,
+    /// A piece of a text that it writes.
+    pub said: String,
+    /// Who got it.
+    pub agent: Option<String>,
+    /// Which try.
+    pub attempt: Option<u64>,
+    /// When, in milliseconds since 1970, by the server's clock.
+    pub at_ms: Option<i64>,
 }
 
 impl Change {
@@ -34,10 +44,11 @@ impl Change {
             Some(("attempt", "lost")) => Change::read(&event.data, Some("LOST")),
             _ => None,
         };
+        let at_ms = event.data["at"].as_str().and_then(clock::parse);
         let list = |name: &str| event.data.get(name).and_then(Value::as_array).into_iter().flatten();
         let decided = list("decided").filter_map(|item| Change::read(item, None));
         let started = list("assigned").filter_map(|item| Change::read(item, Some("STARTED")));
-        about.into_iter().chain(decided).chain(started).collect()
+        about.into_iter().chain(decided).chain(started).map(|change| Change { at_ms, ..change }).collect()
     }
 
     fn read(data: &Value, state: Option<&str>) -> Option<Self> {
@@ -51,14 +62,19 @@ impl Change {
         let retry = number("retryInMs").map(|pause| format!("again in {}", clock::span(pause)));
         let due = number("dueInMs").map(|pause| format!("for {}", clock::span(pause)));
         let progress = data.get("progress").and_then(Value::as_f64).map(|part| format!("{:.0} %", part * 100.0));
-        let said = text("text").map(|text| tail(text, DELTA_CHARS_SHOWN));
-        let detail: Vec<String> = [error, retry, due, progress, said].into_iter().flatten().collect();
+        let message = text("message").filter(|message| !message.is_empty()).map(str::to_owned);
+        let detail: Vec<String> = [error, retry, due, progress, message].into_iter().flatten().collect();
         let state = state.or_else(|| text("state"))?.to_owned();
-        Some(Change { node, state, detail: detail.join(", "), ran: number("ranMs") })
-    }
-
-    fn is_over(&self) -> bool {
-        matches!(self.state.as_str(), "COMPLETED" | "FAILED" | "SKIPPED" | "CANCELLED" | "CACHED")
+        Some(Change {
+            node,
+            state,
+            detail: detail.join(", "),
+            ran: number("ranMs"),
+            said: text("text").unwrap_or_default().to_owned(),
+            agent: text("agentId").map(str::to_owned),
+            attempt: data.get("attempt").and_then(Value::as_u64),
+            at_ms: None,
+        })
     }
 
     /// Whether it is worth a line where lines stay.
@@ -69,75 +85,89 @@ impl Change {
 
 /// Shows a run's nodes as they change.
 pub struct Progress {
-    labels: HashMap<String, String>,
-    started: HashMap<String, Instant>,
+    tree: Arc<Mutex<Tree>>,
     view: View,
 }
 
 enum View {
     Quiet,
-    Lines { since: Instant },
-    Tree(Tree),
+    Lines { since: Instant, is_lost: bool },
+    Live(Screen),
 }
 
 impl Progress {
     /// For nodes given as (id, label, depth in the graph), in the order to show them.
     pub fn new(nodes: &[(String, String, usize)], quiet: bool) -> Self {
-        let view = match (quiet, std::io::stderr().is_terminal()) {
-            (true, _) => View::Quiet,
-            (false, true) => View::Tree(Tree::new(nodes)),
-            (false, false) => View::Lines { since: Instant::now() },
+        let tree = Arc::new(Mutex::new(Tree::new(nodes)));
+        let view = match quiet {
+            true => View::Quiet,
+            false if is_live() => View::Live(Screen::start(tree.clone())),
+            false => View::Lines { since: Instant::now(), is_lost: false },
         };
-        let labels = nodes.iter().map(|(id, label, _)| (id.clone(), label.clone())).collect();
-        Progress { labels, started: HashMap::new(), view }
+        Progress { tree, view }
     }
 
     /// Takes in one event.
     pub fn event(&mut self, event: &Event) {
+        let mut tree = lock(&self.tree);
         for change in Change::all(event) {
-            self.change(change);
+            tree.change(&change);
+            if let View::Lines { since, is_lost } = &mut self.view
+                && change.is_news()
+            {
+                *is_lost = false;
+                note(&line(since.elapsed(), tree.label(&change.node), &change));
+            }
         }
     }
 
-    fn change(&mut self, mut change: Change) {
-        if change.state == "STARTED" {
-            self.started.insert(change.node.clone(), Instant::now());
-        }
-        if change.is_over() && change.ran.is_none() {
-            change.ran = self.started.get(&change.node).map(Instant::elapsed);
-        }
+    /// Says that the server cannot be heard at the moment.
+    pub fn lost(&mut self, why: &str) {
+        let text = format!("{why}; trying again, the run goes on");
         match &mut self.view {
             View::Quiet => {}
-            View::Lines { since } => {
-                if change.is_news() {
-                    let label = self.labels.get(&change.node).unwrap_or(&change.node);
-                    note(&line(since.elapsed(), label, &change));
-                }
+            // Once for each time that the connection is lost, not for each try.
+            View::Lines { is_lost: true, .. } => {}
+            View::Lines { is_lost, .. } => {
+                *is_lost = true;
+                note(&text);
             }
-            View::Tree(tree) => tree.change(&change),
+            View::Live(_) => lock(&self.tree).notice(&text),
         }
     }
 
-    /// Ends the show; what was drawn stays.
-    pub fn finish(self) {
-        if let View::Tree(tree) = self.view {
-            tree.finish();
+    /// Ends the show; what was drawn stays. Returns what became of the nodes.
+    pub fn finish(self) -> Totals {
+        if let View::Live(screen) = self.view {
+            screen.finish();
         }
+        lock(&self.tree).totals()
     }
 }
 
-/// The end of a text, on one line.
-fn tail(text: &str, chars_max: usize) -> String {
-    let all = text.chars().count();
-    let shown = text.chars().skip(all.saturating_sub(chars_max));
-    shown.map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+/// Whether a picture may be drawn again and again: on a terminal that can go back, and not where a log is kept.
+fn is_live() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stderr().is_terminal() && !dumb && !set("CI")
+}
+
+fn lock(tree: &Mutex<Tree>) -> MutexGuard<'_, Tree> {
+    // A picture is as good after a panic as before it.
+    tree.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One change as a plain line.
 fn line(since: Duration, label: &str, change: &Change) -> String {
     let mut text = format!("{:>8.2}s  {:<9}  {label}", since.as_secs_f64(), change.state.to_lowercase());
+    if let Some(attempt) = change.attempt.filter(|attempt| *attempt > 1) {
+        text.push_str(&format!("  try {attempt}"));
+    }
     if let Some(took) = change.ran {
         text.push_str(&format!("  {}", clock::span(took)));
+    }
+    if let Some(agent) = &change.agent {
+        text.push_str(&format!("  on {agent}"));
     }
     if !change.detail.is_empty() {
         text.push_str(&format!("  {}", change.detail.replace(char::is_control, " ")));
@@ -145,85 +175,58 @@ fn line(since: Duration, label: &str, change: &Change) -> String {
     text
 }
 
-/// The live tree: a line per node up to a limit, then one line that counts the rest.
-struct Tree {
-    bars: MultiProgress,
-    lines: HashMap<String, (ProgressBar, String)>,
-    rest: Option<ProgressBar>,
-    style: Style,
+/// Draws the tree over its last picture, some times a second, until it is told to stop.
+struct Screen {
+    stop: SyncSender<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Tree {
-    fn new(nodes: &[(String, String, usize)]) -> Self {
-        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let style = Style::stderr();
-        let mut lines = HashMap::new();
-        for (id, label, depth) in nodes.iter().take(TREE_LINES_MAX) {
-            let bar = bars.add(ProgressBar::new_spinner());
-            bar.set_style(template("{prefix}{msg}"));
-            let branch = if *depth == 0 { String::new() } else { format!("{}└ ", "  ".repeat(*depth - 1)) };
-            bar.set_prefix(style.dim(&branch));
-            bar.set_message(format!("{} {label}", style.dim("·")));
-            lines.insert(id.clone(), (bar, label.clone()));
-        }
-        let hidden = nodes.len().saturating_sub(TREE_LINES_MAX);
-        let rest = (hidden > 0).then(|| {
-            let bar = bars.add(ProgressBar::new(hidden as u64));
-            bar.set_style(template("… and {len} more nodes: {pos} done"));
-            bar.tick();
-            bar
+impl Screen {
+    fn start(tree: Arc<Mutex<Tree>>) -> Self {
+        let (stop, asked) = sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            let mut lines = Vec::new();
+            loop {
+                let is_last = asked.recv_timeout(TREE_PAUSE) != Err(RecvTimeoutError::Timeout);
+                lines = draw(&lock(&tree), &lines);
+                if is_last {
+                    break;
+                }
+            }
         });
-        Tree { bars, lines, rest, style }
+        Screen { stop, thread: Some(thread) }
     }
 
-    fn change(&mut self, change: &Change) {
-        let Some((bar, label)) = self.lines.get(&change.node) else {
-            if let Some(rest) = self.rest.as_ref().filter(|_| change.is_over()) {
-                rest.inc(1);
-            }
-            return;
-        };
-        // What it says while it runs stands where its state was.
-        let mut text = match change.is_news() {
-            true => format!("{label}  {}", self.style.status(&change.state)),
-            false => format!("{label}  {}", self.style.status("RUNNING")),
-        };
-        if let Some(took) = change.ran {
-            text.push_str(&format!("  {}", self.style.dim(&clock::span(took))));
+    fn finish(mut self) {
+        // A thread that has ended needs no word to end.
+        let _ = self.stop.send(());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
-        if !change.detail.is_empty() {
-            text.push_str(&format!("  {}", change.detail.replace(char::is_control, " ")));
-        }
-        if change.is_over() {
-            bar.set_style(template("{prefix}{msg}"));
-            bar.disable_steady_tick();
-            bar.finish_with_message(text);
-        } else {
-            bar.set_style(template("{prefix}{spinner} {msg}  {elapsed}"));
-            if change.state == "STARTED" {
-                bar.reset_elapsed();
-            }
-            bar.set_message(text);
-            bar.enable_steady_tick(Duration::from_millis(100));
-        }
-    }
-
-    fn finish(self) {
-        for (bar, _) in self.lines.values() {
-            if !bar.is_finished() {
-                bar.set_style(template("{prefix}{msg}"));
-                bar.abandon();
-            }
-        }
-        if let Some(rest) = &self.rest {
-            rest.abandon();
-        }
-        drop(self.bars);
     }
 }
 
-fn template(text: &str) -> ProgressStyle {
-    ProgressStyle::with_template(text).unwrap_or_else(|_| ProgressStyle::default_spinner())
+/// Draws over the picture before, whose lines had these widths; returns the widths of this one's.
+fn draw(tree: &Tree, before: &[usize]) -> Vec<usize> {
+    let (height, width) = console::Term::stderr().size();
+    let (height, width) = (usize::from(height), usize::from(width));
+    let lines = tree.render(clock::now_ms(), width, height, Style::stderr());
+    let up = rows(before, width);
+    let mut text = if up > 0 { format!("\x1b[{up}A\r") } else { String::new() };
+    for line in &lines {
+        text.push_str(line);
+        // What is left of the line before goes.
+        text.push_str("\x1b[K\n");
+    }
+    text.push_str("\x1b[J");
+    let mut out = std::io::stderr().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    lines.iter().map(|line| console::measure_text_width(line)).collect()
+}
+
+/// How many rows lines of these widths take: a terminal that has become narrower has wrapped them.
+fn rows(lines: &[usize], width: usize) -> usize {
+    lines.iter().map(|line| line.div_ceil(width.max(1)).max(1)).sum()
 }
 
 #[cfg(test)]
@@ -258,19 +261,37 @@ mod tests {
     fn errors_pauses_and_progress_are_details() {
         let data = json!({"nodeId": "a", "error": {"code": "x", "message": "no money"}, "retryInMs": 500});
         assert_eq!(changes("node.retrying", data), [row("a", "RETRYING", "no money, again in 500 ms")]);
-        let data = json!({"nodeId": "n1", "text": format!("{}\nend", "x".repeat(100))});
-        let [(_, state, detail)] = &changes("node.delta", data)[..] else { panic!("one change") };
-        assert_eq!((state.as_str(), detail.chars().count()), ("DELTA", DELTA_CHARS_SHOWN));
-        assert!(detail.ends_with("x end"), "{detail}");
-        let data = json!({"nodeId": "n1", "index": [2], "progress": 0.5});
-        assert_eq!(changes("node.progress", data), [row("n1[2]", "PROGRESS", "50 %")]);
+        let data = json!({"nodeId": "n1", "index": [2], "progress": 0.5, "message": "half"});
+        assert_eq!(changes("node.progress", data), [row("n1[2]", "PROGRESS", "50 %, half")]);
+    }
+
+    #[test]
+    fn who_does_what_since_when_is_read() {
+        let data = json!({"at": "1970-01-01T00:00:02.500Z", "assigned": [{"nodeId": "b", "attempt": 2, "agentId": "agent_1"}]});
+        let event = Event { seq: Some(3), kind: "node.retrying".into(), data };
+        let [change] = &Change::all(&event)[..] else { panic!("one change") };
+        assert_eq!((change.at_ms, change.attempt, change.agent.as_deref()), (Some(2_500), Some(2), Some("agent_1")));
+        let data = json!({"nodeId": "n1", "attempt": 1, "text": "pieces"});
+        let [change] = &Change::all(&Event { seq: None, kind: "node.delta".into(), data })[..] else { panic!() };
+        assert_eq!((change.said.as_str(), change.detail.as_str()), ("pieces", ""));
     }
 
     #[test]
     fn lines_are_plain() {
         let ran = Some(Duration::from_millis(40));
-        let change = Change { node: "n1".into(), state: "FAILED".into(), detail: "a\nb".into(), ran };
+        let change = Change { state: "FAILED".into(), detail: "a\nb".into(), ran, ..Change::default() };
         let text = line(Duration::from_millis(1230), "Draw", &change);
         assert_eq!(text, "    1.23s  failed     Draw  40 ms  a b");
+        let agent = Some("agent_1".to_owned());
+        let change = Change { state: "STARTED".into(), attempt: Some(2), agent, ..Change::default() };
+        assert_eq!(line(Duration::ZERO, "Draw", &change), "    0.00s  started    Draw  try 2  on agent_1");
+    }
+
+    #[test]
+    fn a_narrower_terminal_has_wrapped_what_was_drawn() {
+        assert_eq!(rows(&[], 80), 0);
+        assert_eq!(rows(&[0, 80, 40], 80), 3);
+        assert_eq!(rows(&[0, 80, 40], 40), 4);
+        assert_eq!(rows(&[81], 40), 3);
     }
 }

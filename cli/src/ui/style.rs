@@ -24,13 +24,23 @@ impl Style {
     }
 
     fn of(terminal: bool) -> Self {
-        Self::decide(terminal, std::env::var_os("NO_COLOR").as_deref(), std::env::var_os("TERM").as_deref())
+        let variable = |name: &str| std::env::var_os(name);
+        let (no_color, force) = (variable("NO_COLOR"), variable("CLICOLOR_FORCE"));
+        Self::decide(terminal, no_color.as_deref(), force.as_deref(), variable("TERM").as_deref())
     }
 
-    /// The rule (no-color.org): a terminal that is not dumb, and no `NO_COLOR` unless that is empty.
-    fn decide(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
-        let refused = no_color.is_some_and(|value| !value.is_empty()) || term.is_some_and(|term| term == "dumb");
-        Style { colour: terminal && !refused }
+    /// The rule (no-color.org, bixense.com/clicolors): `NO_COLOR` that is not empty refuses, `CLICOLOR_FORCE` that is
+    /// neither empty nor `0` forces, else a terminal that is not dumb decides.
+    fn decide(terminal: bool, no_color: Option<&OsStr>, force: Option<&OsStr>, term: Option<&OsStr>) -> Self {
+        let refused = no_color.is_some_and(|value| !value.is_empty());
+        let forced = force.is_some_and(|value| !value.is_empty() && value != "0");
+        let dumb = term.is_some_and(|term| term == "dumb");
+        Style { colour: !refused && (forced || (terminal && !dumb)) }
+    }
+
+    /// Whether anything is coloured at all.
+    pub fn is_coloured(self) -> bool {
+        self.colour
     }
 
     /// Something that matters.
@@ -46,6 +56,16 @@ impl Style {
     /// An error.
     pub fn red(self, text: &str) -> String {
         self.paint("31", text)
+    }
+
+    /// Something new, or well.
+    pub fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// Something changed, or doubtful.
+    pub fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
     }
 
     /// A status word of a run or node, in the colour of its kind.
@@ -76,11 +96,20 @@ mod tests {
     fn colour_needs_a_terminal_and_consent() {
         let on = Style { colour: true };
         let word = |text: &'static str| Some(OsStr::new(text));
-        assert_eq!(Style::decide(true, None, word("xterm")), on);
-        assert_eq!(Style::decide(true, word(""), None), on);
-        assert_eq!(Style::decide(true, word("1"), word("xterm")), Style::PLAIN);
-        assert_eq!(Style::decide(true, None, word("dumb")), Style::PLAIN);
-        assert_eq!(Style::decide(false, None, word("xterm")), Style::PLAIN);
+        let table = [
+            (true, None, None, word("xterm"), on),
+            (true, word(""), None, None, on),
+            (true, word("1"), None, word("xterm"), Style::PLAIN),
+            (true, None, None, word("dumb"), Style::PLAIN),
+            (false, None, None, word("xterm"), Style::PLAIN),
+            (false, None, word("1"), word("dumb"), on),
+            (false, None, word("0"), word("xterm"), Style::PLAIN),
+            (false, None, word(""), word("xterm"), Style::PLAIN),
+            (true, word("1"), word("1"), word("xterm"), Style::PLAIN),
+        ];
+        for (terminal, no_color, force, term, expected) in table {
+            assert_eq!(Style::decide(terminal, no_color, force, term), expected, "{no_color:?} {force:?} {term:?}");
+        }
     }
 
     #[test]

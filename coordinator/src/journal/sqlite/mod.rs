@@ -5,6 +5,7 @@
 
 mod batch;
 mod checkpoint;
+mod inspect;
 mod open;
 mod partition;
 mod query;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 
 use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
+pub use self::inspect::formats;
 #[cfg(test)]
 pub(crate) use self::open::MIGRATIONS;
 pub(crate) use self::readers::Reader;

@@ -152,7 +152,7 @@ fn migrate(connection: &Connection) -> Result<(), JournalError> {
     Ok(())
 }
 
-fn format(connection: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn format(connection: &Connection) -> rusqlite::Result<i64> {
     let has_tables = connection
         .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'")
         .and_then(|mut statement| statement.exists([]))?;

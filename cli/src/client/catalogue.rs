@@ -1,0 +1,249 @@
+//! Node types, agents and workflows: what the server holds beside runs.
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Client, segment};
+use crate::error::{Context, Exit, Failure, Result};
+
+/// A workflow as apply and diff compare it.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Workflow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Raised with every save.
+    pub version: u64,
+    /// When it was saved last, RFC 3339.
+    pub updated_at: String,
+    /// Its nodes.
+    pub nodes: Vec<Value>,
+    /// Its edges.
+    pub edges: Vec<Value>,
+}
+
+/// A workflow to create or to replace; what is `None` stays as it is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Draft<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<&'a str>,
+    /// Its tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<&'a [String]>,
+    /// The nodes as in the file.
+    pub nodes: &'a RawValue,
+    /// The edges as in the file.
+    pub edges: &'a RawValue,
+    /// Refuse if it was saved since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_updated_at: Option<&'a str>,
+}
+
+/// What saving answers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Saved {
+    /// The workflow's id.
+    pub id: String,
+    /// Its version by now.
+    pub version: u64,
+    /// What the server noticed.
+    pub meta: SaveNotes,
+}
+
+/// What stands beside a saved workflow.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SaveNotes {
+    /// Sentences.
+    pub warnings: Vec<String>,
+}
+
+/// What the validator says of a graph.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Diagnosis {
+    /// Whether it may be saved and run.
+    pub ok: bool,
+    /// What is wrong.
+    pub violations: Vec<Problem>,
+    /// What is allowed and odd.
+    pub warnings: Vec<Problem>,
+    /// What was read as something newer.
+    pub migrations: Vec<String>,
+}
+
+/// One problem of a graph.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Problem {
+    /// Which rule.
+    pub rule: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub fix: Option<String>,
+    /// Where: a node.
+    pub node_id: Option<String>,
+    /// Where: an edge.
+    pub edge_id: Option<String>,
+    /// Where: a JSON pointer into the graph.
+    pub path: Option<String>,
+}
+
+/// A node type.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeType {
+    /// `family:name`.
+    pub node_type: String,
+    /// A few words.
+    pub label: String,
+    /// One sentence.
+    pub description: String,
+    /// What stands before the colon.
+    pub category: String,
+    /// Raised with every change of its meaning.
+    pub version: u32,
+    /// What it takes.
+    pub inputs: Vec<Port>,
+    /// What it gives.
+    pub outputs: Vec<Port>,
+    /// JSON Schema of its config.
+    pub config_schema: Option<Value>,
+    /// What it may do to the world.
+    pub effect: String,
+    /// Whether it can run now.
+    pub available: bool,
+}
+
+/// An input or output.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Port {
+    /// As edges name it.
+    pub id: String,
+    /// What flows through.
+    pub r#type: String,
+    /// Whether it carries a list.
+    pub list: bool,
+    /// Whether the node cannot run without it.
+    pub required: bool,
+}
+
+/// A node-agent.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentInfo {
+    /// Its id.
+    pub id: String,
+    /// connected, draining…
+    pub state: String,
+    /// Its build.
+    pub version: String,
+    /// Nodes it runs at once.
+    pub slots: u32,
+    /// Slots in use.
+    pub busy: u32,
+    /// What it can run.
+    pub node_types: Vec<String>,
+}
+
+impl Client {
+    /// The node catalogue, as the server says it.
+    pub async fn node_types(&self) -> Result<Vec<Value>> {
+        #[derive(Deserialize)]
+        struct Catalogue {
+            nodes: Vec<Value>,
+        }
+        let catalogue: Catalogue = self.json(self.request(Method::GET, "/nodes")).await?;
+        Ok(catalogue.nodes)
+    }
+
+    /// One node type, as the server says it.
+    pub async fn node_type(&self, id: &str) -> Result<Value> {
+        let fits = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':' | b'.'));
+        if !fits || !id.contains(':') {
+            return Err(Failure::usage(format!("{id:?} is not a node type: write it as family:name"))
+                .with_next("heddle nodes list"));
+        }
+        let value: Value = self.json(self.request(Method::GET, &format!("/nodes/{id}"))).await?;
+        Ok(bare(value))
+    }
+
+    /// All agents that the coordinator knows; for administrators.
+    pub async fn agents(&self) -> Result<Vec<AgentInfo>> {
+        self.json(self.request(Method::GET, "/agents")).await
+    }
+
+    /// All workflows without their graphs, newest change first, as the server says them.
+    pub async fn workflow_list(&self) -> Result<Vec<Value>> {
+        self.json(self.request(Method::GET, "/workflows")).await
+    }
+
+    /// One workflow with its graph, as the server says it.
+    pub async fn workflow(&self, id: &str) -> Result<Value> {
+        let value: Value = self.json(self.request(Method::GET, &format!("/workflows/{}", segment(id)?))).await?;
+        Ok(bare(value))
+    }
+
+    /// Creates a workflow, or replaces the one named by `id`.
+    pub async fn save(&self, id: Option<&str>, draft: &Draft<'_>) -> Result<Saved> {
+        let request = match id {
+            Some(id) => self.request(Method::PUT, &format!("/workflows/{}", segment(id)?)),
+            None => self.request(Method::POST, "/workflows"),
+        };
+        self.json(request.json(draft)).await
+    }
+
+    /// Deletes a workflow. Its runs stay.
+    pub async fn delete_workflow(&self, id: &str) -> Result<()> {
+        let _: Value = self.json(self.request(Method::DELETE, &format!("/workflows/{}", segment(id)?))).await?;
+        Ok(())
+    }
+
+    /// What is wrong with a graph.
+    pub async fn lint(&self, nodes: &RawValue, edges: &RawValue) -> Result<Diagnosis> {
+        #[derive(Serialize)]
+        struct Graph<'a> {
+            nodes: &'a RawValue,
+            edges: &'a RawValue,
+        }
+        self.json(self.request(Method::POST, "/workflows/lint").json(&Graph { nodes, edges })).await
+    }
+
+    /// The server's clock in milliseconds since 1970, to the second; `None` if it does not tell.
+    pub async fn clock(&self) -> Result<Option<i64>> {
+        let request = self.http.get(format!("{}/healthz", self.origin)).timeout(crate::limits::HEALTH_WAIT_MAX);
+        let response = self.accept(request.send().await).await?;
+        let date = response.headers().get("Date").and_then(|value| value.to_str().ok());
+        Ok(date.and_then(crate::ui::clock::parse_http_date))
+    }
+}
+
+/// A resource without the copy of itself that the API's envelope holds under `data`.
+pub fn bare(mut value: Value) -> Value {
+    if let Some(fields) = value.as_object_mut()
+        && fields.get("data").is_some_and(Value::is_object)
+    {
+        fields.remove("data");
+    }
+    value
+}
+
+/// Reads what the server said.
+pub fn read<T: serde::de::DeserializeOwned>(value: Value, what: &str) -> Result<T> {
+    serde_json::from_value(value).context(Exit::Failed, format_args!("the server's {what} cannot be read"))
+}

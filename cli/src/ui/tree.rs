@@ -1,0 +1,425 @@
+//! What a live view knows of a run's nodes, and its picture: pure, so that it can be looked at in tests.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use console::measure_text_width;
+
+use super::clock;
+use super::progress::Change;
+use super::style::Style;
+use crate::client::RunStatus;
+use crate::limits::{DELTA_CHARS_KEPT, TREE_LINES_MAX, TREE_ROWS_MAX};
+
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+/// From this width on there is room for the agent's id, which is never cut.
+const AGENT_COLUMNS: usize = 100;
+/// Fewer columns than these hold no words.
+const SAID_COLUMNS_MIN: usize = 8;
+/// Columns of a label before it is cut; on a narrow terminal it is half of that.
+const LABEL_COLUMNS_MAX: usize = 48;
+
+/// The nodes of a run.
+#[derive(Debug, Default)]
+pub struct Tree {
+    rows: Vec<Row>,
+    places: HashMap<String, usize>,
+    agents: BTreeSet<String>,
+    retries: u64,
+    /// Why nothing comes at the moment.
+    notice: Option<String>,
+}
+
+/// One node.
+#[derive(Debug, Clone, Default)]
+struct Row {
+    label: String,
+    depth: usize,
+    state: Option<State>,
+    started_ms: Option<i64>,
+    ran: Option<Duration>,
+    agent: Option<String>,
+    attempt: u64,
+    /// The last words of a text that is being written.
+    said: String,
+    detail: String,
+}
+
+/// Where a node stands, as far as pictures tell states apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Waiting,
+    Completed,
+    Failed,
+    Skipped,
+    Cancelled,
+}
+
+impl State {
+    fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "STARTED" | "RUNNING" | "PROGRESS" | "DELTA" | "OUTPUT" => State::Running,
+            "WAITING" | "RETRYING" | "LOST" => State::Waiting,
+            "COMPLETED" | "CACHED" => State::Completed,
+            "FAILED" => State::Failed,
+            "SKIPPED" => State::Skipped,
+            "CANCELLED" => State::Cancelled,
+            _ => return None,
+        })
+    }
+
+    fn is_over(self) -> bool {
+        !matches!(self, State::Running | State::Waiting)
+    }
+}
+
+/// What became of all nodes, for the last line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    nodes: usize,
+    completed: usize,
+    failed: usize,
+    skipped: usize,
+    cancelled: usize,
+    retries: u64,
+    agents: usize,
+}
+
+impl Totals {
+    /// The summary of a run: `exec_1 COMPLETED in 2.1 s: 3 nodes completed, 1 retry, 1 agent`.
+    pub fn line(&self, execution: &str, status: RunStatus, took: &str) -> String {
+        let style = Style::stderr();
+        let mut parts = Vec::new();
+        let counts = [
+            (self.completed, "completed"),
+            (self.failed, "failed"),
+            (self.skipped, "skipped"),
+            (self.cancelled, "cancelled"),
+        ];
+        let over: usize = counts.iter().map(|(count, _)| count).sum();
+        let not_run = self.nodes.saturating_sub(over);
+        let said = counts.into_iter().chain([(not_run, "not run")]).filter(|(count, _)| *count > 0);
+        for (at, (count, word)) in said.enumerate() {
+            let noun = if count == 1 { "node " } else { "nodes " };
+            parts.push(format!("{count} {}{word}", if at == 0 { noun } else { "" }));
+        }
+        for (count, noun) in [(self.retries, "retry"), (self.agents as u64, "agent")] {
+            match (count, noun) {
+                (0, _) => {}
+                (1, noun) => parts.push(format!("1 {noun}")),
+                (count, "retry") => parts.push(format!("{count} retries")),
+                (count, noun) => parts.push(format!("{count} {noun}s")),
+            }
+        }
+        let end = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+        format!("{execution} {} in {took}{}", style.status(status.word()), style.dim(&end))
+    }
+}
+
+impl Tree {
+    /// For nodes given as (id, label, depth in the graph), in the order to show them.
+    pub fn new(nodes: &[(String, String, usize)]) -> Self {
+        let mut tree = Tree::default();
+        for (id, label, depth) in nodes {
+            tree.add(id, Row { label: label.clone(), depth: *depth, ..Row::default() });
+        }
+        tree
+    }
+
+    fn add(&mut self, id: &str, row: Row) -> Option<&mut Row> {
+        if self.rows.len() >= TREE_ROWS_MAX {
+            return None;
+        }
+        self.places.insert(id.to_owned(), self.rows.len());
+        self.rows.push(row);
+        self.rows.last_mut()
+    }
+
+    /// Takes in what became of a node.
+    pub fn change(&mut self, change: &Change) {
+        self.notice = None;
+        if let Some(agent) = &change.agent {
+            self.agents.insert(agent.clone());
+        }
+        if change.state == "STARTED" && change.attempt.is_some_and(|attempt| attempt > 1) {
+            self.retries += 1;
+        }
+        let row = match self.places.get(&change.node) {
+            Some(place) => self.rows.get_mut(*place),
+            None => self.add(&change.node, Row { label: change.node.clone(), ..Row::default() }),
+        };
+        if let Some(row) = row {
+            row.change(change);
+        }
+    }
+
+    /// Says why nothing comes, until something does.
+    pub fn notice(&mut self, text: &str) {
+        self.notice = Some(text.replace(char::is_control, " "));
+    }
+
+    /// What people call a node.
+    pub fn label<'a>(&'a self, node: &'a str) -> &'a str {
+        self.places.get(node).and_then(|place| self.rows.get(*place)).map_or(node, |row| &row.label)
+    }
+
+    /// What became of the nodes so far.
+    pub fn totals(&self) -> Totals {
+        let count = |state: State| self.rows.iter().filter(|row| row.state == Some(state)).count();
+        Totals {
+            nodes: self.rows.len(),
+            completed: count(State::Completed),
+            failed: count(State::Failed),
+            skipped: count(State::Skipped),
+            cancelled: count(State::Cancelled),
+            retries: self.retries,
+            agents: self.agents.len(),
+        }
+    }
+
+    /// The picture at this instant, no line wider than `width`, no more lines than `height`.
+    pub fn render(&self, now_ms: i64, width: usize, height: usize, style: Style) -> Vec<String> {
+        let room = TREE_LINES_MAX.min(height.saturating_sub(2)).max(1);
+        let shown = self.shown(room);
+        let label = |place: &usize| self.rows.get(*place).map_or(0, Row::head_columns);
+        let labels = shown.iter().map(label).max().unwrap_or(0).min(LABEL_COLUMNS_MAX).min(width / 2);
+        let rows = shown.iter().filter_map(|place| self.rows.get(*place));
+        let mut lines: Vec<String> = rows.map(|row| row.render(now_ms, labels, width, style)).collect();
+        if shown.len() < self.rows.len() {
+            lines.push(fit(&style.dim(&self.rest(&shown)), width));
+        }
+        if let Some(notice) = &self.notice {
+            lines.push(fit(&style.yellow(notice), width));
+        }
+        lines
+    }
+
+    /// Which rows are shown: all if they fit, else what goes on or went wrong, then the others, each in its order.
+    fn shown(&self, room: usize) -> Vec<usize> {
+        if self.rows.len() <= room {
+            return (0..self.rows.len()).collect();
+        }
+        let rank = |row: &Row| match row.state {
+            Some(State::Running | State::Failed) => 0,
+            Some(State::Waiting) => 1,
+            None => 2,
+            Some(_) => 3,
+        };
+        let mut places: Vec<usize> = (0..self.rows.len()).collect();
+        places.sort_by_key(|place| (self.rows.get(*place).map_or(4, rank), *place));
+        places.truncate(room);
+        places.sort_unstable();
+        places
+    }
+
+    fn rest(&self, shown: &[usize]) -> String {
+        let hidden = (0..self.rows.len()).filter(|place| shown.binary_search(place).is_err());
+        let hidden: Vec<&Row> = hidden.filter_map(|place| self.rows.get(place)).collect();
+        let done = hidden.iter().filter(|row| row.state.is_some_and(State::is_over)).count();
+        format!("… and {} more nodes, {done} of them done", hidden.len())
+    }
+}
+
+impl Row {
+    fn change(&mut self, change: &Change) {
+        let Some(state) = State::of(&change.state) else { return };
+        match change.state.as_str() {
+            // A word that comes after the end changes nothing.
+            "PROGRESS" | "DELTA" | "OUTPUT" if self.state.is_some_and(State::is_over) => return,
+            "DELTA" => {
+                self.said.push_str(&change.said);
+                let extra = self.said.chars().count().saturating_sub(DELTA_CHARS_KEPT);
+                self.said = self.said.chars().skip(extra).collect();
+            }
+            "STARTED" => {
+                self.started_ms = change.at_ms;
+                self.said.clear();
+                self.ran = None;
+            }
+            _ => {}
+        }
+        if change.state != "DELTA" {
+            self.detail = change.detail.replace(char::is_control, " ");
+        }
+        self.state = Some(state);
+        self.agent = change.agent.clone().or_else(|| self.agent.take());
+        self.attempt = change.attempt.unwrap_or(self.attempt);
+        self.started_ms = self.started_ms.or(change.at_ms);
+        if state.is_over() {
+            let since = self.started_ms.zip(change.at_ms).and_then(|(start, end)| u64::try_from(end - start).ok());
+            self.ran = change.ran.or_else(|| since.map(Duration::from_millis));
+        }
+    }
+
+    fn branch(&self) -> String {
+        // Deeper graphs would leave no room for labels.
+        let depth = self.depth.min(6);
+        if depth == 0 { String::new() } else { format!("{}└ ", "  ".repeat(depth - 1)) }
+    }
+
+    fn head_columns(&self) -> usize {
+        measure_text_width(&self.branch()) + measure_text_width(&self.label)
+    }
+
+    fn mark(&self, now_ms: i64, style: Style) -> String {
+        match self.state {
+            None => style.dim("·"),
+            Some(State::Running) => {
+                let at = usize::try_from(now_ms / 100).unwrap_or(0) % SPINNER.len();
+                style.yellow(SPINNER[at])
+            }
+            Some(State::Waiting) => style.yellow("◷"),
+            Some(State::Completed) => style.green("✓"),
+            Some(State::Failed) => style.red("✗"),
+            Some(State::Skipped) => style.dim("↷"),
+            Some(State::Cancelled) => style.dim("■"),
+        }
+    }
+
+    fn time(&self, now_ms: i64) -> String {
+        let runs = || u64::try_from(now_ms - self.started_ms?).ok().map(Duration::from_millis);
+        match self.state {
+            None | Some(State::Skipped) => String::new(),
+            // What took no time at all was no work.
+            Some(state) if state.is_over() => {
+                self.ran.filter(|ran| !ran.is_zero()).map(clock::span).unwrap_or_default()
+            }
+            Some(_) => runs().map(clock::span).unwrap_or_default(),
+        }
+    }
+
+    fn render(&self, now_ms: i64, labels: usize, width: usize, style: Style) -> String {
+        let branch = self.branch();
+        let room = labels.saturating_sub(measure_text_width(&branch));
+        let label = console::truncate_str(&self.label, room, "…");
+        let gap = " ".repeat(labels.saturating_sub(measure_text_width(&branch) + measure_text_width(&label)));
+        let mut line = format!("{} {}{label}{gap}", self.mark(now_ms, style), style.dim(&branch));
+        let time = self.time(now_ms);
+        line.push_str(&format!("  {time:>9}"));
+        let mut notes = Vec::new();
+        if self.attempt > 1 {
+            notes.push(style.yellow(&format!("try {}", self.attempt)));
+        }
+        if let Some(agent) = self.agent.as_ref().filter(|_| width >= AGENT_COLUMNS) {
+            notes.push(style.dim(agent));
+        }
+        if !self.detail.is_empty() {
+            notes.push(match self.state {
+                Some(State::Failed) => style.red(&self.detail),
+                _ => self.detail.clone(),
+            });
+        }
+        if self.state == Some(State::Running) && !self.said.is_empty() {
+            let used = measure_text_width(&line) + notes.iter().map(|note| measure_text_width(note) + 2).sum::<usize>();
+            let room = width.saturating_sub(used + 2);
+            if room >= SAID_COLUMNS_MIN {
+                notes.push(style.dim(&tail(&self.said, room)));
+            }
+        }
+        for note in notes.iter().filter(|note| !note.is_empty()) {
+            line.push_str("  ");
+            line.push_str(note);
+        }
+        fit(line.trim_end(), width)
+    }
+}
+
+/// The end of a text, on one line of so many columns.
+fn tail(text: &str, columns: usize) -> String {
+    let clean: Vec<char> = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut at = clean.len();
+    let mut used = 0;
+    while at > 0 {
+        let wide = measure_text_width(clean[at - 1].encode_utf8(&mut [0; 4]));
+        // One column is left for the mark of what is missing.
+        let limit = if at == 1 { columns } else { columns.saturating_sub(1) };
+        if used + wide > limit {
+            break;
+        }
+        used += wide;
+        at -= 1;
+    }
+    let end: String = clean[at..].iter().collect();
+    if at > 0 && columns > 0 { format!("…{end}") } else { end }
+}
+
+fn fit(line: &str, width: usize) -> String {
+    console::truncate_str(line, width.max(1), "…").into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(node: &str, state: &str, at_ms: i64) -> Change {
+        Change { node: node.into(), state: state.into(), at_ms: Some(at_ms), ..Change::default() }
+    }
+
+    fn tree() -> Tree {
+        let node = |id: &str, label: &str, depth| (id.to_owned(), label.to_owned(), depth);
+        Tree::new(&[node("a", "Topic", 0), node("b", "Write a story", 1), node("c", "Out", 2)])
+    }
+
+    #[test]
+    fn a_picture_has_a_line_for_each_node() {
+        let mut tree = tree();
+        tree.change(&Change { ran: Some(Duration::from_millis(12)), ..change("a", "COMPLETED", 0) });
+        let agent = Some("agent_01".to_owned());
+        tree.change(&Change { attempt: Some(2), agent, ..change("b", "STARTED", 1_000) });
+        tree.change(&Change { said: "Once upon\na time".into(), ..change("b", "DELTA", 1_100) });
+        let lines = tree.render(3_100, 120, 50, Style::PLAIN);
+        assert_eq!(
+            lines,
+            [
+                "✓ Topic                12 ms",
+                "⠙ └ Write a story      2.1 s  try 2  agent_01  Once upon a time",
+                "·   └ Out",
+            ]
+        );
+        let narrow = tree.render(3_100, 48, 50, Style::PLAIN);
+        assert_eq!(
+            narrow[1], "⠙ └ Write a story      2.1 s  try 2  …pon a time",
+            "the agent's id is left out, never cut"
+        );
+        assert!(narrow.iter().all(|line| measure_text_width(line) <= 48), "{narrow:?}");
+
+        tree.change(&Change { detail: "no money".into(), ..change("b", "FAILED", 3_500) });
+        assert_eq!(
+            tree.render(9_000, 120, 50, Style::PLAIN)[1],
+            "✗ └ Write a story      2.5 s  try 2  agent_01  no money"
+        );
+        // A late word changes nothing.
+        tree.change(&change("b", "PROGRESS", 9_100));
+        let totals = tree.totals();
+        let line = totals.line("exec_1", RunStatus::Failed, "3.5 s");
+        assert_eq!(line, "exec_1 FAILED in 3.5 s: 1 node completed, 1 failed, 1 not run, 1 retry, 1 agent");
+    }
+
+    #[test]
+    fn many_nodes_are_counted_and_what_goes_on_is_shown() {
+        let nodes: Vec<_> = (0..100).map(|at| (format!("n{at}"), format!("n{at}"), 0)).collect();
+        let mut tree = Tree::new(&nodes);
+        for at in 0..50 {
+            tree.change(&change(&format!("n{at}"), "COMPLETED", 0));
+        }
+        tree.change(&change("n99", "STARTED", 0));
+        let lines = tree.render(0, 80, 12, Style::PLAIN);
+        assert_eq!(lines.len(), 11);
+        assert!(lines[9].contains("n99"), "{lines:?}");
+        assert_eq!(lines[10], "… and 90 more nodes, 50 of them done");
+        tree.notice("the connection\nis lost");
+        assert_eq!(tree.render(0, 80, 12, Style::PLAIN).last().unwrap(), "the connection is lost");
+        tree.change(&change("n98", "STARTED", 0));
+        assert_eq!(tree.render(0, 80, 12, Style::PLAIN).len(), 11, "what comes takes the notice away");
+    }
+
+    #[test]
+    fn the_end_of_a_text_fits() {
+        assert_eq!(tail("hello", 10), "hello");
+        assert_eq!(tail("hello", 5), "hello");
+        assert_eq!(tail("hello", 4), "…llo");
+        assert_eq!(tail("日本語", 4), "…語");
+        assert_eq!(tail("hello", 0), "");
+    }
+}
