@@ -157,14 +157,14 @@ async fn what_is_more_important_overtakes() {
 async fn work_that_waits_for_a_slot_says_that() {
     let cluster = Cluster::of(Shape { gateways: 1, agents: vec![agent(1)] }).await;
     let client = cluster.client();
-    let graph = Graph::default()
-        .node("input", "input:text", json!({ "text": "thread" }))
-        .node("long", "debug:sleep", json!({ "ms": 20_000 }))
-        .node("next", "debug:sleep", json!({ "ms": 1 }))
-        .edge("input.text", "long.in")
-        .edge("input.text", "next.in");
-    let workflow = client.save("two", &graph).await;
-    let run = client.run(&workflow, "two").await;
+    // More than an agent lets wait inside: those say that they run.
+    let input = Graph::default().node("input", "input:text", json!({ "text": "thread" }));
+    let graph = (0..40).fold(input, |graph, number| {
+        let id = format!("n{number}");
+        graph.node(&id, "debug:sleep", json!({ "ms": 20_000 })).edge("input.text", &format!("{id}.in"))
+    });
+    let workflow = client.save("many", &graph).await;
+    let run = client.run(&workflow, "many").await;
     let waiting = wait::until("word of who waits", RUN_TIME_MAX, || async {
         let poll = client.get_json(&format!("/api/v1/workflows/executions/{run}/poll")).await;
         match &poll["waitingOn"][0] {
