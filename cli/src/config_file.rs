@@ -83,7 +83,10 @@ fn with_file(mut command: clap::Command, file: &Path) -> Result<clap::Command> {
     let tables: Table = text.parse().map_err(|error: toml::de::Error| {
         Failure::usage(format!("{} is no TOML: {}", file.display(), error.to_string().trim_end()))
     })?;
-    let wrong = |path: &str, why: &str| Failure::usage(format!("{}: {path}: {why}", file.display()));
+    let wrong = |path: &str, why: &str| {
+        let line = line_of(&text, path).map(|line| format!(":{line}")).unwrap_or_default();
+        Failure::usage(format!("{}{line}: {path}: {why}", file.display()))
+    };
     for (part, settings) in tables {
         if !PARTS.contains(&part.as_str()) {
             let failure = wrong(&part, "there is no such part");
@@ -106,6 +109,25 @@ fn with_file(mut command: clap::Command, file: &Path) -> Result<clap::Command> {
         }
     }
     Ok(command)
+}
+
+/// The line on which the file sets `part.key`, or begins the table `part`; `None` if it is written in another way.
+fn line_of(text: &str, path: &str) -> Option<usize> {
+    let (part, key) = path.split_once('.').map_or((path, None), |(part, key)| (part, Some(key)));
+    let mut table = "";
+    text.lines().enumerate().find_map(|(at, line)| {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            table = name.trim();
+            return (key.is_none() && table == part).then_some(at + 1);
+        }
+        let set = line.split('=').next().unwrap_or_default().trim().trim_matches('"');
+        let is_it = match key {
+            Some(key) => table == part && set == key,
+            None => table.is_empty() && set == part,
+        };
+        is_it.then_some(at + 1)
+    })
 }
 
 fn in_brackets(names: &[&str]) -> String {
@@ -206,6 +228,20 @@ mod tests {
         ] {
             let failure = applied(text, "heddle gateway").unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(expected), "{text}: {failure}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_named_with_its_line() {
+        for (text, expected) in [
+            ("[gateway]\nlisten = '127.0.0.1:1'\n\n[agent]\n# few\nslot = 3", "heddle.toml:6: agent.slot:"),
+            ("[gateway]\nlisten = '127.0.0.1:1'\n[agent]\nlisten = 3", "heddle.toml:4: agent.listen:"),
+            ("# all\n[agents]\nslots = 3", "heddle.toml:2: agents:"),
+            ("agent = 3", "heddle.toml:1: agent:"),
+            ("agent = { slot = 3 }", "heddle.toml: agent.slot:"),
+        ] {
+            let failure = applied(text, "heddle gateway").unwrap_err();
             assert!(failure.message.contains(expected), "{text}: {failure}");
         }
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heddle_core::id::{PartitionId, RunId};
 use heddle_core::partition::io::Input;
-use heddle_core::partition::permits::{Need, Permits, Reservation};
+use heddle_core::partition::permits::{Grant, Permits};
 
 use tokio::sync::mpsc;
 
@@ -68,9 +68,9 @@ impl Shared {
     }
 
     /// Brings permits to those who waited for them.
-    pub(crate) fn deliver(&self, dealt: Vec<(PartitionId, Need, Reservation)>) {
-        for (partition, need, reservation) in dealt {
-            self.doors.report(partition, [Input::Granted(vec![(need, reservation)])]);
+    pub(crate) fn deliver(&self, dealt: Vec<(PartitionId, Grant)>) {
+        for (partition, grant) in dealt {
+            self.doors.report(partition, [Input::Granted(vec![grant])]);
         }
     }
 }

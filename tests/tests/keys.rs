@@ -191,3 +191,31 @@ async fn nobody_gets_to_operate_by_administering() {
     assert_eq!((status, &refused["code"]), (400, &json!("invalid_key_request")), "{refused}");
     assert_eq!(admin(&cluster, Method::POST, KEYS, Some(operate)).await.0, 201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_makes_tenants_and_keys() {
+    let mut cluster = Cluster::start(1, 1).await;
+    let origin = cluster.origin(0);
+    let first = std::fs::read_to_string(cluster.folder().join("coordinator").join("key")).unwrap();
+    let heddle = |line: &str| {
+        let mut command = std::process::Command::new(cluster_tests::cluster::heddle());
+        command.args(line.split_whitespace()).args(["--json", "--server", &origin]).env("HEDDLE_KEY", first.trim());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default(), said)
+    };
+    let (is_done, tenant, said) = heddle("tenants create acme --name Acme");
+    assert!(is_done && tenant["name"] == "Acme", "{tenant} {said}");
+    let (is_done, key, said) =
+        heddle("keys create --tenant acme --scope admin,workflows:read --subject ada --expires 1d");
+    assert!(is_done && key["expiresAt"].is_string(), "{said}");
+    assert_eq!(status_of(&cluster, &text(&key["key"]), "/api/v1/workflows").await, 200);
+    let (_, keys, said) = heddle("keys list --tenant acme");
+    assert_eq!((&keys[0]["hint"], keys[0].get("key")), (&key["hint"], None), "{said}");
+    let (_, tenants, said) = heddle("tenants list");
+    assert_eq!(tenants.as_array().map(Vec::len), Some(2), "{said}");
+    let (_, closed, said) = heddle("tenants close acme");
+    assert!(closed["closedAt"].is_string(), "{said}");
+    let (is_done, _, said) = heddle("tenants get nobody");
+    assert!(!is_done && said.contains("Tenant not found"), "{said}");
+}

@@ -77,8 +77,12 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (401, _) if had_key => "check the key: --key KEY, HEDDLE_KEY, or the file `key` in the data folder",
         (401, _) => "pass a key: --key KEY, or set HEDDLE_KEY",
         (403, _) => "use a key that has the scope",
-        (404, Some("workflow_not_found")) => return Some(format!("see what there is with `{} workflows list`", program())),
-        (404, Some("node_type_not_found")) => return Some(format!("see what there is with `{} nodes list`", program())),
+        (404, Some("workflow_not_found")) => {
+            return Some(format!("see what there is with `{} workflows list`", program()));
+        }
+        (404, Some("node_type_not_found")) => {
+            return Some(format!("see what there is with `{} nodes list`", program()));
+        }
         (404, Some("key_not_found")) => return Some(format!("see what there is with `{} keys list`", program())),
         (404, _) => return Some(format!("see what there is with `{} executions list`", program())),
         (409, Some("stale_write")) => {

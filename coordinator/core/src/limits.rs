@@ -35,6 +35,13 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const WAKE_COMMANDS_MAX: usize = 512;
 /// Ready attempts that one run exposes to the dispatcher (E14).
 pub const RUN_EXPOSED_ATTEMPTS_MAX: usize = 256;
+/// Waiting this long is worth one point of priority, of which there are 201: nothing waits longer than about a minute
+/// behind what is more important and younger (E14).
+pub const PRIORITY_POINT: Span = Span::from_millis(300);
+/// Bytes of one node's outputs from which on it is remembered which agent made them.
+pub const LOCALITY_OUTPUT_BYTES_MIN: u64 = 32 * 1024;
+/// Bytes of one node's inputs from which on it goes to the agent that made most of them, if that has a free slot.
+pub const LOCALITY_INPUT_BYTES_MIN: u64 = 256 * 1024;
 /// Runs a partition holds in memory before it refuses submissions.
 pub const PARTITION_RUNS_MAX: usize = 20_000;
 /// Commands that wait before one partition.

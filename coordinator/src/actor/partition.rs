@@ -172,6 +172,7 @@ impl State {
             }
         }
         self.releaser.release(effects, &mut self.work);
+        self.shared.deliver(outputs.dealt);
         if let Some(reason) = outputs.stop {
             return Err(format!("partition {} has to be loaded again: {reason:?}", self.id).into());
         }

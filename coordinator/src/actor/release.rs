@@ -105,11 +105,13 @@ fn is_too_much(values: &[Value]) -> bool {
 
 /// The attempt fails without having been sent; its permit is free again.
 fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
-    {
+    let dealt = {
         let mut permits = shared.permits();
         permits.finished(&dispatch.to, dispatch.session, 1);
         permits.grant(&dispatch.to, dispatch.session, dispatch.permit, 1);
-    }
+        permits.deal()
+    };
+    shared.deliver(dealt);
     let message = format!("the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes; pass on less");
     let error =
         NodeError { class: ErrorClass::InvalidRequest, code: "inputs_too_large".into(), message: message.into() };

@@ -1,11 +1,11 @@
 //! A run as people see it: its history folded, with its values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heddle_core::graph::Graph;
+use heddle_core::graph::{Graph, Node};
 use heddle_core::id::{EventSeq, Instance, NodeIx, RunId};
 use heddle_core::node_type::Runner;
 use heddle_core::partition::permits::Need;
@@ -264,6 +264,7 @@ fn list(values: &HashMap<EventSeq, Vec<Value>>, references: &[ValueRef]) -> Byte
 /// What keeps the run from going on: timers, and nodes that no agent can run.
 fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire::WaitingOn> {
     let graph = view.run().graph();
+    let retries: BTreeSet<NodeIx> = view.run().retries_due(shared.clock.now()).map(|instance| instance.node).collect();
     let since = |ix: NodeIx| view.node(ix).started_at.unwrap_or_else(|| view.run().last_at()).as_millis();
     part.iter()
         .filter_map(|ix| {
@@ -281,20 +282,36 @@ fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire
                     Some(waiting("timer", due, String::new()))
                 }
                 NodeState::Ready if document.runner == Runner::Agent => {
-                    match shared.permits().is_offered(&Need::of(document, false)) {
-                        true => Some(waiting("slot", None, String::new())),
-                        false => Some(waiting("agent", None, need(document))),
-                    }
+                    Some(waits_for_agent(shared, document, waiting))
                 }
+                // The pause before its next try is over.
+                NodeState::Running if retries.contains(ix) => Some(waits_for_agent(shared, document, waiting)),
                 _ => None,
             }
         })
         .collect()
 }
 
-fn need(node: &heddle_core::graph::Node) -> String {
+/// Whether there is an agent that could run this node, and so a slot will do; else what no agent offers.
+fn waits_for_agent(
+    shared: &Shared,
+    node: &Node,
+    waiting: impl Fn(&str, Option<i64>, String) -> wire::WaitingOn,
+) -> wire::WaitingOn {
+    let need = Need::of(node, false);
+    let permits = shared.permits();
+    if permits.is_offered(&need) {
+        return waiting("slot", None, String::new());
+    }
+    let any_version = Need { version: 0, labels: Vec::new(), ..need.clone() };
+    let version =
+        match permits.is_offered(&any_version) && !permits.is_offered(&Need { version: need.version, ..any_version }) {
+            true => format!(" in version {} or newer", need.version),
+            false => String::new(),
+        };
     let labels = node.policy.labels.iter().map(|(name, value)| format!(" with {name}={value}"));
-    std::iter::once(format!("an agent that runs {}", node.type_id)).chain(labels).collect()
+    let text = std::iter::once(format!("an agent that runs {}{version}", node.type_id)).chain(labels).collect();
+    waiting("agent", None, text)
 }
 
 pub(crate) fn status(status: RunStatus) -> wire::RunStatus {

@@ -104,7 +104,10 @@ impl Records for MemoryJournal {
     fn note_key_use(&self, tenant: Tenant, id: KeyId, at: Timestamp) -> Answer<()> {
         let keys = &mut self.tables().plain.api_keys;
         let row = keys.values_mut().find(|row| row.tenant == *tenant.id() && row.id == id);
-        answer(row.into_iter().for_each(|row| row.last_used_at = row.last_used_at.max(Some(at))))
+        if let Some(row) = row {
+            row.last_used_at = row.last_used_at.max(Some(at));
+        }
+        answer(())
     }
 
     fn put_tenant(&self, row: TenantRow) -> Answer<bool> {

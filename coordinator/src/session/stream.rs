@@ -215,7 +215,8 @@ impl Session {
         let granted = |class: wire::PermitClass| {
             hello.permits.iter().filter(|permit| permit.class() == class).map(|permit| permit.count).sum()
         };
-        let mut types: Vec<Arc<str>> = hello.types.iter().map(|node_type| node_type.id.as_str().into()).collect();
+        let types = hello.types.iter().map(|node_type| (node_type.id.as_str().into(), node_type.version));
+        let mut types: Vec<(Arc<str>, u32)> = types.collect();
         types.sort();
         let offer = Offer {
             session: self.number,
@@ -325,8 +326,8 @@ impl Session {
         for (key, report) in reports {
             parts.entry(self.shared.partition_of(key.run)).or_default().push(report);
         }
-        for (partition, need, reservation) in dealt {
-            parts.entry(partition).or_default().push(Input::Granted(vec![(need, reservation)]));
+        for (partition, grant) in dealt {
+            parts.entry(partition).or_default().push(Input::Granted(vec![grant]));
         }
         for (partition, inputs) in parts {
             self.shared.doors.report(partition, inputs);

@@ -109,7 +109,7 @@ impl World {
         let held = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Keep).count() as u32;
         self.send(number, CoordinatorMessage::Welcome(verdicts));
         held_back.into_iter().for_each(|(_, message)| self.send(number, message));
-        let types = TYPES.into_iter().map(Into::into).collect();
+        let types = TYPES.into_iter().map(|id| (id.into(), u32::MAX)).collect();
         let labels = BTreeMap::new();
         let offer = Offer { session: number, boot: boot.boot, types, labels, held, slots, prefetch };
         self.shell.permits.join(boot.agent, offer);

@@ -10,7 +10,7 @@ use heddle_core::limits;
 use heddle_core::partition::Partition;
 use heddle_core::partition::batch::{Batch, CommitOutcome, KeyFound, Phase};
 use heddle_core::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply};
-use heddle_core::partition::permits::Permits;
+use heddle_core::partition::permits::{Grant, Permits};
 use heddle_core::run::Run;
 use heddle_core::time::Timestamp;
 
@@ -253,6 +253,7 @@ impl World {
     }
 
     fn perform(&mut self, id: SeatId, outputs: Outputs) {
+        self.bring(outputs.dealt);
         for release in outputs.releases {
             self.tell_trace(|| format!("  {:?} releases {release:?}", id.partition));
             self.check.release(&release);
@@ -336,8 +337,14 @@ impl World {
 
     /// Free permits go to partitions that wait, round and round.
     pub(super) fn deal(&mut self) {
-        for (partition, need, reservation) in self.shell.permits.deal() {
-            self.deliver(partition, Mail::new(Input::Granted(vec![(need, reservation)])));
+        let dealt = self.shell.permits.deal();
+        self.bring(dealt);
+    }
+
+    /// Permits reach those who waited for them.
+    fn bring(&mut self, dealt: Vec<(PartitionId, Grant)>) {
+        for (partition, grant) in dealt {
+            self.deliver(partition, Mail::new(Input::Granted(vec![grant])));
         }
     }
 

@@ -45,7 +45,7 @@ impl Cluster {
         let at = Timestamp::from_millis(1_700_000_000_000);
         let agent = AgentBoot { agent: "agent".into(), boot: BootId(1) };
         let mut permits = Permits::default();
-        let (types, labels) = (vec![shape::TYPE_ID.into()], Default::default());
+        let (types, labels) = (vec![(shape::TYPE_ID.into(), u32::MAX)], Default::default());
         let session = SessionNumber(1);
         let offer = Offer { session, boot: agent.boot, types, labels, held: 0, slots: SLOTS, prefetch: 0 };
         permits.join(agent.agent.clone(), offer);
@@ -81,9 +81,9 @@ impl Cluster {
                     inputs.push(self.finish(dispatch.key));
                 }
             }
-            for (partition, need, reservation) in self.permits.deal() {
+            for (partition, grant) in outputs.dealt.into_iter().chain(self.permits.deal()) {
                 assert_eq!(partition, PARTITION);
-                inputs.push(Input::Granted(vec![(need, reservation)]));
+                inputs.push(Input::Granted(vec![grant]));
             }
             if let Some(batch) = outputs.commit {
                 inputs.push(Input::Committed(batch.number, CommitOutcome::Applied { quarantined: Vec::new() }));

@@ -1,34 +1,17 @@
 //! Ready work meets permits (E8, E14). What is ready is derived from the runs; queues only give it an order.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeSet;
 
 use super::io::{BoundValue, Dispatch, Effect, InputBinding, Release};
-use super::permits::{Need, Reservation};
-use super::{Partition, Turn, key_of};
+use super::permits::{Grant, Need, Reservation};
+use super::ready::{Lane, Ready};
+use super::{Entry, Partition, Turn, key_of};
 use crate::fault::{Fault, is_planted};
 use crate::id::{AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
 use crate::limits;
 use crate::run::event::{Assignment, Attempt, Fact, OutputValue};
-use crate::run::{Run, WiredInput};
+use crate::run::{Run, RunStatus, WiredInput};
 use crate::time::Timestamp;
-
-/// Instances that need the same of an agent: by priority, then in the order in which they came.
-#[derive(Debug, Default)]
-pub(super) struct ReadyQueue {
-    levels: BTreeMap<Reverse<i32>, VecDeque<Standing>>,
-    len: usize,
-    /// Whether permits are waited for.
-    wanting: bool,
-}
-
-/// An instance in a queue.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
-    run: RunId,
-    instance: Instance,
-    since: Timestamp,
-}
 
 /// What stands, runs and waits in a partition's memory, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,23 +26,6 @@ pub struct Backlog {
     pub parked: usize,
 }
 
-impl ReadyQueue {
-    fn push(&mut self, priority: i32, standing: Standing) {
-        self.levels.entry(Reverse(priority)).or_default().push_back(standing);
-        self.len += 1;
-    }
-
-    fn pop(&mut self) -> Option<Standing> {
-        let mut level = self.levels.first_entry()?;
-        let item = level.get_mut().pop_front();
-        if level.get().is_empty() {
-            level.remove();
-        }
-        self.len -= usize::from(item.is_some());
-        item
-    }
-}
-
 impl Partition {
     /// What stands, runs and waits. It looks at every run: not for every turn.
     pub fn backlog(&self, now: Timestamp) -> Backlog {
@@ -69,20 +35,16 @@ impl Partition {
             backlog.assigned += entry.run.attempts().count();
             backlog.parked += usize::from(entry.run.is_parked());
         }
-        let levels = self.queues.values().flat_map(|queue| queue.levels.values());
         // Some have left the queue's promise behind and are passed over when their turn comes.
-        let oldest = levels.filter_map(|level| level.iter().find(|standing| self.still_stands(standing)));
-        backlog.oldest_ready = oldest.map(|standing| standing.since).min();
+        let stands = |run, instance| self.runs.get(&run).is_some_and(|entry: &Entry| entry.exposed.contains(&instance));
+        backlog.oldest_ready = self.queues.values().filter_map(|queue| queue.oldest(stands)).min();
         backlog
-    }
-
-    fn still_stands(&self, standing: &Standing) -> bool {
-        self.runs.get(&standing.run).is_some_and(|entry| entry.exposed.contains(&standing.instance))
     }
 
     /// Lets a run's ready instances stand in the queues, up to its share.
     pub(super) fn expose(&mut self, id: RunId, now: Timestamp) {
-        let Some(entry) = self.runs.get_mut(&id) else { return };
+        let running = |entry: &&mut Entry| entry.run.status() == RunStatus::Running;
+        let Some(entry) = self.runs.get_mut(&id).filter(running) else { return };
         let room = limits::RUN_EXPOSED_ATTEMPTS_MAX.saturating_sub(entry.exposed.len());
         // Refilled by halves, so that a wide run does not walk its queued half at every event.
         if room < limits::RUN_EXPOSED_ATTEMPTS_MAX / 2 || entry.run.ready_count(now) <= entry.exposed.len() {
@@ -97,85 +59,114 @@ impl Partition {
             .take(room)
             .collect();
         for instance in fresh {
-            let node = entry.run.graph().node(instance.node);
-            let need = Need::of(node, entry.run.is_suspect(instance));
-            self.queues.entry(need).or_default().push(node.policy.priority, Standing { run: id, instance, since: now });
+            let (lane, priority) = place_of(&entry.run, instance);
+            let queue = self.queues.entry(lane.clone()).or_default();
+            queue.push(priority, id, instance, now);
+            if !std::mem::replace(&mut queue.listed, true) {
+                self.changed.push_back(lane);
+            }
             entry.exposed.insert(instance);
         }
     }
 
-    /// Takes permits for what is ready as long as there are some, and says how many more are wanted.
+    /// Takes a run's instances out of the queues: it is over, or leaves.
+    pub(super) fn unexpose(&mut self, id: RunId) {
+        let Some(entry) = self.runs.get_mut(&id) else { return };
+        let exposed = std::mem::take(&mut entry.exposed);
+        let lanes: BTreeSet<Lane> = exposed.into_iter().map(|instance| place_of(&entry.run, instance).0).collect();
+        for lane in lanes {
+            self.queues.get_mut(&lane).into_iter().for_each(|queue| queue.remove(id));
+            self.look_at(lane);
+        }
+    }
+
+    /// A lane has more or less in it than was told: it is looked at before the turn ends, or when there is room again.
+    fn look_at(&mut self, lane: Lane) {
+        if let Some(queue) = self.queues.get_mut(&lane).filter(|queue| !queue.listed) {
+            queue.listed = true;
+            self.changed.push_back(lane);
+        }
+    }
+
+    /// Takes permits for what has become ready as long as there are some, lane by lane in turn, and says how many more are
+    /// wanted. Lanes that wait and have not changed cost nothing.
     pub(super) fn assign(&mut self, turn: &mut Turn<'_>) {
-        let needs: Vec<Need> = self
-            .queues
-            .iter()
-            .filter(|(_, queue)| queue.len > 0 || queue.wanting)
-            .map(|(need, _)| need.clone())
-            .collect();
-        for need in needs {
-            self.assign_need(&need, turn);
-        }
-        self.queues.retain(|_, queue| queue.len > 0 || queue.wanting);
-    }
-
-    fn assign_need(&mut self, need: &Need, turn: &mut Turn<'_>) {
         while !self.open.is_full() {
-            let Some(standing) = self.next_ready(need, turn.now) else { break };
-            let reservation = turn.permits.reserve(need);
-            let Some(reservation) = reservation.filter(|reservation| self.is_current(reservation)) else {
-                self.put_back(need, standing);
-                break;
-            };
-            self.assign_one(standing, &reservation, need.alone, turn);
+            let Some(lane) = self.changed.pop_front() else { return };
+            if self.assign_next(&lane, turn) {
+                self.changed.push_back(lane);
+                continue;
+            }
+            let Some(queue) = self.queues.get_mut(&lane) else { continue };
+            queue.listed = false;
+            let wanted = queue.len();
+            if wanted > 0 || queue.wanting {
+                turn.permits.want(self.id, &lane.tenant, &lane.need, wanted as u32);
+            }
+            queue.wanting = wanted > 0;
+            if wanted == 0 {
+                self.queues.remove(&lane);
+            }
         }
-        let Some(queue) = self.queues.get_mut(need) else { return };
-        // With a full batch the rest is taken up again when a commit lands.
-        let wanted = if self.open.is_full() { 0 } else { queue.len };
-        if wanted > 0 || queue.wanting {
-            turn.permits.want(self.id, need, wanted as u32);
-        }
-        queue.wanting = wanted > 0;
     }
 
-    /// Permits that were waited for; those that nobody here can use any more go back.
-    pub(super) fn granted(&mut self, grants: Vec<(Need, Reservation)>, turn: &mut Turn<'_>) {
-        for (need, reservation) in grants {
-            let next = if self.is_current(&reservation) { self.next_ready(&need, turn.now) } else { None };
+    /// Whether something of this lane could be given away.
+    fn assign_next(&mut self, lane: &Lane, turn: &mut Turn<'_>) -> bool {
+        let Some(ready) = self.next_ready(lane, turn.now) else { return false };
+        let near = self.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance.node));
+        let reservation = turn.permits.reserve(&lane.need, near);
+        match reservation.filter(|reservation| self.is_current(reservation)) {
+            Some(reservation) => self.assign_one(ready.run, ready.instance, &reservation, lane.need.alone, turn),
+            None => {
+                if let Some(entry) = self.runs.get_mut(&ready.run) {
+                    entry.exposed.insert(ready.instance);
+                    self.queues.entry(lane.clone()).or_default().put_back(ready);
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Permits that were waited for; those that nobody here can use any more go on to others.
+    pub(super) fn granted(&mut self, grants: Vec<Grant>, turn: &mut Turn<'_>) {
+        for Grant { tenant, need, reservation } in grants {
+            let lane = Lane { tenant, need };
+            let is_current = self.is_current(&reservation);
+            let next = if is_current { self.next_ready(&lane, turn.now) } else { None };
             match next {
-                Some(standing) => self.assign_one(standing, &reservation, need.alone, turn),
+                Some(ready) => self.assign_one(ready.run, ready.instance, &reservation, lane.need.alone, turn),
+                None if is_current => turn.give_back(&reservation),
+                // Its session is about to end, and its permits with it: dealt again, it would only come back.
                 None => turn.permits.give_back(&reservation),
+            }
+            // What is wanted was counted down by one, whatever became of it.
+            if next.is_none() || self.queues.get(&lane).is_some_and(|queue| queue.len() == 0) {
+                self.look_at(lane);
             }
         }
     }
 
     /// The next instance that may still be given away; others have left the queue's promise behind.
-    fn next_ready(&mut self, need: &Need, now: Timestamp) -> Option<Standing> {
-        let queue = self.queues.get_mut(need)?;
-        while let Some(standing) = queue.pop() {
-            let Standing { run, instance, .. } = standing;
-            let Some(entry) = self.runs.get_mut(&run) else { continue };
-            if !entry.exposed.remove(&instance) {
+    fn next_ready(&mut self, lane: &Lane, now: Timestamp) -> Option<Ready> {
+        let queue = self.queues.get_mut(lane)?;
+        while let Some(ready) = queue.pop(now) {
+            let Some(entry) = self.runs.get_mut(&ready.run) else { continue };
+            if !entry.exposed.remove(&ready.instance) {
                 continue;
             }
-            if entry.run.can_assign(instance, now) && entry.run.is_suspect(instance) == need.alone {
-                return Some(standing);
+            let can_go = entry.run.can_assign(ready.instance, now);
+            if can_go && entry.run.is_suspect(ready.instance) == lane.need.alone {
+                return Some(ready);
             }
         }
         None
     }
 
-    fn put_back(&mut self, need: &Need, standing: Standing) {
-        let Some(entry) = self.runs.get_mut(&standing.run) else { return };
-        entry.exposed.insert(standing.instance);
-        let priority = entry.run.graph().node(standing.instance.node).policy.priority;
-        let queue = self.queues.entry(need.clone()).or_default();
-        queue.levels.entry(Reverse(priority)).or_default().push_front(standing);
-        queue.len += 1;
-    }
-
     fn assign_one(
         &mut self,
-        Standing { run: id, instance, .. }: Standing,
+        id: RunId,
+        instance: Instance,
         reservation: &Reservation,
         alone: bool,
         turn: &mut Turn<'_>,
@@ -229,9 +220,31 @@ impl Partition {
     /// An attempt that nobody knows of outside will not be sent.
     pub(super) fn withdraw(&mut self, key: &AttemptKey, turn: &mut Turn<'_>) {
         if let Some(reservation) = self.unsent.remove(key) {
-            turn.permits.give_back(&reservation);
+            turn.give_back(&reservation);
         }
     }
+}
+
+impl Turn<'_> {
+    /// A permit was not used: before the turn ends it is dealt out again.
+    pub(super) fn give_back(&mut self, reservation: &Reservation) {
+        self.permits.give_back(reservation);
+        self.has_returned = true;
+    }
+
+    /// Brings what went back to who waits for it.
+    pub(super) fn deal(&mut self) {
+        if std::mem::take(&mut self.has_returned) {
+            self.outputs.dealt.extend(self.permits.deal());
+        }
+    }
+}
+
+/// The queue in which an instance waits, and its priority there.
+fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
+    let node = run.graph().node(instance.node);
+    let need = Need::of(node, run.is_suspect(instance));
+    (Lane { tenant: run.tenant().clone(), need }, node.policy.priority)
 }
 
 fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispatch {

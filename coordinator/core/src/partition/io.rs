@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PortIx, RunId, SessionNumber, Subject, TenantId,
-    WorkflowId,
+    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, RunId, SessionNumber, Subject,
+    TenantId, WorkflowId,
 };
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
-use crate::partition::permits::{Need, Reservation};
+use crate::partition::permits::Grant;
 use crate::run::event::{PermitClass, Timing};
 use crate::run::{Outcome, Run, RunStatus};
 use crate::time::Timestamp;
@@ -87,7 +87,7 @@ pub enum Input {
         key: AttemptKey,
     },
     /// Permits that this partition waited for.
-    Granted(Vec<(Need, Reservation)>),
+    Granted(Vec<Grant>),
     /// A commit has an outcome.
     Committed(BatchNumber, CommitOutcome),
     /// The answer to [`Outputs::loads`]: the run as the journal has it, or nothing.
@@ -132,6 +132,8 @@ pub struct Outputs {
     pub loads: Vec<RunId>,
     /// Keys to be looked up; each comes back as [`Input::KeyLookedUp`].
     pub lookups: Vec<IdempotencyKey>,
+    /// Permits that went back and on to partitions that wait for them; each is owed an [`Input::Granted`].
+    pub dealt: Vec<(PartitionId, Grant)>,
     /// When to send the next [`Input::Tick`] at the latest.
     pub wake_at: Option<Timestamp>,
     /// The value must be thrown away: another load of the partition goes on.

@@ -10,6 +10,7 @@ pub mod batch;
 pub mod io;
 mod open;
 pub mod permits;
+mod ready;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -23,11 +24,11 @@ use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
 use crate::limits;
 use crate::partition::agents::Presence;
-use crate::partition::assign::ReadyQueue;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
 use crate::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
 use crate::partition::open::{Flying, Open};
-use crate::partition::permits::{Need, Permits, Reservation};
+use crate::partition::permits::{Permits, Reservation};
+use crate::partition::ready::{Lane, ReadyQueue};
 use crate::partition::submit::{KeyState, Waiting};
 use crate::run::event::{Assignment, Event, Fact};
 use crate::run::{Admitted, Body, Command, Rejection, Run};
@@ -47,7 +48,9 @@ pub struct Partition {
     open: Open,
     flying: Option<Flying>,
     last_batch: BatchNumber,
-    queues: BTreeMap<Need, ReadyQueue>,
+    queues: BTreeMap<Lane, ReadyQueue>,
+    /// Lanes to look at: what waits in them is not what their permits were asked for.
+    changed: VecDeque<Lane>,
     agents: BTreeMap<AgentId, Presence>,
     /// Attempts that their agent cannot know of yet, each with the permit that it will use up.
     unsent: BTreeMap<AttemptKey, Reservation>,
@@ -82,6 +85,8 @@ struct Turn<'a> {
     now: Timestamp,
     draw: Draw,
     permits: &'a mut Permits,
+    /// Whether a permit went back.
+    has_returned: bool,
     outputs: Outputs,
 }
 
@@ -100,6 +105,7 @@ impl Partition {
             flying: None,
             last_batch: BatchNumber(0),
             queues: BTreeMap::new(),
+            changed: VecDeque::new(),
             agents: BTreeMap::new(),
             unsent: BTreeMap::new(),
             losses_at: Some(now.plus(limits::LOSS_GRACE_AFTER_LOAD)),
@@ -149,7 +155,7 @@ impl Partition {
         permits: &mut Permits,
     ) -> Outputs {
         self.clock = self.clock.max(now);
-        let mut turn = Turn { now: self.clock, draw, permits, outputs: Outputs::default() };
+        let mut turn = Turn { now: self.clock, draw, permits, has_returned: false, outputs: Outputs::default() };
         for input in inputs {
             match turn.outputs.stop {
                 None => self.take(input, &mut turn),
@@ -157,6 +163,7 @@ impl Partition {
             }
         }
         if turn.outputs.stop.is_some() {
+            turn.deal();
             return turn.outputs;
         }
         self.wake(&mut turn);
@@ -165,6 +172,7 @@ impl Partition {
         self.assign(&mut turn);
         self.evict(&turn);
         self.seal(&mut turn);
+        turn.deal();
         self.current = None;
         turn.outputs.wake_at = self.wake_at(turn.now);
         turn.outputs
@@ -214,6 +222,7 @@ impl Partition {
         entry.tail_bytes += open::weight(&event);
         self.open.push(id, event);
         if ended {
+            self.unexpose(id);
             self.cancel_attempts(id);
         }
     }
@@ -357,6 +366,7 @@ impl Partition {
     }
 
     fn drop_run(&mut self, id: RunId) {
+        self.unexpose(id);
         if let Some(entry) = self.runs.remove(&id) {
             entry.alarm.map(|at| self.alarms.remove(&(at, id)));
             entry.idle_at.map(|at| self.idle.remove(&(at, id)));
@@ -481,8 +491,8 @@ impl Partition {
             turn.outputs.releases.extend(held.retries());
         }
         self.refuse_waiting(turn);
-        self.unsent.values().for_each(|reservation| turn.permits.give_back(reservation));
         turn.permits.forget(self.id);
+        self.unsent.values().for_each(|reservation| turn.give_back(reservation));
         turn.outputs.stop = Some(reason);
     }
 
@@ -533,7 +543,7 @@ fn turn_away(input: Input, turn: &mut Turn<'_>) {
         Input::Submit(caller, _) | Input::Cancel { caller, .. } => {
             turn.outputs.releases.push(Release::Reply(caller, Reply::Refused(Refusal::Retry)));
         }
-        Input::Granted(grants) => grants.iter().for_each(|(_, reservation)| turn.permits.give_back(reservation)),
+        Input::Granted(grants) => grants.iter().for_each(|grant| turn.give_back(&grant.reservation)),
         _ => {}
     }
 }

@@ -1,13 +1,18 @@
 //! Who may be given work: permits that agents grant, and the queue of those who could not get one (E1, E9, E14).
 //!
 //! One value per coordinator, shared by its partitions behind a short lock. A partition takes a permit directly as long
-//! as nobody queues for it; else it says what it wants, and permits are dealt out round-robin as they come in.
+//! as nobody queues for it; else it says what it wants for whom, and permits are dealt out as they come in: to the tenant
+//! that has got the fewest, then need by need, then partition by partition ([`line`]). Every attempt counts the same.
 
-use std::collections::{BTreeMap, VecDeque};
+mod line;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::line::Lines;
 use crate::graph::Node;
-use crate::id::{AgentBoot, AgentId, BootId, PartitionId, SessionNumber};
+use crate::id::{AgentBoot, AgentId, BootId, PartitionId, SessionNumber, TenantId};
 use crate::run::event::PermitClass;
 
 /// What an attempt needs of an agent.
@@ -15,6 +20,8 @@ use crate::run::event::PermitClass;
 pub struct Need {
     /// The node type.
     pub type_id: Arc<str>,
+    /// The oldest version of it that will do: the one that the graph was checked against.
+    pub version: u32,
     /// Whether it may be sent ahead of a free slot.
     pub prefetch: bool,
     /// Whether the agent must have nothing else to do (E13).
@@ -28,6 +35,7 @@ impl Need {
     pub fn of(node: &Node, alone: bool) -> Self {
         Self {
             type_id: node.type_id.clone(),
+            version: node.node_type.as_ref().map_or(0, |node_type| node_type.version),
             prefetch: !alone && node.node_type.as_ref().is_some_and(|node_type| node_type.prefetch),
             alone,
             labels: node.policy.labels.clone(),
@@ -46,6 +54,17 @@ pub struct Reservation {
     pub session: SessionNumber,
 }
 
+/// A permit for somebody who waited for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// For whose work.
+    pub tenant: TenantId,
+    /// For what kind of work.
+    pub need: Need,
+    /// The permit.
+    pub reservation: Reservation,
+}
+
 /// What an agent says of itself when it joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -53,8 +72,8 @@ pub struct Offer {
     pub session: SessionNumber,
     /// Its present start.
     pub boot: BootId,
-    /// Types it can run, sorted.
-    pub types: Vec<Arc<str>>,
+    /// Types it can run with their versions, sorted.
+    pub types: Vec<(Arc<str>, u32)>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Attempts it holds already, of this coordinator.
@@ -65,11 +84,14 @@ pub struct Offer {
     pub prefetch: u32,
 }
 
+/// In how many shares an agent is counted: enough to tell the largest agents apart.
+const SHARES: u64 = 1_000_000;
+
 /// Permits of all agents, and who waits for one.
 #[derive(Debug, Default)]
 pub struct Permits {
     agents: BTreeMap<AgentId, Pool>,
-    queues: BTreeMap<Need, Queue>,
+    lines: Lines,
 }
 
 #[derive(Debug)]
@@ -77,6 +99,10 @@ struct Pool {
     offer: Offer,
     /// Permits taken, and attempts held: what the agent has of ours.
     out: u32,
+    /// What it had granted and held when it joined.
+    size: u32,
+    /// What it was given so far for its size: who joins begins where the least burdened stands.
+    burden: u64,
     /// It drains: nothing new.
     closed: bool,
     /// A suspect has it, or waits for it to fall idle.
@@ -91,18 +117,12 @@ enum Alone {
     Held,
 }
 
-/// Who waits for one kind of permit, in turn.
-#[derive(Debug, Default)]
-struct Queue {
-    turns: VecDeque<PartitionId>,
-    wanted: BTreeMap<PartitionId, u32>,
-}
-
 impl Permits {
     /// An agent has joined, or joined again: what it grants now is all there is.
     pub fn join(&mut self, agent: AgentId, offer: Offer) {
-        let out = offer.held;
-        self.agents.insert(agent, Pool { offer, out, closed: false, alone: Alone::No });
+        let (out, size) = (offer.held, (offer.slots + offer.held).max(1));
+        let burden = self.agents.values().map(|pool| pool.burden).min().unwrap_or_default();
+        self.agents.insert(agent, Pool { offer, out, size, burden, closed: false, alone: Alone::No });
     }
 
     /// An agent's stream has ended, or it says hello on a new one: what it granted on that one or before is void. The end
@@ -149,74 +169,67 @@ impl Permits {
         self.agents.get(agent).map_or((0, 0), |pool| (pool.offer.slots, pool.offer.prefetch))
     }
 
-    /// Takes a permit, unless others queue for one that the same agent could give.
-    pub fn reserve(&mut self, need: &Need) -> Option<Reservation> {
-        let agent = self.best(need)?;
+    /// Takes a permit, unless others queue for one that the same agent could give. The agent in `near` is taken before
+    /// others if it has a free slot.
+    pub fn reserve(&mut self, need: &Need, near: Option<&AgentId>) -> Option<Reservation> {
+        let has_slot = |agent: &&AgentId| {
+            self.agents
+                .get(*agent)
+                .is_some_and(|pool| pool.can_run(need) && pool.has_free(need) && pool.offer.slots > 0)
+        };
+        let agent = near.filter(has_slot).cloned().or_else(|| self.best(need))?;
         let pool = self.agents.get(&agent)?;
         // Suspects hold back the agent that they wait for, and no other.
-        if self.queues.iter().any(|(queued, queue)| !queued.alone && !queue.turns.is_empty() && pool.can_run(queued)) {
+        if self.lines.needs().any(|queued| !queued.alone && pool.can_run(queued)) {
             return None;
         }
         self.take(&agent, need)
     }
 
-    /// Sets how many permits a partition waits for.
-    pub fn want(&mut self, partition: PartitionId, need: &Need, count: u32) {
-        if count == 0 {
-            if let Some(queue) = self.queues.get_mut(need) {
-                queue.wanted.remove(&partition);
-                queue.turns.retain(|other| *other != partition);
-            }
-            return;
-        }
-        if !self.queues.contains_key(need) {
-            self.queues.insert(need.clone(), Queue::default());
-        }
-        let Some(queue) = self.queues.get_mut(need) else { return };
-        if queue.wanted.insert(partition, count).is_none() {
-            queue.turns.push_back(partition);
-        }
+    /// Sets how many permits a partition waits for, for the work of one tenant.
+    pub fn want(&mut self, partition: PartitionId, tenant: &TenantId, need: &Need, count: u32) {
+        self.lines.want(partition, tenant, need, count);
     }
 
     /// A partition has stopped: it waits for nothing any more.
     pub fn forget(&mut self, partition: PartitionId) {
-        for queue in self.queues.values_mut() {
-            queue.wanted.remove(&partition);
-            queue.turns.retain(|other| *other != partition);
-        }
+        self.lines.forget(partition);
     }
 
-    /// Deals free permits out to those who wait, one each in turn. The caller delivers them.
-    pub fn deal(&mut self) -> Vec<(PartitionId, Need, Reservation)> {
+    /// Deals free permits out to those who wait, in turn. The caller delivers them.
+    pub fn deal(&mut self) -> Vec<(PartitionId, Grant)> {
         let mut dealt = Vec::new();
-        self.queues.retain(|_, queue| !queue.turns.is_empty());
-        if self.queues.is_empty() && self.agents.values().all(|pool| pool.alone != Alone::Awaited) {
+        if self.lines.is_empty() && self.agents.values().all(|pool| pool.alone != Alone::Awaited) {
             return dealt;
         }
-        let (suspects, others): (Vec<Need>, Vec<Need>) = self.queues.keys().cloned().partition(|need| need.alone);
+        let (suspects, mut others): (Vec<Need>, Vec<Need>) = self.lines.needs().cloned().partition(|need| need.alone);
         if suspects.is_empty() {
             let awaited = self.agents.values_mut().filter(|pool| pool.alone == Alone::Awaited);
             awaited.for_each(|pool| pool.alone = Alone::No);
         }
-        for need in suspects.into_iter().chain(others) {
-            self.deal_need(&need, &mut dealt);
+        for need in &suspects {
+            while self.lines.has(need) {
+                if !self.deal_one(need, &mut dealt) {
+                    self.await_idle(need);
+                    break;
+                }
+            }
+        }
+        while let Some(place) = self.lines.least_served(&others) {
+            if !self.deal_one(&others[place], &mut dealt) || !self.lines.has(&others[place]) {
+                others.swap_remove(place);
+            }
         }
         dealt
     }
 
-    fn deal_need(&mut self, need: &Need, dealt: &mut Vec<(PartitionId, Need, Reservation)>) {
-        while let Some(queue) = self.queues.get(need).filter(|queue| !queue.turns.is_empty()) {
-            debug_assert!(!queue.wanted.is_empty(), "who has a turn wants something");
-            let Some(agent) = self.best(need) else {
-                if need.alone {
-                    self.await_idle(need);
-                }
-                return;
-            };
-            let Some(partition) = self.queues.get_mut(need).and_then(Queue::next) else { return };
-            let Some(reservation) = self.take(&agent, need) else { return };
-            dealt.push((partition, need.clone(), reservation));
-        }
+    /// Whether there was a permit for who is next in this line.
+    fn deal_one(&mut self, need: &Need, dealt: &mut Vec<(PartitionId, Grant)>) -> bool {
+        let Some(agent) = self.best(need) else { return false };
+        let Some((partition, tenant)) = self.lines.next(need) else { return false };
+        let Some(reservation) = self.take(&agent, need) else { return false };
+        dealt.push((partition, Grant { tenant, need: need.clone(), reservation }));
+        true
     }
 
     /// Keeps the least busy agent free for a suspect; suspects run one at a time, so one agent is enough.
@@ -228,9 +241,9 @@ impl Permits {
         fit.min_by_key(|pool| pool.out).into_iter().for_each(|pool| pool.alone = Alone::Awaited);
     }
 
-    /// Whether any agent that is here could ever run this.
+    /// Whether any agent that is here and takes work could ever run this.
     pub fn is_offered(&self, need: &Need) -> bool {
-        self.agents.values().any(|pool| pool.can_run(need))
+        self.agents.values().any(|pool| !pool.closed && pool.can_run(need))
     }
 
     /// How many attempts an agent has of ours.
@@ -242,10 +255,13 @@ impl Permits {
         self.agents.get_mut(&agent.agent).filter(|pool| pool.offer.boot == agent.boot)
     }
 
-    /// The agent with the most free slots, then the most places in its queue.
+    /// The agent with the largest part of its slots free, then with the largest part of its queue, then the one that was
+    /// given the least for its size: so agents get work in proportion to their slots.
     fn best(&self, need: &Need) -> Option<AgentId> {
         let free = self.agents.iter().filter(|(_, pool)| pool.can_run(need) && pool.has_free(need));
-        free.max_by_key(|(_, pool)| (pool.offer.slots, pool.offer.prefetch)).map(|(agent, _)| agent.clone())
+        let part = |count: u32, pool: &Pool| u64::from(count) * SHARES / u64::from(pool.size);
+        let worth = |pool: &Pool| (part(pool.offer.slots, pool), part(pool.offer.prefetch, pool), Reverse(pool.burden));
+        free.max_by_key(|(_, pool)| worth(pool)).map(|(agent, _)| agent.clone())
     }
 
     fn take(&mut self, agent: &AgentId, need: &Need) -> Option<Reservation> {
@@ -258,6 +274,7 @@ impl Permits {
             PermitClass::Prefetch
         };
         pool.out += 1;
+        pool.burden += SHARES / u64::from(pool.size);
         if need.alone {
             pool.alone = Alone::Held;
         }
@@ -268,7 +285,8 @@ impl Permits {
 
 impl Pool {
     fn can_run(&self, need: &Need) -> bool {
-        self.offer.types.binary_search(&need.type_id).is_ok()
+        let known = self.offer.types.binary_search_by(|(id, _)| id.cmp(&need.type_id));
+        known.is_ok_and(|at| self.offer.types[at].1 >= need.version)
             && need.labels.iter().all(|(name, value)| self.offer.labels.get(name) == Some(value))
     }
 
@@ -278,22 +296,5 @@ impl Pool {
             true => self.alone != Alone::Held && self.out == 0 && self.offer.slots > 0,
             false => self.alone == Alone::No && (self.offer.slots > 0 || (need.prefetch && self.offer.prefetch > 0)),
         }
-    }
-}
-
-impl Queue {
-    /// Whose turn it is; counts one permit off.
-    fn next(&mut self) -> Option<PartitionId> {
-        let partition = self.turns.pop_front()?;
-        let left = self.wanted.get_mut(&partition).map_or(0, |wanted| {
-            *wanted = wanted.saturating_sub(1);
-            *wanted
-        });
-        if left == 0 {
-            self.wanted.remove(&partition);
-        } else {
-            self.turns.push_back(partition);
-        }
-        Some(partition)
     }
 }

@@ -218,6 +218,17 @@ pub enum OutputValue {
     Closed,
 }
 
+impl OutputValue {
+    /// Bytes of what it refers to.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            OutputValue::One(reference) => u64::from(reference.bytes),
+            OutputValue::Gather(references) => references.iter().map(|reference| u64::from(reference.bytes)).sum(),
+            OutputValue::Closed => 0,
+        }
+    }
+}
+
 /// How an attempt's time went, by the agent's monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timing {

@@ -28,15 +28,17 @@ pub use step::Corrupt;
 
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, RunId, Subject, TenantId, WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, RunId, Subject, TenantId,
+    WorkflowId,
 };
+use crate::limits;
 use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// How a run stands, as clients see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -116,6 +118,8 @@ struct State {
     timers: BTreeSet<Timer>,
     ready: BTreeSet<Rank>,
     due: VecDeque<Instance>,
+    /// Which agent made the outputs of a node, where they are large (`LOCALITY_OUTPUT_BYTES_MIN`).
+    makers: BTreeMap<NodeIx, AgentId>,
     /// What the first node that failed for good failed with: the run is about to end with it.
     failure: Option<Box<RunError>>,
 }
@@ -363,7 +367,7 @@ impl Run {
 
     /// Whether it must run with nothing beside it (E13).
     pub fn is_suspect(&self, instance: Instance) -> bool {
-        self.state.tries.get(&instance).is_some_and(|tries| tries.deaths >= crate::limits::POISON_SUSPECT_DEATHS)
+        self.state.tries.get(&instance).is_some_and(|tries| tries.deaths >= limits::POISON_SUSPECT_DEATHS)
     }
 
     /// The next control node to evaluate.
@@ -434,6 +438,24 @@ impl Run {
             }
         }
         inputs
+    }
+
+    /// The agent that made most of a node's inputs, if they are large enough to send the node there.
+    pub(crate) fn near(&self, node: NodeIx) -> Option<&AgentId> {
+        if self.state.makers.is_empty() {
+            return None;
+        }
+        let mut made: BTreeMap<&AgentId, u64> = BTreeMap::new();
+        for edge in self.graph.in_edges(node) {
+            let (Some(maker), Some(value)) =
+                (self.state.makers.get(&edge.source), self.output(edge.source, edge.source_port))
+            else {
+                continue;
+            };
+            *made.entry(maker).or_default() += value.bytes();
+        }
+        let most = made.into_iter().max_by_key(|(_, bytes)| *bytes);
+        most.filter(|(_, bytes)| *bytes >= limits::LOCALITY_INPUT_BYTES_MIN).map(|(maker, _)| maker)
     }
 
     /// The row for lists, timers and start-up, as it stands now.

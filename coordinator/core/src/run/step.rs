@@ -121,6 +121,7 @@ impl Run {
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
             due: VecDeque::new(),
+            makers: BTreeMap::new(),
             failure: None,
         };
         let mut run = Run { id, graph, state };
@@ -156,7 +157,10 @@ impl Run {
             _ if over && !is_planted(Fault::TerminalNotAbsorbing) => return Err(Corrupt::WrongSide { seq }),
             Fact::Continued => {}
             Fact::Succeeded { attempt, outputs, .. } => {
-                self.remove(attempt)?;
+                let live = self.remove(attempt)?;
+                if outputs.iter().map(|output| output.value.bytes()).sum::<u64>() >= limits::LOCALITY_OUTPUT_BYTES_MIN {
+                    self.state.makers.insert(attempt.instance.node, live.agent.agent);
+                }
                 self.state.tries.remove(&attempt.instance);
                 self.complete(attempt.instance, Some(attempt), outputs)?;
             }

@@ -70,11 +70,11 @@ fn an_attempt_is_sent_in_the_session_that_its_permit_is_of_or_never() {
 fn a_permit_of_an_earlier_session_is_not_used() {
     let graph = graph("pure");
     let mut bench = Bench::with_agent();
-    bench.permits.want(PartitionId(0), &Need::of(graph.node(NodeIx(0)), false), 1);
+    bench.permits.want(PartitionId(0), &"acme".into(), &Need::of(graph.node(NodeIx(0)), false), 1);
     let dealt = bench.permits.deal();
     bench.join("a", 1, &[], &[]);
     bench.on([submit(RUN, &graph, None)]);
-    bench.on(dealt.into_iter().map(|(_, need, reservation)| Input::Granted(vec![(need, reservation)])));
+    bench.on(dealt.into_iter().map(|(_, grant)| Input::Granted(vec![grant])));
     assert_eq!(dispatches(&bench.land_all()).len(), 1);
     assert_eq!(bench.permits.free(&"a".into()), (1, 0));
 }

@@ -13,7 +13,7 @@ use crate::id::{
 use crate::partition::Partition;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyRow};
 use crate::partition::io::{Dispatch, Effect, Input, Leaving, Outputs, Release, Reply, Submission, Verdict};
-use crate::partition::permits::{Offer, Permits};
+use crate::partition::permits::{Grant, Offer, Permits};
 use crate::run::event::{Event, Timing};
 use crate::run::{Outcome, Run};
 use crate::time::{Span, Timestamp};
@@ -29,6 +29,7 @@ pub(super) struct Bench {
     pub(super) now: Timestamp,
     pub(super) flying: Option<Batch>,
     pub(super) history: BTreeMap<RunId, Vec<Event>>,
+    dealt: Vec<(PartitionId, Grant)>,
     draws: u64,
     sessions: u64,
     /// The stream of each agent.
@@ -43,6 +44,7 @@ impl Bench {
             now: START,
             flying: None,
             history: BTreeMap::new(),
+            dealt: Vec::new(),
             draws: 0,
             sessions: 0,
             streams: BTreeMap::new(),
@@ -64,6 +66,7 @@ impl Bench {
     pub(super) fn on(&mut self, inputs: impl IntoIterator<Item = Input>) -> Outputs {
         self.draws += 1;
         let mut outputs = self.partition.on(inputs, self.now, Draw::from_seed(self.draws), &mut self.permits);
+        self.dealt.append(&mut outputs.dealt);
         if let Some(batch) = outputs.commit.take() {
             assert!(self.flying.replace(batch).is_none(), "one batch is on its way at a time");
         }
@@ -134,7 +137,7 @@ impl Bench {
         let hello = Input::AgentHello { agent: agent.clone(), session, running, finished };
         let mut releases = self.on([hello]).releases;
         releases.extend(self.land_all());
-        let (types, labels) = (vec!["debug:work".into()], BTreeMap::new());
+        let (types, labels) = (vec![("debug:work".into(), u32::MAX)], BTreeMap::new());
         let offer = Offer { session, boot: agent.boot, types, labels, held: 0, slots: 2, prefetch: 0 };
         self.permits.join(agent.agent, offer);
         releases
@@ -155,8 +158,8 @@ impl Bench {
     /// Permits come to who waits for them, and everything lands; the attempts that were sent.
     pub(super) fn deal(&mut self) -> Vec<Dispatch> {
         self.tick();
-        let dealt = self.permits.deal();
-        self.on(dealt.into_iter().map(|(_, need, reservation)| Input::Granted(vec![(need, reservation)])));
+        let dealt: Vec<_> = std::mem::take(&mut self.dealt).into_iter().chain(self.permits.deal()).collect();
+        self.on(dealt.into_iter().map(|(_, grant)| Input::Granted(vec![grant])));
         dispatches(&self.land_all())
     }
 
@@ -165,6 +168,12 @@ impl Bench {
         self.on([submit(run, graph, None)]);
         dispatches(&self.land_all())
     }
+}
+
+/// A submission of another tenant.
+pub(super) fn submit_of(tenant: &str, run: RunId, graph: &Arc<Graph>) -> Input {
+    let submission = Submission { tenant: tenant.into(), ..submission(run, graph, None) };
+    Input::Submit(CallerId(run.0 as u64), Box::new(submission))
 }
 
 pub(super) fn submission(run: RunId, graph: &Arc<Graph>, key: Option<(&str, &str)>) -> Submission {

@@ -4,4 +4,5 @@ mod agents;
 mod bench;
 mod commits;
 mod permits;
+mod placement;
 mod runs;

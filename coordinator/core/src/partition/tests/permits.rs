@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{AgentBoot, AgentId, BootId, PartitionId, SessionNumber};
-use crate::partition::permits::{Need, Offer, Permits};
+use proptest::prelude::*;
+
+use crate::id::{AgentBoot, AgentId, BootId, PartitionId, SessionNumber, TenantId};
+use crate::partition::permits::{Need, Offer, Permits, Reservation};
 use crate::run::event::PermitClass;
 
 const FIRST: PartitionId = PartitionId(1);
 const SECOND: PartitionId = PartitionId(2);
 
 fn need(type_id: &str) -> Need {
-    Need { type_id: type_id.into(), prefetch: false, alone: false, labels: Vec::new() }
+    Need { type_id: type_id.into(), version: 1, prefetch: false, alone: false, labels: Vec::new() }
 }
 
 fn alone() -> Need {
@@ -22,7 +24,7 @@ fn boot(agent: &str) -> AgentBoot {
 }
 
 fn offer(session: u64, types: &[&str], slots: u32, prefetch: u32) -> Offer {
-    let types = types.iter().map(|id| (*id).into()).collect();
+    let types = types.iter().map(|id| ((*id).into(), 1)).collect();
     let (session, labels) = (SessionNumber(session), BTreeMap::new());
     Offer { session, boot: BootId(1), types, labels, held: 0, slots, prefetch }
 }
@@ -36,12 +38,12 @@ fn with(agent: &str, slots: u32) -> Permits {
 #[test]
 fn a_permit_is_taken_directly_while_nobody_queues() {
     let mut permits = with("a", 2);
-    assert!(permits.reserve(&need("z")).is_none(), "nobody runs this type");
-    let taken = permits.reserve(&need("x")).unwrap();
+    assert!(permits.reserve(&need("z"), None).is_none(), "nobody runs this type");
+    let taken = permits.reserve(&need("x"), None).unwrap();
     assert_eq!((&taken.agent, taken.class), (&boot("a"), PermitClass::Slot));
-    permits.want(SECOND, &need("x"), 1);
-    assert!(permits.reserve(&need("x")).is_none(), "it would overtake who waits");
-    assert!(permits.reserve(&need("y")).is_none(), "and so would another type at the same agent");
+    permits.want(SECOND, &"acme".into(), &need("x"), 1);
+    assert!(permits.reserve(&need("x"), None).is_none(), "it would overtake who waits");
+    assert!(permits.reserve(&need("y"), None).is_none(), "and so would another type at the same agent");
     let dealt = permits.deal();
     assert_eq!(dealt.len(), 1);
     assert_eq!(dealt[0].0, SECOND);
@@ -50,11 +52,11 @@ fn a_permit_is_taken_directly_while_nobody_queues() {
 #[test]
 fn permits_are_dealt_in_turn() {
     let mut permits = with("a", 0);
-    permits.want(FIRST, &need("x"), 3);
-    permits.want(SECOND, &need("x"), 2);
+    permits.want(FIRST, &"acme".into(), &need("x"), 3);
+    permits.want(SECOND, &"acme".into(), &need("x"), 2);
     assert!(permits.deal().is_empty());
     permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 4);
-    let order: Vec<PartitionId> = permits.deal().into_iter().map(|(partition, ..)| partition).collect();
+    let order: Vec<PartitionId> = permits.deal().into_iter().map(|(partition, _)| partition).collect();
     assert_eq!(order, [FIRST, SECOND, FIRST, SECOND]);
     permits.forget(FIRST);
     permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 1);
@@ -64,7 +66,7 @@ fn permits_are_dealt_in_turn() {
 #[test]
 fn what_is_given_back_can_be_taken_again() {
     let mut permits = with("a", 1);
-    let taken = permits.reserve(&need("x")).unwrap();
+    let taken = permits.reserve(&need("x"), None).unwrap();
     assert_eq!((permits.free(&AgentId::from("a")), permits.busy(&AgentId::from("a"))), ((0, 0), 1));
     permits.give_back(&taken);
     assert_eq!((permits.free(&AgentId::from("a")), permits.busy(&AgentId::from("a"))), ((1, 0), 0));
@@ -73,7 +75,7 @@ fn what_is_given_back_can_be_taken_again() {
 #[test]
 fn permits_of_an_earlier_session_are_void() {
     let mut permits = with("a", 1);
-    let old = permits.reserve(&need("x")).unwrap();
+    let old = permits.reserve(&need("x"), None).unwrap();
     permits.leave(&"a".into(), SessionNumber(2));
     permits.join("a".into(), offer(2, &["x"], 2, 0));
     permits.give_back(&old);
@@ -98,8 +100,8 @@ fn what_an_earlier_stream_still_brings_changes_nothing() {
 fn only_types_that_ask_for_it_are_sent_ahead() {
     let mut permits = Permits::default();
     permits.join("a".into(), offer(1, &["x"], 0, 1));
-    assert!(permits.reserve(&need("x")).is_none());
-    let ahead = permits.reserve(&Need { prefetch: true, ..need("x") }).unwrap();
+    assert!(permits.reserve(&need("x"), None).is_none());
+    let ahead = permits.reserve(&Need { prefetch: true, ..need("x") }, None).unwrap();
     assert_eq!(ahead.class, PermitClass::Prefetch);
 }
 
@@ -107,45 +109,154 @@ fn only_types_that_ask_for_it_are_sent_ahead() {
 fn labels_must_fit() {
     let mut permits = with("a", 1);
     let gpu = Need { labels: vec![("gpu".to_owned(), "true".to_owned())], ..need("x") };
-    assert!(permits.reserve(&gpu).is_none());
+    assert!(permits.reserve(&gpu, None).is_none());
     let labels = [("gpu".to_owned(), "true".to_owned())].into();
     permits.join("b".into(), Offer { labels, ..offer(2, &["x"], 1, 0) });
-    assert_eq!(permits.reserve(&gpu).unwrap().agent, boot("b"));
+    assert_eq!(permits.reserve(&gpu, None).unwrap().agent, boot("b"));
 }
 
 #[test]
 fn a_suspect_gets_an_agent_that_has_nothing_else_to_do() {
     let mut permits = with("a", 2);
-    let other = permits.reserve(&need("x")).unwrap();
-    permits.want(FIRST, &alone(), 1);
+    let other = permits.reserve(&need("x"), None).unwrap();
+    permits.want(FIRST, &"acme".into(), &alone(), 1);
     assert!(permits.deal().is_empty(), "the agent is busy");
-    assert!(permits.reserve(&need("x")).is_none(), "it is kept free for the suspect");
+    assert!(permits.reserve(&need("x"), None).is_none(), "it is kept free for the suspect");
     permits.finished(&other.agent, other.session, 1);
     permits.grant(&other.agent, other.session, PermitClass::Slot, 1);
-    let [(partition, _, suspect)] = &permits.deal()[..] else { panic!("the suspect runs") };
+    let [(partition, grant)] = &permits.deal()[..] else { panic!("the suspect runs") };
+    let suspect = &grant.reservation;
     assert_eq!(*partition, FIRST);
-    assert!(permits.reserve(&need("x")).is_none(), "nothing runs beside it");
+    assert!(permits.reserve(&need("x"), None).is_none(), "nothing runs beside it");
     permits.finished(&suspect.agent, suspect.session, 1);
     permits.grant(&suspect.agent, suspect.session, PermitClass::Slot, 1);
-    assert!(permits.reserve(&need("x")).is_some());
+    assert!(permits.reserve(&need("x"), None).is_some());
 }
 
 #[test]
 fn an_agent_is_free_again_when_its_suspect_is_no_more() {
     let mut permits = with("a", 2);
-    permits.reserve(&need("x")).unwrap();
-    permits.want(FIRST, &alone(), 1);
+    permits.reserve(&need("x"), None).unwrap();
+    permits.want(FIRST, &"acme".into(), &alone(), 1);
     permits.deal();
-    permits.want(FIRST, &alone(), 0);
+    permits.want(FIRST, &"acme".into(), &alone(), 0);
     permits.deal();
-    assert!(permits.reserve(&need("x")).is_some());
+    assert!(permits.reserve(&need("x"), None).is_some());
 }
 
 #[test]
 fn an_agent_that_drains_gets_nothing_new() {
     let mut permits = with("a", 2);
     permits.close(&boot("a"));
-    assert!(permits.reserve(&need("x")).is_none());
-    permits.want(FIRST, &need("x"), 1);
+    assert!(permits.reserve(&need("x"), None).is_none());
+    permits.want(FIRST, &"acme".into(), &need("x"), 1);
     assert!(permits.deal().is_empty());
+}
+
+#[test]
+fn tenants_are_served_evenly_however_many_partitions_and_needs_they_have() {
+    let mut permits = with("a", 0);
+    let (large, small): (TenantId, TenantId) = ("large".into(), "small".into());
+    for partition in 0..8 {
+        permits.want(PartitionId(partition), &large, &need("x"), 100);
+        permits.want(PartitionId(partition), &large, &need("y"), 100);
+    }
+    permits.want(SECOND, &small, &need("y"), 100);
+    permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 40);
+    let dealt = permits.deal();
+    let of = |tenant: &TenantId, type_id: &str| {
+        dealt.iter().filter(|(_, grant)| grant.tenant == *tenant && &*grant.need.type_id == type_id).count()
+    };
+    assert_eq!((of(&large, "x") + of(&large, "y"), of(&small, "y")), (20, 20));
+    assert!(
+        of(&large, "x") >= 9 && of(&large, "y") >= 5,
+        "both of its needs get on: {} {}",
+        of(&large, "x"),
+        of(&large, "y")
+    );
+}
+
+#[test]
+fn who_comes_late_saves_nothing_up_and_is_not_in_debt() {
+    let mut permits = with("a", 0);
+    let (early, late): (TenantId, TenantId) = ("early".into(), "late".into());
+    permits.want(FIRST, &early, &need("x"), 100);
+    permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 50);
+    assert_eq!(permits.deal().len(), 50);
+    permits.want(FIRST, &late, &need("x"), 100);
+    permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 10);
+    let dealt = permits.deal();
+    assert_eq!(dealt.iter().filter(|(_, grant)| grant.tenant == late).count(), 5);
+}
+
+#[test]
+fn an_agent_must_have_the_version_or_a_newer_one() {
+    let mut permits = with("a", 1);
+    let newer = Need { version: 2, ..need("x") };
+    assert!(!permits.is_offered(&newer) && permits.reserve(&newer, None).is_none());
+    let types = vec![("x".into(), 3)];
+    permits.join("b".into(), Offer { types, ..offer(2, &[], 1, 0) });
+    assert_eq!(permits.reserve(&newer, None).unwrap().agent, boot("b"));
+}
+
+#[test]
+fn work_goes_to_the_agent_that_holds_its_inputs_if_that_is_free() {
+    let mut permits = with("a", 1);
+    permits.join("b".into(), offer(2, &["x"], 8, 0));
+    let near: AgentId = "a".into();
+    assert_eq!(permits.reserve(&need("x"), Some(&near)).unwrap().agent, boot("a"));
+    assert_eq!(permits.reserve(&need("x"), Some(&near)).unwrap().agent, boot("b"), "it has no slot left");
+    permits.leave(&near, SessionNumber(1));
+    assert_eq!(permits.reserve(&need("x"), Some(&near)).unwrap().agent, boot("b"), "it is gone");
+}
+
+proptest! {
+    /// Equal work spreads over agents in proportion to their slots.
+    #[test]
+    fn shares_follow_slots(slots in proptest::collection::vec(1..9u32, 2..6), load in prop_oneof![Just(1u32), Just(u32::MAX)], order in any::<u64>()) {
+        const WORK: u32 = 1_000;
+        let mut permits = Permits::default();
+        let agent = |number: usize| boot(&format!("agent {number}"));
+        for (number, slots) in slots.iter().enumerate() {
+            permits.join(agent(number).agent, offer(number as u64, &["x"], *slots, 0));
+        }
+        let (mut given, mut busy, mut draw) = (vec![0u32; slots.len()], Vec::new(), crate::draw::Draw::from_seed(order));
+        for _ in 0..WORK {
+            if busy.len() as u32 == load.min(slots.iter().sum()) {
+                // Whichever it is, the work that ends is as likely to be any of those that run.
+                let ended: Reservation = busy.swap_remove(draw.next_u64() as usize % busy.len());
+                permits.finished(&ended.agent, ended.session, 1);
+                permits.grant(&ended.agent, ended.session, PermitClass::Slot, 1);
+            }
+            let taken = permits.reserve(&need("x"), None).unwrap();
+            given[(0..slots.len()).find(|number| agent(*number) == taken.agent).unwrap()] += 1;
+            busy.push(taken);
+        }
+        let all = f64::from(slots.iter().sum::<u32>());
+        for (given, slots) in given.iter().zip(&slots) {
+            let (share, fair) = (f64::from(*given) / f64::from(WORK), f64::from(*slots) / all);
+            prop_assert!((share - fair).abs() < 0.1, "{share} where {fair} would be fair");
+        }
+    }
+
+    /// Who waits all the time is never more than one permit behind another, whatever the numbers are.
+    #[test]
+    fn nobody_is_overtaken(wants in proptest::collection::vec((0..4usize, 0..4u16, 0..3usize), 2..20), grants in 1..30u32) {
+        let mut permits = Permits::default();
+        permits.join("a".into(), offer(1, &["x", "y", "z"], 0, 0));
+        let tenants: Vec<TenantId> = (0..4).map(|number| format!("tenant {number}").as_str().into()).collect();
+        for (tenant, partition, kind) in &wants {
+            permits.want(PartitionId(*partition), &tenants[*tenant], &need(["x", "y", "z"][*kind]), 1_000);
+        }
+        let mut given = std::collections::BTreeMap::new();
+        given.extend(wants.iter().map(|(tenant, ..)| (&tenants[*tenant], 0)));
+        permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, grants);
+        let dealt = permits.deal();
+        prop_assert_eq!(dealt.len(), grants as usize);
+        for (_, grant) in &dealt {
+            *given.get_mut(&grant.tenant).unwrap() += 1;
+            let (least, most) = (given.values().min().unwrap(), given.values().max().unwrap());
+            prop_assert!(most - least <= 1, "{given:?}");
+        }
+    }
 }

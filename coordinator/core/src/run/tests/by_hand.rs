@@ -8,7 +8,7 @@ use crate::graph::fixture::Fixture;
 use crate::id::{AttemptNumber, PortIx, Subject};
 use crate::limits;
 use crate::run::event::{ErrorClass, LossCause, OutputValue};
-use crate::run::{Command, NodePhase, Outcome, Rejection, RunStatus};
+use crate::run::{Command, NodePhase, Outcome, Rejection, Run, RunStatus};
 
 fn one(effect: &str, policy: &serde_json::Value) -> Arc<Graph> {
     Fixture::default().work("a", effect, policy).build()
@@ -206,4 +206,24 @@ fn paid_work_finishes_when_its_run_fails_elsewhere() {
     course.finish(free, Outcome::Stopped).unwrap();
     assert_eq!(course.facts()[4..], ["node.failed", "run.failed", "attempt.settled", "attempt.stopped"]);
     assert!(course.run.is_closed());
+}
+
+#[test]
+fn only_much_that_one_agent_made_draws_a_node_to_it() {
+    let names: Vec<String> = (0..6).map(|number| format!("s{number}")).collect();
+    let sources = names.iter().fold(Fixture::default(), |fixture, name| fixture.work(name, "pure", &json!({})));
+    let graph = names.iter().fold(sources.work("t", "pure", &json!({})), |fixture, name| fixture.edge(name, "t"));
+    let mut course = Course::begin(&graph.build());
+    let target = course.instance("t").node;
+    let large = "x".repeat(limits::INLINE_VALUE_BYTES_MAX - 2);
+    for (name, is_enough) in names.iter().zip([false, false, false, true, true, true]) {
+        let instance = course.instance(name);
+        let attempt = course.assign(instance, 1, false);
+        course.finish(attempt, success(&large)).unwrap();
+        assert_eq!(course.run.near(target).is_some(), is_enough, "{name}");
+    }
+    assert_eq!(course.run.near(target), Some(&"agent".into()));
+    assert_eq!(course.replayed().near(target), course.run.near(target));
+    let restored = Run::restore(course.run.id(), course.run.graph().clone(), &course.run.snapshot()).unwrap();
+    assert_eq!(restored.near(target), course.run.near(target));
 }

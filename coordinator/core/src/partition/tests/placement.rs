@@ -1,0 +1,93 @@
+//! Whose turn it is when slots are scarce (E14).
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::bench::{Bench, cancel, dispatches, finished, submit, submit_of};
+use crate::graph::Graph;
+use crate::graph::fixture::Fixture;
+use crate::id::{AgentBoot, BootId, RunId};
+use crate::partition::io::{Dispatch, Input};
+use crate::run::event::PermitClass;
+
+const FIRST: RunId = RunId(1);
+const SECOND: RunId = RunId(2);
+
+fn wide(nodes: usize, policy: &Value) -> Arc<Graph> {
+    let work = (0..nodes).fold(Fixture::default(), |fixture, node| fixture.work(&format!("n{node}"), "pure", policy));
+    work.build()
+}
+
+/// Finishes what was sent, one after the other, until nothing more is; the runs in the order in which they were sent work.
+fn served(bench: &mut Bench, mut sent: Vec<Dispatch>) -> Vec<RunId> {
+    let mut order = Vec::new();
+    while !sent.is_empty() {
+        let attempt = sent.remove(0);
+        bench.permits.finished(&attempt.to, attempt.session, 1);
+        bench.permits.grant(&attempt.to, attempt.session, PermitClass::Slot, 1);
+        let granted = bench.permits.deal().into_iter().map(|(_, grant)| Input::Granted(vec![grant]));
+        let granted: Vec<Input> = std::iter::once(finished(&attempt, "done")).chain(granted).collect();
+        bench.on(granted);
+        let more = dispatches(&bench.land_all());
+        order.extend(more.iter().map(|attempt| attempt.key.run));
+        sent.extend(more);
+    }
+    order
+}
+
+fn last_of(order: &[RunId], run: RunId) -> usize {
+    order.iter().rposition(|served| *served == run).unwrap()
+}
+
+#[test]
+fn tenants_take_turns_at_the_slots() {
+    let mut bench = Bench::with_agent();
+    bench.on([submit_of("large", FIRST, &wide(60, &json!({"priority": 100})))]);
+    let sent = dispatches(&bench.land_all());
+    assert_eq!(sent.len(), 2, "it had the agent to itself");
+    bench.on([submit_of("small", SECOND, &wide(5, &json!({})))]);
+    bench.land_all();
+    let order = served(&mut bench, sent);
+    assert_eq!(order.len(), 58 + 5);
+    assert!(last_of(&order, SECOND) < 12, "the small one waits for the large one: {order:?}");
+}
+
+#[test]
+fn runs_of_one_tenant_take_turns() {
+    let mut bench = Bench::with_agent();
+    bench.on([submit(FIRST, &wide(60, &json!({})), None)]);
+    let sent = dispatches(&bench.land_all());
+    bench.on([submit(SECOND, &wide(5, &json!({})), None)]);
+    bench.land_all();
+    let order = served(&mut bench, sent);
+    assert_eq!(order.len(), 58 + 5);
+    assert!(last_of(&order, SECOND) < 12, "the small one waits for the large one: {order:?}");
+}
+
+#[test]
+fn what_is_more_important_goes_first() {
+    let mut bench = Bench::with_agent();
+    bench.on([submit(FIRST, &wide(20, &json!({})), None)]);
+    let sent = dispatches(&bench.land_all());
+    bench.on([submit(SECOND, &wide(5, &json!({"priority": 10})), None)]);
+    bench.land_all();
+    let order = served(&mut bench, sent);
+    assert_eq!(order[..5], [SECOND; 5], "{order:?}");
+}
+
+#[test]
+fn a_run_that_is_cancelled_holds_no_place() {
+    let mut bench = Bench::with_agent();
+    bench.on([submit(FIRST, &wide(20, &json!({})), None)]);
+    let sent = dispatches(&bench.land_all());
+    bench.on([submit(SECOND, &wide(3, &json!({})), None)]);
+    bench.land_all();
+    bench.on([cancel(9, FIRST)]);
+    bench.land_all();
+    assert_eq!(served(&mut bench, sent), [SECOND; 3]);
+    assert_eq!(bench.permits.free(&"a".into()), (2, 0), "nothing is owed to who has left");
+    let (agent, session) = (AgentBoot { agent: "a".into(), boot: BootId(1) }, bench.stream("a"));
+    bench.permits.grant(&agent, session, PermitClass::Slot, 1);
+    assert!(bench.permits.deal().is_empty());
+}
