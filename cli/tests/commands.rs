@@ -356,6 +356,8 @@ fn completion_knows_commands_types_and_ids() {
     assert!(complete(&["work"]).contains("workflows"));
     assert!(complete(&["nodes", "get", "input:te"]).contains("input:text"));
     assert!(complete(&["workflows", "get", ""]).contains(&id));
+    let bash = cluster.ended(&["completion", "bash"]).1;
+    assert!(bash.contains("COMP_WORDBREAKS//:"), "the colon of a node type is part of it");
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = cluster.ended(&["completion", shell]);
         assert!(code == Some(0) && script.contains("COMPLETE") && script.contains("heddle"), "{shell}: {script}");

@@ -34,6 +34,10 @@ impl Completion {
         shell
             .write_registration(VARIABLE, "heddle", "heddle", &program, &mut script)
             .context(Exit::Failed, "cannot write the script")?;
+        if self.shell == Shell::Bash {
+            // Bash takes a colon for the end of a word, and node types have one.
+            script.extend_from_slice(b"COMP_WORDBREAKS=${COMP_WORDBREAKS//:}\n");
+        }
         match io::Write::write_all(&mut io::stdout(), &script) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.context(Exit::Failed, "cannot write to the standard output"),

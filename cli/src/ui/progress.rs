@@ -123,7 +123,7 @@ impl Progress {
 
     /// Says that the server cannot be heard at the moment.
     pub fn lost(&mut self, why: &str) {
-        let text = format!("{why}; trying again, the run goes on");
+        let text = format!("trying again, the run goes on: {why}");
         match &mut self.view {
             View::Quiet => {}
             // Once for each time that the connection is lost, not for each try.
