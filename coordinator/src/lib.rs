@@ -8,12 +8,15 @@
 
 mod actor;
 mod app;
+mod authority;
 mod clock;
 mod counters;
+mod entrance;
 mod graphs;
 pub mod journal;
 mod keys;
 mod limits;
+pub mod members;
 mod read;
 pub mod records;
 mod rpc;
@@ -21,5 +24,7 @@ mod session;
 mod shared;
 mod workflows;
 
-pub use app::{Coordinator, Failed, Options, StartError, start};
+pub use app::{Access, Coordinator, Failed, Options, StartError, start};
+pub use authority::{AuthorityError, AuthorityFiles, GATEWAY_TOKEN_FILE, TlsOptions};
 pub use keys::{FIRST_KEY_FILE, KeysError};
+pub use limits::{CERTIFICATE_LIFE, CERTIFICATE_LIFE_MIN};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use heddle_core::time::Span;
+
 /// Bytes of the youngest runs' histories that are kept at hand, for readers and for the inputs of attempts.
 pub(crate) const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Workflows' rows that are kept at hand.
@@ -56,3 +58,35 @@ pub(crate) const TRACE_NODES_MAX: usize = 1_000;
 pub(crate) const TRACES_WAITING_MAX: usize = 1_024;
 /// Runs that are remembered as told, so that a second hint at their end tells nothing twice.
 pub(crate) const TRACES_TOLD_MAX: usize = 256;
+/// How long the authority that a coordinator makes counts: ten years.
+pub(crate) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// How long the certificates of members count, unless it is told otherwise.
+pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The shortest life that certificates may be given; they say whole seconds.
+pub const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(5);
+/// By how much the clock of whoever reads a certificate may be behind.
+pub(crate) const CERTIFICATE_BACKDATE_MAX: Duration = Duration::from_secs(5 * 60);
+/// Connections last for this share of a certificate's life, so that each shows a young one.
+pub(crate) const CONNECTION_AGE_SHARE: u32 = 5;
+/// How long a join token can be used, unless it is told otherwise.
+pub(crate) const JOIN_TOKEN_TTL: Span = Span::from_seconds(60 * 60);
+/// The longest life of a join token.
+pub(crate) const JOIN_TOKEN_TTL_MAX: Span = Span::from_seconds(30 * 24 * 60 * 60);
+/// How long the token can be used that a coordinator makes for the first gateway; the next start makes another.
+pub(crate) const FIRST_GATEWAY_TOKEN_TTL: Span = Span::from_seconds(7 * 24 * 60 * 60);
+/// Tokens that wait to be used.
+pub(crate) const JOIN_TOKENS_MAX: usize = 500;
+/// How long whoever has used a token may use it again with the same key: the answer may have been lost.
+pub(crate) const JOIN_AGAIN: Span = Span::from_seconds(10 * 60);
+/// Members that join at the same moment.
+pub(crate) const JOINS_AT_ONCE_MAX: usize = 16;
+/// Connections that prove themselves at the same moment.
+pub(crate) const HANDSHAKES_MAX: usize = 256;
+/// How long a connection may take to prove itself.
+pub(crate) const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// Connections that wait to be served.
+pub(crate) const ACCEPTED_WAITING_MAX: usize = 64;
+/// Pause after a connection could not be accepted.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const _: () = assert!(JOIN_TOKENS_MAX < crate::members::JOIN_TOKENS_LISTED_MAX, "a list shows all that can be used");

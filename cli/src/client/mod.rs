@@ -1,5 +1,6 @@
 //! A client of the public REST API: nothing here knows more than any other client could.
 
+mod agents;
 mod events;
 mod refusal;
 mod types;
@@ -12,8 +13,8 @@ use serde_json::Value;
 
 pub use events::{Event, EventStream};
 pub use types::{
-    ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, NewKey, NodeRun, Poll, RunStatus, SaveWorkflow,
-    Started, Waiting, WorkflowSummary, error_text,
+    ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, JoinToken, NewJoinToken, NewKey, NodeRun, Poll,
+    RunStatus, SaveWorkflow, Started, Waiting, WorkflowSummary, error_text,
 };
 
 use crate::error::{Context, Exit, Failure, Result, chain};

@@ -1,14 +1,16 @@
 //! `heddle gateway`: the part that speaks REST.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 use heddle_gateway::Listen;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::agent::coordinator_url;
+use super::agent::Joining;
 use crate::compose::start_gateway;
+use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::limits::DRAIN_WAIT_MAX;
 use crate::service::{Stop, announce, bind};
@@ -23,6 +25,11 @@ pub struct Gateway {
     /// Where the coordinator listens
     #[arg(long, env = "HEDDLE_COORDINATOR", default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
     coordinator: String,
+    #[command(flatten)]
+    joining: Joining,
+    /// The folder of its certificate [default: `gateway` in the data folder]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
 }
 
 impl Gateway {
@@ -32,7 +39,16 @@ impl Gateway {
         telemetry::export(&[Component::Gateway]);
         let mut stop = Stop::listen()?;
         let listen = Listen::Bound(bind(self.listen)?);
-        let gateway = start_gateway(listen, coordinator_url(&self.coordinator)).await?;
+        let data = match self.data_dir {
+            Some(folder) => DataDir::at(folder),
+            None => DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref())?.inside("gateway"),
+        };
+        let link = self.joining.link(&self.coordinator);
+        let gateway = tokio::select! {
+            gateway = start_gateway(listen, link, data.path().to_owned()) => gateway?,
+            // Without a certificate it waits for one.
+            () = stop.asked() => return Ok(()),
+        };
         announce("gateway", gateway.local_addr())?;
         stop.asked().await;
         stop.drain(gateway.shutdown(DRAIN_WAIT_MAX / 2)).await

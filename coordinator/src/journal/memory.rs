@@ -23,6 +23,7 @@ use super::{
     Acquired, Answer, Clock, Committed, Journal, JournalError, JournalState, Landed, NEW, Owner, Partitions, RunCursor,
     RunFilter, RunRow, StoredRun, Suspect, clip, codec, quarantine_error,
 };
+use crate::members::memory::MemberRows;
 use crate::records::WorkflowRow;
 use crate::records::memory::PlainRows;
 
@@ -43,6 +44,7 @@ pub(crate) struct Tables {
     snapshots: BTreeMap<RunId, Snapshot>,
     pub(crate) keys: BTreeMap<IdempotencyKey, KeptKey>,
     pub(crate) plain: PlainRows,
+    pub(crate) members: MemberRows,
 }
 
 #[derive(Default)]

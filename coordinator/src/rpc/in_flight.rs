@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 
 /// What a stop waits for: calls that do something. Those that wait for something are made again elsewhere, and agents keep
 /// their streams open for ever.
-const TRACKED: &str = "/heddle.control.v1.Control/";
+const TRACKED: &str = "/heddle.control.v1.";
 const WAITING: [&str; 2] = ["/heddle.control.v1.Control/GetRun", "/heddle.control.v1.Control/ReadEvents"];
 
 /// Counts calls.

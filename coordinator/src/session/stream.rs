@@ -14,12 +14,15 @@ use heddle_proto::agent::agent_message::Kind;
 use heddle_proto::agent::coordinator_message::Kind as Answer;
 use heddle_proto::agent::{self as wire, AgentFrame, CoordinatorMessage, Hello};
 use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, STREAM_SILENCE_MS_MAX};
+use heddle_trust::Certified;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use super::convert;
 use super::registry::{AgentInfo, Begun};
+use crate::authority::since_epoch;
+use crate::counters::Refused;
 use crate::limits::{AGENT_TYPES_MAX, DUPLICATE_PING};
 use crate::shared::Shared;
 
@@ -41,11 +44,12 @@ enum End {
     Gone,
 }
 
-/// Serves one stream to its end.
+/// Serves one stream to its end; `certified` is whose connection it is on, if that was proved.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     mut incoming: Streaming<AgentFrame>,
     outgoing: mpsc::Sender<Vec<CoordinatorMessage>>,
+    certified: Option<Arc<Certified>>,
 ) {
     let first = timeout(SILENCE, incoming.message()).await;
     let Ok(Ok(Some(AgentFrame { messages }))) = first else { return };
@@ -56,12 +60,15 @@ pub(crate) async fn serve(
             Refusal { code: "hello_expected", message: "the first message of a stream is Hello".into(), retry: false },
         );
     };
+    if let Err(refusal) = is_own_id(&shared, &hello, certified.as_deref()) {
+        return refuse(&outgoing, refusal);
+    }
     match begin(&shared, &hello, &outgoing).await {
         Err(refusal) => refuse(&outgoing, refusal),
         Ok((agent, begun)) => {
             tracing::info!(agent = %agent.agent, boot = %agent.boot, "agent connected");
             let number = begun.number;
-            let session = Session { shared, agent };
+            let session = Session { shared, agent, certified };
             let end = session.run(&hello, begun, incoming).await;
             session.leave(number, end);
         }
@@ -74,6 +81,17 @@ fn refuse(outgoing: &mpsc::Sender<Vec<CoordinatorMessage>>, refusal: Refusal) {
     let refused = Answer::Refused(wire::Refused { code: code.into(), message, retry });
     // The agent may have hung up.
     let _gone = outgoing.try_send(vec![CoordinatorMessage { kind: Some(refused) }]);
+}
+
+/// An agent speaks under the id in its certificate.
+fn is_own_id(shared: &Shared, hello: &Hello, certified: Option<&Certified>) -> Result<(), Refusal> {
+    let Some(certified) = certified.filter(|certified| certified.member.id != hello.agent_id) else { return Ok(()) };
+    shared.counters.refuse(Refused::WrongAgent, &certified.member.id);
+    let message = format!(
+        "the certificate is for {}, and the agent calls itself {}; each agent has a data folder of its own",
+        certified.member.id, hello.agent_id
+    );
+    Err(Refusal { code: "wrong_agent", message, retry: false })
 }
 
 async fn begin(
@@ -159,6 +177,7 @@ fn inventory(shared: &Arc<Shared>, agent: &AgentBoot, session: SessionNumber, he
 struct Session {
     shared: Arc<Shared>,
     agent: AgentBoot,
+    certified: Option<Arc<Certified>>,
 }
 
 impl Session {
@@ -178,16 +197,30 @@ impl Session {
         });
         self.shared.sessions.welcome(&self.agent, number, CoordinatorMessage { kind: Some(welcome) });
         self.join(hello, number, held as u32);
+        if self.shared.is_draining(&self.agent.agent) {
+            // Also what it was given before this stream.
+            self.shared.sessions.ask_back(&self.agent.agent);
+        }
+        let mut expired = std::pin::pin!(self.expired());
         loop {
             let frame = tokio::select! {
                 frame = timeout(SILENCE, incoming.message()) => frame,
                 _ = ended.wait_for(|ended| *ended) => return End::Gone,
+                () = &mut expired => return End::Gone,
             };
             let Ok(Ok(Some(frame))) = frame else { return End::Gone };
             if self.read(frame, &answered) == Some(End::Goodbye) {
                 return End::Goodbye;
             }
         }
+    }
+
+    /// Waits until the certificate has ended that the stream began with. An agent renews its own long before.
+    async fn expired(&self) {
+        let Some(certified) = &self.certified else { return std::future::pending().await };
+        let ends = Duration::from_secs(certified.not_after.max(0).unsigned_abs());
+        sleep(ends.saturating_sub(since_epoch())).await;
+        self.shared.counters.refuse(Refused::CertificateExpired, &self.agent.agent);
     }
 
     fn join(&self, hello: &Hello, session: SessionNumber, held: u32) {
@@ -208,6 +241,9 @@ impl Session {
         let dealt = {
             let mut permits = self.shared.permits();
             permits.join(self.agent.agent.clone(), offer);
+            if self.shared.is_draining(&self.agent.agent) {
+                permits.close(&self.agent);
+            }
             permits.deal()
         };
         self.shared.deliver(dealt);

@@ -94,7 +94,16 @@ impl Api {
 
 async fn gateway(coordinator: SocketAddr) -> Gateway {
     let listen = Listen::Address("127.0.0.1:0".parse().unwrap());
-    heddle_gateway::start(Options { listen, coordinator: format!("http://{coordinator}") }).await.unwrap()
+    let options = Options {
+        listen,
+        coordinator: format!("http://{coordinator}"),
+        join: None,
+        insecure: false,
+        secret: None,
+        // Plaintext keeps nothing.
+        data_dir: "/nowhere".into(),
+    };
+    heddle_gateway::start(options).await.unwrap()
 }
 
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {

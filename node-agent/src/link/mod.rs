@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use heddle_trust::Way;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Endpoint;
@@ -24,6 +25,7 @@ pub(crate) struct Link;
 #[derive(Clone)]
 pub(crate) struct LinkArguments {
     pub(crate) endpoint: Endpoint,
+    pub(crate) way: Way,
     pub(crate) identity: Arc<Identity>,
     pub(crate) attempts: ActorRef<AttemptsMessage>,
     pub(crate) root: ActorRef<RootMessage>,
@@ -109,8 +111,8 @@ impl Actor for Link {
         myself: ActorRef<LinkMessage>,
         arguments: LinkArguments,
     ) -> Result<LinkState, ActorProcessingErr> {
-        let LinkArguments { endpoint, identity, attempts, root } = arguments;
-        let surroundings = Arc::new(Surroundings { endpoint, identity, attempts });
+        let LinkArguments { endpoint, way, identity, attempts, root } = arguments;
+        let surroundings = Arc::new(Surroundings { endpoint, way, identity, attempts });
         myself.cast(LinkMessage::Dial)?;
         Ok(LinkState { redial: Redial::default(), surroundings, root, session: None })
     }

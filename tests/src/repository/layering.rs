@@ -18,20 +18,30 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-proto",
             "heddle-telemetry",
             "heddle-test-postgres",
+            "heddle-trust",
         ],
     ),
-    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
+    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
     (
         "heddle-coordinator",
-        &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"],
+        &[
+            "heddle-core",
+            "heddle-crash-point",
+            "heddle-proto",
+            "heddle-telemetry",
+            "heddle-test-postgres",
+            "heddle-trust",
+        ],
     ),
-    ("heddle-gateway", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
+    ("heddle-gateway", &["heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
     ("heddle-core", &[]),
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
     ("heddle-telemetry", &[]),
     ("heddle-test-postgres", &[]),
-    ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
+    // Both ends of a wire name and verify members by the same rules.
+    ("heddle-trust", &["heddle-proto"]),
+    ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres", "heddle-trust"]),
 ];
 
 /// What the engine may name in its manifest (I1).

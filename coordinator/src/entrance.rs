@@ -1,0 +1,185 @@
+//! How connections come in: who may, and who they are.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use heddle_trust::{Certified, Secret, Stream, read};
+use rustls::{CertificateError, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+
+use crate::counters::Refused;
+use crate::limits::{ACCEPT_PAUSE, ACCEPTED_WAITING_MAX, HANDSHAKE_WAIT, HANDSHAKES_MAX};
+use crate::shared::Shared;
+
+/// Who is let in.
+#[derive(Clone)]
+pub(crate) enum Entrance {
+    /// Whoever reaches the port, if it comes from this machine or `insecure` says that it need not.
+    Plaintext { insecure: bool },
+    /// Whoever begins with the secret: it comes from this process.
+    Secret(Secret),
+    /// Whoever speaks TLS. Without a certificate it may only ask for one.
+    Tls { config: Arc<ServerConfig>, cluster: Arc<str> },
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Peer {
+    /// Somebody who is trusted as a gateway and as an agent.
+    Trusted,
+    /// Somebody without a certificate.
+    Newcomer,
+    /// A member.
+    Member(Arc<Certified>),
+}
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    stream: Stream,
+    peer: Peer,
+}
+
+/// Takes connections until `stopping`. Each proves itself in a task of its own, within bounds, so that nobody holds up
+/// others.
+pub(crate) fn open(
+    listener: TcpListener,
+    entrance: Entrance,
+    shared: Arc<Shared>,
+    stopping: CancellationToken,
+) -> ReceiverStream<io::Result<Entered>> {
+    let (entered, waiting) = mpsc::channel(ACCEPTED_WAITING_MAX);
+    tokio::spawn(async move {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let accepting = async {
+            loop {
+                // Never closed: it lives as long as this task.
+                let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+                let (stream, from) = match listener.accept().await {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                };
+                let (entrance, shared, entered) = (entrance.clone(), Arc::clone(&shared), entered.clone());
+                tokio::spawn(async move {
+                    let proved = timeout(HANDSHAKE_WAIT, entrance.admit(stream, from)).await;
+                    drop(permit);
+                    match proved.unwrap_or(Err(Refused::Silent)) {
+                        // The services may have ended.
+                        Ok(connection) => drop(entered.send(Ok(connection)).await),
+                        Err(refused) => shared.counters.refuse(refused, &from),
+                    }
+                });
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stopping.cancelled() => {}
+        }
+    });
+    ReceiverStream::new(waiting)
+}
+
+impl Entrance {
+    async fn admit(self, mut stream: TcpStream, from: SocketAddr) -> Result<Entered, Refused> {
+        stream.set_nodelay(true).map_err(|_| Refused::Silent)?;
+        match self {
+            Entrance::Plaintext { insecure } if insecure || from.ip().to_canonical().is_loopback() => {
+                Ok(Entered { stream: Stream::Plain(stream), peer: Peer::Trusted })
+            }
+            Entrance::Plaintext { .. } => Err(Refused::Plaintext),
+            Entrance::Secret(secret) => {
+                let mut shown = [0; Secret::BYTES];
+                stream.read_exact(&mut shown).await.map_err(|_| Refused::WrongSecret)?;
+                let is_ours = secret.is(&shown);
+                is_ours.then_some(()).ok_or(Refused::WrongSecret)?;
+                Ok(Entered { stream: Stream::Plain(stream), peer: Peer::Trusted })
+            }
+            Entrance::Tls { config, cluster } => {
+                let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| reason(&error))?;
+                let peer = match stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
+                    None => Peer::Newcomer,
+                    Some(shown) => {
+                        let certified = read(shown).map_err(|_| Refused::BadCertificate)?;
+                        let is_ours = certified.member.cluster == *cluster;
+                        is_ours.then_some(()).ok_or(Refused::BadCertificate)?;
+                        Peer::Member(Arc::new(certified))
+                    }
+                };
+                Ok(Entered { stream: Stream::Tls(Box::new(stream.into())), peer })
+            }
+        }
+    }
+}
+
+/// Why TLS has refused.
+fn reason(error: &io::Error) -> Refused {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(certificate)) => match certificate {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Refused::CertificateExpired,
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Refused::OtherAuthority,
+            _ => Refused::BadCertificate,
+        },
+        Some(rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. }) => Refused::Plaintext,
+        Some(rustls::Error::AlertReceived(_)) => Refused::Distrusted,
+        Some(_) => Refused::BadHandshake,
+        None => Refused::Silent,
+    }
+}
+
+impl Connected for Entered {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Entered {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Entered {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
