@@ -114,8 +114,7 @@ impl Cluster {
             registered(agent).await?;
         }
         ready(&coordinator).await?;
-        let gateway =
-            start_gateway(Listen::Bound(options.listener), link, data.inside("gateway").path().to_owned()).await?;
+        let gateway = start_gateway(Listen::Bound(options.listener), link, None).await?;
         let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
         Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
     }
@@ -188,7 +187,7 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
 }
 
 /// Starts a gateway; the coordinator need not be there yet, unless the gateway has no certificate and needs one.
-pub async fn start_gateway(listen: Listen, link: LinkOptions, data_dir: PathBuf) -> Result<Gateway> {
+pub async fn start_gateway(listen: Listen, link: LinkOptions, data_dir: Option<PathBuf>) -> Result<Gateway> {
     let LinkOptions { coordinator, join, insecure, secret } = link;
     let options = heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")

@@ -13,12 +13,12 @@ use heddle_proto::control::control_server::ControlServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::enrol::enrol_server::EnrolServer;
-use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX};
+use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, ENROL_MESSAGE_BYTES_MAX};
 use heddle_trust::Secret;
 use ractor::ActorRef;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ use crate::journal::postgres::{self, PostgresJournal};
 use crate::journal::sqlite::{self, SqliteJournal};
 use crate::journal::{Journal, JournalError, Owner};
 use crate::keys::{Keys, KeysError};
-use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX, CONNECTION_AGE_SHARE};
+use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX, CONNECTION_AGE_SHARE, NEWCOMERS_MAX};
 use crate::members::Members;
 use crate::read::hub::Hub;
 use crate::read::recent::RecentRuns;
@@ -211,7 +211,11 @@ impl Door {
         let config = Arc::new(Arc::clone(&own).server_config(&authority)?);
         let tokens = Tokens::new(members, &authority);
         let gateway_token = tokens.first_gateway(&options.data_dir, tls.new_gateway_token, now).await?;
-        let entrance = Entrance::Tls { config, cluster: authority.cluster().into() };
+        let entrance = Entrance::Tls {
+            config,
+            cluster: authority.cluster().into(),
+            newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
+        };
         Ok(Self { entrance, desk: Some(Desk::new(authority, tokens)), own: Some(own), gateway_token })
     }
 
@@ -274,6 +278,8 @@ fn serve(
         server = server.max_connection_age(desk.authority.life() / CONNECTION_AGE_SHARE);
     }
     let members = MembersService { shared: Arc::clone(&shared), desk: desk.clone() };
+    let enrol = EnrolServer::new(EnrolService { shared: Arc::clone(&shared), desk: desk.clone() })
+        .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
     let router = server
         .layer(in_flight.clone())
         .layer(Admission(Arc::clone(&shared)))
@@ -284,7 +290,7 @@ fn serve(
         .add_service(control)
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(MembersServer::new(members))
-        .add_service(EnrolServer::new(EnrolService { shared: Arc::clone(&shared), desk: desk.clone() }))
+        .add_service(enrol)
         .add_service(link);
     let stopping = CancellationToken::new();
     let incoming = entrance::open(listener, entrance, Arc::clone(&shared), stopping.clone());

@@ -62,6 +62,8 @@ pub(crate) enum Refused {
     WrongSecret,
     /// Nothing came in time, or the connection broke off.
     Silent,
+    /// Too many without a certificate at once.
+    Crowd,
     /// TLS that the coordinator does not speak.
     BadHandshake,
     /// The other end does not trust this coordinator.
@@ -91,10 +93,11 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    pub(crate) const ALL: [Refused; 16] = [
+    pub(crate) const ALL: [Refused; 17] = [
         Refused::Plaintext,
         Refused::WrongSecret,
         Refused::Silent,
+        Refused::Crowd,
         Refused::BadHandshake,
         Refused::Distrusted,
         Refused::OtherAuthority,
@@ -115,6 +118,7 @@ impl Refused {
             Refused::Plaintext => "plaintext",
             Refused::WrongSecret => "wrong_secret",
             Refused::Silent => "silent",
+            Refused::Crowd => "crowd",
             Refused::BadHandshake => "bad_handshake",
             Refused::Distrusted => "distrusted",
             Refused::OtherAuthority => "other_authority",

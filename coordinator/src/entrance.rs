@@ -8,17 +8,20 @@ use std::task::{Context, Poll};
 
 use heddle_trust::{Certified, Secret, Stream, read};
 use rustls::{CertificateError, ServerConfig};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use crate::counters::Refused;
-use crate::limits::{ACCEPT_PAUSE, ACCEPTED_WAITING_MAX, HANDSHAKE_WAIT, HANDSHAKES_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE, ACCEPTED_WAITING_MAX, HANDSHAKE_WAIT, HANDSHAKES_MAX, NEWCOMER_TIME_MAX, REFUSED_READS_MAX,
+    REFUSED_WAIT,
+};
 use crate::shared::Shared;
 
 /// Who is let in.
@@ -29,7 +32,7 @@ pub(crate) enum Entrance {
     /// Whoever begins with the secret: it comes from this process.
     Secret(Secret),
     /// Whoever speaks TLS. Without a certificate it may only ask for one.
-    Tls { config: Arc<ServerConfig>, cluster: Arc<str> },
+    Tls { config: Arc<ServerConfig>, cluster: Arc<str>, newcomers: Arc<Semaphore> },
 }
 
 /// Who is at the other end of a connection.
@@ -48,6 +51,14 @@ pub(crate) enum Peer {
 pub(crate) struct Entered {
     stream: Stream,
     peer: Peer,
+    visit: Option<Visit>,
+}
+
+/// A newcomer's time: there are only so many at once, and none stays.
+#[derive(Debug)]
+struct Visit {
+    ends: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Takes connections until `stopping`. Each proves itself in a task of its own, within bounds, so that nobody holds up
@@ -98,7 +109,7 @@ impl Entrance {
         stream.set_nodelay(true).map_err(|_| Refused::Silent)?;
         match self {
             Entrance::Plaintext { insecure } if insecure || from.ip().to_canonical().is_loopback() => {
-                Ok(Entered { stream: Stream::Plain(stream), peer: Peer::Trusted })
+                Ok(Entered::trusted(stream))
             }
             Entrance::Plaintext { .. } => Err(Refused::Plaintext),
             Entrance::Secret(secret) => {
@@ -106,12 +117,23 @@ impl Entrance {
                 stream.read_exact(&mut shown).await.map_err(|_| Refused::WrongSecret)?;
                 let is_ours = secret.is(&shown);
                 is_ours.then_some(()).ok_or(Refused::WrongSecret)?;
-                Ok(Entered { stream: Stream::Plain(stream), peer: Peer::Trusted })
+                Ok(Entered::trusted(stream))
             }
-            Entrance::Tls { config, cluster } => {
-                let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| reason(&error))?;
+            Entrance::Tls { config, cluster, newcomers } => {
+                let stream = match TlsAcceptor::from(config).accept(stream).into_fallible().await {
+                    Ok(stream) => stream,
+                    Err((error, stream)) => {
+                        let_read(stream).await;
+                        return Err(reason(&error));
+                    }
+                };
+                let mut visit = None;
                 let peer = match stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
-                    None => Peer::Newcomer,
+                    None => {
+                        let _place = newcomers.try_acquire_owned().map_err(|_| Refused::Crowd)?;
+                        visit = Some(Visit { ends: Box::pin(sleep(NEWCOMER_TIME_MAX)), _place });
+                        Peer::Newcomer
+                    }
                     Some(shown) => {
                         let certified = read(shown).map_err(|_| Refused::BadCertificate)?;
                         let is_ours = certified.member.cluster == *cluster;
@@ -119,10 +141,25 @@ impl Entrance {
                         Peer::Member(Arc::new(certified))
                     }
                 };
-                Ok(Entered { stream: Stream::Tls(Box::new(stream.into())), peer })
+                Ok(Entered { stream: Stream::Tls(Box::new(stream.into())), peer, visit })
             }
         }
     }
+}
+
+/// Lets the other end read why it is refused: a connection that is closed with bytes unread may take the reason with it.
+async fn let_read(mut stream: TcpStream) {
+    let rest = async {
+        // It may be gone already.
+        let _gone = stream.shutdown().await;
+        let mut unread = [0; 1_024];
+        for _ in 0..REFUSED_READS_MAX {
+            if !matches!(stream.read(&mut unread).await, Ok(1..)) {
+                return;
+            }
+        }
+    };
+    let _late = timeout(REFUSED_WAIT, rest).await;
 }
 
 /// Why TLS has refused.
@@ -144,6 +181,12 @@ fn reason(error: &io::Error) -> Refused {
     }
 }
 
+impl Entered {
+    fn trusted(stream: TcpStream) -> Self {
+        Self { stream: Stream::Plain(stream), peer: Peer::Trusted, visit: None }
+    }
+}
+
 impl Connected for Entered {
     type ConnectInfo = Peer;
 
@@ -154,7 +197,11 @@ impl Connected for Entered {
 
 impl AsyncRead for Entered {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(context, into)
+        let this = self.get_mut();
+        if this.visit.as_mut().is_some_and(|visit| visit.ends.as_mut().poll(context).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut this.stream).poll_read(context, into)
     }
 }
 
@@ -181,5 +228,49 @@ impl AsyncWrite for Entered {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a connection that begins with these bytes.
+    async fn admitted(entrance: Entrance, from: &str, begin: &[u8]) -> Result<Peer, Refused> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(begin).await.unwrap();
+        client.shutdown().await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        entrance.admit(stream, from.parse().unwrap()).await.map(|entered| entered.peer)
+    }
+
+    #[tokio::test]
+    async fn plaintext_comes_from_this_machine_unless_it_is_insecure() {
+        for (from, insecure, expected) in [
+            ("127.0.0.1:1", false, true),
+            ("[::1]:1", false, true),
+            ("[::ffff:127.0.0.1]:1", false, true),
+            ("192.0.2.1:1", false, false),
+            ("[2001:db8::1]:1", false, false),
+            ("192.0.2.1:1", true, true),
+        ] {
+            let admitted = admitted(Entrance::Plaintext { insecure }, from, b"").await;
+            assert_eq!(matches!(admitted, Ok(Peer::Trusted)), expected, "{from}");
+            assert!(expected || admitted.is_err_and(|refused| refused == Refused::Plaintext));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_who_knows_the_secret_comes_in() {
+        let secret = Secret::draw().unwrap();
+        let entrance = || Entrance::Secret(secret.clone());
+        assert!(matches!(admitted(entrance(), "127.0.0.1:1", secret.bytes()).await, Ok(Peer::Trusted)));
+        let other = Secret::draw().unwrap();
+        let http = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n and more than the secret has";
+        for begin in [&b""[..], other.bytes(), &secret.bytes()[..31], http] {
+            let admitted = admitted(entrance(), "127.0.0.1:1", begin).await;
+            assert!(matches!(admitted, Err(Refused::WrongSecret)), "{begin:?}");
+        }
     }
 }

@@ -84,6 +84,16 @@ pub(crate) const JOINS_AT_ONCE_MAX: usize = 16;
 pub(crate) const HANDSHAKES_MAX: usize = 256;
 /// How long a connection may take to prove itself.
 pub(crate) const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// How long a refused connection may take to read why.
+pub(crate) const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// Kilobytes of it that are read meanwhile.
+pub(crate) const REFUSED_READS_MAX: usize = 16;
+/// Connections without a certificate that are open at the same moment; they can do nothing but join.
+pub(crate) const NEWCOMERS_MAX: usize = 64;
+/// How long such a connection lasts.
+pub(crate) const NEWCOMER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked whether a certificate is about to end: a machine that was asleep has not counted the time.
+pub(crate) const CERTIFICATE_LOOK: Duration = Duration::from_secs(20);
 /// Connections that wait to be served.
 pub(crate) const ACCEPTED_WAITING_MAX: usize = 64;
 /// Pause after a connection could not be accepted.

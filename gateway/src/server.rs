@@ -42,8 +42,8 @@ pub struct Options {
     pub insecure: bool,
     /// What a coordinator in the same process expects.
     pub secret: Option<Secret>,
-    /// Where key and certificate are kept; nothing is without TLS.
-    pub data_dir: PathBuf,
+    /// Where key and certificate are kept; plaintext needs no place.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// A socket to listen on.

@@ -179,7 +179,7 @@ pub async fn start_with(options: Options, registry: Registry) -> Result<Agent, S
         join: options.join,
         insecure: options.insecure,
         secret: options.secret,
-        data_dir: options.data_dir,
+        data_dir: Some(options.data_dir),
         role: Role::Agent,
         id: Some(id.clone()),
     })?;

@@ -33,7 +33,15 @@ impl Applicant {
         let way = Connector { proof: Proof::Newcomer(config), ..way };
         let (role, id) = (self.role.as_str().to_owned(), self.id.clone());
         let request = JoinRequest { token, role, id, request: self.request()?.into() };
-        let mut client = EnrolClient::new(channel(way).await?);
+        // Somebody sits before this machine: a clock that is wrong is for them to see.
+        let channel = channel(way).await.map_err(|trouble| match trouble {
+            Trouble::Later { message } if is_about_time(&message) => {
+                let clock = "this machine's clock and the coordinator's differ: set the one that is wrong";
+                Trouble::Final { code: "wrong_clock".into(), message: format!("{clock} ({message})") }
+            }
+            trouble => trouble,
+        })?;
+        let mut client = EnrolClient::new(channel);
         let enrolled = client.join(timed(request)).await.map_err(|status| Trouble::of_status(&status))?;
         self.keep(enrolled.into_inner())
     }
@@ -102,7 +110,7 @@ impl Trouble {
 fn reason(text: &str) -> Option<(&'static str, &'static str)> {
     let alert = |alert| text.contains(&rustls::Error::AlertReceived(alert).to_string());
     let is = |error: CertificateError| text.contains(&rustls::Error::InvalidCertificate(error).to_string());
-    let distrusts = |distrust: Distrust| text.contains(&distrust.to_string());
+    let distrusts = |distrust: Distrust| text.contains(&rustls::Error::from(distrust).to_string());
     if alert(AlertDescription::CertificateExpired) {
         let sentence = "the coordinator says that this certificate has ended or does not count yet: compare the clocks of \
                         both machines, else join again with a new token";
@@ -125,6 +133,11 @@ fn reason(text: &str) -> Option<(&'static str, &'static str)> {
     None
 }
 
+/// Whether the coordinator's certificate does not count at this time.
+fn is_about_time(text: &str) -> bool {
+    ["certificate expired", "certificate not valid yet"].iter().any(|words| text.contains(words))
+}
+
 /// An error and what caused it, in one line.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -142,4 +155,44 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 /// A second since 1970, for people.
 pub(crate) fn instant(second: i64) -> String {
     jiff::Timestamp::from_second(second).map_or_else(|_| second.to_string(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::UnixTime;
+
+    use super::*;
+
+    /// These words are all that a channel passes on of an error inside TLS.
+    #[test]
+    fn reasons_are_told_apart_by_the_words_of_tls() {
+        let alert = |alert| rustls::Error::AlertReceived(alert).to_string();
+        let certificate = |error| rustls::Error::InvalidCertificate(error).to_string();
+        for (text, code) in [
+            (alert(AlertDescription::CertificateExpired), Some("certificate_expired")),
+            (alert(AlertDescription::UnknownCA), Some("authority_mismatch")),
+            (certificate(CertificateError::UnknownIssuer), Some("authority_mismatch")),
+            (rustls::Error::from(Distrust::OtherAuthority).to_string(), Some("authority_mismatch")),
+            (rustls::Error::from(Distrust::NoCoordinator).to_string(), Some("authority_mismatch")),
+            (rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType).to_string(), Some("plaintext")),
+            ("connection refused".to_owned(), None),
+            (alert(AlertDescription::InternalError), None),
+        ] {
+            assert_eq!(reason(&text).map(|(code, _)| code), code, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_seen() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let late = CertificateError::ExpiredContext { time: at(2), not_after: at(1) };
+        let early = CertificateError::NotValidYetContext { time: at(1), not_before: at(2) };
+        for error in [late, early] {
+            let text = rustls::Error::InvalidCertificate(error).to_string();
+            assert!(is_about_time(&text), "{text}");
+        }
+        assert!(!is_about_time(&rustls::Error::InvalidCertificate(CertificateError::BadSignature).to_string()));
+    }
 }

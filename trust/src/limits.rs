@@ -16,5 +16,7 @@ pub const ENROL_WAIT: Duration = Duration::from_secs(10);
 pub const RENEW_PAUSE_MIN: Duration = Duration::from_millis(200);
 /// Longest pause before a renewal is tried again.
 pub const RENEW_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether a certificate is due: a machine that was asleep has not counted the time.
+pub const RENEW_LOOK: Duration = Duration::from_secs(20);
 /// A certificate is renewed when this share of its life is left: two fifths.
 pub const RENEW_SHARE: (i64, i64) = (2, 5);

@@ -17,7 +17,7 @@ use crate::connect::{Connector, Proof};
 use crate::enrol::{Applicant, instant};
 use crate::files;
 use crate::keyring::{Keyring, config};
-use crate::limits::{RENEW_PAUSE_MAX, RENEW_PAUSE_MIN};
+use crate::limits::{RENEW_LOOK, RENEW_PAUSE_MAX, RENEW_PAUSE_MIN};
 use crate::member::{Role, is_id};
 use crate::secret::Secret;
 use crate::verify::Anchor;
@@ -33,8 +33,8 @@ pub struct WayOptions {
     pub insecure: bool,
     /// What a coordinator in the same process expects.
     pub secret: Option<Secret>,
-    /// Where key and certificate are kept.
-    pub data_dir: PathBuf,
+    /// Where key and certificate are kept; plaintext needs no place.
+    pub data_dir: Option<PathBuf>,
     /// What the member does.
     pub role: Role,
     /// Which of them it is; without one, an id is made on first use and kept beside the key.
@@ -82,6 +82,9 @@ pub enum WayError {
         #[source]
         source: io::Error,
     },
+    /// There is no place for a certificate.
+    #[error("there is no place for a key and a certificate: pass --data-dir FOLDER")]
+    NoFolder,
     /// The id.
     #[error("{id:?} is no id of a member: letters, digits, `-`, `_` and `.`, at most 128 of them")]
     Id {
@@ -132,14 +135,14 @@ impl Way {
         if let Some(secret) = options.secret {
             return plain(Proof::Secret(secret));
         }
-        let has_certificate = Keyring::is_begun(&options.data_dir);
+        let has_certificate = options.data_dir.as_deref().is_some_and(Keyring::is_begun);
         if !is_tls.unwrap_or(options.join.is_some() || has_certificate) {
             return match options.insecure || is_loopback(&host) {
                 true => plain(Proof::Nothing),
                 false => Err(WayError::Plaintext { address: options.coordinator }),
             };
         }
-        let data_dir = &options.data_dir;
+        let data_dir = options.data_dir.as_ref().ok_or(WayError::NoFolder)?;
         let unusable = |source| WayError::File { path: data_dir.join("tls").display().to_string(), source };
         let keyring = Arc::new(Keyring::open(data_dir).map_err(unusable)?);
         let id = match &options.id {
@@ -191,7 +194,15 @@ impl Way {
             return Ok(());
         }
         if let Some((token, authority)) = &self.0.token {
-            applicant.join(self.connector(), token.clone(), *authority).await?;
+            let joined = applicant.join(self.connector(), token.clone(), *authority).await;
+            joined.map_err(|trouble| match (trouble, &kept) {
+                (Trouble::Final { code, message }, Some(kept)) => {
+                    let ended = instant(kept.certified.not_after);
+                    let message = format!("the certificate ended at {ended}, and joining again was refused: {message}");
+                    Trouble::Final { code, message }
+                }
+                (trouble, _) => trouble,
+            })?;
             let kept = applicant.keyring.kept();
             return kept.filter(|kept| !kept.is_valid(now)).map_or(Ok(()), |kept| Err(not_now(&kept.certified, now)));
         }
@@ -234,7 +245,10 @@ impl Way {
         let mut pause = RENEW_PAUSE_MIN;
         loop {
             let left = applicant.keyring.kept().map_or(0, |kept| kept.renew_at() - now());
-            sleep(Duration::from_secs(left.max(0).unsigned_abs()).max(pause)).await;
+            sleep(Duration::from_secs(left.max(0).unsigned_abs()).min(RENEW_LOOK).max(pause)).await;
+            if left > RENEW_LOOK.as_secs() as i64 {
+                continue;
+            }
             match applicant.renew(self.connector()).await {
                 Ok(()) => return,
                 Err(Trouble::Final { message, .. } | Trouble::Later { message }) => {
@@ -337,7 +351,7 @@ mod tests {
             join: None,
             insecure: false,
             secret: None,
-            data_dir: folder.to_owned(),
+            data_dir: Some(folder.to_owned()),
             role: Role::Agent,
             id: Some("agt_1".into()),
         }

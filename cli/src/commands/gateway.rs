@@ -39,13 +39,12 @@ impl Gateway {
         telemetry::export(&[Component::Gateway]);
         let mut stop = Stop::listen()?;
         let listen = Listen::Bound(bind(self.listen)?);
-        let data = match self.data_dir {
-            Some(folder) => DataDir::at(folder),
-            None => DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref())?.inside("gateway"),
-        };
+        // Plaintext needs none, so it is no fault if there is no place.
+        let usual = || DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref()).ok();
+        let data_dir = self.data_dir.or_else(|| usual().map(|data| data.inside("gateway").path().to_owned()));
         let link = self.joining.link(&self.coordinator);
         let gateway = tokio::select! {
-            gateway = start_gateway(listen, link, data.path().to_owned()) => gateway?,
+            gateway = start_gateway(listen, link, data_dir) => gateway?,
             // Without a certificate it waits for one.
             () = stop.asked() => return Ok(()),
         };

@@ -12,7 +12,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::time::sleep;
 
-use super::{Authority, AuthorityError};
+use super::{Authority, AuthorityError, since_epoch};
+use crate::limits::CERTIFICATE_LOOK;
 
 /// What the coordinator shows to whoever connects.
 #[derive(Debug)]
@@ -28,8 +29,15 @@ impl OwnCertificate {
 
     /// Makes the next one in time, for ever. Connections that are open go on with the one that they began with.
     pub(crate) async fn keep_fresh(self: Arc<Self>, authority: Arc<Authority>, id: String) {
+        let life = authority.life() * (RENEW_SHARE.1 - RENEW_SHARE.0) as u32 / RENEW_SHARE.1 as u32;
+        let mut due = since_epoch() + life;
         loop {
-            sleep(authority.life() * (RENEW_SHARE.1 - RENEW_SHARE.0) as u32 / RENEW_SHARE.1 as u32).await;
+            let left = due.saturating_sub(since_epoch());
+            if !left.is_zero() {
+                sleep(left.min(CERTIFICATE_LOOK)).await;
+                continue;
+            }
+            due = since_epoch() + life;
             match fresh(&authority, &id) {
                 Ok(next) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next),
                 Err(error) => tracing::error!(%error, "the coordinator's certificate could not be renewed"),

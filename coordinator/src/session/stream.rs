@@ -23,7 +23,7 @@ use super::convert;
 use super::registry::{AgentInfo, Begun};
 use crate::authority::since_epoch;
 use crate::counters::Refused;
-use crate::limits::{AGENT_TYPES_MAX, DUPLICATE_PING};
+use crate::limits::{AGENT_TYPES_MAX, CERTIFICATE_LOOK, DUPLICATE_PING};
 use crate::shared::Shared;
 
 const SILENCE: Duration = Duration::from_millis(STREAM_SILENCE_MS_MAX);
@@ -219,7 +219,11 @@ impl Session {
     async fn expired(&self) {
         let Some(certified) = &self.certified else { return std::future::pending().await };
         let ends = Duration::from_secs(certified.not_after.max(0).unsigned_abs());
-        sleep(ends.saturating_sub(since_epoch())).await;
+        while let left = ends.saturating_sub(since_epoch())
+            && !left.is_zero()
+        {
+            sleep(left.min(CERTIFICATE_LOOK)).await;
+        }
         self.shared.counters.refuse(Refused::CertificateExpired, &self.agent.agent);
     }
 

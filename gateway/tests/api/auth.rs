@@ -100,6 +100,11 @@ async fn each_route_asks_for_its_scope() {
         (Method::GET, "/api/v1/nodes", "workflows:read"),
         (Method::GET, "/api/v1/nodes/a:b", "workflows:read"),
         (Method::GET, "/api/v1/agents", "admin"),
+        (Method::POST, "/api/v1/agents/a/drain", "admin"),
+        (Method::POST, "/api/v1/agents/a/resume", "admin"),
+        (Method::GET, "/api/v1/agents/tokens", "admin"),
+        (Method::POST, "/api/v1/agents/tokens", "admin"),
+        (Method::DELETE, "/api/v1/agents/tokens/t", "admin"),
     ];
     for (method, path, scope) in routes {
         api.fake.script().principal.scopes = vec!["usage:read".to_owned()];

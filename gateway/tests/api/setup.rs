@@ -100,8 +100,7 @@ async fn gateway(coordinator: SocketAddr) -> Gateway {
         join: None,
         insecure: false,
         secret: None,
-        // Plaintext keeps nothing.
-        data_dir: "/nowhere".into(),
+        data_dir: None,
     };
     heddle_gateway::start(options).await.unwrap()
 }

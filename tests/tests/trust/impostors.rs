@@ -53,6 +53,7 @@ fn hello(id: &str, boot_id: u64) -> Hello {
 }
 
 /// An agent written by hand.
+#[derive(Debug)]
 struct Forger {
     outgoing: mpsc::Sender<AgentFrame>,
     incoming: Streaming<CoordinatorFrame>,
@@ -242,7 +243,7 @@ async fn attached(way: &heddle_trust::Way, id: &str) -> Result<Forger, Trouble> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_ends() {
-    let cluster = Tls::start(&["--certificate-life", "5s"]).await;
+    let cluster = Tls::start(&["--certificate-life", "8s"]).await;
     let (way, channel) = cluster.joined(Role::Agent, "mortal").await;
     let mut agent = Forger::attach(channel, hello("mortal", 1)).await.unwrap();
     agent.welcomed().await;

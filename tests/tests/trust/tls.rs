@@ -196,7 +196,7 @@ impl Tls {
             join: token,
             insecure: false,
             secret: None,
-            data_dir: folder.to_owned(),
+            data_dir: Some(folder.to_owned()),
             role,
             id: Some(id.to_owned()),
         })

@@ -135,3 +135,16 @@ fn an_agent_that_drains_gets_nothing_new() {
     permits.want(FIRST, &need("x"), 1);
     assert!(permits.deal().is_empty());
 }
+
+#[test]
+fn an_agent_that_is_closed_gets_nothing_until_it_is_opened() {
+    let mut permits = with("a", 2);
+    permits.close(&boot("a"));
+    assert!(permits.reserve(&need("x")).is_none());
+    permits.want(FIRST, &need("x"), 1);
+    permits.grant(&boot("a"), PermitClass::Slot, 1);
+    assert!(permits.deal().is_empty());
+    assert!(permits.is_offered(&need("x")), "it could, later");
+    permits.open(&boot("a"));
+    assert_eq!(permits.deal().len(), 1);
+}
