@@ -141,7 +141,7 @@ impl Entrance {
                         Peer::Member(Arc::new(certified))
                     }
                 };
-                Ok(Entered { stream: Stream::Tls(Box::new(stream.into())), peer, visit })
+                Ok(Entered { stream: Stream::tls(stream, Vec::new()), peer, visit })
             }
         }
     }

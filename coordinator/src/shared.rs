@@ -78,13 +78,14 @@ impl Shared {
         if self.is_draining(agent) { "draining" } else { "connected" }
     }
 
-    /// From now on an agent gets nothing new, and gives back what it has not started. What is noted first holds for a
-    /// stream that begins meanwhile, too.
+    /// From now on an agent gets nothing new, and gives back what it has not started; what is on its way to it at this
+    /// moment, it finishes. What is noted first holds for a stream that begins meanwhile, too.
     pub(crate) fn drain(&self, agent: &AgentId) {
         self.drains.lock().unwrap_or_else(PoisonError::into_inner).insert(agent.clone());
-        if let Some(boot) = self.sessions.ask_back(agent) {
+        if let Some(boot) = self.sessions.boot(agent) {
             self.permits().close(&boot);
         }
+        self.sessions.ask_back(agent);
     }
 
     /// Takes [`Shared::drain`] back.

@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::{DnsName, ServerName};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::transport::Uri;
 
 use crate::keyring::Keyring;
-use crate::limits::CONNECT_WAIT;
+use crate::limits::{CONNECT_WAIT, FIRST_BYTES};
 use crate::secret::Secret;
 use crate::stream::Stream;
 
@@ -64,8 +64,16 @@ impl Connector {
         let Some(config) = config else { return Ok(Stream::Plain(stream)) };
         // Certificates name members, not machines.
         let name = ServerName::DnsName(DnsName::try_from("coordinator").map_err(io::Error::other)?);
-        let stream = TlsConnector::from(config).connect(name, stream).await?;
-        Ok(Stream::Tls(Box::new(stream.into())))
+        let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+        // A client of TLS 1.3 learns with the first answer only whether its certificate is taken. The coordinator speaks
+        // first (its settings of HTTP/2), so a refusal is an error of this connection, in words.
+        let mut first = vec![0; FIRST_BYTES];
+        let count = stream.read(&mut first).await?;
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the coordinator closed the connection"));
+        }
+        first.truncate(count);
+        Ok(Stream::tls(stream, first))
     }
 }
 

@@ -10,6 +10,8 @@ pub const REQUEST_BYTES_MAX: usize = 4 * 1024;
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// How long a connection may take to open, TLS and all.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of the coordinator's first word that are read at once.
+pub const FIRST_BYTES: usize = 256;
 /// How long a call for a certificate may take.
 pub const ENROL_WAIT: Duration = Duration::from_secs(10);
 /// First pause before a renewal is tried again; doubles.

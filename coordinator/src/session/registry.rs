@@ -101,16 +101,14 @@ impl Sessions {
         self.lock().agents.get(agent).is_some_and(|session| session.welcome.is_none())
     }
 
-    /// Asks a connected agent for what it has not started; gives which start of it that is. One that is not welcome yet is
-    /// asked when it is.
-    pub(crate) fn ask_back(&self, agent: &AgentId) -> Option<AgentBoot> {
+    /// Asks a connected agent for what it has not started. One that is not welcome yet is asked when it is.
+    pub(crate) fn ask_back(&self, agent: &AgentId) {
         let inner = self.lock();
-        let session = inner.agents.get(agent)?;
+        let Some(session) = inner.agents.get(agent) else { return };
         let asked = CoordinatorMessage { kind: Some(Kind::HandBackRequest(HandBackRequest {})) };
         if session.welcome.is_none() && session.outgoing.try_send(vec![asked]).is_err() {
             session.end.send_replace(true);
         }
-        Some(AgentBoot { agent: agent.clone(), boot: session.boot })
     }
 
     /// Begins a session in place of any older one; `partitions` will give verdicts.

@@ -32,7 +32,7 @@ const HOLD: &str = "suite:hold";
 fn hello(id: &str, boot_id: u64) -> Hello {
     let manifest = json!({
         "id": HOLD, "version": 1, "title": "Hold", "effect": "blind", "inputs": [],
-        "outputs": [{"id": "text", "label": "Text", "type": "text"}],
+        "outputs": [{"id": "text", "type": "TEXT"}],
     });
     Hello {
         protocol_min: PROTOCOL_VERSION,
@@ -89,7 +89,8 @@ impl Forger {
     async fn told<T>(&mut self, mut fits: impl FnMut(Told) -> Option<T>) -> T {
         let heard = async {
             loop {
-                let frame = self.incoming.message().await.unwrap().expect("the stream goes on");
+                let frame =
+                    self.incoming.message().await.unwrap().expect("the stream goes on, and says what was asked for");
                 if let Some(found) = frame.messages.into_iter().filter_map(|message| message.kind).find_map(&mut fits) {
                     return found;
                 }
@@ -244,7 +245,7 @@ async fn attached(way: &heddle_trust::Way, id: &str) -> Result<Forger, Trouble> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_ends() {
     let cluster = Tls::start(&["--certificate-life", "8s"]).await;
-    let (way, channel) = cluster.joined(Role::Agent, "mortal").await;
+    let (_joined, channel) = cluster.joined(Role::Agent, "mortal").await;
     let mut agent = Forger::attach(channel, hello("mortal", 1)).await.unwrap();
     agent.welcomed().await;
     // Nobody renews it: the stream that it began ends with it.
@@ -252,6 +253,7 @@ async fn a_certificate_ends() {
     assert!(ended.is_ok(), "the stream went on");
     cluster.counts("certificate_expired", 1).await;
     // Its holder knows by its own clock, and the coordinator by its own.
+    let way = cluster.member(Role::Agent, &cluster.path("mortal"), "mortal", None);
     let trouble = way.prepare().await.unwrap_err();
     assert_eq!(code(&trouble), "certificate_expired", "{trouble:?}");
     let trouble = attached(&way, "mortal").await.err().unwrap();
