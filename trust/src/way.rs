@@ -136,7 +136,7 @@ impl Way {
             return plain(Proof::Secret(secret));
         }
         let has_certificate = options.data_dir.as_deref().is_some_and(Keyring::is_begun);
-        if !is_tls.unwrap_or(options.join.is_some() || has_certificate) {
+        if !is_tls.unwrap_or_else(|| options.join.is_some() || has_certificate) {
             return match options.insecure || is_loopback(&host) {
                 true => plain(Proof::Nothing),
                 false => Err(WayError::Plaintext { address: options.coordinator }),

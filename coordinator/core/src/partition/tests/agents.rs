@@ -127,7 +127,7 @@ fn an_agent_touches_only_what_it_holds() {
         (Input::Intent { from: from.clone(), key }, Some(refused)),
         (Input::Handle { from: from.clone(), key, handle }, None),
         (Input::HandedBack { from: from.clone(), key }, None),
-        (Input::Finished { from: from.clone(), key, outcome, timing }, Some(acknowledged)),
+        (Input::Finished { from, key, outcome, timing }, Some(acknowledged)),
     ] {
         let said = format!("{input:?}");
         let expected: Vec<Release> = std::iter::once(foreign.clone()).chain(answer.map(Release::Effect)).collect();
