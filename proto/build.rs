@@ -6,8 +6,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "agent/v1/agent.proto",
         "control/v1/control.proto",
+        "control/v1/join.proto",
         "control/v1/tenants.proto",
         "control/v1/trace.proto",
+        "enrol/v1/enrol.proto",
         "journal/v1/journal.proto",
     ];
     println!("cargo:rerun-if-changed=proto");

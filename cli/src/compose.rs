@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use futures::future::select_all;
 use heddle_agent::Agent;
-use heddle_coordinator::Coordinator;
+use heddle_coordinator::{Access, Coordinator};
 use heddle_gateway::{Gateway, Listen};
+use heddle_trust::Secret;
 use tokio::time::timeout;
 
 use crate::data_dir::{DataDir, FolderLock, ServerFile};
@@ -19,8 +20,8 @@ use crate::limits::START_WAIT_MAX;
 /// What an agent runs with.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
-    /// `http://host:port`.
-    pub coordinator: String,
+    /// The way to the coordinator.
+    pub link: LinkOptions,
     /// The folder of what outlives a restart.
     pub data_dir: PathBuf,
     /// What placement may ask for.
@@ -29,6 +30,19 @@ pub struct AgentOptions {
     pub slots: u32,
     /// Whether to offer the `debug:*` types.
     pub debug: DebugOptions,
+}
+
+/// How an agent or a gateway reaches its coordinator.
+#[derive(Debug, Clone)]
+pub struct LinkOptions {
+    /// `http://host:port`, `https://host:port`, or `host:port`.
+    pub coordinator: String,
+    /// A join token, or `@` and its file.
+    pub join: Option<String>,
+    /// Whether plaintext may leave this machine.
+    pub insecure: bool,
+    /// What a coordinator in this process expects.
+    pub secret: Option<Secret>,
 }
 
 /// The node types for tests and benches.
@@ -55,7 +69,9 @@ pub struct ClusterOptions {
     pub debug: DebugOptions,
 }
 
-/// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface.
+/// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface. Other users of the machine
+/// reach the coordinator's port, too: its connections begin with a secret that only this process knows. Nothing more would
+/// be won by TLS between threads of one process.
 #[derive(Debug)]
 pub struct Cluster {
     gateway: Gateway,
@@ -77,12 +93,16 @@ impl Cluster {
     ) -> Result<Self> {
         let (data, debug) = (options.data, options.debug);
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes).await?;
+        let secret = Secret::draw().context(Exit::Failed, "the system gives no randomness")?;
+        let access = Access::Secret(secret.clone());
+        let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes, access).await?;
+        let coordinator_url = url(coordinator.local_addr());
+        let link = LinkOptions { coordinator: coordinator_url, join: None, insecure: false, secret: Some(secret) };
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
         let mut agents = Vec::with_capacity(usize::from(options.agents));
         for number in 1..=options.agents {
             let agent = AgentOptions {
-                coordinator: url(coordinator.local_addr()),
+                link: link.clone(),
                 data_dir: data.path().join("agents").join(number.to_string()),
                 labels: BTreeMap::new(),
                 slots: options.slots,
@@ -94,7 +114,7 @@ impl Cluster {
             registered(agent).await?;
         }
         ready(&coordinator).await?;
-        let gateway = start_gateway(Listen::Bound(options.listener), url(coordinator.local_addr())).await?;
+        let gateway = start_gateway(Listen::Bound(options.listener), link, None).await?;
         let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
         Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
     }
@@ -140,15 +160,21 @@ pub async fn start_coordinator(
     data: &DataDir,
     database: String,
     debug_nodes: bool,
+    access: Access,
 ) -> Result<Coordinator> {
-    let options = heddle_coordinator::Options { listen, database, data_dir: data.path().to_owned(), debug_nodes };
+    let data_dir = data.path().to_owned();
+    let options = heddle_coordinator::Options { listen, database, data_dir, debug_nodes, access };
     heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
 }
 
 /// Starts an agent; it may still be dialling.
 pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
+    let LinkOptions { coordinator, join, insecure, secret } = options.link;
     let options = heddle_agent::Options {
-        coordinator: options.coordinator,
+        coordinator,
+        join,
+        insecure,
+        secret,
         agent_id: None,
         data_dir: options.data_dir,
         labels: options.labels,
@@ -160,9 +186,10 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
     heddle_agent::start(options).await.context(Exit::Usage, "cannot start the agent")
 }
 
-/// Starts a gateway; the coordinator need not be there yet.
-pub async fn start_gateway(listen: Listen, coordinator: String) -> Result<Gateway> {
-    let options = heddle_gateway::Options { listen, coordinator };
+/// Starts a gateway; the coordinator need not be there yet, unless the gateway has no certificate and needs one.
+pub async fn start_gateway(listen: Listen, link: LinkOptions, data_dir: Option<PathBuf>) -> Result<Gateway> {
+    let LinkOptions { coordinator, join, insecure, secret } = link;
+    let options = heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")
 }
 

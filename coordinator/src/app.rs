@@ -3,21 +3,25 @@
 use std::error::Error;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heddle_core::id::BootId;
+use heddle_core::time::Timestamp;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::control_server::ControlServer;
+use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
-use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX};
+use heddle_proto::enrol::enrol_server::EnrolServer;
+use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, ENROL_MESSAGE_BYTES_MAX};
+use heddle_trust::Secret;
 use ractor::ActorRef;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -25,24 +29,29 @@ use tonic::transport::Server;
 
 use crate::actor::doors::Doors;
 use crate::actor::root::{self, Tree};
+use crate::authority::{Authority, AuthorityError, OwnCertificate, TlsOptions, Tokens};
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
+use crate::entrance::{self, Entrance};
 use crate::graphs::Graphs;
 use crate::journal::postgres::{self, PostgresJournal};
 use crate::journal::sqlite::{self, SqliteJournal};
 use crate::journal::{Journal, JournalError, Owner};
 use crate::keys::{Keys, KeysError};
-use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX};
+use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX, CONNECTION_AGE_SHARE, NEWCOMERS_MAX};
+use crate::members::Members;
 use crate::metrics::{self, Metrics};
 use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::read::trace;
 use crate::records::Records;
+use crate::rpc::admission::Admission;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::control::ControlService;
+use crate::rpc::enrol::{Desk, EnrolService};
 use crate::rpc::in_flight::InFlight;
-use crate::rpc::incoming;
+use crate::rpc::members::MembersService;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::session::Sessions;
@@ -65,6 +74,22 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Whether the node types for tests and benches are accepted.
     pub debug_nodes: bool,
+    /// Who may join.
+    pub access: Access,
+}
+
+/// Who may join as a gateway or an agent.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Whoever reaches the port, in plaintext. From other machines only if it is said to be `insecure`.
+    Plaintext {
+        /// Whether others than this machine are trusted.
+        insecure: bool,
+    },
+    /// The parts in the coordinator's own process.
+    Secret(Secret),
+    /// Members with a certificate of the cluster's authority.
+    Tls(TlsOptions),
 }
 
 /// Why a coordinator does not start.
@@ -82,6 +107,9 @@ pub enum StartError {
     /// Keys cannot be used.
     #[error("keys cannot be used")]
     Keys(#[source] KeysError),
+    /// There is no authority.
+    #[error("who may join cannot be told")]
+    Authority(#[from] AuthorityError),
     /// The address is not to be had.
     #[error("cannot listen on {listen}: choose another port, or stop the program that has it")]
     Listen {
@@ -108,6 +136,7 @@ pub struct Coordinator {
     shared: Arc<Shared>,
     local_addr: SocketAddr,
     first_key: Option<String>,
+    gateway_token: Option<PathBuf>,
     root: ActorRef<()>,
     in_flight: InFlight,
     stopping: CancellationToken,
@@ -126,10 +155,12 @@ impl std::fmt::Debug for Coordinator {
 /// # Errors
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
-    let Opened { journal, records, name } = open(&options.database).await?;
+    let Opened { journal, records, members, name } = open(&options.database).await?;
     let now = journal.now().await.map_err(StartError::Journal)?;
     let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
     let first_key = keys.first(now).await.map_err(StartError::Keys)?;
+    let door = Door::new(&options, Arc::clone(&members), now).await?;
+    let drains = members.drains().await.map_err(StartError::Journal)?;
     let boot = getrandom::u64().map_err(|error| StartError::Actors(error.to_string()))?;
     let (ended_runs, to_tell) = trace::sink().unzip();
     let shared = Arc::new(Shared {
@@ -142,6 +173,8 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         metrics: Metrics::new(journal.partitions().count()),
         journal,
         records,
+        members,
+        drains: Mutex::new(drains.into_iter().map(|row| row.agent).collect()),
         sessions: Sessions::default(),
         hub: Hub::default(),
         live: Live::default(),
@@ -160,13 +193,51 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         .map_err(|source| StartError::Listen { listen: options.listen, source })?;
     let local_addr = listener.local_addr().map_err(|source| StartError::Listen { listen: options.listen, source })?;
     let tree = root::start(Arc::clone(&shared)).await.map_err(|error| StartError::Actors(error.to_string()))?;
-    Ok(serve(shared, keys, listener, local_addr, first_key, tree))
+    Ok(serve(shared, keys, listener, local_addr, first_key, door, tree))
+}
+
+/// Who comes in, and what certificates are got from.
+struct Door {
+    entrance: Entrance,
+    desk: Option<Desk>,
+    own: Option<Arc<OwnCertificate>>,
+    /// The file with a token for a gateway, while none has joined.
+    gateway_token: Option<PathBuf>,
+}
+
+/// What the coordinator is called in its certificate.
+const OWN_ID: &str = "coordinator";
+
+impl Door {
+    async fn new(options: &Options, members: Arc<dyn Members>, now: Timestamp) -> Result<Self, StartError> {
+        let tls = match &options.access {
+            Access::Plaintext { insecure } => return Ok(Self::plain(Entrance::Plaintext { insecure: *insecure })),
+            Access::Secret(secret) => return Ok(Self::plain(Entrance::Secret(secret.clone()))),
+            Access::Tls(tls) => tls,
+        };
+        let authority = Arc::new(Authority::open(&options.data_dir, tls)?);
+        let own = OwnCertificate::new(&authority, OWN_ID)?;
+        let config = Arc::new(Arc::clone(&own).server_config(&authority)?);
+        let tokens = Tokens::new(members, &authority);
+        let gateway_token = tokens.first_gateway(&options.data_dir, tls.new_gateway_token, now).await?;
+        let entrance = Entrance::Tls {
+            config,
+            cluster: authority.cluster().into(),
+            newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
+        };
+        Ok(Self { entrance, desk: Some(Desk::new(authority, tokens)), own: Some(own), gateway_token })
+    }
+
+    fn plain(entrance: Entrance) -> Self {
+        Self { entrance, desk: None, own: None, gateway_token: None }
+    }
 }
 
 /// A database, by its two faces and its name.
 struct Opened {
     journal: Arc<dyn Journal>,
     records: Arc<dyn Records>,
+    members: Arc<dyn Members>,
     name: &'static str,
 }
 
@@ -185,9 +256,10 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records>(opened: T, name: &'static str) -> Self {
+    fn new<T: Journal + Records + Members>(opened: T, name: &'static str) -> Self {
         let opened = Arc::new(opened);
-        Self { records: Arc::clone(&opened) as Arc<dyn Records>, journal: opened, name }
+        let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
+        Self { records, members, journal: opened, name }
     }
 }
 
@@ -197,9 +269,11 @@ fn serve(
     listener: TcpListener,
     local_addr: SocketAddr,
     first_key: Option<String>,
+    door: Door,
     tree: Tree,
 ) -> Coordinator {
     let Tree { root, agents, ended } = tree;
+    let Door { entrance, desk, own, gateway_token } = door;
     let (fail, failed) = watch::channel(None);
     let stopping = CancellationToken::new();
     let control = ControlService {
@@ -215,8 +289,16 @@ fn serve(
         .max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     let in_flight = InFlight::default();
-    let router = Server::builder()
+    let mut server = Server::builder();
+    if let Some(desk) = &desk {
+        server = server.max_connection_age(desk.authority.life() / CONNECTION_AGE_SHARE);
+    }
+    let members = MembersService { shared: Arc::clone(&shared), desk: desk.clone() };
+    let enrol = EnrolServer::new(EnrolService { shared: Arc::clone(&shared), desk: desk.clone() })
+        .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
+    let router = server
         .layer(in_flight.clone())
+        .layer(Admission(Arc::clone(&shared)))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -224,8 +306,14 @@ fn serve(
         .add_service(control)
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))
+        .add_service(MembersServer::new(members))
+        .add_service(enrol)
         .add_service(link);
-    let incoming = incoming::connections(listener, stopping.clone());
+    let incoming = entrance::open(listener, entrance, Arc::clone(&shared), stopping.clone());
+    if let (Some(own), Some(desk)) = (own, desk) {
+        let renewing = own.keep_fresh(desk.authority, OWN_ID.to_owned());
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(renewing));
+    }
     let is_stopping = stopping.clone();
     let serving = tokio::spawn(async move {
         // The listener closes first. Then whoever is connected is told to make the next call elsewhere, and finds nobody
@@ -246,7 +334,7 @@ fn serve(
             fail.send_replace(Some(Failed { reason }));
         }
     });
-    Coordinator { shared, local_addr, first_key, root, in_flight, stopping, serving, failed }
+    Coordinator { shared, local_addr, first_key, gateway_token, root, in_flight, stopping, serving, failed }
 }
 
 fn cause(error: &dyn Error) -> String {
@@ -267,6 +355,11 @@ impl Coordinator {
     /// The key that this start has made, if the database had none. Shown once; nobody can read it again.
     pub fn first_key(&self) -> Option<&str> {
         self.first_key.as_deref()
+    }
+
+    /// The file with a token for a gateway, as long as none has joined, or since one was asked for.
+    pub fn gateway_token(&self) -> Option<&Path> {
+        self.gateway_token.as_deref()
     }
 
     /// Waits until all partitions are loaded.

@@ -77,6 +77,8 @@ authenticated! {
     CreateKeyRequest: tenant, ListKeysRequest: tenant, RotateKeyRequest: tenant, RevokeKeyRequest: tenant,
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
+    CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,
+    DrainAgentRequest: operator,
 }
 
 /// Whose data this call may touch.

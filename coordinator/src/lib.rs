@@ -9,12 +9,15 @@
 mod actor;
 mod app;
 mod auth;
+mod authority;
 mod clock;
 mod counters;
+mod entrance;
 mod graphs;
 pub mod journal;
 mod keys;
 mod limits;
+pub mod members;
 mod metrics;
 mod read;
 pub mod records;
@@ -23,6 +26,8 @@ mod session;
 mod shared;
 mod workflows;
 
-pub use app::{Coordinator, Failed, Options, StartError, start};
+pub use app::{Access, Coordinator, Failed, Options, StartError, start};
 pub use auth::Tenant;
+pub use authority::{AuthorityError, AuthorityFiles, GATEWAY_TOKEN_FILE, TlsOptions};
 pub use keys::{FIRST_KEY_FILE, KeysError};
+pub use limits::{CERTIFICATE_LIFE, CERTIFICATE_LIFE_MIN};

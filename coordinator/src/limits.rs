@@ -84,3 +84,43 @@ pub(crate) const LIVE_KEPT: Duration = Duration::from_secs(5);
 pub(crate) const LIVE_MESSAGE_BYTES_MAX: usize = 1_024;
 /// Text of pieces that a reader takes at once, in bytes.
 pub(crate) const LIVE_NEWS_BYTES_MAX: usize = 128 * 1024;
+/// How long the authority that a coordinator makes counts: ten years.
+pub(crate) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// How long the certificates of members count, unless it is told otherwise.
+pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The shortest life that certificates may be given; they say whole seconds.
+pub const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(5);
+/// By how much the clock of whoever reads a certificate may be behind.
+pub(crate) const CERTIFICATE_BACKDATE_MAX: Duration = Duration::from_secs(5 * 60);
+/// Connections last for this share of a certificate's life, so that each shows a young one.
+pub(crate) const CONNECTION_AGE_SHARE: u32 = 5;
+/// How long a join token can be used, unless it is told otherwise.
+pub(crate) const JOIN_TOKEN_TTL: Span = Span::from_seconds(60 * 60);
+/// The longest life of a join token.
+pub(crate) const JOIN_TOKEN_TTL_MAX: Span = Span::from_seconds(30 * 24 * 60 * 60);
+/// How long the token can be used that a coordinator makes for the first gateway; the next start makes another.
+pub(crate) const FIRST_GATEWAY_TOKEN_TTL: Span = Span::from_seconds(7 * 24 * 60 * 60);
+/// Tokens that wait to be used.
+pub(crate) const JOIN_TOKENS_MAX: usize = 500;
+/// How long whoever has used a token may use it again with the same key: the answer may have been lost.
+pub(crate) const JOIN_AGAIN: Span = Span::from_seconds(10 * 60);
+/// Members that join at the same moment.
+pub(crate) const JOINS_AT_ONCE_MAX: usize = 16;
+/// Connections that prove themselves at the same moment.
+pub(crate) const HANDSHAKES_MAX: usize = 256;
+/// How long a connection may take to prove itself.
+pub(crate) const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// How long a refused connection may take to read why.
+pub(crate) const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// Kilobytes of it that are read meanwhile.
+pub(crate) const REFUSED_READS_MAX: usize = 16;
+/// Connections without a certificate that are open at the same moment; they can do nothing but join.
+pub(crate) const NEWCOMERS_MAX: usize = 64;
+/// How long such a connection lasts.
+pub(crate) const NEWCOMER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked whether a certificate is about to end: a machine that was asleep has not counted the time.
+pub(crate) const CERTIFICATE_LOOK: Duration = Duration::from_secs(20);
+/// Connections that wait to be served.
+pub(crate) const ACCEPTED_WAITING_MAX: usize = 64;
+
+const _: () = assert!(JOIN_TOKENS_MAX < crate::members::JOIN_TOKENS_LISTED_MAX, "a list shows all that can be used");

@@ -1,8 +1,9 @@
 //! What all parts of one coordinator share.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use heddle_core::id::{PartitionId, RunId};
+use heddle_core::id::{AgentId, PartitionId, RunId};
 use heddle_core::partition::io::Input;
 use heddle_core::partition::permits::{Grant, Permits};
 
@@ -13,6 +14,7 @@ use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
 use crate::journal::{Journal, JournalState, Owner};
+use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::read::hub::Hub;
 use crate::read::live::Live;
@@ -28,6 +30,9 @@ pub(crate) struct Shared {
     pub(crate) database: &'static str,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) records: Arc<dyn Records>,
+    pub(crate) members: Arc<dyn Members>,
+    /// Agents that get no more work; as the database has them.
+    pub(crate) drains: Mutex<BTreeSet<AgentId>>,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,
@@ -65,6 +70,38 @@ impl Shared {
     /// A number that nobody can foretell: for tokens, ids and jitter.
     pub(crate) fn seed(&self) -> u64 {
         rand::random()
+    }
+
+    /// Whether an agent gets no more work.
+    pub(crate) fn is_draining(&self, agent: &AgentId) -> bool {
+        self.drains.lock().unwrap_or_else(PoisonError::into_inner).contains(agent)
+    }
+
+    /// How an agent that is here stands, for people.
+    pub(crate) fn agent_state(&self, agent: &AgentId) -> &'static str {
+        if self.is_draining(agent) { "draining" } else { "connected" }
+    }
+
+    /// From now on an agent gets nothing new, and gives back what it has not started; what is on its way to it at this
+    /// moment, it finishes. What is noted first holds for a stream that begins meanwhile, too.
+    pub(crate) fn drain(&self, agent: &AgentId) {
+        self.drains.lock().unwrap_or_else(PoisonError::into_inner).insert(agent.clone());
+        if let Some(boot) = self.sessions.boot(agent) {
+            self.permits().close(&boot);
+        }
+        self.sessions.ask_back(agent);
+    }
+
+    /// Takes [`Shared::drain`] back.
+    pub(crate) fn resume(&self, agent: &AgentId) {
+        self.drains.lock().unwrap_or_else(PoisonError::into_inner).remove(agent);
+        let Some(boot) = self.sessions.boot(agent) else { return };
+        let dealt = {
+            let mut permits = self.permits();
+            permits.open(&boot);
+            permits.deal()
+        };
+        self.deliver(dealt);
     }
 
     /// Brings permits to those who waited for them.

@@ -1,11 +1,13 @@
 //! The way to the coordinator: one method for each thing that a gateway may ask, each with a [`Caller`].
 
+mod members;
 mod tenants;
 
 use std::future::Future;
 use std::time::Duration;
 
 use heddle_proto::control::control_client::ControlClient;
+use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::{
@@ -16,6 +18,7 @@ use heddle_proto::control::{
     SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList, WorkflowRequest,
 };
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
+use heddle_trust::Way;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
@@ -41,6 +44,7 @@ pub(crate) struct Coordinator {
     followers: ControlClient<Channel>,
     traces: TracesClient<Channel>,
     tenants: TenantsClient<Channel>,
+    members: MembersClient<Channel>,
 }
 
 /// When a call may be sent again, for as long as the coordinator may be away.
@@ -66,12 +70,10 @@ impl Repeat {
 }
 
 impl Coordinator {
-    /// Prepares the connections to `address` (`http://host:port`). Nothing is dialled yet.
-    ///
-    /// # Errors
-    /// When the address is no URL.
-    pub(crate) fn new(address: &str) -> Result<Self, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(address.to_owned())?
+    /// Prepares the connections. Nothing is dialled yet.
+    pub(crate) fn new(way: &Way) -> Self {
+        // The way knows whom to dial.
+        let endpoint = Endpoint::from_static("http://coordinator")
             .connect_timeout(CONNECT_TIME_MAX)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -84,7 +86,8 @@ impl Coordinator {
         let followers = endpoint
             .initial_stream_window_size(FOLLOWER_WINDOW_BYTES)
             .initial_connection_window_size(FOLLOWERS_WINDOW_BYTES);
-        let calls = calls.connect_lazy();
+        let calls = calls.connect_with_connector_lazy(way.connector());
+        let members = MembersClient::new(calls.clone());
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
@@ -94,7 +97,8 @@ impl Coordinator {
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
-        Ok(Self { calls: client(calls), followers: client(followers.connect_lazy()), traces, tenants })
+        let followers = followers.connect_with_connector_lazy(way.connector());
+        Self { calls: client(calls), followers: client(followers), traces, tenants, members }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
+use heddle_trust::{Role, Secret, Way, WayError, WayOptions};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::app::App;
 use crate::client::Coordinator;
@@ -34,8 +36,17 @@ use crate::watch;
 pub struct Options {
     /// The socket that clients connect to.
     pub listen: Listen,
-    /// The coordinator's address, `http://host:port`. It need not be there yet.
+    /// Where the coordinator listens: `http://host:port` for plaintext, `https://host:port` for TLS, or without a scheme for
+    /// whichever fits. It need not be there yet, unless the gateway has to get a certificate first.
     pub coordinator: String,
+    /// A join token, or `@` and the file that holds it: needed for TLS until there is a certificate in `data_dir`.
+    pub join: Option<String>,
+    /// Whether plaintext may leave this machine.
+    pub insecure: bool,
+    /// What a coordinator in the same process expects.
+    pub secret: Option<Secret>,
+    /// Where key and certificate are kept; plaintext needs no place.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// A socket to listen on.
@@ -59,14 +70,16 @@ pub enum StartError {
         /// What the operating system says.
         source: std::io::Error,
     },
-    /// The coordinator's address is no URL.
-    #[error("{address:?} is not the address of a coordinator: expected http://host:port")]
-    Coordinator {
-        /// What was given.
-        address: String,
-        #[source]
-        /// What is wrong with it.
-        source: tonic::transport::Error,
+    /// There is no way to the coordinator: its address, the token or the certificate.
+    #[error(transparent)]
+    Way(#[from] WayError),
+    /// The coordinator does not want this gateway.
+    #[error("the coordinator refused the gateway ({code}): {message}")]
+    Refused {
+        /// Stable, `snake_case`.
+        code: String,
+        /// What to do about it.
+        message: String,
     },
 }
 
@@ -76,6 +89,8 @@ pub struct Gateway {
     local_addr: SocketAddr,
     stopping: CancellationToken,
     connections: TaskTracker,
+    /// Keeps the certificate young.
+    _renewing: AbortOnDropHandle<()>,
     /// Cuts off the connections that are still open.
     cut: DropGuard,
 }
@@ -83,11 +98,25 @@ pub struct Gateway {
 /// Starts a gateway.
 ///
 /// # Errors
-/// When the socket cannot be listened on, or the coordinator's address is no URL. That no coordinator answers there is
-/// no error: `/readyz` says so, and requests get 503 until one does.
+/// When the socket cannot be listened on, or there is no way to the coordinator. That no coordinator answers is no error:
+/// `/readyz` says so, and requests get 503 until one does. A gateway without a certificate waits for one first.
 pub async fn start(options: Options) -> Result<Gateway, StartError> {
-    let coordinator = Coordinator::new(&options.coordinator)
-        .map_err(|source| StartError::Coordinator { address: options.coordinator.clone(), source })?;
+    let way = Way::find(WayOptions {
+        coordinator: options.coordinator.clone(),
+        join: options.join,
+        insecure: options.insecure,
+        secret: options.secret,
+        data_dir: options.data_dir,
+        role: Role::Gateway,
+        id: None,
+    })?;
+    way.prepared().await.map_err(|(code, message)| StartError::Refused { code, message })?;
+    let coordinator = Coordinator::new(&way);
+    let renewing = AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            way.renewed().await;
+        }
+    }));
     let (listener, local_addr) = bound(options.listen).await?;
     let app = Arc::new(App::new(coordinator));
     let watch = watch::watch(Arc::clone(&app), options.coordinator.clone());
@@ -106,7 +135,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
     connections.spawn(doorman.accept(listener));
     connections.spawn(watch);
     tracing::info!(%local_addr, coordinator = options.coordinator, "the gateway listens");
-    Ok(Gateway { local_addr, stopping, connections, cut: cut.drop_guard() })
+    Ok(Gateway { local_addr, stopping, connections, _renewing: renewing, cut: cut.drop_guard() })
 }
 
 impl Gateway {

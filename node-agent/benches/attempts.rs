@@ -56,6 +56,9 @@ async fn be_the_agent(coordinator: &str, slots: u32) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     let options = Options {
         coordinator: coordinator.to_owned(),
+        join: None,
+        insecure: false,
+        secret: None,
         agent_id: None,
         data_dir: folder.path().to_owned(),
         labels: BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heddle_trust::{Role, Secret, Way, WayError, WayOptions};
 use ractor::{Actor, ActorRef, SpawnErr};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -21,8 +22,15 @@ use crate::runners::{Registry, RegistryError};
 /// How to start an agent.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the coordinator listens, for example `http://127.0.0.1:7420`.
+    /// Where the coordinator listens: `http://127.0.0.1:7420` for plaintext, `https://host:7420` for TLS, or without a scheme
+    /// for whichever fits.
     pub coordinator: String,
+    /// A join token, or `@` and the file that holds it: needed for TLS until there is a certificate in `data_dir`.
+    pub join: Option<String>,
+    /// Whether plaintext may leave this machine.
+    pub insecure: bool,
+    /// What a coordinator in the same process expects.
+    pub secret: Option<Secret>,
     /// The agent's id. Without one it is kept in `data_dir`, made at the first start.
     pub agent_id: Option<String>,
     /// The folder of what outlives a restart.
@@ -42,14 +50,9 @@ pub struct Options {
 /// Why an agent did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The coordinator's address is no URI.
-    #[error("the coordinator's address {address:?} cannot be used; write it like http://127.0.0.1:7420")]
-    Coordinator {
-        /// The address.
-        address: String,
-        /// What is wrong with it.
-        source: tonic::transport::Error,
-    },
+    /// There is no way to the coordinator: its address, the token or the certificate.
+    #[error(transparent)]
+    Way(#[from] WayError),
     /// The number of slots is out of bounds.
     #[error("an agent cannot have {slots} slots; choose a number from 1 to {SLOTS_MAX}")]
     Slots {
@@ -95,7 +98,7 @@ impl StartError {
     /// A stable name, `snake_case`.
     pub fn code(&self) -> &'static str {
         match self {
-            StartError::Coordinator { .. } => "coordinator_address_invalid",
+            StartError::Way(_) => "no_way_to_coordinator",
             StartError::Slots { .. } => "slots_out_of_range",
             StartError::AgentIdInUse { .. } => "agent_id_in_use",
             StartError::DataDir { .. } => "data_dir_unusable",
@@ -167,15 +170,22 @@ pub async fn start_with(options: Options, registry: Registry) -> Result<Agent, S
     if !(1..=SLOTS_MAX).contains(&options.slots) {
         return Err(StartError::Slots { slots: options.slots });
     }
-    let endpoint = match Endpoint::from_shared(options.coordinator.clone()) {
-        Ok(endpoint) => configured(endpoint),
-        Err(source) => return Err(StartError::Coordinator { address: options.coordinator, source }),
-    };
     let kept_id = match &options.agent_id {
         Some(_) => None,
         None => Some(kept_id(&options)?),
     };
     let id = options.agent_id.or_else(|| kept_id.as_ref().map(|kept| kept.id.clone())).unwrap_or_default();
+    let way = Way::find(WayOptions {
+        coordinator: options.coordinator,
+        join: options.join,
+        insecure: options.insecure,
+        secret: options.secret,
+        data_dir: Some(options.data_dir),
+        role: Role::Agent,
+        id: Some(id.clone()),
+    })?;
+    // The way knows whom to dial.
+    let endpoint = configured(Endpoint::from_static("http://coordinator"));
     let identity = Arc::new(Identity {
         agent_id: id.clone(),
         boot_id: identity::new_boot_id().map_err(|source| StartError::Random { source })?,
@@ -186,7 +196,7 @@ pub async fn start_with(options: Options, registry: Registry) -> Result<Agent, S
     });
     metrics::register();
     let (sender, status) = watch::channel(Status::Starting);
-    let arguments = RootArguments { endpoint, identity, registry: Arc::new(registry), status: sender };
+    let arguments = RootArguments { endpoint, way, identity, registry: Arc::new(registry), status: sender };
     let (root, _) = Actor::spawn(None, Root, arguments).await.map_err(|source| StartError::Actors { source })?;
     Ok(Agent { id, root, status, _kept_id: kept_id })
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use heddle_trust::Way;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
@@ -18,6 +19,7 @@ pub(crate) struct Root;
 
 pub(crate) struct RootArguments {
     pub(crate) endpoint: Endpoint,
+    pub(crate) way: Way,
     pub(crate) identity: Arc<Identity>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) status: watch::Sender<Status>,
@@ -80,11 +82,12 @@ impl Actor for Root {
         myself: ActorRef<RootMessage>,
         arguments: RootArguments,
     ) -> Result<RootState, ActorProcessingErr> {
-        let RootArguments { endpoint, identity, registry, status } = arguments;
+        let RootArguments { endpoint, way, identity, registry, status } = arguments;
         let agent_id = identity.agent_id.as_str().into();
         let for_attempts = AttemptsArguments { slots: identity.slots, registry, root: myself.clone(), agent_id };
         let (attempts, _) = Actor::spawn_linked(None, Attempts, for_attempts, myself.get_cell()).await?;
-        let link_arguments = LinkArguments { endpoint, identity, attempts: attempts.clone(), root: myself.clone() };
+        let link_arguments =
+            LinkArguments { endpoint, way, identity, attempts: attempts.clone(), root: myself.clone() };
         let (link, _) = Actor::spawn_linked(None, Link, link_arguments.clone(), myself.get_cell()).await?;
         let drained = Exit::Drained { unfinished: 0, unacknowledged: 0 };
         Ok(RootState { attempts, link, link_arguments, link_restarts: RestartWindow::default(), drained, status })

@@ -15,11 +15,11 @@ use thiserror::Error;
 /// Random bytes in a key.
 pub const ENTROPY_BYTES: usize = 32;
 
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+pub(crate) const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// 62^43 > 2^256 > 62^42.
-const SECRET_LENGTH: usize = 43;
+pub(crate) const SECRET_LENGTH: usize = 43;
 /// 62^6 > 2^32 > 62^5.
-const CHECKSUM_LENGTH: usize = 6;
+pub(crate) const CHECKSUM_LENGTH: usize = 6;
 const IMPORTED_SECRET_LENGTH_MIN: usize = 16;
 const IMPORTED_SECRET_LENGTH_MAX: usize = 128;
 
@@ -91,7 +91,7 @@ fn imported(secret: &str, kind: KeyKind) -> Result<KeyKind, MalformedKey> {
 }
 
 /// Appends the big-endian number in `bytes` as exactly `LENGTH` digits of base 62, zeros in front.
-fn push_base62<const LENGTH: usize>(text: &mut String, bytes: &[u8]) {
+pub(crate) fn push_base62<const LENGTH: usize>(text: &mut String, bytes: &[u8]) {
     let mut digits = [0u8; LENGTH];
     for &byte in bytes {
         // digits = digits * 256 + byte; the lengths above leave no carry beyond the first digit.

@@ -7,6 +7,8 @@ pub const PROTOCOL_VERSION_MIN: u32 = 1;
 
 /// Largest message on an agent stream, in bytes. Larger inputs are paged.
 pub const AGENT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest message about a certificate, in bytes: whoever sends it need not have one.
+pub const ENROL_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Largest message between gateway and coordinator, in bytes: one request body and its envelope.
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 36 * 1024 * 1024;
 /// Largest request body the gateway takes, in bytes (a graph).

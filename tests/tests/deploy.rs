@@ -57,12 +57,25 @@ impl Moved {
     }
 
     fn start(&mut self, name: &str, arguments: &[String]) {
-        let log = self.folder.path().join(format!("{name}.log"));
-        self.processes.push(Process::start(arguments, &log, None));
+        self.start_with(name, arguments, &[]);
     }
 
-    /// Waits until all parts that were started are there, and runs the first workflow of the README on them.
-    async fn works(mut self, agents: usize) {
+    fn start_with(&mut self, name: &str, arguments: &[String], variables: &[(String, String)]) {
+        let log = self.folder.path().join(format!("{name}.log"));
+        self.processes.push(Process::start_with(arguments, &log, None, variables));
+    }
+
+    /// A small file of a part's folder, once it is written.
+    async fn written(&self, file: &str) -> String {
+        wait::until(&format!("a file called {file}"), START_TIME_MAX, || async {
+            let found = find(self.folder.path(), file);
+            let path = found.first().ok_or_else(|| "there is none".to_owned())?;
+            std::fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    async fn is_ready(&self) {
         let http = reqwest::Client::new();
         let ready = format!("http://{}/readyz", self.gateway);
         wait::until("a gateway that is ready", START_TIME_MAX, || async {
@@ -70,6 +83,22 @@ impl Moved {
             if answer.status().is_success() { Ok(()) } else { Err(answer.text().await.unwrap_or_default()) }
         })
         .await;
+    }
+
+    /// A token, as the README makes it.
+    async fn token(&self) -> String {
+        let key = self.written("key").await;
+        let mut create = command();
+        create.args(["agents", "token", "create", "--server", &format!("http://{}", self.gateway)]);
+        let output = create.env("HEDDLE_KEY", key).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Waits until all parts that were started are there, and runs the first workflow of the README on them.
+    async fn works(mut self, agents: usize) {
+        let http = reqwest::Client::new();
+        self.is_ready().await;
         let keys: Vec<PathBuf> = find(self.folder.path(), "key");
         let [key_file] = &keys[..] else { panic!("one first key: {keys:?}") };
         let key = std::fs::read_to_string(key_file).unwrap();
@@ -124,7 +153,17 @@ async fn the_units_start_a_cluster() {
     for part in PARTS {
         let arguments = exec_start(&text(&format!("systemd/heddle-{part}.service")));
         let here = |word: String| if word == CONFIGURATION { configuration.display().to_string() } else { word };
-        moved.start(part, &arguments.into_iter().map(here).collect::<Vec<_>>());
+        // What the README puts into the part's file of secrets.
+        let join = match part {
+            "gateway" => Some(moved.written("gateway-token").await),
+            "agent" => {
+                moved.is_ready().await;
+                Some(moved.token().await)
+            }
+            _ => None,
+        };
+        let variables: Vec<_> = join.into_iter().map(|token| ("HEDDLE_JOIN".to_owned(), token)).collect();
+        moved.start_with(part, &arguments.into_iter().map(here).collect::<Vec<_>>(), &variables);
     }
     moved.works(1).await;
 }

@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster_tests::cluster::Cluster;
 use cluster_tests::cluster::client::{Answer, send};
 use cluster_tests::cluster::graph::Graph;
 use cluster_tests::cluster::runs::text;
+use cluster_tests::cluster::{Cluster, Part};
 use cluster_tests::wait;
 use heddle_gateway::Route;
 use reqwest::Method;
@@ -51,11 +51,14 @@ enum Id {
     Key,
     Tenant,
     NodeType,
+    Agent,
+    /// There is none: this cluster needs no tokens.
+    JoinToken,
     /// Only echoed.
     Echoed,
 }
 
-use Id::{Echoed, Key, NodeType, Nothing, Run, Tenant, Waiting, Workflow};
+use Id::{Agent, Echoed, JoinToken, Key, NodeType, Nothing, Run, Tenant, Waiting, Workflow};
 use Who::{Anyone, Operators, Tenants};
 
 /// A row for every route, with the status that its owner gets.
@@ -79,6 +82,11 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("GET", "/api/v1/nodes", Tenants, Nothing, 200),
     ("GET", "/api/v1/nodes/{type}", Tenants, NodeType, 200),
     ("GET", "/api/v1/agents", Operators, Nothing, 200),
+    ("GET", "/api/v1/agents/tokens", Operators, Nothing, 200),
+    ("POST", "/api/v1/agents/tokens", Operators, Nothing, 409),
+    ("DELETE", "/api/v1/agents/tokens/{id}", Operators, JoinToken, 404),
+    ("POST", "/api/v1/agents/{id}/drain", Operators, Agent, 200),
+    ("POST", "/api/v1/agents/{id}/resume", Operators, Agent, 200),
     ("GET", "/api/v1/keys", Tenants, Nothing, 200),
     ("POST", "/api/v1/keys", Tenants, Nothing, 201),
     ("DELETE", "/api/v1/keys/{id}", Tenants, Key, 200),
@@ -165,6 +173,8 @@ impl Side {
             Nothing | Echoed => "anything".into(),
             NodeType => "debug:echo".into(),
             Tenant => self.id.into(),
+            Agent => cluster.agent_id(Part::Agent(0)),
+            JoinToken => unknown(JoinToken).into(),
             Run => self.run.clone(),
             Workflow => text(&created(cluster, key, "/api/v1/workflows", &workflow_of(self.id)).await["id"]),
             Key => text(&created(cluster, key, "/api/v1/keys", &json!({ "scopes": ["workflows:read"] })).await["id"]),
@@ -201,6 +211,8 @@ fn unknown(id: Id) -> &'static str {
         Key => "key_01KZZZZZZZ0000000000000000",
         Tenant => "nobody",
         NodeType => "debug:nothing",
+        Agent => "agt_01KZZZZZZZ0000000000000000",
+        JoinToken => "jtk_01KZZZZZZZ0000000000000000",
         Nothing | Echoed => "anything",
     }
 }

@@ -183,11 +183,6 @@ impl Client {
         Ok(bare(value))
     }
 
-    /// All agents that the coordinator knows; for administrators.
-    pub async fn agents(&self) -> Result<Vec<AgentInfo>> {
-        self.json(self.request(Method::GET, "/agents")).await
-    }
-
     /// All workflows without their graphs, newest change first, as the server says them.
     pub async fn workflow_list(&self) -> Result<Vec<Value>> {
         self.json(self.request(Method::GET, "/workflows")).await

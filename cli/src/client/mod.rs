@@ -1,5 +1,6 @@
 //! A client of the public REST API: nothing here knows more than any other client could.
 
+mod agents;
 mod catalogue;
 mod events;
 mod files;
@@ -17,8 +18,8 @@ pub use catalogue::{
 };
 pub use events::{Event, EventStream};
 pub use types::{
-    ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, NewKey, NodeRun, Poll, RunStatus, SaveWorkflow,
-    Started, Tenant, Waiting, WorkflowSummary, error_text,
+    ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, JoinToken, NewJoinToken, NewKey, NodeRun, Poll,
+    RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text,
 };
 
 use crate::error::{Context, Exit, Failure, Result, chain};

@@ -71,6 +71,44 @@ pub struct Tenant {
     pub closed_at: Option<String>,
 }
 
+/// A join token, as the server says it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinToken {
+    /// Its public name.
+    pub id: String,
+    /// The token itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What can join with it.
+    #[serde(rename = "for")]
+    pub role: String,
+    /// Who has made it.
+    pub subject: String,
+    /// When it was made.
+    pub created_at: String,
+    /// Until when it can be used.
+    pub expires_at: String,
+    /// When it was used.
+    pub used_at: Option<String>,
+    /// Who has used it.
+    pub used_by: Option<String>,
+    /// Since when it cannot be used any more.
+    pub revoked_at: Option<String>,
+}
+
+/// A join token to make.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewJoinToken<'a> {
+    /// What will join.
+    #[serde(rename = "for")]
+    pub role: &'a str,
+    /// How long it can be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u64>,
+}
+
 /// A key to make.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,13 +8,14 @@ use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::up::Debug;
-use crate::compose::{AgentOptions, agent_failed, start_agent};
+use crate::compose::{AgentOptions, LinkOptions, agent_failed, start_agent};
 use crate::data_dir::DataDir;
 use crate::error::{Failure, Result};
 use crate::limits::DRAIN_WAIT_MAX;
 use crate::metrics::Metrics;
 use crate::service::{Stop, announce_agent};
 use crate::telemetry;
+use crate::ui::note;
 
 /// Run an agent: it does the work
 #[derive(Debug, Args)]
@@ -22,13 +23,15 @@ pub struct Agent {
     /// Where the coordinator listens
     #[arg(long, env = "HEDDLE_COORDINATOR", default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
     coordinator: String,
+    #[command(flatten)]
+    joining: Joining,
     /// What work may ask for, such as gpu=a100,region=eu
     #[arg(long, env = "HEDDLE_LABELS", value_delimiter = ',', value_name = "NAME=VALUE")]
     labels: Vec<String>,
     /// Nodes that run at once
     #[arg(long, default_value_t = 16, value_name = "NUMBER")]
     slots: u32,
-    /// The folder of its identity [default: `agent` in $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
+    /// The folder of its identity and certificate [default: `agent` in $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
     #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -50,7 +53,7 @@ impl Agent {
         };
         data.create()?;
         let options = AgentOptions {
-            coordinator: coordinator_url(&self.coordinator),
+            link: self.joining.link(&self.coordinator),
             data_dir: data.path().to_owned(),
             labels: labels(&self.labels)?,
             slots: self.slots,
@@ -78,9 +81,32 @@ impl Agent {
     }
 }
 
-/// `host:port`, or a whole URL.
-pub(super) fn coordinator_url(address: &str) -> String {
-    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+/// How agents and gateways prove who they are.
+#[derive(Debug, Clone, Args)]
+pub struct Joining {
+    /// A join token, or @FILE: needed for TLS until there is a certificate in the data folder
+    #[arg(long, value_name = "TOKEN")]
+    join: Option<String>,
+    /// Speak plaintext to another machine: whoever is between can read and change everything
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Joining {
+    /// The way to the coordinator, with a word about what is not safe.
+    pub(super) fn link(&self, coordinator: &str) -> LinkOptions {
+        if self.insecure {
+            note(&format!(
+                "--insecure: whoever is between this machine and {coordinator} can read and change everything"
+            ));
+        }
+        LinkOptions {
+            coordinator: coordinator.to_owned(),
+            join: self.join.clone().filter(|join| !join.is_empty()),
+            insecure: self.insecure,
+            secret: None,
+        }
+    }
 }
 
 fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
@@ -107,11 +133,5 @@ mod tests {
         for wrong in ["gpu", "=x"] {
             assert_eq!(labels(&[wrong.to_owned()]).unwrap_err().exit, Exit::Usage);
         }
-    }
-
-    #[test]
-    fn addresses_become_urls() {
-        assert_eq!(coordinator_url("127.0.0.1:7420"), "http://127.0.0.1:7420");
-        assert_eq!(coordinator_url("http://c:1"), "http://c:1");
     }
 }

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use heddle_coordinator::{Access, AuthorityFiles, CERTIFICATE_LIFE, CERTIFICATE_LIFE_MIN, TlsOptions};
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -14,7 +16,7 @@ use crate::error::{Context, Exit, Failure, Result};
 use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind, check_debug_nodes};
 use crate::telemetry;
-use crate::ui::note;
+use crate::ui::{clock, note};
 
 /// Run a coordinator: it decides what happens next and makes it durable
 #[derive(Debug, Args)]
@@ -34,6 +36,55 @@ pub struct Coordinator {
     debug_nodes: bool,
     #[command(flatten)]
     metrics: Metrics,
+    #[command(flatten)]
+    security: Security,
+}
+
+/// Who may join.
+#[derive(Debug, Args)]
+struct Security {
+    /// Let in only who has a certificate, on this machine too; other addresses than this machine's have no other way
+    #[arg(long)]
+    tls: bool,
+    /// Speak plaintext on an address that others reach: they are all trusted
+    #[arg(long, conflicts_with = "tls")]
+    insecure: bool,
+    /// The certificate of an authority of your own, PEM [default: one is made in the data folder]
+    #[arg(long, value_name = "FILE", requires = "ca_key")]
+    ca_cert: Option<PathBuf>,
+    /// Its private key, PEM (PKCS #8)
+    #[arg(long, value_name = "FILE", requires = "ca_cert")]
+    ca_key: Option<PathBuf>,
+    /// How long certificates count (10m, 24h); they are renewed long before [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = clock::parse_span)]
+    certificate_life: Option<Duration>,
+    /// Make a join token for a gateway, though one has joined before
+    #[arg(long)]
+    new_gateway_token: bool,
+}
+
+impl Security {
+    fn access(&self, listen: SocketAddr) -> Result<Access> {
+        if self.tls && self.insecure {
+            return Err(Failure::usage("both TLS and --insecure were asked for").with_next("leave one of them out"));
+        }
+        if !self.tls && (self.insecure || listen.ip().is_loopback()) {
+            if self.ca_cert.is_some() || self.new_gateway_token {
+                let failure = Failure::usage(format!("{listen} is served in plaintext, which needs no certificates"));
+                return Err(failure.with_next("add --tls"));
+            }
+            return Ok(Access::Plaintext { insecure: self.insecure });
+        }
+        let certificate_life = self.certificate_life.unwrap_or(CERTIFICATE_LIFE);
+        if !(CERTIFICATE_LIFE_MIN..=CERTIFICATE_LIFE).contains(&certificate_life) {
+            let failure = Failure::usage("--certificate-life is out of bounds");
+            let (least, most) = (clock::span(CERTIFICATE_LIFE_MIN), clock::span(CERTIFICATE_LIFE));
+            return Err(failure.with_next(format!("choose a time from {least} to {most}")));
+        }
+        let files = self.ca_cert.clone().zip(self.ca_key.clone());
+        let authority = files.map(|(certificate, key)| AuthorityFiles { certificate, key });
+        Ok(Access::Tls(TlsOptions { authority, certificate_life, new_gateway_token: self.new_gateway_token }))
+    }
 }
 
 impl Coordinator {
@@ -43,6 +94,7 @@ impl Coordinator {
         telemetry::export(&[Component::Coordinator]);
         self.metrics.serve()?;
         check_debug_nodes(self.debug_nodes, self.listen)?;
+        let access = self.security.access(self.listen)?;
         let mut stop = Stop::listen()?;
         let data = DataDir::choose(self.data_dir.as_deref())?;
         let database = database(self.database.as_deref(), &data)?;
@@ -50,11 +102,17 @@ impl Coordinator {
         drop(bind(self.listen)?);
         data.create()?;
         let _lock = data.lock()?;
-        if !self.listen.ip().is_loopback() {
-            note("whoever reaches this address is trusted as a gateway or an agent: keep it in a private network");
+        if self.security.insecure {
+            let listen = self.listen;
+            note(&format!(
+                "--insecure: whoever reaches {listen} is trusted as a gateway and as an agent, and reads everything"
+            ));
         }
-        let coordinator = start_coordinator(self.listen, &data, database, self.debug_nodes).await?;
+        let coordinator = start_coordinator(self.listen, &data, database, self.debug_nodes, access).await?;
         coordinator.first_key().map_or(Ok(()), |key| say_key(key, &data))?;
+        if let Some(file) = coordinator.gateway_token() {
+            note(&format!("a gateway can join with --join @{}", file.display()));
+        }
         let started = tokio::select! {
             ready = ready(&coordinator) => ready.and_then(|()| announce("coordinator", coordinator.local_addr())),
             () = stop.asked() => return stop.drain(coordinator.shutdown()).await,
@@ -91,6 +149,28 @@ fn database(chosen: Option<&str>, data: &DataDir) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn security(tls: bool, insecure: bool) -> Security {
+        Security { tls, insecure, ca_cert: None, ca_key: None, certificate_life: None, new_gateway_token: false }
+    }
+
+    #[test]
+    fn plaintext_stays_on_this_machine_unless_it_is_said_aloud() {
+        let (near, far) = ("127.0.0.1:1".parse().unwrap(), "0.0.0.0:1".parse().unwrap());
+        let is_tls = |security: Security, listen| matches!(security.access(listen).unwrap(), Access::Tls(_));
+        assert!(!is_tls(security(false, false), near));
+        assert!(is_tls(security(true, false), near));
+        assert!(is_tls(security(false, false), far));
+        assert!(is_tls(security(true, false), far));
+        let insecure = security(false, true).access(far).unwrap();
+        assert!(matches!(insecure, Access::Plaintext { insecure: true }));
+        assert!(matches!(security(false, false).access(near).unwrap(), Access::Plaintext { insecure: false }));
+        assert!(security(true, true).access(near).is_err());
+        let short = Security { certificate_life: Some(Duration::from_secs(1)), ..security(true, false) };
+        assert!(short.access(near).is_err());
+        let useless = Security { new_gateway_token: true, ..security(false, false) };
+        assert!(useless.access(near).is_err());
+    }
 
     #[test]
     fn databases_go_by_their_scheme() {

@@ -1,14 +1,16 @@
 //! `heddle gateway`: the part that speaks REST.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 use heddle_gateway::Listen;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::agent::coordinator_url;
+use super::agent::Joining;
 use crate::compose::start_gateway;
+use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::limits::DRAIN_WAIT_MAX;
 use crate::metrics::Metrics;
@@ -26,6 +28,11 @@ pub struct Gateway {
     coordinator: String,
     #[command(flatten)]
     metrics: Metrics,
+    #[command(flatten)]
+    joining: Joining,
+    /// The folder of its certificate [default: `gateway` in $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
+    #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
 }
 
 impl Gateway {
@@ -36,7 +43,15 @@ impl Gateway {
         self.metrics.serve()?;
         let mut stop = Stop::listen()?;
         let listen = Listen::Bound(bind(self.listen)?);
-        let gateway = start_gateway(listen, coordinator_url(&self.coordinator)).await?;
+        // Plaintext needs none, so it is no fault if there is no place.
+        let usual = || DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref()).ok();
+        let data_dir = self.data_dir.or_else(|| usual().map(|data| data.inside("gateway").path().to_owned()));
+        let link = self.joining.link(&self.coordinator);
+        let gateway = tokio::select! {
+            gateway = start_gateway(listen, link, data_dir) => gateway?,
+            // Without a certificate it waits for one.
+            () = stop.asked() => return Ok(()),
+        };
         announce("gateway", gateway.local_addr())?;
         stop.asked().await;
         stop.drain(gateway.shutdown(DRAIN_WAIT_MAX / 2)).await

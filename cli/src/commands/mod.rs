@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub mod agent;
+pub mod agents;
 pub mod bench;
 pub mod completion;
 pub mod coordinator;

@@ -133,6 +133,12 @@ sortable_id!(
     "key"
 );
 
+sortable_id!(
+    /// A join token's public name (never the token).
+    JoinTokenId,
+    "jtk"
+);
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -153,3 +153,26 @@ CREATE TABLE node_type (
     manifest BYTEA NOT NULL
 );
 CREATE INDEX node_type_by_id ON node_type (id, version, seen_at);
+
+-- Who may join. A token itself is nowhere, only its keyed hash; used ones stay, as the record of who came with which key.
+-- role: 1 agent, 2 gateway.
+CREATE TABLE join_token (
+    id BYTEA NOT NULL PRIMARY KEY,
+    mac BYTEA NOT NULL UNIQUE,
+    role BIGINT NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    used_at BIGINT,
+    used_by TEXT COLLATE "C",
+    used_key BYTEA,
+    revoked_at BIGINT
+);
+CREATE INDEX join_token_by_member ON join_token (used_by, role);
+
+-- Agents that get no more work until somebody takes it back.
+CREATE TABLE agent_drain (
+    agent TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    since BIGINT NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL
+);

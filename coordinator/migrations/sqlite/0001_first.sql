@@ -153,3 +153,26 @@ CREATE TABLE node_type (
     manifest BLOB NOT NULL
 );
 CREATE INDEX node_type_by_id ON node_type (id, version, seen_at);
+
+-- Who may join. A token itself is nowhere, only its keyed hash; used ones stay, as the record of who came with which key.
+-- role: 1 agent, 2 gateway.
+CREATE TABLE join_token (
+    id BLOB NOT NULL PRIMARY KEY,
+    mac BLOB NOT NULL UNIQUE,
+    role INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER,
+    used_by TEXT,
+    used_key BLOB,
+    revoked_at INTEGER
+);
+CREATE INDEX join_token_by_member ON join_token (used_by, role);
+
+-- Agents that get no more work until somebody takes it back.
+CREATE TABLE agent_drain (
+    agent TEXT NOT NULL PRIMARY KEY,
+    since INTEGER NOT NULL,
+    subject TEXT NOT NULL
+);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use heddle_proto::agent::{AgentFrame, CoordinatorMessage};
+use heddle_trust::Certified;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -15,6 +16,8 @@ use crate::shared::Shared;
 pub(crate) struct Opened {
     pub(crate) incoming: Streaming<AgentFrame>,
     pub(crate) outgoing: mpsc::Sender<Vec<CoordinatorMessage>>,
+    /// Whose connection it is on, if that was proved.
+    pub(crate) certified: Option<Arc<Certified>>,
 }
 
 pub(crate) struct AgentsActor;
@@ -72,11 +75,11 @@ impl Actor for SessionActor {
     async fn pre_start(
         &self,
         myself: ActorRef<SessionMessage>,
-        (shared, Opened { incoming, outgoing }): (Arc<Shared>, Opened),
+        (shared, Opened { incoming, outgoing, certified }): (Arc<Shared>, Opened),
     ) -> Result<JoinSet<()>, ActorProcessingErr> {
         let mut reading = JoinSet::new();
         reading.spawn(async move {
-            stream::serve(shared, incoming, outgoing).await;
+            stream::serve(shared, incoming, outgoing, certified).await;
             let _gone = myself.cast(SessionMessage::Ended);
         });
         Ok(reading)

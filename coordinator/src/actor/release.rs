@@ -61,6 +61,10 @@ impl Releaser {
                         ended.try_send(run).unwrap_or_else(|_| heddle_telemetry::note_dropped());
                     }
                 }
+                Effect::CountForeign(key) => {
+                    self.shared.counters.foreign_messages.add(1);
+                    tracing::warn!(run = %key.run, node = %key.instance.node, "an agent spoke of what it does not hold");
+                }
                 Effect::CountZombie(key) => {
                     self.shared.counters.zombie_results.add(1);
                     tracing::info!(run = %key.run, node = %key.instance.node, attempt = %key.number, "late result refused");

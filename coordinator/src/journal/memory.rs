@@ -24,6 +24,7 @@ use super::{
     RunFilter, RunRow, StoredRun, Suspect, clip, codec, quarantine_error,
 };
 use crate::auth::Tenant;
+use crate::members::memory::MemberRows;
 use crate::records::WorkflowRow;
 use crate::records::memory::PlainRows;
 
@@ -44,6 +45,7 @@ pub(crate) struct Tables {
     snapshots: BTreeMap<RunId, Snapshot>,
     pub(crate) keys: BTreeMap<IdempotencyKey, KeptKey>,
     pub(crate) plain: PlainRows,
+    pub(crate) members: MemberRows,
 }
 
 #[derive(Default)]

@@ -4,7 +4,7 @@
 pub(crate) mod memory;
 mod postgres;
 mod save;
-mod sqlite;
+pub(crate) mod sqlite;
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Where agents dial in.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::Stream;
 use heddle_proto::agent::agent_link_server::AgentLink;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::actor::agents::{Message, Opened};
+use crate::entrance::Peer;
 use crate::limits::SESSION_QUEUE_MAX;
 use crate::session::frames;
 
@@ -24,7 +26,14 @@ impl AgentLink for AgentLinkService {
 
     async fn attach(&self, request: Request<Streaming<AgentFrame>>) -> Result<Response<Self::AttachStream>, Status> {
         let (outgoing, bundles) = mpsc::channel(SESSION_QUEUE_MAX);
-        let opened = Opened { incoming: request.into_inner(), outgoing };
+        let certified = match request.extensions().get::<Peer>() {
+            Some(Peer::Member(certified)) => Some(Arc::clone(certified)),
+            Some(Peer::Trusted) => None,
+            Some(Peer::Newcomer) | None => {
+                return Err(Status::unauthenticated("an agent's stream needs a certificate"));
+            }
+        };
+        let opened = Opened { incoming: request.into_inner(), outgoing, certified };
         self.agents
             .cast(Message::Opened(Box::new(opened)))
             .map_err(|_| Status::unavailable("the coordinator is stopping"))?;

@@ -150,7 +150,7 @@ impl Control for ControlService {
         let agents = self.shared.sessions.list();
         let agents = agents.into_iter().map(|connected| wire::Agent {
             id: connected.agent.agent.to_string(),
-            state: "connected".into(),
+            state: self.shared.agent_state(&connected.agent.agent).into(),
             version: connected.info.version,
             hostname: connected.info.hostname,
             labels: connected.info.labels.into_iter().collect(),
@@ -205,6 +205,12 @@ pub(crate) fn status(shared: &Shared, is_stopping: bool) -> wire::StatusReply {
             attempts: counters.attempts.get(),
             zombie_results: counters.zombie_results.get(),
             runs_in_memory: counters.runs_in_memory(),
+            foreign_messages: counters.foreign_messages.get(),
+            refused_joins: counters
+                .refused_joins()
+                .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| (reason.to_owned(), count))
+                .collect(),
         }),
     }
 }

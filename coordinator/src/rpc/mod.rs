@@ -1,11 +1,14 @@
 //! The services: decode, ask the part that knows, encode.
 
+pub(crate) mod admission;
 pub(crate) mod agent_link;
 pub(crate) mod control;
+pub(crate) mod enrol;
 pub(crate) mod failure;
 pub(crate) mod in_flight;
 pub(crate) mod incoming;
 mod key_requests;
+pub(crate) mod members;
 mod run_requests;
 mod tenant_requests;
 pub(crate) mod tenants;

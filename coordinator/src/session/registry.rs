@@ -7,7 +7,7 @@ use heddle_core::id::{AgentBoot, AgentId, AttemptKey, AttemptToken, BootId, Part
 use heddle_core::partition::io::Verdict;
 use heddle_core::time::Timestamp;
 use heddle_proto::agent::coordinator_message::Kind;
-use heddle_proto::agent::{CoordinatorMessage, Ping};
+use heddle_proto::agent::{CoordinatorMessage, HandBackRequest, Ping};
 use heddle_telemetry::metrics::Counter;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -115,6 +115,27 @@ impl Sessions {
         let ping = CoordinatorMessage { kind: Some(Kind::Ping(Ping { nonce })) };
         // An agent that does not read will not answer.
         let _full = session.outgoing.try_send(vec![ping]);
+    }
+
+    /// The start of an agent that is connected.
+    pub(crate) fn boot(&self, agent: &AgentId) -> Option<AgentBoot> {
+        let inner = self.lock();
+        inner.agents.get(agent).map(|session| AgentBoot { agent: agent.clone(), boot: session.boot })
+    }
+
+    /// Whether an agent is connected and answered.
+    pub(crate) fn is_here(&self, agent: &AgentId) -> bool {
+        self.lock().agents.get(agent).is_some_and(|session| session.welcome.is_none())
+    }
+
+    /// Asks a connected agent for what it has not started. One that is not welcome yet is asked when it is.
+    pub(crate) fn ask_back(&self, agent: &AgentId) {
+        let inner = self.lock();
+        let Some(session) = inner.agents.get(agent) else { return };
+        let asked = CoordinatorMessage { kind: Some(Kind::HandBackRequest(HandBackRequest {})) };
+        if session.welcome.is_none() && session.outgoing.try_send(vec![asked]).is_err() {
+            session.end.send_replace(true);
+        }
     }
 
     /// Begins a session in place of any older one; `partitions` will give verdicts.

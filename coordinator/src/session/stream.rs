@@ -14,13 +14,16 @@ use heddle_proto::agent::agent_message::Kind;
 use heddle_proto::agent::coordinator_message::Kind as Answer;
 use heddle_proto::agent::{self as wire, AgentFrame, CoordinatorMessage, Hello, Partial, Progress};
 use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, STREAM_SILENCE_MS_MAX};
+use heddle_trust::Certified;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use super::convert;
 use super::registry::{AgentInfo, Begun};
-use crate::limits::{AGENT_TYPES_MAX, DUPLICATE_PING};
+use crate::authority::since_epoch;
+use crate::counters::Refused;
+use crate::limits::{AGENT_TYPES_MAX, CERTIFICATE_LOOK, DUPLICATE_PING};
 use crate::read::live::Word;
 use crate::shared::Shared;
 
@@ -37,11 +40,12 @@ struct Refusal {
     retry: bool,
 }
 
-/// Serves one stream to its end.
+/// Serves one stream to its end; `certified` is whose connection it is on, if that was proved.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     mut incoming: Streaming<AgentFrame>,
     outgoing: mpsc::Sender<Vec<CoordinatorMessage>>,
+    certified: Option<Arc<Certified>>,
 ) {
     let first = timeout(SILENCE, incoming.message()).await;
     let Ok(Ok(Some(AgentFrame { messages }))) = first else { return };
@@ -53,11 +57,14 @@ pub(crate) async fn serve(
             Refusal { code: "hello_expected", message: "the first message of a stream is Hello".into(), retry: false },
         );
     };
+    if let Err(refusal) = is_own_id(&shared, &hello, certified.as_deref()) {
+        return refuse(&shared, &outgoing, refusal);
+    }
     match begin(&shared, &hello, &outgoing).await {
         Err(refusal) => refuse(&shared, &outgoing, refusal),
         Ok((agent, begun)) => {
             tracing::info!(agent = %agent.agent, boot = %agent.boot, "agent connected");
-            let session = Session { shared, agent, number: begun.number };
+            let session = Session { shared, agent, number: begun.number, certified };
             let leaving = session.run(&hello, begun, incoming).await;
             session.leave(leaving);
         }
@@ -71,6 +78,17 @@ fn refuse(shared: &Shared, outgoing: &mpsc::Sender<Vec<CoordinatorMessage>>, ref
     let refused = Answer::Refused(wire::Refused { code: code.into(), message, retry });
     // The agent may have hung up.
     let _gone = outgoing.try_send(vec![CoordinatorMessage { kind: Some(refused) }]);
+}
+
+/// An agent speaks under the id in its certificate.
+fn is_own_id(shared: &Shared, hello: &Hello, certified: Option<&Certified>) -> Result<(), Refusal> {
+    let Some(certified) = certified.filter(|certified| certified.member.id != hello.agent_id) else { return Ok(()) };
+    shared.counters.refuse(Refused::WrongAgent, &certified.member.id);
+    let message = format!(
+        "the certificate is for {}, and the agent calls itself {}; each agent has a data folder of its own",
+        certified.member.id, hello.agent_id
+    );
+    Err(Refusal { code: "wrong_agent", message, retry: false })
 }
 
 async fn begin(
@@ -172,6 +190,7 @@ struct Session {
     shared: Arc<Shared>,
     agent: AgentBoot,
     number: SessionNumber,
+    certified: Option<Arc<Certified>>,
 }
 
 impl Session {
@@ -193,11 +212,17 @@ impl Session {
             return Leaving::SentAway;
         }
         self.join(hello, held as u32);
+        if self.shared.is_draining(&self.agent.agent) {
+            // Also what it was given before this stream.
+            self.shared.sessions.ask_back(&self.agent.agent);
+        }
+        let mut expired = std::pin::pin!(self.expired());
         let mut silence = Silence::default();
         loop {
             let looked = tokio::select! {
                 looked = timeout(LOOK, incoming.message()) => looked,
                 _ = ended.wait_for(|ended| *ended) => return Leaving::SentAway,
+                () = &mut expired => return Leaving::SentAway,
             };
             let frame = match looked {
                 Ok(Ok(Some(frame))) => frame,
@@ -209,6 +234,18 @@ impl Session {
                 return Leaving::Goodbye;
             }
         }
+    }
+
+    /// Waits until the certificate has ended that the stream began with. An agent renews its own long before.
+    async fn expired(&self) {
+        let Some(certified) = &self.certified else { return std::future::pending().await };
+        let ends = Duration::from_secs(certified.not_after.max(0).unsigned_abs());
+        while let left = ends.saturating_sub(since_epoch())
+            && !left.is_zero()
+        {
+            sleep(left.min(CERTIFICATE_LOOK)).await;
+        }
+        self.shared.counters.refuse(Refused::CertificateExpired, &self.agent.agent);
     }
 
     fn join(&self, hello: &Hello, held: u32) {
@@ -230,6 +267,9 @@ impl Session {
         let dealt = {
             let mut permits = self.shared.permits();
             permits.join(self.agent.agent.clone(), offer);
+            if self.shared.is_draining(&self.agent.agent) {
+                permits.close(&self.agent);
+            }
             permits.deal()
         };
         self.shared.deliver(dealt);

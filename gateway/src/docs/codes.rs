@@ -17,6 +17,8 @@ const fn code(code: &'static str, meaning: &'static str, next: &'static str) -> 
 
 /// Refusals of requests, by code.
 pub const REFUSALS: &[Code] = &[
+    code("agent_not_found", "No agent of this id is connected.", "List the agents."),
+    code("ambiguous_authorization", "There are several Authorization headers.", "Send one."),
     code("api_key_expired", "The key's time is over.", "Make a new key, or rotate before it ends."),
     code("bad_cursor", "The cursor is not one that a list gave.", "Begin without a cursor."),
     code("bad_request", "The request is not well formed.", "Read the message."),
@@ -61,6 +63,7 @@ pub const REFUSALS: &[Code] = &[
     code("invalid_parameter", "A parameter of the query has a value that it cannot have.", "The message says which."),
     code("invalid_path", "The path is not UTF-8.", "Encode it."),
     code("invalid_tenant_request", "A tenant of this kind cannot be made.", "The message says why."),
+    code("invalid_token_request", "A join token of this kind cannot be made.", "The message says why."),
     code("json_too_deep", "The body nests too deeply.", "Make it flatter."),
     code("key_ended", "The key has ended.", "Make a new one."),
     code("key_not_found", "There is no such key in your tenant.", "List the keys."),
@@ -69,6 +72,7 @@ pub const REFUSALS: &[Code] = &[
     code("missing_authorization", "There is no Authorization header.", "Send `Authorization: Bearer sk-…`."),
     code("missing_fields", "Fields that the route needs are missing.", "The message names them."),
     code("missing_scope", "The key may not do this.", "Use a key with the scope that the message names."),
+    code("no_certificates", "The coordinator speaks plaintext: nobody needs a token.", "Start it with --tls."),
     code("no_randomness", "The system gives no random bytes.", "Try again."),
     code("node_type_not_found", "There is no node type of this name.", "`GET /api/v1/nodes` lists them."),
     code("node_type_unavailable", "No agent offers a type that the run needs.", "Start an agent that does."),
@@ -84,9 +88,12 @@ pub const REFUSALS: &[Code] = &[
     code("stale_write", "Somebody changed the workflow since you read it.", "Read it again and repeat."),
     code("tenant_exists", "There is a tenant of this id.", "Choose another id."),
     code("tenant_not_found", "There is no such tenant.", "List the tenants."),
+    code("token_not_found", "There is no such join token.", "List the tokens."),
+    code("token_used", "Somebody has joined with this token already.", "Its certificate ends by itself."),
     code("too_many_followers", "The gateway follows as many runs as it can.", "Poll, or try again."),
     code("too_many_keys", "The tenant has as many keys as it may.", "Revoke those that nobody needs."),
     code("too_many_tenants", "There are as many tenants as there may be.", "Use one that is there."),
+    code("too_many_tokens", "As many tokens wait to be used as may.", "Revoke those that nobody needs."),
     code("try_again", "It is not known whether this was done.", "Ask again with the same Idempotency-Key."),
     code("unauthenticated", "The gateway named nobody.", "Update the gateway."),
     code("unknown_field", "The body has a field that the route does not know.", "`path` says which."),

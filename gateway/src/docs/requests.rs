@@ -91,6 +91,17 @@ pub(super) struct RotateKey {
     overlap_seconds: Option<u64>,
 }
 
+/// A join token to make.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NewJoinToken {
+    /// `agent`, or `gateway`; an agent if it is left out.
+    r#for: Option<String>,
+    /// How long it can be used; an hour if it is left out.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    ttl_seconds: Option<u64>,
+}
+
 /// A tenant to make.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]

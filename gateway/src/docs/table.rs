@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::operation::{Operation, Shape};
 use super::requests;
-use crate::dto::agent::Agent;
+use crate::dto::agent::{Agent, DrainedAgent, JoinToken};
 use crate::dto::diagnosis::Diagnosis;
 use crate::dto::event::Events;
 use crate::dto::key::ApiKey;
@@ -190,6 +190,32 @@ pub(crate) fn get_node() -> Operation {
 
 pub(crate) fn list_agents() -> Operation {
     Operation::of::<Operate>(CLUSTER, "List the agents that are connected").answers::<Agent<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn drain_agent() -> Operation {
+    Operation::of::<Operate>(CLUSTER, "Give an agent nothing new; it hands back what it has not begun")
+        .answers::<DrainedAgent<'_>>(OK, Shape::Bare)
+}
+
+pub(crate) fn resume_agent() -> Operation {
+    Operation::of::<Operate>(CLUSTER, "Give a drained agent work again").answers::<DrainedAgent<'_>>(OK, Shape::Bare)
+}
+
+pub(crate) fn list_join_tokens() -> Operation {
+    Operation::of::<Operate>(CLUSTER, "List join tokens, without their texts").answers::<JoinToken<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn create_join_token() -> Operation {
+    Operation::of::<Operate>(CLUSTER, "Make a token with which one agent or gateway joins")
+        .body::<requests::NewJoinToken>(json!({"for": "agent", "ttlSeconds": 3_600}))
+        .answers::<JoinToken<'_>>(CREATED, Shape::Bare)
+        .refuses(StatusCode::CONFLICT)
+}
+
+pub(crate) fn revoke_join_token() -> Operation {
+    Operation::of::<Operate>(CLUSTER, "Revoke a join token that nobody has used")
+        .answers::<JoinToken<'_>>(OK, Shape::Bare)
+        .refuses(StatusCode::CONFLICT)
 }
 
 pub(crate) fn list_keys() -> Operation {

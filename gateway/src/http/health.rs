@@ -1,5 +1,6 @@
 //! Whether the gateway lives, and whether it can do its work. No key needed, and nothing told that needs one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -39,6 +40,10 @@ struct Counters {
     zombie_results: u64,
     /// Now, not a total.
     runs_in_memory: u64,
+    /// About attempts that their sender did not hold.
+    foreign_messages: u64,
+    /// Who was not let in as an agent or a gateway, by reason.
+    refused_joins: BTreeMap<String, u64>,
 }
 
 /// The answer of `/readyz`.
@@ -57,15 +62,24 @@ pub(crate) async fn alive(State(app): State<Arc<App>>) -> Result<Response, ApiEr
         status: if status.is_some() { "ok" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
         boot_id: status.as_ref().map(|status| format!("{:016x}", status.boot_id)),
-        counters: status.as_ref().and_then(|status| status.counters).map(counters),
+        counters: status.as_ref().and_then(|status| status.counters.clone()).map(counters),
         database: status.map(|status| status.database),
     };
     reply::bare(StatusCode::OK, &alive)
 }
 
 fn counters(counters: control::Counters) -> Counters {
-    let control::Counters { commits, event_rows, attempts, zombie_results, runs_in_memory } = counters;
-    Counters { commits, event_rows, attempts, zombie_results, runs_in_memory }
+    let control::Counters {
+        commits,
+        event_rows,
+        attempts,
+        zombie_results,
+        runs_in_memory,
+        foreign_messages,
+        refused_joins,
+    } = counters;
+    let refused_joins = refused_joins.into_iter().collect();
+    Counters { commits, event_rows, attempts, zombie_results, runs_in_memory, foreign_messages, refused_joins }
 }
 
 /// `GET /readyz`: 200 if requests can be served, else 503 and why not.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use heddle_proto::control::control_server::{Control, ControlServer};
+use heddle_proto::control::members_server::{Members, MembersServer};
 use heddle_proto::control::*;
 use heddle_proto::limits::PROTOCOL_VERSION;
 use prost::Message;
@@ -59,6 +60,8 @@ pub(crate) struct Script {
     pub(crate) key_creations: Vec<CreateKeyRequest>,
     pub(crate) key_rotations: Vec<RotateKeyRequest>,
     pub(crate) key_revocations: Vec<RevokeKeyRequest>,
+    pub(crate) token_creations: Vec<CreateJoinTokenRequest>,
+    pub(crate) drains: Vec<DrainAgentRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -83,7 +86,8 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = ControlServer::new(fake.clone()).max_decoding_message_size(64 << 20);
-        let server = tonic::transport::Server::builder().add_service(service);
+        let server =
+            tonic::transport::Server::builder().add_service(service).add_service(MembersServer::new(fake.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         (fake, address)
     }
@@ -266,5 +270,41 @@ impl Control for Fake {
         self.script().key_revocations.push(request.into_inner());
         self.refusal("revoke_key")?;
         Ok(Response::new(self.script().key.clone()))
+    }
+}
+
+fn join_token() -> JoinToken {
+    JoinToken { id: "jtk_1".to_owned(), role: "agent".to_owned(), subject: "ada".to_owned(), ..JoinToken::default() }
+}
+
+#[tonic::async_trait]
+impl Members for Fake {
+    async fn create_join_token(
+        &self,
+        request: Request<CreateJoinTokenRequest>,
+    ) -> Result<Response<MintedJoinToken>, Status> {
+        self.script().token_creations.push(request.into_inner());
+        self.refusal("create_join_token")?;
+        Ok(Response::new(MintedJoinToken { text: "hjt_new".to_owned(), token: Some(join_token()) }))
+    }
+
+    async fn list_join_tokens(&self, _: Request<ListJoinTokensRequest>) -> Result<Response<JoinTokenList>, Status> {
+        self.refusal("list_join_tokens")?;
+        let used = JoinToken { used_at_ms: Some(7), used_by: "agt_1".to_owned(), ..join_token() };
+        Ok(Response::new(JoinTokenList { tokens: vec![used] }))
+    }
+
+    async fn revoke_join_token(&self, _: Request<RevokeJoinTokenRequest>) -> Result<Response<JoinToken>, Status> {
+        self.refusal("revoke_join_token")?;
+        Ok(Response::new(JoinToken { revoked_at_ms: Some(7), ..join_token() }))
+    }
+
+    async fn drain_agent(&self, request: Request<DrainAgentRequest>) -> Result<Response<DrainedAgent>, Status> {
+        let request = request.into_inner();
+        let state = if request.resume { "connected" } else { "draining" }.to_owned();
+        let agent = DrainedAgent { id: request.agent_id.clone(), state, busy: 2 };
+        self.script().drains.push(request);
+        self.refusal("drain_agent")?;
+        Ok(Response::new(agent))
     }
 }

@@ -94,7 +94,15 @@ impl Api {
 
 async fn gateway(coordinator: SocketAddr) -> Gateway {
     let listen = Listen::Address("127.0.0.1:0".parse().unwrap());
-    heddle_gateway::start(Options { listen, coordinator: format!("http://{coordinator}") }).await.unwrap()
+    let options = Options {
+        listen,
+        coordinator: format!("http://{coordinator}"),
+        join: None,
+        insecure: false,
+        secret: None,
+        data_dir: None,
+    };
+    heddle_gateway::start(options).await.unwrap()
 }
 
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {

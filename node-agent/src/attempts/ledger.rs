@@ -281,6 +281,11 @@ impl<W, R: Clone> Ledger<W, R> {
     /// Takes nothing in from now on, and forgets what has not started: its keys are to be handed back.
     pub(crate) fn drain(&mut self) -> Vec<AttemptKey> {
         self.is_draining = true;
+        self.withdraw()
+    }
+
+    /// Forgets what has not started: its keys are to be handed back.
+    pub(crate) fn withdraw(&mut self) -> Vec<AttemptKey> {
         let unstarted: Vec<AttemptKey> = self.waiting.drain(..).collect();
         for key in &unstarted {
             if let Some(open) = self.open.remove(key) {

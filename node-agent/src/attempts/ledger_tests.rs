@@ -193,3 +193,14 @@ fn a_drain_keeps_what_runs_and_takes_nothing() {
     book.acknowledge(&key(1));
     assert_eq!(book.owed(), (0, 0));
 }
+
+#[test]
+fn what_is_asked_back_has_not_begun_and_its_places_are_free_again() {
+    let mut book = greeted(1);
+    run(&mut book, 1, Class::Slot);
+    book.accept(&key(2), Class::Prefetch, "second");
+    let before = book.grant();
+    assert_eq!(book.withdraw(), [key(2)]);
+    assert_eq!((before, book.grant()), (Permits::NONE, Permits::of(Class::Prefetch, 1)));
+    assert_eq!(book.accept(&key(3), Class::Prefetch, "third"), Admission::Queued, "more may come after a drain");
+}

@@ -187,6 +187,11 @@ impl AttemptsState {
                 let inventory = self.ledger.inventory(asked.request);
                 self.send(Outgoing::message(Kind::Inventory(inventory)));
             }
+            Some(Told::HandBackRequest(_)) => {
+                let unstarted = self.ledger.withdraw();
+                self.hand_back(unstarted);
+                self.grant();
+            }
             // Answered by the session itself.
             Some(Told::Ping(_)) => {}
             Some(

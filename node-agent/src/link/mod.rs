@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt;
+use heddle_trust::Way;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Endpoint;
@@ -26,6 +27,7 @@ pub(crate) struct Link;
 #[derive(Clone)]
 pub(crate) struct LinkArguments {
     pub(crate) endpoint: Endpoint,
+    pub(crate) way: Way,
     pub(crate) identity: Arc<Identity>,
     pub(crate) attempts: ActorRef<AttemptsMessage>,
     pub(crate) root: ActorRef<RootMessage>,
@@ -128,8 +130,8 @@ impl Actor for Link {
         myself: ActorRef<LinkMessage>,
         arguments: LinkArguments,
     ) -> Result<LinkState, ActorProcessingErr> {
-        let LinkArguments { endpoint, identity, attempts, root } = arguments;
-        let surroundings = Arc::new(Surroundings { endpoint, identity, attempts });
+        let LinkArguments { endpoint, way, identity, attempts, root } = arguments;
+        let surroundings = Arc::new(Surroundings { endpoint, way, identity, attempts });
         myself.cast(LinkMessage::Dial)?;
         tracing::info!(coordinator = %surroundings.endpoint.uri(), "dialling the coordinator");
         Ok(LinkState { redial: Redial::default(), outage: Outage::default(), surroundings, root, session: None })

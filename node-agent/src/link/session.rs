@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use heddle_proto::agent as wire;
 use heddle_proto::agent::agent_link_client::AgentLinkClient;
 use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use heddle_trust::{Trouble, Way};
 use ractor::ActorRef;
 use ractor::rpc::CallResult;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -58,6 +59,7 @@ impl Identity {
 /// What a session needs of its surroundings.
 pub(crate) struct Surroundings {
     pub(crate) endpoint: Endpoint,
+    pub(crate) way: Way,
     pub(crate) identity: Arc<Identity>,
     pub(crate) attempts: ActorRef<AttemptsMessage>,
 }
@@ -76,24 +78,39 @@ pub(crate) fn configured(endpoint: Endpoint) -> Endpoint {
 
 /// Runs one session to its end.
 pub(super) async fn run(surroundings: &Surroundings, link: &ActorRef<LinkMessage>) -> SessionEnd {
-    let not_welcomed = |reason| SessionEnd::Lost { was_welcomed: false, reason };
-    let channel = match surroundings.endpoint.connect().await {
+    let mut channel = match surroundings.way.connect(&surroundings.endpoint).await {
         Ok(channel) => channel,
-        Err(error) => return not_welcomed(describe(&error)),
+        Err(trouble) => return end_of(trouble),
     };
+    loop {
+        match attend(surroundings, channel, link).await {
+            Ok(renewed) => channel = renewed,
+            Err(end) => return end,
+        }
+    }
+}
+
+/// One stream, to its end; or until there is a new certificate and a connection that shows it: the next stream takes over
+/// at once, and nothing is lost in between.
+async fn attend(
+    surroundings: &Surroundings,
+    channel: Channel,
+    link: &ActorRef<LinkMessage>,
+) -> Result<Channel, SessionEnd> {
+    let not_welcomed = |reason| SessionEnd::Lost { was_welcomed: false, reason };
     // The inventory is taken last: nothing can arrive between here and Hello.
     let greeted = surroundings.attempts.call(AttemptsMessage::Greet, Some(ACTOR_CALL_WAIT)).await;
     let Ok(CallResult::Success((number, greeting))) = greeted else {
-        return not_welcomed("the agent did not say in time what it holds".to_owned());
+        return Err(not_welcomed("the agent did not say in time what it holds".to_owned()));
     };
     let end = match open(surroundings, channel, number, greeting).await {
         Ok(session) => {
             let _connected = Share::of(&NUMBERS.connected, 1);
             let _ = link.cast(LinkMessage::Registered);
-            let reason = session.serve(surroundings).await;
-            SessionEnd::Lost { was_welcomed: true, reason }
+            let served = session.serve(surroundings).await;
+            served.map_err(|reason| SessionEnd::Lost { was_welcomed: true, reason })
         }
-        Err(end) => end,
+        Err(end) => Err(end),
     };
     // Sent after all that the stream brought, so that the next inventory is complete.
     let _ = surroundings.attempts.cast(AttemptsMessage::Left(number));
@@ -128,7 +145,7 @@ async fn open(
     });
     let (inbound, messages_in) = match answer.await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(status)) => return Err(lost(describe(&status))),
+        Ok(Err(status)) => return Err(end_of(Trouble::of_status(&status))),
         Err(_) => return Err(lost(format!("no answer to Hello within {} s", WELCOME_WAIT.as_secs()))),
     };
 
@@ -153,8 +170,9 @@ async fn open(
 }
 
 impl Session {
-    /// Passes messages on until the stream ends, and says why it did.
-    async fn serve(mut self, surroundings: &Surroundings) -> String {
+    /// Passes messages on until the stream ends, and says why it did; or until there is a connection to go on with.
+    async fn serve(mut self, surroundings: &Surroundings) -> Result<Channel, String> {
+        let mut renewed = std::pin::pin!(renewed(surroundings));
         let mut ticks = interval(HEARTBEAT_CHECK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -163,10 +181,11 @@ impl Session {
                 _ = ticks.tick() => self.tick(surroundings),
                 frame = self.inbound.message() => match frame {
                     Ok(Some(frame)) => self.receive(surroundings, frame.messages),
-                    Ok(None) => return "the coordinator ended the stream".to_owned(),
-                    Err(status) => return describe(&status),
+                    Ok(None) => return Err("the coordinator ended the stream".to_owned()),
+                    Err(status) => return Err(describe(&status)),
                 },
-                _ = &mut self.pulse.ended => return self.part(surroundings).await,
+                _ = &mut self.pulse.ended => return Err(self.part(surroundings).await),
+                channel = &mut renewed => return Ok(channel),
             }
         }
     }
@@ -203,6 +222,25 @@ impl Session {
     /// A full queue is no silence: whoever reads it hears the agent.
     fn answer(&self, nonce: u64) {
         let _ = self.pulse.urgent.try_send(Kind::Heartbeat(wire::Heartbeat { nonce }));
+    }
+}
+
+/// A connection that shows a new certificate, once there is one.
+async fn renewed(surroundings: &Surroundings) -> Channel {
+    loop {
+        surroundings.way.renewed().await;
+        match surroundings.way.connect(&surroundings.endpoint).await {
+            Ok(channel) => return channel,
+            // The stream goes on with the certificate that it has, and whatever follows it shows the new one.
+            Err(trouble) => tracing::warn!(?trouble, "no connection with the new certificate"),
+        }
+    }
+}
+
+fn end_of(trouble: Trouble) -> SessionEnd {
+    match trouble {
+        Trouble::Final { code, message } => SessionEnd::Refused { code, message, retry: false },
+        Trouble::Later { message } => SessionEnd::Lost { was_welcomed: false, reason: message },
     }
 }
 

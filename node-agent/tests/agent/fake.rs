@@ -245,6 +245,9 @@ pub(crate) fn with_effect(assign: Assign, effect: EffectClass) -> Assign {
 pub(crate) fn options(address: SocketAddr, data_dir: &Path, slots: u32) -> Options {
     Options {
         coordinator: format!("http://{address}"),
+        join: None,
+        insecure: false,
+        secret: None,
         agent_id: None,
         data_dir: data_dir.to_owned(),
         labels: BTreeMap::from([("region".to_owned(), "eu".to_owned())]),

@@ -53,7 +53,7 @@ async fn options_that_cannot_work_are_refused() {
         assert_eq!(started.unwrap_err().code(), "slots_out_of_range");
     }
     let started = start(heddle_agent::Options { coordinator: "not an address".into(), ..good }).await;
-    assert_eq!(started.unwrap_err().code(), "coordinator_address_invalid");
+    assert_eq!(started.unwrap_err().code(), "no_way_to_coordinator");
 }
 
 #[tokio::test]

@@ -70,6 +70,10 @@ impl Checker {
                 self.expect(is_there, "I3", || format!("readers of {run} are told of event {seq} too early"));
             }
             Effect::CountZombie(key) => self.expect_done(key, "called a zombie"),
+            Effect::CountForeign(key) => {
+                // Agents of the simulation speak of nothing but what they were given.
+                self.expect(false, "E8", || format!("{key:?} is called another agent's"));
+            }
             Effect::AnswerIntent { go: false, .. } => {}
         }
     }

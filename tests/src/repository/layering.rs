@@ -18,21 +18,41 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-proto",
             "heddle-telemetry",
             "heddle-test-postgres",
+            "heddle-trust",
         ],
     ),
-    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
+    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
     (
         "heddle-coordinator",
-        &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"],
+        &[
+            "heddle-core",
+            "heddle-crash-point",
+            "heddle-proto",
+            "heddle-telemetry",
+            "heddle-test-postgres",
+            "heddle-trust",
+        ],
     ),
-    ("heddle-gateway", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
+    ("heddle-gateway", &["heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
     ("heddle-core", &[]),
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
     ("heddle-telemetry", &[]),
     ("heddle-test-postgres", &[]),
+    // Both ends of a wire name and verify members by the same rules.
+    ("heddle-trust", &["heddle-proto"]),
     // It asks the gateway for the table of its routes, so that no route escapes the suites.
-    ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-gateway", "heddle-proto", "heddle-test-postgres"]),
+    (
+        "cluster-tests",
+        &[
+            "heddle-core",
+            "heddle-crash-point",
+            "heddle-gateway",
+            "heddle-proto",
+            "heddle-test-postgres",
+            "heddle-trust",
+        ],
+    ),
     ("heddle-sim", &["heddle-core"]),
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Check;
-use crate::client::{Client, Health};
+use crate::client::{AgentInfo, Client, Health, read_value};
 use crate::connection::Connection;
 use crate::data_dir::DataDir;
 use crate::error::{Exit, Failure, Result};
@@ -112,10 +112,13 @@ async fn key(client: &Client) -> Check {
 
 async fn agents(client: &Client) -> Check {
     let name = "agents";
-    let agents = match client.agents().await {
+    let agents = client.agents().await;
+    let agents = match agents.and_then(|agents| {
+        agents.into_iter().map(|agent| read_value(agent, "agent")).collect::<Result<Vec<AgentInfo>>>()
+    }) {
         Ok(agents) => agents,
         Err(failure) if failure.exit == Exit::Auth => {
-            return Check::skipped(name, "that needs a key with the scope admin");
+            return Check::skipped(name, "that needs a key with the scope operate");
         }
         Err(failure) => return Check::refused(name, failure),
     };

@@ -70,7 +70,10 @@ impl Partition {
     }
 
     fn verdict_of_running(&mut self, agent: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> Verdict {
-        let Some(live) = self.live(&key).filter(|live| live.agent == *agent) else { return Verdict::Stop };
+        if self.is_foreign(agent, key, turn) {
+            return Verdict::Stop;
+        }
+        let Some(live) = self.live(&key) else { return Verdict::Stop };
         if !live.stopping {
             return Verdict::Keep;
         }
@@ -80,7 +83,10 @@ impl Partition {
     }
 
     fn verdict_of_finished(&mut self, agent: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> Verdict {
-        if self.live(&key).is_some_and(|live| live.agent == *agent) {
+        if self.is_foreign(agent, key, turn) {
+            return Verdict::Acknowledged;
+        }
+        if self.live(&key).is_some() {
             return Verdict::Keep;
         }
         if !self.is_committed(&key) {
@@ -178,6 +184,9 @@ impl Partition {
         timing: Timing,
         turn: &mut Turn<'_>,
     ) {
+        if self.is_foreign(&from, key, turn) {
+            return self.attach(Some(key.run), Release::Effect(Effect::Acknowledge { to: from, key }), turn);
+        }
         let mut attempt = attempt(&key);
         if is_planted(Fault::TokenNotChecked)
             && let Some(live) = self.runs.get(&key.run).and_then(|entry| entry.run.attempt(key.instance))
@@ -193,7 +202,7 @@ impl Partition {
 
     /// The attempt may act once this is durable; a second asking gets the same answer (E11).
     pub(super) fn intent(&mut self, from: AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) {
-        let holds = self.live(&key).is_some_and(|live| live.agent == from && !live.stopping);
+        let holds = !self.is_foreign(&from, key, turn) && self.live(&key).is_some_and(|live| !live.stopping);
         let go = holds
             && matches!(
                 self.apply(key.run, Command::Intend { attempt: attempt(&key) }, turn),
@@ -203,13 +212,13 @@ impl Partition {
     }
 
     pub(super) fn handle(&mut self, from: &AgentBoot, key: AttemptKey, handle: Value, turn: &mut Turn<'_>) {
-        if self.live(&key).is_some_and(|live| live.agent == *from) {
+        if !self.is_foreign(from, key, turn) && self.live(&key).is_some() {
             let _stale = self.apply(key.run, Command::Checkpoint { attempt: attempt(&key), handle }, turn);
         }
     }
 
     pub(super) fn handed_back(&mut self, from: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) {
-        if self.live(&key).is_some_and(|live| live.agent == *from) {
+        if !self.is_foreign(from, key, turn) && self.live(&key).is_some() {
             let _stale = self.apply(key.run, Command::HandBack { attempt: attempt(&key) }, turn);
         }
     }
@@ -231,6 +240,15 @@ impl Partition {
     pub(super) fn live(&self, key: &AttemptKey) -> Option<&LiveAttempt> {
         let live = self.runs.get(&key.run)?.run.attempt(key.instance)?;
         ((live.number, live.token) == (key.number, key.token)).then_some(live)
+    }
+
+    /// Whether an attempt is in other hands than those that speak of it. Whoever touches what it does not hold is counted.
+    fn is_foreign(&mut self, from: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> bool {
+        let is_foreign = self.live(&key).is_some_and(|live| live.agent != *from);
+        if is_foreign {
+            self.attach(Some(key.run), Release::Effect(Effect::CountForeign(key)), turn);
+        }
+        is_foreign
     }
 
     fn is_committed(&self, key: &AttemptKey) -> bool {

@@ -240,6 +240,8 @@ pub enum Effect {
     },
     /// A result whose token is not the current one was refused: counted, for people.
     CountZombie(AttemptKey),
+    /// An agent spoke of an attempt that another agent, or another start of it, holds: refused and counted.
+    CountForeign(AttemptKey),
 }
 
 /// What becomes of an attempt that an agent holds.

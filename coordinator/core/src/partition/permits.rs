@@ -138,6 +138,11 @@ impl Permits {
         self.of(agent).into_iter().for_each(|pool| pool.closed = true);
     }
 
+    /// An agent takes new work again.
+    pub fn open(&mut self, agent: &AgentBoot) {
+        self.of(agent).into_iter().for_each(|pool| pool.closed = false);
+    }
+
     /// An agent grants permits again, after `finished` attempts have left it. What it said on an earlier stream is void.
     pub fn grant(&mut self, agent: &AgentBoot, session: SessionNumber, class: PermitClass, count: u32) {
         if let Some(pool) = self.of(agent).filter(|pool| pool.offer.session == session) {

@@ -2,6 +2,7 @@
 //! succeeded. A failure prints the seed; `JOURNAL_SEED` runs it again.
 
 mod draw;
+mod members;
 mod plain;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use super::postgres::{self, PostgresJournal};
 use super::sqlite::{self, Durability, SqliteJournal};
 use super::testing::{TestClock, commit, key, owner};
 use super::{Journal, RunCursor, RunFilter};
+use crate::members::Members;
 use crate::records::Records;
 
 const PARTITIONS: u16 = 3;
@@ -36,8 +38,8 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records {}
-impl<T: Journal + Records> Database for T {}
+trait Database: Journal + Records + Members {}
+impl<T: Journal + Records + Members> Database for T {}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -124,6 +126,15 @@ const OPERATIONS: &[&str] = &[
     "tenant",
     "change_tenant",
     "node_types",
+    "put_join_token",
+    "join_tokens",
+    "redeem_join_token",
+    "redeem_join_token again",
+    "redeem_join_token of another key",
+    "revoke_join_token",
+    "has_joined",
+    "drain",
+    "resume",
 ];
 
 impl Pair {
@@ -183,6 +194,7 @@ impl Pair {
                 self.open().await;
                 true
             }
+            _ if members::OPERATIONS.contains(&operation) => self.perform_members(operation).await,
             _ if plain::OPERATIONS.contains(&operation) => self.perform_plain(operation).await,
             _ => self.read(operation).await,
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::bench::{Bench, RUN, cancel, dispatches, finished, submit, verdicts};
@@ -14,6 +15,7 @@ use crate::partition::permits::Need;
 use crate::run::RunStatus;
 use crate::run::event::{Fact, LossCause};
 use crate::time::Span;
+use crate::value::Value;
 
 fn graph(effect: &str) -> Arc<Graph> {
     Fixture::default().work("a", effect, &json!({"onUnknown": "retry"})).build()
@@ -107,6 +109,40 @@ fn a_new_boot_loses_what_the_old_one_held_at_once() {
     let zombie = Release::Effect(Effect::CountZombie(attempt.key));
     let acknowledged = Release::Effect(Effect::Acknowledge { to: attempt.to.clone(), key: attempt.key });
     assert_eq!(releases, [zombie, acknowledged]);
+}
+
+#[test]
+fn an_agent_touches_only_what_it_holds() {
+    let graph = graph("blind");
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    bench.join("thief", 1, &[], &[]);
+    let (from, key) = (AgentBoot { agent: "thief".into(), boot: BootId(1) }, attempt.key);
+    let foreign = Release::Effect(Effect::CountForeign(key));
+    let handle = Value::from_json(Bytes::from_static(b"1"));
+    let Input::Finished { outcome, timing, .. } = finished(attempt, "stolen") else { panic!("a result") };
+    let refused = Effect::AnswerIntent { to: from.clone(), key, go: false };
+    let acknowledged = Effect::Acknowledge { to: from.clone(), key };
+    for (input, answer) in [
+        (Input::Intent { from: from.clone(), key }, Some(refused)),
+        (Input::Handle { from: from.clone(), key, handle }, None),
+        (Input::HandedBack { from: from.clone(), key }, None),
+        (Input::Finished { from, key, outcome, timing }, Some(acknowledged)),
+    ] {
+        let said = format!("{input:?}");
+        let expected: Vec<Release> = std::iter::once(foreign.clone()).chain(answer.map(Release::Effect)).collect();
+        assert_eq!(bench.on([input]).releases, expected, "{said}");
+        assert!(bench.flying.is_none(), "nothing is written: {said}");
+    }
+    let releases = bench.join("thief", 1, &[key], &[]);
+    assert_eq!(verdicts(&releases), [(key, Verdict::Stop)]);
+    assert!(releases.contains(&foreign));
+    let releases = bench.join("thief", 1, &[], &[key]);
+    assert_eq!(verdicts(&releases), [(key, Verdict::Acknowledged)]);
+    // Who holds it goes on.
+    bench.on([Input::Intent { from: attempt.to.clone(), key }, finished(attempt, "own")]);
+    bench.land_all();
+    assert_eq!(bench.folded(RUN, &graph).status(), RunStatus::Completed);
 }
 
 #[test]

@@ -154,6 +154,18 @@ fn an_agent_that_drains_gets_nothing_new() {
 }
 
 #[test]
+fn an_agent_that_is_closed_gets_nothing_until_it_is_opened() {
+    let mut permits = with("a", 2);
+    permits.close(&boot("a"));
+    assert!(permits.reserve(&need("x"), None).is_none());
+    permits.want(FIRST, &"acme".into(), &need("x"), 1);
+    permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 1);
+    assert!(permits.deal().is_empty());
+    permits.open(&boot("a"));
+    assert_eq!(permits.deal().len(), 1);
+}
+
+#[test]
 fn tenants_are_served_evenly_however_many_partitions_and_needs_they_have() {
     let mut permits = with("a", 0);
     let (large, small): (TenantId, TenantId) = ("large".into(), "small".into());

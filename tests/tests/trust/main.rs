@@ -1,0 +1,10 @@
+//! Who may join: real processes on loopback that speak TLS, and hand-written members that should not get in, or not far.
+
+#![allow(clippy::unwrap_used)]
+
+mod drain;
+mod impostors;
+mod joining;
+mod plaintext;
+mod renewal;
+mod tls;
