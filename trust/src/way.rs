@@ -122,6 +122,17 @@ struct Inner {
     token: Option<(String, [u8; 32])>,
 }
 
+/// Where it leads, as people write addresses.
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Connector { host, port, .. } = &self.0.connector;
+        match host.contains(':') {
+            true => write!(f, "[{host}]:{port}"),
+            false => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
 impl Way {
     /// Finds the way. Nothing is dialled yet.
     ///

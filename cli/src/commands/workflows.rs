@@ -369,7 +369,7 @@ mod tests {
         let file = WorkflowFile::read(&path).unwrap();
         let failure = apply(&client, &file, Some("wf_1"), false, true).await.unwrap_err();
         assert_eq!(failure.exit, Exit::Conflict);
-        assert!(failure.next.unwrap().contains("heddle workflows diff"));
+        assert!(failure.next.unwrap().contains("workflows diff"));
         let sent = sent.lock().unwrap();
         assert_eq!((&sent["baseUpdatedAt"], &sent["name"]), (&json!("2026-05-02T09:00:00.000Z"), &json!("w")));
         assert!(sent.get("tags").is_none() && sent.get("description").is_none(), "what the file does not say stays");

@@ -19,6 +19,7 @@ const fn code(code: &'static str, meaning: &'static str, next: &'static str) -> 
 pub const REFUSALS: &[Code] = &[
     code("agent_not_found", "No agent of this id is connected.", "List the agents."),
     code("ambiguous_authorization", "There are several Authorization headers.", "Send one."),
+    code("ambiguous_host", "There are several Host headers.", "Send one."),
     code("api_key_expired", "The key's time is over.", "Make a new key, or rotate before it ends."),
     code("bad_cursor", "The cursor is not one that a list gave.", "Begin without a cursor."),
     code("bad_request", "The request is not well formed.", "Read the message."),
@@ -71,6 +72,7 @@ pub const REFUSALS: &[Code] = &[
     code("method_not_allowed", "The route does not take this method.", "`Allow` lists those that it takes."),
     code("missing_authorization", "There is no Authorization header.", "Send `Authorization: Bearer sk-…`."),
     code("missing_fields", "Fields that the route needs are missing.", "The message names them."),
+    code("missing_host", "A request of HTTP/1.1 has no Host header.", "Send one."),
     code("missing_scope", "The key may not do this.", "Use a key with the scope that the message names."),
     code("no_certificates", "The coordinator speaks plaintext: nobody needs a token.", "Start it with --tls."),
     code("no_randomness", "The system gives no random bytes.", "Try again."),

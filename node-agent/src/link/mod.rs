@@ -79,7 +79,7 @@ impl LinkState {
             }
             SessionEnd::Lost { reason, .. } => {
                 NUMBERS.failed_dials.add(1);
-                let coordinator = self.surroundings.endpoint.uri();
+                let coordinator = &self.surroundings.way;
                 if self.outage.is_news("unreachable", Instant::now()) {
                     tracing::warn!(%coordinator, reason, "cannot reach the coordinator; trying on");
                 } else {
@@ -133,7 +133,7 @@ impl Actor for Link {
         let LinkArguments { endpoint, way, identity, attempts, root } = arguments;
         let surroundings = Arc::new(Surroundings { endpoint, way, identity, attempts });
         myself.cast(LinkMessage::Dial)?;
-        tracing::info!(coordinator = %surroundings.endpoint.uri(), "dialling the coordinator");
+        tracing::info!(coordinator = %surroundings.way, "dialling the coordinator");
         Ok(LinkState { redial: Redial::default(), outage: Outage::default(), surroundings, root, session: None })
     }
 
