@@ -25,6 +25,9 @@ pub(crate) struct NodeType<'a> {
     pub(crate) outputs: Vec<Port<'a>>,
     pub(crate) config_schema: Option<&'a RawValue>,
     pub(crate) effect: Cow<'a, str>,
+    /// What it makes of what: `{title, config, inputs, outputs}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) examples: Option<&'a RawValue>,
     /// Whether some agent offers the type now, or the coordinator runs it itself.
     pub(crate) available: bool,
 }
