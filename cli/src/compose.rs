@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::select_all;
-use heddle_agent::Agent;
+use heddle_agent::{Agent, Network};
 use heddle_coordinator::Coordinator;
 use heddle_gateway::{Gateway, Listen};
 use tokio::time::timeout;
@@ -29,6 +29,8 @@ pub struct AgentOptions {
     pub slots: u32,
     /// Whether to offer the `debug:*` types.
     pub debug: DebugOptions,
+    /// Which servers its work may ask.
+    pub network: Option<Network>,
 }
 
 /// The node types for tests and benches.
@@ -53,6 +55,8 @@ pub struct ClusterOptions {
     pub slots: u32,
     /// The debug node types.
     pub debug: DebugOptions,
+    /// Whether a sandbox provider of the cluster's own stands for every server.
+    pub sandbox: bool,
 }
 
 /// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface.
@@ -79,6 +83,10 @@ impl Cluster {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes).await?;
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
+        let network = match options.sandbox {
+            true => Some(Network::Sandbox(start_sandbox().await?)),
+            false => None,
+        };
         let mut agents = Vec::with_capacity(usize::from(options.agents));
         for number in 1..=options.agents {
             let agent = AgentOptions {
@@ -87,6 +95,7 @@ impl Cluster {
                 labels: BTreeMap::new(),
                 slots: options.slots,
                 debug: debug.clone(),
+                network: network.clone(),
             };
             agents.push(start_agent(agent).await?);
         }
@@ -156,8 +165,19 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
         slots: options.slots,
         debug_nodes: options.debug.nodes,
         debug_effects: options.debug.effects,
+        network: options.network,
     };
     heddle_agent::start(options).await.context(Exit::Usage, "cannot start the agent")
+}
+
+/// Starts a sandbox provider in this process; it ends with it.
+async fn start_sandbox() -> Result<SocketAddr> {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let failed = "cannot start the sandbox";
+    let listener = tokio::net::TcpListener::bind(any_port).await.context(Exit::Failed, failed)?;
+    let address = listener.local_addr().context(Exit::Failed, failed)?;
+    tokio::spawn(heddle_sandbox::serve(listener));
+    Ok(address)
 }
 
 /// Starts a gateway; the coordinator need not be there yet.

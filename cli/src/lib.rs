@@ -52,6 +52,8 @@ enum Verb {
     #[command(alias = "runs")]
     Executions(commands::executions::Executions),
     Keys(commands::keys::Keys),
+    Secrets(commands::secrets::Secrets),
+    Sandbox(commands::sandbox::Sandbox),
     Bench(commands::bench::Bench),
     Completion(commands::completion::Completion),
 }
@@ -89,6 +91,8 @@ fn run(command: Command) -> Result<()> {
             Verb::Run(run) => run.run().await,
             Verb::Executions(executions) => executions.run().await,
             Verb::Keys(keys) => keys.run().await,
+            Verb::Secrets(secrets) => secrets.run(),
+            Verb::Sandbox(sandbox) => sandbox.run().await,
             Verb::Bench(bench) => bench.run().await,
             Verb::Completion(completion) => completion.run(),
         }
@@ -125,6 +129,12 @@ mod tests {
             "heddle keys list --json",
             "heddle keys rotate key_1 --overlap 1h",
             "heddle keys revoke key_1 --server http://h:1 --key k",
+            "heddle secrets set openai --host api.openai.com --data-dir /tmp/x",
+            "heddle secrets list --json",
+            "heddle secrets delete openai",
+            "heddle sandbox --listen 127.0.0.1:0",
+            "heddle up --sandbox",
+            "heddle agent --sandbox-address 127.0.0.1:7430",
             "heddle completion bash",
             "heddle bench --work W1,w3 --out /tmp/x",
         ] {
@@ -138,6 +148,8 @@ mod tests {
             "heddle bench --work W9",
             "heddle up --agents 0",
             "heddle keys create",
+            "heddle secrets set openai",
+            "heddle secrets set openai sk-on-the-command-line --host h",
             "heddle up --debug-effects /tmp/e",
         ] {
             assert!(!parses(line), "{line}");

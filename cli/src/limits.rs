@@ -51,3 +51,6 @@ pub const BENCH_CASE_TIME_MAX: Duration = Duration::from_secs(50);
 pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long parked runs may take to leave memory.
 pub const BENCH_EVICT_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What is read of a secret from stdin, in bytes; a longer one is refused.
+pub const SECRET_INPUT_BYTES_MAX: u64 = 64 * 1024;

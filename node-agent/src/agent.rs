@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::identity::{self, IdError, KeptId};
 use crate::limits::SLOTS_MAX;
 use crate::link::{Identity, configured};
 use crate::root::{Root, RootArguments, RootMessage};
-use crate::runners::{Registry, RegistryError};
+use crate::runners::{Egress, Net, Registry, RegistryError};
+use crate::secrets::SecretsFile;
 
 /// How to start an agent.
 #[derive(Debug, Clone)]
@@ -36,6 +38,34 @@ pub struct Options {
     pub debug_nodes: bool,
     /// The folder that `debug:effect` writes to; without one it fails.
     pub debug_effects: Option<PathBuf>,
+    /// Which servers the work may ask; without it there are no node types that ask any.
+    pub network: Option<Network>,
+}
+
+/// Which servers an agent's work may ask.
+#[derive(Debug, Clone)]
+pub enum Network {
+    /// Those that the guard lets through, with the credentials of a file.
+    Guarded {
+        /// The guard.
+        egress: Arc<dyn Egress>,
+        /// The file, as [`crate::secrets::SecretsFile`] keeps it.
+        secrets: PathBuf,
+    },
+    /// The sandbox provider, which stands for every server.
+    Sandbox(SocketAddr),
+}
+
+impl Network {
+    fn open(&self) -> Result<Net, StartError> {
+        let net = match self {
+            Network::Guarded { egress, secrets } => {
+                Net::new(Arc::clone(egress), Arc::new(SecretsFile::at(secrets.clone())))
+            }
+            Network::Sandbox(address) => Net::to_sandbox(*address),
+        };
+        net.map_err(|source| StartError::Network { source: Box::new(source) })
+    }
 }
 
 /// Why an agent did not start.
@@ -82,6 +112,12 @@ pub enum StartError {
         #[from]
         source: RegistryError,
     },
+    /// Servers cannot be asked from here.
+    #[error("requests cannot be made on this machine; check its TLS and its resolver")]
+    Network {
+        /// What the client says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The supervision tree did not come up.
     #[error("the agent's actors did not start; report this as a defect")]
     Actors {
@@ -100,6 +136,7 @@ impl StartError {
             StartError::DataDir { .. } => "data_dir_unusable",
             StartError::Random { .. } => "no_randomness",
             StartError::Registry { .. } => "node_types_invalid",
+            StartError::Network { .. } => "network_unusable",
             StartError::Actors { .. } => "actors_not_started",
         }
     }
@@ -155,10 +192,13 @@ pub async fn start(options: Options) -> Result<Agent, StartError> {
     if options.debug_nodes {
         registry.add_debug(options.debug_effects.as_deref())?;
     }
+    if let Some(network) = &options.network {
+        registry.add_network(&network.open()?)?;
+    }
     start_with(options, registry).await
 }
 
-/// Starts an agent that offers exactly these node types; `debug_nodes` has no meaning here.
+/// Starts an agent that offers exactly these node types; `debug_nodes` and `network` have no meaning here.
 ///
 /// # Errors
 /// See [`StartError`].

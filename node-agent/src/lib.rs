@@ -20,6 +20,7 @@ mod link;
 mod outgoing;
 mod root;
 pub mod runners;
+pub mod secrets;
 mod wire;
 
-pub use agent::{Agent, Exit, Options, StartError, start, start_with};
+pub use agent::{Agent, Exit, Network, Options, StartError, start, start_with};

@@ -63,6 +63,7 @@ impl Moved {
 
     /// Waits until all parts that were started are there, and runs the first workflow of the README on them.
     async fn works(mut self, agents: usize) {
+        cluster_tests::cluster::client::ready();
         let http = reqwest::Client::new();
         let ready = format!("http://{}/readyz", self.gateway);
         wait::until("a gateway that is ready", START_TIME_MAX, || async {

@@ -8,4 +8,6 @@ pub mod executions;
 pub mod gateway;
 pub mod keys;
 pub mod run;
+pub mod sandbox;
+pub mod secrets;
 pub mod up;

@@ -16,11 +16,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-coordinator",
             "heddle-gateway",
             "heddle-proto",
+            "heddle-sandbox",
             "heddle-telemetry",
             "heddle-test-postgres",
         ],
     ),
-    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
+    // The sandbox for tests: what the agent says to providers is held against it.
+    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-sandbox", "heddle-telemetry"]),
     (
         "heddle-coordinator",
         &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"],
@@ -30,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
     ("heddle-telemetry", &[]),
+    ("heddle-sandbox", &[]),
     ("heddle-test-postgres", &[]),
     ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
 ];
