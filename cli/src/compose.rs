@@ -84,7 +84,7 @@ impl Cluster {
         let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes).await?;
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
         let network = match options.sandbox {
-            true => Some(Network::Sandbox(start_sandbox().await?)),
+            true => Some(Network { real: None, sandbox: Some(start_sandbox().await?) }),
             false => None,
         };
         let mut agents = Vec::with_capacity(usize::from(options.agents));

@@ -16,7 +16,7 @@ use crate::identity::{self, IdError, KeptId};
 use crate::limits::SLOTS_MAX;
 use crate::link::{Identity, configured};
 use crate::root::{Root, RootArguments, RootMessage};
-use crate::runners::{Egress, Net, Registry, RegistryError};
+use crate::runners::{Egress, Net, Networks, Registry, RegistryError};
 use crate::secrets::SecretsFile;
 
 /// How to start an agent.
@@ -42,29 +42,33 @@ pub struct Options {
     pub network: Option<Network>,
 }
 
-/// Which servers an agent's work may ask.
+/// Which servers an agent's work may ask. One of both must be there.
 #[derive(Debug, Clone)]
-pub enum Network {
-    /// Those that the guard lets through, with the credentials of a file.
-    Guarded {
-        /// The guard.
-        egress: Arc<dyn Egress>,
-        /// The file, as [`crate::secrets::SecretsFile`] keeps it.
-        secrets: PathBuf,
-    },
-    /// The sandbox provider, which stands for every server.
-    Sandbox(SocketAddr),
+pub struct Network {
+    /// The way to the servers that graphs name; without it the sandbox stands for all of them.
+    pub real: Option<RealNetwork>,
+    /// Where the sandbox provider listens: runs of test keys ask it alone.
+    pub sandbox: Option<SocketAddr>,
+}
+
+/// The servers that a guard lets through, with the credentials of a file.
+#[derive(Debug, Clone)]
+pub struct RealNetwork {
+    /// The guard.
+    pub egress: Arc<dyn Egress>,
+    /// The file, as [`crate::secrets::SecretsFile`] keeps it.
+    pub secrets: PathBuf,
 }
 
 impl Network {
-    fn open(&self) -> Result<Net, StartError> {
-        let net = match self {
-            Network::Guarded { egress, secrets } => {
-                Net::new(Arc::clone(egress), Arc::new(SecretsFile::at(secrets.clone())))
-            }
-            Network::Sandbox(address) => Net::to_sandbox(*address),
-        };
-        net.map_err(|source| StartError::Network { source: Box::new(source) })
+    fn open(&self) -> Result<Networks, StartError> {
+        let real =
+            |real: &RealNetwork| Net::new(Arc::clone(&real.egress), Arc::new(SecretsFile::at(real.secrets.clone())));
+        let opened = |net: Result<Net, _>| net.map_err(|source| StartError::Network { source: Box::new(source) });
+        Ok(Networks {
+            real: self.real.as_ref().map(real).map(opened).transpose()?,
+            sandbox: self.sandbox.map(Net::to_sandbox).map(opened).transpose()?,
+        })
     }
 }
 

@@ -23,4 +23,4 @@ pub mod runners;
 pub mod secrets;
 mod wire;
 
-pub use agent::{Agent, Exit, Network, Options, StartError, start, start_with};
+pub use agent::{Agent, Exit, Network, Options, RealNetwork, StartError, start, start_with};

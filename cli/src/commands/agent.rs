@@ -56,7 +56,7 @@ impl Agent {
             labels: labels(&self.labels)?,
             slots: self.slots,
             debug: self.debug.into(),
-            network: self.sandbox_address.map(Network::Sandbox),
+            network: self.sandbox_address.map(|address| Network { real: None, sandbox: Some(address) }),
         };
         let agent = start_agent(options).await?;
         let ended = tokio::select! {

@@ -24,7 +24,7 @@ use crate::outgoing::Outlet;
 
 pub use manifest::{EffectClass, EffectRule, Example, Manifest, Port, PortType};
 pub use native::image::{Blobs, Reference};
-pub use net::{Credential, Credentials, Denied, Egress, Net, Secret};
+pub use net::{Credential, Credentials, Denied, Egress, Net, Networks, Secret};
 pub use registry::{Registry, RegistryError};
 
 /// Runs every attempt of one node type.
@@ -61,6 +61,8 @@ pub struct Work {
     pub handle: Bytes,
     /// W3C trace context of the attempt; empty = none.
     pub traceparent: String,
+    /// Whether it may ask the sandbox provider alone.
+    pub sandbox: bool,
 }
 
 impl Work {

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::debug::Debug;
 use super::net::{HttpDownload, HttpRequest, Llm};
-use super::{Blobs, ErrorClass, Failure, Net, Runner, native};
+use super::{Blobs, ErrorClass, Failure, Networks, Runner, native};
 
 /// Runners by the id of their type.
 #[derive(Default)]
@@ -74,7 +74,7 @@ impl Registry {
     ///
     /// # Errors
     /// See [`RegistryError`].
-    pub fn add_network(&mut self, net: &Net) -> Result<(), RegistryError> {
+    pub fn add_network(&mut self, net: &Networks) -> Result<(), RegistryError> {
         self.add(HttpRequest(net.clone()))?;
         self.add(Llm(net.clone()))
     }
@@ -83,7 +83,7 @@ impl Registry {
     ///
     /// # Errors
     /// See [`RegistryError`].
-    pub fn add_downloads(&mut self, net: &Net, blobs: &Arc<dyn Blobs>) -> Result<(), RegistryError> {
+    pub fn add_downloads(&mut self, net: &Networks, blobs: &Arc<dyn Blobs>) -> Result<(), RegistryError> {
         self.add(HttpDownload { net: net.clone(), blobs: Arc::clone(blobs) })
     }
 

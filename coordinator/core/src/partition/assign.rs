@@ -206,6 +206,7 @@ fn dispatch(run: &Run, assignment: &Assignment) -> Dispatch {
         handle: live.and_then(|live| live.handle),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),
+        sandbox: run.is_sandboxed(),
     }
 }
 

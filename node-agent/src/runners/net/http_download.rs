@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, ready};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Net;
 use super::call::{self, Request};
 use super::fault::{self, Repeat};
+use super::{Net, Networks};
 use crate::limits::{DOWNLOAD_BYTES_MAX, HTTP_TIMEOUT_MAX};
 use crate::runners::config::config;
 use crate::runners::native::{as_text, output, refused};
@@ -22,7 +22,7 @@ const UNKNOWN: &str = "application/octet-stream";
 
 /// Brings a file into the store.
 pub(in crate::runners) struct HttpDownload {
-    pub(in crate::runners) net: Net,
+    pub(in crate::runners) net: Networks,
     pub(in crate::runners) blobs: Arc<dyn Blobs>,
 }
 
@@ -55,7 +55,10 @@ impl Runner for HttpDownload {
     }
 
     fn run(&self, work: Work, _context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
-        run(self.net.clone(), Arc::clone(&self.blobs), work).boxed()
+        match self.net.of(&work) {
+            Ok(net) => run(net, Arc::clone(&self.blobs), work).boxed(),
+            Err(failure) => ready(Err(failure)).boxed(),
+        }
     }
 }
 

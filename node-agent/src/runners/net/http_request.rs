@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, ready};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Net;
 use super::call::{self, Request};
 use super::fault::{self, Repeat};
+use super::{Net, Networks};
 use crate::limits::{HTTP_HEADERS_MAX, HTTP_RESPONSE_BYTES_MAX, HTTP_TIMEOUT, HTTP_TIMEOUT_MAX};
 use crate::runners::config::config;
 use crate::runners::native::{as_text, output, output_json, refused};
@@ -32,7 +32,7 @@ const KEPT_HEADERS: [&str; 9] = [
 ];
 
 /// Asks any server that the guard lets through.
-pub(in crate::runners) struct HttpRequest(pub(in crate::runners) Net);
+pub(in crate::runners) struct HttpRequest(pub(in crate::runners) Networks);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -136,7 +136,10 @@ impl Runner for HttpRequest {
     }
 
     fn run(&self, work: Work, _context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
-        run(self.0.clone(), work).boxed()
+        match self.0.of(&work) {
+            Ok(net) => run(net, work).boxed(),
+            Err(failure) => ready(Err(failure)).boxed(),
+        }
     }
 }
 

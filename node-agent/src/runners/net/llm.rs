@@ -4,25 +4,25 @@ mod answer;
 mod request;
 mod stream;
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, ready};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use self::answer::Answer;
 use self::request::Config;
-use super::Net;
 use super::call::{self, Request};
 use super::credential::Secret;
 use super::fault::{self, Repeat};
 use super::http_request::message_of;
+use super::{Net, Networks};
 use crate::limits::{HTTP_TIMEOUT_MAX, LLM_RESPONSE_BYTES_MAX};
 use crate::runners::config::config;
 use crate::runners::native::{output, output_json};
 use crate::runners::{Context, EffectClass, ErrorClass, Failure, Manifest, Output, Port, PortType, Runner, Work};
 
 /// A chat completion.
-pub(in crate::runners) struct Llm(pub(in crate::runners) Net);
+pub(in crate::runners) struct Llm(pub(in crate::runners) Networks);
 
 impl Runner for Llm {
     fn manifest(&self) -> Manifest {
@@ -66,7 +66,10 @@ impl Runner for Llm {
     }
 
     fn run(&self, work: Work, context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
-        run(self.0.clone(), work, context).boxed()
+        match self.0.of(&work) {
+            Ok(net) => run(net, work, context).boxed(),
+            Err(failure) => ready(Err(failure)).boxed(),
+        }
     }
 }
 

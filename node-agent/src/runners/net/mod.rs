@@ -24,7 +24,7 @@ pub use self::credential::{Credential, Credentials, Secret};
 pub(super) use self::http_download::HttpDownload;
 pub(super) use self::http_request::HttpRequest;
 pub(super) use self::llm::Llm;
-use super::{ErrorClass, Failure};
+use super::{ErrorClass, Failure, Work};
 use crate::limits::{HTTP_CONNECT_WAIT, HTTP_SILENCE_MAX};
 
 /// Decides which servers may be asked. `is_private_allowed` comes with a credential for a server of the operator's own.
@@ -115,6 +115,30 @@ impl Net {
             Failure::new(ErrorClass::Auth, "credential_unknown", message)
         };
         self.credentials.get(name)?.map(Some).ok_or_else(unknown)
+    }
+}
+
+/// The ways to servers that an agent has.
+#[derive(Clone)]
+pub struct Networks {
+    /// To the servers that graphs name. Without it the sandbox stands for them.
+    pub real: Option<Net>,
+    /// To the sandbox provider.
+    pub sandbox: Option<Net>,
+}
+
+impl Networks {
+    /// The way for this work: a run that was started with a test key never asks a real server.
+    ///
+    /// # Errors
+    /// `sandbox_unavailable`.
+    pub(super) fn of(&self, work: &Work) -> Result<Net, Failure> {
+        let real = self.real.as_ref().filter(|_| !work.sandbox);
+        real.or(self.sandbox.as_ref()).cloned().ok_or_else(|| {
+            let message =
+                "the run asks the sandbox provider alone, and this agent knows none; start it with --sandbox-address";
+            Failure::new(ErrorClass::InvalidRequest, "sandbox_unavailable", message)
+        })
     }
 }
 

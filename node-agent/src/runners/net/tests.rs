@@ -261,7 +261,7 @@ async fn a_credential_goes_to_its_host_alone_and_shows_nowhere() {
 
 #[test]
 fn the_effect_follows_the_method() {
-    let manifest = HttpRequest(net(&[])).manifest();
+    let manifest = HttpRequest(Networks { real: Some(net(&[])), sandbox: None }).manifest();
     assert_eq!(manifest.effect, EffectClass::Blind);
     let rules: Vec<_> =
         manifest.effect_rules.iter().map(|rule| (rule.key.as_str(), rule.or_absent, rule.effect)).collect();
@@ -307,4 +307,20 @@ async fn the_sandbox_stands_for_every_server() {
         assert!(gate.judge(&Url::parse(url).unwrap(), true).is_err(), "{url}");
     }
     assert!(!gate.may_reach(SocketAddr::from(([1, 1, 1, 1], 443)), true));
+}
+
+#[test]
+fn a_test_key_never_reaches_a_real_server() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (real, sandbox) = (|| Some(net(&[])), || Some(Net::to_sandbox(address).unwrap()));
+    let way = |networks: &Networks, sandbox: bool| {
+        let found = networks.of(&Work { sandbox, ..work(json!({}), "", None) });
+        found.map(|net| net.sandbox.is_some()).map_err(|failure| failure.code.into_owned())
+    };
+    let both = Networks { real: real(), sandbox: sandbox() };
+    assert_eq!((way(&both, false), way(&both, true)), (Ok(false), Ok(true)));
+    let alone = Networks { real: real(), sandbox: None };
+    assert_eq!((way(&alone, false), way(&alone, true)), (Ok(false), Err("sandbox_unavailable".to_owned())));
+    let dry = Networks { real: None, sandbox: sandbox() };
+    assert_eq!((way(&dry, false), way(&dry, true)), (Ok(true), Ok(true)));
 }

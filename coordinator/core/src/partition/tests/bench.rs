@@ -170,6 +170,7 @@ pub(super) fn submission(run: RunId, graph: &Arc<Graph>, key: Option<(&str, &str
         inputs: Vec::new(),
         key,
         traceparent: None,
+        sandbox: false,
     }
 }
 
