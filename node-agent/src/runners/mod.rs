@@ -23,7 +23,7 @@ use crate::limits::{HANDLE_BYTES_MAX, NOTE_BYTES_MAX, NOTES_MAX, PARTIAL_BYTES_M
 use crate::outgoing::Outlet;
 
 pub use manifest::{EffectClass, EffectRule, Example, Manifest, Port, PortType};
-pub use native::image::{Blobs, Reference};
+pub use native::image::Blobs;
 pub use net::{Credential, Credentials, Denied, Egress, Net, Networks, Secret};
 pub use registry::{Registry, RegistryError};
 

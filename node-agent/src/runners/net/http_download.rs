@@ -14,7 +14,7 @@ use super::fault::{self, Repeat};
 use super::{Net, Networks};
 use crate::limits::{DOWNLOAD_BYTES_MAX, HTTP_TIMEOUT_MAX};
 use crate::runners::config::config;
-use crate::runners::native::{as_text, output, refused};
+use crate::runners::native::{as_text, output_json, refused};
 use crate::runners::{Blobs, Context, Failure, Manifest, Output, Port, PortType, Runner, Work};
 
 /// What a server says nothing of.
@@ -54,15 +54,15 @@ impl Runner for HttpDownload {
             )
     }
 
-    fn run(&self, work: Work, _context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
+    fn run(&self, work: Work, context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
         match self.net.of(&work) {
-            Ok(net) => run(net, Arc::clone(&self.blobs), work).boxed(),
+            Ok(net) => run(net, Arc::clone(&self.blobs), work, context).boxed(),
             Err(failure) => ready(Err(failure)).boxed(),
         }
     }
 }
 
-async fn run(net: Net, blobs: Arc<dyn Blobs>, work: Work) -> Result<Vec<Output>, Failure> {
+async fn run(net: Net, blobs: Arc<dyn Blobs>, work: Work, context: Context) -> Result<Vec<Output>, Failure> {
     let config: Config = config(&work)?;
     let url = work.input("url").first().and_then(|json| serde_json::from_slice::<Value>(json).ok());
     let missing = || refused("input_missing", "input url has no value; wire it, or set url");
@@ -91,8 +91,7 @@ async fn run(net: Net, blobs: Arc<dyn Blobs>, work: Work) -> Result<Vec<Output>,
     }
     let bytes_max = config.max_bytes.unwrap_or(DOWNLOAD_BYTES_MAX).min(DOWNLOAD_BYTES_MAX);
     let bytes = call::body(response, bytes_max, Repeat::Harmless).await?;
-    let reference = blobs.put(&work, bytes, &media_type).await?;
-    Ok(vec![output("file", serde_json::to_value(reference).unwrap_or_default())])
+    Ok(vec![output_json("file", blobs.put(&context, bytes, &media_type).await?)])
 }
 
 fn is_of(media_type: &str, expected: &str) -> bool {

@@ -13,43 +13,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::call::{Call, output, refused};
+use super::call::{Call, output, output_json, refused};
 use super::{Answer, on_a_thread_with};
 use crate::limits::{IMAGE_BYTES_MAX, IMAGES_AT_ONCE_MAX, IMAGES_BYTES_MAX, IMAGES_MAX};
 use crate::runners::{Context, Failure, Manifest, Runner, Work};
 
-/// Where pictures and other files are kept.
+/// Where pictures and other files are kept. A value stands for a file (graph.md, part 1): a reference, or its address alone.
 pub trait Blobs: Send + Sync + 'static {
-    /// The bytes that a reference stands for, at most `bytes_max` of them.
-    fn get(&self, reference: Reference, bytes_max: usize) -> BoxFuture<'_, Result<Bytes, Failure>>;
+    /// The bytes that a value of this attempt stands for, at most `bytes_max` of them.
+    fn get<'a>(
+        &'a self,
+        context: &'a Context,
+        value: &'a Bytes,
+        bytes_max: usize,
+    ) -> BoxFuture<'a, Result<Bytes, Failure>>;
 
-    /// Keeps bytes for the node that is being run.
-    fn put(&self, work: &Work, bytes: Bytes, media_type: &str) -> BoxFuture<'_, Result<Reference, Failure>>;
-}
-
-/// What stands for a file in a value (graph.md, part 1).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Reference {
-    /// Where it can be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// What it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub media_type: Option<String>,
-    /// How many bytes it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    /// SHA-256 of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// What else is known of it, such as its width.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
+    /// Keeps bytes for this attempt, and gives the value that stands for them.
+    fn put<'a>(
+        &'a self,
+        context: &'a Context,
+        bytes: Bytes,
+        media_type: &'a str,
+    ) -> BoxFuture<'a, Result<Bytes, Failure>>;
 }
 
 /// A node type over pictures.
@@ -102,8 +90,8 @@ impl Runner for ImageNode {
         (self.manifest)()
     }
 
-    fn run(&self, work: Work, _context: Context) -> BoxFuture<'static, Answer> {
-        run(work, self.ports, self.function, Arc::clone(&self.blobs)).boxed()
+    fn run(&self, work: Work, context: Context) -> BoxFuture<'static, Answer> {
+        run(work, context, self.ports, self.function, Arc::clone(&self.blobs)).boxed()
     }
 }
 
@@ -112,27 +100,27 @@ static AT_ONCE: Semaphore = Semaphore::const_new(IMAGES_AT_ONCE_MAX);
 
 async fn run(
     work: Work,
+    context: Context,
     ports: &'static [&'static str],
     function: fn(&Pictures) -> Result<Made, Failure>,
     blobs: Arc<dyn Blobs>,
 ) -> Answer {
     // The semaphore is never closed.
     let _turn = AT_ONCE.acquire().await.ok();
-    let bytes = fetched(&work, ports, &*blobs).await?;
-    let made = on_a_thread_with(work.clone(), move |call| function(&Pictures { call, bytes })).await?;
+    let bytes = fetched(&work, &context, ports, &*blobs).await?;
+    let made = on_a_thread_with(work, move |call| function(&Pictures { call, bytes })).await?;
     match made {
         Made::Json(json) => Ok(vec![output("json", json)]),
         Made::Picture(picture) => {
-            let mut reference = blobs.put(&work, picture.bytes, picture.media_type).await?;
-            reference.other.insert("width".to_owned(), picture.width.into());
-            reference.other.insert("height".to_owned(), picture.height.into());
-            Ok(vec![output("image", serde_json::to_value(reference).unwrap_or_default())])
+            let value = blobs.put(&context, picture.bytes, picture.media_type).await?;
+            Ok(vec![output_json("image", value)])
         }
     }
 }
 
 async fn fetched(
     work: &Work,
+    context: &Context,
     ports: &'static [&'static str],
     blobs: &dyn Blobs,
 ) -> Result<Vec<(&'static str, Vec<Bytes>)>, Failure> {
@@ -148,7 +136,7 @@ async fn fetched(
                     format!("there are more than {IMAGES_MAX} pictures; split them"),
                 ));
             }
-            let bytes = blobs.get(reference(port, json)?, IMAGE_BYTES_MAX.min(left)).await?;
+            let bytes = blobs.get(context, json, IMAGE_BYTES_MAX.min(left)).await?;
             left = left.checked_sub(bytes.len()).ok_or_else(|| {
                 let message = format!(
                     "the pictures have more than {IMAGES_BYTES_MAX} bytes together; give fewer or smaller ones"
@@ -160,19 +148,4 @@ async fn fetched(
         all.push((port, pictures));
     }
     Ok(all)
-}
-
-/// A reference, or its address alone.
-fn reference(port: &str, json: &[u8]) -> Result<Reference, Failure> {
-    let value: Value = serde_json::from_slice(json).unwrap_or_default();
-    let reference = match value {
-        Value::String(url) => Some(Reference { url: Some(url), ..Reference::default() }),
-        value => serde_json::from_value::<Reference>(value).ok(),
-    };
-    reference.filter(|reference| reference.url.is_some() || reference.digest.is_some()).ok_or_else(|| {
-        refused(
-            "reference_invalid",
-            format!("the value at input {port} is no picture; give a reference or its address"),
-        )
-    })
 }

@@ -27,8 +27,6 @@ pub(super) struct Decoded {
 pub(super) struct Encoded {
     pub(super) bytes: Bytes,
     pub(super) media_type: &'static str,
-    pub(super) width: u32,
-    pub(super) height: u32,
 }
 
 /// The decoder of a picture, once its format and its size are found to be within the bounds.
@@ -145,7 +143,6 @@ pub(super) fn writing_schema() -> Value {
 
 /// Writes a picture.
 pub(super) fn encode(pixels: RgbaImage, like: ImageFormat, writing: &Writing) -> Result<Encoded, Failure> {
-    let (width, height) = pixels.dimensions();
     let mut bytes = Cursor::new(Vec::new());
     let format = writing.format.unwrap_or_else(|| Format::of(like));
     let (written, media_type) = match format {
@@ -162,7 +159,7 @@ pub(super) fn encode(pixels: RgbaImage, like: ImageFormat, writing: &Writing) ->
         let message = format!("the picture could not be written: {error}; report this as a defect");
         Failure::new(ErrorClass::Internal, "image_not_written", message)
     })?;
-    Ok(Encoded { bytes: bytes.into_inner().into(), media_type, width, height })
+    Ok(Encoded { bytes: bytes.into_inner().into(), media_type })
 }
 
 /// JPEG has no opacity.
