@@ -62,7 +62,7 @@ impl Runner for HttpDownload {
     }
 }
 
-async fn run(net: Net, blobs: Arc<dyn Blobs>, work: Work, context: Context) -> Result<Vec<Output>, Failure> {
+pub(super) async fn run(net: Net, blobs: Arc<dyn Blobs>, work: Work, context: Context) -> Result<Vec<Output>, Failure> {
     let config: Config = config(&work)?;
     let url = work.input("url").first().and_then(|json| serde_json::from_slice::<Value>(json).ok());
     let missing = || refused("input_missing", "input url has no value; wire it, or set url");

@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::{Value, json};
 
 use super::http_request::HttpRequest;
 use super::*;
-use crate::runners::{EffectClass, Input, Output, Runner, Work};
+use crate::runners::{Blobs, Context, EffectClass, Input, Output, Runner, Work};
 
 /// A secret that must not show anywhere.
 const CANARY: &str = "canary-7f3a91c2d4";
@@ -323,4 +324,36 @@ fn a_test_key_never_reaches_a_real_server() {
     assert_eq!((way(&alone, false), way(&alone, true)), (Ok(false), Err("sandbox_unavailable".to_owned())));
     let dry = Networks { real: None, sandbox: sandbox() };
     assert_eq!((way(&dry, false), way(&dry, true)), (Ok(true), Ok(true)));
+}
+
+/// Keeps nothing: a value says what was brought.
+struct Counter;
+
+impl Blobs for Counter {
+    fn get<'a>(&'a self, _: &'a Context, _: &'a Bytes, _: usize) -> BoxFuture<'a, Result<Bytes, Failure>> {
+        unreachable!("a download reads no file")
+    }
+
+    fn put<'a>(&'a self, _: &'a Context, bytes: Bytes, media_type: &'a str) -> BoxFuture<'a, Result<Bytes, Failure>> {
+        let value = json!({"bytes": bytes.len(), "mediaType": media_type});
+        async move { Ok(Bytes::from(value.to_string())) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn downloads_are_bounded_and_of_the_expected_type() {
+    let (address, _) = server().await;
+    let net = net(&[address]);
+    let download = async |config: Value, path: &str| {
+        let work = work(config, &format!("http://{address}/{path}"), None);
+        let context = Context::alone(crate::outgoing::Outlet::default(), crate::runners::Notes::default());
+        let outputs = super::http_download::run(net.clone(), Arc::new(Counter), work, context).await;
+        outputs.map(|outputs| read(&outputs[0]).1).map_err(|failure| failure.code.into_owned())
+    };
+    assert_eq!(download(json!({}), "json").await, Ok(json!({"bytes": 7, "mediaType": "application/json"})));
+    assert_eq!(download(json!({}), "big").await.unwrap()["bytes"], 2 << 20);
+    assert_eq!(download(json!({"maxBytes": 1_000}), "big").await, Err("response_too_large".to_owned()));
+    assert_eq!(download(json!({"expect": ["image/*"]}), "json").await, Err("media_type_unexpected".to_owned()));
+    assert!(download(json!({"expect": ["image/*", "application/json"]}), "json").await.is_ok());
+    assert_eq!(download(json!({}), "404").await, Err("server_refuses".to_owned()));
 }
