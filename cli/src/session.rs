@@ -55,7 +55,7 @@ impl Session {
         telemetry::start(LevelFilter::WARN);
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let debug = DebugOptions::default();
-        let options = ClusterOptions { listener, data: data.clone(), agents: 1, slots: SLOTS, debug };
+        let options = ClusterOptions { listener, data: data.clone(), agents: 1, slots: SLOTS, debug, sandbox: false };
         let cluster = Cluster::start(options, lock, |_| {
             ui::note(&format!(
                 "made a cluster in {}; its key is in {}",

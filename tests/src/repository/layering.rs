@@ -16,12 +16,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-coordinator",
             "heddle-gateway",
             "heddle-proto",
+            "heddle-sandbox",
             "heddle-telemetry",
             "heddle-test-postgres",
             "heddle-trust",
         ],
     ),
-    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
+    // The sandbox for tests: what the agent says to providers is held against it.
+    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-sandbox", "heddle-telemetry", "heddle-trust"]),
     (
         "heddle-coordinator",
         &[
@@ -38,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
     ("heddle-telemetry", &[]),
+    ("heddle-sandbox", &[]),
     ("heddle-test-postgres", &[]),
     // Both ends of a wire name and verify members by the same rules.
     ("heddle-trust", &["heddle-proto"]),
