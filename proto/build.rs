@@ -3,8 +3,13 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files =
-        ["agent/v1/agent.proto", "control/v1/control.proto", "control/v1/trace.proto", "journal/v1/journal.proto"];
+    let files = [
+        "agent/v1/agent.proto",
+        "control/v1/control.proto",
+        "control/v1/trace.proto",
+        "control/v1/artifact.proto",
+        "journal/v1/journal.proto",
+    ];
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()

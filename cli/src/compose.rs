@@ -53,6 +53,19 @@ pub struct ClusterOptions {
     pub slots: u32,
     /// The debug node types.
     pub debug: DebugOptions,
+    /// Where large values are.
+    pub artifacts: ArtifactOptions,
+    /// Addresses inside the operator's network that files may be fetched from.
+    pub fetch_allowed: Vec<SocketAddr>,
+}
+
+/// Where large values are, and how much of them there may be.
+#[derive(Debug, Clone, Default)]
+pub struct ArtifactOptions {
+    /// A folder, or `s3://BUCKET/PREFIX`; without one, the folder `artifacts` in the data folder.
+    pub store: Option<String>,
+    /// Bytes that one tenant may have.
+    pub quota: Option<u64>,
 }
 
 /// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface.
@@ -77,7 +90,7 @@ impl Cluster {
     ) -> Result<Self> {
         let (data, debug) = (options.data, options.debug);
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes).await?;
+        let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes, options.artifacts).await?;
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
         let mut agents = Vec::with_capacity(usize::from(options.agents));
         for number in 1..=options.agents {
@@ -94,7 +107,9 @@ impl Cluster {
             registered(agent).await?;
         }
         ready(&coordinator).await?;
-        let gateway = start_gateway(Listen::Bound(options.listener), url(coordinator.local_addr())).await?;
+        let gateway =
+            start_gateway(Listen::Bound(options.listener), url(coordinator.local_addr()), options.fetch_allowed)
+                .await?;
         let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
         Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
     }
@@ -140,8 +155,12 @@ pub async fn start_coordinator(
     data: &DataDir,
     database: String,
     debug_nodes: bool,
+    artifacts: ArtifactOptions,
 ) -> Result<Coordinator> {
-    let options = heddle_coordinator::Options { listen, database, data_dir: data.path().to_owned(), debug_nodes };
+    let ArtifactOptions { store, quota: artifact_quota } = artifacts;
+    let artifacts = store.unwrap_or_else(|| data.inside("artifacts").path().display().to_string());
+    let data_dir = data.path().to_owned();
+    let options = heddle_coordinator::Options { listen, database, data_dir, debug_nodes, artifacts, artifact_quota };
     heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
 }
 
@@ -161,8 +180,8 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
 }
 
 /// Starts a gateway; the coordinator need not be there yet.
-pub async fn start_gateway(listen: Listen, coordinator: String) -> Result<Gateway> {
-    let options = heddle_gateway::Options { listen, coordinator };
+pub async fn start_gateway(listen: Listen, coordinator: String, fetch_allowed: Vec<SocketAddr>) -> Result<Gateway> {
+    let options = heddle_gateway::Options { listen, coordinator, fetch_allowed };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use heddle_core::id::BootId;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
+use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX};
@@ -23,6 +24,8 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::actor::doors::Doors;
 use crate::actor::root::{self, Tree};
+use crate::artifacts::rows::ArtifactRows;
+use crate::artifacts::{Artifacts, ArtifactsError, collect};
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
@@ -36,6 +39,7 @@ use crate::read::recent::RecentRuns;
 use crate::read::trace;
 use crate::records::Records;
 use crate::rpc::agent_link::AgentLinkService;
+use crate::rpc::artifacts::ArtifactsService;
 use crate::rpc::control::ControlService;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::traces::TracesService;
@@ -59,6 +63,10 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Whether the node types for tests and benches are accepted.
     pub debug_nodes: bool,
+    /// Where large values are: a folder, or `s3://BUCKET/PREFIX`. Agents and gateways learn it from here.
+    pub artifacts: String,
+    /// Bytes of artifacts that one tenant may have; `None` = as many as fit.
+    pub artifact_quota: Option<u64>,
 }
 
 /// Why a coordinator does not start.
@@ -76,6 +84,9 @@ pub enum StartError {
     /// Keys cannot be used.
     #[error("keys cannot be used")]
     Keys(#[source] KeysError),
+    /// Large values have no place.
+    #[error("the artifact store cannot be used")]
+    Artifacts(#[source] ArtifactsError),
     /// The address is not to be had.
     #[error("cannot listen on {listen}: choose another port, or stop the program that has it")]
     Listen {
@@ -120,7 +131,9 @@ impl std::fmt::Debug for Coordinator {
 /// # Errors
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
-    let Opened { journal, records, name } = open(&options.database).await?;
+    let Opened { journal, records, artifacts, name } = open(&options.database).await?;
+    let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
+    let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     let now = journal.now().await.map_err(StartError::Journal)?;
     let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
     let first_key = keys.first(now).await.map_err(StartError::Keys)?;
@@ -130,6 +143,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         ended_runs,
         owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
         database: name,
+        artifacts,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes).await.map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
@@ -146,6 +160,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         // Ends with the runtime: it holds what the coordinator holds.
         tokio::spawn(trace::tell(Arc::clone(&shared), to_tell));
     }
+    tokio::spawn(collect::run(Arc::downgrade(&shared)));
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|source| StartError::Listen { listen: options.listen, source })?;
@@ -154,10 +169,11 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     Ok(serve(shared, keys, listener, local_addr, first_key, tree))
 }
 
-/// A database, by its two faces and its name.
+/// A database, by its faces and its name.
 struct Opened {
     journal: Arc<dyn Journal>,
     records: Arc<dyn Records>,
+    artifacts: Arc<dyn ArtifactRows>,
     name: &'static str,
 }
 
@@ -176,9 +192,10 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records>(opened: T, name: &'static str) -> Self {
+    fn new<T: Journal + Records + ArtifactRows>(opened: T, name: &'static str) -> Self {
         let opened = Arc::new(opened);
-        Self { records: Arc::clone(&opened) as Arc<dyn Records>, journal: opened, name }
+        let (records, artifacts) = (Arc::clone(&opened) as Arc<dyn Records>, Arc::clone(&opened) as _);
+        Self { records, artifacts, journal: opened, name }
     }
 }
 
@@ -206,6 +223,7 @@ fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(control)
+        .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(link);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

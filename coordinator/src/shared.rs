@@ -9,6 +9,7 @@ use heddle_core::partition::permits::{Need, Permits, Reservation};
 use tokio::sync::mpsc;
 
 use crate::actor::doors::Doors;
+use crate::artifacts::Artifacts;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) database: &'static str,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) records: Arc<dyn Records>,
+    pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

@@ -3,8 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
+use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::traces_client::TracesClient;
+use heddle_proto::control::{
+    AdmitUploadRequest, AdmittedUpload, ArtifactInfo, ArtifactRequest, DeletedUpload, DescribeStoreRequest,
+    KeepUploadRequest, ListUploadsRequest, StoreDescription, Upload, UploadList, UploadRequest,
+};
 use heddle_proto::control::{
     AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
     GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
@@ -17,8 +22,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::artifacts::UploadOwner;
 use crate::convert::failure;
-use crate::http::auth::{Administer, Caller, DescribeInputs, Execute, ReadExecutions, ReadWorkflows, WriteWorkflows};
+use crate::http::auth::{
+    Administer, Caller, DescribeInputs, Execute, ReadArtifacts, ReadExecutions, ReadWorkflows, WriteWorkflows,
+};
 use crate::http::error::ApiError;
 use crate::limits::{
     CALL_TIME_MAX, CALL_WINDOW_BYTES, CALLS_WINDOW_BYTES, CONNECT_TIME_MAX, FOLLOWER_WINDOW_BYTES,
@@ -35,6 +43,7 @@ pub(crate) struct Coordinator {
     /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
     followers: ControlClient<Channel>,
     traces: TracesClient<Channel>,
+    artifacts: ArtifactsClient<Channel>,
 }
 
 /// When a call may be sent again, for as long as the coordinator may be away.
@@ -82,6 +91,7 @@ impl Coordinator {
             .initial_stream_window_size(FOLLOWER_WINDOW_BYTES)
             .initial_connection_window_size(FOLLOWERS_WINDOW_BYTES);
         let calls = calls.connect_lazy();
+        let artifacts = ArtifactsClient::new(calls.clone());
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
@@ -90,7 +100,7 @@ impl Coordinator {
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
-        Ok(Self { calls: client(calls), followers: client(followers.connect_lazy()), traces })
+        Ok(Self { calls: client(calls), followers: client(followers.connect_lazy()), traces, artifacts })
     }
 
     /// `request` without its tenant, which only the caller's key knows.
@@ -330,6 +340,104 @@ impl Coordinator {
             client.revoke_key(request).await
         })
         .await
+    }
+
+    /// Where artifacts are. Asked for no tenant: it is the cluster's.
+    pub(crate) async fn store(&self) -> Result<StoreDescription, ApiError> {
+        self.ask_artifacts(DescribeStoreRequest {}, Repeat::Always, |mut client, request| async move {
+            client.describe_store(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn artifact(
+        &self,
+        caller: &Caller<ReadArtifacts>,
+        digest: String,
+    ) -> Result<ArtifactInfo, ApiError> {
+        let request = ArtifactRequest { tenant: caller.tenant(), digest };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.get_artifact(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn admit_upload(
+        &self,
+        caller: &Caller<WriteWorkflows>,
+        bytes: u64,
+    ) -> Result<AdmittedUpload, ApiError> {
+        let request = AdmitUploadRequest { tenant: caller.tenant(), bytes };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.admit_upload(request).await },
+        )
+        .await
+    }
+
+    /// `request` without its tenant, which the key or the signed address knows. Twice is the same as once.
+    pub(crate) async fn keep_upload(
+        &self,
+        owner: &UploadOwner,
+        request: KeepUploadRequest,
+    ) -> Result<Upload, ApiError> {
+        let request = KeepUploadRequest { tenant: owner.tenant(), ..request };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.keep_upload(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn upload(&self, caller: &Caller<WriteWorkflows>, id: String) -> Result<Upload, ApiError> {
+        let request = UploadRequest { tenant: caller.tenant(), id };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.get_upload(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn uploads(
+        &self,
+        caller: &Caller<ReadWorkflows>,
+        limit: u32,
+        cursor: String,
+    ) -> Result<UploadList, ApiError> {
+        let request = ListUploadsRequest { tenant: caller.tenant(), limit, cursor };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.list_uploads(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn delete_upload(&self, caller: &Caller<WriteWorkflows>, id: String) -> Result<(), ApiError> {
+        let request = UploadRequest { tenant: caller.tenant(), id };
+        let done = self.ask_artifacts(request, Repeat::IfUnsent, |mut client, request| async move {
+            client.delete_upload(request).await
+        });
+        done.await.map(|DeletedUpload {}| ())
+    }
+
+    async fn ask_artifacts<Q, A, F, R>(&self, request: Q, repeat: Repeat, call: F) -> Result<A, ApiError>
+    where
+        Q: Clone,
+        F: Fn(ArtifactsClient<Channel>, Request<Q>) -> R,
+        R: Future<Output = Result<Response<A>, Status>>,
+    {
+        let attempt = || {
+            let mut request = Request::new(request.clone());
+            request.set_timeout(CALL_TIME_MAX);
+            call(self.artifacts.clone(), request)
+        };
+        persist(repeat, attempt).await.map(Response::into_inner)
     }
 
     async fn call<Q, A, F, R>(&self, request: Q, repeat: Repeat, time_max: Duration, call: F) -> Result<A, ApiError>

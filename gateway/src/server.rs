@@ -9,6 +9,7 @@ use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
 use futures::FutureExt;
+use heddle_address_guard::{Guard, GuardError, Policy};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,6 +34,8 @@ pub struct Options {
     pub listen: Listen,
     /// The coordinator's address, `http://host:port`. It need not be there yet.
     pub coordinator: String,
+    /// Addresses inside the operator's network that files may be fetched from all the same.
+    pub fetch_allowed: Vec<SocketAddr>,
 }
 
 /// A socket to listen on.
@@ -65,6 +68,9 @@ pub enum StartError {
         /// What is wrong with it.
         source: tonic::transport::Error,
     },
+    /// Files cannot be fetched.
+    #[error("requests to other servers cannot be made on this machine")]
+    Guard(#[source] GuardError),
 }
 
 /// A gateway that serves. Dropped, it stops at once.
@@ -85,8 +91,9 @@ pub struct Gateway {
 pub async fn start(options: Options) -> Result<Gateway, StartError> {
     let coordinator = Coordinator::new(&options.coordinator)
         .map_err(|source| StartError::Coordinator { address: options.coordinator.clone(), source })?;
+    let guard = Guard::new(Policy { allowed: options.fetch_allowed }).map_err(StartError::Guard)?;
     let (listener, local_addr) = bound(options.listen).await?;
-    let app = Arc::new(App::new(coordinator));
+    let app = Arc::new(App::new(coordinator, guard));
     let (stopping, cut, connections) = (app.stopping.clone(), CancellationToken::new(), TaskTracker::new());
     let doorman =
         Doorman { router: router(app), stopping: stopping.clone(), cut: cut.clone(), connections: connections.clone() };

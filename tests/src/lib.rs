@@ -6,5 +6,6 @@
 pub mod cluster;
 pub mod collector;
 pub mod repository;
+pub mod s3;
 pub mod sim;
 pub mod wait;

@@ -7,7 +7,7 @@ use clap::Args;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::up::say_key;
+use super::up::{Artifacts, say_key};
 use crate::compose::{coordinator_failed, ready, start_coordinator};
 use crate::data_dir::DataDir;
 use crate::error::{Context, Exit, Failure, Result};
@@ -28,6 +28,8 @@ pub struct Coordinator {
     /// The data folder [default: $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
     #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    artifacts: Artifacts,
     /// Accept the node types for tests and benches (debug:*)
     #[arg(long)]
     debug_nodes: bool,
@@ -49,7 +51,8 @@ impl Coordinator {
         if !self.listen.ip().is_loopback() {
             note("whoever reaches this address is trusted as a gateway or an agent: keep it in a private network");
         }
-        let coordinator = start_coordinator(self.listen, &data, database, self.debug_nodes).await?;
+        let coordinator =
+            start_coordinator(self.listen, &data, database, self.debug_nodes, self.artifacts.into()).await?;
         coordinator.first_key().map_or(Ok(()), |key| say_key(key, &data))?;
         let started = tokio::select! {
             ready = ready(&coordinator) => ready.and_then(|()| announce("coordinator", coordinator.local_addr())),

@@ -8,6 +8,7 @@ use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::agent::coordinator_url;
+use super::up::Fetch;
 use crate::compose::start_gateway;
 use crate::error::Result;
 use crate::limits::DRAIN_WAIT_MAX;
@@ -23,6 +24,8 @@ pub struct Gateway {
     /// Where the coordinator listens
     #[arg(long, env = "HEDDLE_COORDINATOR", default_value = "127.0.0.1:7420", value_name = "ADDRESS")]
     coordinator: String,
+    #[command(flatten)]
+    fetch: Fetch,
 }
 
 impl Gateway {
@@ -32,7 +35,7 @@ impl Gateway {
         telemetry::export(&[Component::Gateway]);
         let mut stop = Stop::listen()?;
         let listen = Listen::Bound(bind(self.listen)?);
-        let gateway = start_gateway(listen, coordinator_url(&self.coordinator)).await?;
+        let gateway = start_gateway(listen, coordinator_url(&self.coordinator), self.fetch.allow_fetch).await?;
         announce("gateway", gateway.local_addr())?;
         stop.asked().await;
         stop.drain(gateway.shutdown(DRAIN_WAIT_MAX / 2)).await

@@ -132,6 +132,11 @@ sortable_id!(
     KeyId,
     "key"
 );
+sortable_id!(
+    /// A file that somebody brought.
+    UploadId,
+    "media"
+);
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -39,7 +39,9 @@ impl Releaser {
                     self.shared.counters.attempts.add(1);
                     match self.inputs_at_hand(&dispatch) {
                         Some(values) if !is_too_much(&values) => {
-                            push(&mut bundles, &dispatch.to, convert::assign(&dispatch, values));
+                            for message in convert::in_parts(convert::assign(&dispatch, values)) {
+                                push(&mut bundles, &dispatch.to, message);
+                            }
                         }
                         Some(_) => refuse(&self.shared, self.partition, &dispatch),
                         None => self.fetch_and_send(*dispatch, work),
@@ -89,13 +91,16 @@ impl Releaser {
             let values = load::until_answered(|| shared.journal.read_values(run, wanted.clone())).await;
             match is_too_much(&values) {
                 true => refuse(&shared, partition, &dispatch),
-                false => shared.sessions.send(partition, &dispatch.to, vec![convert::assign(&dispatch, values)]),
+                false => {
+                    let messages = convert::in_parts(convert::assign(&dispatch, values));
+                    shared.sessions.send(partition, &dispatch.to, messages);
+                }
             }
         });
     }
 }
 
-/// Larger inputs do not fit into one message to an agent.
+/// Both ends hold them in memory.
 fn is_too_much(values: &[Value]) -> bool {
     values.iter().map(|value| value.json().len()).sum::<usize>() > ATTEMPT_INPUTS_BYTES_MAX
 }
@@ -107,7 +112,10 @@ fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
         permits.finished(&dispatch.to, 1);
         permits.grant(&dispatch.to, dispatch.permit, 1);
     }
-    let message = format!("the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes; pass on less");
+    let message = format!(
+        "the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes beside artifacts; pass on fewer of them, \
+         or make one large value of them, which becomes an artifact"
+    );
     let error =
         NodeError { class: ErrorClass::InvalidRequest, code: "inputs_too_large".into(), message: message.into() };
     let outcome = Outcome::Failed { error, retry_after: None };

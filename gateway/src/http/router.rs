@@ -6,10 +6,10 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 
 use super::error::{ApiError, ErrorForm};
-use super::{agents, events, health, history, keys, nodes, page, runs, trace, workflows};
+use super::{agents, artifacts, events, health, history, keys, media, nodes, page, runs, trace, workflows};
 use crate::app::App;
 use crate::layer::request_trace::with_routes;
 
@@ -42,6 +42,13 @@ fn own() -> Router<Arc<App>> {
         .route("/api/v1/workflows/executions/{id}/events", get(events::events))
         .route("/api/v1/workflows/executions/{id}/trace", get(trace::trace))
         .route("/api/v1/workflows/executions/{id}/cancel", post(runs::cancel))
+        .route("/api/v1/artifacts/{id}", get(artifacts::get))
+        .route("/api/v1/media", get(media::list))
+        .route("/api/v1/media/{id}", delete(media::delete))
+        .route("/api/v1/media/upload", post(media::upload))
+        .route("/api/v1/media/upload-url", post(media::upload_url))
+        .route("/api/v1/media/upload-url/complete", post(media::complete))
+        .route("/api/v1/media/uploads/{id}", put(media::receive))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{type}", get(nodes::get))
         .route("/api/v1/agents", get(agents::list))
@@ -55,6 +62,7 @@ fn outside() -> Router<Arc<App>> {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/api/download", get(artifacts::download))
         .route("/workflows/{id}", get(page::workflow))
 }
 

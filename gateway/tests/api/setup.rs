@@ -94,7 +94,9 @@ impl Api {
 
 async fn gateway(coordinator: SocketAddr) -> Gateway {
     let listen = Listen::Address("127.0.0.1:0".parse().unwrap());
-    heddle_gateway::start(Options { listen, coordinator: format!("http://{coordinator}") }).await.unwrap()
+    heddle_gateway::start(Options { listen, coordinator: format!("http://{coordinator}"), fetch_allowed: Vec::new() })
+        .await
+        .unwrap()
 }
 
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {

@@ -11,6 +11,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Endpoint;
 
+use crate::artifacts::desk::Desk;
 use crate::attempts::AttemptsMessage;
 use crate::limits::GOODBYE_WAIT;
 use crate::root::RootMessage;
@@ -27,6 +28,7 @@ pub(crate) struct LinkArguments {
     pub(crate) identity: Arc<Identity>,
     pub(crate) attempts: ActorRef<AttemptsMessage>,
     pub(crate) root: ActorRef<RootMessage>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 #[derive(Debug)]
@@ -109,8 +111,8 @@ impl Actor for Link {
         myself: ActorRef<LinkMessage>,
         arguments: LinkArguments,
     ) -> Result<LinkState, ActorProcessingErr> {
-        let LinkArguments { endpoint, identity, attempts, root } = arguments;
-        let surroundings = Arc::new(Surroundings { endpoint, identity, attempts });
+        let LinkArguments { endpoint, identity, attempts, root, desk } = arguments;
+        let surroundings = Arc::new(Surroundings { endpoint, identity, attempts, desk });
         myself.cast(LinkMessage::Dial)?;
         Ok(LinkState { redial: Redial::default(), surroundings, root, session: None })
     }

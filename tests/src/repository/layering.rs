@@ -20,18 +20,35 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-test-postgres",
         ],
     ),
-    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
+    // Agents and gateways move large values themselves; the coordinator collects what nobody refers to.
+    ("heddle-artifacts", &[]),
+    // Whoever fetches what a user names.
+    ("heddle-address-guard", &[]),
+    ("heddle-agent", &["heddle-artifacts", "heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
     (
         "heddle-coordinator",
-        &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-test-postgres"],
+        &[
+            "heddle-artifacts",
+            "heddle-core",
+            "heddle-crash-point",
+            "heddle-proto",
+            "heddle-telemetry",
+            "heddle-test-postgres",
+        ],
     ),
-    ("heddle-gateway", &["heddle-crash-point", "heddle-proto", "heddle-telemetry"]),
+    (
+        "heddle-gateway",
+        &["heddle-address-guard", "heddle-artifacts", "heddle-crash-point", "heddle-proto", "heddle-telemetry"],
+    ),
     ("heddle-core", &[]),
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
     ("heddle-telemetry", &[]),
     ("heddle-test-postgres", &[]),
-    ("cluster-tests", &["heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"]),
+    (
+        "cluster-tests",
+        &["heddle-artifacts", "heddle-core", "heddle-crash-point", "heddle-proto", "heddle-test-postgres"],
+    ),
 ];
 
 /// What the engine may name in its manifest (I1).

@@ -1,6 +1,7 @@
 //! Random operations on the model and on the database, and every answer compared, until each kind of operation has
 //! succeeded. A failure prints the seed; `JOURNAL_SEED` runs it again.
 
+mod artifacts;
 mod draw;
 mod plain;
 
@@ -18,6 +19,7 @@ use super::postgres::{self, PostgresJournal};
 use super::sqlite::{self, Durability, SqliteJournal};
 use super::testing::{TestClock, commit, key, owner};
 use super::{Journal, RunCursor, RunFilter};
+use crate::artifacts::rows::ArtifactRows;
 use crate::records::Records;
 
 const PARTITIONS: u16 = 3;
@@ -36,8 +38,8 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records {}
-impl<T: Journal + Records> Database for T {}
+trait Database: Journal + Records + ArtifactRows {}
+impl<T: Journal + Records + ArtifactRows> Database for T {}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -117,6 +119,14 @@ const OPERATIONS: &[&str] = &[
     "delete_workflow",
     "api_key",
     "node_types",
+    "artifact",
+    "touch_artifact",
+    "artifact_bytes",
+    "upload",
+    "uploads",
+    "delete_upload",
+    "forget_artifacts",
+    "agree",
 ];
 
 impl Pair {
@@ -177,6 +187,7 @@ impl Pair {
                 true
             }
             _ if plain::OPERATIONS.contains(&operation) => self.perform_plain(operation).await,
+            _ if artifacts::OPERATIONS.contains(&operation) => self.perform_on_artifacts(operation).await,
             _ => self.read(operation).await,
         }
     }
@@ -286,7 +297,7 @@ impl Pair {
         let mut references = Vec::new();
         for event in &events {
             for (place, value) in (0..).zip(&event.values).filter(|_| self.draw.below(2) == 0) {
-                let bytes = value.json().len() as u32;
+                let bytes = value.bytes() as u32;
                 references.push(ValueRef { seq: event.seq, place, bytes, digest: value.digest() });
             }
         }
