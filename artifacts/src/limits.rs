@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Bytes of one artifact.
 pub const ARTIFACT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Bytes of one part of an upload. What is smaller goes in one request, and is held in memory meanwhile.
-pub const PART_BYTES: usize = 8 * 1024 * 1024;
+pub const PART_BYTES: usize = 5 * 1024 * 1024;
 /// Parts of one upload that are on their way at once.
 pub const PARTS_IN_FLIGHT: usize = 2;
 /// Bytes asked of the store at once while an artifact is read: what a slow reader can hold up.
@@ -34,6 +34,6 @@ const _: () = assert!(ARTIFACT_BYTES_MAX / PART_BYTES as u64 <= 10_000, "S3 take
 const _: () =
     assert!(TOUCH_AFTER.as_secs() * 2 <= COLLECT_AFTER.as_secs(), "what is put is never about to be collected");
 const _: () = assert!(
-    PART_BYTES * (PARTS_IN_FLIGHT + 2) <= 32 * 1024 * 1024,
+    PART_BYTES * (PARTS_IN_FLIGHT + 2) <= 24 * 1024 * 1024,
     "an upload costs little memory, however large the artifact"
 );

@@ -176,6 +176,16 @@ impl Store {
         Ok(())
     }
 
+    /// Makes a new name durable, where names are those of a folder.
+    pub(crate) async fn sync_name(&self, path: &Path) -> Result<(), StoreError> {
+        let Some(folder) = &self.inner.folder else { return Ok(()) };
+        let file = folder.join(path.as_ref());
+        let parent = file.parent().map_or_else(|| folder.clone(), std::path::Path::to_path_buf);
+        let synced = tokio::task::spawn_blocking(move || std::fs::File::open(parent)?.sync_all());
+        let unusable = |source| StoreError::Folder { folder: folder.display().to_string(), source };
+        synced.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(unusable)
+    }
+
     /// Says that an artifact is wanted, so that collection leaves it alone for another day. `false` = it must be sent (again).
     pub(crate) async fn touch(&self, tenant: &str, digest: Digest) -> Result<bool, StoreError> {
         let Some(head) = self.head(tenant, digest).await? else { return Ok(false) };

@@ -58,7 +58,9 @@ impl Writer {
         while !piece.is_empty() {
             // A full part leaves only when more follows: what fits into one part needs no parts.
             if self.part.len() == PART_BYTES {
-                let part = self.part.split().freeze();
+                // One allocation for each part, of its size: growing ones would leave as much again behind.
+                let next = BytesMut::with_capacity(PART_BYTES);
+                let part = std::mem::replace(&mut self.part, next).freeze();
                 self.send(part).await?;
             }
             let room = PART_BYTES - self.part.len();
@@ -127,7 +129,8 @@ impl Upload {
         let path = name::object(&store.inner.prefix, tenant, digest)?;
         // Within the store: the bytes do not travel again.
         let renamed = store.inner.objects.rename(&self.path, &path).await;
-        renamed.map_err(|e| StoreError::of("name an artifact", e))
+        renamed.map_err(|e| StoreError::of("name an artifact", e))?;
+        store.sync_name(&path).await
     }
 
     async fn abort(&mut self) {

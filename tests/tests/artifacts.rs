@@ -426,3 +426,30 @@ async fn a_folder_is_for_one_machine() {
     let said = agent.said();
     assert!(said.contains("artifact_store_not_shared") && said.contains("s3://BUCKET/PREFIX"), "{said}");
 }
+
+#[tokio::test]
+async fn a_quota_stops_what_is_new() {
+    let room = PNG.len() + 11;
+    let quota = vec![("HEDDLE_ARTIFACT_QUOTA".to_owned(), room.to_string())];
+    let cluster = Cluster::start_with(1, 1, quota).await;
+    let client = cluster.client();
+    let workflow = client.save("small", &Graph::default().node("n", "debug:noop", json!({}))).await;
+    for (file, status, code) in [
+        (PNG, 201, Value::Null),
+        (b"more than eleven bytes".as_slice(), 413, json!("body_too_large")),
+        (b"just eleven", 201, Value::Null),
+        (b"x", 402, json!("artifact_quota_exceeded")),
+    ] {
+        let answer = upload(client, "application/octet-stream", file).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (status, &code), "{answer}");
+    }
+    let refused = client.execute(&workflow, "refused").await;
+    assert_eq!((refused.status, &refused.json()["code"]), (402, &json!("artifact_quota_exceeded")), "{refused}");
+    let page = client.get_json("/api/v1/media").await;
+    for media in page["data"].as_array().unwrap() {
+        let path = format!("/api/v1/media/{}", media["id"].as_str().unwrap());
+        assert_eq!(send(client.request(Method::DELETE, &path)).await.unwrap().status, 204);
+    }
+    // Room comes with the next collection, a day later; until then the bytes are there.
+    assert_eq!(upload(client, "text/plain", b"x").await.status, 402);
+}

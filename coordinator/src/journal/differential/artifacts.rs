@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use heddle_core::id::UploadId;
+use heddle_core::value::Digest;
 
 use super::super::codec::random;
 use super::{Pair, same};
@@ -50,6 +51,14 @@ impl Pair {
             }
             "delete_upload" => same!(self, delete_upload(tenant, id)).unwrap(),
             "forget_artifacts" => {
+                // One that nobody needs any more, beside those that runs need.
+                let digest = Digest([100 + self.draw.below(9) as u8; 32]);
+                let (created_at, id) = (self.clock.now(), UploadId(u128::from(100 + self.draw.below(3))));
+                let (name, media_type) = ("n".into(), "text/plain".into());
+                let upload = UploadRow { id, tenant: tenant.clone(), name, digest, bytes: 1, media_type, created_at };
+                same!(self, put_upload(upload)).unwrap();
+                same!(self, delete_upload(tenant, id)).unwrap();
+                self.clock.advance(10);
                 let before = self.draw.time_near(self.clock.now());
                 let limit = self.draw.below(3) as usize;
                 !same!(self, forget_artifacts(before, limit)).unwrap().is_empty()
