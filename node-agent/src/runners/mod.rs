@@ -22,6 +22,7 @@ use crate::attempts::AttemptsHandle;
 use crate::limits::{HANDLE_BYTES_MAX, NOTE_BYTES_MAX, NOTES_MAX, PARTIAL_BYTES_MAX};
 use crate::outgoing::Outlet;
 
+pub use crate::artifacts::files::{Files, NewFile};
 pub use manifest::{EffectClass, EffectRule, Example, Manifest, Port, PortType};
 pub use native::image::Blobs;
 pub use net::{Credential, Credentials, Denied, Egress, Net, Networks, Secret};
@@ -93,7 +94,7 @@ pub struct Input {
 pub struct Output {
     /// The port.
     pub port: Cow<'static, str>,
-    /// Its value as JSON, at most [`crate::limits::VALUE_BYTES_MAX`] bytes.
+    /// Its value as JSON, at most [`crate::limits::OUTPUT_BYTES_MAX`] bytes; a file's description is the file.
     pub value: Bytes,
 }
 
@@ -149,6 +150,7 @@ pub struct Context {
     /// Absent in tests of runners alone.
     attempts: Option<AttemptsHandle>,
     partials: AtomicU64,
+    files: Files,
     notes: Option<Notes>,
 }
 
@@ -170,15 +172,26 @@ impl Notes {
 }
 
 impl Context {
-    pub(crate) fn new(key: wire::AttemptKey, outlet: Outlet, attempts: AttemptsHandle, notes: Option<Notes>) -> Self {
-        Self { key, outlet, attempts: Some(attempts), partials: AtomicU64::new(0), notes }
+    pub(crate) fn new(
+        key: wire::AttemptKey,
+        outlet: Outlet,
+        attempts: AttemptsHandle,
+        files: Files,
+        notes: Option<Notes>,
+    ) -> Self {
+        Self { key, outlet, attempts: Some(attempts), partials: AtomicU64::new(0), files, notes }
     }
 
     /// The context of a runner that is tested alone.
     #[cfg(test)]
     pub(crate) fn alone(outlet: Outlet, notes: Notes) -> Self {
-        let key = wire::AttemptKey::default();
-        Self { key, outlet, attempts: None, partials: AtomicU64::new(0), notes: Some(notes) }
+        let (key, files) = (wire::AttemptKey::default(), Files::new(Arc::default(), "alone"));
+        Self { key, outlet, attempts: None, partials: AtomicU64::new(0), files, notes: Some(notes) }
+    }
+
+    /// Files: those that arrived, and new ones.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Tells the attempt's span something, under a name of the OpenTelemetry conventions: a fact, never a payload.

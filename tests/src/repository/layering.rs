@@ -22,16 +22,43 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-trust",
         ],
     ),
+    // Agents and gateways move large values themselves; the coordinator collects what nobody refers to.
+    ("heddle-artifacts", &[]),
+    // Whoever asks what a user names.
+    ("heddle-address-guard", &[]),
     // The sandbox for tests: what the agent says to providers is held against it.
-    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-sandbox", "heddle-telemetry", "heddle-trust"]),
+    (
+        "heddle-agent",
+        &[
+            "heddle-address-guard",
+            "heddle-artifacts",
+            "heddle-crash-point",
+            "heddle-proto",
+            "heddle-sandbox",
+            "heddle-telemetry",
+            "heddle-trust",
+        ],
+    ),
     (
         "heddle-coordinator",
         &[
+            "heddle-artifacts",
             "heddle-core",
             "heddle-crash-point",
             "heddle-proto",
             "heddle-telemetry",
             "heddle-test-postgres",
+            "heddle-trust",
+        ],
+    ),
+    (
+        "heddle-gateway",
+        &[
+            "heddle-address-guard",
+            "heddle-artifacts",
+            "heddle-crash-point",
+            "heddle-proto",
+            "heddle-telemetry",
             "heddle-trust",
         ],
     ),
@@ -48,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cluster-tests",
         &[
+            "heddle-artifacts",
             "heddle-core",
             "heddle-crash-point",
             "heddle-gateway",
