@@ -287,7 +287,7 @@ fn path(route: Route, id: &str) -> String {
         }
         "/api/download" => {
             let file = unknown(File);
-            let signed = format!("tenant%3Dacme%26type%3Dtext/plain%26expires%3D9999999999%26signature%3Dx");
+            let signed = "tenant%3Dacme%26type%3Dtext/plain%26expires%3D9999999999%26signature%3Dx";
             format!("{path}?url=http://127.0.0.1/api/v1/artifacts/{file}%3F{signed}")
         }
         _ => path,
