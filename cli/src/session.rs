@@ -122,7 +122,10 @@ impl Session {
 
     /// Ends the server, if it is our own; a signal meanwhile ends it at once.
     pub async fn close(self) -> Result<()> {
-        match self.own {
+        let Session { client, own } = self;
+        // Its connections end with it: the server would wait for another request on them.
+        drop(client);
+        match own {
             Some(own) => Stop::listen()?.drain(own.cluster.shutdown(GRACE)).await,
             None => Ok(()),
         }

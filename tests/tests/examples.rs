@@ -27,7 +27,7 @@ fn shown(name: &str) -> Vec<String> {
     let text = std::fs::read_to_string(example(&format!("{name}/README.md"))).unwrap();
     let whole = text.replace("\\\n", " ");
     let line = whole.lines().find_map(|line| line.strip_prefix("heddle run ")).unwrap();
-    line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+    line.split_whitespace().map(|word| word.replace('\'', "")).collect()
 }
 
 fn said(output: &Output) -> String {
@@ -54,7 +54,8 @@ fn a_contact_sheet_is_made_of_six_pictures() {
     let sheets: Vec<PathBuf> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [sheet] = &sheets[..] else { panic!("one sheet: {sheets:?}") };
     assert!(line.contains(sheet.file_name().unwrap().to_str().unwrap()), "{line}");
-    let (made, expected) = (std::fs::read(sheet).unwrap(), std::fs::read(example("contact-sheet/expected.png")).unwrap());
+    let (made, expected) =
+        (std::fs::read(sheet).unwrap(), std::fs::read(example("contact-sheet/expected.png")).unwrap());
     assert_eq!(size(&made), size(&expected));
     assert!(made == expected, "another picture than examples/contact-sheet/expected.png: {}", sheet.display());
 }
@@ -72,8 +73,9 @@ fn models_summarise_without_a_key_or_a_network() {
     let json: Value = serde_json::from_str(&said(&again)).unwrap();
     assert_eq!((&json["sandbox"], &json["status"]), (&true.into(), &"COMPLETED".into()), "{json}");
     // A server that somebody names decides for itself.
-    let named = heddle(&folder.path().join("data")).arg("run").args(shown("summarise"));
-    let refused = named.args(["--server", "http://127.0.0.1:1", "--key", "k"]).output().unwrap();
+    let server = ["--server", "http://127.0.0.1:1", "--key", "k"];
+    let refused =
+        heddle(&folder.path().join("data")).arg("run").args(shown("summarise")).args(server).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
@@ -93,7 +95,8 @@ fn api() -> String {
 fn serve(mut connection: TcpStream) -> std::io::Result<()> {
     let mut lines = BufReader::new(connection.try_clone()?).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
-    let has_key = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).any(|line| line.ends_with("atlas-key"));
+    let has_key =
+        lines.map_while(Result::ok).take_while(|line| !line.is_empty()).any(|line| line.ends_with("atlas-key"));
     let name = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
     let file = std::fs::read(example("http-enrich/api").join(name));
     let (status, body) = match file {

@@ -248,6 +248,7 @@ pub const FAILURES: &[Code] = &[
         "Start the agent with --sandbox-address.",
     ),
     code("schema_invalid", "A JSON Schema is none.", "Correct the node."),
+    code("secret_in_answer", "A file holds the credential that it was asked for with.", "Ask for something else."),
     code("server_busy", "A server is busy.", "Nothing: it is tried again."),
     code("server_failed", "A server failed.", "Try again later."),
     code("server_not_ready", "A server asks to come back.", "Try again."),

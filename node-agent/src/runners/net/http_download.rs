@@ -91,6 +91,11 @@ pub(super) async fn run(net: Net, blobs: Arc<dyn Blobs>, work: Work, context: Co
     }
     let bytes_max = config.max_bytes.unwrap_or(DOWNLOAD_BYTES_MAX).min(DOWNLOAD_BYTES_MAX);
     let bytes = call::body(response, bytes_max, Repeat::Harmless).await?;
+    // Without it the file would be another one.
+    if secret.is_some_and(|secret| secret.is_in(&bytes) || secret.is_in(media_type.as_bytes())) {
+        let message = format!("{host} gives the credential itself back, and it is not kept; ask for something else");
+        return Err(refused("secret_in_answer", message));
+    }
     Ok(vec![output_json("file", blobs.put(&context, bytes, &media_type).await?)])
 }
 

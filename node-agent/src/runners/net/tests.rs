@@ -355,5 +355,8 @@ async fn downloads_are_bounded_and_of_the_expected_type() {
     assert_eq!(download(json!({"maxBytes": 1_000}), "big").await, Err("response_too_large".to_owned()));
     assert_eq!(download(json!({"expect": ["image/*"]}), "json").await, Err("media_type_unexpected".to_owned()));
     assert!(download(json!({"expect": ["image/*", "application/json"]}), "json").await.is_ok());
+    let keyed = json!({"credential": "key"});
+    assert_eq!(download(keyed.clone(), "echo").await, Err("secret_in_answer".to_owned()));
+    assert!(download(keyed, "json").await.is_ok());
     assert_eq!(download(json!({}), "404").await, Err("server_refuses".to_owned()));
 }

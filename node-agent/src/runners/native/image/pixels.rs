@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::codecs::png::{CompressionType, FilterType as PngFilter, PngEncoder};
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage, Rgba, RgbaImage};
 use serde::Deserialize;
@@ -165,7 +165,7 @@ pub(super) fn encode(pixels: RgbaImage, like: ImageFormat, writing: &Writing) ->
 
 /// Compressed well, as pictures are kept and sent more often than made; without opacity where there is none.
 fn write_png(pixels: &RgbaImage, bytes: &mut Cursor<Vec<u8>>) -> image::ImageResult<()> {
-    let encoder = PngEncoder::new_with_quality(bytes, CompressionType::Default, FilterType::Adaptive);
+    let encoder = PngEncoder::new_with_quality(bytes, CompressionType::Default, PngFilter::Adaptive);
     if pixels.pixels().all(|pixel| pixel[3] == u8::MAX) {
         return flattened(pixels, Colour::WHITE).write_with_encoder(encoder);
     }
