@@ -114,7 +114,8 @@ impl Cluster {
         let secret = Secret::draw().context(Exit::Failed, "the system gives no randomness")?;
         let access = Access::Secret(secret.clone());
         let (database, artifacts) = (data.database(), options.artifacts);
-        let coordinator = start_coordinator(any_port, &data, database, debug.nodes, access, artifacts).await?;
+        let coordinator =
+            start_coordinator(any_port, &data, database, debug.nodes, access, artifacts, options.sandbox).await?;
         let coordinator_url = url(coordinator.local_addr());
         let link = LinkOptions { coordinator: coordinator_url, join: None, insecure: false, secret: Some(secret) };
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
@@ -191,13 +192,22 @@ pub async fn start_coordinator(
     debug_nodes: bool,
     access: Access,
     artifacts: ArtifactOptions,
+    sandbox: bool,
 ) -> Result<Coordinator> {
     keep_private();
     let ArtifactOptions { store, quota: artifact_quota } = artifacts;
     let artifacts = store.unwrap_or_else(|| data.inside("artifacts").path().display().to_string());
     let data_dir = data.path().to_owned();
-    let options =
-        heddle_coordinator::Options { listen, database, data_dir, debug_nodes, access, artifacts, artifact_quota };
+    let options = heddle_coordinator::Options {
+        listen,
+        database,
+        data_dir,
+        debug_nodes,
+        access,
+        artifacts,
+        artifact_quota,
+        sandbox,
+    };
     heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
 }
 

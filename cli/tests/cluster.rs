@@ -361,6 +361,16 @@ fn models_answer_from_the_sandbox() {
     let file = workflow(temp.path(), "llm.json", &nodes(json!({"model": "m", "credential": "openai"})));
     let (code, stdout, stderr) = ended(&["run", &file], &data);
     assert_eq!((code, stdout.as_str()), (Some(0), "Sandbox answer about: Explain tides\n"), "{stderr}");
+    let (_, stdout, _) = ended(&["run", &file, "--json"], &data);
+    let run: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(run["sandbox"], true, "{run}");
+    let id = run["executionId"].as_str().unwrap();
+    let (_, stdout, _) = ended(&["executions", "get", id, "--json"], &data);
+    let execution: Value = serde_json::from_str(&stdout).unwrap();
+    let shown = execution["nodeRuns"].as_array().unwrap();
+    assert!(shown.len() == 4 && shown.iter().all(|node| node["sandbox"] == true), "{execution}");
+    let (_, stdout, _) = ended(&["executions", "get", id], &data);
+    assert!(stdout.contains("answers come from it"), "{stdout}");
     let literal = json!({"model": "m", "apiKey": "sk-canary0123456789abcdef"});
     let (code, stdout, stderr) = ended(&["run", &workflow(temp.path(), "bad.json", &nodes(literal))], &data);
     assert_ne!(code, Some(0));

@@ -84,6 +84,8 @@ pub struct Options {
     pub artifacts: String,
     /// Bytes of artifacts that one tenant may have; `None` = as many as fit.
     pub artifact_quota: Option<u64>,
+    /// Whether every run asks the sandbox provider alone, whatever key it came with.
+    pub sandbox: bool,
 }
 
 /// Who may join as a gateway or an agent.
@@ -178,6 +180,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let (ended_runs, to_tell) = trace::sink().unzip();
     let shared = Arc::new(Shared {
         ended_runs,
+        sandbox: options.sandbox,
         owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
         database: name,
         artifacts,

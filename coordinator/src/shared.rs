@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) permits: Mutex<Permits>,
     /// Takes runs whose spans are to be told to a collector; `None` if nobody wants them.
     pub(crate) ended_runs: Option<mpsc::Sender<RunId>>,
+    /// Whether every run asks the sandbox provider alone.
+    pub(crate) sandbox: bool,
 }
 
 impl Shared {

@@ -7,9 +7,10 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use cluster_tests::cluster::graph::Graph;
 use cluster_tests::cluster::process::command;
 use cluster_tests::repository;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn heddle(data: &Path) -> Command {
@@ -58,6 +59,34 @@ fn a_contact_sheet_is_made_of_six_pictures() {
         (std::fs::read(sheet).unwrap(), std::fs::read(example("contact-sheet/expected.png")).unwrap());
     assert_eq!(size(&made), size(&expected));
     assert!(made == expected, "another picture than examples/contact-sheet/expected.png: {}", sheet.display());
+}
+
+#[test]
+fn several_files_go_to_one_input() {
+    let folder = TempDir::new().unwrap();
+    let graph = Graph::default()
+        .node("pictures", "input:image", json!({ "multiple": true, "accept": ["image/png"] }))
+        .node("first", "input:image", json!({}))
+        .node("grid", "utility:image_grid", json!({ "columns": 2, "cellWidth": 64, "cellHeight": 48, "gap": 4 }))
+        .node("about", "utility:image_info", json!({}))
+        .node("sheet", "output:image", json!({}))
+        .node("size", "output:json", json!({}))
+        .edge("pictures.image", "grid.images")
+        .edge("grid.image", "sheet.image")
+        .edge("first.image", "about.image")
+        .edge("about.json", "size.json");
+    let file = folder.path().join("grid.json");
+    std::fs::write(&file, graph.named("grid").to_string()).unwrap();
+    let mut run = heddle(&folder.path().join("data"));
+    run.arg("run").arg(&file).args(["-i", "pictures=@examples/contact-sheet/inputs/[1-4]*.png"]);
+    run.args(["-i", "first=@examples/contact-sheet/inputs/1-plain.png", "--json", "--out"])
+        .arg(folder.path().join("out"));
+    let json: Value = serde_json::from_str(&said(&run.output().unwrap())).unwrap();
+    assert_eq!(json["sandbox"], false, "{json}");
+    let about = &json["outputs"]["size"]["json"];
+    assert_eq!((&about["width"], &about["height"]), (&320.into(), &240.into()), "{json}");
+    let sheet = std::fs::read(folder.path().join("out/sheet-image.png")).unwrap();
+    assert_eq!(size(&sheet), (2 * 64 + 3 * 4, 2 * 48 + 3 * 4));
 }
 
 #[test]

@@ -53,6 +53,8 @@ fn only_authentication_names_a_tenant() {
 fn every_code_is_explained() {
     let listed = heddle_gateway::REFUSALS.iter().map(|code| code.code).collect();
     assert_none(&codes::unlisted(&files(), &listed));
+    let listed = heddle_gateway::FAILURES.iter().map(|code| code.code).collect();
+    assert_none(&codes::unlisted_failures(&files(), &listed));
 }
 
 #[test]

@@ -244,6 +244,8 @@ pub struct NodeRun {
     pub status: String,
     /// Heddle's word, which is the more exact one.
     pub state: Option<String>,
+    /// Whether the sandbox provider was asked in the place of servers.
+    pub sandbox: bool,
     /// What it gave, by port.
     pub output: Option<Value>,
     /// Why it failed.

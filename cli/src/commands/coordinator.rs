@@ -111,7 +111,8 @@ impl Coordinator {
             ));
         }
         let (debug_nodes, artifacts) = (self.debug_nodes, self.artifacts.into());
-        let coordinator = start_coordinator(self.listen, &data, database, debug_nodes, access, artifacts).await?;
+        let coordinator =
+            start_coordinator(self.listen, &data, database, debug_nodes, access, artifacts, false).await?;
         coordinator.first_key().map_or(Ok(()), |key| say_key(key, &data))?;
         if let Some(file) = coordinator.gateway_token() {
             note(&format!("a gateway can join with --join @{}", file.display()));

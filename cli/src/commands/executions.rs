@@ -205,6 +205,9 @@ fn head(run: &Execution, style: Style) -> String {
         let took = clock::elapsed(Some(start), run.end_time.as_deref());
         lines.push(format!("started   {start}, took {took}"));
     }
+    if run.node_runs.iter().any(|node| node.sandbox) {
+        lines.push("sandbox   answers come from it, not from providers".to_owned());
+    }
     lines.extend(run.waiting_on.iter().map(|waiting| format!("waits     {}", waiting_line(waiting))));
     if let Some(error) = run.error.as_ref().filter(|error| !error.is_null()) {
         lines.push(style.red(&format!("error     {}", error_text(error))));

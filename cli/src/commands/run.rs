@@ -76,16 +76,16 @@ impl Run {
         let end = follow(client, &execution, &mut progress, until).await;
         let totals = progress.finish();
         let poll = end.map_err(|end| stopped(&execution, end, session.leaves_behind()))?;
-        let mut outputs = outputs(client, &execution, &file.results(target)).await?;
+        let (mut outputs, is_sandbox) = outputs(client, &execution, &file.results(target)).await?;
         let saved = self.save(client, &execution, &outputs).await;
         let files = saved.as_deref().unwrap_or_default();
         if self.json {
             print_json(&json!({
                 "executionId": execution, "workflowId": workflow, "status": poll.status, "outputs": outputs,
-                "files": files, "sandbox": self.sandbox, "error": poll.error, "elapsedMs": since.elapsed().as_millis() as u64,
+                "files": files, "sandbox": is_sandbox, "error": poll.error, "elapsedMs": since.elapsed().as_millis() as u64,
             }))?;
         } else {
-            if self.sandbox {
+            if is_sandbox {
                 note("answers come from the sandbox, not from providers");
             }
             note(&totals.line(&execution, poll.status, &clock::span(since.elapsed())));
@@ -155,11 +155,12 @@ pub(super) fn is_of_run(workflow: &WorkflowSummary) -> bool {
     made && workflow.tags.iter().any(|tag| tag == TAG)
 }
 
-/// What the result nodes gave, by node id; those that gave nothing are left out.
-async fn outputs(client: &Client, execution: &str, results: &[&str]) -> Result<Map<String, Value>> {
+/// What the result nodes gave, by node id, and whether the sandbox was asked; those that gave nothing are left out.
+async fn outputs(client: &Client, execution: &str, results: &[&str]) -> Result<(Map<String, Value>, bool)> {
     let runs = client.node_runs(execution, results).await?;
+    let is_sandbox = runs.iter().any(|run| run.sandbox);
     let given = runs.into_iter().filter_map(|run| Some((run.node_id, run.output?)));
-    Ok(given.filter(|(_, output)| !output.is_null()).collect())
+    Ok((given.filter(|(_, output)| !output.is_null()).collect(), is_sandbox))
 }
 
 /// One value is printed bare, so that it can be piped; several have their node's id before them.

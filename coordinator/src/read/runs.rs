@@ -205,6 +205,7 @@ fn show(
         waiting_on: if run.status() == RunStatus::Running { waiting_on(shared, view, &part) } else { Vec::new() },
         progress: f64::from(all - open) / f64::from(all.max(1)),
         target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
+        sandbox: run.is_sandboxed(),
         ..summary(row)
     }
 }

@@ -84,10 +84,10 @@ fn node_words(node: &control::Node) -> Result<(&'static str, &'static str), ApiE
 }
 
 fn node_runs(run: &control::Run) -> Result<Vec<NodeRun<'_>>, ApiError> {
-    run.nodes.iter().map(node_run).collect()
+    run.nodes.iter().map(|node| node_run(node, run.sandbox)).collect()
 }
 
-fn node_run(node: &control::Node) -> Result<NodeRun<'_>, ApiError> {
+fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_>, ApiError> {
     let (state, status) = node_words(node)?;
     let outputs: Result<Vec<_>, ApiError> = node
         .outputs
@@ -101,6 +101,7 @@ fn node_run(node: &control::Node) -> Result<NodeRun<'_>, ApiError> {
         status,
         state,
         cached: state == "CACHED",
+        sandbox,
         output: Some(Outputs(outputs?)).filter(|_| status == "COMPLETED"),
         error: node.error.as_ref().map(run_error),
         attempts: node.attempts,

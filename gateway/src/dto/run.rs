@@ -76,6 +76,9 @@ pub(crate) struct NodeRun<'a> {
     pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
+    /// Whether servers were not asked, but the sandbox provider.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) sandbox: bool,
     pub(crate) output: Option<Outputs<'a>>,
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) attempts: u32,

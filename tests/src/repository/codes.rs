@@ -1,4 +1,4 @@
-//! Every code that the servers refuse with stands in the list that users read.
+//! Every code that the servers refuse with, and that nodes fail with, stands in the list that users read.
 
 use std::collections::BTreeSet;
 
@@ -10,27 +10,48 @@ const WHERE: &[&str] = &["gateway/src/", "coordinator/src/rpc/", "coordinator/sr
 /// Speaks to agents and gateways that join, and not to users.
 const FOR_MEMBERS: &str = "coordinator/src/rpc/enrol.rs";
 
-/// Codes in the sources that `listed` does not have.
+/// The same for nodes that fail.
+const BEFORE_FAILURES: &[&str] = &["refused(", "Failure::new("];
+const WHERE_FAILURES: &[&str] = &["node-agent/src/runners/", "node-agent/src/artifacts/", "node-agent/src/secrets.rs"];
+/// The types for tests and benches fail as their graphs say.
+const DEBUG: &str = "node-agent/src/runners/debug";
+
+/// Codes of refusals in the sources that `listed` does not have.
 pub fn unlisted(files: &[TextFile], listed: &BTreeSet<&str>) -> Vec<Problem> {
-    let ours = files.iter().filter(|file| {
-        file.has_extension("rs") && file.path != FOR_MEMBERS && WHERE.iter().any(|place| file.path.starts_with(place))
-    });
+    let is_ours = |path: &str| path != FOR_MEMBERS && WHERE.iter().any(|place| path.starts_with(place));
+    missing(files, listed, is_ours, BEFORE)
+}
+
+/// Codes of failed nodes in the sources that `listed` does not have.
+pub fn unlisted_failures(files: &[TextFile], listed: &BTreeSet<&str>) -> Vec<Problem> {
+    let is_ours = |path: &str| {
+        let is_test = path.ends_with("tests.rs") || path.starts_with(DEBUG);
+        !is_test && WHERE_FAILURES.iter().any(|place| path.starts_with(place))
+    };
+    missing(files, listed, is_ours, BEFORE_FAILURES)
+}
+
+fn missing(
+    files: &[TextFile],
+    listed: &BTreeSet<&str>,
+    is_ours: impl Fn(&str) -> bool,
+    before: &[&str],
+) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for file in ours {
+    for file in files.iter().filter(|file| file.has_extension("rs") && is_ours(&file.path)) {
         let sources = file.text.split("#[cfg(test)]").next().unwrap_or_default();
-        for code in codes(sources).filter(|code| !listed.contains(code.as_str())) {
-            problems
-                .push(file.problem(1, format!("refuses with {code:?}, which gateway/src/docs/codes.rs does not list")));
+        for code in codes(sources, before).filter(|code| !listed.contains(code.as_str())) {
+            problems.push(file.problem(1, format!("says {code:?}, which gateway/src/docs/codes.rs does not list")));
         }
     }
     problems
 }
 
 /// The codes that a source refuses with.
-fn codes(source: &str) -> impl Iterator<Item = String> {
+fn codes(source: &str, before: &[&str]) -> impl Iterator<Item = String> {
     let dense: String = source.chars().filter(|letter| !letter.is_whitespace()).collect();
     let mut found = BTreeSet::new();
-    for before in BEFORE {
+    for before in before {
         for rest in dense.split(before).skip(1) {
             // The code is the first argument, or the second after a status.
             let rest = match rest.split_once(",\"") {
@@ -50,6 +71,7 @@ fn codes(source: &str) -> impl Iterator<Item = String> {
 fn is_status(text: &str) -> bool {
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
     text.strip_prefix("StatusCode::").is_some_and(is_name)
+        || text.strip_prefix("ErrorClass::").is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphabetic()))
         || !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -74,7 +96,7 @@ mod tests {
             bad_request("invalid_path", "no UTF-8"); busy(code, "text with words");
             ApiError::new(status, code, message);
         "#;
-        let found: Vec<String> = codes(source).collect();
+        let found: Vec<String> = codes(source, BEFORE).collect();
         assert_eq!(found, ["idempotency_mismatch", "invalid_path", "key_not_found", "unknown_route"]);
     }
 }
