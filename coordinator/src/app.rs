@@ -224,7 +224,7 @@ fn serve(
                     // Who waits for a run is cut off, and waits on after the next start.
                     let _cut = timeout(ANSWERS_DRAIN_MAX, served).await;
                 }
-                "its parts failed too often; the log says which".to_owned()
+                "a part of it gave up; the log says which, and why".to_owned()
             }
         };
         if !is_stopping.is_cancelled() {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heddle_core::graph::Graph;
@@ -14,7 +15,7 @@ use heddle_core::run::event::Event;
 use heddle_core::run::{Corrupt, Run};
 use thiserror::Error;
 
-use crate::journal::{Acquired, JournalError};
+use crate::journal::{Acquired, Claim, JournalError};
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_RUNS};
 use crate::shared::Shared;
 
@@ -36,9 +37,16 @@ pub(crate) enum LoadError {
     History(String),
 }
 
-/// Acquires a partition, which fences every load before, and reads its active and closing runs.
-pub(crate) async fn partition(shared: Arc<Shared>, id: PartitionId) -> Result<LoadedPartition, JournalError> {
-    let acquired = shared.journal.acquire(id, shared.owner.clone()).await?;
+/// Acquires a partition, which fences every load before, and reads its active and closing runs. What this start has held
+/// (`held`) it takes from nobody else: whoever has it now came later (I5).
+pub(crate) async fn partition(
+    shared: Arc<Shared>,
+    id: PartitionId,
+    held: Arc<AtomicBool>,
+) -> Result<LoadedPartition, JournalError> {
+    let claim = if held.load(Ordering::Relaxed) { Claim::Keep } else { Claim::Take };
+    let acquired = shared.journal.acquire(id, shared.owner.clone(), claim).await?;
+    held.store(true, Ordering::Relaxed);
     shared.clock.heard(acquired.now);
     let mut runs = Vec::new();
     let mut after = None;
