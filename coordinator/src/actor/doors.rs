@@ -34,15 +34,19 @@ impl Doors {
         Self { doors, last_caller: AtomicU64::new(0), open: watch::Sender::new(0) }
     }
 
-    /// A new load of a partition begins, with an empty inbox.
-    pub(crate) fn renew(&self, id: PartitionId) -> Arc<Inbox> {
+    /// A load of a partition has ended: what waited before it is dropped, and what comes now waits for the next one.
+    pub(crate) fn renew(&self, id: PartitionId) {
         let mut door = self.door(id);
         if std::mem::take(&mut door.is_open) {
             self.open.send_modify(|open| *open -= 1);
         }
         door.actor = None;
         door.inbox = Arc::default();
-        Arc::clone(&door.inbox)
+    }
+
+    /// The inbox of the load that begins, with all that has come since the last one ended: agents have said what they hold.
+    pub(crate) fn inbox(&self, id: PartitionId) -> Arc<Inbox> {
+        Arc::clone(&self.door(id).inbox)
     }
 
     /// Who works the inbox off from now on.

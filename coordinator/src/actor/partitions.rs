@@ -46,7 +46,7 @@ impl Actor for PartitionsActor {
         Message::Start(id): Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let inbox = state.shared.doors.renew(id);
+        let inbox = state.shared.doors.inbox(id);
         let held = Arc::clone(state.held.entry(id).or_default());
         let arguments = partition::Arguments { id, shared: Arc::clone(&state.shared), inbox, held };
         let (child, _) = Actor::spawn_linked(None, PartitionActor, arguments, myself.get_cell()).await?;
