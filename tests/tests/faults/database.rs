@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cluster_tests::cluster::client::{Answer, Client, send};
 use cluster_tests::cluster::graph::Graph;
-use cluster_tests::cluster::random::{Random, seed};
+use cluster_tests::cluster::random::{Random, number, seed};
 use cluster_tests::cluster::runs::text;
 use cluster_tests::cluster::{Cluster, Shape, history};
 use cluster_tests::wait;
@@ -22,6 +22,8 @@ use super::kills::{Acknowledged, Load, check};
 const HITS: usize = 2;
 /// How long the database is away, or keeps silent with all connections open.
 const ABSENCE: Duration = Duration::from_secs(20);
+/// The same with `FAULT_LONG=1`: longer than any answer is waited for.
+const ABSENCE_LONG: Duration = Duration::from_secs(50);
 /// How long an answer may take at most: a call of the coordinator (30 s), held for its absence before (5 s).
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(36);
 /// Requests that must succeed at the first try once all is well: so many at a time, so often.
@@ -31,6 +33,10 @@ const HELD_NODES: usize = 4;
 const HELD_MS: u64 = 4_000;
 /// How long such a run may take.
 const HELD_TIME_MAX: Duration = Duration::from_secs(90);
+
+fn absence() -> Duration {
+    if number("FAULT_LONG") == Some(1) { ABSENCE_LONG } else { ABSENCE }
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Fault {
@@ -57,7 +63,7 @@ async fn strike(cluster: &Cluster, server: &Server, fault: Fault) {
                 Fault::Away => server.crash(),
                 _ => server.freeze(),
             }
-            wait::pace(ABSENCE).await;
+            wait::pace(absence()).await;
             // Its agents need no database: they have done it all, and hold the results.
             assert_eq!(cluster.effects(&held.file).len(), HELD_NODES, "agents work on");
             match fault {
@@ -202,8 +208,9 @@ async fn nothing_is_lost_whatever_becomes_of_the_database() {
     runs.extend(watched);
     let (requests, unknown) = cluster.client().totals();
     println!(
-        "database: {HITS} times each of {brief:?}, {ABSENCE:?} away, {ABSENCE:?} silent, in {:.0} s; {} runs \
-         acknowledged, {requests} requests, {unknown} without an answer",
+        "database: {HITS} times each of {brief:?}, {:?} away and then silent, in {:.0} s; {} runs acknowledged, {requests} \
+         requests, {unknown} without an answer",
+        absence(),
         since.elapsed().as_secs_f64(),
         runs.len(),
     );
