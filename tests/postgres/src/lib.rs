@@ -152,13 +152,24 @@ impl Server {
     /// # Panics
     /// When it does not do it.
     pub fn query(&self, database: &str, statement: &str) -> String {
+        self.try_query(database, statement).unwrap_or_else(|error| panic!("{statement}: {error}"))
+    }
+
+    /// The same for a server that may be away or on its way back.
+    ///
+    /// # Errors
+    /// What `psql` says.
+    ///
+    /// # Panics
+    /// When `psql` cannot be run.
+    pub fn try_query(&self, database: &str, statement: &str) -> Result<String, String> {
         let name = database.split('?').next().and_then(|address| address.rsplit('/').next()).unwrap_or_default();
         let psql = binaries().expect("PostgreSQL is installed, since this server runs").join("psql");
         let mut command = Command::new(psql);
         command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", name, "-c", statement]);
         let output = command.arg("-h").arg(&self.folder).output().expect("psql can be run");
-        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// Ends the server at once, as a crash would: connections are cut, and what it had confirmed is kept.

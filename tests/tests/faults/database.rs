@@ -24,6 +24,10 @@ const HITS: usize = 2;
 const ABSENCE: Duration = Duration::from_secs(20);
 /// The same with `FAULT_LONG=1`: longer than any answer is waited for.
 const ABSENCE_LONG: Duration = Duration::from_secs(50);
+/// Whether the coordinator is connected.
+const USED: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'heddle'";
+/// How long the server may take until it is in use again.
+const SERVER_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long an answer may take at most: a call of the coordinator (30 s), held for its absence before (5 s).
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(36);
 /// Requests that must succeed at the first try once all is well: so many at a time, so often.
@@ -200,6 +204,12 @@ async fn nothing_is_lost_whatever_becomes_of_the_database() {
     let faults = brief.into_iter().cycle().take(HITS * brief.len()).chain([Fault::Away, Fault::Silent]);
     for fault in faults {
         wait::pace(random.gap(Duration::from_millis(900))).await;
+        // It may be on its way back still, and nobody connected.
+        wait::until("a server that is in use", SERVER_TIME_MAX, || {
+            let used = server.try_query(&database, USED);
+            async move { if used? == "t" { Ok(()) } else { Err("nobody is connected".to_owned()) } }
+        })
+        .await;
         strike(&cluster, &server, fault).await;
         cluster.serves().await;
     }
