@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::getpid;
+use nix::sys::signal::{Signal, raise};
 
 use crate::CRASH_POINTS;
 
@@ -65,8 +64,10 @@ fn parse(value: &str) -> Result<Place, &'static str> {
 
 fn end_or_stop(place: &Place) {
     eprintln!("crash point {} hit {}: {}", CRASH_POINTS[place.index].name, place.nth, place.signal);
-    let sent = kill(getpid(), place.signal);
-    assert!(sent.is_ok(), "a process may always signal itself");
+    // To this thread: it stops before it returns. Sent to the process, another one might take the signal, and this one be past
+    // the place before all are stopped.
+    let sent = raise(place.signal);
+    assert!(sent.is_ok(), "a thread may always signal itself");
     if place.signal == Signal::SIGKILL {
         // The signal may take a moment to act: nothing after the mark may run in that moment.
         loop {
@@ -80,6 +81,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Output, Stdio};
 
+    use nix::sys::signal::kill;
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::Pid;
 
