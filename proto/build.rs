@@ -5,6 +5,7 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "agent/v1/agent.proto",
+        "control/v1/artifact.proto",
         "control/v1/control.proto",
         "control/v1/join.proto",
         "control/v1/tenants.proto",

@@ -67,6 +67,19 @@ pub struct ClusterOptions {
     pub slots: u32,
     /// The debug node types.
     pub debug: DebugOptions,
+    /// Where large values are.
+    pub artifacts: ArtifactOptions,
+    /// Addresses inside the operator's network that files may be fetched from.
+    pub fetch_allowed: Vec<SocketAddr>,
+}
+
+/// Where large values are, and how much of them there may be.
+#[derive(Debug, Clone, Default)]
+pub struct ArtifactOptions {
+    /// A folder, or `s3://BUCKET/PREFIX`; without one, the folder `artifacts` in the data folder.
+    pub store: Option<String>,
+    /// Bytes that one tenant may have.
+    pub quota: Option<u64>,
 }
 
 /// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface. Other users of the machine
@@ -95,7 +108,8 @@ impl Cluster {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let secret = Secret::draw().context(Exit::Failed, "the system gives no randomness")?;
         let access = Access::Secret(secret.clone());
-        let coordinator = start_coordinator(any_port, &data, data.database(), debug.nodes, access).await?;
+        let (database, artifacts) = (data.database(), options.artifacts);
+        let coordinator = start_coordinator(any_port, &data, database, debug.nodes, access, artifacts).await?;
         let coordinator_url = url(coordinator.local_addr());
         let link = LinkOptions { coordinator: coordinator_url, join: None, insecure: false, secret: Some(secret) };
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
@@ -114,7 +128,7 @@ impl Cluster {
             registered(agent).await?;
         }
         ready(&coordinator).await?;
-        let gateway = start_gateway(Listen::Bound(options.listener), link, None).await?;
+        let gateway = start_gateway(Listen::Bound(options.listener), link, None, options.fetch_allowed).await?;
         let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
         Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
     }
@@ -161,9 +175,13 @@ pub async fn start_coordinator(
     database: String,
     debug_nodes: bool,
     access: Access,
+    artifacts: ArtifactOptions,
 ) -> Result<Coordinator> {
+    let ArtifactOptions { store, quota: artifact_quota } = artifacts;
+    let artifacts = store.unwrap_or_else(|| data.inside("artifacts").path().display().to_string());
     let data_dir = data.path().to_owned();
-    let options = heddle_coordinator::Options { listen, database, data_dir, debug_nodes, access };
+    let options =
+        heddle_coordinator::Options { listen, database, data_dir, debug_nodes, access, artifacts, artifact_quota };
     heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
 }
 
@@ -187,9 +205,14 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
 }
 
 /// Starts a gateway; the coordinator need not be there yet, unless the gateway has no certificate and needs one.
-pub async fn start_gateway(listen: Listen, link: LinkOptions, data_dir: Option<PathBuf>) -> Result<Gateway> {
+pub async fn start_gateway(
+    listen: Listen,
+    link: LinkOptions,
+    data_dir: Option<PathBuf>,
+    fetch_allowed: Vec<SocketAddr>,
+) -> Result<Gateway> {
     let LinkOptions { coordinator, join, insecure, secret } = link;
-    let options = heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir };
+    let options = heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir, fetch_allowed };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")
 }
 

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::client::Client;
-use crate::compose::{Cluster, ClusterOptions, DebugOptions};
+use crate::compose::{ArtifactOptions, Cluster, ClusterOptions, DebugOptions};
 use crate::connection::Connection;
 use crate::data_dir::{DataDir, FolderLock};
 use crate::error::{Exit, Failure, Result};
@@ -55,7 +55,15 @@ impl Session {
         telemetry::start(LevelFilter::WARN);
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let debug = DebugOptions::default();
-        let options = ClusterOptions { listener, data: data.clone(), agents: 1, slots: SLOTS, debug };
+        let options = ClusterOptions {
+            listener,
+            data: data.clone(),
+            agents: 1,
+            slots: SLOTS,
+            debug,
+            artifacts: ArtifactOptions::default(),
+            fetch_allowed: Vec::new(),
+        };
         let cluster = Cluster::start(options, lock, |_| {
             ui::note(&format!(
                 "made a cluster in {}; its key is in {}",

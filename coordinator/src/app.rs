@@ -11,6 +11,7 @@ use std::time::Duration;
 use heddle_core::id::BootId;
 use heddle_core::time::Timestamp;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
+use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::tenants_server::TenantsServer;
@@ -29,6 +30,8 @@ use tonic::transport::Server;
 
 use crate::actor::doors::Doors;
 use crate::actor::root::{self, Tree};
+use crate::artifacts::rows::ArtifactRows;
+use crate::artifacts::{Artifacts, ArtifactsError, collect};
 use crate::authority::{Authority, AuthorityError, OwnCertificate, TlsOptions, Tokens};
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
@@ -48,6 +51,7 @@ use crate::read::trace;
 use crate::records::Records;
 use crate::rpc::admission::Admission;
 use crate::rpc::agent_link::AgentLinkService;
+use crate::rpc::artifacts::ArtifactsService;
 use crate::rpc::control::ControlService;
 use crate::rpc::enrol::{Desk, EnrolService};
 use crate::rpc::in_flight::InFlight;
@@ -76,6 +80,10 @@ pub struct Options {
     pub debug_nodes: bool,
     /// Who may join.
     pub access: Access,
+    /// Where large values are: a folder, or `s3://BUCKET/PREFIX`. Agents and gateways learn it from here.
+    pub artifacts: String,
+    /// Bytes of artifacts that one tenant may have; `None` = as many as fit.
+    pub artifact_quota: Option<u64>,
 }
 
 /// Who may join as a gateway or an agent.
@@ -110,6 +118,9 @@ pub enum StartError {
     /// There is no authority.
     #[error("who may join cannot be told")]
     Authority(#[from] AuthorityError),
+    /// Large values have no place.
+    #[error("the artifact store cannot be used")]
+    Artifacts(#[source] ArtifactsError),
     /// The address is not to be had.
     #[error("cannot listen on {listen}: choose another port, or stop the program that has it")]
     Listen {
@@ -155,7 +166,9 @@ impl std::fmt::Debug for Coordinator {
 /// # Errors
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
-    let Opened { journal, records, members, name } = open(&options.database).await?;
+    let Opened { journal, records, members, artifacts, name } = open(&options.database).await?;
+    let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
+    let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     let now = journal.now().await.map_err(StartError::Journal)?;
     let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
     let first_key = keys.first(now).await.map_err(StartError::Keys)?;
@@ -167,6 +180,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         ended_runs,
         owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
         database: name,
+        artifacts,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes).await.map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
@@ -188,6 +202,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         // Ends with the runtime: it holds what the coordinator holds.
         tokio::spawn(trace::tell(Arc::clone(&shared), to_tell));
     }
+    tokio::spawn(collect::run(Arc::downgrade(&shared)));
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|source| StartError::Listen { listen: options.listen, source })?;
@@ -233,11 +248,12 @@ impl Door {
     }
 }
 
-/// A database, by its two faces and its name.
+/// A database, by its faces and its name.
 struct Opened {
     journal: Arc<dyn Journal>,
     records: Arc<dyn Records>,
     members: Arc<dyn Members>,
+    artifacts: Arc<dyn ArtifactRows>,
     name: &'static str,
 }
 
@@ -256,10 +272,10 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records + Members>(opened: T, name: &'static str) -> Self {
+    fn new<T: Journal + Records + Members + ArtifactRows>(opened: T, name: &'static str) -> Self {
         let opened = Arc::new(opened);
-        let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
-        Self { records, members, journal: opened, name }
+        let (records, members, artifacts) = (Arc::clone(&opened), Arc::clone(&opened), Arc::clone(&opened));
+        Self { records, members, artifacts, journal: opened, name }
     }
 }
 
@@ -304,6 +320,7 @@ fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(control)
+        .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))
         .add_service(MembersServer::new(members))

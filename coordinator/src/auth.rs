@@ -1,6 +1,8 @@
 //! Whose data a request may touch. A [`Tenant`] is the proof that readers and writers of rows ask for; nothing but this
-//! file makes one: of a call that a gateway has authenticated, of a key, or of a run that the engine itself holds.
+//! file makes one: of a call that a gateway has authenticated, of a key, of a run that the engine itself holds, or of an
+//! object in the artifact store.
 
+use heddle_artifacts::{Digest, Listed};
 use heddle_core::id::TenantId;
 use heddle_core::partition::batch::RunCreated;
 use heddle_proto::control as wire;
@@ -42,6 +44,11 @@ impl Tenant {
         Self(row.tenant.clone())
     }
 
+    /// For collection, which asks whether somebody still needs what lies in the store. `None`: it is no artifact.
+    pub(crate) fn of_object(listed: &Listed) -> Option<(Self, Digest)> {
+        listed.artifact.as_ref().map(|(tenant, digest)| (Self(tenant.as_str().into()), *digest))
+    }
+
     /// For the first key of a new database.
     pub(crate) fn first() -> Self {
         Self(FIRST_TENANT.into())
@@ -75,6 +82,8 @@ authenticated! {
     SubmitRequest: tenant, GetRunRequest: tenant, ListRunsRequest: tenant, ReadEventsRequest: tenant,
     CancelRunRequest: tenant, TraceRequest: tenant, ListNodeTypesRequest: tenant, ListAgentsRequest: tenant,
     CreateKeyRequest: tenant, ListKeysRequest: tenant, RotateKeyRequest: tenant, RevokeKeyRequest: tenant,
+    ArtifactRequest: tenant, AdmitUploadRequest: tenant, KeepUploadRequest: tenant, UploadRequest: tenant,
+    ListUploadsRequest: tenant,
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,

@@ -8,6 +8,7 @@
 
 mod actor;
 mod app;
+pub mod artifacts;
 mod auth;
 mod authority;
 mod clock;

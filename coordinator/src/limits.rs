@@ -14,8 +14,20 @@ pub(crate) const GRAPH_CACHE_NODES_MAX: usize = 200_000;
 pub(crate) const SESSION_QUEUE_MAX: usize = 4_096;
 /// Bytes put into one frame to an agent before the next is begun.
 pub(crate) const FRAME_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of all inputs of one attempt.
-pub(crate) const ATTEMPT_INPUTS_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Bytes of all inline inputs of one attempt. Artifacts travel as references and do not count.
+pub(crate) const ATTEMPT_INPUTS_BYTES_MAX: usize = heddle_proto::limits::INLINE_INPUTS_BYTES_MAX;
+/// Bytes of the inputs that one message to an agent holds; more are sent ahead in parts.
+pub(crate) const INPUTS_PART_BYTES: usize = 2 * 1024 * 1024;
+/// Pause between a start and the first collection of artifacts.
+pub(crate) const COLLECT_START_AFTER: Duration = Duration::from_secs(5 * 60);
+/// Pause between collections of artifacts.
+pub(crate) const COLLECT_PERIOD: Duration = Duration::from_secs(3_600);
+/// Artifacts' rows removed in one transaction.
+pub(crate) const COLLECT_PAGE_ROWS: usize = 500;
+/// Bytes of an uploaded file's name.
+pub(crate) const UPLOAD_NAME_BYTES_MAX: usize = 255;
+/// Files in one page of a list.
+pub(crate) const UPLOADS_PAGE_MAX: usize = 200;
 /// How long an agent whose other process has joined may take to prove that it is alive (E10).
 pub(crate) const DUPLICATE_PING: Duration = Duration::from_secs(1);
 /// Restarts of one partition within [`RESTART_WINDOW`] before the process gives up.

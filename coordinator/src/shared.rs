@@ -10,6 +10,7 @@ use heddle_core::partition::permits::{Grant, Permits};
 use tokio::sync::mpsc;
 
 use crate::actor::doors::Doors;
+use crate::artifacts::Artifacts;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) members: Arc<dyn Members>,
     /// Agents that get no more work; as the database has them.
     pub(crate) drains: Mutex<BTreeSet<AgentId>>,
+    pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

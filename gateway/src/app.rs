@@ -5,6 +5,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use heddle_address_guard::Guard;
+
+use crate::artifacts::Artifacts;
 use crate::client::Coordinator;
 use crate::http::auth::KeyCache;
 use crate::limits::FOLLOWERS_MAX;
@@ -17,6 +20,10 @@ pub(crate) struct App {
     pub(crate) numbers: Numbers,
     /// How the coordinator is.
     pub(crate) watch: Watch,
+    /// The artifact store, once the coordinator has said where it is.
+    pub(crate) artifacts: Artifacts,
+    /// Asks for files that users name.
+    pub(crate) guard: Guard,
     /// One permit for each run that somebody follows.
     pub(crate) followers: Arc<Semaphore>,
     /// Cancelled when the gateway is asked to stop: long polls and event streams end then.
@@ -24,9 +31,11 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(coordinator: Coordinator) -> Self {
+    pub(crate) fn new(coordinator: Coordinator, guard: Guard) -> Self {
         Self {
             coordinator,
+            artifacts: Artifacts::default(),
+            guard,
             keys: KeyCache::default(),
             numbers: Numbers::default(),
             watch: Watch::default(),

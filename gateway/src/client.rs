@@ -6,10 +6,15 @@ mod tenants;
 use std::future::Future;
 use std::time::Duration;
 
+use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
+use heddle_proto::control::{
+    AdmitUploadRequest, AdmittedUpload, ArtifactInfo, ArtifactRequest, DeletedUpload, DescribeStoreRequest,
+    KeepUploadRequest, ListUploadsRequest, StoreDescription, Upload, UploadList, UploadRequest,
+};
 use heddle_proto::control::{
     AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
     GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
@@ -23,9 +28,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::artifacts::UploadOwner;
 use crate::convert::failure;
 use crate::http::auth::{
-    Administer, Caller, DescribeInputs, Execute, Operate, ReadExecutions, ReadWorkflows, WriteWorkflows,
+    Administer, Caller, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadWorkflows, WriteWorkflows,
 };
 use crate::http::error::ApiError;
 use crate::limits::{
@@ -45,6 +51,7 @@ pub(crate) struct Coordinator {
     traces: TracesClient<Channel>,
     tenants: TenantsClient<Channel>,
     members: MembersClient<Channel>,
+    artifacts: ArtifactsClient<Channel>,
 }
 
 /// When a call may be sent again, for as long as the coordinator may be away.
@@ -87,6 +94,7 @@ impl Coordinator {
             .initial_stream_window_size(FOLLOWER_WINDOW_BYTES)
             .initial_connection_window_size(FOLLOWERS_WINDOW_BYTES);
         let calls = calls.connect_with_connector_lazy(way.connector());
+        let artifacts = ArtifactsClient::new(calls.clone());
         let members = MembersClient::new(calls.clone());
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
@@ -98,7 +106,7 @@ impl Coordinator {
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
-        Self { calls: client(calls), followers: client(followers), traces, tenants, members }
+        Self { calls: client(calls), followers: client(followers), traces, tenants, members, artifacts }
     }
 
     /// `request` without its tenant, which only the caller's key knows.
@@ -335,6 +343,104 @@ impl Coordinator {
             client.revoke_key(request).await
         })
         .await
+    }
+
+    /// Where artifacts are. Asked for no tenant: it is the cluster's.
+    pub(crate) async fn store(&self) -> Result<StoreDescription, ApiError> {
+        self.ask_artifacts(DescribeStoreRequest {}, Repeat::Always, |mut client, request| async move {
+            client.describe_store(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn artifact(
+        &self,
+        caller: &Caller<ReadArtifacts>,
+        digest: String,
+    ) -> Result<ArtifactInfo, ApiError> {
+        let request = ArtifactRequest { tenant: caller.tenant(), digest };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.get_artifact(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn admit_upload(
+        &self,
+        caller: &Caller<WriteWorkflows>,
+        bytes: u64,
+    ) -> Result<AdmittedUpload, ApiError> {
+        let request = AdmitUploadRequest { tenant: caller.tenant(), bytes };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.admit_upload(request).await },
+        )
+        .await
+    }
+
+    /// `request` without its tenant, which the key or the signed address knows. Twice is the same as once.
+    pub(crate) async fn keep_upload(
+        &self,
+        owner: &UploadOwner,
+        request: KeepUploadRequest,
+    ) -> Result<Upload, ApiError> {
+        let request = KeepUploadRequest { tenant: owner.tenant(), ..request };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.keep_upload(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn upload(&self, caller: &Caller<WriteWorkflows>, id: String) -> Result<Upload, ApiError> {
+        let request = UploadRequest { tenant: caller.tenant(), id };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.get_upload(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn uploads(
+        &self,
+        caller: &Caller<ReadWorkflows>,
+        limit: u32,
+        cursor: String,
+    ) -> Result<UploadList, ApiError> {
+        let request = ListUploadsRequest { tenant: caller.tenant(), limit, cursor };
+        self.ask_artifacts(
+            request,
+            Repeat::Always,
+            |mut client, request| async move { client.list_uploads(request).await },
+        )
+        .await
+    }
+
+    pub(crate) async fn delete_upload(&self, caller: &Caller<WriteWorkflows>, id: String) -> Result<(), ApiError> {
+        let request = UploadRequest { tenant: caller.tenant(), id };
+        let done = self.ask_artifacts(request, Repeat::IfUnsent, |mut client, request| async move {
+            client.delete_upload(request).await
+        });
+        done.await.map(|DeletedUpload {}| ())
+    }
+
+    async fn ask_artifacts<Q, A, F, R>(&self, request: Q, repeat: Repeat, call: F) -> Result<A, ApiError>
+    where
+        Q: Clone,
+        F: Fn(ArtifactsClient<Channel>, Request<Q>) -> R,
+        R: Future<Output = Result<Response<A>, Status>>,
+    {
+        let attempt = || {
+            let mut request = Request::new(request.clone());
+            request.set_timeout(CALL_TIME_MAX);
+            call(self.artifacts.clone(), request)
+        };
+        persist(repeat, attempt).await.map(Response::into_inner)
     }
 
     async fn call<Q, A, F, R>(&self, request: Q, repeat: Repeat, time_max: Duration, call: F) -> Result<A, ApiError>

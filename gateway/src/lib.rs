@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod app;
+mod artifacts;
 mod client;
 mod convert;
 mod docs;

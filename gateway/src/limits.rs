@@ -104,5 +104,19 @@ const _: () = assert!(
     FOLLOWERS_MAX as u64 * FOLLOWER_WINDOW_BYTES as u64 <= FOLLOWERS_WINDOW_BYTES as u64,
     "followers that do not read must not stop those that do"
 );
+/// Bytes of a file in a multipart body, or behind an address that is fetched.
+pub(crate) const MEDIA_BYTES_MAX: u64 = 25 * 1024 * 1024;
+/// Bytes of a multipart body beside its file.
+pub(crate) const MULTIPART_SPARE_BYTES: u64 = 64 * 1024;
+/// Files that are on their way in at once: each takes a few parts of memory.
+pub(crate) const UPLOADS_MAX: usize = 16;
+/// Longest time a file may take on its way in.
+pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(3_600);
+/// How long the address that takes a file is good, in seconds.
+pub(crate) const UPLOAD_LINK_SECONDS: u64 = 3_600;
+/// Files in one page of a list, unless the caller says otherwise.
+pub(crate) const MEDIA_LIMIT_DEFAULT: u32 = 50;
+/// Most files in one page of a list.
+pub(crate) const MEDIA_LIMIT_MAX: u32 = 200;
 /// Nodes in one answer about a run's trace.
 pub(crate) const TRACE_NODES_PER_ANSWER_MAX: u32 = 1_000;

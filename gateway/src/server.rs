@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
+use heddle_address_guard::{Guard, GuardError, Policy};
 use heddle_trust::{Role, Secret, Way, WayError, WayOptions};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -47,6 +48,8 @@ pub struct Options {
     pub secret: Option<Secret>,
     /// Where key and certificate are kept; plaintext needs no place.
     pub data_dir: Option<PathBuf>,
+    /// Addresses inside the operator's network that files may be fetched from all the same.
+    pub fetch_allowed: Vec<SocketAddr>,
 }
 
 /// A socket to listen on.
@@ -81,6 +84,9 @@ pub enum StartError {
         /// What to do about it.
         message: String,
     },
+    /// Files cannot be fetched.
+    #[error("requests to other servers cannot be made on this machine")]
+    Guard(#[source] GuardError),
 }
 
 /// A gateway that serves. Dropped, it stops at once.
@@ -112,13 +118,14 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
     })?;
     way.prepared().await.map_err(|(code, message)| StartError::Refused { code, message })?;
     let coordinator = Coordinator::new(&way);
+    let guard = Guard::new(Policy { allowed: options.fetch_allowed }).map_err(StartError::Guard)?;
     let renewing = AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
             way.renewed().await;
         }
     }));
     let (listener, local_addr) = bound(options.listen).await?;
-    let app = Arc::new(App::new(coordinator));
+    let app = Arc::new(App::new(coordinator, guard));
     let watch = watch::watch(Arc::clone(&app), options.coordinator.clone());
     let (stopping, cut, connections) = (app.stopping.clone(), CancellationToken::new(), TaskTracker::new());
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

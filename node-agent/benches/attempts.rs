@@ -201,7 +201,12 @@ fn noop(permit: i32, number: u32) -> Assign {
         node_type: "debug:noop".to_owned(),
         type_version: 1,
         config_json: Bytes::from_static(b"{}"),
-        inputs: vec![Input { port: "in".to_owned(), list: true, values_json: vec![Bytes::from_static(b"null")] }],
+        inputs: vec![Input {
+            port: "in".to_owned(),
+            list: true,
+            values_json: vec![Bytes::from_static(b"null")],
+            artifacts: vec![],
+        }],
         timeout_ms: 120_000,
         effect: EffectClass::Pure.into(),
         idempotency_key: "exec_01J00000000000000000000000:1:0:1".to_owned(),

@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod agent;
+mod artifacts;
 mod attempts;
 mod identity;
 pub mod limits;

@@ -22,6 +22,16 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const RESULT_VALUES_MAX: usize = 64;
 /// All values of one result together, in bytes of JSON.
 pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
+/// One JSON value that a runner gives, in bytes. What is larger than [`VALUE_BYTES_MAX`] goes to the artifact store; what
+/// is larger than this must be a file.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of large JSON values that all attempts together hold in memory; an attempt waits for room. One attempt holds no
+/// more either.
+pub const FETCHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of large JSON values that are kept for the next attempt that needs them.
+pub const FETCHED_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Assignments whose inputs are arriving in parts.
+pub const PARTED_MAX: usize = 64;
 /// An error's message, in bytes. The rest is cut off.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 2 * 1024;
 /// A job's handle, in bytes.

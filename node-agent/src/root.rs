@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
 use crate::agent::{Exit, Status};
+use crate::artifacts::desk::Desk;
 use crate::attempts::{Attempts, AttemptsArguments, AttemptsMessage};
 use crate::limits::{LINK_RESTART_WINDOW, LINK_RESTARTS_MAX};
 use crate::link::{Identity, Link, LinkArguments, LinkMessage};
@@ -84,10 +85,11 @@ impl Actor for Root {
     ) -> Result<RootState, ActorProcessingErr> {
         let RootArguments { endpoint, way, identity, registry, status } = arguments;
         let agent_id = identity.agent_id.as_str().into();
-        let for_attempts = AttemptsArguments { slots: identity.slots, registry, root: myself.clone(), agent_id };
+        let (slots, root, desk) = (identity.slots, myself.clone(), Arc::new(Desk::default()));
+        let for_attempts = AttemptsArguments { slots, registry, root, agent_id, desk: Arc::clone(&desk) };
         let (attempts, _) = Actor::spawn_linked(None, Attempts, for_attempts, myself.get_cell()).await?;
-        let link_arguments =
-            LinkArguments { endpoint, way, identity, attempts: attempts.clone(), root: myself.clone() };
+        let (reach, root) = (attempts.clone(), myself.clone());
+        let link_arguments = LinkArguments { endpoint, way, identity, attempts: reach, root, desk };
         let (link, _) = Actor::spawn_linked(None, Link, link_arguments.clone(), myself.get_cell()).await?;
         let drained = Exit::Drained { unfinished: 0, unacknowledged: 0 };
         Ok(RootState { attempts, link, link_arguments, link_restarts: RestartWindow::default(), drained, status })

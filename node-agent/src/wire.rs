@@ -4,23 +4,22 @@ use std::time::Duration;
 
 use heddle_proto::agent as wire;
 
-use crate::limits::{
-    ERROR_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, RESULT_OVERHEAD_BYTES, RESULT_VALUES_MAX, VALUE_BYTES_MAX,
-};
-use crate::runners::{ErrorClass, Failure, Input, Output, Work};
+use crate::artifacts::outputs::Given;
+use crate::limits::{ERROR_MESSAGE_BYTES_MAX, RESULT_OVERHEAD_BYTES};
+use crate::runners::{ErrorClass, Failure, Input, Work};
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
-    Succeeded(Vec<Output>),
+    Succeeded(Vec<Given>),
     Failed(Failure),
     Stopped,
 }
 
 impl Outcome {
-    /// What a runner's answer amounts to, once it is held against the limits on values.
-    pub(crate) fn of(answer: Result<Vec<Output>, Failure>) -> Self {
-        match answer.and_then(within_limits) {
+    /// What a runner's answer amounts to, once its large values are kept.
+    pub(crate) fn of(answer: Result<Vec<Given>, Failure>) -> Self {
+        match answer {
             Ok(outputs) => Outcome::Succeeded(outputs),
             Err(failure) => Outcome::Failed(failure),
         }
@@ -37,27 +36,6 @@ impl Outcome {
         let message = format!("the attempt ran longer than {} ms; raise policy.timeoutMs", after.as_millis());
         Outcome::Failed(Failure::new(ErrorClass::Timeout, "timeout", message))
     }
-}
-
-fn within_limits(outputs: Vec<Output>) -> Result<Vec<Output>, Failure> {
-    let too_large = |message| Err(Failure::new(ErrorClass::InvalidRequest, "value_too_large", message));
-    if let Some(output) = outputs.iter().find(|output| output.value.len() > VALUE_BYTES_MAX) {
-        return too_large(format!(
-            "the value of output {} is {} bytes, above the limit of {VALUE_BYTES_MAX}: make it smaller, or pass a \
-             reference to where it is kept",
-            output.port,
-            output.value.len()
-        ));
-    }
-    let bytes: usize = outputs.iter().map(|output| output.value.len()).sum();
-    if bytes > RESULT_BYTES_MAX || outputs.len() > RESULT_VALUES_MAX {
-        return too_large(format!(
-            "the result is {} values of {bytes} bytes together, above the limits of {RESULT_VALUES_MAX} values and \
-             {RESULT_BYTES_MAX} bytes: split the node, or pass references to where the values are kept",
-            outputs.len()
-        ));
-    }
-    Ok(outputs)
 }
 
 /// The message that tells the coordinator, and what it weighs in memory.
@@ -84,8 +62,8 @@ pub(crate) fn finished(
     (wire::Finished { key: Some(key), queued_ms, ran_ms, outcome: Some(outcome) }, bytes)
 }
 
-fn output(output: Output) -> wire::Output {
-    wire::Output { port: output.port.into_owned(), value_json: output.value }
+fn output(output: Given) -> wire::Output {
+    wire::Output { port: output.port.into_owned(), value_json: output.value, artifact: output.artifact }
 }
 
 fn failed(failure: Failure) -> wire::Failed {
@@ -146,25 +124,7 @@ pub(crate) fn needs_intent(effect: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-
-    fn outputs(lengths: &[usize]) -> Result<Vec<Output>, Failure> {
-        Ok(lengths
-            .iter()
-            .map(|&length| Output { port: "out".into(), value: Bytes::from(vec![b'1'; length]) })
-            .collect())
-    }
-
-    #[test]
-    fn values_above_the_limit_fail_the_attempt() {
-        assert!(matches!(Outcome::of(outputs(&[VALUE_BYTES_MAX])), Outcome::Succeeded(_)));
-        for lengths in [vec![1, VALUE_BYTES_MAX + 1], vec![VALUE_BYTES_MAX; 17], vec![1; RESULT_VALUES_MAX + 1]] {
-            let Outcome::Failed(failure) = Outcome::of(outputs(&lengths)) else { panic!("{lengths:?} were taken") };
-            assert_eq!((failure.class, &*failure.code), (ErrorClass::InvalidRequest, "value_too_large"));
-        }
-    }
 
     #[test]
     fn a_long_message_is_cut_between_characters() {

@@ -14,6 +14,9 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 36 * 1024 * 1024;
 /// Largest request body the gateway takes, in bytes (a graph).
 pub const REQUEST_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Bytes of all inputs of one attempt that are no artifacts: they are in memory at both ends of the stream.
+pub const INLINE_INPUTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// An agent sends something at least this often, in milliseconds.
 pub const HEARTBEAT_INTERVAL_MS: u64 = 500;
 /// A stream that stayed silent for this long is gone, in milliseconds.

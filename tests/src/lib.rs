@@ -5,4 +5,5 @@
 pub mod cluster;
 pub mod collector;
 pub mod repository;
+pub mod s3;
 pub mod wait;

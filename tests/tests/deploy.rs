@@ -45,12 +45,15 @@ impl Moved {
     /// A text with its addresses and folders moved; each part and replica gets a folder of its own.
     fn moved(&self, text: &str, part: &str) -> String {
         let state = self.folder.path().join(part).display().to_string();
+        let artifacts = self.folder.path().join("shared").display().to_string();
         let addresses = [
             ("0.0.0.0:7420", &self.coordinator),
             ("127.0.0.1:7420", &self.coordinator),
             ("coordinator:7420", &self.coordinator),
             ("0.0.0.0:8080", &self.gateway),
             ("127.0.0.1:8080", &self.gateway),
+            // One folder for all.
+            ("/var/lib/heddle-artifacts", &artifacts),
             ("/var/lib", &state),
         ];
         addresses.into_iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))

@@ -44,6 +44,8 @@ impl Client {
             return Err(Failure::usage(format!("{url} is not an http:// address"))
                 .with_next("this build speaks plain HTTP: use a local address or a proxy that adds TLS"));
         }
+        // The HTTP library brings no cryptography of its own. Who installed one before is as welcome.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().connect_timeout(CONNECT_WAIT_MAX).tcp_nodelay(true).build();
         Ok(Client { http: http.context(Exit::Failed, "cannot set up HTTP")?, origin, key })
     }

@@ -9,7 +9,7 @@ use heddle_coordinator::{Access, AuthorityFiles, CERTIFICATE_LIFE, CERTIFICATE_L
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::up::say_key;
+use super::up::{Artifacts, say_key};
 use crate::compose::{coordinator_failed, ready, start_coordinator};
 use crate::data_dir::DataDir;
 use crate::error::{Context, Exit, Failure, Result};
@@ -31,6 +31,8 @@ pub struct Coordinator {
     /// The data folder [default: $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
     #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    artifacts: Artifacts,
     /// Accept the node types for tests and benches (debug:*)
     #[arg(long)]
     debug_nodes: bool,
@@ -108,7 +110,8 @@ impl Coordinator {
                 "--insecure: whoever reaches {listen} is trusted as a gateway and as an agent, and reads everything"
             ));
         }
-        let coordinator = start_coordinator(self.listen, &data, database, self.debug_nodes, access).await?;
+        let (debug_nodes, artifacts) = (self.debug_nodes, self.artifacts.into());
+        let coordinator = start_coordinator(self.listen, &data, database, debug_nodes, access, artifacts).await?;
         coordinator.first_key().map_or(Ok(()), |key| say_key(key, &data))?;
         if let Some(file) = coordinator.gateway_token() {
             note(&format!("a gateway can join with --join @{}", file.display()));

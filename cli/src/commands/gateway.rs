@@ -9,6 +9,7 @@ use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::agent::Joining;
+use super::up::Fetch;
 use crate::compose::start_gateway;
 use crate::data_dir::DataDir;
 use crate::error::Result;
@@ -33,6 +34,8 @@ pub struct Gateway {
     /// The folder of its certificate [default: `gateway` in $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
     #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    fetch: Fetch,
 }
 
 impl Gateway {
@@ -48,7 +51,7 @@ impl Gateway {
         let data_dir = self.data_dir.or_else(|| usual().map(|data| data.inside("gateway").path().to_owned()));
         let link = self.joining.link(&self.coordinator);
         let gateway = tokio::select! {
-            gateway = start_gateway(listen, link, data_dir) => gateway?,
+            gateway = start_gateway(listen, link, data_dir, self.fetch.allow_fetch) => gateway?,
             // Without a certificate it waits for one.
             () = stop.asked() => return Ok(()),
         };

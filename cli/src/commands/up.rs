@@ -7,7 +7,7 @@ use clap::Args;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::compose::{Cluster, ClusterOptions, DebugOptions};
+use crate::compose::{ArtifactOptions, Cluster, ClusterOptions, DebugOptions};
 use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::limits::{AGENTS_MAX, DRAIN_WAIT_MAX};
@@ -33,9 +33,39 @@ pub struct Up {
     #[arg(long, default_value_t = 16, value_name = "NUMBER")]
     slots: u32,
     #[command(flatten)]
+    artifacts: Artifacts,
+    #[command(flatten)]
+    fetch: Fetch,
+    #[command(flatten)]
     debug: Debug,
     #[command(flatten)]
     metrics: Metrics,
+}
+
+/// What files may be fetched from.
+#[derive(Debug, Clone, Args)]
+pub struct Fetch {
+    /// Addresses in your own network that files may be fetched from, such as 10.0.0.5:9000; others are refused
+    #[arg(long, env = "HEDDLE_ALLOW_FETCH", value_delimiter = ',', value_name = "ADDRESS:PORT")]
+    pub allow_fetch: Vec<SocketAddr>,
+}
+
+/// Where large values are.
+#[derive(Debug, Clone, Args)]
+pub struct Artifacts {
+    /// Where large values are kept: a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME [default: `artifacts` in the
+    /// data folder]
+    #[arg(long, env = "HEDDLE_ARTIFACTS", value_name = "STORE")]
+    artifacts: Option<String>,
+    /// Bytes of large values that one tenant may have [default: as many as fit]
+    #[arg(long, value_name = "BYTES")]
+    artifact_quota: Option<u64>,
+}
+
+impl From<Artifacts> for ArtifactOptions {
+    fn from(options: Artifacts) -> Self {
+        ArtifactOptions { store: options.artifacts, quota: options.artifact_quota }
+    }
 }
 
 /// The node types for tests and benches.
@@ -88,6 +118,8 @@ impl Up {
             agents: self.agents,
             slots: self.slots,
             debug: self.debug.clone().into(),
+            artifacts: self.artifacts.clone().into(),
+            fetch_allowed: self.fetch.allow_fetch.clone(),
         };
         Cluster::start(options, lock, |key| say_key(key, data)).await
     }

@@ -132,6 +132,11 @@ sortable_id!(
     KeyId,
     "key"
 );
+sortable_id!(
+    /// A file that somebody brought.
+    UploadId,
+    "media"
+);
 
 sortable_id!(
     /// A join token's public name (never the token).

@@ -12,8 +12,12 @@ pub const GRAPH_JSON_DEPTH_MAX: usize = 64;
 pub const GRAPH_ID_BYTES_MAX: usize = 256;
 /// Problems that one validation reports; the rest are counted.
 pub const GRAPH_PROBLEMS_MAX: usize = 200;
-/// A value kept inside a row, in bytes. Above it, `value_too_large`.
+/// A value kept inside a row, in bytes. A larger one is an artifact.
 pub const INLINE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one artifact.
+pub const ARTIFACT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Bytes of an artifact's media type.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 128;
 /// Values that one result or one submission carries.
 pub const RESULT_VALUES_MAX: usize = 64;
 /// Bytes of an error's message as kept.
@@ -91,5 +95,6 @@ pub const IDEMPOTENCY_TTL: Span = Span::from_seconds(24 * 60 * 60);
 pub const RECOVERY_DEATHS_MAX: u32 = 3;
 
 const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
+const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");
 const _: () = assert!(RUN_EXPOSED_ATTEMPTS_MAX <= BATCH_EVENTS_MAX, "one run's ready work fits into one batch");
 const _: () = assert!(EVICT_DUE_MIN.as_millis() >= 2 * DUE_SCAN_PERIOD.as_millis(), "an evicted run is found in time");

@@ -1,6 +1,7 @@
 //! Values and the references that stand for them. A run holds references only (E15).
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -31,28 +32,59 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A value in full: compact JSON text, at most [`crate::limits::INLINE_VALUE_BYTES_MAX`] long.
+/// A value: compact JSON text of at most [`crate::limits::INLINE_VALUE_BYTES_MAX`] bytes, or the description of an artifact,
+/// whose bytes lie in the artifact store and are never here.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value {
     json: Bytes,
     digest: Digest,
+    artifact: Option<Arc<Artifact>>,
+}
+
+/// What lies in the artifact store, under its tenant and digest (E18).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub bytes: u64,
+    /// What they are.
+    pub media_type: Arc<str>,
+    /// Whether they are the JSON text of the value itself, which was too large for a row; else the value is the file.
+    pub is_json: bool,
 }
 
 impl Value {
     /// Takes JSON text as it is. The caller has checked that it is JSON.
     pub fn from_json(json: Bytes) -> Self {
         let digest = Digest::of(&json);
-        Self { json, digest }
+        Self { json, digest, artifact: None }
     }
 
     /// Takes text whose digest is known already, as rows of the journal do.
     pub fn from_parts(json: Bytes, digest: Digest) -> Self {
-        Self { json, digest }
+        Self { json, digest, artifact: None }
     }
 
-    /// Its JSON text.
+    /// The value that lies in the store.
+    pub fn from_artifact(artifact: Artifact) -> Self {
+        let json = artifact.json();
+        Self { json, digest: artifact.digest, artifact: Some(Arc::new(artifact)) }
+    }
+
+    /// Its JSON text; of an artifact, its description.
     pub fn json(&self) -> &Bytes {
         &self.json
+    }
+
+    /// The artifact, if the value is one.
+    pub fn artifact(&self) -> Option<&Artifact> {
+        self.artifact.as_deref()
+    }
+
+    /// Its length in bytes, wherever they lie.
+    pub fn bytes(&self) -> u64 {
+        self.artifact.as_ref().map_or(self.json.len() as u64, |artifact| artifact.bytes)
     }
 
     /// Its digest.
@@ -61,10 +93,19 @@ impl Value {
     }
 }
 
+impl Artifact {
+    /// Its description: what people and runners see in place of its bytes.
+    fn json(&self) -> Bytes {
+        let media_type = serde_json::to_string(&self.media_type).unwrap_or_else(|_| "null".to_owned());
+        let (bytes, digest) = (self.bytes, self.digest);
+        format!(r#"{{"bytes":{bytes},"digest":"{digest}","mediaType":{media_type}}}"#).into()
+    }
+}
+
 impl fmt::Debug for Value {
     // Payloads are data of a tenant: they show in no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Value({} bytes, {})", self.json.len(), self.digest)
+        write!(f, "Value({} bytes, {})", self.bytes(), self.digest)
     }
 }
 
@@ -75,8 +116,8 @@ pub struct ValueRef {
     pub seq: EventSeq,
     /// Its place in that body, from 0.
     pub place: u32,
-    /// Length of its JSON text in bytes.
+    /// Its length in bytes.
     pub bytes: u32,
-    /// Digest of its JSON text.
+    /// Digest of its bytes.
     pub digest: Digest,
 }

@@ -176,3 +176,42 @@ CREATE TABLE agent_drain (
     since BIGINT NOT NULL,
     subject TEXT COLLATE "C" NOT NULL
 );
+
+-- What lies in the artifact store, once per tenant and digest. Written in the batch whose event refers to it, or with its
+-- upload.
+CREATE TABLE artifact (
+    tenant TEXT COLLATE "C" NOT NULL,
+    digest BYTEA NOT NULL,
+    bytes BIGINT NOT NULL,
+    media_type TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL,
+    touched_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, digest)
+);
+CREATE INDEX artifact_by_touch ON artifact (touched_at, tenant, digest);
+
+-- Runs that need an artifact: while there is one, it is not collected.
+CREATE TABLE artifact_reference (
+    run BYTEA NOT NULL,
+    digest BYTEA NOT NULL,
+    tenant TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (run, digest)
+);
+CREATE INDEX artifact_reference_by_digest ON artifact_reference (tenant, digest);
+
+-- Files that people brought: they need their artifacts, too.
+CREATE TABLE upload (
+    id BYTEA NOT NULL PRIMARY KEY,
+    tenant TEXT COLLATE "C" NOT NULL,
+    digest BYTEA NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX upload_by_tenant ON upload (tenant, id);
+CREATE INDEX upload_by_digest ON upload (tenant, digest);
+
+-- What all coordinators of a cluster agree on: the first to propose it decides.
+CREATE TABLE agreed (
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    value BYTEA NOT NULL
+);

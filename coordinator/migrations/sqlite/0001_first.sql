@@ -176,3 +176,42 @@ CREATE TABLE agent_drain (
     since INTEGER NOT NULL,
     subject TEXT NOT NULL
 );
+
+-- What lies in the artifact store, once per tenant and digest. Written in the batch whose event refers to it, or with its
+-- upload.
+CREATE TABLE artifact (
+    tenant TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    bytes INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, digest)
+);
+CREATE INDEX artifact_by_touch ON artifact (touched_at, tenant, digest);
+
+-- Runs that need an artifact: while there is one, it is not collected.
+CREATE TABLE artifact_reference (
+    run BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    tenant TEXT NOT NULL,
+    PRIMARY KEY (run, digest)
+);
+CREATE INDEX artifact_reference_by_digest ON artifact_reference (tenant, digest);
+
+-- Files that people brought: they need their artifacts, too.
+CREATE TABLE upload (
+    id BLOB NOT NULL PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+);
+CREATE INDEX upload_by_tenant ON upload (tenant, id);
+CREATE INDEX upload_by_digest ON upload (tenant, digest);
+
+-- What all coordinators of a cluster agree on: the first to propose it decides.
+CREATE TABLE agreed (
+    name TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+);

@@ -39,7 +39,9 @@ impl Releaser {
                     self.shared.counters.attempts.add(1);
                     match self.inputs_at_hand(&dispatch) {
                         Some(values) if !is_too_much(&values) => {
-                            push(&mut bundles, &dispatch.to, convert::assign(&dispatch, values));
+                            for message in convert::in_parts(convert::assign(&dispatch, values)) {
+                                push(&mut bundles, &dispatch.to, message);
+                            }
                         }
                         Some(_) => refuse(&self.shared, self.partition, &dispatch),
                         None => self.fetch_and_send(*dispatch, work),
@@ -94,15 +96,15 @@ impl Releaser {
             match is_too_much(&values) {
                 true => refuse(&shared, partition, &dispatch),
                 false => {
-                    let assignment = convert::assign(&dispatch, values);
-                    shared.sessions.send_in(dispatch.session, partition, &dispatch.to, vec![assignment]);
+                    let messages = convert::in_parts(convert::assign(&dispatch, values));
+                    shared.sessions.send_in(dispatch.session, partition, &dispatch.to, messages);
                 }
             }
         });
     }
 }
 
-/// Larger inputs do not fit into one message to an agent.
+/// Both ends hold them in memory.
 fn is_too_much(values: &[Value]) -> bool {
     values.iter().map(|value| value.json().len()).sum::<usize>() > ATTEMPT_INPUTS_BYTES_MAX
 }
@@ -116,7 +118,10 @@ fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
         permits.deal()
     };
     shared.deliver(dealt);
-    let message = format!("the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes; pass on less");
+    let message = format!(
+        "the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes beside artifacts; pass on fewer of them, \
+         or make one large value of them, which becomes an artifact"
+    );
     let error =
         NodeError { class: ErrorClass::InvalidRequest, code: "inputs_too_large".into(), message: message.into() };
     let outcome = Outcome::Failed { error, retry_after: None };

@@ -21,8 +21,9 @@ use tokio::sync::watch;
 use super::limits::PAGE_ROWS_MAX;
 use super::{
     Acquired, Answer, Claim, Clock, Committed, Journal, JournalError, JournalState, Landed, NEW, Owner, Partitions,
-    RunCursor, RunFilter, RunRow, StoredRun, Suspect, clip, codec, quarantine_error,
+    RunCursor, RunFilter, RunRow, StoredRun, Suspect, artifacts, clip, codec, quarantine_error,
 };
+use crate::artifacts::rows::memory::ArtifactTables;
 use crate::auth::Tenant;
 use crate::members::memory::MemberRows;
 use crate::records::WorkflowRow;
@@ -46,6 +47,7 @@ pub(crate) struct Tables {
     pub(crate) keys: BTreeMap<IdempotencyKey, KeptKey>,
     pub(crate) plain: PlainRows,
     pub(crate) members: MemberRows,
+    pub(crate) artifacts: ArtifactTables,
 }
 
 #[derive(Default)]
@@ -230,7 +232,11 @@ impl Journal for MemoryJournal {
             let event = tables.history(run).find(|event| event.seq == reference.seq);
             let value = event.and_then(|event| event.values.get(reference.place as usize));
             let missing = JournalError::NoValue { run, seq: reference.seq, place: reference.place };
-            value.map(|value| Value::from_parts(value.json().clone(), reference.digest)).ok_or(missing)
+            let read = |value: &Value| match value.artifact() {
+                Some(_) => value.clone(),
+                None => Value::from_parts(value.json().clone(), reference.digest),
+            };
+            value.map(read).ok_or(missing)
         };
         ready(references.iter().map(find).collect()).boxed()
     }
@@ -355,6 +361,9 @@ impl Tables {
                 }
             }
             (None, None) => {}
+        }
+        if let Some(tenant) = self.runs.get(&run).map(|row| row.created.tenant.clone()) {
+            artifacts::used(&it.events).into_iter().for_each(|used| self.artifacts.refer(run, &tenant, used));
         }
         self.events.entry(run).or_default().extend(it.events);
         if let Some(snapshot) = it.snapshot {

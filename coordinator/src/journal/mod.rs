@@ -4,6 +4,7 @@
 //! earlier owner, and reads back what it had committed. Readers get committed state only. There is one implementation
 //! per database, and one in memory that tests compare them with.
 
+pub(crate) mod artifacts;
 pub mod codec;
 mod columns;
 #[cfg(test)]

@@ -219,7 +219,8 @@ fn node(shared: &Shared, view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, 
             OutputValue::One(reference) => value(values, *reference)?,
             OutputValue::Gather(references) => list(values, references),
         };
-        Some(wire::PortValue { port: ports.get(usize::from(output.port.0))?.id.to_string(), value_json })
+        let artifacts = artifacts(values, &output.value);
+        Some(wire::PortValue { port: ports.get(usize::from(output.port.0))?.id.to_string(), value_json, artifacts })
     });
     Some(wire::Node {
         node_id: document.id.to_string(),
@@ -254,6 +255,25 @@ fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError
 
 fn value(values: &HashMap<EventSeq, Vec<Value>>, reference: ValueRef) -> Option<Bytes> {
     values.get(&reference.seq)?.get(reference.place as usize).map(|value| value.json().clone())
+}
+
+/// Which items of an output lie in the artifact store.
+fn artifacts(values: &HashMap<EventSeq, Vec<Value>>, output: &OutputValue) -> Vec<wire::PlacedArtifact> {
+    let references = match output {
+        OutputValue::Closed => &[],
+        OutputValue::One(reference) => std::slice::from_ref(reference),
+        OutputValue::Gather(references) => references.as_slice(),
+    };
+    let found = references.iter().filter_map(|reference| values.get(&reference.seq)?.get(reference.place as usize));
+    let placed = found.zip(0..).filter_map(|(value, place)| Some((value.artifact()?, place)));
+    placed
+        .map(|(artifact, place)| wire::PlacedArtifact {
+            place,
+            digest: artifact.digest.to_string(),
+            bytes: artifact.bytes,
+            media_type: artifact.media_type.to_string(),
+        })
+        .collect()
 }
 
 fn list(values: &HashMap<EventSeq, Vec<Value>>, references: &[ValueRef]) -> Bytes {

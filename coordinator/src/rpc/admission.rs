@@ -114,6 +114,7 @@ mod tests {
     fn each_role_reaches_its_own_services_only() {
         let attach = "/heddle.agent.v1.AgentLink/Attach";
         let traces = "/heddle.control.v1.Traces/ReadTrace";
+        let store = "/heddle.control.v1.Artifacts/DescribeStore";
         let enrol = "/heddle.enrol.v1.Enrol/JoinMore";
         for (peer, path, expected) in [
             (Peer::Newcomer, JOIN, Ok(())),
@@ -126,9 +127,11 @@ mod tests {
             (member(Role::Agent), RENEW, Ok(())),
             (member(Role::Agent), CONTROL, Err(Refused::WrongRole)),
             (member(Role::Agent), traces, Err(Refused::WrongRole)),
+            (member(Role::Agent), store, Err(Refused::WrongRole)),
             (member(Role::Agent), NEW, Err(Refused::WrongRole)),
             (member(Role::Gateway), CONTROL, Ok(())),
             (member(Role::Gateway), traces, Ok(())),
+            (member(Role::Gateway), store, Ok(())),
             (member(Role::Gateway), NEW, Ok(())),
             (member(Role::Gateway), RENEW, Ok(())),
             (member(Role::Gateway), attach, Err(Refused::WrongRole)),

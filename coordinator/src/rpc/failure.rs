@@ -10,6 +10,7 @@ use heddle_proto::control as wire;
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use crate::artifacts::QuotaExceeded;
 use crate::graphs::GraphError;
 use crate::journal::JournalError;
 use crate::read::runs::ReadError;
@@ -42,6 +43,10 @@ pub(crate) fn workflow_not_found() -> Status {
 
 pub(crate) fn tenant_not_found() -> Status {
     plain(404, "tenant_not_found", "Tenant not found")
+}
+
+pub(crate) fn quota(exceeded: &QuotaExceeded) -> Status {
+    plain(402, "artifact_quota_exceeded", exceeded.to_string())
 }
 
 pub(crate) fn run_not_found() -> Status {

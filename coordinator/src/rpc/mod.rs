@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod agent_link;
+pub(crate) mod artifacts;
 pub(crate) mod control;
 pub(crate) mod enrol;
 pub(crate) mod failure;

@@ -17,6 +17,7 @@ use heddle_proto::limits::READ_WAIT_SECONDS_MAX;
 use tonic::Status;
 
 use super::failure;
+use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
 use crate::journal::{RunCursor, RunFilter};
 use crate::read::events as history;
@@ -39,6 +40,8 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         true => Vec::new(),
         false => graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?,
     };
+    room(shared, &tenant).await?;
+    let given = submitted::resolve(shared, &tenant, given).await?;
     graph.complete_inputs(&part, &given).map_err(failure::bad_inputs)?;
     let slot = match &key {
         Some(row) => Slot::of_hash(hash_of(&row.key)),
@@ -68,6 +71,12 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
         Reply::Cancelled { .. } => Err(Status::internal("a submission was answered as a cancel")),
     }
+}
+
+/// Nothing more is begun for a tenant whose artifacts have used up its quota; what runs goes on.
+async fn room(shared: &Shared, tenant: &Tenant) -> Result<(), Status> {
+    let room = shared.artifacts.room(tenant).await.map_err(|error| failure::journal(&error))?;
+    room.map(drop).map_err(|exceeded| failure::quota(&exceeded))
 }
 
 /// The graph in the request, else the one that is saved. The workflow must exist and be active either way.

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use heddle_artifacts::media;
 use heddle_core::id::{AttemptKey, AttemptNumber, AttemptToken, Generation, Instance, NodeIx, RunId, ScopeIx};
-use heddle_core::limits::{ERROR_MESSAGE_BYTES_MAX, RESULT_VALUES_MAX};
+use heddle_core::limits::{ARTIFACT_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, RESULT_VALUES_MAX};
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::io::{Dispatch, Verdict};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, PermitClass, Timing};
 use heddle_core::time::Span;
-use heddle_core::value::Value;
+use heddle_core::value::{Artifact, Digest, Value};
 use heddle_proto::agent as wire;
 use heddle_proto::agent::coordinator_message::Kind;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+
+use crate::limits::INPUTS_PART_BYTES;
 
 /// A key as it goes over the wire.
 pub(crate) fn key_to_wire(key: AttemptKey) -> wire::AttemptKey {
@@ -79,14 +82,20 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
     };
     for input in &dispatch.inputs {
         let mut values_json = Vec::with_capacity(input.values.len());
+        let mut artifacts = Vec::new();
         for (bound, value) in input.values.iter().zip(values.by_ref()) {
-            match bound.spread {
+            let spread = bound.spread;
+            if let Some(artifact) = value.artifact() {
+                let place = values_json.len() as u32;
+                artifacts.push(wire::PlacedArtifact { place, spread, artifact: Some(artifact_to_wire(artifact)) });
+            }
+            match spread && value.artifact().is_none() {
                 true => values_json.extend(items(value.json())),
                 false => values_json.push(value.json().clone()),
             }
         }
         if !values_json.is_empty() || input.list {
-            inputs.push(wire::Input { port: port_id(input.port), list: input.list, values_json });
+            inputs.push(wire::Input { port: port_id(input.port), list: input.list, values_json, artifacts });
         }
     }
     for (port, value) in &node.constants {
@@ -115,7 +124,61 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
         handle,
         traceparent: dispatch.traceparent.as_deref().unwrap_or_default().into(),
         permit: permit.into(),
+        tenant: dispatch.tenant.to_string(),
+        parts: 0,
     }))
+}
+
+/// An assignment as messages that fit: values that are too much for one go ahead in parts, in order.
+pub(crate) fn in_parts(mut assign: wire::CoordinatorMessage) -> Vec<wire::CoordinatorMessage> {
+    let Some(Kind::Assign(it)) = &mut assign.kind else { return vec![assign] };
+    let bytes = |input: &wire::Input| input.values_json.iter().map(Bytes::len).sum::<usize>();
+    if it.inputs.iter().map(bytes).sum::<usize>() <= INPUTS_PART_BYTES {
+        return vec![assign];
+    }
+    let mut parts: Vec<Vec<wire::Input>> = Vec::new();
+    let mut left = 0;
+    for input in &mut it.inputs {
+        for value in std::mem::take(&mut input.values_json) {
+            let weight = value.len() + 64;
+            if weight > left || parts.is_empty() {
+                parts.push(Vec::new());
+                left = INPUTS_PART_BYTES.max(weight);
+            }
+            left -= weight;
+            let Some(part) = parts.last_mut() else { continue };
+            match part.last_mut().filter(|last| last.port == input.port) {
+                Some(last) => last.values_json.push(value),
+                None => part.push(wire::Input {
+                    port: input.port.clone(),
+                    list: input.list,
+                    values_json: vec![value],
+                    artifacts: Vec::new(),
+                }),
+            }
+        }
+    }
+    it.parts = parts.len() as u32;
+    let key = it.key.clone();
+    let parts =
+        parts.into_iter().map(|inputs| message(Kind::InputsPart(wire::InputsPart { key: key.clone(), inputs })));
+    parts.chain([assign]).collect()
+}
+
+fn artifact_to_wire(artifact: &Artifact) -> wire::Artifact {
+    wire::Artifact {
+        digest: Bytes::copy_from_slice(&artifact.digest.0),
+        bytes: artifact.bytes,
+        media_type: artifact.media_type.to_string(),
+        json: artifact.is_json,
+    }
+}
+
+fn artifact_from_wire(artifact: &wire::Artifact) -> Option<Artifact> {
+    let digest = Digest(artifact.digest.as_ref().try_into().ok()?);
+    let media_type = media::essence(&artifact.media_type).filter(|essence| *essence == artifact.media_type)?;
+    let is_known = artifact.bytes <= ARTIFACT_BYTES_MAX && media_type.len() <= MEDIA_TYPE_BYTES_MAX;
+    is_known.then(|| Artifact { digest, bytes: artifact.bytes, media_type: media_type.into(), is_json: artifact.json })
 }
 
 /// The graph's own value for a port that no edge feeds. A list port takes a list as its items, anything else as one.
@@ -124,7 +187,7 @@ fn constant(id: String, port: heddle_core::id::PortIx, node: &heddle_core::graph
     let list = declared.is_some_and(|declared| declared.list);
     let is_list = value.json().first() == Some(&b'[');
     let values_json = if list && is_list { items(value.json()) } else { vec![value.json().clone()] };
-    wire::Input { port: id, list, values_json }
+    wire::Input { port: id, list, values_json, artifacts: Vec::new() }
 }
 
 /// The items of a JSON list, each as its own text; a value that is no list is its own only item.
@@ -168,6 +231,13 @@ fn succeeded_from_wire(succeeded: wire::Succeeded) -> Outcome {
     }
     let mut values: Vec<(Arc<str>, Value)> = Vec::with_capacity(succeeded.outputs.len());
     for output in succeeded.outputs {
+        if let Some(artifact) = &output.artifact {
+            let Some(artifact) = artifact_from_wire(artifact) else {
+                return broken("output_not_an_artifact", format!("the output {} describes no artifact", output.port));
+            };
+            values.push((output.port.into(), Value::from_artifact(artifact)));
+            continue;
+        }
         // Values are spliced into answers and documents as they are, so they must be JSON.
         if let Err(error) = serde_json::from_slice::<IgnoredAny>(&output.value_json) {
             return broken("output_not_json", format!("the output {} is no JSON: {error}", output.port));
@@ -199,4 +269,56 @@ fn class_from_wire(class: wire::ErrorClass) -> ErrorClass {
 fn shortened(message: &str) -> &str {
     let end = (0..=message.len().min(ERROR_MESSAGE_BYTES_MAX)).rev().find(|end| message.is_char_boundary(*end));
     &message[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assign(lengths: &[&[usize]]) -> wire::CoordinatorMessage {
+        let input = |(place, lengths): (usize, &&[usize])| wire::Input {
+            port: format!("p{place}"),
+            list: true,
+            values_json: lengths.iter().map(|length| Bytes::from(vec![b'1'; *length])).collect(),
+            artifacts: Vec::new(),
+        };
+        let inputs = lengths.iter().enumerate().map(input).collect();
+        message(Kind::Assign(wire::Assign { inputs, ..Default::default() }))
+    }
+
+    /// Puts the parts together as an agent does.
+    fn whole(messages: Vec<wire::CoordinatorMessage>) -> (usize, Vec<(String, Vec<usize>)>) {
+        let mut values: Vec<(String, Vec<usize>)> = Vec::new();
+        let mut parts = 0;
+        for message in messages {
+            assert!(prost::Message::encoded_len(&message) <= INPUTS_PART_BYTES + 64 * 1024);
+            let inputs = match message.kind.unwrap() {
+                Kind::InputsPart(part) => part.inputs,
+                Kind::Assign(assign) => {
+                    parts = assign.parts as usize;
+                    assign.inputs
+                }
+                other => panic!("{other:?}"),
+            };
+            for input in inputs {
+                let lengths = input.values_json.iter().map(Bytes::len);
+                match values.iter_mut().find(|(port, _)| *port == input.port) {
+                    Some((_, known)) => known.extend(lengths),
+                    None => values.push((input.port, lengths.collect())),
+                }
+            }
+        }
+        (parts, values)
+    }
+
+    #[test]
+    fn many_inputs_travel_in_parts() {
+        let small = assign(&[&[1, 2], &[3]]);
+        assert_eq!(in_parts(small.clone()), [small]);
+        let lengths: &[&[usize]] = &[&[60_000; 40], &[7], &[50_000; 30]];
+        let (parts, values) = whole(in_parts(assign(lengths)));
+        assert_eq!(parts, 2);
+        let expected = lengths.iter().enumerate().map(|(place, lengths)| (format!("p{place}"), lengths.to_vec()));
+        assert_eq!(values, expected.collect::<Vec<_>>());
+    }
 }

@@ -207,6 +207,10 @@ impl Session {
             coordinator_id: self.shared.owner.coordinator.to_string(),
             coordinator_boot_id: self.shared.owner.boot.0,
             verdicts: verdicts.into_iter().map(convert::verdict_to_wire).collect(),
+            artifacts: Some(wire::ArtifactStore {
+                address: self.shared.artifacts.store.address().to_string(),
+                id: self.shared.artifacts.id.clone(),
+            }),
         });
         if !self.shared.sessions.welcome(&self.agent, self.number, CoordinatorMessage { kind: Some(welcome) }) {
             return Leaving::SentAway;

@@ -176,7 +176,8 @@ mod tests {
     use super::*;
 
     fn node(id: &str, node_type: &str, state: NodeState) -> Node {
-        let outputs = vec![PortValue { port: "text".to_owned(), value_json: format!("\"{id}\"").into() }];
+        let outputs =
+            vec![PortValue { port: "text".to_owned(), value_json: format!("\"{id}\"").into(), ..PortValue::default() }];
         Node {
             node_id: id.to_owned(),
             node_type: node_type.to_owned(),

@@ -5,7 +5,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::operation::{Answer, Operation, Shape};
+use super::operation::{Answer, FileBody, Operation, Shape};
 use crate::http::error::{ErrorForm, has_text_form};
 use crate::http::router::Route;
 
@@ -88,15 +88,34 @@ fn operation(documented: &Documented, answers: &mut SchemaGenerator, requests: &
         "responses": responses(route, operation, *form, answers),
     });
     if !operation.scopes.is_empty() {
-        described["security"] = json!([{"key": operation.scopes}]);
+        described["security"] = match operation.takes_signed {
+            true => json!([{"key": operation.scopes}, {}]),
+            false => json!([{"key": operation.scopes}]),
+        };
         described["description"] = json!(format!("Scope: {}.", operation.scopes.join(" or ")));
     }
+    let mut content = Map::new();
     if let Some(body) = &operation.body {
         let schema = (body.schema)(requests);
-        described["requestBody"] =
-            json!({"content": {"application/json": {"schema": schema, "example": body.example}}});
+        content.insert("application/json".to_owned(), json!({"schema": schema, "example": body.example}));
+    }
+    content.extend(operation.file.map(file));
+    if !content.is_empty() {
+        described["requestBody"] = json!({"content": content});
     }
     described
+}
+
+/// A file in a request: its media type and what is said of it.
+fn file(body: FileBody) -> (String, Value) {
+    let bytes = json!({"type": "string", "contentMediaType": "application/octet-stream"});
+    match body {
+        FileBody::Raw => ("*/*".to_owned(), json!({"schema": bytes})),
+        FileBody::Form(field) => {
+            let schema = json!({"type": "object", "required": [field], "properties": {field: bytes}});
+            ("multipart/form-data".to_owned(), json!({"schema": schema}))
+        }
+    }
 }
 
 /// `GET /api/v1/workflows/{id}` is `getWorkflowsById`.
@@ -132,10 +151,12 @@ fn responses(route: &Route, operation: &Operation, form: ErrorForm, schemas: &mu
         let described = responses.entry(status).or_insert_with(
             || json!({"description": answer.status.canonical_reason(), "headers": request_id(), "content": {}}),
         );
-        described["content"][answer.media_type] = match schema(answer, schemas) {
-            Some(schema) => json!({"schema": schema}),
-            None => json!({}),
-        };
+        if let Some(media_type) = answer.media_type {
+            described["content"][media_type] = match schema(answer, schemas) {
+                Some(schema) => json!({"schema": schema}),
+                None => json!({}),
+            };
+        }
     }
     for status in refusals(route, operation) {
         if responses.contains_key(status.as_str()) {
@@ -170,7 +191,7 @@ fn refusals(route: &Route, operation: &Operation) -> Vec<StatusCode> {
             statuses.push(StatusCode::NOT_FOUND);
         }
     }
-    if operation.body.is_some() {
+    if operation.body.is_some() || operation.file.is_some() {
         statuses.extend([
             StatusCode::REQUEST_TIMEOUT,
             StatusCode::PAYLOAD_TOO_LARGE,

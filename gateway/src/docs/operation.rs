@@ -18,6 +18,10 @@ pub(crate) struct Operation {
     pub(crate) scopes: &'static [&'static str],
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) body: Option<Body>,
+    /// Instead of a JSON body, or as another choice.
+    pub(crate) file: Option<FileBody>,
+    /// An address that was signed stands for the key.
+    pub(crate) takes_signed: bool,
     pub(crate) answers: Vec<Answer>,
     /// Refusals besides those that every route of its kind has.
     pub(crate) refusals: Vec<StatusCode>,
@@ -39,11 +43,21 @@ pub(crate) struct Body {
     pub(crate) example: Value,
 }
 
+/// How the request carries a file.
+#[derive(Clone, Copy)]
+pub(crate) enum FileBody {
+    /// In this field of a form.
+    Form(&'static str),
+    /// As the body itself, of any type.
+    Raw,
+}
+
 /// What a request that succeeds is answered.
 #[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) media_type: &'static str,
+    /// `None`: nothing comes with the status.
+    pub(crate) media_type: Option<&'static str>,
     pub(crate) schema: Option<SchemaOf>,
     pub(crate) shape: Shape,
 }
@@ -63,7 +77,8 @@ impl Operation {
     /// A route that needs no key.
     pub(crate) fn open(tag: &'static str, summary: &'static str) -> Self {
         let (parameters, answers, refusals) = (Vec::new(), Vec::new(), Vec::new());
-        Self { tag, summary, scopes: &[], parameters, body: None, answers, refusals }
+        let (body, file, takes_signed) = (None, None, false);
+        Self { tag, summary, scopes: &[], parameters, body, file, takes_signed, answers, refusals }
     }
 
     /// A route that asks for a key with a scope.
@@ -98,16 +113,44 @@ impl Operation {
         self
     }
 
+    /// Takes a file.
+    pub(crate) fn file(mut self, body: FileBody) -> Self {
+        self.file = Some(body);
+        self
+    }
+
+    /// Takes an address that was signed instead of a key.
+    pub(crate) fn or_signed(mut self) -> Self {
+        self.takes_signed = true;
+        self.signed()
+    }
+
+    /// Takes what an address made by this server says in its query.
+    pub(crate) fn signed(self) -> Self {
+        let text = || json!({"type": "string"});
+        self.query("tenant", text(), "Whose it is.")
+            .query("type", text(), "What it is.")
+            .query("expires", json!({"type": "integer"}), "The second at which the address ends.")
+            .query("signature", text(), "Holds all of the address together.")
+            .refuses(StatusCode::FORBIDDEN)
+    }
+
     /// Answers with JSON.
     pub(crate) fn answers<T: JsonSchema>(mut self, status: StatusCode, shape: Shape) -> Self {
         let schema: SchemaOf = |generator| generator.subschema_for::<T>();
-        self.answers.push(Answer { status, media_type: "application/json", schema: Some(schema), shape });
+        self.answers.push(Answer { status, media_type: Some("application/json"), schema: Some(schema), shape });
         self
     }
 
     /// Answers with something else.
     pub(crate) fn gives(mut self, status: StatusCode, media_type: &'static str) -> Self {
-        self.answers.push(Answer { status, media_type, schema: None, shape: Shape::Bare });
+        self.answers.push(Answer { status, media_type: Some(media_type), schema: None, shape: Shape::Bare });
+        self
+    }
+
+    /// Answers with a status alone.
+    pub(crate) fn gives_nothing(mut self, status: StatusCode) -> Self {
+        self.answers.push(Answer { status, media_type: None, schema: None, shape: Shape::Bare });
         self
     }
 

@@ -85,6 +85,14 @@ fn call(path: &str, method: &str, operation: &Value) -> String {
     if !example.is_null() {
         let _ = write!(call, " \\\n  -H 'Content-Type: application/json' \\\n  -d '{example}'");
     }
+    let content = &operation["requestBody"]["content"];
+    if let Some(field) = content["multipart/form-data"]["schema"]["required"][0].as_str() {
+        let _ = write!(call, "\ncurl -X {method} \"$HEDDLE_URL{path}\" \\\n  -H \"Authorization: Bearer $HEDDLE_KEY\"");
+        let _ = write!(call, " \\\n  -F {field}=@cat.png");
+    }
+    if content.get("*/*").is_some() {
+        call.push_str(" \\\n  -T cat.png");
+    }
     call
 }
 

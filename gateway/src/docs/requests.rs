@@ -119,3 +119,32 @@ pub(super) struct ChangedTenant {
     /// True: its keys do not work any more, until it is opened again.
     closed: Option<bool>,
 }
+
+/// A file to fetch from where it is.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct FileToFetch {
+    /// `https`, on the public internet.
+    url: String,
+    /// Its last segment if this is left out.
+    filename: Option<String>,
+}
+
+/// A file that will be put under an address of its own.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct FileToPut {
+    #[schemars(range(min = 0, max = 2_147_483_648_u64))]
+    bytes: u64,
+    filename: String,
+    /// What it is; nobody knows if it is left out.
+    content_type: Option<String>,
+}
+
+/// A file that was put.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct FileThatWasPut {
+    media_id: String,
+    filename: Option<String>,
+}

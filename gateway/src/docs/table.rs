@@ -3,23 +3,27 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::operation::{Operation, Shape};
+use super::operation::{FileBody, Operation, Shape};
 use super::requests;
 use crate::dto::agent::{Agent, DrainedAgent, JoinToken};
 use crate::dto::diagnosis::Diagnosis;
 use crate::dto::event::Events;
 use crate::dto::key::ApiKey;
+use crate::dto::media::{Address, Media, MediaPage};
 use crate::dto::node_type::{Catalogue, NodeType};
 use crate::dto::run::{Poll, Run};
 use crate::dto::submit::{Accepted, Executed, Inputs};
 use crate::dto::tenant::Tenant;
 use crate::dto::trace::Trace;
 use crate::dto::workflow::{Deleted, Workflow, WorkflowWithGraph};
-use crate::http::auth::{Administer, DescribeInputs, Execute, Operate, ReadExecutions, ReadWorkflows, WriteWorkflows};
+use crate::http::auth::{
+    Administer, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadWorkflows, WriteWorkflows,
+};
 use crate::http::health::{Alive, Ready};
 
 const WORKFLOWS: &str = "Workflows";
 const RUNS: &str = "Runs";
+const FILES: &str = "Files";
 const NODES: &str = "Node types";
 const CLUSTER: &str = "Cluster";
 const KEYS: &str = "Keys and tenants";
@@ -94,6 +98,7 @@ pub(crate) fn execute() -> Operation {
         .idempotent()
         .body::<requests::Execute>(json!({"inputs": {"topic": "herons"}}))
         .answers::<Executed<'_>>(CREATED, Shape::Enveloped)
+        .refuses(StatusCode::PAYMENT_REQUIRED)
 }
 
 pub(crate) fn run() -> Operation {
@@ -101,6 +106,7 @@ pub(crate) fn run() -> Operation {
         .idempotent()
         .body::<requests::RunInputs>(json!({"inputs": {"topic": "herons"}}))
         .answers::<Accepted<'_>>(StatusCode::ACCEPTED, Shape::Enveloped)
+        .refuses(StatusCode::PAYMENT_REQUIRED)
 }
 
 pub(crate) fn describe() -> Operation {
@@ -177,6 +183,77 @@ pub(crate) fn runs_of_all() -> Operation {
         .query("nodes", json!({"type": "boolean", "default": false}), "true: with their nodes.")
         .refuses(StatusCode::NOT_FOUND)
         .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+/// Bytes, or a part of them.
+fn bytes(operation: Operation) -> Operation {
+    operation
+        .header("Range", json!({"type": "string"}), "A part, such as bytes=0-99.")
+        .header("If-Range", json!({"type": "string"}), "The part only if the file is this one.")
+        .header("If-None-Match", json!({"type": "string"}), "Nothing if the file is this one.")
+        .gives(OK, "*/*")
+        .gives(StatusCode::PARTIAL_CONTENT, "*/*")
+        .gives_nothing(StatusCode::NOT_MODIFIED)
+        .refuses(StatusCode::NOT_FOUND)
+        .refuses(StatusCode::RANGE_NOT_SATISFIABLE)
+        .refuses(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+pub(crate) fn get_artifact() -> Operation {
+    bytes(Operation::of::<ReadArtifacts>(FILES, "Get a file by its digest, with a key or under a signed address"))
+        .or_signed()
+}
+
+pub(crate) fn download() -> Operation {
+    let says = "An address that this server has signed.";
+    bytes(Operation::open(FILES, "Get what a signed address leads to, to be saved"))
+        .query("url", json!({"type": "string"}), says)
+        .refuses(StatusCode::FORBIDDEN)
+}
+
+pub(crate) fn list_media() -> Operation {
+    Operation::of::<ReadWorkflows>(FILES, "List the files that were brought, the youngest first")
+        .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), "Files in a page.")
+        .query("cursor", json!({"type": "string"}), "The next page: `nextCursor` of the one before.")
+        .answers::<MediaPage<'_>>(OK, Shape::Bare)
+}
+
+pub(crate) fn delete_media() -> Operation {
+    Operation::of::<WriteWorkflows>(FILES, "Take a file off the list; runs that use it keep it")
+        .gives_nothing(StatusCode::NO_CONTENT)
+}
+
+pub(crate) fn upload() -> Operation {
+    Operation::of::<WriteWorkflows>(FILES, "Bring a file of at most 25 MiB in a form, or say where to fetch it")
+        .file(FileBody::Form("file"))
+        .body::<requests::FileToFetch>(json!({"url": "https://example.com/cat.png"}))
+        .answers::<Media<'_>>(CREATED, Shape::Enveloped)
+        .refuses(StatusCode::PAYMENT_REQUIRED)
+        .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+pub(crate) fn upload_url() -> Operation {
+    Operation::of::<WriteWorkflows>(FILES, "Make an address under which one file of at most 2 GiB can be put")
+        .body::<requests::FileToPut>(json!({"bytes": 73_400_320, "filename": "film.mp4", "contentType": "video/mp4"}))
+        .answers::<Address<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::PAYMENT_REQUIRED)
+}
+
+pub(crate) fn receive_upload() -> Operation {
+    Operation::open(FILES, "Put a file under the address that was made for it; no key is needed")
+        .signed()
+        .query("bytes", json!({"type": "integer"}), "How long the file is.")
+        .query("name", json!({"type": "string"}), "What it is called.")
+        .file(FileBody::Raw)
+        .gives_nothing(OK)
+        .refuses(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+pub(crate) fn complete_upload() -> Operation {
+    Operation::of::<WriteWorkflows>(FILES, "Get the file that was put, as runs take it")
+        .body::<requests::FileThatWasPut>(json!({"mediaId": "media_01KB3J8V5T9QH2M4N6P8R0S2T4"}))
+        .answers::<Media<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::NOT_FOUND)
 }
 
 pub(crate) fn list_nodes() -> Operation {

@@ -6,6 +6,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod envelope;
 pub(crate) mod event;
 pub(crate) mod key;
+pub(crate) mod media;
 pub(crate) mod node_type;
 pub(crate) mod run;
 pub(crate) mod submit;

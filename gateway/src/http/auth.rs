@@ -39,6 +39,8 @@ scopes! {
     DescribeInputs = ["workflows:execute", "workflows:read"];
     /// Clients are told to create keys without `executions:read`, and poll with them.
     ReadExecutions = ["executions:read", "workflows:read", "workflows:execute"];
+    /// Whoever may see a run may see its files.
+    ReadArtifacts = ["executions:read", "workflows:read", "workflows:execute"];
     /// Of its own tenant.
     Administer = ["admin"];
     /// Of the cluster: what belongs to no tenant, and tenants themselves.

@@ -163,6 +163,15 @@ impl ApiError {
     }
 }
 
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// So that it can pass through a library's stream and come out again.
+impl std::error::Error for ApiError {}
+
 impl IntoResponse for ApiError {
     /// Hands the error to the front door, which writes it.
     fn into_response(self) -> Response {

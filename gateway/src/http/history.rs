@@ -10,10 +10,12 @@ use axum::response::Response;
 use heddle_proto::control::{ListRunsRequest, RunStatus};
 use serde::Deserialize;
 
+use super::artifacts::Origin;
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
 use super::input::{Parameters, Segment};
 use super::reply;
+use super::runs::link;
 use super::workflows::flag;
 use crate::app::App;
 use crate::convert::{self, unreadable};
@@ -41,10 +43,11 @@ pub(crate) async fn of_workflow(
     caller: Caller<ReadExecutions>,
     Segment(id): Segment,
     Parameters(parameters): Parameters<HistoryParameters>,
+    origin: Origin,
 ) -> Result<Response, ApiError> {
     let path = format!("/api/v1/workflows/{}/executions", encoded(&id));
     let request = ListRunsRequest { workflow_id: id, with_nodes: true, ..asked(&parameters)? };
-    page(&app, &caller, request, &path, &parameters).await
+    page((&app, &caller, &origin), request, &path, &parameters).await
 }
 
 /// `GET /workflows/executions`: the runs of all workflows.
@@ -52,13 +55,14 @@ pub(crate) async fn of_all(
     State(app): State<Arc<App>>,
     caller: Caller<ReadExecutions>,
     Parameters(parameters): Parameters<HistoryParameters>,
+    origin: Origin,
 ) -> Result<Response, ApiError> {
     let request = ListRunsRequest {
         workflow_id: parameters.workflow_id.clone().unwrap_or_default(),
         with_nodes: flag("nodes", parameters.nodes.as_deref())?.unwrap_or(false),
         ..asked(&parameters)?
     };
-    page(&app, &caller, request, "/api/v1/workflows/executions", &parameters).await
+    page((&app, &caller, &origin), request, "/api/v1/workflows/executions", &parameters).await
 }
 
 fn asked(parameters: &HistoryParameters) -> Result<ListRunsRequest, ApiError> {
@@ -98,13 +102,13 @@ fn time(name: &'static str, text: Option<&str>) -> Result<Option<i64>, ApiError>
 }
 
 async fn page(
-    app: &App,
-    caller: &Caller<ReadExecutions>,
+    (app, caller, origin): (&App, &Caller<ReadExecutions>, &Origin),
     request: ListRunsRequest,
     path: &str,
     parameters: &HistoryParameters,
 ) -> Result<Response, ApiError> {
-    let list = app.coordinator.runs(caller, request).await?;
+    let mut list = app.coordinator.runs(caller, request).await?;
+    link(app, caller.tenant(), origin, &mut list.runs).await?;
     let runs = list.runs.iter().map(convert::run::run).collect::<Result<Vec<_>, _>>()?;
     let mut response = reply::bare(StatusCode::OK, &runs)?;
     if !list.next_cursor.is_empty() {

@@ -1,6 +1,7 @@
 //! The routes, one file per resource.
 
 pub(crate) mod agents;
+pub(crate) mod artifacts;
 pub(crate) mod auth;
 pub(crate) mod docs;
 pub(crate) mod error;
@@ -9,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod input;
 pub(crate) mod keys;
+pub(crate) mod media;
 pub(crate) mod nodes;
 pub(crate) mod page;
 pub(crate) mod reply;

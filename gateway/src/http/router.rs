@@ -10,7 +10,9 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
-use super::{agents, docs, events, health, history, keys, nodes, page, runs, tenants, trace, workflows};
+use super::{
+    agents, artifacts, docs, events, health, history, keys, media, nodes, page, runs, tenants, trace, workflows,
+};
 use crate::app::App;
 use crate::docs::openapi::Documented;
 use crate::docs::operation::Operation;
@@ -110,6 +112,13 @@ fn own() -> Table {
         .get("/api/v1/workflows/executions/{id}/events", events::events, table::events())
         .get("/api/v1/workflows/executions/{id}/trace", trace::trace, table::trace())
         .post("/api/v1/workflows/executions/{id}/cancel", runs::cancel, table::cancel())
+        .get("/api/v1/artifacts/{id}", artifacts::get, table::get_artifact())
+        .get("/api/v1/media", media::list, table::list_media())
+        .delete("/api/v1/media/{id}", media::delete, table::delete_media())
+        .post("/api/v1/media/upload", media::upload, table::upload())
+        .post("/api/v1/media/upload-url", media::upload_url, table::upload_url())
+        .post("/api/v1/media/upload-url/complete", media::complete, table::complete_upload())
+        .put("/api/v1/media/uploads/{id}", media::receive, table::receive_upload())
         .get("/api/v1/nodes", nodes::list, table::list_nodes())
         .get("/api/v1/nodes/{type}", nodes::get, table::get_node())
         .get("/api/v1/agents", agents::list, table::list_agents())
@@ -135,6 +144,7 @@ fn outside() -> Table {
     Table::of(ErrorForm::Object)
         .get("/healthz", health::alive, table::alive())
         .get("/readyz", health::ready, table::ready())
+        .get("/api/download", artifacts::download, table::download())
         .get("/workflows/{id}", page::workflow, table::workflow_page())
         .get("/api/v1/openapi.json", docs::openapi, table::openapi())
         .get("/docs", docs::routes, table::docs())

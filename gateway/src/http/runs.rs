@@ -11,12 +11,14 @@ use heddle_proto::control::{GetRunRequest, Run, SubmitReply, SubmitRequest};
 use heddle_telemetry::{RunTrace, TraceParent};
 use serde::Deserialize;
 
+use super::artifacts::Origin;
 use super::auth::{Caller, DescribeInputs, Execute, ReadExecutions};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
 use super::reply;
 use super::workflows::{GraphBody, graph, refuse_empty};
 use crate::app::App;
+use crate::artifacts::{Linker, has_artifacts};
 use crate::convert;
 use crate::layer::front::{TRACEPARENT, is_traceparent};
 use crate::limits::{CONTROL_BODY_BYTES_MAX, NODES_PER_ANSWER_MAX, POLL_WAIT_MAX};
@@ -108,8 +110,10 @@ pub(crate) async fn poll(
     caller: Caller<ReadExecutions>,
     Segment(id): Segment,
     Parameters(parameters): Parameters<ReadParameters>,
+    origin: Origin,
 ) -> Result<Response, ApiError> {
-    let run = read(&app, &caller, id, &parameters).await?;
+    let mut run = read(&app, &caller, id, &parameters).await?;
+    link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::poll(&run)?)
 }
 
@@ -119,8 +123,10 @@ pub(crate) async fn get(
     caller: Caller<ReadExecutions>,
     Segment(id): Segment,
     Parameters(parameters): Parameters<ReadParameters>,
+    origin: Origin,
 ) -> Result<Response, ApiError> {
-    let run = read(&app, &caller, id, &parameters).await?;
+    let mut run = read(&app, &caller, id, &parameters).await?;
+    link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
 }
 
@@ -129,13 +135,26 @@ pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     caller: Caller<Execute>,
     Segment(id): Segment,
+    origin: Origin,
     body: ControlBody,
 ) -> Result<Response, ApiError> {
     let fields = body.fields()?;
     fields.refuse_unknown(&["reason"])?;
     let reason = fields.text("reason")?.unwrap_or_default();
-    let run = app.coordinator.cancel(&caller, id, reason).await?;
+    let mut run = app.coordinator.cancel(&caller, id, reason).await?;
+    link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
+}
+
+/// Puts the addresses of artifacts into what runs show. Runs without any cost nothing.
+pub(super) async fn link(app: &App, tenant: String, origin: &Origin, runs: &mut [Run]) -> Result<(), ApiError> {
+    if !runs.iter().any(has_artifacts) {
+        return Ok(());
+    }
+    let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
+    let linker = Linker { signer, tenant, origin: &origin.0 };
+    runs.iter_mut().for_each(|run| linker.link(run));
+    Ok(())
 }
 
 async fn submit(app: &App, caller: &Caller<Execute>, request: SubmitRequest) -> Result<SubmitReply, ApiError> {

@@ -17,7 +17,7 @@ fn stored() -> Run {
         node_type: node_type.to_owned(),
         label: "Render".to_owned(),
         state: NodeState::Completed.into(),
-        outputs: vec![PortValue { port: "images".to_owned(), value_json: json.into() }],
+        outputs: vec![PortValue { port: "images".to_owned(), value_json: json.into(), ..PortValue::default() }],
         attempts: 1,
         agent_id: "agt_1".to_owned(),
         started_at_ms: Some(0),

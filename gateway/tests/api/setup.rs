@@ -101,6 +101,7 @@ async fn gateway(coordinator: SocketAddr) -> Gateway {
         insecure: false,
         secret: None,
         data_dir: None,
+        fetch_allowed: Vec::new(),
     };
     heddle_gateway::start(options).await.unwrap()
 }

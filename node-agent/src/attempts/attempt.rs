@@ -18,6 +18,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::course::{Course, Happening, Next};
 use super::trace::AttemptTrace;
 use super::{AttemptsHandle, AttemptsMessage};
+use crate::artifacts::files::Files;
+use crate::artifacts::inputs::{Placed, load};
+use crate::artifacts::outputs::keep;
 use crate::outgoing::Outlet;
 use crate::runners::{Context, Failure, Runner, Work};
 use crate::wire::Outcome;
@@ -28,6 +31,10 @@ pub(super) struct Assignment {
     /// What runs it, or why nothing here can.
     pub(super) runner: Result<Arc<dyn Runner>, Failure>,
     pub(super) work: Work,
+    /// Inputs that lie in the artifact store.
+    pub(super) placed: Placed,
+    /// The files of its tenant.
+    pub(super) files: Files,
     pub(super) needs_intent: bool,
     /// The longest it may run.
     pub(super) timeout: Option<Duration>,
@@ -62,6 +69,8 @@ pub(super) struct AttemptState {
 struct Plan {
     runner: Result<Arc<dyn Runner>, Failure>,
     work: Work,
+    placed: Placed,
+    files: Files,
     context: Context,
 }
 
@@ -151,7 +160,13 @@ impl AttemptState {
 
 /// The work as a future that never panics.
 async fn run(plan: Plan) -> Outcome {
-    let work = async move { plan.runner?.run(plan.work, plan.context).await };
+    let work = async move {
+        let Plan { runner, mut work, placed, files, context } = plan;
+        let runner = runner?;
+        let _room = load(&files, &mut work.inputs, placed).await?;
+        let outputs = runner.run(work, context).await?;
+        keep(&files, outputs).await
+    };
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(answer) => Outcome::of(answer),
         Err(panic) => Outcome::panicked(panic_message(&*panic)),
@@ -177,8 +192,8 @@ impl Actor for Attempt {
         arguments: AttemptArguments,
     ) -> Result<AttemptState, ActorProcessingErr> {
         let AttemptArguments { assignment, attempts, outlet } = arguments;
-        let Assignment { key, runner, work, needs_intent, timeout, arrived, trace } = assignment;
-        let context = Context::new(key.clone(), outlet, attempts.clone());
+        let Assignment { key, runner, work, placed, files, needs_intent, timeout, arrived, trace } = assignment;
+        let context = Context::new(key.clone(), outlet, attempts.clone(), files.clone());
         let started = Instant::now();
         Ok(AttemptState {
             key,
@@ -187,7 +202,7 @@ impl Actor for Attempt {
             ended: started,
             timeout,
             course: Course::new(needs_intent),
-            plan: Some(Plan { runner, work, context }),
+            plan: Some(Plan { runner, work, placed, files, context }),
             task: None,
             attempts,
             trace,

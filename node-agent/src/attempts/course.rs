@@ -3,7 +3,7 @@
 use crate::wire::Outcome;
 
 /// Where an attempt stands.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Course {
     /// Its intent is not durable yet: nothing may leave.
     AwaitingIntent,

@@ -9,6 +9,7 @@ mod permits;
 mod prefetch;
 mod trace;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,12 @@ use wire::agent_message::Kind;
 use wire::coordinator_message::Kind as Told;
 use wire::{AttemptKey, Verdict};
 
+use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, INLINE_INPUTS_BYTES_MAX};
+
+use crate::artifacts::desk::Desk;
+use crate::artifacts::files::Files;
+use crate::artifacts::inputs::Placed;
+use crate::limits::PARTED_MAX;
 use crate::metrics::{NUMBERS, Share};
 use crate::outgoing::{Outgoing, Outlet};
 use crate::root::RootMessage;
@@ -43,6 +50,7 @@ pub(crate) struct AttemptsArguments {
     pub(crate) registry: Arc<Registry>,
     pub(crate) root: ActorRef<RootMessage>,
     pub(crate) agent_id: Arc<str>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// Numbers the sessions of one agent: what a former one says is stale.
@@ -95,6 +103,10 @@ pub(crate) struct AttemptsState {
     messages: Option<mpsc::Sender<Outgoing>>,
     outlet: Outlet,
     drain: Drain,
+    /// The agent's way to the artifact store.
+    desk: Arc<Desk>,
+    /// Values that came ahead of their assignments, and in how many messages.
+    parts: HashMap<AttemptKey, (u32, Vec<wire::Input>)>,
     _slots: Share,
     open: Share,
     unacknowledged: Share,
@@ -115,6 +127,7 @@ impl AttemptsState {
     }
 
     fn close_session(&mut self) {
+        self.parts.clear();
         self.messages = None;
         self.outlet.close();
     }
@@ -167,6 +180,7 @@ impl AttemptsState {
     async fn told(&mut self, myself: &ActorRef<AttemptsMessage>, message: wire::CoordinatorMessage) {
         match message.kind {
             Some(Told::Assign(assign)) => self.assign(myself, assign).await,
+            Some(Told::InputsPart(part)) => self.keep_part(part),
             Some(Told::Acknowledge(acknowledge)) => {
                 crash_point!("agent.result-sent");
                 acknowledge.keys.iter().for_each(|key| self.ledger.acknowledge(key));
@@ -204,16 +218,25 @@ impl AttemptsState {
         }
     }
 
-    async fn assign(&mut self, myself: &ActorRef<AttemptsMessage>, assign: wire::Assign) {
+    async fn assign(&mut self, myself: &ActorRef<AttemptsMessage>, mut assign: wire::Assign) {
         crash_point!("agent.assignment-received");
         let (Some(key), Some(class)) = (assign.key.clone(), Class::from_wire(assign.permit)) else {
             tracing::warn!("the coordinator sent an assignment without a key or a permit; passed over");
             return;
         };
+        let runner = match self.take_parts(&key, &mut assign) {
+            true => self.registry.runner(&assign.node_type, assign.type_version),
+            false => {
+                let message = "not all inputs arrived with the assignment; another attempt gets them again";
+                Err(Failure::new(ErrorClass::Retryable, "inputs_incomplete", message))
+            }
+        };
         let assignment = Assignment {
+            placed: Placed::of(&mut assign.inputs),
+            files: Files::new(Arc::clone(&self.desk), &assign.tenant),
             trace: AttemptTrace::of(&assign, &key, &self.agent_id),
             key: key.clone(),
-            runner: self.registry.runner(&assign.node_type, assign.type_version),
+            runner,
             needs_intent: convert::needs_intent(assign.effect),
             timeout: (assign.timeout_ms > 0).then(|| Duration::from_millis(assign.timeout_ms)),
             work: convert::work(assign, key.number),
@@ -224,6 +247,34 @@ impl AttemptsState {
             Admission::Queued | Admission::Known => {}
             Admission::Refused => self.hand_back(vec![key]),
         }
+    }
+
+    /// Keeps values until the assignment that they belong to arrives.
+    fn keep_part(&mut self, part: wire::InputsPart) {
+        let Some(key) = part.key else { return };
+        if self.parts.len() >= PARTED_MAX && !self.parts.contains_key(&key) {
+            tracing::warn!("too many assignments arrive in parts at once; they are handed back");
+            return;
+        }
+        let (count, inputs) = self.parts.entry(key).or_default();
+        let bytes = |inputs: &[wire::Input]| -> usize {
+            inputs.iter().flat_map(|input| &input.values_json).map(Bytes::len).sum()
+        };
+        if bytes(inputs) + bytes(&part.inputs) <= INLINE_INPUTS_BYTES_MAX + AGENT_MESSAGE_BYTES_MAX {
+            *count += 1;
+            inputs.extend(part.inputs);
+        }
+    }
+
+    /// Puts values that came ahead into the assignment; says whether all of them came.
+    fn take_parts(&mut self, key: &AttemptKey, assign: &mut wire::Assign) -> bool {
+        let (count, parts) = self.parts.remove(key).unwrap_or_default();
+        for part in parts {
+            if let Some(input) = assign.inputs.iter_mut().find(|input| input.port == part.port) {
+                input.values_json.extend(part.values_json);
+            }
+        }
+        count == assign.parts
     }
 
     async fn start(&mut self, myself: &ActorRef<AttemptsMessage>, assignment: Assignment) {
@@ -336,6 +387,8 @@ impl Actor for Attempts {
             messages: None,
             outlet: Outlet::default(),
             drain: Drain::Not,
+            desk: arguments.desk,
+            parts: HashMap::new(),
             _slots: Share::of(&NUMBERS.slots, i64::from(arguments.slots)),
             open: Share::of(&NUMBERS.open, 0),
             unacknowledged: Share::of(&NUMBERS.unacknowledged, 0),

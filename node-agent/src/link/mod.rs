@@ -13,6 +13,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Endpoint;
 
+use crate::artifacts::desk::Desk;
 use crate::attempts::AttemptsMessage;
 use crate::limits::GOODBYE_WAIT;
 use crate::metrics::NUMBERS;
@@ -31,6 +32,7 @@ pub(crate) struct LinkArguments {
     pub(crate) identity: Arc<Identity>,
     pub(crate) attempts: ActorRef<AttemptsMessage>,
     pub(crate) root: ActorRef<RootMessage>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 #[derive(Debug)]
@@ -130,8 +132,8 @@ impl Actor for Link {
         myself: ActorRef<LinkMessage>,
         arguments: LinkArguments,
     ) -> Result<LinkState, ActorProcessingErr> {
-        let LinkArguments { endpoint, way, identity, attempts, root } = arguments;
-        let surroundings = Arc::new(Surroundings { endpoint, way, identity, attempts });
+        let LinkArguments { endpoint, way, identity, attempts, root, desk } = arguments;
+        let surroundings = Arc::new(Surroundings { endpoint, way, identity, attempts, desk });
         myself.cast(LinkMessage::Dial)?;
         tracing::info!(coordinator = %surroundings.way, "dialling the coordinator");
         Ok(LinkState { redial: Redial::default(), outage: Outage::default(), surroundings, root, session: None })

@@ -19,6 +19,7 @@ use wire::coordinator_message::Kind as Told;
 
 use super::LinkMessage;
 use super::redial::SessionEnd;
+use crate::artifacts::desk::Desk;
 use crate::attempts::{AttemptsMessage, Greeting, SessionNumber};
 use crate::limits::{
     ACTOR_CALL_WAIT, CONNECT_WAIT, CONNECTION_WINDOW_BYTES, GOODBYE_WAIT, HEARTBEAT_CHECK, KEEPALIVE_INTERVAL,
@@ -62,6 +63,7 @@ pub(crate) struct Surroundings {
     pub(crate) way: Way,
     pub(crate) identity: Arc<Identity>,
     pub(crate) attempts: ActorRef<AttemptsMessage>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// Sets a connection up as the stream needs it.
@@ -160,6 +162,10 @@ async fn open(
     };
     if !(PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION).contains(&welcome.protocol) {
         return Err(protocol_mismatch(welcome.protocol));
+    }
+    if let Err(error) = surroundings.desk.open(welcome.artifacts.clone()).await {
+        let (code, message) = (error.code().to_owned(), error.to_string());
+        return Err(SessionEnd::Refused { code, message, retry: false });
     }
     tracing::info!(coordinator = %welcome.coordinator_id, "registered");
     let welcomed = AttemptsMessage::Welcomed { session: number, verdicts: welcome.verdicts, messages };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt, ready};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -24,6 +25,11 @@ const LIST_ITEMS_MAX: usize = 1_000_000;
 const PIECES_MAX: u64 = 100_000;
 /// Most bytes of `debug:bytes`: enough to pass every limit on values.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most bytes of `debug:file`.
+const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Bytes of one piece of it.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// One of the debug types.
 pub(super) struct Debug {
@@ -43,6 +49,8 @@ enum Kind {
     List,
     Bytes,
     Stream,
+    File,
+    Measure,
 }
 
 impl Debug {
@@ -59,6 +67,8 @@ impl Debug {
             Kind::List,
             Kind::Bytes,
             Kind::Stream,
+            Kind::File,
+            Kind::Measure,
         ];
         let effects: Option<Arc<Path>> = effects.map(Arc::from);
         kinds.into_iter().map(|kind| Debug { kind, effects: effects.clone() }).collect()
@@ -96,6 +106,8 @@ impl Runner for Debug {
             Kind::List => ready(list(&work)).boxed(),
             Kind::Bytes => ready(bytes(&work)).boxed(),
             Kind::Stream => stream(work, context).boxed(),
+            Kind::File => file(work, context).boxed(),
+            Kind::Measure => measure(work, context).boxed(),
         }
     }
 }
@@ -116,13 +128,15 @@ fn describe(kind: Kind) -> (&'static str, &'static str, &'static str) {
         Kind::List => ("list", "List", "Gives a list of numbers from 0."),
         Kind::Bytes => ("bytes", "Bytes", "Gives a text of a chosen length."),
         Kind::Stream => ("stream", "Stream", "Shows a text piece by piece while it runs; gives all of it."),
+        Kind::File => ("file", "File", "Gives a file of a chosen length, written piece by piece."),
+        Kind::Measure => ("measure", "Measure", "Reads a file piece by piece; gives how many bytes it has."),
     }
 }
 
 fn schema(kind: Kind) -> Value {
     let milliseconds = json!({"type": "integer", "minimum": 0, "maximum": SLEEP_MS_MAX});
     let (mut properties, required) = match kind {
-        Kind::Noop | Kind::Abort | Kind::Panic => (json!({}), json!([])),
+        Kind::Noop | Kind::Abort | Kind::Panic | Kind::Measure => (json!({}), json!([])),
         Kind::Sleep => (json!({"ms": milliseconds}), json!(["ms"])),
         Kind::Echo => (json!({"value": {}}), json!([])),
         Kind::Fail => (
@@ -146,6 +160,11 @@ fn schema(kind: Kind) -> Value {
         Kind::Stream => {
             let count = json!({"type": "integer", "minimum": 0, "maximum": PIECES_MAX});
             (json!({"count": count, "ms": milliseconds}), json!(["count"]))
+        }
+        Kind::File => {
+            let seed = json!({"type": "integer", "minimum": 0, "description": "Another one gives another file."});
+            let count = json!({"type": "integer", "minimum": 0, "maximum": FILE_BYTES_MAX});
+            (json!({"count": count, "seed": seed}), json!(["count"]))
         }
     };
     properties["effect"] = json!({"enum": ["pure", "keyed", "pollable", "blind"], "default": "pure"});
@@ -314,6 +333,39 @@ async fn stream(work: Work, context: Context) -> Result<Vec<Output>, Failure> {
         context.progress((number + 1) as f64 / count as f64, "streaming");
     }
     Ok(out(Bytes::from(json!(text).to_string())))
+}
+
+async fn file(work: Work, context: Context) -> Result<Vec<Output>, Failure> {
+    #[derive(Deserialize)]
+    struct Config {
+        count: u64,
+        #[serde(default)]
+        seed: u64,
+    }
+    let Config { count, seed } = config(&work)?;
+    within(&work, "count", count, FILE_BYTES_MAX)?;
+    let mut file = context.files().create()?;
+    let mut left = count;
+    while left > 0 {
+        let length = left.min(PIECE_BYTES as u64) as usize;
+        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+        // Every piece is another one.
+        (0..length.div_ceil(8)).for_each(|word| piece.put_u64(seed ^ left.rotate_left(32) ^ word as u64));
+        file.write(piece.freeze().slice(..length)).await?;
+        left -= length as u64;
+    }
+    Ok(out(file.finish(None).await?))
+}
+
+async fn measure(work: Work, context: Context) -> Result<Vec<Output>, Failure> {
+    let missing = || Failure::new(ErrorClass::InvalidRequest, "not_a_file", "no file arrived; wire one to `item`");
+    let value = work.input("item").first().or_else(|| work.input("in").first()).ok_or_else(missing)?;
+    let mut pieces = context.files().open(value).await?;
+    let mut bytes = 0;
+    while let Some(piece) = pieces.next().await {
+        bytes += piece.map_err(|error| crate::artifacts::failed(&error))?.len();
+    }
+    Ok(out(Bytes::from(bytes.to_string())))
 }
 
 fn within(work: &Work, field: &str, value: u64, max: u64) -> Result<(), Failure> {

@@ -19,6 +19,7 @@ use crate::attempts::AttemptsHandle;
 use crate::limits::{HANDLE_BYTES_MAX, PARTIAL_BYTES_MAX};
 use crate::outgoing::Outlet;
 
+pub use crate::artifacts::files::{Files, NewFile};
 pub use manifest::{EffectClass, Manifest, Port, PortType};
 pub use registry::{Registry, RegistryError};
 
@@ -81,7 +82,7 @@ pub struct Input {
 pub struct Output {
     /// The port.
     pub port: Cow<'static, str>,
-    /// Its value as JSON, at most [`crate::limits::VALUE_BYTES_MAX`] bytes.
+    /// Its value as JSON, at most [`crate::limits::OUTPUT_BYTES_MAX`] bytes; a file's description is the file.
     pub value: Bytes,
 }
 
@@ -136,11 +137,17 @@ pub struct Context {
     outlet: Outlet,
     attempts: AttemptsHandle,
     partials: AtomicU64,
+    files: Files,
 }
 
 impl Context {
-    pub(crate) fn new(key: wire::AttemptKey, outlet: Outlet, attempts: AttemptsHandle) -> Self {
-        Self { key, outlet, attempts, partials: AtomicU64::new(0) }
+    pub(crate) fn new(key: wire::AttemptKey, outlet: Outlet, attempts: AttemptsHandle, files: Files) -> Self {
+        Self { key, outlet, attempts, partials: AtomicU64::new(0), files }
+    }
+
+    /// Files: those that arrived, and new ones.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Shows how far the work is, from 0 to 1. Live only: it is dropped when the wire is busy or away.

@@ -24,7 +24,7 @@ async fn work_runs_and_its_result_frees_its_permit() {
     assert_eq!(connection.permits(), (2, 6));
     let (key, mut assign) = assign("utility:prompt_concat", r#"{"separator":", "}"#);
     let values_json = vec![Bytes::from_static(br#""a""#), Bytes::from_static(br#""b""#)];
-    assign.inputs = vec![Input { port: "texts".into(), list: true, values_json }];
+    assign.inputs = vec![Input { port: "texts".into(), list: true, values_json, artifacts: vec![] }];
     connection.assign(assign).await;
     assert_eq!(connection.permits(), (1, 6));
     let (number, outcome) = connection.finished().await;
@@ -77,7 +77,7 @@ async fn what_cannot_be_run_is_said_so() {
         (assign("llm:oracle", "{}").1, "node_type_unavailable"),
         (Assign { type_version: 2, ..newer }, "node_type_unavailable"),
         (assign("debug:sleep", r#"{"ms":"long"}"#).1, "config_invalid"),
-        (assign("debug:bytes", r#"{"count":65536}"#).1, "value_too_large"),
+        (assign("debug:bytes", r#"{"count":65536}"#).1, "artifacts_unavailable"),
     ];
     for (assign, code) in cases {
         connection.assign(assign).await;

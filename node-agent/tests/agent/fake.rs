@@ -103,7 +103,8 @@ impl Connection {
 
     pub(crate) async fn welcome(&self, verdicts: Vec<HeldVerdict>) {
         let protocol = self.hello.protocol_max;
-        let welcome = Welcome { protocol, coordinator_id: "fake".into(), coordinator_boot_id: 1, verdicts };
+        let welcome =
+            Welcome { protocol, coordinator_id: "fake".into(), coordinator_boot_id: 1, verdicts, artifacts: None };
         self.tell([Tell::Welcome(welcome)]).await;
     }
 

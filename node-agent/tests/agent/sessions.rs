@@ -245,7 +245,7 @@ async fn a_coordinator_of_another_protocol_ends_the_agent_with_both_versions() {
     let agent = start(options(coordinator.address, folder.path(), 1)).await.unwrap();
     let connection = coordinator.accept().await;
     assert_eq!((connection.hello.protocol_min, connection.hello.protocol_max), (1, 1));
-    let welcome = Welcome { protocol: 99, coordinator_id: "new".into(), coordinator_boot_id: 1, verdicts: Vec::new() };
+    let welcome = Welcome { protocol: 99, coordinator_id: "new".into(), coordinator_boot_id: 1, ..Welcome::default() };
     connection.tell([Tell::Welcome(welcome)]).await;
     let exit = timeout(DEADLINE, agent.wait()).await.unwrap();
     let Exit::Refused { code, message } = exit else { panic!("{exit:?}") };

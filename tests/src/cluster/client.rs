@@ -54,6 +54,7 @@ impl Client {
     /// # Panics
     /// When the file cannot be made.
     pub fn new(origin: &str, key: &str, log: &Path) -> Self {
+        ready();
         let http = reqwest::Client::builder().timeout(REQUEST_TIME_MAX).build();
         let file = File::options().create(true).append(true).open(log);
         let file = file.unwrap_or_else(|error| panic!("no log at {}: {error}", log.display()));
@@ -118,6 +119,12 @@ impl Client {
         };
         wait::until(&format!("an answer to {name}"), OUTAGE_MAX, asked).await
     }
+}
+
+/// Lets this process make clients: the HTTP library brings no cryptography of its own.
+pub fn ready() {
+    // Who installed one before is as welcome.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Sends a request once and reads the whole answer.

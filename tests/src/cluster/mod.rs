@@ -314,6 +314,7 @@ impl Drop for Folder {
 
 /// A free port of the loopback address, below those that the system hands out.
 pub fn free_address() -> String {
+    client::ready();
     let mut random = Random::from_seed(u64::from(std::process::id()) ^ random_start());
     let address = std::iter::repeat_with(|| {
         let port = PORTS.start + random.below(PORTS.len()) as u16;

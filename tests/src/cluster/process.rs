@@ -67,6 +67,31 @@ impl Process {
         assert!(pid > 1 && sent.is_ok(), "{signal} could not be sent to {pid}: {sent:?}");
     }
 
+    /// Forgets the peak of its memory; gives what it takes now, in bytes.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn begin_peak(&self) -> u64 {
+        let reset = std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
+        reset.unwrap_or_else(|error| panic!("the peak of {} cannot be forgotten: {error}", self.child.id()));
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that it has taken since then, in bytes.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.unwrap_or_else(|| panic!("no {name} of {}", self.child.id())) * 1024
+    }
+
     /// How it has ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()

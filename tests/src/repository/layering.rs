@@ -21,15 +21,31 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-trust",
         ],
     ),
-    ("heddle-agent", &["heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
+    // Agents and gateways move large values themselves; the coordinator collects what nobody refers to.
+    ("heddle-artifacts", &[]),
+    // Whoever fetches what a user names.
+    ("heddle-address-guard", &[]),
+    ("heddle-agent", &["heddle-artifacts", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
     (
         "heddle-coordinator",
         &[
+            "heddle-artifacts",
             "heddle-core",
             "heddle-crash-point",
             "heddle-proto",
             "heddle-telemetry",
             "heddle-test-postgres",
+            "heddle-trust",
+        ],
+    ),
+    (
+        "heddle-gateway",
+        &[
+            "heddle-address-guard",
+            "heddle-artifacts",
+            "heddle-crash-point",
+            "heddle-proto",
+            "heddle-telemetry",
             "heddle-trust",
         ],
     ),
@@ -45,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cluster-tests",
         &[
+            "heddle-artifacts",
             "heddle-core",
             "heddle-crash-point",
             "heddle-gateway",

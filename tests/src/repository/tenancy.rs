@@ -6,10 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Problem, TextFile};
 
 /// Tables whose rows belong to a tenant.
-const TABLES: [&str; 8] =
-    ["run", "event", "snapshot", "idempotency", "graph", "workflow", "workflow_version", "api_key"];
+const TABLES: [&str; 11] = [
+    "run",
+    "event",
+    "snapshot",
+    "idempotency",
+    "graph",
+    "workflow",
+    "workflow_version",
+    "api_key",
+    "artifact",
+    "artifact_reference",
+    "upload",
+];
 /// Where their statements are.
-const STATEMENTS: [&str; 2] = ["coordinator/src/journal/", "coordinator/src/records/"];
+const STATEMENTS: [&str; 3] =
+    ["coordinator/src/journal/", "coordinator/src/records/", "coordinator/src/artifacts/rows/"];
 
 /// Functions whose statements name no tenant, by file and name, and why.
 const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
@@ -31,6 +43,8 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
 
 /// Files that may name a tenant by its text: the proof itself, and rows on their way out of a database.
 const NAMES_TENANTS: &[&str] = &[
+    "coordinator/src/artifacts/rows/postgres.rs",
+    "coordinator/src/artifacts/rows/sqlite.rs",
     "coordinator/src/auth.rs",
     "coordinator/src/journal/codec/decode.rs",
     "coordinator/src/journal/postgres/rows.rs",

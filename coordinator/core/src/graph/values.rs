@@ -263,7 +263,11 @@ fn is_schema_key(node_type: &NodeType, key: &str) -> bool {
 pub(super) fn checked(text: String) -> Result<String, Problem> {
     if text.len() > INLINE_VALUE_BYTES_MAX {
         let message = format!("The value has {} bytes; at most {INLINE_VALUE_BYTES_MAX} are kept.", text.len());
-        return Err(Problem::new(rule::VALUE_TOO_LARGE, message, "Give a reference to a file instead."));
+        return Err(Problem::new(
+            rule::VALUE_TOO_LARGE,
+            message,
+            "Upload it (POST /api/v1/media/upload) and give what the answer shows.",
+        ));
     }
     match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(_) => Ok(text),

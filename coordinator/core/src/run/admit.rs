@@ -187,8 +187,13 @@ impl Run {
                 let message = format!("the agent gave a value for the port {port:?}, which {} lacks", node.type_id);
                 return Err(invalid("unknown_output", message));
             };
-            if value.json().len() > limits::INLINE_VALUE_BYTES_MAX {
-                let (bytes, most) = (value.json().len(), limits::INLINE_VALUE_BYTES_MAX);
+            let most = if value.artifact().is_some() {
+                limits::ARTIFACT_BYTES_MAX
+            } else {
+                limits::INLINE_VALUE_BYTES_MAX as u64
+            };
+            let bytes = value.bytes();
+            if bytes > most {
                 let message = format!("the output {port} has {bytes} bytes; at most {most} are kept, so give less");
                 return Err(invalid("value_too_large", message));
             }

@@ -233,7 +233,7 @@ impl Body {
         let reference = ValueRef {
             seq: self.seq,
             place: self.values.len() as u32,
-            bytes: value.json().len() as u32,
+            bytes: value.bytes() as u32,
             digest: value.digest(),
         };
         self.values.push(value);

@@ -13,7 +13,7 @@ use heddle_core::run::event::{
     RunError, Submitted, Timing,
 };
 use heddle_core::time::{Span, Timestamp};
-use heddle_core::value::{Digest, Value, ValueRef};
+use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message;
 
@@ -47,7 +47,7 @@ pub fn decode(row: &Row) -> Result<Event, DecodeError> {
             None => Vec::new(),
             Some(body) => {
                 let body: pb::Body = message(body).map_err(malformed)?;
-                body.values.into_iter().map(Value::from_json).collect()
+                values(body).map_err(malformed)?
             }
         },
     })
@@ -62,8 +62,25 @@ pub fn decode_body_value(row: &Row, reference: &ValueRef) -> Result<Option<Value
     let malformed = |what| DecodeError::Malformed { run: row.run, seq: row.seq, what };
     let body = row.body.as_ref().ok_or_else(|| malformed("it was read without its body"))?;
     let body: pb::Body = message(body).map_err(malformed)?;
+    if let Some(it) = body.stored.into_iter().find(|it| it.place == reference.place) {
+        return stored(it).map(Some).map_err(malformed);
+    }
     let json = body.values.into_iter().nth(reference.place as usize);
     Ok(json.map(|json| Value::from_parts(json, reference.digest)))
+}
+
+fn values(body: pb::Body) -> Part<Vec<Value>> {
+    let mut values: Vec<Value> = body.values.into_iter().map(Value::from_json).collect();
+    for it in body.stored {
+        let place = values.get_mut(it.place as usize).ok_or("an artifact has no place in its body")?;
+        *place = stored(it)?;
+    }
+    Ok(values)
+}
+
+fn stored(it: pb::Stored) -> Part<Value> {
+    let (digest, media_type) = (digest(&it.digest)?, it.media_type.into());
+    Ok(Value::from_artifact(Artifact { digest, bytes: it.bytes, media_type, is_json: it.json }))
 }
 
 /// Turns the bytes of a summary row back into the reason of a run's end; `None` if they are not what

@@ -7,7 +7,7 @@ use heddle_core::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
     RunError, Submitted,
 };
-use heddle_core::value::ValueRef;
+use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message as _;
 
@@ -19,7 +19,7 @@ pub fn encode(run: RunId, event: &Event) -> Row {
     let (agents, assignments) = assignments(&event.assignments);
     let decisions = event.decisions.iter().map(decision).collect();
     let head = pb::Head { agents, decisions, assignments, fact: Some(fact) };
-    let body = pb::Body { values: event.values.iter().map(|value| value.json().clone()).collect() };
+    let body = body(&event.values);
     let mut row = Row {
         run,
         seq: event.seq,
@@ -33,6 +33,19 @@ pub fn encode(run: RunId, event: &Event) -> Row {
     let (head, all) = checksums(&row);
     row.crc = u64::from(head) << 32 | u64::from(all);
     row
+}
+
+fn body(values: &[Value]) -> pb::Body {
+    let json = |value: &Value| if value.artifact().is_some() { Bytes::new() } else { value.json().clone() };
+    let stored = values.iter().zip(0..).filter_map(|(value, place)| Some((value.artifact()?, place)));
+    let stored = stored.map(|(artifact, place)| pb::Stored {
+        place,
+        digest: Bytes::copy_from_slice(&artifact.digest.0),
+        bytes: artifact.bytes,
+        media_type: artifact.media_type.as_ref().to_owned(),
+        json: artifact.is_json,
+    });
+    pb::Body { values: values.iter().map(json).collect(), stored: stored.collect() }
 }
 
 /// Turns the reason of a run's end into the bytes that its summary row keeps.

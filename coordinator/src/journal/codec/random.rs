@@ -13,7 +13,7 @@ use heddle_core::run::event::{
     RunError, Submitted, Timing,
 };
 use heddle_core::time::{Span, Timestamp};
-use heddle_core::value::{Digest, Value, ValueRef};
+use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -129,7 +129,20 @@ fn value_ref() -> impl Strategy<Value = ValueRef> {
 }
 
 fn value() -> impl Strategy<Value = Value> {
-    vec(any::<u8>(), 0..40).prop_map(|json| Value::from_json(Bytes::from(json)))
+    prop_oneof![
+        3 => vec(any::<u8>(), 0..40).prop_map(|json| Value::from_json(Bytes::from(json))),
+        1 => artifact().prop_map(Value::from_artifact),
+    ]
+}
+
+/// One of a few, so that runs share them; what it is follows from its digest, as in life.
+pub(crate) fn artifact() -> impl Strategy<Value = Artifact> {
+    (0..5u8, any::<bool>()).prop_map(|(number, is_json)| Artifact {
+        digest: Digest([number; 32]),
+        bytes: 1_000_000 * u64::from(number),
+        media_type: format!("image/x-{number}").into(),
+        is_json,
+    })
 }
 
 fn node_error() -> impl Strategy<Value = NodeError> {

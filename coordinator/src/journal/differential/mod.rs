@@ -1,6 +1,7 @@
 //! Random operations on the model and on the database, and every answer compared, until each kind of operation has
 //! succeeded. A failure prints the seed; `JOURNAL_SEED` runs it again.
 
+mod artifacts;
 mod draw;
 mod members;
 mod plain;
@@ -19,6 +20,7 @@ use super::postgres::{self, PostgresJournal};
 use super::sqlite::{self, Durability, SqliteJournal};
 use super::testing::{TestClock, commit, key, owner};
 use super::{Claim, Journal, RunCursor, RunFilter};
+use crate::artifacts::rows::ArtifactRows;
 use crate::members::Members;
 use crate::records::Records;
 
@@ -38,8 +40,8 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records + Members {}
-impl<T: Journal + Records + Members> Database for T {}
+trait Database: Journal + Records + Members + ArtifactRows {}
+impl<T: Journal + Records + Members + ArtifactRows> Database for T {}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -136,6 +138,14 @@ const OPERATIONS: &[&str] = &[
     "has_joined",
     "drain",
     "resume",
+    "artifact",
+    "touch_artifact",
+    "artifact_bytes",
+    "upload",
+    "uploads",
+    "delete_upload",
+    "forget_artifacts",
+    "agree",
 ];
 
 impl Pair {
@@ -198,6 +208,7 @@ impl Pair {
             }
             _ if members::OPERATIONS.contains(&operation) => self.perform_members(operation).await,
             _ if plain::OPERATIONS.contains(&operation) => self.perform_plain(operation).await,
+            _ if artifacts::OPERATIONS.contains(&operation) => self.perform_on_artifacts(operation).await,
             _ => self.read(operation).await,
         }
     }
@@ -328,7 +339,7 @@ impl Pair {
         let mut references = Vec::new();
         for event in &events {
             for (place, value) in (0..).zip(&event.values).filter(|_| self.draw.below(2) == 0) {
-                let bytes = value.json().len() as u32;
+                let bytes = value.bytes() as u32;
                 references.push(ValueRef { seq: event.seq, place, bytes, digest: value.digest() });
             }
         }

@@ -17,6 +17,7 @@ use sqlx::postgres::PgConnection;
 
 use super::fault::Trouble;
 use super::rows::time;
+use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{phase_number, status_number};
 use crate::journal::{NEW, clip, quarantine_error};
@@ -70,7 +71,23 @@ pub(super) const COMMIT: &str = concat!(
          INSERT INTO snapshot (run, seq, version, crc, state)
          SELECT given.* FROM guard, unnest($39::bytea[], $40::bigint[], $42::bigint[], $43::bigint[], $44::bytea[]) AS given
          ON CONFLICT (run) DO UPDATE
-         SET seq = excluded.seq, version = excluded.version, crc = excluded.crc, state = excluded.state)
+         SET seq = excluded.seq, version = excluded.version, crc = excluded.crc, state = excluded.state),
+     used AS MATERIALIZED (
+         SELECT given.run, coalesce(fresh.tenant, run.tenant) AS tenant, given.digest, given.bytes, given.media_type,
+             given.created_at, given.touched_at
+         FROM guard, unnest($45::bytea[], $46::bytea[], $47::bigint[], $48::text[], $49::bigint[], $50::bigint[])
+             AS given (run, digest, bytes, media_type, created_at, touched_at)
+         LEFT JOIN unnest($6::bytea[], $8::text[]) AS fresh (id, tenant) ON fresh.id = given.run
+         LEFT JOIN run ON run.id = given.run),
+     stored AS (
+         INSERT INTO artifact (tenant, digest, bytes, media_type, created_at, touched_at)
+         SELECT tenant, digest, min(bytes), min(media_type), min(created_at), max(touched_at) FROM used
+         WHERE tenant IS NOT NULL GROUP BY tenant, digest ORDER BY tenant, digest
+         ON CONFLICT (tenant, digest) DO UPDATE SET created_at = least(artifact.created_at, excluded.created_at),
+             touched_at = greatest(artifact.touched_at, excluded.touched_at)),
+     referred AS (
+         INSERT INTO artifact_reference (run, digest, tenant)
+         SELECT run, digest, tenant FROM used WHERE tenant IS NOT NULL ON CONFLICT DO NOTHING)
      SELECT EXISTS (SELECT 1 FROM guard), ",
     super::now!(),
     ", 1 / CASE WHEN NOT EXISTS (SELECT 1 FROM guard)
@@ -80,7 +97,7 @@ pub(super) const COMMIT: &str = concat!(
 
 /// How many parameters it has.
 #[cfg(test)]
-pub(super) const PARAMETERS: usize = 44;
+pub(super) const PARAMETERS: usize = 50;
 
 /// A batch with one entry for each run.
 pub(super) struct Rows {
@@ -97,6 +114,7 @@ pub(super) struct RunRows {
     pub(super) created: Option<RunCreated>,
     pub(super) summary: Option<RunSummary>,
     pub(super) snapshot: Option<Snapshot>,
+    artifacts: Vec<Used>,
     /// Why it is set aside, if this is all that is kept of it.
     pub(super) quarantine_reason: Option<String>,
 }
@@ -174,6 +192,12 @@ impl Rows {
             .bind(columns.snapshots.versions)
             .bind(columns.snapshots.crcs)
             .bind(columns.snapshots.states)
+            .bind(columns.artifacts.runs)
+            .bind(columns.artifacts.digests)
+            .bind(columns.artifacts.bytes)
+            .bind(columns.artifacts.media_types)
+            .bind(columns.artifacts.created_at)
+            .bind(columns.artifacts.touched_at)
             .fetch_one(connection)
             .await?;
         if row.try_get::<bool, _>(0)? { Ok(time(&row, 1)?) } else { Err(Trouble::NotNext) }
@@ -182,7 +206,8 @@ impl Rows {
 
 impl RunRows {
     fn new(run: RunId) -> Self {
-        Self { run, events: Vec::new(), created: None, summary: None, snapshot: None, quarantine_reason: None }
+        let (events, artifacts) = (Vec::new(), Vec::new());
+        Self { run, events, created: None, summary: None, snapshot: None, artifacts, quarantine_reason: None }
     }
 
     /// Adds what another entry says of the run; `None` = it does not follow.
@@ -196,6 +221,12 @@ impl RunRows {
         }
         self.summary = given.summary.or_else(|| self.summary.take());
         self.snapshot = given.snapshot.or_else(|| self.snapshot.take());
+        for used in artifacts::used(&given.events) {
+            match self.artifacts.iter_mut().find(|known| known.digest == used.digest) {
+                Some(known) => (known.from, known.to) = (known.from.min(used.from), known.to.max(used.to)),
+                None => self.artifacts.push(used),
+            }
+        }
         given.events.iter().try_for_each(|event| self.append(event))
     }
 
@@ -239,6 +270,7 @@ struct Columns<'a> {
     keys: KeyColumns<'a>,
     events: EventColumns<'a>,
     snapshots: SnapshotColumns<'a>,
+    artifacts: ArtifactColumns<'a>,
 }
 
 #[derive(Default)]
@@ -294,6 +326,16 @@ struct SnapshotColumns<'a> {
     states: Vec<&'a [u8]>,
 }
 
+#[derive(Default)]
+struct ArtifactColumns<'a> {
+    runs: Vec<Id>,
+    digests: Vec<Hash>,
+    bytes: Vec<i64>,
+    media_types: Vec<&'a str>,
+    created_at: Vec<i64>,
+    touched_at: Vec<i64>,
+}
+
 impl<'a> Columns<'a> {
     fn of(runs: &'a [RunRows]) -> Self {
         let mut columns = Self::default();
@@ -323,6 +365,7 @@ impl<'a> Columns<'a> {
         if let Some(snapshot) = &rows.snapshot {
             self.snapshots.add(rows.run, snapshot);
         }
+        rows.artifacts.iter().for_each(|used| self.artifacts.add(rows.run, used));
     }
 }
 
@@ -381,5 +424,16 @@ impl<'a> SnapshotColumns<'a> {
         self.versions.push(snapshot.version.into());
         self.crcs.push(crc32fast::hash(&snapshot.bytes).into());
         self.states.push(&snapshot.bytes);
+    }
+}
+
+impl<'a> ArtifactColumns<'a> {
+    fn add(&mut self, run: RunId, used: &'a Used) {
+        self.runs.push(run.to_bytes());
+        self.digests.push(used.digest.0);
+        self.bytes.push(used.bytes as i64);
+        self.media_types.push(&used.media_type);
+        self.created_at.push(used.from.as_millis());
+        self.touched_at.push(used.to.as_millis());
     }
 }

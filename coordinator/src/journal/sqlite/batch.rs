@@ -8,6 +8,7 @@ use heddle_core::time::Timestamp;
 use rusqlite::{Connection, ffi, params};
 
 use super::writer::{Kept, Write, execute, is_of_data};
+use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{phase_number, status_number};
 use crate::journal::{Clock, Committed, Landed, NEW, clip, quarantine_error};
@@ -33,6 +34,7 @@ struct RunRows {
     created: Option<RunCreated>,
     summary: Option<RunSummary>,
     snapshot: Option<Snapshot>,
+    artifacts: Vec<Used>,
 }
 
 /// Why the rows of one run are not in the transaction.
@@ -135,7 +137,9 @@ impl Drop for BatchWrite {
 impl RunRows {
     fn encode(batch: RunBatch) -> Self {
         let events = batch.events.iter().map(|event| codec::encode(batch.run, event)).collect();
-        Self { run: batch.run, events, created: batch.created, summary: batch.summary, snapshot: batch.snapshot }
+        let artifacts = artifacts::used(&batch.events);
+        let RunBatch { run, created, summary, snapshot, .. } = batch;
+        Self { run, events, created, summary, snapshot, artifacts }
     }
 
     fn bytes(&self) -> usize {
@@ -153,6 +157,32 @@ impl RunRows {
         if let Some(snapshot) = &self.snapshot {
             self.replace_snapshot(connection, snapshot)?;
         }
+        self.artifacts.iter().try_for_each(|used| self.refer(connection, used))
+    }
+
+    /// The run's own row says whose artifact it is.
+    fn refer(&self, connection: &Connection, used: &Used) -> Result<(), RunFailure> {
+        connection
+            .prepare_cached(
+                "INSERT INTO artifact (tenant, digest, bytes, media_type, created_at, touched_at)
+                 SELECT tenant, ?2, ?3, ?4, ?5, ?6 FROM run WHERE id = ?1
+                 ON CONFLICT (tenant, digest) DO UPDATE SET created_at = min(created_at, excluded.created_at),
+                     touched_at = max(touched_at, excluded.touched_at)",
+            )?
+            .execute(params![
+                self.run.to_bytes(),
+                used.digest.0,
+                used.bytes as i64,
+                &*used.media_type,
+                used.from.as_millis(),
+                used.to.as_millis(),
+            ])?;
+        connection
+            .prepare_cached(
+                "INSERT INTO artifact_reference (run, digest, tenant) SELECT id, ?2, tenant FROM run WHERE id = ?1
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![self.run.to_bytes(), used.digest.0])?;
         Ok(())
     }
 
