@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::select_all;
-use heddle_agent::Agent;
+use heddle_agent::{Agent, Network};
 use heddle_coordinator::{Access, Coordinator};
 use heddle_gateway::{Gateway, Listen};
 use heddle_trust::Secret;
@@ -30,6 +30,8 @@ pub struct AgentOptions {
     pub slots: u32,
     /// Whether to offer the `debug:*` types.
     pub debug: DebugOptions,
+    /// Which servers its work may ask.
+    pub network: Option<Network>,
 }
 
 /// How an agent or a gateway reaches its coordinator.
@@ -67,6 +69,8 @@ pub struct ClusterOptions {
     pub slots: u32,
     /// The debug node types.
     pub debug: DebugOptions,
+    /// Whether a sandbox provider of the cluster's own stands for every server.
+    pub sandbox: bool,
     /// Where large values are.
     pub artifacts: ArtifactOptions,
     /// Addresses inside the operator's network that files may be fetched from.
@@ -113,6 +117,10 @@ impl Cluster {
         let coordinator_url = url(coordinator.local_addr());
         let link = LinkOptions { coordinator: coordinator_url, join: None, insecure: false, secret: Some(secret) };
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
+        let network = match options.sandbox {
+            true => Some(Network { real: None, sandbox: Some(start_sandbox().await?) }),
+            false => None,
+        };
         let mut agents = Vec::with_capacity(usize::from(options.agents));
         for number in 1..=options.agents {
             let agent = AgentOptions {
@@ -121,6 +129,7 @@ impl Cluster {
                 labels: BTreeMap::new(),
                 slots: options.slots,
                 debug: debug.clone(),
+                network: network.clone(),
             };
             agents.push(start_agent(agent).await?);
         }
@@ -200,8 +209,19 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
         slots: options.slots,
         debug_nodes: options.debug.nodes,
         debug_effects: options.debug.effects,
+        network: options.network,
     };
     heddle_agent::start(options).await.context(Exit::Usage, "cannot start the agent")
+}
+
+/// Starts a sandbox provider in this process; it ends with it.
+async fn start_sandbox() -> Result<SocketAddr> {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let failed = "cannot start the sandbox";
+    let listener = tokio::net::TcpListener::bind(any_port).await.context(Exit::Failed, failed)?;
+    let address = listener.local_addr().context(Exit::Failed, failed)?;
+    tokio::spawn(heddle_sandbox::serve(listener));
+    Ok(address)
 }
 
 /// Starts a gateway; the coordinator need not be there yet, unless the gateway has no certificate and needs one.

@@ -62,6 +62,8 @@ enum Verb {
     Keys(commands::keys::Keys),
     Tenants(commands::tenants::Tenants),
     Doctor(commands::doctor::Doctor),
+    Secrets(commands::secrets::Secrets),
+    Sandbox(commands::sandbox::Sandbox),
     Bench(commands::bench::Bench),
     Completion(commands::completion::Completion),
 }
@@ -106,6 +108,8 @@ fn run(command: Command) -> Result<()> {
             Verb::Keys(keys) => keys.run().await,
             Verb::Tenants(tenants) => tenants.run().await,
             Verb::Doctor(doctor) => doctor.run().await,
+            Verb::Secrets(secrets) => secrets.run(),
+            Verb::Sandbox(sandbox) => sandbox.run().await,
             Verb::Bench(bench) => bench.run().await,
             Verb::Completion(completion) => completion.run(),
         }
@@ -158,6 +162,12 @@ mod tests {
             "heddle tenants close acme",
             "heddle keys rotate key_1 --overlap 1h",
             "heddle keys revoke key_1 --server http://h:1 --key k",
+            "heddle secrets set openai --host api.openai.com --data-dir /tmp/x",
+            "heddle secrets list --json",
+            "heddle secrets delete openai",
+            "heddle sandbox --listen 127.0.0.1:0",
+            "heddle up --sandbox",
+            "heddle agent --sandbox-address 127.0.0.1:7430",
             "heddle completion bash",
             "heddle bench --work W1,w3 --out /tmp/x",
         ] {
@@ -175,6 +185,8 @@ mod tests {
             "heddle agents token create --for coordinator",
             "heddle keys create",
             "heddle tenants rename acme",
+            "heddle secrets set openai",
+            "heddle secrets set openai sk-on-the-command-line --host h",
             "heddle up --debug-effects /tmp/e",
         ] {
             assert!(!parses(line), "{line}");

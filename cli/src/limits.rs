@@ -90,3 +90,6 @@ pub const DOCTOR_OPEN_FILES_MIN: u64 = 4_096;
 pub const COMPLETION_WAIT_MAX: Duration = Duration::from_millis(700);
 /// Candidates of one completion.
 pub const COMPLETIONS_MAX: u32 = 100;
+
+/// What is read of a secret from stdin, in bytes; a longer one is refused.
+pub const SECRET_INPUT_BYTES_MAX: u64 = 64 * 1024;

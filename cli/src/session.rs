@@ -61,6 +61,7 @@ impl Session {
             agents: 1,
             slots: SLOTS,
             debug,
+            sandbox: false,
             artifacts: ArtifactOptions::default(),
             fetch_allowed: Vec::new(),
         };

@@ -345,3 +345,51 @@ fn what_a_cluster_keeps_is_its_owners_alone_whoever_made_the_folder() {
         assert!(files.iter().any(|file| file == name), "{name} is missing: {files:?}");
     }
 }
+
+#[test]
+fn models_answer_from_the_sandbox() {
+    let (temp, data) = folder();
+    let _up = Up::spawn(&["up", "--listen", "127.0.0.1:0", "--sandbox"], &data);
+    let nodes = |credential: Value| {
+        [
+            ("topic", "input:text", json!({"text": "tides"})),
+            ("ask", "utility:prompt_template", json!({"template": "Explain {{vars[0]}}"})),
+            ("model", "llm:openai_compatible", credential),
+            ("out", "output:text", json!({})),
+        ]
+    };
+    let file = workflow(temp.path(), "llm.json", &nodes(json!({"model": "m", "credential": "openai"})));
+    let (code, stdout, stderr) = ended(&["run", &file], &data);
+    assert_eq!((code, stdout.as_str()), (Some(0), "Sandbox answer about: Explain tides\n"), "{stderr}");
+    let literal = json!({"model": "m", "apiKey": "sk-canary0123456789abcdef"});
+    let (code, stdout, stderr) = ended(&["run", &workflow(temp.path(), "bad.json", &nodes(literal))], &data);
+    assert_ne!(code, Some(0));
+    assert!(stderr.contains("literal_secret") || stderr.contains("looks like a secret"), "{stderr}");
+    assert!(!stdout.contains("canary") && !stderr.contains("canary"), "{stdout}{stderr}");
+}
+
+#[test]
+fn secrets_come_from_stdin_and_are_not_shown() {
+    let (temp, data) = folder();
+    let canary = "sk-canary0123456789abcdef";
+    let given = temp.path().join("given");
+    fs::write(&given, format!("{canary}\n")).unwrap();
+    let set = |arguments: &[&str]| {
+        let mut command = heddle(&[&["secrets", "set"], arguments].concat(), &data);
+        command.stdin(fs::File::open(&given).unwrap()).output().unwrap()
+    };
+    let Output { status, stdout, stderr } = set(&["openai", "--host", "api.openai.com"]);
+    assert!(status.success() && stdout.is_empty(), "{}", String::from_utf8_lossy(&stderr));
+    assert!(!String::from_utf8_lossy(&stderr).contains(canary));
+    assert_eq!(set(&["bad name", "--host", "h"]).status.code(), Some(2));
+    assert_eq!(fs::metadata(data.join("secrets.json")).unwrap().permissions().mode() & 0o777, 0o600);
+    let (code, stdout, _) = ended(&["secrets", "list", "--json"], &data);
+    let list: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (code, list),
+        (Some(0), json!([{"name": "openai", "hosts": ["api.openai.com"], "allowPrivate": false}]))
+    );
+    let (code, stdout, stderr) = ended(&["secrets", "delete", "openai"], &data);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert_eq!(ended(&["secrets", "delete", "openai"], &data).0, Some(2));
+}

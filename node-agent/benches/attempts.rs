@@ -66,6 +66,7 @@ async fn be_the_agent(coordinator: &str, slots: u32) -> Outcome<()> {
         slots,
         debug_nodes: true,
         debug_effects: None,
+        network: None,
     };
     start(options).await?.wait().await;
     Ok(())

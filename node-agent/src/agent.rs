@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::limits::SLOTS_MAX;
 use crate::link::{Identity, configured};
 use crate::metrics;
 use crate::root::{Root, RootArguments, RootMessage};
-use crate::runners::{Registry, RegistryError};
+use crate::runners::{Egress, Net, Networks, Registry, RegistryError};
+use crate::secrets::SecretsFile;
 
 /// How to start an agent.
 #[derive(Debug, Clone)]
@@ -45,6 +47,38 @@ pub struct Options {
     pub debug_nodes: bool,
     /// The folder that `debug:effect` writes to; without one it fails.
     pub debug_effects: Option<PathBuf>,
+    /// Which servers the work may ask; without it there are no node types that ask any.
+    pub network: Option<Network>,
+}
+
+/// Which servers an agent's work may ask. One of both must be there.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The way to the servers that graphs name; without it the sandbox stands for all of them.
+    pub real: Option<RealNetwork>,
+    /// Where the sandbox provider listens: runs of test keys ask it alone.
+    pub sandbox: Option<SocketAddr>,
+}
+
+/// The servers that a guard lets through, with the credentials of a file.
+#[derive(Debug, Clone)]
+pub struct RealNetwork {
+    /// The guard.
+    pub egress: Arc<dyn Egress>,
+    /// The file, as [`crate::secrets::SecretsFile`] keeps it.
+    pub secrets: PathBuf,
+}
+
+impl Network {
+    fn open(&self) -> Result<Networks, StartError> {
+        let real =
+            |real: &RealNetwork| Net::new(Arc::clone(&real.egress), Arc::new(SecretsFile::at(real.secrets.clone())));
+        let opened = |net: Result<Net, _>| net.map_err(|source| StartError::Network { source: Box::new(source) });
+        Ok(Networks {
+            real: self.real.as_ref().map(real).map(opened).transpose()?,
+            sandbox: self.sandbox.map(Net::to_sandbox).map(opened).transpose()?,
+        })
+    }
 }
 
 /// Why an agent did not start.
@@ -86,6 +120,12 @@ pub enum StartError {
         #[from]
         source: RegistryError,
     },
+    /// Servers cannot be asked from here.
+    #[error("requests cannot be made on this machine; check its TLS and its resolver")]
+    Network {
+        /// What the client says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The supervision tree did not come up.
     #[error("the agent's actors did not start; report this as a defect")]
     Actors {
@@ -104,6 +144,7 @@ impl StartError {
             StartError::DataDir { .. } => "data_dir_unusable",
             StartError::Random { .. } => "no_randomness",
             StartError::Registry { .. } => "node_types_invalid",
+            StartError::Network { .. } => "network_unusable",
             StartError::Actors { .. } => "actors_not_started",
         }
     }
@@ -159,10 +200,13 @@ pub async fn start(options: Options) -> Result<Agent, StartError> {
     if options.debug_nodes {
         registry.add_debug(options.debug_effects.as_deref())?;
     }
+    if let Some(network) = &options.network {
+        registry.add_network(&network.open()?)?;
+    }
     start_with(options, registry).await
 }
 
-/// Starts an agent that offers exactly these node types; `debug_nodes` has no meaning here.
+/// Starts an agent that offers exactly these node types; `debug_nodes` and `network` have no meaning here.
 ///
 /// # Errors
 /// See [`StartError`].

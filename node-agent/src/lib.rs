@@ -22,6 +22,7 @@ mod metrics;
 mod outgoing;
 mod root;
 pub mod runners;
+pub mod secrets;
 mod wire;
 
-pub use agent::{Agent, Exit, Options, StartError, start, start_with};
+pub use agent::{Agent, Exit, Network, Options, RealNetwork, StartError, start, start_with};

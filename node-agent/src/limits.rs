@@ -57,6 +57,117 @@ pub const URGENT_QUEUE_MAX: usize = 16;
 /// Bytes put into one frame, after which no further message is taken in.
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 
+/// Config and inputs of one call of a native node type, in bytes.
+pub const NATIVE_INPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Up to so many bytes of config and inputs, quick work runs where it is, without a thread of its own.
+pub const NATIVE_INLINE_BYTES_MAX: usize = 8 * 1024;
+/// A text that a native node type makes, in bytes, while it makes it.
+pub const NATIVE_TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Work of one template: about so many steps, or 64 bytes for each.
+pub const TEMPLATE_FUEL: u64 = 200_000;
+/// Nesting of calls in a template or an expression.
+pub const TEMPLATE_DEPTH_MAX: usize = 64;
+/// Work of one expression over numbers, as [`TEMPLATE_FUEL`].
+pub const MATH_FUEL: u64 = 20_000;
+/// An expression over numbers, in bytes.
+pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
+/// A regular expression, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 4 * 1024;
+/// A regular expression once it is compiled, in bytes: the time of a match grows with it.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// Nesting of a regular expression.
+pub const PATTERN_DEPTH_MAX: u32 = 64;
+/// What a match is replaced by, in bytes, when it may name groups.
+pub const REPLACEMENT_BYTES_MAX: usize = 1024;
+/// Matches of one extraction.
+pub const MATCHES_MAX: usize = 10_000;
+/// Pieces of one text.
+pub const PIECES_MAX: usize = 10_000;
+/// Places of a text at which JSON is tried to be read.
+pub const JSON_PARSE_TRIES_MAX: usize = 64;
+/// A JSONPath, in bytes.
+pub const PATH_BYTES_MAX: usize = 1024;
+/// Commas of a JSONPath: each may double what is selected.
+pub const PATH_UNIONS_MAX: usize = 8;
+/// `..` of a JSONPath: each may multiply what is selected by the depth of the document.
+pub const PATH_DESCENTS_MAX: usize = 2;
+/// Filters of a JSONPath.
+pub const PATH_FILTERS_MAX: usize = 4;
+/// Values that a JSONPath may select.
+pub const SELECTED_MAX: usize = 10_000;
+/// Parts of a JSON Schema with its references written out.
+pub const SCHEMA_PARTS_MAX: usize = 10_000;
+/// Faults that a check against a schema lists.
+pub const SCHEMA_FAULTS_MAX: usize = 100;
+/// Rows of a table.
+pub const ROWS_MAX: usize = 20_000;
+/// An HTML text, in bytes.
+pub const HTML_BYTES_MAX: usize = 256 * 1024;
+/// Elements of HTML that may be open at once and are opened anew in every block.
+pub const HTML_SHAPING_MAX: usize = 16;
+/// Elements of HTML that may be open at once.
+pub const HTML_DEPTH_MAX: usize = 500;
+
+/// A picture's file, in bytes.
+pub const IMAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The files of one call, in bytes.
+pub const IMAGES_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Pictures of one call.
+pub const IMAGES_MAX: usize = 256;
+/// Pixels of one picture, read or made.
+pub const IMAGE_PIXELS_MAX: u64 = 40_000_000;
+/// A side of a picture, in pixels.
+pub const IMAGE_SIDE_MAX: u32 = 16_384;
+/// What a picture may take while it is read, in bytes.
+pub const IMAGE_DECODE_BYTES_MAX: u64 = 320 * 1024 * 1024;
+/// Calls that work on pictures at once in one process.
+pub const IMAGES_AT_ONCE_MAX: usize = 4;
+/// Characters of a text on a picture.
+pub const LABEL_CHARACTERS_MAX: usize = 1_000;
+/// Height of a text on a picture, in pixels.
+pub const LABEL_SIZE_MAX: u32 = 400;
+
+/// An address that a user names, in bytes.
+pub const URL_BYTES_MAX: usize = 8 * 1024;
+/// Headers of one request that a user sets.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// How long a server may take to let a connection in.
+pub const HTTP_CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// How long a server may send nothing.
+pub const HTTP_SILENCE_MAX: Duration = Duration::from_secs(120);
+/// How long a request may take, unless a config says otherwise.
+pub const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long any request may take.
+pub const HTTP_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// How often a server may send a request on.
+pub const HTTP_REDIRECTS_MAX: usize = 5;
+/// An answer that becomes a value, in bytes.
+pub const HTTP_RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+/// A file that is brought into the store through memory, in bytes.
+pub const DOWNLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest pause that a server can ask for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+/// What a server says of its refusal, in bytes, as a message repeats it.
+pub const SERVER_MESSAGE_BYTES_MAX: usize = 500;
+
+/// A model's answer, in bytes as they come over the wire.
+pub const LLM_RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Tools that a model may call at once.
+pub const LLM_TOOL_CALLS_MAX: usize = 128;
+/// Facts that a runner tells of one attempt for its span.
+pub const NOTES_MAX: usize = 32;
+/// One such fact, in bytes.
+pub const NOTE_BYTES_MAX: usize = 256;
+
+/// Credentials of one machine.
+pub const SECRETS_MAX: usize = 256;
+/// A credential's name, in bytes.
+pub const SECRET_NAME_BYTES_MAX: usize = 64;
+/// A secret, in bytes.
+pub const SECRET_BYTES_MAX: usize = 8 * 1024;
+/// Hosts that one credential is for.
+pub const SECRET_HOSTS_MAX: usize = 16;
+
 /// How long one dial may take.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// How long the coordinator may take from Hello to Welcome. It may be loading its partitions, or waiting for its database;
@@ -84,6 +195,8 @@ pub const LINK_RESTARTS_MAX: usize = 5;
 /// See [`LINK_RESTARTS_MAX`].
 pub const LINK_RESTART_WINDOW: Duration = Duration::from_secs(60);
 
+const _: () = assert!(IMAGE_DECODE_BYTES_MAX >= 8 * IMAGE_PIXELS_MAX, "16 bits for each of four colours fit");
+const _: () = assert!(NATIVE_INLINE_BYTES_MAX <= NATIVE_INPUT_BYTES_MAX, "small work is work");
 const _: () = assert!(PREFETCH_MAX <= PREFETCH_PER_SLOT_MIN * SLOTS_MAX, "the largest agent holds the most");
 const _: () = assert!(VALUE_BYTES_MAX <= RESULT_BYTES_MAX, "the largest value fits into a result");
 const _: () = assert!(

@@ -106,6 +106,7 @@ pub(crate) fn work(assign: wire::Assign, attempt: u32) -> Work {
         idempotency_key: assign.idempotency_key,
         handle: assign.handle,
         traceparent: assign.traceparent,
+        sandbox: assign.sandbox,
     }
 }
 

@@ -79,6 +79,7 @@ impl Moved {
     }
 
     async fn is_ready(&self) {
+        cluster_tests::cluster::client::ready();
         let http = reqwest::Client::new();
         let ready = format!("http://{}/readyz", self.gateway);
         wait::until("a gateway that is ready", START_TIME_MAX, || async {

@@ -1,9 +1,11 @@
 //! `heddle agent`: the part that does the work.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use heddle_agent::Network;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -34,6 +36,9 @@ pub struct Agent {
     /// The folder of its identity and certificate [default: `agent` in $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
     #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    /// Where a sandbox provider listens that answers in the place of every server
+    #[arg(long, value_name = "ADDRESS")]
+    sandbox_address: Option<SocketAddr>,
     #[command(flatten)]
     debug: Debug,
     #[command(flatten)]
@@ -58,6 +63,7 @@ impl Agent {
             labels: labels(&self.labels)?,
             slots: self.slots,
             debug: self.debug.into(),
+            network: self.sandbox_address.map(|address| Network { real: None, sandbox: Some(address) }),
         };
         let agent = start_agent(options).await?;
         let ended = tokio::select! {

@@ -11,6 +11,8 @@ pub mod gateway;
 pub mod keys;
 pub mod nodes;
 pub mod run;
+pub mod sandbox;
+pub mod secrets;
 pub mod tenants;
 pub mod up;
 pub mod workflows;

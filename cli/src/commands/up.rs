@@ -32,6 +32,9 @@ pub struct Up {
     /// Nodes that each agent runs at once
     #[arg(long, default_value_t = 16, value_name = "NUMBER")]
     slots: u32,
+    /// Let a provider inside this process answer in the place of every server: offline, at no cost, always alike
+    #[arg(long)]
+    sandbox: bool,
     #[command(flatten)]
     artifacts: Artifacts,
     #[command(flatten)]
@@ -103,7 +106,7 @@ impl Up {
             () = stop.asked() => return Ok(()),
         };
         cluster.publish()?;
-        banner(&cluster, &data)?;
+        banner(&cluster, &data, self.sandbox)?;
         let ended = tokio::select! {
             () = stop.asked() => Ok(()),
             failure = cluster.broken() => Err(failure),
@@ -118,6 +121,7 @@ impl Up {
             agents: self.agents,
             slots: self.slots,
             debug: self.debug.clone().into(),
+            sandbox: self.sandbox,
             artifacts: self.artifacts.clone().into(),
             fetch_allowed: self.fetch.allow_fetch.clone(),
         };
@@ -131,10 +135,13 @@ pub fn say_key(key: &str, data: &DataDir) -> Result<()> {
     print(&Style::stdout().dim(&format!("     kept in {}", data.key_path().display())))
 }
 
-fn banner(cluster: &Cluster, data: &DataDir) -> Result<()> {
+fn banner(cluster: &Cluster, data: &DataDir, is_sandbox: bool) -> Result<()> {
     let style = Style::stdout();
     announce("up", cluster.address())?;
     print(&format!("  {}   {}/api/v1", style.dim("API"), style.bold(&cluster.url())))?;
     print(&format!("  {}  {}", style.dim("data"), data.path().display()))?;
+    if is_sandbox {
+        print(&format!("  {}  answers come from the sandbox, not from providers", style.dim("note")))?;
+    }
     print(&format!("  {}  {} run examples/hello.json -i topic=tides", style.dim("next"), program()))
 }

@@ -7,10 +7,10 @@ use crate::node_type::{Control, EffectClass, NodeType, Port, PortType};
 /// Which built-in evaluation a type id stands for.
 pub fn control_of(type_id: &str) -> Option<Control> {
     match type_id {
-        "input:text" | "input:number" | "input:boolean" | "input:select" | "input:json" | "input:list" => {
-            Some(Control::Input)
-        }
-        "output:preview" | "output:text" | "output:json" => Some(Control::Output),
+        "input:text" | "input:number" | "input:boolean" | "input:select" | "input:json" | "input:list"
+        | "input:image" | "input:video" | "input:audio" | "input:file" => Some(Control::Input),
+        "output:preview" | "output:text" | "output:json" | "output:image" | "output:video" | "output:audio"
+        | "output:file" | "output:gallery" | "output:table" => Some(Control::Output),
         "logic:wait" => Some(Control::Wait),
         _ => None,
     }
@@ -42,12 +42,10 @@ pub fn is_planned(type_id: &str) -> bool {
         "retry",
         "try",
     ];
-    const INPUTS: [&str; 6] = ["image", "video", "audio", "file", "form", "trigger_data"];
-    const OUTPUTS: [&str; 6] = ["image", "video", "audio", "file", "gallery", "table"];
+    const INPUTS: [&str; 2] = ["form", "trigger_data"];
     match type_id.split_once(':') {
         Some(("logic", name)) => LOGIC.contains(&name),
         Some(("input", name)) => INPUTS.contains(&name),
-        Some(("output", name)) => OUTPUTS.contains(&name),
         Some(("trigger", name)) => matches!(name, "webhook" | "schedule"),
         Some(("blueprint", name)) => name == "invoke",
         _ => false,
@@ -63,9 +61,19 @@ pub fn all() -> Vec<NodeType> {
         input_select(),
         input_json(),
         input_list(),
+        input_media("input:image", "Image", "image", PortType::Image),
+        input_media("input:video", "Video", "video", PortType::Video),
+        input_media("input:audio", "Audio", "audio", PortType::Audio),
+        input_media("input:file", "File", "file", PortType::File),
         output("output:preview", "Preview", "Shows any value.", "value", PortType::Any, &PREVIEW_ALIASES),
         output("output:text", "Text output", "Gives a text as a result of the run.", "text", PortType::Text, &[]),
         output("output:json", "JSON output", "Gives any JSON as a result of the run.", "json", PortType::Json, &[]),
+        output_media("output:image", "Image output", "image", PortType::Image),
+        output_media("output:video", "Video output", "video", PortType::Video),
+        output_media("output:audio", "Audio output", "audio", PortType::Audio),
+        output_media("output:file", "File output", "file", PortType::File),
+        output_gallery(),
+        output_table(),
         wait(),
     ]
 }
@@ -137,7 +145,11 @@ fn input_json() -> NodeType {
 }
 
 fn input_list() -> NodeType {
-    let properties = json!({"items": {"type": ["array", "null"]}, "maxItems": {"type": "integer", "minimum": 1}});
+    let properties = json!({
+        "items": {"type": ["array", "null"]},
+        "maxItems": {"type": "integer", "minimum": 1},
+        "itemType": {"enum": LIST_ITEM_TYPES.map(|(name, _)| name), "description": "what each item is; absent: anything"}
+    });
     let list = input("input:list", "List", "A list given with the run, or the one in the graph.", properties);
     NodeType {
         outputs: vec![Port { list: true, ..port("items", PortType::Any) }],
@@ -145,6 +157,68 @@ fn input_list() -> NodeType {
         config_aliases: aliases(&["value", "values", "list", "default"], "items"),
         ..list
     }
+}
+
+/// What the items of `input:list` may be.
+pub(crate) const LIST_ITEM_TYPES: [(&str, PortType); 9] = [
+    ("any", PortType::Any),
+    ("text", PortType::Text),
+    ("number", PortType::Number),
+    ("boolean", PortType::Boolean),
+    ("json", PortType::Json),
+    ("image", PortType::Image),
+    ("video", PortType::Video),
+    ("audio", PortType::Audio),
+    ("file", PortType::File),
+];
+
+/// A file that is given by reference, or several of them.
+fn input_media(id: &str, title: &str, name: &str, port_type: PortType) -> NodeType {
+    let summary =
+        "A file given with the run, or the one in the graph: a reference or its address; with multiple, a list.";
+    let mut properties = json!({
+        "multiple": {"type": "boolean", "description": "true: it takes a list of files"},
+        "accept": {"type": "array", "items": {"type": "string"}, "description": "media types, such as image/png or image/*"},
+        "maxBytes": {"type": "integer", "minimum": 1, "description": "largest file"},
+        "maxItems": {"type": "integer", "minimum": 1, "description": "with multiple: most files"}
+    });
+    properties[name] = json!({"type": ["string", "object", "array", "null"]});
+    let address = format!("{name}Url");
+    let names = ["media", "url", "value", "output"];
+    let keys = [&*address, "media", "url", "value", "default"];
+    NodeType {
+        outputs: vec![port(name, port_type)],
+        output_aliases: aliases(&names, name),
+        config_aliases: aliases(&keys, name),
+        ..input(id, title, summary, properties)
+    }
+}
+
+fn output_media(id: &str, title: &str, name: &str, port_type: PortType) -> NodeType {
+    let names = ["in", "input", "media", "url", "value"];
+    output(id, title, "Gives a file as a result of the run.", name, port_type, &names)
+}
+
+/// Any number of values beside each other.
+fn output_gallery() -> NodeType {
+    let summary = "Gives values as a list: those of several edges, or a list as it is.";
+    let names = ["in", "input", "images", "image", "media", "values", "value"];
+    let mut gallery = output("output:gallery", "Gallery", summary, "items", PortType::Any, &names);
+    gallery.inputs[0].list = true;
+    gallery.outputs[0].list = true;
+    with_columns(gallery, json!({"type": "integer", "minimum": 1}))
+}
+
+fn output_table() -> NodeType {
+    let summary = "Gives rows as a result of the run: a list of objects or of lists.";
+    let table = output("output:table", "Table", summary, "rows", PortType::Json, &["in", "input", "json", "value"]);
+    with_columns(table, json!({"type": "array", "items": {"type": "string"}}))
+}
+
+fn with_columns(node_type: NodeType, schema: Value) -> NodeType {
+    let mut config = node_type.config_schema.unwrap_or_default();
+    config["properties"]["columns"] = schema;
+    NodeType { config_schema: Some(config), ..node_type }
 }
 
 fn input(id: &str, title: &str, summary: &str, mut properties: Value) -> NodeType {
@@ -189,12 +263,14 @@ fn control(id: &str, title: &str, summary: &str, properties: Value) -> NodeType 
         config_schema: Some(json!({"type": "object", "properties": properties})),
         effect: EffectClass::Pure,
         effect_from_config: false,
+        effect_rules: Vec::new(),
         prefetch: false,
         policy: None,
         aliases: Vec::new(),
         input_aliases: Default::default(),
         output_aliases: Default::default(),
         config_aliases: Default::default(),
+        examples: Vec::new(),
     }
 }
 

@@ -34,6 +34,13 @@ pub enum PortType {
     Any,
 }
 
+impl PortType {
+    /// Whether its values are references to files.
+    pub fn is_media(self) -> bool {
+        matches!(self, PortType::Image | PortType::Video | PortType::Audio | PortType::File)
+    }
+}
+
 impl fmt::Display for PortType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -91,6 +98,33 @@ impl EffectClass {
     }
 }
 
+/// What the config says of the effect: the first rule that fits gives the class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EffectRule {
+    /// The config key that is looked at.
+    pub key: Arc<str>,
+    /// The texts that fit; none = any that is not empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<Arc<str>>,
+    /// Whether the rule fits, too, when the key is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub or_absent: bool,
+    /// The class.
+    pub effect: EffectClass,
+}
+
+impl EffectRule {
+    /// Whether the rule fits what the config has at its key.
+    pub fn fits(&self, text: Option<&str>) -> bool {
+        match text {
+            None => self.or_absent,
+            Some(text) if self.values.is_empty() => !text.is_empty(),
+            Some(text) => self.values.iter().any(|value| **value == *text),
+        }
+    }
+}
+
 /// A node type, as its manifest says. This is also the JSON that `GET /nodes/{type}` serves and that agents send.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -116,6 +150,9 @@ pub struct NodeType {
     /// Whether `config.effect` may name another class (debug types only).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub effect_from_config: bool,
+    /// How the config changes the class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effect_rules: Vec<EffectRule>,
     /// Whether it may be sent ahead of a free slot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefetch: bool,
@@ -135,6 +172,9 @@ pub struct NodeType {
     /// Other names of config keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config_aliases: BTreeMap<String, String>,
+    /// What it makes of what, for people: `{title, config, inputs, outputs}`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<serde_json::Value>,
 }
 
 impl NodeType {

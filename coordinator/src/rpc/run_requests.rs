@@ -58,6 +58,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         inputs: given.into_iter().filter(|(ix, _)| part.binary_search(ix).is_ok()).collect(),
         key,
         traceparent: Some(request.traceparent.as_str()).filter(|text| !text.is_empty()).map(Arc::from),
+        sandbox: request.sandbox,
     };
     let partition = shared.partition_of(submission.run);
     match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {

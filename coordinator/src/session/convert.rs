@@ -124,6 +124,7 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
         handle,
         traceparent: dispatch.traceparent.as_deref().unwrap_or_default().into(),
         permit: permit.into(),
+        sandbox: dispatch.sandbox,
         tenant: dispatch.tenant.to_string(),
         parts: 0,
     }))

@@ -29,6 +29,8 @@ struct Manifest<'a> {
     config_schema: Option<&'a RawValue>,
     #[serde(borrow)]
     effect: Cow<'a, str>,
+    #[serde(borrow, default)]
+    examples: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +60,7 @@ pub(crate) fn node_type(entry: &NodeTypeEntry) -> Result<NodeType<'_>, ApiError>
         outputs: manifest.outputs.into_iter().map(port).collect(),
         config_schema: manifest.config_schema,
         effect: manifest.effect,
+        examples: manifest.examples,
         available: entry.available,
     })
 }

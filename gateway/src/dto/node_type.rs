@@ -27,6 +27,10 @@ pub(crate) struct NodeType<'a> {
     #[schemars(with = "Option<serde_json::Value>")]
     pub(crate) config_schema: Option<&'a RawValue>,
     pub(crate) effect: Cow<'a, str>,
+    /// What it makes of what: `{title, config, inputs, outputs}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<serde_json::Value>>")]
+    pub(crate) examples: Option<&'a RawValue>,
     /// Whether some agent offers the type now, or the coordinator runs it itself.
     pub(crate) available: bool,
 }

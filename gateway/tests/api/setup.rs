@@ -93,6 +93,8 @@ impl Api {
 }
 
 async fn gateway(coordinator: SocketAddr) -> Gateway {
+    // For the clients of the tests: the HTTP library brings no cryptography of its own.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
     let listen = Listen::Address("127.0.0.1:0".parse().unwrap());
     let options = Options {
         listen,

@@ -22,7 +22,7 @@ use crate::artifacts::files::Files;
 use crate::artifacts::inputs::{Placed, load};
 use crate::artifacts::outputs::keep;
 use crate::outgoing::Outlet;
-use crate::runners::{Context, Failure, Runner, Work};
+use crate::runners::{Context, Failure, Notes, Runner, Work};
 use crate::wire::Outcome;
 
 /// An assignment that has been taken in.
@@ -63,7 +63,8 @@ pub(super) struct AttemptState {
     /// The work, or the clock that runs while an intent is awaited. Ends with the actor.
     task: Option<AbortOnDropHandle<()>>,
     attempts: AttemptsHandle,
-    trace: Option<Box<AttemptTrace>>,
+    /// Its span, and what the work tells for it.
+    trace: Option<(Box<AttemptTrace>, Notes)>,
 }
 
 struct Plan {
@@ -97,8 +98,8 @@ impl AttemptState {
         };
         let ran = self.ended.saturating_duration_since(self.started);
         let ended = Ended { outcome, queued: self.started - self.arrived, ran };
-        if let Some(trace) = self.trace {
-            trace.tell(&ended);
+        if let Some((trace, notes)) = self.trace {
+            trace.tell(&ended, notes.take());
         }
         ended
     }
@@ -193,7 +194,8 @@ impl Actor for Attempt {
     ) -> Result<AttemptState, ActorProcessingErr> {
         let AttemptArguments { assignment, attempts, outlet } = arguments;
         let Assignment { key, runner, work, placed, files, needs_intent, timeout, arrived, trace } = assignment;
-        let context = Context::new(key.clone(), outlet, attempts.clone(), files.clone());
+        let notes = trace.is_some().then(Notes::default);
+        let context = Context::new(key.clone(), outlet, attempts.clone(), files.clone(), notes.clone());
         let started = Instant::now();
         Ok(AttemptState {
             key,
@@ -205,7 +207,7 @@ impl Actor for Attempt {
             plan: Some(Plan { runner, work, placed, files, context }),
             task: None,
             attempts,
-            trace,
+            trace: trace.zip(notes),
         })
     }
 

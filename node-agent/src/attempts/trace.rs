@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use heddle_proto::agent as wire;
-use heddle_telemetry::{Component, InstanceName, Kind, RunTrace, Span};
+use heddle_telemetry::{Attribute, Component, InstanceName, Kind, RunTrace, Span};
 
 use super::attempt::Ended;
 use crate::wire::Outcome;
@@ -45,10 +45,11 @@ impl AttemptTrace {
     }
 
     /// Hands the span over: the attempt has just ended.
-    pub(super) fn tell(mut self, ended: &Ended) {
+    pub(super) fn tell(mut self, ended: &Ended, notes: Vec<Attribute>) {
         let Some(exporter) = Component::Agent.exporter() else { return };
         self.span.end = SystemTime::now();
         self.span.start = self.span.end.checked_sub(ended.ran).unwrap_or(self.span.end);
+        self.span.attributes.extend(notes);
         self.span.attributes.push(("heddle.attempt.queued_ms", ended.queued.as_millis().to_string().into()));
         let outcome = match &ended.outcome {
             Outcome::Succeeded(_) => "SUCCEEDED",

@@ -1,6 +1,5 @@
 //! `debug:*`: node types for tests and benches. Offered only by agents that are told to.
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -15,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::config::config;
-use super::{Context, EffectClass, ErrorClass, Failure, Manifest, Output, Port, PortType, Runner, Work};
+use super::{Context, ErrorClass, Failure, Manifest, Output, Port, PortType, Runner, Work};
 
 /// Longest `debug:sleep` and `debug:effect`, in milliseconds.
 const SLEEP_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
@@ -79,18 +78,12 @@ impl Runner for Debug {
     fn manifest(&self) -> Manifest {
         let (name, title, summary) = describe(self.kind);
         Manifest {
-            id: format!("debug:{name}"),
-            version: 1,
-            title: title.into(),
-            summary: summary.into(),
             inputs: vec![Port::new("in", PortType::Any).list(), Port::new("item", PortType::Any)],
             outputs: vec![Port::new("out", PortType::Any)],
             config_schema: Some(schema(self.kind)),
-            effect: EffectClass::Pure,
             effect_from_config: true,
             prefetch: true,
-            input_aliases: BTreeMap::new(),
-            output_aliases: BTreeMap::new(),
+            ..Manifest::pure(&format!("debug:{name}"), title, summary)
         }
     }
 

@@ -13,6 +13,7 @@ pub(crate) fn work(config: &Value) -> Work {
         idempotency_key: String::new(),
         handle: Bytes::new(),
         traceparent: String::new(),
+        sandbox: false,
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Manifest {
     /// Whether `config.effect` may name another class.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub effect_from_config: bool,
+    /// How the config changes the class; the first that fits counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub effect_rules: Vec<EffectRule>,
     /// Whether it may be sent ahead of a free slot: for work so short that the way to the agent matters.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prefetch: bool,
@@ -37,6 +40,86 @@ pub struct Manifest {
     /// Other names of outputs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub output_aliases: BTreeMap<String, String>,
+    /// Other names of config keys.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub config_aliases: BTreeMap<String, String>,
+    /// Defaults of `data.policy` for its nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<serde_json::Value>,
+    /// What it makes of what: shown to people, and run by tests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+}
+
+impl Manifest {
+    /// The first version of a type that does nothing to the world, still without ports and config.
+    pub fn pure(id: &str, title: &str, summary: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            version: 1,
+            title: title.to_owned(),
+            summary: summary.to_owned(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            config_schema: None,
+            effect: EffectClass::Pure,
+            effect_from_config: false,
+            effect_rules: Vec::new(),
+            prefetch: false,
+            input_aliases: BTreeMap::new(),
+            output_aliases: BTreeMap::new(),
+            config_aliases: BTreeMap::new(),
+            policy: None,
+            examples: Vec::new(),
+        }
+    }
+
+    /// With these inputs and outputs.
+    #[must_use]
+    pub fn ports<const I: usize, const O: usize>(self, inputs: [Port; I], outputs: [Port; O]) -> Self {
+        Self { inputs: inputs.into(), outputs: outputs.into(), ..self }
+    }
+
+    /// With a config of these keys, of which some must be there.
+    #[must_use]
+    pub fn config(self, required: &[&str], properties: serde_json::Value) -> Self {
+        let schema = serde_json::json!({"type": "object", "required": required, "properties": properties});
+        Self { config_schema: Some(schema), ..self }
+    }
+
+    /// With other names of its inputs, outputs and config keys: each pair is a name and what it stands for.
+    #[must_use]
+    pub fn aliases(self, inputs: &[(&str, &str)], outputs: &[(&str, &str)], config: &[(&str, &str)]) -> Self {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|&(from, to)| (from.to_owned(), to.to_owned())).collect();
+        Self { input_aliases: map(inputs), output_aliases: map(outputs), config_aliases: map(config), ..self }
+    }
+
+    /// With one example more. `config`, `inputs` and `outputs` are JSON objects.
+    #[must_use]
+    pub fn example(
+        mut self,
+        title: &str,
+        config: serde_json::Value,
+        inputs: serde_json::Value,
+        outputs: serde_json::Value,
+    ) -> Self {
+        self.examples.push(Example { title: title.to_owned(), config, inputs, outputs });
+        self
+    }
+}
+
+/// What a node of the type makes of one config and its inputs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Example {
+    /// A few words for people.
+    pub title: String,
+    /// The config.
+    pub config: serde_json::Value,
+    /// The value of each wired input.
+    pub inputs: serde_json::Value,
+    /// The value of each output; one that is not named is closed.
+    pub outputs: serde_json::Value,
 }
 
 /// One input or output.
@@ -66,6 +149,12 @@ impl Port {
     #[must_use]
     pub fn list(self) -> Self {
         Self { list: true, ..self }
+    }
+
+    /// The same port, without which the node cannot run.
+    #[must_use]
+    pub fn required(self) -> Self {
+        Self { required: true, ..self }
     }
 }
 
@@ -107,6 +196,22 @@ pub enum EffectClass {
     Blind,
 }
 
+/// A config key that changes the effect class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectRule {
+    /// The key.
+    pub key: String,
+    /// The texts that fit; none = any that is not empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+    /// Whether the rule fits, too, when the key is not there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub or_absent: bool,
+    /// The class.
+    pub effect: EffectClass,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -127,7 +232,7 @@ mod tests {
             effect_from_config: true,
             prefetch: false,
             input_aliases: BTreeMap::from([("prompt".to_owned(), "in".to_owned())]),
-            output_aliases: BTreeMap::new(),
+            ..Manifest::pure("", "", "")
         };
         assert_eq!(
             serde_json::to_value(manifest).unwrap(),

@@ -3,24 +3,29 @@
 mod config;
 mod debug;
 mod manifest;
-mod prompt_concat;
+mod native;
+mod net;
 mod registry;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use heddle_proto::agent as wire;
+use heddle_telemetry::Attribute;
 use serde::Deserialize;
 
 use crate::attempts::AttemptsHandle;
-use crate::limits::{HANDLE_BYTES_MAX, PARTIAL_BYTES_MAX};
+use crate::limits::{HANDLE_BYTES_MAX, NOTE_BYTES_MAX, NOTES_MAX, PARTIAL_BYTES_MAX};
 use crate::outgoing::Outlet;
 
 pub use crate::artifacts::files::{Files, NewFile};
-pub use manifest::{EffectClass, Manifest, Port, PortType};
+pub use manifest::{EffectClass, EffectRule, Example, Manifest, Port, PortType};
+pub use native::image::Blobs;
+pub use net::{Credential, Credentials, Denied, Egress, Net, Networks, Secret};
 pub use registry::{Registry, RegistryError};
 
 /// Runs every attempt of one node type.
@@ -57,9 +62,16 @@ pub struct Work {
     pub handle: Bytes,
     /// W3C trace context of the attempt; empty = none.
     pub traceparent: String,
+    /// Whether it may ask the sandbox provider alone.
+    pub sandbox: bool,
 }
 
 impl Work {
+    /// Bytes of the config and of all values.
+    pub fn bytes(&self) -> usize {
+        self.config.len() + self.inputs.iter().flat_map(|input| &input.values).map(Bytes::len).sum::<usize>()
+    }
+
     /// The JSON values that arrived at a port; empty when it is not wired.
     pub fn input(&self, port: &str) -> &[Bytes] {
         self.inputs.iter().find(|input| input.port == port).map_or(&[], |input| &input.values)
@@ -135,19 +147,58 @@ pub enum ErrorClass {
 pub struct Context {
     key: wire::AttemptKey,
     outlet: Outlet,
-    attempts: AttemptsHandle,
+    /// Absent in tests of runners alone.
+    attempts: Option<AttemptsHandle>,
     partials: AtomicU64,
     files: Files,
+    notes: Option<Notes>,
+}
+
+/// What a runner tells of its work for the attempt's span.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notes(Arc<Mutex<Vec<Attribute>>>);
+
+impl Notes {
+    fn add(&self, name: &'static str, value: &str) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() < NOTES_MAX {
+            notes.push((name, value[..value.floor_char_boundary(NOTE_BYTES_MAX)].to_owned().into()));
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<Attribute> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Context {
-    pub(crate) fn new(key: wire::AttemptKey, outlet: Outlet, attempts: AttemptsHandle, files: Files) -> Self {
-        Self { key, outlet, attempts, partials: AtomicU64::new(0), files }
+    pub(crate) fn new(
+        key: wire::AttemptKey,
+        outlet: Outlet,
+        attempts: AttemptsHandle,
+        files: Files,
+        notes: Option<Notes>,
+    ) -> Self {
+        Self { key, outlet, attempts: Some(attempts), partials: AtomicU64::new(0), files, notes }
+    }
+
+    /// The context of a runner that is tested alone.
+    #[cfg(test)]
+    pub(crate) fn alone(outlet: Outlet, notes: Notes) -> Self {
+        let (key, files) = (wire::AttemptKey::default(), Files::new(Arc::default(), "alone"));
+        Self { key, outlet, attempts: None, partials: AtomicU64::new(0), files, notes: Some(notes) }
     }
 
     /// Files: those that arrived, and new ones.
     pub fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// Tells the attempt's span something, under a name of the OpenTelemetry conventions: a fact, never a payload.
+    pub fn note(&self, name: &'static str, value: &str) {
+        if let Some(notes) = &self.notes {
+            notes.add(name, value);
+        }
     }
 
     /// Shows how far the work is, from 0 to 1. Live only: it is dropped when the wire is busy or away.
@@ -183,7 +234,9 @@ impl Context {
             );
             return Err(Failure::new(ErrorClass::Internal, "handle_too_large", message));
         }
-        self.attempts.job_started(self.key.clone(), handle);
+        if let Some(attempts) = &self.attempts {
+            attempts.job_started(self.key.clone(), handle);
+        }
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use heddle_proto::agent as wire;
 use thiserror::Error;
 
 use super::debug::Debug;
-use super::prompt_concat::PromptConcat;
-use super::{ErrorClass, Failure, Runner};
+use super::net::{HttpDownload, HttpRequest, Llm};
+use super::{Blobs, ErrorClass, Failure, Networks, Runner, native};
 
 /// Runners by the id of their type.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Registry {
     /// See [`RegistryError`].
     pub fn built_in() -> Result<Self, RegistryError> {
         let mut registry = Self::default();
-        registry.add(PromptConcat)?;
+        native::ALL.into_iter().try_for_each(|runner| registry.add(runner))?;
         Ok(registry)
     }
 
@@ -60,6 +60,31 @@ impl Registry {
     /// See [`RegistryError`].
     pub fn add_debug(&mut self, effects: Option<&Path>) -> Result<(), RegistryError> {
         Debug::all(effects).into_iter().try_for_each(|runner| self.add(runner))
+    }
+
+    /// Adds the node types over pictures, which live in `blobs`.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn add_images(&mut self, blobs: &Arc<dyn Blobs>) -> Result<(), RegistryError> {
+        native::image::all(blobs).into_iter().try_for_each(|runner| self.add(runner))
+    }
+
+    /// Adds the node types that ask servers.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn add_network(&mut self, net: &Networks) -> Result<(), RegistryError> {
+        self.add(HttpRequest(net.clone()))?;
+        self.add(Llm(net.clone()))
+    }
+
+    /// Adds the node types that bring files from servers into `blobs`.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn add_downloads(&mut self, net: &Networks, blobs: &Arc<dyn Blobs>) -> Result<(), RegistryError> {
+        self.add(HttpDownload { net: net.clone(), blobs: Arc::clone(blobs) })
     }
 
     /// Adds one type.
@@ -112,10 +137,13 @@ mod tests {
     fn debug_types_come_only_when_asked_for() {
         let mut registry = Registry::built_in().unwrap();
         let ids = |registry: &Registry| registry.offers().into_iter().map(|offer| offer.id).collect::<Vec<_>>();
-        assert_eq!(ids(&registry), ["utility:prompt_concat"]);
+        let built_in = ids(&registry);
+        assert!(built_in.iter().any(|id| id == "utility:prompt_concat"));
+        assert!(!built_in.iter().any(|id| id.starts_with("debug:")));
         registry.add_debug(None).unwrap();
+        let added: Vec<_> = ids(&registry).into_iter().filter(|id| !built_in.contains(id)).collect();
         assert_eq!(
-            ids(&registry),
+            added,
             [
                 "debug:abort",
                 "debug:bytes",
@@ -129,10 +157,8 @@ mod tests {
                 "debug:panic",
                 "debug:sleep",
                 "debug:stream",
-                "utility:prompt_concat"
             ]
         );
-        assert!(registry.offers().iter().all(|offer| offer.prefetch && offer.version == 1));
     }
 
     #[test]
@@ -146,6 +172,6 @@ mod tests {
     #[test]
     fn a_type_is_registered_once() {
         let mut registry = Registry::built_in().unwrap();
-        assert!(matches!(registry.add(PromptConcat), Err(RegistryError::Duplicate { .. })));
+        assert!(matches!(registry.add(native::ALL.into_iter().next().unwrap()), Err(RegistryError::Duplicate { .. })));
     }
 }

@@ -1,7 +1,5 @@
 //! What becomes of assignments.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -196,20 +194,7 @@ async fn an_attempt_may_time_out_while_its_intent_is_pending() {
 }
 
 fn manifest(id: &str, effect: Effect) -> Manifest {
-    Manifest {
-        id: id.into(),
-        version: 1,
-        title: String::new(),
-        summary: String::new(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        config_schema: None,
-        effect,
-        effect_from_config: false,
-        prefetch: false,
-        input_aliases: BTreeMap::new(),
-        output_aliases: BTreeMap::new(),
-    }
+    Manifest { effect, ..Manifest::pure(id, "", "") }
 }
 
 /// Never ends, and tells when it is dropped.

@@ -256,6 +256,7 @@ pub(crate) fn options(address: SocketAddr, data_dir: &Path, slots: u32) -> Optio
         slots,
         debug_nodes: true,
         debug_effects: Some(data_dir.to_owned()),
+        network: None,
     }
 }
 

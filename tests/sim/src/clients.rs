@@ -122,6 +122,7 @@ impl World {
             inputs: Vec::new(),
             key,
             traceparent: None,
+            sandbox: false,
         }
     }
 

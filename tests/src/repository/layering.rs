@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-coordinator",
             "heddle-gateway",
             "heddle-proto",
+            "heddle-sandbox",
             "heddle-telemetry",
             "heddle-test-postgres",
             "heddle-trust",
@@ -23,9 +24,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // Agents and gateways move large values themselves; the coordinator collects what nobody refers to.
     ("heddle-artifacts", &[]),
-    // Whoever fetches what a user names.
+    // Whoever asks what a user names.
     ("heddle-address-guard", &[]),
-    ("heddle-agent", &["heddle-artifacts", "heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
+    // The sandbox for tests: what the agent says to providers is held against it.
+    (
+        "heddle-agent",
+        &[
+            "heddle-address-guard",
+            "heddle-artifacts",
+            "heddle-crash-point",
+            "heddle-proto",
+            "heddle-sandbox",
+            "heddle-telemetry",
+            "heddle-trust",
+        ],
+    ),
     (
         "heddle-coordinator",
         &[
@@ -54,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
     ("heddle-telemetry", &[]),
+    ("heddle-sandbox", &[]),
     ("heddle-test-postgres", &[]),
     // Both ends of a wire name and verify members by the same rules.
     ("heddle-trust", &["heddle-proto"]),

@@ -125,5 +125,6 @@ fn submission(run: RunId, graph: &Arc<Graph>) -> Submission {
         inputs: Vec::new(),
         key: None,
         traceparent: None,
+        sandbox: false,
     }
 }

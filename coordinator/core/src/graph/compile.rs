@@ -285,6 +285,7 @@ impl<'a> Compiler<'a> {
         }
         let carried = Carried::collect(&node_type, &running.data, &running.path);
         let config = carried.config(&mut report);
+        super::secrets::find(Json(&config), &format!("{}/data/config", running.path)).into_iter().for_each(&mut report);
         node.effect = effect_of(&node_type, &config, &running.path, &mut report);
         node.constants = carried.constants(&node_type, wired, &mut report);
         for (place, message) in (self.scope.check_config)(&node_type, &config) {
@@ -319,10 +320,17 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The effect class; debug types let the config name it.
+/// A text without its quotes; anything else as it is written.
+fn text_of(value: Json<'_>) -> String {
+    value.as_text().map_or_else(|| value.0.to_owned(), |text| text.into_owned())
+}
+
+/// The effect class: of the type, unless its rules or, for debug types, the config itself say otherwise.
 fn effect_of(node_type: &NodeType, config: &str, path: &str, report: &mut dyn FnMut(Problem)) -> EffectClass {
     let Some(value) = Json(config).get("effect").filter(|_| node_type.effect_from_config) else {
-        return node_type.effect;
+        let text = |key: &str| Json(config).get(key).filter(|value| !value.is_null()).map(text_of);
+        let rule = node_type.effect_rules.iter().find(|rule| rule.fits(text(&rule.key).as_deref()));
+        return rule.map_or(node_type.effect, |rule| rule.effect);
     };
     serde_json::from_str(value.0).unwrap_or_else(|_| {
         let message = format!("{} is no effect class.", shown(value.0));

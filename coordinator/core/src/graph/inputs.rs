@@ -8,9 +8,10 @@ use bytes::Bytes;
 use super::json::{self, Json};
 use super::problem::{Problem, Problems, join, rule, shown};
 use super::{Graph, Node, values};
+use crate::control_types::LIST_ITEM_TYPES;
 use crate::id::NodeIx;
 use crate::limits::{RESULT_VALUES_MAX, SUBMIT_INPUTS_BYTES_MAX};
-use crate::node_type::{Control, Runner};
+use crate::node_type::{Control, Port, Runner};
 use crate::value::Value;
 
 /// An input of a graph, as people and programs are told of it.
@@ -20,7 +21,7 @@ pub struct InputDescription {
     pub node_id: Arc<str>,
     /// What people call it.
     pub label: Arc<str>,
-    /// `text`, `number`, `boolean`, `select`, `json` or `list`.
+    /// `text`, `number`, `boolean`, `select`, `json`, `list`, `image`, `video`, `audio` or `file`.
     pub kind: &'static str,
     /// Whether a run must give a value.
     pub required: bool,
@@ -147,6 +148,16 @@ enum Kind {
     Select,
     Json,
     List,
+    Media(Media),
+}
+
+/// What an input takes a reference to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Media {
+    Image,
+    Video,
+    Audio,
+    File,
 }
 
 impl Kind {
@@ -161,6 +172,10 @@ impl Kind {
             "input:select" => Some(Kind::Select),
             "input:json" => Some(Kind::Json),
             "input:list" => Some(Kind::List),
+            "input:image" => Some(Kind::Media(Media::Image)),
+            "input:video" => Some(Kind::Media(Media::Video)),
+            "input:audio" => Some(Kind::Media(Media::Audio)),
+            "input:file" => Some(Kind::Media(Media::File)),
             _ => None,
         }
     }
@@ -173,6 +188,10 @@ impl Kind {
             Kind::Select => "select",
             Kind::Json => "json",
             Kind::List => "list",
+            Kind::Media(Media::Image) => "image",
+            Kind::Media(Media::Video) => "video",
+            Kind::Media(Media::Audio) => "audio",
+            Kind::Media(Media::File) => "file",
         }
     }
 
@@ -181,6 +200,7 @@ impl Kind {
         match self {
             Kind::Text => "text",
             Kind::List => "items",
+            Kind::Media(_) => self.name(),
             Kind::Number | Kind::Boolean | Kind::Select | Kind::Json => "value",
         }
     }
@@ -189,7 +209,7 @@ impl Kind {
         match self {
             Kind::Text | Kind::Select => "\"\"",
             Kind::List => "[]",
-            Kind::Number | Kind::Boolean | Kind::Json => "null",
+            Kind::Number | Kind::Boolean | Kind::Json | Kind::Media(_) => "null",
         }
     }
 }
@@ -226,10 +246,55 @@ fn check(node: &Node, kind: Kind, value: Json<'_>) -> Result<Option<String>, Pro
         return Ok(None);
     }
     let Some(port) = node.node_type.as_ref().and_then(|node_type| node_type.outputs.first()) else { return Ok(None) };
-    let text = values::checked(values::fit(value, port)?)?;
+    let text = values::checked(values::fit(value, &port_of(port, kind, config(node)))?)?;
     check_bounds(kind, Json(&text), config(node)).map_or(Ok(Some(text)), |(message, fix)| {
         Err(Problem::new(rule::BAD_CONFIG, format!("Input \"{}\" {message}.", shown(&node.label)), fix))
     })
+}
+
+/// The port that a value must fit: the config may say what a list's items are, or make a list of one file.
+fn port_of(port: &Port, kind: Kind, config: Json<'_>) -> Port {
+    let is_true = |key: &str| config.get(key) == Some(Json("true"));
+    match kind {
+        Kind::Media(_) => Port { list: is_true("multiple"), ..port.clone() },
+        Kind::List => {
+            let named = config.get("itemType").and_then(Json::as_text);
+            let item = LIST_ITEM_TYPES.iter().find(|(name, _)| named.as_deref() == Some(name));
+            Port { port_type: item.map_or(port.port_type, |(_, port_type)| *port_type), ..port.clone() }
+        }
+        Kind::Text | Kind::Number | Kind::Boolean | Kind::Select | Kind::Json => port.clone(),
+    }
+}
+
+/// What is wrong with the files that an input was given, as far as their references say.
+fn check_media(value: Json<'_>, config: Json<'_>) -> Option<(String, String)> {
+    let files: Vec<Json<'_>> = if value.is_array() { value.elements().collect() } else { vec![value] };
+    let bytes_max = config.get("maxBytes").and_then(Json::as_number);
+    let accepted: Vec<_> =
+        config.get("accept").into_iter().flat_map(Json::elements).filter_map(Json::as_text).collect();
+    files.into_iter().find_map(|file| {
+        if file.is_object() && !["url", "digest"].iter().any(|key| file.get(key).and_then(Json::as_text).is_some()) {
+            let fix = "Give an object with url or digest, or the address as a text.".to_owned();
+            return Some(("has no url and no digest".to_owned(), fix));
+        }
+        let bytes = file.get("bytes").and_then(Json::as_number);
+        if let Some((bytes, most)) = bytes.zip(bytes_max).filter(|(bytes, most)| bytes > most) {
+            return Some((format!("has {bytes} bytes"), format!("Give a file of at most {most} bytes.")));
+        }
+        let media_type = file.get("mediaType").and_then(Json::as_text)?;
+        let is_accepted = accepted.is_empty() || accepted.iter().any(|accepted| does_accept(accepted, &media_type));
+        let fix = || format!("Give one of: {}.", shown(&accepted.join(", ")));
+        (!is_accepted).then(|| (format!("is {}", shown(&media_type)), fix()))
+    })
+}
+
+/// Whether `image/*` or `image/png` lets a media type in.
+fn does_accept(accepted: &str, media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    match accepted.strip_suffix('*') {
+        Some(family) => essence.get(..family.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(family)),
+        None => essence.eq_ignore_ascii_case(accepted),
+    }
 }
 
 /// What is wrong with a value of the right type, and what to do about it.
@@ -256,6 +321,10 @@ fn check_bounds(kind: Kind, value: Json<'_>, config: Json<'_>) -> Option<(String
             let is_open = options.is_empty() || options.iter().any(|option| *option == text);
             let advice = || format!("Give one of: {}.", shown(&options.join(", ")));
             (!is_open).then(|| (format!("cannot be \"{}\"", shown(&text)), advice()))
+        }
+        Kind::Media(_) => {
+            let count = if value.is_array() { value.elements().count() } else { 1 };
+            too_many(count, "maxItems", "files").or_else(|| check_media(value, config))
         }
         Kind::Boolean | Kind::Json => None,
     }

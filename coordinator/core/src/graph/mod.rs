@@ -14,6 +14,7 @@ mod part;
 mod policy_json;
 mod ports;
 mod problem;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod values;

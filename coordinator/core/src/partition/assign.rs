@@ -260,6 +260,7 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
         handle: live.and_then(|live| live.handle),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),
+        sandbox: run.is_sandboxed(),
     }
 }
 
@@ -270,10 +271,11 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
     let mut values = Vec::new();
     for sourced in &input.values {
         let source = graph.node(sourced.source).node_type.as_ref();
+        // An input of files gives one or a list of them, as its config says; a file itself is never a list.
         let spread = list
             && source
                 .and_then(|node_type| node_type.outputs.get(sourced.source_port.0 as usize))
-                .is_some_and(|port| port.list);
+                .is_some_and(|port| port.list || port.port_type.is_media());
         match sourced.value {
             OutputValue::One(reference) => values.push(BoundValue { reference: *reference, spread }),
             OutputValue::Gather(references) => {

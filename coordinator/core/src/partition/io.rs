@@ -119,6 +119,8 @@ pub struct Submission {
     pub key: Option<KeyRow>,
     /// The caller's trace context.
     pub traceparent: Option<Arc<str>>,
+    /// Whether it came with a test key: its work asks the sandbox provider alone.
+    pub sandbox: bool,
 }
 
 /// What the shell has to do, in this order: release, then start what is asked for.
@@ -276,6 +278,8 @@ pub struct Dispatch {
     pub traceparent: Option<Arc<str>>,
     /// Whose run it is.
     pub tenant: TenantId,
+    /// Whether its work asks the sandbox provider alone.
+    pub sandbox: bool,
 }
 
 impl PartialEq for Dispatch {

@@ -73,12 +73,13 @@ impl Partition {
         if self.runs.len() >= limits::PARTITION_RUNS_MAX {
             return self.refuse(caller, Refusal::Overloaded, turn);
         }
-        let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent } = submission;
+        let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent, sandbox } =
+            submission;
         self.current = Some(id);
         let mut body = Body::new(EventSeq(1));
         let inputs = inputs.into_iter().map(|(node, value)| (node, body.put(value))).collect();
         let digest = graph.digest();
-        let submitted = Submitted { tenant, subject, workflow, graph: digest, target, inputs, traceparent };
+        let submitted = Submitted { tenant, subject, workflow, graph: digest, target, inputs, traceparent, sandbox };
         let event = Event {
             seq: EventSeq(1),
             at: turn.now,

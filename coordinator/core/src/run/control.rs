@@ -1,8 +1,8 @@
 //! Control nodes: what the core evaluates itself.
 
-use super::{Body, Run, WiredInput};
+use super::{Body, Run, SourcedValue, WiredInput};
 use crate::id::{Instance, NodeIx, PortIx};
-use crate::node_type::{Control, Runner};
+use crate::node_type::{Control, NodeType, Port, Runner};
 use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput};
 use crate::time::Timestamp;
 
@@ -46,7 +46,7 @@ impl Run {
     pub(super) fn pass_on(&self, node: NodeIx, body: &mut Body) -> Vec<PortOutput> {
         let wired = self.wired_inputs(node).into_iter().find(|input| input.port == PORT);
         let value = match wired {
-            Some(input) => gather(&input),
+            Some(input) => self.gather(node, &input),
             None => match self.graph.node(node).constants.iter().find(|(port, _)| *port == PORT) {
                 Some((_, value)) => OutputValue::One(body.put(value.clone())),
                 None => OutputValue::Closed,
@@ -55,27 +55,37 @@ impl Run {
         vec![PortOutput { port: PORT, value }]
     }
 
+    /// One edge brings its value as it is, several bring a list in edge order. What takes a list makes one of one value.
+    fn gather(&self, node: NodeIx, input: &WiredInput<'_>) -> OutputValue {
+        let is_list = |node: NodeIx, port: PortIx, ports: fn(&NodeType) -> &[Port]| {
+            let node_type = self.graph.node(node).node_type.as_ref();
+            node_type.and_then(|node_type| ports(node_type).get(usize::from(port.0))).is_some_and(|port| port.list)
+        };
+        let wants_list = is_list(node, input.port, |node_type| &node_type.inputs);
+        match input.values.as_slice() {
+            [] => OutputValue::Closed,
+            [SourcedValue { source, source_port, value: OutputValue::One(reference) }]
+                if wants_list && !is_list(*source, *source_port, |node_type| &node_type.outputs) =>
+            {
+                OutputValue::Gather([*reference].into())
+            }
+            [one] => one.value.clone(),
+            several => OutputValue::Gather(
+                several
+                    .iter()
+                    .flat_map(|sourced| match sourced.value {
+                        OutputValue::One(reference) => std::slice::from_ref(reference),
+                        OutputValue::Gather(references) => references.as_slice(),
+                        OutputValue::Closed => &[],
+                    })
+                    .copied()
+                    .collect(),
+            ),
+        }
+    }
+
     fn undecidable(&self, instance: Instance, message: &str) -> Decision {
         let error = NodeError { class: ErrorClass::InvalidRequest, code: "bad_config".into(), message: message.into() };
         Decision::Failed { instance, error }
-    }
-}
-
-/// One edge brings its value as it is; several bring a list, in edge order.
-fn gather(input: &WiredInput<'_>) -> OutputValue {
-    match input.values.as_slice() {
-        [] => OutputValue::Closed,
-        [one] => one.value.clone(),
-        several => OutputValue::Gather(
-            several
-                .iter()
-                .flat_map(|sourced| match sourced.value {
-                    OutputValue::One(reference) => std::slice::from_ref(reference),
-                    OutputValue::Gather(references) => references.as_slice(),
-                    OutputValue::Closed => &[],
-                })
-                .copied()
-                .collect(),
-        ),
     }
 }

@@ -137,6 +137,8 @@ pub struct Submitted {
     pub inputs: Vec<(NodeIx, ValueRef)>,
     /// The caller's W3C trace context.
     pub traceparent: Option<Arc<str>>,
+    /// Whether its work asks the sandbox provider alone.
+    pub sandbox: bool,
 }
 
 /// Names one try of one instance inside a run.

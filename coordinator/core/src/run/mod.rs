@@ -134,6 +134,7 @@ struct Origin {
     target: Option<NodeIx>,
     inputs: Vec<(NodeIx, ValueRef)>,
     traceparent: Option<Arc<str>>,
+    sandbox: bool,
     started_at: Timestamp,
 }
 
@@ -280,6 +281,11 @@ impl Run {
     /// The node it runs up to, if not the whole graph.
     pub fn target(&self) -> Option<NodeIx> {
         self.state.origin.target
+    }
+
+    /// Whether its work asks the sandbox provider alone.
+    pub fn is_sandboxed(&self) -> bool {
+        self.state.origin.sandbox
     }
 
     /// The caller's trace context.
@@ -528,6 +534,7 @@ impl Origin {
             target: submitted.target,
             inputs: submitted.inputs.clone(),
             traceparent: submitted.traceparent.clone(),
+            sandbox: submitted.sandbox,
             started_at,
         }
     }

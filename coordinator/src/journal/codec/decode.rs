@@ -169,6 +169,7 @@ fn submitted(it: pb::Submitted) -> Part<Submitted> {
         target: it.target.map(NodeIx),
         inputs: it.inputs.into_iter().map(input).collect::<Part<_>>()?,
         traceparent: it.traceparent.map(Arc::from),
+        sandbox: it.sandbox,
     })
 }
 

@@ -121,6 +121,7 @@ fn submitted(it: &Submitted) -> pb::Submitted {
             .map(|(node, value)| pb::Input { node: node.0, value: Some(value_ref(value)) })
             .collect(),
         traceparent: it.traceparent.as_deref().map(str::to_owned),
+        sandbox: it.sandbox,
     }
 }
 

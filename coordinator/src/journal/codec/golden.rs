@@ -133,6 +133,7 @@ fn facts() -> Vec<Fact> {
         target: Some(NodeIx(0)),
         inputs: vec![(NodeIx(3), value_ref())],
         traceparent: Some("00-1-2-01".into()),
+        sandbox: false,
     };
     vec![
         Fact::Submitted(Box::new(submitted)),

@@ -65,8 +65,8 @@ fn fact() -> impl Strategy<Value = Fact> {
 fn submitted() -> impl Strategy<Value = Submitted> {
     let inputs = vec((any::<u32>().prop_map(NodeIx), value_ref()), 0..4);
     let target = option::of(any::<u32>().prop_map(NodeIx));
-    (text(), text(), any::<u128>(), any::<[u8; 32]>(), target, inputs, option::of(text())).prop_map(
-        |(tenant, subject, workflow, graph, target, inputs, traceparent)| Submitted {
+    (text(), text(), any::<u128>(), any::<[u8; 32]>(), target, inputs, option::of(text()), any::<bool>()).prop_map(
+        |(tenant, subject, workflow, graph, target, inputs, traceparent, sandbox)| Submitted {
             tenant: TenantId(tenant),
             subject: Subject(subject),
             workflow: WorkflowId(workflow),
@@ -74,6 +74,7 @@ fn submitted() -> impl Strategy<Value = Submitted> {
             target,
             inputs,
             traceparent,
+            sandbox,
         },
     )
 }

@@ -86,6 +86,48 @@ fn values_that_do_not_fit_are_refused_with_their_place() {
 }
 
 #[test]
+fn files_are_given_by_reference_one_or_several() {
+    let photo = json!({"url": "https://example.com/a.png", "mediaType": "image/png", "bytes": 10});
+    let graph = graph(
+        json!([
+            labelled("one", "One", "input:image", json!({"accept": ["image/*"], "maxBytes": 20})),
+            labelled("many", "Many", "input:file", json!({"multiple": true, "maxItems": 2})),
+            labelled("own", "Own", "input:image", json!({"imageUrl": "https://example.com/b.png"})),
+        ]),
+        json!([]),
+    );
+    let kinds: Vec<_> = graph.describe_inputs().iter().map(|input| (input.kind, input.required)).collect();
+    assert_eq!(kinds, [("image", true), ("file", true), ("image", false)]);
+    assert_eq!(graph.input_default(NodeIx(2)).unwrap().json(), r#""https://example.com/b.png""#);
+    assert_eq!(bound(&graph, json!({"one": photo})).unwrap(), [(0, photo.to_string())]);
+    assert_eq!(bound(&graph, json!({"many": photo})).unwrap(), [(1, json!([photo]).to_string())]);
+    assert_eq!(bound(&graph, json!({"many": ["x", photo]})).unwrap(), [(1, json!(["x", photo]).to_string())]);
+    for inputs in [
+        json!({"one": [photo]}),
+        json!({"one": 7}),
+        json!({"one": {"bytes": 1}}),
+        json!({"one": {"url": "x", "bytes": 21}}),
+        json!({"one": {"url": "x", "mediaType": "video/mp4"}}),
+    ] {
+        assert_eq!(refused(&graph, inputs.clone()), (rule::BAD_INPUT, "/inputs/one".to_owned()), "{inputs}");
+    }
+    for inputs in [json!({"many": ["x", "y", "z"]}), json!({"many": [7]}), json!({"many": [{"other": 1}]})] {
+        assert_eq!(refused(&graph, inputs.clone()), (rule::BAD_INPUT, "/inputs/many".to_owned()), "{inputs}");
+    }
+}
+
+#[test]
+fn the_items_of_a_list_may_have_a_type() {
+    let numbers = graph(json!([labelled("n", "N", "input:list", json!({"itemType": "number"}))]), json!([]));
+    assert_eq!(bound(&numbers, json!({"n": [1, 2.5]})).unwrap(), [(0, "[1,2.5]".to_owned())]);
+    assert_eq!(refused(&numbers, json!({"n": [1, "2"]})).0, rule::BAD_INPUT);
+    let texts = graph(json!([labelled("n", "N", "input:list", json!({"itemType": "text"}))]), json!([]));
+    assert_eq!(bound(&texts, json!({"n": [1, "2"]})).unwrap(), [(0, r#"["1","2"]"#.to_owned())]);
+    let wrong = problem(&json!([node("n", "input:list", json!({"itemType": "number", "items": ["x"]}))]), &json!([]));
+    assert_eq!(wrong.rule, rule::BAD_CONFIG);
+}
+
+#[test]
 fn inputs_of_the_part_must_have_a_value() {
     let graph = with_all_inputs();
     let part = graph.executable(Some("n6")).unwrap();

@@ -193,7 +193,7 @@ fn what_the_engine_does_not_do_yet_is_said() {
     assert_eq!(problem(&lifting, &json!([edge("s", "", "d", "")])).rule, rule::NOT_SUPPORTED_YET);
     let whole = json!([split, node("p", "output:preview", json!({}))]);
     assert!(compile(&whole, &json!([edge("s", "", "p", "")])).is_ok());
-    for node_type in ["logic:map", "logic:if", "logic:review", "blueprint:invoke", "input:image", "trigger:webhook"] {
+    for node_type in ["logic:map", "logic:if", "logic:review", "blueprint:invoke", "input:form", "trigger:webhook"] {
         assert_eq!(problem(&json!([node("n", node_type, json!({}))]), &json!([])).rule, rule::NOT_SUPPORTED_YET);
     }
     let scope = json!({"id": "m", "type": "group", "data": {"nodeType": "logic:map"}});
@@ -201,6 +201,37 @@ fn what_the_engine_does_not_do_yet_is_said() {
     let found = compile(&json!([scope, child]), &json!([])).unwrap_err();
     assert_eq!(rules(&found), [rule::NOT_SUPPORTED_YET, rule::NOT_SUPPORTED_YET]);
     assert_eq!(found[1].path.as_deref(), Some("/nodes/1/parentId"));
+}
+
+#[test]
+fn a_secret_does_not_belong_into_a_graph() {
+    let found =
+        problem(&json!([node("n", "debug:echo", json!({"headers": {"Authorization": "Bearer abc"}}))]), &json!([]));
+    assert_eq!(
+        (found.rule, found.path.as_deref()),
+        (rule::LITERAL_SECRET, Some("/nodes/0/data/config/headers/Authorization"))
+    );
+}
+
+#[test]
+fn the_config_may_change_the_effect() {
+    let manifest = json!({"id": "http:request", "version": 1, "title": "T", "effect": "blind", "inputs": [], "outputs": [],
+    "effectRules": [
+        {"key": "method", "values": ["GET"], "orAbsent": true, "effect": "pure"},
+        {"key": "idempotencyHeader", "effect": "keyed"},
+    ]});
+    let mut types = types();
+    types.add_manifest(manifest.to_string().as_bytes()).unwrap();
+    let effect = |config: Value| {
+        let draft = draft(&json!([node("n", "http:request", config)]), &json!([])).unwrap();
+        super::super::Graph::compile(&draft, &types, STRICT).unwrap().graph.node(crate::id::NodeIx(0)).effect
+    };
+    assert_eq!(effect(json!({})), EffectClass::Pure);
+    assert_eq!(effect(json!({"method": null})), EffectClass::Pure);
+    assert_eq!(effect(json!({"method": "GET", "idempotencyHeader": "k"})), EffectClass::Pure, "the first that fits");
+    assert_eq!(effect(json!({"method": "POST"})), EffectClass::Blind);
+    assert_eq!(effect(json!({"method": "POST", "idempotencyHeader": ""})), EffectClass::Blind);
+    assert_eq!(effect(json!({"method": "POST", "idempotencyHeader": "k"})), EffectClass::Keyed);
 }
 
 #[test]

@@ -189,6 +189,7 @@ pub(super) fn submission(run: RunId, graph: &Arc<Graph>, key: Option<(&str, &str
         inputs: Vec::new(),
         key,
         traceparent: None,
+        sandbox: false,
     }
 }
 

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::bench::{Bench, RUN, cancel, dispatches, finished, replies, submit};
+use super::bench::{Bench, RUN, cancel, dispatches, finished, replies, submission, submit};
 use crate::graph::fixture::Fixture;
-use crate::id::{EventSeq, RunId};
+use crate::id::{CallerId, EventSeq, RunId};
 use crate::limits;
 use crate::partition::Backlog;
 use crate::partition::batch::Phase;
-use crate::partition::io::{Input, Leaving, Reply};
+use crate::partition::io::{Input, Leaving, Reply, Submission};
 use crate::run::event::{ErrorClass, Fact, NodeError, Timing};
 use crate::run::{Outcome, RunStatus};
 use crate::time::Span;
@@ -46,6 +46,19 @@ fn a_timer_is_not_forgotten_when_something_else_comes_first() {
     bench.on([finished(attempt, "done")]);
     bench.land_all();
     assert_eq!(bench.folded(RUN, &graph).status(), RunStatus::Completed);
+}
+
+#[test]
+fn what_came_with_a_test_key_is_sandboxed_to_its_last_attempt() {
+    let graph = Fixture::default().work("a", "pure", &json!({})).build();
+    for sandbox in [true, false] {
+        let mut bench = Bench::with_agent();
+        let submission = Submission { sandbox, ..submission(RUN, &graph, None) };
+        bench.on([Input::Submit(CallerId(1), Box::new(submission))]);
+        let [attempt] = &dispatches(&bench.land_all())[..] else { panic!("one attempt") };
+        assert_eq!(attempt.sandbox, sandbox);
+        assert_eq!(bench.folded(RUN, &graph).is_sandboxed(), sandbox, "the history says so");
+    }
 }
 
 #[test]

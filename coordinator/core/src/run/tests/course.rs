@@ -32,6 +32,7 @@ impl Course {
             target: None,
             inputs: Vec::new(),
             traceparent: None,
+            sandbox: false,
         };
         let event = bare(EventSeq(1), START, Fact::Submitted(Box::new(submitted)));
         let run = Run::begin(ID, Arc::clone(graph), &event).unwrap();

@@ -1,0 +1,106 @@
+//! What came back.
+
+use serde_json::{Value, json};
+
+use super::request::Prices;
+use crate::runners::net::credential::Secret;
+use crate::runners::{ErrorClass, Failure};
+
+/// An answer, put together.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) text: String,
+    pub(super) tool_calls: Vec<Value>,
+    pub(super) finish: String,
+    pub(super) model: Option<String>,
+    pub(super) input_tokens: Option<u64>,
+    pub(super) output_tokens: Option<u64>,
+    /// As the provider says it.
+    pub(super) cost: Option<f64>,
+    /// Whether the sandbox gave it.
+    pub(super) is_sandbox: bool,
+}
+
+impl Answer {
+    /// An answer that came in one piece.
+    pub(super) fn whole(json: &Value, host: &str, secret: Option<&Secret>) -> Result<Self, Failure> {
+        if json["error"].is_object() {
+            return Err(failed(&json["error"], host, secret));
+        }
+        let choice = &json["choices"][0];
+        if !choice["message"].is_object() {
+            let message = format!("{host} answers without a message; check baseUrl and model");
+            return Err(Failure::new(ErrorClass::InvalidRequest, "answer_unreadable", message));
+        }
+        let message = &choice["message"];
+        let mut answer = Self {
+            text: message["content"].as_str().unwrap_or_default().to_owned(),
+            tool_calls: message["tool_calls"].as_array().cloned().unwrap_or_default(),
+            finish: choice["finish_reason"].as_str().unwrap_or("stop").to_owned(),
+            ..Self::default()
+        };
+        answer.take_facts(json);
+        Ok(answer)
+    }
+
+    /// Model and usage, as far as this piece tells them.
+    pub(super) fn take_facts(&mut self, json: &Value) {
+        let usage = &json["usage"];
+        self.model = json["model"].as_str().map(ToOwned::to_owned).or_else(|| self.model.take());
+        self.input_tokens = usage["prompt_tokens"].as_u64().or(self.input_tokens);
+        self.output_tokens = usage["completion_tokens"].as_u64().or(self.output_tokens);
+        self.cost = usage["cost"].as_f64().or(self.cost);
+        self.is_sandbox |= json["sandbox"] == true;
+    }
+
+    /// What it took, for people and for accounts.
+    pub(super) fn usage(&self, prices: Option<Prices>) -> Value {
+        let tokens = self.input_tokens.zip(self.output_tokens);
+        let reckoned = prices.zip(tokens).map(|(prices, (input, output))| {
+            (input as f64 * prices.input + output as f64 * prices.output) / 1_000_000.0
+        });
+        let fields = [
+            ("inputTokens", self.input_tokens.map(Value::from)),
+            ("outputTokens", self.output_tokens.map(Value::from)),
+            ("cost", if self.is_sandbox { Some(json!(0)) } else { self.cost.or(reckoned).map(Value::from) }),
+            ("model", self.model.clone().map(Value::from)),
+            ("finishReason", Some(json!(self.finish))),
+            ("sandbox", self.is_sandbox.then_some(Value::Bool(true))),
+        ];
+        fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+}
+
+/// An error that came with status 200, alone or in the middle of a stream.
+pub(super) fn failed(error: &Value, host: &str, secret: Option<&Secret>) -> Failure {
+    let said = error["message"].as_str().unwrap_or("it does not say why").to_owned();
+    let said = secret.map_or_else(|| said.clone(), |secret| secret.redact(said.clone()));
+    let class = match error["code"].as_u64() {
+        Some(400..=499) => ErrorClass::InvalidRequest,
+        _ => ErrorClass::Retryable,
+    };
+    let failure = Failure::new(class, "provider_failed", format!("{host} gave up: {said}; try again later"));
+    refined(failure, error)
+}
+
+/// The class that the provider's own code stands for, where it says more than the status.
+pub(super) fn refined(failure: Failure, error: &Value) -> Failure {
+    let codes = [error["code"].as_str(), error["type"].as_str()];
+    let is = |names: &[&str]| codes.iter().flatten().any(|code| names.contains(code));
+    let (class, code) = if is(&["insufficient_quota", "billing_error", "billing_hard_limit_reached"]) {
+        (ErrorClass::Auth, "quota_exhausted")
+    } else if is(&["content_filter", "content_policy_violation", "moderation_blocked"]) {
+        (ErrorClass::ContentPolicy, "content_filtered")
+    } else if is(&["context_length_exceeded"]) {
+        (ErrorClass::InvalidRequest, "context_too_long")
+    } else if is(&["rate_limit_exceeded", "rate_limit_error"]) {
+        (ErrorClass::RateLimited, "rate_limited")
+    } else {
+        return failure;
+    };
+    Failure { class, code: code.into(), ..failure }
+}

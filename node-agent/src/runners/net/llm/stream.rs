@@ -1,0 +1,128 @@
+//! An answer that comes piece by piece.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use eventsource_stream::{EventStreamError, Eventsource};
+use futures::StreamExt;
+use reqwest::Response;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, failed};
+use crate::limits::{LLM_RESPONSE_BYTES_MAX, LLM_TOOL_CALLS_MAX};
+use crate::runners::net::credential::Secret;
+use crate::runners::net::fault::{self, Repeat};
+use crate::runners::{Context, ErrorClass, Failure};
+
+/// Reads the stream to its end and shows its words meanwhile.
+pub(super) async fn read(
+    response: Response,
+    host: &str,
+    secret: Option<&Secret>,
+    context: &Context,
+) -> Result<Answer, Failure> {
+    // One event is never longer than all of them may be: the parser keeps what has no end yet.
+    let mut left = LLM_RESPONSE_BYTES_MAX;
+    let bounded = response.bytes_stream().map(move |piece| {
+        let piece = piece.map_err(Broken::Off)?;
+        left = left.checked_sub(piece.len()).ok_or(Broken::TooLong)?;
+        Ok::<Bytes, Broken>(piece)
+    });
+    let mut events = std::pin::pin!(bounded.eventsource());
+    let mut partial = Partial::default();
+    while let Some(event) = events.next().await {
+        let data = event.map_err(|error| broken(error, host))?.data;
+        if data.trim() == "[DONE]" {
+            partial.is_done = true;
+            break;
+        }
+        // Some servers send comments and events of their own.
+        let Ok(json) = serde_json::from_str::<Value>(&data) else { continue };
+        if json["error"].is_object() {
+            return Err(failed(&json["error"], host, secret));
+        }
+        if let Some(words) = partial.take(&json)? {
+            context.partial("text", Bytes::from(words));
+        }
+    }
+    partial.into_answer(host)
+}
+
+enum Broken {
+    Off(reqwest::Error),
+    TooLong,
+}
+
+fn broken(error: EventStreamError<Broken>, host: &str) -> Failure {
+    match error {
+        EventStreamError::Transport(Broken::Off(error)) => {
+            let lost = fault::unanswered(error, host, Repeat::Harmful);
+            Failure { code: "stream_truncated".into(), ..lost }
+        }
+        EventStreamError::Transport(Broken::TooLong) => {
+            let message = format!("the answer of {host} has more than {LLM_RESPONSE_BYTES_MAX} bytes; lower maxTokens");
+            Failure::new(ErrorClass::InvalidRequest, "response_too_large", message)
+        }
+        EventStreamError::Utf8(_) | EventStreamError::Parser(_) => {
+            let message = format!("{host} sends a stream that cannot be read; set stream to false");
+            Failure::new(ErrorClass::InvalidRequest, "stream_unreadable", message)
+        }
+    }
+}
+
+/// What has come so far.
+#[derive(Default)]
+struct Partial {
+    answer: Answer,
+    tool_calls: BTreeMap<u64, Value>,
+    is_done: bool,
+}
+
+impl Partial {
+    /// Takes a piece in; gives its words.
+    fn take(&mut self, json: &Value) -> Result<Option<String>, Failure> {
+        self.answer.take_facts(json);
+        let choice = &json["choices"][0];
+        if let Some(finish) = choice["finish_reason"].as_str() {
+            self.answer.finish = finish.to_owned();
+        }
+        for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
+            self.take_call(call)?;
+        }
+        let words = choice["delta"]["content"].as_str().filter(|words| !words.is_empty());
+        self.answer.text.push_str(words.unwrap_or_default());
+        Ok(words.map(ToOwned::to_owned))
+    }
+
+    /// The name comes first, then the arguments in pieces.
+    fn take_call(&mut self, call: &Value) -> Result<(), Failure> {
+        let index = call["index"].as_u64().unwrap_or_default();
+        if self.tool_calls.len() >= LLM_TOOL_CALLS_MAX && !self.tool_calls.contains_key(&index) {
+            let message = format!("the model calls more than {LLM_TOOL_CALLS_MAX} tools at once; give it fewer");
+            return Err(Failure::new(ErrorClass::InvalidRequest, "tool_calls_too_many", message));
+        }
+        let known = self
+            .tool_calls
+            .entry(index)
+            .or_insert_with(|| json!({"id": "", "type": "function", "function": {"name": "", "arguments": ""}}));
+        for (path, piece) in [
+            ("/id", &call["id"]),
+            ("/function/name", &call["function"]["name"]),
+            ("/function/arguments", &call["function"]["arguments"]),
+        ] {
+            if let (Some(Value::String(known)), Some(piece)) = (known.pointer_mut(path), piece.as_str()) {
+                known.push_str(piece);
+            }
+        }
+        Ok(())
+    }
+
+    fn into_answer(self, host: &str) -> Result<Answer, Failure> {
+        if !self.is_done && self.answer.finish.is_empty() {
+            let message = format!("the answer of {host} broke off; it may have been charged, and is asked for again");
+            return Err(Failure::new(ErrorClass::UnknownOutcome, "stream_truncated", message));
+        }
+        let finish = if self.answer.finish.is_empty() { "stop".to_owned() } else { self.answer.finish.clone() };
+        Ok(Answer { tool_calls: self.tool_calls.into_values().collect(), finish, ..self.answer })
+    }
+}

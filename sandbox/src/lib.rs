@@ -1,0 +1,26 @@
+//! Heddle's sandbox provider: an HTTP server that answers as model servers do, so that whole workflows run offline, at no
+//! cost, and always alike.
+//!
+//! ```text
+//! POST /v1/chat/completions, /v1/embeddings; GET /v1/models    what providers have
+//! ANY  /http/…                                                  stands for any other server
+//! PUT  /script/NAME      what the next calls with the credential NAME meet: answers, faults, delays
+//! GET  /ledger           the calls that came, for tests; DELETE forgets them
+//! ```
+//!
+//! It keeps everything in memory, knows no secrets, and takes any credential: `Bearer sandbox:NAME` is NAME's.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod answer;
+mod chat;
+mod ledger;
+mod limits;
+mod script;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use ledger::Entry;
+pub use script::{Script, Step};
+pub use server::{CREDENTIAL_PREFIX, router, serve};

@@ -1,0 +1,112 @@
+use serde_json::{Value, json};
+
+use crate::router;
+
+struct Client {
+    base: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router()).await });
+        // The HTTP library brings no cryptography of its own.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        Self { base, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    async fn script(&self, name: &str, script: Value) -> u16 {
+        let request = self.http.put(format!("{}/script/{name}", self.base)).json(&script);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    async fn post(&self, name: &str, path: &str, body: Value) -> reqwest::Response {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(format!("sandbox:{name}"));
+        request.json(&body).send().await.unwrap()
+    }
+
+    async fn chat(&self, name: &str, more: Value) -> reqwest::Response {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "high tide"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post(name, "/v1/chat/completions", body).await
+    }
+
+    async fn ledger(&self) -> Vec<Value> {
+        let ledger: Value = self.http.get(format!("{}/ledger", self.base)).send().await.unwrap().json().await.unwrap();
+        ledger["calls"].as_array().unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn answers_are_alike_and_streams_say_the_same() {
+    let client = Client::start().await;
+    let first: Value = client.chat("a", json!({})).await.json().await.unwrap();
+    let again: Value = client.chat("a", json!({})).await.json().await.unwrap();
+    assert_eq!(first, again);
+    assert_eq!(first["choices"][0]["message"]["content"], "Sandbox answer about: high tide");
+    let stream = client.chat("a", json!({"stream": true, "stream_options": {"include_usage": true}})).await;
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let text = stream.text().await.unwrap();
+    let events: Vec<Value> =
+        text.split("\n\n").filter_map(|event| serde_json::from_str(event.strip_prefix("data: ")?).ok()).collect();
+    let said: String = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(said, "Sandbox answer about: high tide");
+    assert_eq!(events.last().unwrap()["usage"], first["usage"]);
+    assert!(text.ends_with("data: [DONE]\n\n"));
+}
+
+#[tokio::test]
+async fn schemas_and_tools_get_what_they_ask_for() {
+    let client = Client::start().await;
+    let schema = json!({"type": "object", "properties": {"score": {"type": "number", "minimum": 3}, "tags": {"type": "array", "items": {"enum": ["x"]}}}});
+    let format = json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}});
+    let answer: Value = client.chat("a", format).await.json().await.unwrap();
+    let content = answer["choices"][0]["message"]["content"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(content).unwrap(), json!({"score": 3.0, "tags": ["x"]}));
+    let tools = json!({"tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}}], "tool_choice": "required"});
+    let answer: Value = client.chat("a", tools).await.json().await.unwrap();
+    let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+    assert_eq!((&call["name"], &call["arguments"]), (&json!("look"), &json!("{\"at\":\"sandbox at\"}")));
+    let body = json!({"input": ["a", "b"], "model": "m", "dimensions": 40});
+    let vectors: Value = client.post("a", "/v1/embeddings", body).await.json().await.unwrap();
+    assert_eq!(vectors["data"][1]["embedding"].as_array().unwrap().len(), 40);
+    assert_ne!(vectors["data"][0]["embedding"], vectors["data"][1]["embedding"]);
+}
+
+#[tokio::test]
+async fn scripts_are_one_step_a_call_and_each_credentials_own() {
+    let client = Client::start().await;
+    let script = json!({"answers": ["first"], "steps": [{"status": 429, "retryAfterMs": 1500}, {"truncate": true}]});
+    assert_eq!(client.script("a", script).await, 204);
+    let answer: Value = client.chat("a", json!({})).await.json().await.unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], "first");
+    assert_eq!(client.chat("b", json!({})).await.status(), 200, "another's script");
+    let limited = client.chat("a", json!({})).await;
+    assert_eq!((limited.status().as_u16(), &limited.headers()["retry-after"]), (429, &"2".parse().unwrap()));
+    assert!(client.chat("a", json!({"stream": true})).await.text().await.is_err(), "it breaks off");
+    assert_eq!(client.chat("a", json!({})).await.status(), 200, "the script is over");
+    for script in
+        [json!({"steps": [{"status": 99}]}), json!({"step": []}), json!({"steps": [{"delayMs": 999_999_999}]})]
+    {
+        assert_eq!(client.script("a", script).await, 400);
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_holds_calls_and_no_strange_tokens() {
+    let client = Client::start().await;
+    client.chat("a", json!({})).await;
+    let strange = client.http.post(format!("{}/http/example.com/x", client.base)).bearer_auth("sk-real-secret");
+    let echoed: Value = strange.json(&json!({"k": 1})).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&echoed["address"], &echoed["body"]["k"]), (&json!("example.com/x"), &json!(1)));
+    let calls = client.ledger().await;
+    assert_eq!(calls[0]["credential"], "a");
+    assert_eq!(calls[0]["call"], "POST /v1/chat/completions");
+    assert_eq!(calls[1]["credential"], "anonymous");
+    assert!(!json!(calls).to_string().contains("sk-real-secret"));
+    client.http.delete(format!("{}/ledger", client.base)).send().await.unwrap();
+    assert!(client.ledger().await.is_empty());
+    assert_eq!(client.post("a", "/v1/chat/completions", json!({"messages": []})).await.status(), 400);
+}
