@@ -11,6 +11,7 @@ use heddle_agent::{Agent, Network};
 use heddle_coordinator::{Access, Coordinator};
 use heddle_gateway::{Gateway, Listen};
 use heddle_trust::Secret;
+use nix::sys::stat::{Mode, umask};
 use tokio::time::timeout;
 
 use crate::data_dir::{DataDir, FolderLock, ServerFile};
@@ -177,6 +178,11 @@ impl Cluster {
     }
 }
 
+/// What a part writes, such as large values of tenants, belongs to its owner alone.
+fn keep_private() {
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+}
+
 /// Starts a coordinator; it may still be loading.
 pub async fn start_coordinator(
     listen: SocketAddr,
@@ -186,6 +192,7 @@ pub async fn start_coordinator(
     access: Access,
     artifacts: ArtifactOptions,
 ) -> Result<Coordinator> {
+    keep_private();
     let ArtifactOptions { store, quota: artifact_quota } = artifacts;
     let artifacts = store.unwrap_or_else(|| data.inside("artifacts").path().display().to_string());
     let data_dir = data.path().to_owned();
@@ -196,6 +203,7 @@ pub async fn start_coordinator(
 
 /// Starts an agent; it may still be dialling.
 pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
+    keep_private();
     let LinkOptions { coordinator, join, insecure, secret } = options.link;
     let options = heddle_agent::Options {
         coordinator,
@@ -231,6 +239,7 @@ pub async fn start_gateway(
     data_dir: Option<PathBuf>,
     fetch_allowed: Vec<SocketAddr>,
 ) -> Result<Gateway> {
+    keep_private();
     let LinkOptions { coordinator, join, insecure, secret } = link;
     let options = heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir, fetch_allowed };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")

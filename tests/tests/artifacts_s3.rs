@@ -1,5 +1,7 @@
 //! The artifact store in S3, against a server that speaks its protocol.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;

@@ -101,6 +101,45 @@ async fn a_server_that_was_killed_starts_again_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_file_goes_into_a_run_and_comes_out_again() {
+    let folder = TempDir::new().unwrap();
+    let (data, listen) = (folder.path().join("data"), free_address());
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (file, picture, out, store) = (place("look.json"), place("cat.png"), place("out"), place("store"));
+    let arguments = ["up", "--listen", &listen, "--debug-nodes", "--artifacts", &store, "--data-dir", &place("data")];
+    let _server = Process::start(&arguments.map(str::to_owned), &data.with_extension("log"), None);
+    let api = client(&data, &listen).await;
+    let graph = Graph::default()
+        .node("picture", "input:json", json!({}))
+        .node("size", "debug:measure", json!({}))
+        .node("copy", "debug:echo", json!({}))
+        .edge("picture.json", "size.item")
+        .edge("picture.json", "copy.item");
+    std::fs::write(&file, graph.parts().to_string()).unwrap();
+    // A picture by its first bytes, and more than a row holds.
+    let bytes = [b"\x89PNG\r\n\x1a\n".as_slice(), &[7; 200_000]].concat();
+    std::fs::write(&picture, &bytes).unwrap();
+    let given = format!("picture=@{picture}");
+    let run = || heddle(&data).args(["run", &file, "-i", &given, "--out", &out, "--json"]).output().unwrap();
+    let output = run();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let ended: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(ended["outputs"]["size"]["out"], json!(bytes.len()), "{ended}");
+    let saved = ended["files"].as_array().unwrap();
+    assert_eq!((saved.len(), &saved[0]["nodeId"], &saved[0]["mediaType"]), (1, &json!("copy"), &json!("image/png")));
+    let path = Path::new(saved[0]["path"].as_str().unwrap());
+    assert!(path.starts_with(&out) && std::fs::read(path).unwrap() == bytes, "{ended}");
+    let listed = api.get_json("/api/v1/media").await;
+    assert_eq!((&listed["data"][0]["name"], &listed["data"][1]), (&json!("cat.png"), &Value::Null), "{listed}");
+    assert!(Path::new(&store).join("heddle-store").exists() && !data.join("artifacts").exists());
+
+    std::fs::write(&picture, "<html><script>alert(1)</script>").unwrap();
+    let refused = run();
+    assert_eq!(refused.status.code(), Some(USAGE), "{}", said(&refused));
+    assert!(said(&refused).contains("declared as image/png"), "{}", said(&refused));
+}
+
+#[tokio::test]
 async fn mistakes_end_with_their_exit_code() {
     let folder = TempDir::new().unwrap();
     let (data, listen) = (folder.path().join("data"), free_address());

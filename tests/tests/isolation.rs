@@ -50,6 +50,10 @@ enum Id {
     Waiting,
     Key,
     Tenant,
+    /// A file, by its digest.
+    File,
+    /// An entry of the list of files.
+    Upload,
     NodeType,
     Agent,
     /// There is none: this cluster needs no tokens.
@@ -58,7 +62,7 @@ enum Id {
     Echoed,
 }
 
-use Id::{Agent, Echoed, JoinToken, Key, NodeType, Nothing, Run, Tenant, Waiting, Workflow};
+use Id::{Agent, Echoed, File, JoinToken, Key, NodeType, Nothing, Run, Tenant, Upload, Waiting, Workflow};
 use Who::{Anyone, Operators, Tenants};
 
 /// A row for every route, with the status that its owner gets.
@@ -79,6 +83,15 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("GET", "/api/v1/workflows/executions/{id}/events", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/trace", Tenants, Run, 200),
     ("POST", "/api/v1/workflows/executions/{id}/cancel", Tenants, Waiting, 200),
+    ("GET", "/api/v1/artifacts/{id}", Tenants, File, 200),
+    ("GET", "/api/v1/media", Tenants, Nothing, 200),
+    ("DELETE", "/api/v1/media/{id}", Tenants, Upload, 204),
+    ("POST", "/api/v1/media/upload", Tenants, Nothing, 201),
+    ("POST", "/api/v1/media/upload-url", Tenants, Nothing, 200),
+    ("POST", "/api/v1/media/upload-url/complete", Tenants, Upload, 200),
+    // These two take no key, but an address that was signed for one.
+    ("PUT", "/api/v1/media/uploads/{id}", Anyone, Upload, 403),
+    ("GET", "/api/download", Anyone, Nothing, 403),
     ("GET", "/api/v1/nodes", Tenants, Nothing, 200),
     ("GET", "/api/v1/nodes/{type}", Tenants, NodeType, 200),
     ("GET", "/api/v1/agents", Operators, Nothing, 200),
@@ -130,6 +143,8 @@ struct Side {
     key: String,
     workflow: String,
     run: String,
+    /// The digest of a file that it has brought.
+    file: String,
     /// Everything that was answered to its keys, with what was asked.
     heard: RefCell<Vec<(String, Answer)>>,
 }
@@ -157,7 +172,8 @@ impl Side {
             if answer.json()["status"] == "COMPLETED" { Ok(()) } else { Err(answer.to_string()) }
         })
         .await;
-        Self { id, key, workflow, run, heard: RefCell::default() }
+        let file = text(&uploaded(cluster, Shown::Key(&key), id).await["digest"]);
+        Self { id, key, workflow, run, file, heard: RefCell::default() }
     }
 
     async fn ask(&self, cluster: &Cluster, method: &str, path: &str, body: &Value) -> Answer {
@@ -176,6 +192,8 @@ impl Side {
             Agent => cluster.agent_id(Part::Agent(0)),
             JoinToken => unknown(JoinToken).into(),
             Run => self.run.clone(),
+            File => self.file.clone(),
+            Upload => text(&uploaded(cluster, key, self.id).await["mediaId"]),
             Workflow => text(&created(cluster, key, "/api/v1/workflows", &workflow_of(self.id)).await["id"]),
             Key => text(&created(cluster, key, "/api/v1/keys", &json!({ "scopes": ["workflows:read"] })).await["id"]),
             Waiting => {
@@ -210,11 +228,29 @@ fn unknown(id: Id) -> &'static str {
         Run | Waiting => "exec_01KZZZZZZZ0000000000000000",
         Key => "key_01KZZZZZZZ0000000000000000",
         Tenant => "nobody",
+        File => "0000000000000000000000000000000000000000000000000000000000000000",
+        Upload => "media_01KZZZZZZZ0000000000000000",
         NodeType => "debug:nothing",
         Agent => "agt_01KZZZZZZZ0000000000000000",
         JoinToken => "jtk_01KZZZZZZZ0000000000000000",
         Nothing | Echoed => "anything",
     }
+}
+
+/// A file with the tenant's own words in it; it is the same one each time.
+async fn uploaded(cluster: &Cluster, shown: Shown<'_>, id: &str) -> Value {
+    let answer = upload(cluster, shown, &Side::canary(id, "file")).await;
+    assert_eq!(answer.status, 201, "{answer}");
+    answer.json()["data"].clone()
+}
+
+async fn upload(cluster: &Cluster, shown: Shown<'_>, words: &str) -> Answer {
+    let form = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{words}.txt\"\r\n\
+         Content-Type: text/plain\r\n\r\n{words}\r\n--b--\r\n"
+    );
+    let request = request(cluster, shown, "POST", "/api/v1/media/upload");
+    send(request.header("content-type", "multipart/form-data; boundary=b").body(form)).await.unwrap()
 }
 
 async fn created(cluster: &Cluster, shown: Shown<'_>, path: &str, body: &Value) -> Value {
@@ -224,24 +260,46 @@ async fn created(cluster: &Cluster, shown: Shown<'_>, path: &str, body: &Value) 
 }
 
 async fn ask(cluster: &Cluster, shown: Shown<'_>, method: &str, path: &str, body: &Value) -> Answer {
+    if let (true, Some(words)) = (path == "/api/v1/media/upload", body["file"].as_str()) {
+        return upload(cluster, shown, words).await;
+    }
+    let request = request(cluster, shown, method, path);
+    send(if body.is_null() { request } else { request.json(body) }).await.unwrap()
+}
+
+fn request(cluster: &Cluster, shown: Shown<'_>, method: &str, path: &str) -> reqwest::RequestBuilder {
     let (client, method) = (cluster.client(), method.parse::<Method>().unwrap());
     let request = match shown {
         Shown::Key(key) => client.anonymous(method, path).bearer_auth(key),
         Shown::Operators => client.request(method, path),
         Shown::Nothing => client.anonymous(method, path),
     };
-    let request = request.header("accept", "application/json");
-    send(if body.is_null() { request } else { request.json(body) }).await.unwrap()
+    request.header("accept", "application/json")
 }
 
 fn path(route: Route, id: &str) -> String {
     let path = route.path.replace("{id}", id).replace("{type}", id);
-    if path.ends_with("/events") { format!("{path}?follow=false") } else { path }
+    match route.path {
+        "/api/v1/workflows/executions/{id}/events" => format!("{path}?follow=false"),
+        // Signed by nobody: whoever asks is told so.
+        "/api/v1/media/uploads/{id}" => {
+            format!("{path}?tenant=acme&bytes=2&type=text/plain&name=x&expires=9999999999&signature=x")
+        }
+        "/api/download" => {
+            let file = unknown(File);
+            let signed = "tenant%3Dacme%26type%3Dtext/plain%26expires%3D9999999999%26signature%3Dx";
+            format!("{path}?url=http://127.0.0.1/api/v1/artifacts/{file}%3F{signed}")
+        }
+        _ => path,
+    }
 }
 
-/// What a tenant sends there, in its own words.
-fn body(route: Route, number: usize, id: &str) -> Value {
+/// What a tenant sends there, in its own words; `named` is what the route is about.
+fn body(route: Route, number: usize, id: &str, named: &str) -> Value {
     match (route.method, route.path) {
+        (_, "/api/v1/media/upload") => json!({ "file": Side::canary(id, "file") }),
+        (_, "/api/v1/media/upload-url") => json!({ "bytes": 9, "filename": Side::canary(id, "file") }),
+        (_, "/api/v1/media/upload-url/complete") => json!({ "mediaId": named }),
         ("GET" | "DELETE", _) => Value::Null,
         (_, "/api/v1/workflows") => workflow_of(id),
         (_, "/api/v1/workflows/lint") => Graph::default().parts(),
@@ -271,8 +329,8 @@ async fn every_route_answers_who_may_ask_and_nobody_else() {
     let (acme, rival) = (Side::new(&cluster, "acme").await, Side::new(&cluster, "rival").await);
     let (revoked, expired) = (ended_key(&cluster, &acme, true).await, ended_key(&cluster, &acme, false).await);
     for (number, (route, who, id, own)) in rows().into_iter().enumerate() {
-        let (its, body) = (acme.fresh(&cluster, id).await, body(route, number, acme.id));
-        let others = self::body(route, number, rival.id);
+        let its = acme.fresh(&cluster, id).await;
+        let (body, others) = (body(route, number, acme.id, &its), self::body(route, number, rival.id, &its));
         let place = path(route, &its);
         for (shown, code) in [
             (Shown::Nothing, "missing_authorization"),
@@ -285,10 +343,11 @@ async fn every_route_answers_who_may_ask_and_nobody_else() {
             assert!(who == Anyone || refused.json()["code"] == code, "{route:?}: {refused}");
         }
         let other = rival.ask(&cluster, route.method, &place, &others).await;
-        let nobodys = rival.ask(&cluster, route.method, &path(route, unknown(id)), &others).await;
+        let nobodys = self::body(route, number, rival.id, unknown(id));
+        let nobodys = rival.ask(&cluster, route.method, &path(route, unknown(id)), &nobodys).await;
         match (who, id) {
             (Operators, _) => assert_eq!((other.status, nobodys.status), (403, 403), "{route:?}: {other}"),
-            (Tenants, Workflow | Run | Waiting | Key) => {
+            (Tenants, Workflow | Run | Waiting | Key | File | Upload) => {
                 assert_eq!(without(&other, &its), without(&nobodys, unknown(id)), "{route:?}");
                 assert_eq!(other.status, 404, "{route:?}: {other}");
             }
@@ -327,17 +386,17 @@ async fn ended_key(cluster: &Cluster, side: &Side, is_revoked: bool) -> String {
 fn nothing_is_heard_of_the_other(acme: &Side, rival: &Side) {
     for (asked, answer) in rival.heard.borrow().iter() {
         let said = format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body));
-        for secret in ["-acme", &acme.workflow, &acme.run] {
+        for secret in ["-acme", &acme.workflow, &acme.run, &acme.file] {
             assert!(asked.contains(secret) || !said.contains(secret), "{asked} tells of {secret}: {said}");
         }
     }
     // The search would find them: their owner hears them all.
     let heard = acme.heard.borrow();
     let own: String = heard.iter().map(|(_, answer)| String::from_utf8_lossy(&answer.body)).collect();
-    for place in ["name", "label", "input", "default", "description", "tag", "subject"] {
+    for place in ["name", "label", "input", "default", "description", "tag", "subject", "file"] {
         assert!(own.contains(&Side::canary("acme", place)), "nobody ever hears of {place}");
     }
-    assert!(own.contains(&acme.workflow) && own.contains(&acme.run));
+    assert!(own.contains(&acme.workflow) && own.contains(&acme.run) && own.contains(&acme.file));
 }
 
 #[tokio::test]
@@ -374,6 +433,25 @@ async fn the_same_words_of_two_tenants_are_two_things() {
         }
     }
     assert_eq!(runs.len(), 2, "{runs:?}");
+
+    // The same bytes: whoever has brought them has them, and nobody else.
+    let words = "the same words";
+    let brought = upload(&cluster, Shown::Key(&acme.key), words).await.json()["data"].clone();
+    let place = format!("/api/v1/artifacts/{}", text(&brought["digest"]));
+    assert_eq!(rival.ask(&cluster, "GET", &place, &Value::Null).await.status, 404);
+    let described = json!({ "inputs": { "in": { "digest": brought["digest"], "mediaType": "text/plain" } } });
+    let graph = Graph::default().node("in", "input:json", json!({}));
+    let takes = created(&cluster, Shown::Key(&rival.key), "/api/v1/workflows", &graph.named("takes")).await;
+    let run = format!("/api/v1/workflows/{}/execute", text(&takes["id"]));
+    let refused = rival.ask(&cluster, "POST", &run, &described).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("artifact_not_found")), "{refused}");
+    let again = upload(&cluster, Shown::Key(&rival.key), words).await.json()["data"].clone();
+    assert_eq!(again["digest"], brought["digest"]);
+    let gone = format!("/api/v1/media/{}", text(&brought["mediaId"]));
+    assert_eq!(rival.ask(&cluster, "DELETE", &gone, &Value::Null).await.status, 404);
+    assert_eq!(acme.ask(&cluster, "DELETE", &gone, &Value::Null).await.status, 204);
+    assert_eq!(rival.ask(&cluster, "GET", &place, &Value::Null).await.body, words.as_bytes());
+    assert_eq!(rival.ask(&cluster, "POST", &run, &described).await.status, 201);
 }
 
 /// Logs name ids, and never what people put in.

@@ -1,5 +1,7 @@
 //! What a node says while it runs reaches those who watch: every piece once, in order, before the result.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use cluster_tests::cluster::client::Client;

@@ -1,5 +1,7 @@
 //! Every process is replaced in turn while clients work: nobody notices.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

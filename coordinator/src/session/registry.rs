@@ -297,6 +297,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use heddle_proto::agent as wire;
+
     use super::*;
 
     const PARTITION: PartitionId = PartitionId(0);
@@ -326,6 +328,26 @@ mod tests {
         assert_eq!(bundles, [message(4), message(3), message(6)]);
         assert!(sent_first.try_recv().is_err());
         assert!(!sessions.end(&agent.agent, first.number) && sessions.end(&agent.agent, second.number));
+    }
+
+    #[test]
+    fn an_attempt_whose_inputs_go_ahead_in_parts_is_held() {
+        let (sessions, agent) = (Sessions::default(), AgentBoot { agent: "a".into(), boot: BootId(1) });
+        let (outgoing, _sent) = mpsc::channel(8);
+        let begun = sessions.begin(&agent, AgentInfo::default(), outgoing, 1, Timestamp::from_millis(0));
+        let key = |token| Some(wire::AttemptKey { token, ..Default::default() });
+        let part = |token| Kind::InputsPart(wire::InputsPart { key: key(token), inputs: Vec::new() });
+        let assign = |token| Kind::Assign(wire::Assign { key: key(token), parts: 2, ..Default::default() });
+        let bundle = |token| {
+            let kinds = [part(token), part(token), assign(token)];
+            kinds.into_iter().map(|kind| CoordinatorMessage { kind: Some(kind) }).collect::<Vec<_>>()
+        };
+        sessions.send(PARTITION, &agent, bundle(7));
+        assert!(!sessions.holds(&agent, AttemptToken(7)), "nothing was sent before it is welcome");
+        assert!(sessions.welcome(&agent, begun.number, message(1)));
+        sessions.send_in(begun.number, PARTITION, &agent, bundle(8));
+        assert!(sessions.holds(&agent, AttemptToken(7)) && sessions.holds(&agent, AttemptToken(8)));
+        assert!(!sessions.holds(&agent, AttemptToken(9)));
     }
 
     #[tokio::test]

@@ -41,8 +41,8 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
             methods.map(|(method, operation)| (path.as_str(), method.as_str(), operation))
         })
         .collect();
-    let first_of_tag: Vec<String> = all.iter().map(|(_, _, operation)| operation["tags"][0].to_string()).collect();
-    let rank = |operation: &Value| first_of_tag.iter().position(|tag| *tag == operation["tags"][0].to_string());
+    let first_of_tag: Vec<&Value> = all.iter().map(|(_, _, operation)| &operation["tags"][0]).collect();
+    let rank = |operation: &Value| first_of_tag.iter().position(|tag| **tag == operation["tags"][0]);
     all.sort_by_key(|(_, _, operation)| rank(operation));
     all
 }

@@ -48,7 +48,9 @@ fn codes(source: &str) -> impl Iterator<Item = String> {
 
 /// A literal status; a code after anything else may be a sentence.
 fn is_status(text: &str) -> bool {
-    text.starts_with("StatusCode::") || !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    text.strip_prefix("StatusCode::").is_some_and(is_name)
+        || !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_code(text: &str) -> bool {

@@ -62,7 +62,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-trust",
         ],
     ),
-    ("heddle-gateway", &["heddle-crash-point", "heddle-proto", "heddle-telemetry", "heddle-trust"]),
     ("heddle-core", &[]),
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),

@@ -105,7 +105,8 @@ impl Forger {
 }
 
 fn finished(key: &AttemptKey, text: &str) -> Kind {
-    let outputs = vec![Output { port: "text".into(), value_json: format!("{text:?}").into_bytes().into() }];
+    let outputs =
+        vec![Output { port: "text".into(), value_json: format!("{text:?}").into_bytes().into(), artifact: None }];
     let outcome = Some(finished::Outcome::Succeeded(Succeeded { outputs }));
     Kind::Finished(Finished { key: Some(key.clone()), outcome, ..Finished::default() })
 }
