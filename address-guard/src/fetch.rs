@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use thiserror::Error;
 use url::{Host, Url};
 
 use crate::address::is_public;
 use crate::limits::{CONNECT_TIME_MAX, PORTS, REDIRECTS_MAX, REQUEST_TIME_MAX, SILENCE_MAX, URL_BYTES_MAX};
+use crate::names::{Inside, Vetted};
 
 /// What may be asked beside the public internet.
 #[derive(Debug, Clone, Default)]
@@ -82,7 +82,7 @@ impl Guard {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .dns_resolver(Arc::new(Vetted))
+            .dns_resolver(Arc::new(Vetted::default()))
             // A connection is nobody else's afterwards.
             .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT_TIME_MAX)
@@ -103,7 +103,7 @@ impl Guard {
         for _ in 0..=REDIRECTS_MAX {
             let response = self.client.get(url.clone()).send().await.map_err(unreachable)?;
             // Once more, now that it is known who answers.
-            if response.remote_addr().is_some_and(|peer| !self.may_reach(peer)) {
+            if response.remote_addr().is_some_and(|peer| !self.policy.may_reach(peer)) {
                 return Err(GuardError::Denied);
             }
             let status = response.status();
@@ -123,11 +123,24 @@ impl Guard {
     /// # Errors
     /// [`GuardError::Url`] or [`GuardError::Denied`].
     pub fn judged(&self, address: &str) -> Result<Url, GuardError> {
-        let wrong = |why: &str| GuardError::Url { why: why.to_owned() };
         if address.len() > URL_BYTES_MAX {
             return Err(wrong("it is too long"));
         }
         let url = Url::parse(address).map_err(|error| wrong(&error.to_string()))?;
+        self.policy.judge(&url).map(|()| url)
+    }
+}
+
+fn wrong(why: &str) -> GuardError {
+    GuardError::Url { why: why.to_owned() }
+}
+
+impl Policy {
+    /// Whether an address may be asked, as far as can be told without a resolver.
+    ///
+    /// # Errors
+    /// [`GuardError::Url`] or [`GuardError::Denied`].
+    pub fn judge(&self, url: &Url) -> Result<(), GuardError> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(wrong("it holds a name or a password"));
         }
@@ -141,7 +154,7 @@ impl Guard {
         if literal.is_some_and(|literal| self.is_allowed(SocketAddr::new(literal, port)))
             && matches!(url.scheme(), "http" | "https")
         {
-            return Ok(url);
+            return Ok(());
         }
         if literal.is_some_and(|literal| !is_public(literal)) {
             return Err(GuardError::Denied);
@@ -152,15 +165,16 @@ impl Guard {
         if !PORTS.contains(&port) {
             return Err(wrong("its port must be 443 or 8443"));
         }
-        Ok(url)
+        Ok(())
     }
 
-    fn may_reach(&self, peer: SocketAddr) -> bool {
+    /// Whether the server that answers may be talked to.
+    pub fn may_reach(&self, peer: SocketAddr) -> bool {
         is_public(peer.ip()) || self.is_allowed(peer)
     }
 
     fn is_allowed(&self, address: SocketAddr) -> bool {
-        self.policy.allowed.contains(&address)
+        self.allowed.contains(&address)
     }
 }
 
@@ -186,27 +200,6 @@ fn unreachable(error: reqwest::Error) -> GuardError {
     }
     // Without the address: it may hold a secret of its owner.
     GuardError::Unreachable(error.without_url())
-}
-
-/// A name leads nowhere outside.
-#[derive(Debug, Error)]
-#[error("the name leads into a private network only")]
-struct Inside;
-
-/// Gives addresses of the public internet only.
-struct Vetted;
-
-impl Resolve for Vetted {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            match public.is_empty() {
-                true => Err(Inside.into()),
-                false => Ok(Box::new(public.into_iter()) as Addrs),
-            }
-        })
-    }
 }
 
 #[cfg(test)]

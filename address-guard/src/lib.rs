@@ -9,6 +9,8 @@
 mod address;
 mod fetch;
 pub mod limits;
+mod names;
 
 pub use address::is_public;
 pub use fetch::{Fetched, Guard, GuardError, Policy};
+pub use names::{Inside, System, Vetted};

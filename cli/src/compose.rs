@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::select_all;
-use heddle_agent::{Agent, Network};
+use heddle_agent::{Agent, Network, RealNetwork};
 use heddle_coordinator::{Access, Coordinator};
 use heddle_gateway::{Gateway, Listen};
 use heddle_trust::Secret;
@@ -32,7 +32,7 @@ pub struct AgentOptions {
     /// Whether to offer the `debug:*` types.
     pub debug: DebugOptions,
     /// Which servers its work may ask.
-    pub network: Option<Network>,
+    pub network: Network,
 }
 
 /// How an agent or a gateway reaches its coordinator.
@@ -119,8 +119,8 @@ impl Cluster {
         let link = LinkOptions { coordinator: coordinator_url, join: None, insecure: false, secret: Some(secret) };
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
         let network = match options.sandbox {
-            true => Some(Network { real: None, sandbox: Some(start_sandbox().await?) }),
-            false => None,
+            true => sandbox_only(start_sandbox().await?),
+            false => real_network(&data),
         };
         let mut agents = Vec::with_capacity(usize::from(options.agents));
         for number in 1..=options.agents {
@@ -217,9 +217,19 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
         slots: options.slots,
         debug_nodes: options.debug.nodes,
         debug_effects: options.debug.effects,
-        network: options.network,
+        network: Some(options.network),
     };
     heddle_agent::start(options).await.context(Exit::Usage, "cannot start the agent")
+}
+
+/// The way to real servers, with the secrets of a folder.
+pub fn real_network(data: &DataDir) -> Network {
+    Network { real: Some(RealNetwork::guarded(data.secrets_path())), sandbox: None }
+}
+
+/// A sandbox provider in the place of every server.
+pub fn sandbox_only(address: SocketAddr) -> Network {
+    Network { real: None, sandbox: Some(address) }
 }
 
 /// Starts a sandbox provider in this process; it ends with it.

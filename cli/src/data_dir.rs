@@ -13,6 +13,7 @@ use crate::error::{Context, Exit, Failure, Result};
 const LOCK: &str = "lock";
 const SERVER: &str = "server.json";
 const DATABASE: &str = "heddle.db";
+const SECRETS: &str = "secrets.json";
 
 /// A folder that holds one cluster's database, artifacts and first key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,11 @@ impl DataDir {
     /// The key file inside.
     pub fn key_path(&self) -> PathBuf {
         self.path.join(FIRST_KEY_FILE)
+    }
+
+    /// The credentials of this machine inside.
+    pub fn secrets_path(&self) -> PathBuf {
+        self.path.join(SECRETS)
     }
 
     /// Makes the folder (mode 0700) where it is missing.

@@ -19,12 +19,22 @@ use crate::{telemetry, ui};
 const SLOTS: u32 = 16;
 /// How long such a cluster finishes what it has. What a run leaves behind, the next start takes up.
 const GRACE: Duration = Duration::from_secs(2);
+/// Where runs without providers are, in the data folder.
+const SANDBOX_FOLDER: &str = "sandbox";
 
 /// A server to use, and to end if it is our own.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
-    own: Option<Box<(Cluster, DataDir)>>,
+    own: Option<Box<Own>>,
+}
+
+/// A cluster that ends with the command.
+#[derive(Debug)]
+struct Own {
+    cluster: Cluster,
+    data: DataDir,
+    sandbox: bool,
 }
 
 impl Session {
@@ -33,7 +43,23 @@ impl Session {
         if let Some(client) = connection.named()? {
             return Ok(Session { client, own: None });
         }
-        let data = DataDir::choose(connection.data_dir.as_deref())?;
+        Self::on(connection, DataDir::choose(connection.data_dir.as_deref())?, false).await
+    }
+
+    /// A server of its own where the sandbox stands for every provider, on a folder of its own inside the data folder: runs
+    /// that were begun with providers are not ended without them.
+    pub async fn open_sandbox(connection: &Connection) -> Result<Self> {
+        if let Some(server) = &connection.server {
+            return Err(Failure::usage(format!("--sandbox is for a cluster of the run's own, and {server} is named"))
+                .with_next("start that server with --sandbox, or leave --server and HEDDLE_URL out"));
+        }
+        let data = DataDir::choose(connection.data_dir.as_deref())?.inside(SANDBOX_FOLDER);
+        // A key of the other folder is none here.
+        let connection = Connection { key: None, ..connection.clone() };
+        Self::on(&connection, data, true).await
+    }
+
+    async fn on(connection: &Connection, data: DataDir, sandbox: bool) -> Result<Self> {
         let until = Instant::now() + FOLDER_WAIT_MAX;
         loop {
             if let Some(client) = connection.local(&data).await? {
@@ -41,7 +67,7 @@ impl Session {
             }
             data.create()?;
             if let Some(lock) = data.try_lock()? {
-                return Self::start(connection, data, lock).await;
+                return Self::start(connection, data, lock, sandbox).await;
             }
             if Instant::now() > until {
                 return Err(data.held());
@@ -51,7 +77,7 @@ impl Session {
         }
     }
 
-    async fn start(connection: &Connection, data: DataDir, lock: FolderLock) -> Result<Self> {
+    async fn start(connection: &Connection, data: DataDir, lock: FolderLock, sandbox: bool) -> Result<Self> {
         telemetry::start(LevelFilter::WARN);
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let debug = DebugOptions::default();
@@ -61,7 +87,7 @@ impl Session {
             agents: 1,
             slots: SLOTS,
             debug,
-            sandbox: false,
+            sandbox,
             artifacts: ArtifactOptions::default(),
             fetch_allowed: Vec::new(),
         };
@@ -79,7 +105,7 @@ impl Session {
                 .with_next("pass a key: --key KEY, or set HEDDLE_KEY")
         })?;
         let client = Client::new(&cluster.url(), Some(key))?;
-        Ok(Session { client, own: Some(Box::new((cluster, data))) })
+        Ok(Session { client, own: Some(Box::new(Own { cluster, data, sandbox })) })
     }
 
     /// Speaks to the server.
@@ -89,14 +115,15 @@ impl Session {
 
     /// What a user does next about a run that is not over; `None` when the server goes on with it.
     pub fn leaves_behind(&self) -> Option<String> {
-        let (_, data) = self.own.as_deref()?;
-        Some(format!("`{} up --data-dir {}` goes on with it", ui::program(), data.path().display()))
+        let Own { data, sandbox, .. } = self.own.as_deref()?;
+        let sandbox = if *sandbox { " --sandbox" } else { "" };
+        Some(format!("`{} up{sandbox} --data-dir {}` goes on with it", ui::program(), data.path().display()))
     }
 
     /// Ends the server, if it is our own; a signal meanwhile ends it at once.
     pub async fn close(self) -> Result<()> {
         match self.own {
-            Some(own) => Stop::listen()?.drain(own.0.shutdown(GRACE)).await,
+            Some(own) => Stop::listen()?.drain(own.cluster.shutdown(GRACE)).await,
             None => Ok(()),
         }
     }

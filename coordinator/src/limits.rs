@@ -138,3 +138,5 @@ pub(crate) const CERTIFICATE_LOOK: Duration = Duration::from_secs(20);
 pub(crate) const ACCEPTED_WAITING_MAX: usize = 64;
 
 const _: () = assert!(JOIN_TOKENS_MAX < crate::members::JOIN_TOKENS_LISTED_MAX, "a list shows all that can be used");
+/// Files of a list among the inputs that are looked up; others are looked for by the node that needs them.
+pub(crate) const LISTED_FILES_MAX: usize = 1_000;

@@ -13,12 +13,13 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
+use crate::artifacts::blobs::StoreBlobs;
 use crate::identity::{self, IdError, KeptId};
 use crate::limits::SLOTS_MAX;
 use crate::link::{Identity, configured};
 use crate::metrics;
 use crate::root::{Root, RootArguments, RootMessage};
-use crate::runners::{Egress, Net, Networks, Registry, RegistryError};
+use crate::runners::{Blobs, Egress, Guarded, Net, Networks, Registry, RegistryError};
 use crate::secrets::SecretsFile;
 
 /// How to start an agent.
@@ -67,6 +68,13 @@ pub struct RealNetwork {
     pub egress: Arc<dyn Egress>,
     /// The file, as [`crate::secrets::SecretsFile`] keeps it.
     pub secrets: PathBuf,
+}
+
+impl RealNetwork {
+    /// The public internet, and private servers for credentials of this file that allow them.
+    pub fn guarded(secrets: PathBuf) -> Self {
+        Self { egress: Arc::new(Guarded::default()), secrets }
+    }
 }
 
 impl Network {
@@ -200,8 +208,12 @@ pub async fn start(options: Options) -> Result<Agent, StartError> {
     if options.debug_nodes {
         registry.add_debug(options.debug_effects.as_deref())?;
     }
+    let blobs: Arc<dyn Blobs> = Arc::new(StoreBlobs);
+    registry.add_images(&blobs)?;
     if let Some(network) = &options.network {
-        registry.add_network(&network.open()?)?;
+        let networks = network.open()?;
+        registry.add_network(&networks)?;
+        registry.add_downloads(&networks, &blobs)?;
     }
     start_with(options, registry).await
 }

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use heddle_agent::Network;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::up::Debug;
-use crate::compose::{AgentOptions, LinkOptions, agent_failed, start_agent};
+use crate::compose::{AgentOptions, LinkOptions, agent_failed, real_network, sandbox_only, start_agent};
 use crate::data_dir::DataDir;
 use crate::error::{Failure, Result};
 use crate::limits::DRAIN_WAIT_MAX;
@@ -63,7 +62,7 @@ impl Agent {
             labels: labels(&self.labels)?,
             slots: self.slots,
             debug: self.debug.into(),
-            network: self.sandbox_address.map(|address| Network { real: None, sandbox: Some(address) }),
+            network: self.sandbox_address.map_or_else(|| real_network(&data), sandbox_only),
         };
         let agent = start_agent(options).await?;
         let ended = tokio::select! {

@@ -14,9 +14,6 @@ use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::{note, print, print_json};
 
-/// The file in the data folder.
-pub const FILE: &str = "secrets.json";
-
 /// Keep the keys of providers on this machine; graphs name them
 #[derive(Debug, Args)]
 pub struct Secrets {
@@ -63,13 +60,13 @@ impl Secrets {
     /// Runs the verb.
     pub fn run(self) -> Result<()> {
         let data = DataDir::choose(self.data_dir.as_deref())?;
-        let file = SecretsFile::at(data.path().join(FILE));
+        let file = SecretsFile::at(data.secrets_path());
         match self.verb {
             Verb::Set { name, hosts, allow_private, header, prefix } => {
                 let value = read_secret(&name)?;
                 data.create()?;
                 file.set(&name, Entry { value, hosts, allow_private, header, prefix }).map_err(failed)?;
-                note(&format!("{name} is kept in {}", data.path().join(FILE).display()));
+                note(&format!("{name} is kept in {}", data.secrets_path().display()));
                 Ok(())
             }
             Verb::List { json } => list(&file, json),

@@ -3,6 +3,7 @@
 //! Runners see JSON: a large JSON value arrives and leaves like a small one, and a file is a short description of itself,
 //! which [`Files`](files::Files) opens. The coordinator says at registration where the store is.
 
+pub(crate) mod blobs;
 mod cache;
 pub(crate) mod desk;
 pub(crate) mod files;

@@ -25,7 +25,7 @@ use crate::outgoing::Outlet;
 pub use crate::artifacts::files::{Files, NewFile};
 pub use manifest::{EffectClass, EffectRule, Example, Manifest, Port, PortType};
 pub use native::image::Blobs;
-pub use net::{Credential, Credentials, Denied, Egress, Net, Networks, Secret};
+pub use net::{Credential, Credentials, Denied, Egress, Guarded, Net, Networks, Secret};
 pub use registry::{Registry, RegistryError};
 
 /// Runs every attempt of one node type.

@@ -3,6 +3,7 @@
 mod call;
 mod credential;
 mod fault;
+mod guarded;
 mod http_download;
 mod http_request;
 mod llm;
@@ -21,6 +22,7 @@ use thiserror::Error;
 use self::sandbox::{SandboxKeys, SandboxOnly};
 
 pub use self::credential::{Credential, Credentials, Secret};
+pub use self::guarded::Guarded;
 pub(super) use self::http_download::HttpDownload;
 pub(super) use self::http_request::HttpRequest;
 pub(super) use self::llm::Llm;

@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::{CompressionType, FilterType as PngFilter, PngEncoder};
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage, Rgba, RgbaImage};
 use serde::Deserialize;
@@ -146,7 +147,7 @@ pub(super) fn encode(pixels: RgbaImage, like: ImageFormat, writing: &Writing) ->
     let mut bytes = Cursor::new(Vec::new());
     let format = writing.format.unwrap_or_else(|| Format::of(like));
     let (written, media_type) = match format {
-        Format::Png => (pixels.write_to(&mut bytes, ImageFormat::Png), "image/png"),
+        Format::Png => (write_png(&pixels, &mut bytes), "image/png"),
         Format::Webp => (pixels.write_to(&mut bytes, ImageFormat::WebP), "image/webp"),
         Format::Gif => (pixels.write_to(&mut bytes, ImageFormat::Gif), "image/gif"),
         Format::Jpeg => {
@@ -160,6 +161,15 @@ pub(super) fn encode(pixels: RgbaImage, like: ImageFormat, writing: &Writing) ->
         Failure::new(ErrorClass::Internal, "image_not_written", message)
     })?;
     Ok(Encoded { bytes: bytes.into_inner().into(), media_type })
+}
+
+/// Compressed well, as pictures are kept and sent more often than made; without opacity where there is none.
+fn write_png(pixels: &RgbaImage, bytes: &mut Cursor<Vec<u8>>) -> image::ImageResult<()> {
+    let encoder = PngEncoder::new_with_quality(bytes, CompressionType::Default, PngFilter::Adaptive);
+    if pixels.pixels().all(|pixel| pixel[3] == u8::MAX) {
+        return flattened(pixels, Colour::WHITE).write_with_encoder(encoder);
+    }
+    pixels.write_with_encoder(encoder)
 }
 
 /// JPEG has no opacity.
