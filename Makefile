@@ -12,7 +12,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 SUITES := first_run bad_input deploy live keys isolation trust artifacts artifacts_s3 egress examples poison idempotency \
 	placement rolling faults telemetry numbers handshake network takeover formats
 # One after the other: some of them measure times.
-RUN_SUITES = FAULT_SECONDS="$${FAULT_SECONDS:-240}" \
+RUN_SUITES = FAULT_SECONDS="$${FAULT_SECONDS:-120}" \
 	cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1 --nocapture
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 # All commands that build for tests build the same features, so that they share what they have built.
@@ -76,7 +76,7 @@ SEEDS ?= 20000
 sim: ## the simulator over many seeds: SEEDS
 	SIM_SEEDS=$(SEEDS) cargo test --release --package heddle-sim --locked -- --nocapture --test-threads 1
 
-suites: ## suites against real processes, five minutes of kills among them: CLUSTER_DATABASE (sqlite, postgres), FAULT_SEED, FAULT_SECONDS, FAULT_KILLS, FAULT_LONG (1)
+suites: ## suites against real processes, four minutes of kills among them: CLUSTER_DATABASE (sqlite, postgres), FAULT_SEED, FAULT_SECONDS, FAULT_KILLS, FAULT_LONG (1)
 	cargo build $(TESTS) --bin heddle
 	HEDDLE_BIN="$(TARGET)/debug/heddle" $(RUN_SUITES)
 
