@@ -9,10 +9,10 @@ SHELL := /bin/bash
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 # Suites that start processes, by name: `cargo test` alone leaves them out.
-SUITES := first_run bad_input deploy live keys isolation trust poison idempotency placement rolling faults telemetry numbers handshake \
-	artifacts artifacts_s3 egress examples
+SUITES := first_run bad_input deploy live keys isolation trust artifacts artifacts_s3 egress examples poison idempotency \
+	placement rolling faults telemetry numbers handshake network takeover formats
 # One after the other: some of them measure times.
-RUN_SUITES = FAULT_SECONDS="$${FAULT_SECONDS:-240}" \
+RUN_SUITES = FAULT_SECONDS="$${FAULT_SECONDS:-120}" \
 	cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1 --nocapture
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 # All commands that build for tests build the same features, so that they share what they have built.
@@ -34,6 +34,7 @@ tools: # says what is missing, all at once, and how to get it
 	need cargo "https://rustup.rs"; \
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || [ -n "$${PG_BIN:-}" ] || \
 		echo "missing: PostgreSQL, so its tests will be skipped (get it: apt-get install postgresql)" >&2; \
+	command -v ip >/dev/null || echo "missing: ip, so no network is made and no link is cut (get it: apt-get install iproute2)" >&2; \
 	exit $$missing
 
 format: ## formatting, without changing it
@@ -75,7 +76,7 @@ SEEDS ?= 20000
 sim: ## the simulator over many seeds: SEEDS
 	SIM_SEEDS=$(SEEDS) cargo test --release --package heddle-sim --locked -- --nocapture --test-threads 1
 
-suites: ## suites against real processes, four minutes of kills among them: CLUSTER_DATABASE (sqlite, postgres), FAULT_SEED, FAULT_SECONDS, FAULT_KILLS
+suites: ## suites against real processes, four minutes of kills among them: CLUSTER_DATABASE (sqlite, postgres), FAULT_SEED, FAULT_SECONDS, FAULT_KILLS, FAULT_LONG (1)
 	cargo build $(TESTS) --bin heddle
 	HEDDLE_BIN="$(TARGET)/debug/heddle" $(RUN_SUITES)
 

@@ -347,7 +347,7 @@ fn serve(
                     // All calls and streams have ended; what is left of them is on its way.
                     let _cut = timeout(ANSWERS_DRAIN_MAX, served).await;
                 }
-                "its parts failed too often; the log says which".to_owned()
+                "a part of it gave up; the log says which, and why".to_owned()
             }
         };
         if !is_stopping.is_cancelled() {

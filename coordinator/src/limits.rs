@@ -38,6 +38,8 @@ pub(crate) const RESTART_WINDOW: Duration = Duration::from_secs(60);
 pub(crate) const RESTART_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Longest pause before a partition is loaded again.
 pub(crate) const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Longest pause before a partition asks again for its row while the database is away.
+pub(crate) const AWAY_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Runs read from the journal at once while a partition is loaded.
 pub(crate) const LOAD_PAGE_RUNS: usize = 256;
 /// Events in one page of a history that is read for people.

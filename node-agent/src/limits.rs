@@ -170,8 +170,9 @@ pub const SECRET_HOSTS_MAX: usize = 16;
 
 /// How long one dial may take.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// How long the coordinator may take from Hello to Welcome. It may be loading its partitions.
-pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
+/// How long the coordinator may take from Hello to Welcome. It may be loading its partitions, or waiting for its database;
+/// that it lives is seen sooner ([`KEEPALIVE_WAIT`]). To dial anew would only look like an absence.
+pub const WELCOME_WAIT: Duration = Duration::from_secs(30);
 /// How long the coordinator may take to end the stream after Goodbye.
 pub const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// How often the agent looks whether it has been silent. Half an interval, so that no silence exceeds a whole one.

@@ -1,6 +1,7 @@
 //! A collector of traces on the official schema of OTLP, that refuses what comes first.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
@@ -38,6 +39,32 @@ impl Received {
     }
 }
 
+/// What is wrong with the parents of one run's spans, which go from its request over the run and its nodes to the attempts.
+pub fn strangers(spans: &[Received]) -> Vec<String> {
+    let of = |service: &'static str, start: &'static str| {
+        spans.iter().filter(move |span| span.service == service && span.name.starts_with(start))
+    };
+    let runs: Vec<&Received> = of("heddle-coordinator", "heddle.run").collect();
+    let [run] = runs[..] else { return vec![format!("{} spans of the run", runs.len())] };
+    let is_request = |span: &Received| span.service == "heddle-gateway" && span.id == run.parent;
+    let mut problems = Vec::new();
+    if !spans.iter().any(is_request) {
+        problems.push(format!("no request began the run: {run:?}"));
+    }
+    let nodes: BTreeMap<&str, &str> =
+        of("heddle-coordinator", "node ").map(|node| (&*node.id, node.attribute("heddle.node.id"))).collect();
+    problems.extend(
+        of("heddle-coordinator", "node ").filter(|node| node.parent != run.id).map(|node| format!("no node: {node:?}")),
+    );
+    for attempt in of("heddle-agent", "attempt ") {
+        let is_of_node = nodes.get(&*attempt.parent) == Some(&attempt.attribute("heddle.node.id"));
+        if !is_of_node || attempt.times.0 >= attempt.times.1 {
+            problems.push(format!("no attempt of a node: {attempt:?}"));
+        }
+    }
+    problems
+}
+
 /// A collector that listens on a port of its own until the test's runtime ends.
 #[derive(Debug, Clone, Default)]
 pub struct Collector {
@@ -57,7 +84,15 @@ impl Collector {
     /// # Panics
     /// When no port is free.
     pub async fn start() -> (Self, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("no port: {error}"));
+        Self::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same on an address of the machine that this is called on.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn start_at(address: Ipv4Addr) -> (Self, SocketAddr) {
+        let listener = TcpListener::bind((address, 0)).await.unwrap_or_else(|error| panic!("no port: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
         let collector = Self::default();
         let service = TraceServiceServer::new(collector.clone());

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use cluster_tests::cluster::client::send;
 use cluster_tests::cluster::graph::Graph;
 use cluster_tests::cluster::runs::text;
 use cluster_tests::cluster::{Cluster, Part, heddle};
-use cluster_tests::collector::{Collector, Received};
+use cluster_tests::collector::{Collector, Received, strangers};
 use cluster_tests::wait;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -82,16 +82,9 @@ async fn one_trace_goes_from_the_request_to_the_attempts() {
     let [of_run] = named(&spans, "heddle-coordinator", "heddle.run")[..] else { panic!("{spans:#?}") };
     assert_eq!(of_run.parent, request.id);
     assert_eq!(of_run.attribute("heddle.execution.id"), execution);
-    let nodes = named(&spans, "heddle-coordinator", "node ");
-    assert!(nodes.iter().all(|node| node.parent == of_run.id), "{nodes:#?}");
-    let parents: BTreeMap<&str, &str> =
-        nodes.iter().map(|node| (node.id.as_str(), node.attribute("heddle.node.id"))).collect();
     let attempts = named(&spans, "heddle-agent", "attempt ");
     assert_eq!(attempts.len(), NODES);
-    for attempt in &attempts {
-        assert_eq!(parents[attempt.parent.as_str()], attempt.attribute("heddle.node.id"));
-        assert!(attempt.times.0 < attempt.times.1, "{attempt:?}");
-    }
+    assert_eq!(strangers(&spans), Vec::<String>::new());
 
     // The history says the same, and so does the text.
     let told = trace_of(&cluster, &execution).await;

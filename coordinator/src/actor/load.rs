@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heddle_core::graph::Graph;
@@ -15,8 +16,8 @@ use heddle_core::run::{Corrupt, Run};
 use thiserror::Error;
 
 use crate::auth::Tenant;
-use crate::journal::{Acquired, JournalError};
-use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_RUNS};
+use crate::journal::{Acquired, Claim, JournalError};
+use crate::limits::{AWAY_PAUSE_MAX, EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_RUNS, RESTART_PAUSE_MIN};
 use crate::shared::Shared;
 
 /// A partition that has been read, and its runs, to be its first inputs.
@@ -37,9 +38,16 @@ pub(crate) enum LoadError {
     History(String),
 }
 
-/// Acquires a partition, which fences every load before, and reads its active and closing runs.
-pub(crate) async fn partition(shared: Arc<Shared>, id: PartitionId) -> Result<LoadedPartition, JournalError> {
-    let acquired = shared.journal.acquire(id, shared.owner.clone()).await?;
+/// Acquires a partition, which fences every load before, and reads its active and closing runs. What this start has held
+/// (`held`) it takes from nobody else: whoever has it now came later (I5).
+pub(crate) async fn partition(
+    shared: Arc<Shared>,
+    id: PartitionId,
+    held: Arc<AtomicBool>,
+) -> Result<LoadedPartition, JournalError> {
+    let claim = if held.load(Ordering::Relaxed) { Claim::Keep } else { Claim::Take };
+    let acquired = while_away(|| shared.journal.acquire(id, shared.owner.clone(), claim)).await?;
+    held.store(true, Ordering::Relaxed);
     shared.clock.heard(acquired.now);
     let mut runs = Vec::new();
     let mut after = None;
@@ -150,6 +158,25 @@ pub(crate) async fn run_or_set_aside(shared: &Arc<Shared>, partition: PartitionI
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// Asks the journal while its database is away: that is a state and no failure of who asks, who would only be started again
+/// and cut all agents off each time (E4).
+async fn while_away<T, F>(mut ask: impl FnMut() -> F) -> Result<T, JournalError>
+where
+    F: Future<Output = Result<T, JournalError>>,
+{
+    let mut pause = RESTART_PAUSE_MIN;
+    loop {
+        match ask().await {
+            Err(error @ JournalError::Database { .. }) => {
+                tracing::warn!(%error, "the journal does not answer; trying again");
+            }
+            answered => return answered,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(AWAY_PAUSE_MAX);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use heddle_core::draw::Draw;
@@ -44,6 +45,8 @@ pub(crate) struct Arguments {
     pub(crate) id: PartitionId,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Arc<Inbox>,
+    /// Whether an earlier load of this start has acquired the partition.
+    pub(crate) held: Arc<AtomicBool>,
 }
 
 pub(crate) struct State {
@@ -68,9 +71,9 @@ impl Actor for PartitionActor {
     type Arguments = Arguments;
 
     async fn pre_start(&self, myself: ActorRef<Message>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
-        let Arguments { id, shared, inbox } = arguments;
+        let Arguments { id, shared, inbox, held } = arguments;
         let mut work = JoinSet::new();
-        let loading = load::partition(Arc::clone(&shared), id);
+        let loading = load::partition(Arc::clone(&shared), id, held);
         work.spawn(async move {
             let loaded = loading.await.map_err(ActorProcessingErr::from);
             let _gone = myself.cast(Message::Loaded(Box::new(loaded)));

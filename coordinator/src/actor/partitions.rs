@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use heddle_core::id::PartitionId;
@@ -9,6 +10,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::partition::{self, PartitionActor};
 use super::supervise::Restarts;
+use crate::journal::JournalError;
 use crate::shared::Shared;
 
 pub(crate) struct PartitionsActor;
@@ -22,6 +24,8 @@ pub(crate) struct State {
     shared: Arc<Shared>,
     children: HashMap<ActorId, PartitionId>,
     restarts: HashMap<PartitionId, Restarts>,
+    /// Which partitions were acquired since this start.
+    held: HashMap<PartitionId, Arc<AtomicBool>>,
 }
 
 impl Actor for PartitionsActor {
@@ -33,7 +37,7 @@ impl Actor for PartitionsActor {
         for id in shared.journal.partitions().ids() {
             myself.cast(Message::Start(id))?;
         }
-        Ok(State { shared, children: HashMap::new(), restarts: HashMap::new() })
+        Ok(State { shared, children: HashMap::new(), restarts: HashMap::new(), held: HashMap::new() })
     }
 
     async fn handle(
@@ -43,7 +47,8 @@ impl Actor for PartitionsActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let inbox = state.shared.doors.inbox(id);
-        let arguments = partition::Arguments { id, shared: Arc::clone(&state.shared), inbox };
+        let held = Arc::clone(state.held.entry(id).or_default());
+        let arguments = partition::Arguments { id, shared: Arc::clone(&state.shared), inbox, held };
         let (child, _) = Actor::spawn_linked(None, PartitionActor, arguments, myself.get_cell()).await?;
         state.children.insert(child.get_id(), id);
         state.shared.doors.staffed(id, child);
@@ -57,6 +62,10 @@ impl Actor for PartitionsActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let (child, reason) = match event {
+            SupervisionEvent::ActorFailed(_, error) if is_taken_over(&error) => {
+                tracing::error!(%error, "this coordinator ends");
+                return Err(error);
+            }
             SupervisionEvent::ActorFailed(child, error) => (child, error.to_string()),
             SupervisionEvent::ActorTerminated(child, ..) => (child, "it ended".to_owned()),
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
@@ -74,4 +83,9 @@ impl Actor for PartitionsActor {
         let _timer = myself.send_after(pause, move || Message::Start(id));
         Ok(())
     }
+}
+
+/// Whether another coordinator has the partition now: there is nothing left to do for this one (I5).
+fn is_taken_over(error: &ActorProcessingErr) -> bool {
+    matches!(error.downcast_ref(), Some(JournalError::TakenOver { .. }))
 }

@@ -40,6 +40,14 @@ pub enum JournalError {
         /// The one asked for.
         partition: PartitionId,
     },
+    /// Another start of a coordinator has taken the partition.
+    #[error(
+        "another coordinator has taken partition {partition}: only one may run on a database, so stop one of the two for good"
+    )]
+    TakenOver {
+        /// The one that was taken.
+        partition: PartitionId,
+    },
     /// A row of a run's history cannot be understood.
     #[error("a run's history cannot be read")]
     Event {
@@ -96,6 +104,7 @@ impl JournalError {
             JournalError::NewerFormat { .. } => "data_format_newer",
             JournalError::PartitionCount { .. } => "partition_count",
             JournalError::UnknownPartition { .. } => "partition_unknown",
+            JournalError::TakenOver { .. } => "partition_taken",
             JournalError::Event { source: DecodeError::UnknownKind { .. } | DecodeError::UnknownVersion { .. } } => {
                 "event_unknown"
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::ready;
-use heddle_core::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId, Slot};
+use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, Slot};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{
     Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase, RunBatch, Snapshot,
@@ -20,8 +20,8 @@ use tokio::sync::watch;
 
 use super::limits::PAGE_ROWS_MAX;
 use super::{
-    Acquired, Answer, Clock, Committed, Journal, JournalError, JournalState, Landed, NEW, Owner, Partitions, RunCursor,
-    RunFilter, RunRow, StoredRun, Suspect, artifacts, clip, codec, quarantine_error,
+    Acquired, Answer, Claim, Clock, Committed, Journal, JournalError, JournalState, Landed, NEW, Owner, Partitions,
+    RunCursor, RunFilter, RunRow, StoredRun, Suspect, artifacts, clip, codec, quarantine_error,
 };
 use crate::artifacts::rows::memory::ArtifactTables;
 use crate::auth::Tenant;
@@ -53,6 +53,7 @@ pub(crate) struct Tables {
 #[derive(Default)]
 struct PartitionRow {
     epoch: Epoch,
+    boot: Option<BootId>,
     last_batch: BatchNumber,
     starts: u32,
     reading: Option<RunId>,
@@ -119,11 +120,13 @@ impl Journal for MemoryJournal {
         answer(self.clock())
     }
 
-    fn acquire(&self, partition: PartitionId, _: Owner) -> Answer<Acquired> {
+    fn acquire(&self, partition: PartitionId, owner: Owner, claim: Claim) -> Answer<Acquired> {
         let mut tables = self.tables();
-        let Some(row) = tables.partitions.get_mut(&partition) else {
-            return ready(Err(JournalError::UnknownPartition { partition })).boxed();
+        let row = tables.partitions.get_mut(&partition);
+        let Some(row) = row.filter(|row| claim == Claim::Take || row.boot == Some(owner.boot)) else {
+            return ready(Err(claim.refused(partition))).boxed();
         };
+        row.boot = Some(owner.boot);
         let dead_starts = row.starts;
         row.epoch = row.epoch.next();
         row.starts += 1;

@@ -69,7 +69,7 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Makes `owner` the one owner of a partition. Raises the epoch always, also when the owner is unchanged: a commit of
     /// any earlier load has landed before this answers, or never will (E4).
-    fn acquire(&self, partition: PartitionId, owner: Owner) -> Answer<Acquired>;
+    fn acquire(&self, partition: PartitionId, owner: Owner, claim: Claim) -> Answer<Acquired>;
 
     /// Says that the partition was read completely: its dead starts are forgotten (E5). `false` = it has another owner.
     fn loaded(&self, partition: PartitionId, epoch: Epoch) -> Answer<bool>;
@@ -137,6 +137,25 @@ pub struct Owner {
     pub coordinator: Arc<str>,
     /// This start.
     pub boot: BootId,
+}
+
+/// From whom a partition is acquired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// From whoever has it: what a new start does.
+    Take,
+    /// From this start itself, to load it again. Refused if another start has taken it in the meantime (I5).
+    Keep,
+}
+
+impl Claim {
+    /// Why no row of the partition answers to it.
+    fn refused(self, partition: PartitionId) -> JournalError {
+        match self {
+            Claim::Take => JournalError::UnknownPartition { partition },
+            Claim::Keep => JournalError::TakenOver { partition },
+        }
+    }
 }
 
 /// What acquiring a partition tells.

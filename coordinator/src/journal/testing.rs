@@ -16,7 +16,7 @@ use heddle_core::run::event::{Attempt, Event, Fact, OutputValue, PortOutput, Tim
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Digest, Value, ValueRef};
 
-use super::{Acquired, Clock, Committed, Journal, Owner};
+use super::{Acquired, Claim, Clock, Committed, Journal, Owner};
 
 /// A clock that the test sets.
 #[derive(Clone, Default)]
@@ -51,7 +51,7 @@ pub(crate) fn owner(boot: u64) -> Owner {
 }
 
 pub(crate) async fn acquire(journal: &(impl Journal + ?Sized), partition: u16) -> Acquired {
-    journal.acquire(PartitionId(partition), owner(1)).await.unwrap()
+    journal.acquire(PartitionId(partition), owner(1), Claim::Take).await.unwrap()
 }
 
 /// A result with one value, and the reference to it.

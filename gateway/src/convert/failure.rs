@@ -63,8 +63,10 @@ pub(crate) fn refused(status: Status) -> ApiError {
     tracing::warn!(code = ?status.code(), error = chain(&status), "a call of the coordinator failed without a reason");
     match status.code() {
         Code::DeadlineExceeded | Code::Cancelled => {
-            let message = "the coordinator did not answer in time; ask whether it was done before doing it again";
-            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "coordinator_timeout", message).retry_after(RETRY_AFTER_SECONDS)
+            let message = "the coordinator did not answer in time, and it is not known whether this was done; ask again with the \
+                           same Idempotency-Key";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "coordinator_timeout", message)
+                .retry_after(RETRY_AFTER_SECONDS)
         }
         Code::Unimplemented => {
             let message = "this coordinator is older than its gateway and cannot do this; update it";
@@ -144,7 +146,7 @@ mod tests {
     #[test]
     fn what_has_no_reason_gets_one() {
         for (code, expected) in
-            [(Code::Unavailable, 503), (Code::DeadlineExceeded, 504), (Code::Unimplemented, 501), (Code::Internal, 500)]
+            [(Code::Unavailable, 503), (Code::DeadlineExceeded, 503), (Code::Unimplemented, 501), (Code::Internal, 500)]
         {
             assert_eq!(refused(Status::new(code, "")).status.as_u16(), expected, "{code:?}");
         }

@@ -66,8 +66,10 @@ fn parse(value: &str) -> Result<Place, &'static str> {
 /// any thread, and this one would run on until that one has been scheduled.
 fn end_or_stop(place: &Place) {
     eprintln!("crash point {} hit {}: {}", CRASH_POINTS[place.index].name, place.nth, place.signal);
+    // To this thread: it stops before it returns. Sent to the process, another one might take the signal, and this one be past
+    // the place before all are stopped.
     let sent = raise(place.signal);
-    assert!(sent.is_ok(), "a process may always signal itself");
+    assert!(sent.is_ok(), "a thread may always signal itself");
     if place.signal == Signal::SIGKILL {
         // The signal may take a moment to act: nothing after the mark may run in that moment.
         loop {

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -22,7 +23,8 @@ cd "$FOLDER" || exit 1
 say() { if [ "$1" -eq 0 ]; then echo done; else echo failed; fi; }
 start() { "$BIN/pg_ctl" -D data -l log -w -t 60 -o "$SETTINGS" start >>keeper.log 2>&1; }
 stop() { "$BIN/pg_ctl" -D data -w -t 60 -m immediate stop >>keeper.log 2>&1; }
-"$BIN/initdb" -N -A trust -U postgres -E UTF8 --locale=C -D data >>keeper.log 2>&1 && start
+"$BIN/initdb" -N -A trust -U postgres -E UTF8 --locale=C -D data >>keeper.log 2>&1 &&
+    echo 'host all all all trust' >>data/pg_hba.conf && start
 say $?
 while read -r order name; do
     case $order in
@@ -49,6 +51,8 @@ cd / && rm -rf "$FOLDER"
 #[derive(Debug)]
 pub struct Server {
     folder: PathBuf,
+    /// Where it listens, beside the socket in its folder.
+    address: Option<Ipv4Addr>,
     keeper: Mutex<Keeper>,
 }
 
@@ -76,6 +80,18 @@ impl Server {
     /// # Panics
     /// When the variable `CI` is set and PostgreSQL is not installed, or when it does not start.
     pub fn start() -> Option<Self> {
+        Self::start_at(None)
+    }
+
+    /// The same on an address of the machine that this is called on; only there may it be started again.
+    ///
+    /// # Panics
+    /// As [`Server::start`] does.
+    pub fn listening(address: Ipv4Addr) -> Option<Self> {
+        Self::start_at(Some(address))
+    }
+
+    fn start_at(address: Option<Ipv4Addr>) -> Option<Self> {
         let Some(bin) = binaries() else {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed: install it, or set PG_BIN");
             eprintln!("SKIPPED, NOT TESTED: PostgreSQL is not installed. Install it, or set PG_BIN to its programs.");
@@ -89,8 +105,9 @@ impl Server {
             command.uid(NOBODY).gid(NOBODY);
         }
         let settings = format!(
-            "-k {} -c listen_addresses= -c fsync=off -c max_connections=200 -c shared_buffers=16MB",
-            folder.display()
+            "-k {} -c listen_addresses={} -c fsync=off -c max_connections=200 -c shared_buffers=16MB",
+            folder.display(),
+            address.map_or_else(String::new, |address| address.to_string())
         );
         // A group of its own: a signal from the keyboard must not end it before it has tidied up.
         let mut process = command
@@ -107,7 +124,7 @@ impl Server {
             .expect("there is a shell");
         let (orders, answers) = (process.stdin.take(), process.stdout.take().expect("it is piped"));
         let keeper = Keeper { process, orders, answers: BufReader::new(answers), databases: 0 };
-        let server = Self { folder, keeper: Mutex::new(keeper) };
+        let server = Self { folder, address, keeper: Mutex::new(keeper) };
         server.heard(&mut server.lock(), "start");
         Some(server)
     }
@@ -123,7 +140,36 @@ impl Server {
             format!("test{}", keeper.databases)
         };
         self.order(&format!("create {name}"));
-        format!("postgres://postgres@localhost/{name}?host={}", self.folder.display())
+        match self.address {
+            Some(address) => format!("postgres://postgres@{address}/{name}"),
+            None => format!("postgres://postgres@localhost/{name}?host={}", self.folder.display()),
+        }
+    }
+
+    /// What the server answers to a statement in a database that [`Server::database`] has made: a line for each row, `|`
+    /// between columns.
+    ///
+    /// # Panics
+    /// When it does not do it.
+    pub fn query(&self, database: &str, statement: &str) -> String {
+        self.try_query(database, statement).unwrap_or_else(|error| panic!("{statement}: {error}"))
+    }
+
+    /// The same for a server that may be away or on its way back.
+    ///
+    /// # Errors
+    /// What `psql` says.
+    ///
+    /// # Panics
+    /// When `psql` cannot be run.
+    pub fn try_query(&self, database: &str, statement: &str) -> Result<String, String> {
+        let name = database.split('?').next().and_then(|address| address.rsplit('/').next()).unwrap_or_default();
+        let psql = binaries().expect("PostgreSQL is installed, since this server runs").join("psql");
+        let mut command = Command::new(psql);
+        command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", name, "-c", statement]);
+        let output = command.arg("-h").arg(&self.folder).output().expect("psql can be run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// Ends the server at once, as a crash would: connections are cut, and what it had confirmed is kept.
@@ -164,6 +210,12 @@ impl Server {
     pub fn kill_backends(&self) -> usize {
         let serving = children_of(self.main()).into_iter().filter(|child| serves_client(*child));
         serving.map(|child| signal(child, Signal::SIGKILL)).count()
+    }
+
+    /// Kills one process that serves a connection (SIGKILL); false if there is none. The server cuts all others off, too.
+    pub fn kill_backend(&self) -> bool {
+        let serving = children_of(self.main()).into_iter().find(|child| serves_client(*child));
+        serving.map(|child| signal(child, Signal::SIGKILL)).is_some()
     }
 
     /// Ends all connections of clients as an administrator would (`pg_terminate_backend`).
@@ -269,6 +321,8 @@ mod tests {
         server.kill();
         server.revive();
         server.terminate_backends();
+        let database = server.database();
+        assert_eq!(server.query(&database, "SELECT current_database(), 1"), "test3|1");
         server.kill_backends();
         server.freeze();
         server.thaw();

@@ -5,6 +5,7 @@ pub mod client;
 pub mod figures;
 pub mod graph;
 pub mod history;
+pub mod network;
 pub mod process;
 pub mod random;
 pub mod runs;
@@ -13,6 +14,7 @@ pub mod workload;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -20,6 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use self::client::{Client, send};
+use self::network::{Machine, Network};
 use self::process::Process;
 use self::random::Random;
 use crate::wait;
@@ -73,6 +76,19 @@ impl Shape {
     }
 }
 
+/// Where and how the parts of a cluster are started.
+#[derive(Debug, Default)]
+pub struct Setting {
+    /// A database of the test's own, instead of the usual one.
+    pub database: Option<String>,
+    /// In the environment of every part.
+    pub variables: Vec<(String, String)>,
+    /// A machine for each part, instead of this one for all.
+    pub network: Option<Arc<Network>>,
+    /// What a part is told beside the usual, for example what it joins the cluster with.
+    pub arguments: Vec<(Part, Vec<String>)>,
+}
+
 /// A coordinator, gateways and agents, with their data in a folder of their own.
 #[derive(Debug)]
 pub struct Cluster {
@@ -88,6 +104,8 @@ struct Member {
     arguments: Vec<String>,
     /// Of its environment.
     variables: Vec<(String, String)>,
+    /// Its network namespace, if it has one of its own.
+    namespace: Option<String>,
     process: Option<Process>,
 }
 
@@ -103,26 +121,24 @@ impl Cluster {
 
     /// Starts the same with these variables in the environment of every part.
     pub async fn start_with(agents: usize, slots: u32, variables: Vec<(String, String)>) -> Self {
-        let folder = Folder::new();
-        let database = database(folder.path());
-        Self::within(folder, Shape::new(1, agents, slots), &database, &variables).await
+        Self::set_up(Shape::new(1, agents, slots), Setting { variables, ..Setting::default() }).await
     }
 
     /// Starts a cluster of this shape, and waits until it serves.
     pub async fn of(shape: Shape) -> Self {
-        let folder = Folder::new();
-        let database = database(folder.path());
-        Self::within(folder, shape, &database, &[]).await
+        Self::set_up(shape, Setting::default()).await
     }
 
     /// Starts a cluster of this shape on a database of the test's own, and waits until it serves.
     pub async fn on(shape: Shape, database: &str) -> Self {
-        Self::within(Folder::new(), shape, database, &[]).await
+        Self::set_up(shape, Setting { database: Some(database.to_owned()), ..Setting::default() }).await
     }
 
-    async fn within(folder: Folder, shape: Shape, database: &str, variables: &[(String, String)]) -> Self {
-        let mut parts = members(folder.path(), &shape, database);
-        parts.iter_mut().for_each(|part| part.variables = variables.to_vec());
+    /// Starts a cluster of this shape in this setting, and waits until it serves. With a network, the caller is on the
+    /// client's machine.
+    pub async fn set_up(shape: Shape, setting: Setting) -> Self {
+        let folder = Folder::new();
+        let mut parts = members(folder.path(), &shape, &setting);
         start(&mut parts[0], folder.path(), None);
         let key_file = folder.path().join("coordinator").join("key");
         let key = wait::until("the first key", START_TIME_MAX, || async {
@@ -313,13 +329,18 @@ fn random_start() -> u64 {
     now.map_or(0, |now| now.as_nanos() as u64)
 }
 
-fn members(folder: &Path, shape: &Shape, database: &str) -> Vec<Member> {
-    let coordinator = free_address();
+fn members(folder: &Path, shape: &Shape, setting: &Setting) -> Vec<Member> {
+    let network = setting.network.as_ref();
+    let listen = |part| network.map_or_else(free_address, |network| network.listen(part));
+    let database = &setting.database.clone().unwrap_or_else(|| database(folder));
+    let coordinator = listen(Part::Coordinator);
     let data = |name: String| folder.join(name).display().to_string();
     let url = format!("http://{coordinator}");
     let member = |part, arguments: &[&str]| {
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Member { part, arguments, variables: Vec::new(), process: None }
+        let more = setting.arguments.iter().filter(|(of, _)| *of == part).flat_map(|(_, more)| more.clone());
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).chain(more).collect();
+        let namespace = network.map(|network| network.name(Machine::Of(part)));
+        Member { part, arguments, variables: setting.variables.clone(), namespace, process: None }
     };
     let mut members = vec![member(
         Part::Coordinator,
@@ -335,8 +356,8 @@ fn members(folder: &Path, shape: &Shape, database: &str) -> Vec<Member> {
         ],
     )];
     for number in 0..shape.gateways {
-        let listen = free_address();
-        members.push(member(Part::Gateway(number), &["gateway", "--listen", &listen, "--coordinator", &url]));
+        let part = Part::Gateway(number);
+        members.push(member(part, &["gateway", "--listen", &listen(part), "--coordinator", &url]));
     }
     for (number, agent) in shape.agents.iter().enumerate() {
         let (slots, effects) = (agent.slots.to_string(), effects(folder).display().to_string());
@@ -380,5 +401,6 @@ fn start(member: &mut Member, folder: &Path, armed: Option<&str>) {
         Part::Gateway(number) => format!("gateway-{number}.log"),
         Part::Agent(number) => format!("agent-{number}.log"),
     };
-    member.process = Some(Process::start_with(&member.arguments, &folder.join(log), armed, &member.variables));
+    let (namespace, log) = (member.namespace.as_deref(), folder.join(log));
+    member.process = Some(Process::start_in(namespace, &member.arguments, &log, armed, &member.variables));
 }

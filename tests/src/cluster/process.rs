@@ -23,15 +23,21 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn start(arguments: &[String], log: &Path, armed: Option<&str>) -> Self {
-        Self::start_with(arguments, log, armed, &[])
+        Self::start_in(None, arguments, log, armed, &[])
     }
 
-    /// The same, with these variables in its environment.
+    /// The same in a network namespace, with these variables in its environment.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start_with(arguments: &[String], log: &Path, armed: Option<&str>, variables: &[(String, String)]) -> Self {
-        let mut command = command();
+    pub fn start_in(
+        namespace: Option<&str>,
+        arguments: &[String],
+        log: &Path,
+        armed: Option<&str>,
+        variables: &[(String, String)],
+    ) -> Self {
+        let mut command = command_in(namespace);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         if let Some(armed) = armed {
             command.env("HEDDLE_CRASH_POINT", armed);
@@ -110,7 +116,19 @@ impl Drop for Process {
 
 /// `heddle`, without what the environment says to it.
 pub fn command() -> Command {
-    let mut command = Command::new(binary::heddle());
+    command_in(None)
+}
+
+fn command_in(namespace: Option<&str>) -> Command {
+    let mut command = match namespace {
+        None => Command::new(binary::heddle()),
+        Some(namespace) => {
+            let mut command = Command::new("ip");
+            // It becomes what it is told to run: the process's id stays.
+            command.args(["netns", "exec", namespace]).arg(binary::heddle());
+            command
+        }
+    };
     let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEDDLE_"));
     for (name, _) in ours.filter(|(name, _)| name != "HEDDLE_LOG") {
         command.env_remove(name);

@@ -119,7 +119,10 @@ async fn the_work_of_a_dead_agent_starts_elsewhere() {
             if again.count() == 1 { Ok(()) } else { Err(format!("{events:?}")) }
         })
         .await;
-        times.add(killed_at.elapsed());
+        // Just after the start every agent has five seconds to come back.
+        if number > 0 {
+            times.add(killed_at.elapsed());
+        }
         let ended = check(&cluster, &graph, &execution).await;
         let again = ended["nodeRuns"].as_array().unwrap().iter().find(|node| node["nodeId"] == "effect0").unwrap();
         assert_ne!(again["agent"], holder, "the dead agent did it: {ended}");

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use cluster_tests::cluster::random::{Random, seed};
-use cluster_tests::cluster::{Cluster, Part};
+use cluster_tests::cluster::{Cluster, Part, Shape};
 use cluster_tests::wait;
 use heddle_crash_point::CRASH_POINTS;
+use heddle_test_postgres::Server;
 
 use super::kills::{Load, check};
 
@@ -13,6 +14,19 @@ use super::kills::{Load, check};
 const HITS: [u32; 3] = [1, 2, 7];
 /// How long the load may take to get there.
 const HIT_TIME_MAX: Duration = Duration::from_secs(30);
+/// A place that a commit on PostgreSQL, which is one statement, passes only when it writes its runs one by one.
+const ONE_BY_ONE: &str = "journal.in-transaction";
+/// Makes it do so: a batch that is not written under a savepoint has an error in its data, and so every batch is written
+/// again run by run. Whoever holds a savepoint and has written under it holds two transactions' locks.
+const REFUSE_WHOLE: &str = "
+    CREATE FUNCTION refuse_whole() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF (SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND pid = pg_backend_pid()) < 2 THEN
+            RAISE EXCEPTION 'one by one';
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER refuse_whole AFTER INSERT ON event FOR EACH ROW EXECUTE FUNCTION refuse_whole()";
+const TAKE_WHOLE: &str = "DROP TRIGGER refuse_whole ON event; DROP FUNCTION refuse_whole()";
 
 /// Whose process passes the place.
 fn part_of(point: &str) -> Part {
@@ -25,13 +39,30 @@ fn part_of(point: &str) -> Part {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_marked_place_is_survived() {
+    sweep(Cluster::start(2, 4).await, |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_marked_place_is_survived_on_postgres() {
+    let Some(server) = Server::start() else { return };
+    let database = server.database();
+    let cluster = Cluster::on(Shape::new(1, 2, 4), &database).await;
+    let whole = |is_whole| server.query(&database, if is_whole { TAKE_WHOLE } else { REFUSE_WHOLE });
+    sweep(cluster, |is_whole| drop(whole(is_whole))).await;
+}
+
+/// Crashes at every place; `whole` says whether batches are to be written whole or run by run.
+async fn sweep(mut cluster: Cluster, whole: impl Fn(bool)) {
     let mut random = Random::from_seed(seed("crash points"));
-    let mut cluster = Cluster::start(2, 4).await;
     let load = Load::start(cluster.client(), &mut random);
     let mut missed = Vec::new();
     for point in CRASH_POINTS {
         let part = part_of(point.name);
         let mut hits = Vec::new();
+        let is_one_by_one = point.name == ONE_BY_ONE;
+        if is_one_by_one {
+            whole(false);
+        }
         for hit in HITS {
             cluster.kill(part);
             cluster.start_part(part, Some(&format!("{}:{hit}", point.name)));
@@ -48,6 +79,9 @@ async fn every_marked_place_is_survived() {
             cluster.kill(part);
             cluster.start_part(part, None);
             cluster.serves().await;
+        }
+        if is_one_by_one {
+            whole(true);
         }
         println!("crash point {:28} survived at hits {hits:?}", point.name);
     }

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use cluster_tests::cluster::client::Client;
 use cluster_tests::cluster::graph::Graph;
 use cluster_tests::cluster::random::{Random, number, seed};
-use cluster_tests::cluster::{Cluster, history, workload};
+use cluster_tests::cluster::{Cluster, Shape, history, workload};
 use cluster_tests::wait;
+use heddle_test_postgres::Server;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 /// Clients that submit at the same time.
 const CLIENTS: usize = 4;
+/// The suite on PostgreSQL takes this part of the time.
+const PART_ON_POSTGRES: u32 = 5;
 /// How long a run may take once all is healed.
 const HEALED_RUN_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -114,10 +117,21 @@ fn effects(cluster: &Cluster, runs: &[Acknowledged]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_whatever_is_killed() {
-    let mut random = Random::from_seed(seed("kills"));
     let time = Duration::from_secs(number("FAULT_SECONDS").unwrap_or(60));
+    kill(Cluster::start(2, 4).await, time).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_on_postgres_either() {
+    let Some(server) = Server::start() else { return };
+    let cluster = Cluster::on(Shape::new(1, 2, 4), &server.database()).await;
+    kill(cluster, Duration::from_secs(number("FAULT_SECONDS").unwrap_or(60)) / PART_ON_POSTGRES).await;
+}
+
+/// Kills parts for so long, and until there were as many kills as `FAULT_KILLS` says.
+async fn kill(mut cluster: Cluster, time: Duration) {
+    let mut random = Random::from_seed(seed("kills"));
     let kills_wanted = number("FAULT_KILLS").unwrap_or(0) as usize;
-    let mut cluster = Cluster::start(2, 4).await;
     let load = Load::start(cluster.client(), &mut random);
     let since = Instant::now();
     let mut kills = [0_usize; 3];

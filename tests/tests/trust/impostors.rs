@@ -189,10 +189,10 @@ async fn a_role_is_no_other_role() {
     let refused = Forger::attach(gateway.clone(), hello("gateway-2", 1)).await.err().unwrap();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     assert_eq!(code(&Trouble::of_status(&refused)), "wrong_role");
-    ControlClient::new(gateway).status(StatusRequest::default()).await.unwrap();
+    ControlClient::new(gateway).status(StatusRequest { protocol: PROTOCOL_VERSION }).await.unwrap();
 
     let (_way, agent) = cluster.joined(Role::Agent, "agent-2").await;
-    let refused = ControlClient::new(agent).status(StatusRequest::default()).await.unwrap_err();
+    let refused = ControlClient::new(agent).status(StatusRequest { protocol: PROTOCOL_VERSION }).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     cluster.counts("wrong_role", 2).await;
 }
@@ -203,7 +203,8 @@ async fn without_a_certificate_there_is_nothing_but_joining() {
     // Whoever knows the authority can connect, and that is all.
     let (_way, _channel) = cluster.joined(Role::Agent, "bait").await;
     let channel = tls_without_certificate(&cluster).await;
-    let refused = ControlClient::new(channel.clone()).status(StatusRequest::default()).await.unwrap_err();
+    let refused =
+        ControlClient::new(channel.clone()).status(StatusRequest { protocol: PROTOCOL_VERSION }).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
     let refused = Forger::attach(channel.clone(), hello("nobody", 1)).await.err().unwrap();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");

@@ -19,7 +19,7 @@ use super::memory::MemoryJournal;
 use super::postgres::{self, PostgresJournal};
 use super::sqlite::{self, Durability, SqliteJournal};
 use super::testing::{TestClock, commit, key, owner};
-use super::{Journal, RunCursor, RunFilter};
+use super::{Claim, Journal, RunCursor, RunFilter};
 use crate::artifacts::rows::ArtifactRows;
 use crate::members::Members;
 use crate::records::Records;
@@ -94,6 +94,7 @@ async fn compare(place: Place) {
 const OPERATIONS: &[&str] = &[
     "acquire",
     "acquire with a suspect",
+    "acquire what another start has taken",
     "loaded",
     "note",
     "commit",
@@ -184,6 +185,7 @@ impl Pair {
         match operation {
             "acquire" => self.acquire().await,
             "acquire with a suspect" => self.acquire_with_a_suspect().await,
+            "acquire what another start has taken" => self.acquire_what_was_taken().await,
             "loaded" => {
                 let (partition, epoch) = self.partition();
                 same!(self, loaded(partition, epoch)).unwrap()
@@ -270,9 +272,18 @@ impl Pair {
         // One more than there are: that one must be refused alike.
         let partition = PartitionId(self.draw.below(u64::from(PARTITIONS) + 1) as u16);
         let owner = owner(self.draw.below(3));
-        let acquired = same!(self, acquire(partition, owner));
+        let acquired = same!(self, acquire(partition, owner, Claim::Take));
         self.epochs.extend(acquired.iter().map(|acquired| (partition, acquired.epoch)));
         acquired.is_ok_and(|acquired| acquired.last_batch > BatchNumber(0))
+    }
+
+    /// A start that has the partition may have it again; one that lost it may not, and changes nothing.
+    async fn acquire_what_was_taken(&mut self) -> bool {
+        let partition = PartitionId(self.draw.below(u64::from(PARTITIONS) + 1) as u16);
+        let owner = owner(self.draw.below(3));
+        let acquired = same!(self, acquire(partition, owner, Claim::Keep));
+        self.epochs.extend(acquired.iter().map(|acquired| (partition, acquired.epoch)));
+        acquired.is_err_and(|code| code == "partition_taken")
     }
 
     /// Starts that die while they read the same run, or not quite the same.
@@ -280,7 +291,7 @@ impl Pair {
         let ((partition, _), mut run) = (self.partition(), self.run());
         let mut deaths = 0;
         for _ in 0..4 {
-            let acquired = same!(self, acquire(partition, owner(1))).unwrap();
+            let acquired = same!(self, acquire(partition, owner(1), Claim::Take)).unwrap();
             deaths = acquired.suspect.map_or(0, |suspect| suspect.deaths).max(deaths);
             self.epochs.insert(partition, acquired.epoch);
             run = if self.draw.below(4) == 0 { self.run() } else { run };

@@ -40,8 +40,8 @@ pub(crate) use self::rows::{bytes, id, time};
 use super::limits::{COMMIT_CONNECTIONS_MAX, ROW_CONNECTIONS_MAX};
 use super::numbers::{Numbers, Retries};
 use super::{
-    Acquired, Answer, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor, RunFilter,
-    RunRow, StoredRun,
+    Acquired, Answer, Claim, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor,
+    RunFilter, RunRow, StoredRun,
 };
 use crate::auth::Tenant;
 
@@ -179,13 +179,13 @@ impl Journal for PostgresJournal {
         async move { Ok(inner.heard(now.await?)) }.boxed()
     }
 
-    fn acquire(&self, partition: PartitionId, owner: Owner) -> Answer<Acquired> {
+    fn acquire(&self, partition: PartitionId, owner: Owner, claim: Claim) -> Answer<Acquired> {
         let inner = Arc::clone(&self.inner);
         let acquired = self.ask("acquire a partition", move |connection| {
-            async move { partition::acquire(connection, partition, &owner).await }.boxed()
+            async move { partition::acquire(connection, partition, &owner, claim).await }.boxed()
         });
         async move {
-            let acquired = acquired.await?.ok_or(JournalError::UnknownPartition { partition })?;
+            let acquired = acquired.await?.ok_or_else(|| claim.refused(partition))?;
             Ok(Acquired { now: inner.heard(acquired.now), ..acquired })
         }
         .boxed()

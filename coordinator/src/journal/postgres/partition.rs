@@ -10,25 +10,27 @@ use sqlx::postgres::PgConnection;
 use super::fault::Trouble;
 use super::rows::time;
 use crate::journal::columns::{phase_number, status_number};
-use crate::journal::{Acquired, JournalError, Owner, Suspect, clip, codec, quarantine_error};
+use crate::journal::{Acquired, Claim, JournalError, Owner, Suspect, clip, codec, quarantine_error};
 
-/// Raises the epoch and moves what the last start was reading to the suspects; `None` = there is no such partition. It
-/// waits for a commit that holds the row, and whatever comes later finds another epoch.
+/// Raises the epoch and moves what the last start was reading to the suspects; `None` = there is no such partition, or
+/// not of this owner. It waits for a commit that holds the row, and whatever comes later finds another epoch.
 pub(super) async fn acquire(
     connection: &mut PgConnection,
     partition: PartitionId,
     owner: &Owner,
+    claim: Claim,
 ) -> Result<Option<Acquired>, Trouble> {
     // The right-hand sides are the values before.
     let sql = concat!(
         "UPDATE partition SET epoch = epoch + 1, coordinator = $2, boot = $3, starts = starts + 1,
              suspect = reading, reading = NULL,
              suspect_deaths = CASE WHEN reading IS NULL THEN 0 WHEN reading = suspect THEN suspect_deaths + 1 ELSE 1 END
-         WHERE id = $1
+         WHERE id = $1 AND ($4 OR boot = $3)
          RETURNING epoch, last_batch, starts, suspect, suspect_deaths, ",
         super::now!()
     );
     let query = sqlx::query(sql).bind(i64::from(partition.0)).bind(&*owner.coordinator).bind(owner.boot.0 as i64);
+    let query = query.bind(claim == Claim::Take);
     let Some(row) = query.fetch_optional(connection).await? else { return Ok(None) };
     let wrong = |what| JournalError::Row { table: "partition", what };
     let count = |column, what| u32::try_from(row.try_get::<i64, _>(column)?).map_err(|_| Trouble::from(wrong(what)));

@@ -160,7 +160,7 @@ async fn acquiring_waits_for_a_commit_under_way() {
     let journal = open(&url).await;
     let (mut holder, committed) =
         held_commit(&url, &journal, "UPDATE partition SET starts = starts WHERE id = 0").await;
-    let acquired = journal.acquire(PartitionId(0), owner(2));
+    let acquired = journal.acquire(PartitionId(0), owner(2), Claim::Take);
     holder.execute("COMMIT").await.unwrap();
     let (committed, acquired) = (soon(committed).await, soon(acquired).await.unwrap());
     // Whoever was first: both know the same.

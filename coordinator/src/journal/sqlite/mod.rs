@@ -40,8 +40,8 @@ use self::writer::{PutError, Queue, Writer, WriterParts};
 use super::limits::READERS;
 use super::numbers::{Numbers, Retries};
 use super::{
-    Acquired, Answer, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor, RunFilter,
-    RunRow, StoredRun, system_clock,
+    Acquired, Answer, Claim, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor,
+    RunFilter, RunRow, StoredRun, system_clock,
 };
 use crate::auth::Tenant;
 
@@ -204,11 +204,12 @@ impl Journal for SqliteJournal {
         futures::future::ready(Ok((self.clock)())).boxed()
     }
 
-    fn acquire(&self, partition: PartitionId, owner: Owner) -> Answer<Acquired> {
+    fn acquire(&self, partition: PartitionId, owner: Owner, claim: Claim) -> Answer<Acquired> {
         let clock = self.clock.clone();
-        let acquired = self
-            .write("acquire a partition", move |connection| partition::acquire(connection, partition, &owner, clock()));
-        async move { acquired.await?.ok_or(JournalError::UnknownPartition { partition }) }.boxed()
+        let acquired = self.write("acquire a partition", move |connection| {
+            partition::acquire(connection, partition, &owner, claim, clock())
+        });
+        async move { acquired.await?.ok_or_else(|| claim.refused(partition)) }.boxed()
     }
 
     fn loaded(&self, partition: PartitionId, epoch: Epoch) -> Answer<bool> {

@@ -4,13 +4,15 @@ use heddle_core::id::{BatchNumber, Epoch, PartitionId, RunId};
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::journal::{Acquired, Owner, Suspect};
+use crate::journal::{Acquired, Claim, Owner, Suspect};
 
-/// Raises the epoch and moves what the last start was reading to the suspects; `None` = there is no such partition.
+/// Raises the epoch and moves what the last start was reading to the suspects; `None` = there is no such partition, or
+/// not of this owner.
 pub(super) fn acquire(
     connection: &Connection,
     partition: PartitionId,
     owner: &Owner,
+    claim: Claim,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Acquired>> {
     // The right-hand sides are the values before.
@@ -18,11 +20,11 @@ pub(super) fn acquire(
         "UPDATE partition SET epoch = epoch + 1, coordinator = ?2, boot = ?3, starts = starts + 1,
              suspect = reading, reading = NULL,
              suspect_deaths = CASE WHEN reading IS NULL THEN 0 WHEN reading = suspect THEN suspect_deaths + 1 ELSE 1 END
-         WHERE id = ?1
+         WHERE id = ?1 AND (?4 OR boot = ?3)
          RETURNING epoch, last_batch, starts, suspect, suspect_deaths",
     )?;
     statement
-        .query_row(params![partition.0, &*owner.coordinator, owner.boot.0 as i64], |row| {
+        .query_row(params![partition.0, &*owner.coordinator, owner.boot.0 as i64, claim == Claim::Take], |row| {
             let suspect = row.get::<_, Option<[u8; 16]>>(3)?.map(u128::from_be_bytes);
             let deaths = row.get(4)?;
             Ok(Acquired {

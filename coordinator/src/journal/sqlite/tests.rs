@@ -295,7 +295,7 @@ async fn the_number_of_partitions_is_kept() {
     drop(journal);
     let journal = SqliteJournal::open(options(9)).unwrap();
     assert_eq!(journal.partitions(), &Partitions::spread(5).unwrap());
-    let error = journal.acquire(PartitionId(5), owner(1)).await.unwrap_err();
+    let error = journal.acquire(PartitionId(5), owner(1), Claim::Take).await.unwrap_err();
     assert_eq!(error.code(), "partition_unknown");
 }
 
