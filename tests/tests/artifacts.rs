@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster_tests::cluster::client::{Answer, Client, send};
@@ -96,38 +96,39 @@ async fn completed(client: &Client, name: &str, graph: &Graph) -> Value {
 
 #[tokio::test]
 async fn large_files_go_in_and_out_in_little_memory() {
-    const PIECES: u64 = 200;
+    // A piece is a MiB; the largest artifact has 2,048 of them.
+    let pieces_all: u64 = std::env::var("ARTIFACT_MIB").map_or(200, |count| count.parse().unwrap());
     let mut cluster = Cluster::start(1, 2).await;
     let client = cluster.client().clone();
     let peaks = Peaks::begin(&mut cluster);
-    let asked = json!({ "bytes": PIECES * MIB, "filename": "film.bin" });
+    let asked = json!({ "bytes": pieces_all * MIB, "filename": "film.bin" });
     let address = send(client.request(Method::POST, "/api/v1/media/upload-url").json(&asked)).await.unwrap();
     assert_eq!(address.status, 200, "{address}");
     let address = address.json()["data"].clone();
-    let pieces = futures_pieces(PIECES);
+    let pieces = futures_pieces(pieces_all);
     let put = reqwest::Client::new().put(address["uploadUrl"].as_str().unwrap());
     let put = put.header("content-type", address["headers"]["Content-Type"].as_str().unwrap());
-    let answer = send(put.header("content-length", PIECES * MIB).body(pieces)).await.unwrap();
+    let answer = send(put.header("content-length", pieces_all * MIB).body(pieces)).await.unwrap();
     assert_eq!(answer.status, 200, "{answer}");
     let done = json!({ "mediaId": address["mediaId"], "filename": "film.bin" });
     let media = send(client.request(Method::POST, "/api/v1/media/upload-url/complete").json(&done)).await.unwrap();
     assert_eq!(media.status, 200, "{media}");
     let url = media.json()["data"]["url"].as_str().unwrap().to_owned();
-    same_pieces(&url, PIECES).await;
-    peaks.check(&mut cluster, "200 MiB through the gateway", |_| GROWTH_MAX);
+    same_pieces(&url, pieces_all).await;
+    peaks.check(&mut cluster, &format!("{pieces_all} MiB through the gateway"), |_| GROWTH_MAX);
 
     let peaks = Peaks::begin(&mut cluster);
     let graph = Graph::default()
-        .node("make", "debug:file", json!({ "count": PIECES * MIB }))
+        .node("make", "debug:file", json!({ "count": pieces_all * MIB }))
         .node("measure", "debug:measure", json!({}))
         .edge("make.out", "measure.item");
     let run = completed(&client, "film", &graph).await;
-    assert_eq!(output(&run, "measure", "out"), &json!(PIECES * MIB));
+    assert_eq!(output(&run, "measure", "out"), &json!(pieces_all * MIB));
     let made = output(&run, "make", "out");
-    assert_eq!((&made["bytes"], &made["mediaType"]), (&json!(PIECES * MIB), &json!("application/octet-stream")));
+    assert_eq!((&made["bytes"], &made["mediaType"]), (&json!(pieces_all * MIB), &json!("application/octet-stream")));
     let part = open(made["url"].as_str().unwrap(), &[("range", "bytes=104857600-104857615")]).await;
     assert_eq!((part.status, part.body.len()), (206, 16), "{part}");
-    peaks.check(&mut cluster, "200 MiB through an agent", |_| GROWTH_MAX);
+    peaks.check(&mut cluster, &format!("{pieces_all} MiB through an agent"), |_| GROWTH_MAX);
 }
 
 fn futures_pieces(count: u64) -> reqwest::Body {
@@ -394,21 +395,24 @@ async fn an_agent_that_dies_after_its_upload_leaves_one_object() {
 
 #[tokio::test]
 async fn results_of_many_nodes_cost_the_coordinator_nothing() {
-    let nodes: usize = std::env::var("ARTIFACT_NODES").map_or(60, |nodes| nodes.parse().unwrap());
+    let figure = |name: &str, usual: usize| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
+    let (nodes, bytes) = (figure("ARTIFACT_NODES", 60), figure("ARTIFACT_NODE_BYTES", 5_000_000));
     let mut cluster = Cluster::start(1, 4).await;
     let client = cluster.client().clone();
     let mut graph = Graph::default();
     for number in 0..nodes {
-        graph = graph.node(&format!("n{number}"), "debug:bytes", json!({ "count": 5_000_000 + number }));
+        graph = graph.node(&format!("n{number}"), "debug:bytes", json!({ "count": bytes + number }));
     }
     let workflow = client.save("many", &graph).await;
     let peaks = Peaks::begin(&mut cluster);
+    let since = Instant::now();
     let execution = client.run(&workflow, "many").await;
     let run = client.ended(&execution, RUN_TIME_MAX).await;
     assert_eq!(run["status"], "COMPLETED", "{run}");
+    println!("{nodes} artifacts of {bytes} bytes in {:.1} s", since.elapsed().as_secs_f64());
     assert_eq!(objects(&store(&cluster)).len(), nodes);
     let bound = |part| if part == Part::Coordinator { 32 * MIB } else { 2 * GROWTH_MAX };
-    peaks.check(&mut cluster, &format!("{nodes} nodes of 5 MB"), bound);
+    peaks.check(&mut cluster, &format!("{nodes} nodes of {bytes} bytes"), bound);
 }
 
 #[tokio::test]
