@@ -37,9 +37,8 @@ impl Inside {
     /// On an address of this machine that nobody else listens at, and on every open port of the usual ones.
     fn start() -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
-        let [_, _, low, high] = std::process::id().to_le_bytes().map(|byte| byte.clamp(1, 254));
-        let [first, ..] = std::process::id().to_le_bytes().map(|byte| byte.clamp(2, 254));
-        let address = Ipv4Addr::new(127, first, low, high.max(1));
+        let [first, second, third, _] = std::process::id().to_le_bytes().map(|byte| byte.clamp(2, 254));
+        let address = Ipv4Addr::new(127, first, second, third);
         let own = TcpListener::bind((address, OPEN_PORT)).unwrap();
         let plain = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = plain.local_addr().unwrap().port();

@@ -23,10 +23,18 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn start(arguments: &[String], log: &Path, armed: Option<&str>) -> Self {
-        Self::start_in(None, arguments, log, armed, &[])
+        Self::start_with(arguments, log, armed, &[])
     }
 
-    /// The same in a network namespace, with these variables in its environment.
+    /// The same, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with(arguments: &[String], log: &Path, armed: Option<&str>, variables: &[(String, String)]) -> Self {
+        Self::start_in(None, arguments, log, armed, variables)
+    }
+
+    /// The same in a network namespace.
     ///
     /// # Panics
     /// When it cannot be started.
