@@ -2,7 +2,7 @@
 //!
 //! One value per coordinator, shared by its partitions behind a short lock. A partition takes a permit directly as long
 //! as nobody queues for it; else it says what it wants for whom, and permits are dealt out as they come in: to the tenant
-//! that has got the fewest, then need by need, then partition by partition ([`line`]). Every attempt counts the same.
+//! that has got the fewest, then need by need, then partition by partition ([`mod@line`]). Every attempt counts the same.
 
 mod line;
 
