@@ -121,11 +121,17 @@ impl Held {
     }
 }
 
-/// Follows a run over one connection to its end.
+/// Follows a run over one connection to its end. Who asks just when the database is away is told to ask again; a stream that
+/// is open stays so.
 async fn follow(client: Client, run: String) -> Vec<u64> {
-    let request = client.request(Method::GET, &format!("/api/v1/workflows/executions/{run}/events"));
-    let request = request.header("accept", "text/event-stream").timeout(HELD_TIME_MAX);
-    let answer = send(request).await.unwrap_or_else(|error| panic!("the stream of {run} has broken: {error}"));
+    let answer = wait::until("a stream", HELD_TIME_MAX, || async {
+        let request = client.request(Method::GET, &format!("/api/v1/workflows/executions/{run}/events"));
+        let request = request.header("accept", "text/event-stream").timeout(HELD_TIME_MAX);
+        let answer = send(request).await.unwrap_or_else(|error| panic!("the stream of {run} has broken: {error}"));
+        if answer.status == 503 { Err(answer.to_string()) } else { Ok(answer) }
+    })
+    .await;
+    assert_eq!(answer.status, 200, "{answer}");
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect()
 }
