@@ -31,9 +31,10 @@ async fn plaintext_gets_nothing_where_tls_is_spoken() {
 async fn plaintext_does_not_leave_the_machine_unless_it_is_said_aloud() {
     let mut cluster = Tls::start(&[]).await;
     let data = cluster.path("far").display().to_string();
-    for part in ["agent", "gateway"] {
-        let name = format!("far-{part}");
-        cluster.start_process(&name, &[part, "--coordinator", "http://192.0.2.1:7420", "--data-dir", &data]);
+    for part in [&["agent"][..], &["gateway", "--listen", "127.0.0.1:0"]] {
+        let name = format!("far-{}", part[0]);
+        let rest = ["--coordinator", "http://192.0.2.1:7420", "--data-dir", &data];
+        cluster.start_process(&name, &[part, &rest[..]].concat());
         let said = cluster.ended(&name).await;
         assert!(said.contains("plaintext would leave it"), "{said}");
     }
