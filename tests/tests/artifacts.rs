@@ -411,7 +411,9 @@ async fn results_of_many_nodes_cost_the_coordinator_nothing() {
     assert_eq!(run["status"], "COMPLETED", "{run}");
     println!("{nodes} artifacts of {bytes} bytes in {:.1} s", since.elapsed().as_secs_f64());
     assert_eq!(objects(&store(&cluster)).len(), nodes);
-    let bound = |part| if part == Part::Coordinator { 32 * MIB } else { 2 * GROWTH_MAX };
+    // What a run keeps of each of its nodes, and nothing of what they give.
+    let state = (nodes as u64 * 4_096).max(32 * MIB);
+    let bound = |part| if part == Part::Coordinator { state } else { 2 * GROWTH_MAX };
     peaks.check(&mut cluster, &format!("{nodes} nodes of {bytes} bytes"), bound);
 }
 
