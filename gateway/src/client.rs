@@ -22,7 +22,7 @@ use heddle_proto::control::{
     RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply, StatusRequest,
     SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList, WorkflowRequest,
 };
-use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
+use heddle_proto::limits::{ANSWER_HEADERS_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use heddle_trust::Way;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
@@ -83,6 +83,8 @@ impl Coordinator {
         let endpoint = Endpoint::from_static("http://coordinator")
             .connect_timeout(CONNECT_TIME_MAX)
             .tcp_nodelay(true)
+            // A refusal comes in the trailers.
+            .http2_max_header_list_size(ANSWER_HEADERS_BYTES_MAX)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);

@@ -17,6 +17,13 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of all inputs of one attempt that are no artifacts: they are in memory at both ends of the stream.
 pub const INLINE_INPUTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Largest refusal of a gateway's call, in bytes: it travels in the trailers of the answer, as base64.
+pub const FAILURE_BYTES_MAX: usize = 96 * 1024;
+/// Longest sentence in a refusal, in bytes; the rest is cut off.
+pub const FAILURE_TEXT_BYTES_MAX: usize = 2 * 1024;
+/// Largest headers, and trailers, of an answer to a gateway, in bytes.
+pub const ANSWER_HEADERS_BYTES_MAX: u32 = 256 * 1024;
+
 /// An agent sends something at least this often, in milliseconds.
 pub const HEARTBEAT_INTERVAL_MS: u64 = 500;
 /// A stream that stayed silent for this long is gone, in milliseconds.
@@ -34,3 +41,7 @@ const _: () =
     assert!(STREAM_SILENCE_MS_MAX >= 4 * HEARTBEAT_INTERVAL_MS, "three lost heartbeats must not end a stream");
 const _: () =
     assert!(CONTROL_MESSAGE_BYTES_MAX > REQUEST_BODY_BYTES_MAX, "a full request body must fit into one message");
+const _: () = assert!(
+    FAILURE_BYTES_MAX / 3 * 4 + 4 * FAILURE_TEXT_BYTES_MAX + 16 * 1024 <= ANSWER_HEADERS_BYTES_MAX as usize,
+    "the largest refusal arrives"
+);

@@ -184,6 +184,21 @@ async fn bad_input_is_named_and_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_graph_with_very_much_wrong_is_refused_like_any_other() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client();
+    let node = |number: usize, node_type: &str, config: Value| json!({ "id": format!("n{number}"), "data": { "nodeType": node_type, "config": config } });
+    let many: Vec<Value> = (0..2_000).map(|number| node(number, "no:such_type", json!({}))).collect();
+    let long = vec![node(0, "input:json", json!({ "required": "é".repeat(100_000) }))];
+    for nodes in [many, long] {
+        let body = json!({ "name": "faulty", "nodes": nodes, "edges": [] });
+        let answer = send(client.request(Method::POST, "/api/v1/workflows").json(&body)).await.unwrap();
+        assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("invalid_graph")), "{answer}");
+        assert!(answer.json()["violations"].as_array().is_some_and(|violations| !violations.is_empty()), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_body_under_a_used_key_is_refused() {
     let cluster = Cluster::start(1, 4).await;
     let client = cluster.client();

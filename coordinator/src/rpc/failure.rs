@@ -7,6 +7,7 @@ use heddle_core::graph::{Migration, Problem, rule};
 use heddle_core::id::RunId;
 use heddle_core::partition::io::Refusal;
 use heddle_proto::control as wire;
+use heddle_proto::limits::{FAILURE_BYTES_MAX, FAILURE_TEXT_BYTES_MAX};
 use prost::Message as _;
 use tonic::{Code, Status};
 
@@ -16,8 +17,12 @@ use crate::journal::JournalError;
 use crate::read::runs::ReadError;
 use crate::shared::Shared;
 
+/// What a problem weighs in a message beside its own bytes.
+const ENVELOPE_BYTES: usize = 16;
+
 /// Makes a status of a refusal.
-pub(crate) fn failure(failure: wire::Failure) -> Status {
+pub(crate) fn failure(mut failure: wire::Failure) -> Status {
+    fit(&mut failure);
     let code = match failure.http_status {
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
@@ -30,6 +35,45 @@ pub(crate) fn failure(failure: wire::Failure) -> Status {
     };
     let (message, details) = (failure.message.clone(), Bytes::from(failure.encode_to_vec()));
     Status::with_details(code, message, details)
+}
+
+/// Cuts a refusal down to what arrives: long sentences lose their ends, and the last of too many problems are only counted.
+fn fit(failure: &mut wire::Failure) {
+    shorten(&mut failure.message);
+    let Some(diagnosis) = &mut failure.diagnosis else { return };
+    for problem in diagnosis.violations.iter_mut().chain(&mut diagnosis.warnings) {
+        let wire::Violation { rule: _, message, fix, node_id, edge_id, path } = problem;
+        [message, fix, node_id, edge_id, path].into_iter().for_each(shorten);
+    }
+    let mut left = FAILURE_BYTES_MAX;
+    let mut fits = |problem: &wire::Violation| {
+        let fits = problem.encoded_len() + ENVELOPE_BYTES <= left;
+        left = if fits { left - problem.encoded_len() - ENVELOPE_BYTES } else { 0 };
+        fits
+    };
+    let all = diagnosis.violations.len() + diagnosis.warnings.len();
+    diagnosis.violations.retain(&mut fits);
+    diagnosis.warnings.retain(&mut fits);
+    diagnosis.migrations.retain_mut(|migration| {
+        shorten(migration);
+        let fits = migration.len() + ENVELOPE_BYTES <= left;
+        left = if fits { left - migration.len() - ENVELOPE_BYTES } else { 0 };
+        fits
+    });
+    let more = all - diagnosis.violations.len() - diagnosis.warnings.len();
+    if more > 0 {
+        let message = format!("There are {more} more problems.");
+        let fix = "Put these right first, or ask lint, which lists more.".into();
+        let rule = rule::MORE_PROBLEMS.into();
+        diagnosis.violations.push(wire::Violation { rule, message, fix, ..Default::default() });
+    }
+}
+
+fn shorten(text: &mut String) {
+    if text.len() > FAILURE_TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(FAILURE_TEXT_BYTES_MAX));
+        text.push('…');
+    }
 }
 
 /// A refusal without more to say than code and sentence.
@@ -205,4 +249,34 @@ fn chain(error: &dyn Error) -> String {
         next = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_any_size_is_cut_down_to_what_arrives() {
+        let problem = |number: usize| wire::Violation {
+            rule: "unknown-node-type".into(),
+            message: format!("{number}: {}", "é".repeat(10_000)),
+            node_id: format!("n{number}"),
+            ..Default::default()
+        };
+        let diagnosis = wire::Diagnosis { violations: (0..1_000).map(problem).collect(), ..Default::default() };
+        let message = "x".repeat(1_000_000);
+        let status =
+            failure(wire::Failure { message, http_status: 422, diagnosis: Some(diagnosis), ..Default::default() });
+        assert!(status.message().len() <= FAILURE_TEXT_BYTES_MAX + 4);
+        let slack = 4 * FAILURE_TEXT_BYTES_MAX;
+        assert!(status.details().len() <= FAILURE_BYTES_MAX + slack, "{} bytes", status.details().len());
+        let told = wire::Failure::decode(status.details()).unwrap().diagnosis.unwrap().violations;
+        let (last, others) = told.split_last().unwrap();
+        assert!(others.len() > 10 && others[0].message.starts_with("0: é"), "{}", others.len());
+        assert_eq!(last.message, format!("There are {} more problems.", 1_000 - others.len()));
+        // A small one stays as it is.
+        let diagnosis = wire::Diagnosis { violations: vec![wire::Violation::default(); 70], ..Default::default() };
+        let small = wire::Failure { code: "invalid_graph".into(), diagnosis: Some(diagnosis), ..Default::default() };
+        assert_eq!(wire::Failure::decode(failure(small.clone()).details()).unwrap(), small);
+    }
 }

@@ -58,10 +58,9 @@ impl Net {
     pub(super) async fn send(&self, request: Request) -> Result<Response, Failure> {
         if let Some(credential) = request.credential.as_ref().filter(|credential| !credential.is_for(&request.url)) {
             let message = format!(
-                "the credential {:?} is not for {}; add the host with: heddle secrets set {} --host {0}",
-                credential.name,
-                host(&request.url),
-                credential.name,
+                "the credential {name:?} is not for {host}; add the host with: heddle secrets set {name} --host {host}",
+                name = credential.name,
+                host = host(&request.url),
             );
             return Err(Failure::new(ErrorClass::Auth, "credential_not_for_host", message));
         }

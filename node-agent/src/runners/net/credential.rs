@@ -92,8 +92,58 @@ impl Secret {
     }
 }
 
+/// Shows a text that comes piece by piece without a secret, wherever the pieces are cut: what may be its beginning is held
+/// back until more has come.
+pub(super) struct Veil<'a> {
+    secret: Option<&'a Secret>,
+    held: String,
+}
+
+impl<'a> Veil<'a> {
+    pub(super) fn over(secret: Option<&'a Secret>) -> Self {
+        Self { secret, held: String::new() }
+    }
+
+    /// What can be shown now that this piece has come.
+    pub(super) fn pass(&mut self, piece: &str) -> String {
+        self.held.push_str(piece);
+        let held = std::mem::take(&mut self.held);
+        let Some(Secret(secret)) = self.secret else { return held };
+        let mut shown = self.secret.map_or_else(String::new, |secret| secret.redact(held));
+        let begins = (1..secret.len()).rev().filter(|length| secret.is_char_boundary(*length));
+        let kept = begins.map(|length| &secret[..length]).find(|begin| shown.ends_with(begin)).map_or(0, str::len);
+        self.held = shown.split_off(shown.len() - kept);
+        shown
+    }
+
+    /// What was held back and is no secret: nothing more comes.
+    pub(super) fn rest(self) -> String {
+        self.held
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_veil_hides_a_secret_wherever_it_is_cut() {
+        let secret = Secret::new("sk-örtlich".to_owned());
+        let text = "a sk- sk-ö sk-örtlich and sk-örtlichsk-ört";
+        for size in 1..text.chars().count() {
+            let letters: Vec<char> = text.chars().collect();
+            let mut veil = Veil::over(Some(&secret));
+            let shown: String =
+                letters.chunks(size).map(|piece| veil.pass(&piece.iter().collect::<String>())).collect();
+            assert_eq!(shown + &veil.rest(), "a sk- sk-ö [redacted] and [redacted]sk-ört", "pieces of {size}");
+        }
+        let mut open = Veil::over(None);
+        assert_eq!((open.pass("sk-"), open.rest()), ("sk-".to_owned(), String::new()));
     }
 }

@@ -79,7 +79,7 @@ async fn run(net: Net, work: Work, context: Context) -> Result<Vec<Output>, Fail
     let secret = request.credential.as_ref().map(|known| known.secret.clone());
     note_request(&context, &config, request.url.host_str());
     let response = net.send(request).await?;
-    let answer = answered(response, &body, secret.as_ref(), &context).await?;
+    let answer = answered(response, &body, secret.as_ref(), &context).await?.without(secret.as_ref());
     note_answer(&context, &answer);
     outputs(&config, answer)
 }

@@ -43,6 +43,22 @@ impl Answer {
         Ok(answer)
     }
 
+    /// The same without the secret, in case the provider has sent it back.
+    pub(super) fn without(self, secret: Option<&Secret>) -> Self {
+        let Some(secret) = secret else { return self };
+        let redacted = |value: Value| match secret.is_in(value.to_string().as_bytes()) {
+            true => serde_json::from_str(&secret.redact(value.to_string())).unwrap_or_default(),
+            false => value,
+        };
+        Self {
+            text: secret.redact(self.text),
+            tool_calls: self.tool_calls.into_iter().map(redacted).collect(),
+            finish: secret.redact(self.finish),
+            model: self.model.map(|model| secret.redact(model)),
+            ..self
+        }
+    }
+
     /// Model and usage, as far as this piece tells them.
     pub(super) fn take_facts(&mut self, json: &Value) {
         let usage = &json["usage"];

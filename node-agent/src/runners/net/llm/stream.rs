@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, failed};
 use crate::limits::{LLM_RESPONSE_BYTES_MAX, LLM_TOOL_CALLS_MAX};
-use crate::runners::net::credential::Secret;
+use crate::runners::net::credential::{Secret, Veil};
 use crate::runners::net::fault::{self, Repeat};
 use crate::runners::{Context, ErrorClass, Failure};
 
@@ -30,6 +30,7 @@ pub(super) async fn read(
     });
     let mut events = std::pin::pin!(bounded.eventsource());
     let mut partial = Partial::default();
+    let mut veil = Veil::over(secret);
     while let Some(event) = events.next().await {
         let data = event.map_err(|error| broken(error, host))?.data;
         if data.trim() == "[DONE]" {
@@ -41,9 +42,14 @@ pub(super) async fn read(
         if json["error"].is_object() {
             return Err(failed(&json["error"], host, secret));
         }
-        if let Some(words) = partial.take(&json)? {
+        let words = partial.take(&json)?.map(|words| veil.pass(&words)).filter(|words| !words.is_empty());
+        if let Some(words) = words {
             context.partial("text", Bytes::from(words));
         }
+    }
+    let rest = veil.rest();
+    if !rest.is_empty() {
+        context.partial("text", Bytes::from(rest));
     }
     partial.into_answer(host)
 }

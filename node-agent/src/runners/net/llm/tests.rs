@@ -119,6 +119,19 @@ async fn words_show_as_they_come_and_the_whole_is_the_same() {
 }
 
 #[tokio::test]
+async fn a_credential_that_comes_back_is_shown_to_nobody() {
+    let bench = Bench::start().await;
+    let said = "your header is Bearer sandbox:key, keep it from sandbox:kin";
+    bench.script(json!({"answers": [said, said]})).await;
+    for stream in [true, false] {
+        let ran = bench.say(json!({"stream": stream})).await;
+        let shown = "your header is Bearer [redacted], keep it from sandbox:kin";
+        assert_eq!(ran.outcome.unwrap()["text"], shown);
+        assert_eq!(ran.words, if stream { shown } else { "" });
+    }
+}
+
+#[tokio::test]
 async fn the_request_says_what_the_config_says() {
     let bench = Bench::start().await;
     let config = json!({
