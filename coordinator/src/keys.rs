@@ -57,6 +57,15 @@ pub enum KeysError {
     /// The database.
     #[error("keys could not be read or written")]
     Journal(#[source] JournalError),
+    /// The database has keys that were made with another pepper.
+    #[error(
+        "the database has keys, and the file {path} without which none of them can be checked is missing: bring it back from \
+         a backup, or from the data folder of the coordinator that made them"
+    )]
+    PepperLost {
+        /// Where it should be.
+        path: String,
+    },
     /// The system gives no randomness.
     #[error("the system gives no random bytes")]
     NoRandomness,
@@ -68,6 +77,8 @@ pub(crate) struct Keys {
     records: Arc<dyn Records>,
     data_dir: Arc<Path>,
     pepper: [u8; PEPPER_BYTES],
+    /// Whether this start has made the pepper.
+    is_fresh: bool,
     /// When the use of each key was noted last.
     noted: Arc<Mutex<HashMap<KeyId, Timestamp>>>,
 }
@@ -94,6 +105,7 @@ impl Keys {
     pub(crate) fn open(records: Arc<dyn Records>, data_dir: &Path) -> Result<Self, KeysError> {
         let path = data_dir.join(PEPPER_FILE);
         let failed = |source| KeysError::File { path: path.display().to_string(), source };
+        let mut is_fresh = false;
         let kept = match std::fs::read(&path) {
             Ok(kept) => {
                 make_private(&path).map_err(failed)?;
@@ -103,19 +115,36 @@ impl Keys {
                 let mut fresh = [0; PEPPER_BYTES];
                 getrandom::fill(&mut fresh).map_err(|_| KeysError::NoRandomness)?;
                 write_private(&path, &fresh).map_err(failed)?;
+                is_fresh = true;
                 fresh.to_vec()
             }
             Err(error) => return Err(failed(error)),
         };
         let pepper = kept.try_into().map_err(|_| failed(std::io::ErrorKind::InvalidData.into()))?;
-        Ok(Self { records, data_dir: data_dir.into(), pepper, noted: Arc::default() })
+        Ok(Self { records, data_dir: data_dir.into(), pepper, is_fresh, noted: Arc::default() })
     }
 
     /// Makes the first key, with every scope, if there is no key at all; gives its text if this start has.
     ///
     /// The text is on disk before the row, as a draft, and gets its name after it: a crash in between leaves no key that
     /// nobody has, because the next start goes on with the draft.
+    ///
+    /// # Errors
+    /// [`KeysError::PepperLost`] if the database has keys and this folder had no pepper: none of them could be checked.
     pub(crate) async fn first(&self, now: Timestamp) -> Result<Option<String>, KeysError> {
+        let made = self.make_first(now).await?;
+        if made.is_none() && self.is_fresh {
+            let path = self.data_dir.join(PEPPER_FILE);
+            let lost = path.display().to_string();
+            return match std::fs::remove_file(&path) {
+                Ok(()) => Err(KeysError::PepperLost { path: lost }),
+                Err(source) => Err(KeysError::File { path: lost, source }),
+            };
+        }
+        Ok(made)
+    }
+
+    async fn make_first(&self, now: Timestamp) -> Result<Option<String>, KeysError> {
         let (kept, draft) =
             (self.data_dir.join(FIRST_KEY_FILE), self.data_dir.join(FIRST_KEY_FILE).with_extension("draft"));
         let failed = |path: &Path| {
@@ -281,11 +310,12 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         assert!(folder.keys.find(&text).await.unwrap().is_some());
         std::fs::set_permissions(folder.dir.path().join("key"), std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(folder.keys.first(NOW).await.unwrap(), None);
+        let again = Keys::open(Arc::clone(&folder.keys.records), folder.dir.path()).unwrap();
+        assert_eq!(again.first(NOW).await.unwrap(), None);
         let mode = std::fs::metadata(folder.dir.path().join("key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "a start takes it back from others");
         std::fs::remove_file(folder.dir.path().join("key")).unwrap();
-        assert_eq!(folder.keys.first(NOW).await.unwrap(), None, "there is a key, whoever has it");
+        assert_eq!(again.first(NOW).await.unwrap(), None, "there is a key, whoever has it");
         assert_eq!((folder.read("key"), folder.read("key.draft")), (None, None));
     }
 
@@ -299,6 +329,25 @@ mod tests {
         assert!(folder.keys.is_to_note(row.id, NOW));
         assert!(!folder.keys.is_to_note(row.id, Timestamp::from_millis(later.as_millis() - 1)));
         assert!(folder.keys.is_to_note(row.id, later));
+    }
+
+    #[tokio::test]
+    async fn keys_without_their_pepper_stop_the_start() {
+        let folder = folder();
+        let text = folder.keys.first(NOW).await.unwrap().unwrap();
+        let pepper = folder.dir.path().join(PEPPER_FILE);
+        let kept = std::fs::read(&pepper).unwrap();
+        std::fs::remove_file(&pepper).unwrap();
+        let open = || Keys::open(Arc::clone(&folder.keys.records), folder.dir.path()).unwrap();
+        for _ in 0..2 {
+            let lost = open().first(NOW).await.unwrap_err();
+            assert!(matches!(lost, KeysError::PepperLost { .. }), "{lost}");
+            assert!(!pepper.exists(), "the next start says so, too");
+        }
+        write_private(&pepper, &kept).unwrap();
+        let again = open();
+        assert_eq!(again.first(NOW).await.unwrap(), None);
+        assert!(again.find(&text).await.unwrap().is_some());
     }
 
     #[tokio::test]

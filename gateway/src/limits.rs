@@ -8,6 +8,8 @@ use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, READ_WAIT_SECONDS_MAX, REQ
 pub(crate) const GRAPH_BODY_BYTES_MAX: usize = REQUEST_BODY_BYTES_MAX;
 /// Largest request body of every other route, in bytes.
 pub(crate) const CONTROL_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest name of a workflow, in characters.
+pub(crate) const WORKFLOW_NAME_CHARS_MAX: usize = 500;
 /// How long a key that is replaced works on, unless the request says otherwise.
 pub(crate) const KEY_OVERLAP_SECONDS_DEFAULT: u64 = 24 * 3_600;
 /// The longest it may.

@@ -18,7 +18,7 @@ use crate::convert;
 use crate::dto::time::Time;
 use crate::dto::workflow::{Deleted, SaveNotes, Workflow};
 use crate::json::Fields;
-use crate::limits::GRAPH_BODY_BYTES_MAX;
+use crate::limits::{GRAPH_BODY_BYTES_MAX, WORKFLOW_NAME_CHARS_MAX};
 
 /// A body that may hold a graph.
 pub(super) type GraphBody = JsonBody<GRAPH_BODY_BYTES_MAX>;
@@ -169,8 +169,15 @@ fn draft(body: &GraphBody, fields: &Fields<'_>) -> Result<SaveWorkflowRequest, A
     if !base_updated_at.is_empty() && Time::parse(&base_updated_at).is_none() {
         return Err(ApiError::invalid_field("baseUpdatedAt", "a time as in updatedAt"));
     }
+    let name = fields.text("name")?;
+    if name.as_ref().is_some_and(|name| name.chars().count() > WORKFLOW_NAME_CHARS_MAX) {
+        return Err(ApiError::invalid_field(
+            "name",
+            &format!("a text of at most {WORKFLOW_NAME_CHARS_MAX} characters"),
+        ));
+    }
     Ok(SaveWorkflowRequest {
-        name: fields.text("name")?,
+        name,
         description: fields.nullable_text("description")?.map(Option::unwrap_or_default),
         tags_given: tags.is_some(),
         tags: tags.unwrap_or_default(),
