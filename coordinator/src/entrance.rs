@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::StreamExt as _;
 use heddle_trust::{Certified, Secret, Stream, read};
@@ -20,7 +20,8 @@ use tonic::transport::server::Connected;
 
 use crate::counters::Refused;
 use crate::limits::{
-    ACCEPTED_WAITING_MAX, HANDSHAKE_WAIT, HANDSHAKES_MAX, NEWCOMER_TIME_MAX, REFUSED_READS_MAX, REFUSED_WAIT,
+    ACCEPTED_WAITING_MAX, FAREWELL_TIME_MAX, HANDSHAKE_WAIT, HANDSHAKES_MAX, NEWCOMER_TIME_MAX, REFUSED_READS_MAX,
+    REFUSED_WAIT,
 };
 use crate::rpc::incoming;
 use crate::shared::Shared;
@@ -53,6 +54,8 @@ pub(crate) struct Entered {
     stream: Stream,
     peer: Peer,
     visit: Option<Visit>,
+    /// Since it was closed on this side: when the other end must have closed it too.
+    farewell_ends: Option<Pin<Box<Sleep>>>,
 }
 
 /// A newcomer's time: there are only so many at once, and none stays.
@@ -132,7 +135,7 @@ impl Entrance {
                         Peer::Member(Arc::new(certified))
                     }
                 };
-                Ok(Entered { stream: Stream::tls(stream, Vec::new()), peer, visit })
+                Ok(Entered { stream: Stream::tls(stream, Vec::new()), peer, visit, farewell_ends: None })
             }
         }
     }
@@ -174,7 +177,7 @@ fn reason(error: &io::Error) -> Refused {
 
 impl Entered {
     fn trusted(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(stream), peer: Peer::Trusted, visit: None }
+        Self { stream: Stream::Plain(stream), peer: Peer::Trusted, visit: None, farewell_ends: None }
     }
 }
 
@@ -205,8 +208,28 @@ impl AsyncWrite for Entered {
         Pin::new(&mut self.get_mut().stream).poll_flush(context)
     }
 
+    /// Closes it for writing, and waits until the other end, which now knows, has closed it as well. Whoever still sends to a
+    /// connection that is gone has its writes fail, before it has read the farewell that says which of its calls were taken.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        let ends = match &mut this.farewell_ends {
+            Some(ends) => ends,
+            none => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                none.insert(Box::pin(sleep(FAREWELL_TIME_MAX)))
+            }
+        };
+        let mut unread = [0; 1_024];
+        loop {
+            if ends.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut into = ReadBuf::new(&mut unread);
+            match ready!(Pin::new(&mut this.stream).poll_read(context, &mut into)) {
+                Ok(()) if !into.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
     }
 
     fn poll_write_vectored(
@@ -250,6 +273,35 @@ mod tests {
             assert_eq!(matches!(admitted, Ok(Peer::Trusted)), expected, "{from}");
             assert!(expected || admitted.is_err_and(|refused| refused == Refused::Plaintext));
         }
+    }
+
+    #[tokio::test]
+    async fn who_still_writes_when_it_is_closed_can_read_the_farewell() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut entered = Entered::trusted(listener.accept().await.unwrap().0);
+        let closing = tokio::spawn(async move {
+            entered.write_all(b"farewell").await.unwrap();
+            entered.shutdown().await.unwrap();
+        });
+        let mut said = Vec::new();
+        // Its end has come by then.
+        client.read_to_end(&mut said).await.unwrap();
+        for _ in 0..100 {
+            client.write_all(b"a call that came too late").await.unwrap();
+        }
+        assert_eq!(said, b"farewell");
+        assert!(!closing.is_finished(), "it did not wait for the other end");
+        drop(client);
+        closing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_never_closes_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut entered = Entered::trusted(listener.accept().await.unwrap().0);
+        timeout(10 * FAREWELL_TIME_MAX, entered.shutdown()).await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -56,6 +56,8 @@ pub(crate) const REPLY_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a stop waits for the calls that were begun.
 pub(crate) const CALLS_DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long a connection that was closed here stays until the other end has closed it. It does at once, unless it hangs.
+pub(crate) const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long it then waits for connections to close. They do at once, unless the other end does not read.
 pub(crate) const ANSWERS_DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How often idempotency keys that have expired are looked for.
