@@ -2,7 +2,7 @@
 //! simulator plants one at a time and must find each.
 
 /// What can be made wrong inside the core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::VariantArray)]
 pub enum Fault {
     /// A rejection leaves before the batch that it observed has landed.
     RejectionAnsweredEarly,
@@ -34,27 +34,6 @@ pub enum Fault {
     ProofIgnored,
     /// An attempt may act before its intent is durable.
     IntentAnsweredEarly,
-}
-
-impl Fault {
-    /// All of them.
-    pub const ALL: [Fault; 15] = [
-        Fault::RejectionAnsweredEarly,
-        Fault::TokenReused,
-        Fault::EffectBeforeCommit,
-        Fault::TokenNotChecked,
-        Fault::InventoryIgnored,
-        Fault::NewBootIgnored,
-        Fault::KeyForgotten,
-        Fault::SpeculationKept,
-        Fault::TimerDropped,
-        Fault::TerminalNotAbsorbing,
-        Fault::HandleForgotten,
-        Fault::UnknownRetried,
-        Fault::GraceSkipped,
-        Fault::ProofIgnored,
-        Fault::IntentAnsweredEarly,
-    ];
 }
 
 #[cfg(feature = "planted-faults")]

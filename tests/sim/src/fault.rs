@@ -1,6 +1,7 @@
 //! Faults that are planted on purpose: a simulator that misses one of them is the first thing to mend.
 
 use heddle_core::fault::Fault;
+use strum::VariantArray as _;
 
 /// One planted fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum Planted {
 }
 
 /// What can be made wrong around the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
 pub enum ShellFault {
     /// A partition is loaded again under the epoch it had.
     EpochNotRaised,
@@ -45,23 +46,8 @@ pub enum ShellFault {
 impl Planted {
     /// All of them.
     pub fn all() -> Vec<Planted> {
-        use ShellFault::*;
-        let shell = [
-            EpochNotRaised,
-            ReadBeforeFence,
-            ResultAcknowledgedEarly,
-            AppliedReportedEarly,
-            UnknownReportedApplied,
-            CommitAppliedTwice,
-            TornCommit,
-            LostFlush,
-            ClosingNotLoaded,
-            DueNotScanned,
-            SessionsKept,
-            EarlyMailLost,
-            KeysReadLate,
-        ];
-        Fault::ALL.into_iter().map(Planted::Core).chain(shell.into_iter().map(Planted::Shell)).collect()
+        let core = Fault::VARIANTS.iter().copied().map(Planted::Core);
+        core.chain(ShellFault::VARIANTS.iter().copied().map(Planted::Shell)).collect()
     }
 
     pub(super) fn core(planted: Option<Planted>) -> Option<Fault> {
