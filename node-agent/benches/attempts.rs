@@ -206,7 +206,7 @@ fn noop(permit: i32, number: u32) -> Assign {
             port: "in".to_owned(),
             list: true,
             values_json: vec![Bytes::from_static(b"null")],
-            artifacts: vec![],
+            ..Input::default()
         }],
         timeout_ms: 120_000,
         effect: EffectClass::Pure.into(),

@@ -1,9 +1,9 @@
 //! Every bound that both ends of a wire must agree on. The engine's own bounds are in `heddle_core::limits`.
 
 /// The protocol version this build speaks on the agent stream and on the control service.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// The oldest protocol version this build still understands.
-pub const PROTOCOL_VERSION_MIN: u32 = 1;
+pub const PROTOCOL_VERSION_MIN: u32 = 2;
 
 /// Largest message on an agent stream, in bytes. Larger inputs are paged.
 pub const AGENT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -16,6 +16,11 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Bytes of all inputs of one attempt that are no artifacts: they are in memory at both ends of the stream.
 pub const INLINE_INPUTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Smallest value that a stream to an agent brings once and then by its digest, in bytes: shorter ones cost no more themselves.
+pub const SHARED_VALUE_BYTES_MIN: usize = 512;
+/// Bytes of values that such a stream remembers, at the agent's end; the other end remembers their digests.
+pub const VALUE_WINDOW_BYTES: usize = 16 * 1024 * 1024;
 
 /// Largest refusal of a gateway's call, in bytes: it travels in the trailers of the answer, as base64.
 pub const FAILURE_BYTES_MAX: usize = 96 * 1024;

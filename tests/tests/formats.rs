@@ -17,7 +17,7 @@ use heddle_proto::agent::coordinator_message::Kind as Told;
 use heddle_proto::agent::{
     self as wire, AgentFrame, AgentMessage, CoordinatorFrame, CoordinatorMessage, Hello, Welcome,
 };
-use heddle_proto::limits::PROTOCOL_VERSION;
+use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use heddle_test_postgres::Server;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -102,7 +102,7 @@ async fn an_agent_of_another_protocol_is_refused() {
         AgentLinkClient::connect(format!("http://{listen}")).await.map_err(|error| error.to_string())
     })
     .await;
-    for version in [PROTOCOL_VERSION + 1, PROTOCOL_VERSION - 1] {
+    for version in [PROTOCOL_VERSION + 1, PROTOCOL_VERSION_MIN - 1] {
         let hello = Hello {
             protocol_min: version,
             protocol_max: version,
@@ -161,7 +161,9 @@ async fn an_agent_leaves_a_coordinator_of_another_protocol() {
     .await;
     let said = agent.said();
     assert!(!status.success(), "{said}");
-    let sentence =
-        format!("the coordinator speaks protocol {}, this agent 1 to {PROTOCOL_VERSION}", PROTOCOL_VERSION + 1);
+    let sentence = format!(
+        "the coordinator speaks protocol {}, this agent {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}",
+        PROTOCOL_VERSION + 1
+    );
     assert!(said.contains("protocol_mismatch") && said.contains(&sentence), "{said}");
 }

@@ -11,7 +11,7 @@ use heddle_proto::agent::coordinator_message::Kind as Told;
 use heddle_proto::agent::{AgentFrame, AgentMessage, Hello, Refused};
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::{AuthenticateRequest, Failure, StatusRequest};
-use heddle_proto::limits::PROTOCOL_VERSION;
+use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use prost::Message;
 use tonic::codegen::tokio_stream;
 use tonic::transport::{Channel, Endpoint};
@@ -31,7 +31,7 @@ fn check(status: &Status, protocol: u32) {
         (status.code(), failure.code.as_str(), failure.http_status),
         (Code::Unavailable, "protocol_mismatch", 503)
     );
-    let expected = format!("speaks protocol 1 to {PROTOCOL_VERSION}, this gateway {protocol}");
+    let expected = format!("speaks protocol {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}, this gateway {protocol}");
     assert!(failure.message.contains(&expected) && failure.message.contains("update the older"), "{}", failure.message);
 }
 
@@ -39,7 +39,7 @@ fn check(status: &Status, protocol: u32) {
 async fn a_gateway_of_another_protocol_is_refused() {
     let mut cluster = Cluster::start(0, 1).await;
     let mut client = ControlClient::new(coordinator(&mut cluster).await);
-    for protocol in [0, PROTOCOL_VERSION + 1, u32::MAX] {
+    for protocol in [PROTOCOL_VERSION_MIN - 1, PROTOCOL_VERSION + 1, u32::MAX] {
         check(&client.status(StatusRequest { protocol }).await.unwrap_err(), protocol);
         let request = AuthenticateRequest { key: "sk-nobody".to_owned(), protocol };
         check(&client.authenticate(request).await.unwrap_err(), protocol);

@@ -14,6 +14,7 @@ use heddle_core::time::Span;
 use heddle_core::value::{Artifact, Digest, Value};
 use heddle_proto::agent as wire;
 use heddle_proto::agent::coordinator_message::Kind;
+use heddle_proto::limits::SHARED_VALUE_BYTES_MIN;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -82,12 +83,15 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
     };
     for input in &dispatch.inputs {
         let mut values_json = Vec::with_capacity(input.values.len());
-        let mut artifacts = Vec::new();
+        let (mut artifacts, mut shared) = (Vec::new(), Vec::new());
         for (bound, value) in input.values.iter().zip(values.by_ref()) {
             let spread = bound.spread;
             if let Some(artifact) = value.artifact() {
                 let place = values_json.len() as u32;
                 artifacts.push(wire::PlacedArtifact { place, spread, artifact: Some(artifact_to_wire(artifact)) });
+            } else if !spread && value.json().len() >= SHARED_VALUE_BYTES_MIN {
+                let (place, digest) = (values_json.len() as u32, Bytes::copy_from_slice(&bound.reference.digest.0));
+                shared.push(wire::SharedValue { place, digest });
             }
             match spread && value.artifact().is_none() {
                 true => values_json.extend(items(value.json())),
@@ -95,7 +99,7 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
             }
         }
         if !values_json.is_empty() || input.list {
-            inputs.push(wire::Input { port: port_id(input.port), list: input.list, values_json, artifacts });
+            inputs.push(wire::Input { port: port_id(input.port), list: input.list, values_json, artifacts, shared });
         }
     }
     for (port, value) in &node.constants {
@@ -140,7 +144,8 @@ pub(crate) fn in_parts(mut assign: wire::CoordinatorMessage) -> Vec<wire::Coordi
     let mut parts: Vec<Vec<wire::Input>> = Vec::new();
     let mut left = 0;
     for input in &mut it.inputs {
-        for value in std::mem::take(&mut input.values_json) {
+        let mut shared = std::mem::take(&mut input.shared).into_iter().peekable();
+        for (place, value) in std::mem::take(&mut input.values_json).into_iter().enumerate() {
             let weight = value.len() + 64;
             if weight > left || parts.is_empty() {
                 parts.push(Vec::new());
@@ -148,15 +153,14 @@ pub(crate) fn in_parts(mut assign: wire::CoordinatorMessage) -> Vec<wire::Coordi
             }
             left -= weight;
             let Some(part) = parts.last_mut() else { continue };
-            match part.last_mut().filter(|last| last.port == input.port) {
-                Some(last) => last.values_json.push(value),
-                None => part.push(wire::Input {
-                    port: input.port.clone(),
-                    list: input.list,
-                    values_json: vec![value],
-                    artifacts: Vec::new(),
-                }),
+            if part.last().is_none_or(|last| last.port != input.port) {
+                part.push(wire::Input { port: input.port.clone(), list: input.list, ..wire::Input::default() });
             }
+            let Some(last) = part.last_mut() else { continue };
+            if let Some(wire::SharedValue { digest, .. }) = shared.next_if(|shared| shared.place as usize == place) {
+                last.shared.push(wire::SharedValue { place: last.values_json.len() as u32, digest });
+            }
+            last.values_json.push(value);
         }
     }
     it.parts = parts.len() as u32;
@@ -188,7 +192,7 @@ fn constant(id: String, port: heddle_core::id::PortIx, node: &heddle_core::graph
     let list = declared.is_some_and(|declared| declared.list);
     let is_list = value.json().first() == Some(&b'[');
     let values_json = if list && is_list { items(value.json()) } else { vec![value.json().clone()] };
-    wire::Input { port: id, list, values_json, artifacts: Vec::new() }
+    wire::Input { port: id, list, values_json, ..wire::Input::default() }
 }
 
 /// The items of a JSON list, each as its own text; a value that is no list is its own only item.
@@ -276,12 +280,18 @@ fn shortened(message: &str) -> &str {
 mod tests {
     use super::*;
 
+    /// Names a value by its length.
+    fn shared(place: u32, length: usize) -> wire::SharedValue {
+        wire::SharedValue { place, digest: Bytes::copy_from_slice(&length.to_be_bytes()) }
+    }
+
     fn assign(lengths: &[&[usize]]) -> wire::CoordinatorMessage {
         let input = |(place, lengths): (usize, &&[usize])| wire::Input {
             port: format!("p{place}"),
             list: true,
             values_json: lengths.iter().map(|length| Bytes::from(vec![b'1'; *length])).collect(),
             artifacts: Vec::new(),
+            shared: (0..).zip(lengths.iter()).map(|(place, length)| shared(place, *length)).collect(),
         };
         let inputs = lengths.iter().enumerate().map(input).collect();
         message(Kind::Assign(wire::Assign { inputs, ..Default::default() }))
@@ -303,6 +313,8 @@ mod tests {
             };
             for input in inputs {
                 let lengths = input.values_json.iter().map(Bytes::len);
+                let named = (0..).zip(lengths.clone()).map(|(place, length)| shared(place, length));
+                assert!(input.shared.iter().cloned().eq(named), "each name stays with its value");
                 match values.iter_mut().find(|(port, _)| *port == input.port) {
                     Some((_, known)) => known.extend(lengths),
                     None => values.push((input.port, lengths.collect())),

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use heddle_proto::agent as wire;
 use heddle_proto::agent::agent_link_client::AgentLinkClient;
 use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use heddle_proto::value_window::ValueWindow;
 use heddle_trust::{Trouble, Way};
 use ractor::ActorRef;
 use ractor::rpc::CallResult;
@@ -123,6 +125,8 @@ struct Session {
     number: SessionNumber,
     inbound: Streaming<wire::CoordinatorFrame>,
     pulse: Pulse,
+    /// Values that the stream has brought and may name again (E15).
+    brought: ValueWindow<Bytes>,
 }
 
 /// Hello and its answer.
@@ -170,8 +174,8 @@ async fn open(
     tracing::info!(coordinator = %welcome.coordinator_id, "registered");
     let welcomed = AttemptsMessage::Welcomed { session: number, verdicts: welcome.verdicts, messages };
     let _ = surroundings.attempts.cast(welcomed);
-    let session = Session { number, inbound, pulse };
-    session.receive(surroundings, messages_in.collect());
+    let mut session = Session { number, inbound, pulse, brought: ValueWindow::default() };
+    session.receive(surroundings, messages_in.collect()).map_err(lost)?;
     Ok(session)
 }
 
@@ -186,7 +190,7 @@ impl Session {
                 biased;
                 _ = ticks.tick() => self.tick(surroundings),
                 frame = self.inbound.message() => match frame {
-                    Ok(Some(frame)) => self.receive(surroundings, frame.messages),
+                    Ok(Some(frame)) => self.receive(surroundings, frame.messages)?,
                     Ok(None) => return Err("the coordinator ended the stream".to_owned()),
                     Err(status) => return Err(describe(&status)),
                 },
@@ -199,9 +203,9 @@ impl Session {
     /// The agent has sent its last: the coordinator ends the stream, or takes too long.
     async fn part(mut self, surroundings: &Surroundings) -> String {
         let rest = async {
-            while let Ok(Some(frame)) = self.inbound.message().await {
-                self.receive(surroundings, frame.messages);
-            }
+            while let Ok(Some(frame)) = self.inbound.message().await
+                && self.receive(surroundings, frame.messages).is_ok()
+            {}
         };
         let _ = timeout(GOODBYE_WAIT, rest).await;
         "the agent ended the stream".to_owned()
@@ -214,15 +218,47 @@ impl Session {
         let _ = surroundings.attempts.cast(AttemptsMessage::Tick);
     }
 
-    fn receive(&self, surroundings: &Surroundings, messages: Vec<wire::CoordinatorMessage>) {
-        for message in &messages {
-            if let Some(Told::Ping(ping)) = &message.kind {
-                self.answer(ping.nonce);
+    /// Passes messages on, whole.
+    ///
+    /// # Errors
+    /// When one names a value that the stream has not brought: the ends do not agree, and a new stream must begin.
+    fn receive(
+        &mut self,
+        surroundings: &Surroundings,
+        mut messages: Vec<wire::CoordinatorMessage>,
+    ) -> Result<(), String> {
+        for message in &mut messages {
+            let inputs = match &mut message.kind {
+                Some(Told::Ping(ping)) => {
+                    self.answer(ping.nonce);
+                    continue;
+                }
+                Some(Told::Assign(assign)) => &mut assign.inputs,
+                Some(Told::InputsPart(part)) => &mut part.inputs,
+                _ => continue,
+            };
+            for input in inputs {
+                self.fill_in(input)?;
             }
         }
         if !messages.is_empty() {
             let _ = surroundings.attempts.cast(AttemptsMessage::Told { session: self.number, messages });
         }
+        Ok(())
+    }
+
+    /// Puts values in their places that the stream has brought before, and keeps those that it may name again.
+    fn fill_in(&mut self, input: &mut wire::Input) -> Result<(), String> {
+        for wire::SharedValue { place, digest } in &input.shared {
+            let value = input.values_json.get_mut(*place as usize).ok_or("a value is named that has no place")?;
+            match self.brought.get(digest) {
+                Some(brought) => *value = brought.clone(),
+                None if value.is_empty() => return Err("a value is named that the stream has not brought".to_owned()),
+                // A copy: else it would keep the whole frame in memory.
+                None => self.brought.note(digest, value.len(), Bytes::copy_from_slice(value)),
+            }
+        }
+        Ok(())
     }
 
     /// A full queue is no silence: whoever reads it hears the agent.

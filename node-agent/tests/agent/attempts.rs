@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use heddle_agent::runners::{Context, EffectClass as Effect, Failure, Manifest, Output, Registry, Runner, Work};
 use heddle_agent::start_with;
 use heddle_proto::agent::finished::Outcome;
-use heddle_proto::agent::{Assign, EffectClass, ErrorClass, Input, PermitClass, Stopped};
+use heddle_proto::agent::{Assign, EffectClass, ErrorClass, Input, PermitClass, SharedValue, Stopped};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -22,12 +22,36 @@ async fn work_runs_and_its_result_frees_its_permit() {
     assert_eq!(connection.permits(), (2, 6));
     let (key, mut assign) = assign("utility:prompt_concat", r#"{"separator":", "}"#);
     let values_json = vec![Bytes::from_static(br#""a""#), Bytes::from_static(br#""b""#)];
-    assign.inputs = vec![Input { port: "texts".into(), list: true, values_json, artifacts: vec![] }];
+    assign.inputs = vec![Input { port: "texts".into(), list: true, values_json, ..Input::default() }];
     connection.assign(assign).await;
     assert_eq!(connection.permits(), (1, 6));
     let (number, outcome) = connection.finished().await;
     assert_eq!((number, value(outcome).as_str()), (key.number, r#""a, b""#));
     assert_eq!(connection.permits(), (2, 6), "the permit comes in the result's frame");
+}
+
+#[tokio::test]
+async fn a_value_that_the_stream_has_brought_is_put_in_its_place() {
+    let Pair { mut coordinator, mut connection, agent: _agent, .. } = pair(4).await;
+    let input = |value: &'static str, digest: &'static str| Input {
+        port: "texts".into(),
+        list: true,
+        values_json: vec![Bytes::from_static(value.as_bytes())],
+        shared: vec![SharedValue { place: 0, digest: Bytes::from_static(digest.as_bytes()) }],
+        ..Input::default()
+    };
+    for input in [input(r#""a""#, "digest of a"), input("", "digest of a")] {
+        let (_, mut assign) = assign("utility:prompt_concat", "{}");
+        assign.inputs = vec![input];
+        connection.assign(assign).await;
+        assert_eq!(value(connection.finished().await.1), r#""a""#);
+    }
+    let (_, mut unknown) = assign("utility:prompt_concat", "{}");
+    unknown.inputs = vec![input("", "digest of b")];
+    connection.assign(unknown).await;
+    // The agent begins anew, and does not have it.
+    let (running, finished) = numbers(coordinator.welcome().await.hello.inventory.as_ref().unwrap());
+    assert_eq!((running, finished.len()), (vec![], 2));
 }
 
 #[tokio::test]

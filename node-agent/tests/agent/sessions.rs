@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use heddle_agent::{Exit, StartError, start};
 use heddle_proto::agent::{AttemptKey, EffectClass, HeldVerdict, PermitClass, Ping, Refused, Verdict, Welcome};
+use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -244,11 +245,15 @@ async fn a_coordinator_of_another_protocol_ends_the_agent_with_both_versions() {
     let folder = tempfile::tempdir().unwrap();
     let agent = start(options(coordinator.address, folder.path(), 1)).await.unwrap();
     let connection = coordinator.accept().await;
-    assert_eq!((connection.hello.protocol_min, connection.hello.protocol_max), (1, 1));
+    assert_eq!(
+        (connection.hello.protocol_min, connection.hello.protocol_max),
+        (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION)
+    );
     let welcome = Welcome { protocol: 99, coordinator_id: "new".into(), coordinator_boot_id: 1, ..Welcome::default() };
     connection.tell([Tell::Welcome(welcome)]).await;
     let exit = timeout(DEADLINE, agent.wait()).await.unwrap();
     let Exit::Refused { code, message } = exit else { panic!("{exit:?}") };
     assert_eq!(code, "protocol_mismatch");
-    assert!(message.contains("protocol 99") && message.contains("1 to 1"), "{message}");
+    let ours = format!("{PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}");
+    assert!(message.contains("protocol 99") && message.contains(&ours), "{message}");
 }
