@@ -46,6 +46,10 @@ pub const PRIORITY_POINT: Span = Span::from_millis(300);
 pub const LOCALITY_OUTPUT_BYTES_MIN: u64 = 32 * 1024;
 /// Bytes of one node's inputs from which on it goes to the agent that made most of them, if that has a free slot.
 pub const LOCALITY_INPUT_BYTES_MIN: u64 = 256 * 1024;
+/// How long a node whose inputs are on one agent lets others go before it, when another agent has a free slot.
+pub const LOCALITY_WAIT_MAX: Span = Span::from_millis(100);
+/// How many such nodes are passed over in search of one that has no reason to wait.
+pub const LOCALITY_PASSED_MAX: usize = 8;
 /// Runs a partition holds in memory before it refuses submissions.
 pub const PARTITION_RUNS_MAX: usize = 20_000;
 /// Commands that wait before one partition.

@@ -7,7 +7,7 @@ use super::permits::{Grant, Need, Reservation};
 use super::ready::{Lane, Ready};
 use super::{Entry, Partition, Turn, key_of};
 use crate::fault::{Fault, is_planted};
-use crate::id::{AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
+use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
 use crate::limits;
 use crate::run::event::{Assignment, Attempt, Fact, OutputValue};
 use crate::run::{Run, RunStatus, WiredInput};
@@ -133,7 +133,8 @@ impl Partition {
         for Grant { tenant, need, reservation } in grants {
             let lane = Lane { tenant, need };
             let is_current = self.is_current(&reservation);
-            let next = if is_current { self.next_ready(&lane, turn.now) } else { None };
+            let agent = &reservation.agent.agent;
+            let next = if is_current { self.next_ready_near(&lane, agent, turn.now) } else { None };
             match next {
                 Some(ready) => self.assign_one(ready.run, ready.instance, &reservation, lane.need.alone, turn),
                 None if is_current => turn.give_back(&reservation),
@@ -161,6 +162,37 @@ impl Partition {
             }
         }
         None
+    }
+
+    /// The next instance that may be given away; one that is nearer to this agent may go before a few that are nearer to
+    /// another and have not waited for long.
+    fn next_ready_near(&mut self, lane: &Lane, agent: &AgentId, now: Timestamp) -> Option<Ready> {
+        let first = self.next_ready(lane, now)?;
+        let may_wait = |partition: &Self, ready: &Ready| {
+            let near = partition.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance.node));
+            near.is_some_and(|near| near != agent) && now.since(ready.since) < limits::LOCALITY_WAIT_MAX
+        };
+        if !may_wait(self, &first) {
+            return Some(first);
+        }
+        let (mut passed, mut found) = (vec![first], None);
+        while passed.len() < limits::LOCALITY_PASSED_MAX
+            && let Some(next) = self.next_ready(lane, now)
+        {
+            if next.priority == first.priority && !may_wait(self, &next) {
+                found = Some(next);
+                break;
+            }
+            passed.push(next);
+        }
+        let passed_over = usize::from(found.is_none());
+        for ready in passed.drain(passed_over..).rev() {
+            if let Some(entry) = self.runs.get_mut(&ready.run) {
+                entry.exposed.insert(ready.instance);
+            }
+            self.queues.entry(lane.clone()).or_default().put_back(ready);
+        }
+        found.or(Some(first))
     }
 
     fn assign_one(

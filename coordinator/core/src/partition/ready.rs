@@ -38,8 +38,8 @@ struct Level {
 pub(super) struct Ready {
     pub(super) run: RunId,
     pub(super) instance: Instance,
-    since: Timestamp,
-    priority: i32,
+    pub(super) since: Timestamp,
+    pub(super) priority: i32,
 }
 
 impl ReadyQueue {
@@ -75,11 +75,12 @@ impl ReadyQueue {
         Some(Ready { run, instance, since, priority })
     }
 
-    /// Puts back what was just popped: it is its turn still.
+    /// Puts back what was popped: it is its turn still. Of several, the last is put back first.
     pub(super) fn put_back(&mut self, Ready { run, instance, since, priority }: Ready) {
         let level = self.levels.entry(priority).or_default();
-        if level.runs.contains_key(&run) {
-            level.turns.pop_back();
+        // It was moved to the end a moment ago.
+        if let Some(place) = level.turns.iter().rposition(|other| *other == run) {
+            level.turns.remove(place);
         }
         level.turns.push_front(run);
         level.runs.entry(run).or_default().push_front((since, instance));

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, cancel, dispatches, finished, submit, submit_of};
+use super::bench::{Bench, cancel, dispatches, finished, finished_with, submit, submit_of};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::{AgentBoot, BootId, RunId};
+use crate::id::{AgentBoot, BootId, NodeIx, RunId};
+use crate::limits;
 use crate::partition::io::{Dispatch, Input};
 use crate::run::event::PermitClass;
+use crate::value::{Artifact, Digest};
 
 const FIRST: RunId = RunId(1);
 const SECOND: RunId = RunId(2);
@@ -90,4 +92,65 @@ fn a_run_that_is_cancelled_holds_no_place() {
     let (agent, session) = (AgentBoot { agent: "a".into(), boot: BootId(1) }, bench.stream("a"));
     bench.permits.grant(&agent, session, PermitClass::Slot, 1);
     assert!(bench.permits.deal().is_empty());
+}
+
+/// Two agents with all slots taken: `first` and `second` wait, and what they need is on the agents of the given names.
+struct Near {
+    bench: Bench,
+    made: [Dispatch; 2],
+}
+
+impl Near {
+    fn new() -> Self {
+        let mut bench = Bench::with_agent();
+        bench.join("b", 1, &[], &[]);
+        let work = |fixture: Fixture, id: &str| fixture.work(id, "pure", &json!({}));
+        let graph = ["m1", "m2", "first", "second"].into_iter().fold(Fixture::default(), work);
+        let graph = graph.edge("m1", "first").edge("m2", "second").build();
+        let made: [Dispatch; 2] = bench.start(FIRST, &graph).try_into().unwrap();
+        assert_ne!(made[0].to, made[1].to);
+        assert_eq!(bench.start(SECOND, &wide(2, &json!({}))).len(), 2);
+        for attempt in &made {
+            bench.permits.finished(&attempt.to, attempt.session, 1);
+            bench.on([finished_with(attempt, large())]);
+            assert!(dispatches(&bench.land_all()).is_empty(), "there is no slot");
+        }
+        Self { bench, made }
+    }
+
+    /// A slot falls free where one of the makers ran: the node that goes there.
+    fn slot_at(&mut self, maker: usize) -> NodeIx {
+        let Dispatch { to, session, .. } = &self.made[maker];
+        self.bench.permits.grant(to, *session, PermitClass::Slot, 1);
+        let sent = self.bench.deal();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(&sent[0].to, to);
+        sent[0].key.instance.node
+    }
+}
+
+fn large() -> crate::value::Value {
+    let bytes = 2 * limits::LOCALITY_INPUT_BYTES_MIN;
+    let media_type = "application/octet-stream".into();
+    crate::value::Value::from_artifact(Artifact { digest: Digest::of(b"large"), bytes, media_type, is_json: false })
+}
+
+#[test]
+fn a_free_slot_goes_to_the_node_whose_inputs_are_there() {
+    let mut near = Near::new();
+    assert_eq!(near.slot_at(1), NodeIx(3), "the second one is near");
+    assert_eq!(near.slot_at(0), NodeIx(2));
+}
+
+#[test]
+fn no_node_waits_long_for_the_agent_that_has_its_inputs() {
+    let mut near = Near::new();
+    near.bench.pass(limits::LOCALITY_WAIT_MAX);
+    assert_eq!(near.slot_at(1), NodeIx(2), "the first one has waited long enough");
+}
+
+#[test]
+fn a_slot_is_not_kept_free_for_what_may_come() {
+    let mut near = Near::new();
+    assert_eq!((near.slot_at(1), near.slot_at(1)), (NodeIx(3), NodeIx(2)));
 }
