@@ -189,9 +189,8 @@ impl Cluster {
         start(self.member(part), &folder, armed);
     }
 
-    /// Asks a part to end (SIGTERM), waits until it has, and starts it again after it was away for so long; gives how it
-    /// ended.
-    pub async fn replace(&mut self, part: Part, away: Duration) -> ExitStatus {
+    /// Asks a part to end (SIGTERM), and waits until it has; gives how it ended.
+    pub async fn stop(&mut self, part: Part) -> ExitStatus {
         let process = self.process(part);
         process.signal(Signal::SIGTERM);
         let what = format!("the end of {part:?}");
@@ -201,6 +200,12 @@ impl Cluster {
         });
         let ended = ended.await;
         self.member(part).process = None;
+        ended
+    }
+
+    /// Stops a part, and starts it again after it was away for so long; gives how it ended.
+    pub async fn replace(&mut self, part: Part, away: Duration) -> ExitStatus {
+        let ended = self.stop(part).await;
         wait::pace(away).await;
         self.start_part(part, None);
         ended
