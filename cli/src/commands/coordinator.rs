@@ -95,8 +95,8 @@ impl Coordinator {
         telemetry::start(LevelFilter::INFO);
         telemetry::export(&[Component::Coordinator]);
         self.metrics.serve()?;
-        check_debug_nodes(self.debug_nodes, self.listen)?;
         let access = self.security.access(self.listen)?;
+        check_debug_nodes(self.debug_nodes, self.listen, matches!(access, Access::Tls(_)))?;
         let mut stop = Stop::listen()?;
         let data = DataDir::choose(self.data_dir.as_deref())?;
         let database = database(self.database.as_deref(), &data)?;

@@ -94,7 +94,7 @@ impl Up {
         telemetry::start(LevelFilter::WARN);
         telemetry::export(&[Component::Coordinator, Component::Agent, Component::Gateway]);
         self.metrics.serve()?;
-        check_debug_nodes(self.debug.debug_nodes, self.listen)?;
+        check_debug_nodes(self.debug.debug_nodes, self.listen, false)?;
         let mut stop = Stop::listen()?;
         // Bound before anything is written: a taken port must not leave a half-made cluster behind.
         let listener = bind(self.listen)?;
