@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::cluster::free_address;
 use crate::cluster::network::{Machine, Network};
+use crate::cluster::{client, free_address};
 use crate::wait;
 
 /// What is installed where it is missing; the lower bound is the one that the suite was written with.
@@ -56,6 +56,7 @@ impl S3 {
     }
 
     async fn serves(&self, bucket: &str) {
+        client::ready();
         wait::until("a server of S3", START_TIME_MAX, || async {
             TcpStream::connect(&self.address).map(drop).map_err(|error| error.to_string())
         })
