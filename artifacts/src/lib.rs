@@ -14,10 +14,12 @@ pub mod link;
 pub mod media;
 mod name;
 mod store;
+mod traffic;
 mod writer;
 
 pub use address::Address;
 pub use digest::Digest;
 pub use error::StoreError;
 pub use store::{Head, Listed, Reading, Store};
+pub use traffic::Traffic;
 pub use writer::Writer;

@@ -21,12 +21,14 @@ use crate::limits::{
     CONNECT_TIME_MAX, PART_BYTES, READ_BYTES, REQUEST_TIME_MAX, RETRIES_MAX, RETRY_TIME_MAX, TOUCH_AFTER,
 };
 use crate::name::{self, Named};
+use crate::traffic::Traffic;
 use crate::writer::Writer;
 
 /// A way to the store, cheap to share. What is in it outlives every process.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 pub(crate) struct Inner {
@@ -83,7 +85,24 @@ impl Store {
                 (Arc::new(s3(bucket, endpoint.as_deref(), region.as_deref())?), prefix.clone(), None)
             }
         };
-        Ok(Self { inner: Arc::new(Inner { objects, prefix, address, folder }) })
+        Ok(Self { inner: Arc::new(Inner { objects, prefix, address, folder }), traffic: Arc::default() })
+    }
+
+    /// The same way, with what goes there counted here.
+    #[must_use]
+    pub fn counted(self, traffic: Arc<Traffic>) -> Self {
+        Self { traffic, ..self }
+    }
+
+    /// What has gone this way.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// The store did not do what it was asked for.
+    pub(crate) fn failed(&self, doing: &'static str, source: Error) -> StoreError {
+        self.traffic.error();
+        StoreError::of(doing, source)
     }
 
     /// Where it is.
@@ -101,7 +120,7 @@ impl Store {
         }
         let path = name::joined(&self.inner.prefix, &[name::MARK]);
         let put = self.inner.objects.put(&path, Bytes::copy_from_slice(id.as_bytes()).into()).await;
-        put.map_err(|e| StoreError::of("take its mark", e))?;
+        put.map_err(|e| self.failed("take its mark", e))?;
         Ok(id.to_owned())
     }
 
@@ -122,11 +141,11 @@ impl Store {
         match self.inner.objects.head(&path).await {
             Ok(meta) if (1..=MARK_BYTES_MAX).contains(&meta.size) => {
                 let bytes = self.inner.objects.get_range(&path, 0..meta.size).await;
-                let bytes = bytes.map_err(|e| StoreError::of("give its mark", e))?;
+                let bytes = bytes.map_err(|e| self.failed("give its mark", e))?;
                 Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
             }
             Ok(_) | Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(StoreError::of("give its mark", error)),
+            Err(error) => Err(self.failed("give its mark", error)),
         }
     }
 
@@ -139,7 +158,7 @@ impl Store {
         match self.inner.objects.head(&path).await {
             Ok(meta) => Ok(Some(head(&meta))),
             Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(StoreError::of("say what it has", error)),
+            Err(error) => Err(self.failed("say what it has", error)),
         }
     }
 
@@ -150,11 +169,13 @@ impl Store {
     pub async fn put(&self, tenant: &str, bytes: Bytes) -> Result<Digest, StoreError> {
         let digest = Digest::of(&bytes);
         if self.touch(tenant, digest).await? {
+            self.traffic.present();
             return Ok(digest);
         }
         let mut writer = self.writer(tenant)?;
         if bytes.len() <= PART_BYTES {
             self.put_object(tenant, digest, bytes).await?;
+            self.traffic.put();
             return Ok(digest);
         }
         writer.write(bytes).await?;
@@ -172,7 +193,9 @@ impl Store {
 
     pub(crate) async fn put_object(&self, tenant: &str, digest: Digest, bytes: Bytes) -> Result<(), StoreError> {
         let path = name::object(&self.inner.prefix, tenant, digest)?;
-        self.inner.objects.put(&path, bytes.into()).await.map_err(|e| StoreError::of("take the artifact", e))?;
+        let length = bytes.len();
+        self.inner.objects.put(&path, bytes.into()).await.map_err(|e| self.failed("take the artifact", e))?;
+        self.traffic.put_bytes(length);
         Ok(())
     }
 
@@ -212,6 +235,7 @@ impl Store {
         let whole = 0..head.bytes;
         let range = range.map_or_else(|| whole.clone(), |range| range.start..range.end.min(head.bytes));
         let hasher = (range == whole).then(sha2::Sha256::new);
+        self.traffic.read();
         let pieces = Pieces { store: self.clone(), path, digest, range, hasher };
         Ok(futures::stream::try_unfold(pieces, Pieces::next).boxed())
     }
@@ -236,11 +260,11 @@ impl Store {
     /// Everything that is there, in no order, a page of the store's own at a time.
     pub fn list(&self) -> BoxStream<'static, Result<Listed, StoreError>> {
         let prefix = name::joined(&self.inner.prefix, &[]);
-        let inner = Arc::clone(&self.inner);
+        let (inner, store) = (Arc::clone(&self.inner), self.clone());
         self.inner
             .objects
             .list(Some(&prefix))
-            .map_err(|error| StoreError::of("list what it has", error))
+            .map_err(move |error| store.failed("list what it has", error))
             .try_filter_map(move |meta| {
                 let listed = match name::read(&inner.prefix, &meta.location) {
                     Named::Artifact(tenant, digest) => Some(Some((tenant, digest))),
@@ -261,12 +285,15 @@ impl Store {
         match self.inner.objects.head(&listed.path).await {
             Ok(meta) if head(&meta).touched_at < before => {}
             Ok(_) | Err(Error::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(StoreError::of("say what it has", error)),
+            Err(error) => return Err(self.failed("say what it has", error)),
         }
         match self.inner.objects.delete(&listed.path).await {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.traffic.remove(listed.head.bytes);
+                Ok(true)
+            }
             Err(Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(StoreError::of("remove an artifact", error)),
+            Err(error) => Err(self.failed("remove an artifact", error)),
         }
     }
 }
@@ -311,8 +338,9 @@ impl Pieces {
         let piece = self.store.inner.objects.get_range(&self.path, self.range.start..end).await;
         let piece = piece.map_err(|error| match error {
             Error::NotFound { .. } => StoreError::NotFound { digest: self.digest },
-            error => StoreError::of("give the artifact", error),
+            error => self.store.failed("give the artifact", error),
         })?;
+        self.store.traffic.read_bytes(piece.len());
         if piece.is_empty() {
             return Err(StoreError::Damaged { digest: self.digest });
         }

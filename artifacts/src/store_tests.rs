@@ -126,3 +126,33 @@ async fn a_folder_of_the_same_name_is_another_store() {
     assert!(matches!(other.check("first").await, Err(StoreError::NotShared { .. })));
     assert_eq!(names(&store).await, []);
 }
+
+#[tokio::test]
+async fn what_goes_and_comes_is_counted() {
+    let (folder, store) = store();
+    let traffic = Arc::new(Traffic::default());
+    let store = store.counted(Arc::clone(&traffic));
+    let (small, large) = (bytes(11), bytes(2 * PART_BYTES + 5));
+    for _ in 0..2 {
+        store.put("default", small.clone()).await.unwrap();
+        store.put("default", large.clone()).await.unwrap();
+    }
+    let sent = (small.len() + large.len()) as u64;
+    assert_eq!(traffic.artifacts(), [("put", 2), ("present", 2), ("read", 0)]);
+    assert_eq!(traffic.bytes(), [("put", sent), ("read", 0)]);
+    // Of unknown length: what it is shows only when all has been sent.
+    let mut again = store.writer("default").unwrap();
+    again.write(large.clone()).await.unwrap();
+    again.finish().await.unwrap();
+    read(&store, Digest::of(&large), Some(5..9)).await.unwrap();
+    assert_eq!(traffic.artifacts(), [("put", 2), ("present", 3), ("read", 1)]);
+    assert_eq!(traffic.bytes(), [("put", sent + 2 * PART_BYTES as u64), ("read", 4)]);
+    assert!(read(&store, Digest::of(b"nowhere"), None).await.is_err());
+    assert_eq!(traffic.errors(), 0, "that there is no such artifact is an answer");
+    let object = folder.path().join(name::object("", "default", Digest::of(&small)).unwrap().as_ref());
+    let part = object.parent().unwrap();
+    fs::remove_dir_all(part).unwrap();
+    fs::write(part, b"a file in the way").unwrap();
+    assert!(store.put("default", small).await.is_err());
+    assert_eq!(traffic.errors(), 1);
+}

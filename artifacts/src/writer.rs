@@ -89,6 +89,11 @@ impl Writer {
                 }
             }
         }
+        if is_there {
+            self.store.traffic.present()
+        } else {
+            self.store.traffic.put()
+        }
         Ok((digest, self.bytes))
     }
 
@@ -100,13 +105,14 @@ impl Writer {
     }
 
     async fn send(&mut self, part: Bytes) -> Result<(), StoreError> {
-        let taken = |result: object_store::Result<()>| result.map_err(|e| StoreError::of("take a part", e));
+        let store = self.store.clone();
+        let taken = |result: object_store::Result<()>| result.map_err(|e| store.failed("take a part", e));
         if self.upload.is_none() {
             let random = getrandom::u64().unwrap_or(0);
             let random = u128::from(random) << 64 | u128::from(getrandom::u64().unwrap_or(0));
             let path = name::incoming(&self.store.inner.prefix, &self.tenant, random)?;
             let parts = self.store.inner.objects.put_multipart(&path).await;
-            let parts = parts.map_err(|e| StoreError::of("begin an upload", e))?;
+            let parts = parts.map_err(|e| self.store.failed("begin an upload", e))?;
             self.upload = Some(Upload { path, parts, in_flight: FuturesUnordered::new() });
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
@@ -115,6 +121,7 @@ impl Writer {
         {
             taken(result)?;
         }
+        store.traffic.put_bytes(part.len());
         upload.in_flight.push(upload.parts.put_part(PutPayload::from_bytes(part)));
         Ok(())
     }
@@ -123,13 +130,13 @@ impl Writer {
 impl Upload {
     async fn complete(mut self, store: &Store, tenant: &str, digest: Digest) -> Result<(), StoreError> {
         while let Some(result) = self.in_flight.next().await {
-            result.map_err(|e| StoreError::of("take a part", e))?;
+            result.map_err(|e| store.failed("take a part", e))?;
         }
-        self.parts.complete().await.map_err(|e| StoreError::of("finish an upload", e))?;
+        self.parts.complete().await.map_err(|e| store.failed("finish an upload", e))?;
         let path = name::object(&store.inner.prefix, tenant, digest)?;
         // Within the store: the bytes do not travel again.
         let renamed = store.inner.objects.rename(&self.path, &path).await;
-        renamed.map_err(|e| StoreError::of("name an artifact", e))?;
+        renamed.map_err(|e| store.failed("name an artifact", e))?;
         store.sync_name(&path).await
     }
 

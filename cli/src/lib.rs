@@ -12,6 +12,7 @@ pub mod completion;
 pub mod compose;
 pub mod config_file;
 pub mod connection;
+pub mod contradiction;
 pub mod data_dir;
 pub mod error;
 pub mod follow;
@@ -143,7 +144,7 @@ mod tests {
             "heddle gateway --listen [::1]:0 --coordinator 127.0.0.1:7420 --metrics 127.0.0.1:9101",
             "heddle agent --coordinator http://c:7420 --labels gpu=a100,region=eu --slots 4 --data-dir /tmp/x",
             "heddle coordinator --listen 0.0.0.0:0 --tls --ca-cert c.pem --ca-key k.pem --certificate-life 1h",
-            "heddle coordinator --insecure --new-gateway-token",
+            "heddle coordinator --tls --new-gateway-token",
             "heddle gateway --join @token --data-dir /tmp/x",
             "heddle agent --join hjt_x --coordinator https://c:7420",
             "heddle agent --insecure --coordinator http://c:7420",
@@ -180,14 +181,11 @@ mod tests {
             "heddle runs list --limit 0",
             "heddle bench --work W9",
             "heddle up --agents 0",
-            "heddle coordinator --tls --insecure",
-            "heddle coordinator --ca-cert c.pem",
             "heddle agents token create --for coordinator",
             "heddle keys create",
             "heddle tenants rename acme",
             "heddle secrets set openai",
             "heddle secrets set openai sk-on-the-command-line --host h",
-            "heddle up --debug-effects /tmp/e",
         ] {
             assert!(!parses(line), "{line}");
         }

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::contradiction::{is_same_place, refuse};
 use crate::error::{Context, Exit, Result};
 use crate::limits::{METRICS_ACCEPT_PAUSE, METRICS_CONNECTION_TIME_MAX, METRICS_CONNECTIONS_MAX};
 use crate::service::bind_for;
@@ -30,6 +31,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Refuses the address that something else of this part listens on.
+    pub fn check(self, setting: &str, listen: SocketAddr) -> Result<()> {
+        let is_same = self.metrics.is_some_and(|metrics| is_same_place(metrics, listen));
+        let what = format!("--metrics and {setting} both want port {}", listen.port());
+        refuse(is_same, what, "choose another port for one of them")
+    }
+
     /// Gives the numbers of parts that start after this out, if anybody wants them, until the process ends.
     pub fn serve(self) -> Result<()> {
         let Some(address) = self.metrics else { return Ok(()) };

@@ -67,10 +67,11 @@ impl Stop {
     }
 }
 
-/// Refuses the debug node types where others than this machine could reach them: they end processes and write files.
-pub fn check_debug_nodes(debug_nodes: bool, listen: SocketAddr) -> Result<()> {
-    if debug_nodes && !listen.ip().is_loopback() {
-        return Err(Failure::usage(format!("--debug-nodes is refused while listening on {listen}"))
+/// Refuses the debug node types where others than this machine could reach them without a certificate: they end processes
+/// and write files.
+pub fn check_debug_nodes(debug_nodes: bool, listen: SocketAddr, is_tls: bool) -> Result<()> {
+    if debug_nodes && !is_tls && !listen.ip().is_loopback() {
+        return Err(Failure::usage(format!("--debug-nodes is refused while plaintext is spoken on {listen}"))
             .with_next("listen on 127.0.0.1, or leave --debug-nodes out"));
     }
     Ok(())
@@ -103,11 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn debug_nodes_stay_on_this_machine() {
+    fn debug_nodes_stay_on_this_machine_or_among_members() {
         for (listen, fine) in [("127.0.0.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false), ("192.0.2.1:1", false)] {
-            let checked = check_debug_nodes(true, listen.parse().unwrap());
-            assert_eq!(checked.is_ok(), fine, "{listen}");
-            assert!(check_debug_nodes(false, listen.parse().unwrap()).is_ok());
+            let listen = listen.parse().unwrap();
+            assert_eq!(check_debug_nodes(true, listen, false).is_ok(), fine, "{listen}");
+            assert!(check_debug_nodes(true, listen, true).is_ok(), "members prove who they are");
+            assert!(check_debug_nodes(false, listen, false).is_ok());
         }
     }
 

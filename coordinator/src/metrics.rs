@@ -237,6 +237,7 @@ fn write(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     page.gauge("heddle_coordinator_partitions", "Partitions", partitions as f64)?;
     page.gauge("heddle_coordinator_partitions_loaded", "Partitions that are loaded", loaded as f64)?;
     write_agents(shared, page)?;
+    write_artifacts(shared, page)?;
     let is_ready = f64::from(u8::from(shared.stalled().is_none()));
     page.gauge("heddle_coordinator_database_ready", "1 while the database takes commits", is_ready)?;
     let numbers = shared.journal.numbers();
@@ -264,4 +265,12 @@ fn write_agents(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     page.gauges("heddle_coordinator_agent_permits", "Permits that they grant and nobody has taken", permits)?;
     let cut = shared.sessions.cut_off.get();
     page.counter("heddle_coordinator_agents_cut_off", "Agents cut off because they did not read", cut)
+}
+
+fn write_artifacts(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
+    let traffic = shared.artifacts.store.traffic();
+    let (artifacts, bytes) = traffic.removed();
+    page.counter("heddle_coordinator_artifacts_collected", "Artifacts removed, as nobody needs them", artifacts)?;
+    page.counter("heddle_coordinator_artifact_bytes_collected", "Bytes of these", bytes)?;
+    page.counter("heddle_coordinator_artifact_errors", "What the store did not do", traffic.errors())
 }

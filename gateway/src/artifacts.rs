@@ -3,10 +3,12 @@
 //! Where the store is and the key that signs addresses come from the coordinator, once; bytes go between the client, this
 //! process and the store.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use heddle_artifacts::limits::LINK_SECONDS_DEFAULT;
 use heddle_artifacts::link::{Link, Signer};
-use heddle_artifacts::{Digest, Store, StoreError};
+use heddle_artifacts::{Digest, Store, StoreError, Traffic};
 use heddle_proto::control::{PlacedArtifact, PortValue, Run};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -26,11 +28,13 @@ const ROUND_SECONDS: u64 = 3_600;
 pub(crate) struct Artifacts {
     opened: OnceCell<Opened>,
     uploads: Semaphore,
+    /// What has gone between this gateway and the store.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 impl Default for Artifacts {
     fn default() -> Self {
-        Self { opened: OnceCell::new(), uploads: Semaphore::new(UPLOADS_MAX) }
+        Self { opened: OnceCell::new(), uploads: Semaphore::new(UPLOADS_MAX), traffic: Arc::default() }
     }
 }
 
@@ -65,6 +69,7 @@ impl Artifacts {
             let description = coordinator.store().await?;
             let store = Store::open(&description.address).map_err(|error| refused(&error))?;
             store.check(&description.id).await.map_err(|error| refused(&error))?;
+            let store = store.counted(Arc::clone(&self.traffic));
             let signer = Signer::new(&description.link_key).ok_or_else(ApiError::internal)?;
             Ok(Opened { store, signer })
         };

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use heddle_artifacts::Traffic;
 use heddle_telemetry::metrics::{self, Counter, Histogram, Labels, Page};
 use tokio::sync::Semaphore;
 
@@ -108,6 +109,7 @@ pub(crate) fn register(app: &Arc<App>, places: &Arc<Semaphore>) {
     metrics::register(move |page| {
         let Some(app) = app.upgrade() else { return Ok(()) };
         app.numbers.write(page)?;
+        write_traffic(page, &app.artifacts.traffic)?;
         let taken = |max: usize, places: &Semaphore| max.saturating_sub(places.available_permits()) as f64;
         // The doorman has taken the place of the next connection already.
         let connections = (taken(CONNECTIONS_MAX, &places) - 1.0).max(0.0);
@@ -117,6 +119,16 @@ pub(crate) fn register(app: &Arc<App>, places: &Arc<Semaphore>) {
         let is_ready = f64::from(u8::from(app.watch.is_ready()));
         page.gauge("heddle_gateway_coordinator_ready", "1 while the coordinator takes requests", is_ready)
     });
+}
+
+fn write_traffic(page: &mut Page<'_>, traffic: &Traffic) -> fmt::Result {
+    let artifacts = traffic.artifacts().map(|(word, count)| ([("operation", word)], count));
+    let artifacts = artifacts.iter().map(|(labels, count)| (&labels[..], *count));
+    page.counters("heddle_gateway_artifacts", "Artifacts by what the store was asked for", artifacts)?;
+    let bytes = traffic.bytes().map(|(word, count)| ([("operation", word)], count));
+    let bytes = bytes.iter().map(|(labels, count)| (&labels[..], *count));
+    page.counters("heddle_gateway_artifact_bytes", "Bytes of artifacts, to the store and from it", bytes)?;
+    page.counter("heddle_gateway_artifact_errors", "What the store did not do", traffic.errors())
 }
 
 #[cfg(test)]

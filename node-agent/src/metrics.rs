@@ -1,9 +1,10 @@
 //! The agent's numbers, all of them. Agents of one process count together.
 
 use std::fmt;
-use std::sync::Once;
+use std::sync::{Arc, LazyLock, Once};
 use std::time::Duration;
 
+use heddle_artifacts::Traffic;
 use heddle_telemetry::metrics::{self, Counter, Gauge, Histogram, Labels, Page};
 
 use crate::runners::ErrorClass;
@@ -59,6 +60,9 @@ pub(crate) static NUMBERS: Numbers = Numbers {
     ran: Histogram::new(),
 };
 
+/// What has gone between agents of this process and the artifact store.
+pub(crate) static TRAFFIC: LazyLock<Arc<Traffic>> = LazyLock::new(Arc::default);
+
 impl Numbers {
     /// An attempt has ended.
     pub(crate) fn ended(&self, outcome: &Outcome, queued: Duration, ran: Duration) {
@@ -82,8 +86,19 @@ impl Numbers {
         let none: Labels<'_> = &[];
         let queued = [(none, &self.queued)];
         page.histograms("heddle_agent_attempt_queue_seconds", "From an attempt's arrival to its start", queued)?;
-        page.histograms("heddle_agent_attempt_run_seconds", "From an attempt's start to its end", [(none, &self.ran)])
+        page.histograms("heddle_agent_attempt_run_seconds", "From an attempt's start to its end", [(none, &self.ran)])?;
+        write_traffic(page, &TRAFFIC)
     }
+}
+
+fn write_traffic(page: &mut Page<'_>, traffic: &Traffic) -> fmt::Result {
+    let artifacts = traffic.artifacts().map(|(word, count)| ([("operation", word)], count));
+    let artifacts = artifacts.iter().map(|(labels, count)| (&labels[..], *count));
+    page.counters("heddle_agent_artifacts", "Artifacts by what the store was asked for", artifacts)?;
+    let bytes = traffic.bytes().map(|(word, count)| ([("operation", word)], count));
+    let bytes = bytes.iter().map(|(labels, count)| (&labels[..], *count));
+    page.counters("heddle_agent_artifact_bytes", "Bytes of artifacts, to the store and from it", bytes)?;
+    page.counter("heddle_agent_artifact_errors", "What the store did not do", traffic.errors())
 }
 
 fn value(gauge: &Gauge) -> f64 {

@@ -17,10 +17,6 @@ use serde_json::json;
 const BUCKET: &str = "heddle";
 const RUN_TIME_MAX: Duration = Duration::from_secs(120);
 
-fn address(s3: &S3, prefix: &str) -> String {
-    format!("s3://{BUCKET}/{prefix}?endpoint={}&region=us-east-1", s3.endpoint())
-}
-
 fn bytes(length: usize) -> Bytes {
     (0..length).map(|place| (place * 7 + place / 251) as u8).collect()
 }
@@ -53,7 +49,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn objects() {
     let Some(s3) = S3::start(BUCKET).await else { return };
-    let store = Store::open(&address(&s3, "deep/down")).unwrap();
+    let store = Store::open(&s3.address(BUCKET, "deep/down")).unwrap();
     assert_eq!(store.mark("one").await.unwrap(), "one");
     assert_eq!(store.mark("two").await.unwrap(), "one");
     store.check("one").await.unwrap();
@@ -83,7 +79,7 @@ async fn objects() {
     assert_eq!(all.len(), 4, "{all:?}");
     assert!(all.iter().all(|listed| listed.artifact.as_ref().is_some_and(|(tenant, _)| tenant == "default")));
     // Another prefix is another store.
-    let other = Store::open(&address(&s3, "other")).unwrap();
+    let other = Store::open(&s3.address(BUCKET, "other")).unwrap();
     assert_eq!(listed(&other).await, []);
     let past = SystemTime::now() - Duration::from_secs(3_600);
     let future = SystemTime::now() + Duration::from_secs(3_600);
@@ -101,7 +97,7 @@ async fn objects() {
 async fn a_cluster_keeps_its_values_in_s3() {
     let Some(s3) = S3::start(BUCKET).await else { return };
     let mut variables = S3::variables();
-    variables.push(("HEDDLE_ARTIFACTS".to_owned(), address(&s3, "cluster")));
+    variables.push(("HEDDLE_ARTIFACTS".to_owned(), s3.address(BUCKET, "cluster")));
     let cluster = Cluster::start_with(2, 2, variables).await;
     let client = cluster.client();
     let graph = Graph::default()

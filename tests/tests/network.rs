@@ -1,5 +1,6 @@
-//! A cluster over several machines, each a network namespace with an address of its own: work is spread, any gateway shows
-//! the same, one trace goes over all of them, and a link that is cut loses nothing and does nothing twice.
+//! A cluster over several machines, each a network namespace with an address of its own, with PostgreSQL and S3 on machines
+//! of theirs; its members have joined with tokens and speak TLS. Work is spread, large values go by the store, any gateway
+//! shows the same, one trace goes over all of them, and a link that is cut loses nothing and does nothing twice.
 //!
 //! Where namespaces are not possible, what needs no cut runs on this machine alone. `FAULT_LONG=1` cuts links for longer
 //! than blind work is waited for, too: six minutes.
@@ -20,14 +21,23 @@ use cluster_tests::cluster::random::number;
 use cluster_tests::cluster::runs::text;
 use cluster_tests::cluster::{AgentShape, Cluster, Part, Setting, Shape, heddle, history};
 use cluster_tests::collector::{Collector, Received, strangers};
+use cluster_tests::s3::{self, S3};
 use cluster_tests::wait;
 use heddle_test_postgres::Server;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 /// Equal nodes of the run that is spread.
 const NODES: usize = 200;
 /// How long each of them works.
 const NODE_MS: u64 = 40;
+/// Nodes that make large values, each of another length, all above what an event holds.
+const LARGE_NODES: usize = 12;
+/// The length of the shortest, in characters.
+const LARGE_MIN: usize = 100_000;
+/// The bucket that large values are in.
+const BUCKET: &str = "heddle";
 /// Lines of its trace that are printed.
 const SHOWN_LINES: usize = 12;
 /// How long a run may take that nothing keeps.
@@ -49,9 +59,38 @@ fn over_machines<F: Future<Output = ()> + Send>(
     shape: Shape,
     test: impl FnOnce(Option<Arc<Network>>, Shape) -> F + Send,
 ) {
+    // Looked for here, since no machine reaches what it is installed from.
+    let _found = s3::find();
     match Network::create(&shape).map(Arc::new) {
         Some(network) => network.run(Machine::Client, test(Some(Arc::clone(&network)), shape)),
         None => tokio::runtime::Runtime::new().unwrap().block_on(test(None, shape)),
+    }
+}
+
+/// The machines that a cluster needs beside its own: they are gone when this value is dropped.
+struct Servers {
+    database: Option<Server>,
+    store: Option<S3>,
+}
+
+impl Servers {
+    /// Starts a database and a store on machines of their own; what there is not is said, and the cluster does without it.
+    async fn start(network: Option<&Arc<Network>>) -> Self {
+        let Some(network) = network else { return Self { database: None, store: None } };
+        let address = network.address(Machine::Database);
+        let database = network.on(Machine::Database, || Server::listening(address));
+        let store = match s3::find() {
+            Some(program) => Some(S3::start_on(network, program, BUCKET).await),
+            None => None,
+        };
+        Self { database, store }
+    }
+
+    fn setting(&self, network: Option<Arc<Network>>) -> Setting {
+        let artifacts =
+            self.store.iter().map(|store| ("HEDDLE_ARTIFACTS".to_owned(), store.address(BUCKET, "network")));
+        let variables = S3::variables().into_iter().chain(artifacts).collect();
+        Setting { database: self.database.as_ref().map(Server::database), variables, network }
     }
 }
 
@@ -91,8 +130,10 @@ fn equal_machines_share_work_and_one_trace_goes_over_all_of_them() {
     over_machines(shape([4, 4, 4]), |network, shape| async move {
         let of_client = |network: &Arc<Network>| network.address(Machine::Client);
         let (collector, address) = Collector::start_at(network.as_ref().map_or(Ipv4Addr::LOCALHOST, of_client)).await;
-        let variables = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), format!("http://{address}"))];
-        let mut cluster = Cluster::set_up(shape, Setting { variables, network, ..Setting::default() }).await;
+        let servers = Servers::start(network.as_ref()).await;
+        let mut setting = servers.setting(network.clone());
+        setting.variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), format!("http://{address}")));
+        let mut cluster = Cluster::set_up(shape, setting).await;
         let ended = spread(&cluster).await;
         let shares = shares(&cluster, &ended);
         println!("{NODES} nodes over three equal agents: {shares:?} %");
@@ -112,7 +153,63 @@ fn equal_machines_share_work_and_one_trace_goes_over_all_of_them() {
             assert!(shown.contains(&format!("agent {agent}")), "{shown}");
         }
         println!("{}", shown.lines().take(SHOWN_LINES).collect::<Vec<_>>().join("\n"));
+        large_values_travel(&mut cluster, servers.store.as_ref()).await;
+        if let Some(network) = network {
+            plaintext_gets_nothing(&cluster, &network).await;
+        }
     });
+}
+
+/// Large values are made on several machines and put together on one, so they have gone over the store; both gateways give
+/// them out.
+async fn large_values_travel(cluster: &mut Cluster, store: Option<&S3>) {
+    let mut graph = Graph::default().node("join", "debug:echo", json!({}));
+    for number in 0..LARGE_NODES {
+        let id = format!("n{number}");
+        graph = graph.node(&id, "debug:bytes", json!({ "count": LARGE_MIN + number }));
+        graph = graph.edge(&format!("{id}.out"), "join.in");
+    }
+    let workflow = cluster.client().save("large", &graph).await;
+    let run = cluster.client().run(&workflow, "large").await;
+    let ended = cluster.client().ended(&run, RUN_TIME_MAX).await;
+    assert_eq!(ended["status"], "COMPLETED", "{}", ended["error"]);
+    let machines: BTreeSet<String> = agents_of(&ended).into_values().collect();
+    assert!(machines.len() > 1, "one machine has done it all: {machines:?}");
+    let origins = [cluster.origin(0), cluster.origin(1)];
+    // Texts in quotes; and a list of them, with a comma or a bracket before each and one after the last.
+    let length = |number: usize| LARGE_MIN + number + 2;
+    let list = (0..LARGE_NODES).map(|number| length(number) + 1).sum::<usize>() + 1;
+    for node in ended["nodeRuns"].as_array().unwrap() {
+        let length = text(&node["nodeId"])[1..].parse().map_or(list, length);
+        let url = text(&node["output"]["out"]["url"]);
+        for origin in &origins {
+            let here = url.replace(&origins[0], origin);
+            let whole = send(reqwest::Client::new().get(&here)).await.unwrap();
+            assert_eq!((whole.status, whole.body.len()), (200, length), "{here}");
+        }
+    }
+    let folder = cluster.folder().join("coordinator").join("artifacts");
+    assert_eq!(folder.exists(), store.is_none(), "large values are in the store, or in a folder if there is none");
+    let Some(store) = store else { return println!("SKIPPED, NOT TESTED: large values in S3") };
+    let listed = send(reqwest::Client::new().get(format!("{}/{BUCKET}?list-type=2", store.endpoint()))).await.unwrap();
+    let objects = String::from_utf8_lossy(&listed.body).matches("<Key>").count();
+    assert!(objects > LARGE_NODES, "{objects} objects: {listed}");
+    println!("{} machines have made {LARGE_NODES} large values: {objects} objects in S3", machines.len());
+}
+
+/// A coordinator that others reach speaks TLS only.
+async fn plaintext_gets_nothing(cluster: &Cluster, network: &Network) {
+    let refused = || async {
+        let health = cluster.client().get_json("/healthz").await;
+        health["counters"]["refusedJoins"]["plaintext"].as_u64().unwrap_or_default()
+    };
+    let before = refused().await;
+    let mut stream = TcpStream::connect(network.listen(Part::Coordinator)).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    wait::until("a refusal", TOLD_MAX, || async {
+        if refused().await > before { Ok(()) } else { Err("nobody was refused".to_owned()) }
+    })
+    .await;
 }
 
 /// Both gateways say the same of a run, of its events and of the agents, byte for byte.
@@ -155,7 +252,8 @@ fn waterfall(cluster: &mut Cluster, run: &str) -> String {
 #[test]
 fn machines_get_what_their_slots_are_worth() {
     over_machines(shape([1, 2, 4]), |network, shape| async move {
-        let cluster = Cluster::set_up(shape, Setting { network, ..Setting::default() }).await;
+        let servers = Servers::start(network.as_ref()).await;
+        let cluster = Cluster::set_up(shape, servers.setting(network)).await;
         let shares = shares(&cluster, &spread(&cluster).await);
         println!("{NODES} nodes over agents with 1, 2 and 4 slots: {shares:?} %");
         for (share, slots) in shares.into_iter().zip([1.0, 2.0, 4.0]) {

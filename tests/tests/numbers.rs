@@ -176,6 +176,43 @@ async fn exercise(cluster: &Cluster) -> (Vec<String>, Vec<String>) {
     (workflows, runs)
 }
 
+/// A large value goes to the store, comes back, is given to a client, and is not sent where it is already.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_the_artifact_store_and_comes_from_it_is_counted() {
+    const COUNT: usize = 200_000;
+    let variables = [("HEDDLE_METRICS", "127.0.0.1:0"), ("HEDDLE_LOG", "info")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let mut cluster = Cluster::start_with(1, 2, variables).await;
+    let graph = Graph::default().node("large", "debug:bytes", json!({ "count": COUNT }));
+    let graph = graph.node("same", "debug:echo", json!({})).edge("large.out", "same.in");
+    let workflow = cluster.client().save("large", &graph).await;
+    let run = cluster.client().run(&workflow, "large").await;
+    let ended = cluster.client().ended(&run, RUN_TIME_MAX).await;
+    assert_eq!(ended["status"], "COMPLETED", "{}", ended["error"]);
+    let large = ended["nodeRuns"].as_array().unwrap().iter().find(|node| node["nodeId"] == "large").unwrap();
+    let shown = send(reqwest::Client::new().get(text(&large["output"]["out"]["url"]))).await.unwrap();
+    assert_eq!(shown.status, 200);
+    let uploads = "/api/v1/media/upload";
+    let form =
+        |file: &[u8]| [b"--b\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n", file, b"\r\n--b--"].concat();
+    for file in [&shown.body[..], b"another"] {
+        let request = cluster.client().request(Method::POST, uploads);
+        let request = request.header("content-type", "multipart/form-data; boundary=b").body(form(file));
+        let answer = send(request).await.unwrap();
+        assert_eq!(answer.status, 201, "{answer}");
+    }
+    let bytes = (COUNT + 2) as f64;
+    for (part, name, put_bytes) in [(Part::Agent(0), "agent", bytes), (Part::Gateway(0), "gateway", 7.0)] {
+        let scrape = scrape(&url(cluster.process(part)).unwrap()).await;
+        let value =
+            |number: &str, word: &str| scrape.value(&format!("heddle_{name}_{number}_total{{operation=\"{word}\"}}"));
+        let artifacts = ["put", "present", "read"].map(|word| value("artifacts", word));
+        assert_eq!(artifacts, [1.0, 1.0, 1.0], "{name}");
+        assert_eq!(["put", "read"].map(|word| value("artifact_bytes", word)), [put_bytes, bytes], "{name}");
+        assert_eq!(scrape.value(&format!("heddle_{name}_artifact_errors_total")), 0.0);
+    }
+}
+
 #[tokio::test]
 async fn a_whole_cluster_gives_all_its_numbers_out_on_one_port() {
     let folder = TempDir::new().unwrap();

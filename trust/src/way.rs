@@ -59,6 +59,15 @@ pub enum WayError {
         /// The address.
         address: String,
     },
+    /// Plaintext, and a certificate that is there for TLS.
+    #[error(
+        "--insecure asks for plaintext, but {folder} has a certificate for TLS: leave --insecure out, or choose another \
+         data folder"
+    )]
+    Insecure {
+        /// Where it is.
+        folder: String,
+    },
     /// TLS without a way to prove anything.
     #[error(
         "{folder} has no certificate, and TLS needs one: pass --join TOKEN; `heddle agents token create --for {role}` makes \
@@ -146,7 +155,11 @@ impl Way {
         if let Some(secret) = options.secret {
             return plain(Proof::Secret(secret));
         }
-        let has_certificate = options.data_dir.as_deref().is_some_and(Keyring::is_begun);
+        let certified = options.data_dir.as_deref().filter(|folder| Keyring::is_begun(folder));
+        if let Some(folder) = certified.filter(|_| options.insecure && is_tls.is_none()) {
+            return Err(WayError::Insecure { folder: folder.display().to_string() });
+        }
+        let has_certificate = certified.is_some();
         if !is_tls.unwrap_or_else(|| options.join.is_some() || has_certificate) {
             return match options.insecure || is_loopback(&host) {
                 true => plain(Proof::Nothing),
@@ -381,6 +394,18 @@ mod tests {
             assert!(!Way::find(insecure).unwrap().is_tls(), "{far}");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "plaintext needs no key");
+    }
+
+    #[test]
+    fn a_certificate_is_not_left_unused_silently() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = folder.path().join("tls");
+        std::fs::create_dir(&tls).unwrap();
+        std::fs::write(tls.join("certificate.pem"), "whatever it is worth").unwrap();
+        let insecure = |coordinator| WayOptions { insecure: true, ..options(coordinator, folder.path()) };
+        let found = Way::find(insecure("10.0.0.1:1"));
+        assert!(matches!(found, Err(WayError::Insecure { .. })), "{found:?}");
+        assert!(!Way::find(insecure("http://10.0.0.1:1")).unwrap().is_tls(), "the address says what is meant");
     }
 
     #[test]

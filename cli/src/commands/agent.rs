@@ -10,6 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::up::Debug;
 use crate::compose::{AgentOptions, LinkOptions, agent_failed, real_network, sandbox_only, start_agent};
+use crate::contradiction::refuse;
 use crate::data_dir::DataDir;
 use crate::error::{Failure, Result};
 use crate::limits::DRAIN_WAIT_MAX;
@@ -49,6 +50,9 @@ impl Agent {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
         telemetry::export(&[Component::Agent]);
+        self.debug.check()?;
+        let labels = labels(&self.labels)?;
+        let link = self.joining.link(&self.coordinator)?;
         self.metrics.serve()?;
         let mut stop = Stop::listen()?;
         let data = match self.data_dir {
@@ -57,9 +61,9 @@ impl Agent {
         };
         data.create()?;
         let options = AgentOptions {
-            link: self.joining.link(&self.coordinator),
+            link,
             data_dir: data.path().to_owned(),
-            labels: labels(&self.labels)?,
+            labels,
             slots: self.slots,
             debug: self.debug.into(),
             network: self.sandbox_address.map_or_else(|| real_network(&data), sandbox_only),
@@ -99,18 +103,25 @@ pub struct Joining {
 
 impl Joining {
     /// The way to the coordinator, with a word about what is not safe.
-    pub(super) fn link(&self, coordinator: &str) -> LinkOptions {
+    ///
+    /// # Errors
+    /// Settings that ask for TLS and for plaintext.
+    pub(super) fn link(&self, coordinator: &str) -> Result<LinkOptions> {
+        let join = self.join.clone().filter(|join| !join.is_empty());
+        let next = "leave one of them out";
+        let what = "--insecure asks for plaintext, and --join brings a token for TLS";
+        refuse(self.insecure && join.is_some(), what, next)?;
+        let what = format!("--insecure asks for plaintext, and --coordinator {coordinator} for TLS");
+        refuse(self.insecure && coordinator.starts_with("https://"), what, next)?;
+        let what = format!("--join brings a token for TLS, and --coordinator {coordinator} asks for plaintext");
+        let next = "write the address as https://HOST:PORT, or leave --join out";
+        refuse(join.is_some() && coordinator.starts_with("http://"), what, next)?;
         if self.insecure {
             note(&format!(
                 "--insecure: whoever is between this machine and {coordinator} can read and change everything"
             ));
         }
-        LinkOptions {
-            coordinator: coordinator.to_owned(),
-            join: self.join.clone().filter(|join| !join.is_empty()),
-            insecure: self.insecure,
-            secret: None,
-        }
+        Ok(LinkOptions { coordinator: coordinator.to_owned(), join, insecure: self.insecure, secret: None })
     }
 }
 
@@ -120,7 +131,9 @@ fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
         let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
             Failure::usage(format!("{pair:?} is not a label")).with_next("write labels as NAME=VALUE,NAME=VALUE")
         })?;
-        labels.insert(name.to_owned(), value.to_owned());
+        let other = labels.insert(name.to_owned(), value.to_owned()).filter(|other| other != value);
+        let what = format!("the label {name} is {} and {value}", other.as_deref().unwrap_or_default());
+        refuse(other.is_some(), what, "give each label one value")?;
     }
     Ok(labels)
 }
@@ -135,8 +148,10 @@ mod tests {
         let given = ["gpu=a100".to_owned(), "note=a=b".to_owned()];
         let expected = [("gpu".to_owned(), "a100".to_owned()), ("note".to_owned(), "a=b".to_owned())];
         assert_eq!(labels(&given).unwrap(), BTreeMap::from(expected));
-        for wrong in ["gpu", "=x"] {
-            assert_eq!(labels(&[wrong.to_owned()]).unwrap_err().exit, Exit::Usage);
+        let twice = |second: &str| labels(&["gpu=a100".to_owned(), second.to_owned()]);
+        assert_eq!(twice("gpu=a100").unwrap().len(), 1);
+        for failure in [labels(&["gpu".to_owned()]), labels(&["=x".to_owned()]), twice("gpu=t4")] {
+            assert_eq!(failure.unwrap_err().exit, Exit::Usage);
         }
     }
 }

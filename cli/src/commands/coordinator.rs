@@ -11,6 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::up::{Artifacts, say_key};
 use crate::compose::{coordinator_failed, ready, start_coordinator};
+use crate::contradiction::{needs, refuse};
 use crate::data_dir::DataDir;
 use crate::error::{Context, Exit, Failure, Result};
 use crate::metrics::Metrics;
@@ -49,13 +50,13 @@ struct Security {
     #[arg(long)]
     tls: bool,
     /// Speak plaintext on an address that others reach: they are all trusted
-    #[arg(long, conflicts_with = "tls")]
+    #[arg(long)]
     insecure: bool,
     /// The certificate of an authority of your own, PEM [default: one is made in the data folder]
-    #[arg(long, value_name = "FILE", requires = "ca_key")]
+    #[arg(long, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
     /// Its private key, PEM (PKCS #8)
-    #[arg(long, value_name = "FILE", requires = "ca_cert")]
+    #[arg(long, value_name = "FILE")]
     ca_key: Option<PathBuf>,
     /// How long certificates count (10m, 24h); they are renewed long before [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = clock::parse_span)]
@@ -67,13 +68,21 @@ struct Security {
 
 impl Security {
     fn access(&self, listen: SocketAddr) -> Result<Access> {
-        if self.tls && self.insecure {
-            return Err(Failure::usage("both TLS and --insecure were asked for").with_next("leave one of them out"));
-        }
+        let what = "--tls asks for certificates, and --insecure for plaintext";
+        refuse(self.tls && self.insecure, what, "leave one of them out")?;
+        let (certificate, key) = (self.ca_cert.is_some(), self.ca_key.is_some());
+        needs(certificate, "--ca-cert", key, "--ca-key")?;
+        needs(key, "--ca-key", certificate, "--ca-cert")?;
         if !self.tls && (self.insecure || listen.ip().is_loopback()) {
-            if self.ca_cert.is_some() || self.new_gateway_token {
-                let failure = Failure::usage(format!("{listen} is served in plaintext, which needs no certificates"));
-                return Err(failure.with_next("add --tls"));
+            let of_tls = [
+                (certificate, "--ca-cert"),
+                (self.certificate_life.is_some(), "--certificate-life"),
+                (self.new_gateway_token, "--new-gateway-token"),
+            ];
+            for (is_set, setting) in of_tls {
+                let why = if self.insecure { "--insecure asks for it" } else { "--listen is on this machine" };
+                let what = format!("{setting} is for TLS, and {listen} is served in plaintext, since {why}");
+                refuse(is_set, what, "ask for --tls alone, or leave it out")?;
             }
             return Ok(Access::Plaintext { insecure: self.insecure });
         }
@@ -94,9 +103,10 @@ impl Coordinator {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
         telemetry::export(&[Component::Coordinator]);
-        self.metrics.serve()?;
-        check_debug_nodes(self.debug_nodes, self.listen)?;
         let access = self.security.access(self.listen)?;
+        check_debug_nodes(self.debug_nodes, self.listen, matches!(access, Access::Tls(_)))?;
+        self.metrics.check("--listen", self.listen)?;
+        self.metrics.serve()?;
         let mut stop = Stop::listen()?;
         let data = DataDir::choose(self.data_dir.as_deref())?;
         let database = database(self.database.as_deref(), &data)?;
@@ -172,8 +182,17 @@ mod tests {
         assert!(security(true, true).access(near).is_err());
         let short = Security { certificate_life: Some(Duration::from_secs(1)), ..security(true, false) };
         assert!(short.access(near).is_err());
-        let useless = Security { new_gateway_token: true, ..security(false, false) };
-        assert!(useless.access(near).is_err());
+        for (useless, name) in [
+            (Security { new_gateway_token: true, ..security(false, false) }, "--new-gateway-token"),
+            (Security { certificate_life: Some(CERTIFICATE_LIFE), ..security(false, true) }, "--certificate-life"),
+            (Security { ca_cert: Some("c".into()), ca_key: Some("k".into()), ..security(false, false) }, "--ca-cert"),
+            (Security { ca_cert: Some("c".into()), ..security(true, false) }, "--ca-key"),
+            (Security { ca_key: Some("k".into()), ..security(true, false) }, "--ca-cert"),
+        ] {
+            let failure = useless.access(near).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(name), "{failure}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::agent::Joining;
 use super::up::Fetch;
 use crate::compose::start_gateway;
+use crate::contradiction::{is_same_place, refuse};
 use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::limits::DRAIN_WAIT_MAX;
@@ -43,13 +44,18 @@ impl Gateway {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::INFO);
         telemetry::export(&[Component::Gateway]);
+        self.metrics.check("--listen", self.listen)?;
+        let is_own = self.coordinator.trim_start_matches("http://").trim_start_matches("https://").parse();
+        let is_own = is_own.is_ok_and(|coordinator| is_same_place(self.listen, coordinator));
+        let what = format!("--listen and --coordinator are both {}, and a gateway is no coordinator", self.coordinator);
+        refuse(is_own, what, "let it listen on another port, or name the coordinator's address")?;
+        let link = self.joining.link(&self.coordinator)?;
         self.metrics.serve()?;
         let mut stop = Stop::listen()?;
         let listen = Listen::Bound(bind(self.listen)?);
         // Plaintext needs none, so it is no fault if there is no place.
         let usual = || DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref()).ok();
         let data_dir = self.data_dir.or_else(|| usual().map(|data| data.inside("gateway").path().to_owned()));
-        let link = self.joining.link(&self.coordinator);
         let gateway = tokio::select! {
             gateway = start_gateway(listen, link, data_dir, self.fetch.allow_fetch) => gateway?,
             // Without a certificate it waits for one.

@@ -8,6 +8,7 @@ use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::compose::{ArtifactOptions, Cluster, ClusterOptions, DebugOptions};
+use crate::contradiction::needs;
 use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::limits::{AGENTS_MAX, DRAIN_WAIT_MAX};
@@ -77,9 +78,16 @@ pub struct Debug {
     /// Offer the node types for tests and benches (debug:*)
     #[arg(long)]
     pub debug_nodes: bool,
-    /// Where debug:effect writes
-    #[arg(long, value_name = "FOLDER", requires = "debug_nodes")]
+    /// Where debug:effect writes; it takes --debug-nodes
+    #[arg(long, value_name = "FOLDER")]
     pub debug_effects: Option<PathBuf>,
+}
+
+impl Debug {
+    /// Refuses what says nothing.
+    pub fn check(&self) -> Result<()> {
+        needs(self.debug_effects.is_some(), "--debug-effects", self.debug_nodes, "--debug-nodes")
+    }
 }
 
 impl From<Debug> for DebugOptions {
@@ -93,8 +101,10 @@ impl Up {
     pub async fn run(self) -> Result<()> {
         telemetry::start(LevelFilter::WARN);
         telemetry::export(&[Component::Coordinator, Component::Agent, Component::Gateway]);
+        self.debug.check()?;
+        self.metrics.check("--listen", self.listen)?;
         self.metrics.serve()?;
-        check_debug_nodes(self.debug.debug_nodes, self.listen)?;
+        check_debug_nodes(self.debug.debug_nodes, self.listen, false)?;
         let mut stop = Stop::listen()?;
         // Bound before anything is written: a taken port must not leave a half-made cluster behind.
         let listener = bind(self.listen)?;

@@ -156,6 +156,8 @@ mod tests {
         // Whose result was never committed has no row.
         setup.artifacts.store.put("default", Bytes::from_static(b"lost")).await.unwrap();
         assert_eq!(setup.collect(1_001, later).await, (0, 1));
+        let bytes = ["file 2", "lost"].concat().len() as u64;
+        assert_eq!(setup.artifacts.store.traffic().removed(), (2, bytes));
     }
 
     #[tokio::test]

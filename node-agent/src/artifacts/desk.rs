@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cache::Cache;
 use crate::limits::FETCHED_BYTES_MAX;
+use crate::metrics::TRAFFIC;
 use crate::runners::{ErrorClass, Failure};
 
 /// Bytes that one permit stands for.
@@ -48,7 +49,7 @@ impl Desk {
         if let heddle_artifacts::Address::Folder(folder) = &address_of {
             std::fs::metadata(folder).map_err(not_shared)?;
         }
-        let store = Store::open(&address)?;
+        let store = Store::open(&address)?.counted(Arc::clone(&TRAFFIC));
         match store.check(&id).await {
             Ok(()) => {}
             Err(error) if error.is_transient() && !address_of.is_local() => {

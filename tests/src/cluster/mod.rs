@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::client::{Client, send};
@@ -85,8 +86,6 @@ pub struct Setting {
     pub variables: Vec<(String, String)>,
     /// A machine for each part, instead of this one for all.
     pub network: Option<Arc<Network>>,
-    /// What a part is told beside the usual, for example what it joins the cluster with.
-    pub arguments: Vec<(Part, Vec<String>)>,
 }
 
 /// A coordinator, gateways and agents, with their data in a folder of their own.
@@ -135,7 +134,7 @@ impl Cluster {
     }
 
     /// Starts a cluster of this shape in this setting, and waits until it serves. With a network, the caller is on the
-    /// client's machine.
+    /// client's machine, and members join with tokens and speak TLS; on this machine alone they speak plaintext.
     pub async fn set_up(shape: Shape, setting: Setting) -> Self {
         let folder = Folder::new();
         let mut parts = members(folder.path(), &shape, &setting);
@@ -146,14 +145,35 @@ impl Cluster {
             Some(key.trim().to_owned()).filter(|key| !key.is_empty()).ok_or_else(|| "it is empty".to_owned())
         });
         let key = key.await;
-        for part in &mut parts[1..] {
-            start(part, folder.path(), None);
-        }
         let origin = format!("http://{}", argument(&parts[1], "--listen"));
         let client = Client::new(&origin, &key, &folder.path().join("client.jsonl"));
-        let cluster = Self { parts, client, agents: shape.agents.len(), folder };
+        let mut cluster = Self { parts, client, agents: shape.agents.len(), folder };
+        for part in cluster.parts().into_iter().skip(1) {
+            if setting.network.is_some() {
+                let token = cluster.token(part).await;
+                cluster.member(part).arguments.extend(["--join".to_owned(), token]);
+            }
+            cluster.start_part(part, None);
+        }
         cluster.serves().await;
         cluster
+    }
+
+    /// What a part joins with: the first gateway with the token that the coordinator has made for it, the others with
+    /// tokens of their own.
+    async fn token(&self, part: Part) -> String {
+        let role = match part {
+            Part::Coordinator => panic!("a coordinator joins nobody"),
+            Part::Gateway(0) => return format!("@{}", self.folder.path().join("coordinator/gateway-token").display()),
+            Part::Gateway(_) => "gateway",
+            Part::Agent(_) => "agent",
+        };
+        wait::until("a join token", START_TIME_MAX, || async {
+            let request = self.client.request(Method::POST, "/api/v1/agents/tokens").json(&json!({ "for": role }));
+            let made = send(request).await?;
+            made.json()["token"].as_str().map(str::to_owned).ok_or_else(|| made.to_string())
+        })
+        .await
     }
 
     /// Where a gateway listens: `http://host:port`.
@@ -189,9 +209,8 @@ impl Cluster {
         start(self.member(part), &folder, armed);
     }
 
-    /// Asks a part to end (SIGTERM), waits until it has, and starts it again after it was away for so long; gives how it
-    /// ended.
-    pub async fn replace(&mut self, part: Part, away: Duration) -> ExitStatus {
+    /// Asks a part to end (SIGTERM), and waits until it has; gives how it ended.
+    pub async fn stop(&mut self, part: Part) -> ExitStatus {
         let process = self.process(part);
         process.signal(Signal::SIGTERM);
         let what = format!("the end of {part:?}");
@@ -201,6 +220,12 @@ impl Cluster {
         });
         let ended = ended.await;
         self.member(part).process = None;
+        ended
+    }
+
+    /// Stops a part, and starts it again after it was away for so long; gives how it ended.
+    pub async fn replace(&mut self, part: Part, away: Duration) -> ExitStatus {
+        let ended = self.stop(part).await;
         wait::pace(away).await;
         self.start_part(part, None);
         ended
@@ -235,7 +260,7 @@ impl Cluster {
     /// Waits until the gateway says that the coordinator is ready, and every agent that runs is connected.
     pub async fn serves(&self) {
         wait::until("a cluster that serves", START_TIME_MAX, || async {
-            let ready = send(self.client.anonymous(reqwest::Method::GET, "/readyz")).await?;
+            let ready = send(self.client.anonymous(Method::GET, "/readyz")).await?;
             if !ready.is_success() {
                 return Err(ready.to_string());
             }
@@ -251,7 +276,7 @@ impl Cluster {
     /// # Errors
     /// When it cannot be asked.
     pub async fn agents_here(&self) -> Result<usize, String> {
-        let answer = send(self.client.request(reqwest::Method::GET, "/api/v1/agents")).await?;
+        let answer = send(self.client.request(Method::GET, "/api/v1/agents")).await?;
         let Value::Array(agents) = answer.json() else { return Err(answer.to_string()) };
         Ok(agents.iter().filter(|agent| agent["state"] == "connected").count())
     }
@@ -335,29 +360,20 @@ fn members(folder: &Path, shape: &Shape, setting: &Setting) -> Vec<Member> {
     let database = &setting.database.clone().unwrap_or_else(|| database(folder));
     let coordinator = listen(Part::Coordinator);
     let data = |name: String| folder.join(name).display().to_string();
-    let url = format!("http://{coordinator}");
+    let url = format!("{}://{coordinator}", if network.is_some() { "https" } else { "http" });
     let member = |part, arguments: &[&str]| {
-        let more = setting.arguments.iter().filter(|(of, _)| *of == part).flat_map(|(_, more)| more.clone());
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).chain(more).collect();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let namespace = network.map(|network| network.name(Machine::Of(part)));
         Member { part, arguments, variables: setting.variables.clone(), namespace, process: None }
     };
-    let mut members = vec![member(
-        Part::Coordinator,
-        &[
-            "coordinator",
-            "--listen",
-            &coordinator,
-            "--database",
-            database,
-            "--debug-nodes",
-            "--data-dir",
-            &data("coordinator".into()),
-        ],
-    )];
+    let at = data("coordinator".into());
+    let arguments =
+        ["coordinator", "--listen", &coordinator, "--database", database, "--data-dir", &at, "--debug-nodes"];
+    let mut members = vec![member(Part::Coordinator, &arguments)];
     for number in 0..shape.gateways {
         let part = Part::Gateway(number);
-        members.push(member(part, &["gateway", "--listen", &listen(part), "--coordinator", &url]));
+        let (listen, data) = (listen(part), data(format!("gateway-{number}")));
+        members.push(member(part, &["gateway", "--listen", &listen, "--coordinator", &url, "--data-dir", &data]));
     }
     for (number, agent) in shape.agents.iter().enumerate() {
         let (slots, effects) = (agent.slots.to_string(), effects(folder).display().to_string());

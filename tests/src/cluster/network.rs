@@ -13,9 +13,9 @@ use nix::sched::{CloneFlags, setns};
 
 use super::{Part, Shape};
 
-/// The machines' network. Linux counts it as loopback, where parts of a cluster need no certificates and take the node
-/// types for tests; between these namespaces it is routed like any other (`route_localnet`).
-const SUBNET: [u8; 3] = [127, 77, 0];
+/// The machines' network, of the addresses that are set aside for tests of networks (RFC 2544): to the parts of a cluster
+/// they are other machines', so that plaintext is not spoken there.
+const SUBNET: [u8; 3] = [198, 18, 0];
 /// What the names of all our namespaces begin with; the process's id follows.
 const PREFIX: &str = "heddle-test-";
 /// A machine's end of its link to the switch.
@@ -32,6 +32,8 @@ pub enum Machine {
     Client,
     /// The database server's.
     Database,
+    /// The artifact store's.
+    Store,
     /// A part's.
     Of(Part),
 }
@@ -44,7 +46,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// A machine for each part of a cluster of this shape, for the test and for a database. `None` = this process may not
+    /// A machine for each part of a cluster of this shape, for the test, for a database and for a store of artifacts. `None` = this process may not
     /// make them, which is told loudly.
     ///
     /// # Panics
@@ -59,7 +61,7 @@ impl Network {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let parts = [Part::Coordinator].into_iter().chain((0..shape.gateways).map(Part::Gateway));
         let parts = parts.chain((0..shape.agents.len()).map(Part::Agent)).map(Machine::Of);
-        let machines = [Machine::Client, Machine::Database].into_iter().chain(parts).collect();
+        let machines = [Machine::Client, Machine::Database, Machine::Store].into_iter().chain(parts).collect();
         let network = Self { prefix: format!("{PREFIX}{}-{number}-", std::process::id()), machines };
         match network.build() {
             Ok(()) => Some(network),
@@ -83,11 +85,6 @@ impl Network {
             ip(&["-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", LINK, "netns", &name])?;
             ip(&["-n", &switch, "link", "set", &port, "master", "switch", "up"])?;
             ip(&["-n", &name, "link", "set", "lo", "up"])?;
-            // Else all of it would stay on the machine.
-            ip(&["-n", &name, "address", "del", "127.0.0.1/8", "dev", "lo"])?;
-            ip(&["-n", &name, "address", "add", "127.0.0.1/32", "dev", "lo"])?;
-            let setting = "/proc/sys/net/ipv4/conf/all/route_localnet";
-            inside(&name, || std::fs::write(setting, "1")).map_err(|error| format!("{setting}: {error}"))?;
             ip(&["-n", &name, "address", "add", &address, "dev", LINK])?;
             ip(&["-n", &name, "link", "set", LINK, "up"])?;
         }

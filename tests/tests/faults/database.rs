@@ -204,7 +204,7 @@ async fn nothing_is_lost_whatever_becomes_of_the_database() {
     let database = server.database();
     let mut cluster = Cluster::on(Shape::new(1, 2, 4), &database).await;
     let watcher = Watcher::start(cluster.client(), random.fork()).await;
-    let load = Load::start(cluster.client(), &mut random);
+    let load = Load::start(cluster.client(), "database", &mut random);
     let since = Instant::now();
     let brief = [Fault::MainKilled, Fault::BackendsKilled, Fault::BackendKilled, Fault::BackendsTerminated];
     let faults = brief.into_iter().cycle().take(HITS * brief.len()).chain([Fault::Away, Fault::Silent]);

@@ -34,11 +34,13 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn start(client: &Client, random: &mut Random) -> Self {
+    /// Clients whose requests no other load has made: `name` is in all their keys.
+    pub(super) fn start(client: &Client, name: &str, random: &mut Random) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
-            clients.spawn(submit(client.clone(), number, random.fork(), Arc::clone(&stop)));
+            let name = format!("{name} client {number}");
+            clients.spawn(submit(client.clone(), name, random.fork(), Arc::clone(&stop)));
         }
         Self { stop, clients }
     }
@@ -49,10 +51,10 @@ impl Load {
     }
 }
 
-async fn submit(client: Client, number: usize, mut random: Random, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
+async fn submit(client: Client, of: String, mut random: Random, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
     let mut acknowledged = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let name = format!("client {number} workflow {}", acknowledged.len());
+        let name = format!("{of} workflow {}", acknowledged.len());
         let graph = workload::graph(&mut random);
         let workflow = client.save(&name, &graph).await;
         for round in 0..3 {
@@ -71,6 +73,13 @@ async fn submit(client: Client, number: usize, mut random: Random, stop: Arc<Ato
         }
     }
     acknowledged
+}
+
+/// Waits until these runs are over, however they have ended.
+pub(super) async fn over(client: &Client, runs: &[Acknowledged]) {
+    for run in runs {
+        client.ended(&run.execution, HEALED_RUN_TIME_MAX).await;
+    }
 }
 
 /// Every acknowledged run is there, has ended well, and its history is whole; then nothing changes any more.
@@ -132,7 +141,7 @@ async fn nothing_acknowledged_is_lost_on_postgres_either() {
 async fn kill(mut cluster: Cluster, time: Duration) {
     let mut random = Random::from_seed(seed("kills"));
     let kills_wanted = number("FAULT_KILLS").unwrap_or(0) as usize;
-    let load = Load::start(cluster.client(), &mut random);
+    let load = Load::start(cluster.client(), "kills", &mut random);
     let since = Instant::now();
     let mut kills = [0_usize; 3];
     while since.elapsed() < time || kills.iter().sum::<usize>() < kills_wanted {
