@@ -279,7 +279,11 @@ pub const FAILURES: &[Code] = &[
     code("server_silent", "A server did not answer in time.", "Try again later."),
     code("server_unreachable", "A server cannot be reached, or broke off.", "Try again later."),
     code("stream_truncated", "A provider's answer ended before it was whole.", "Try again."),
-    code("stream_unreadable", "A provider's stream is of another format.", "Check the address."),
+    code(
+        "stream_unreadable",
+        "A provider's stream cannot be read, or a piece of it.",
+        "Check the address, or set `stream` to false.",
+    ),
     code("template_invalid", "A template cannot be evaluated.", "Correct the node."),
     code("template_names_too_many", "A template has more names than values.", "Wire the others."),
     code("template_too_long", "A template does too much work.", "Shorten its loops or its values."),

@@ -14,6 +14,9 @@ use crate::runners::net::credential::{Secret, Veil};
 use crate::runners::net::fault::{self, Repeat};
 use crate::runners::{Context, ErrorClass, Failure};
 
+/// How the parser calls events that the server gives no name.
+const UNNAMED: &str = "message";
+
 /// Reads the stream to its end and shows its words meanwhile.
 pub(super) async fn read(
     response: Response,
@@ -32,13 +35,19 @@ pub(super) async fn read(
     let mut partial = Partial::default();
     let mut veil = Veil::over(secret);
     while let Some(event) = events.next().await {
-        let data = event.map_err(|error| broken(error, host))?.data;
-        if data.trim() == "[DONE]" {
+        let event = event.map_err(|error| broken(error, host))?;
+        let data = event.data.trim();
+        if data == "[DONE]" {
             partial.is_done = true;
             break;
         }
-        // Some servers send comments and events of their own.
-        let Ok(json) = serde_json::from_str::<Value>(&data) else { continue };
+        let Ok(json) = serde_json::from_str::<Value>(data) else {
+            // Some servers send events of their own. A piece that cannot be read may have held words.
+            match data.is_empty() || event.event != UNNAMED {
+                true => continue,
+                false => return Err(garbled(host)),
+            }
+        };
         if json["error"].is_object() {
             return Err(failed(&json["error"], host, secret));
         }
@@ -52,6 +61,14 @@ pub(super) async fn read(
         context.partial("text", Bytes::from(rest));
     }
     partial.into_answer(host)
+}
+
+fn garbled(host: &str) -> Failure {
+    let message = format!(
+        "{host} sends a piece that cannot be read; the answer may have been charged, and is asked for again; if it stays \
+         so, set stream to false"
+    );
+    Failure::new(ErrorClass::UnknownOutcome, "stream_unreadable", message)
 }
 
 enum Broken {

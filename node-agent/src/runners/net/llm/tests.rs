@@ -208,18 +208,41 @@ async fn faults_have_the_class_that_a_policy_needs() {
     assert_eq!(slow, (UnknownOutcome, "answer_lost".to_owned()));
 }
 
-#[tokio::test]
-async fn a_stream_without_an_end_is_bounded() {
+/// Asks a server that answers whatever it is asked with this stream.
+async fn ask_for(
+    stream: impl Fn() -> axum::body::Body + Clone + Send + Sync + 'static,
+) -> Result<Vec<Output>, Failure> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let endless = axum::Router::new().fallback(|| async {
-        let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 64 * 1024])));
-        ([("content-type", "text/event-stream")], axum::body::Body::from_stream(pieces))
-    });
-    tokio::spawn(async move { axum::serve(listener, endless).await });
+    let answer = move || async move { ([("content-type", "text/event-stream")], stream()) };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
     let net = Net::new(Arc::new(Gate(vec![address])), Arc::new(Keys::default())).unwrap();
     let mut work = crate::runners::debug::tests::work(&json!({"model": "m", "baseUrl": format!("http://{address}")}));
     work.inputs = vec![one("prompt", &json!("x"))];
-    let failure = run(net, work, Context::alone(Outlet::default(), Notes::default())).await.unwrap_err();
-    assert_eq!(failure.code, "response_too_large");
+    run(net, work, Context::alone(Outlet::default(), Notes::default())).await
+}
+
+#[tokio::test]
+async fn a_stream_without_an_end_is_bounded() {
+    let endless = || {
+        let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 64 * 1024])));
+        axum::body::Body::from_stream(pieces)
+    };
+    assert_eq!(ask_for(endless).await.unwrap_err().code, "response_too_large");
+}
+
+#[tokio::test]
+async fn a_garbled_piece_is_no_silence() {
+    let piece = |words: &str| format!("data: {}\n\n", json!({"choices": [{"delta": {"content": words}}]}));
+    let stream = move |between: &'static str| {
+        let text = format!("{}{between}{}data: [DONE]\n\n", piece("high "), piece("tide"));
+        move || axum::body::Body::from(text.clone())
+    };
+    for own in [": processing\n\n", "data:\n\n", "event: ping\ndata: now\n\n", "\r\n"] {
+        let outputs = ask_for(stream(own)).await.unwrap();
+        let text = outputs.iter().find(|output| output.port == "text").unwrap();
+        assert_eq!(text.value, "\"high tide\"", "{own:?}");
+    }
+    let failure = ask_for(stream("data: {\"choices\": [{\"del\n\n")).await.unwrap_err();
+    assert_eq!((failure.class, &*failure.code), (ErrorClass::UnknownOutcome, "stream_unreadable"));
 }
