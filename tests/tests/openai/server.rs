@@ -1,13 +1,11 @@
 //! `llm:openai_compatible` asks a server that others have written, through a cluster. The server breaks off, refuses and limits
 //! on demand, and says at the end how well it was asked.
 
-use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cluster_tests::cluster::client::send;
 use cluster_tests::cluster::graph::Graph;
-use cluster_tests::cluster::process::command;
 use cluster_tests::cluster::{Cluster, START_TIME_MAX, free_address};
 use cluster_tests::python::Packages;
 use cluster_tests::wait;
@@ -91,12 +89,7 @@ impl Bench {
         let server = Server::start().await?;
         let cluster = Cluster::start(1, 4).await;
         let host = server.origin.trim_start_matches("http://");
-        let mut set = command();
-        set.args(["secrets", "set", "models", "--host", host, "--allow-private", "--data-dir"]);
-        set.arg(cluster.folder().join("agent-0")).stdin(Stdio::piped()).stderr(Stdio::null());
-        let mut set = set.spawn().unwrap();
-        set.stdin.take().unwrap().write_all(SECRET.as_bytes()).unwrap();
-        assert!(set.wait().unwrap().success());
+        cluster.keep_secret(0, "models", host, SECRET);
         Some(Self { server, cluster })
     }
 

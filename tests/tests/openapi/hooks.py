@@ -39,9 +39,12 @@ INSIDE = "http://127.0.0.1:9/cat.png"
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    if failure.code != "ST202":
-        return True
-    return refusal(response) not in BEYOND_SCHEMAS
+    if failure.code == "ST201" and case.media_type == "multipart/form-data":
+        # A form carries text alone: a value of another type arrives as text, which is right.
+        return "violates `type`" not in failure.message
+    if failure.code == "ST202":
+        return refusal(response) not in BEYOND_SCHEMAS
+    return True
 
 
 def refusal(response):
