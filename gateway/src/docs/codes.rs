@@ -173,6 +173,7 @@ pub const FAILURES: &[Code] = &[
     code("agent_stopping", "The agent ended before the node began.", "Nothing: another agent does it."),
     code("answer_lost", "Nobody knows whether a server did what it was asked.", "Look there."),
     code("answer_no_json", "A model's answer is not the JSON that was asked for.", "Ask for it differently."),
+    code("answer_refused", "A model refuses to answer.", "Change the prompt."),
     code("answer_unclear", "A server failed, and may have done what it was asked.", "Look there."),
     code("answer_unreadable", "A server's answer is of another format.", "Check the address."),
     code("artifact_damaged", "A file in the store is not what was put there.", "Restore the store from a backup."),
