@@ -141,8 +141,8 @@ fn effect(item: &NodeType) -> &'static str {
     let repeats = item.policy.as_ref().is_some_and(|policy| policy["onUnknown"] == "retry");
     match &*item.effect {
         "blind" if repeats => {
-            "nobody can tell whether a lost try happened, and it is tried again all the same, unless policy.onUnknown says \
-             park or fail"
+            "nobody can tell whether a lost try happened, and it is tried again all the same, unless policy.onUnknown \
+             says fail"
         }
         "pure" => "it changes nothing and may run again at will",
         "keyed" => "its provider takes an idempotency key, so a retry does nothing twice",
