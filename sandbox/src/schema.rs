@@ -35,7 +35,7 @@ impl<'a> Maker<'a> {
         }
         if let Some(choices) = ["anyOf", "oneOf", "allOf"].iter().find_map(|key| schema[*key].as_array()) {
             // What leads back into itself would not end.
-            let choice = choices.iter().find(|choice| !self.leads_back(choice)).or(choices.first());
+            let choice = choices.iter().find(|choice| !self.leads_back(choice)).or_else(|| choices.first());
             return choice.map_or(Value::Null, |choice| self.value(choice, name, depth + 1));
         }
         let kind = match &schema["type"] {
