@@ -25,12 +25,14 @@ struct Server {
 }
 
 impl Server {
-    async fn start() -> Option<Self> {
+    /// A server that waits so long between two pieces of a stream.
+    async fn start(pause_ms: u64) -> Option<Self> {
         let packages = Packages::installed("openai", &PACKAGES)?;
         let address = free_address();
         let (host, port) = address.split_once(':').unwrap();
         let mut server = Command::new(packages.program("llmock"));
         server.args(["serve", "--host", host, "--port", port, "--log-level", "warning"]);
+        server.args(["--stream-chunk-delay-ms", &pause_ms.to_string()]);
         let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let server = Self { child, origin: format!("http://{address}") };
         wait::until("a server of models", START_TIME_MAX, || async {
@@ -88,8 +90,8 @@ struct Ran {
 }
 
 impl Bench {
-    async fn start() -> Option<Self> {
-        let server = Server::start().await?;
+    async fn start(pause_ms: u64) -> Option<Self> {
+        let server = Server::start(pause_ms).await?;
         let cluster = Cluster::start(1, 4).await;
         let host = server.origin.trim_start_matches("http://");
         cluster.keep_secret(0, "models", host, SECRET);
@@ -141,10 +143,9 @@ fn shown(events: &str) -> (String, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_type_and_a_server_of_others_understand_each_other() {
-    let Some(bench) = Bench::start().await else { return };
+    // Slowly enough that words are heard before the result, which is all that is shown once it is there.
+    let Some(bench) = Bench::start(50).await else { return };
     let server = &bench.server;
-
-    // Late enough that somebody watches.
     server.plan(json!([{ "type": "reply", "text": TIDES }, { "type": "slow_first_token", "seconds": 1 }])).await;
     let ran = bench.ask("stream", json!({})).await;
     assert_eq!(ran.outputs["text"], TIDES, "{}", ran.error);
@@ -186,7 +187,7 @@ async fn the_node_type_and_a_server_of_others_understand_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_limits_or_breaks_off_is_asked_as_it_asks_for() {
-    let Some(bench) = Bench::start().await else { return };
+    let Some(bench) = Bench::start(0).await else { return };
     let server = &bench.server;
     let reply = json!({ "type": "reply", "text": TIDES, "times": null });
 
