@@ -15,7 +15,7 @@ use crate::limits::BREAK_DELAY_MS;
 use crate::script::Step;
 
 /// When every answer was given: the same request has the same answer.
-const CREATED: u64 = 1_700_000_000;
+pub(crate) const CREATED: u64 = 1_700_000_000;
 
 /// Answers a conversation.
 pub(crate) fn respond(request: &Value, step: &Step) -> Response {

@@ -23,8 +23,9 @@ pub struct Entry {
     /// Its idempotency key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// The status it was answered with.
-    pub status: u16,
+    /// The status it was answered with; none until then, and for good if the caller went away before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// Its body, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<serde_json::Value>,
@@ -40,13 +41,23 @@ struct Entries {
 }
 
 impl Ledger {
-    pub(crate) fn add(&self, entry: Entry) {
+    /// Notes a call and gives it its number.
+    pub(crate) fn add(&self, entry: Entry) -> u64 {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.count += 1;
         let number = entries.count;
         entries.kept.push_back(Entry { number, ..entry });
         if entries.kept.len() > LEDGER_MAX {
             entries.kept.pop_front();
+        }
+        number
+    }
+
+    /// Notes how a call was answered, unless it is forgotten.
+    pub(crate) fn answered(&self, number: u64, status: u16) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(place) = entries.kept.binary_search_by_key(&number, |entry| entry.number) {
+            entries.kept[place].status = Some(status);
         }
     }
 

@@ -2,7 +2,7 @@
 //! cost, and always alike.
 //!
 //! ```text
-//! POST /v1/chat/completions, /v1/embeddings; GET /v1/models    what providers have
+//! POST /v1/chat/completions, /v1/embeddings; GET /v1/models, /v1/models/NAME    what providers have
 //! ANY  /http/…                                                  stands for any other server
 //! PUT  /script/NAME      what the next calls with the credential NAME meet: answers, faults, delays
 //! GET  /ledger           the calls that came, for tests; DELETE forgets them
@@ -16,6 +16,7 @@ mod answer;
 mod chat;
 mod ledger;
 mod limits;
+mod schema;
 mod script;
 mod server;
 #[cfg(test)]

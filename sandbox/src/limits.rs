@@ -24,3 +24,7 @@ pub(crate) const SCHEMA_DEPTH_MAX: usize = 16;
 pub(crate) const SCHEMA_FIELDS_MAX: usize = 256;
 /// Before a body breaks off, so that its beginning arrives, in milliseconds.
 pub(crate) const BREAK_DELAY_MS: u64 = 20;
+/// Values that are made for one schema, all levels together.
+pub(crate) const SCHEMA_VALUES_MAX: usize = 10_000;
+/// Characters of a text that is made for a schema which asks for long ones.
+pub(crate) const SCHEMA_TEXT_MAX: usize = 10_000;

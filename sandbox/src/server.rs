@@ -7,10 +7,11 @@ use axum::body::to_bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, get, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::chat::CREATED;
 use crate::ledger::{Entry, Ledger};
 use crate::limits::{DIMENSIONS, DIMENSIONS_MAX, REQUEST_BYTES_MAX, TEXTS_MAX};
 use crate::script::{Script, Scripts, Step};
@@ -20,6 +21,8 @@ use crate::{answer, chat};
 pub const CREDENTIAL_PREFIX: &str = "sandbox:";
 /// The name of calls without a credential, and of those with a token that is none of the sandbox's: it may be a secret.
 const STRANGER: &str = "anonymous";
+/// The one model that is listed; every other name is answered as well.
+const MODEL: &str = "sandbox-model";
 
 #[derive(Default)]
 struct Sandbox {
@@ -30,9 +33,7 @@ struct Sandbox {
 /// The whole provider. Nothing of it outlives the router.
 pub fn router() -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(provider))
-        .route("/v1/embeddings", post(provider))
-        .route("/v1/models", get(provider))
+        .route("/v1/{*rest}", any(provider))
         .route("/http/{*rest}", any(provider))
         .route("/script/{credential}", put(put_script))
         .route("/ledger", get(read_ledger).delete(forget_ledger))
@@ -75,52 +76,59 @@ async fn provider(State(sandbox): State<Arc<Sandbox>>, request: Request) -> Resp
     let credential = credential(&parts.headers);
     let step = sandbox.scripts.next(&credential);
     let body = to_bytes(body, REQUEST_BYTES_MAX).await;
-    if step.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(step.delay_ms)).await;
-    }
-    let (json, response) = match &body {
-        Err(_) => (None, fault(413, "request_too_large", "the request is too large")),
-        Ok(body) => {
-            let json: Option<Value> = serde_json::from_slice(body).ok();
-            let response = match scripted_fault(&step) {
-                Some(response) => response,
-                None => answered(&parts.method, parts.uri.path(), json.as_ref(), &step),
-            };
-            (json, response)
-        }
-    };
+    let json: Option<Value> = body.as_ref().ok().and_then(|body| serde_json::from_slice(body).ok());
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
-    sandbox.ledger.add(Entry {
+    // Before it is answered: whoever asks may go away meanwhile.
+    let number = sandbox.ledger.add(Entry {
         number: 0,
         credential,
         call: format!("{} {}", parts.method, parts.uri.path()),
         model: json.as_ref().and_then(|json| json["model"].as_str()).map(ToOwned::to_owned),
         idempotency_key: header("idempotency-key"),
-        status: response.status().as_u16(),
-        request: json,
+        status: None,
+        request: json.clone(),
     });
+    if step.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(step.delay_ms)).await;
+    }
+    let response = match body {
+        Err(_) => fault(413, "request_too_large", "the request is too large"),
+        Ok(_) => {
+            scripted_fault(&step).unwrap_or_else(|| answered(&parts.method, parts.uri.path(), json.as_ref(), &step))
+        }
+    };
+    sandbox.ledger.answered(number, response.status().as_u16());
     response
 }
 
 fn answered(method: &Method, path: &str, json: Option<&Value>, step: &Step) -> Response {
-    match (path, json) {
-        ("/v1/models", _) => Json(json!({
-            "object": "list",
-            "data": [{"id": "sandbox-model", "object": "model", "owned_by": "sandbox"}],
-        }))
-        .into_response(),
-        ("/v1/chat/completions", Some(json)) if json["messages"].as_array().is_some_and(|list| !list.is_empty()) => {
+    match (method.as_str(), path, json) {
+        ("GET", "/v1/models", _) => Json(json!({"object": "list", "data": [model()]})).into_response(),
+        ("GET", path, _) if path.starts_with("/v1/models/") => match path.trim_start_matches("/v1/models/") {
+            MODEL => Json(model()).into_response(),
+            _ => fault(404, "model_not_found", &format!("the sandbox lists one model: {MODEL}")),
+        },
+        ("POST", "/v1/chat/completions", Some(json))
+            if json["messages"].as_array().is_some_and(|list| !list.is_empty()) =>
+        {
             chat::respond(json, step)
         }
-        ("/v1/embeddings", Some(json)) => embeddings(json),
-        (path, json) if path.starts_with("/http/") => {
+        ("POST", "/v1/embeddings", Some(json)) => embeddings(json),
+        ("POST", "/v1/chat/completions" | "/v1/embeddings", _) => {
+            fault(400, "invalid_request_error", "the request is no JSON, or has no messages")
+        }
+        (method, path, json) if path.starts_with("/http/") => {
             let text = step.answer.clone();
             let address = path.trim_start_matches("/http/");
-            let echoed = json!({"sandbox": true, "method": method.as_str(), "address": address, "body": json});
+            let echoed = json!({"sandbox": true, "method": method, "address": address, "body": json});
             text.map_or_else(|| Json(echoed).into_response(), IntoResponse::into_response)
         }
-        _ => fault(400, "invalid_request_error", "the request is no JSON, or has no messages"),
+        (method, path, _) => fault(404, "unknown_url", &format!("the sandbox does not have {method} {path}")),
     }
+}
+
+fn model() -> Value {
+    json!({"id": MODEL, "object": "model", "created": CREATED, "owned_by": "sandbox"})
 }
 
 fn embeddings(json: &Value) -> Response {
@@ -134,9 +142,11 @@ fn embeddings(json: &Value) -> Response {
         return fault(400, "invalid_request_error", "input has no texts or too many, or dimensions is out of bounds");
     }
     let tokens: usize = texts.iter().map(|text| answer::tokens(text)).sum();
-    let vectors = texts.iter().enumerate().map(
-        |(index, text)| json!({"object": "embedding", "index": index, "embedding": answer::vector(text, dimensions)}),
-    );
+    let vectors = texts.iter().enumerate().map(|(index, text)| {
+        let vector = answer::vector(text, dimensions);
+        let vector = if json["encoding_format"] == "base64" { answer::packed(&vector).into() } else { json!(vector) };
+        json!({"object": "embedding", "index": index, "embedding": vector})
+    });
     Json(json!({
         "object": "list",
         "data": vectors.collect::<Vec<_>>(),

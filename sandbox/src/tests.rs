@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::router;
@@ -70,9 +72,12 @@ async fn schemas_and_tools_get_what_they_ask_for() {
     let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
     assert_eq!((&call["name"], &call["arguments"]), (&json!("look"), &json!("{\"at\":\"sandbox at\"}")));
     let body = json!({"input": ["a", "b"], "model": "m", "dimensions": 40});
-    let vectors: Value = client.post("a", "/v1/embeddings", body).await.json().await.unwrap();
+    let vectors: Value = client.post("a", "/v1/embeddings", body.clone()).await.json().await.unwrap();
     assert_eq!(vectors["data"][1]["embedding"].as_array().unwrap().len(), 40);
     assert_ne!(vectors["data"][0]["embedding"], vectors["data"][1]["embedding"]);
+    let body = json!({"input": "a", "model": "m", "dimensions": 3, "encoding_format": "base64"});
+    let packed: Value = client.post("a", "/v1/embeddings", body).await.json().await.unwrap();
+    assert_eq!(packed["data"][0]["embedding"].as_str().unwrap().len(), 16, "three numbers of four bytes");
 }
 
 #[tokio::test]
@@ -95,6 +100,38 @@ async fn scripts_are_one_step_a_call_and_each_credentials_own() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_refused_as_providers_do() {
+    let client = Client::start().await;
+    for (path, code) in [("/v1/images/generations", "unknown_url"), ("/v1/models/elsewhere", "unknown_url")] {
+        let refused = client.post("a", path, json!({})).await;
+        assert_eq!(refused.status(), 404);
+        assert_eq!(refused.json::<Value>().await.unwrap()["error"]["code"], code);
+    }
+    let model = |name: &str| client.http.get(format!("{}/v1/models/{name}", client.base)).send();
+    assert_eq!(model("sandbox-model").await.unwrap().status(), 200);
+    let none: Value = model("elsewhere").await.unwrap().json().await.unwrap();
+    assert_eq!(none["error"]["code"], "model_not_found");
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_went_away_is_in_the_ledger() {
+    let client = Client::start().await;
+    client.script("a", json!({"steps": [{"delayMs": 600_000}]})).await;
+    let request = client.http.post(format!("{}/v1/chat/completions", client.base)).bearer_auth("sandbox:a");
+    let asked = tokio::spawn(request.json(&json!({"model": "m", "messages": [{}]})).send());
+    let came = async {
+        loop {
+            if let Some(call) = client.ledger().await.pop() {
+                break call;
+            }
+        }
+    };
+    let call = tokio::time::timeout(Duration::from_secs(30), came).await.unwrap();
+    asked.abort();
+    assert_eq!((&call["credential"], call.get("status")), (&json!("a"), None));
+}
+
+#[tokio::test]
 async fn the_ledger_holds_calls_and_no_strange_tokens() {
     let client = Client::start().await;
     client.chat("a", json!({})).await;
@@ -104,7 +141,7 @@ async fn the_ledger_holds_calls_and_no_strange_tokens() {
     let calls = client.ledger().await;
     assert_eq!(calls[0]["credential"], "a");
     assert_eq!(calls[0]["call"], "POST /v1/chat/completions");
-    assert_eq!(calls[1]["credential"], "anonymous");
+    assert_eq!((&calls[0]["status"], &calls[1]["credential"]), (&json!(200), &json!("anonymous")));
     assert!(!json!(calls).to_string().contains("sk-real-secret"));
     client.http.delete(format!("{}/ledger", client.base)).send().await.unwrap();
     assert!(client.ledger().await.is_empty());

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod collector;
+pub mod python;
 pub mod repository;
 pub mod s3;
 pub mod wait;

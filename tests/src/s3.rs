@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::cluster::network::{Machine, Network};
 use crate::cluster::{client, free_address};
+use crate::python::Packages;
 use crate::wait;
 
 /// What is installed where it is missing; the lower bound is the one that the suite was written with.
@@ -97,37 +98,18 @@ impl Drop for S3 {
 /// In continuous integration, when it is missing.
 pub fn find() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let program = PROGRAM.get_or_init(program).as_deref();
-    if program.is_none() {
-        let said = "moto_server is missing and cannot be installed (get it: pip install 'moto[server]')";
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-        println!("SKIPPED: tests of S3, because {said}");
-    }
-    program
+    PROGRAM.get_or_init(program).as_deref()
 }
 
-/// The program: named by `MOTO_SERVER`, on the path, or in a folder of the build that it is installed into once.
+/// The program: named by `MOTO_SERVER`, on the path, or of a package that is installed for it.
 fn program() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("MOTO_SERVER") {
         return Some(named.into());
     }
-    let runs = |program: &PathBuf| {
-        let tried = Command::new(program).arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
-    };
     let on_path = PathBuf::from("moto_server");
-    if runs(&on_path) {
+    let tried = Command::new(&on_path).arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if tried.is_ok_and(|status| status.success()) {
         return Some(on_path);
     }
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/moto");
-    let installed = folder.join("bin/moto_server");
-    if runs(&installed) {
-        return Some(installed);
-    }
-    let step = |program: PathBuf, arguments: &[&str]| {
-        Command::new(program).args(arguments).status().is_ok_and(|status| status.success())
-    };
-    let environment = step("python3".into(), &["-m", "venv", folder.to_str()?]);
-    let package = environment && step(folder.join("bin/pip"), &["install", "--quiet", PACKAGE]);
-    (package && runs(&installed)).then_some(installed)
+    Packages::installed("moto", &[PACKAGE]).map(|packages| packages.program("moto_server"))
 }

@@ -125,6 +125,8 @@ pub struct NodeType {
     pub config_schema: Option<Value>,
     /// What it may do to the world.
     pub effect: String,
+    /// What a node's policy is unless it says otherwise.
+    pub policy: Option<Value>,
     /// Whether it can run now.
     pub available: bool,
 }

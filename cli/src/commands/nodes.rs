@@ -113,7 +113,7 @@ fn describe(item: &NodeType, style: Style) -> String {
         item.description,
         item.version,
         item.effect,
-        effect(&item.effect),
+        effect(item),
     )];
     for (head, list) in [("takes", &item.inputs), ("gives", &item.outputs)] {
         let lines = list.iter().map(|port| {
@@ -136,9 +136,14 @@ fn block(head: String, lines: Vec<String>) -> String {
     }
 }
 
-/// What the class of an effect means for whoever uses the node.
-fn effect(class: &str) -> &'static str {
-    match class {
+/// What the class of its effect means for whoever uses the node.
+fn effect(item: &NodeType) -> &'static str {
+    let repeats = item.policy.as_ref().is_some_and(|policy| policy["onUnknown"] == "retry");
+    match &*item.effect {
+        "blind" if repeats => {
+            "nobody can tell whether a lost try happened, and it is tried again all the same, unless policy.onUnknown \
+             says fail"
+        }
         "pure" => "it changes nothing and may run again at will",
         "keyed" => "its provider takes an idempotency key, so a retry does nothing twice",
         "pollable" => "its provider's job is asked for again, so a retry starts no second one",
@@ -285,6 +290,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} is not in:\n{text}");
         }
+        let told = |policy: Value| effect(&NodeType { effect: "blind".into(), policy: Some(policy), ..item() });
+        assert!(told(json!({"onUnknown": "retry"})).contains("tried again all the same"));
+        assert!(told(json!({"timeoutMs": 1})).contains("not tried again by itself"));
         assert_eq!(ports(&item().inputs), "text*:TEXT more:TEXT[]");
     }
 

@@ -30,6 +30,8 @@ struct Manifest<'a> {
     #[serde(borrow)]
     effect: Cow<'a, str>,
     #[serde(borrow, default)]
+    policy: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     examples: Option<&'a RawValue>,
 }
 
@@ -60,6 +62,7 @@ pub(crate) fn node_type(entry: &NodeTypeEntry) -> Result<NodeType<'_>, ApiError>
         outputs: manifest.outputs.into_iter().map(port).collect(),
         config_schema: manifest.config_schema,
         effect: manifest.effect,
+        policy: manifest.policy,
         examples: manifest.examples,
         available: entry.available,
     })

@@ -5,12 +5,12 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::operation::{Answer, FileBody, Operation, Shape};
+use super::operation::{Answer, FileBody, Link, Operation, Shape};
 use crate::http::error::{ErrorForm, has_text_form};
 use crate::http::router::Route;
 
 const DESCRIPTION: &str = "Heddle runs graphs whose nodes call models and tools. Every object resource carries its fields at \
-    top level and again under `data`. Times are RFC 3339 in UTC. Ids are opaque. Every answer has `X-Request-Id`.";
+    top level and again under `data`. Times are RFC 3339 in UTC. Ids are opaque. No text holds U+0000. Every answer has `X-Request-Id`.";
 
 /// One route with all that is said of it.
 pub(crate) struct Documented {
@@ -77,8 +77,13 @@ fn operation(documented: &Documented, answers: &mut SchemaGenerator, requests: &
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}}))
         .collect();
     parameters.extend(operation.parameters.iter().map(|parameter| {
-        json!({"name": parameter.name, "in": parameter.place, "description": parameter.description,
-            "schema": parameter.schema})
+        let mut described = json!({"name": parameter.name, "in": parameter.place, "description": parameter.description,
+            "required": parameter.is_required, "schema": parameter.schema});
+        if parameter.place == "query" && parameter.schema["type"] == "boolean" {
+            // It is as if it was left out.
+            described["allowEmptyValue"] = json!(true);
+        }
+        described
     }));
     let mut described = json!({
         "operationId": operation_id(route),
@@ -101,7 +106,8 @@ fn operation(documented: &Documented, answers: &mut SchemaGenerator, requests: &
     }
     content.extend(operation.file.map(file));
     if !content.is_empty() {
-        described["requestBody"] = json!({"content": content});
+        let is_required = operation.body.as_ref().is_some_and(|body| body.is_required);
+        described["requestBody"] = json!({"content": content, "required": is_required});
     }
     described
 }
@@ -152,10 +158,16 @@ fn responses(route: &Route, operation: &Operation, form: ErrorForm, schemas: &mu
             || json!({"description": answer.status.canonical_reason(), "headers": request_id(), "content": {}}),
         );
         if let Some(media_type) = answer.media_type {
+            let before = described["content"][media_type]["schema"].take();
             described["content"][media_type] = match schema(answer, schemas) {
-                Some(schema) => json!({"schema": schema}),
+                Some(schema) if before.is_null() => json!({"schema": schema}),
+                Some(schema) => json!({"schema": {"anyOf": [before, schema]}}),
                 None => json!({}),
             };
+        }
+        for Link { field, parameter, operation } in &operation.links {
+            let parameters = json!({*parameter: format!("$response.body#/{field}")});
+            described["links"][*operation] = json!({"operationId": operation, "parameters": parameters});
         }
     }
     for status in refusals(route, operation) {

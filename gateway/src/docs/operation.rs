@@ -25,6 +25,18 @@ pub(crate) struct Operation {
     pub(crate) answers: Vec<Answer>,
     /// Refusals besides those that every route of its kind has.
     pub(crate) refusals: Vec<StatusCode>,
+    /// What can be asked next.
+    pub(crate) links: Vec<Link>,
+}
+
+/// A parameter of another operation that an answer of this one holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    /// As a JSON pointer without its first slash.
+    pub(crate) field: &'static str,
+    pub(crate) parameter: &'static str,
+    /// The id of the operation.
+    pub(crate) operation: &'static str,
 }
 
 /// A parameter of the query or a header.
@@ -34,12 +46,15 @@ pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     pub(crate) description: &'static str,
     pub(crate) schema: Value,
+    pub(crate) is_required: bool,
 }
 
 /// What the request carries.
 #[derive(Clone)]
 pub(crate) struct Body {
     pub(crate) schema: SchemaOf,
+    /// Whether a request without a body is refused.
+    pub(crate) is_required: bool,
     pub(crate) example: Value,
 }
 
@@ -76,9 +91,9 @@ pub(crate) enum Shape {
 impl Operation {
     /// A route that needs no key.
     pub(crate) fn open(tag: &'static str, summary: &'static str) -> Self {
-        let (parameters, answers, refusals) = (Vec::new(), Vec::new(), Vec::new());
+        let (parameters, answers, refusals, links) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (body, file, takes_signed) = (None, None, false);
-        Self { tag, summary, scopes: &[], parameters, body, file, takes_signed, answers, refusals }
+        Self { tag, summary, scopes: &[], parameters, body, file, takes_signed, answers, refusals, links }
     }
 
     /// A route that asks for a key with a scope.
@@ -88,13 +103,19 @@ impl Operation {
 
     /// A parameter of the query.
     pub(crate) fn query(mut self, name: &'static str, schema: Value, description: &'static str) -> Self {
-        self.parameters.push(Parameter { place: "query", name, description, schema });
+        self.parameters.push(Parameter { place: "query", name, description, schema, is_required: false });
+        self
+    }
+
+    /// A parameter of the query without which the route refuses.
+    pub(crate) fn needs(mut self, name: &'static str, schema: Value, description: &'static str) -> Self {
+        self.parameters.push(Parameter { place: "query", name, description, schema, is_required: true });
         self
     }
 
     /// A header that changes what the route does.
     pub(crate) fn header(mut self, name: &'static str, schema: Value, description: &'static str) -> Self {
-        self.parameters.push(Parameter { place: "header", name, description, schema });
+        self.parameters.push(Parameter { place: "header", name, description, schema, is_required: false });
         self
     }
 
@@ -109,7 +130,12 @@ impl Operation {
 
     /// Takes a JSON body. `example` must be one that works.
     pub(crate) fn body<T: JsonSchema>(mut self, example: Value) -> Self {
-        self.body = Some(Body { schema: |generator| generator.subschema_for::<T>(), example });
+        // Without a body, the route takes it for an object without fields.
+        let schema = T::json_schema(&mut SchemaGenerator::default()).to_value();
+        let ways = schema["anyOf"].as_array();
+        let is_required =
+            schema["required"].is_array() || ways.is_some_and(|ways| ways.iter().all(|way| way["required"].is_array()));
+        self.body = Some(Body { schema: |generator| generator.subschema_for::<T>(), is_required, example });
         self
     }
 
@@ -122,17 +148,22 @@ impl Operation {
     /// Takes an address that was signed instead of a key.
     pub(crate) fn or_signed(mut self) -> Self {
         self.takes_signed = true;
-        self.signed()
+        self.signed(false)
     }
 
     /// Takes what an address made by this server says in its query.
-    pub(crate) fn signed(self) -> Self {
+    pub(crate) fn signed(mut self, is_required: bool) -> Self {
         let text = || json!({"type": "string"});
-        self.query("tenant", text(), "Whose it is.")
-            .query("type", text(), "What it is.")
-            .query("expires", json!({"type": "integer"}), "The second at which the address ends.")
-            .query("signature", text(), "Holds all of the address together.")
-            .refuses(StatusCode::FORBIDDEN)
+        let second = json!({"type": "integer", "minimum": 0, "maximum": u64::MAX});
+        for (name, schema, description) in [
+            ("tenant", text(), "Whose it is."),
+            ("type", text(), "What it is."),
+            ("expires", second, "The second at which the address ends."),
+            ("signature", text(), "Holds all of the address together."),
+        ] {
+            self.parameters.push(Parameter { place: "query", name, description, schema, is_required });
+        }
+        self.refuses(StatusCode::FORBIDDEN)
     }
 
     /// Answers with JSON.
@@ -151,6 +182,17 @@ impl Operation {
     /// Answers with a status alone.
     pub(crate) fn gives_nothing(mut self, status: StatusCode) -> Self {
         self.answers.push(Answer { status, media_type: None, schema: None, shape: Shape::Bare });
+        self
+    }
+
+    /// What was made can be asked about: its id, in this field of the answer, is what `operation` calls `parameter`.
+    pub(crate) fn leads_to(
+        mut self,
+        field: &'static str,
+        parameter: &'static str,
+        operations: &[&'static str],
+    ) -> Self {
+        self.links.extend(operations.iter().map(|operation| Link { field, parameter, operation }));
         self
     }
 

@@ -4,16 +4,19 @@
 #![allow(dead_code, reason = "only their schemas are used")]
 
 use schemars::JsonSchema;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::limits::WORKFLOW_NAME_CHARS_MAX;
 
 type Object = Map<String, Value>;
 
 /// A workflow to save. Fields that are not named here are ignored; unknown keys of nodes and edges are kept.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
+#[schemars(rename_all = "camelCase", extend("anyOf" = new_or_replaced()))]
 pub(super) struct NewWorkflow {
     /// Of an existing workflow: replaces it.
     id: Option<String>,
+    #[schemars(length(max = WORKFLOW_NAME_CHARS_MAX))]
     name: Option<String>,
     description: Option<String>,
     tags: Option<Vec<String>>,
@@ -22,10 +25,22 @@ pub(super) struct NewWorkflow {
     edges: Option<Vec<Object>>,
 }
 
+/// A new workflow has a name and a graph.
+fn new_or_replaced() -> Value {
+    let is = |kind: &str| json!({"type": kind});
+    let whole = json!({"name": is("string"), "nodes": is("array"), "edges": is("array")});
+    let replaced = json!({"id": {"type": "string", "minLength": 1}});
+    json!([
+        {"required": ["name", "nodes", "edges"], "properties": whole},
+        {"required": ["id"], "properties": replaced, "anyOf": whole_graph_or_none()},
+    ])
+}
+
 /// What to change of a workflow; what is left out stays.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
+#[schemars(rename_all = "camelCase", extend("anyOf" = whole_graph_or_none()))]
 pub(super) struct ChangedWorkflow {
+    #[schemars(length(max = WORKFLOW_NAME_CHARS_MAX))]
     name: Option<String>,
     description: Option<String>,
     tags: Option<Vec<String>>,
@@ -33,19 +48,28 @@ pub(super) struct ChangedWorkflow {
     nodes: Option<Vec<Object>>,
     edges: Option<Vec<Object>>,
     /// Refuses with 409 if somebody has changed the workflow since.
+    #[schemars(length(min = 20), extend("format" = "date-time"))]
     base_updated_at: Option<String>,
 }
 
-/// A graph to check.
+/// A graph to check, whatever it is made of.
 #[derive(JsonSchema)]
 pub(super) struct GraphToCheck {
-    nodes: Vec<Object>,
-    edges: Vec<Object>,
+    nodes: Vec<Value>,
+    edges: Vec<Value>,
+}
+
+/// Nodes and edges come together.
+fn whole_graph_or_none() -> Value {
+    let both = |kind: &str| json!({"properties": {"nodes": {"type": kind}, "edges": {"type": kind}}});
+    let mut whole = both("array");
+    whole["required"] = json!(["nodes", "edges"]);
+    json!([whole, both("null")])
 }
 
 /// What to run: a graph, or the saved one if there is none.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
+#[schemars(rename_all = "camelCase", extend("anyOf" = whole_graph_or_none()))]
 pub(super) struct Execute {
     nodes: Option<Vec<Object>>,
     edges: Option<Vec<Object>>,
@@ -79,6 +103,7 @@ pub(super) struct NewKey {
     subject: Option<String>,
     scopes: Vec<String>,
     /// RFC 3339.
+    #[schemars(length(min = 20), extend("format" = "date-time"))]
     expires_at: Option<String>,
 }
 
@@ -95,7 +120,8 @@ pub(super) struct RotateKey {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewJoinToken {
-    /// `agent`, or `gateway`; an agent if it is left out.
+    /// An agent if it is left out.
+    #[schemars(extend("enum" = ["agent", "gateway", null]))]
     r#for: Option<String>,
     /// How long it can be used; an hour if it is left out.
     #[schemars(range(min = 1, max = 2_592_000))]
@@ -107,6 +133,7 @@ pub(super) struct NewJoinToken {
 #[schemars(deny_unknown_fields)]
 pub(super) struct NewTenant {
     /// Lower-case letters, digits and hyphens.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9-]{0,62}$"))]
     id: String,
     name: Option<String>,
 }
@@ -137,7 +164,8 @@ pub(super) struct FileToPut {
     #[schemars(range(min = 0, max = 2_147_483_648_u64))]
     bytes: u64,
     filename: String,
-    /// What it is; nobody knows if it is left out.
+    /// What it is, such as `video/mp4`; nobody knows if it is left out.
+    #[schemars(regex(pattern = "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(;.*)?$"))]
     content_type: Option<String>,
 }
 

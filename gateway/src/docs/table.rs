@@ -14,7 +14,7 @@ use crate::dto::node_type::{Catalogue, NodeType};
 use crate::dto::run::{Poll, Run};
 use crate::dto::submit::{Accepted, Executed, Inputs};
 use crate::dto::tenant::Tenant;
-use crate::dto::trace::Trace;
+use crate::dto::trace::{OtlpTrace, Trace};
 use crate::dto::workflow::{Deleted, Workflow, WorkflowWithGraph};
 use crate::http::auth::{
     Administer, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadWorkflows, WriteWorkflows,
@@ -31,6 +31,24 @@ const ABOUT: &str = "About";
 
 const OK: StatusCode = StatusCode::OK;
 const CREATED: StatusCode = StatusCode::CREATED;
+
+/// Operations on a workflow that is there.
+const OF_WORKFLOWS: &[&str] = &[
+    "getWorkflowsById",
+    "putWorkflowsById",
+    "deleteWorkflowsById",
+    "postWorkflowsByIdExecute",
+    "postWorkflowsByIdRun",
+    "getWorkflowsByIdExecutions",
+];
+/// Operations on a run that is there.
+const OF_RUNS: &[&str] = &[
+    "getWorkflowsExecutionsById",
+    "getWorkflowsExecutionsByIdPoll",
+    "getWorkflowsExecutionsByIdEvents",
+    "getWorkflowsExecutionsByIdTrace",
+    "postWorkflowsExecutionsByIdCancel",
+];
 
 /// A graph that runs anywhere.
 fn graph() -> serde_json::Value {
@@ -65,6 +83,7 @@ pub(crate) fn create_workflow() -> Operation {
         .body::<requests::NewWorkflow>(with_name(graph()))
         .answers::<Workflow<'_>>(CREATED, Shape::Enveloped)
         .answers::<Workflow<'_>>(OK, Shape::Enveloped)
+        .leads_to("id", "id", OF_WORKFLOWS)
         .refuses(StatusCode::NOT_FOUND)
 }
 
@@ -98,6 +117,7 @@ pub(crate) fn execute() -> Operation {
         .idempotent()
         .body::<requests::Execute>(json!({"inputs": {"topic": "herons"}}))
         .answers::<Executed<'_>>(CREATED, Shape::Enveloped)
+        .leads_to("executionId", "id", OF_RUNS)
         .refuses(StatusCode::PAYMENT_REQUIRED)
 }
 
@@ -106,6 +126,7 @@ pub(crate) fn run() -> Operation {
         .idempotent()
         .body::<requests::RunInputs>(json!({"inputs": {"topic": "herons"}}))
         .answers::<Accepted<'_>>(StatusCode::ACCEPTED, Shape::Enveloped)
+        .leads_to("executionId", "id", OF_RUNS)
         .refuses(StatusCode::PAYMENT_REQUIRED)
 }
 
@@ -115,18 +136,29 @@ pub(crate) fn describe() -> Operation {
         .refuses(StatusCode::UNPROCESSABLE_ENTITY)
 }
 
+fn count(most: impl Into<u64>) -> serde_json::Value {
+    json!({"type": "integer", "minimum": 0, "maximum": most.into()})
+}
+
+/// How many of a list come at once.
+fn limited(operation: Operation, says: &'static str) -> Operation {
+    let mut schema = count(u32::MAX);
+    schema["default"] = json!(50);
+    operation.query("limit", schema, says)
+}
+
 fn page_of_nodes(operation: Operation) -> Operation {
-    operation.query("nodesOffset", json!({"type": "integer", "minimum": 0}), "Nodes to leave out at the front.").query(
+    operation.query("nodesOffset", count(u32::MAX), "Nodes to leave out at the front.").query(
         "nodesLimit",
-        json!({"type": "integer", "minimum": 1, "maximum": 1000}),
-        "Nodes to show.",
+        count(u32::MAX),
+        "Nodes to show, of which 1000 come at most.",
     )
 }
 
 fn reading(operation: Operation) -> Operation {
     page_of_nodes(operation)
-        .query("wait", json!({"type": "number", "minimum": 0, "maximum": 30}), "Seconds to wait for the run's end.")
-        .query("minSeq", json!({"type": "integer", "minimum": 0}), "Never answers with an older state than this.")
+        .query("wait", json!({"type": "number", "minimum": 0}), "Seconds to wait for the run's end, at most 30.")
+        .query("minSeq", count(u64::MAX), "Never answers with an older state than this.")
 }
 
 pub(crate) fn get_run() -> Operation {
@@ -148,9 +180,9 @@ pub(crate) fn cancel() -> Operation {
 
 pub(crate) fn events() -> Operation {
     Operation::of::<ReadExecutions>(RUNS, "Follow a run's events as server-sent events, or list them as JSON")
-        .query("after", json!({"type": "integer", "minimum": 0}), "Only events after this one.")
+        .query("after", count(u64::MAX), "Only events after this one.")
         .query("follow", json!({"type": "boolean", "default": true}), "false: ends with the last event there is.")
-        .header("Last-Event-ID", json!({"type": "integer", "minimum": 0}), "Goes on after this event.")
+        .header("Last-Event-ID", json!({"anyOf": [count(u64::MAX), {"const": ""}]}), "Goes on after this event.")
         .gives(OK, "text/event-stream")
         .answers::<Events<'_>>(OK, Shape::Enveloped)
 }
@@ -159,16 +191,16 @@ pub(crate) fn trace() -> Operation {
     page_of_nodes(Operation::of::<ReadExecutions>(RUNS, "Show where a run's time went, on which agent"))
         .query("format", json!({"enum": ["json", "otlp"]}), "otlp: OTLP/JSON, for other tools.")
         .answers::<Trace<'_>>(OK, Shape::Enveloped)
+        .answers::<OtlpTrace>(OK, Shape::Bare)
 }
 
 fn history(operation: Operation) -> Operation {
     let status = json!({"enum": ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]});
     let time = json!({"type": "string", "format": "date-time"});
-    operation
+    limited(operation, "Runs in a page, of which 200 come at most.")
         .query("status", status, "Only runs that stand so.")
         .query("from", time.clone(), "Only runs that began at this instant or later.")
         .query("to", time, "Only runs that began before this instant.")
-        .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), "Runs in a page.")
         .query("cursor", json!({"type": "string"}), "The next page: what the Link header names.")
         .answers::<Run<'_>>(OK, Shape::List)
 }
@@ -207,13 +239,13 @@ pub(crate) fn get_artifact() -> Operation {
 pub(crate) fn download() -> Operation {
     let says = "An address that this server has signed.";
     bytes(Operation::open(FILES, "Get what a signed address leads to, to be saved"))
-        .query("url", json!({"type": "string"}), says)
+        .needs("url", json!({"type": "string"}), says)
         .refuses(StatusCode::FORBIDDEN)
 }
 
 pub(crate) fn list_media() -> Operation {
-    Operation::of::<ReadWorkflows>(FILES, "List the files that were brought, the youngest first")
-        .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), "Files in a page.")
+    let list = Operation::of::<ReadWorkflows>(FILES, "List the files that were brought, the youngest first");
+    limited(list, "Files in a page, of which 200 come at most.")
         .query("cursor", json!({"type": "string"}), "The next page: `nextCursor` of the one before.")
         .answers::<MediaPage<'_>>(OK, Shape::Bare)
 }
@@ -228,6 +260,8 @@ pub(crate) fn upload() -> Operation {
         .file(FileBody::Form("file"))
         .body::<requests::FileToFetch>(json!({"url": "https://example.com/cat.png"}))
         .answers::<Media<'_>>(CREATED, Shape::Enveloped)
+        .leads_to("digest", "id", &["getArtifactsById"])
+        .leads_to("id", "id", &["deleteMediaById"])
         .refuses(StatusCode::PAYMENT_REQUIRED)
         .refuses(StatusCode::UNPROCESSABLE_ENTITY)
 }
@@ -241,9 +275,9 @@ pub(crate) fn upload_url() -> Operation {
 
 pub(crate) fn receive_upload() -> Operation {
     Operation::open(FILES, "Put a file under the address that was made for it; no key is needed")
-        .signed()
-        .query("bytes", json!({"type": "integer"}), "How long the file is.")
-        .query("name", json!({"type": "string"}), "What it is called.")
+        .signed(true)
+        .needs("bytes", json!({"type": "integer", "minimum": 0, "maximum": u64::MAX}), "How long the file is.")
+        .needs("name", json!({"type": "string"}), "What it is called.")
         .file(FileBody::Raw)
         .gives_nothing(OK)
         .refuses(StatusCode::SERVICE_UNAVAILABLE)
@@ -259,6 +293,7 @@ pub(crate) fn complete_upload() -> Operation {
 pub(crate) fn list_nodes() -> Operation {
     Operation::of::<ReadWorkflows>(NODES, "List all node types, with their ports")
         .answers::<Catalogue<'_>>(OK, Shape::Bare)
+        .leads_to("nodes/0/nodeType", "type", &["getNodesByType"])
 }
 
 pub(crate) fn get_node() -> Operation {
@@ -286,6 +321,7 @@ pub(crate) fn create_join_token() -> Operation {
     Operation::of::<Operate>(CLUSTER, "Make a token with which one agent or gateway joins")
         .body::<requests::NewJoinToken>(json!({"for": "agent", "ttlSeconds": 3_600}))
         .answers::<JoinToken<'_>>(CREATED, Shape::Bare)
+        .leads_to("id", "id", &["deleteAgentsTokensById"])
         .refuses(StatusCode::CONFLICT)
 }
 
@@ -304,6 +340,7 @@ fn new_key(operation: Operation) -> Operation {
     operation
         .body::<requests::NewKey>(json!({"subject": "ci", "scopes": ["workflows:execute", "executions:read"]}))
         .answers::<ApiKey<'_>>(CREATED, Shape::Bare)
+        .leads_to("id", "id", &["deleteKeysById", "postKeysByIdRotate"])
         .refuses(StatusCode::CONFLICT)
 }
 
@@ -315,6 +352,7 @@ pub(crate) fn rotate_key() -> Operation {
     Operation::of::<Administer>(KEYS, "Replace a key by a new one like it")
         .body::<requests::RotateKey>(json!({"overlapSeconds": 3_600}))
         .answers::<ApiKey<'_>>(CREATED, Shape::Bare)
+        .leads_to("id", "id", &["deleteKeysById", "postKeysByIdRotate"])
         .refuses(StatusCode::CONFLICT)
 }
 
@@ -332,6 +370,7 @@ pub(crate) fn create_tenant() -> Operation {
     Operation::of::<Operate>(KEYS, "Make a tenant")
         .body::<requests::NewTenant>(json!({"id": "acme", "name": "Acme Inc."}))
         .answers::<Tenant<'_>>(CREATED, Shape::Bare)
+        .leads_to("id", "id", &["getTenantsById", "patchTenantsById", "getTenantsByIdKeys", "postTenantsByIdKeys"])
         .refuses(StatusCode::CONFLICT)
 }
 

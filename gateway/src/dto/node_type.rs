@@ -27,6 +27,11 @@ pub(crate) struct NodeType<'a> {
     #[schemars(with = "Option<serde_json::Value>")]
     pub(crate) config_schema: Option<&'a RawValue>,
     pub(crate) effect: Cow<'a, str>,
+    /// What a node's `policy` is unless it says otherwise: with `"onUnknown": "retry"`, a try of which nobody knows what became
+    /// is followed by another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub(crate) policy: Option<&'a RawValue>,
     /// What it makes of what: `{title, config, inputs, outputs}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<serde_json::Value>>")]

@@ -51,3 +51,11 @@ pub(crate) struct AttemptSpan<'a> {
     pub(crate) start_time: Option<Time>,
     pub(crate) end_time: Option<Time>,
 }
+
+/// The same spans as OTLP/JSON, which the coordinator writes.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[allow(dead_code, reason = "only its schema is used")]
+pub(crate) struct OtlpTrace {
+    resource_spans: Vec<serde_json::Map<String, serde_json::Value>>,
+}

@@ -186,9 +186,9 @@ async fn read(
     execution_id: String,
     parameters: &ReadParameters,
 ) -> Result<Run, ApiError> {
-    let wait = Duration::try_from_secs_f64(parameters.wait.unwrap_or(0.0))
-        .map_err(|_| ApiError::invalid_parameter("wait", "a number of seconds"))?
-        .min(POLL_WAIT_MAX);
+    let wait = parameters.wait.unwrap_or(0.0);
+    let wait = Duration::try_from_secs_f64(if wait.is_nan() { wait } else { wait.min(POLL_WAIT_MAX.as_secs_f64()) })
+        .map_err(|_| ApiError::invalid_parameter("wait", "a number of seconds, 0 or more"))?;
     let request = GetRunRequest {
         execution_id,
         wait_ms: wait.as_millis() as u32,

@@ -165,8 +165,8 @@ fn draft(body: &GraphBody, fields: &Fields<'_>) -> Result<SaveWorkflowRequest, A
     let graph = graph(body, fields)?;
     refuse_empty(graph.as_ref())?;
     let tags = fields.texts("tags")?;
-    let base_updated_at = fields.text("baseUpdatedAt")?.unwrap_or_default();
-    if !base_updated_at.is_empty() && Time::parse(&base_updated_at).is_none() {
+    let base_updated_at = fields.text("baseUpdatedAt")?;
+    if base_updated_at.as_ref().is_some_and(|time| Time::parse(time).is_none()) {
         return Err(ApiError::invalid_field("baseUpdatedAt", "a time as in updatedAt"));
     }
     let name = fields.text("name")?;
@@ -183,7 +183,7 @@ fn draft(body: &GraphBody, fields: &Fields<'_>) -> Result<SaveWorkflowRequest, A
         tags: tags.unwrap_or_default(),
         is_active: fields.flag("isActive")?,
         graph,
-        base_updated_at,
+        base_updated_at: base_updated_at.unwrap_or_default(),
         ..SaveWorkflowRequest::default()
     })
 }

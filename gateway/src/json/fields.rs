@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
 
+/// Above this, numbers with a fraction part skip whole numbers.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// The top-level members of a JSON object. `null` reads as absent, except where [`Fields::nullable_text`] is asked.
 #[derive(Debug)]
 pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -72,9 +75,16 @@ impl<'a> Fields<'a> {
         self.typed(name, "true or false")
     }
 
-    /// A whole number that is not negative.
+    /// A whole number that is not negative; `3600.0` is one, too.
     pub(crate) fn count(&self, name: &'static str) -> Result<Option<u64>, ApiError> {
-        self.typed(name, "a whole number, 0 or more")
+        let expected = "a whole number, 0 or more";
+        match self.typed::<u64>(name, expected) {
+            Ok(count) => Ok(count),
+            Err(refused) => match self.typed::<f64>(name, expected)? {
+                Some(number) if number.fract() == 0.0 && (0.0..=WHOLE_MAX).contains(&number) => Ok(Some(number as u64)),
+                _ => Err(refused),
+            },
+        }
     }
 
     /// An instant, in milliseconds since 1970.

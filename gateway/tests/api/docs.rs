@@ -29,6 +29,25 @@ async fn every_route_is_in_the_document_with_what_it_takes_and_answers() {
     ids.sort_by_key(|id| id.to_string());
     ids.dedup();
     assert_eq!(ids.len(), count, "each operation has a name of its own");
+    let named = |id: &str| {
+        let operations =
+            document["paths"].as_object().unwrap().values().flat_map(|methods| methods.as_object().unwrap());
+        operations.map(|(_, operation)| operation).find(|operation| operation["operationId"] == id)
+    };
+    let mut links = 0;
+    for operation in ids.iter().filter_map(|id| named(id.as_str()?)) {
+        let answers = operation["responses"].as_object().unwrap().values();
+        for link in answers.flat_map(|answer| answer["links"].as_object().into_iter().flat_map(|links| links.values()))
+        {
+            let next = named(link["operationId"].as_str().unwrap()).unwrap_or_else(|| panic!("{link} leads nowhere"));
+            let taken = next["parameters"].as_array().unwrap();
+            for name in link["parameters"].as_object().unwrap().keys() {
+                assert!(taken.iter().any(|parameter| parameter["name"] == **name), "{link}: nobody takes {name}");
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 20, "{links}");
     let text = document.to_string();
     for reference in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(document["components"]["schemas"].get(reference).is_some(), "{reference} is named and missing");

@@ -123,6 +123,7 @@ async fn what_is_missing_is_said_in_known_words() {
         (r#"{"name":"x","nodes":[{}],"edges":[],"tags":"a"}"#, "/tags"),
         (r#"{"name":"x","nodes":[{}],"edges":[],"isActive":"yes"}"#, "/isActive"),
         (r#"{"name":"x","nodes":[{}],"edges":[],"baseUpdatedAt":"now"}"#, "/baseUpdatedAt"),
+        (r#"{"name":"x","nodes":[{}],"edges":[],"baseUpdatedAt":""}"#, "/baseUpdatedAt"),
     ] {
         let refusal = api.post("/api/v1/workflows", body).await;
         refusal.check_refusal(400, "invalid_field");

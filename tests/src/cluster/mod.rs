@@ -11,9 +11,10 @@ pub mod random;
 pub mod runs;
 pub mod workload;
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -291,6 +292,22 @@ impl Cluster {
     pub fn effects(&self, file: &str) -> Vec<String> {
         let text = std::fs::read_to_string(effects(self.folder.path()).join(file)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// Gives an agent a credential for a server inside this machine, `127.0.0.1:PORT`.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn keep_secret(&self, agent: usize, name: &str, host: &str, secret: &str) {
+        let mut set = process::command();
+        set.args(["secrets", "set", name, "--host", host, "--allow-private", "--data-dir"]);
+        set.arg(self.folder().join(format!("agent-{agent}"))).stdin(Stdio::piped()).stderr(Stdio::null());
+        let mut set = set.spawn().unwrap_or_else(|error| panic!("heddle does not start: {error}"));
+        // Dropped at once: the secret ends there.
+        let given = set.stdin.take().map(|mut stdin| stdin.write_all(secret.as_bytes()));
+        let ended = set.wait();
+        let is_kept = matches!(given, Some(Ok(()))) && ended.as_ref().is_ok_and(ExitStatus::success);
+        assert!(is_kept, "the secret is not kept: {given:?} {ended:?}");
     }
 
     /// The id that an agent keeps in its folder.

@@ -99,7 +99,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(pause.min(RETRY_AFTER_MAX))
 }
 
-fn shortened(mut said: String) -> String {
+pub(super) fn shortened(mut said: String) -> String {
     said.truncate(said.floor_char_boundary(SERVER_MESSAGE_BYTES_MAX));
     said
 }

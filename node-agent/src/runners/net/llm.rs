@@ -29,7 +29,8 @@ impl Runner for Llm {
         let completion = Manifest::pure(
             "llm:openai_compatible",
             "Chat completion",
-            "Asks a model of any server that speaks OpenAI's wire format; words show as they come.",
+            "Asks a model of any server that speaks OpenAI's wire format; words show as they come. An answer that was \
+             lost is asked for again: it costs money, not truth.",
         );
         let completion = completion
             .ports(
@@ -42,6 +43,7 @@ impl Runner for Llm {
                     Port::new("text", PortType::Text),
                     Port::new("json", PortType::Json),
                     Port::new("toolCalls", PortType::Json),
+                    Port::new("reasoning", PortType::Text),
                     Port::new("usage", PortType::Json),
                 ],
             )
@@ -58,8 +60,9 @@ impl Runner for Llm {
                 ],
             );
         Manifest {
+            // 2: reasoning.
+            version: 2,
             effect: EffectClass::Blind,
-            // An answer that was lost costs money, not truth.
             policy: Some(json!({"onUnknown": "retry", "timeoutMs": HTTP_TIMEOUT_MAX.as_millis() as u64})),
             ..completion
         }
@@ -133,6 +136,10 @@ fn outputs(config: &Config, answer: Answer) -> Result<Vec<Output>, Failure> {
         let message = "the provider's filter held the answer back; change the prompt";
         return Err(Failure::new(ErrorClass::ContentPolicy, "content_filtered", message));
     }
+    if !answer.refusal.is_empty() && answer.text.is_empty() {
+        let message = format!("the model refuses: {}; change the prompt", fault::shortened(answer.refusal));
+        return Err(Failure::new(ErrorClass::ContentPolicy, "answer_refused", message));
+    }
     let mut outputs = Vec::new();
     if config.wants_json() && answer.tool_calls.is_empty() {
         let json: &serde_json::value::RawValue = serde_json::from_str(answer.text.trim()).map_err(|error| {
@@ -146,6 +153,9 @@ fn outputs(config: &Config, answer: Answer) -> Result<Vec<Output>, Failure> {
     outputs.push(output("usage", answer.usage(config.prices())));
     if !answer.tool_calls.is_empty() {
         outputs.push(output("toolCalls", answer.tool_calls));
+    }
+    if !answer.reasoning.is_empty() {
+        outputs.push(output("reasoning", answer.reasoning));
     }
     outputs.push(output("text", answer.text));
     Ok(outputs)

@@ -33,6 +33,7 @@ pub(super) struct Config {
     #[serde(default)]
     extra: Map<String, Value>,
     stream: Option<bool>,
+    stream_usage: Option<bool>,
     timeout_ms: Option<u64>,
     prices: Option<Prices>,
 }
@@ -64,6 +65,7 @@ pub(super) fn schema() -> Value {
         "toolChoice": {"type": ["string", "object"]},
         "extra": {"type": "object", "description": "Other fields of the body, as the server takes them."},
         "stream": {"type": "boolean", "default": true, "description": "Whether words show as they come."},
+        "streamUsage": {"type": "boolean", "default": true, "description": "Whether a stream is asked for its usage; false for servers that refuse the question."},
         "timeoutMs": {"type": "integer", "minimum": 1, "maximum": HTTP_TIMEOUT_MAX.as_millis() as u64},
         "prices": {"type": "object", "required": ["input", "output"], "properties": {"input": price, "output": price}, "description": "What a million tokens cost, for the cost of the call."},
     })
@@ -110,6 +112,7 @@ pub(super) fn body(config: &Config, work: &Work) -> Result<Value, Failure> {
     }
     let mut body = config.extra.clone();
     let stream = config.stream.unwrap_or(true);
+    let asks_usage = stream && config.stream_usage.unwrap_or(true);
     let tokens_field = match config.max_tokens_field.as_deref() {
         None | Some("max_tokens") => "max_tokens",
         Some("max_completion_tokens") => "max_completion_tokens",
@@ -132,7 +135,7 @@ pub(super) fn body(config: &Config, work: &Work) -> Result<Value, Failure> {
         ("tools", config.tools.clone()),
         ("tool_choice", config.tool_choice.clone()),
         ("stream", stream.then_some(Value::Bool(true))),
-        ("stream_options", stream.then(|| json!({"include_usage": true}))),
+        ("stream_options", asks_usage.then(|| json!({"include_usage": true}))),
     ];
     body.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     Ok(body.into())

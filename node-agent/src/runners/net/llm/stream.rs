@@ -8,11 +8,14 @@ use futures::StreamExt;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, failed};
+use super::answer::{Answer, failed, reasoning, words};
 use crate::limits::{LLM_RESPONSE_BYTES_MAX, LLM_TOOL_CALLS_MAX};
 use crate::runners::net::credential::{Secret, Veil};
 use crate::runners::net::fault::{self, Repeat};
 use crate::runners::{Context, ErrorClass, Failure};
+
+/// How the parser calls events that the server gives no name.
+const UNNAMED: &str = "message";
 
 /// Reads the stream to its end and shows its words meanwhile.
 pub(super) async fn read(
@@ -32,14 +35,20 @@ pub(super) async fn read(
     let mut partial = Partial::default();
     let mut veil = Veil::over(secret);
     while let Some(event) = events.next().await {
-        let data = event.map_err(|error| broken(error, host))?.data;
-        if data.trim() == "[DONE]" {
+        let event = event.map_err(|error| broken(error, host))?;
+        let data = event.data.trim();
+        if data == "[DONE]" {
             partial.is_done = true;
             break;
         }
-        // Some servers send comments and events of their own.
-        let Ok(json) = serde_json::from_str::<Value>(&data) else { continue };
-        if json["error"].is_object() {
+        let Ok(json) = serde_json::from_str::<Value>(data) else {
+            // Some servers send events of their own. A piece that cannot be read may have held words.
+            match data.is_empty() || event.event != UNNAMED {
+                true => continue,
+                false => return Err(garbled(host)),
+            }
+        };
+        if !json["error"].is_null() {
             return Err(failed(&json["error"], host, secret));
         }
         let words = partial.take(&json)?.map(|words| veil.pass(&words)).filter(|words| !words.is_empty());
@@ -52,6 +61,14 @@ pub(super) async fn read(
         context.partial("text", Bytes::from(rest));
     }
     partial.into_answer(host)
+}
+
+fn garbled(host: &str) -> Failure {
+    let message = format!(
+        "{host} sends a piece that cannot be read; the answer may have been charged, and is asked for again; if it stays \
+         so, set stream to false"
+    );
+    Failure::new(ErrorClass::UnknownOutcome, "stream_unreadable", message)
 }
 
 enum Broken {
@@ -95,14 +112,17 @@ impl Partial {
         for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
             self.take_call(call)?;
         }
-        let words = choice["delta"]["content"].as_str().filter(|words| !words.is_empty());
-        self.answer.text.push_str(words.unwrap_or_default());
-        Ok(words.map(ToOwned::to_owned))
+        let delta = &choice["delta"];
+        self.answer.reasoning.push_str(reasoning(delta));
+        self.answer.refusal.push_str(delta["refusal"].as_str().unwrap_or_default());
+        let words = words(&delta["content"]);
+        self.answer.text.push_str(&words);
+        Ok(Some(words).filter(|words| !words.is_empty()))
     }
 
-    /// The name comes first, then the arguments in pieces.
+    /// Id and name come first, then the arguments in pieces.
     fn take_call(&mut self, call: &Value) -> Result<(), Failure> {
-        let index = call["index"].as_u64().unwrap_or_default();
+        let index = call["index"].as_u64().unwrap_or_else(|| self.uncounted(&call["id"]));
         if self.tool_calls.len() >= LLM_TOOL_CALLS_MAX && !self.tool_calls.contains_key(&index) {
             let message = format!("the model calls more than {LLM_TOOL_CALLS_MAX} tools at once; give it fewer");
             return Err(Failure::new(ErrorClass::InvalidRequest, "tool_calls_too_many", message));
@@ -111,16 +131,30 @@ impl Partial {
             .tool_calls
             .entry(index)
             .or_insert_with(|| json!({"id": "", "type": "function", "function": {"name": "", "arguments": ""}}));
-        for (path, piece) in [
-            ("/id", &call["id"]),
-            ("/function/name", &call["function"]["name"]),
-            ("/function/arguments", &call["function"]["arguments"]),
-        ] {
-            if let (Some(Value::String(known)), Some(piece)) = (known.pointer_mut(path), piece.as_str()) {
+        let function = &call["function"];
+        for (path, piece) in [("/id", &call["id"]), ("/function/name", &function["name"])] {
+            // Some servers say them again with every piece.
+            if let (Some(Value::String(known)), Some(piece)) = (known.pointer_mut(path), piece.as_str())
+                && known.is_empty()
+            {
                 known.push_str(piece);
             }
         }
+        if let (Some(Value::String(known)), Some(piece)) =
+            (known.pointer_mut("/function/arguments"), function["arguments"].as_str())
+        {
+            known.push_str(piece);
+        }
         Ok(())
+    }
+
+    /// The place of a piece of a call that the server gives no number: what has an id of its own is a call of its own.
+    fn uncounted(&self, id: &Value) -> u64 {
+        let last = self.tool_calls.last_key_value();
+        last.map_or(0, |(index, known)| match id.as_str() {
+            Some(id) if !id.is_empty() && known["id"] != id => index + 1,
+            _ => *index,
+        })
     }
 
     fn into_answer(self, host: &str) -> Result<Answer, Failure> {

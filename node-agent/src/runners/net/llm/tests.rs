@@ -208,18 +208,96 @@ async fn faults_have_the_class_that_a_policy_needs() {
     assert_eq!(slow, (UnknownOutcome, "answer_lost".to_owned()));
 }
 
-#[tokio::test]
-async fn a_stream_without_an_end_is_bounded() {
+/// Asks a server that answers whatever it is asked with this stream.
+async fn ask_for(
+    stream: impl Fn() -> axum::body::Body + Clone + Send + Sync + 'static,
+) -> Result<Vec<Output>, Failure> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let endless = axum::Router::new().fallback(|| async {
-        let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 64 * 1024])));
-        ([("content-type", "text/event-stream")], axum::body::Body::from_stream(pieces))
-    });
-    tokio::spawn(async move { axum::serve(listener, endless).await });
+    let answer = move || async move { ([("content-type", "text/event-stream")], stream()) };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
     let net = Net::new(Arc::new(Gate(vec![address])), Arc::new(Keys::default())).unwrap();
     let mut work = crate::runners::debug::tests::work(&json!({"model": "m", "baseUrl": format!("http://{address}")}));
     work.inputs = vec![one("prompt", &json!("x"))];
-    let failure = run(net, work, Context::alone(Outlet::default(), Notes::default())).await.unwrap_err();
-    assert_eq!(failure.code, "response_too_large");
+    run(net, work, Context::alone(Outlet::default(), Notes::default())).await
+}
+
+#[tokio::test]
+async fn a_stream_without_an_end_is_bounded() {
+    let endless = || {
+        let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 64 * 1024])));
+        axum::body::Body::from_stream(pieces)
+    };
+    assert_eq!(ask_for(endless).await.unwrap_err().code, "response_too_large");
+}
+
+#[tokio::test]
+async fn a_garbled_piece_is_no_silence() {
+    let piece = |words: &str| format!("data: {}\n\n", json!({"choices": [{"delta": {"content": words}}]}));
+    let stream = move |between: &'static str| {
+        let text = format!("{}{between}{}data: [DONE]\n\n", piece("high "), piece("tide"));
+        move || axum::body::Body::from(text.clone())
+    };
+    for own in [": processing\n\n", "data:\n\n", "event: ping\ndata: now\n\n", "\r\n"] {
+        let outputs = ask_for(stream(own)).await.unwrap();
+        let text = outputs.iter().find(|output| output.port == "text").unwrap();
+        assert_eq!(text.value, "\"high tide\"", "{own:?}");
+    }
+    let failure = ask_for(stream("data: {\"choices\": [{\"del\n\n")).await.unwrap_err();
+    assert_eq!((failure.class, &*failure.code), (ErrorClass::UnknownOutcome, "stream_unreadable"));
+}
+
+#[tokio::test]
+async fn what_servers_have_of_their_own_is_understood() {
+    let said = |pieces: &[Value]| {
+        let lines: String =
+            pieces.iter().map(|delta| format!("data: {}\n\n", json!({"choices": [{"delta": delta}]}))).collect();
+        let text = format!("{lines}data: [DONE]\n\n");
+        move || axum::body::Body::from(text.clone())
+    };
+    let read = |outputs: &[Output], port: &str| -> Value {
+        outputs
+            .iter()
+            .find(|output| output.port == port)
+            .map_or(Value::Null, |output| serde_json::from_slice(&output.value).unwrap())
+    };
+    // Thoughts by two names, and words in parts.
+    let thought = ask_for(said(&[
+        json!({"reasoning_content": "sea "}),
+        json!({"reasoning": "or river"}),
+        json!({"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "high "}]}),
+        json!({"content": "tide"}),
+    ]));
+    let outputs = thought.await.unwrap();
+    assert_eq!((read(&outputs, "reasoning"), read(&outputs, "text")), (json!("sea or river"), json!("high tide")));
+    // Calls without a number, and with ids and names in every piece.
+    let call = |id: &str, arguments: &str| json!({"tool_calls": [{"id": id, "function": {"name": "look", "arguments": arguments}}]});
+    let calls = ask_for(said(&[call("a", "{\"at\":"), call("a", "1}"), call("b", "{\"at\":2}"), call("", " ")]));
+    let made = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "look", "arguments": arguments}});
+    let outputs = calls.await.unwrap();
+    assert_eq!(read(&outputs, "toolCalls"), json!([made("a", "{\"at\":1}"), made("b", "{\"at\":2} ")]));
+    // A refusal is no answer, and an error may be a bare text.
+    let refused = ask_for(said(&[json!({"refusal": "I will "}), json!({"refusal": "not"})])).await.unwrap_err();
+    assert_eq!((refused.class, &*refused.code), (ErrorClass::ContentPolicy, "answer_refused"));
+    assert!(refused.message.contains("I will not"), "{}", refused.message);
+    let failed = ask_for(|| axum::body::Body::from("data: {\"error\": \"out of memory\"}\n\n")).await.unwrap_err();
+    assert_eq!((&*failed.code, failed.message.contains("out of memory")), ("provider_failed", true));
+}
+
+#[tokio::test]
+async fn a_stream_is_asked_for_its_usage_unless_the_server_refuses_that() {
+    let bench = Bench::start().await;
+    for (config, asked) in [(json!({}), json!({"include_usage": true})), (json!({"streamUsage": false}), Value::Null)] {
+        bench.say(config).await.outcome.unwrap();
+        assert_eq!(bench.last_call().await["request"]["stream_options"], asked);
+    }
+    let whole = json!({
+        "choices": [{"message": {"content": "x", "reasoning": "y"}}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 4},
+            "completion_tokens_details": {"reasoning_tokens": 5}},
+    });
+    let answer = Answer::whole(&whole, "host", None).unwrap();
+    let usage =
+        json!({"inputTokens": 9, "outputTokens": 8, "cachedTokens": 4, "reasoningTokens": 5, "finishReason": "stop"});
+    assert_eq!((&*answer.reasoning, answer.usage(None)), ("y", usage));
 }
