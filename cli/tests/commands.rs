@@ -237,6 +237,26 @@ fn what_is_wrong_with_a_file_is_told_with_and_without_a_server() {
 }
 
 #[test]
+fn a_slip_in_a_config_is_told_by_every_command_that_reads_it() {
+    let cluster = Cluster::start();
+    let mut story = document();
+    story["nodes"][0]["data"]["config"]["maxchars"] = json!(3);
+    let file = cluster.file("slip.json", &story);
+    let expected = "a: config of node \"a\" has the key \"maxchars\", which input:text does not know: nothing reads it. \
+                    (Did you mean \"maxChars\"?)  [unknown-config-key at /nodes/0/data/config/maxchars]";
+    let (code, stdout, _) = cluster.ended(&["workflows", "lint", &file]);
+    assert!(code == Some(0) && stdout.contains(expected), "{stdout}");
+    let (code, _, stderr) = cluster.ended(&["workflows", "apply", &file]);
+    assert!(code == Some(0) && stderr.contains(expected), "{stderr}");
+    // The first run saves the file, the second finds it.
+    for _ in 0..2 {
+        let (code, stdout, stderr) = cluster.ended(&["run", &file]);
+        assert!(code == Some(0) && stdout == "tides\n" && stderr.contains(expected), "{stderr}");
+        assert_eq!(cluster.json(&["run", &file])["warnings"], json!([expected]));
+    }
+}
+
+#[test]
 fn node_types_are_listed_and_described() {
     let cluster = Cluster::start();
     let inputs = cluster.json(&["nodes", "list", "--family", "input"]);
