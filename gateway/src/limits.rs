@@ -92,6 +92,8 @@ pub(crate) const EVENTS_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const HISTORY_LIMIT_DEFAULT: u32 = 50;
 /// Most runs in one page of a history.
 pub(crate) const HISTORY_LIMIT_MAX: u32 = 200;
+/// Most workflows in one answer, also to whoever names no limit.
+pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Most nodes in one answer about a run.
 pub(crate) const NODES_PER_ANSWER_MAX: u32 = 1_000;
 /// Longest Idempotency-Key, in characters.
