@@ -93,3 +93,8 @@ pub const COMPLETIONS_MAX: u32 = 100;
 
 /// What is read of a secret from stdin, in bytes; a longer one is refused.
 pub const SECRET_INPUT_BYTES_MAX: u64 = 64 * 1024;
+
+/// Files that were being written when their process was killed are removed when they are older than this.
+pub const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
+/// Bytes of one result that `executions get` shows; the rest is in `--json`.
+pub const RESULT_SHOWN_CHARS_MAX: usize = 2_000;

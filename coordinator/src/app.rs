@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use heddle_core::id::BootId;
 use heddle_core::time::Timestamp;
@@ -173,6 +173,14 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     let now = journal.now().await.map_err(StartError::Journal)?;
     let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
+    if let Access::Secret(_) = options.access {
+        // All that may write there are parts of this process, and none of them runs yet.
+        let swept = artifacts.store.sweep(SystemTime::now()).await;
+        let (pieces, bytes) = swept.map_err(|error| StartError::Artifacts(ArtifactsError::Store(error)))?;
+        if pieces > 0 {
+            tracing::info!(pieces, bytes, "removed what an earlier process was writing when it was killed");
+        }
+    }
     let first_key = keys.first(now).await.map_err(StartError::Keys)?;
     let door = Door::new(&options, Arc::clone(&members), now).await?;
     let drains = members.drains().await.map_err(StartError::Journal)?;
