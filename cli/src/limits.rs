@@ -84,6 +84,10 @@ pub const DOCTOR_SYNCS: usize = 20;
 pub const DOCTOR_SYNC_SLOW: Duration = Duration::from_millis(20);
 /// Clocks that differ by more confuse people.
 pub const DOCTOR_SKEW_MAX: Duration = Duration::from_secs(5);
+/// How long `heddle doctor` looks at the pages of a database.
+pub const DOCTOR_PAGES_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long it waits for the server of a database.
+pub const DOCTOR_DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Fewer open files than this end connections under load.
 pub const DOCTOR_OPEN_FILES_MIN: u64 = 4_096;
 /// How long a completion may take to ask the server.

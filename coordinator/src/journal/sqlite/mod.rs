@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
-pub use self::inspect::formats;
+pub use self::inspect::{Look, formats, look};
 #[cfg(test)]
 pub(crate) use self::open::MIGRATIONS;
 pub(crate) use self::readers::Reader;
