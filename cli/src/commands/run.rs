@@ -12,7 +12,7 @@ use crate::connection::Connection;
 use crate::error::Result;
 use crate::follow::{Until, follow, outcome, stopped};
 use crate::inputs::{Inputs, Upload};
-use crate::outputs::{self, SavedFile, with_paths};
+use crate::outputs::{self, SavedFile, bare, with_paths};
 use crate::session::Session;
 use crate::ui::progress::Progress;
 use crate::ui::transfer::Transfer;
@@ -179,13 +179,4 @@ fn print_outputs(outputs: &Map<String, Value>) -> Result<()> {
         if several { print(&format!("{id}: {text}"))? } else { print(&text)? }
     }
     Ok(())
-}
-
-/// A value without the object around it where that has one port; a text without its quotes.
-fn bare(output: &Value) -> String {
-    match output {
-        Value::Object(ports) if ports.len() == 1 => ports.values().next().map(bare).unwrap_or_default(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
