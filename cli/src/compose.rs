@@ -76,6 +76,26 @@ pub struct ClusterOptions {
     pub artifacts: ArtifactOptions,
     /// Addresses inside the operator's network that files may be fetched from.
     pub fetch_allowed: Vec<SocketAddr>,
+    /// Whether a lost key is made again.
+    pub new_key: bool,
+}
+
+/// What a coordinator runs with, beside its folder. It has no `Debug`: the database's address may hold a password.
+pub struct CoordinatorOptions {
+    /// Where gateways and agents reach it.
+    pub listen: SocketAddr,
+    /// The database's address.
+    pub database: String,
+    /// Whether the node types for tests and benches are accepted.
+    pub debug_nodes: bool,
+    /// Who may join.
+    pub access: Access,
+    /// Where large values are.
+    pub artifacts: ArtifactOptions,
+    /// Whether every run asks the sandbox alone.
+    pub sandbox: bool,
+    /// Whether a lost key is made again.
+    pub new_key: bool,
 }
 
 /// Where large values are, and how much of them there may be.
@@ -113,9 +133,16 @@ impl Cluster {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let secret = Secret::draw().context(Exit::Failed, "the system gives no randomness")?;
         let access = Access::Secret(secret.clone());
-        let (database, artifacts) = (data.database(), options.artifacts);
-        let coordinator =
-            start_coordinator(any_port, &data, database, debug.nodes, access, artifacts, options.sandbox).await?;
+        let coordinator = CoordinatorOptions {
+            listen: any_port,
+            database: data.database(),
+            debug_nodes: debug.nodes,
+            access,
+            artifacts: options.artifacts,
+            sandbox: options.sandbox,
+            new_key: options.new_key,
+        };
+        let coordinator = start_coordinator(&data, coordinator).await?;
         let coordinator_url = url(coordinator.local_addr());
         let link = LinkOptions { coordinator: coordinator_url, join: None, insecure: false, secret: Some(secret) };
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
@@ -185,16 +212,9 @@ fn keep_private() {
 }
 
 /// Starts a coordinator; it may still be loading.
-pub async fn start_coordinator(
-    listen: SocketAddr,
-    data: &DataDir,
-    database: String,
-    debug_nodes: bool,
-    access: Access,
-    artifacts: ArtifactOptions,
-    sandbox: bool,
-) -> Result<Coordinator> {
+pub async fn start_coordinator(data: &DataDir, options: CoordinatorOptions) -> Result<Coordinator> {
     keep_private();
+    let CoordinatorOptions { listen, database, debug_nodes, access, artifacts, sandbox, new_key } = options;
     let ArtifactOptions { store, quota: artifact_quota } = artifacts;
     let artifacts = store.unwrap_or_else(|| data.inside("artifacts").path().display().to_string());
     let data_dir = data.path().to_owned();
@@ -207,6 +227,7 @@ pub async fn start_coordinator(
         artifacts,
         artifact_quota,
         sandbox,
+        new_key,
     };
     heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
 }

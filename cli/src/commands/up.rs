@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind, check_debug_nodes};
 use crate::telemetry;
 use crate::ui::style::Style;
-use crate::ui::{print, program};
+use crate::ui::{note, print, program};
 
 /// Run a whole cluster in this process: gateway, coordinator and agents
 #[derive(Debug, Args)]
@@ -35,6 +35,9 @@ pub struct Up {
     /// Let a provider inside this process answer in the place of every server: offline, at no cost, always alike
     #[arg(long)]
     sandbox: bool,
+    /// Make a key again, if the one in the data folder is lost or does not work any more
+    #[arg(long)]
+    new_key: bool,
     #[command(flatten)]
     artifacts: Artifacts,
     #[command(flatten)]
@@ -107,6 +110,7 @@ impl Up {
         };
         cluster.publish()?;
         banner(&cluster, &data, self.sandbox)?;
+        note_lost_key(&data);
         let ended = tokio::select! {
             () = stop.asked() => Ok(()),
             failure = cluster.broken() => Err(failure),
@@ -124,6 +128,7 @@ impl Up {
             sandbox: self.sandbox,
             artifacts: self.artifacts.clone().into(),
             fetch_allowed: self.fetch.allow_fetch.clone(),
+            new_key: self.new_key,
         };
         Cluster::start(options, lock, |key| say_key(key, data)).await
     }
@@ -133,6 +138,13 @@ impl Up {
 pub fn say_key(key: &str, data: &DataDir) -> Result<()> {
     print(&format!("key: {key}"))?;
     print(&Style::stdout().dim(&format!("     kept in {}", data.key_path().display())))
+}
+
+/// Says what to do where the folder has no key, as after somebody has deleted its file.
+pub fn note_lost_key(data: &DataDir) {
+    if data.key().is_none() {
+        note(&format!("there is no key in {}; a start with --new-key makes one again", data.key_path().display()));
+    }
 }
 
 fn banner(cluster: &Cluster, data: &DataDir, is_sandbox: bool) -> Result<()> {
