@@ -76,6 +76,8 @@ pub struct ClusterOptions {
     pub artifacts: ArtifactOptions,
     /// Addresses inside the operator's network that files may be fetched from.
     pub fetch_allowed: Vec<SocketAddr>,
+    /// What clients call the gateway.
+    pub public_url: Option<String>,
     /// Whether a lost key is made again.
     pub new_key: bool,
 }
@@ -105,6 +107,15 @@ pub struct ArtifactOptions {
     pub store: Option<String>,
     /// Bytes that one tenant may have.
     pub quota: Option<u64>,
+}
+
+/// What a gateway knows of the world outside the cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Outside {
+    /// Addresses inside the operator's network that files may be fetched from.
+    pub fetch_allowed: Vec<SocketAddr>,
+    /// What clients call it.
+    pub public_url: Option<String>,
 }
 
 /// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface. Other users of the machine
@@ -166,7 +177,8 @@ impl Cluster {
             registered(agent).await?;
         }
         ready(&coordinator).await?;
-        let gateway = start_gateway(Listen::Bound(options.listener), link, None, options.fetch_allowed).await?;
+        let outside = Outside { fetch_allowed: options.fetch_allowed, public_url: options.public_url };
+        let gateway = start_gateway(Listen::Bound(options.listener), link, None, outside).await?;
         let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
         Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
     }
@@ -278,11 +290,13 @@ pub async fn start_gateway(
     listen: Listen,
     link: LinkOptions,
     data_dir: Option<PathBuf>,
-    fetch_allowed: Vec<SocketAddr>,
+    outside: Outside,
 ) -> Result<Gateway> {
     keep_private();
+    let Outside { fetch_allowed, public_url } = outside;
     let LinkOptions { coordinator, join, insecure, secret } = link;
-    let options = heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir, fetch_allowed };
+    let options =
+        heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir, fetch_allowed, public_url };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")
 }
 

@@ -90,6 +90,7 @@ impl Session {
             sandbox,
             artifacts: ArtifactOptions::default(),
             fetch_allowed: Vec::new(),
+            public_url: None,
             new_key: false,
         };
         let cluster = Cluster::start(options, lock, |_| {

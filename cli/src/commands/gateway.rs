@@ -51,7 +51,7 @@ impl Gateway {
         let data_dir = self.data_dir.or_else(|| usual().map(|data| data.inside("gateway").path().to_owned()));
         let link = self.joining.link(&self.coordinator);
         let gateway = tokio::select! {
-            gateway = start_gateway(listen, link, data_dir, self.fetch.allow_fetch) => gateway?,
+            gateway = start_gateway(listen, link, data_dir, self.fetch.into()) => gateway?,
             // Without a certificate it waits for one.
             () = stop.asked() => return Ok(()),
         };

@@ -7,7 +7,7 @@ use clap::Args;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::compose::{ArtifactOptions, Cluster, ClusterOptions, DebugOptions};
+use crate::compose::{ArtifactOptions, Cluster, ClusterOptions, DebugOptions, Outside};
 use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::limits::{AGENTS_MAX, DRAIN_WAIT_MAX};
@@ -48,12 +48,22 @@ pub struct Up {
     metrics: Metrics,
 }
 
-/// What files may be fetched from.
+/// What files may be fetched from, and what the gateway is called.
 #[derive(Debug, Clone, Args)]
 pub struct Fetch {
     /// Addresses in your own network that files may be fetched from, such as 10.0.0.5:9000; others are refused
     #[arg(long, env = "HEDDLE_ALLOW_FETCH", value_delimiter = ',', value_name = "ADDRESS:PORT")]
     pub allow_fetch: Vec<SocketAddr>,
+    /// What clients call this gateway, such as https://heddle.example.org: addresses of files begin with it [default: as
+    /// each request calls it]
+    #[arg(long, env = "HEDDLE_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+}
+
+impl From<Fetch> for Outside {
+    fn from(fetch: Fetch) -> Self {
+        Outside { fetch_allowed: fetch.allow_fetch, public_url: fetch.public_url }
+    }
 }
 
 /// Where large values are.
@@ -128,6 +138,7 @@ impl Up {
             sandbox: self.sandbox,
             artifacts: self.artifacts.clone().into(),
             fetch_allowed: self.fetch.allow_fetch.clone(),
+            public_url: self.fetch.public_url.clone(),
             new_key: self.new_key,
         };
         Cluster::start(options, lock, |key| say_key(key, data)).await
