@@ -81,7 +81,7 @@ fn shown((found, known): (i64, i64)) -> String {
 
 /// The database's own words: what the journal says of them is for the coordinator's log.
 fn reason(error: &JournalError) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| chain(source))
+    std::error::Error::source(error).map_or_else(|| error.to_string(), chain)
 }
 
 #[cfg(test)]
