@@ -163,6 +163,7 @@ impl Partition {
         None
     }
 
+    #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
     fn assign_one(
         &mut self,
         id: RunId,

@@ -133,6 +133,7 @@ impl SqliteJournal {
         Ok(Self { partitions, state: watched, clock: options.clock, retries, threads: Some(threads) })
     }
 
+    #[expect(clippy::expect_used, reason = "only drop takes the threads")]
     fn threads(&self) -> &Threads {
         self.threads.as_ref().expect("threads are taken only by drop")
     }
