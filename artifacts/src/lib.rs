@@ -13,6 +13,7 @@ pub mod limits;
 pub mod link;
 pub mod media;
 mod name;
+mod staged;
 mod store;
 mod traffic;
 mod writer;

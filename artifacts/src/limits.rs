@@ -14,6 +14,8 @@ pub const READ_BYTES: u64 = 1024 * 1024;
 pub const TOUCH_AFTER: Duration = Duration::from_secs(12 * 3_600);
 /// How long an object that nobody refers to is kept after it was touched last (E18).
 pub const COLLECT_AFTER: Duration = Duration::from_secs(24 * 3_600);
+/// Pieces of an upload to which nothing was written for this long are a dead writer's.
+pub const STAGED_FOR_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// Bytes of a tenant's name.
 pub const TENANT_BYTES_MAX: usize = 128;
 /// How long one request to S3 may take.

@@ -21,6 +21,7 @@ use crate::limits::{
     CONNECT_TIME_MAX, PART_BYTES, READ_BYTES, REQUEST_TIME_MAX, RETRIES_MAX, RETRY_TIME_MAX, TOUCH_AFTER,
 };
 use crate::name::{self, Named};
+use crate::staged;
 use crate::traffic::Traffic;
 use crate::writer::Writer;
 
@@ -275,6 +276,19 @@ impl Store {
                 std::future::ready(Ok(listed))
             })
             .boxed()
+    }
+
+    /// Removes what writers that have died left behind in a folder: pieces that were never given a name, and were not written
+    /// to since `before`. A listing does not show them. Gives their number and bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Folder`].
+    pub async fn sweep(&self, before: SystemTime) -> Result<(u64, u64), StoreError> {
+        let Some(folder) = self.inner.folder.clone() else { return Ok((0, 0)) };
+        let shown = folder.display().to_string();
+        let swept = tokio::task::spawn_blocking(move || staged::sweep(&folder, before)).await;
+        let swept = swept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        swept.map_err(|source| StoreError::Folder { folder: shown, source })
     }
 
     /// Removes what a listing showed, unless it was touched at or after `before` meanwhile. `false` = it was, or is gone.

@@ -156,3 +156,23 @@ async fn what_goes_and_comes_is_counted() {
     assert!(store.put("default", small).await.is_err());
     assert_eq!(traffic.errors(), 1);
 }
+
+#[tokio::test]
+async fn what_a_dead_writer_left_is_swept_and_what_is_written_is_not() {
+    let (folder, store) = store();
+    let kept = store.put("default", bytes(10)).await.unwrap();
+    // Killed: nothing of it runs any more, and its pieces stay.
+    let mut dead = store.writer("default").unwrap();
+    dead.write(bytes(4 * PART_BYTES + 1)).await.unwrap();
+    std::mem::forget(dead);
+    let staged = || {
+        let incoming = fs::read_dir(folder.path().join("t-default/incoming")).map(|found| found.count());
+        incoming.unwrap_or(0)
+    };
+    assert_eq!((staged(), names(&store).await.len()), (1, 1), "a listing does not show it");
+    assert_eq!(store.sweep(SystemTime::UNIX_EPOCH).await.unwrap(), (0, 0), "somebody may be writing it");
+    let (count, bytes) = store.sweep(SystemTime::now() + Duration::from_secs(60)).await.unwrap();
+    assert_eq!((count, staged()), (1, 0));
+    assert!(bytes >= PART_BYTES as u64);
+    assert!(store.head("default", kept).await.unwrap().is_some());
+}

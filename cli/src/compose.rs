@@ -76,6 +76,28 @@ pub struct ClusterOptions {
     pub artifacts: ArtifactOptions,
     /// Addresses inside the operator's network that files may be fetched from.
     pub fetch_allowed: Vec<SocketAddr>,
+    /// What clients call the gateway.
+    pub public_url: Option<String>,
+    /// Whether a lost key is made again.
+    pub new_key: bool,
+}
+
+/// What a coordinator runs with, beside its folder. It has no `Debug`: the database's address may hold a password.
+pub struct CoordinatorOptions {
+    /// Where gateways and agents reach it.
+    pub listen: SocketAddr,
+    /// The database's address.
+    pub database: String,
+    /// Whether the node types for tests and benches are accepted.
+    pub debug_nodes: bool,
+    /// Who may join.
+    pub access: Access,
+    /// Where large values are.
+    pub artifacts: ArtifactOptions,
+    /// Whether every run asks the sandbox alone.
+    pub sandbox: bool,
+    /// Whether a lost key is made again.
+    pub new_key: bool,
 }
 
 /// Where large values are, and how much of them there may be.
@@ -85,6 +107,15 @@ pub struct ArtifactOptions {
     pub store: Option<String>,
     /// Bytes that one tenant may have.
     pub quota: Option<u64>,
+}
+
+/// What a gateway knows of the world outside the cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Outside {
+    /// Addresses inside the operator's network that files may be fetched from.
+    pub fetch_allowed: Vec<SocketAddr>,
+    /// What clients call it.
+    pub public_url: Option<String>,
 }
 
 /// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface. Other users of the machine
@@ -113,9 +144,16 @@ impl Cluster {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let secret = Secret::draw().context(Exit::Failed, "the system gives no randomness")?;
         let access = Access::Secret(secret.clone());
-        let (database, artifacts) = (data.database(), options.artifacts);
-        let coordinator =
-            start_coordinator(any_port, &data, database, debug.nodes, access, artifacts, options.sandbox).await?;
+        let coordinator = CoordinatorOptions {
+            listen: any_port,
+            database: data.database(),
+            debug_nodes: debug.nodes,
+            access,
+            artifacts: options.artifacts,
+            sandbox: options.sandbox,
+            new_key: options.new_key,
+        };
+        let coordinator = start_coordinator(&data, coordinator).await?;
         let coordinator_url = url(coordinator.local_addr());
         let link = LinkOptions { coordinator: coordinator_url, join: None, insecure: false, secret: Some(secret) };
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
@@ -139,7 +177,8 @@ impl Cluster {
             registered(agent).await?;
         }
         ready(&coordinator).await?;
-        let gateway = start_gateway(Listen::Bound(options.listener), link, None, options.fetch_allowed).await?;
+        let outside = Outside { fetch_allowed: options.fetch_allowed, public_url: options.public_url };
+        let gateway = start_gateway(Listen::Bound(options.listener), link, None, outside).await?;
         let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
         Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
     }
@@ -185,16 +224,9 @@ fn keep_private() {
 }
 
 /// Starts a coordinator; it may still be loading.
-pub async fn start_coordinator(
-    listen: SocketAddr,
-    data: &DataDir,
-    database: String,
-    debug_nodes: bool,
-    access: Access,
-    artifacts: ArtifactOptions,
-    sandbox: bool,
-) -> Result<Coordinator> {
+pub async fn start_coordinator(data: &DataDir, options: CoordinatorOptions) -> Result<Coordinator> {
     keep_private();
+    let CoordinatorOptions { listen, database, debug_nodes, access, artifacts, sandbox, new_key } = options;
     let ArtifactOptions { store, quota: artifact_quota } = artifacts;
     let artifacts = store.unwrap_or_else(|| data.inside("artifacts").path().display().to_string());
     let data_dir = data.path().to_owned();
@@ -207,6 +239,7 @@ pub async fn start_coordinator(
         artifacts,
         artifact_quota,
         sandbox,
+        new_key,
     };
     heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
 }
@@ -257,11 +290,13 @@ pub async fn start_gateway(
     listen: Listen,
     link: LinkOptions,
     data_dir: Option<PathBuf>,
-    fetch_allowed: Vec<SocketAddr>,
+    outside: Outside,
 ) -> Result<Gateway> {
     keep_private();
+    let Outside { fetch_allowed, public_url } = outside;
     let LinkOptions { coordinator, join, insecure, secret } = link;
-    let options = heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir, fetch_allowed };
+    let options =
+        heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir, fetch_allowed, public_url };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")
 }
 

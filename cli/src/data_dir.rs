@@ -9,6 +9,7 @@ use heddle_coordinator::FIRST_KEY_FILE;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Exit, Failure, Result};
+use crate::limits::LEFT_BEHIND_AFTER;
 
 const LOCK: &str = "lock";
 const SERVER: &str = "server.json";
@@ -105,10 +106,30 @@ impl DataDir {
         let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.context(Exit::Usage, format_args!("cannot open {}", path.display()))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(FolderLock { _file: file })),
+            Ok(()) => {
+                self.sweep();
+                Ok(Some(FolderLock { _file: file }))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(Failure::usage(format!("cannot lock {}: {error}", path.display()))
                 .with_next("use a data folder on a local disk")),
+        }
+    }
+
+    /// Removes what processes were writing when they were killed. Only who holds the folder does so, and leaves alone what
+    /// another command may just be writing.
+    fn sweep(&self) {
+        let is_left = |entry: &fs::DirEntry| {
+            let name = entry.file_name();
+            let is_draft = name.to_str().and_then(|name| name.strip_prefix(".tmp")).is_some_and(|rest| rest.len() == 6);
+            let age = entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
+            is_draft && age.is_some_and(|age| age > LEFT_BEHIND_AFTER)
+        };
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten().filter(is_left) {
+            let path = entry.path();
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "a file that was never finished stays behind");
+            }
         }
     }
 
@@ -191,6 +212,22 @@ mod tests {
         assert!(failure.next.is_some());
         drop(lock);
         assert!(data.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_was_never_finished_goes_when_the_folder_is_taken() {
+        let (_temp, data) = folder();
+        let make = |name: &str, age: u64| {
+            let file = File::create(data.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+        };
+        let long = LEFT_BEHIND_AFTER.as_secs() * 2;
+        for (name, age) in [(".tmpAbC123", long), (".tmpYoung1", 0), (".tmpx", long), ("secrets.json", long)] {
+            make(name, age);
+        }
+        let _lock = data.lock().unwrap();
+        let left = |name: &str| data.path().join(name).exists();
+        assert!(!left(".tmpAbC123") && left(".tmpYoung1") && left(".tmpx") && left("secrets.json"));
     }
 
     #[test]

@@ -84,6 +84,10 @@ pub const DOCTOR_SYNCS: usize = 20;
 pub const DOCTOR_SYNC_SLOW: Duration = Duration::from_millis(20);
 /// Clocks that differ by more confuse people.
 pub const DOCTOR_SKEW_MAX: Duration = Duration::from_secs(5);
+/// How long `heddle doctor` looks at the pages of a database.
+pub const DOCTOR_PAGES_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long it waits for the server of a database.
+pub const DOCTOR_DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Fewer open files than this end connections under load.
 pub const DOCTOR_OPEN_FILES_MIN: u64 = 4_096;
 /// How long a completion may take to ask the server.
@@ -93,3 +97,8 @@ pub const COMPLETIONS_MAX: u32 = 100;
 
 /// What is read of a secret from stdin, in bytes; a longer one is refused.
 pub const SECRET_INPUT_BYTES_MAX: u64 = 64 * 1024;
+
+/// Files that were being written when their process was killed are removed when they are older than this.
+pub const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
+/// Bytes of one result that `executions get` shows; the rest is in `--json`.
+pub const RESULT_SHOWN_CHARS_MAX: usize = 2_000;

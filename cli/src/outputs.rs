@@ -199,6 +199,15 @@ pub fn with_paths(value: &mut Value, saved: &[SavedFile]) {
     }
 }
 
+/// A value without the object around it where that has one port; a text without its quotes.
+pub fn bare(output: &Value) -> String {
+    match output {
+        Value::Object(ports) if ports.len() == 1 => ports.values().next().map(bare).unwrap_or_default(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::{HeaderMap, StatusCode};

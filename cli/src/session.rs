@@ -90,6 +90,8 @@ impl Session {
             sandbox,
             artifacts: ArtifactOptions::default(),
             fetch_allowed: Vec::new(),
+            public_url: None,
+            new_key: false,
         };
         let cluster = Cluster::start(options, lock, |_| {
             ui::note(&format!(
@@ -101,8 +103,13 @@ impl Session {
         })
         .await?;
         let key = connection.key.clone().or_else(|| data.key()).ok_or_else(|| {
-            Failure::new(Exit::Auth, format!("the data folder has no key in {}", data.key_path().display()))
-                .with_next("pass a key: --key KEY, or set HEDDLE_KEY")
+            Failure::new(Exit::Auth, format!("the data folder has no key in {}", data.key_path().display())).with_next(
+                format!(
+                    "pass a key: --key KEY; or make one again: `{} up --new-key --data-dir {}`",
+                    ui::program(),
+                    data.path().display()
+                ),
+            )
         })?;
         let client = Client::new(&cluster.url(), Some(key))?;
         Ok(Session { client, own: Some(Box::new(Own { cluster, data, sandbox })) })

@@ -20,7 +20,11 @@ struct Up {
 
 impl Up {
     fn start(data: &Path, listen: &str) -> Self {
-        let mut command = heddle(&["up", "--listen", listen, "--debug-nodes"], data);
+        Self::start_with(data, listen, &[])
+    }
+
+    fn start_with(data: &Path, listen: &str, more: &[&str]) -> Self {
+        let mut command = heddle(&[&["up", "--listen", listen, "--debug-nodes"], more].concat(), data);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut up = Up { child, address: String::new(), stdout };
@@ -234,6 +238,60 @@ fn what_is_wrong_with_a_file_is_told_with_and_without_a_server() {
     let (code, _, stderr) = cluster.ended(&["workflows", "apply", &bad, "--dry-run"]);
     assert!(code == Some(2) && stderr.contains("output:text"), "{stderr}");
     assert_eq!(cluster.json(&["workflows", "list"])["workflows"], json!([]));
+}
+
+#[test]
+fn a_slip_in_a_config_is_told_by_every_command_that_reads_it() {
+    let cluster = Cluster::start();
+    let mut story = document();
+    story["nodes"][0]["data"]["config"]["maxchars"] = json!(3);
+    let file = cluster.file("slip.json", &story);
+    let expected = "a: config of node \"a\" has the key \"maxchars\", which input:text does not know: nothing reads it. \
+                    (Did you mean \"maxChars\"?)  [unknown-config-key at /nodes/0/data/config/maxchars]";
+    let (code, stdout, _) = cluster.ended(&["workflows", "lint", &file]);
+    assert!(code == Some(0) && stdout.contains(expected), "{stdout}");
+    let (code, _, stderr) = cluster.ended(&["workflows", "apply", &file]);
+    assert!(code == Some(0) && stderr.contains(expected), "{stderr}");
+    // The first run saves the file, the second finds it.
+    for _ in 0..2 {
+        let (code, stdout, stderr) = cluster.ended(&["run", &file]);
+        assert!(code == Some(0) && stdout == "tides\n" && stderr.contains(expected), "{stderr}");
+        assert_eq!(cluster.json(&["run", &file])["warnings"], json!([expected]));
+    }
+}
+
+#[test]
+fn a_run_that_is_over_shows_its_results_and_times() {
+    let cluster = Cluster::start();
+    let mut story = document();
+    story["nodes"][1] = json!({"id": "w", "data": {"nodeType": "logic:wait", "config": {"forMs": 300}}});
+    story["nodes"].as_array_mut().unwrap().push(json!({"id": "b", "data": {"nodeType": "output:text", "config": {}}}));
+    story["edges"] = json!([{"source": "a", "target": "w"}, {"source": "w", "target": "b"}]);
+    let file = cluster.file("slow.json", &story);
+    let id = cluster.json(&["run", &file])["executionId"].as_str().unwrap().to_owned();
+    let (code, stdout, _) = cluster.ended(&["executions", "get", &id]);
+    assert!(code == Some(0) && stdout.ends_with("\nb\ntides\n"), "{stdout}");
+    let (code, _, stderr) = cluster.ended(&["executions", "watch", &id]);
+    let last = stderr.lines().find(|line| line.ends_with("completed  b")).unwrap_or_default();
+    assert!(code == Some(0) && !last.is_empty() && !last.trim_start().starts_with("0.0"), "{stderr}");
+}
+
+#[test]
+fn a_lost_key_is_made_again_by_who_has_the_folder() {
+    let mut cluster = Cluster::start();
+    let lost = fs::read_to_string(cluster.data.join("key")).unwrap();
+    fs::remove_file(cluster.data.join("key")).unwrap();
+    let (code, _, _) = cluster.ended(&["keys", "list"]);
+    assert_eq!(code, Some(4));
+    let (_, stdout, _) = cluster.ended(&["doctor"]);
+    assert!(stdout.contains("--new-key"), "{stdout}");
+    cluster.up.child.kill().unwrap();
+    cluster.up.child.wait().unwrap();
+    cluster.up = Up::start_with(&cluster.data, "127.0.0.1:0", &["--new-key"]);
+    let made = fs::read_to_string(cluster.data.join("key")).unwrap();
+    assert_ne!(made, lost);
+    let (code, stdout, _) = cluster.ended(&["keys", "list"]);
+    assert!(code == Some(0) && stdout.contains("recovered-key") && stdout.contains("first-key"), "{stdout}");
 }
 
 #[test]

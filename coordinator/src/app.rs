@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use heddle_core::id::BootId;
 use heddle_core::time::Timestamp;
@@ -86,6 +86,8 @@ pub struct Options {
     pub artifact_quota: Option<u64>,
     /// Whether every run asks the sandbox provider alone, whatever key it came with.
     pub sandbox: bool,
+    /// Whether a key with every scope is made again if the data folder has none that works.
+    pub new_key: bool,
 }
 
 /// Who may join as a gateway or an agent.
@@ -171,9 +173,20 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let Opened { journal, records, members, artifacts, name } = open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
+    if let Access::Secret(_) = options.access {
+        // All that may write there are parts of this process, and none of them runs yet.
+        let swept = artifacts.store.sweep(SystemTime::now()).await;
+        let (pieces, bytes) = swept.map_err(|error| StartError::Artifacts(ArtifactsError::Store(error)))?;
+        if pieces > 0 {
+            tracing::info!(pieces, bytes, "removed what an earlier process was writing when it was killed");
+        }
+    }
     let now = journal.now().await.map_err(StartError::Journal)?;
     let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
-    let first_key = keys.first(now).await.map_err(StartError::Keys)?;
+    let mut first_key = keys.first(now).await.map_err(StartError::Keys)?;
+    if options.new_key && first_key.is_none() {
+        first_key = keys.recover(now).await.map_err(StartError::Keys)?;
+    }
     let door = Door::new(&options, Arc::clone(&members), now).await?;
     let drains = members.drains().await.map_err(StartError::Journal)?;
     let boot = getrandom::u64().map_err(|error| StartError::Actors(error.to_string()))?;
@@ -372,7 +385,8 @@ impl Coordinator {
         self.shared.owner.boot.0
     }
 
-    /// The key that this start has made, if the database had none. Shown once; nobody can read it again.
+    /// The key that this start has made: the database had none, or another one was asked for. Shown once; nobody can read it
+    /// again.
     pub fn first_key(&self) -> Option<&str> {
         self.first_key.as_deref()
     }

@@ -37,6 +37,8 @@ pub(crate) const ADMIN: &str = "admin";
 pub(crate) const OPERATE: &str = "operate";
 /// The file of the data folder with the first key's text, for those who start the coordinator.
 pub const FIRST_KEY_FILE: &str = "key";
+/// Who holds a key that was made at a start because the first one was lost.
+const RECOVERED: &str = "recovered-key";
 const PEPPER_FILE: &str = "pepper";
 const PEPPER_BYTES: usize = 32;
 
@@ -66,6 +68,9 @@ pub enum KeysError {
         /// Where it should be.
         path: String,
     },
+    /// The first tenant is gone.
+    #[error("the first tenant, whose keys operate the cluster, is not in the database: bring back a backup")]
+    NoTenant,
     /// The system gives no randomness.
     #[error("the system gives no random bytes")]
     NoRandomness,
@@ -171,6 +176,44 @@ impl Keys {
         }
         std::fs::remove_file(&draft).map_err(failed(&draft))?;
         Ok(None)
+    }
+
+    /// Makes a key with every scope again, for whoever starts the coordinator, if the folder's key file has none that works;
+    /// gives its text. Nobody is let in who was not before: who can write this folder can write the database, too. What is
+    /// made shows in the list of keys, and in the log.
+    ///
+    /// Called after [`Keys::first`], which goes on with the draft of a start that was cut off.
+    pub(crate) async fn recover(&self, now: Timestamp) -> Result<Option<String>, KeysError> {
+        let kept = self.data_dir.join(FIRST_KEY_FILE);
+        let draft = kept.with_extension("draft");
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            |source| KeysError::File { path, source }
+        };
+        if let Some(text) = read_key(&kept)
+            && let Some(row) = self.find(&text).await.map_err(KeysError::Journal)?
+            && row.expires_at.is_none_or(|end| now < end)
+            && row.scopes.iter().any(|scope| **scope == *OPERATE)
+        {
+            tracing::info!(key = %row.id, "no new key was made: the one in the key file works");
+            return Ok(None);
+        }
+        let Text(text) = Text::mint()?;
+        write_private(&draft, format!("{text}\n").as_bytes()).map_err(failed(&draft))?;
+        let scopes = SCOPES.iter().map(|scope| (*scope).into()).collect();
+        let row = new_row(&Tenant::first(), RECOVERED.into(), scopes, None, now);
+        let row = ApiKeyRow { hint: Text(text.clone()).hint(), ..row };
+        let id = row.id;
+        if !self.records.put_api_key(self.mac(&text), row, false).await.map_err(KeysError::Journal)? {
+            return Err(KeysError::NoTenant);
+        }
+        std::fs::rename(&draft, &kept).map_err(failed(&kept))?;
+        tracing::warn!(
+            key = %id,
+            subject = RECOVERED,
+            "a key with every scope was made because the start asked for one; revoke the lost one, if somebody may have it"
+        );
+        Ok(Some(text))
     }
 
     /// Keeps the row of the first key. `false` = there are keys already.
@@ -317,6 +360,28 @@ mod tests {
         std::fs::remove_file(folder.dir.path().join("key")).unwrap();
         assert_eq!(again.first(NOW).await.unwrap(), None, "there is a key, whoever has it");
         assert_eq!((folder.read("key"), folder.read("key.draft")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn who_has_the_folder_gets_a_key_again() {
+        let folder = folder();
+        let lost = folder.keys.first(NOW).await.unwrap().unwrap();
+        let keys = Keys::open(Arc::clone(&folder.keys.records), folder.dir.path()).unwrap();
+        assert_eq!(keys.recover(NOW).await.unwrap(), None, "the one in the file works");
+        std::fs::remove_file(folder.dir.path().join("key")).unwrap();
+        assert_eq!(keys.first(NOW).await.unwrap(), None);
+        let text = keys.recover(NOW).await.unwrap().unwrap();
+        assert_ne!(text, lost);
+        assert_eq!((folder.read("key").as_ref(), folder.read("key.draft")), (Some(&text), None));
+        let row = keys.find(&text).await.unwrap().unwrap();
+        assert_eq!((&*row.subject.0, row.scopes.len()), (RECOVERED, SCOPES.len()));
+        assert!(keys.find(&lost).await.unwrap().is_some(), "until somebody revokes it");
+        assert_eq!(keys.recover(NOW).await.unwrap(), None, "once");
+        // A file whose key does not work any more is no key.
+        let (tenant, id) = (Tenant::of_key(&row), row.id);
+        keys.records.end_api_key(tenant, id, crate::records::KeyEnd::Revoked(NOW)).await.unwrap();
+        let next = keys.recover(NOW).await.unwrap().unwrap();
+        assert!(next != text && folder.read("key") == Some(next));
     }
 
     #[tokio::test]

@@ -142,3 +142,7 @@ pub(crate) const ACCEPTED_WAITING_MAX: usize = 64;
 const _: () = assert!(JOIN_TOKENS_MAX < crate::members::JOIN_TOKENS_LISTED_MAX, "a list shows all that can be used");
 /// Files of a list among the inputs that are looked up; others are looked for by the node that needs them.
 pub(crate) const LISTED_FILES_MAX: usize = 1_000;
+/// Workflows in one page of a list.
+pub(crate) const WORKFLOWS_PAGE_MAX: usize = 1_000;
+/// Bytes after which a page of workflows ends.
+pub(crate) const WORKFLOWS_PAGE_BYTES: usize = 8 * 1024 * 1024;

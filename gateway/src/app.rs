@@ -9,6 +9,7 @@ use heddle_address_guard::Guard;
 
 use crate::artifacts::Artifacts;
 use crate::client::Coordinator;
+use crate::hosts::Hosts;
 use crate::http::auth::KeyCache;
 use crate::limits::FOLLOWERS_MAX;
 use crate::metrics::Numbers;
@@ -18,6 +19,8 @@ pub(crate) struct App {
     pub(crate) coordinator: Coordinator,
     pub(crate) keys: KeyCache,
     pub(crate) numbers: Numbers,
+    /// What it is called.
+    pub(crate) hosts: Hosts,
     /// How the coordinator is.
     pub(crate) watch: Watch,
     /// The artifact store, once the coordinator has said where it is.
@@ -31,11 +34,12 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(coordinator: Coordinator, guard: Guard) -> Self {
+    pub(crate) fn new(coordinator: Coordinator, guard: Guard, hosts: Hosts) -> Self {
         Self {
             coordinator,
             artifacts: Artifacts::default(),
             guard,
+            hosts,
             keys: KeyCache::default(),
             numbers: Numbers::default(),
             watch: Watch::default(),

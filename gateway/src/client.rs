@@ -170,9 +170,9 @@ impl Coordinator {
     pub(crate) async fn workflows(
         &self,
         caller: &Caller<ReadWorkflows>,
-        is_active: Option<bool>,
+        request: ListWorkflowsRequest,
     ) -> Result<WorkflowList, ApiError> {
-        let request = ListWorkflowsRequest { tenant: caller.tenant(), is_active };
+        let request = ListWorkflowsRequest { tenant: caller.tenant(), ..request };
         self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.list_workflows(request).await
         })

@@ -21,6 +21,7 @@ mod client;
 mod convert;
 mod docs;
 mod dto;
+mod hosts;
 mod http;
 mod json;
 mod layer;
@@ -30,5 +31,6 @@ mod server;
 mod watch;
 
 pub use docs::codes::{Code, FAILURES, REFUSALS};
+pub use hosts::PublicUrlError;
 pub use http::router::{Route, routes};
 pub use server::{Gateway, Listen, Options, StartError, start};

@@ -18,7 +18,12 @@ pub(crate) const KEY_OVERLAP_SECONDS_MAX: u64 = 30 * 24 * 3_600;
 pub(crate) const JSON_DEPTH_MAX: usize = 64;
 /// Longest pause between two pieces of a request body.
 pub(crate) const BODY_STALL_MAX: Duration = Duration::from_secs(10);
-/// Longest time a whole request body may take.
+/// How long a body may take before it has to keep the pace.
+pub(crate) const BODY_GRACE: Duration = Duration::from_secs(30);
+/// The pace: bytes of a body that come in a second, over all the time that its sender is waited for after the grace. A slow
+/// line to a phone does it; whoever drips does not.
+pub(crate) const BODY_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+/// Longest time a whole request body that holds no file may take.
 pub(crate) const BODY_READ_MAX: Duration = Duration::from_secs(300);
 
 /// How much of a body that nobody reads is taken off the wire, so that its sender gets to read the answer, in bytes.
@@ -92,6 +97,8 @@ pub(crate) const EVENTS_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const HISTORY_LIMIT_DEFAULT: u32 = 50;
 /// Most runs in one page of a history.
 pub(crate) const HISTORY_LIMIT_MAX: u32 = 200;
+/// Most workflows in one answer, also to whoever names no limit.
+pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Most nodes in one answer about a run.
 pub(crate) const NODES_PER_ANSWER_MAX: u32 = 1_000;
 /// Longest Idempotency-Key, in characters.
@@ -112,7 +119,7 @@ pub(crate) const MEDIA_BYTES_MAX: u64 = 25 * 1024 * 1024;
 pub(crate) const MULTIPART_SPARE_BYTES: u64 = 64 * 1024;
 /// Files that are on their way in at once: each takes a few parts of memory.
 pub(crate) const UPLOADS_MAX: usize = 16;
-/// Longest time a file may take on its way in.
+/// Longest time a file may take on its way in: the largest needs 5 Mbit/s.
 pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// How long the address that takes a file is good, in seconds.
 pub(crate) const UPLOAD_LINK_SECONDS: u64 = 3_600;

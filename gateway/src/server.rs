@@ -24,6 +24,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::app::App;
 use crate::client::Coordinator;
+use crate::hosts::{Hosts, PublicUrlError};
 use crate::http::router::router;
 use crate::layer::front;
 use crate::layer::head_clock::{Clocked, Progress};
@@ -50,6 +51,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// Addresses inside the operator's network that files may be fetched from all the same.
     pub fetch_allowed: Vec<SocketAddr>,
+    /// What clients call it, `https://host`; without one, addresses in answers begin with what each request calls it.
+    pub public_url: Option<String>,
 }
 
 /// A socket to listen on.
@@ -84,6 +87,15 @@ pub enum StartError {
         /// What to do about it.
         message: String,
     },
+    /// The coordinator speaks TLS, and the gateway has nothing to show.
+    #[error("{missing}")]
+    Tls {
+        /// What to do about it.
+        missing: String,
+    },
+    /// The public address.
+    #[error(transparent)]
+    PublicUrl(#[from] PublicUrlError),
     /// Files cannot be fetched.
     #[error("requests to other servers cannot be made on this machine")]
     Guard(#[source] GuardError),
@@ -116,17 +128,24 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         role: Role::Gateway,
         id: None,
     })?;
+    if way.meets_tls().await {
+        return Err(StartError::Tls { missing: watch::without_certificate(&way) });
+    }
     way.prepared().await.map_err(|(code, message)| StartError::Refused { code, message })?;
     let coordinator = Coordinator::new(&way);
     let guard = Guard::new(Policy { allowed: options.fetch_allowed }).map_err(StartError::Guard)?;
-    let renewing = AbortOnDropHandle::new(tokio::spawn(async move {
-        loop {
-            way.renewed().await;
+    let renewing = AbortOnDropHandle::new(tokio::spawn({
+        let way = way.clone();
+        async move {
+            loop {
+                way.renewed().await;
+            }
         }
     }));
     let (listener, local_addr) = bound(options.listen).await?;
-    let app = Arc::new(App::new(coordinator, guard));
-    let watch = watch::watch(Arc::clone(&app), options.coordinator.clone());
+    let hosts = Hosts::new(options.public_url.as_deref(), local_addr)?;
+    let app = Arc::new(App::new(coordinator, guard, hosts));
+    let watch = watch::watch(Arc::clone(&app), way, options.coordinator.clone());
     let (stopping, cut, connections) = (app.stopping.clone(), CancellationToken::new(), TaskTracker::new());
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     metrics::register(&app, &places);
@@ -251,7 +270,7 @@ async fn serve(
         let (router, app, is_last) = (router.clone(), Arc::clone(&app), is_last.clone());
         let answering = progress.begin();
         async move {
-            let mut response = front::answer(router, &app.numbers, request).await;
+            let mut response = front::answer(router, &app.hosts, &app.numbers, request).await;
             if is_last.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

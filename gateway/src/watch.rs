@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use heddle_proto::control::StatusReply;
 use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use heddle_trust::Way;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tonic::Status;
@@ -111,14 +112,29 @@ impl Watch {
     }
 }
 
+/// What a gateway that goes this way in plaintext has to bring.
+pub(crate) fn without_certificate(way: &Way) -> String {
+    format!(
+        "the coordinator at {way} speaks TLS, and this gateway has no certificate: pass --join TOKEN; the first gateway's is \
+         in `gateway-token` of the coordinator's data folder, and `heddle agents token create --for gateway` makes others"
+    )
+}
+
 /// Looks at the coordinator until the gateway stops.
-pub(crate) async fn watch(app: Arc<App>, coordinator: String) {
+pub(crate) async fn watch(app: Arc<App>, way: Way, coordinator: String) {
     loop {
-        let looked = tokio::select! {
-            looked = app.coordinator.look() => looked,
+        let look = async {
+            match Standing::of(&app.coordinator.look().await) {
+                // What the libraries say of an alert of TLS tells nobody what to do.
+                Standing::Unreachable(_) if way.meets_tls().await => Standing::NotReady(without_certificate(&way)),
+                standing => standing,
+            }
+        };
+        let standing = tokio::select! {
+            standing = look => standing,
             () = app.stopping.cancelled() => return,
         };
-        app.watch.note(Standing::of(&looked), &coordinator);
+        app.watch.note(standing, &coordinator);
         tokio::select! {
             () = sleep(WATCH_PERIOD) => {}
             () = app.stopping.cancelled() => return,

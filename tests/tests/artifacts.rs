@@ -1,6 +1,6 @@
 //! Large values with real processes: in and out over REST, through agents, and what becomes of them when somebody dies.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

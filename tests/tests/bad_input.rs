@@ -1,6 +1,6 @@
 //! Bad input: refused at the door with its name, without a trace; good input kept as it was sent.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::fmt::Write;
 

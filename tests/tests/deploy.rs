@@ -1,6 +1,6 @@
 //! What `deploy/` says works: its command lines start a cluster that runs a workflow, and its units are sound.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What graphs name reaches nobody inside the operator's network, and what is secret shows nowhere.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -1,6 +1,6 @@
 //! The first minute of a user: one command runs a file, a server survives its death, mistakes are named.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What the parts say of themselves: numbers for Prometheus, and logs. Every number is documented, every documented number
 //! is there, and neither they nor the logs show what runs carry, whose they are, or a key.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

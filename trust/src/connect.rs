@@ -20,6 +20,11 @@ use crate::limits::{CONNECT_WAIT, FIRST_BYTES};
 use crate::secret::Secret;
 use crate::stream::Stream;
 
+/// How every connection of HTTP/2 begins (RFC 9113, 3.4), with empty settings.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The first byte of a record that says why TLS refuses (RFC 8446, 5.1). HTTP/2 begins with the length of its settings.
+const TLS_ALERT: u8 = 21;
+
 /// What a connection shows.
 #[derive(Debug, Clone)]
 pub(crate) enum Proof {
@@ -45,6 +50,17 @@ impl Connector {
     async fn open(self) -> io::Result<TokioIo<Stream>> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the coordinator did not answer in time");
         timeout(CONNECT_WAIT, self.prove()).await.map_err(late)?.map(TokioIo::new)
+    }
+
+    /// Whether the other end answers plaintext with an alert of TLS.
+    pub(crate) async fn answers_as_tls(&self) -> bool {
+        let asked = async {
+            let mut stream = TcpStream::connect((&*self.host, self.port)).await?;
+            stream.write_all(HTTP2_PREFACE).await?;
+            let mut first = [0];
+            stream.read_exact(&mut first).await.map(|_| first[0])
+        };
+        matches!(timeout(CONNECT_WAIT, asked).await, Ok(Ok(TLS_ALERT)))
     }
 
     async fn prove(self) -> io::Result<Stream> {

@@ -245,6 +245,12 @@ impl Way {
         endpoint.connect_with_connector(self.connector()).await.map_err(|error| Trouble::of_error(&error))
     }
 
+    /// Whether this way is plaintext and the coordinator answers it as somebody who speaks TLS does. `false` if nobody
+    /// answers.
+    pub async fn meets_tls(&self) -> bool {
+        matches!(self.0.connector.proof, Proof::Nothing) && self.0.connector.answers_as_tls().await
+    }
+
     /// Prepares again and again until it is done, or is known to be of no use.
     ///
     /// # Errors

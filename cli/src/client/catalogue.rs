@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Client, segment};
+use super::{Client, WorkflowSummary, next_cursor, segment};
 use crate::error::{Context, Exit, Failure, Result};
 
 /// A workflow as apply and diff compare it.
@@ -60,15 +60,59 @@ pub struct Saved {
     /// Its version by now.
     pub version: u64,
     /// What the server noticed.
-    pub meta: SaveNotes,
+    pub diagnostics: SaveNotes,
+}
+
+impl Saved {
+    /// What is allowed and odd, as the validator says it.
+    pub fn warnings(self) -> Vec<Problem> {
+        let found = self.diagnostics.diagnostics.into_iter().filter(|found| found.severity == "warning");
+        found.map(SaveNote::into_problem).collect()
+    }
 }
 
 /// What stands beside a saved workflow.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 pub struct SaveNotes {
-    /// Sentences.
-    pub warnings: Vec<String>,
+    /// One by one.
+    pub diagnostics: Vec<SaveNote>,
+}
+
+/// One thing that the server noticed in a graph that it has saved.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct SaveNote {
+    /// `graph.` and the rule.
+    pub code: String,
+    /// error, warning or info.
+    pub severity: String,
+    /// What it is.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Where.
+    pub target: Place,
+}
+
+impl SaveNote {
+    fn into_problem(self) -> Problem {
+        let SaveNote { code, message, hint, target, .. } = self;
+        let rule = code.strip_prefix("graph.").unwrap_or(&code).to_owned();
+        Problem { rule, message, fix: hint, node_id: target.node_id, edge_id: target.edge_id, path: target.path }
+    }
+}
+
+/// A place in a graph.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Place {
+    /// A node.
+    pub node_id: Option<String>,
+    /// An edge.
+    pub edge_id: Option<String>,
+    /// A JSON pointer.
+    pub path: Option<String>,
 }
 
 /// What the validator says of a graph.
@@ -83,6 +127,24 @@ pub struct Diagnosis {
     pub warnings: Vec<Problem>,
     /// What was read as something newer.
     pub migrations: Vec<String>,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let given = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+        let path = given(&self.path);
+        if let Some(place) = given(&self.node_id).or_else(|| given(&self.edge_id)) {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{}", self.message)?;
+        if let Some(fix) = given(&self.fix) {
+            write!(f, " ({fix})")?;
+        }
+        match path {
+            Some(path) => write!(f, "  [{} at {path}]", self.rule),
+            None => write!(f, "  [{}]", self.rule),
+        }
+    }
 }
 
 /// One problem of a graph.
@@ -185,9 +247,35 @@ impl Client {
         Ok(bare(value))
     }
 
+    /// One page of workflows without their graphs, newest change first, as the server says them; and the next page's
+    /// cursor.
+    pub async fn workflow_page(
+        &self,
+        limit: Option<u32>,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let limit = limit.map(|limit| limit.to_string());
+        let query: Vec<_> = [("limit", limit.as_deref()), ("cursor", cursor)].into_iter().collect();
+        let response = self.request(Method::GET, "/workflows").query(&query).send().await;
+        let response = self.accept(response).await?;
+        let next = next_cursor(&response);
+        Ok((self.decode(response).await?, next))
+    }
+
     /// All workflows without their graphs, newest change first, as the server says them.
     pub async fn workflow_list(&self) -> Result<Vec<Value>> {
-        self.json(self.request(Method::GET, "/workflows")).await
+        let (mut all, mut next) = self.workflow_page(None, None).await?;
+        while let Some(cursor) = next {
+            let (page, after) = self.workflow_page(None, Some(&cursor)).await?;
+            next = after.filter(|after| *after != cursor);
+            all.extend(page);
+        }
+        Ok(all)
+    }
+
+    /// All workflows of the key's tenant, newest first, without their graphs.
+    pub async fn workflows(&self) -> Result<Vec<WorkflowSummary>> {
+        self.workflow_list().await?.into_iter().map(|item| read(item, "list of workflows")).collect()
     }
 
     /// One workflow with its graph, as the server says it.

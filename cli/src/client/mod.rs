@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use catalogue::{
-    AgentInfo, Diagnosis, Draft, NodeType, Port, Problem, SaveNotes, Saved, Workflow, bare, read as read_value,
+    AgentInfo, Diagnosis, Draft, NodeType, Place, Port, Problem, SaveNote, SaveNotes, Saved, Workflow, bare,
+    read as read_value,
 };
 pub use events::{Event, EventStream};
 pub use types::{
@@ -67,19 +68,13 @@ impl Client {
         request.send().await.is_ok_and(|response| response.status() == StatusCode::OK)
     }
 
-    /// All workflows of the key's tenant, newest first, without their graphs.
-    pub async fn workflows(&self) -> Result<Vec<WorkflowSummary>> {
-        self.json(self.request(Method::GET, "/workflows")).await
-    }
-
-    /// Saves a workflow: a new one, or over the one named by `id`. Returns its id.
-    pub async fn save_workflow(&self, id: Option<&str>, workflow: &SaveWorkflow<'_>) -> Result<String> {
+    /// Saves a workflow: a new one, or over the one named by `id`.
+    pub async fn save_workflow(&self, id: Option<&str>, workflow: &SaveWorkflow<'_>) -> Result<Saved> {
         let request = match id {
             Some(id) => self.request(Method::PUT, &format!("/workflows/{id}")),
             None => self.request(Method::POST, "/workflows"),
         };
-        let saved: WorkflowSummary = self.json(request.json(workflow)).await?;
-        Ok(saved.id)
+        self.json(request.json(workflow)).await
     }
 
     /// Starts a run. Tried again, under one idempotency key, while the server is overloaded or cannot be reached.

@@ -72,32 +72,66 @@ fn violation_line(value: &Value) -> String {
     line
 }
 
+/// What to do now: by the code, which says what the request was about, and by the status where every code of it asks for the
+/// same. Where the message says it all there is nothing more.
 fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: bool) -> Option<String> {
-    let next = match (status, code) {
-        (401, _) if had_key => "check the key: --key KEY, HEDDLE_KEY, or the file `key` in the data folder",
-        (401, _) => "pass a key: --key KEY, or set HEDDLE_KEY",
-        (403, _) => "use a key that has the scope",
-        (404, Some("workflow_not_found")) => {
-            return Some(format!("see what there is with `{} workflows list`", program()));
+    let list = |what: &str| Some(format!("see what there is with `{} {what} list`", program()));
+    match (status, code.unwrap_or_default()) {
+        (401, "api_key_expired") => {
+            Some(format!("make another with `{} keys create`, with a key that works", program()))
         }
-        (404, Some("node_type_not_found")) => {
-            return Some(format!("see what there is with `{} nodes list`", program()));
+        (401, _) if had_key => {
+            Some("check the key: --key KEY, HEDDLE_KEY, or the file `key` in the data folder".into())
         }
-        (404, Some("key_not_found")) => return Some(format!("see what there is with `{} keys list`", program())),
-        (404, _) => return Some(format!("see what there is with `{} executions list`", program())),
-        (409, Some("stale_write")) => {
-            return Some(format!("see what has changed with `{} workflows diff ID FILE`, then apply again", program()));
+        (401, _) => Some("pass a key: --key KEY, or set HEDDLE_KEY".into()),
+        (403, "missing_scope") => Some("use a key that has the scope".into()),
+        (404, "workflow_not_found") => list("workflows"),
+        (404, "execution_not_found") => list("executions"),
+        (404, "node_type_not_found") => list("nodes"),
+        (404, "key_not_found") => list("keys"),
+        (404, "agent_not_found") => list("agents"),
+        (404, "token_not_found") => list("agents token"),
+        (404, "tenant_not_found") | (409, "tenant_exists" | "first_tenant") => list("tenants"),
+        (404, "unknown_route") => Some("update the server: it does not know what this command asks for".into()),
+        (409, "stale_write") => {
+            Some(format!("see what has changed with `{} workflows diff ID FILE`, then apply again", program()))
         }
-        (409, _) => {
-            return Some(format!("read the current state with `{} executions get ID`, then decide again", program()));
+        (409, "execution_over" | "execution_not_terminal") => {
+            Some(format!("read how it stands with `{} executions get ID`, then decide again", program()))
         }
-        (413, _) => "make the file smaller: large values belong into artifacts",
-        (422, Some("invalid_graph")) => "change the file as said and run it again",
-        (429 | 503, _) => {
-            return Some(format!("try again in {} s", retry_after.unwrap_or("1")));
+        (409, "token_used") => list("agents token"),
+        (409, "key_ended") => list("keys"),
+        (409, "last_admin_key") => Some(format!("make another first: `{} keys create --scope admin`", program())),
+        (413, _) => Some("make the file smaller: large values belong into artifacts".into()),
+        (422, "invalid_graph") => Some("change the file as said and run it again".into()),
+        (429 | 503, _) => Some(format!("try again in {} s", retry_after.unwrap_or("1"))),
+        (500.., _) => Some("try again; if it stays, look for the request id in the server's log".into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_next_is_about_the_thing_that_was_asked_for() {
+        let said = |status, code| next(status, Some(code), None, true).unwrap_or_default();
+        for (code, list) in [
+            ("agent_not_found", "agents list"),
+            ("token_not_found", "agents token list"),
+            ("tenant_not_found", "tenants list"),
+            ("key_not_found", "keys list"),
+            ("execution_not_found", "executions list"),
+            ("workflow_not_found", "workflows list"),
+            ("node_type_not_found", "nodes list"),
+        ] {
+            assert!(said(404, code).contains(list), "{code}: {}", said(404, code));
         }
-        (500.., _) => "try again; if it stays, look for the request id in the server's log",
-        _ => return None,
-    };
-    Some(next.to_owned())
+        assert!(said(409, "execution_over").contains("executions get"));
+        for (status, code) in [(404, "media_not_found"), (409, "no_certificates"), (409, "whatever"), (403, "other")] {
+            assert_eq!(said(status, code), "", "{code}: its message says it all");
+        }
+        assert!(said(401, "invalid_api_key").contains("check the key"));
+    }
 }

@@ -10,7 +10,7 @@ use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::up::{Artifacts, say_key};
-use crate::compose::{coordinator_failed, ready, start_coordinator};
+use crate::compose::{CoordinatorOptions, coordinator_failed, ready, start_coordinator};
 use crate::contradiction::{needs, refuse};
 use crate::data_dir::DataDir;
 use crate::error::{Context, Exit, Failure, Result};
@@ -32,6 +32,9 @@ pub struct Coordinator {
     /// The data folder [default: $XDG_DATA_HOME/heddle or ~/.local/share/heddle]
     #[arg(long, env = "HEDDLE_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    /// Make a key again, if the one in the data folder is lost or does not work any more
+    #[arg(long)]
+    new_key: bool,
     #[command(flatten)]
     artifacts: Artifacts,
     /// Accept the node types for tests and benches (debug:*)
@@ -120,9 +123,16 @@ impl Coordinator {
                 "--insecure: whoever reaches {listen} is trusted as a gateway and as an agent, and reads everything"
             ));
         }
-        let (debug_nodes, artifacts) = (self.debug_nodes, self.artifacts.into());
-        let coordinator =
-            start_coordinator(self.listen, &data, database, debug_nodes, access, artifacts, false).await?;
+        let options = CoordinatorOptions {
+            listen: self.listen,
+            database,
+            debug_nodes: self.debug_nodes,
+            access,
+            artifacts: self.artifacts.into(),
+            sandbox: false,
+            new_key: self.new_key,
+        };
+        let coordinator = start_coordinator(&data, options).await?;
         coordinator.first_key().map_or(Ok(()), |key| say_key(key, &data))?;
         if let Some(file) = coordinator.gateway_token() {
             note(&format!("a gateway can join with --join @{}", file.display()));

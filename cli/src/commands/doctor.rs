@@ -1,5 +1,6 @@
 //! `heddle doctor`: what is in the way, and what to do about it.
 
+mod database;
 mod machine;
 mod server;
 
@@ -18,6 +19,9 @@ use crate::ui::{print, print_json};
 pub struct Doctor {
     #[command(flatten)]
     connection: Connection,
+    /// The database to look at, as the coordinator is told [default: heddle.db in the data folder]
+    #[arg(long, env = "HEDDLE_DATABASE", hide_env_values = true, value_name = "DATABASE")]
+    database: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -89,6 +93,7 @@ impl Doctor {
     pub async fn run(self) -> Result<()> {
         let data = DataDir::choose(self.connection.data_dir.as_deref())?;
         let mut checks = machine::checks(&data);
+        checks.push(database::check(self.database.as_deref(), &data).await);
         checks.extend(server::checks(&self.connection, &data).await);
         let bad = checks.iter().filter(|check| check.state == State::Failed).count();
         if self.json {

@@ -10,6 +10,8 @@ use crate::completion;
 use crate::connection::Connection;
 use crate::error::{Context, Exit, Result};
 use crate::follow::{Until, follow, outcome, stopped};
+use crate::limits::RESULT_SHOWN_CHARS_MAX;
+use crate::outputs::bare;
 use crate::ui::progress::Progress;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
@@ -195,7 +197,22 @@ async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
             note(&format!("and {hidden} more nodes"));
         }
     }
-    Ok(())
+    results(&run.node_runs).iter().try_for_each(|result| print(result))
+}
+
+/// What the run gave: each result node and its value, cut where it grows long. Nodes between are in `--json`.
+fn results(nodes: &[NodeRun]) -> Vec<String> {
+    let is_result = |node: &&NodeRun| node.node_type.as_deref().is_some_and(|kind| kind.starts_with("output:"));
+    let given = nodes.iter().filter(is_result).filter_map(|node| {
+        let value = bare(node.output.as_ref().filter(|output| !output.is_null())?);
+        let text = match value.char_indices().nth(RESULT_SHOWN_CHARS_MAX) {
+            Some((end, _)) => format!("{}… (whole with --json)", &value[..end]),
+            None => value,
+        };
+        let shown = text.replace(|c: char| c.is_control() && c != '\n' && c != '\t', " ");
+        Some(format!("\n{}\n{shown}", node.name()))
+    });
+    given.collect()
 }
 
 fn head(run: &Execution, style: Style) -> String {
@@ -307,6 +324,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn results_are_shown_and_cut() {
+        let long = "x".repeat(RESULT_SHOWN_CHARS_MAX + 9);
+        let value = json!([
+            {"nodeId": "a", "nodeType": "input:text", "output": {"text": "in"}},
+            {"nodeId": "b", "nodeType": "output:text", "label": "Story", "output": {"text": "two\nlines\u{1b}[2J"}},
+            {"nodeId": "c", "nodeType": "output:json", "output": {"json": {"n": 1, "m": 2}}},
+            {"nodeId": "d", "nodeType": "output:text", "output": null},
+            {"nodeId": "e", "nodeType": "output:text", "output": {"text": long}},
+        ]);
+        let shown = results(&read::<Vec<NodeRun>>(value).unwrap());
+        assert_eq!(&shown[..2], ["\nStory\ntwo\nlines [2J", "\nc\n{\"m\":2,\"n\":1}"]);
+        assert!(shown.len() == 3 && shown[2].ends_with("x… (whole with --json)") && shown[2].len() < long.len() + 30);
+    }
+
+    #[test]
     fn a_run_reads_well_in_plain_text() {
         let value = json!({
             "id": "exec_1", "workflowId": "wf_1", "status": "RUNNING", "error": null,
@@ -319,6 +351,7 @@ mod tests {
             head(&run, Style::PLAIN),
             "exec_1  RUNNING\nworkflow  wf_1\nstarted   2026-05-02T09:00:00.000Z, took 1.5 s\nwaits     agent at n2 (gpu=a100)"
         );
+        assert_eq!(results(&run.node_runs), Vec::<String>::new());
         let table = nodes(&run.node_runs).render(Style::PLAIN);
         assert_eq!(table.lines().nth(1).map(str::trim_end), Some("n1    CACHED        1"));
     }

@@ -57,7 +57,7 @@ impl Gateway {
         let usual = || DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref()).ok();
         let data_dir = self.data_dir.or_else(|| usual().map(|data| data.inside("gateway").path().to_owned()));
         let gateway = tokio::select! {
-            gateway = start_gateway(listen, link, data_dir, self.fetch.allow_fetch) => gateway?,
+            gateway = start_gateway(listen, link, data_dir, self.fetch.into()) => gateway?,
             // Without a certificate it waits for one.
             () = stop.asked() => return Ok(()),
         };

@@ -12,12 +12,14 @@ use crate::connection::Connection;
 use crate::error::Result;
 use crate::follow::{Until, follow, outcome, stopped};
 use crate::inputs::{Inputs, Upload};
-use crate::outputs::{self, SavedFile, with_paths};
+use crate::outputs::{self, SavedFile, bare, with_paths};
 use crate::session::Session;
 use crate::ui::progress::Progress;
 use crate::ui::transfer::Transfer;
 use crate::ui::{clock, note, print, print_json};
 use crate::workflow_file::WorkflowFile;
+
+use super::workflows::{note_warnings, texts};
 
 /// Marks the workflows that this command made.
 const TAG: &str = "cli";
@@ -66,7 +68,10 @@ impl Run {
     async fn on(&self, session: &Session, file: &WorkflowFile, inputs: Inputs, target: Option<&str>) -> Result<()> {
         let (client, since) = (session.client(), Instant::now());
         let inputs = self.send(client, inputs).await?;
-        let workflow = workflow_for(client, file).await?;
+        let (workflow, warnings) = workflow_for(client, file).await?;
+        if !self.json {
+            note_warnings(&warnings);
+        }
         // The graph goes with the request: what runs is what the file says, whoever has edited the workflow since.
         let execute = Execute { nodes: Some(&file.nodes), edges: Some(&file.edges), inputs, target_node_id: target };
         let execution = client.execute(&workflow, &execute).await?.execution_id;
@@ -83,6 +88,7 @@ impl Run {
             print_json(&json!({
                 "executionId": execution, "workflowId": workflow, "status": poll.status, "outputs": outputs,
                 "files": files, "sandbox": is_sandbox, "error": poll.error, "elapsedMs": since.elapsed().as_millis() as u64,
+                "warnings": warnings,
             }))?;
         } else {
             if is_sandbox {
@@ -134,19 +140,21 @@ impl Upload for Client {
     }
 }
 
-/// The workflow this file runs under: made once per name, saved again when the file's graph has changed.
-async fn workflow_for(client: &Client, file: &WorkflowFile) -> Result<String> {
+/// The workflow this file runs under, and what is odd in the file: made once per name, saved again when the file's graph
+/// has changed.
+async fn workflow_for(client: &Client, file: &WorkflowFile) -> Result<(String, Vec<String>)> {
     let description = format!("made by `heddle run` from a file, sha256 {}", file.digest());
     let known = client.workflows().await?;
     let known = known.into_iter().find(|workflow| workflow.name == file.name && workflow.tags.iter().any(|t| t == TAG));
     if let Some(known) = &known
         && known.description.as_ref() == Some(&description)
     {
-        return Ok(known.id.clone());
+        return Ok((known.id.clone(), texts(&client.lint(&file.nodes, &file.edges).await?.warnings)));
     }
     let (nodes, edges) = (&file.nodes, &file.edges);
     let workflow = SaveWorkflow { name: &file.name, description: &description, tags: &[TAG], nodes, edges };
-    client.save_workflow(known.as_ref().map(|known| known.id.as_str()), &workflow).await
+    let saved = client.save_workflow(known.as_ref().map(|known| known.id.as_str()), &workflow).await?;
+    Ok((saved.id.clone(), texts(&saved.warnings())))
 }
 
 /// Whether this command made the workflow, and saves over it whenever its file changes.
@@ -171,13 +179,4 @@ fn print_outputs(outputs: &Map<String, Value>) -> Result<()> {
         if several { print(&format!("{id}: {text}"))? } else { print(&text)? }
     }
     Ok(())
-}
-
-/// A value without the object around it where that has one port; a text without its quotes.
-fn bare(output: &Value) -> String {
-    match output {
-        Value::Object(ports) if ports.len() == 1 => ports.values().next().map(bare).unwrap_or_default(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }

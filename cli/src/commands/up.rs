@@ -7,7 +7,7 @@ use clap::Args;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::compose::{ArtifactOptions, Cluster, ClusterOptions, DebugOptions};
+use crate::compose::{ArtifactOptions, Cluster, ClusterOptions, DebugOptions, Outside};
 use crate::contradiction::needs;
 use crate::data_dir::DataDir;
 use crate::error::Result;
@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind, check_debug_nodes};
 use crate::telemetry;
 use crate::ui::style::Style;
-use crate::ui::{print, program};
+use crate::ui::{note, print, program};
 
 /// Run a whole cluster in this process: gateway, coordinator and agents
 #[derive(Debug, Args)]
@@ -36,6 +36,9 @@ pub struct Up {
     /// Let a provider inside this process answer in the place of every server: offline, at no cost, always alike
     #[arg(long)]
     sandbox: bool,
+    /// Make a key again, if the one in the data folder is lost or does not work any more
+    #[arg(long)]
+    new_key: bool,
     #[command(flatten)]
     artifacts: Artifacts,
     #[command(flatten)]
@@ -46,12 +49,22 @@ pub struct Up {
     metrics: Metrics,
 }
 
-/// What files may be fetched from.
+/// What files may be fetched from, and what the gateway is called.
 #[derive(Debug, Clone, Args)]
 pub struct Fetch {
     /// Addresses in your own network that files may be fetched from, such as 10.0.0.5:9000; others are refused
     #[arg(long, env = "HEDDLE_ALLOW_FETCH", value_delimiter = ',', value_name = "ADDRESS:PORT")]
     pub allow_fetch: Vec<SocketAddr>,
+    /// What clients call this gateway, such as https://heddle.example.org: addresses of files begin with it [default: as
+    /// each request calls it]
+    #[arg(long, env = "HEDDLE_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+}
+
+impl From<Fetch> for Outside {
+    fn from(fetch: Fetch) -> Self {
+        Outside { fetch_allowed: fetch.allow_fetch, public_url: fetch.public_url }
+    }
 }
 
 /// Where large values are.
@@ -117,6 +130,7 @@ impl Up {
         };
         cluster.publish()?;
         banner(&cluster, &data, self.sandbox)?;
+        note_lost_key(&data);
         let ended = tokio::select! {
             () = stop.asked() => Ok(()),
             failure = cluster.broken() => Err(failure),
@@ -134,6 +148,8 @@ impl Up {
             sandbox: self.sandbox,
             artifacts: self.artifacts.clone().into(),
             fetch_allowed: self.fetch.allow_fetch.clone(),
+            public_url: self.fetch.public_url.clone(),
+            new_key: self.new_key,
         };
         Cluster::start(options, lock, |key| say_key(key, data)).await
     }
@@ -143,6 +159,13 @@ impl Up {
 pub fn say_key(key: &str, data: &DataDir) -> Result<()> {
     print(&format!("key: {key}"))?;
     print(&Style::stdout().dim(&format!("     kept in {}", data.key_path().display())))
+}
+
+/// Says what to do where the folder has no key, as after somebody has deleted its file.
+pub fn note_lost_key(data: &DataDir) {
+    if data.key().is_none() {
+        note(&format!("there is no key in {}; a start with --new-key makes one again", data.key_path().display()));
+    }
 }
 
 fn banner(cluster: &Cluster, data: &DataDir, is_sandbox: bool) -> Result<()> {

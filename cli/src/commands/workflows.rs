@@ -214,7 +214,7 @@ async fn apply(client: &Client, file: &WorkflowFile, id: Option<&str>, dry_run: 
             "changes": diff, "warnings": warnings,
         }));
     }
-    applied.warnings.iter().for_each(|warning| note(&format!("warning: {warning}")));
+    note_warnings(&applied.warnings);
     let style = Style::stdout();
     let word = match (applied.action, dry_run) {
         ("created", true) => "would create",
@@ -239,7 +239,7 @@ async fn would_save(client: &Client, file: &WorkflowFile, current: Option<&Workf
         action: if current.is_some() { "updated" } else { "created" },
         id: current.map(|current| current.id.clone()),
         version: current.map(|current| current.version),
-        warnings: diagnosis.warnings.iter().map(problem).collect(),
+        warnings: texts(&diagnosis.warnings),
     })
 }
 
@@ -256,9 +256,9 @@ async fn save(client: &Client, file: &WorkflowFile, current: Option<&Workflow>) 
     let saved = client.save(current.map(|current| &*current.id), &draft).await?;
     Ok(Applied {
         action: if current.is_some() { "updated" } else { "created" },
-        id: Some(saved.id),
+        id: Some(saved.id.clone()),
         version: Some(saved.version),
-        warnings: saved.meta.warnings,
+        warnings: texts(&saved.warnings()),
     })
 }
 
@@ -285,10 +285,10 @@ async fn lint(connection: &Connection, file: &WorkflowFile, as_json: bool) -> Re
     }
     let style = Style::stdout();
     for found in &diagnosis.violations {
-        print(&format!("{} {}", style.red("error:"), problem(found)))?;
+        print(&format!("{} {}", style.red("error:"), found))?;
     }
     for found in &diagnosis.warnings {
-        print(&format!("{} {}", style.yellow("warning:"), problem(found)))?;
+        print(&format!("{} {}", style.yellow("warning:"), found))?;
     }
     for migration in &diagnosis.migrations {
         print(&format!("{} {migration}", style.dim("read as newer:")))?;
@@ -299,11 +299,14 @@ async fn lint(connection: &Connection, file: &WorkflowFile, as_json: bool) -> Re
     }
 }
 
-fn problem(problem: &Problem) -> String {
-    let place = problem.node_id.as_deref().or(problem.edge_id.as_deref()).or(problem.path.as_deref());
-    let place = place.filter(|place| !place.is_empty()).map(|place| format!("{place}: ")).unwrap_or_default();
-    let fix = problem.fix.as_deref().filter(|fix| !fix.is_empty()).map(|fix| format!(" ({fix})"));
-    format!("{place}{}{}  [{}]", problem.message, fix.unwrap_or_default(), problem.rule)
+/// Sentences for people and for `--json`.
+pub(super) fn texts(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// Tells people what is odd in their file.
+pub(super) fn note_warnings(warnings: &[String]) {
+    warnings.iter().for_each(|warning| note(&format!("warning: {warning}")));
 }
 
 fn verdict(diagnosis: &Diagnosis) -> Failure {
@@ -322,7 +325,7 @@ fn refuse(diagnosis: &Diagnosis) -> Result<()> {
     let mut failure = verdict(diagnosis);
     for found in &diagnosis.violations {
         failure.message.push_str("\n  - ");
-        failure.message.push_str(&problem(found));
+        failure.message.push_str(&found.to_string());
     }
     Err(failure)
 }

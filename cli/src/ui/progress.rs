@@ -83,6 +83,31 @@ impl Change {
     }
 }
 
+/// How long after a run's beginning its events are, by their own times: a watcher may come long after them.
+#[derive(Debug)]
+struct EventClock {
+    /// For events that do not say when they were.
+    since: Instant,
+    /// When the run's first event was, in milliseconds since 1970.
+    began_ms: Option<i64>,
+}
+
+impl EventClock {
+    fn start() -> Self {
+        EventClock { since: Instant::now(), began_ms: None }
+    }
+
+    fn elapsed(&mut self, event: &Event) -> Duration {
+        match event.data["at"].as_str().and_then(clock::parse) {
+            None => self.since.elapsed(),
+            Some(at_ms) => {
+                let began_ms = *self.began_ms.get_or_insert(at_ms);
+                Duration::from_millis(u64::try_from(at_ms - began_ms).unwrap_or(0))
+            }
+        }
+    }
+}
+
 /// Shows a run's nodes as they change.
 pub struct Progress {
     tree: Arc<Mutex<Tree>>,
@@ -91,7 +116,7 @@ pub struct Progress {
 
 enum View {
     Quiet,
-    Lines { since: Instant, is_lost: bool },
+    Lines { clock: EventClock, is_lost: bool },
     Live(Screen),
 }
 
@@ -102,7 +127,7 @@ impl Progress {
         let view = match quiet {
             true => View::Quiet,
             false if is_live() => View::Live(Screen::start(tree.clone())),
-            false => View::Lines { since: Instant::now(), is_lost: false },
+            false => View::Lines { clock: EventClock::start(), is_lost: false },
         };
         Progress { tree, view }
     }
@@ -110,13 +135,17 @@ impl Progress {
     /// Takes in one event.
     pub fn event(&mut self, event: &Event) {
         let mut tree = lock(&self.tree);
+        let elapsed = match &mut self.view {
+            View::Lines { clock, .. } => clock.elapsed(event),
+            _ => Duration::ZERO,
+        };
         for change in Change::all(event) {
             tree.change(&change);
-            if let View::Lines { since, is_lost } = &mut self.view
+            if let View::Lines { is_lost, .. } = &mut self.view
                 && change.is_news()
             {
                 *is_lost = false;
-                note(&line(since.elapsed(), tree.label(&change.node), &change));
+                note(&line(elapsed, tree.label(&change.node), &change));
             }
         }
     }
@@ -274,6 +303,16 @@ mod tests {
         let data = json!({"nodeId": "n1", "attempt": 1, "text": "pieces"});
         let [change] = &Change::all(&Event { seq: None, kind: "node.delta".into(), data })[..] else { panic!() };
         assert_eq!((change.said.as_str(), change.detail.as_str()), ("pieces", ""));
+    }
+
+    #[test]
+    fn events_are_as_late_as_they_say() {
+        let mut clock = EventClock::start();
+        let mut elapsed =
+            |at: &str| clock.elapsed(&Event { seq: Some(1), kind: "node.completed".into(), data: json!({"at": at}) });
+        assert_eq!(elapsed("2026-05-02T09:00:00.000Z"), Duration::ZERO);
+        assert_eq!(elapsed("2026-05-02T09:01:01.250Z"), Duration::from_millis(61_250));
+        assert_eq!(elapsed("2026-05-02T08:59:59.000Z"), Duration::ZERO, "never before it began");
     }
 
     #[test]

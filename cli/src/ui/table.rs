@@ -1,8 +1,15 @@
-//! Tables for eyes. Nothing is cut short, ids least of all.
+//! Tables for eyes. On a terminal long cells are cut with `…`, ids never; in a pipe nothing is.
 
-use console::measure_text_width;
+use console::{measure_text_width, truncate_str};
 
 use super::style::Style;
+
+/// Columns whose cells are ids, or are nothing without their end: they are shown whole, as the first column is.
+const WHOLE: [&str; 5] = ["STATUS", "KEY", "WORKFLOW", "TYPE", "USED BY"];
+/// Columns that a cell keeps when it is cut.
+const CELL_WIDTH_MIN: usize = 12;
+/// Columns that a cell in a pipe may take before it no longer pushes those below it aside.
+const CELL_ALIGNED_MAX: usize = 48;
 
 /// Rows under headings, each column as wide as its widest cell.
 #[derive(Debug)]
@@ -41,20 +48,23 @@ impl Table {
         self.layout(style, width)
     }
 
-    /// The table in so many columns. Where it does not fit, each row becomes a few lines: nothing is cut.
+    /// The table in so many columns, long cells cut. Where even that does not fit, each row becomes a few lines.
     fn layout(&self, style: Style, width: Option<usize>) -> String {
-        let widths: Vec<usize> = (0..self.headings.len()).map(|column| self.width(column)).collect();
-        let all = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-        if let Some(width) = width.filter(|width| *width < all) {
-            let rows = self.rows.iter().map(|row| self.stacked(row, width, style));
-            return rows.collect::<Vec<_>>().join("\n");
+        let mut widths: Vec<usize> = (0..self.headings.len()).map(|column| self.width(column, width)).collect();
+        if let Some(width) = width {
+            let Some(fitting) = self.fitted(&widths, width) else {
+                let rows = self.rows.iter().map(|row| self.stacked(row, width, style));
+                return rows.collect::<Vec<_>>().join("\n");
+            };
+            widths = fitting;
         }
         let line = |cells: &[String], paint: &dyn Fn(usize, &str) -> String| {
             let mut text = String::new();
             for (column, cell) in cells.iter().enumerate() {
-                text.push_str(&paint(column, cell));
+                let cell = if width.is_some() { truncate_str(cell, widths[column], "…") } else { cell.into() };
+                text.push_str(&paint(column, &cell));
                 if column + 1 < cells.len() {
-                    text.push_str(&" ".repeat(widths[column] - measure_text_width(cell) + 2));
+                    text.push_str(&" ".repeat(widths[column].saturating_sub(measure_text_width(&cell)) + 2));
                 }
             }
             text
@@ -64,9 +74,27 @@ impl Table {
         headings.into_iter().chain(rows).collect::<Vec<_>>().join("\n")
     }
 
-    fn width(&self, column: usize) -> usize {
+    fn width(&self, column: usize, terminal: Option<usize>) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
-        cells.chain([&self.headings[column]]).map(|cell| measure_text_width(cell)).max().unwrap_or(0)
+        let widths = cells.chain([&self.headings[column]]).map(|cell| measure_text_width(cell));
+        let aligned = widths.filter(|width| terminal.is_some() || self.is_whole(column) || *width <= CELL_ALIGNED_MAX);
+        aligned.max().unwrap_or(0)
+    }
+
+    fn is_whole(&self, column: usize) -> bool {
+        column == 0 || WHOLE.contains(&self.headings[column].as_str())
+    }
+
+    /// The widths with which the table fits, the widest cells cut first; nothing if too little would be left of them.
+    fn fitted(&self, widths: &[usize], width: usize) -> Option<Vec<usize>> {
+        let gaps = 2 * widths.len().saturating_sub(1);
+        let capped = |most: usize| -> Vec<usize> {
+            let all = widths.iter().enumerate();
+            all.map(|(column, width)| if self.is_whole(column) { *width } else { (*width).min(most) }).collect()
+        };
+        let widest = widths.iter().copied().max().unwrap_or(0);
+        let most = (CELL_WIDTH_MIN..=widest.max(CELL_WIDTH_MIN)).rev();
+        most.map(capped).find(|capped| capped.iter().sum::<usize>() + gaps <= width)
     }
 
     fn paint(&self, column: usize, cell: &str, style: Style) -> String {
@@ -80,7 +108,9 @@ impl Table {
     fn stacked(&self, row: &[String], width: usize, style: Style) -> String {
         let (mut text, mut used) = (String::new(), 0);
         for (column, cell) in row.iter().enumerate().filter(|(_, cell)| !cell.is_empty()) {
-            let columns = measure_text_width(cell);
+            let cell =
+                if self.is_whole(column) { cell.into() } else { truncate_str(cell, width.saturating_sub(4), "…") };
+            let columns = measure_text_width(&cell);
             if used > 0 && used + 2 + columns > width {
                 text.push_str("\n    ");
                 used = 4;
@@ -88,7 +118,7 @@ impl Table {
                 text.push_str("  ");
                 used += 2;
             }
-            text.push_str(&self.paint(column, cell, style));
+            text.push_str(&self.paint(column, &cell, style));
             used += columns;
         }
         text
@@ -114,7 +144,26 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_too_wide_takes_more_lines_and_is_not_cut() {
+    fn a_long_cell_is_cut_to_the_terminal_and_whole_in_a_pipe() {
+        let long = "n".repeat(500);
+        let mut table = Table::new(&["ID", "NAME", "TAGS"]);
+        table.row(vec!["wf_1".into(), long.clone(), "daily".into()]);
+        table.row(vec!["wf_2".into(), "short".into(), "x, y".into()]);
+        let on_terminal = table.layout(Style::PLAIN, Some(40));
+        let expected = format!(
+            "ID    NAME                         TAGS\nwf_1  {}…  daily\nwf_2  short                        x, y",
+            "n".repeat(26)
+        );
+        assert_eq!(on_terminal, expected);
+        assert!(on_terminal.lines().all(|line| measure_text_width(line) <= 40));
+        let in_pipe = table.layout(Style::PLAIN, None);
+        assert_eq!(in_pipe, format!("ID    NAME   TAGS\nwf_1  {long}  daily\nwf_2  short  x, y"));
+        let narrow = table.layout(Style::PLAIN, Some(20));
+        assert!(narrow.lines().all(|line| measure_text_width(line) <= 20), "{narrow}");
+    }
+
+    #[test]
+    fn a_row_that_is_too_wide_takes_more_lines() {
         let mut table = Table::new(&["ID", "STATUS", "NOTE", "ERROR"]);
         table.row(vec!["exec_01JABCDEFGHJKMNPQRSTVWXYZ0".into(), "FAILED".into(), String::new(), "no money".into()]);
         table.row(vec!["b".into(), "RUNNING".into(), "x".into(), String::new()]);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use futures::TryStreamExt as _;
-use heddle_artifacts::limits::COLLECT_AFTER;
+use heddle_artifacts::limits::{COLLECT_AFTER, STAGED_FOR_MAX};
 use heddle_artifacts::{Listed, StoreError};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
@@ -67,6 +67,10 @@ pub(crate) async fn once(
             break;
         }
     }
+    let unwritten = SystemTime::now().checked_sub(STAGED_FOR_MAX).unwrap_or(SystemTime::UNIX_EPOCH);
+    let (pieces, bytes) = artifacts.store.sweep(unwritten).await?;
+    collected.objects += pieces;
+    collected.bytes += bytes;
     let mut objects = artifacts.store.list();
     while let Some(listed) = objects.try_next().await? {
         if listed.head.touched_at >= objects_before || is_known(artifacts, &listed).await? {

@@ -1,9 +1,10 @@
 //! Files among the inputs of a submission: a description of an artifact, as answers show it, stands for the artifact.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_core::id::NodeIx;
 use heddle_core::value::{Artifact, Digest, Value};
+use heddle_proto::control as wire;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tonic::Status;
@@ -33,11 +34,12 @@ pub(crate) async fn resolve(
     for (ix, value) in given {
         let value = match digest_of(value.json()) {
             None => {
-                // A list stays as it is; its files are kept for another day.
+                // The files of a list are kept for another day.
+                let mut files = BTreeMap::new();
                 for digest in listed(value.json()) {
-                    touched(shared, tenant, digest).await?;
+                    files.insert(digest, touched(shared, tenant, digest).await?);
                 }
-                value
+                described(&value, &files)
             }
             Some(digest) => Value::from_artifact(touched(shared, tenant, digest).await?),
         };
@@ -58,6 +60,31 @@ async fn touched(shared: &Shared, tenant: &Tenant, digest: Digest) -> Result<Art
     Ok(Artifact { digest, bytes: row.bytes, media_type: row.media_type, is_json })
 }
 
+/// The files of a list that was given as one value, by their places. Their addresses are signed for the run's tenant, so
+/// they open nothing that is another's, whoever wrote the list.
+pub(crate) fn placed(json: &[u8]) -> Vec<wire::PlacedArtifact> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Described {
+        bytes: u64,
+        digest: String,
+        media_type: String,
+    }
+    if json.first() != Some(&b'[') {
+        return Vec::new();
+    }
+    let items: Vec<&RawValue> = serde_json::from_slice(json).unwrap_or_default();
+    let files = items.into_iter().zip(0..).filter_map(|(item, place)| {
+        let text = item.get();
+        // Most lists are of something else, and are not read a second time.
+        let file: Described = text.starts_with(r#"{"bytes":"#).then(|| serde_json::from_str(text).ok()).flatten()?;
+        file.digest.parse::<heddle_artifacts::Digest>().ok()?;
+        let Described { bytes, digest, media_type } = file;
+        Some(wire::PlacedArtifact { place, digest, bytes, media_type })
+    });
+    files.take(LISTED_FILES_MAX).collect()
+}
+
 fn digest_of(json: &[u8]) -> Option<Digest> {
     if json.first() != Some(&b'{') {
         return None;
@@ -65,6 +92,25 @@ fn digest_of(json: &[u8]) -> Option<Digest> {
     let description: Description = serde_json::from_slice(json).ok()?;
     let digest: heddle_artifacts::Digest = description.digest.parse().ok()?;
     Some(Digest(digest.0))
+}
+
+/// A list whose files are described as they are everywhere: by what the store knows, and not by an address, which holds the
+/// name of the server that took them and ends after a day. Readers get addresses of their own.
+fn described(value: &Value, files: &BTreeMap<Digest, Artifact>) -> Value {
+    if files.is_empty() {
+        return value.clone();
+    }
+    let items: Vec<&RawValue> = serde_json::from_slice(value.json()).unwrap_or_default();
+    let mut list = Vec::with_capacity(value.json().len());
+    for item in items {
+        list.push(if list.is_empty() { b'[' } else { b',' });
+        match digest_of(item.get().as_bytes()).and_then(|digest| files.get(&digest)) {
+            Some(artifact) => list.extend_from_slice(Value::from_artifact(artifact.clone()).json()),
+            None => list.extend_from_slice(item.get().as_bytes()),
+        }
+    }
+    list.push(b']');
+    Value::from_json(list.into())
 }
 
 /// The files of a list, each once, as many as are looked up.
@@ -96,5 +142,22 @@ mod tests {
         let file = format!(r#"{{"digest":"{digest}","mediaType":"image/png"}}"#);
         assert_eq!(listed(format!("[{file}, 1, {file}, [{file}]]").as_bytes()), [digest].into());
         assert!(listed(file.as_bytes()).is_empty() && listed(b"[").is_empty());
+    }
+
+    #[test]
+    fn a_list_keeps_no_address_of_the_server_that_took_its_files() {
+        let artifact = Artifact { digest: Digest::of(b"x"), bytes: 1, media_type: "image/png".into(), is_json: false };
+        let digest = artifact.digest;
+        let file =
+            format!(r#"{{"url":"http://evil.example/x","digest":"{digest}","mediaType":"image/png","bytes":9}}"#);
+        let given = Value::from_json(format!("[{file}, 1.50, {file}]").into());
+        let files = BTreeMap::from([(digest, artifact)]);
+        let plain = format!(r#"{{"bytes":1,"digest":"{digest}","mediaType":"image/png"}}"#);
+        assert_eq!(described(&given, &files).json(), &format!("[{plain},1.50,{plain}]"));
+        assert_eq!(described(&given, &BTreeMap::new()), given);
+        let found = placed(described(&given, &files).json());
+        let places: Vec<_> = found.iter().map(|file| (file.place, file.bytes, file.digest.clone())).collect();
+        assert_eq!(places, [(0, 1, digest.to_string()), (2, 1, digest.to_string())]);
+        assert!(placed(given.json()).is_empty() && placed(plain.as_bytes()).is_empty());
     }
 }

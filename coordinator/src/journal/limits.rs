@@ -62,3 +62,5 @@ const _: () = assert!(LOG_BYTES_KEPT >= LOG_PAGES_MAX * 4096, "a log of the usua
 const _: () = assert!(WRITER_QUEUE_MAX >= MERGE_WRITES_MAX, "a full merge can wait");
 /// States of the database that retries are counted by.
 pub const RETRY_STATES_MAX: usize = 32;
+/// Faults of a damaged database that are told; there may be one for each page.
+pub(crate) const FAULTS_TOLD_MAX: usize = 5;

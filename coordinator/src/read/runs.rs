@@ -17,6 +17,7 @@ use heddle_proto::control as wire;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use crate::artifacts::submitted;
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
 use crate::journal::{JournalError, RunRow};
@@ -266,6 +267,12 @@ fn artifacts(values: &HashMap<EventSeq, Vec<Value>>, output: &OutputValue) -> Ve
         OutputValue::Gather(references) => references.as_slice(),
     };
     let found = references.iter().filter_map(|reference| values.get(&reference.seq)?.get(reference.place as usize));
+    if let OutputValue::One(reference) = output
+        && let Some(value) = values.get(&reference.seq).and_then(|values| values.get(reference.place as usize))
+        && value.artifact().is_none()
+    {
+        return submitted::placed(value.json());
+    }
     let placed = found.zip(0..).filter_map(|(value, place)| Some((value.artifact()?, place)));
     placed
         .map(|(artifact, place)| wire::PlacedArtifact {

@@ -9,7 +9,8 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
+    WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::Answer;
@@ -46,14 +47,17 @@ impl Records for MemoryJournal {
         answer(row.map(|row| tables.with_usage(row)))
     }
 
-    fn workflows(&self, tenant: Tenant, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
+    fn workflows(&self, tenant: Tenant, page: WorkflowPage) -> Answer<Vec<WorkflowRow>> {
         let tables = self.tables();
         let is_listed = |row: &&WorkflowRow| {
-            row.tenant == *tenant.id() && is_active.is_none_or(|is_active| row.is_active == is_active)
+            row.tenant == *tenant.id()
+                && page.is_active.is_none_or(|is_active| row.is_active == is_active)
+                && page.after.is_none_or(|after| (row.updated_at, row.id) < after)
         };
         let rows = tables.plain.workflows.values().filter(is_listed);
         let mut rows: Vec<_> = rows.map(|row| tables.with_usage(row)).collect();
         rows.sort_by_key(|row| Reverse((row.updated_at, row.id)));
+        rows.truncate(page.limit);
         answer(rows)
     }
 

@@ -31,8 +31,8 @@ pub trait Records: Send + Sync + 'static {
     /// A workflow of a tenant.
     fn workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<Option<WorkflowRow>>;
 
-    /// All workflows of a tenant, the youngest change first.
-    fn workflows(&self, tenant: Tenant, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>>;
+    /// A page of a tenant's workflows, the youngest change first.
+    fn workflows(&self, tenant: Tenant, page: WorkflowPage) -> Answer<Vec<WorkflowRow>>;
 
     /// Removes a workflow; its runs stay. `false` = there was none.
     fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool>;
@@ -79,6 +79,17 @@ pub struct GraphText {
     pub nodes: Bytes,
     /// The array of edges.
     pub edges: Bytes,
+}
+
+/// Which workflows of a tenant a list shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkflowPage {
+    /// Only those that may be executed, or only those that may not.
+    pub is_active: Option<bool>,
+    /// Only those that follow the one of this `updated_at` and id.
+    pub after: Option<(Timestamp, WorkflowId)>,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// A workflow's row.

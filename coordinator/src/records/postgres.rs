@@ -13,7 +13,8 @@ use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::{Connection as _, QueryBuilder, Row as _, Transaction};
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
+    WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::limits::DEADLOCK_TRIES_MAX;
@@ -97,15 +98,19 @@ impl Records for PostgresJournal {
         self.ask("read a workflow", move |connection| async move { with_usage(connection, &tenant, id).await }.boxed())
     }
 
-    fn workflows(&self, tenant: Tenant, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
+    fn workflows(&self, tenant: Tenant, page: WorkflowPage) -> Answer<Vec<WorkflowRow>> {
         self.ask("list workflows", move |connection| {
             async move {
                 let mut query = QueryBuilder::<Postgres>::new(workflows_with_usage!());
                 query.push_bind(tenant.text().to_owned());
-                if let Some(is_active) = is_active {
+                if let Some(is_active) = page.is_active {
                     query.push(" AND is_active = ").push_bind(i64::from(is_active));
                 }
-                query.push(" ORDER BY updated_at DESC, id DESC");
+                if let Some((at, id)) = page.after {
+                    query.push(" AND (workflow.updated_at, workflow.id) < (").push_bind(at.as_millis());
+                    query.push(", ").push_bind(id.to_bytes().to_vec()).push(")");
+                }
+                query.push(" ORDER BY updated_at DESC, id DESC LIMIT ").push_bind(page.limit as i64);
                 query.build().fetch_all(connection).await?.iter().map(used_workflow).collect()
             }
             .boxed()

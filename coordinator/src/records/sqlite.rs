@@ -13,7 +13,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
+    WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::sqlite::SqliteJournal;
@@ -63,13 +64,21 @@ impl Records for SqliteJournal {
         })
     }
 
-    fn workflows(&self, tenant: Tenant, is_active: Option<bool>) -> Answer<Vec<WorkflowRow>> {
+    fn workflows(&self, tenant: Tenant, page: WorkflowPage) -> Answer<Vec<WorkflowRow>> {
         self.read(move |connection| {
+            let after = if page.after.is_some() { "AND (updated_at, id) < (?4, ?5)" } else { "" };
             let sql = format!(
-                "SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE tenant = ?1 AND (?2 IS NULL OR is_active = ?2)
-                 ORDER BY updated_at DESC, id DESC"
+                "SELECT {WORKFLOW_COLUMNS} FROM workflow WHERE tenant = ?1 AND (?2 IS NULL OR is_active = ?2) {after}
+                 ORDER BY updated_at DESC, id DESC LIMIT ?3"
             );
-            let rows = many(connection, &sql, params![tenant.text(), is_active], workflow)?;
+            let limit = page.limit as i64;
+            let rows = match page.after {
+                None => many(connection, &sql, params![tenant.text(), page.is_active, limit], workflow)?,
+                Some((at, id)) => {
+                    let values = params![tenant.text(), page.is_active, limit, at.as_millis(), id.to_bytes()];
+                    many(connection, &sql, values, workflow)?
+                }
+            };
             rows.into_iter().map(|row| with_usage(connection, row)).collect()
         })
     }

@@ -235,6 +235,11 @@ fn violation(problem: Problem) -> wire::Violation {
     }
 }
 
+/// A cursor that cannot be read.
+pub(crate) fn bad_cursor() -> Status {
+    plain(400, "bad_cursor", "the cursor is not one that a list gave; begin without it")
+}
+
 /// The run id in a request.
 pub(crate) fn run_id(text: &str) -> Result<RunId, Status> {
     text.parse().map_err(|_| run_not_found())

@@ -183,8 +183,7 @@ fn cursor_from(text: &str) -> Result<Option<RunCursor>, Status> {
     let parsed = text.split_once('-').and_then(|(at, run)| {
         Some(RunCursor { created_at: Timestamp::from_millis(at.parse().ok()?), run: run.parse().ok()? })
     });
-    let wrong = || failure::plain(400, "bad_cursor", "the cursor is not one that a list gave; begin without it");
-    parsed.map(Some).ok_or_else(wrong)
+    parsed.map(Some).ok_or_else(failure::bad_cursor)
 }
 
 pub(super) async fn events(

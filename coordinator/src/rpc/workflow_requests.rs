@@ -9,12 +9,14 @@ use heddle_core::partition::permits::Need;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use heddle_proto::control as wire;
+use prost::Message as _;
 use tonic::Status;
 
 use super::failure;
 use super::run_requests::key_row;
 use crate::auth::{self, Tenant};
-use crate::records::{SaveWorkflow, Saved, WorkflowRow};
+use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};
+use crate::records::{SaveWorkflow, Saved, WorkflowPage, WorkflowRow};
 use crate::shared::Shared;
 
 pub(super) async fn save(
@@ -130,9 +132,39 @@ pub(super) async fn list(
     shared: &Arc<Shared>,
     request: wire::ListWorkflowsRequest,
 ) -> Result<wire::WorkflowList, Status> {
-    let rows = shared.records.workflows(auth::tenant(&request)?, request.is_active).await;
-    let rows = rows.map_err(|error| failure::journal(&error))?;
-    Ok(wire::WorkflowList { workflows: rows.iter().map(to_wire).collect() })
+    let limit = match request.limit as usize {
+        0 => WORKFLOWS_PAGE_MAX,
+        limit => limit.min(WORKFLOWS_PAGE_MAX),
+    };
+    let page = WorkflowPage { is_active: request.is_active, after: cursor_from(&request.cursor)?, limit: limit + 1 };
+    let rows = shared.records.workflows(auth::tenant(&request)?, page).await;
+    let mut rows = rows.map_err(|error| failure::journal(&error))?;
+    let all = rows.len();
+    rows.truncate(limit);
+    let (mut workflows, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+    for row in &rows {
+        let workflow = to_wire(row);
+        bytes += workflow.encoded_len();
+        // Names and descriptions may be long: a page is cut where it would become too large, but never to nothing.
+        if bytes > WORKFLOWS_PAGE_BYTES && !workflows.is_empty() {
+            break;
+        }
+        workflows.push(workflow);
+    }
+    let next_cursor = match rows.get(workflows.len().saturating_sub(1)) {
+        Some(last) if workflows.len() < all => format!("{}-{}", last.updated_at.as_millis(), last.id),
+        _ => String::new(),
+    };
+    Ok(wire::WorkflowList { workflows, next_cursor })
+}
+
+fn cursor_from(text: &str) -> Result<Option<(Timestamp, WorkflowId)>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed =
+        text.split_once('-').and_then(|(at, id)| Some((Timestamp::from_millis(at.parse().ok()?), id.parse().ok()?)));
+    parsed.map(Some).ok_or_else(failure::bad_cursor)
 }
 
 pub(super) async fn delete(

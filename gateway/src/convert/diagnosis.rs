@@ -66,7 +66,11 @@ fn diagnostic<'a>(violation: &'a control::Violation, severity: &'static str) -> 
         code: format!("graph.{}", violation.rule),
         severity,
         message: &violation.message,
-        target: Target { node_id: non_empty(&violation.node_id), edge_id: non_empty(&violation.edge_id) },
+        target: Target {
+            node_id: non_empty(&violation.node_id),
+            edge_id: non_empty(&violation.edge_id),
+            path: non_empty(&violation.path),
+        },
         hint: non_empty(&violation.fix),
     }
 }

@@ -148,6 +148,11 @@ pub const REFUSALS: &[Code] = &[
     code("try_again", "It is not known whether this was done.", "Ask again with the same Idempotency-Key."),
     code("unauthenticated", "The gateway named nobody.", "Update the gateway."),
     code("unknown_field", "The body has a field that the route does not know.", "`path` says which."),
+    code(
+        "unknown_host",
+        "The gateway is for its own machine and is not called what `Host` says.",
+        "Ask for localhost, or start it with --public-url.",
+    ),
     code("unknown_route", "There is no such route.", "See the list of routes."),
     code("unsupported_media_type", "The body is not declared as JSON.", "Send `Content-Type: application/json`."),
     code(

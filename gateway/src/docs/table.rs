@@ -74,6 +74,12 @@ fn strict(operation: Operation) -> Operation {
 pub(crate) fn list_workflows() -> Operation {
     Operation::of::<ReadWorkflows>(WORKFLOWS, "List workflows, the newest change first")
         .query("isActive", json!({"type": "boolean"}), "Only those that may run, or only those that may not.")
+        .query(
+            "limit",
+            json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}),
+            "Workflows in a page.",
+        )
+        .query("cursor", json!({"type": "string"}), "The next page: what the Link header names.")
         .answers::<Workflow<'_>>(OK, Shape::List)
 }
 

@@ -59,6 +59,9 @@ pub(crate) struct Target<'a> {
     pub(crate) node_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) edge_id: Option<&'a str>,
+    /// JSON pointer into the graph.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<&'a str>,
 }
 
 impl Diagnostics<'_> {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, IF_RANGE, RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -22,8 +22,6 @@ use super::input::{Parameters, Segment};
 use crate::app::App;
 use crate::artifacts::{Opened, not_found, refused};
 use crate::convert::unreadable;
-
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What makes an address good without a key.
 #[derive(Deserialize)]
@@ -208,22 +206,14 @@ fn text_value(text: &str) -> Result<HeaderValue, ApiError> {
     HeaderValue::from_str(text).map_err(|_| unreadable("type of an artifact"))
 }
 
-/// `http://host:port`, as the caller reached this gateway, or the proxy before it.
+/// What the addresses of an answer begin with.
 pub(crate) struct Origin(pub(crate) String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Origin {
+impl FromRequestParts<Arc<App>> for Origin {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let scheme = if text(FORWARDED_PROTO) == Some("https") { "https" } else { "http" };
-        let host = text(HOST).or_else(|| parts.uri.authority().map(|authority| authority.as_str())).unwrap_or_default();
-        let is_host =
-            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
-        if !is_host {
-            return Err(ApiError::bad_request("invalid_host", "the Host header of this request names no host"));
-        }
-        Ok(Self(format!("{scheme}://{host}")))
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        app.hosts.origin(parts).map(Self)
     }
 }
 

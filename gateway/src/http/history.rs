@@ -1,11 +1,9 @@
 //! Lists of runs, newest first, page by page.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::LINK;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use heddle_proto::control::{ListRunsRequest, RunStatus};
 use serde::Deserialize;
@@ -14,11 +12,11 @@ use super::artifacts::Origin;
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
 use super::input::{Parameters, Segment};
-use super::reply;
+use super::reply::{self, encoded};
 use super::runs::link;
 use super::workflows::flag;
 use crate::app::App;
-use crate::convert::{self, unreadable};
+use crate::convert;
 use crate::dto::time::Time;
 use crate::limits::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX};
 
@@ -110,17 +108,7 @@ async fn page(
     let mut list = app.coordinator.runs(caller, request).await?;
     link(app, caller.tenant(), origin, &mut list.runs).await?;
     let runs = list.runs.iter().map(convert::run::run).collect::<Result<Vec<_>, _>>()?;
-    let mut response = reply::bare(StatusCode::OK, &runs)?;
-    if !list.next_cursor.is_empty() {
-        let link = format!("<{}>; rel=\"next\"", next(path, parameters, &list.next_cursor));
-        let link = HeaderValue::from_str(&link).map_err(|_| unreadable("cursor of a list"))?;
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
-}
-
-/// The address of the next page: the same question with another cursor.
-fn next(path: &str, parameters: &HistoryParameters, cursor: &str) -> String {
+    let response = reply::bare(StatusCode::OK, &runs)?;
     let limit = parameters.limit.map(|limit| limit.to_string());
     let kept = [
         ("status", parameters.status.as_deref()),
@@ -130,24 +118,5 @@ fn next(path: &str, parameters: &HistoryParameters, cursor: &str) -> String {
         ("limit", limit.as_deref()),
         ("nodes", parameters.nodes.as_deref()),
     ];
-    let mut address = format!("{path}?cursor={}", encoded(cursor));
-    for (name, value) in kept {
-        if let Some(value) = value {
-            let _ = write!(address, "&{name}={}", encoded(value));
-        }
-    }
-    address
-}
-
-/// Percent-encodes everything but letters, digits and `-._~` (RFC 3986).
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    reply::next_page(response, path, &list.next_cursor, &kept)
 }

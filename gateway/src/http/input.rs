@@ -7,15 +7,15 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use futures::StreamExt;
 use heddle_proto::control::Idempotency;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::error::ApiError;
+use super::pace::Paced;
 use crate::json::{self, Fields};
-use crate::limits::{BODY_READ_MAX, BODY_STALL_MAX, IDEMPOTENCY_KEY_LENGTH_MAX};
+use crate::limits::{BODY_READ_MAX, IDEMPOTENCY_KEY_LENGTH_MAX};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -97,9 +97,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read(body: Body, bytes_max: usize, expected: usize) -> Result<Bytes, ApiError> {
-    let mut pieces = body.into_data_stream();
-    let Some(first) = next(&mut pieces).await? else { return Ok(Bytes::new()) };
-    if first.len() >= expected && first.len() <= bytes_max && http_body::Body::is_end_stream(&pieces) {
+    let mut pieces = Paced::new(body);
+    let Some(first) = pieces.next().await? else { return Ok(Bytes::new()) };
+    if first.len() >= expected && first.len() <= bytes_max && pieces.is_over() {
         return Ok(first);
     }
     let mut whole = Vec::with_capacity(expected.max(first.len()));
@@ -109,14 +109,9 @@ async fn read(body: Body, bytes_max: usize, expected: usize) -> Result<Bytes, Ap
             return Err(ApiError::too_large(bytes_max));
         }
         whole.extend_from_slice(&bytes);
-        piece = next(&mut pieces).await?;
+        piece = pieces.next().await?;
     }
     Ok(whole.into())
-}
-
-async fn next(pieces: &mut axum::body::BodyDataStream) -> Result<Option<Bytes>, ApiError> {
-    let piece = timeout(BODY_STALL_MAX, pieces.next()).await.map_err(|_| stalled(BODY_STALL_MAX))?;
-    piece.transpose().map_err(|_| ApiError::bad_request("broken_body", "the body of this request ended early"))
 }
 
 fn stalled(limit: Duration) -> ApiError {

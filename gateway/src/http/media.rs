@@ -21,6 +21,7 @@ use super::artifacts::Origin;
 use super::auth::{Caller, ReadWorkflows, WriteWorkflows};
 use super::error::{ApiError, unix_second_now};
 use super::input::{JsonBody, Parameters, Segment};
+use super::pace::Paced;
 use super::reply;
 use crate::app::App;
 use crate::artifacts::{Linker, UploadOwner, refused};
@@ -28,8 +29,8 @@ use crate::convert::unreadable;
 use crate::dto::media::{Address, Media, MediaPage};
 use crate::dto::time::Time;
 use crate::limits::{
-    BODY_STALL_MAX, CONTROL_BODY_BYTES_MAX, MEDIA_BYTES_MAX, MEDIA_LIMIT_DEFAULT, MEDIA_LIMIT_MAX,
-    MULTIPART_SPARE_BYTES, UPLOAD_LINK_SECONDS, UPLOAD_TIME_MAX,
+    CONTROL_BODY_BYTES_MAX, MEDIA_BYTES_MAX, MEDIA_LIMIT_DEFAULT, MEDIA_LIMIT_MAX, MULTIPART_SPARE_BYTES,
+    UPLOAD_LINK_SECONDS, UPLOAD_TIME_MAX,
 };
 
 type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
@@ -56,7 +57,10 @@ pub(crate) async fn upload(
     let (id, bytes_max) = (admitted.id, admitted.bytes_max.min(MEDIA_BYTES_MAX));
     let owner = UploadOwner::of(&caller);
     let upload = match multer::parse_boundary(content_type(request.headers()).unwrap_or_default()) {
-        Ok(boundary) => in_a_form(&app, &owner, request, boundary, (id, bytes_max)).await?,
+        Ok(boundary) => {
+            let form = in_a_form(&app, &owner, request, boundary, (id, bytes_max));
+            timeout(UPLOAD_TIME_MAX, form).await.map_err(|_| too_late())??
+        }
         Err(_) => {
             let body = ControlBody::from_request(request, &app).await?;
             let fields = body.fields()?;
@@ -80,7 +84,7 @@ async fn in_a_form(
     if declared.is_some_and(|bytes| bytes > bytes_max + MULTIPART_SPARE_BYTES) {
         return Err(ApiError::too_large(bytes_max as usize));
     }
-    let mut form = multer::Multipart::new(unstalled(request.into_body()), boundary);
+    let mut form = multer::Multipart::new(paced(request.into_body()), boundary);
     while let Some(field) = form.next_field().await.map_err(broken_form)? {
         if field.name() != Some("file") {
             continue;
@@ -114,12 +118,14 @@ async fn fetched(
 async fn take(app: &App, owner: &UploadOwner, incoming: Incoming<'_>) -> Result<Upload, ApiError> {
     let Incoming { id, name, declared, bytes_max, pieces } = incoming;
     let stored = timeout(UPLOAD_TIME_MAX, store(app, owner, declared.as_deref(), bytes_max, pieces)).await;
-    let artifact = stored.map_err(|_| {
-        let message = format!("the file did not arrive within {} s", UPLOAD_TIME_MAX.as_secs());
-        ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
-    })??;
+    let artifact = stored.map_err(|_| too_late())??;
     let request = KeepUploadRequest { id, name, artifact: Some(artifact), ..KeepUploadRequest::default() };
     app.coordinator.keep_upload(owner, request).await
+}
+
+fn too_late() -> ApiError {
+    let message = format!("the file did not arrive within {} s", UPLOAD_TIME_MAX.as_secs());
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
 }
 
 async fn store(
@@ -259,7 +265,7 @@ pub(crate) async fn receive(
     }
     let _place = app.artifacts.place()?;
     let mut left = ticket.bytes;
-    let pieces = unstalled(request.into_body());
+    let pieces = paced(request.into_body());
     // A file that ends early must not be taken for the whole one.
     let counted = async_count(pieces, &mut left);
     let declared = Some(ticket.media_type.clone());
@@ -370,18 +376,12 @@ fn media<'a>(linker: &Linker<'_>, upload: &'a Upload) -> Result<Media<'a>, ApiEr
     })
 }
 
-/// The pieces of a body, none of them too late.
-fn unstalled(body: Body) -> Pieces<'static> {
-    futures::stream::try_unfold(body.into_data_stream(), |mut pieces| async move {
-        let late = |_| {
-            let message = format!("nothing of the file arrived for {} s", BODY_STALL_MAX.as_secs());
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
-        };
-        let broken = |_| ApiError::bad_request("broken_body", "the body of this request ended early");
-        let piece = timeout(BODY_STALL_MAX, pieces.next()).await.map_err(late)?;
-        Ok(piece.transpose().map_err(broken)?.map(|piece| (piece, pieces)))
-    })
-    .boxed()
+/// The pieces of a body, at the pace that a body must have.
+fn paced(body: Body) -> Pieces<'static> {
+    let pieces = futures::stream::try_unfold(Paced::new(body), |mut pieces| async move {
+        Ok(pieces.next().await?.map(|piece| (piece, pieces)))
+    });
+    pieces.boxed()
 }
 
 fn broken_form(error: multer::Error) -> ApiError {

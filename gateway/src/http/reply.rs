@@ -1,7 +1,9 @@
 //! Answers.
 
+use std::fmt::Write;
+
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -59,4 +61,39 @@ pub(crate) fn replayed(mut response: Response, is_replay: bool) -> Response {
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
     response
+}
+
+/// Names the next page of a list in `Link`: the same question with another cursor. An empty cursor is no further page.
+pub(crate) fn next_page(
+    mut response: Response,
+    path: &str,
+    cursor: &str,
+    kept: &[(&str, Option<&str>)],
+) -> Result<Response, ApiError> {
+    if cursor.is_empty() {
+        return Ok(response);
+    }
+    let mut link = format!("<{path}?cursor={}", encoded(cursor));
+    for (name, value) in kept {
+        if let Some(value) = value {
+            let _ = write!(link, "&{name}={}", encoded(value));
+        }
+    }
+    link.push_str(">; rel=\"next\"");
+    let link = HeaderValue::from_str(&link).map_err(|_| unreadable("cursor of a list"))?;
+    response.headers_mut().insert(LINK, link);
+    Ok(response)
+}
+
+/// Percent-encodes everything but letters, digits and `-._~` (RFC 3986).
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use heddle_proto::control::{GraphJson, SaveWorkflowRequest};
+use heddle_proto::control::{GraphJson, ListWorkflowsRequest, SaveWorkflowRequest};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use crate::convert;
 use crate::dto::time::Time;
 use crate::dto::workflow::{Deleted, SaveNotes, Workflow};
 use crate::json::Fields;
-use crate::limits::{GRAPH_BODY_BYTES_MAX, WORKFLOW_NAME_CHARS_MAX};
+use crate::limits::{GRAPH_BODY_BYTES_MAX, WORKFLOW_NAME_CHARS_MAX, WORKFLOWS_LIMIT_MAX};
 
 /// A body that may hold a graph.
 pub(super) type GraphBody = JsonBody<GRAPH_BODY_BYTES_MAX>;
@@ -27,6 +27,8 @@ pub(super) type GraphBody = JsonBody<GRAPH_BODY_BYTES_MAX>;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListParameters {
     is_active: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -34,16 +36,25 @@ pub(crate) struct SaveParameters {
     strict: Option<String>,
 }
 
-/// `GET /workflows`: a bare array, newest change first.
+/// `GET /workflows`: a bare array, newest change first; the next page in `Link`.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     caller: Caller<ReadWorkflows>,
     Parameters(parameters): Parameters<ListParameters>,
 ) -> Result<Response, ApiError> {
     let is_active = flag("isActive", parameters.is_active.as_deref())?;
-    let list = app.coordinator.workflows(&caller, is_active).await?;
+    let request = ListWorkflowsRequest {
+        is_active,
+        limit: parameters.limit.unwrap_or(WORKFLOWS_LIMIT_MAX).clamp(1, WORKFLOWS_LIMIT_MAX),
+        cursor: parameters.cursor.unwrap_or_default(),
+        ..ListWorkflowsRequest::default()
+    };
+    let list = app.coordinator.workflows(&caller, request).await?;
     let items: Vec<Workflow<'_>> = list.workflows.iter().map(convert::workflow::workflow).collect();
-    reply::bare(StatusCode::OK, &items)
+    let response = reply::bare(StatusCode::OK, &items)?;
+    let limit = parameters.limit.map(|limit| limit.to_string());
+    let kept = [("isActive", parameters.is_active.as_deref()), ("limit", limit.as_deref())];
+    reply::next_page(response, "/api/v1/workflows", &list.next_cursor, &kept)
 }
 
 /// `POST /workflows`: creates, or replaces when the body has the `id` of a workflow.

@@ -18,6 +18,7 @@ use super::discard::discarding;
 use super::rate_headers;
 use super::request_id::{self, RequestId};
 use super::request_trace::{RequestTrace, route_of};
+use crate::hosts::Hosts;
 use crate::http::error::{ApiError, ErrorForm};
 use crate::limits::HEADER_LIST_BYTES_MAX;
 use crate::metrics::Numbers;
@@ -29,7 +30,12 @@ const NO_SNIFF: (HeaderName, HeaderValue) =
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Answers one request. Whatever happens inside, an answer comes out, in our form.
-pub(crate) async fn answer(mut router: Router, numbers: &Numbers, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    mut router: Router,
+    hosts: &Hosts,
+    numbers: &Numbers,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
     let (mut head, incoming) = request.into_parts();
@@ -40,7 +46,7 @@ pub(crate) async fn answer(mut router: Router, numbers: &Numbers, request: Reque
     let refusal = if header_list_bytes(&head.headers) > HEADER_LIST_BYTES_MAX {
         Some(headers_too_large())
     } else {
-        faulty_host(&head)
+        faulty_host(&head).or_else(|| hosts.judge(&head).err())
     };
     let inside = if let Some(refusal) = refusal {
         refusal.into_response()
@@ -165,7 +171,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(4_096);
         let service = service_fn(move |request| {
             let router = router.clone();
-            async move { Ok::<_, Infallible>(answer(router, &Numbers::default(), request).await) }
+            async move { Ok::<_, Infallible>(answer(router, &Hosts::default(), &Numbers::default(), request).await) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), service));
         client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();

@@ -79,7 +79,7 @@ async fn a_body_of_unknown_length_is_counted() {
 async fn send_first(api: &Api, path: &str, key: Option<&str>, body_bytes: usize) -> String {
     let authorization = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: h\r\n{authorization}Content-Length: {body_bytes}\r\nX-Request-Id: first\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Length: {body_bytes}\r\nX-Request-Id: first\r\n\r\n"
     );
     let mut stream = TcpStream::connect(api.gateway.local_addr()).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_refusal_reaches_those_who_send_first() {
 async fn a_413_closes_its_connection() {
     let api = Api::start().await;
     let request = format!(
-        "POST {RUN} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {}\r\nContent-Length: 70000\r\n\r\n{}",
+        "POST {RUN} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 70000\r\n\r\n{}",
         live_key(),
         " ".repeat(70_000)
     );
@@ -131,7 +131,7 @@ async fn a_413_closes_its_connection() {
 async fn those_who_ask_first_send_nothing() {
     let api = Api::start().await;
     let request = format!(
-        "POST {RUN} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {}\r\nContent-Length: 70000\r\nExpect: 100-continue\r\n\r\n",
+        "POST {RUN} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 70000\r\nExpect: 100-continue\r\n\r\n",
         live_key()
     );
     let answer = timeout(Duration::from_secs(30), api.raw(request.as_bytes())).await.unwrap();
@@ -143,15 +143,16 @@ async fn a_body_of_two_lengths_smuggles_nothing() {
     let api = Api::start().await;
     let key = live_key();
     // Whoever goes by the length sees the second request as a part of the first one's body, or the other way round.
-    let second =
-        format!("POST {EXECUTE} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: 2\r\n\r\n{{}}");
+    let second = format!(
+        "POST {EXECUTE} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
     let length = "2\r\n{}\r\n0\r\n\r\n".len() + second.len();
     for lengths in [
         format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"),
         format!("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n"),
     ] {
         api.fake.script().submits.clear();
-        let head = format!("POST {RUN} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n{lengths}\r\n");
+        let head = format!("POST {RUN} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n{lengths}\r\n");
         let request = format!("{head}2\r\n{{}}\r\n0\r\n\r\n{second}");
         let answer = timeout(Duration::from_secs(30), api.raw(request.as_bytes())).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 202 ") && answer.contains("connection: close\r\n"), "{answer}");
@@ -164,7 +165,7 @@ async fn a_body_of_two_lengths_smuggles_nothing() {
         "Transfer-Encoding: gzip\r\n",
         "Transfer-Encoding: chunked, identity\r\n",
     ] {
-        let head = format!("POST {RUN} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n{faulty}\r\n{{}}");
+        let head = format!("POST {RUN} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n{faulty}\r\n{{}}");
         let answer = timeout(Duration::from_secs(30), api.raw(head.as_bytes())).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("malformed_request"), "{faulty}: {answer}");
         assert!(answer.contains("connection: close\r\n"), "{answer}");

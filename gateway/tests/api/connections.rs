@@ -80,7 +80,7 @@ async fn what_a_stopping_coordinator_has_not_begun_is_asked_again() {
 
 /// Sends a whole request on an open connection, and reads its answer.
 async fn ask_on(stream: &mut TcpStream) -> String {
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"}") {
         assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "{}", String::from_utf8_lossy(&answer));
@@ -127,4 +127,19 @@ async fn who_connected_before_the_stop_is_answered_and_told_to_leave() {
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
     }
     timeout(Duration::from_secs(20), stopped).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_page_that_calls_this_machine_by_its_own_name_gets_nothing() {
+    let api = Api::start().await;
+    for head in [
+        "GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+        "GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    ] {
+        let answer = api.raw(head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("\"unknown_host\""), "{answer}");
+        assert!(answer.contains("x-request-id: "), "{answer}");
+    }
+    let ours = "GET /healthz HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n\r\n";
+    assert!(api.raw(ours.as_bytes()).await.starts_with("HTTP/1.1 200 "));
 }

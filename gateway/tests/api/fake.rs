@@ -55,6 +55,7 @@ pub(crate) struct Script {
     pub(crate) submits: Vec<SubmitRequest>,
     pub(crate) gets: Vec<GetRunRequest>,
     pub(crate) lists: Vec<ListRunsRequest>,
+    pub(crate) workflow_lists: Vec<ListWorkflowsRequest>,
     pub(crate) reads: Vec<ReadEventsRequest>,
     pub(crate) cancels: Vec<CancelRunRequest>,
     pub(crate) key_creations: Vec<CreateKeyRequest>,
@@ -153,9 +154,13 @@ impl Control for Fake {
         Ok(Response::new(self.script().workflow.clone()))
     }
 
-    async fn list_workflows(&self, _: Request<ListWorkflowsRequest>) -> Result<Response<WorkflowList>, Status> {
+    async fn list_workflows(&self, request: Request<ListWorkflowsRequest>) -> Result<Response<WorkflowList>, Status> {
         self.refusal("list_workflows")?;
-        Ok(Response::new(WorkflowList { workflows: vec![self.script().workflow.clone()] }))
+        let (request, mut script) = (request.into_inner(), self.script());
+        // One page and a last one.
+        let next_cursor = if request.cursor.is_empty() { "7-wf_1".to_owned() } else { String::new() };
+        script.workflow_lists.push(request);
+        Ok(Response::new(WorkflowList { workflows: vec![script.workflow.clone()], next_cursor }))
     }
 
     async fn delete_workflow(&self, _: Request<WorkflowRequest>) -> Result<Response<DeletedWorkflow>, Status> {

@@ -96,7 +96,7 @@ async fn a_gateway_that_stops_is_not_ready_and_says_so() {
     let api = Api::start().await;
     let mut stream = tokio::net::TcpStream::connect(api.gateway.local_addr()).await.unwrap();
     let mut ask = async |expected: &str| {
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         while !answer.contains(expected) {
             let mut piece = [0; 1_024];

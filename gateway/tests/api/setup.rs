@@ -104,6 +104,7 @@ async fn gateway(coordinator: SocketAddr) -> Gateway {
         secret: None,
         data_dir: None,
         fetch_allowed: Vec::new(),
+        public_url: None,
     };
     heddle_gateway::start(options).await.unwrap()
 }

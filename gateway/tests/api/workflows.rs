@@ -49,6 +49,12 @@ async fn the_list_is_a_bare_array() {
         "version": 3, "createdAt": "1970-01-01T00:00:00.000Z", "updatedAt": "2026-05-02T09:00:00.007Z",
     }]);
     assert_eq!((list.status, &list.body), (200, &expected));
+    assert_eq!(list.header("link"), "</api/v1/workflows?cursor=7-wf_1&isActive=true>; rel=\"next\"");
+    let next = api.get("/api/v1/workflows?cursor=7-wf_1&limit=9999").await;
+    assert!(next.status == 200 && next.headers.get("link").is_none());
+    let asked: Vec<_> =
+        api.fake.script().workflow_lists.iter().map(|list| (list.is_active, list.limit, list.cursor.clone())).collect();
+    assert_eq!(asked, [(Some(true), 1_000, String::new()), (None, 1_000, "7-wf_1".to_owned())]);
 }
 
 #[tokio::test]

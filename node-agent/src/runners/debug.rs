@@ -87,6 +87,7 @@ impl Runner for Debug {
         }
     }
 
+    #[expect(clippy::panic, reason = "it is what debug:panic is for")]
     fn run(&self, work: Work, context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
         match self.kind {
             Kind::Noop => ready(Ok(out(NULL))).boxed(),

@@ -1,5 +1,5 @@
 //! A whole agent against a coordinator that the test plays itself.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod attempts;
 mod fake;

@@ -67,6 +67,7 @@ macro_rules! crash_point {
 ///
 /// # Panics
 /// When no place has this name. In a constant that is a compile error.
+#[expect(clippy::panic, reason = "it is called in constants, where this is a compile error")]
 pub const fn index_of(name: &str) -> usize {
     let mut index = 0;
     while index < CRASH_POINTS.len() {

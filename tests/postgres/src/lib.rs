@@ -2,6 +2,7 @@
 //! killed, because a shell beside the server waits for the end of a pipe that only the test holds.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+#![allow(clippy::expect_used, clippy::panic, reason = "what a harness cannot do ends its test")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;

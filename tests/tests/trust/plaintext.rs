@@ -57,3 +57,14 @@ async fn a_plaintext_coordinator_answers_tls_with_words() {
     assert!(said.contains("speaks plaintext"), "{said}");
     assert!(!cluster.path("plain/authority").exists(), "plaintext needs no authority");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_a_token_says_what_is_missing() {
+    let mut cluster = Tls::start(&[]).await;
+    let (coordinator, data) = (cluster.coordinator.clone(), cluster.path("bare").display().to_string());
+    let rest = ["--listen", "127.0.0.1:0", "--coordinator", &coordinator, "--data-dir", &data];
+    cluster.start_process("bare", &[&["gateway"], &rest[..]].concat());
+    let said = cluster.ended("bare").await;
+    assert!(said.contains("speaks TLS") && said.contains("--join TOKEN"), "{said}");
+    assert!(!said.contains("is ready on") && !said.contains("h2"), "{said}");
+}

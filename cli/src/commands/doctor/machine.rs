@@ -6,18 +6,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use heddle_coordinator::journal::sqlite;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::Check;
 use crate::data_dir::DataDir;
-use crate::error::chain;
 use crate::limits::{DOCTOR_OPEN_FILES_MIN, DOCTOR_SYNC_SLOW, DOCTOR_SYNCS};
 use crate::ui::clock;
 use crate::ui::style::Style;
 
 pub(super) fn checks(data: &DataDir) -> Vec<Check> {
-    vec![folder(data), key_file(data), disk(data.path()), database(&data.database_path()), open_files(), terminal()]
+    vec![folder(data), key_file(data), disk(data.path()), open_files(), terminal()]
 }
 
 fn folder(data: &DataDir) -> Check {
@@ -50,6 +48,10 @@ fn key_file(data: &DataDir) -> Check {
         Ok(found) => {
             let message = format!("{shown} can be read by others, mode {:04o}", mode(&found));
             Check::warning(name, message, format!("chmod 600 {shown}"))
+        }
+        Err(_) if data.database_path().exists() => {
+            let next = "stop the server, and start it with --new-key once: it makes a key again";
+            Check::warning(name, format!("there is no {shown}, and keys are in the database"), next)
         }
         Err(_) => Check::skipped(name, format!("there is no {shown}; the first `heddle up` makes it")),
     }
@@ -99,27 +101,6 @@ fn sync_time(folder: &Path) -> std::io::Result<Duration> {
     Ok(times[times.len() / 2])
 }
 
-fn database(file: &Path) -> Check {
-    let name = "database";
-    if !file.exists() {
-        return Check::skipped(name, format!("there is no {}", file.display()));
-    }
-    match sqlite::formats(file) {
-        Err(error) => {
-            let next = "bring back a copy of the data folder from before, or use another --data-dir";
-            Check::failed(name, format!("{}: {}", file.display(), chain(&error)), next)
-        }
-        Ok((found, known)) if found > known => {
-            let message = format!("its format {found} is newer than {known}, which this build reads");
-            Check::failed(name, message, "use the newer heddle that wrote it")
-        }
-        Ok((found, known)) if found < known => {
-            Check::ok(name, format!("format {found}; the next start brings it to {known}"))
-        }
-        Ok((found, _)) => Check::ok(name, format!("format {found}, which this build reads")),
-    }
-}
-
 fn open_files() -> Check {
     let name = "open files";
     match getrlimit(Resource::RLIMIT_NOFILE) {
@@ -157,8 +138,8 @@ mod tests {
     fn a_folder_is_checked_for_its_modes() {
         let temp = tempfile::tempdir().unwrap();
         let data = DataDir::at(temp.path().join("data"));
-        let states = |data: &DataDir| checks(data).iter().map(|check| check.state).take(4).collect::<Vec<_>>();
-        assert_eq!(states(&data), [State::Warning, State::Skipped, State::Skipped, State::Skipped]);
+        let states = |data: &DataDir| checks(data).iter().map(|check| check.state).take(3).collect::<Vec<_>>();
+        assert_eq!(states(&data), [State::Warning, State::Skipped, State::Skipped]);
 
         data.create().unwrap();
         fs::write(data.key_path(), "sk-1").unwrap();
@@ -171,8 +152,11 @@ mod tests {
         assert_eq!((folder(&data).state, key_file(&data).state), (State::Warning, State::Warning));
         assert!(folder(&data).next.unwrap().starts_with("chmod 700 "));
 
-        fs::write(data.database_path(), "no database at all, but a text of some length").unwrap();
-        assert_eq!(database(&data.database_path()).state, State::Failed);
+        fs::remove_file(data.key_path()).unwrap();
+        assert_eq!(key_file(&data).state, State::Skipped);
+        fs::write(data.database_path(), "").unwrap();
+        let lost = key_file(&data);
+        assert!(lost.state == State::Warning && lost.next.unwrap().contains("--new-key"));
         let file = temp.path().join("file");
         fs::write(&file, "").unwrap();
         assert_eq!(folder(&DataDir::at(file)).state, State::Failed);

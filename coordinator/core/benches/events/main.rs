@@ -5,6 +5,8 @@
 //! instructions inside [`measured`], which a busy machine does not disturb; it fails when an event of a large graph costs
 //! more than [`GROWTH_MAX`] times one of a smaller graph.
 
+#![allow(clippy::expect_used, reason = "what a bench cannot do ends it")]
+
 mod cluster;
 mod measured;
 mod shape;

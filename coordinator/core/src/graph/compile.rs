@@ -13,7 +13,7 @@ use super::order::{self, Wire};
 use super::ports::Found;
 use super::problem::{Problem, Problems, rule, shown};
 use super::values::Carried;
-use super::{Graph, Node, policy_json, wires};
+use super::{Graph, Node, config_keys, policy_json, wires};
 use crate::id::NodeIx;
 use crate::limits::GRAPH_PROBLEMS_MAX;
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
@@ -298,6 +298,7 @@ impl<'a> Compiler<'a> {
             let fix = "Write for as milliseconds, \"5s\" or \"PT5S\", or until as an RFC 3339 time.";
             report(Problem::new(rule::BAD_CONFIG, message, fix).at(running.path.clone() + "/data/config"));
         }
+        config_keys::report_unknown(&node_type, id, &running.data, &running.path, &mut self.warnings);
         for (from, to) in &carried.aliases {
             let (from, to) = (from.clone(), to.clone());
             self.migrate(Migration { rule: "config-alias", node_id: id.clone(), edge_id: None, from, to });

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod compile;
+mod config_keys;
 mod draft;
 #[cfg(test)]
 pub(crate) mod fixture;

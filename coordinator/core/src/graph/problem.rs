@@ -40,6 +40,8 @@ pub mod rule {
     pub const MISSING_REQUIRED_INPUT: &str = "missing-required-input";
     /// A config value is not what the node type takes.
     pub const BAD_CONFIG: &str = "bad-config";
+    /// A config key that the node's type does not know, so that nothing reads it.
+    pub const UNKNOWN_CONFIG_KEY: &str = "unknown-config-key";
     /// A config value is a secret; a graph names a credential instead.
     pub const LITERAL_SECRET: &str = "literal_secret";
     /// A policy field is unknown or out of bounds.
@@ -105,6 +107,15 @@ impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
         if self.list.len() < GRAPH_PROBLEMS_MAX {
             self.list.push(problem);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// As [`Self::push`], for problems whose text costs something: those that are only counted are not made.
+    pub(crate) fn push_with(&mut self, problem: impl FnOnce() -> Problem) {
+        if self.list.len() < GRAPH_PROBLEMS_MAX {
+            self.list.push(problem());
         } else {
             self.more += 1;
         }

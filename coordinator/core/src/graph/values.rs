@@ -254,7 +254,7 @@ fn is_bare_value(node_type: &NodeType, key: &str) -> bool {
         || Side::inputs(node_type).find(key).is_some()
 }
 
-fn is_schema_key(node_type: &NodeType, key: &str) -> bool {
+pub(super) fn is_schema_key(node_type: &NodeType, key: &str) -> bool {
     let properties = node_type.config_schema.as_ref().and_then(|schema| schema.get("properties"));
     properties.is_some_and(|properties| properties.get(key).is_some())
 }

@@ -195,6 +195,7 @@ impl Partition {
         found.or(Some(first))
     }
 
+    #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
     fn assign_one(
         &mut self,
         id: RunId,

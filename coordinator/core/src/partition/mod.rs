@@ -210,6 +210,7 @@ impl Partition {
     }
 
     /// Folds a fact and puts it into the open batch.
+    #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
     fn append(&mut self, id: RunId, Admitted { fact, values }: Admitted, turn: &mut Turn<'_>) {
         let Some(entry) = self.runs.get_mut(&id) else { return };
         let (seq, at) = (entry.run.seq().next(), turn.now);
@@ -260,6 +261,7 @@ impl Partition {
         self.track(id, turn);
     }
 
+    #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
     fn decide_one(&mut self, id: RunId, turn: &mut Turn<'_>) {
         // An event's decisions come before its assignments, and its body stays small.
         let fits = self.open.last_event(id).is_some_and(|event| {

@@ -69,6 +69,7 @@ impl Partition {
         }
     }
 
+    #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
     fn start(&mut self, caller: CallerId, submission: Submission, turn: &mut Turn<'_>) {
         if self.runs.len() >= limits::PARTITION_RUNS_MAX {
             return self.refuse(caller, Refusal::Overloaded, turn);

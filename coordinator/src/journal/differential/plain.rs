@@ -7,7 +7,7 @@ use heddle_core::value::Digest;
 use super::{Pair, same};
 use crate::auth::Tenant;
 use crate::records::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved, TenantChange, TenantRow,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
 };
 
 pub(super) const OPERATIONS: &[&str] = &[
@@ -57,7 +57,12 @@ impl Pair {
             "workflows" => {
                 let is_active = self.draw.below(2) == 0;
                 let is_active = self.draw.maybe(is_active);
-                same!(self, workflows(tenant, is_active)).unwrap().len() > 1
+                let limit = 1 + self.draw.below(3) as usize;
+                let first = WorkflowPage { is_active, after: None, limit };
+                let rows = same!(self, workflows(tenant.clone(), first)).unwrap();
+                let after = rows.last().map(|row| (row.updated_at, row.id));
+                let rest = same!(self, workflows(tenant, WorkflowPage { after, ..first })).unwrap();
+                after.is_some() && !rest.is_empty()
             }
             "delete_workflow" => same!(self, delete_workflow(tenant, id)).unwrap(),
             "api_key" => {

@@ -36,6 +36,7 @@ use self::commit::Landing;
 use self::connections::Connections;
 pub(crate) use self::fault::Trouble;
 use self::health::Health;
+pub use self::open::formats;
 pub(crate) use self::rows::{bytes, id, time};
 use super::limits::{COMMIT_CONNECTIONS_MAX, ROW_CONNECTIONS_MAX};
 use super::numbers::{Numbers, Retries};

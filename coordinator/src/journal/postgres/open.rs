@@ -1,9 +1,12 @@
 //! Opening the database: address, schema, partitions.
 
+use std::time::Duration;
+
 use heddle_core::id::PartitionId;
 use sqlx::ConnectOptions as _;
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::time::timeout;
 
 use super::fault::Trouble;
 use crate::journal::{JournalError, Partitions};
@@ -19,6 +22,26 @@ const SCHEMA_LOCK: i64 = 0x6865_6464_6c65_0001;
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = url.parse()?;
     Ok(options.application_name("heddle").disable_statement_logging())
+}
+
+/// The format of a database, and the one that this build reads and writes, if the server answers within this time. Changes
+/// nothing.
+///
+/// # Errors
+/// When the server does not answer, or not in time. The address stays out of it: it may hold a password.
+pub async fn formats(url: &str, time_max: Duration) -> Result<(i64, i64), JournalError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| JournalError::Database { doing: "answer", source };
+    let asked = async {
+        let mut connection = PgConnection::connect_with(&options(url)?).await?;
+        let found = format(&mut connection).await?;
+        // It has said what it knows.
+        let _closed = connection.close().await;
+        Ok::<_, sqlx::Error>((found, MIGRATIONS.len() as i64))
+    };
+    match timeout(time_max, asked).await {
+        Ok(answer) => answer.map_err(|error| failed(error.into())),
+        Err(late) => Err(failed(late.into())),
+    }
 }
 
 /// Brings the schema to this release's format and reads the slot table, or makes it at the first start: all of it in one

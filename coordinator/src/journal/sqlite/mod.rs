@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
-pub use self::inspect::formats;
+pub use self::inspect::{Look, formats, look};
 #[cfg(test)]
 pub(crate) use self::open::MIGRATIONS;
 pub(crate) use self::readers::Reader;
@@ -133,6 +133,7 @@ impl SqliteJournal {
         Ok(Self { partitions, state: watched, clock: options.clock, retries, threads: Some(threads) })
     }
 
+    #[expect(clippy::expect_used, reason = "only drop takes the threads")]
     fn threads(&self) -> &Threads {
         self.threads.as_ref().expect("threads are taken only by drop")
     }

@@ -145,6 +145,7 @@ impl Networks {
 }
 
 /// TLS by ring, trusting the authorities that browsers trust.
+#[expect(clippy::expect_used, reason = "ring speaks the default versions of TLS, whatever this machine is")]
 fn tls() -> rustls::ClientConfig {
     let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());

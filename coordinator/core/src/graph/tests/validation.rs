@@ -214,6 +214,32 @@ fn a_secret_does_not_belong_into_a_graph() {
 }
 
 #[test]
+fn a_key_that_a_type_does_not_know_is_a_warning() {
+    let data = json!({"nodeType": "generate:flux_2_pro", "prompt": "p", "widht": 1, "style": {}, "measured": {},
+        "config": {"widht": 3, "seed": 1, "WIDTH": 2, "image_url": "https://example.invalid/i"},
+        "params": {"a/b": true, "Image-Url": "x"}});
+    let nodes = json!([
+        {"id": "n", "data": data},
+        node("free", "debug:echo", json!({"anything": 1})),
+        node("t", "input:text", json!({"promt": "x", "prompt": "y"})),
+    ]);
+    let found = compile(&nodes, &json!([])).unwrap().warnings;
+    let said: Vec<_> = found.iter().map(|found| (found.path.as_deref().unwrap(), &*found.fix)).collect();
+    let expected = [
+        ("/nodes/0/data/config/WIDTH", "Did you mean \"width\"?"),
+        ("/nodes/0/data/config/widht", "Did you mean \"width\"?"),
+        ("/nodes/0/data/params/Image-Url", "Did you mean \"image_url\"?"),
+        ("/nodes/0/data/params/a~1b", "Take it out; the type knows width, prompt, image_url, seed."),
+        ("/nodes/2/data/config/promt", "Did you mean \"prompt\"?"),
+    ];
+    assert_eq!(said, expected);
+    let message =
+        "config of node \"n\" has the key \"widht\", which generate:flux_2_pro does not know: nothing reads it.";
+    assert_eq!((found[1].rule, &*found[1].message), (rule::UNKNOWN_CONFIG_KEY, message));
+    assert_eq!(found[1].node_id.as_deref(), Some("n"));
+}
+
+#[test]
 fn the_config_may_change_the_effect() {
     let manifest = json!({"id": "http:request", "version": 1, "title": "T", "effect": "blind", "inputs": [], "outputs": [],
     "effectRules": [
