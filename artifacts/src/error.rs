@@ -101,15 +101,4 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, StoreError::Store { .. })
     }
-
-    /// Itself and all it wraps, for logs.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(inner) = source {
-            text = format!("{text}: {inner}");
-            source = inner.source();
-        }
-        text
-    }
 }

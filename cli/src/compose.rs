@@ -9,13 +9,14 @@ use std::time::Duration;
 use futures::future::select_all;
 use heddle_agent::{Agent, Network, RealNetwork};
 use heddle_coordinator::{Access, Coordinator};
+use heddle_error_chain::chain;
 use heddle_gateway::{Gateway, Listen};
 use heddle_trust::Secret;
 use nix::sys::stat::{Mode, umask};
 use tokio::time::timeout;
 
 use crate::data_dir::{DataDir, FolderLock, ServerFile};
-use crate::error::{Context, Exit, Failure, Result, chain};
+use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::START_WAIT_MAX;
 
 /// What an agent runs with.

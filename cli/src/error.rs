@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use heddle_error_chain::chain;
+
 /// Exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -129,21 +131,6 @@ impl<T, E: std::error::Error> Context<T> for std::result::Result<T, E> {
     fn context(self, exit: Exit, what: impl fmt::Display) -> Result<T> {
         self.map_err(|error| Failure::new(exit, format!("{what}: {}", chain(&error))))
     }
-}
-
-/// An error and its sources, as one line; a source that its parent already quotes is left out.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

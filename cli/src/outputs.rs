@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use heddle_error_chain::chain;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::client::Client;
-use crate::error::{Context, Exit, Failure, Result, chain};
+use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::{FILE_NAME_PART_CHARS_MAX, FILE_NAME_TRIES_MAX, OUTPUT_FILES_MAX};
 
 /// A value that stands for a file.

@@ -1,6 +1,5 @@
 //! Composition: the only file that knows every part.
 
-use std::error::Error;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use heddle_core::id::BootId;
 use heddle_core::time::Timestamp;
+use heddle_error_chain::chain;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
@@ -354,7 +354,7 @@ fn serve(
         let served = router.serve_with_incoming_shutdown(incoming, pending::<()>());
         let mut served = std::pin::pin!(served);
         let reason = tokio::select! {
-            served = &mut served => format!("the services ended: {}", served.err().map_or_else(String::new, |e| cause(&e))),
+            served = &mut served => format!("the services ended: {}", served.err().map_or_else(String::new, |error| chain(&error))),
             _ = ended => {
                 if is_stopping.is_cancelled() {
                     // All calls and streams have ended; what is left of them is on its way.
@@ -368,10 +368,6 @@ fn serve(
         }
     });
     Coordinator { shared, local_addr, first_key, gateway_token, root, in_flight, stopping, serving, failed }
-}
-
-fn cause(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 impl Coordinator {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use heddle_artifacts::limits::LINK_SECONDS_DEFAULT;
 use heddle_artifacts::link::{Link, Signer};
 use heddle_artifacts::{Digest, Store, StoreError, Traffic};
+use heddle_error_chain::chain;
 use heddle_proto::control::{PlacedArtifact, PortValue, Run};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -91,7 +92,7 @@ pub(crate) fn refused(error: &StoreError) -> ApiError {
         StoreError::NotFound { .. } => not_found(),
         StoreError::TooLarge => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, error.code(), error.to_string()),
         _ => {
-            tracing::error!(error = error.chain(), "the artifact store did not do what a request needs");
+            tracing::error!(error = chain(&error), "the artifact store did not do what a request needs");
             let message = "the artifact store cannot be used now; the server's log says why";
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), message).retry_after(5)
         }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use heddle_error_chain::chain;
 use heddle_proto::control::Failure;
 use heddle_proto::enrol::enrol_client::EnrolClient;
 use heddle_proto::enrol::{Enrolled, JoinRequest, RenewRequest};
@@ -136,20 +137,6 @@ fn reason(text: &str) -> Option<(&'static str, &'static str)> {
 /// Whether the coordinator's certificate does not count at this time.
 fn is_about_time(text: &str) -> bool {
     ["certificate expired", "certificate not valid yet"].iter().any(|words| text.contains(words))
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// A second since 1970, for people.

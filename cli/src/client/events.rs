@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use heddle_error_chain::chain;
 use reqwest::Response;
 use serde_json::Value;
 
-use crate::error::{Exit, Failure, Result, chain};
+use crate::error::{Exit, Failure, Result};
 use crate::limits::EVENT_BYTES_MAX;
 
 /// What the server says last; a stream that breaks does not say it.

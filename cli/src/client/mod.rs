@@ -9,6 +9,7 @@ mod types;
 
 use std::time::Duration;
 
+use heddle_error_chain::chain;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,7 +24,7 @@ pub use types::{
     RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text,
 };
 
-use crate::error::{Context, Exit, Failure, Result, chain};
+use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::{
     CONNECT_WAIT_MAX, HEALTH_WAIT_MAX, NODES_PAGE, POLL_WAIT_SECONDS_MAX, REQUEST_WAIT_MAX, SUBMIT_PAUSE_MAX,
     SUBMIT_TRIES_MAX,

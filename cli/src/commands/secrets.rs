@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use heddle_agent::secrets::{Entry, SecretsFile};
+use heddle_error_chain::chain;
 use serde_json::json;
 
 use crate::data_dir::DataDir;
-use crate::error::{Context, Exit, Failure, Result, chain};
+use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::SECRET_INPUT_BYTES_MAX;
 use crate::ui::style::Style;
 use crate::ui::table::Table;

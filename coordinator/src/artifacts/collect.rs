@@ -30,7 +30,7 @@ pub(crate) struct Collected {
 pub(crate) enum CollectError {
     #[error("the database could not be asked")]
     Journal(#[from] JournalError),
-    #[error("the artifact store could not be looked through: {}", .0.chain())]
+    #[error("the artifact store could not be looked through: {}", heddle_error_chain::chain(.0))]
     Store(#[from] StoreError),
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_artifacts::{Store, StoreError, link};
+use heddle_error_chain::chain;
 use rows::ArtifactRows;
 use thiserror::Error;
 
@@ -92,7 +93,7 @@ impl Artifacts {
             Ok(_) => {}
             // Runs without large values go on, and the others when it is back.
             Err(error) if error.is_transient() && !store.address().is_local() => {
-                tracing::error!(error = error.chain(), "the artifact store does not answer");
+                tracing::error!(error = chain(&error), "the artifact store does not answer");
             }
             Err(error) => return Err(ArtifactsError::Store(error)),
         }

@@ -1,11 +1,10 @@
 //! Refusals with a stable code, as gRPC statuses whose details a gateway turns into its answer.
 
-use std::error::Error;
-
 use bytes::Bytes;
 use heddle_core::graph::{Migration, Problem, rule};
 use heddle_core::id::RunId;
 use heddle_core::partition::io::Refusal;
+use heddle_error_chain::chain;
 use heddle_proto::control as wire;
 use heddle_proto::limits::{FAILURE_BYTES_MAX, FAILURE_TEXT_BYTES_MAX};
 use prost::Message as _;
@@ -243,17 +242,6 @@ pub(crate) fn bad_cursor() -> Status {
 /// The run id in a request.
 pub(crate) fn run_id(text: &str) -> Result<RunId, Status> {
     text.parse().map_err(|_| run_not_found())
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

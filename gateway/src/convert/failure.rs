@@ -107,19 +107,9 @@ fn is_timeout(status: &Status) -> bool {
         || (status.code() == Code::Cancelled && status.message() == "Timeout expired")
 }
 
-/// An error and what caused it, in one line; what is quoted already is left out.
+/// What went wrong and what caused it, in one line.
 pub(crate) fn chain(status: &Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut source = status.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    text
+    heddle_error_chain::after(status.message(), status)
 }
 
 #[cfg(test)]

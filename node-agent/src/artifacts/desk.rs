@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use heddle_artifacts::{Digest, Store, StoreError};
+use heddle_error_chain::chain;
 use heddle_proto::agent as wire;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -53,7 +54,7 @@ impl Desk {
         match store.check(&id).await {
             Ok(()) => {}
             Err(error) if error.is_transient() && !address_of.is_local() => {
-                tracing::warn!(error = error.chain(), "the artifact store does not answer now");
+                tracing::warn!(error = chain(&error), "the artifact store does not answer now");
             }
             Err(error) => return Err(error),
         }

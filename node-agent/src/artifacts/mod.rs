@@ -11,12 +11,13 @@ pub(crate) mod inputs;
 pub(crate) mod outputs;
 
 use heddle_artifacts::StoreError;
+use heddle_error_chain::chain;
 
 use crate::runners::{ErrorClass, Failure};
 
 /// The failure of an attempt whose values the store did not give or take.
 pub(crate) fn failed(error: &StoreError) -> Failure {
-    tracing::warn!(error = error.chain(), "the artifact store did not do what an attempt needs");
+    tracing::warn!(error = chain(error), "the artifact store did not do what an attempt needs");
     let class = match error {
         StoreError::Store { .. } => ErrorClass::Retryable,
         StoreError::Refused { .. } => ErrorClass::Auth,

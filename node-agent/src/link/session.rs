@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use heddle_error_chain::chain;
 use heddle_proto::agent as wire;
 use heddle_proto::agent::agent_link_client::AgentLinkClient;
 use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
@@ -192,7 +193,7 @@ impl Session {
                 frame = self.inbound.message() => match frame {
                     Ok(Some(frame)) => self.receive(surroundings, frame.messages)?,
                     Ok(None) => return Err("the coordinator ended the stream".to_owned()),
-                    Err(status) => return Err(describe(&status)),
+                    Err(status) => return Err(chain(&status)),
                 },
                 _ = &mut self.pulse.ended => return Err(self.part(surroundings).await),
                 channel = &mut renewed => return Ok(channel),
@@ -292,18 +293,4 @@ fn protocol_mismatch(protocol: u32) -> SessionEnd {
          to versions that agree"
     );
     SessionEnd::Refused { code: "protocol_mismatch".to_owned(), message, retry: false }
-}
-
-/// The error and all it wraps; what is quoted already is left out.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = inner.source();
-    }
-    text
 }

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "heddle-agent",
             "heddle-coordinator",
+            "heddle-error-chain",
             "heddle-gateway",
             "heddle-proto",
             "heddle-sandbox",
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-address-guard",
             "heddle-artifacts",
             "heddle-crash-point",
+            "heddle-error-chain",
             "heddle-proto",
             "heddle-sandbox",
             "heddle-telemetry",
@@ -45,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-artifacts",
             "heddle-core",
             "heddle-crash-point",
+            "heddle-error-chain",
             "heddle-proto",
             "heddle-telemetry",
             "heddle-test-postgres",
@@ -57,19 +60,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-address-guard",
             "heddle-artifacts",
             "heddle-crash-point",
+            "heddle-error-chain",
             "heddle-proto",
             "heddle-telemetry",
             "heddle-trust",
         ],
     ),
     ("heddle-core", &[]),
+    ("heddle-error-chain", &[]),
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
     ("heddle-telemetry", &[]),
     ("heddle-sandbox", &[]),
     ("heddle-test-postgres", &[]),
     // Both ends of a wire name and verify members by the same rules.
-    ("heddle-trust", &["heddle-proto"]),
+    ("heddle-trust", &["heddle-error-chain", "heddle-proto"]),
     // It asks the gateway for the table of its routes, so that no route escapes the suites.
     (
         "cluster-tests",
@@ -263,14 +268,19 @@ mod tests {
     #[test]
     fn the_gateway_must_not_know_the_coordinator() {
         check(
-            &[("heddle-core", &[]), ("heddle-coordinator", &[]), ("heddle-gateway", &["heddle-coordinator"])],
+            &[
+                ("heddle-core", &[]),
+                ("heddle-error-chain", &[]),
+                ("heddle-coordinator", &[]),
+                ("heddle-gateway", &["heddle-coordinator"]),
+            ],
             &["heddle-gateway must not depend on heddle-coordinator"],
         );
     }
 
     #[test]
     fn a_new_crate_must_say_what_it_knows() {
-        check(&[("heddle-core", &[]), ("heddle-cache", &[])], &["heddle-cache is new"]);
+        check(&[("heddle-core", &[]), ("heddle-error-chain", &[]), ("heddle-cache", &[])], &["heddle-cache is new"]);
     }
 
     #[test]

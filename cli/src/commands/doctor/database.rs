@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use heddle_coordinator::journal::sqlite::Look;
 use heddle_coordinator::journal::{JournalError, postgres, sqlite};
+use heddle_error_chain::chain;
 
 use super::Check;
 use crate::data_dir::DataDir;
-use crate::error::chain;
 use crate::limits::{DOCTOR_DATABASE_WAIT_MAX, DOCTOR_PAGES_TIME_MAX};
 use crate::ui::clock;
 
