@@ -55,7 +55,7 @@ pub struct Fetch {
     /// Addresses in your own network that files may be fetched from, such as 10.0.0.5:9000; others are refused
     #[arg(long, env = "HEDDLE_ALLOW_FETCH", value_delimiter = ',', value_name = "ADDRESS:PORT")]
     pub allow_fetch: Vec<SocketAddr>,
-    /// What clients call this gateway, such as https://heddle.example.org: addresses of files begin with it [default: as
+    /// What clients call this gateway, such as `https://heddle.example.org`: addresses of files begin with it [default: as
     /// each request calls it]
     #[arg(long, env = "HEDDLE_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::nearest::{distance, is_slip_of};
 use crate::control_types;
 use crate::limits::GRAPH_ID_BYTES_MAX;
 use crate::node_type::{NodeType, Port};
@@ -146,8 +147,7 @@ impl TypeCatalogue {
 
     /// Whether a known id is at most two letters away: the id is a slip of the pen.
     pub fn is_slip(&self, id: &str) -> bool {
-        const SLIP_DISTANCE_MAX: usize = 2;
-        self.types.keys().any(|known| distance(id, known, SLIP_DISTANCE_MAX).is_some())
+        self.types.keys().any(|known| is_slip_of(id, known))
     }
 }
 
@@ -178,27 +178,6 @@ fn are_ports_sound(ports: &[Port]) -> bool {
     let mut ids: Vec<_> = ports.iter().map(|port| &port.id).collect();
     ids.sort_unstable();
     ids.len() <= TYPE_PORTS_MAX && ids.windows(2).all(|pair| pair[0] != pair[1])
-}
-
-/// The number of letters to insert, delete or replace to get from one text to the other, if it is at most `most`.
-pub(super) fn distance(a: &str, b: &str, most: usize) -> Option<usize> {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len().abs_diff(b.len()) > most {
-        return None;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, right) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-        if row.iter().all(|distance| *distance > most) {
-            return None;
-        }
-    }
-    Some(row[b.len()]).filter(|distance| *distance <= most)
 }
 
 #[cfg(test)]
@@ -247,12 +226,5 @@ mod tests {
         assert_eq!(types.nearest("input:txt").first().map(|id| &**id), Some("input:text"));
         assert!(types.is_slip("inputs:text") && !types.is_slip("llm:something"));
         assert!(types.nearest("zzzzzzzzzzzzzzzzzzzz").is_empty());
-    }
-
-    #[test]
-    fn distances_are_counted_up_to_their_bound() {
-        assert_eq!(distance("kitten", "sitting", 3), Some(3));
-        assert_eq!(distance("kitten", "sitting", 2), None);
-        assert_eq!(distance("", "ab", 2), Some(2));
     }
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::catalogue::distance;
 use super::json::Member;
+use super::nearest::distance;
 use super::ports::Side;
 use super::problem::{Problem, Problems, join, rule, shown};
 use super::values::is_schema_key;

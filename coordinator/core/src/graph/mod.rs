@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 mod inputs;
 mod json;
 mod kinds;
+mod nearest;
 mod order;
 mod part;
 mod policy_json;

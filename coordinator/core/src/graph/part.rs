@@ -1,6 +1,6 @@
 //! Which part of a graph a run covers, and whether that part can run (graph.md, part 8).
 
-use super::catalogue::distance;
+use super::nearest::is_slip_of;
 use super::problem::{Problem, Problems, rule, shown};
 use super::{Graph, Node};
 use crate::id::NodeIx;
@@ -48,8 +48,7 @@ impl Graph {
     }
 
     fn unknown_target(&self, id: &str) -> Problem {
-        const SLIP_DISTANCE_MAX: usize = 2;
-        let nearest = self.nodes().find(|(_, node)| distance(id, &node.id, SLIP_DISTANCE_MAX).is_some());
+        let nearest = self.nodes().find(|(_, node)| is_slip_of(id, &node.id));
         let fix = match nearest {
             Some((_, node)) => format!("Did you mean \"{}\"?", node.id),
             None => "Name a node of the graph; notes and groups never run.".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::catalogue::distance;
+use super::nearest::distance;
 use crate::id::PortIx;
 use crate::node_type::{NodeType, Port, PortType};
 
