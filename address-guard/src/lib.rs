@@ -13,4 +13,4 @@ mod names;
 
 pub use address::is_public;
 pub use fetch::{Fetched, Guard, GuardError, Policy};
-pub use names::{Inside, System, Vetted};
+pub use names::{Inside, NameServer, System, Vetted};

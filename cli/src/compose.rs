@@ -160,7 +160,7 @@ impl Cluster {
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
         let network = match options.sandbox {
             true => sandbox_only(start_sandbox().await?),
-            false => real_network(&data),
+            false => real_network(&data, None),
         };
         let mut agents = Vec::with_capacity(usize::from(options.agents));
         for number in 1..=options.agents {
@@ -266,9 +266,9 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
     heddle_agent::start(options).await.context(Exit::Usage, "cannot start the agent")
 }
 
-/// The way to real servers, with the secrets of a folder.
-pub fn real_network(data: &DataDir) -> Network {
-    Network { real: Some(RealNetwork::guarded(data.secrets_path())), sandbox: None }
+/// The way to real servers, with the secrets of a folder, and names from this DNS server or else from this machine.
+pub fn real_network(data: &DataDir, name_server: Option<SocketAddr>) -> Network {
+    Network { real: Some(RealNetwork::guarded(data.secrets_path(), name_server)), sandbox: None }
 }
 
 /// A sandbox provider in the place of every server.

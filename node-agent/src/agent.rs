@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heddle_address_guard::{NameServer, Policy};
 use heddle_trust::{Role, Secret, Way, WayError, WayOptions};
 use ractor::{Actor, ActorRef, SpawnErr};
 use thiserror::Error;
@@ -71,9 +72,11 @@ pub struct RealNetwork {
 }
 
 impl RealNetwork {
-    /// The public internet, and private servers for credentials of this file that allow them.
-    pub fn guarded(secrets: PathBuf) -> Self {
-        Self { egress: Arc::new(Guarded::default()), secrets }
+    /// The public internet, and private servers for credentials of this file that allow them. Names are asked for at this
+    /// DNS server, or at the resolver of this machine.
+    pub fn guarded(secrets: PathBuf, name_server: Option<SocketAddr>) -> Self {
+        let over = |address| Guarded::with_names(Policy::default(), Arc::new(NameServer::at(address)));
+        Self { egress: Arc::new(name_server.map_or_else(Guarded::default, over)), secrets }
     }
 }
 

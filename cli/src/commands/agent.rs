@@ -39,6 +39,9 @@ pub struct Agent {
     /// Where a sandbox provider listens that answers in the place of every server
     #[arg(long, value_name = "ADDRESS")]
     sandbox_address: Option<SocketAddr>,
+    /// The DNS server that knows the names of servers, such as 10.0.0.2:53 [default: this machine's resolver]
+    #[arg(long, env = "HEDDLE_RESOLVER", value_name = "ADDRESS")]
+    resolver: Option<SocketAddr>,
     #[command(flatten)]
     debug: Debug,
     #[command(flatten)]
@@ -66,7 +69,7 @@ impl Agent {
             labels,
             slots: self.slots,
             debug: self.debug.into(),
-            network: self.sandbox_address.map_or_else(|| real_network(&data), sandbox_only),
+            network: self.sandbox_address.map_or_else(|| real_network(&data, self.resolver), sandbox_only),
         };
         let agent = start_agent(options).await?;
         let ended = tokio::select! {

@@ -321,6 +321,25 @@ impl Cluster {
         id.unwrap_or_else(|error| panic!("no id at {}: {error}", path.display())).trim().to_owned()
     }
 
+    /// A node of a run that an agent of this cluster has now, once there is one of those that are `wanted`; and the agent.
+    ///
+    /// # Panics
+    /// When there is none within `deadline`.
+    pub async fn holder(&self, execution: &str, deadline: Duration, wanted: impl Fn(&str) -> bool) -> (String, Part) {
+        let wanted = &wanted;
+        wait::until("an agent at work", deadline, || async move {
+            let run = self.client.execution(execution).await;
+            let nodes = run["nodeRuns"].as_array().into_iter().flatten().filter(|node| node["state"] == "RUNNING");
+            let mut held = nodes.filter_map(|node| Some((node["nodeId"].as_str()?, node["agent"].as_str()?)));
+            let (node, agent) = held.find(|(node, _)| wanted(node)).ok_or_else(|| run.to_string())?;
+            let mut agents = self.parts().into_iter().filter(|part| matches!(part, Part::Agent(_)));
+            let agent =
+                agents.find(|part| self.agent_id(*part) == agent).ok_or_else(|| format!("whose is {agent}?"))?;
+            Ok((node.to_owned(), agent))
+        })
+        .await
+    }
+
     fn running_agents(&self) -> usize {
         let agents = self.parts.iter().filter(|member| matches!(member.part, Part::Agent(_)));
         agents.filter(|member| member.process.is_some()).count().min(self.agents)

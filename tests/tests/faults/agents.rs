@@ -36,23 +36,9 @@ async fn check(cluster: &Cluster, graph: &Graph, execution: &str) -> Value {
     ended
 }
 
-/// The agent that has the attempt of a node that runs now.
-async fn holder(cluster: &Cluster, execution: &str, node: &str) -> String {
-    let path = format!("/api/v1/workflows/executions/{execution}");
-    wait::until("an agent at work", RUN_TIME_MAX, || async {
-        let run = cluster.client().get_json(&path).await;
-        let shown = run["nodeRuns"].as_array().into_iter().flatten().find(|run| run["nodeId"] == node);
-        let agent = shown.filter(|run| run["state"] == "RUNNING").and_then(|run| run["agent"].as_str());
-        agent.map(str::to_owned).ok_or_else(|| run.to_string())
-    })
-    .await
-}
-
-/// Which of our processes is the agent of this id.
-fn part_of(cluster: &Cluster, agent: &str) -> Part {
-    let parts = cluster.parts().into_iter().filter(|part| matches!(part, Part::Agent(_)));
-    let mut ours = parts.filter(|part| cluster.agent_id(*part) == agent);
-    ours.next().unwrap_or_else(|| panic!("no agent of ours is {agent}"))
+/// The agent at the first effect of a run.
+async fn holder(cluster: &Cluster, execution: &str) -> Part {
+    cluster.holder(execution, RUN_TIME_MAX, |node| node == "effect0").await.1
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,8 +94,8 @@ async fn the_work_of_a_dead_agent_starts_elsewhere() {
     let mut times = Times::default();
     for number in 0..DEATHS {
         let execution = cluster.client().run(&workflow, &format!("death {number}")).await;
-        let holder = holder(&cluster, &execution, "effect0").await;
-        let part = part_of(&cluster, &holder);
+        let part = holder(&cluster, &execution).await;
+        let holder = cluster.agent_id(part);
         cluster.kill(part);
         let killed_at = Instant::now();
         wait::until("a second attempt", RUN_TIME_MAX, || async {
@@ -139,8 +125,8 @@ async fn what_a_frozen_agent_brings_back_is_refused() {
     let graph = effects(1, "frozen", 1_500);
     let workflow = cluster.client().save("frozen", &graph).await;
     let execution = cluster.client().run(&workflow, "frozen").await;
-    let holder = holder(&cluster, &execution, "effect0").await;
-    let part = part_of(&cluster, &holder);
+    let part = holder(&cluster, &execution).await;
+    let holder = cluster.agent_id(part);
     cluster.process(part).signal(Signal::SIGSTOP);
     let frozen_at = Instant::now();
     let before = check(&cluster, &graph, &execution).await;

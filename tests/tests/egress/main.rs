@@ -2,12 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod names;
+mod rebinding;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cluster_tests::cluster::client::{Client, send};
@@ -24,6 +27,8 @@ use tempfile::TempDir;
 const RUN_TIME_MAX: Duration = Duration::from_secs(30);
 /// A port that the guard lets requests to the public internet use: only the address is what keeps the canary safe.
 const OPEN_PORT: u16 = 8443;
+/// How long nobody may answer.
+const ANSWER_TIME_MS: u64 = 5_000;
 const SECRET: &str = "canary-4f1d9c2e8b7a6053";
 
 /// Somebody inside the network who must never be asked.
@@ -37,8 +42,9 @@ impl Inside {
     /// On an address of this machine that nobody else listens at, and on every open port of the usual ones.
     fn start() -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
-        let [first, second, third, _] = std::process::id().to_le_bytes().map(|byte| byte.clamp(2, 254));
-        let address = Ipv4Addr::new(127, first, second, third);
+        static NUMBER: AtomicU8 = AtomicU8::new(2);
+        let [first, second, ..] = std::process::id().to_le_bytes().map(|byte| byte.clamp(2, 254));
+        let address = Ipv4Addr::new(127, first, second, NUMBER.fetch_add(1, Ordering::Relaxed));
         let own = TcpListener::bind((address, OPEN_PORT)).unwrap();
         let plain = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = plain.local_addr().unwrap().port();
@@ -54,6 +60,16 @@ impl Inside {
             });
         }
         Self { address, port, asked }
+    }
+
+    /// The canary is not deaf.
+    async fn does_count(&self) {
+        drop(TcpStream::connect((self.address, OPEN_PORT)).unwrap());
+        wait::until("the canary to notice", START_TIME_MAX, || async {
+            let asked = self.asked.load(Ordering::Relaxed);
+            if asked == 1 { Ok(()) } else { Err(format!("asked {asked} times")) }
+        })
+        .await;
     }
 
     /// Every way to write the canary's address.
@@ -161,7 +177,7 @@ fn fullwidth(letter: char) -> char {
 }
 
 /// A server of the operator's own, which a credential opens: `/to?URL` leads on, `/echo` says what it was sent, `/no` says
-/// it with a refusal.
+/// it with a refusal, `/long` a thousand times.
 fn own_server() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -186,11 +202,23 @@ fn serve(mut connection: TcpStream) -> std::io::Result<()> {
         _ if path == "/no" => ("400 Bad Request", format!("x-secret: {secret}\r\n")),
         _ => ("200 OK", format!("x-secret: {secret}\r\n")),
     };
+    // More than an event holds.
+    let said = if path == "/long" { format!("[{}{said}]", format!("{said},").repeat(1_000)) } else { said };
     let length = said.len();
     let head = format!("HTTP/1.1 {status}\r\n{extra}content-type: application/json\r\ncontent-length: {length}\r\n");
     connection.write_all(format!("{head}connection: close\r\n\r\n{said}").as_bytes())?;
     // Until the client has read it all.
     connection.read(&mut [0; 64]).map(|_| ())
+}
+
+/// Gives the agents with this folder the credential `own`.
+fn set_secret(data: &Path, hosts: &[&str]) {
+    let mut set = command();
+    set.args(["secrets", "set", "own", "--allow-private", "--data-dir"]).arg(data);
+    set.args(hosts.iter().flat_map(|host| ["--host", host]));
+    let mut set = set.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    set.stdin.take().unwrap().write_all(SECRET.as_bytes()).unwrap();
+    assert!(set.wait().unwrap().success());
 }
 
 struct Up {
@@ -206,11 +234,7 @@ impl Up {
         let (folder, listen, own) = (TempDir::new().unwrap(), free_address(), own_server());
         let data = folder.path().join("data");
         let host = format!("127.0.0.1:{own}");
-        let mut set = command();
-        set.args(["secrets", "set", "own", "--host", &host, "--allow-private", "--data-dir"]).arg(&data);
-        let mut set = set.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        set.stdin.take().unwrap().write_all(SECRET.as_bytes()).unwrap();
-        assert!(set.wait().unwrap().success());
+        set_secret(&data, &[&host]);
         let arguments = ["up", "--listen", &listen, "--data-dir", data.to_str().unwrap()].map(str::to_owned);
         let process = Process::start_with(&arguments, &folder.path().join("log"), None, variables);
         let key = wait::until("a key", START_TIME_MAX, || async {
@@ -225,35 +249,36 @@ impl Up {
         .await;
         Self { folder, process, client, own }
     }
+}
 
-    async fn workflow(&self, name: &str, node_type: &str, config: Value) -> String {
-        let graph = Graph::default().node("url", "input:text", json!({ "text": "" }));
-        let policy = json!({ "retry": { "maxAttempts": 1 } });
-        let graph = graph.node_with("ask", node_type, config, policy).edge("url.text", "ask.url");
-        self.client.save(name, &graph).await
-    }
+/// Keeps a workflow with one node that asks for what it is given.
+async fn workflow(client: &Client, name: &str, node_type: &str, config: Value) -> String {
+    let graph = Graph::default().node("url", "input:text", json!({ "text": "" }));
+    let policy = json!({ "retry": { "maxAttempts": 1 }, "timeoutMs": ANSWER_TIME_MS });
+    let graph = graph.node_with("ask", node_type, config, policy).edge("url.text", "ask.url");
+    client.save(name, &graph).await
+}
 
-    async fn ask(&self, workflow: &str, url: &str) -> String {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = format!("/api/v1/workflows/{workflow}/execute");
-        let body = json!({ "inputs": { "url": url } });
-        let answer = self.client.post(&path, &body, &format!("ask {number}")).await;
-        assert_eq!(answer.status, 201, "{url}: {answer}");
-        answer.json()["executionId"].as_str().unwrap().to_owned()
-    }
+async fn ask(client: &Client, workflow: &str, url: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = format!("/api/v1/workflows/{workflow}/execute");
+    let body = json!({ "inputs": { "url": url } });
+    let answer = client.post(&path, &body, &format!("ask {number}")).await;
+    assert_eq!(answer.status, 201, "{url}: {answer}");
+    answer.json()["executionId"].as_str().unwrap().to_owned()
+}
 
-    /// How asking has ended: `COMPLETED`, or why not.
-    async fn end(&self, execution: &str) -> String {
-        let ended = self.client.ended(execution, RUN_TIME_MAX).await;
-        if ended["status"] == "COMPLETED" {
-            return "COMPLETED".to_owned();
-        }
-        let events = self.client.events(execution).await;
-        let failed = events.iter().find(|event| event["type"] == "node.failed").unwrap_or_else(|| panic!("{events:?}"));
-        let code = failed.pointer("/error/code").or_else(|| failed.pointer("/data/error/code"));
-        code.and_then(Value::as_str).unwrap_or_else(|| panic!("{failed}")).to_owned()
+/// How asking has ended: `COMPLETED`, or why not.
+async fn end(client: &Client, execution: &str) -> String {
+    let ended = client.ended(execution, RUN_TIME_MAX).await;
+    if ended["status"] == "COMPLETED" {
+        return "COMPLETED".to_owned();
     }
+    let events = client.events(execution).await;
+    let failed = events.iter().find(|event| event["type"] == "node.failed").unwrap_or_else(|| panic!("{events:?}"));
+    let code = failed.pointer("/error/code").or_else(|| failed.pointer("/data/error/code"));
+    code.and_then(Value::as_str).unwrap_or_else(|| panic!("{failed}")).to_owned()
 }
 
 #[tokio::test]
@@ -261,38 +286,36 @@ async fn nobody_inside_is_asked() {
     let (up, inside) = (Up::start(&[]).await, Inside::start());
     let urls = inside.urls();
     assert!(urls.len() >= 80, "{}", urls.len());
-    let plain = up.workflow("plain", "http:request", json!({})).await;
-    let files = up.workflow("files", "http:download", json!({})).await;
+    let plain = workflow(&up.client, "plain", "http:request", json!({})).await;
+    let files = workflow(&up.client, "files", "http:download", json!({})).await;
     let mut runs = Vec::new();
     for url in &urls {
         for workflow in [&plain, &files] {
-            runs.push((url, up.ask(workflow, url).await));
+            runs.push((url, ask(&up.client, workflow, url).await));
         }
     }
     for (url, execution) in &runs {
-        let code = up.end(execution).await;
+        let code = end(&up.client, execution).await;
         // Not every resolver knows localhost by its whole name.
         let is_unknown = url.contains("localhost.") && code == "server_unreachable";
         assert!(is_unknown || ["address_denied", "url_invalid"].contains(&&*code), "{url}: {code}");
     }
     // A server that may be asked leads there, or the credential for it is sent along.
-    let keyed = up.workflow("keyed", "http:request", json!({ "credential": "own" })).await;
-    assert_eq!(up.end(&up.ask(&keyed, &format!("http://127.0.0.1:{}/", up.own)).await).await, "COMPLETED");
+    let keyed = workflow(&up.client, "keyed", "http:request", json!({ "credential": "own" })).await;
+    assert_eq!(
+        end(&up.client, &ask(&up.client, &keyed, &format!("http://127.0.0.1:{}/", up.own)).await).await,
+        "COMPLETED"
+    );
     for url in urls.iter().filter(|url| url.is_ascii() && !url.contains(['\t', '\\', '#'])) {
-        let code = up.end(&up.ask(&keyed, &format!("http://127.0.0.1:{}/to?{url}", up.own)).await).await;
+        let code =
+            end(&up.client, &ask(&up.client, &keyed, &format!("http://127.0.0.1:{}/to?{url}", up.own)).await).await;
         let is_unknown = url.contains("localhost.") && code == "server_unreachable";
         assert!(is_unknown || ["address_denied", "url_invalid"].contains(&&*code), "by a redirect to {url}: {code}");
-        let code = up.end(&up.ask(&keyed, url).await).await;
+        let code = end(&up.client, &ask(&up.client, &keyed, url).await).await;
         assert!(["credential_not_for_host", "url_invalid"].contains(&&*code), "with a credential, {url}: {code}");
     }
     assert_eq!(inside.asked.load(Ordering::Relaxed), 0, "somebody inside was asked");
-    // The canary does count.
-    drop(TcpStream::connect((inside.address, OPEN_PORT)).unwrap());
-    wait::until("the canary to notice", START_TIME_MAX, || async {
-        let asked = inside.asked.load(Ordering::Relaxed);
-        if asked == 1 { Ok(()) } else { Err(format!("asked {asked} times")) }
-    })
-    .await;
+    inside.does_count().await;
 }
 
 #[tokio::test]
@@ -304,17 +327,18 @@ async fn a_secret_shows_nowhere() {
     ];
     let mut up = Up::start(&variables).await;
     let base = format!("http://127.0.0.1:{}", up.own);
-    let keyed = up.workflow("keyed", "http:request", json!({ "credential": "own" })).await;
-    let files = up.workflow("files", "http:download", json!({ "credential": "own" })).await;
+    let keyed = workflow(&up.client, "keyed", "http:request", json!({ "credential": "own" })).await;
+    let files = workflow(&up.client, "files", "http:download", json!({ "credential": "own" })).await;
     let mut seen = String::new();
-    for (workflow, path, end) in [
+    for (workflow, path, expected) in [
         (&keyed, "/echo", "COMPLETED"),
+        (&keyed, "/long", "COMPLETED"),
         (&keyed, "/no", "server_refuses"),
         (&files, "/echo", "secret_in_answer"),
         (&files, "/no", "server_refuses"),
     ] {
-        let execution = up.ask(workflow, &format!("{base}{path}")).await;
-        assert_eq!(up.end(&execution).await, end, "{path}");
+        let execution = ask(&up.client, workflow, &format!("{base}{path}")).await;
+        assert_eq!(end(&up.client, &execution).await, expected, "{path}");
         for part in ["", "/poll", "/events", "/trace", "/trace?format=otlp"] {
             seen += &up.client.get(&format!("/api/v1/workflows/executions/{execution}{part}")).await.to_string();
         }
@@ -331,6 +355,9 @@ async fn a_secret_shows_nowhere() {
     .await;
     let spans = format!("{:?}", collector.spans());
     assert!(spans.contains("ask") && !spans.contains(SECRET), "spans: {}", spans.len());
+    let artifacts = files_in(&up.folder.path().join("data/artifacts"));
+    let is_there = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains("you sent");
+    assert!(artifacts.iter().any(is_there), "no artifact has the long answer: {artifacts:?}");
     let (mut searched, mut holders) = (0, Vec::new());
     for file in files_in(up.folder.path()) {
         searched += 1;

@@ -1,40 +1,13 @@
-//! The examples do what their READMEs say, in one command each.
+//! Each example with one command, and nothing else running.
 
-#![allow(clippy::unwrap_used)]
-
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
 
 use cluster_tests::cluster::graph::Graph;
-use cluster_tests::cluster::process::command;
-use cluster_tests::repository;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn heddle(data: &Path) -> Command {
-    let mut command = command();
-    command.current_dir(repository::root()).env("HEDDLE_DATA", data);
-    command
-}
-
-fn example(file: &str) -> PathBuf {
-    repository::root().join("examples").join(file)
-}
-
-/// The command that the README of an example shows, word by word.
-fn shown(name: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(example(&format!("{name}/README.md"))).unwrap();
-    let whole = text.replace("\\\n", " ");
-    let line = whole.lines().find_map(|line| line.strip_prefix("heddle run ")).unwrap();
-    line.split_whitespace().map(|word| word.replace('\'', "")).collect()
-}
-
-fn said(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
+use super::api::{Api, set_key};
+use super::{example, heddle, said, shown};
 
 /// Width and height of a PNG.
 fn size(png: &[u8]) -> (u32, u32) {
@@ -108,52 +81,16 @@ fn models_summarise_without_a_key_or_a_network() {
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
-/// The API of the example: the files of its folder.
-fn api() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            // A client that goes away is not this server's matter.
-            let _served = serve(connection);
-        }
-    });
-    address
-}
-
-fn serve(mut connection: TcpStream) -> std::io::Result<()> {
-    let mut lines = BufReader::new(connection.try_clone()?).lines();
-    let first = lines.next().transpose()?.unwrap_or_default();
-    let has_key =
-        lines.map_while(Result::ok).take_while(|line| !line.is_empty()).any(|line| line.ends_with("atlas-key"));
-    let name = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
-    let file = std::fs::read(example("http-enrich/api").join(name));
-    let (status, body) = match file {
-        Ok(body) if has_key => ("200 OK", body),
-        Ok(_) => ("401 Unauthorized", Vec::new()),
-        Err(_) => ("404 Not Found", Vec::new()),
-    };
-    let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-    connection.write_all(head.as_bytes())?;
-    connection.write_all(&body)?;
-    // Until the client has read it all.
-    connection.read(&mut [0; 64]).map(|_| ())
-}
-
 #[test]
 fn rows_are_enriched_by_an_api_of_ones_own() {
     let folder = TempDir::new().unwrap();
-    let (data, address) = (folder.path().join("data"), api());
+    let (data, address) = (folder.path().join("data"), Api::start(true).address);
     let mut words = shown("http-enrich");
     words.extend(["-i".to_owned(), format!("api=http://{address}")]);
     let run = || heddle(&data).arg("run").args(&words).output().unwrap();
     let without = run();
     assert!(!without.status.success() && without.stdout.is_empty(), "without the credential nothing is asked");
-    let mut set = heddle(&data);
-    set.args(["secrets", "set", "atlas", "--host", &address, "--allow-private"]).stdin(Stdio::piped());
-    let mut set = set.stderr(Stdio::null()).spawn().unwrap();
-    set.stdin.take().unwrap().write_all(b"atlas-key").unwrap();
-    assert!(set.wait().unwrap().success());
+    set_key(&data, &address);
     let expected = std::fs::read_to_string(example("http-enrich/expected.csv")).unwrap();
     assert_eq!(said(&run()).trim_end(), expected.trim_end());
 }

@@ -1,0 +1,220 @@
+//! Each example on three agents, of which one is killed while it has a node of it: the same comes out as from one agent.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use cluster_tests::cluster::process::Process;
+use cluster_tests::cluster::{Cluster, Part, START_TIME_MAX, Setting, Shape, free_address};
+use cluster_tests::wait;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::api::{Api, set_key};
+use super::{heddle, said, shown};
+
+const AGENTS: [Part; 3] = [Part::Agent(0), Part::Agent(1), Part::Agent(2)];
+/// How long a run may take, with what a lost attempt that may have had its effect waits for its agent.
+const RUN_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long a model says nothing. Where that is too short for the machine, a run is made anew.
+const SILENCE_MS: u64 = 6_000;
+/// A node may have ended just before its agent does. So often such a run is made anew.
+const TRIES_MAX: usize = 10;
+
+/// What came out of a run: what was printed, and the files by name.
+#[derive(Debug, PartialEq)]
+struct Results {
+    printed: String,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Runs the words of an example, on the server that is among them or else alone, with this data folder.
+fn results(data: &Path, words: &[String]) -> Results {
+    let out = TempDir::new().unwrap();
+    let place = out.path().display().to_string();
+    let mut run = heddle(data);
+    let printed = said(&run.arg("run").args(words).args(["--out", &place]).output().unwrap());
+    let files = std::fs::read_dir(out.path())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()));
+    Results { files: files.collect(), printed: printed.replace(&place, "OUT") }
+}
+
+/// The words of an example, as its README shows them, without where results go.
+fn words(name: &str) -> Vec<String> {
+    let mut words = shown(name);
+    if let Some(place) = words.iter().position(|word| word == "--out") {
+        words.drain(place..place + 2);
+    }
+    words
+}
+
+/// What one agent makes of these words.
+fn alone(words: &[String]) -> Results {
+    results(TempDir::new().unwrap().path(), words)
+}
+
+async fn cluster(setting: Setting) -> Cluster {
+    Cluster::set_up(Shape::new(1, AGENTS.len(), 2), setting).await
+}
+
+/// Waits until the coordinator has given up every agent.
+async fn nobody_here(cluster: &Cluster) {
+    wait::until("agents that are given up", RUN_TIME_MAX, || async {
+        let here = cluster.agents_here().await?;
+        if here == 0 { Ok(()) } else { Err(format!("{here} agents are here")) }
+    })
+    .await;
+}
+
+/// The events of a run that tell of a node.
+fn of<'a>(events: &'a [Value], kind: &'a str, node: &'a str) -> impl Iterator<Item = &'a Value> {
+    events.iter().filter(move |event| event["type"] == kind && event["nodeId"] == node)
+}
+
+/// An example that is run on a cluster of three agents until a death has cost it an attempt.
+struct Course<'a> {
+    cluster: &'a mut Cluster,
+    words: Vec<String>,
+    expected: Results,
+    /// Of the command, which has no agent of its own.
+    data: TempDir,
+    runs_before: usize,
+}
+
+impl<'a> Course<'a> {
+    /// `alone` is what one agent makes of the same.
+    fn new(cluster: &'a mut Cluster, words: Vec<String>, alone: Results) -> Self {
+        Self { cluster, words, expected: alone, data: TempDir::new().unwrap(), runs_before: 0 }
+    }
+
+    /// Starts a run; gives its id, and what will come out.
+    async fn begin(&mut self) -> (String, tokio::task::JoinHandle<Results>) {
+        let mut words = self.words.clone();
+        let key = std::fs::read_to_string(self.cluster.folder().join("coordinator/key")).unwrap();
+        words.extend(["--server".to_owned(), self.cluster.origin(0), "--key".to_owned(), key.trim().to_owned()]);
+        let data = self.data.path().to_owned();
+        let results = tokio::task::spawn_blocking(move || results(&data, &words));
+        let known = self.runs_before;
+        let run = wait::until("a run", START_TIME_MAX, || async {
+            let runs = self.cluster.client().get_json("/api/v1/workflows/executions").await;
+            let runs = runs.as_array().filter(|runs| runs.len() > known);
+            runs.map(|runs| runs[0]["id"].as_str().unwrap().to_owned()).ok_or_else(|| format!("{known} runs"))
+        });
+        let run = run.await;
+        self.runs_before += 1;
+        (run, results)
+    }
+
+    /// Whether the death of the agent with this node has cost an attempt, once the run is over: what came out is as expected.
+    async fn ended(&self, run: &str, node: &str, results: tokio::task::JoinHandle<Results>) -> bool {
+        let ended = self.cluster.client().ended(run, RUN_TIME_MAX).await;
+        assert_eq!(ended["status"], "COMPLETED", "{ended}");
+        let results = results.await.unwrap();
+        assert!(results == self.expected, "{:?} instead of {:?}", results.printed, self.expected.printed);
+        let events = self.cluster.client().events(run).await;
+        of(&events, "attempt.lost", node).count() > 0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_outlives_an_agent() {
+    let mut cluster = cluster(Setting::default()).await;
+    let words = ["examples/hello.json", "-i", "topic=tides"].map(str::to_owned).to_vec();
+    let mut course = Course::new(&mut cluster, words.clone(), alone(&words));
+    for number in 1.. {
+        // Its node takes no time: whoever gets it must be stopped before, and is not waited for long.
+        for agent in AGENTS {
+            course.cluster.process(agent).signal(Signal::SIGSTOP);
+        }
+        let (run, results) = course.begin().await;
+        let held = tokio::select! {
+            held = course.cluster.holder(&run, RUN_TIME_MAX, |_| true) => Some(held),
+            () = nobody_here(course.cluster) => None,
+        };
+        if let Some((_, agent)) = &held {
+            course.cluster.kill(*agent);
+        }
+        let dead = held.as_ref().map(|(_, agent)| *agent);
+        for agent in AGENTS.into_iter().filter(|agent| Some(*agent) != dead) {
+            course.cluster.process(agent).signal(Signal::SIGCONT);
+        }
+        let node = held.map_or_else(String::new, |(node, _)| node);
+        if course.ended(&run, &node, results).await {
+            break;
+        }
+        assert!(number < TRIES_MAX, "no death has cost an attempt");
+        course.cluster.heal().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_sheet_outlives_an_agent() {
+    let mut cluster = cluster(Setting::default()).await;
+    let mut course = Course::new(&mut cluster, words("contact-sheet"), alone(&words("contact-sheet")));
+    for number in 1.. {
+        let (run, results) = course.begin().await;
+        let (node, agent) = course.cluster.holder(&run, RUN_TIME_MAX, |_| true).await;
+        course.cluster.kill(agent);
+        if course.ended(&run, &node, results).await {
+            break;
+        }
+        assert!(number < TRIES_MAX, "no death has cost an attempt");
+        course.cluster.heal().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_outlives_an_agent() {
+    let sandbox = free_address();
+    let folder = TempDir::new().unwrap();
+    let arguments = ["sandbox", "--listen", &sandbox].map(str::to_owned);
+    let _sandbox = Process::start(&arguments, &folder.path().join("log"), None);
+    let more = ["--sandbox-address", &sandbox].map(str::to_owned).to_vec();
+    let arguments = AGENTS.map(|agent| (agent, more.clone())).to_vec();
+    let mut cluster = cluster(Setting { arguments, ..Setting::default() }).await;
+    let words = words("summarise");
+    let there = words.iter().filter(|word| *word != "--sandbox").cloned().collect();
+    let mut course = Course::new(&mut cluster, there, alone(&words));
+    for number in 1.. {
+        // Two models are asked at once, and an agent has the time to die before either says a word.
+        let script = json!({ "steps": [{ "delayMs": SILENCE_MS }, { "delayMs": SILENCE_MS }] });
+        let put = reqwest::Client::new().put(format!("http://{sandbox}/script/openai")).json(&script);
+        assert!(put.send().await.unwrap().status().is_success());
+        let (run, results) = course.begin().await;
+        let (node, agent) = course.cluster.holder(&run, RUN_TIME_MAX, |node| ["summary", "tags"].contains(&node)).await;
+        // From here on nobody but the model's server knows whether it was asked.
+        wait::until("an intent", RUN_TIME_MAX, || async {
+            let events = course.cluster.client().events(&run).await;
+            if of(&events, "attempt.intent", &node).count() == 1 { Ok(()) } else { Err(format!("{events:?}")) }
+        })
+        .await;
+        course.cluster.kill(agent);
+        if course.ended(&run, &node, results).await {
+            break;
+        }
+        assert!(number < TRIES_MAX, "no death has cost an attempt");
+        course.cluster.heal().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn enriched_rows_outlive_an_agent() {
+    let mut cluster = cluster(Setting::default()).await;
+    let (quick, held) = (Api::start(true), Api::start(false));
+    let with =
+        |api: &Api| [words("http-enrich"), vec!["-i".to_owned(), format!("api=http://{}", api.address)]].concat();
+    let data = TempDir::new().unwrap();
+    set_key(data.path(), &quick.address);
+    for number in 0..AGENTS.len() {
+        set_key(&cluster.folder().join(format!("agent-{number}")), &held.address);
+    }
+    let mut course = Course::new(&mut cluster, with(&held), results(data.path(), &with(&quick)));
+    let (run, results) = course.begin().await;
+    let (node, agent) = course.cluster.holder(&run, RUN_TIME_MAX, |node| node.starts_with("fact-")).await;
+    course.cluster.kill(agent);
+    held.open();
+    assert!(course.ended(&run, &node, results).await, "no answer came before the agent's death");
+}
