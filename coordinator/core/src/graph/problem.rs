@@ -40,6 +40,8 @@ pub mod rule {
     pub const MISSING_REQUIRED_INPUT: &str = "missing-required-input";
     /// A config value is not what the node type takes.
     pub const BAD_CONFIG: &str = "bad-config";
+    /// A condition cannot be read, or names what is not there.
+    pub const BAD_EXPRESSION: &str = "bad_expression";
     /// A config value is a secret; a graph names a credential instead.
     pub const LITERAL_SECRET: &str = "literal_secret";
     /// A policy field is unknown or out of bounds.

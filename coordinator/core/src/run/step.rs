@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Timer, TimerKind, Tries};
+use super::{
+    Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
+};
 use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, RunId};
 use crate::limits;
-use crate::node_type::{EffectClass, Runner};
+use crate::node_type::{Control, EffectClass, Runner};
 use crate::policy::OnRunFailure;
 use crate::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PortOutput, RunError,
@@ -123,6 +125,7 @@ impl Run {
             due: VecDeque::new(),
             makers: BTreeMap::new(),
             failure: None,
+            stop: None,
         };
         let mut run = Run { id, graph, state };
         for ix in (0..run.graph.len() as u32).map(NodeIx) {
@@ -190,7 +193,8 @@ impl Run {
     pub(crate) fn step_decision(&mut self, decision: &Decision) -> Result<(), Corrupt> {
         let (Decision::Completed { instance, .. }
         | Decision::Waiting { instance, .. }
-        | Decision::Failed { instance, .. }) = decision;
+        | Decision::Failed { instance, .. }
+        | Decision::Stopped { instance, .. }) = decision;
         self.expect(*instance, &[NodePhase::Due])?;
         self.take_due(*instance);
         match decision {
@@ -200,6 +204,11 @@ impl Run {
                 self.state.timers.insert(Timer { at: *until, instance: *instance, kind: TimerKind::Wait });
             }
             Decision::Failed { error, .. } => self.give_up(*instance, error)?,
+            Decision::Stopped { status, message, .. } => {
+                self.complete(*instance, None, &[])?;
+                let stop = Stop { node: instance.node, status: *status, message: message.clone() };
+                self.state.stop.get_or_insert_with(|| Box::new(stop));
+            }
         }
         Ok(())
     }
@@ -302,7 +311,7 @@ impl Run {
         self.state.due.clear();
         self.state.timers.clear();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
-        let failed = error.is_some_and(|error| error.node.is_some());
+        let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {
             let node = self.graph.node(instance.node);
             let finishes = match node.policy.on_run_failure {
@@ -362,14 +371,16 @@ impl Run {
 
     /// A port is closed when all its edges are (graph.md, part 1).
     fn required_input_is_closed(&self, ix: NodeIx) -> bool {
-        let Some(node_type) = &self.graph.node(ix).node_type else { return false };
+        let node = self.graph.node(ix);
+        let Some(node_type) = &node.node_type else { return false };
+        // Whoever joins a branch to a stop means that it stops on that branch only.
+        let is_stop = node.runner == Runner::Control(Control::Stop);
         let edges = self.graph.in_edges(ix);
-        edges.iter().any(|edge| {
-            let required = node_type.inputs.get(edge.target_port.0 as usize).is_some_and(|port| port.required);
-            required
-                && edges.iter().filter(|other| other.target_port == edge.target_port).all(|other| {
-                    matches!(self.output(other.source, other.source_port), None | Some(OutputValue::Closed))
-                })
+        node_type.inputs.iter().enumerate().filter(|(_, port)| port.required || is_stop).any(|(place, _)| {
+            let mut into = edges.iter().filter(|edge| usize::from(edge.target_port.0) == place).peekable();
+            into.peek().is_some()
+                && into
+                    .all(|edge| matches!(self.output(edge.source, edge.source_port), None | Some(OutputValue::Closed)))
         })
     }
 
