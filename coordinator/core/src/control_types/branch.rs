@@ -153,8 +153,7 @@ fn filter() -> NodeType {
 }
 
 fn stop() -> NodeType {
-    let summary =
-        "Ends the run at once; work in progress is stopped. It is skipped when the branch that leads to it is.";
+    let summary = "Ends the run at once; work in progress is stopped.";
     let properties = json!({
         "status": {"enum": ["completed", "failed", "cancelled"], "description": "how the run ends; completed if absent"},
         "message": {"type": "string", "maxLength": limits::ERROR_MESSAGE_BYTES_MAX, "description": "why, for people"}

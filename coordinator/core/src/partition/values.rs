@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Partition, Turn};
+use crate::fault::{Fault, is_planted};
 use crate::id::{EventSeq, RunId};
 use crate::limits;
 use crate::run::Values;
@@ -12,8 +13,9 @@ use crate::run::event::Event;
 use crate::value::{Value, ValueRef};
 
 /// The youngest values of runs that decide by values, within a budget of bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RecentValues {
+    bytes_max: usize,
     values: BTreeMap<(RunId, EventSeq, u32), Value>,
     order: VecDeque<(RunId, EventSeq, u32)>,
     bytes: usize,
@@ -31,6 +33,13 @@ pub(super) enum Lack {
     Asked,
 }
 
+impl Default for RecentValues {
+    fn default() -> Self {
+        let bytes_max = limits::RECENT_VALUES_BYTES_MAX;
+        Self { bytes_max, values: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
+    }
+}
+
 impl RecentValues {
     /// Keeps the values of an event from a place on.
     pub(super) fn keep(&mut self, run: RunId, seq: EventSeq, values: &[Value], from: usize) {
@@ -43,7 +52,7 @@ impl RecentValues {
                 self.order.push_back(key);
             }
         }
-        while self.bytes > limits::RECENT_VALUES_BYTES_MAX
+        while self.bytes > self.bytes_max
             && let Some(oldest) = self.order.pop_front()
         {
             self.bytes -= self.values.remove(&oldest).map_or(0, |value| weight(&value));
@@ -70,6 +79,11 @@ impl RecentValues {
 }
 
 impl Partition {
+    /// Keeps at most this many bytes of values at hand for decisions; at most [`limits::RECENT_VALUES_BYTES_MAX`].
+    pub fn keep_values(&mut self, bytes_max: usize) {
+        self.recent.bytes_max = bytes_max.min(limits::RECENT_VALUES_BYTES_MAX);
+    }
+
     /// The values that a decision looks at; `None` if it has to wait for some of them.
     pub(super) fn values_at_hand(&mut self, id: RunId, wanted: &[ValueRef], turn: &mut Turn<'_>) -> Option<Values> {
         let entry = self.runs.get_mut(&id)?;
@@ -85,7 +99,8 @@ impl Partition {
             entry.fetched.clear();
             return Some(found);
         }
-        if self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id)) {
+        let is_flying = self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
+        if is_flying && !is_planted(Fault::ValuesAskedEarly) {
             entry.lack = Lack::Landing;
         } else {
             entry.lack = Lack::Asked;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::control::{Deciding, PORT};
 use super::{Body, Run, SourcedValue, Values};
 use crate::condition::{Condition, Need, NoAnswer, Seen};
+use crate::fault::{Fault, is_planted};
 use crate::graph::Logic;
 use crate::id::{Instance, NodeIx, PortIx};
 use crate::limits;
@@ -220,7 +221,8 @@ impl Run {
             return vec![PortOutput { port: PORT, value: list.clone() }, PortOutput { port: SECOND, value: list }];
         };
         let list = self.gather(node, &input);
-        let first = input.values.first().map_or(OutputValue::Closed, |sourced| sourced.value.clone());
+        let first = if is_planted(Fault::MergeTakesLast) { input.values.last() } else { input.values.first() };
+        let first = first.map_or(OutputValue::Closed, |sourced| sourced.value.clone());
         let value = if all { list.clone() } else { first };
         vec![PortOutput { port: PORT, value }, PortOutput { port: SECOND, value: list }]
     }

@@ -9,10 +9,10 @@ use super::{
     Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
 };
 use crate::fault::{Fault, is_planted};
-use crate::graph::Graph;
+use crate::graph::{Graph, InEdge, Logic};
 use crate::id::{EventSeq, Instance, NodeIx, RunId};
 use crate::limits;
-use crate::node_type::{Control, EffectClass, Runner};
+use crate::node_type::{EffectClass, Runner};
 use crate::policy::OnRunFailure;
 use crate::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PortOutput, RunError,
@@ -80,8 +80,28 @@ impl Run {
 
     /// The decisions and assignments of an event whose fact is folded already.
     pub(super) fn follow(&mut self, event: &Event) -> Result<(), Corrupt> {
-        event.decisions.iter().try_for_each(|decision| self.step_decision(decision))?;
+        for decision in &event.decisions {
+            match self.redecided(decision) {
+                Some(other) => self.step_decision(&other)?,
+                None => self.step_decision(decision)?,
+            }
+        }
         event.assignments.iter().try_for_each(|assignment| self.step_assignment(event.at, assignment))
+    }
+
+    /// What a replay would make of chance, if it did not trust the history.
+    fn redecided(&self, decision: &Decision) -> Option<Decision> {
+        if !is_planted(Fault::DecidedInReplay) {
+            return None;
+        }
+        let Decision::Completed { instance, outputs } = decision else { return None };
+        let logic = self.graph.get(instance.node)?.logic.as_deref();
+        let mut outputs = outputs.clone();
+        match (logic, outputs.as_mut_slice()) {
+            (Some(Logic::Split(_)), [a, b]) => std::mem::swap(&mut a.value, &mut b.value),
+            _ => return None,
+        }
+        Some(Decision::Completed { instance: *instance, outputs })
     }
 
     /// The state after `Submitted`: nodes without inputs are due or ready.
@@ -353,7 +373,7 @@ impl Run {
 
     /// All inputs of a node are settled: it can run, or it is skipped (false).
     fn make_ready(&mut self, ix: NodeIx) -> bool {
-        if self.required_input_is_closed(ix) {
+        if self.is_closed_off(ix) {
             self.state.nodes[ix.0 as usize].phase = NodePhase::Skipped;
             self.state.open_nodes -= 1;
             return false;
@@ -369,18 +389,22 @@ impl Run {
         true
     }
 
-    /// A port is closed when all its edges are (graph.md, part 1).
-    fn required_input_is_closed(&self, ix: NodeIx) -> bool {
-        let node = self.graph.node(ix);
-        let Some(node_type) = &node.node_type else { return false };
-        // Whoever joins a branch to a stop means that it stops on that branch only.
-        let is_stop = node.runner == Runner::Control(Control::Stop);
+    /// A port is closed when all its edges are (graph.md, part 1). A node is closed off when a required port is, or when
+    /// nothing came through any of its edges: it hangs on branches that were not taken.
+    fn is_closed_off(&self, ix: NodeIx) -> bool {
+        if is_planted(Fault::ClosedNotSkipped) {
+            return false;
+        }
         let edges = self.graph.in_edges(ix);
-        node_type.inputs.iter().enumerate().filter(|(_, port)| port.required || is_stop).any(|(place, _)| {
+        let is_closed =
+            |edge: &InEdge| matches!(self.output(edge.source, edge.source_port), None | Some(OutputValue::Closed));
+        if !edges.is_empty() && edges.iter().all(is_closed) {
+            return true;
+        }
+        let Some(node_type) = &self.graph.node(ix).node_type else { return false };
+        node_type.inputs.iter().enumerate().filter(|(_, port)| port.required).any(|(place, _)| {
             let mut into = edges.iter().filter(|edge| usize::from(edge.target_port.0) == place).peekable();
-            into.peek().is_some()
-                && into
-                    .all(|edge| matches!(self.output(edge.source, edge.source_port), None | Some(OutputValue::Closed)))
+            into.peek().is_some() && into.all(is_closed)
         })
     }
 

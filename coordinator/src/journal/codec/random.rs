@@ -87,7 +87,7 @@ fn decision() -> impl Strategy<Value = Decision> {
         (instance(), run_status(), text()).prop_map(|(instance, status, message)| Decision::Stopped {
             instance,
             status,
-            message: message.into()
+            message
         }),
     ]
 }

@@ -19,6 +19,7 @@
 //! | Variables: inputs by id, `inputs["in"]`, `nodes.<id>.output`, `run` | `conditions_see_inputs_earlier_nodes_and_the_run` |
 //! | A port that was not taken is closed; a node with a closed required input is skipped and closes its own outputs | `what_hangs_on_a_closed_port_is_skipped_to_the_end` |
 //! | A closed optional input is simply absent | `a_closed_optional_input_is_absent` |
+//! | A node none of whose edges brings anything hangs on branches that were not taken | `what_is_reached_by_closed_edges_only_is_skipped` |
 //! | A list input is closed only when all its edges are; closed ones add nothing (part 1) | `a_list_input_is_closed_only_when_all_its_edges_are` |
 //! | `logic:merge` takes closed inputs | `a_merge_takes_the_first_branch_in_the_order_of_edges` |
 //! | A run whose outputs were all skipped is completed, with the skipped nodes named | `a_run_whose_outputs_were_all_skipped_is_completed` |
@@ -320,6 +321,15 @@ fn a_closed_optional_input_is_absent() {
     let extra = course.run.wired_inputs(it.node).into_iter().find(|input| input.port == PortIx(1)).unwrap();
     assert!(extra.values.is_empty());
     complete(&mut course, "it", "done");
+    assert_eq!(course.run.status(), RunStatus::Completed);
+}
+
+#[test]
+fn what_is_reached_by_closed_edges_only_is_skipped() {
+    let graph = Fixture::default().text("before", "x").logic("if", "if", json!({"condition": "value == 'y'"}));
+    let graph = graph.work("it", "pure", &json!({})).wait("w", 60_000);
+    let course = Course::begin(&graph.edge("before", "if").edge("if.true", "it.extra").edge("if.true", "w").build());
+    assert_eq!((phase(&course, "it"), phase(&course, "w")), (NodePhase::Skipped, NodePhase::Skipped));
     assert_eq!(course.run.status(), RunStatus::Completed);
 }
 
