@@ -1,4 +1,6 @@
-//! The node types that the core evaluates itself: where values enter a graph, where results leave it, and pauses.
+//! The node types that the core evaluates itself: where values enter a graph, where results leave it, pauses and branches.
+
+pub(crate) mod branch;
 
 use serde_json::{Value, json};
 
@@ -12,20 +14,14 @@ pub fn control_of(type_id: &str) -> Option<Control> {
         "output:preview" | "output:text" | "output:json" | "output:image" | "output:video" | "output:audio"
         | "output:file" | "output:gallery" | "output:table" => Some(Control::Output),
         "logic:wait" => Some(Control::Wait),
-        _ => None,
+        other => branch::control_of(other.strip_prefix("logic:")?),
     }
 }
 
-/// Whether the id belongs to a part of the language that the engine does not run yet: a branch, a scope, a review…
+/// Whether the id belongs to a part of the language that the engine does not run yet: a scope, a review…
 pub fn is_planned(type_id: &str) -> bool {
-    const LOGIC: [&str; 22] = [
-        "if",
-        "switch",
-        "router",
-        "merge",
+    const LOGIC: [&str; 14] = [
         "race",
-        "gate",
-        "filter",
         "map",
         "loop",
         "batch",
@@ -34,8 +30,6 @@ pub fn is_planned(type_id: &str) -> bool {
         "wait_webhook",
         "wait_event",
         "signal",
-        "stop",
-        "split_test",
         "loop_until",
         "while",
         "fallback",
@@ -54,7 +48,7 @@ pub fn is_planned(type_id: &str) -> bool {
 
 /// All built-in types.
 pub fn all() -> Vec<NodeType> {
-    vec![
+    let mut types = vec![
         input_text(),
         input_number(),
         input_boolean(),
@@ -75,7 +69,9 @@ pub fn all() -> Vec<NodeType> {
         output_gallery(),
         output_table(),
         wait(),
-    ]
+    ];
+    types.extend(branch::all());
+    types
 }
 
 /// Names under which foreign graphs reach the one port of a preview.

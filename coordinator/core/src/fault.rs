@@ -34,6 +34,14 @@ pub enum Fault {
     ProofIgnored,
     /// An attempt may act before its intent is durable.
     IntentAnsweredEarly,
+    /// What hangs on a branch that was not taken runs all the same.
+    ClosedNotSkipped,
+    /// A replay decides anew what was left to chance.
+    DecidedInReplay,
+    /// A merge takes the last branch instead of the first.
+    MergeTakesLast,
+    /// Values that a decision waits for are asked for before they are in the journal.
+    ValuesAskedEarly,
 }
 
 #[cfg(feature = "planted-faults")]

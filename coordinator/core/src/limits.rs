@@ -27,6 +27,26 @@ pub const RUN_EVENTS_MAX: u64 = 5_000_000;
 /// Bytes of the inputs given with a submission.
 pub const SUBMIT_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of one expression.
+pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
+/// How deep brackets, calls and operators lie inside each other in one expression: they cost stack.
+pub const EXPRESSION_DEPTH_MAX: u16 = 20;
+/// Words and signs of one expression: they bound how many steps it takes beside its loops.
+pub const EXPRESSION_SIGNS_MAX: usize = 512;
+/// What the conditions of one node may cost when it is evaluated: steps, and bytes that are looked at or copied.
+pub const EXPRESSION_COST_MAX: u64 = 4_000_000;
+/// Bytes of the values that the conditions of one node look at.
+pub const EXPRESSION_VALUES_BYTES_MAX: usize = 256 * 1024;
+/// Values that the conditions of one node look at.
+pub const EXPRESSION_VALUES_MAX: usize = 1_024;
+
+/// Bytes of the youngest values that a partition keeps at hand for decisions.
+pub const RECENT_VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Cases of one switch, and rules of one router.
+pub const SWITCH_CASES_MAX: usize = 64;
+/// Nodes of one graph whose conditions look at `nodes`: for each it is found out what lies before it.
+pub const GRAPH_LOOKING_BACK_MAX: usize = 256;
+
 /// Decisions of one run before the next run gets its turn (E2).
 pub const TURN_DECISIONS_MAX: usize = 256;
 /// Bytes of one event's body after which further decisions get an event of their own.
@@ -100,5 +120,6 @@ pub const RECOVERY_DEATHS_MAX: u32 = 3;
 
 const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
 const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");
+const _: () = assert!(RECENT_VALUES_BYTES_MAX >= BATCH_BYTES_MAX, "what one batch writes is at hand for its decisions");
 const _: () = assert!(RUN_EXPOSED_ATTEMPTS_MAX <= BATCH_EVENTS_MAX, "one run's ready work fits into one batch");
 const _: () = assert!(EVICT_DUE_MIN.as_millis() >= 2 * DUE_SCAN_PERIOD.as_millis(), "an evicted run is found in time");

@@ -202,6 +202,22 @@ pub enum Control {
     Output,
     /// `logic:wait`: a durable timer; passes its input on.
     Wait,
+    /// `logic:if`: passes its input on to one of two outputs.
+    If,
+    /// `logic:switch`: to the outputs of cases that hold.
+    Switch,
+    /// `logic:router`: to the output of the first rule that holds; without rules, to its one output.
+    Router,
+    /// `logic:merge`: brings branches together.
+    Merge,
+    /// `logic:gate`: passes its input on, or not.
+    Gate,
+    /// `logic:filter`: divides a list.
+    Filter,
+    /// `logic:stop`: ends the run.
+    Stop,
+    /// `logic:split_test`: to one of two outputs, at random.
+    SplitTest,
 }
 
 /// Who runs a node.

@@ -12,6 +12,7 @@ use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Input, Outputs, Release, Reply};
 use heddle_core::partition::{Backlog, Partition};
 use heddle_core::time::Timestamp;
+use heddle_core::value::ValueRef;
 use heddle_crash_point::crash_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -183,6 +184,7 @@ impl State {
             self.commit(batch);
         }
         outputs.loads.into_iter().for_each(|run| self.load(run));
+        outputs.values.into_iter().for_each(|(run, references)| self.read_values(run, references));
         outputs.lookups.into_iter().for_each(|key| self.look_up(key));
         self.arm(outputs.wake_at, myself);
         Ok(())
@@ -224,6 +226,19 @@ impl State {
         self.work.spawn(async move {
             let loaded = load::run_or_set_aside(&shared, id, run).await;
             shared.doors.outcome(id, &inbox, Input::Loaded(run, loaded.map(Box::new)));
+        });
+    }
+
+    /// Values that a decision looks at: mostly young ones, else from the journal.
+    fn read_values(&mut self, run: RunId, references: Vec<ValueRef>) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let values = match shared.recent.values(run, references.iter().copied()) {
+                Some(values) => values,
+                None => load::until_answered(|| shared.journal.read_values(run, references.clone())).await,
+            };
+            let found = references.into_iter().zip(values).collect();
+            shared.doors.outcome(id, &inbox, Input::Values(run, found));
         });
     }
 

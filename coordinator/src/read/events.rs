@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::Stream;
 use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, Instance, NodeIx, RunId};
+use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, PortOutput};
 use heddle_core::value::ValueRef;
 use heddle_proto::control as wire;
@@ -241,6 +242,17 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
             "nodeId": node_id(graph, instance.node),
             "state": "FAILED",
             "error": self::error(error),
+        }),
+        Decision::Stopped { instance, status, message } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "state": "COMPLETED",
+            "ends": match status {
+                RunStatus::Running => "RUNNING",
+                RunStatus::Completed => "COMPLETED",
+                RunStatus::Failed => "FAILED",
+                RunStatus::Cancelled => "CANCELLED",
+            },
+            "message": &**message,
         }),
     }
 }

@@ -193,6 +193,7 @@ pub const FAILURES: &[Code] = &[
     code("artifact_too_large", "A file is larger than it may be.", "Split it."),
     code("artifacts_unavailable", "The agent knows no artifact store.", "Update the coordinator."),
     code("assignment_broken", "The agent was given work that makes no sense.", "Report it with the run's id."),
+    code("bad_input", "A branching node got a value that it cannot use.", "Correct what comes before it."),
     code("bad_config", "A node's config cannot be evaluated.", "Correct the node."),
     code("blob_too_large", "A file has more bytes than there is room for.", "Give a smaller one."),
     code("body_invalid", "A request's body cannot be written in the chosen encoding.", "Correct what comes in."),
@@ -207,6 +208,8 @@ pub const FAILURES: &[Code] = &[
         "The agent's file of credentials cannot be used.",
         "Look at its permissions on the agent's machine.",
     ),
+    code("condition_failed", "A condition has no answer for the values that it got.", "The message says why."),
+    code("condition_too_costly", "A node's conditions could take too many steps.", "Loop over less."),
     code(
         "csv_columns_alike",
         "Two columns of a CSV text have one name.",
@@ -284,6 +287,7 @@ pub const FAILURES: &[Code] = &[
     code("server_refuses_credential", "A server refuses the credential.", "Check it."),
     code("server_silent", "A server did not answer in time.", "Try again later."),
     code("server_unreachable", "A server cannot be reached, or broke off.", "Try again later."),
+    code("stopped", "A node of the graph ended the run.", "Nothing: its author wants it so."),
     code("stream_truncated", "A provider's answer ended before it was whole.", "Try again."),
     code(
         "stream_unreadable",
@@ -301,5 +305,11 @@ pub const FAILURES: &[Code] = &[
     code("tool_calls_too_many", "A model calls more tools than it may.", "Ask for it differently."),
     code("tz_unknown", "There is no such time zone.", "Write one like Europe/Berlin."),
     code("url_invalid", "An address cannot be asked.", "Write it like https://example.com/path."),
+    code(
+        "value_not_inline",
+        "A condition looks at a value that is too large.",
+        "Take the part out first that matters.",
+    ),
+    code("values_too_large", "A node's conditions look at too much.", "Let them look at less."),
     code("value_too_large", "A node gave more than a value may have.", "Give less."),
 ];

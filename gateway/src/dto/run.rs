@@ -27,6 +27,8 @@ pub(crate) struct Run<'a> {
     pub(crate) nodes_total: u32,
     pub(crate) target_node_id: Option<&'a str>,
     pub(crate) final_output: Option<FinalOutput<'a>>,
+    /// Nodes on branches that were not taken.
+    pub(crate) skipped_nodes: Vec<&'a str>,
     pub(crate) waiting_on: Vec<WaitingOn<'a>>,
     pub(crate) progress: f64,
     pub(crate) cancel_requested: bool,
@@ -46,6 +48,8 @@ pub(crate) struct Poll<'a> {
     pub(crate) node_states: Vec<NodeState<'a>>,
     pub(crate) nodes_total: u32,
     pub(crate) final_output: Option<FinalOutput<'a>>,
+    /// Nodes on branches that were not taken.
+    pub(crate) skipped_nodes: Vec<&'a str>,
     pub(crate) diagnostics: Diagnostics<'a>,
     pub(crate) waiting_on: Vec<WaitingOn<'a>>,
     pub(crate) progress: f64,

@@ -270,7 +270,8 @@ impl World {
             let error = NodeError { class, code: "model_failure".into(), message: "the model agent failed".into() };
             return Outcome::Failed { error, retry_after: None };
         }
-        let value = Value::from_json(Bytes::from(format!("\"made by {}\"", key.token)));
+        let number = self.random.below(6);
+        let value = Value::from_json(Bytes::from(format!("{{\"n\":{number},\"by\":\"{}\"}}", key.token)));
         self.check.produced(key, value.digest());
         let mut outputs: Vec<(Arc<str>, Value)> = vec![("out".into(), value.clone())];
         if !closes {

@@ -43,6 +43,8 @@ pub(super) struct RunAccount {
     pub(super) last_at: Timestamp,
     pub(super) ended: Option<(RunStatus, u64)>,
     pub(super) is_quarantined: bool,
+    /// A node of it has ended it.
+    pub(super) is_stopped: bool,
 }
 
 /// What is durable of an attempt.

@@ -98,8 +98,15 @@ impl Checker {
             Fact::Submitted(_) | Fact::Continued | Fact::Ended { .. } => {}
         }
         for decision in &event.decisions {
-            if let Decision::Completed { instance, .. } = decision {
-                self.committed(run, *instance);
+            match decision {
+                Decision::Completed { instance, .. } => self.committed(run, *instance),
+                Decision::Stopped { instance, .. } => {
+                    self.committed(run, *instance);
+                    self.runs.entry(run).or_default().is_stopped = true;
+                }
+                // No simulated graph asks what its values cannot answer.
+                Decision::Failed { error, .. } => self.fail("H30", format!("{run}: a node cannot decide: {error:?}")),
+                Decision::Waiting { .. } => {}
             }
         }
     }
@@ -161,7 +168,9 @@ impl Checker {
         match account.ended {
             None if matches!(event.fact, Fact::Ended { .. }) => {
                 let is_whole = event.assignments.is_empty()
-                    && (fold.status() != heddle_core::run::RunStatus::Completed || fold.progress().1 == 0);
+                    && (fold.status() != heddle_core::run::RunStatus::Completed
+                        || fold.progress().1 == 0
+                        || account.is_stopped);
                 account.ended = Some(stands);
                 self.expect(is_whole, "H10", || format!("{id} ended before everything was done"));
             }

@@ -6,7 +6,7 @@ use heddle_core::partition::batch::{CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Dispatch, Input, Reply, Verdict};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::PermitClass;
-use heddle_core::value::Value;
+use heddle_core::value::{Value, ValueRef};
 
 use super::nemesis::Trouble;
 
@@ -56,6 +56,11 @@ pub(super) enum Event {
     ReadRun {
         seat: SeatId,
         run: RunId,
+    },
+    ReadValues {
+        seat: SeatId,
+        run: RunId,
+        references: Vec<ValueRef>,
     },
     LookUpKey {
         seat: SeatId,

@@ -1,5 +1,7 @@
 //! The settings of one world, drawn from its seed, so that each seed looks elsewhere.
 
+use heddle_core::limits;
+
 use super::random::Random;
 
 /// A range of milliseconds or counts, both ends included.
@@ -23,6 +25,10 @@ pub(super) struct Knobs {
     pub(super) nodes: Range,
     pub(super) effects: Effects,
     pub(super) wait_percent: u64,
+    /// How many of the nodes decide which way a run goes.
+    pub(super) branch_percent: u64,
+    /// Bytes of values that partitions keep at hand for decisions.
+    pub(super) recent_values: usize,
     pub(super) wait_ms: Range,
     pub(super) work_ms: Range,
     pub(super) fail_percent: u64,
@@ -57,6 +63,7 @@ impl Knobs {
         // Much work and hardly anybody to do it: permits are always waited for.
         let is_crowded = random.percent(15);
         let poison_percent = random.pick(&[0, 0, 0, 40]);
+        let branch_percent = random.pick(&[0, 30, 60]);
         Self {
             partitions: random.between((1, 3)) as u16,
             agents: if is_crowded { 1 } else { random.between((1, 3)) as usize },
@@ -68,7 +75,14 @@ impl Knobs {
             keyed_percent: random.pick(&[0, 50, 90]),
             cancel_percent: random.pick(&[0, 10, 50]),
             graphs: random.between((1, 2)) as usize,
-            nodes: if small { (1, 3) } else { (2, 7) },
+            nodes: match (small, branch_percent) {
+                (true, 0) => (1, 3),
+                (true, _) => (2, 6),
+                (false, 0) => (2, 7),
+                (false, _) => (4, 12),
+            },
+            branch_percent,
+            recent_values: random.pick(&[0, 500, limits::RECENT_VALUES_BYTES_MAX]),
             effects: random.pick(&[Effects::Pure, Effects::Mixed, Effects::Paid]),
             wait_percent: random.pick(&[0, 0, 20, 50]),
             wait_ms: random.pick(&[(0, 50), (100, 3_000), (6_000, 15_000)]),

@@ -19,6 +19,7 @@ mod knobs;
 mod nemesis;
 mod queue;
 mod random;
+mod reference;
 mod sessions;
 mod shell;
 mod store;

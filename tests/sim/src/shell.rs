@@ -13,6 +13,7 @@ use heddle_core::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply
 use heddle_core::partition::permits::{Grant, Permits};
 use heddle_core::run::Run;
 use heddle_core::time::Timestamp;
+use heddle_core::value::ValueRef;
 
 use super::event::{Event, SeatId};
 use super::fault::ShellFault;
@@ -149,13 +150,16 @@ impl World {
         let runs = read_early.unwrap_or_else(|| self.read_partition(id));
         let epoch = self.store.epoch(id.partition);
         let now = self.now;
+        let recent_values = self.knobs.recent_values;
         let is_mail_lost = self.is_planted(ShellFault::EarlyMailLost);
         let Some(seat) = self.shell.seat(id) else { return };
         if is_mail_lost {
             // Agents are not heard. Requests are kept, so that it is not their callers who notice.
             seat.mailbox.retain(|mail| mail.caller.is_some());
         }
-        seat.partition = Some(Partition::new(id.partition, epoch, now));
+        let mut partition = Partition::new(id.partition, epoch, now);
+        partition.keep_values(recent_values);
+        seat.partition = Some(partition);
         seat.outcomes.extend(runs);
         self.wake_soon(id);
         self.after(limits::DUE_SCAN_PERIOD, Event::ScanDue(id));
@@ -278,6 +282,10 @@ impl World {
         for run in outputs.loads {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::ReadRun { seat: id, run });
+        }
+        for (run, references) in outputs.values {
+            let pause = millis(self.random.between(self.knobs.read_ms));
+            self.after(pause, Event::ReadValues { seat: id, run, references });
         }
         for key in outputs.lookups {
             let pause = millis(self.random.between(self.knobs.read_ms));
@@ -422,6 +430,22 @@ impl World {
         let found = self.read_run(run).map(Box::new);
         let pause = millis(self.random.between(self.knobs.read_ms));
         self.after(pause, Event::Outcome { seat: id, input: Box::new(Input::Loaded(run, found)) });
+    }
+
+    /// Values that a decision looks at.
+    pub(super) fn read_values(&mut self, id: SeatId, run: RunId, references: &[ValueRef]) {
+        let row = self.store.runs.get(&run);
+        let find = |reference: &ValueRef| {
+            let event = row?.events.get(reference.seq.0.checked_sub(1)? as usize)?;
+            Some((*reference, event.values.get(reference.place as usize)?.clone()))
+        };
+        let found: Vec<_> = references.iter().filter_map(find).collect();
+        // A run that is set aside is asked for by nobody who goes on.
+        let is_whole =
+            found.len() == references.len() || self.check.is_quarantined(run) || self.shell.seat(id).is_none();
+        self.check.expect(is_whole, "E15", || format!("{run}: values are asked for that are not in the journal"));
+        let pause = millis(self.random.between(self.knobs.read_ms));
+        self.after(pause, Event::Outcome { seat: id, input: Box::new(Input::Values(run, found)) });
     }
 
     pub(super) fn look_up(&mut self, id: SeatId, key: heddle_core::partition::batch::IdempotencyKey) {

@@ -19,6 +19,7 @@ use super::graphs::Scripted;
 use super::knobs::Knobs;
 use super::queue::{Queue, millis};
 use super::random::Random;
+use super::reference;
 use super::sessions::agent_id;
 use super::shell::{Sent, Shell};
 use super::store::{RunRow, Store, replay};
@@ -170,6 +171,7 @@ impl World {
             Event::Commit { seat, batch } => self.land(seat, batch),
             Event::CommitOutcome { seat, number, outcome } => self.outcome(seat, Input::Committed(number, outcome)),
             Event::ReadRun { seat, run } => self.read_for(seat, run),
+            Event::ReadValues { seat, run, references } => self.read_values(seat, run, &references),
             Event::LookUpKey { seat, key } => self.look_up(seat, key),
             Event::Outcome { seat, input } => self.outcome(seat, *input),
             Event::Fence(seat) => self.fence(seat),
@@ -339,6 +341,12 @@ impl World {
                 _ => false,
             };
             self.check.expect(is_same, "H9", || format!("the rows of {id} are not the fold of its events"));
+            let scripted = self.graphs.iter().find(|scripted| scripted.graph.digest() == row.created.graph);
+            if let (Some(fold), Some(scripted)) = (account, scripted)
+                && let Err(what) = reference::compare(&scripted.plan, &row.events, fold)
+            {
+                self.check.fail("H30", format!("{id}: {what}"));
+            }
         }
     }
 

@@ -93,7 +93,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What the engine may name in its manifest (I1).
 const CORE_DEPENDENCIES: &[&str] =
-    &["bytes", "postcard", "serde", "serde_json", "sha2", "strsim", "strum", "thiserror"];
+    &["bytes", "cel", "postcard", "serde", "serde_json", "sha2", "strsim", "strum", "thiserror"];
 /// What its tests and benches may name besides.
 const CORE_DEV_DEPENDENCIES: &[&str] = &["proptest"];
 /// What must not reach the engine through anything it names: runtimes, clocks, randomness, networks, databases.

@@ -13,7 +13,8 @@ use super::order::{self, Wire};
 use super::ports::Found;
 use super::problem::{Problem, Problems, rule, shown};
 use super::values::Carried;
-use super::{Graph, Node, config_keys, policy_json, wires};
+use super::{Graph, Node, config_keys, logic, policy_json, wires};
+use crate::control_types::branch;
 use crate::id::NodeIx;
 use crate::limits::GRAPH_PROBLEMS_MAX;
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
@@ -73,10 +74,11 @@ impl Graph {
         let (by_source, out_offsets) = order::by_source(&wires, compiler.running.len());
         compiler.report_crowded_inputs(&by_target, &in_offsets);
         compiler.report_cycles(&by_source, &out_offsets);
+        let paths = compiler.paths_of_controls();
         let nodes = compiler.build_nodes(&by_target, &in_offsets);
         let mut by_id: Vec<NodeIx> = (0..nodes.len()).map(|ix| NodeIx(ix as u32)).collect();
         by_id.sort_by(|a, b| nodes[a.0 as usize].id.cmp(&nodes[b.0 as usize].id));
-        let graph = Graph {
+        let mut graph = Graph {
             digest: draft.stored().digest(),
             nodes,
             in_edges: by_target.iter().map(Into::into).collect(),
@@ -84,7 +86,10 @@ impl Graph {
             out_edges: by_source.iter().map(Into::into).collect(),
             out_offsets,
             by_id,
+            decides_on_values: false,
         };
+        let path_of = |ix: NodeIx| paths.get(&ix).cloned().unwrap_or_default();
+        logic::read(&mut graph, &path_of, &mut |problem| compiler.problems.push(problem));
         compiler.report_missing_inputs(&graph);
         let Compiler { problems, warnings, migrations, .. } = compiler;
         problems.into_result(Compiled { graph, warnings: warnings.into_list(), migrations })
@@ -207,8 +212,15 @@ impl<'a> Compiler<'a> {
                 return Place::Broken;
             }
         };
+        let node_type = node_type.map(|node_type| shaped(node_type, runner, &data));
         self.running.push(Running { draft: node, path, data, type_id, node_type, runner });
         Place::Runs(NodeIx(self.running.len() as u32 - 1))
+    }
+
+    /// The places of the nodes that the core evaluates itself.
+    fn paths_of_controls(&self) -> BTreeMap<NodeIx, String> {
+        let controls = self.running.iter().zip(0..).filter(|(node, _)| matches!(node.runner, Runner::Control(_)));
+        controls.map(|(node, ix)| (NodeIx(ix), node.path.clone())).collect()
     }
 
     fn report_crowded_inputs(&mut self, by_target: &[Wire], offsets: &[u32]) {
@@ -265,6 +277,7 @@ impl<'a> Compiler<'a> {
             constants: Vec::new(),
             effect: EffectClass::Pure,
             policy: Policy::default(),
+            logic: None,
         };
         let problems = &mut self.problems;
         let mut report = |problem: Problem| problems.push(problem.node(id));
@@ -319,6 +332,17 @@ impl<'a> Compiler<'a> {
             }
         }
     }
+}
+
+/// The type of one node: a switch has an output for each of its cases.
+fn shaped(node_type: Arc<NodeType>, runner: Runner, data: &[Member<'_>]) -> Arc<NodeType> {
+    let Runner::Control(control) = runner else { return node_type };
+    let Some(key) = branch::cases_key(control) else { return node_type };
+    let of = |level: &str| data.iter().find(|member| member.key == level).map(|member| member.value);
+    let cases = of("config").and_then(|config| config.get(key));
+    let cases = cases.or_else(|| of("params").and_then(|params| params.get(key))).or_else(|| of(key));
+    let cases = cases.and_then(|cases| serde_json::from_str(cases.0).ok());
+    branch::shaped(control, &node_type, cases.as_ref()).unwrap_or(node_type)
 }
 
 /// A text without its quotes; anything else as it is written.

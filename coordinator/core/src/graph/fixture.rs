@@ -34,16 +34,36 @@ impl Fixture {
         self.node(id, json!({"nodeType": "output:preview"}))
     }
 
+    /// A text, as an input of the graph.
+    pub(crate) fn text(self, id: &str, text: &str) -> Self {
+        self.node(id, json!({"nodeType": "input:text", "config": {"text": text}}))
+    }
+
+    /// Any JSON, as an input of the graph.
+    pub(crate) fn json(self, id: &str, value: Value) -> Self {
+        self.node(id, json!({"nodeType": "input:json", "config": {"value": value}}))
+    }
+
+    /// A node of `logic:…`.
+    pub(crate) fn logic(self, id: &str, name: &str, config: Value) -> Self {
+        self.node(id, json!({"nodeType": format!("logic:{name}"), "config": config}))
+    }
+
     fn node(mut self, id: &str, data: Value) -> Self {
         self.nodes.push(json!({"id": id, "data": data}));
         self
     }
 
-    /// An edge into the one input of its target; `source` may name an output: `a.side`.
+    /// An edge; its ends may name an output and an input: `a.side`.
     pub(crate) fn edge(mut self, source: &str, target: &str) -> Self {
-        let (source, output) = source.split_once('.').map_or((source, None), |(source, output)| (source, Some(output)));
+        fn split(end: &str) -> (&str, Option<&str>) {
+            end.split_once('.').map_or((end, None), |(node, port)| (node, Some(port)))
+        }
+        let (source, output) = split(source);
+        let (target, input) = split(target);
         let id = format!("e{}", self.edges.len());
-        self.edges.push(json!({"id": id, "source": source, "sourceHandle": output, "target": target}));
+        self.edges
+            .push(json!({"id": id, "source": source, "sourceHandle": output, "target": target, "targetHandle": input}));
         self
     }
 
@@ -51,7 +71,7 @@ impl Fixture {
     pub(crate) fn build(self) -> Arc<Graph> {
         let mut types = TypeCatalogue::new();
         let manifest = json!({"id": "debug:work", "version": 1, "title": "Work", "effect": "pure",
-            "effectFromConfig": true, "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}],
+            "effectFromConfig": true, "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}, {"id": "extra", "type": "ANY"}],
             "outputs": [{"id": "out", "type": "ANY"}, {"id": "side", "type": "ANY"}]});
         types.add_manifest(manifest.to_string().as_bytes()).unwrap();
         let (nodes, edges) = (Value::Array(self.nodes).to_string(), Value::Array(self.edges).to_string());

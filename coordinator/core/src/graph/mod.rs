@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 mod inputs;
 mod json;
 mod kinds;
+mod logic;
 mod nearest;
 mod order;
 mod part;
@@ -31,6 +32,7 @@ pub use self::catalogue::{MANIFEST_BYTES_MAX, ManifestError, TYPE_PORTS_MAX, Typ
 pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
 pub use self::draft::{Draft, Stored};
 pub use self::inputs::InputDescription;
+pub use self::logic::Logic;
 pub use self::problem::{Problem, rule};
 pub use self::values::CONFIG_BYTES_MAX;
 
@@ -52,6 +54,8 @@ pub struct Graph {
     pub(crate) out_offsets: Vec<u32>,
     /// Node indices sorted by node id, for look-up.
     pub(crate) by_id: Vec<NodeIx>,
+    /// Whether a node of it decides by what values are.
+    pub(crate) decides_on_values: bool,
 }
 
 /// One node of a valid graph.
@@ -75,6 +79,8 @@ pub struct Node {
     pub effect: EffectClass,
     /// Its policy, defaults filled in.
     pub policy: Policy,
+    /// What it does, if it is a branching node.
+    pub logic: Option<Box<Logic>>,
 }
 
 /// An edge, seen from the node it ends at.

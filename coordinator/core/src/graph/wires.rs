@@ -8,7 +8,7 @@ use super::order::Wire;
 use super::ports::{Fit, Found, NO_PLACE, Side, fit, is_assignable, type_name};
 use super::problem::{Problem, rule, shown};
 use crate::id::{NodeIx, PortIx};
-use crate::node_type::{Port, Runner};
+use crate::node_type::{Control, Port, Runner};
 
 /// Stands for every port of a node whose type nobody offers; such a node never runs.
 const ANY_PORT: Found = Found { port: PortIx(0), place: NO_PLACE, is_alias: false };
@@ -96,6 +96,10 @@ fn join(edge: &DraftEdge, source: &Running<'_>, target: &Running<'_>) -> Result<
 fn named(side: &Side<'_>, handle: &str, node: &Running<'_>, is_source: bool) -> Result<Found, Fault> {
     if let Some(found) = side.find(handle) {
         return Ok(found);
+    }
+    // Vendors' graphs name the ports of a router as they like.
+    if node.runner == Runner::Control(Control::Router) && side.ports.len() == 1 {
+        return Ok(Found { is_alias: true, ..ANY_PORT });
     }
     let (rule, kind, key) = if is_source {
         (rule::BAD_SOURCE_HANDLE, "output", "sourceHandle")

@@ -283,13 +283,15 @@ fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
 fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispatch {
     let Attempt { instance, .. } = assignment.attempt;
     let live = run.attempt(instance);
+    // What was closed is absent, not an empty list.
+    let inputs = run.wired_inputs(instance.node).into_iter().filter(|input| !input.values.is_empty());
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
         permit: assignment.permit,
         session,
         graph: run.graph().clone(),
-        inputs: run.wired_inputs(instance.node).into_iter().map(|input| bind(run, instance, &input)).collect(),
+        inputs: inputs.map(|input| bind(run, instance, &input)).collect(),
         handle: live.and_then(|live| live.handle),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),

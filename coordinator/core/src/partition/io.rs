@@ -92,6 +92,8 @@ pub enum Input {
     Committed(BatchNumber, CommitOutcome),
     /// The answer to [`Outputs::loads`]: the run as the journal has it, or nothing.
     Loaded(RunId, Option<Box<Run>>),
+    /// The answer to [`Outputs::values`].
+    Values(RunId, Vec<(ValueRef, Value)>),
     /// Parked runs that fall due soon.
     Due(Vec<RunId>),
     /// Time has passed.
@@ -132,6 +134,8 @@ pub struct Outputs {
     pub commit: Option<Batch>,
     /// Runs to be read from the journal; each comes back as [`Input::Loaded`].
     pub loads: Vec<RunId>,
+    /// Values of runs to be read from the journal, where they certainly are; each list comes back as [`Input::Values`].
+    pub values: Vec<(RunId, Vec<ValueRef>)>,
     /// Keys to be looked up; each comes back as [`Input::KeyLookedUp`].
     pub lookups: Vec<IdempotencyKey>,
     /// Permits that went back and on to partitions that wait for them; each is owed an [`Input::Granted`].

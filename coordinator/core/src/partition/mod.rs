@@ -14,6 +14,7 @@ mod ready;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -30,8 +31,9 @@ use crate::partition::open::{Flying, Open};
 use crate::partition::permits::{Permits, Reservation};
 use crate::partition::ready::{Lane, ReadyQueue};
 use crate::partition::submit::{KeyState, Waiting};
+use crate::partition::values::{Lack, RecentValues};
 use crate::run::event::{Assignment, Event, Fact};
-use crate::run::{Admitted, Body, Command, Rejection, Run};
+use crate::run::{Admitted, Body, Command, Deciding, Rejection, Run, Values};
 use crate::time::Timestamp;
 
 /// The runs of one partition that are in memory, and everything owed for them.
@@ -61,6 +63,8 @@ pub struct Partition {
     alarms: BTreeSet<(Timestamp, RunId)>,
     /// Parked runs, by when they may leave memory.
     idle: BTreeSet<(Timestamp, RunId)>,
+    /// For decisions that look at values.
+    recent: RecentValues,
     /// The run that is being worked on: if the core fails, it is the one to set aside (E5).
     current: Option<RunId>,
 }
@@ -78,6 +82,10 @@ struct Entry {
     tail_bytes: usize,
     snapshot_bytes: usize,
     in_turn: bool,
+    /// Why its next decision waits, if it does.
+    lack: Lack,
+    /// Values that were asked for, until its next decision.
+    fetched: Values,
 }
 
 /// What one call of [`Partition::on`] works with.
@@ -112,6 +120,7 @@ impl Partition {
             turns: VecDeque::new(),
             alarms: BTreeSet::new(),
             idle: BTreeSet::new(),
+            recent: RecentValues::default(),
             current: None,
         }
     }
@@ -193,6 +202,7 @@ impl Partition {
             Input::HandedBack { from, key } => self.handed_back(&from, key, turn),
             Input::Granted(grants) => self.granted(grants, turn),
             Input::Committed(number, outcome) => self.committed(number, outcome, turn),
+            Input::Values(run, values) => self.values_read(run, values, turn),
             Input::Loaded(id, run) => self.loaded(id, run.map(|run| *run), turn),
             Input::Due(runs) => runs.into_iter().for_each(|run| self.load(run, turn)),
             Input::Tick => {}
@@ -221,6 +231,9 @@ impl Partition {
         let ended = matches!(fact, Fact::Ended { .. });
         let event = Event { seq, at, fact, decisions: Vec::new(), assignments: Vec::new(), values };
         entry.tail_bytes += open::weight(&event);
+        if entry.run.graph().decides_on_values {
+            self.recent.keep(id, seq, &event.values, 0);
+        }
         self.open.push(id, event);
         if ended {
             self.unexpose(id);
@@ -249,10 +262,9 @@ impl Partition {
                 }
                 return self.track(id, turn);
             }
-            if entry.run.next_decision().is_none() {
+            if entry.run.next_decision().is_none() || entry.lack != Lack::Nothing || !self.decide_one(id, turn) {
                 return self.track(id, turn);
             }
-            self.decide_one(id, turn);
         }
         if let Some(entry) = self.runs.get_mut(&id).filter(|entry| !entry.in_turn) {
             entry.in_turn = true;
@@ -261,8 +273,19 @@ impl Partition {
         self.track(id, turn);
     }
 
+    /// Decides the next node; false if it has to wait for values.
     #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
-    fn decide_one(&mut self, id: RunId, turn: &mut Turn<'_>) {
+    fn decide_one(&mut self, id: RunId, turn: &mut Turn<'_>) -> bool {
+        let next =
+            |entry: &Entry| entry.run.next_decision().map(|instance| (instance, entry.run.values_to_decide(instance)));
+        let Some((instance, wanted)) = self.runs.get(&id).and_then(next) else { return false };
+        let mut values = Values::new();
+        if !wanted.is_empty() && !Run::is_too_much_to_decide(&wanted) {
+            match self.values_at_hand(id, &wanted, turn) {
+                Some(found) => values = found,
+                None => return false,
+            }
+        }
         // An event's decisions come before its assignments, and its body stays small.
         let fits = self.open.last_event(id).is_some_and(|event| {
             let bytes: usize = event.values.iter().map(|value| value.json().len()).sum();
@@ -271,19 +294,24 @@ impl Partition {
         if !fits {
             self.append(id, Fact::Continued.into(), turn);
         }
-        let Some(entry) = self.runs.get_mut(&id) else { return };
-        let (Some(event), Some(instance)) = (self.open.last_event(id), entry.run.next_decision()) else { return };
-        let before = open::weight(event);
+        let Some(entry) = self.runs.get_mut(&id) else { return false };
+        let Some(event) = self.open.last_event(id) else { return false };
+        let (before, kept) = (open::weight(event), event.values.len());
         let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
-        let decision = entry.run.decide(instance, turn.now, &mut body);
+        let mut deciding = Deciding { now: turn.now, draw: &mut turn.draw, values: &values };
+        let decision = entry.run.decide(instance, &mut deciding, &mut body);
         event.values = body.into_values();
         if let Err(corrupt) = entry.run.step_decision(&decision) {
             panic!("a decision does not follow: {corrupt}");
         }
         event.decisions.push(decision);
+        if entry.run.graph().decides_on_values {
+            self.recent.keep(id, event.seq, &event.values, kept);
+        }
         let grown = open::weight(event) - before;
         entry.tail_bytes += grown;
         self.open.grow(grown);
+        true
     }
 
     /// Brings the queues, the alarm and the idle mark of a run up to date with its state.
@@ -370,6 +398,9 @@ impl Partition {
     fn drop_run(&mut self, id: RunId) {
         self.unexpose(id);
         if let Some(entry) = self.runs.remove(&id) {
+            if entry.run.graph().decides_on_values {
+                self.recent.forget(id);
+            }
             entry.alarm.map(|at| self.alarms.remove(&(at, id)));
             entry.idle_at.map(|at| self.idle.remove(&(at, id)));
         }
@@ -456,6 +487,7 @@ impl Partition {
             if closed && !self.open.touches(run) {
                 self.drop_run(run);
             }
+            self.values_landed(run, turn);
         }
     }
 
@@ -535,6 +567,8 @@ impl Entry {
             tail_bytes: 0,
             snapshot_bytes: 0,
             in_turn: false,
+            lack: Lack::Nothing,
+            fetched: Values::new(),
         }
     }
 }

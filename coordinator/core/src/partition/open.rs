@@ -7,7 +7,9 @@ use crate::id::{BatchNumber, RunId};
 use crate::limits;
 use crate::partition::batch::{IdempotencyKey, RunBatch};
 use crate::partition::io::{Effect, Refusal, Release, Reply};
+use crate::partition::values::in_events;
 use crate::run::event::Event;
+use crate::value::{Value, ValueRef};
 
 /// A batch that is still being filled.
 #[derive(Debug, Default)]
@@ -55,6 +57,11 @@ impl Open {
         let place = *self.places.get(&run)?;
         // Nobody shares it before the batch is sealed.
         self.runs[place].events.last_mut().map(Arc::make_mut)
+    }
+
+    /// A value that an event of this batch holds.
+    pub(super) fn value(&self, run: RunId, reference: &ValueRef) -> Option<&Value> {
+        in_events(&self.runs[*self.places.get(&run)?].events, reference)
     }
 
     /// Adds an event.

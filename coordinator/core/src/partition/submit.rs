@@ -100,6 +100,9 @@ impl Partition {
         }
         let mut created = run.created();
         created.key = key;
+        if run.graph().decides_on_values {
+            self.recent.keep(id, EventSeq(1), &event.values, 0);
+        }
         self.runs.insert(id, Entry::new(run));
         self.open.push(id, event);
         self.open.of(id).created = Some(created);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Body, LiveAttempt, Outcome, Run, RunStatus, TimerKind};
+use super::{Body, LiveAttempt, Outcome, Run, RunStatus, Stop, TimerKind};
 use crate::fault::{Fault, is_planted};
 use crate::id::{Instance, PortIx, Subject};
 use crate::limits;
@@ -117,7 +117,8 @@ impl Run {
 
     /// Whether every node has its final phase, or one has failed.
     pub(crate) fn can_conclude(&self) -> bool {
-        self.status() == RunStatus::Running && (self.state.open_nodes == 0 || self.state.failure.is_some())
+        self.status() == RunStatus::Running
+            && (self.state.open_nodes == 0 || self.state.failure.is_some() || self.state.stop.is_some())
     }
 
     fn live_attempt(&self, attempt: &Attempt) -> Result<&LiveAttempt, Rejection> {
@@ -304,12 +305,22 @@ impl Run {
         if !self.can_conclude() {
             return Err(Rejection::Idle);
         }
-        Ok(match &self.state.failure {
-            None => Fact::Ended { status: RunStatus::Completed, error: None, by: None }.into(),
-            Some(failure) => {
-                let error = Some(failure.as_ref().clone());
-                Fact::Ended { status: RunStatus::Failed, error, by: None }.into()
-            }
-        })
+        let (status, error) = match (&self.state.failure, &self.state.stop) {
+            (Some(failure), _) => (RunStatus::Failed, Some(failure.as_ref().clone())),
+            (None, Some(stop)) => (stop.status, self.error_of_stop(stop)),
+            (None, None) => (RunStatus::Completed, None),
+        };
+        Ok(Fact::Ended { status, error, by: None }.into())
+    }
+
+    fn error_of_stop(&self, stop: &Stop) -> Option<RunError> {
+        let error = RunError {
+            code: "stopped".into(),
+            message: stop.message.clone(),
+            node: Some(stop.node),
+            class: None,
+            attempts: 0,
+        };
+        (stop.status != RunStatus::Completed).then_some(error)
     }
 }

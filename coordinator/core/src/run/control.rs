@@ -1,17 +1,32 @@
 //! Control nodes: what the core evaluates itself.
 
-use super::{Body, Run, SourcedValue, WiredInput};
+use super::{Body, Run, SourcedValue, Values, WiredInput};
+use crate::draw::Draw;
 use crate::id::{Instance, NodeIx, PortIx};
 use crate::node_type::{Control, NodeType, Port, Runner};
 use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput};
 use crate::time::Timestamp;
 
-/// The one port of a control node that has one input or one output.
-const PORT: PortIx = PortIx(0);
+/// The first port of a control node.
+pub(super) const PORT: PortIx = PortIx(0);
+
+/// What a decision may use beside the run itself.
+pub(crate) struct Deciding<'a> {
+    /// When it is made.
+    pub(crate) now: Timestamp,
+    /// For what is left to chance: the outcome is part of the decision.
+    pub(crate) draw: &'a mut Draw,
+    /// What [`Run::values_to_decide`] asked for.
+    pub(crate) values: &'a Values,
+}
 
 impl Run {
     /// Evaluates a control node that is due. New values go into `body`.
-    pub(crate) fn decide(&self, instance: Instance, now: Timestamp, body: &mut Body) -> Decision {
+    pub(crate) fn decide(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
+        if let Some(logic) = &self.graph.node(instance.node).logic {
+            return self.decide_branch(instance, logic, deciding, body);
+        }
+        let now = deciding.now;
         let control = match self.graph.node(instance.node).runner {
             Runner::Control(control) => control,
             Runner::Agent | Runner::Unavailable => return self.undecidable(instance, "only control nodes are decided"),
@@ -26,6 +41,15 @@ impl Run {
                 }
                 Ok(until) => Decision::Waiting { instance, until },
             },
+            // Its config was refused, or nobody has read it.
+            Control::If
+            | Control::Switch
+            | Control::Router
+            | Control::Merge
+            | Control::Gate
+            | Control::Filter
+            | Control::Stop
+            | Control::SplitTest => self.undecidable(instance, "its config cannot be read"),
         }
     }
 
@@ -56,7 +80,7 @@ impl Run {
     }
 
     /// One edge brings its value as it is, several bring a list in edge order. What takes a list makes one of one value.
-    fn gather(&self, node: NodeIx, input: &WiredInput<'_>) -> OutputValue {
+    pub(super) fn gather(&self, node: NodeIx, input: &WiredInput<'_>) -> OutputValue {
         let is_list = |node: NodeIx, port: PortIx, ports: fn(&NodeType) -> &[Port]| {
             let node_type = self.graph.node(node).node_type.as_ref();
             node_type.and_then(|node_type| ports(node_type).get(usize::from(port.0))).is_some_and(|port| port.list)
@@ -84,7 +108,7 @@ impl Run {
         }
     }
 
-    fn undecidable(&self, instance: Instance, message: &str) -> Decision {
+    pub(super) fn undecidable(&self, instance: Instance, message: &str) -> Decision {
         let error = NodeError { class: ErrorClass::InvalidRequest, code: "bad_config".into(), message: message.into() };
         Decision::Failed { instance, error }
     }

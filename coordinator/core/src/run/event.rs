@@ -198,6 +198,15 @@ pub enum Decision {
         /// Why.
         error: NodeError,
     },
+    /// It ends the run.
+    Stopped {
+        /// Which node.
+        instance: Instance,
+        /// How the run ends.
+        status: RunStatus,
+        /// Why, for people.
+        message: Arc<str>,
+    },
 }
 
 /// What came out of one port.

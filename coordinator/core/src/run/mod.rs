@@ -6,6 +6,7 @@
 //!   facts and never a library's version (E2).
 
 mod admit;
+mod branch;
 mod control;
 pub mod event;
 mod outcome;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use admit::Admitted;
 pub use admit::{Command, Rejection};
+pub(crate) use control::Deciding;
 pub use outcome::Outcome;
 pub use step::Corrupt;
 
@@ -38,7 +40,10 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
+
+/// Values by the references that point to them.
+pub(crate) type Values = BTreeMap<ValueRef, Value>;
 
 /// How a run stands, as clients see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,7 +61,7 @@ pub enum RunStatus {
 /// Where a node stands. Legal moves:
 ///
 /// ```text
-/// Pending ─▶ Due ─▶ Completed | Waiting | Failed      control nodes
+/// Pending ─▶ Due ─▶ Completed | Waiting | Failed      control nodes; one that completes may end the run
 /// Pending ─▶ Ready ─▶ Running ─▶ Completed | Failed   dispatched nodes
 ///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt
 ///            Backoff ─▶ Running
@@ -122,6 +127,16 @@ struct State {
     makers: BTreeMap<NodeIx, AgentId>,
     /// What the first node that failed for good failed with: the run is about to end with it.
     failure: Option<Box<RunError>>,
+    /// What a node that ends runs has said: the run is about to end so.
+    stop: Option<Box<Stop>>,
+}
+
+/// How a node ends its run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Stop {
+    node: NodeIx,
+    status: RunStatus,
+    message: Arc<str>,
 }
 
 /// What never changes after the first event.

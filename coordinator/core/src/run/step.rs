@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Timer, TimerKind, Tries};
+use super::{
+    Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
+};
 use crate::fault::{Fault, is_planted};
-use crate::graph::Graph;
+use crate::graph::{Graph, InEdge, Logic};
 use crate::id::{EventSeq, Instance, NodeIx, RunId};
 use crate::limits;
 use crate::node_type::{EffectClass, Runner};
@@ -78,8 +80,28 @@ impl Run {
 
     /// The decisions and assignments of an event whose fact is folded already.
     pub(super) fn follow(&mut self, event: &Event) -> Result<(), Corrupt> {
-        event.decisions.iter().try_for_each(|decision| self.step_decision(decision))?;
+        for decision in &event.decisions {
+            match self.redecided(decision) {
+                Some(other) => self.step_decision(&other)?,
+                None => self.step_decision(decision)?,
+            }
+        }
         event.assignments.iter().try_for_each(|assignment| self.step_assignment(event.at, assignment))
+    }
+
+    /// What a replay would make of chance, if it did not trust the history.
+    fn redecided(&self, decision: &Decision) -> Option<Decision> {
+        if !is_planted(Fault::DecidedInReplay) {
+            return None;
+        }
+        let Decision::Completed { instance, outputs } = decision else { return None };
+        let logic = self.graph.get(instance.node)?.logic.as_deref();
+        let mut outputs = outputs.clone();
+        match (logic, outputs.as_mut_slice()) {
+            (Some(Logic::Split(_)), [a, b]) => std::mem::swap(&mut a.value, &mut b.value),
+            _ => return None,
+        }
+        Some(Decision::Completed { instance: *instance, outputs })
     }
 
     /// The state after `Submitted`: nodes without inputs are due or ready.
@@ -123,6 +145,7 @@ impl Run {
             due: VecDeque::new(),
             makers: BTreeMap::new(),
             failure: None,
+            stop: None,
         };
         let mut run = Run { id, graph, state };
         for ix in (0..run.graph.len() as u32).map(NodeIx) {
@@ -190,7 +213,8 @@ impl Run {
     pub(crate) fn step_decision(&mut self, decision: &Decision) -> Result<(), Corrupt> {
         let (Decision::Completed { instance, .. }
         | Decision::Waiting { instance, .. }
-        | Decision::Failed { instance, .. }) = decision;
+        | Decision::Failed { instance, .. }
+        | Decision::Stopped { instance, .. }) = decision;
         self.expect(*instance, &[NodePhase::Due])?;
         self.take_due(*instance);
         match decision {
@@ -200,6 +224,11 @@ impl Run {
                 self.state.timers.insert(Timer { at: *until, instance: *instance, kind: TimerKind::Wait });
             }
             Decision::Failed { error, .. } => self.give_up(*instance, error)?,
+            Decision::Stopped { status, message, .. } => {
+                self.complete(*instance, None, &[])?;
+                let stop = Stop { node: instance.node, status: *status, message: message.clone() };
+                self.state.stop.get_or_insert_with(|| Box::new(stop));
+            }
         }
         Ok(())
     }
@@ -302,7 +331,7 @@ impl Run {
         self.state.due.clear();
         self.state.timers.clear();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
-        let failed = error.is_some_and(|error| error.node.is_some());
+        let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {
             let node = self.graph.node(instance.node);
             let finishes = match node.policy.on_run_failure {
@@ -344,7 +373,7 @@ impl Run {
 
     /// All inputs of a node are settled: it can run, or it is skipped (false).
     fn make_ready(&mut self, ix: NodeIx) -> bool {
-        if self.required_input_is_closed(ix) {
+        if self.is_closed_off(ix) {
             self.state.nodes[ix.0 as usize].phase = NodePhase::Skipped;
             self.state.open_nodes -= 1;
             return false;
@@ -360,16 +389,22 @@ impl Run {
         true
     }
 
-    /// A port is closed when all its edges are (graph.md, part 1).
-    fn required_input_is_closed(&self, ix: NodeIx) -> bool {
-        let Some(node_type) = &self.graph.node(ix).node_type else { return false };
+    /// A port is closed when all its edges are (graph.md, part 1). A node is closed off when a required port is, or when
+    /// nothing came through any of its edges: it hangs on branches that were not taken.
+    fn is_closed_off(&self, ix: NodeIx) -> bool {
+        if is_planted(Fault::ClosedNotSkipped) {
+            return false;
+        }
         let edges = self.graph.in_edges(ix);
-        edges.iter().any(|edge| {
-            let required = node_type.inputs.get(edge.target_port.0 as usize).is_some_and(|port| port.required);
-            required
-                && edges.iter().filter(|other| other.target_port == edge.target_port).all(|other| {
-                    matches!(self.output(other.source, other.source_port), None | Some(OutputValue::Closed))
-                })
+        let is_closed =
+            |edge: &InEdge| matches!(self.output(edge.source, edge.source_port), None | Some(OutputValue::Closed));
+        if !edges.is_empty() && edges.iter().all(is_closed) {
+            return true;
+        }
+        let Some(node_type) = &self.graph.node(ix).node_type else { return false };
+        node_type.inputs.iter().enumerate().filter(|(_, port)| port.required).any(|(place, _)| {
+            let mut into = edges.iter().filter(|edge| usize::from(edge.target_port.0) == place).peekable();
+            into.peek().is_some() && into.all(is_closed)
         })
     }
 

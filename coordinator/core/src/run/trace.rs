@@ -184,7 +184,7 @@ impl Trace {
     fn follow(&mut self, graph: &Graph, event: &Event) {
         for decision in &event.decisions {
             match decision {
-                Decision::Completed { instance, .. } => {
+                Decision::Completed { instance, .. } | Decision::Stopped { instance, .. } => {
                     self.end_node(graph, *instance, event.at, SpanState::Completed, None);
                 }
                 Decision::Waiting { instance, .. } => {

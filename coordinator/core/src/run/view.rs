@@ -107,7 +107,8 @@ impl RunView {
             NodePhase::Failed => NodeState::Failed,
             NodePhase::Skipped => NodeState::Skipped,
             NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting if over => NodeState::Cancelled,
-            _ if self.run.status() == RunStatus::Cancelled => NodeState::Cancelled,
+            // A run that completed before all of its nodes was stopped by one of them.
+            _ if matches!(self.run.status(), RunStatus::Cancelled | RunStatus::Completed) => NodeState::Cancelled,
             NodePhase::Pending => NodeState::Pending,
             NodePhase::Due | NodePhase::Ready => {
                 if over {
@@ -147,6 +148,10 @@ impl RunView {
                     node.waits_until = Some(*until);
                 }
                 Decision::Failed { instance, error } => self.over(*instance, at, Some(error)),
+                Decision::Stopped { instance, .. } => {
+                    self.entry(*instance).started_at.get_or_insert(at);
+                    self.over(*instance, at, None);
+                }
             }
         }
         for assignment in &event.assignments {

@@ -40,7 +40,7 @@ proptest! {
 
 #[test]
 fn each_kind_keeps_its_bytes() {
-    let events = facts().into_iter().map(plain).chain([full()]);
+    let events = facts().into_iter().map(plain).chain([full(), stopping()]);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
 }
@@ -121,6 +121,11 @@ fn full() -> Event {
         values: vec![Value::from_json(Bytes::from_static(b"{}")), Value::from_json(Bytes::from_static(b"\"x\""))],
         ..plain(Fact::Continued)
     }
+}
+
+fn stopping() -> Event {
+    let stopped = Decision::Stopped { instance: instance(), status: RunStatus::Cancelled, message: "enough".into() };
+    Event { decisions: vec![stopped], ..plain(Fact::Continued) }
 }
 
 fn facts() -> Vec<Fact> {

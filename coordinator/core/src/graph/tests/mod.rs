@@ -1,5 +1,6 @@
 //! The graph module as its callers see it.
 
+mod branching;
 mod document;
 mod executing;
 mod properties;

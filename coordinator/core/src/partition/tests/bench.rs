@@ -32,6 +32,8 @@ pub(super) struct Bench {
     dealt: Vec<(PartitionId, Grant)>,
     draws: u64,
     sessions: u64,
+    /// Of each agent that joins.
+    slots: u32,
     /// The stream of each agent.
     streams: BTreeMap<String, SessionNumber>,
 }
@@ -47,6 +49,7 @@ impl Bench {
             dealt: Vec::new(),
             draws: 0,
             sessions: 0,
+            slots: 2,
             streams: BTreeMap::new(),
         }
     }
@@ -120,7 +123,13 @@ impl Bench {
         Box::new(run)
     }
 
-    /// An agent says what it holds, and joins with two slots when it is answered.
+    /// A new agent with this many slots.
+    pub(super) fn join_with(&mut self, agent: &str, boot: u64, slots: u32) {
+        self.slots = slots;
+        self.join(agent, boot, &[], &[]);
+    }
+
+    /// An agent says what it holds, and joins with its slots when it is answered.
     pub(super) fn join(
         &mut self,
         agent: &str,
@@ -138,7 +147,7 @@ impl Bench {
         let mut releases = self.on([hello]).releases;
         releases.extend(self.land_all());
         let (types, labels) = (vec![("debug:work".into(), u32::MAX)], BTreeMap::new());
-        let offer = Offer { session, boot: agent.boot, types, labels, held: 0, slots: 2, prefetch: 0 };
+        let offer = Offer { session, boot: agent.boot, types, labels, held: 0, slots: self.slots, prefetch: 0 };
         self.permits.join(agent.agent, offer);
         releases
     }

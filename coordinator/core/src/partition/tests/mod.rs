@@ -6,3 +6,4 @@ mod commits;
 mod permits;
 mod placement;
 mod runs;
+mod values;

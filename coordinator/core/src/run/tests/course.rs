@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::draw::Draw;
 use crate::graph::Graph;
 use crate::id::{AgentBoot, AttemptToken, BootId, EventSeq, Instance, RunId, Subject, TenantId, WorkflowId};
-use crate::run::event::{Assignment, Attempt, ErrorClass, Event, Fact, NodeError, PermitClass, Submitted, Timing};
-use crate::run::{Admitted, Body, Command, Outcome, Rejection, Run, RunStatus};
+use crate::run::event::{
+    Assignment, Attempt, ErrorClass, Event, Fact, NodeError, OutputValue, PermitClass, Submitted, Timing,
+};
+use crate::run::{Admitted, Body, Command, Deciding, Outcome, Rejection, Run, RunStatus, Values};
 use crate::time::{Span, Timestamp};
-use crate::value::Value;
+use crate::value::{Value, ValueRef};
 
 pub(super) const ID: RunId = RunId(7);
 pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -20,10 +23,16 @@ pub(super) struct Course {
     pub(super) events: Vec<Event>,
     pub(super) now: Timestamp,
     tokens: u64,
+    draws: u64,
 }
 
 impl Course {
     pub(super) fn begin(graph: &Arc<Graph>) -> Self {
+        Self::begin_drawing(graph, 0)
+    }
+
+    /// Draws begin with this seed.
+    pub(super) fn begin_drawing(graph: &Arc<Graph>, draws: u64) -> Self {
         let submitted = Submitted {
             tenant: TenantId::from("acme"),
             subject: Subject::from("somebody"),
@@ -36,7 +45,7 @@ impl Course {
         };
         let event = bare(EventSeq(1), START, Fact::Submitted(Box::new(submitted)));
         let run = Run::begin(ID, Arc::clone(graph), &event).unwrap();
-        let mut course = Self { run, events: vec![event], now: START, tokens: 0 };
+        let mut course = Self { run, events: vec![event], now: START, tokens: 0, draws };
         course.settle();
         course
     }
@@ -66,9 +75,14 @@ impl Course {
     /// Evaluates what has fallen due, and ends the run when it is done.
     fn settle(&mut self) {
         while let Some(instance) = self.run.next_decision().filter(|_| !self.run.can_conclude()) {
+            let wanted = self.run.values_to_decide(instance);
+            let values: Values = wanted.iter().map(|reference| (*reference, self.value(reference))).collect();
             let event = self.events.last_mut().unwrap();
             let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
-            let decision = self.run.decide(instance, self.now, &mut body);
+            let mut draw = Draw::from_seed(self.draws);
+            self.draws += 1;
+            let mut deciding = Deciding { now: self.now, draw: &mut draw, values: &values };
+            let decision = self.run.decide(instance, &mut deciding, &mut body);
             event.values = body.into_values();
             self.run.step_decision(&decision).expect("a decision follows");
             event.decisions.push(decision);
@@ -98,6 +112,24 @@ impl Course {
 
     pub(super) fn facts(&self) -> Vec<&'static str> {
         self.events.iter().map(|event| event.fact.name()).collect()
+    }
+
+    /// The value behind a reference.
+    pub(super) fn value(&self, reference: &ValueRef) -> Value {
+        self.events[reference.seq.0 as usize - 1].values[reference.place as usize].clone()
+    }
+
+    /// What came out of a node's output: its JSON, or nothing if the output is closed.
+    pub(super) fn gave(&self, output: &str) -> Option<serde_json::Value> {
+        let (node, port) = output.split_once('.').unwrap();
+        let node = self.instance(node).node;
+        let (port, _) = self.run.graph().node(node).node_type.as_ref().unwrap().output(port).unwrap();
+        let one = |reference: &ValueRef| serde_json::from_slice(self.value(reference).json()).unwrap();
+        match self.run.output(node, port)? {
+            OutputValue::One(reference) => Some(one(reference)),
+            OutputValue::Gather(references) => Some(references.iter().map(one).collect()),
+            OutputValue::Closed => None,
+        }
     }
 
     /// The fold of the recorded history.

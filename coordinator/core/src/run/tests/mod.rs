@@ -1,5 +1,6 @@
 //! One run: by hand through every fact, and by properties over random courses.
 
+mod branching;
 mod by_hand;
 mod course;
 mod properties;

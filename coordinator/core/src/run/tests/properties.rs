@@ -9,7 +9,7 @@ use crate::graph::fixture::Fixture;
 use crate::id::{AttemptNumber, AttemptToken, EventSeq, Generation, Instance, NodeIx, ScopeIx, Subject};
 use crate::run::event::{Attempt, Decision, ErrorClass, Event, Fact, LossCause, Timing};
 use crate::run::view::{NodeState, RunView};
-use crate::run::{Command, NodePhase, Outcome, Run, RunStatus};
+use crate::run::{Command, LiveAttempt, NodePhase, Outcome, Run, RunStatus};
 
 /// One random step; its numbers pick among what there is.
 #[derive(Debug, Clone)]
@@ -25,37 +25,102 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     prop::collection::vec(one.prop_map(|(kind, which, how, pause)| Move { kind, which, how, pause }), 1..60)
 }
 
-/// Kinds of nodes, and for each the nodes before it that it hangs on.
+/// Kinds of nodes, and for each the nodes before it that it hangs on, with the number of an output.
 fn graphs() -> impl Strategy<Value = Arc<Graph>> {
-    prop::collection::vec((0..6u8, prop::collection::vec((0..8usize, any::<bool>()), 0..3)), 1..7).prop_map(build)
+    let edge = (0..8usize, 0..4usize);
+    prop::collection::vec((0..KINDS, prop::collection::vec(edge, 0..3)), 1..9).prop_map(build)
 }
 
-fn build(shape: Vec<(u8, Vec<(usize, bool)>)>) -> Arc<Graph> {
+const KINDS: u8 = 14;
+const WORK: [&str; 4] = ["pure", "keyed", "pollable", "blind"];
+
+/// The outputs of a kind of node.
+fn outputs_of(kind: u8) -> &'static [&'static str] {
+    match kind {
+        0..=3 => &["out", "side"],
+        5 => &["text"],
+        6 => &["true", "false"],
+        7 => &["one", "two", "default"],
+        8 => &["value", "values"],
+        10 => &["kept", "dropped"],
+        11 => &["a", "b"],
+        13 => &[],
+        _ => &[""],
+    }
+}
+
+fn build(shape: Vec<(u8, Vec<(usize, usize)>)>) -> Arc<Graph> {
     let mut fixture = Fixture::default();
-    let is_work = |kind: u8| kind < 4;
     for (ix, (kind, sources)) in shape.iter().enumerate() {
         let id = format!("n{ix}");
         let policy = json!({"retry": {"maxAttempts": 2, "initialMs": 100}, "onUnknown": if ix % 2 == 0 { "retry" } else { "fail" }});
+        // Without an edge, a branching node has its value in the graph.
+        let with = |mut config: serde_json::Value| {
+            config["value"] = json!("0");
+            config
+        };
+        let pick = |words: &[&'static str]| words[ix % words.len()];
         fixture = match kind {
-            0 => fixture.work(&id, "pure", &policy),
-            1 => fixture.work(&id, "keyed", &policy),
-            2 => fixture.work(&id, "pollable", &policy),
-            3 => fixture.work(&id, "blind", &policy),
+            0..=3 => fixture.work(&id, WORK[usize::from(*kind)], &policy),
             4 => fixture.wait(&id, 500),
-            _ => fixture.input(&id),
+            5 => fixture.input(&id),
+            6 => fixture.logic(&id, "if", with(json!({"condition": "size(value) % 2 == 0"}))),
+            7 => {
+                let cases = json!([{"id": "one", "when": "value == '1'"}, {"id": "two", "when": "'2' in value"}]);
+                fixture.logic(&id, "switch", with(json!({"cases": cases, "mode": pick(&["first", "all"])})))
+            }
+            8 => fixture.logic(&id, "merge", json!({"branches": ["x"], "mode": pick(&["first", "any", "all"])})),
+            9 => fixture.logic(&id, "gate", with(json!({"open": ix % 2 == 0}))),
+            10 => {
+                fixture.logic(&id, "filter", json!({"items": ["1", "22"], "condition": "index > 0 || size(item) == 1"}))
+            }
+            11 => fixture.logic(&id, "split_test", with(json!({"weights": {"a": 1, "b": 2}}))),
+            12 => fixture.logic(&id, "router", json!({"input": "0"})),
+            _ => fixture.logic(&id, "stop", json!({"status": pick(&["completed", "failed", "cancelled"])})),
         };
-        let most = match kind {
-            5 => 0,
-            4 => 1,
-            _ => 3,
+        let (most, input) = match kind {
+            5 => (0, ""),
+            8 => (3, ".branches"),
+            9 => (1, ".value"),
+            10 => (3, ".items"),
+            0..=3 => (3, ""),
+            _ => (1, ""),
         };
-        for (source, side) in sources.iter().filter(|_| ix > 0).take(most) {
+        for (source, output) in sources.iter().filter(|_| ix > 0).take(most) {
             let source = source % ix;
-            let side = if *side && is_work(shape[source].0) { ".side" } else { "" };
-            fixture = fixture.edge(&format!("n{source}{side}"), &id);
+            let outputs = outputs_of(shape[source].0);
+            // A whole list only goes into what takes one.
+            let can = |name: &&&str| !["values", "kept", "dropped"].contains(name) || matches!(kind, 0..=3 | 8 | 10);
+            let Some(output) = outputs.get(output % outputs.len().max(1)).filter(can) else { continue };
+            let output = if output.is_empty() { String::new() } else { format!(".{output}") };
+            fixture = fixture.edge(&format!("n{source}{output}"), &format!("{id}{input}"));
         }
     }
     fixture.build()
+}
+
+/// Gives everything that can be given to an agent that succeeds, until the run is over.
+fn finish(course: &mut Course) {
+    for _ in 0..1_000 {
+        if course.is_over() && course.run.is_closed() {
+            return;
+        }
+        let now = course.now;
+        let ready: Vec<Instance> = course.run.ready().chain(course.run.retries_due(now)).collect();
+        for instance in ready {
+            let alone = course.run.is_suspect(instance);
+            course.assign(instance, 1, alone);
+        }
+        let live =
+            |(instance, live): (Instance, &LiveAttempt)| Attempt { instance, number: live.number, token: live.token };
+        let first = course.run.attempts().map(live).next();
+        if let Some(attempt) = first {
+            course.finish(attempt, success("22")).unwrap();
+            continue;
+        }
+        course.pass(100_000);
+        let _idle = course.command(Command::Wake);
+    }
 }
 
 /// Takes one random step. Commands that are rejected change nothing: [`Course::command`] sees to it.
@@ -166,6 +231,25 @@ proptest! {
     }
 
     #[test]
+    fn no_node_is_stuck_and_every_run_ends(graph in graphs(), moves in moves()) {
+        let mut course = Course::begin(&graph);
+        moves.iter().for_each(|step| take(&mut course, step));
+        finish(&mut course);
+        prop_assert!(course.is_over() && course.run.is_closed());
+        let stops = |event: &Event| event.decisions.iter().any(|decision| matches!(decision, Decision::Stopped { .. }));
+        if course.run.status() == RunStatus::Completed && !course.events.iter().any(stops) {
+            let phases: Vec<NodePhase> = graph.nodes().map(|(ix, _)| course.run.phase_of(ix)).collect();
+            let are_final = phases.iter().all(|phase| [NodePhase::Completed, NodePhase::Skipped].contains(phase));
+            prop_assert!(are_final, "{:?}", phases);
+            for (ix, _) in graph.nodes() {
+                let is_skipped = course.run.phase_of(ix) == NodePhase::Skipped;
+                prop_assert_eq!(is_skipped, course.run.outputs(ix).is_empty());
+            }
+        }
+        prop_assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+    }
+
+    #[test]
     fn a_view_agrees_with_the_run(graph in graphs(), moves in moves()) {
         let mut course = Course::begin(&graph);
         moves.iter().for_each(|step| take(&mut course, step));
@@ -200,6 +284,9 @@ fn displaced(event: Event, node: NodeIx) -> Event {
             Decision::Waiting { instance: Instance { scope: ScopeIx(1), ..Instance::root(node) }, until }
         }
         Decision::Failed { error, .. } => Decision::Failed { instance: Instance::root(node), error },
+        Decision::Stopped { status, message, .. } => {
+            Decision::Stopped { instance: Instance::root(node), status, message }
+        }
     });
     let assignments = event.assignments.into_iter().map(|mut assignment| {
         assignment.attempt = moved(assignment.attempt);

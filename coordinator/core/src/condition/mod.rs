@@ -1,0 +1,161 @@
+//! Conditions: expressions in CEL that say which way a run goes. Read once, when their graph is compiled; total, without
+//! effects, and bounded: an expression that could cost too much on the values at hand is refused instead of evaluated.
+
+mod cost;
+mod names;
+mod seen;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use cel::parser::{Expression, PrattParser};
+use cel::{Env, ExecutionError};
+
+pub(crate) use names::{Known, Need};
+pub(crate) use seen::Seen;
+
+use crate::limits;
+
+/// The language's own functions and macros; nothing of this machine.
+static LANGUAGE: LazyLock<Arc<Env>> =
+    LazyLock::new(|| Arc::new(Env::default().with_optional_support(false).with_stdlib()));
+
+/// An expression that was read.
+pub struct Condition {
+    text: Arc<str>,
+    expression: Expression,
+    needs: Vec<Need>,
+    /// Whether it names `inputs`.
+    sees_inputs: bool,
+}
+
+/// Why a text is no condition, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadExpression {
+    /// What is wrong, without a full stop.
+    pub(crate) message: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// In characters, from 1.
+    pub(crate) column: usize,
+}
+
+/// Why a condition has no answer for these values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// It could cost more than is allowed.
+    TooCostly,
+    /// It does not fit the values; why, without a full stop and without the values.
+    Failed(String),
+}
+
+impl Condition {
+    /// Reads an expression; `known` says which names it may use.
+    pub(crate) fn read(text: &str, known: &dyn Known) -> Result<Self, BadExpression> {
+        let at = |message: String, line, column| BadExpression { message, line, column };
+        if text.len() > limits::EXPRESSION_BYTES_MAX {
+            let message =
+                format!("the expression has {} bytes; at most {} are read", text.len(), limits::EXPRESSION_BYTES_MAX);
+            return Err(at(message, 1, 1));
+        }
+        if text.trim().is_empty() {
+            return Err(at("the expression is empty".to_owned(), 1, 1));
+        }
+        if names::signs(text) > limits::EXPRESSION_SIGNS_MAX {
+            let message = format!("the expression has more than {} words and signs", limits::EXPRESSION_SIGNS_MAX);
+            return Err(at(message, 1, 1));
+        }
+        let parser = PrattParser::new().max_recursion_depth(limits::EXPRESSION_DEPTH_MAX);
+        let expression = parser.parse(text).map_err(|errors| match errors.errors.into_iter().next() {
+            Some(error) => {
+                let place = |number: isize| usize::try_from(number).unwrap_or(1).max(1);
+                at(names::short(&error.msg), place(error.pos.0), place(error.pos.1))
+            }
+            None => at("it is no expression".to_owned(), 1, 1),
+        })?;
+        if names::is_deeper(&expression, limits::EXPRESSION_DEPTH_MAX) {
+            let message = format!("the expression is nested deeper than {} levels", limits::EXPRESSION_DEPTH_MAX);
+            return Err(at(message, 1, 1));
+        }
+        let (needs, sees_inputs) = names::check(&expression, known).map_err(|fault| {
+            let (line, column) = names::position(text, &fault.word);
+            at(fault.message, line, column)
+        })?;
+        Ok(Self { text: text.into(), expression, needs, sees_inputs })
+    }
+
+    /// The values that it looks at.
+    pub(crate) fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    /// Whether it names `inputs`, not only single ones.
+    pub(crate) fn sees_inputs(&self) -> bool {
+        self.sees_inputs
+    }
+
+    /// Evaluates it. `budget` goes down by what it may have cost.
+    pub(crate) fn holds(&self, seen: &Seen, budget: &mut u64) -> Result<bool, NoAnswer> {
+        let cost = cost::of(&self.expression, seen.size());
+        *budget = budget.checked_sub(cost).ok_or(NoAnswer::TooCostly)?;
+        let mut context = cel::Context::with_env(Arc::clone(&LANGUAGE));
+        seen.declare(&mut context);
+        match cel::Value::resolve(&self.expression, &context) {
+            Ok(cel::Value::Bool(answer)) => Ok(answer),
+            Ok(other) => Err(NoAnswer::Failed(format!("it gives {}, not true or false", kind(&other)))),
+            Err(error) => Err(NoAnswer::Failed(sentence(&error))),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the condition \"{}\"", names::short(&self.text))
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Condition({:?})", self.text)
+    }
+}
+
+fn kind(value: &cel::Value) -> &'static str {
+    match value {
+        cel::Value::Int(_) | cel::Value::UInt(_) | cel::Value::Float(_) => "a number",
+        cel::Value::String(_) => "a text",
+        cel::Value::List(_) => "a list",
+        cel::Value::Map(_) => "an object",
+        cel::Value::Null => "null",
+        _ => "something else",
+    }
+}
+
+/// What went wrong, without the values: they are a tenant's data, and of any length.
+fn sentence(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(key) => {
+            format!("there is no key \"{}\"; ask has(…) first where one may be missing", names::short(key))
+        }
+        ExecutionError::NoSuchOverload(overload) => {
+            let types = overload.argument_types().join(", ");
+            format!("\"{}\" does not go with ({types})", operator(overload.function()))
+        }
+        ExecutionError::UndeclaredReference(name) => format!("\"{}\" is not known", names::short(name)),
+        ExecutionError::UnexpectedType { got, want } => format!("it needs {want} where it gets {got}"),
+        ExecutionError::IndexOutOfBounds(_) => "a list has fewer items than it asks for".to_owned(),
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "it divides by zero".to_owned(),
+        ExecutionError::Overflow(..) => "a number grows too large".to_owned(),
+        ExecutionError::FunctionError { function, .. } => {
+            format!("\"{}\" cannot take what it is given", names::short(function))
+        }
+        _ => "it does not fit the values".to_owned(),
+    }
+}
+
+/// `_>_` is `>` for people.
+fn operator(name: &str) -> &str {
+    name.trim_matches(|sign| matches!(sign, '_' | '@'))
+}

@@ -1,0 +1,286 @@
+//! What a branching node does, read from its config when its graph is compiled (graph.md, part 4).
+
+use std::cell::{Cell, OnceCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::problem::{Problem, join, rule, shown};
+use super::{Graph, Node};
+use crate::condition::{Condition, Known};
+use crate::control_types::branch::{DEFAULT_OUTPUT, cases_key};
+use crate::id::{NodeIx, PortIx};
+use crate::limits;
+use crate::node_type::{Control, Runner};
+use crate::run::RunStatus;
+
+/// What a branching node does.
+#[derive(Debug)]
+pub enum Logic {
+    /// Output 0 if the condition holds, else output 1.
+    If(Condition),
+    /// The output of each case that holds; the last one if none does.
+    Switch {
+        /// In the order of their outputs.
+        cases: Vec<Condition>,
+        /// Whether all cases that hold count, not only the first.
+        all: bool,
+    },
+    /// Output 0, always.
+    Pass,
+    /// Brings branches together.
+    Merge {
+        /// Whether its value is the list of all.
+        all: bool,
+    },
+    /// Passes its value on if its input 1 is true.
+    Gate,
+    /// Divides a list.
+    Filter(Condition),
+    /// Ends the run.
+    Stop {
+        /// How.
+        status: RunStatus,
+        /// Why.
+        message: Arc<str>,
+    },
+    /// Output 0 with this probability, else output 1.
+    Split(f64),
+}
+
+impl Logic {
+    /// The conditions it is made of.
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        match self {
+            Logic::If(condition) | Logic::Filter(condition) => std::slice::from_ref(condition),
+            Logic::Switch { cases, .. } => cases,
+            Logic::Pass | Logic::Merge { .. } | Logic::Gate | Logic::Stop { .. } | Logic::Split(_) => &[],
+        }
+    }
+}
+
+/// Reads what the branching nodes of a graph do. `path_of` gives a node's place in the document.
+pub(super) fn read(graph: &mut Graph, path_of: &dyn Fn(NodeIx) -> String, report: &mut dyn FnMut(Problem)) {
+    let looking_back = Cell::new(0);
+    let mut found = Vec::new();
+    for (ix, node) in graph.nodes() {
+        let Runner::Control(control) = node.runner else { continue };
+        // A config that is not JSON was reported already.
+        let Ok(config) = serde_json::from_slice::<Value>(&node.config) else { continue };
+        let names = Names { graph, ix, control, before: OnceCell::new(), looking_back: &looking_back };
+        let path = || path_of(ix) + "/data/config";
+        let reader = Reader { node, config: &config, names: &names, path: &path };
+        match reader.read(control, report) {
+            Ok(Some(logic)) => found.push((ix, logic)),
+            Ok(None) => {}
+            Err(problem) => report(problem.node(&node.id)),
+        }
+    }
+    for (ix, logic) in found {
+        graph.decides_on_values |= !logic.conditions().is_empty() || matches!(logic, Logic::Gate);
+        graph.nodes[ix.0 as usize].logic = Some(Box::new(logic));
+    }
+}
+
+struct Reader<'a> {
+    node: &'a Node,
+    config: &'a Value,
+    names: &'a Names<'a>,
+    path: &'a dyn Fn() -> String,
+}
+
+impl Reader<'_> {
+    fn read(&self, control: Control, report: &mut dyn FnMut(Problem)) -> Result<Option<Logic>, Problem> {
+        Ok(Some(match control {
+            Control::Input | Control::Output | Control::Wait => return Ok(None),
+            Control::If => Logic::If(self.condition("condition")?),
+            Control::Filter => Logic::Filter(self.condition("condition")?),
+            Control::Switch | Control::Router => return self.switch(control, report),
+            Control::Merge => Logic::Merge { all: self.word("mode", &["first", "any", "all"])? == "all" },
+            Control::Gate => Logic::Gate,
+            Control::Stop => Logic::Stop {
+                status: match self.word("status", &["completed", "failed", "cancelled"])? {
+                    "failed" => RunStatus::Failed,
+                    "cancelled" => RunStatus::Cancelled,
+                    _ => RunStatus::Completed,
+                },
+                message: self.message()?,
+            },
+            Control::SplitTest => Logic::Split(self.share()?),
+        }))
+    }
+
+    fn condition(&self, key: &str) -> Result<Condition, Problem> {
+        self.expression(self.config.get(key), key, &join(&(self.path)(), key))
+    }
+
+    fn expression(&self, value: Option<&Value>, key: &str, path: &str) -> Result<Condition, Problem> {
+        let fix = "Write a CEL expression that is true or false, such as \"value.score > 3\".";
+        let Some(text) = value.and_then(Value::as_str) else {
+            let message = format!("Node \"{}\" needs {key}, as a text.", self.node.label);
+            return Err(Problem::new(rule::BAD_CONFIG, message, fix).at(path));
+        };
+        Condition::read(text, self.names).map_err(|bad| {
+            let message = format!(
+                "The {key} of node \"{}\" cannot be read: {}, at line {}, column {}.",
+                self.node.label, bad.message, bad.line, bad.column
+            );
+            Problem::new(rule::BAD_EXPRESSION, message, fix).at(path)
+        })
+    }
+
+    /// All cases with a fault are reported, not only the first.
+    fn switch(&self, control: Control, report: &mut dyn FnMut(Problem)) -> Result<Option<Logic>, Problem> {
+        let key = cases_key(control).unwrap_or_default();
+        let path = join(&(self.path)(), key);
+        let cases = match self.config.get(key) {
+            None | Some(Value::Null) if control == Control::Router => return Ok(Some(Logic::Pass)),
+            Some(Value::Array(cases)) if cases.is_empty() && control == Control::Router => {
+                return Ok(Some(Logic::Pass));
+            }
+            Some(Value::Array(cases)) if !cases.is_empty() => cases,
+            _ => {
+                let message = format!("Node \"{}\" needs {key}, a list of objects with id and when.", self.node.label);
+                let fix = "List at least one; the output \"default\" is taken when none holds.";
+                return Err(Problem::new(rule::BAD_CONFIG, message, fix).at(path));
+            }
+        };
+        if cases.len() > limits::SWITCH_CASES_MAX {
+            let message = format!(
+                "Node \"{}\" has {} {key}; at most {} are read.",
+                self.node.label,
+                cases.len(),
+                limits::SWITCH_CASES_MAX
+            );
+            return Err(Problem::new(rule::LIMITS, message, "Let its default lead to another switch.").at(path));
+        }
+        let mut known = BTreeSet::from([DEFAULT_OUTPUT]);
+        let mut conditions = Vec::with_capacity(cases.len());
+        for (place, case) in cases.iter().enumerate() {
+            let path = format!("{path}/{place}");
+            match case.get("id").and_then(Value::as_str) {
+                Some(id) if !id.is_empty() && id.len() <= limits::GRAPH_ID_BYTES_MAX && known.insert(id) => {}
+                id => {
+                    let message = format!(
+                        "\"{}\" cannot be the id of a case of node \"{}\".",
+                        shown(id.unwrap_or_default()),
+                        self.node.label
+                    );
+                    let fix = "Give each case an id of its own, other than \"default\": it names its output.";
+                    report(Problem::new(rule::BAD_CONFIG, message, fix).node(&self.node.id).at(path.clone() + "/id"));
+                    continue;
+                }
+            }
+            match self.expression(case.get("when"), "when", &(path + "/when")) {
+                Ok(condition) => conditions.push(condition),
+                Err(problem) => report(problem.node(&self.node.id)),
+            }
+        }
+        if conditions.len() < cases.len() {
+            return Ok(None);
+        }
+        let all = control == Control::Switch && self.word("mode", &["first", "all"])? == "all";
+        Ok(Some(Logic::Switch { cases: conditions, all }))
+    }
+
+    /// One of several words; the first if the key is absent.
+    fn word<'w>(&self, key: &str, words: &[&'w str]) -> Result<&'w str, Problem> {
+        let given = match self.config.get(key) {
+            None | Some(Value::Null) => return Ok(words.first().copied().unwrap_or_default()),
+            Some(given) => given,
+        };
+        let found = words.iter().find(|word| given.as_str() == Some(**word));
+        found.copied().ok_or_else(|| {
+            let message = format!("{key} of node \"{}\" cannot be {}.", self.node.label, shown(&given.to_string()));
+            let fix = format!("Write one of: {}.", words.join(", "));
+            Problem::new(rule::BAD_CONFIG, message, fix).at(join(&(self.path)(), key))
+        })
+    }
+
+    fn message(&self) -> Result<Arc<str>, Problem> {
+        let message = match self.config.get("message") {
+            None | Some(Value::Null) => return Ok(format!("node \"{}\" ended the run", shown(&self.node.label)).into()),
+            Some(message) => message,
+        };
+        let text = message.as_str().filter(|text| text.len() <= limits::ERROR_MESSAGE_BYTES_MAX);
+        text.map(Arc::from).ok_or_else(|| {
+            let what = format!(
+                "message of node \"{}\" is no text of at most {} bytes.",
+                self.node.label,
+                limits::ERROR_MESSAGE_BYTES_MAX
+            );
+            Problem::new(rule::BAD_CONFIG, what, "Write a sentence for people.").at(join(&(self.path)(), "message"))
+        })
+    }
+
+    /// The share of output `a`.
+    fn share(&self) -> Result<f64, Problem> {
+        let weights = match self.config.get("weights") {
+            None | Some(Value::Null) => return Ok(0.5),
+            Some(weights) if weights.as_object().is_some_and(serde_json::Map::is_empty) => return Ok(0.5),
+            Some(weights) => weights,
+        };
+        let weight = |key: &str| match weights.get(key) {
+            None if weights.is_object() => Some(0.0),
+            given => given.and_then(Value::as_f64).filter(|weight| weight.is_finite() && *weight >= 0.0),
+        };
+        let share = weight("a").zip(weight("b")).map(|(a, b)| a / (a + b)).filter(|share| share.is_finite());
+        share.ok_or_else(|| {
+            let message = format!("weights of node \"{}\" cannot be {}.", self.node.label, shown(&weights.to_string()));
+            let fix = "Write {\"a\": 3, \"b\": 1}: numbers from 0, not both 0.";
+            Problem::new(rule::BAD_CONFIG, message, fix).at(join(&(self.path)(), "weights"))
+        })
+    }
+}
+
+/// The names that the conditions of a node may use.
+struct Names<'a> {
+    graph: &'a Graph,
+    ix: NodeIx,
+    control: Control,
+    /// The nodes before it, sorted.
+    before: OnceCell<Vec<NodeIx>>,
+    looking_back: &'a Cell<usize>,
+}
+
+impl Names<'_> {
+    fn ports(&self) -> impl Iterator<Item = (PortIx, &str)> {
+        let ports = self.graph.node(self.ix).node_type.iter().flat_map(|node_type| &node_type.inputs);
+        ports.zip(0..).map(|(port, place)| (PortIx(place), &*port.id))
+    }
+}
+
+impl Known for Names<'_> {
+    fn input(&self, id: &str) -> Option<PortIx> {
+        self.ports().find(|(_, known)| *known == id).map(|(port, _)| port)
+    }
+
+    fn inputs(&self) -> Vec<&str> {
+        self.ports().map(|(_, id)| id).collect()
+    }
+
+    fn is_own(&self, name: &str) -> bool {
+        self.control == Control::Filter && matches!(name, "item" | "index")
+    }
+
+    fn node(&self, id: &str) -> Result<NodeIx, String> {
+        let Some(node) = self.graph.find(id) else { return Err(format!("there is no node \"{}\"", shown(id))) };
+        if self.before.get().is_none() {
+            self.looking_back.set(self.looking_back.get() + 1);
+        }
+        if self.looking_back.get() > limits::GRAPH_LOOKING_BACK_MAX {
+            return Err(format!("at most {} nodes of a graph may look at nodes", limits::GRAPH_LOOKING_BACK_MAX));
+        }
+        let before = self.before.get_or_init(|| self.graph.closure(self.ix));
+        if node == self.ix || before.binary_search(&node).is_err() {
+            return Err(format!("node \"{}\" does not lead here, so it may have no output yet", shown(id)));
+        }
+        Ok(node)
+    }
+
+    fn output(&self, node: NodeIx, port: &str) -> Option<PortIx> {
+        let node_type = self.graph.node(node).node_type.as_ref()?;
+        node_type.output(port).map(|(port, _)| port)
+    }
+}
