@@ -72,13 +72,12 @@ fn strict(operation: Operation) -> Operation {
 }
 
 pub(crate) fn list_workflows() -> Operation {
-    Operation::of::<ReadWorkflows>(WORKFLOWS, "List workflows, the newest change first")
-        .query("isActive", json!({"type": "boolean"}), "Only those that may run, or only those that may not.")
-        .query(
-            "limit",
-            json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}),
-            "Workflows in a page.",
-        )
+    let list = Operation::of::<ReadWorkflows>(WORKFLOWS, "List workflows, the newest change first").query(
+        "isActive",
+        json!({"type": "boolean"}),
+        "Only those that may run, or only those that may not.",
+    );
+    limited(list, 1_000, "Workflows in a page, of which 1000 come at most.")
         .query("cursor", json!({"type": "string"}), "The next page: what the Link header names.")
         .answers::<Workflow<'_>>(OK, Shape::List)
 }
@@ -147,9 +146,9 @@ fn count(most: impl Into<u64>) -> serde_json::Value {
 }
 
 /// How many of a list come at once.
-fn limited(operation: Operation, says: &'static str) -> Operation {
+fn limited(operation: Operation, usual: u32, says: &'static str) -> Operation {
     let mut schema = count(u32::MAX);
-    schema["default"] = json!(50);
+    schema["default"] = json!(usual);
     operation.query("limit", schema, says)
 }
 
@@ -203,7 +202,7 @@ pub(crate) fn trace() -> Operation {
 fn history(operation: Operation) -> Operation {
     let status = json!({"enum": ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]});
     let time = json!({"type": "string", "format": "date-time"});
-    limited(operation, "Runs in a page, of which 200 come at most.")
+    limited(operation, 50, "Runs in a page, of which 200 come at most.")
         .query("status", status, "Only runs that stand so.")
         .query("from", time.clone(), "Only runs that began at this instant or later.")
         .query("to", time, "Only runs that began before this instant.")
@@ -251,7 +250,7 @@ pub(crate) fn download() -> Operation {
 
 pub(crate) fn list_media() -> Operation {
     let list = Operation::of::<ReadWorkflows>(FILES, "List the files that were brought, the youngest first");
-    limited(list, "Files in a page, of which 200 come at most.")
+    limited(list, 50, "Files in a page, of which 200 come at most.")
         .query("cursor", json!({"type": "string"}), "The next page: `nextCursor` of the one before.")
         .answers::<MediaPage<'_>>(OK, Shape::Bare)
 }
