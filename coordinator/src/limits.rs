@@ -82,6 +82,8 @@ pub(crate) const KEY_USE_NOTE_PERIOD: Span = Span::from_seconds(60);
 pub(crate) const KEY_USES_MAX: usize = 10_000;
 /// Manifests that one agent may bring.
 pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
+/// Skipped nodes that an answer about a run names.
+pub(crate) const SKIPPED_NODES_MAX: usize = 1_000;
 /// Nodes in one answer about a run's trace.
 pub(crate) const TRACE_NODES_MAX: usize = 1_000;
 /// Runs that have ended and whose spans are still to be told to a collector; further ones are not told, and counted.

@@ -213,6 +213,8 @@ pub struct Poll {
     pub nodes_total: u64,
     /// What it waits for.
     pub waiting_on: Vec<Waiting>,
+    /// Nodes on branches that were not taken.
+    pub skipped_nodes: Vec<String>,
 }
 
 impl Poll {

@@ -266,7 +266,7 @@ async fn watch(client: &Client, id: &str, until: Until, as_json: bool) -> Result
     } else {
         let run: Execution = read(run)?;
         let took = clock::elapsed(run.start_time.as_deref(), run.end_time.as_deref());
-        note(&totals.line(id, poll.status, &took));
+        note(&totals.with_skipped(poll.skipped_nodes.len()).line(id, poll.status, &took));
     }
     outcome(id, &poll)
 }

@@ -87,13 +87,14 @@ impl Run {
         if self.json {
             print_json(&json!({
                 "executionId": execution, "workflowId": workflow, "status": poll.status, "outputs": outputs,
-                "files": files, "sandbox": is_sandbox, "error": poll.error, "elapsedMs": since.elapsed().as_millis() as u64,
-                "warnings": warnings,
+                "files": files, "sandbox": is_sandbox, "skippedNodes": poll.skipped_nodes, "error": poll.error,
+                "elapsedMs": since.elapsed().as_millis() as u64, "warnings": warnings,
             }))?;
         } else {
             if is_sandbox {
                 note("answers come from the sandbox, not from providers");
             }
+            let totals = totals.with_skipped(poll.skipped_nodes.len());
             note(&totals.line(&execution, poll.status, &clock::span(since.elapsed())));
             outputs.values_mut().for_each(|output| with_paths(output, files));
             print_outputs(&outputs)?;

@@ -87,6 +87,11 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// The same, with the nodes on branches that were not taken: no event tells of them.
+    pub fn with_skipped(self, skipped: usize) -> Self {
+        Self { skipped: self.skipped.max(skipped), ..self }
+    }
+
     /// The summary of a run: `exec_1 COMPLETED in 2.1 s: 3 nodes completed, 1 retry, 1 agent`.
     pub fn line(&self, execution: &str, status: RunStatus, took: &str) -> String {
         let style = Style::stderr();
@@ -394,6 +399,8 @@ mod tests {
         let totals = tree.totals();
         let line = totals.line("exec_1", RunStatus::Failed, "3.5 s");
         assert_eq!(line, "exec_1 FAILED in 3.5 s: 1 node completed, 1 failed, 1 not run, 1 retry, 1 agent");
+        let line = tree.totals().with_skipped(1).line("exec_1", RunStatus::Failed, "3.5 s");
+        assert_eq!(line, "exec_1 FAILED in 3.5 s: 1 node completed, 1 failed, 1 skipped, 1 retry, 1 agent");
     }
 
     #[test]

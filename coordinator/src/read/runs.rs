@@ -21,7 +21,7 @@ use crate::artifacts::submitted;
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
 use crate::journal::{JournalError, RunRow};
-use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
+use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN, SKIPPED_NODES_MAX};
 use crate::shared::Shared;
 
 /// Nodes in one answer, unless the caller asks for fewer.
@@ -207,8 +207,15 @@ fn show(
         progress: f64::from(all - open) / f64::from(all.max(1)),
         target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
         sandbox: run.is_sandboxed(),
+        skipped_nodes: skipped(view, &part),
         ..summary(row)
     }
+}
+
+/// Nodes on branches that were not taken, in the order of the graph.
+fn skipped(view: &RunView, part: &[NodeIx]) -> Vec<String> {
+    let skipped = part.iter().filter(|ix| view.node_state(**ix) == Some(NodeState::Skipped));
+    skipped.take(SKIPPED_NODES_MAX).map(|ix| view.run().graph().node(*ix).id.to_string()).collect()
 }
 
 fn node(shared: &Shared, view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, Vec<Value>>) -> Option<wire::Node> {

@@ -24,7 +24,7 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
         start_time: Time(run.started_at_ms),
         end_time: run.ended_at_ms.map(Time),
         final_output: final_output(run, &node_runs),
-        skipped_nodes: skipped_nodes(&node_runs),
+        skipped_nodes: run.skipped_nodes.iter().map(String::as_str).collect(),
         node_runs,
         nodes_total: run.nodes_total,
         target_node_id: non_empty(&run.target_node_id),
@@ -44,7 +44,7 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
         error: run.error.as_ref().map(run_error),
         node_states: run.nodes.iter().zip(&node_runs).map(|(node, shown)| node_state(node, shown)).collect(),
         final_output: final_output(run, &node_runs),
-        skipped_nodes: skipped_nodes(&node_runs),
+        skipped_nodes: run.skipped_nodes.iter().map(String::as_str).collect(),
         node_results: NodeResults { node_runs },
         nodes_total: run.nodes_total,
         diagnostics: Diagnostics::none(),
@@ -56,10 +56,6 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
         cancel_requested: run.cancel_requested,
         seq: run.seq,
     })
-}
-
-fn skipped_nodes<'a>(node_runs: &[NodeRun<'a>]) -> Vec<&'a str> {
-    node_runs.iter().filter(|node| node.state == "SKIPPED").map(|node| node.node_id).collect()
 }
 
 fn run_status(run: &control::Run) -> Result<&'static str, ApiError> {

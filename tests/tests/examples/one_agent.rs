@@ -82,6 +82,29 @@ fn models_summarise_without_a_key_or_a_network() {
 }
 
 #[test]
+fn a_message_goes_the_way_that_it_is_classified() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    for (name, skipped) in [
+        ("refund", json!(["thanks", "person"])),
+        ("praise", json!(["ask-refund", "refund", "person"])),
+        ("other", json!(["ask-refund", "refund", "thanks"])),
+    ] {
+        let words =
+            shown("classify-and-branch").into_iter().map(|word| word.replace("refund.txt", &format!("{name}.txt")));
+        let words: Vec<String> = words.collect();
+        let run = heddle(&data).arg("run").args(&words).output().unwrap();
+        let expected = std::fs::read_to_string(example(&format!("classify-and-branch/expected/{name}.txt"))).unwrap();
+        assert_eq!(said(&run), expected);
+        let told = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(told.contains(&format!("{} skipped", skipped.as_array().unwrap().len())), "{told}");
+        let json: Value =
+            serde_json::from_str(&said(&heddle(&data).arg("run").args(words).arg("--json").output().unwrap())).unwrap();
+        assert_eq!((&json["status"], &json["skippedNodes"]), (&"COMPLETED".into(), &skipped), "{json}");
+    }
+}
+
+#[test]
 fn rows_are_enriched_by_an_api_of_ones_own() {
     let folder = TempDir::new().unwrap();
     let (data, address) = (folder.path().join("data"), Api::start(true).address);

@@ -63,12 +63,17 @@ fn list(id: &str) -> Port {
 }
 
 fn condition() -> Value {
-    json!({"type": "string", "description": "CEL: true or false, of the inputs by their ids, inputs, nodes.<id>.output and run"})
+    json!({"type": "string", "examples": ["size(value) > 100"],
+        "description": "CEL: true or false, of the inputs by their ids, inputs, nodes.<id>.output and run"})
 }
 
-fn case() -> Value {
-    json!({"type": "object", "required": ["id", "when"], "properties": {
-        "id": {"type": "string", "description": "also the name of its output"}, "when": condition()}})
+/// A list of cases; `input` is what their conditions mostly look at.
+fn cases(input: &str) -> Value {
+    let case = json!({"type": "object", "required": ["id", "when"], "properties": {
+        "id": {"type": "string", "description": "also the name of its output"}, "when": condition()}});
+    let when = |kind: &str| format!("{input}.kind == '{kind}'");
+    let example = json!([{"id": "refund", "when": when("refund")}, {"id": "praise", "when": when("praise")}]);
+    json!({"type": "array", "items": case, "examples": [example]})
 }
 
 fn if_() -> NodeType {
@@ -82,7 +87,6 @@ fn if_() -> NodeType {
             .chain(aliases(&["else", "no"], "false"))
             .collect(),
         config_aliases: aliases(&["expression", "when"], "condition"),
-        examples: vec![json!({"title": "A long text", "config": {"condition": "size(value) > 1000"}})],
         ..control("logic:if", "If", summary, json!({"condition": condition()}))
     }
 }
@@ -90,14 +94,12 @@ fn if_() -> NodeType {
 fn switch() -> NodeType {
     let summary =
         "Passes its value on to the output of the first case that holds, or of all that hold; else to default.";
-    let properties = json!({"cases": {"type": "array", "items": case()},
+    let properties = json!({"cases": cases("value"),
         "mode": {"enum": ["first", "all"], "description": "first: one output (the default); all: each case that holds"}});
     NodeType {
         inputs: vec![required("value")],
         outputs: vec![any(DEFAULT_OUTPUT)],
         input_aliases: aliases(&["in", "input"], "value"),
-        examples: vec![json!({"title": "By kind", "config": {"cases": [
-            {"id": "refund", "when": "value.kind == 'refund'"}, {"id": "praise", "when": "value.kind == 'praise'"}]}})],
         ..control("logic:switch", "Switch", summary, properties)
     }
 }
@@ -108,7 +110,7 @@ fn router() -> NodeType {
     NodeType {
         inputs: vec![required("input")],
         outputs: vec![any("output")],
-        ..control("logic:router", "Router", summary, json!({"rules": {"type": "array", "items": case()}}))
+        ..control("logic:router", "Router", summary, json!({"rules": cases("input")}))
     }
 }
 
@@ -139,15 +141,14 @@ fn gate() -> NodeType {
 
 fn filter() -> NodeType {
     let summary = "Divides a list: items for which a condition holds, and the others.";
-    let properties =
-        json!({"condition": {"type": "string", "description": "CEL over item, index, and what other conditions see"}});
+    let properties = json!({"condition": {"type": "string", "examples": ["item.score >= 0.5"],
+        "description": "CEL over item, index, and what other conditions see"}});
     NodeType {
         inputs: vec![Port { required: true, ..list("items") }],
         outputs: vec![list("kept"), list("dropped")],
         input_aliases: aliases(&["in", "input", "list"], "items"),
         output_aliases: aliases(&["out", "output", "items"], "kept"),
         config_aliases: aliases(&["expression", "when"], "condition"),
-        examples: vec![json!({"title": "Good ones", "config": {"condition": "item.score >= 0.5"}})],
         ..control("logic:filter", "Filter", summary, properties)
     }
 }

@@ -44,6 +44,11 @@ impl Fixture {
         self.node(id, json!({"nodeType": "input:json", "config": {"value": value}}))
     }
 
+    /// A list, as an input of the graph.
+    pub(crate) fn list(self, id: &str, items: Value) -> Self {
+        self.node(id, json!({"nodeType": "input:list", "config": {"items": items}}))
+    }
+
     /// A node of `logic:…`.
     pub(crate) fn logic(self, id: &str, name: &str, config: Value) -> Self {
         self.node(id, json!({"nodeType": format!("logic:{name}"), "config": config}))

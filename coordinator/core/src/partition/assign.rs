@@ -305,11 +305,12 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
     let list = declared.and_then(|node_type| node_type.inputs.get(input.port.0 as usize)).is_some_and(|port| port.list);
     let mut values = Vec::new();
     for sourced in &input.values {
-        let source = graph.node(sourced.source).node_type.as_ref();
+        let (source, source_port) = run.origin(sourced.source, sourced.source_port);
+        let source = graph.node(source).node_type.as_ref();
         // An input of files gives one or a list of them, as its config says; a file itself is never a list.
         let spread = list
             && source
-                .and_then(|node_type| node_type.outputs.get(sourced.source_port.0 as usize))
+                .and_then(|node_type| node_type.outputs.get(source_port.0 as usize))
                 .is_some_and(|port| port.list || port.port_type.is_media());
         match sourced.value {
             OutputValue::One(reference) => values.push(BoundValue { reference: *reference, spread }),

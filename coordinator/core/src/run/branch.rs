@@ -9,9 +9,10 @@ use super::control::{Deciding, PORT};
 use super::{Body, Run, SourcedValue, Values};
 use crate::condition::{Condition, Need, NoAnswer, Seen};
 use crate::fault::{Fault, is_planted};
-use crate::graph::Logic;
+use crate::graph::{InEdge, Logic};
 use crate::id::{Instance, NodeIx, PortIx};
 use crate::limits;
+use crate::node_type::{Control, Runner};
 use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput};
 use crate::value::{Value, ValueRef};
 
@@ -43,6 +44,33 @@ impl Run {
         let inline = wanted.iter().map(|reference| reference.bytes as usize);
         let bytes: usize = inline.filter(|bytes| *bytes <= limits::INLINE_VALUE_BYTES_MAX).sum();
         wanted.len() > limits::EXPRESSION_VALUES_MAX || bytes > limits::EXPRESSION_VALUES_BYTES_MAX
+    }
+
+    /// The output that a value began at: what passes values on changes nothing about their being lists.
+    pub(crate) fn origin(&self, mut node: NodeIx, mut port: PortIx) -> (NodeIx, PortIx) {
+        // A graph has no circles: this ends.
+        while let Some(edge) = self.passed_on(node, port) {
+            (node, port) = (edge.source, edge.source_port);
+        }
+        (node, port)
+    }
+
+    /// The edge that brought what came out of an output, if the node only passes values on.
+    fn passed_on(&self, node: NodeIx, port: PortIx) -> Option<&InEdge> {
+        let Runner::Control(control) = self.graph.node(node).runner else { return None };
+        let mut edges = self.graph.in_edges(node).iter().filter(|edge| edge.target_port == PORT);
+        match control {
+            Control::If | Control::Switch | Control::Router | Control::Gate | Control::SplitTest | Control::Wait => {
+                edges.next()
+            }
+            Control::Merge if port == PORT => {
+                let is_open = |edge: &&InEdge| {
+                    !matches!(self.output(edge.source, edge.source_port), None | Some(OutputValue::Closed))
+                };
+                edges.find(is_open)
+            }
+            Control::Merge | Control::Filter | Control::Stop | Control::Input | Control::Output => None,
+        }
     }
 
     /// Decides a branching node.

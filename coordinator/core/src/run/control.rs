@@ -85,11 +85,15 @@ impl Run {
             let node_type = self.graph.node(node).node_type.as_ref();
             node_type.and_then(|node_type| ports(node_type).get(usize::from(port.0))).is_some_and(|port| port.list)
         };
+        let is_list_output = |source: NodeIx, source_port: PortIx| {
+            let (source, source_port) = self.origin(source, source_port);
+            is_list(source, source_port, |node_type| &node_type.outputs)
+        };
         let wants_list = is_list(node, input.port, |node_type| &node_type.inputs);
         match input.values.as_slice() {
             [] => OutputValue::Closed,
             [SourcedValue { source, source_port, value: OutputValue::One(reference) }]
-                if wants_list && !is_list(*source, *source_port, |node_type| &node_type.outputs) =>
+                if wants_list && !is_list_output(*source, *source_port) =>
             {
                 OutputValue::Gather([*reference].into())
             }

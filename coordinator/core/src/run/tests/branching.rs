@@ -355,6 +355,26 @@ fn a_run_whose_outputs_were_all_skipped_is_completed() {
 }
 
 #[test]
+fn a_list_stays_a_list_on_whatever_branch_it_goes() {
+    for name in ["if", "split_test", "router", "gate", "merge"] {
+        let graph = Fixture::default().list("before", json!([1, 2, 3]));
+        let config = json!({"condition": "size(value) == 3", "open": true, "weights": {"a": 1, "b": 0}});
+        let graph = graph.logic("it", name, config).logic("f", "filter", json!({"condition": "item > 1"}));
+        let port = ["true", "a", "output", "value"].into_iter();
+        let port = port
+            .zip(["if", "split_test", "router"])
+            .find(|(_, known)| *known == name)
+            .map_or("value", |(port, _)| port);
+        let target = if name == "gate" { "it.value" } else { "it" };
+        let graph =
+            graph.edge("before", target).edge(&format!("it.{port}"), "f").logic("m", "merge", json!({"mode": "all"}));
+        let course = Course::begin(&graph.edge(&format!("it.{port}"), "m").build());
+        assert_eq!(course.gave("f.kept"), Some(json!([2, 3])), "{name}");
+        assert_eq!(course.gave("m.values"), Some(json!([1, 2, 3])), "{name}: it is not wrapped into a list of lists");
+    }
+}
+
+#[test]
 fn a_replay_trusts_what_was_decided() {
     let mut course = decided("if", json!({"condition": "value > 3"}), json!(4), &["true", "false"]);
     // As if the expression had meant something else when it was decided.
