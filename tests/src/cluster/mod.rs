@@ -87,6 +87,8 @@ pub struct Setting {
     pub variables: Vec<(String, String)>,
     /// A machine for each part, instead of this one for all.
     pub network: Option<Arc<Network>>,
+    /// What a part is told beside the usual.
+    pub arguments: Vec<(Part, Vec<String>)>,
 }
 
 /// A coordinator, gateways and agents, with their data in a folder of their own.
@@ -398,7 +400,8 @@ fn members(folder: &Path, shape: &Shape, setting: &Setting) -> Vec<Member> {
     let data = |name: String| folder.join(name).display().to_string();
     let url = format!("{}://{coordinator}", if network.is_some() { "https" } else { "http" });
     let member = |part, arguments: &[&str]| {
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let more = setting.arguments.iter().filter(|(of, _)| *of == part).flat_map(|(_, more)| more.clone());
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).chain(more).collect();
         let namespace = network.map(|network| network.name(Machine::Of(part)));
         Member { part, arguments, variables: setting.variables.clone(), namespace, process: None }
     };

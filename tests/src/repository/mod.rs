@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub mod blocks;
 pub mod codes;
 pub mod documents;
 pub mod layering;

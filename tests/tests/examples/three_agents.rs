@@ -168,6 +168,17 @@ async fn a_contact_sheet_outlives_an_agent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_summary_outlives_an_agent() {
+    // Two models are asked at once.
+    asked_models_outlive_an_agent("summarise", &["summary", "tags"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_outlives_an_agent() {
+    asked_models_outlive_an_agent("classify-and-branch", &["classify"]).await;
+}
+
+/// Kills an agent while a model is asked: one of `nodes`, which are asked first.
+async fn asked_models_outlive_an_agent(example: &str, nodes: &[&str]) {
     let sandbox = free_address();
     let folder = TempDir::new().unwrap();
     let arguments = ["sandbox", "--listen", &sandbox].map(str::to_owned);
@@ -175,16 +186,16 @@ async fn a_summary_outlives_an_agent() {
     let more = ["--sandbox-address", &sandbox].map(str::to_owned).to_vec();
     let arguments = AGENTS.map(|agent| (agent, more.clone())).to_vec();
     let mut cluster = cluster(Setting { arguments, ..Setting::default() }).await;
-    let words = words("summarise");
+    let words = words(example);
     let there = words.iter().filter(|word| *word != "--sandbox").cloned().collect();
     let mut course = Course::new(&mut cluster, there, alone(&words));
     for number in 1.. {
-        // Two models are asked at once, and an agent has the time to die before either says a word.
-        let script = json!({ "steps": [{ "delayMs": SILENCE_MS }, { "delayMs": SILENCE_MS }] });
+        // An agent has the time to die before any model says a word.
+        let script = json!({ "steps": vec![json!({ "delayMs": SILENCE_MS }); nodes.len()] });
         let put = reqwest::Client::new().put(format!("http://{sandbox}/script/openai")).json(&script);
         assert!(put.send().await.unwrap().status().is_success());
         let (run, results) = course.begin().await;
-        let (node, agent) = course.cluster.holder(&run, RUN_TIME_MAX, |node| ["summary", "tags"].contains(&node)).await;
+        let (node, agent) = course.cluster.holder(&run, RUN_TIME_MAX, |node| nodes.contains(&node)).await;
         // From here on nobody but the model's server knows whether it was asked.
         wait::until("an intent", RUN_TIME_MAX, || async {
             let events = course.cluster.client().events(&run).await;
