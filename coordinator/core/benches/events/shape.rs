@@ -1,4 +1,4 @@
-//! Graphs of three shapes, of any size.
+//! Graphs of four shapes, of any size.
 
 use std::sync::Arc;
 
@@ -22,11 +22,13 @@ pub(crate) enum Shape {
     FanOut,
     /// Layers as wide as they are many; each node takes from two nodes of the layer before.
     Layers,
+    /// A chain in which every other node decides on a condition whether it goes on.
+    Branches,
 }
 
 impl Shape {
     /// All of them.
-    pub(crate) const ALL: [Shape; 3] = [Shape::Chain, Shape::FanOut, Shape::Layers];
+    pub(crate) const ALL: [Shape; 4] = [Shape::Chain, Shape::FanOut, Shape::Layers, Shape::Branches];
 
     /// What the table calls it.
     pub(crate) fn name(self) -> &'static str {
@@ -34,13 +36,20 @@ impl Shape {
             Shape::Chain => "chain",
             Shape::FanOut => "fan-out",
             Shape::Layers => "layers",
+            Shape::Branches => "branches",
         }
     }
 
     /// A graph of exactly so many nodes, the same at every call.
     pub(crate) fn graph(self, size: usize) -> Arc<Graph> {
-        let nodes: Vec<String> = (0..size).map(node).collect();
-        let edges: Vec<String> = self.arrows(size).into_iter().map(|(source, target)| edge(source, target)).collect();
+        let decides = |ix: usize| matches!(self, Shape::Branches) && !ix.is_multiple_of(2);
+        let nodes: Vec<String> = (0..size).map(|ix| if decides(ix) { branch(ix) } else { node(ix) }).collect();
+        let edge = |(source, target)| match (decides(source), decides(target)) {
+            (true, _) => edge(source, "true", target, "in"),
+            (false, true) => edge(source, "out", target, "value"),
+            (false, false) => edge(source, "out", target, "in"),
+        };
+        let edges: Vec<String> = self.arrows(size).into_iter().map(edge).collect();
         let (nodes, edges) = (format!("[{}]", nodes.join(",")), format!("[{}]", edges.join(",")));
         let mut types = TypeCatalogue::new();
         types.add_manifest(MANIFEST.as_bytes()).expect("the manifest is sound");
@@ -51,7 +60,7 @@ impl Shape {
 
     fn arrows(self, size: usize) -> Vec<(usize, usize)> {
         match self {
-            Shape::Chain => (1..size).map(|node| (node - 1, node)).collect(),
+            Shape::Chain | Shape::Branches => (1..size).map(|node| (node - 1, node)).collect(),
             Shape::FanOut => (1..size - 1).flat_map(|node| [(0, node), (node, size - 1)]).collect(),
             Shape::Layers => layers(size),
         }
@@ -76,8 +85,13 @@ fn node(ix: usize) -> String {
     format!(r#"{{"id":"n{ix}","type":"basedNode","position":{{"x":{ix},"y":0}},"data":{{"nodeType":"{TYPE_ID}"}}}}"#)
 }
 
-fn edge(source: usize, target: usize) -> String {
+/// A decision on what the node before it gave.
+fn branch(ix: usize) -> String {
+    format!(r#"{{"id":"n{ix}","data":{{"nodeType":"logic:if","config":{{"condition":"value == 'done'"}}}}}}"#)
+}
+
+fn edge(source: usize, output: &str, target: usize, input: &str) -> String {
     format!(
-        r#"{{"id":"e{source}-{target}","source":"n{source}","sourceHandle":"out-out","target":"n{target}","targetHandle":"in-in"}}"#
+        r#"{{"id":"e{source}-{target}","source":"n{source}","sourceHandle":"out-{output}","target":"n{target}","targetHandle":"in-{input}"}}"#
     )
 }
