@@ -90,7 +90,7 @@ impl Servers {
         let artifacts =
             self.store.iter().map(|store| ("HEDDLE_ARTIFACTS".to_owned(), store.address(BUCKET, "network")));
         let variables = S3::variables().into_iter().chain(artifacts).collect();
-        Setting { database: self.database.as_ref().map(Server::database), variables, network }
+        Setting { database: self.database.as_ref().map(Server::database), variables, network, ..Setting::default() }
     }
 }
 
