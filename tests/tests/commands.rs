@@ -1,6 +1,6 @@
 //! The commands of documents, run as they are written: in their order, in one shell, against a server that they start.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::fs::File;
 use std::os::unix::fs::symlink;
