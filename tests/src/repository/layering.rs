@@ -122,6 +122,9 @@ pub struct Metadata {
     packages: Vec<Package>,
     workspace_members: BTreeSet<String>,
     resolve: Resolve,
+    /// What the engine reaches when it is built alone: in the workspace, others switch on features of the same crates.
+    #[serde(skip)]
+    engine_alone: Option<BTreeSet<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,14 +170,19 @@ pub fn metadata() -> Metadata {
     let version = cargo(&["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo names its host");
     let arguments = ["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host];
-    serde_json::from_str(&cargo(&arguments)).expect("cargo metadata has the documented shape")
+    let mut metadata: Metadata =
+        serde_json::from_str(&cargo(&arguments)).expect("cargo metadata has the documented shape");
+    let tree = ["tree", "--package", "heddle-core", "--edges", "normal", "--prefix", "none", "--locked", "--offline"];
+    let names = cargo(&tree).lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
+    metadata.engine_alone = Some(names);
+    metadata
 }
 
 /// Every arrow that must not exist.
 pub fn problems(metadata: &Metadata) -> Vec<Problem> {
     let crates = Crates::new(metadata);
     let mut problems = arrows_between_members(&crates);
-    problems.extend(dependencies_of_core(&crates));
+    problems.extend(dependencies_of_core(&crates, metadata.engine_alone.as_ref()));
     problems
 }
 
@@ -194,7 +202,7 @@ fn arrows_between_members(crates: &Crates<'_>) -> Vec<Problem> {
     problems
 }
 
-fn dependencies_of_core(crates: &Crates<'_>) -> Vec<Problem> {
+fn dependencies_of_core(crates: &Crates<'_>, alone: Option<&BTreeSet<String>>) -> Vec<Problem> {
     let Some(core) = crates.members.iter().find(|member| crates.name(member) == "heddle-core") else {
         return vec![problem("the workspace has no heddle-core")];
     };
@@ -215,7 +223,9 @@ fn dependencies_of_core(crates: &Crates<'_>) -> Vec<Problem> {
                 .extend(crates.dependencies(id).filter(|found| !found.is_dev_only()).map(|found| found.pkg.as_str()));
         }
     }
-    let never = reached.into_iter().map(|id| crates.name(id)).filter(|name| CORE_NEVER.contains(name));
+    let is_its_own = |name: &&str| alone.is_none_or(|alone| alone.contains(*name));
+    let never =
+        reached.into_iter().map(|id| crates.name(id)).filter(|name| CORE_NEVER.contains(name)).filter(is_its_own);
     problems.extend(never.map(|name| problem(format!("heddle-core reaches {name} through what it depends on (I1)"))));
     problems
 }
