@@ -1,6 +1,6 @@
 //! The examples do what their READMEs say, in one command each: alone, and on three agents of which one dies half-way.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 mod api;
 mod one_agent;

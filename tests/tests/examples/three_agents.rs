@@ -10,6 +10,7 @@ use cluster_tests::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::api::{Api, set_key};
 use super::{heddle, said, shown};
@@ -91,7 +92,7 @@ impl<'a> Course<'a> {
     }
 
     /// Starts a run; gives its id, and what will come out.
-    async fn begin(&mut self) -> (String, tokio::task::JoinHandle<Results>) {
+    async fn begin(&mut self) -> (String, JoinHandle<Results>) {
         let mut words = self.words.clone();
         let key = std::fs::read_to_string(self.cluster.folder().join("coordinator/key")).unwrap();
         words.extend(["--server".to_owned(), self.cluster.origin(0), "--key".to_owned(), key.trim().to_owned()]);
@@ -108,8 +109,21 @@ impl<'a> Course<'a> {
         (run, results)
     }
 
+    /// Makes runs and kills the agent that has a node of each, until a death has cost an attempt. `deadly` gives the run, the
+    /// node whose agent is dead, and what will come out.
+    async fn until_a_death_counts(&mut self, deadly: impl AsyncFn(&mut Self) -> (String, String, JoinHandle<Results>)) {
+        for _ in 0..TRIES_MAX {
+            let (run, node, results) = deadly(self).await;
+            if self.ended(&run, &node, results).await {
+                return;
+            }
+            self.cluster.heal().await;
+        }
+        panic!("no death has cost an attempt");
+    }
+
     /// Whether the death of the agent with this node has cost an attempt, once the run is over: what came out is as expected.
-    async fn ended(&self, run: &str, node: &str, results: tokio::task::JoinHandle<Results>) -> bool {
+    async fn ended(&self, run: &str, node: &str, results: JoinHandle<Results>) -> bool {
         let ended = self.cluster.client().ended(run, RUN_TIME_MAX).await;
         assert_eq!(ended["status"], "COMPLETED", "{ended}");
         let results = results.await.unwrap();
@@ -124,7 +138,7 @@ async fn a_hello_outlives_an_agent() {
     let mut cluster = cluster(Setting::default()).await;
     let words = ["examples/hello.json", "-i", "topic=tides"].map(str::to_owned).to_vec();
     let mut course = Course::new(&mut cluster, words.clone(), alone(&words));
-    for number in 1.. {
+    let deadly = async |course: &mut Course<'_>| {
         // Its node takes no time: whoever gets it must be stopped before, and is not waited for long.
         for agent in AGENTS {
             course.cluster.process(agent).signal(Signal::SIGSTOP);
@@ -141,29 +155,22 @@ async fn a_hello_outlives_an_agent() {
         for agent in AGENTS.into_iter().filter(|agent| Some(*agent) != dead) {
             course.cluster.process(agent).signal(Signal::SIGCONT);
         }
-        let node = held.map_or_else(String::new, |(node, _)| node);
-        if course.ended(&run, &node, results).await {
-            break;
-        }
-        assert!(number < TRIES_MAX, "no death has cost an attempt");
-        course.cluster.heal().await;
-    }
+        (run, held.map_or_else(String::new, |(node, _)| node), results)
+    };
+    course.until_a_death_counts(deadly).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contact_sheet_outlives_an_agent() {
     let mut cluster = cluster(Setting::default()).await;
     let mut course = Course::new(&mut cluster, words("contact-sheet"), alone(&words("contact-sheet")));
-    for number in 1.. {
+    let deadly = async |course: &mut Course<'_>| {
         let (run, results) = course.begin().await;
         let (node, agent) = course.cluster.holder(&run, RUN_TIME_MAX, |_| true).await;
         course.cluster.kill(agent);
-        if course.ended(&run, &node, results).await {
-            break;
-        }
-        assert!(number < TRIES_MAX, "no death has cost an attempt");
-        course.cluster.heal().await;
-    }
+        (run, node, results)
+    };
+    course.until_a_death_counts(deadly).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +196,7 @@ async fn asked_models_outlive_an_agent(example: &str, nodes: &[&str]) {
     let words = words(example);
     let there = words.iter().filter(|word| *word != "--sandbox").cloned().collect();
     let mut course = Course::new(&mut cluster, there, alone(&words));
-    for number in 1.. {
+    let deadly = async |course: &mut Course<'_>| {
         // An agent has the time to die before any model says a word.
         let script = json!({ "steps": vec![json!({ "delayMs": SILENCE_MS }); nodes.len()] });
         let put = reqwest::Client::new().put(format!("http://{sandbox}/script/openai")).json(&script);
@@ -203,12 +210,9 @@ async fn asked_models_outlive_an_agent(example: &str, nodes: &[&str]) {
         })
         .await;
         course.cluster.kill(agent);
-        if course.ended(&run, &node, results).await {
-            break;
-        }
-        assert!(number < TRIES_MAX, "no death has cost an attempt");
-        course.cluster.heal().await;
-    }
+        (run, node, results)
+    };
+    course.until_a_death_counts(deadly).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
