@@ -10,7 +10,7 @@ use futures::future::select_all;
 use heddle_agent::{Agent, Network, RealNetwork};
 use heddle_coordinator::{Access, Coordinator};
 use heddle_error_chain::chain;
-use heddle_gateway::{Gateway, Listen};
+use heddle_gateway::{Gateway, Listen, PublicUrl};
 use heddle_trust::Secret;
 use nix::sys::stat::{Mode, umask};
 use tokio::time::timeout;
@@ -78,7 +78,7 @@ pub struct ClusterOptions {
     /// Addresses inside the operator's network that files may be fetched from.
     pub fetch_allowed: Vec<SocketAddr>,
     /// What clients call the gateway.
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
     /// Whether a lost key is made again.
     pub new_key: bool,
 }
@@ -116,7 +116,7 @@ pub struct Outside {
     /// Addresses inside the operator's network that files may be fetched from.
     pub fetch_allowed: Vec<SocketAddr>,
     /// What clients call it.
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
 }
 
 /// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface. Other users of the machine

@@ -82,6 +82,9 @@ pub(crate) const KEY_USE_NOTE_PERIOD: Span = Span::from_seconds(60);
 pub(crate) const KEY_USES_MAX: usize = 10_000;
 /// Manifests that one agent may bring.
 pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
+/// Bytes of values after which a page of a run's nodes ends, and a page of runs with their nodes: a gateway says each value
+/// twice, and none is larger than an answer.
+pub(crate) const ANSWER_VALUES_BYTES: usize = 12 * 1024 * 1024;
 /// Skipped nodes that an answer about a run names.
 pub(crate) const SKIPPED_NODES_MAX: usize = 1_000;
 /// Nodes in one answer about a run's trace.

@@ -5,6 +5,7 @@
 //! such a gateway answers to names of this machine only, and to the one that its operator gives it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -18,29 +19,29 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// The names under which requests are answered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts {
-    public: Option<Public>,
+    public: Option<PublicUrl>,
     /// Whether only this machine is meant to get here.
     is_local: bool,
 }
 
+/// What clients call a gateway: scheme, host and port, which the addresses of its files begin with.
 #[derive(Debug, Clone)]
-struct Public {
+pub struct PublicUrl {
     origin: String,
     host: String,
 }
 
 /// The public address is none.
 #[derive(Debug, Error)]
-#[error("--public-url {text:?} is no address of a server: write it like https://heddle.example.org, without a path")]
+#[error("{text:?} is no address of a server: write it like https://heddle.example.org, without a path")]
 pub struct PublicUrlError {
     /// What was given.
     text: String,
 }
 
 impl Hosts {
-    pub(crate) fn new(public_url: Option<&str>, local_addr: SocketAddr) -> Result<Self, PublicUrlError> {
-        let public = public_url.map(Public::read).transpose()?;
-        Ok(Self { public, is_local: local_addr.ip().to_canonical().is_loopback() })
+    pub(crate) fn new(public: Option<PublicUrl>, local_addr: SocketAddr) -> Self {
+        Self { public, is_local: local_addr.ip().to_canonical().is_loopback() }
     }
 
     /// Refuses a request that came under a name which is none of ours.
@@ -88,8 +89,10 @@ impl Hosts {
     }
 }
 
-impl Public {
-    fn read(text: &str) -> Result<Self, PublicUrlError> {
+impl FromStr for PublicUrl {
+    type Err = PublicUrlError;
+
+    fn from_str(text: &str) -> Result<Self, PublicUrlError> {
         let wrong = || PublicUrlError { text: text.to_owned() };
         let url = Url::parse(text).map_err(|_| wrong())?;
         let is_plain = matches!(url.scheme(), "http" | "https")
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_gateway_of_this_machine_answers_to_its_names() {
-        let near = Hosts::new(None, "127.0.0.1:8080".parse().unwrap()).unwrap();
+        let near = Hosts::new(None, "127.0.0.1:8080".parse().unwrap());
         for ours in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.8.8.8", "[::1]:8080", "localhost."] {
             assert!(near.judge(&head(ours, None)).is_ok(), "{ours}");
         }
@@ -144,25 +147,25 @@ mod tests {
         }
         let absolute = Request::builder().uri("http://evil.example/").header("Host", "localhost").body(()).unwrap();
         assert!(near.judge(&absolute.into_parts().0).is_err());
-        let named = Hosts::new(Some("https://heddle.example.org"), "[::1]:8080".parse().unwrap()).unwrap();
+        let named = Hosts::new(Some("https://heddle.example.org".parse().unwrap()), "[::1]:8080".parse().unwrap());
         assert!(
             named.judge(&head("Heddle.example.org:443", None)).is_ok() && named.judge(&head("other", None)).is_err()
         );
-        let far = Hosts::new(None, "0.0.0.0:8080".parse().unwrap()).unwrap();
+        let far = Hosts::new(None, "0.0.0.0:8080".parse().unwrap());
         assert!(far.judge(&head("whatever.example", None)).is_ok(), "it is asked under names that nobody has told it");
     }
 
     #[test]
     fn addresses_begin_with_what_the_operator_says() {
         let any = "0.0.0.0:8080".parse().unwrap();
-        let plain = Hosts::new(None, any).unwrap();
+        let plain = Hosts::new(None, any);
         assert_eq!(plain.origin(&head("h:1", None)).unwrap(), "http://h:1");
         assert_eq!(plain.origin(&head("h", Some("https"))).unwrap(), "https://h");
         assert_eq!(&*plain.origin(&head("h/x", None)).unwrap_err().code, "invalid_host");
-        let named = Hosts::new(Some("https://heddle.example.org/"), any).unwrap();
+        let named = Hosts::new(Some("https://heddle.example.org/".parse().unwrap()), any);
         assert_eq!(named.origin(&head("evil.example", Some("http"))).unwrap(), "https://heddle.example.org");
         for wrong in ["heddle.example.org", "ftp://h", "https://h/path", "https://u:p@h", "https://h?x=1", ""] {
-            assert!(Hosts::new(Some(wrong), any).is_err(), "{wrong}");
+            assert!(wrong.parse::<PublicUrl>().is_err(), "{wrong}");
         }
     }
 }

@@ -31,6 +31,6 @@ mod server;
 mod watch;
 
 pub use docs::codes::{Code, FAILURES, REFUSALS};
-pub use hosts::PublicUrlError;
+pub use hosts::{PublicUrl, PublicUrlError};
 pub use http::router::{Route, routes};
 pub use server::{Gateway, Listen, Options, StartError, start};

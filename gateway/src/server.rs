@@ -24,7 +24,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::app::App;
 use crate::client::Coordinator;
-use crate::hosts::{Hosts, PublicUrlError};
+use crate::hosts::{Hosts, PublicUrl};
 use crate::http::router::router;
 use crate::layer::front;
 use crate::layer::head_clock::{Clocked, Progress};
@@ -52,7 +52,7 @@ pub struct Options {
     /// Addresses inside the operator's network that files may be fetched from all the same.
     pub fetch_allowed: Vec<SocketAddr>,
     /// What clients call it, `https://host`; without one, addresses in answers begin with what each request calls it.
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
 }
 
 /// A socket to listen on.
@@ -93,9 +93,6 @@ pub enum StartError {
         /// What to do about it.
         missing: String,
     },
-    /// The public address.
-    #[error(transparent)]
-    PublicUrl(#[from] PublicUrlError),
     /// Files cannot be fetched.
     #[error("requests to other servers cannot be made on this machine")]
     Guard(#[source] GuardError),
@@ -143,7 +140,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         }
     }));
     let (listener, local_addr) = bound(options.listen).await?;
-    let hosts = Hosts::new(options.public_url.as_deref(), local_addr)?;
+    let hosts = Hosts::new(options.public_url, local_addr);
     let app = Arc::new(App::new(coordinator, guard, hosts));
     let watch = watch::watch(Arc::clone(&app), way, options.coordinator.clone());
     let (stopping, cut, connections) = (app.stopping.clone(), CancellationToken::new(), TaskTracker::new());

@@ -260,3 +260,37 @@ async fn a_drawing_is_kept_byte_for_byte() {
     assert_eq!(text, r#"a={"text":"thread"} b/~1 ö={"out":"thread"} "#);
     assert_eq!(drawn(client, &workflow).await, (NODES.to_owned(), EDGES.to_owned()));
 }
+
+/// A run whose nodes give on more than an answer can hold is shown in pages, and never as a fault of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_very_large_results_is_shown_in_pages() {
+    const NODES: usize = 800;
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client();
+    let mut graph = Graph::default().node("input", "input:text", json!({ "text": "x".repeat(60_000) }));
+    for number in 0..NODES {
+        let id = format!("n{number}");
+        graph = graph.node(&id, "logic:if", json!({ "condition": "true" })).edge("input.text", &format!("{id}.value"));
+    }
+    // All of it in one value.
+    graph = graph.node("all", "logic:merge", json!({ "mode": "all" }));
+    for number in 0..NODES {
+        graph = graph.edge(&format!("n{number}.true"), "all.branches");
+    }
+    let workflow = client.save("large", &graph).await;
+    let run = client.run(&workflow, "large").await;
+    let (mut seen, mut left_out) = (0, 0);
+    while seen < NODES + 2 {
+        let page = client.get(&format!("/api/v1/workflows/executions/{run}?nodesOffset={seen}&wait=30")).await;
+        assert_eq!(page.status, 200, "{seen}");
+        let page = page.json();
+        assert_eq!((&page["status"], &page["nodesTotal"]), (&json!("COMPLETED"), &json!(NODES + 2)));
+        let nodes = page["nodeRuns"].as_array().unwrap();
+        assert!(!nodes.is_empty() && nodes.len() < NODES, "{}", nodes.len());
+        seen += nodes.len();
+        left_out += nodes.iter().filter(|node| node["output"].to_string().contains("leftOut")).count();
+    }
+    assert_eq!((seen, left_out), (NODES + 2, 1));
+    assert_eq!(client.get(&format!("/api/v1/workflows/executions/{run}/poll")).await.status, 200);
+    assert_eq!(client.get(&format!("/api/v1/workflows/{workflow}/executions")).await.status, 200);
+}

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use clap::Args;
+use heddle_gateway::PublicUrl;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -58,7 +59,7 @@ pub struct Fetch {
     /// What clients call this gateway, such as `https://heddle.example.org`: addresses of files begin with it [default: as
     /// each request calls it]
     #[arg(long, env = "HEDDLE_PUBLIC_URL", value_name = "URL")]
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
 }
 
 impl From<Fetch> for Outside {

@@ -49,6 +49,9 @@ pub const GRAPH_LOOKING_BACK_MAX: usize = 256;
 
 /// Decisions of one run before the next run gets its turn (E2).
 pub const TURN_DECISIONS_MAX: usize = 256;
+/// What the conditions of all runs may cost in one call of a partition, before others get their turn: about as much time as
+/// one node with the costliest condition takes.
+pub const TURN_EXPRESSION_COST_MAX: u64 = EXPRESSION_COST_MAX;
 /// Bytes of one event's body after which further decisions get an event of their own.
 pub const EVENT_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Events in one batch (E14).

@@ -14,6 +14,7 @@ use heddle_core::run::view::{NodeState, RunView};
 use heddle_core::run::{Corrupt, RunStatus};
 use heddle_core::value::{Value, ValueRef};
 use heddle_proto::control as wire;
+use prost::Message as _;
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -21,7 +22,7 @@ use crate::artifacts::submitted;
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
 use crate::journal::{JournalError, RunRow};
-use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN, SKIPPED_NODES_MAX};
+use crate::limits::{ANSWER_VALUES_BYTES, EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN, SKIPPED_NODES_MAX};
 use crate::shared::Shared;
 
 /// Nodes in one answer, unless the caller asks for fewer.
@@ -201,7 +202,7 @@ fn show(
         }),
         ended_at_ms: view.ended_at().map(|at| at.as_millis()),
         seq: view.seq().0,
-        nodes: nodes.filter_map(|ix| node(shared, view, *ix, values)).collect(),
+        nodes: page(nodes.filter_map(|ix| node(shared, view, *ix, values))),
         nodes_total: part.len() as u32,
         waiting_on: if run.status() == RunStatus::Running { waiting_on(shared, view, &part) } else { Vec::new() },
         progress: f64::from(all - open) / f64::from(all.max(1)),
@@ -210,6 +211,19 @@ fn show(
         skipped_nodes: skipped(view, &part),
         ..summary(row)
     }
+}
+
+/// Nodes up to the bytes that an answer may have, but never none: as if the caller had asked for fewer.
+fn page(nodes: impl Iterator<Item = wire::Node>) -> Vec<wire::Node> {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for node in nodes {
+        bytes += node.encoded_len();
+        if bytes > ANSWER_VALUES_BYTES && !page.is_empty() {
+            break;
+        }
+        page.push(node);
+    }
+    page
 }
 
 /// Nodes on branches that were not taken, in the order of the graph.
@@ -222,11 +236,19 @@ fn node(shared: &Shared, view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, 
     let (graph, seen) = (view.run().graph(), view.node(ix));
     let (document, state) = (graph.node(ix), view.node_state(ix)?);
     let ports = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
+    let mut room = ANSWER_VALUES_BYTES;
     let outputs = view.run().outputs(ix).iter().filter_map(|output| {
         let value_json = match &output.value {
             OutputValue::Closed => return None,
             OutputValue::One(reference) => value(values, *reference)?,
             OutputValue::Gather(references) => list(values, references),
+        };
+        let value_json = match room.checked_sub(value_json.len()) {
+            Some(left) => {
+                room = left;
+                value_json
+            }
+            None => left_out(value_json.len()),
         };
         let artifacts = artifacts(values, &output.value);
         Some(wire::PortValue { port: ports.get(usize::from(output.port.0))?.id.to_string(), value_json, artifacts })
@@ -289,6 +311,11 @@ fn artifacts(values: &HashMap<EventSeq, Vec<Value>>, output: &OutputValue) -> Ve
             media_type: artifact.media_type.to_string(),
         })
         .collect()
+}
+
+/// In a value's place that no answer could hold.
+fn left_out(bytes: usize) -> Bytes {
+    format!(r#"{{"leftOut":true,"bytes":{bytes}}}"#).into()
 }
 
 fn list(values: &HashMap<EventSeq, Vec<Value>>, references: &[ValueRef]) -> Bytes {

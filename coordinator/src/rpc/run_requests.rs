@@ -14,12 +14,14 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use heddle_proto::control as wire;
 use heddle_proto::limits::READ_WAIT_SECONDS_MAX;
+use prost::Message as _;
 use tonic::Status;
 
 use super::failure;
 use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
 use crate::journal::{RunCursor, RunFilter};
+use crate::limits::ANSWER_VALUES_BYTES;
 use crate::read::events as history;
 use crate::read::runs::{self, Ask};
 use crate::shared::Shared;
@@ -162,17 +164,25 @@ pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -
     let mut rows = rows.map_err(|error| failure::journal(&error))?;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next_cursor = match rows.last() {
-        Some(last) if more => format!("{}-{}", last.created.created_at.as_millis(), last.run),
-        _ => String::new(),
-    };
-    let mut found = Vec::with_capacity(rows.len());
+    let (mut found, mut bytes) = (Vec::with_capacity(rows.len()), 0);
     for row in &rows {
-        found.push(match request.with_nodes {
+        let run = match request.with_nodes {
             true => runs::with_nodes(shared, row, Ask::default()).await.map_err(failure::read)?,
             false => runs::summary(row),
-        });
+        };
+        bytes += run.encoded_len();
+        // What runs gave may be much: a page is cut where it would become too large, but never to nothing.
+        if bytes > ANSWER_VALUES_BYTES && !found.is_empty() {
+            break;
+        }
+        found.push(run);
     }
+    let next_cursor = match rows.get(found.len().saturating_sub(1)) {
+        Some(last) if more || found.len() < rows.len() => {
+            format!("{}-{}", last.created.created_at.as_millis(), last.run)
+        }
+        _ => String::new(),
+    };
     Ok(wire::RunList { runs: found, next_cursor })
 }
 

@@ -95,6 +95,8 @@ struct Turn<'a> {
     permits: &'a mut Permits,
     /// Whether a permit went back.
     has_returned: bool,
+    /// What decisions have cost so far.
+    cost: u64,
     outputs: Outputs,
 }
 
@@ -164,7 +166,8 @@ impl Partition {
         permits: &mut Permits,
     ) -> Outputs {
         self.clock = self.clock.max(now);
-        let mut turn = Turn { now: self.clock, draw, permits, has_returned: false, outputs: Outputs::default() };
+        let mut turn =
+            Turn { now: self.clock, draw, permits, has_returned: false, cost: 0, outputs: Outputs::default() };
         for input in inputs {
             match turn.outputs.stop {
                 None => self.take(input, &mut turn),
@@ -251,7 +254,8 @@ impl Partition {
         }
     }
 
-    /// Evaluates what has fallen due until the run is quiet or has used its turn, and ends it if it is done (E2).
+    /// Evaluates what has fallen due until the run is quiet or has used its turn, or all runs have used theirs, and ends it if
+    /// it is done (E2).
     fn settle(&mut self, id: RunId, turn: &mut Turn<'_>) {
         self.current = Some(id);
         for _ in 0..limits::TURN_DECISIONS_MAX {
@@ -262,7 +266,13 @@ impl Partition {
                 }
                 return self.track(id, turn);
             }
-            if entry.run.next_decision().is_none() || entry.lack != Lack::Nothing || !self.decide_one(id, turn) {
+            if entry.run.next_decision().is_none() || entry.lack != Lack::Nothing {
+                return self.track(id, turn);
+            }
+            if turn.cost >= limits::TURN_EXPRESSION_COST_MAX {
+                break;
+            }
+            if !self.decide_one(id, turn) {
                 return self.track(id, turn);
             }
         }
@@ -298,7 +308,7 @@ impl Partition {
         let Some(event) = self.open.last_event(id) else { return false };
         let (before, kept) = (open::weight(event), event.values.len());
         let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
-        let mut deciding = Deciding { now: turn.now, draw: &mut turn.draw, values: &values };
+        let mut deciding = Deciding { now: turn.now, draw: &mut turn.draw, values: &values, cost: &mut turn.cost };
         let decision = entry.run.decide(instance, &mut deciding, &mut body);
         event.values = body.into_values();
         if let Err(corrupt) = entry.run.step_decision(&decision) {
@@ -368,7 +378,7 @@ impl Partition {
     /// Runs that were not quiet when their turn was over go on, one turn each (E2).
     fn take_turns(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..self.turns.len() {
-            if self.open.is_full() {
+            if self.open.is_full() || turn.cost >= limits::TURN_EXPRESSION_COST_MAX {
                 return;
             }
             let Some(id) = self.turns.pop_front() else { return };

@@ -85,26 +85,33 @@ impl Run {
             let error = refused("values_too_large", too_much());
             return Decision::Failed { instance, error };
         }
+        let mut budget = limits::EXPRESSION_COST_MAX;
+        let read: usize = deciding.values.values().map(|value| value.json().len()).sum();
         let done = |outputs| Decision::Completed { instance, outputs };
         let decided = match logic {
             Logic::Pass => Ok(done(self.pass_on(instance.node, body))),
             Logic::If(condition) => {
-                self.holding(instance.node, std::slice::from_ref(condition), deciding.values, false).map(|holding| {
+                let condition = std::slice::from_ref(condition);
+                self.holding(instance.node, condition, deciding.values, false, &mut budget).map(|holding| {
                     let taken = if holding.is_empty() { SECOND } else { PORT };
                     done(self.open(instance.node, &[taken], body))
                 })
             }
-            Logic::Switch { cases, all } => self.holding(instance.node, cases, deciding.values, *all).map(|holding| {
-                let default = PortIx(cases.len() as u16);
-                let taken = if holding.is_empty() { vec![default] } else { holding };
-                done(self.open(instance.node, &taken, body))
-            }),
+            Logic::Switch { cases, all } => {
+                self.holding(instance.node, cases, deciding.values, *all, &mut budget).map(|holding| {
+                    let default = PortIx(cases.len() as u16);
+                    let taken = if holding.is_empty() { vec![default] } else { holding };
+                    done(self.open(instance.node, &taken, body))
+                })
+            }
             Logic::Merge { all } => Ok(done(self.merge(instance.node, *all, body))),
             Logic::Gate => self.is_open(instance.node, deciding.values).map(|is_open| {
                 let taken: &[PortIx] = if is_open { &[PORT] } else { &[] };
                 done(self.open(instance.node, taken, body))
             }),
-            Logic::Filter(condition) => self.filter(instance.node, condition, deciding.values, body).map(done),
+            Logic::Filter(condition) => {
+                self.filter(instance.node, condition, deciding.values, &mut budget, body).map(done)
+            }
             Logic::Stop { status, message } => {
                 Ok(Decision::Stopped { instance, status: *status, message: message.clone() })
             }
@@ -115,6 +122,7 @@ impl Run {
                 Ok(done(self.open(instance.node, &[taken], body)))
             }
         };
+        *deciding.cost += limits::EXPRESSION_COST_MAX - budget + read as u64;
         decided.unwrap_or_else(|error| Decision::Failed { instance, error })
     }
 
@@ -133,12 +141,12 @@ impl Run {
         conditions: &[Condition],
         values: &Values,
         all: bool,
+        budget: &mut u64,
     ) -> Result<Vec<PortIx>, NodeError> {
         let seen = self.seen(node, conditions, values)?;
-        let mut budget = limits::EXPRESSION_COST_MAX;
         let mut holding = Vec::new();
         for (condition, place) in conditions.iter().zip(0..) {
-            if self.holds(node, condition, &seen, &mut budget)? {
+            if self.holds(node, condition, &seen, budget)? {
                 holding.push(PortIx(place));
                 if !all {
                     break;
@@ -260,10 +268,10 @@ impl Run {
         node: NodeIx,
         condition: &Condition,
         values: &Values,
+        budget: &mut u64,
         body: &mut Body,
     ) -> Result<Vec<PortOutput>, NodeError> {
         let seen = self.seen(node, std::slice::from_ref(condition), values)?;
-        let mut budget = limits::EXPRESSION_COST_MAX;
         // One edge that brings JSON: if that is a list, its items are meant, whatever its port is called.
         let wired = self.wired_inputs(node).into_iter().find(|input| input.port == PORT);
         let alone = wired.as_ref().and_then(|input| match input.values.as_slice() {
@@ -278,7 +286,7 @@ impl Run {
         };
         let mut keep = |index: usize, item: &str| {
             let item: Json = serde_json::from_str(item).unwrap_or(Json::Null);
-            self.holds(node, condition, &seen.with_item(&item, index), &mut budget)
+            self.holds(node, condition, &seen.with_item(&item, index), budget)
         };
         let (kept, dropped) = match given {
             Some(OutputValue::Gather(references)) => {

@@ -18,6 +18,8 @@ pub(crate) struct Deciding<'a> {
     pub(crate) draw: &'a mut Draw,
     /// What [`Run::values_to_decide`] asked for.
     pub(crate) values: &'a Values,
+    /// Grows by what the decision may have cost, in the measure of [`crate::limits::EXPRESSION_COST_MAX`].
+    pub(crate) cost: &'a mut u64,
 }
 
 impl Run {

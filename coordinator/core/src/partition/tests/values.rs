@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::bench::{Bench, RUN, dispatches, finished, submit};
+use super::bench::{Bench, RUN, dispatches, finished, finished_with, submit};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
 use crate::id::RunId;
@@ -136,5 +136,30 @@ fn what_is_on_its_way_to_the_journal_is_asked_for_when_it_has_landed() {
     let answer = read(&bench, &asked[0]);
     bench.on([answer]);
     bench.land_all();
+    assert_eq!(bench.folded(RUN, &graph).status(), RunStatus::Completed);
+}
+
+#[test]
+fn costly_conditions_give_way_to_others() {
+    let mut graph = Fixture::default().work("a", "pure", &json!({}));
+    for number in 0..20 {
+        let id = format!("if{number}");
+        let condition = json!({"condition": "value.all(a, value.all(b, a + b >= 0))"});
+        graph = graph.logic(&id, "if", condition).edge("a.out", &id);
+    }
+    let graph = graph.build();
+    let mut bench = Bench::with_agent();
+    let [attempt] = &bench.start(RUN, &graph)[..] else { panic!("one attempt") };
+    let list = (0..73).map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+    let outputs = bench.on([finished_with(attempt, Value::from_json(format!("[{list}]").into()))]);
+    assert_eq!(outputs.wake_at, Some(bench.now), "it goes on at once");
+    let mut calls = 0;
+    while let Some(batch) = &bench.flying {
+        let decided: usize = batch.runs.iter().flat_map(|run| &run.events).map(|event| event.decisions.len()).sum();
+        assert!(decided < 5, "one call has decided {decided}");
+        bench.land();
+        calls += 1;
+    }
+    assert!(calls >= 5 && decisions(&bench) == 20, "{calls} calls");
     assert_eq!(bench.folded(RUN, &graph).status(), RunStatus::Completed);
 }
