@@ -47,6 +47,31 @@ pub const SWITCH_CASES_MAX: usize = 64;
 /// Nodes of one graph whose conditions look at `nodes`: for each it is found out what lies before it.
 pub const GRAPH_LOOKING_BACK_MAX: usize = 256;
 
+/// Items of one map or reduce.
+pub const MAP_ITEMS_MAX: u32 = 100_000;
+/// Items of a map that are at work at a time, unless its config says otherwise.
+pub const SCOPE_WINDOW: u32 = 64;
+/// The same, whatever the config says.
+pub const SCOPE_WINDOW_MAX: u32 = 1_000;
+/// Turns of a loop, unless its config says otherwise.
+pub const LOOP_TURNS: u32 = 10;
+/// Turns of a loop, whatever the config says.
+pub const LOOP_TURNS_MAX: u32 = 10_000;
+/// Items of a list that a map or `logic:batch` makes one of.
+pub const BATCH_ITEMS_MAX: u32 = 1_000;
+/// How deep maps and loops lie inside each other.
+pub const SCOPE_NESTING_MAX: usize = 8;
+/// Items and turns that one run opens over its life.
+pub const RUN_SCOPES_MAX: u32 = 1_000_000;
+/// Items that one decision opens.
+pub const SCOPES_OPENED_MAX: usize = 64;
+/// Items of one chunk of a list that is kept as chunks (E16): its references fit into one value.
+pub const LIST_CHUNK_ITEMS_MAX: usize = 512;
+/// Spans of one run's trace; those of further items are counted only.
+pub const TRACE_SPANS_MAX: usize = 10_000;
+/// Parts of lists that a run keeps at hand between decisions: each has at most [`LIST_CHUNK_ITEMS_MAX`] items.
+pub const LIST_PARTS_KEPT_MAX: usize = 4;
+
 /// Decisions of one run before the next run gets its turn (E2).
 pub const TURN_DECISIONS_MAX: usize = 256;
 /// What the conditions of all runs may cost in one call of a partition, before others get their turn: about as much time as

@@ -24,6 +24,9 @@ pub struct PolicyDraft {
     /// What happens to this node's attempt when the run fails elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_run_failure: Option<OnRunFailure>,
+    /// What becomes of a lifted node's other items when it fails for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_item_error: Option<OnItemError>,
     /// Higher goes first; from -100 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
@@ -69,6 +72,18 @@ pub enum OnError {
     Fail,
 }
 
+/// What a failed item does to its map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnItemError {
+    /// The map fails.
+    Fail,
+    /// The item is left out.
+    Skip,
+    /// Null takes its place.
+    Collect,
+}
+
 /// What is done when nobody can tell whether an attempt took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -102,6 +117,8 @@ pub struct Policy {
     pub on_unknown: OnUnknown,
     /// What the run's failure does to it; `None` = by effect class (pure stops, the rest finish).
     pub on_run_failure: Option<OnRunFailure>,
+    /// What becomes of a lifted node's other items when it fails for one.
+    pub on_item_error: OnItemError,
     /// Higher goes first.
     pub priority: i32,
     /// Labels that the agent must carry, sorted by name.
@@ -136,6 +153,7 @@ impl Default for Policy {
             timeout: None,
             on_unknown: OnUnknown::Park,
             on_run_failure: None,
+            on_item_error: OnItemError::Fail,
             priority: 0,
             labels: Vec::new(),
         }
@@ -156,6 +174,7 @@ impl Policy {
         self.timeout = draft.timeout_ms.map_or(self.timeout, |millis| Some(Span::from_millis(millis)));
         self.on_unknown = draft.on_unknown.unwrap_or(self.on_unknown);
         self.on_run_failure = draft.on_run_failure.or(self.on_run_failure);
+        self.on_item_error = draft.on_item_error.unwrap_or(self.on_item_error);
         self.priority = draft.priority.unwrap_or(self.priority).clamp(-100, 100);
         if let Some(agent) = &draft.agent {
             self.labels = agent.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();

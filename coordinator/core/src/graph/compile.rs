@@ -12,11 +12,12 @@ use super::kinds::{self, Kind};
 use super::order::{self, Wire};
 use super::ports::Found;
 use super::problem::{Problem, Problems, rule, shown};
+use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
-use super::{Graph, Node, config_keys, logic, policy_json, wires};
-use crate::control_types::branch;
+use super::{Graph, Node, OutEdge, config_keys, lift, logic, policy_json, wires};
+use crate::control_types::{branch, scope as containers};
 use crate::id::NodeIx;
-use crate::limits::GRAPH_PROBLEMS_MAX;
+use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
 use crate::policy::Policy;
 
@@ -69,23 +70,30 @@ impl Graph {
     pub fn compile(draft: &Draft, types: &TypeCatalogue, scope: Compile<'_>) -> Result<Compiled, Vec<Problem>> {
         let mut compiler = Compiler::new(draft, types, scope);
         compiler.read_nodes();
-        let wires = wires::read(&mut compiler);
-        let (by_target, in_offsets) = order::by_target(&wires, compiler.running.len());
-        let (by_source, out_offsets) = order::by_source(&wires, compiler.running.len());
+        compiler.read_parents();
+        let mut wires = wires::read(&mut compiler);
+        let regions = if compiler.report_cycles(&wires) { Vec::new() } else { lift::compile_away(&mut compiler, &mut wires) };
+        let count = compiler.running.len() + regions.len();
+        let (by_target, in_offsets) = order::by_target(&wires, count);
+        let (by_source, out_offsets) = order::by_source(&wires, count);
         compiler.report_crowded_inputs(&by_target, &in_offsets);
-        compiler.report_cycles(&by_source, &out_offsets);
         let paths = compiler.paths_of_controls();
-        let nodes = compiler.build_nodes(&by_target, &in_offsets);
+        let mut nodes = compiler.build_nodes(&by_target, &in_offsets);
+        nodes.extend(regions.into_iter().map(lift::Region::into_node));
+        let out_edges: Vec<OutEdge> = by_source.iter().map(|wire| compiler.out_edge(wire)).collect();
+        let bodies = place(&mut nodes, &compiler.nesting, &out_edges);
         let mut by_id: Vec<NodeIx> = (0..nodes.len()).map(|ix| NodeIx(ix as u32)).collect();
+        by_id.retain(|ix| !nodes[ix.0 as usize].is_anonymous);
         by_id.sort_by(|a, b| nodes[a.0 as usize].id.cmp(&nodes[b.0 as usize].id));
         let mut graph = Graph {
             digest: draft.stored().digest(),
             nodes,
             in_edges: by_target.iter().map(Into::into).collect(),
             in_offsets,
-            out_edges: by_source.iter().map(Into::into).collect(),
+            out_edges,
             out_offsets,
             by_id,
+            bodies,
             decides_on_values: false,
         };
         let path_of = |ix: NodeIx| paths.get(&ix).cloned().unwrap_or_default();
@@ -142,6 +150,7 @@ pub(super) struct Compiler<'a> {
     scope: Compile<'a>,
     pub(super) running: Vec<Running<'a>>,
     pub(super) places: Places<'a>,
+    pub(super) nesting: Nesting,
     pub(super) problems: Problems,
     warnings: Problems,
     migrations: Vec<Migration>,
@@ -155,6 +164,7 @@ impl<'a> Compiler<'a> {
             scope,
             running: Vec::with_capacity(draft.nodes.len()),
             places: Places::default(),
+            nesting: Nesting::default(),
             problems: Problems::default(),
             warnings: Problems::default(),
             migrations: Vec::new(),
@@ -180,6 +190,52 @@ impl<'a> Compiler<'a> {
             let place = self.read_node(node, path, &mut lookup);
             self.places.insert(&node.id, place);
         }
+    }
+
+    /// Finds for each node the container that it lies in; plain groups are looked through.
+    fn read_parents(&mut self) {
+        // As many plain groups inside each other as anybody draws.
+        const GROUPS_MAX: usize = 64;
+        self.nesting.within = vec![None; self.running.len()];
+        if !self.running.iter().any(|node| matches!(node.runner, Runner::Control(control) if control.is_container())) {
+            return;
+        }
+        let parents = scope::parents(self.draft);
+        for place in 0..self.running.len() {
+            let mut next = parents.get(&*self.running[place].draft.id).copied();
+            for _ in 0..GROUPS_MAX {
+                let Some(parent) = next else { break };
+                let container = match self.places.get(parent) {
+                    Some(Place::Runs(ix)) => Some(ix),
+                    _ => None,
+                };
+                let is_container = |ix: &NodeIx| matches!(self.running[ix.0 as usize].runner, Runner::Control(it) if it.is_container());
+                if let Some(container) = container.filter(is_container) {
+                    self.nesting.within[place] = Some(container);
+                    break;
+                }
+                next = parents.get(parent).copied();
+            }
+        }
+        for (place, running) in self.running.iter().enumerate() {
+            if self.nesting.around(NodeIx(place as u32)).count() > SCOPE_NESTING_MAX {
+                let message = format!(
+                    "Node \"{}\" lies inside more than {SCOPE_NESTING_MAX} maps and loops, or in a circle of them.",
+                    shown(&running.draft.id)
+                );
+                let problem = Problem::new(rule::LIMITS, message, "Nest them less deeply; correct parentId.");
+                self.problems.push(problem.node(&running.draft.id).at(format!("{}/parentId", running.path)));
+            }
+        }
+    }
+
+    /// An edge as its source sees it.
+    fn out_edge(&self, wire: &Wire) -> OutEdge {
+        let settles = match self.nesting.crossing(wire.source, wire.target) {
+            Some(Crossing::None) => self.nesting.beside(wire.source, wire.target),
+            _ => None,
+        };
+        order::out_edge(wire, settles)
     }
 
     fn read_node(&mut self, node: &'a DraftNode, path: String, lookup: &mut kinds::Lookup<'a>) -> Place {
@@ -241,10 +297,14 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn report_cycles(&mut self, by_source: &[Wire], offsets: &[u32]) {
+    /// Whether there are circles. An edge into a body counts as one to the container around it.
+    fn report_cycles(&mut self, wires: &[Wire]) -> bool {
         const CYCLES_MAX: usize = 20;
         const NAMES_MAX: usize = 20;
-        for cycle in order::cycles(by_source, offsets, CYCLES_MAX) {
+        let beside = wires.iter().filter_map(|wire| Some(Wire { target: self.out_edge(wire).settles?, ..*wire }));
+        let (by_source, offsets) = order::by_source(&beside.collect::<Vec<_>>(), self.running.len());
+        let cycles = order::cycles(&by_source, &offsets, CYCLES_MAX);
+        for cycle in &cycles {
             let id = |ix: &NodeIx| &self.running[ix.0 as usize].draft.id;
             let mut names: Vec<_> = cycle.iter().take(NAMES_MAX).map(|ix| shown(id(ix))).collect();
             if cycle.len() > NAMES_MAX {
@@ -254,6 +314,7 @@ impl<'a> Compiler<'a> {
             let fix = "Take one of the edges out; a graph runs from left to right.";
             self.problems.push(Problem::new(rule::CYCLE, message, fix).node(id(&cycle[0])));
         }
+        !cycles.is_empty()
     }
 
     fn build_nodes(&mut self, by_target: &[Wire], offsets: &[u32]) -> Vec<Node> {
@@ -278,6 +339,14 @@ impl<'a> Compiler<'a> {
             effect: EffectClass::Pure,
             policy: Policy::default(),
             logic: None,
+            within: None,
+            place: 0,
+            waits_for: 0,
+            doors: match running.runner {
+                Runner::Control(control) => containers::doors(control),
+                Runner::Agent | Runner::Unavailable => None,
+            },
+            is_anonymous: false,
         };
         let problems = &mut self.problems;
         let mut report = |problem: Problem| problems.push(problem.node(id));
@@ -334,15 +403,44 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The type of one node: a switch has an output for each of its cases.
+/// Gives each node its place, and says what lies inside which container.
+fn place(nodes: &mut [Node], nesting: &Nesting, out_edges: &[OutEdge]) -> BTreeMap<NodeIx, Vec<NodeIx>> {
+    let mut bodies: BTreeMap<NodeIx, Vec<NodeIx>> = BTreeMap::new();
+    for (node, ix) in nodes.iter_mut().zip((0..).map(NodeIx)) {
+        node.within = nesting.within[ix.0 as usize];
+        node.place = match node.within {
+            None => ix.0,
+            Some(container) => {
+                let body = bodies.entry(container).or_default();
+                body.push(ix);
+                body.len() as u32 - 1
+            }
+        };
+    }
+    for settled in out_edges.iter().filter_map(|edge| edge.settles) {
+        nodes[settled.0 as usize].waits_for += 1;
+    }
+    bodies
+}
+
+/// The type of one node: a switch has an output for each of its cases, and configs of containers say what is a list.
 fn shaped(node_type: Arc<NodeType>, runner: Runner, data: &[Member<'_>]) -> Arc<NodeType> {
     let Runner::Control(control) = runner else { return node_type };
-    let Some(key) = branch::cases_key(control) else { return node_type };
     let of = |level: &str| data.iter().find(|member| member.key == level).map(|member| member.value);
-    let cases = of("config").and_then(|config| config.get(key));
-    let cases = cases.or_else(|| of("params").and_then(|params| params.get(key))).or_else(|| of(key));
-    let cases = cases.and_then(|cases| serde_json::from_str(cases.0).ok());
-    branch::shaped(control, &node_type, cases.as_ref()).unwrap_or(node_type)
+    let find = |key: &str| {
+        let value = of("config").and_then(|config| config.get(key));
+        value.or_else(|| of("params").and_then(|params| params.get(key))).or_else(|| of(key))
+    };
+    let read = |key: &str| find(key).and_then(|value| serde_json::from_str::<serde_json::Value>(value.0).ok());
+    if control.is_container() {
+        // Both spellings that are read.
+        let keys = [("batchSize", "batchSize"), ("batch_size", "batchSize"), ("select", "select"), ("keep", "select")];
+        let config = keys.iter().rev().filter_map(|(key, name)| Some(((*name).to_owned(), read(key)?)));
+        let config = serde_json::Value::Object(config.collect());
+        return containers::shaped(control, &node_type, &config).unwrap_or(node_type);
+    }
+    let Some(key) = branch::cases_key(control) else { return node_type };
+    branch::shaped(control, &node_type, read(key).as_ref()).unwrap_or(node_type)
 }
 
 /// A text without its quotes; anything else as it is written.

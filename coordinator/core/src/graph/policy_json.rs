@@ -26,10 +26,11 @@ pub(super) fn read(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)
             "onError" => draft.on_error = field.value("\"fail\""),
             "onUnknown" => draft.on_unknown = field.value("\"park\", \"retry\" or \"fail\""),
             "onRunFailure" => draft.on_run_failure = field.value("\"finish\" or \"stop\""),
+            "onItemError" => draft.on_item_error = field.value("\"fail\", \"skip\" or \"collect\""),
             "priority" => draft.priority = field.number(-100..=100),
             "agent" => draft.agent = field.object(read_agent),
             "cache" if field.is_one_of(&["off"]) => {}
-            "review" | "fallback" | "cache" | "concurrencyKey" | "onItemError" => {
+            "review" | "fallback" | "cache" | "concurrencyKey" => {
                 if !member.value.is_null() {
                     field.refuse_planned();
                 }

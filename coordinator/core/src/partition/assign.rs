@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::io::{BoundValue, Dispatch, Effect, InputBinding, Release};
+use super::io::{BoundValue, Dispatch, Effect, Holds, InputBinding, Release};
 use super::permits::{Grant, Need, Reservation};
 use super::ready::{Lane, Ready};
 use super::{Entry, Partition, Turn, key_of};
 use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
 use crate::limits;
-use crate::run::event::{Assignment, Attempt, Fact, OutputValue};
+use crate::run::event::{Assignment, Attempt, Fact, OutputValue, Piece};
 use crate::run::{Run, RunStatus, WiredInput};
 use crate::time::Timestamp;
 
@@ -113,7 +113,7 @@ impl Partition {
     /// Whether something of this lane could be given away.
     fn assign_next(&mut self, lane: &Lane, turn: &mut Turn<'_>) -> bool {
         let Some(ready) = self.next_ready(lane, turn.now) else { return false };
-        let near = self.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance.node));
+        let near = self.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance));
         let reservation = turn.permits.reserve(&lane.need, near);
         match reservation.filter(|reservation| self.is_current(reservation)) {
             Some(reservation) => self.assign_one(ready.run, ready.instance, &reservation, lane.need.alone, turn),
@@ -169,7 +169,7 @@ impl Partition {
     fn next_ready_near(&mut self, lane: &Lane, agent: &AgentId, now: Timestamp) -> Option<Ready> {
         let first = self.next_ready(lane, now)?;
         let may_wait = |partition: &Self, ready: &Ready| {
-            let near = partition.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance.node));
+            let near = partition.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance));
             near.is_some_and(|near| near != agent) && now.since(ready.since) < limits::LOCALITY_WAIT_MAX
         };
         if !may_wait(self, &first) {
@@ -284,7 +284,7 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
     let Attempt { instance, .. } = assignment.attempt;
     let live = run.attempt(instance);
     // What was closed is absent, not an empty list.
-    let inputs = run.wired_inputs(instance.node).into_iter().filter(|input| !input.values.is_empty());
+    let inputs = run.wired_inputs(instance).into_iter().filter(|input| !input.values.is_empty());
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
@@ -305,7 +305,7 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
     let list = declared.and_then(|node_type| node_type.inputs.get(input.port.0 as usize)).is_some_and(|port| port.list);
     let mut values = Vec::new();
     for sourced in &input.values {
-        let (source, source_port) = run.origin(sourced.source, sourced.source_port);
+        let (source, source_port) = run.origin(instance.scope, sourced.source, sourced.source_port);
         let source = graph.node(source).node_type.as_ref();
         // An input of files gives one or a list of them, as its config says; a file itself is never a list.
         let spread = list
@@ -313,9 +313,15 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
                 .and_then(|node_type| node_type.outputs.get(source_port.0 as usize))
                 .is_some_and(|port| port.list || port.port_type.is_media());
         match sourced.value {
-            OutputValue::One(reference) => values.push(BoundValue { reference: *reference, spread }),
-            OutputValue::Gather(references) => {
-                values.extend(references.iter().map(|reference| BoundValue { reference: *reference, spread: false }));
+            OutputValue::One(reference) => {
+                let holds = if spread { Holds::List } else { Holds::Value };
+                values.push(BoundValue { reference: *reference, holds });
+            }
+            OutputValue::Gather(_) | OutputValue::Pieces(_) => {
+                values.extend(sourced.value.pieces().into_iter().map(|piece| match piece {
+                    Piece::Item(reference) => BoundValue { reference, holds: Holds::Value },
+                    Piece::Chunk(chunk) => BoundValue { reference: chunk.reference, holds: Holds::Chunk },
+                }));
             }
             OutputValue::Closed => {}
         }

@@ -10,7 +10,8 @@ use crate::id::{
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
 use crate::run::event::{PermitClass, Timing};
-use crate::run::{Outcome, Run, RunStatus};
+use crate::run::list::ListPart;
+use crate::run::{ListNeed, Outcome, Run, RunStatus};
 use crate::time::Timestamp;
 use crate::value::{Value, ValueRef};
 
@@ -94,6 +95,8 @@ pub enum Input {
     Loaded(RunId, Option<Box<Run>>),
     /// The answer to [`Outputs::values`].
     Values(RunId, Vec<(ValueRef, Value)>),
+    /// The answer to [`Outputs::lists`].
+    ListPart(RunId, ListNeed, ListPart),
     /// Parked runs that fall due soon.
     Due(Vec<RunId>),
     /// Time has passed.
@@ -136,6 +139,9 @@ pub struct Outputs {
     pub loads: Vec<RunId>,
     /// Values of runs to be read from the journal, where they certainly are; each list comes back as [`Input::Values`].
     pub values: Vec<(RunId, Vec<ValueRef>)>,
+    /// Parts of lists that are too long for a row: each is read from the artifact store, where it certainly is, and comes
+    /// back as [`Input::ListPart`].
+    pub lists: Vec<(RunId, ListNeed)>,
     /// Keys to be looked up; each comes back as [`Input::KeyLookedUp`].
     pub lookups: Vec<IdempotencyKey>,
     /// Permits that went back and on to partitions that wait for them; each is owed an [`Input::Granted`].
@@ -319,8 +325,19 @@ pub struct InputBinding {
 pub struct BoundValue {
     /// Where it lies.
     pub reference: ValueRef,
-    /// It is a list whose items are values of the input, one by one.
-    pub spread: bool,
+    /// What lies there.
+    pub holds: Holds,
+}
+
+/// What a reference leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// The value of the input, or one of them.
+    Value,
+    /// A list whose items are values of the input, one by one.
+    List,
+    /// References to values of the input, in order ([`crate::run::list::read_chunk`]).
+    Chunk,
 }
 
 /// Why a partition's value must be thrown away.

@@ -8,6 +8,7 @@ mod agents;
 mod assign;
 pub mod batch;
 pub mod io;
+mod lists;
 mod open;
 pub mod permits;
 mod ready;
@@ -31,6 +32,7 @@ use crate::partition::open::{Flying, Open};
 use crate::partition::permits::{Permits, Reservation};
 use crate::partition::ready::{Lane, ReadyQueue};
 use crate::partition::submit::{KeyState, Waiting};
+use crate::partition::lists::RecentLists;
 use crate::partition::values::{Lack, RecentValues};
 use crate::run::event::{Assignment, Event, Fact};
 use crate::run::{Admitted, Body, Command, Deciding, Rejection, Run, Values};
@@ -86,6 +88,8 @@ struct Entry {
     lack: Lack,
     /// Values that were asked for, until its next decision.
     fetched: Values,
+    /// Parts of lists that it goes through.
+    lists: RecentLists,
 }
 
 /// What one call of [`Partition::on`] works with.
@@ -206,6 +210,7 @@ impl Partition {
             Input::Granted(grants) => self.granted(grants, turn),
             Input::Committed(number, outcome) => self.committed(number, outcome, turn),
             Input::Values(run, values) => self.values_read(run, values, turn),
+            Input::ListPart(run, need, part) => self.list_read(run, &need, part, turn),
             Input::Loaded(id, run) => self.loaded(id, run.map(|run| *run), turn),
             Input::Due(runs) => runs.into_iter().for_each(|run| self.load(run, turn)),
             Input::Tick => {}
@@ -286,16 +291,8 @@ impl Partition {
     /// Decides the next node; false if it has to wait for values.
     #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
     fn decide_one(&mut self, id: RunId, turn: &mut Turn<'_>) -> bool {
-        let next =
-            |entry: &Entry| entry.run.next_decision().map(|instance| (instance, entry.run.values_to_decide(instance)));
-        let Some((instance, wanted)) = self.runs.get(&id).and_then(next) else { return false };
-        let mut values = Values::new();
-        if !wanted.is_empty() && !Run::is_too_much_to_decide(&wanted) {
-            match self.values_at_hand(id, &wanted, turn) {
-                Some(found) => values = found,
-                None => return false,
-            }
-        }
+        let Some(instance) = self.runs.get(&id).and_then(|entry| entry.run.next_decision()) else { return false };
+        let Some((values, lists)) = self.at_hand(id, instance, turn) else { return false };
         // An event's decisions come before its assignments, and its body stays small.
         let fits = self.open.last_event(id).is_some_and(|event| {
             let bytes: usize = event.values.iter().map(|value| value.json().len()).sum();
@@ -308,13 +305,16 @@ impl Partition {
         let Some(event) = self.open.last_event(id) else { return false };
         let (before, kept) = (open::weight(event), event.values.len());
         let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
-        let mut deciding = Deciding { now: turn.now, draw: &mut turn.draw, values: &values, cost: &mut turn.cost };
+        let (draw, cost) = (&mut turn.draw, &mut turn.cost);
+        let mut deciding = Deciding { now: turn.now, draw, values: &values, lists: &lists, cost };
         let decision = entry.run.decide(instance, &mut deciding, &mut body);
         event.values = body.into_values();
         if let Err(corrupt) = entry.run.step_decision(&decision) {
             panic!("a decision does not follow: {corrupt}");
         }
         event.decisions.push(decision);
+        entry.fetched.clear();
+        entry.lists.trim();
         if entry.run.graph().decides_on_values {
             self.recent.keep(id, event.seq, &event.values, kept);
         }
@@ -579,6 +579,7 @@ impl Entry {
             in_turn: false,
             lack: Lack::Nothing,
             fetched: Values::new(),
+            lists: RecentLists::default(),
         }
     }
 }

@@ -284,7 +284,7 @@ impl Run {
         let mut due = self.state.timers.iter().take_while(|timer| timer.at <= now);
         if let Some(timer) = due.find(|timer| timer.kind == TimerKind::Wait) {
             let mut body = Body::new(self.seq().next());
-            let outputs = self.pass_on(timer.instance.node, &mut body);
+            let outputs = self.pass_on(timer.instance, &mut body);
             let fact = Fact::TimerFired { instance: timer.instance, outputs };
             return Ok(Admitted { fact, values: body.into_values() });
         }

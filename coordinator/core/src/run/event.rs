@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, Subject, TenantId, WorkflowId,
+    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use crate::run::RunStatus;
 use crate::time::{Span, Timestamp};
@@ -207,6 +207,70 @@ pub enum Decision {
         /// Why, for people.
         message: Arc<str>,
     },
+    /// It runs its body for further items, or for a further turn.
+    Opened {
+        /// Which container.
+        instance: Instance,
+        /// What it opens.
+        opened: Opened,
+    },
+    /// What a stretch of its items gave is put together, so that it need not be kept in memory (E20).
+    Gathered {
+        /// Which container.
+        instance: Instance,
+        /// Which stretch: the items from `chunk` times [`crate::limits::LIST_CHUNK_ITEMS_MAX`] on.
+        chunk: u32,
+        /// For each output that lists results, the stretch of its list.
+        results: Vec<ListChunk>,
+        /// The items of it that failed, if any did.
+        errors: Option<ListChunk>,
+    },
+}
+
+impl Decision {
+    /// Who decided.
+    pub fn instance(&self) -> Instance {
+        let (Decision::Completed { instance, .. }
+        | Decision::Waiting { instance, .. }
+        | Decision::Failed { instance, .. }
+        | Decision::Stopped { instance, .. }
+        | Decision::Opened { instance, .. }
+        | Decision::Gathered { instance, .. }) = self;
+        *instance
+    }
+}
+
+/// Items of a map, or a turn of a loop, that begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// How many there are in all; of a loop, how many there may be.
+    pub count: u32,
+    /// The number of the first one, from 0.
+    pub index: u32,
+    /// Its scope; the others follow.
+    pub scope: ScopeIx,
+    /// For each, what the container's outputs into its body give, by their places.
+    pub items: Vec<Vec<OutputValue>>,
+    /// What the turn before was worth.
+    pub score: Option<f64>,
+}
+
+/// A part of a list that is kept as references: a value that lists them (E16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListChunk {
+    /// Where the references lie.
+    pub reference: ValueRef,
+    /// How many items they stand for.
+    pub items: u32,
+}
+
+/// A part of a list that lies in several places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    /// One item.
+    Item(ValueRef),
+    /// Many.
+    Chunk(ListChunk),
 }
 
 /// What came out of one port.
@@ -225,17 +289,47 @@ pub enum OutputValue {
     One(ValueRef),
     /// A list put together from values that lie elsewhere (E16).
     Gather(Vec<ValueRef>),
+    /// The same, too long to name each item, or with lists among its items.
+    Pieces(Vec<Piece>),
     /// The port was not taken: it never gives a value.
     Closed,
 }
 
 impl OutputValue {
+    /// Its parts, as a list of lists' parts takes them.
+    pub(crate) fn pieces(&self) -> Vec<Piece> {
+        match self {
+            OutputValue::One(reference) => vec![Piece::Item(*reference)],
+            OutputValue::Gather(references) => references.iter().copied().map(Piece::Item).collect(),
+            OutputValue::Pieces(pieces) => pieces.clone(),
+            OutputValue::Closed => Vec::new(),
+        }
+    }
+
     /// Bytes of what it refers to.
     pub fn bytes(&self) -> u64 {
         match self {
             OutputValue::One(reference) => u64::from(reference.bytes),
             OutputValue::Gather(references) => references.iter().map(|reference| u64::from(reference.bytes)).sum(),
+            OutputValue::Pieces(pieces) => pieces.iter().map(|piece| u64::from(piece.reference().bytes)).sum(),
             OutputValue::Closed => 0,
+        }
+    }
+}
+
+impl Piece {
+    /// What it refers to.
+    pub fn reference(&self) -> &ValueRef {
+        match self {
+            Piece::Item(reference) | Piece::Chunk(ListChunk { reference, .. }) => reference,
+        }
+    }
+
+    /// How many items it stands for.
+    pub fn items(&self) -> u32 {
+        match self {
+            Piece::Item(_) => 1,
+            Piece::Chunk(chunk) => chunk.items,
         }
     }
 }

@@ -9,7 +9,10 @@ mod admit;
 mod branch;
 mod control;
 pub mod event;
+mod expand;
+pub mod list;
 mod outcome;
+mod scope;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -25,22 +28,26 @@ use serde::{Deserialize, Serialize};
 pub(crate) use admit::Admitted;
 pub use admit::{Command, Rejection};
 pub(crate) use control::Deciding;
+pub use expand::ListNeed;
+pub(crate) use expand::Lists;
 pub use outcome::Outcome;
+pub use scope::Tally;
 pub use step::Corrupt;
 
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, RunId, Subject, TenantId,
-    WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, RunId, ScopeIx, Subject,
+    TenantId, WorkflowId,
 };
 use crate::limits;
 use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
+use crate::run::scope::{Expansion, Frame};
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -67,6 +74,8 @@ pub enum RunStatus {
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer
 /// Pending ─▶ Skipped                                  a required input is closed
+/// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
+/// any but final ─▶ Dropped                            another part of the item has failed
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NodePhase {
@@ -90,6 +99,12 @@ pub enum NodePhase {
     Failed,
     /// Will not run: a required input is closed.
     Skipped,
+    /// Lies in a body: each item has it for itself.
+    Inside,
+    /// A container whose body runs.
+    Open,
+    /// Did not come to its end: its item had failed.
+    Dropped,
 }
 
 /// The fold of a run's events.
@@ -124,11 +139,19 @@ struct State {
     ready: BTreeSet<Rank>,
     due: VecDeque<Instance>,
     /// Which agent made the outputs of a node, where they are large (`LOCALITY_OUTPUT_BYTES_MIN`).
-    makers: BTreeMap<NodeIx, AgentId>,
+    makers: BTreeMap<Instance, AgentId>,
     /// What the first node that failed for good failed with: the run is about to end with it.
     failure: Option<Box<RunError>>,
     /// What a node that ends runs has said: the run is about to end so.
     stop: Option<Box<Stop>>,
+    /// Open items and turns.
+    frames: BTreeMap<ScopeIx, Frame>,
+    /// Containers whose body runs.
+    expansions: BTreeMap<Instance, Expansion>,
+    /// The number of the next item or turn to be opened, over all containers.
+    next_scope: u32,
+    /// What nodes in bodies came to, in items that have closed.
+    tallies: BTreeMap<NodeIx, Tally>,
 }
 
 /// How a node ends its run.
@@ -159,6 +182,16 @@ struct Slot {
     /// Incoming edges whose source is not settled.
     unsettled: u32,
     result: Option<Box<Committed>>,
+}
+
+impl Slot {
+    fn waiting_for(edges: u32) -> Self {
+        Self { phase: NodePhase::Pending, unsettled: edges, result: None }
+    }
+
+    fn excluded() -> Self {
+        Self { phase: NodePhase::Excluded, ..Self::waiting_for(0) }
+    }
 }
 
 /// The one output of an instance.
@@ -367,13 +400,13 @@ impl Run {
 
     /// Whether this attempt gave the committed output of its instance.
     pub(crate) fn is_result_of(&self, attempt: &Attempt) -> bool {
-        let slot = self.state.nodes.get(attempt.instance.node.0 as usize);
+        let slot = self.slot_of(attempt.instance);
         slot.and_then(|slot| slot.result.as_ref()).is_some_and(|result| result.token == Some(attempt.token))
     }
 
     /// Whether this instance may be given to an agent at `now`.
     pub fn can_assign(&self, instance: Instance, now: Timestamp) -> bool {
-        let Some(slot) = self.state.nodes.get(instance.node.0 as usize) else { return false };
+        let Some(slot) = self.slot_of(instance) else { return false };
         match slot.phase {
             NodePhase::Ready => self.state.status == RunStatus::Running,
             NodePhase::Backoff => self.retries_due(now).any(|due| due == instance),
@@ -439,17 +472,25 @@ impl Run {
         self.state.nodes[node.0 as usize].result.as_ref().map_or(&[], |result| &result.outputs)
     }
 
-    /// The value of one output of a finished node; `None` if the node gave nothing there.
+    /// The slot of an instance, if its item is open.
+    fn slot_of(&self, instance: Instance) -> Option<&Slot> {
+        match self.graph.get(instance.node)?.within {
+            None => self.state.nodes.get(instance.node.0 as usize),
+            Some(_) => self.frame(instance.scope)?.slots.get(self.graph.node(instance.node).place as usize),
+        }
+    }
+
+    /// The value of one output of a finished node outside of maps and loops; `None` if the node gave nothing there.
     pub fn output(&self, node: NodeIx, port: PortIx) -> Option<&OutputValue> {
         self.outputs(node).iter().find(|output| output.port == port).map(|output| &output.value)
     }
 
-    /// The wired inputs of a node whose inputs are settled: each port with what its edges brought, in edge order,
-    /// closed ones left out.
-    pub fn wired_inputs(&self, node: NodeIx) -> Vec<WiredInput<'_>> {
+    /// The wired inputs of a node whose inputs are settled, seen from its scope: each port with what its edges brought, in
+    /// edge order, closed ones left out.
+    pub fn wired_inputs(&self, instance: Instance) -> Vec<WiredInput<'_>> {
         let mut inputs: Vec<WiredInput<'_>> = Vec::new();
-        for edge in self.graph.in_edges(node) {
-            let value = match self.output(edge.source, edge.source_port) {
+        for edge in self.graph.in_edges(instance.node) {
+            let value = match self.output_at(instance.scope, edge.source, edge.source_port) {
                 None | Some(OutputValue::Closed) => None,
                 Some(value) => Some(SourcedValue { source: edge.source, source_port: edge.source_port, value }),
             };
@@ -462,14 +503,16 @@ impl Run {
     }
 
     /// The agent that made most of a node's inputs, if they are large enough to send the node there.
-    pub(crate) fn near(&self, node: NodeIx) -> Option<&AgentId> {
+    pub(crate) fn near(&self, instance: Instance) -> Option<&AgentId> {
         if self.state.makers.is_empty() {
             return None;
         }
         let mut made: BTreeMap<&AgentId, u64> = BTreeMap::new();
-        for edge in self.graph.in_edges(node) {
-            let (Some(maker), Some(value)) =
-                (self.state.makers.get(&edge.source), self.output(edge.source, edge.source_port))
+        for edge in self.graph.in_edges(instance.node) {
+            let source = Instance { node: edge.source, ..instance };
+            let beside = self.state.makers.get(&source);
+            let maker = beside.or_else(|| self.state.makers.get(&Instance::root(edge.source)));
+            let (Some(maker), Some(value)) = (maker, self.output_at(instance.scope, edge.source, edge.source_port))
             else {
                 continue;
             };

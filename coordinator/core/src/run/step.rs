@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::scope::ROOT;
 use super::{
     Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
 };
 use crate::fault::{Fault, is_planted};
 use crate::graph::{Graph, InEdge, Logic};
-use crate::id::{EventSeq, Instance, NodeIx, RunId};
+use crate::id::{EventSeq, Generation, Instance, NodeIx, RunId};
 use crate::limits;
 use crate::node_type::{EffectClass, Runner};
 use crate::policy::OnRunFailure;
@@ -59,6 +60,14 @@ pub enum Corrupt {
         instance: Instance,
         /// Where it stands.
         phase: NodePhase,
+    },
+    /// The items that it opens or puts together are not those that come next.
+    #[error("event {seq} does not follow: it names other items of node {} than come next", instance.node)]
+    WrongItems {
+        /// Which event.
+        seq: EventSeq,
+        /// Which container.
+        instance: Instance,
     },
     /// Something that must come before or after the terminal event came on its other side.
     #[error("event {seq} is on the wrong side of the run's end")]
@@ -114,16 +123,19 @@ impl Run {
         let unknown = |node| Corrupt::UnknownNode { seq: EventSeq(1), node };
         let mut nodes: Vec<Slot> = graph
             .nodes()
-            .map(|(ix, _)| Slot { phase: NodePhase::Pending, unsettled: graph.in_edges(ix).len() as u32, result: None })
+            .map(|(_, node)| match node.within {
+                None => Slot::waiting_for(node.waits_for),
+                Some(_) => Slot { phase: NodePhase::Inside, ..Slot::waiting_for(0) },
+            })
             .collect();
-        let mut all_nodes = nodes.len() as u32;
         if let Some(target) = submitted.target {
             graph.get(target).ok_or_else(|| unknown(target))?;
             let wanted = graph.closure(target);
-            nodes.iter_mut().for_each(|slot| slot.phase = NodePhase::Excluded);
-            wanted.iter().for_each(|ix| nodes[ix.0 as usize].phase = NodePhase::Pending);
-            all_nodes = wanted.len() as u32;
+            let is_wanted = |place: usize| wanted.binary_search(&NodeIx(place as u32)).is_ok();
+            let unwanted = nodes.iter_mut().enumerate().filter(|(place, _)| !is_wanted(*place));
+            unwanted.for_each(|(_, slot)| slot.phase = NodePhase::Excluded);
         }
+        let all_nodes = nodes.iter().filter(|slot| slot.phase == NodePhase::Pending).count() as u32;
         if let Some((node, _)) = submitted.inputs.iter().find(|(node, _)| graph.get(*node).is_none()) {
             return Err(unknown(*node));
         }
@@ -146,12 +158,16 @@ impl Run {
             makers: BTreeMap::new(),
             failure: None,
             stop: None,
+            frames: BTreeMap::new(),
+            expansions: BTreeMap::new(),
+            next_scope: 1,
+            tallies: BTreeMap::new(),
         };
         let mut run = Run { id, graph, state };
         for ix in (0..run.graph.len() as u32).map(NodeIx) {
             let slot = &run.state.nodes[ix.0 as usize];
             if slot.phase == NodePhase::Pending && slot.unsettled == 0 {
-                run.make_ready(ix);
+                run.make_ready(Instance::root(ix))?;
             }
         }
         Ok(run)
@@ -182,7 +198,7 @@ impl Run {
             Fact::Succeeded { attempt, outputs, .. } => {
                 let live = self.remove(attempt)?;
                 if outputs.iter().map(|output| output.value.bytes()).sum::<u64>() >= limits::LOCALITY_OUTPUT_BYTES_MIN {
-                    self.state.makers.insert(attempt.instance.node, live.agent.agent);
+                    self.state.makers.insert(attempt.instance, live.agent.agent);
                 }
                 self.state.tries.remove(&attempt.instance);
                 self.complete(attempt.instance, Some(attempt), outputs)?;
@@ -193,7 +209,7 @@ impl Run {
                 for attempt in attempts {
                     let handle = self.remove(attempt)?.handle;
                     self.tries_of(attempt).handle = handle;
-                    self.queue(attempt.instance);
+                    self.queue_again(attempt.instance)?;
                 }
             }
             Fact::IntentRecorded { attempt } => self.live(attempt)?.intent = true,
@@ -211,24 +227,38 @@ impl Run {
 
     /// Folds what a control node decided.
     pub(crate) fn step_decision(&mut self, decision: &Decision) -> Result<(), Corrupt> {
-        let (Decision::Completed { instance, .. }
-        | Decision::Waiting { instance, .. }
-        | Decision::Failed { instance, .. }
-        | Decision::Stopped { instance, .. }) = decision;
-        self.expect(*instance, &[NodePhase::Due])?;
-        self.take_due(*instance);
+        let instance = decision.instance();
+        let is_container = self.graph.scope(instance.node).is_some();
+        let phases: &[_] = if is_container { &[NodePhase::Due, NodePhase::Open] } else { &[NodePhase::Due] };
+        self.expect(instance, phases)?;
+        self.take_due(instance);
+        if let Some(expansion) = self.state.expansions.get_mut(&instance) {
+            expansion.is_due = false;
+        }
         match decision {
-            Decision::Completed { outputs, .. } => self.complete(*instance, None, outputs)?,
-            Decision::Waiting { until, .. } => {
-                self.slot(*instance)?.phase = NodePhase::Waiting;
-                self.state.timers.insert(Timer { at: *until, instance: *instance, kind: TimerKind::Wait });
+            Decision::Completed { outputs, .. } => {
+                self.end_scope(instance);
+                self.complete(instance, None, outputs)?;
             }
-            Decision::Failed { error, .. } => self.give_up(*instance, error)?,
+            Decision::Waiting { until, .. } => {
+                self.slot(instance)?.phase = NodePhase::Waiting;
+                self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
+            }
+            Decision::Failed { error, .. } => {
+                self.end_scope(instance);
+                self.give_up(instance, error)?;
+            }
             Decision::Stopped { status, message, .. } => {
-                self.complete(*instance, None, &[])?;
+                self.complete(instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };
                 self.state.stop.get_or_insert_with(|| Box::new(stop));
             }
+            Decision::Opened { opened, .. } => {
+                let seq = self.state.seq;
+                self.graph.scope(instance.node).ok_or(Corrupt::WrongItems { seq, instance })?;
+                self.open_items(instance, opened)?;
+            }
+            Decision::Gathered { chunk, results, errors, .. } => self.gathered(instance, *chunk, results, *errors)?,
         }
         Ok(())
     }
@@ -265,6 +295,9 @@ impl Run {
         // It reported its own end: its agent is alive, and it is no suspect any more.
         (tries.deaths, tries.proofs) = (0, 0);
         tries.handle = None;
+        if self.is_abandoned(attempt.instance) {
+            return self.over_in_vain(attempt.instance);
+        }
         match retry_at {
             Some(at) => {
                 self.slot(attempt.instance)?.phase = NodePhase::Backoff;
@@ -284,23 +317,30 @@ impl Run {
             LossCause::NewBoot | LossCause::StreamGone if !live.alone => tries.deaths += 1,
             _ => {}
         }
-        if let Some(error) = failure {
-            return self.give_up(attempt.instance, error);
+        match failure.filter(|_| !self.is_abandoned(attempt.instance)) {
+            Some(error) => self.give_up(attempt.instance, error),
+            None => self.queue_again(attempt.instance),
         }
-        self.queue(attempt.instance);
-        Ok(())
     }
 
-    /// The node has failed for good. The first one to do so is what the run ends with.
-    fn give_up(&mut self, instance: Instance, error: &NodeError) -> Result<(), Corrupt> {
+    /// The node has failed for good.
+    pub(super) fn give_up(&mut self, instance: Instance, error: &NodeError) -> Result<(), Corrupt> {
+        self.give_up_at(instance, error, instance.node)?;
+        self.leave(instance)
+    }
+
+    /// Outside of maps and loops, the first node that fails for good is what the run ends with; inside, its item fails.
+    pub(super) fn give_up_at(&mut self, instance: Instance, error: &NodeError, node: NodeIx) -> Result<(), Corrupt> {
         self.slot(instance)?.phase = NodePhase::Failed;
-        self.state.open_nodes -= 1;
+        if instance.scope != ROOT {
+            return self.fail_item(instance, error);
+        }
         let attempts = self.state.tries.get(&instance).map_or(0, |tries| tries.last.0);
         self.state.failure.get_or_insert_with(|| {
             Box::new(RunError {
                 code: error.code.clone(),
                 message: error.message.clone(),
-                node: Some(instance.node),
+                node: Some(node),
                 class: Some(error.class),
                 attempts,
             })
@@ -309,18 +349,12 @@ impl Run {
     }
 
     /// Mostly the first: control nodes are evaluated in the order in which they fell due.
-    fn take_due(&mut self, instance: Instance) {
+    pub(super) fn take_due(&mut self, instance: Instance) {
         match self.state.due.iter().position(|due| *due == instance) {
             Some(0) => drop(self.state.due.pop_front()),
             Some(place) => drop(self.state.due.remove(place)),
             None => {}
         }
-    }
-
-    /// Mostly among the first: timers are used up in the order of their instants.
-    fn take_timer(&mut self, instance: Instance) {
-        let found = self.state.timers.iter().find(|timer| timer.instance == instance).copied();
-        found.map(|timer| self.state.timers.remove(&timer));
     }
 
     fn end(&mut self, status: RunStatus, error: Option<&RunError>, at: Timestamp) {
@@ -342,7 +376,7 @@ impl Run {
         }
     }
 
-    /// Gives an instance its one output and settles what depends on it, without recursion.
+    /// Gives an instance its one output and settles what depends on it.
     fn complete(
         &mut self,
         instance: Instance,
@@ -350,21 +384,30 @@ impl Run {
         outputs: &[PortOutput],
     ) -> Result<(), Corrupt> {
         let committed = Committed { outputs: outputs.to_vec(), token: attempt.map(|attempt| attempt.token) };
+        let is_abandoned = self.is_abandoned(instance);
         let slot = self.slot(instance)?;
         slot.phase = NodePhase::Completed;
         slot.result = Some(Box::new(committed));
-        self.state.open_nodes -= 1;
+        if !is_abandoned {
+            self.settle_after(instance)?;
+        }
+        self.leave(instance)
+    }
+
+    /// Settles what waits for an instance beside it, without recursion.
+    pub(super) fn settle_after(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        let graph = Arc::clone(&self.graph);
         let mut settled = vec![instance.node];
         while let Some(source) = settled.pop() {
-            let graph = Arc::clone(&self.graph);
-            for edge in graph.out_edges(source) {
-                let slot = &mut self.state.nodes[edge.target.0 as usize];
+            for target in graph.out_edges(source).iter().filter_map(|edge| edge.settles) {
+                let target = Instance { node: target, ..instance };
+                let slot = self.slot(target)?;
                 if slot.phase != NodePhase::Pending {
                     continue;
                 }
                 slot.unsettled -= 1;
-                if slot.unsettled == 0 && !self.make_ready(edge.target) {
-                    settled.push(edge.target);
+                if slot.unsettled == 0 && !self.make_ready(target)? {
+                    settled.push(target.node);
                 }
             }
         }
@@ -372,48 +415,62 @@ impl Run {
     }
 
     /// All inputs of a node are settled: it can run, or it is skipped (false).
-    fn make_ready(&mut self, ix: NodeIx) -> bool {
-        if self.is_closed_off(ix) {
-            self.state.nodes[ix.0 as usize].phase = NodePhase::Skipped;
-            self.state.open_nodes -= 1;
-            return false;
+    pub(super) fn make_ready(&mut self, instance: Instance) -> Result<bool, Corrupt> {
+        if self.is_closed_off(instance) {
+            self.slot(instance)?.phase = NodePhase::Skipped;
+            match self.state.frames.get_mut(&instance.scope) {
+                Some(frame) => frame.open -= 1,
+                None => self.state.open_nodes -= 1,
+            }
+            return Ok(false);
         }
-        let instance = Instance::root(ix);
-        match self.graph.node(ix).runner {
+        match self.graph.node(instance.node).runner {
             Runner::Control(_) => {
-                self.state.nodes[ix.0 as usize].phase = NodePhase::Due;
+                self.slot(instance)?.phase = NodePhase::Due;
                 self.state.due.push_back(instance);
             }
-            Runner::Agent | Runner::Unavailable => self.queue(instance),
+            Runner::Agent | Runner::Unavailable => self.queue(instance)?,
         }
-        true
+        Ok(true)
     }
 
     /// A port is closed when all its edges are (graph.md, part 1). A node is closed off when a required port is, or when
-    /// nothing came through any of its edges: it hangs on branches that were not taken.
-    fn is_closed_off(&self, ix: NodeIx) -> bool {
+    /// nothing came through any of its edges: it hangs on branches that were not taken. What a body will give does not
+    /// count for its container.
+    fn is_closed_off(&self, instance: Instance) -> bool {
         if is_planted(Fault::ClosedNotSkipped) {
             return false;
         }
-        let edges = self.graph.in_edges(ix);
-        let is_closed =
-            |edge: &InEdge| matches!(self.output(edge.source, edge.source_port), None | Some(OutputValue::Closed));
-        if !edges.is_empty() && edges.iter().all(is_closed) {
+        let doors = self.graph.doors(instance.node);
+        let is_outer = |edge: &&InEdge| doors.is_none_or(|doors| !doors.is_inner_input(edge.target_port));
+        let edges = || self.graph.in_edges(instance.node).iter().filter(is_outer);
+        let is_closed = |edge: &InEdge| {
+            let value = self.output_at(instance.scope, edge.source, edge.source_port);
+            matches!(value, None | Some(OutputValue::Closed))
+        };
+        if edges().next().is_some() && edges().all(is_closed) {
             return true;
         }
-        let Some(node_type) = &self.graph.node(ix).node_type else { return false };
+        let Some(node_type) = &self.graph.node(instance.node).node_type else { return false };
         node_type.inputs.iter().enumerate().filter(|(_, port)| port.required).any(|(place, _)| {
-            let mut into = edges.iter().filter(|edge| usize::from(edge.target_port.0) == place).peekable();
+            let mut into = edges().filter(|edge| usize::from(edge.target_port.0) == place).peekable();
             into.peek().is_some() && into.all(is_closed)
         })
     }
 
-    fn queue(&mut self, instance: Instance) {
-        self.state.nodes[instance.node.0 as usize].phase = NodePhase::Ready;
-        self.state.ready.insert(self.rank(instance));
+    /// It waits for an agent again, unless its item has failed meanwhile.
+    fn queue_again(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        if self.is_abandoned(instance) { self.over_in_vain(instance) } else { self.queue(instance) }
     }
 
-    fn rank(&self, instance: Instance) -> Rank {
+    fn queue(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        self.slot(instance)?.phase = NodePhase::Ready;
+        let rank = self.rank(instance);
+        self.state.ready.insert(rank);
+        Ok(())
+    }
+
+    pub(super) fn rank(&self, instance: Instance) -> Rank {
         Rank { urgency: -self.graph.node(instance.node).policy.priority, instance }
     }
 
@@ -423,12 +480,20 @@ impl Run {
         tries
     }
 
-    fn slot(&mut self, instance: Instance) -> Result<&mut Slot, Corrupt> {
-        let seq = self.state.seq;
-        let slot = self.state.nodes.get_mut(instance.node.0 as usize);
-        // Scopes and generations come with maps, loops and reviews.
-        let slot = slot.filter(|_| instance == Instance::root(instance.node));
-        slot.ok_or(Corrupt::UnknownNode { seq, node: instance.node })
+    pub(super) fn slot(&mut self, instance: Instance) -> Result<&mut Slot, Corrupt> {
+        let unknown = Corrupt::UnknownNode { seq: self.state.seq, node: instance.node };
+        // Generations come with reviews.
+        let node = self.graph.get(instance.node).filter(|_| instance.generation == Generation(0));
+        let Some(node) = node else { return Err(unknown) };
+        let slot = match (node.within, instance.scope) {
+            (None, ROOT) => self.state.nodes.get_mut(instance.node.0 as usize),
+            (Some(container), scope) => {
+                let frame = self.state.frames.get_mut(&scope).filter(|frame| frame.container.node == container);
+                frame.and_then(|frame| frame.slots.get_mut(node.place as usize))
+            }
+            (None, _) => None,
+        };
+        slot.ok_or(unknown)
     }
 
     fn expect(&mut self, instance: Instance, phases: &[NodePhase]) -> Result<(), Corrupt> {

@@ -106,7 +106,9 @@ impl RunView {
             NodePhase::Completed => NodeState::Completed,
             NodePhase::Failed => NodeState::Failed,
             NodePhase::Skipped => NodeState::Skipped,
-            NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting if over => NodeState::Cancelled,
+            NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting | NodePhase::Open if over => {
+                NodeState::Cancelled
+            }
             // A run that completed before all of its nodes was stopped by one of them.
             _ if matches!(self.run.status(), RunStatus::Cancelled | RunStatus::Completed) => NodeState::Cancelled,
             NodePhase::Pending => NodeState::Pending,
@@ -117,8 +119,26 @@ impl RunView {
                     NodeState::Ready
                 }
             }
-            NodePhase::Running | NodePhase::Backoff => NodeState::Running,
+            NodePhase::Running | NodePhase::Backoff | NodePhase::Open => NodeState::Running,
             NodePhase::Waiting => NodeState::Waiting,
+            NodePhase::Dropped => NodeState::Cancelled,
+            NodePhase::Inside => return self.body_state(node),
+        })
+    }
+
+    /// The state of a node in a body, over all its instances.
+    fn body_state(&self, node: NodeIx) -> Option<NodeState> {
+        let container = self.run.graph().within(node)?;
+        let tally = self.run.tally(node);
+        let is_open = |phase| self.run.open_instances(node).any(|(_, it)| phase == it);
+        Some(match self.node_state(container)? {
+            NodeState::Completed if tally.completed > 0 => NodeState::Completed,
+            NodeState::Completed if tally.failed > 0 => NodeState::Failed,
+            NodeState::Completed => NodeState::Skipped,
+            NodeState::Running if is_open(NodePhase::Waiting) && !is_open(NodePhase::Running) => NodeState::Waiting,
+            NodeState::Failed if tally.failed > 0 || is_open(NodePhase::Failed) => NodeState::Failed,
+            NodeState::Failed => NodeState::Cancelled,
+            state => state,
         })
     }
 
@@ -152,6 +172,10 @@ impl RunView {
                     self.entry(*instance).started_at.get_or_insert(at);
                     self.over(*instance, at, None);
                 }
+                Decision::Opened { instance, .. } => {
+                    self.entry(*instance).started_at.get_or_insert(at);
+                }
+                Decision::Gathered { .. } => {}
             }
         }
         for assignment in &event.assignments {
