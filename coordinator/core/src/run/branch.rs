@@ -242,7 +242,6 @@ impl Run {
                 }
             }
         }
-        let mut seen = Seen::default();
         inputs.iter().for_each(|(id, value)| seen.set_named(id, value));
         if conditions.into_iter().any(Condition::sees_inputs) {
             seen.set("inputs", &Json::Object(inputs));

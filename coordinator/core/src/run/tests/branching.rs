@@ -318,7 +318,7 @@ fn a_closed_optional_input_is_absent() {
     let mut course = Course::begin(&graph.build());
     let it = course.instance("it");
     assert_eq!(phase(&course, "it"), NodePhase::Ready);
-    let extra = course.run.wired_inputs(it.node).into_iter().find(|input| input.port == PortIx(1)).unwrap();
+    let extra = course.run.wired_inputs(it).into_iter().find(|input| input.port == PortIx(1)).unwrap();
     assert!(extra.values.is_empty());
     complete(&mut course, "it", "done");
     assert_eq!(course.run.status(), RunStatus::Completed);

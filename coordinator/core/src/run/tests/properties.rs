@@ -287,6 +287,10 @@ fn displaced(event: Event, node: NodeIx) -> Event {
         Decision::Stopped { status, message, .. } => {
             Decision::Stopped { instance: Instance::root(node), status, message }
         }
+        Decision::Opened { opened, .. } => Decision::Opened { instance: Instance::root(node), opened },
+        Decision::Gathered { chunk, results, errors, .. } => {
+            Decision::Gathered { instance: Instance::root(node), chunk, results, errors }
+        }
     });
     let assignments = event.assignments.into_iter().map(|mut assignment| {
         assignment.attempt = moved(assignment.attempt);
