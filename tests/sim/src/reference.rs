@@ -87,7 +87,8 @@ impl History {
                     OutputValue::Gather(references) => {
                         Some((name, Given::List(references.iter().map(value).collect())))
                     }
-                    OutputValue::Closed => None,
+                    // No simulated graph has long lists.
+                    OutputValue::Pieces(_) | OutputValue::Closed => None,
                 }
             });
             given.collect()
@@ -115,7 +116,10 @@ impl History {
                         history.stopped.insert(node);
                         history.outputs.insert(node, Outputs::new());
                     }
-                    Decision::Waiting { .. } | Decision::Failed { .. } => {}
+                    Decision::Waiting { .. }
+                    | Decision::Failed { .. }
+                    | Decision::Opened { .. }
+                    | Decision::Gathered { .. } => {}
                 }
             }
         }
