@@ -8,6 +8,7 @@
 mod admit;
 mod branch;
 mod control;
+mod dropped;
 pub mod event;
 mod outcome;
 mod step;
@@ -40,7 +41,7 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -67,6 +68,7 @@ pub enum RunStatus {
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer
 /// Pending ─▶ Skipped                                  a required input is closed
+/// any but a final one ─▶ Dropped                      given up: what it would give counts no more
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NodePhase {
@@ -90,6 +92,8 @@ pub enum NodePhase {
     Failed,
     /// Will not run: a required input is closed.
     Skipped,
+    /// Was given up before it was done.
+    Dropped,
 }
 
 /// The fold of a run's events.
@@ -98,6 +102,8 @@ pub struct Run {
     id: RunId,
     graph: Arc<Graph>,
     state: State,
+    /// Instances that were given up, until they are asked for; no part of the state.
+    dropped: Vec<Instance>,
 }
 
 /// Everything about a run but its graph: what a snapshot holds.
@@ -521,7 +527,12 @@ impl Run {
             return None;
         }
         let state: State = postcard::from_bytes(&snapshot.bytes).ok()?;
-        (state.seq == snapshot.seq && state.nodes.len() == graph.len()).then_some(Run { id, graph, state })
+        (state.seq == snapshot.seq && state.nodes.len() == graph.len()).then_some(Run {
+            id,
+            graph,
+            state,
+            dropped: Vec::new(),
+        })
     }
 
     /// A run from its first event.

@@ -74,6 +74,7 @@ impl Run {
     /// # Errors
     /// [`Corrupt`] if it does not follow; the run must not be used any more then.
     pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
+        self.dropped.clear();
         self.step_fact(event.seq, event.at, &event.fact)?;
         self.follow(event)
     }
@@ -147,7 +148,7 @@ impl Run {
             failure: None,
             stop: None,
         };
-        let mut run = Run { id, graph, state };
+        let mut run = Run { id, graph, state, dropped: Vec::new() };
         for ix in (0..run.graph.len() as u32).map(NodeIx) {
             let slot = &run.state.nodes[ix.0 as usize];
             if slot.phase == NodePhase::Pending && slot.unsettled == 0 {
@@ -172,11 +173,10 @@ impl Run {
         let over = self.state.status != RunStatus::Running;
         match fact {
             Fact::Submitted(_) => return Err(Corrupt::WrongSide { seq }),
-            Fact::Stopped { .. } | Fact::Discarded { .. } | Fact::Settled { .. } if !over => {
-                return Err(Corrupt::WrongSide { seq });
-            }
-            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove(attempt).map(drop))?,
-            Fact::Discarded { attempt } | Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
+            Fact::Settled { .. } if !over => return Err(Corrupt::WrongSide { seq }),
+            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove_given_up(attempt))?,
+            Fact::Discarded { attempt } => self.remove_given_up(attempt)?,
+            Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
             _ if over && !is_planted(Fault::TerminalNotAbsorbing) => return Err(Corrupt::WrongSide { seq }),
             Fact::Continued => {}
             Fact::Succeeded { attempt, outputs, .. } => {
@@ -309,7 +309,7 @@ impl Run {
     }
 
     /// Mostly the first: control nodes are evaluated in the order in which they fell due.
-    fn take_due(&mut self, instance: Instance) {
+    pub(super) fn take_due(&mut self, instance: Instance) {
         match self.state.due.iter().position(|due| *due == instance) {
             Some(0) => drop(self.state.due.pop_front()),
             Some(place) => drop(self.state.due.remove(place)),
@@ -318,7 +318,7 @@ impl Run {
     }
 
     /// Mostly among the first: timers are used up in the order of their instants.
-    fn take_timer(&mut self, instance: Instance) {
+    pub(super) fn take_timer(&mut self, instance: Instance) {
         let found = self.state.timers.iter().find(|timer| timer.instance == instance).copied();
         found.map(|timer| self.state.timers.remove(&timer));
     }
@@ -338,7 +338,8 @@ impl Run {
                 Some(choice) => choice == OnRunFailure::Finish,
                 None => node.effect != EffectClass::Pure,
             };
-            live.stopping = !(failed && finishes);
+            // What was given up stays so.
+            live.stopping |= !(failed && finishes);
         }
     }
 
@@ -413,7 +414,7 @@ impl Run {
         self.state.ready.insert(self.rank(instance));
     }
 
-    fn rank(&self, instance: Instance) -> Rank {
+    pub(super) fn rank(&self, instance: Instance) -> Rank {
         Rank { urgency: -self.graph.node(instance.node).policy.priority, instance }
     }
 
@@ -446,7 +447,7 @@ impl Run {
         if (live.number, live.token) == (attempt.number, attempt.token) { Ok(live) } else { Err(unknown) }
     }
 
-    fn remove(&mut self, attempt: &Attempt) -> Result<LiveAttempt, Corrupt> {
+    pub(super) fn remove(&mut self, attempt: &Attempt) -> Result<LiveAttempt, Corrupt> {
         let live = self.live(attempt)?.clone();
         self.state.attempts.remove(&attempt.instance);
         Ok(live)

@@ -51,7 +51,7 @@ pub enum NodeState {
     Failed,
     /// A required input is closed.
     Skipped,
-    /// The run ended before it did.
+    /// The run ended before it did, or it was given up.
     Cancelled,
 }
 
@@ -106,6 +106,7 @@ impl RunView {
             NodePhase::Completed => NodeState::Completed,
             NodePhase::Failed => NodeState::Failed,
             NodePhase::Skipped => NodeState::Skipped,
+            NodePhase::Dropped => NodeState::Cancelled,
             NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting if over => NodeState::Cancelled,
             // A run that completed before all of its nodes was stopped by one of them.
             _ if matches!(self.run.status(), RunStatus::Cancelled | RunStatus::Completed) => NodeState::Cancelled,
@@ -159,6 +160,10 @@ impl RunView {
             node.attempts = assignment.attempt.number.0;
             node.agent = Some(assignment.to.agent.clone());
             node.started_at.get_or_insert(at);
+        }
+        for node in self.run.dropped_nodes() {
+            let view = &mut self.nodes[node.0 as usize];
+            (view.ended_at, view.waits_until) = (Some(at), None);
         }
     }
 
