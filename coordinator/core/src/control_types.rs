@@ -20,8 +20,7 @@ pub fn control_of(type_id: &str) -> Option<Control> {
 
 /// Whether the id belongs to a part of the language that the engine does not run yet: a scope, a review…
 pub fn is_planned(type_id: &str) -> bool {
-    const LOGIC: [&str; 14] = [
-        "race",
+    const LOGIC: [&str; 13] = [
         "map",
         "loop",
         "batch",

@@ -40,6 +40,8 @@ pub enum Fault {
     DecidedInReplay,
     /// A merge takes the last branch instead of the first.
     MergeTakesLast,
+    /// What has lost a race goes on.
+    LosersKept,
     /// Values that a decision waits for are asked for before they are in the journal.
     ValuesAskedEarly,
 }

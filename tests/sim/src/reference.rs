@@ -32,16 +32,23 @@ enum Expected {
     Open,
 }
 
+/// Where a node ends that is no part of what goes on.
+const FINAL: [NodePhase; 4] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed, NodePhase::Dropped];
+
 /// Compares what a run has given with what it must have given.
 pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<(), String> {
     let history = History::read(plan, events);
     let is_whole = fold.status() == RunStatus::Completed && history.stopped.is_empty();
+    let lost = lost(plan, &history);
     let mut expected: Vec<Expected> = Vec::with_capacity(plan.len());
     for (ix, planned) in plan.iter().enumerate() {
         let phase = fold.phase_of(NodeIx(ix as u32));
         let actual = history.outputs.get(&ix);
         let must = interpret(planned, &expected, actual, history.stopped.contains(&ix));
         let stands = match &must {
+            // What it would have given nobody knows.
+            _ if phase == NodePhase::Dropped => actual.is_none() && lost.contains(&ix),
+            _ if lost.contains(&ix) && FINAL.into_iter().all(|it| it != phase) => false,
             Expected::Skipped => phase == NodePhase::Skipped && actual.is_none(),
             Expected::Open => {
                 phase != NodePhase::Skipped && phase != NodePhase::Completed && actual.is_none() && !is_whole
@@ -123,8 +130,30 @@ impl History {
     }
 }
 
+/// The nodes from which every path ends in one race that was won, and that is to stop them.
+fn lost(plan: &[Planned], history: &History) -> BTreeSet<usize> {
+    let mut lost = BTreeSet::new();
+    for (race, planned) in plan.iter().enumerate() {
+        if planned.kind != (Kind::Race { cancels: true }) || !history.outputs.contains_key(&race) {
+            continue;
+        }
+        let mut leads_only_there = BTreeSet::from([race]);
+        for ix in (0..race).rev() {
+            let mut after = plan.iter().enumerate().filter(|(_, other)| other.sources.iter().any(|(it, _)| *it == ix));
+            let is_used = after.clone().next().is_some();
+            if is_used && after.all(|(other, _)| leads_only_there.contains(&other)) {
+                leads_only_there.insert(ix);
+            }
+        }
+        leads_only_there.remove(&race);
+        lost.extend(leads_only_there);
+    }
+    lost
+}
+
 fn interpret(planned: &Planned, before: &[Expected], actual: Option<&Outputs>, has_stopped: bool) -> Expected {
-    if planned.sources.iter().any(|(source, _)| before[*source] == Expected::Open) {
+    let is_race = matches!(planned.kind, Kind::Race { .. });
+    if !is_race && planned.sources.iter().any(|(source, _)| before[*source] == Expected::Open) {
         return Expected::Open;
     }
     let brought: Vec<Option<&Given>> = planned
@@ -135,6 +164,13 @@ fn interpret(planned: &Planned, before: &[Expected], actual: Option<&Outputs>, h
             Expected::Skipped | Expected::Open => None,
         })
         .collect();
+    if is_race && let Some(actual) = actual {
+        return Expected::Done(won(planned, &brought, actual));
+    }
+    let is_open = is_race && planned.sources.iter().any(|(source, _)| before[*source] == Expected::Open);
+    if is_open {
+        return Expected::Open;
+    }
     if !brought.is_empty() && brought.iter().all(Option::is_none) {
         return Expected::Skipped;
     }
@@ -147,7 +183,7 @@ fn interpret(planned: &Planned, before: &[Expected], actual: Option<&Outputs>, h
         // What an agent makes only it knows.
         Kind::Work => actual.map_or(Expected::Open, |outputs| Expected::Done(outputs.clone())),
         Kind::Input => Expected::Done(Outputs::from([("json", Given::One(serde_json::json!({"n": 3})))])),
-        Kind::Wait | Kind::Output => to(&["value"]),
+        Kind::Wait | Kind::Output | Kind::Race { .. } => to(&["value"]),
         Kind::Router => to(&["output"]),
         Kind::If { rest, .. } => to(if first.is_some_and(|given| rest.fits(given)) { &["true"] } else { &["false"] }),
         Kind::Switch { cases, all } => {
@@ -173,6 +209,16 @@ fn interpret(planned: &Planned, before: &[Expected], actual: Option<&Outputs>, h
     }
 }
 
+/// What a race may have given: any branch may have been the first that brought something.
+fn won(planned: &Planned, brought: &[Option<&Given>], actual: &Outputs) -> Outputs {
+    let branches = planned.sources.iter().zip(brought).filter_map(|((source, _), given)| Some((source, (*given)?)));
+    let mut possible = branches.map(|(source, given)| {
+        let winner = Given::One(format!("n{source}").into());
+        Outputs::from([("value", given.clone()), ("winner", winner)])
+    });
+    possible.find(|outputs| outputs == actual).unwrap_or_default()
+}
+
 /// A list takes single values and the items of lists, in the order of edges.
 fn items(came: &[&Given]) -> Vec<Json> {
     let items = came.iter().flat_map(|given| match given {
@@ -194,6 +240,7 @@ impl Kind {
     fn all_outputs(self) -> Vec<&'static str> {
         match self {
             Kind::Merge { .. } => vec!["value", "values"],
+            Kind::Race { .. } => vec!["value", "winner"],
             Kind::Output => vec!["value"],
             other => other.outputs(true),
         }

@@ -11,6 +11,7 @@ mod inputs;
 mod json;
 mod kinds;
 mod logic;
+mod losers;
 mod nearest;
 mod order;
 mod part;

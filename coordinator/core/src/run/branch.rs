@@ -69,7 +69,8 @@ impl Run {
                 };
                 edges.find(is_open)
             }
-            Control::Merge | Control::Filter | Control::Stop | Control::Input | Control::Output => None,
+            Control::Race if port == PORT => self.winner(node),
+            Control::Merge | Control::Race | Control::Filter | Control::Stop | Control::Input | Control::Output => None,
         }
     }
 
@@ -105,6 +106,7 @@ impl Run {
                 })
             }
             Logic::Merge { all } => Ok(done(self.merge(instance.node, *all, body))),
+            Logic::Race { .. } => Ok(done(self.decide_race(instance.node, body))),
             Logic::Gate => self.is_open(instance.node, deciding.values).map(|is_open| {
                 let taken: &[PortIx] = if is_open { &[PORT] } else { &[] };
                 done(self.open(instance.node, taken, body))

@@ -48,6 +48,7 @@ impl Run {
             | Control::Switch
             | Control::Router
             | Control::Merge
+            | Control::Race
             | Control::Gate
             | Control::Filter
             | Control::Stop

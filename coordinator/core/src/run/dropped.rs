@@ -8,7 +8,6 @@ use crate::run::event::Attempt;
 impl Run {
     /// Gives up an instance that is not done: it will never run. What an agent has of it is told to stop, and its result is
     /// thrown away whenever it comes. An instance that has its final phase keeps it.
-    #[expect(dead_code, reason = "for nodes that lose a race, and items that fail")]
     pub(super) fn drop_instance(&mut self, instance: Instance) {
         let phase = self.phase_of(instance.node);
         match phase {

@@ -11,6 +11,7 @@ mod control;
 mod dropped;
 pub mod event;
 mod outcome;
+mod race;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -129,6 +130,8 @@ struct State {
     timers: BTreeSet<Timer>,
     ready: BTreeSet<Rank>,
     due: VecDeque<Instance>,
+    /// Which of its edges, by place, brought a race its first value.
+    winners: BTreeMap<Instance, u32>,
     /// Which agent made the outputs of a node, where they are large (`LOCALITY_OUTPUT_BYTES_MIN`).
     makers: BTreeMap<NodeIx, AgentId>,
     /// What the first node that failed for good failed with: the run is about to end with it.

@@ -144,6 +144,7 @@ impl Run {
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
             due: VecDeque::new(),
+            winners: BTreeMap::new(),
             makers: BTreeMap::new(),
             failure: None,
             stop: None,
@@ -218,7 +219,10 @@ impl Run {
         self.expect(*instance, &[NodePhase::Due])?;
         self.take_due(*instance);
         match decision {
-            Decision::Completed { outputs, .. } => self.complete(*instance, None, outputs)?,
+            Decision::Completed { outputs, .. } => {
+                self.complete(*instance, None, outputs)?;
+                self.drop_losers(*instance);
+            }
             Decision::Waiting { until, .. } => {
                 self.slot(*instance)?.phase = NodePhase::Waiting;
                 self.state.timers.insert(Timer { at: *until, instance: *instance, kind: TimerKind::Wait });
@@ -364,7 +368,8 @@ impl Run {
                     continue;
                 }
                 slot.unsettled -= 1;
-                if slot.unsettled == 0 && !self.make_ready(edge.target) {
+                let is_settled = slot.unsettled == 0;
+                if (self.wins_race(source, edge) || is_settled) && !self.make_ready(edge.target) {
                     settled.push(edge.target);
                 }
             }

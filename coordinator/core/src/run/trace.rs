@@ -22,6 +22,8 @@ pub struct Trace {
     pub error_code: Option<Arc<str>>,
     /// What the caller sent with it.
     pub traceparent: Option<Arc<str>>,
+    /// The node up to which the run goes.
+    target: Option<NodeIx>,
     /// By node index; `None` for nodes that nothing was recorded of.
     nodes: Vec<Option<NodeSpan>>,
 }
@@ -75,7 +77,7 @@ pub enum SpanState {
     Completed,
     /// Failed for good.
     Failed,
-    /// The run ended before it did.
+    /// The run ended before it did, or it was given up.
     Cancelled,
 }
 
@@ -92,7 +94,7 @@ pub enum AttemptOutcome {
     Lost,
     /// Not begun: its agent gave it back.
     HandedBack,
-    /// After the end of its run.
+    /// After the end of its run, or after its node was given up.
     Stopped,
 }
 
@@ -133,6 +135,7 @@ impl Trace {
             status: RunStatus::Running,
             error_code: None,
             traceparent: submitted.traceparent.clone(),
+            target: submitted.target,
             nodes: vec![None; graph.len()],
         };
         trace.follow(graph, first);
@@ -186,6 +189,7 @@ impl Trace {
             match decision {
                 Decision::Completed { instance, .. } | Decision::Stopped { instance, .. } => {
                     self.end_node(graph, *instance, event.at, SpanState::Completed, None);
+                    self.end_losers(graph, *instance, event.at);
                 }
                 Decision::Waiting { instance, .. } => {
                     if let Some(node) = self.entry(graph, *instance) {
@@ -217,6 +221,19 @@ impl Trace {
         (self.status, self.error_code, self.ended_at) = (status, code.cloned(), Some(at));
         for node in self.nodes.iter_mut().flatten().filter(|node| node.ended_at.is_none()) {
             (node.state, node.ended_at) = (SpanState::Cancelled, Some(at));
+        }
+    }
+
+    /// A race is won: what led to it alone is given up.
+    fn end_losers(&mut self, graph: &Graph, race: Instance, at: Timestamp) {
+        if !graph.cancels_losers(race.node) {
+            return;
+        }
+        let part = self.target.map(|target| graph.closure(target));
+        let belongs = |node: NodeIx| part.as_ref().is_none_or(|part| part.binary_search(&node).is_ok());
+        for loser in graph.leading_only_to(race.node, &belongs) {
+            let open = self.nodes[loser.0 as usize].as_mut().filter(|node| node.ended_at.is_none());
+            open.into_iter().for_each(|node| (node.state, node.ended_at) = (SpanState::Cancelled, Some(at)));
         }
     }
 

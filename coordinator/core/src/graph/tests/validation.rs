@@ -193,7 +193,7 @@ fn what_the_engine_does_not_do_yet_is_said() {
     assert_eq!(problem(&lifting, &json!([edge("s", "", "d", "")])).rule, rule::NOT_SUPPORTED_YET);
     let whole = json!([split, node("p", "output:preview", json!({}))]);
     assert!(compile(&whole, &json!([edge("s", "", "p", "")])).is_ok());
-    for node_type in ["logic:map", "logic:race", "logic:review", "blueprint:invoke", "input:form", "trigger:webhook"] {
+    for node_type in ["logic:map", "logic:review", "blueprint:invoke", "input:form", "trigger:webhook"] {
         assert_eq!(problem(&json!([node("n", node_type, json!({}))]), &json!([])).rule, rule::NOT_SUPPORTED_YET);
     }
     let scope = json!({"id": "m", "type": "group", "data": {"nodeType": "logic:map"}});

@@ -4,4 +4,5 @@ mod branching;
 mod by_hand;
 mod course;
 mod properties;
+mod race;
 mod trace;
