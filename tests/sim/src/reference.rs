@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heddle_core::id::NodeIx;
+use heddle_core::id::{EventSeq, NodeIx};
 use heddle_core::run::event::{Decision, Event, Fact, OutputValue, PortOutput};
 use heddle_core::run::{NodePhase, Run, RunStatus};
 use heddle_core::value::ValueRef;
@@ -47,8 +47,9 @@ pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<
         let must = interpret(planned, &expected, actual, history.stopped.contains(&ix));
         let stands = match &must {
             // What it would have given nobody knows.
-            _ if phase == NodePhase::Dropped => actual.is_none() && lost.contains(&ix),
-            _ if lost.contains(&ix) && FINAL.into_iter().all(|it| it != phase) => false,
+            _ if phase == NodePhase::Dropped => actual.is_none() && lost.contains_key(&ix),
+            _ if lost.get(&ix).is_some_and(|won_at| history.last_at.get(&ix) > Some(won_at)) => false,
+            _ if lost.contains_key(&ix) && FINAL.into_iter().all(|it| it != phase) => false,
             Expected::Skipped => phase == NodePhase::Skipped && actual.is_none(),
             Expected::Open => {
                 phase != NodePhase::Skipped && phase != NodePhase::Completed && actual.is_none() && !is_whole
@@ -75,11 +76,13 @@ pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<
 struct History {
     outputs: BTreeMap<usize, Outputs>,
     stopped: BTreeSet<usize>,
+    /// The event in which a node was last given to an agent, or gave something.
+    last_at: BTreeMap<usize, EventSeq>,
 }
 
 impl History {
     fn read(plan: &[Planned], events: &[Event]) -> Self {
-        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new() };
+        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new(), last_at: BTreeMap::new() };
         let value = |reference: &ValueRef| -> Json {
             let event = events.get(reference.seq.0 as usize - 1);
             let value = event.and_then(|event| event.values.get(reference.place as usize));
@@ -104,6 +107,7 @@ impl History {
                 Fact::Succeeded { attempt, outputs, .. } => {
                     let node = attempt.instance.node.0 as usize;
                     history.outputs.insert(node, read(node, outputs));
+                    history.last_at.insert(node, event.seq);
                 }
                 Fact::TimerFired { instance, outputs } => {
                     let node = instance.node.0 as usize;
@@ -116,6 +120,7 @@ impl History {
                     Decision::Completed { instance, outputs } => {
                         let node = instance.node.0 as usize;
                         history.outputs.insert(node, read(node, outputs));
+                        history.last_at.insert(node, event.seq);
                     }
                     Decision::Stopped { instance, .. } => {
                         let node = instance.node.0 as usize;
@@ -125,18 +130,21 @@ impl History {
                     Decision::Waiting { .. } | Decision::Failed { .. } => {}
                 }
             }
+            let given = event.assignments.iter().map(|it| it.attempt.instance.node.0 as usize);
+            history.last_at.extend(given.map(|node| (node, event.seq)));
         }
         history
     }
 }
 
-/// The nodes from which every path ends in one race that was won, and that is to stop them.
-fn lost(plan: &[Planned], history: &History) -> BTreeSet<usize> {
-    let mut lost = BTreeSet::new();
+/// The nodes from which every path ends in one race that was won, and that is to stop them; with the event
+/// in which it was.
+fn lost(plan: &[Planned], history: &History) -> BTreeMap<usize, EventSeq> {
+    let mut lost: BTreeMap<usize, EventSeq> = BTreeMap::new();
     for (race, planned) in plan.iter().enumerate() {
-        if planned.kind != (Kind::Race { cancels: true }) || !history.outputs.contains_key(&race) {
+        let Some(won_at) = history.last_at.get(&race).filter(|_| planned.kind == Kind::Race { cancels: true }) else {
             continue;
-        }
+        };
         let mut leads_only_there = BTreeSet::from([race]);
         for ix in (0..race).rev() {
             let mut after = plan.iter().enumerate().filter(|(_, other)| other.sources.iter().any(|(it, _)| *it == ix));
@@ -146,7 +154,10 @@ fn lost(plan: &[Planned], history: &History) -> BTreeSet<usize> {
             }
         }
         leads_only_there.remove(&race);
-        lost.extend(leads_only_there);
+        for ix in leads_only_there {
+            let first = lost.entry(ix).or_insert(*won_at);
+            *first = (*first).min(*won_at);
+        }
     }
     lost
 }
