@@ -5,4 +5,5 @@ mod by_hand;
 mod course;
 mod properties;
 mod scopes;
+mod race;
 mod trace;

@@ -523,3 +523,29 @@ fn lists_of_unequal_lengths_fail_the_run() {
     assert_eq!(&*error.code, "unequal_lists");
     assert_eq!(&*error.message, "its lists have 2 and 3 items; lists that go together are equally long");
 }
+
+#[test]
+fn a_race_in_a_body_stops_only_what_is_beside_it() {
+    let fixture = Fixture::default().list("list", json!([1, 2])).logic("m", "map", json!({}));
+    let fixture = fixture.work("slow", "pure", &json!({})).inside("m").work("quick", "pure", &json!({})).inside("m");
+    let fixture = fixture.logic("race", "race", json!({})).inside("m").output("end").edge("list", "m");
+    let fixture = fixture.edge("m", "slow.extra").edge("m", "quick.extra").edge("slow.out", "race").edge("quick.out", "race");
+    let mut course = Course::begin(&fixture.edge("race.value", "m").edge("m", "end").build());
+    let of = |course: &Course, id: &str| {
+        let node = course.instance(id).node;
+        course.run.ready().filter(|instance| instance.node == node).collect::<Vec<_>>()
+    };
+    let (slow, quick) = (of(&course, "slow"), of(&course, "quick"));
+    let late = course.assign(slow[0], 1, false);
+    let first = course.assign(quick[0], 1, false);
+    course.finish(first, success("quick")).unwrap();
+    assert!(course.run.attempt(slow[0]).is_some_and(|live| live.stopping), "it is told to stop");
+    assert_eq!(of(&course, "slow"), slow[1..], "the other item goes on");
+    course.finish(late, success("late")).unwrap();
+    let other = course.assign(slow[1], 1, false);
+    course.finish(other, success("slow")).unwrap();
+    assert_eq!(course.run.status(), RunStatus::Completed);
+    assert_eq!(course.gave("end.value"), Some(json!(["quick", "slow"])));
+    assert_eq!(course.run.tally(course.instance("slow").node).dropped, 1);
+    assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+}
