@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, TypeCatalogue};
-use heddle_core::node_type::{NodeType, Runner};
+use heddle_core::node_type::NodeType;
 use heddle_core::value::Digest;
 use heddle_proto::agent as wire;
 use jsonschema::Validator;
@@ -171,7 +171,7 @@ impl Graphs {
 
     fn keep(&self, address: Address, graph: &Arc<Graph>, generation: u64) {
         let mut cache = self.cache();
-        let unavailable = graph.nodes().any(|(_, node)| node.runner == Runner::Unavailable);
+        let unavailable = graph.nodes().any(|(_, node)| node.is_unavailable());
         let kept = Kept { graph: Arc::clone(graph), unavailable_in: unavailable.then_some(generation) };
         if cache.graphs.insert(address.clone(), kept).is_none() {
             cache.order.push_back(address);

@@ -134,7 +134,7 @@ impl Checker {
     fn lost(&mut self, run: RunId, attempt: &Attempt) {
         let has_intent = self.tokens.get(&attempt.token).is_some_and(|token| token.has_intent);
         let Some(fold) = self.runs.get(&run).and_then(|account| account.fold.as_ref()) else { return };
-        let node = fold.graph().node(attempt.instance.node);
+        let node = fold.graph().node(attempt.instance.node).provided(fold.provider_of(attempt.instance));
         let (effect, on_unknown) = (node.effect, node.policy.on_unknown);
         let account = self.instances.entry((run, attempt.instance)).or_default();
         let can_ask = effect == EffectClass::Pollable && account.has_handle;

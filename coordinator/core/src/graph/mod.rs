@@ -5,6 +5,7 @@ mod catalogue;
 mod compile;
 mod config_keys;
 mod draft;
+mod fallback;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod inputs;
@@ -14,9 +15,11 @@ mod logic;
 mod nearest;
 mod order;
 mod part;
+mod policies;
 mod policy_json;
 mod ports;
 mod problem;
+mod provider;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -33,7 +36,9 @@ pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
 pub use self::draft::{Draft, Stored};
 pub use self::inputs::InputDescription;
 pub use self::logic::Logic;
+pub use self::policies::ServerPolicyError;
 pub use self::problem::{Problem, rule};
+pub use self::provider::{Provided, Provider};
 pub use self::values::CONFIG_BYTES_MAX;
 
 use crate::id::{NodeIx, PortIx};
@@ -81,6 +86,10 @@ pub struct Node {
     pub policy: Policy,
     /// What it does, if it is a branching node.
     pub logic: Option<Box<Logic>>,
+    /// Who does its work instead when its own type fails for good, in order.
+    pub fallback: Vec<Provider>,
+    /// The output that gives what was wrong when it fails for good: there is one iff `policy.on_error` is `Continue`.
+    pub error_port: Option<PortIx>,
 }
 
 /// An edge, seen from the node it ends at.

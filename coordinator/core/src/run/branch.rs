@@ -83,7 +83,7 @@ impl Run {
     ) -> Decision {
         if !logic.conditions().is_empty() && Self::is_too_much_to_decide(&self.values_to_decide(instance)) {
             let error = refused("values_too_large", too_much());
-            return Decision::Failed { instance, error };
+            return Decision::Failed { instance, error, caught: Vec::new() };
         }
         let mut budget = limits::EXPRESSION_COST_MAX;
         let read: usize = deciding.values.values().map(|value| value.json().len()).sum();
@@ -123,7 +123,7 @@ impl Run {
             }
         };
         *deciding.cost += limits::EXPRESSION_COST_MAX - budget + read as u64;
-        decided.unwrap_or_else(|error| Decision::Failed { instance, error })
+        decided.unwrap_or_else(|error| Decision::Failed { instance, error, caught: Vec::new() })
     }
 
     /// Outputs of a node that passes its first input on: to the ports that are taken; the others are closed.

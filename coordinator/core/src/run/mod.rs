@@ -9,6 +9,7 @@ mod admit;
 mod branch;
 mod control;
 pub mod event;
+mod failure;
 mod outcome;
 mod step;
 #[cfg(test)]
@@ -30,8 +31,8 @@ pub use step::Corrupt;
 
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, RunId, Subject, TenantId,
-    WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId, Subject,
+    TenantId, WorkflowId,
 };
 use crate::limits;
 use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
@@ -40,7 +41,7 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -63,7 +64,7 @@ pub enum RunStatus {
 /// ```text
 /// Pending ─▶ Due ─▶ Completed | Waiting | Failed      control nodes; one that completes may end the run
 /// Pending ─▶ Ready ─▶ Running ─▶ Completed | Failed   dispatched nodes
-///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt
+///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt; another provider
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer
 /// Pending ─▶ Skipped                                  a required input is closed
@@ -86,7 +87,7 @@ pub enum NodePhase {
     Waiting,
     /// Has its output.
     Completed,
-    /// Has failed for good.
+    /// Has failed for good; where its policy says so, it gives what was wrong.
     Failed,
     /// Will not run: a required input is closed.
     Skipped,
@@ -190,13 +191,15 @@ pub struct LiveAttempt {
     pub handle: Option<ValueRef>,
     /// Whether it was told to stop.
     pub stopping: bool,
+    /// Who does the node's work.
+    pub provider: ProviderIx,
 }
 
 /// What came of earlier attempts of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Tries {
     last: AttemptNumber,
-    /// Failures that count against `maxAttempts`.
+    /// Failures of the present provider that count against its `maxAttempts`.
     failed: u32,
     /// Agents that went without a word while they had it (E13).
     deaths: u32,
@@ -204,6 +207,8 @@ struct Tries {
     proofs: u32,
     /// By what the next attempt asks for the job that a lost one began (E10).
     handle: Option<ValueRef>,
+    /// Who does the node's work since the providers before have failed for good.
+    provider: ProviderIx,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

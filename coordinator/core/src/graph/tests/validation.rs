@@ -134,6 +134,8 @@ fn all_problems_are_reported_at_once() {
     let expected = [
         (rule::DUPLICATE_ID, "/nodes/1/id"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/2/data/nodeType"),
+        (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
+        (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/review"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/5"),
         (rule::BAD_TARGET_HANDLE, "/edges/0/targetHandle"),
         (rule::BAD_SOURCE_HANDLE, "/edges/1/sourceHandle"),
@@ -141,8 +143,6 @@ fn all_problems_are_reported_at_once() {
         (rule::DANGLING_EDGE, "/edges/3/target"),
         (rule::BAD_TARGET_HANDLE, "/edges/5/targetHandle"),
         (rule::BAD_CONFIG, "/nodes/3/data/config/width"),
-        (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
-        (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/review"),
     ];
     assert_eq!(found, expected);
     assert_eq!(problems[1].fix, "Did you mean \"output:preview\"?");

@@ -5,5 +5,6 @@ mod bench;
 mod commits;
 mod permits;
 mod placement;
+mod places;
 mod runs;
 mod values;

@@ -3,5 +3,6 @@
 mod branching;
 mod by_hand;
 mod course;
+mod failing;
 mod properties;
 mod trace;
