@@ -10,6 +10,7 @@ use heddle_core::value::ValueRef;
 use serde_json::Value as Json;
 
 use super::graphs::{Kind, Planned, Rest};
+use super::policies;
 
 /// What came out of a port.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,9 @@ enum Expected {
 /// Compares what a run has given with what it must have given.
 pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<(), String> {
     let history = History::read(plan, events);
+    if let Some(node) = history.mistold.first() {
+        return Err(format!("node n{node} does not give what was wrong with it: {:?}", history.outputs.get(node)));
+    }
     let is_whole = fold.status() == RunStatus::Completed && history.stopped.is_empty();
     let mut expected: Vec<Expected> = Vec::with_capacity(plan.len());
     for (ix, planned) in plan.iter().enumerate() {
@@ -48,6 +52,8 @@ pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<
             }
             // A run that has ended may not have come to it.
             Expected::Done(outputs) => match actual {
+                // What was caught has failed all the same.
+                Some(actual) if actual.contains_key("error") => actual == outputs && phase == NodePhase::Failed,
                 Some(actual) => actual == outputs && phase == NodePhase::Completed,
                 None => !is_whole && phase != NodePhase::Skipped && phase != NodePhase::Completed,
             },
@@ -68,11 +74,13 @@ pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<
 struct History {
     outputs: BTreeMap<usize, Outputs>,
     stopped: BTreeSet<usize>,
+    /// Nodes that do not give what was wrong with them.
+    mistold: BTreeSet<usize>,
 }
 
 impl History {
     fn read(plan: &[Planned], events: &[Event]) -> Self {
-        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new() };
+        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new(), mistold: BTreeSet::new() };
         let value = |reference: &ValueRef| -> Json {
             let event = events.get(reference.seq.0 as usize - 1);
             let value = event.and_then(|event| event.values.get(reference.place as usize));
@@ -97,6 +105,16 @@ impl History {
                 Fact::Succeeded { attempt, outputs, .. } => {
                     let node = attempt.instance.node.0 as usize;
                     history.outputs.insert(node, read(node, outputs));
+                }
+                Fact::Failed { attempt, error, caught, .. }
+                | Fact::Lost { attempt, failure: Some(error), caught, .. } => {
+                    let node = attempt.instance.node.0 as usize;
+                    let given = read(node, caught);
+                    let expected = Outputs::from([("error", Given::One(policies::caught(node, attempt, error)))]);
+                    if !given.is_empty() {
+                        history.outputs.insert(node, given.clone());
+                        history.mistold.extend((given != expected).then_some(node));
+                    }
                 }
                 Fact::TimerFired { instance, outputs } => {
                     let node = instance.node.0 as usize;
@@ -195,6 +213,7 @@ impl Kind {
         match self {
             Kind::Merge { .. } => vec!["value", "values"],
             Kind::Output => vec!["value"],
+            Kind::Work => vec!["out", "side", "error"],
             other => other.outputs(true),
         }
     }

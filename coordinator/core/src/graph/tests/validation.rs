@@ -146,12 +146,12 @@ fn all_problems_are_reported_at_once() {
     ];
     assert_eq!(found, expected);
     assert_eq!(problems[1].fix, "Did you mean \"output:preview\"?");
-    assert_eq!(problems[3].fix, "Did you mean \"in-prompt\"?");
+    assert_eq!(problems[5].fix, "Did you mean \"in-prompt\"?");
     assert_eq!(
-        problems[5].message,
+        problems[7].message,
         "\"out-text\" of node \"a\" gives TEXT, but \"in-image_url\" of node \"draw\" takes IMAGE."
     );
-    assert_eq!(problems[5].fix, "Did you mean \"in-prompt\"?");
+    assert_eq!(problems[7].fix, "Did you mean \"in-prompt\"?");
 }
 
 #[test]
