@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::auth::Tenant;
 use crate::journal::JournalError;
 use crate::limits::GRAPH_CACHE_NODES_MAX;
+use crate::policies::Policies;
 use crate::records::{GraphText, ManifestRow, Records};
 
 /// Types that exist for tests and benches.
@@ -64,8 +65,16 @@ pub(crate) enum GraphError {
 
 impl Graphs {
     /// With the types that the database knows.
-    pub(crate) async fn open(records: Arc<dyn Records>, debug_nodes: bool) -> Result<Self, JournalError> {
+    pub(crate) async fn open(
+        records: Arc<dyn Records>,
+        debug_nodes: bool,
+        policies: &Policies,
+    ) -> Result<Self, JournalError> {
         let mut types = TypeCatalogue::new();
+        if let Err(error) = types.set_policy(policies.node.0.clone()) {
+            // Reading it has refused this already.
+            tracing::error!(%error, "the policy for all nodes is left out");
+        }
         for row in records.node_types().await? {
             if !debug_nodes && row.id.starts_with(DEBUG_FAMILY) {
                 continue;

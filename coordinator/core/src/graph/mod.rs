@@ -36,7 +36,7 @@ pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
 pub use self::draft::{Draft, Stored};
 pub use self::inputs::InputDescription;
 pub use self::logic::Logic;
-pub use self::policies::ServerPolicyError;
+pub use self::policies::{ServerPolicyError, read_server_policy};
 pub use self::problem::{Problem, rule};
 pub use self::provider::{Provided, Provider};
 pub use self::values::CONFIG_BYTES_MAX;

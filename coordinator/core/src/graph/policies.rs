@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::json::{Json, Member};
+use super::json::{self, Json, Member};
 use super::policy_json;
 use super::problem::{Problem, rule};
 use crate::node_type::{NodeType, Port, PortType};
@@ -28,6 +28,24 @@ pub(super) fn check_server(policy: &PolicyDraft) -> Result<(), ServerPolicyError
         ("concurrencyKey", policy.concurrency_key.is_some()),
     ];
     said.iter().find(|(_, is_said)| *is_said).map_or(Ok(()), |(name, _)| Err(ServerPolicyError(name)))
+}
+
+/// Reads the policy of the server's settings, a JSON object as `data.policy` is.
+///
+/// # Errors
+/// A sentence that names what is wrong, and where.
+pub fn read_server_policy(text: &str) -> Result<PolicyDraft, String> {
+    let text = json::compact(text.as_bytes()).map_err(|fault| fault.message("the policy"))?;
+    let mut problems = Vec::new();
+    let draft = policy_json::read(Json(&text), "", &mut |problem| problems.push(problem));
+    if let Some(problem) = problems.into_iter().next() {
+        let place = problem.path.unwrap_or_default();
+        return Err(format!("{place}: {} {}", problem.message, problem.fix));
+    }
+    match Json(&text).get("fallback") {
+        Some(_) => Err(ServerPolicyError("fallback").to_string()),
+        None => check_server(&draft).map(|()| draft).map_err(|error| error.to_string()),
+    }
 }
 
 /// The policies below a node's own.

@@ -1,6 +1,6 @@
 //! Policies in lint: whose word counts, the output that `onError: continue` adds, and fallbacks.
 
-use super::super::{Graph, rule};
+use super::super::{Graph, read_server_policy, rule};
 use super::*;
 use crate::id::ProviderIx;
 use crate::policy::{OnError, OnItemError, PolicyDraft, RetryDraft};
@@ -240,4 +240,22 @@ fn built_in_nodes_have_no_fallback_and_unknown_ones_keep_a_graph_from_running_on
     let problems = compiled.graph.executable(None).unwrap_err();
     assert_eq!(rules(&problems), [rule::NODE_TYPE_UNAVAILABLE]);
     assert!(problems[0].message.contains("debug:gone"));
+}
+
+#[test]
+fn the_servers_policy_says_how_attempts_are_tried_and_no_more() {
+    let policy = read_server_policy(r#"{"retry": {"maxAttempts": 2}, "timeoutMs": 5, "onUnknown": "fail"}"#).unwrap();
+    assert_eq!((policy.timeout_ms, policy.retry.unwrap().max_attempts), (Some(5), Some(2)));
+    for (text, part) in [
+        ("{", "the policy"),
+        ("[]", "not an object"),
+        (r#"{"retry": {"tries": 2}}"#, "/retry/tries: "),
+        (r#"{"onError": "continue"}"#, "onError is said by a node"),
+        (r#"{"fallback": []}"#, "fallback is said by a node"),
+        (r#"{"concurrencyKey": "k"}"#, "concurrencyKey is said by a node"),
+        (r#"{"agent": {"labels": {}}}"#, "agent is said by a node"),
+    ] {
+        let fault = read_server_policy(text).unwrap_err();
+        assert!(fault.contains(part), "{text}: {fault}");
+    }
 }
