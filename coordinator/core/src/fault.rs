@@ -46,6 +46,14 @@ pub enum Fault {
     LosersKept,
     /// Values that a decision waits for are asked for before they are in the journal.
     ValuesAskedEarly,
+    /// A failure ends its run though the node's policy wants it caught.
+    CaughtEndsRun,
+    /// After a provider has failed for good, it is tried again instead of the next one.
+    FallbackForgotten,
+    /// A place of a concurrency key is free as soon as its attempt is decided to be over, and not when that is durable.
+    PlaceFreedEarly,
+    /// A load of a partition forgets the places that its attempts hold.
+    PlacesForgotten,
 }
 
 #[cfg(feature = "planted-faults")]

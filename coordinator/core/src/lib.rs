@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod concurrency;
 pub mod condition;
 pub mod control_types;
 pub mod draw;

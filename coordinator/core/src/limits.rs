@@ -27,6 +27,15 @@ pub const RUN_EVENTS_MAX: u64 = 5_000_000;
 /// Bytes of the inputs given with a submission.
 pub const SUBMIT_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 
+/// Fallbacks of one node.
+pub const FALLBACKS_MAX: usize = 8;
+/// Bytes of a `concurrencyKey` as it is written.
+pub const CONCURRENCY_KEY_BYTES_MAX: usize = 256;
+/// Attempts at work at once for a key that no limit of the server names.
+pub const CONCURRENCY_DEFAULT: u32 = 1;
+/// Patterns with a limit of their own.
+pub const CONCURRENCY_LIMITS_MAX: usize = 1_000;
+
 /// Bytes of one expression.
 pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
 /// How deep brackets, calls and operators lie inside each other in one expression: they cost stack.

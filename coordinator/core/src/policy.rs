@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::concurrency::KeyTemplate;
 use crate::limits;
 use crate::time::Span;
 
@@ -24,15 +25,18 @@ pub struct PolicyDraft {
     /// What happens to this node's attempt when the run fails elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_run_failure: Option<OnRunFailure>,
-    /// What becomes of a lifted node's other items when it fails for one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_item_error: Option<OnItemError>,
     /// Higher goes first; from -100 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
     /// Where it may run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentDraft>,
+    /// With which other attempts it shares a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<KeyTemplate>,
+    /// What a failed item does to the map that the node is run by, once per item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_item_error: Option<OnItemError>,
 }
 
 /// `policy.retry` as people write it.
@@ -70,6 +74,10 @@ pub struct AgentDraft {
 pub enum OnError {
     /// It fails.
     Fail,
+    /// It goes on: the node's outputs are closed, and its port `error` gives what was wrong.
+    Continue,
+    /// The next provider is tried; when the last one fails, so does the run.
+    Fallback,
 }
 
 /// What a failed item does to its map.
@@ -78,9 +86,9 @@ pub enum OnError {
 pub enum OnItemError {
     /// The map fails.
     Fail,
-    /// The item is left out.
+    /// The item is left out of the results.
     Skip,
-    /// Null takes its place.
+    /// Null stands in its place.
     Collect,
 }
 
@@ -113,16 +121,20 @@ pub struct Policy {
     pub retry: Retry,
     /// Longest time of one attempt; `None` = only the run's deadline bounds it.
     pub timeout: Option<Span>,
+    /// What a failure for good does to the run.
+    pub on_error: OnError,
     /// What an unknown outcome does.
     pub on_unknown: OnUnknown,
     /// What the run's failure does to it; `None` = by effect class (pure stops, the rest finish).
     pub on_run_failure: Option<OnRunFailure>,
-    /// What becomes of a lifted node's other items when it fails for one.
-    pub on_item_error: OnItemError,
     /// Higher goes first.
     pub priority: i32,
     /// Labels that the agent must carry, sorted by name.
     pub labels: Vec<(String, String)>,
+    /// With which other attempts it shares a limit.
+    pub concurrency_key: Option<KeyTemplate>,
+    /// What a failed item does where the node is run once per item; `None` = the map's own default.
+    pub on_item_error: Option<OnItemError>,
 }
 
 /// Tries and pauses.
@@ -151,11 +163,13 @@ impl Default for Policy {
                 jitter: 0.2,
             },
             timeout: None,
+            on_error: OnError::Fail,
             on_unknown: OnUnknown::Park,
             on_run_failure: None,
-            on_item_error: OnItemError::Fail,
             priority: 0,
             labels: Vec::new(),
+            concurrency_key: None,
+            on_item_error: None,
         }
     }
 }
@@ -172,13 +186,15 @@ impl Policy {
             base.jitter = retry.jitter.filter(|jitter| jitter.is_finite()).unwrap_or(base.jitter).clamp(0.0, 1.0);
         }
         self.timeout = draft.timeout_ms.map_or(self.timeout, |millis| Some(Span::from_millis(millis)));
+        self.on_error = draft.on_error.unwrap_or(self.on_error);
         self.on_unknown = draft.on_unknown.unwrap_or(self.on_unknown);
         self.on_run_failure = draft.on_run_failure.or(self.on_run_failure);
-        self.on_item_error = draft.on_item_error.unwrap_or(self.on_item_error);
         self.priority = draft.priority.unwrap_or(self.priority).clamp(-100, 100);
         if let Some(agent) = &draft.agent {
             self.labels = agent.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         }
+        self.concurrency_key = draft.concurrency_key.clone().or(self.concurrency_key);
+        self.on_item_error = draft.on_item_error.or(self.on_item_error);
         self
     }
 }
@@ -204,5 +220,19 @@ mod tests {
         assert_eq!(retry.pause(2, 0).as_millis(), 1_000);
         assert_eq!(retry.pause(2, u64::MAX).as_millis(), 800);
         assert_eq!(retry.pause(1_000, 0).as_millis(), limits::RETRY_MS_MAX);
+    }
+
+    proptest::proptest! {
+        /// Jitter takes away at most its share, and never adds; without it nothing is left to chance.
+        #[test]
+        fn jitter_stays_within_its_share(failed in 1..20u32, draw: u64, jitter in 0.0..=1.0f64, factor in 1.0..10.0f64) {
+            let retry = Retry { jitter, factor, ..Policy::default().retry };
+            let full = Retry { jitter: 0.0, ..retry.clone() };
+            let (most, pause) = (full.pause(failed, draw).as_millis(), retry.pause(failed, draw).as_millis());
+            proptest::prop_assert_eq!(most, full.pause(failed, 0).as_millis());
+            proptest::prop_assert!(most <= limits::RETRY_MS_MAX && pause <= most);
+            let least = most as f64 * (1.0 - jitter) - 2.0;
+            proptest::prop_assert!(pause as f64 >= least, "{} of {}", pause, most);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, Instance, NodeIx, RunId};
+use heddle_core::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, PortOutput};
 use heddle_core::value::ValueRef;
@@ -174,17 +174,22 @@ fn fact(graph: &Graph, event: &Event) -> Map<String, Value> {
             fields.insert("ranMs".into(), timing.ran.as_millis().into());
             return fields;
         }
-        Fact::Failed { attempt, error, retry_at, timing } => {
+        Fact::Failed { attempt, error, retry_at, fallback, caught, timing } => {
             let mut fields = about(graph, attempt);
             fields.insert("error".into(), self::error(error));
             fields.insert("retryInMs".into(), json!(retry_at.map(|at| at.since(event.at).as_millis())));
             fields.insert("ranMs".into(), timing.ran.as_millis().into());
+            if let Some(provider) = fallback {
+                fields.insert("fallback".into(), self::provider(graph, attempt.instance, *provider).into());
+            }
+            add_caught(&mut fields, graph, event, attempt.instance, caught);
             return fields;
         }
-        Fact::Lost { attempt, cause, failure } => {
+        Fact::Lost { attempt, cause, failure, caught } => {
             let mut fields = about(graph, attempt);
             fields.insert("cause".into(), format!("{cause:?}").into());
             fields.insert("error".into(), failure.as_ref().map_or(Value::Null, error));
+            add_caught(&mut fields, graph, event, attempt.instance, caught);
             return fields;
         }
         Fact::HandedBack { attempts } | Fact::Stopped { attempts } => {
@@ -238,11 +243,14 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
             "state": "WAITING",
             "dueInMs": until.since(event.at).as_millis(),
         }),
-        Decision::Failed { instance, error } => json!({
-            "nodeId": node_id(graph, instance.node),
-            "state": "FAILED",
-            "error": self::error(error),
-        }),
+        Decision::Failed { instance, error, caught } => {
+            let mut fields = Map::new();
+            fields.insert("nodeId".into(), node_id(graph, instance.node).into());
+            fields.insert("state".into(), "FAILED".into());
+            fields.insert("error".into(), self::error(error));
+            add_caught(&mut fields, graph, event, *instance, caught);
+            fields.into()
+        }
         Decision::Stopped { instance, status, message } => json!({
             "nodeId": node_id(graph, instance.node),
             "state": "COMPLETED",
@@ -258,11 +266,34 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
 }
 
 fn assignment(graph: &Graph, assignment: &Assignment) -> Value {
-    json!({
-        "nodeId": node_id(graph, assignment.attempt.instance.node),
+    let instance = assignment.attempt.instance;
+    let mut shown = json!({
+        "nodeId": node_id(graph, instance.node),
         "attempt": assignment.attempt.number.0,
         "agentId": assignment.to.agent.to_string(),
-    })
+    });
+    if assignment.provider != ProviderIx::default() {
+        shown["provider"] = provider(graph, instance, assignment.provider).into();
+    }
+    shown
+}
+
+/// The type of a node's provider.
+fn provider(graph: &Graph, instance: Instance, provider: ProviderIx) -> String {
+    graph.get(instance.node).map_or_else(String::new, |node| node.provided(provider).type_id.to_string())
+}
+
+/// What a node gives though it has failed.
+fn add_caught(
+    fields: &mut Map<String, Value>,
+    graph: &Graph,
+    event: &Event,
+    instance: Instance,
+    caught: &[PortOutput],
+) {
+    if !caught.is_empty() {
+        fields.insert("outputs".into(), outputs(graph, event, instance, caught));
+    }
 }
 
 fn error(error: &NodeError) -> Value {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heddle_core::graph::{Graph, Node};
-use heddle_core::id::{EventSeq, Instance, NodeIx, RunId};
+use heddle_core::graph::Graph;
+use heddle_core::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use heddle_core::node_type::Runner;
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::{Event, NodeError, OutputValue};
 use heddle_core::run::view::{NodeState, RunView};
-use heddle_core::run::{Corrupt, RunStatus};
+use heddle_core::run::{Corrupt, Run, RunStatus};
 use heddle_core::value::{Value, ValueRef};
 use heddle_proto::control as wire;
 use prost::Message as _;
@@ -271,6 +271,10 @@ fn node(shared: &Shared, view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, 
             _ => 0.0,
         },
         terminal: graph.out_edges(ix).is_empty(),
+        provider: match seen.provider == ProviderIx::default() {
+            true => String::new(),
+            false => document.provided(seen.provider).type_id.to_string(),
+        },
     })
 }
 
@@ -344,26 +348,33 @@ fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire
                     Some(waiting("timer", due, String::new()))
                 }
                 NodeState::Ready if document.runner == Runner::Agent => {
-                    Some(waits_for_agent(shared, document, waiting))
+                    Some(waits_for_agent(shared, view.run(), Instance::root(*ix), waiting))
                 }
                 // The pause before its next try is over.
-                NodeState::Running if retries.contains(ix) => Some(waits_for_agent(shared, document, waiting)),
+                NodeState::Running if retries.contains(ix) => {
+                    Some(waits_for_agent(shared, view.run(), Instance::root(*ix), waiting))
+                }
                 _ => None,
             }
         })
         .collect()
 }
 
-/// Whether there is an agent that could run this node, and so a slot will do; else what no agent offers.
+/// Whether there is an agent that could run this node, and so a slot will do, or a place of its concurrency key; else what
+/// no agent offers.
 fn waits_for_agent(
     shared: &Shared,
-    node: &Node,
+    run: &Run,
+    instance: Instance,
     waiting: impl Fn(&str, Option<i64>, String) -> wire::WaitingOn,
 ) -> wire::WaitingOn {
-    let need = Need::of(node, false);
+    let need = Need { alone: false, ..Need::of(run, instance) };
     let permits = shared.permits();
     if permits.is_offered(&need) {
-        return waiting("slot", None, String::new());
+        return match &need.key {
+            Some(key) if !permits.has_room(&need) => waiting("concurrency", None, key.text.to_string()),
+            _ => waiting("slot", None, String::new()),
+        };
     }
     let any_version = Need { version: 0, labels: Vec::new(), ..need.clone() };
     let version =
@@ -371,8 +382,8 @@ fn waits_for_agent(
             true => format!(" in version {} or newer", need.version),
             false => String::new(),
         };
-    let labels = node.policy.labels.iter().map(|(name, value)| format!(" with {name}={value}"));
-    let text = std::iter::once(format!("an agent that runs {}{version}", node.type_id)).chain(labels).collect();
+    let labels = need.labels.iter().map(|(name, value)| format!(" with {name}={value}"));
+    let text = std::iter::once(format!("an agent that runs {}{version}", need.type_id)).chain(labels).collect();
     waiting("agent", None, text)
 }
 

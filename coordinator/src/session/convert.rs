@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_artifacts::media;
+use heddle_core::graph::Provided;
 use heddle_core::id::{AttemptKey, AttemptNumber, AttemptToken, Generation, Instance, NodeIx, RunId, ScopeIx};
 use heddle_core::limits::{ARTIFACT_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, RESULT_VALUES_MAX};
 use heddle_core::node_type::EffectClass;
@@ -75,10 +76,11 @@ pub(crate) fn verdict_to_wire((key, verdict): (AttemptKey, Verdict)) -> wire::He
 /// An attempt with its inputs filled in: `values` are the dispatch's references in order, the handle last.
 pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::CoordinatorMessage {
     let node = dispatch.graph.node(dispatch.key.instance.node);
+    let provided = node.provided(dispatch.provider);
     let mut values = values.into_iter();
-    let mut inputs: Vec<wire::Input> = Vec::with_capacity(dispatch.inputs.len() + node.constants.len());
+    let mut inputs: Vec<wire::Input> = Vec::with_capacity(dispatch.inputs.len() + provided.constants.len());
     let port_id = |port: heddle_core::id::PortIx| {
-        let declared = node.node_type.as_ref().and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
+        let declared = provided.node_type.and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
         declared.map_or(String::new(), |declared| declared.id.to_string())
     };
     for input in &dispatch.inputs {
@@ -102,9 +104,9 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
             inputs.push(wire::Input { port: port_id(input.port), list: input.list, values_json, artifacts, shared });
         }
     }
-    for (port, value) in &node.constants {
+    for (port, value) in provided.constants {
         if dispatch.inputs.iter().all(|input| input.port != *port) {
-            inputs.push(constant(port_id(*port), *port, node, value));
+            inputs.push(constant(port_id(*port), *port, provided, value));
         }
     }
     let handle = dispatch.handle.and_then(|_| values.next()).map_or_else(Bytes::new, |value| value.json().clone());
@@ -115,15 +117,15 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
     };
     message(Kind::Assign(wire::Assign {
         key: Some(key),
-        idempotency_key: format!("{execution_id}:{}:{}", node.id, dispatch.key.instance.generation),
+        idempotency_key: idempotency_key(&execution_id, &node.id, dispatch),
         execution_id,
         node_id: node.id.to_string(),
-        node_type: node.type_id.to_string(),
-        type_version: node.node_type.as_ref().map_or(0, |node_type| node_type.version),
-        config_json: node.config.clone(),
+        node_type: provided.type_id.to_string(),
+        type_version: provided.node_type.map_or(0, |node_type| node_type.version),
+        config_json: provided.config.clone(),
         inputs,
-        timeout_ms: node.policy.timeout.map_or(0, Span::as_millis),
-        effect: effect_to_wire(node.effect).into(),
+        timeout_ms: provided.policy.timeout.map_or(0, Span::as_millis),
+        effect: effect_to_wire(provided.effect).into(),
         lineage_attempt: dispatch.key.number.0,
         handle,
         traceparent: dispatch.traceparent.as_deref().unwrap_or_default().into(),
@@ -132,6 +134,15 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
         tenant: dispatch.tenant.to_string(),
         parts: 0,
     }))
+}
+
+/// By what a provider knows a repeated request. A fallback's is another one, for it asks for something else.
+fn idempotency_key(execution: &str, node: &str, dispatch: &Dispatch) -> String {
+    let generation = dispatch.key.instance.generation;
+    match dispatch.provider.0 {
+        0 => format!("{execution}:{node}:{generation}"),
+        fallback => format!("{execution}:{node}:{generation}:f{fallback}"),
+    }
 }
 
 /// An assignment as messages that fit: values that are too much for one go ahead in parts, in order.
@@ -187,8 +198,8 @@ fn artifact_from_wire(artifact: &wire::Artifact) -> Option<Artifact> {
 }
 
 /// The graph's own value for a port that no edge feeds. A list port takes a list as its items, anything else as one.
-fn constant(id: String, port: heddle_core::id::PortIx, node: &heddle_core::graph::Node, value: &Value) -> wire::Input {
-    let declared = node.node_type.as_ref().and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
+fn constant(id: String, port: heddle_core::id::PortIx, by: Provided<'_>, value: &Value) -> wire::Input {
+    let declared = by.node_type.and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
     let list = declared.is_some_and(|declared| declared.list);
     let is_list = value.json().first() == Some(&b'[');
     let values_json = if list && is_list { items(value.json()) } else { vec![value.json().clone()] };

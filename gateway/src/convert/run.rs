@@ -104,9 +104,11 @@ fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_>, ApiError
         state,
         cached: state == "CACHED",
         sandbox,
-        output: Some(Outputs(outputs?)).filter(|_| status == "COMPLETED"),
+        // A node that failed has outputs where its policy lets the run go on.
+        output: Some(Outputs(outputs?)).filter(|outputs| status == "COMPLETED" || !outputs.0.is_empty()),
         error: node.error.as_ref().map(run_error),
         attempts: node.attempts,
+        provider: non_empty(&node.provider),
         agent: non_empty(&node.agent_id),
         queued_at: node.queued_at_ms.map(Time),
         start_time: node.started_at_ms.map(Time),

@@ -15,6 +15,7 @@ use heddle_core::value::Digest;
 
 use super::Violation;
 use super::event::SeatId;
+use super::policies::Places;
 
 /// How many agents a poison node may end: two make it a suspect, three prove it (E13).
 const POISON_DEATHS_MAX: usize = 5;
@@ -33,6 +34,7 @@ pub(super) struct Checker {
     answered_keys: BTreeMap<usize, RunId>,
     acknowledged: BTreeSet<RunId>,
     owners: BTreeMap<PartitionId, SeatId>,
+    pub(super) places: Places,
 }
 
 /// What is durable of a run.

@@ -19,6 +19,7 @@ impl Checker {
         for written in &batch.runs {
             if quarantined.contains(&written.run) {
                 self.runs.entry(written.run).or_default().is_quarantined = true;
+                self.places.forget(written.run);
                 continue;
             }
             self.begun(written);
@@ -114,6 +115,7 @@ impl Checker {
     fn over(&mut self, run: RunId, attempt: &Attempt) {
         let token = self.tokens.get_mut(&attempt.token).filter(|token| token.run == run && token.attempt == *attempt);
         let was_live = token.is_some_and(|token| std::mem::replace(&mut token.is_live, false));
+        self.places.over(run, attempt.token);
         self.expect(was_live, "H6", || format!("{run}: {attempt:?} ends, but was not out"));
     }
 
@@ -134,7 +136,7 @@ impl Checker {
     fn lost(&mut self, run: RunId, attempt: &Attempt) {
         let has_intent = self.tokens.get(&attempt.token).is_some_and(|token| token.has_intent);
         let Some(fold) = self.runs.get(&run).and_then(|account| account.fold.as_ref()) else { return };
-        let node = fold.graph().node(attempt.instance.node);
+        let node = fold.graph().node(attempt.instance.node).provided(fold.provider_of(attempt.instance));
         let (effect, on_unknown) = (node.effect, node.policy.on_unknown);
         let account = self.instances.entry((run, attempt.instance)).or_default();
         let can_ask = effect == EffectClass::Pollable && account.has_handle;
@@ -199,9 +201,11 @@ impl Checker {
         let fold = self.runs.get(&run).and_then(|account| account.fold.as_ref());
         let is_early = fold.is_none_or(|fold| {
             let edges = fold.graph().in_edges(attempt.instance.node).iter();
-            let settled = [NodePhase::Completed, NodePhase::Skipped];
+            let settled = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed];
             edges.into_iter().any(|edge| !settled.contains(&fold.phase_of(edge.source)))
         });
+        let crowd = fold.and_then(|fold| self.places.given(run, fold, &attempt));
+        self.expect(crowd.is_none(), "E26", || crowd.unwrap_or_default());
         self.expect(!is_early, "H8", || format!("{run}: {attempt:?} starts before its inputs are there"));
         let token = TokenAccount {
             run,

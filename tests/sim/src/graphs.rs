@@ -8,6 +8,7 @@ use heddle_core::node_type::EffectClass;
 use serde_json::{Value, json};
 
 use super::knobs::{Effects, Knobs, Range};
+use super::policies::{self, OnError};
 use super::random::Random;
 
 /// The types that agents offer.
@@ -38,6 +39,7 @@ pub(super) struct Script {
 pub(super) struct Planned {
     pub(super) kind: Kind,
     pub(super) sources: Vec<(usize, &'static str)>,
+    pub(super) on_error: OnError,
 }
 
 /// What a number divided leaves: the conditions of simulated graphs ask for no more.
@@ -107,7 +109,9 @@ impl Scripted {
                 let most = if kind.takes_many() { 1 + random.below(3) } else { 1 };
                 for _ in usize::from(kind == Kind::Work)..=most {
                     let source = random.below(ix);
-                    let outputs = plan[source].kind.outputs(kind.takes_lists());
+                    let mut outputs = plan[source].kind.outputs(kind.takes_lists());
+                    // What was wrong has no number: only work takes it.
+                    outputs.extend(plan[source].on_error.output().filter(|_| kind == Kind::Work));
                     let is_full = !kind.takes_many() && !sources.is_empty();
                     if !outputs.is_empty() && !is_full {
                         sources.push((source, random.pick(&outputs)));
@@ -117,16 +121,20 @@ impl Scripted {
                     kind = Kind::Work;
                 }
             }
-            let (json, input) = kind.node(ix, &sources, random, knobs);
+            let on_error = if kind == Kind::Work { OnError::draw(random, knobs) } else { OnError::Ends };
+            let (mut json, input) = kind.node(ix, &sources, random, knobs);
+            if kind == Kind::Work {
+                policies::add(&mut json["data"], on_error, random, knobs);
+            }
             nodes.push(json);
             for (source, output) in &sources {
                 edges.push(json!({"id": format!("e{}", edges.len()), "source": format!("n{source}"),
                     "sourceHandle": output, "target": format!("n{ix}"), "targetHandle": input}));
             }
-            plan.push(Planned { kind, sources });
+            plan.push(Planned { kind, sources, on_error });
             scripts.push(Script {
                 work_ms: knobs.work_ms,
-                fail_percent: knobs.fail_percent,
+                fail_percent: if on_error == OnError::Ends { knobs.fail_percent } else { 50 },
                 is_poison: kind == Kind::Work && random.percent(knobs.poison_percent),
                 closes: random.percent(20),
             });

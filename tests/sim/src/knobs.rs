@@ -33,6 +33,10 @@ pub(super) struct Knobs {
     pub(super) work_ms: Range,
     pub(super) fail_percent: u64,
     pub(super) poison_percent: u64,
+    /// How many of the nodes that agents run have failures caught, or others to fall back on.
+    pub(super) policy_percent: u64,
+    /// How many of them share a limit.
+    pub(super) shared_percent: u64,
     /// Agents go on with what they were told to stop, and send what nobody wants.
     pub(super) has_zombies: bool,
     pub(super) link_ms: Range,
@@ -89,6 +93,8 @@ impl Knobs {
             work_ms: random.pick(&[(0, 5), (10, 200), (200, 2_000), (2_000, 8_000)]),
             fail_percent: random.pick(&[0, 0, 10, 40]),
             poison_percent,
+            policy_percent: random.pick(&[0, 0, 40]),
+            shared_percent: random.pick(&[0, 0, 50, 90]),
             // A zombie that is poison as well would die more often than the engine can know.
             has_zombies: poison_percent == 0 && random.percent(40),
             link_ms: random.pick(&[(0, 1), (1, 10), (5, 80)]),

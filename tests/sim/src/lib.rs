@@ -17,6 +17,7 @@ mod fault;
 mod graphs;
 mod knobs;
 mod nemesis;
+mod policies;
 mod queue;
 mod random;
 mod reference;

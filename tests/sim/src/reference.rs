@@ -10,6 +10,7 @@ use heddle_core::value::ValueRef;
 use serde_json::Value as Json;
 
 use super::graphs::{Kind, Planned, Rest};
+use super::policies;
 
 /// What came out of a port.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,9 @@ const FINAL: [NodePhase; 4] = [NodePhase::Completed, NodePhase::Skipped, NodePha
 /// Compares what a run has given with what it must have given.
 pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<(), String> {
     let history = History::read(plan, events);
+    if let Some(node) = history.mistold.first() {
+        return Err(format!("node n{node} does not give what was wrong with it: {:?}", history.outputs.get(node)));
+    }
     let is_whole = fold.status() == RunStatus::Completed && history.stopped.is_empty();
     let lost = lost(plan, &history);
     let mut expected: Vec<Expected> = Vec::with_capacity(plan.len());
@@ -56,6 +60,8 @@ pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<
             }
             // A run that has ended may not have come to it.
             Expected::Done(outputs) => match actual {
+                // What was caught has failed all the same.
+                Some(actual) if actual.contains_key("error") => actual == outputs && phase == NodePhase::Failed,
                 Some(actual) => actual == outputs && phase == NodePhase::Completed,
                 None => !is_whole && phase != NodePhase::Skipped && phase != NodePhase::Completed,
             },
@@ -78,11 +84,13 @@ struct History {
     stopped: BTreeSet<usize>,
     /// The event in which a node was last given to an agent, or gave something.
     last_at: BTreeMap<usize, EventSeq>,
+    /// Nodes that do not give what was wrong with them.
+    mistold: BTreeSet<usize>,
 }
 
 impl History {
     fn read(plan: &[Planned], events: &[Event]) -> Self {
-        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new(), last_at: BTreeMap::new() };
+        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new(), last_at: BTreeMap::new(), mistold: BTreeSet::new() };
         let value = |reference: &ValueRef| -> Json {
             let event = events.get(reference.seq.0 as usize - 1);
             let value = event.and_then(|event| event.values.get(reference.place as usize));
@@ -109,6 +117,16 @@ impl History {
                     let node = attempt.instance.node.0 as usize;
                     history.outputs.insert(node, read(node, outputs));
                     history.last_at.insert(node, event.seq);
+                }
+                Fact::Failed { attempt, error, caught, .. }
+                | Fact::Lost { attempt, failure: Some(error), caught, .. } => {
+                    let node = attempt.instance.node.0 as usize;
+                    let given = read(node, caught);
+                    let expected = Outputs::from([("error", Given::One(policies::caught(node, attempt, error)))]);
+                    if !given.is_empty() {
+                        history.outputs.insert(node, given.clone());
+                        history.mistold.extend((given != expected).then_some(node));
+                    }
                 }
                 Fact::TimerFired { instance, outputs } => {
                     let node = instance.node.0 as usize;
@@ -257,6 +275,7 @@ impl Kind {
             Kind::Merge { .. } => vec!["value", "values"],
             Kind::Race { .. } => vec!["value", "winner"],
             Kind::Output => vec!["value"],
+            Kind::Work => vec!["out", "side", "error"],
             other => other.outputs(true),
         }
     }

@@ -17,6 +17,7 @@ use heddle_core::value::ValueRef;
 
 use super::event::{Event, SeatId};
 use super::fault::ShellFault;
+use super::policies;
 use super::queue::millis;
 use super::sessions::Session;
 use super::world::World;
@@ -100,6 +101,7 @@ impl World {
             return;
         }
         self.shell.is_up = true;
+        self.shell.permits = Permits::new(policies::limits(), (0..self.knobs.partitions).map(PartitionId));
         for partition in (0..self.knobs.partitions).map(PartitionId) {
             self.seat_anew(partition);
         }

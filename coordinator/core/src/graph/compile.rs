@@ -10,16 +10,17 @@ use super::draft::{Draft, DraftNode};
 use super::json::{Json, Member};
 use super::kinds::{self, Kind};
 use super::order::{self, Wire};
+use super::policies::{self, Defaults};
 use super::ports::Found;
 use super::problem::{Problem, Problems, rule, shown};
 use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
-use super::{Graph, Node, OutEdge, config_keys, lift, logic, policy_json, wires};
+use super::{Graph, Node, OutEdge, config_keys, fallback, lift, logic, wires};
 use crate::control_types::{branch, scope as containers};
 use crate::id::NodeIx;
 use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
-use crate::policy::Policy;
+use crate::policy::{OnError, Policy, PolicyDraft};
 
 /// Checks one node's config against its type's JSON Schema. Returns, for each fault, its place as a JSON pointer inside
 /// the config (empty = the config itself) and what is wrong in one sentence.
@@ -78,6 +79,7 @@ impl Graph {
         let (by_source, out_offsets) = order::by_source(&wires, count);
         compiler.report_crowded_inputs(&by_target, &in_offsets);
         let paths = compiler.paths_of_controls();
+        let fallbacks = fallback::collect(&mut compiler);
         let mut nodes = compiler.build_nodes(&by_target, &in_offsets);
         nodes.extend(regions.into_iter().map(lift::Region::into_node));
         let out_edges: Vec<OutEdge> = by_source.iter().map(|wire| compiler.out_edge(wire)).collect();
@@ -98,6 +100,7 @@ impl Graph {
         };
         let path_of = |ix: NodeIx| paths.get(&ix).cloned().unwrap_or_default();
         logic::read(&mut graph, &path_of, &mut |problem| compiler.problems.push(problem));
+        fallback::read(&mut compiler, &mut graph, fallbacks);
         compiler.report_missing_inputs(&graph);
         let Compiler { problems, warnings, migrations, .. } = compiler;
         problems.into_result(Compiled { graph, warnings: warnings.into_list(), migrations })
@@ -114,6 +117,12 @@ pub(super) struct Running<'a> {
     /// `None` iff nobody offers it.
     pub(super) node_type: Option<Arc<NodeType>>,
     pub(super) runner: Runner,
+    /// Its own policy.
+    pub(super) own: PolicyDraft,
+    /// Its policy over all defaults.
+    pub(super) policy: Policy,
+    /// Whether its last output is the one that its policy adds: an edge must name it.
+    pub(super) has_error_output: bool,
 }
 
 /// What an id of the document stands for.
@@ -146,8 +155,9 @@ fn fnv_1a(text: &str) -> u64 {
 
 pub(super) struct Compiler<'a> {
     pub(super) draft: &'a Draft,
-    types: &'a TypeCatalogue,
+    pub(super) types: &'a TypeCatalogue,
     scope: Compile<'a>,
+    workflow: PolicyDraft,
     pub(super) running: Vec<Running<'a>>,
     pub(super) places: Places<'a>,
     pub(super) nesting: Nesting,
@@ -162,6 +172,7 @@ impl<'a> Compiler<'a> {
             draft,
             types,
             scope,
+            workflow: PolicyDraft::default(),
             running: Vec::with_capacity(draft.nodes.len()),
             places: Places::default(),
             nesting: Nesting::default(),
@@ -269,8 +280,44 @@ impl<'a> Compiler<'a> {
             }
         };
         let node_type = node_type.map(|node_type| shaped(node_type, runner, &data));
-        self.running.push(Running { draft: node, path, data, type_id, node_type, runner });
+        let problems = &mut self.problems;
+        let own = policies::own(&data, &path, &mut |problem| problems.push(problem.node(&node.id)));
+        let policy = self.defaults().with(node_type.as_deref(), &own);
+        let (node_type, has_error_output) = match (node_type, policy.on_error) {
+            (Some(node_type), OnError::Continue) => {
+                if !policies::takes_error(&node_type) {
+                    let message = format!("policy: {} has an output \"error\" that takes no JSON.", node_type.id);
+                    let problem = Problem::new(rule::BAD_POLICY, message, "Choose another onError.");
+                    self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/onError")));
+                }
+                let (node_type, is_added) = policies::with_error_output(node_type);
+                (Some(node_type), is_added)
+            }
+            (node_type, _) => (node_type, false),
+        };
+        let running = Running { draft: node, path, data, type_id, node_type, runner, own, policy, has_error_output };
+        self.running.push(running);
         Place::Runs(NodeIx(self.running.len() as u32 - 1))
+    }
+
+    /// What counts where a node's own policy says nothing.
+    pub(super) fn defaults(&self) -> Defaults<'_> {
+        Defaults { server: self.types.policy(), workflow: &self.workflow }
+    }
+
+    /// Whether unknown types are problems.
+    pub(super) fn is_strict(&self) -> bool {
+        self.scope.strict
+    }
+
+    /// Keeps what does not keep the graph from being saved.
+    pub(super) fn warn(&mut self, warning: Problem) {
+        self.warnings.push(warning);
+    }
+
+    /// What a config lacks by its type's schema.
+    pub(super) fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<(String, String)> {
+        (self.scope.check_config)(node_type, config)
     }
 
     /// The places of the nodes that the core evaluates itself.
@@ -337,7 +384,7 @@ impl<'a> Compiler<'a> {
             config: Bytes::from_static(b"{}"),
             constants: Vec::new(),
             effect: EffectClass::Pure,
-            policy: Policy::default(),
+            policy: running.policy,
             logic: None,
             within: None,
             place: 0,
@@ -347,16 +394,11 @@ impl<'a> Compiler<'a> {
                 Runner::Agent | Runner::Unavailable => None,
             },
             is_anonymous: false,
+            fallback: Vec::new(),
+            error_port: None,
         };
         let problems = &mut self.problems;
         let mut report = |problem: Problem| problems.push(problem.node(id));
-        if let Some(draft) = running.node_type.as_ref().and_then(|node_type| node_type.policy.as_ref()) {
-            node.policy = node.policy.with(draft);
-        }
-        if let Some(policy) = find("policy").filter(|policy| !policy.is_null()) {
-            let draft = policy_json::read(policy, &format!("{}/data/policy", running.path), &mut report);
-            node.policy = node.policy.with(&draft);
-        }
         let Some(node_type) = running.node_type else { return node };
         for level in ["config", "params"] {
             if let Some(value) = find(level).filter(|value| !value.is_null() && !value.is_object()) {
@@ -386,6 +428,8 @@ impl<'a> Compiler<'a> {
             self.migrate(Migration { rule: "config-alias", node_id: id.clone(), edge_id: None, from, to });
         }
         node.config = config.into();
+        let error_output = node_type.output(policies::ERROR_OUTPUT).map(|(port, _)| port);
+        node.error_port = error_output.filter(|_| node.policy.on_error == OnError::Continue);
         node.node_type = Some(node_type);
         if let Err(message) = super::inputs::check_in_graph(&node) {
             let problem = Problem::new(rule::BAD_CONFIG, message, "Correct the value, or the bounds beside it.");
@@ -449,7 +493,12 @@ fn text_of(value: Json<'_>) -> String {
 }
 
 /// The effect class: of the type, unless its rules or, for debug types, the config itself say otherwise.
-fn effect_of(node_type: &NodeType, config: &str, path: &str, report: &mut dyn FnMut(Problem)) -> EffectClass {
+pub(super) fn effect_of(
+    node_type: &NodeType,
+    config: &str,
+    path: &str,
+    report: &mut dyn FnMut(Problem),
+) -> EffectClass {
     let Some(value) = Json(config).get("effect").filter(|_| node_type.effect_from_config) else {
         let text = |key: &str| Json(config).get(key).filter(|value| !value.is_null()).map(text_of);
         let rule = node_type.effect_rules.iter().find(|rule| rule.fits(text(&rule.key).as_deref()));

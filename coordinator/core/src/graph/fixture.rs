@@ -60,7 +60,8 @@ impl Fixture {
         self
     }
 
-    fn node(mut self, id: &str, data: Value) -> Self {
+    /// A node with this `data`.
+    pub(crate) fn node(mut self, id: &str, data: Value) -> Self {
         self.nodes.push(json!({"id": id, "data": data}));
         self
     }
@@ -85,6 +86,12 @@ impl Fixture {
             "effectFromConfig": true, "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}, {"id": "extra", "type": "ANY"},
                 {"id": "other", "type": "ANY"}],
             "outputs": [{"id": "out", "type": "ANY"}, {"id": "side", "type": "ANY"}]});
+        types.add_manifest(manifest.to_string().as_bytes()).unwrap();
+        // It can do the work of the other, but for its second output, and has defaults of its own.
+        let manifest = json!({"id": "debug:other", "version": 3, "title": "Other", "effect": "keyed",
+            "effectFromConfig": true, "policy": {"retry": {"maxAttempts": 2, "initialMs": 7}},
+            "inputs": [{"id": "extra", "type": "ANY"}, {"id": "in", "type": "ANY", "list": true, "required": true}],
+            "outputs": [{"id": "more", "type": "ANY"}, {"id": "out", "type": "ANY"}]});
         types.add_manifest(manifest.to_string().as_bytes()).unwrap();
         let (nodes, edges) = (Value::Array(self.nodes).to_string(), Value::Array(self.edges).to_string());
         let draft = Draft::parse(nodes.as_bytes(), edges.as_bytes()).unwrap();

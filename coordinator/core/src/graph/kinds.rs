@@ -115,6 +115,16 @@ impl<'a> Lookup<'a> {
     }
 }
 
+/// What is wrong with a type that is named and not known.
+pub(super) fn unknown_type(types: &TypeCatalogue, id: &str) -> Problem {
+    if is_planned(id) {
+        let message = format!("The node type \"{}\" is not supported yet.", shown(id));
+        return Problem::new(rule::NOT_SUPPORTED_YET, message, "Choose another type.");
+    }
+    let message = format!("No node type \"{}\" is known here.", shown(id));
+    Problem::new(rule::UNKNOWN_NODE_TYPE, message, did_you_mean(&types.nearest(id)))
+}
+
 fn is_scope(type_id: &str) -> bool {
     matches!(type_id, "logic:map" | "logic:loop" | "logic:loop_until" | "logic:while" | "logic:reduce")
         || type_id.starts_with(FOREIGN_SCOPES)

@@ -323,6 +323,8 @@ impl Region {
             waits_for: 0,
             doors: Some(Doors { inner_outputs: lists as u16, outer_inputs: lists as u16 }),
             is_anonymous: true,
+            fallback: Vec::new(),
+            error_port: None,
         }
     }
 }

@@ -5,6 +5,7 @@ mod catalogue;
 mod compile;
 mod config_keys;
 mod draft;
+mod fallback;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod inputs;
@@ -16,11 +17,13 @@ mod losers;
 mod nearest;
 mod order;
 mod part;
+mod policies;
 mod policy_json;
 mod ports;
 mod problem;
 mod scope;
 mod scope_config;
+mod provider;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -38,8 +41,10 @@ pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
 pub use self::draft::{Draft, Stored};
 pub use self::inputs::InputDescription;
 pub use self::logic::Logic;
+pub use self::policies::{ServerPolicyError, read_server_policy};
 pub use self::problem::{Problem, rule};
 pub use self::scope::{Scope, ScopeKind, Select};
+pub use self::provider::{Provided, Provider};
 pub use self::values::CONFIG_BYTES_MAX;
 
 use crate::control_types::scope::Doors;
@@ -100,6 +105,10 @@ pub struct Node {
     pub(crate) doors: Option<Doors>,
     /// Whether no document knows it: it runs lifted nodes once per item.
     pub is_anonymous: bool,
+    /// Who does its work instead when its own type fails for good, in order.
+    pub fallback: Vec<Provider>,
+    /// The output that gives what was wrong when it fails for good: there is one iff `policy.on_error` is `Continue`.
+    pub error_port: Option<PortIx>,
 }
 
 /// An edge, seen from the node it ends at.

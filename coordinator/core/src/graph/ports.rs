@@ -16,6 +16,8 @@ pub(super) struct Side<'a> {
     aliases: &'a BTreeMap<String, String>,
     /// What React Flow clients write before a port's id.
     pub(super) prefix: &'static str,
+    /// How many of the ports, from the first, an edge can mean without naming one.
+    pub(super) unnamed: usize,
 }
 
 /// The port that a name means.
@@ -42,11 +44,13 @@ pub(super) enum Fit {
 
 impl<'a> Side<'a> {
     pub(super) fn inputs(node_type: &'a NodeType) -> Self {
-        Self { ports: &node_type.inputs, aliases: &node_type.input_aliases, prefix: "in-" }
+        let unnamed = node_type.inputs.len();
+        Self { ports: &node_type.inputs, aliases: &node_type.input_aliases, prefix: "in-", unnamed }
     }
 
     pub(super) fn outputs(node_type: &'a NodeType) -> Self {
-        Self { ports: &node_type.outputs, aliases: &node_type.output_aliases, prefix: "out-" }
+        let unnamed = node_type.outputs.len();
+        Self { ports: &node_type.outputs, aliases: &node_type.output_aliases, prefix: "out-", unnamed }
     }
 
     pub(super) fn port(&self, ix: PortIx) -> &'a Port {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::compile::{Compiler, Migration, Place, Running};
 use super::draft::DraftEdge;
 use super::order::Wire;
+use super::policies;
 use super::ports::{Fit, Found, NO_PLACE, Side, fit, is_assignable, type_name};
 use super::problem::{Problem, rule, shown};
 use super::scope::{self, Crossing};
@@ -84,11 +85,12 @@ fn join(
     target: &Running<'_>,
     crossing: Crossing,
 ) -> Result<(Found, Found, bool), Fault> {
-    let outputs = source.node_type.as_deref().map(Side::outputs);
+    let mut outputs = source.node_type.as_deref().map(Side::outputs);
+    outputs.iter_mut().for_each(|side| side.unnamed -= usize::from(source.has_error_output));
     let inputs = target.node_type.as_deref().map(Side::inputs);
     let output = match (&outputs, &edge.source_handle) {
         (Some(side), Some(handle)) => Some(named(side, handle, source, true)?),
-        (Some(side), None) if side.ports.is_empty() => return Err(fault(portless(source, true), "source")),
+        (Some(side), None) if side.unnamed == 0 => return Err(fault(portless(source, true), "source")),
         (Some(_), None) => None,
         (None, _) => Some(ANY_PORT),
     };
@@ -129,7 +131,7 @@ fn named(side: &Side<'_>, handle: &str, node: &Running<'_>, is_source: bool) -> 
         return Ok(found);
     }
     // Vendors' graphs name the ports of a router as they like.
-    if node.runner == Runner::Control(Control::Router) && side.ports.len() == 1 {
+    if node.runner == Runner::Control(Control::Router) && side.unnamed == 1 {
         return Ok(Found { is_alias: true, ..ANY_PORT });
     }
     let (rule, kind, key) = if is_source {
@@ -137,6 +139,14 @@ fn named(side: &Side<'_>, handle: &str, node: &Running<'_>, is_source: bool) -> 
     } else {
         (rule::BAD_TARGET_HANDLE, "input", "targetHandle")
     };
+    if is_source && handle.strip_prefix(side.prefix).unwrap_or(handle) == policies::ERROR_OUTPUT {
+        let message = format!(
+            "Node \"{}\" ({}) has no output \"error\": it ends the run when it fails.",
+            node.draft.id, node.type_id
+        );
+        let fix = "Write \"onError\": \"continue\" in its data.policy, or take the edge out.";
+        return Err(fault(Problem::new(rule, message, fix).node(&node.draft.id), key));
+    }
     if side.ports.is_empty() {
         return Err(fault(portless(node, is_source), key));
     }
@@ -177,7 +187,7 @@ fn choose(
 ) -> (Found, Found) {
     // A side that is left open has all its ports for candidates; of an unknown type, the one that stands for all.
     let candidates = |side: Option<&Side<'_>>, fixed: Option<Found>| {
-        let count = if fixed.is_some() { 1 } else { side.map_or(1, |side| side.ports.len()) };
+        let count = if fixed.is_some() { 1 } else { side.map_or(1, |side| side.unnamed) };
         (0..count).map(move |place| fixed.unwrap_or(Found { port: PortIx(place as u16), ..ANY_PORT }))
     };
     let fit = |output: &Found, input: &Found| match (outputs, inputs) {

@@ -114,10 +114,14 @@ impl Partition {
     fn assign_next(&mut self, lane: &Lane, turn: &mut Turn<'_>) -> bool {
         let Some(ready) = self.next_ready(lane, turn.now) else { return false };
         let near = self.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance));
-        let reservation = turn.permits.reserve(&lane.need, near);
-        match reservation.filter(|reservation| self.is_current(reservation)) {
-            Some(reservation) => self.assign_one(ready.run, ready.instance, &reservation, lane.need.alone, turn),
-            None => {
+        let reservation = turn.permits.reserve(self.id, &lane.need, near);
+        match reservation {
+            Some(reservation) if self.is_current(&reservation) => {
+                self.assign_one(ready.run, ready.instance, reservation, lane.need.alone, turn);
+            }
+            unusable => {
+                // Its session is about to end, and its permit with it; its place is not.
+                unusable.iter().for_each(|reservation| turn.permits.give_back(reservation));
                 if let Some(entry) = self.runs.get_mut(&ready.run) {
                     entry.exposed.insert(ready.instance);
                     self.queues.entry(lane.clone()).or_default().put_back(ready);
@@ -133,10 +137,11 @@ impl Partition {
         for Grant { tenant, need, reservation } in grants {
             let lane = Lane { tenant, need };
             let is_current = self.is_current(&reservation);
+            let is_whole = is_current && turn.permits.has_place(&reservation);
             let agent = &reservation.agent.agent;
-            let next = if is_current { self.next_ready_near(&lane, agent, turn.now) } else { None };
+            let next = if is_whole { self.next_ready_near(&lane, agent, turn.now) } else { None };
             match next {
-                Some(ready) => self.assign_one(ready.run, ready.instance, &reservation, lane.need.alone, turn),
+                Some(ready) => self.assign_one(ready.run, ready.instance, reservation, lane.need.alone, turn),
                 None if is_current => turn.give_back(&reservation),
                 // Its session is about to end, and its permits with it: dealt again, it would only come back.
                 None => turn.permits.give_back(&reservation),
@@ -200,13 +205,14 @@ impl Partition {
         &mut self,
         id: RunId,
         instance: Instance,
-        reservation: &Reservation,
+        mut reservation: Reservation,
         alone: bool,
         turn: &mut Turn<'_>,
     ) {
         self.current = Some(id);
         let Some(entry) = self.runs.get(&id) else { return };
         let number = entry.run.next_attempt(instance);
+        let provider = entry.run.provider_of(instance);
         let token = match is_planted(Fault::TokenReused) {
             true => AttemptToken(u64::from(instance.node.0)),
             false => AttemptToken(turn.draw.next_u64()),
@@ -216,8 +222,13 @@ impl Partition {
             to: reservation.agent.clone(),
             permit: reservation.class,
             alone,
+            provider,
         };
         let key = key_of(id, &assignment);
+        if let Some(place) = reservation.place.take() {
+            turn.permits.used(&place);
+            self.keyed.insert(key, place.into_key());
+        }
         // It rides on the event that made it ready, if that is still open (E8).
         if self.open.last_event(id).is_none() {
             self.append(id, Fact::Continued.into(), turn);
@@ -232,7 +243,7 @@ impl Partition {
         if let Some(event) = self.open.last_event(id) {
             event.assignments.push(assignment);
         }
-        self.unsent.insert(key, reservation.clone());
+        self.unsent.insert(key, reservation);
         self.open.held.releases.push((Some(id), Release::Effect(Effect::Dispatch(Box::new(dispatch)))));
         self.track(id, turn);
     }
@@ -276,12 +287,13 @@ impl Turn<'_> {
 /// The queue in which an instance waits, and its priority there.
 pub(super) fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
     let node = run.graph().node(instance.node);
-    let need = Need::of(node, run.is_suspect(instance));
+    let need = Need::of(run, instance);
     (Lane { tenant: run.tenant().clone(), need }, node.policy.priority)
 }
 
 fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispatch {
     let Attempt { instance, .. } = assignment.attempt;
+    let node = run.graph().node(instance.node);
     let live = run.attempt(instance);
     // What was closed is absent, not an empty list.
     let inputs = run.wired_inputs(instance).into_iter().filter(|input| !input.values.is_empty());
@@ -291,7 +303,14 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
         permit: assignment.permit,
         session,
         graph: run.graph().clone(),
-        inputs: inputs.map(|input| bind(run, instance, &input)).collect(),
+        provider: assignment.provider,
+        // A fallback takes what it has inputs for.
+        inputs: inputs
+            .filter_map(|input| {
+                let port = node.input_at(assignment.provider, input.port)?;
+                Some(InputBinding { port, ..bind(run, instance, &input) })
+            })
+            .collect(),
         handle: live.and_then(|live| live.handle),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, RunId, SessionNumber, Subject,
-    TenantId, WorkflowId,
+    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, ProviderIx, RunId,
+    SessionNumber, Subject, TenantId, WorkflowId,
 };
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
@@ -280,7 +280,9 @@ pub struct Dispatch {
     pub session: SessionNumber,
     /// The graph its node is in.
     pub graph: Arc<Graph>,
-    /// What its wired inputs hold, by reference.
+    /// Who does its node's work.
+    pub provider: ProviderIx,
+    /// What its wired inputs hold, by reference; ports are those of the provider's type.
     pub inputs: Vec<InputBinding>,
     /// A pollable job to go on with.
     pub handle: Option<ValueRef>,

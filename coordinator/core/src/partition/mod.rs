@@ -8,10 +8,12 @@ mod agents;
 mod assign;
 pub mod batch;
 mod dropped;
+mod evict;
 pub mod io;
 mod lists;
 mod open;
 pub mod permits;
+mod places;
 mod ready;
 mod submit;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use crate::partition::assign::Backlog;
 
+use crate::concurrency::ConcurrencyKey;
 use crate::draw::Draw;
 use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
@@ -59,6 +62,10 @@ pub struct Partition {
     agents: BTreeMap<AgentId, Presence>,
     /// Attempts that their agent cannot know of yet, each with the permit that it will use up.
     unsent: BTreeMap<AttemptKey, Reservation>,
+    /// Attempts that hold a place of a concurrency key.
+    keyed: BTreeMap<AttemptKey, ConcurrencyKey>,
+    /// Whether the places of what was loaded at first are known to all.
+    is_counted: bool,
     /// When attempts of absent agents are looked at.
     losses_at: Option<Timestamp>,
     /// Runs whose turn was used up before they were quiet (E2).
@@ -123,6 +130,8 @@ impl Partition {
             changed: VecDeque::new(),
             agents: BTreeMap::new(),
             unsent: BTreeMap::new(),
+            keyed: BTreeMap::new(),
+            is_counted: false,
             losses_at: Some(now.plus(limits::LOSS_GRACE_AFTER_LOAD)),
             turns: VecDeque::new(),
             alarms: BTreeSet::new(),
@@ -173,6 +182,9 @@ impl Partition {
         self.clock = self.clock.max(now);
         let mut turn =
             Turn { now: self.clock, draw, permits, has_returned: false, cost: 0, outputs: Outputs::default() };
+        if !self.is_counted {
+            turn.permits.begin(self.id);
+        }
         for input in inputs {
             match turn.outputs.stop {
                 None => self.take(input, &mut turn),
@@ -183,6 +195,7 @@ impl Partition {
             turn.deal();
             return turn.outputs;
         }
+        self.count_places(&mut turn);
         self.wake(&mut turn);
         self.lose_absent(&mut turn);
         self.take_turns(&mut turn);
@@ -238,6 +251,7 @@ impl Partition {
             panic!("an admitted fact does not follow: {corrupt}");
         }
         let ended = matches!(fact, Fact::Ended { .. });
+        let ended_attempts = fact.ended_attempts().to_vec();
         let event = Event { seq, at, fact, decisions: Vec::new(), assignments: Vec::new(), values };
         entry.tail_bytes += open::weight(&event);
         if entry.run.graph().decides_on_values {
@@ -245,6 +259,7 @@ impl Partition {
         }
         self.open.push(id, event);
         self.stop_dropped(id);
+        self.end_places(id, &ended_attempts, turn);
         if ended {
             self.unexpose(id);
             self.cancel_attempts(id);
@@ -382,33 +397,6 @@ impl Partition {
         }
     }
 
-    /// Parked runs leave memory; they are found again by `next_due` or by a command.
-    fn evict(&mut self, turn: &Turn<'_>) {
-        while let Some(&(at, id)) = self.idle.first().filter(|(at, _)| *at <= turn.now) {
-            self.idle.remove(&(at, id));
-            let busy = self.open.touches(id) || self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
-            let Some(entry) = self.runs.get_mut(&id) else { continue };
-            entry.idle_at = None;
-            if busy {
-                entry.idle_at = Some(turn.now.plus(limits::EVICT_AFTER));
-                self.idle.insert((turn.now.plus(limits::EVICT_AFTER), id));
-            } else if entry.run.is_parked() {
-                self.drop_run(id);
-            }
-        }
-    }
-
-    fn drop_run(&mut self, id: RunId) {
-        self.unexpose(id);
-        if let Some(entry) = self.runs.remove(&id) {
-            if entry.run.graph().decides_on_values {
-                self.recent.forget(id);
-            }
-            entry.alarm.map(|at| self.alarms.remove(&(at, id)));
-            entry.idle_at.map(|at| self.idle.remove(&(at, id)));
-        }
-    }
-
     /// Sends the open batch off if nothing is on its way, and lets go what waits for nothing.
     fn seal(&mut self, turn: &mut Turn<'_>) {
         if is_planted(Fault::EffectBeforeCommit) {
@@ -420,6 +408,7 @@ impl Partition {
         }
         if self.open.runs.is_empty() {
             let held = std::mem::take(&mut self.open.held);
+            self.free_places(&held.places, turn);
             held.releases.into_iter().for_each(|(_, release)| self.let_go(release, turn));
             return;
         }
@@ -477,6 +466,7 @@ impl Partition {
     fn landed(&mut self, quarantined: &[RunId], turn: &mut Turn<'_>) {
         let Some(flying) = self.flying.take() else { return };
         flying.held.keys.iter().for_each(|key| drop(self.keys.remove(key)));
+        self.free_places(&flying.held.places, turn);
         for (run, release) in flying.held.releases {
             let release = match run.is_some_and(|run| quarantined.contains(&run)) {
                 true => open::of_quarantined(release),
@@ -513,6 +503,7 @@ impl Partition {
         }
         self.drop_run(run);
         self.open.forget(run);
+        self.forget_places(run, turn);
         let unsent: Vec<AttemptKey> = self.unsent.keys().filter(|key| key.run == run).copied().collect();
         unsent.iter().for_each(|key| self.withdraw(key, turn));
     }

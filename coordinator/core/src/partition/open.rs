@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::concurrency::ConcurrencyKey;
 use crate::id::{BatchNumber, RunId};
 use crate::limits;
 use crate::partition::batch::{IdempotencyKey, RunBatch};
@@ -26,6 +27,8 @@ pub(super) struct Open {
 pub(super) struct Held {
     pub(super) releases: Vec<(Option<RunId>, Release)>,
     pub(super) keys: Vec<IdempotencyKey>,
+    /// Places of attempts whose end lands with it.
+    pub(super) places: Vec<ConcurrencyKey>,
 }
 
 /// A batch on its way to the journal.

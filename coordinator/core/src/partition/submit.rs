@@ -149,6 +149,7 @@ impl Partition {
             }
             Some(run) => {
                 self.runs.insert(id, Entry::new(run));
+                self.hold_places(id, turn);
                 self.look_for_losses(turn.now);
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Body, LiveAttempt, Outcome, Run, RunStatus, Stop, TimerKind};
 use crate::fault::{Fault, is_planted};
-use crate::id::{Instance, PortIx, Subject};
+use crate::id::{Instance, PortIx, ProviderIx, Subject};
 use crate::limits;
 use crate::node_type::EffectClass;
 use crate::policy::OnUnknown;
@@ -182,9 +182,14 @@ impl Run {
         let Some(node_type) = &node.node_type else {
             return Err(invalid("unknown_node_type", format!("the type {} is unknown here", node.type_id)));
         };
+        let provider = self.provider_of(instance);
         let mut given: Vec<(PortIx, Value)> = Vec::with_capacity(values.len());
         for (port, value) in values {
             let Some((ix, _)) = node_type.output(&port) else {
+                // A fallback may give more than the node has outputs for.
+                if provider != ProviderIx::default() {
+                    continue;
+                }
                 let message = format!("the agent gave a value for the port {port:?}, which {} lacks", node.type_id);
                 return Err(invalid("unknown_output", message));
             };
@@ -221,30 +226,46 @@ impl Run {
         if self.is_given_up(live) {
             return Fact::Stopped { attempts: vec![attempt] }.into();
         }
-        let policy = &self.graph.node(attempt.instance.node).policy;
-        let before = self.state.tries.get(&attempt.instance).map_or(0, |tries| tries.failed);
+        let Attempt { instance, number, .. } = attempt;
+        let policy = self.graph.node(instance.node).provided(self.provider_of(instance)).policy;
+        let before = self.state.tries.get(&instance).map_or(0, |tries| tries.failed);
         let failed = before + u32::from(error.class != ErrorClass::RateLimited);
         let again = match error.class {
             ErrorClass::UnknownOutcome => policy.on_unknown == OnUnknown::Retry,
             class => class.retries(),
         };
-        let left = failed < policy.retry.attempts_max && attempt.number.0 < limits::ATTEMPTS_MAX;
+        let left = failed < policy.retry.attempts_max && number.0 < limits::ATTEMPTS_MAX;
         let retry_at = (again && left).then(|| {
             let pause = policy.retry.pause(failed.max(1), draw);
             now.plus(pause.max(retry_after.unwrap_or(Span::ZERO)))
         });
-        Fact::Failed { attempt, error, retry_at, timing }.into()
+        let fallback = self.next_provider(&attempt, error.class).filter(|_| retry_at.is_none());
+        if retry_at.is_some() || fallback.is_some() {
+            return Fact::Failed { attempt, error, retry_at, fallback, caught: Vec::new(), timing }.into();
+        }
+        let error = self.naming_tried(instance, error);
+        let mut body = Body::new(self.seq().next());
+        let caught = self.caught(instance, &error, number, &mut body);
+        let fact = Fact::Failed { attempt, error, retry_at, fallback, caught, timing };
+        Admitted { fact, values: body.into_values() }
     }
 
     fn lose(&self, attempt: Attempt, cause: LossCause) -> Result<Admitted, Rejection> {
         let live = self.live_attempt(&attempt)?;
+        if self.is_given_up(live) {
+            return Ok(Fact::Stopped { attempts: vec![attempt] }.into());
+        }
         let failure = self.failure_of_loss(attempt, live, cause);
-        Ok(self.unless_given_up(Fact::Lost { attempt, cause, failure }, attempt, live))
+        let failure = failure.map(|error| self.naming_tried(attempt.instance, error));
+        let mut body = Body::new(self.seq().next());
+        let caught = failure.as_ref().map(|error| self.caught(attempt.instance, error, attempt.number, &mut body));
+        let fact = Fact::Lost { attempt, cause, failure, caught: caught.unwrap_or_default() };
+        Ok(Admitted { fact, values: body.into_values() })
     }
 
     /// Whether the node fails with the loss of its attempt (E11, E13).
     fn failure_of_loss(&self, attempt: Attempt, live: &LiveAttempt, cause: LossCause) -> Option<NodeError> {
-        let node = self.graph.node(attempt.instance.node);
+        let provided = self.graph.node(attempt.instance.node).provided(live.provider);
         let proofs = self.state.tries.get(&attempt.instance).map_or(0, |tries| tries.proofs);
         let error =
             |class, code: &str, message: String| Some(NodeError { class, code: code.into(), message: message.into() });
@@ -253,9 +274,9 @@ impl Run {
                 format!("it ended {} agents that had nothing else to do; mend the node", limits::POISON_PROOFS);
             return error(ErrorClass::Poison, "poison_node", message);
         }
-        let unknown = live.intent && (node.effect == EffectClass::Blind || live.handle.is_none());
-        let retries = node.policy.on_unknown == OnUnknown::Retry || is_planted(Fault::UnknownRetried);
-        if unknown && node.effect.needs_intent() && !retries {
+        let unknown = live.intent && (provided.effect == EffectClass::Blind || live.handle.is_none());
+        let retries = provided.policy.on_unknown == OnUnknown::Retry || is_planted(Fault::UnknownRetried);
+        if unknown && provided.effect.needs_intent() && !retries {
             let message = format!("agent {} was lost while it acted; look whether it took effect", live.agent.agent);
             return error(ErrorClass::UnknownOutcome, "unknown_outcome", message);
         }

@@ -118,7 +118,7 @@ impl Run {
         let wanted = self.needs_to_decide(instance, deciding.values, deciding.lists).values;
         if !logic.conditions().is_empty() && Self::is_too_much_to_decide(&wanted) {
             let error = refused("values_too_large", too_much());
-            return Decision::Failed { instance, error };
+            return Decision::Failed { instance, error, caught: Vec::new() };
         }
         let mut budget = limits::EXPRESSION_COST_MAX;
         let read: usize = deciding.values.values().map(|value| value.json().len()).sum();
@@ -160,7 +160,7 @@ impl Run {
             Logic::Scope(_) => Err(refused("bad_config", "its body is not run by its conditions".to_owned())),
         };
         *deciding.cost += limits::EXPRESSION_COST_MAX - budget + read as u64;
-        decided.unwrap_or_else(|error| Decision::Failed { instance, error })
+        decided.unwrap_or_else(|error| Decision::Failed { instance, error, caught: Vec::new() })
     }
 
     /// Outputs of a node that passes its first input on: to the ports that are taken; the others are closed.

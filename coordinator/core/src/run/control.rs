@@ -27,6 +27,11 @@ pub(crate) struct Deciding<'a> {
 impl Run {
     /// Evaluates a control node that is due. New values go into `body`.
     pub(crate) fn decide(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
+        let decision = self.evaluate(instance, deciding, body);
+        self.caught_decision(decision, body)
+    }
+
+    fn evaluate(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
         if let Some(logic) = &self.graph.node(instance.node).logic {
             return self.decide_branch(instance, logic, deciding, body);
         }
@@ -129,6 +134,6 @@ impl Run {
 
     pub(super) fn undecidable(&self, instance: Instance, message: &str) -> Decision {
         let error = NodeError { class: ErrorClass::InvalidRequest, code: "bad_config".into(), message: message.into() };
-        Decision::Failed { instance, error }
+        Decision::Failed { instance, error, caught: Vec::new() }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ScopeIx, Subject, TenantId, WorkflowId,
+    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use crate::run::RunStatus;
 use crate::time::{Span, Timestamp};
@@ -54,8 +54,12 @@ pub enum Fact {
         attempt: Attempt,
         /// Why.
         error: NodeError,
-        /// When it may run again; `None` = the node has failed.
+        /// When it may run again; `None` = this provider of the node has failed for good.
         retry_at: Option<Timestamp>,
+        /// Who does the node's work from now on; `None` with no `retry_at` = the node has failed.
+        fallback: Option<ProviderIx>,
+        /// What the node gives though it has failed; nothing = its failure ends the run.
+        caught: Vec<PortOutput>,
         /// How the time went.
         timing: Timing,
     },
@@ -67,6 +71,8 @@ pub enum Fact {
         cause: LossCause,
         /// Why the node has failed with it; `None` = it runs again.
         failure: Option<NodeError>,
+        /// What the node gives though it has failed; nothing = its failure ends the run.
+        caught: Vec<PortOutput>,
     },
     /// Agents gave back work they had not begun; it goes elsewhere, without blame.
     HandedBack {
@@ -163,6 +169,8 @@ pub struct Assignment {
     pub permit: PermitClass,
     /// Whether the agent has nothing else to do meanwhile: the node is suspected of taking agents down (E13).
     pub alone: bool,
+    /// Who does the node's work: the node's own type, or one of its fallbacks.
+    pub provider: ProviderIx,
 }
 
 /// What a permit stands for (E9).
@@ -197,6 +205,8 @@ pub enum Decision {
         instance: Instance,
         /// Why.
         error: NodeError,
+        /// What it gives all the same; nothing = its failure ends the run.
+        caught: Vec<PortOutput>,
     },
     /// It ends the run.
     Stopped {
@@ -431,6 +441,24 @@ pub struct RunError {
 }
 
 impl Fact {
+    /// The attempts that are over with it.
+    pub fn ended_attempts(&self) -> &[Attempt] {
+        match self {
+            Fact::Succeeded { attempt, .. }
+            | Fact::Failed { attempt, .. }
+            | Fact::Lost { attempt, .. }
+            | Fact::Discarded { attempt }
+            | Fact::Settled { attempt, .. } => std::slice::from_ref(attempt),
+            Fact::HandedBack { attempts } | Fact::Stopped { attempts } => attempts,
+            Fact::Submitted(_)
+            | Fact::Continued
+            | Fact::IntentRecorded { .. }
+            | Fact::HandleRecorded { .. }
+            | Fact::TimerFired { .. }
+            | Fact::Ended { .. } => &[],
+        }
+    }
+
     /// Its name in the public event log.
     pub fn name(&self) -> &'static str {
         match self {
@@ -438,7 +466,8 @@ impl Fact {
             Fact::Continued => "run.continued",
             Fact::Succeeded { .. } => "node.completed",
             Fact::Failed { retry_at: Some(_), .. } => "node.retrying",
-            Fact::Failed { retry_at: None, .. } => "node.failed",
+            Fact::Failed { fallback: Some(_), .. } => "node.fallback",
+            Fact::Failed { .. } => "node.failed",
             Fact::Lost { .. } => "attempt.lost",
             Fact::HandedBack { .. } => "attempt.handed_back",
             Fact::IntentRecorded { .. } => "attempt.intent",

@@ -64,6 +64,9 @@ fn null() -> Value {
 impl Run {
     fn next_of(&self, container: Instance, scope: &Scope) -> Next {
         let Some(expansion) = self.state.expansions.get(&container) else { return Next::Open };
+        if expansion.failure.is_some() {
+            return Next::Finish;
+        }
         if let Some(chunk) = expansion.complete_chunk() {
             return Next::Gather(chunk);
         }
@@ -169,13 +172,17 @@ impl Run {
         deciding: &mut Deciding<'_>,
         body: &mut Body,
     ) -> Decision {
+        let failure = self.state.expansions.get(&container).and_then(|expansion| expansion.failure.as_deref());
+        if let Some(error) = failure {
+            return Decision::Failed { instance: container, error: error.clone(), caught: Vec::new() };
+        }
         let decided = match self.next_of(container, scope) {
             Next::Gather(chunk) => Ok(self.gather_chunk(container, scope, chunk, body)),
             Next::Open => self.open_next(container, scope, deciding, body),
             Next::EndTurn => self.end_of_turn(container, scope, deciding, body),
             Next::Finish => Ok(self.finish_scope(container, scope, body)),
         };
-        decided.unwrap_or_else(|error| Decision::Failed { instance: container, error })
+        decided.unwrap_or_else(|error| Decision::Failed { instance: container, error, caught: Vec::new() })
     }
 
     fn open_next(

@@ -12,6 +12,7 @@ mod dropped;
 pub mod event;
 mod expand;
 pub mod list;
+mod failure;
 mod outcome;
 mod race;
 mod scope;
@@ -38,7 +39,7 @@ pub use step::Corrupt;
 
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, RunId, ScopeIx, Subject,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId, ScopeIx, Subject,
     TenantId, WorkflowId,
 };
 use crate::limits;
@@ -72,7 +73,7 @@ pub enum RunStatus {
 /// ```text
 /// Pending ─▶ Due ─▶ Completed | Waiting | Failed      control nodes; one that completes may end the run
 /// Pending ─▶ Ready ─▶ Running ─▶ Completed | Failed   dispatched nodes
-///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt
+///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt; another provider
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer
 /// Pending ─▶ Skipped                                  a required input is closed
@@ -97,7 +98,7 @@ pub enum NodePhase {
     Waiting,
     /// Has its output.
     Completed,
-    /// Has failed for good.
+    /// Has failed for good; where its policy says so, it gives what was wrong.
     Failed,
     /// Will not run: a required input is closed.
     Skipped,
@@ -229,13 +230,15 @@ pub struct LiveAttempt {
     pub handle: Option<ValueRef>,
     /// Whether it was told to stop.
     pub stopping: bool,
+    /// Who does the node's work.
+    pub provider: ProviderIx,
 }
 
 /// What came of earlier attempts of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Tries {
     last: AttemptNumber,
-    /// Failures that count against `maxAttempts`.
+    /// Failures of the present provider that count against its `maxAttempts`.
     failed: u32,
     /// Agents that went without a word while they had it (E13).
     deaths: u32,
@@ -243,6 +246,8 @@ struct Tries {
     proofs: u32,
     /// By what the next attempt asks for the job that a lost one began (E10).
     handle: Option<ValueRef>,
+    /// Who does the node's work since the providers before have failed for good.
+    provider: ProviderIx,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

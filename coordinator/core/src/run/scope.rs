@@ -80,6 +80,8 @@ pub(super) struct Expansion {
     pub(super) best: Option<(f64, OutputValue)>,
     /// Some item has failed for good, and the container with it.
     pub(super) has_failed: bool,
+    /// With what, if the container has yet to say so itself.
+    pub(super) failure: Option<Box<NodeError>>,
 }
 
 /// A stretch of closed items.
@@ -113,6 +115,7 @@ impl Expansion {
             turn: ROOT,
             best: None,
             has_failed: false,
+            failure: None,
         }
     }
 
@@ -403,7 +406,9 @@ impl Run {
         let (container, index) = (frame.container, frame.index);
         let choice = match self.graph.scope(container.node).map(|scope| &scope.kind) {
             Some(ScopeKind::Map { on_item_error: Some(choice), .. }) => *choice,
-            Some(ScopeKind::Map { on_item_error: None, .. }) => self.graph.node(instance.node).policy.on_item_error,
+            Some(ScopeKind::Map { on_item_error: None, .. }) => {
+                self.graph.node(instance.node).policy.on_item_error.unwrap_or(OnItemError::Fail)
+            }
             _ => OnItemError::Fail,
         };
         let leaves = match choice {
@@ -440,8 +445,14 @@ impl Run {
                 self.take_due(container);
             }
         }
-        // The run's error names the node that failed, not what it lies in.
-        self.give_up_at(container, error, node)?;
+        if self.graph.node(container.node).error_port.is_some() {
+            // It gives what was wrong, which is a decision: when nothing of its body is at an agent any more.
+            let failure = Some(Box::new(error.clone()));
+            self.state.expansions.entry(container).and_modify(|expansion| expansion.failure = failure);
+        } else {
+            // The run's error names the node that failed, not what it lies in.
+            self.give_up_at(container, error, node)?;
+        }
         for scope in self.frames_of(container) {
             self.abandon(scope, AtAgent::Finishes)?;
         }
@@ -455,8 +466,14 @@ impl Run {
 
     /// A failed container leaves memory when nothing of its body is at an agent any more.
     fn let_go(&mut self, container: Instance) -> Result<(), Corrupt> {
-        let is_empty = self.state.expansions.get(&container).is_some_and(|it| it.has_failed && it.open == 0);
-        if is_empty {
+        let Some(expansion) = self.state.expansions.get_mut(&container) else { return Ok(()) };
+        if expansion.has_failed && expansion.open == 0 {
+            if expansion.failure.is_some() {
+                if !std::mem::replace(&mut expansion.is_due, true) {
+                    self.state.due.push_back(container);
+                }
+                return Ok(());
+            }
             self.end_scope(container);
             // The container counted as open in its own item as long as its body was.
             return self.leave(container);
@@ -495,6 +512,7 @@ impl Run {
     pub(super) fn drop_container(&mut self, container: Instance, at_agent: AtAgent) -> Result<(), Corrupt> {
         if let Some(expansion) = self.state.expansions.get_mut(&container) {
             expansion.has_failed = true;
+            expansion.failure = None;
             if std::mem::take(&mut expansion.is_due) {
                 self.take_due(container);
             }

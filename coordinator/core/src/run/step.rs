@@ -11,7 +11,7 @@ use super::{
 };
 use crate::fault::{Fault, is_planted};
 use crate::graph::{Graph, InEdge, Logic};
-use crate::id::{EventSeq, Generation, Instance, NodeIx, RunId};
+use crate::id::{EventSeq, Generation, Instance, NodeIx, ProviderIx, RunId};
 use crate::limits;
 use crate::node_type::{EffectClass, Runner};
 use crate::policy::OnRunFailure;
@@ -68,6 +68,16 @@ pub enum Corrupt {
         seq: EventSeq,
         /// Which container.
         instance: Instance,
+    },
+    /// It names a fallback that the node does not have.
+    #[error("event {seq} names fallback {provider} of node {node}, which has no such one")]
+    UnknownProvider {
+        /// Which event.
+        seq: EventSeq,
+        /// Which node.
+        node: NodeIx,
+        /// The number it names.
+        provider: ProviderIx,
     },
     /// Something that must come before or after the terminal event came on its other side.
     #[error("event {seq} is on the wrong side of the run's end")]
@@ -204,8 +214,27 @@ impl Run {
                 self.state.tries.remove(&attempt.instance);
                 self.complete(attempt.instance, Some(attempt), outputs)?;
             }
-            Fact::Failed { attempt, error, retry_at, .. } => self.failed(attempt, error, *retry_at)?,
-            Fact::Lost { attempt, cause, failure } => self.lost(attempt, *cause, failure.as_ref())?,
+            Fact::Failed { attempt, error, retry_at, fallback, caught, .. } => {
+                self.failed(attempt, error)?;
+                match (retry_at, fallback) {
+                    _ if self.is_abandoned(attempt.instance) => self.over_in_vain(attempt.instance)?,
+                    (Some(at), _) => {
+                        self.slot(attempt.instance)?.phase = NodePhase::Backoff;
+                        self.state.timers.insert(Timer { at: *at, instance: attempt.instance, kind: TimerKind::Retry });
+                    }
+                    (None, Some(provider)) => self.fall_back(attempt, *provider)?,
+                    (None, None) => self.give_up(attempt.instance, error, caught)?,
+                }
+            }
+            Fact::Lost { attempt, cause, failure, caught } => {
+                self.lost(attempt, *cause)?;
+                match failure {
+                    Some(error) if !self.is_abandoned(attempt.instance) => {
+                        self.give_up(attempt.instance, error, caught)?;
+                    }
+                    _ => self.queue_again(attempt.instance)?,
+                }
+            }
             Fact::HandedBack { attempts } => {
                 for attempt in attempts {
                     let handle = self.remove(attempt)?.handle;
@@ -246,9 +275,9 @@ impl Run {
                 self.slot(instance)?.phase = NodePhase::Waiting;
                 self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
             }
-            Decision::Failed { error, .. } => {
+            Decision::Failed { error, caught, .. } => {
                 self.end_scope(instance);
-                self.give_up(instance, error)?;
+                self.give_up(instance, error, caught)?;
             }
             Decision::Stopped { status, message, .. } => {
                 self.complete(instance, None, &[])?;
@@ -269,6 +298,7 @@ impl Run {
     pub(crate) fn step_assignment(&mut self, at: Timestamp, assignment: &Assignment) -> Result<(), Corrupt> {
         let Attempt { instance, number, token } = assignment.attempt;
         self.expect(instance, &[NodePhase::Ready, NodePhase::Backoff])?;
+        self.expect_provider(instance, assignment.provider)?;
         if self.slot(instance)?.phase == NodePhase::Backoff {
             self.take_timer(instance);
         }
@@ -285,32 +315,34 @@ impl Run {
             intent: handle.is_some(),
             handle,
             stopping: false,
+            provider: assignment.provider,
         };
         self.state.attempts.insert(instance, live);
         Ok(())
     }
 
-    fn failed(&mut self, attempt: &Attempt, error: &NodeError, retry_at: Option<Timestamp>) -> Result<(), Corrupt> {
+    fn failed(&mut self, attempt: &Attempt, error: &NodeError) -> Result<(), Corrupt> {
         self.remove(attempt)?;
         let tries = self.tries_of(attempt);
         tries.failed += u32::from(error.class != ErrorClass::RateLimited);
         // It reported its own end: its agent is alive, and it is no suspect any more.
         (tries.deaths, tries.proofs) = (0, 0);
         tries.handle = None;
-        if self.is_abandoned(attempt.instance) {
-            return self.over_in_vain(attempt.instance);
-        }
-        match retry_at {
-            Some(at) => {
-                self.slot(attempt.instance)?.phase = NodePhase::Backoff;
-                self.state.timers.insert(Timer { at, instance: attempt.instance, kind: TimerKind::Retry });
-            }
-            None => self.give_up(attempt.instance, error)?,
-        }
         Ok(())
     }
 
-    fn lost(&mut self, attempt: &Attempt, cause: LossCause, failure: Option<&NodeError>) -> Result<(), Corrupt> {
+    /// Another provider is tried, as if the node had not been tried before.
+    fn fall_back(&mut self, attempt: &Attempt, provider: ProviderIx) -> Result<(), Corrupt> {
+        self.expect_provider(attempt.instance, provider)?;
+        let tries = self.tries_of(attempt);
+        tries.failed = 0;
+        if !is_planted(Fault::FallbackForgotten) {
+            tries.provider = provider;
+        }
+        self.queue(attempt.instance)
+    }
+
+    fn lost(&mut self, attempt: &Attempt, cause: LossCause) -> Result<(), Corrupt> {
         let live = self.remove(attempt)?;
         let tries = self.tries_of(attempt);
         tries.handle = live.handle.filter(|_| !is_planted(Fault::HandleForgotten));
@@ -319,16 +351,20 @@ impl Run {
             LossCause::NewBoot | LossCause::StreamGone if !live.alone => tries.deaths += 1,
             _ => {}
         }
-        match failure.filter(|_| !self.is_abandoned(attempt.instance)) {
-            Some(error) => self.give_up(attempt.instance, error),
-            None => self.queue_again(attempt.instance),
-        }
+        Ok(())
     }
 
-    /// The node has failed for good.
-    pub(super) fn give_up(&mut self, instance: Instance, error: &NodeError) -> Result<(), Corrupt> {
-        self.give_up_at(instance, error, instance.node)?;
-        self.leave(instance)
+    /// The node has failed for good. If its policy wants that caught, it gives what was wrong, and the run goes on.
+    pub(super) fn give_up(
+        &mut self,
+        instance: Instance,
+        error: &NodeError,
+        caught: &[PortOutput],
+    ) -> Result<(), Corrupt> {
+        if Self::ends_run(caught) {
+            self.give_up_at(instance, error, instance.node)?;
+        }
+        if caught.is_empty() { self.leave(instance) } else { self.give(instance, NodePhase::Failed, None, caught) }
     }
 
     /// Outside of maps and loops, the first node that fails for good is what the run ends with; inside, its item fails.
@@ -369,10 +405,10 @@ impl Run {
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
         let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {
-            let node = self.graph.node(instance.node);
-            let finishes = match node.policy.on_run_failure {
+            let provided = self.graph.node(instance.node).provided(live.provider);
+            let finishes = match provided.policy.on_run_failure {
                 Some(choice) => choice == OnRunFailure::Finish,
-                None => node.effect != EffectClass::Pure,
+                None => provided.effect != EffectClass::Pure,
             };
             // What was given up stays so.
             live.stopping |= !(failed && finishes);
@@ -386,10 +422,21 @@ impl Run {
         attempt: Option<&Attempt>,
         outputs: &[PortOutput],
     ) -> Result<(), Corrupt> {
+        self.give(instance, NodePhase::Completed, attempt, outputs)
+    }
+
+    /// As [`Run::complete`], for a node that ends in another phase.
+    fn give(
+        &mut self,
+        instance: Instance,
+        phase: NodePhase,
+        attempt: Option<&Attempt>,
+        outputs: &[PortOutput],
+    ) -> Result<(), Corrupt> {
         let committed = Committed { outputs: outputs.to_vec(), token: attempt.map(|attempt| attempt.token) };
         let is_abandoned = self.is_abandoned(instance);
         let slot = self.slot(instance)?;
-        slot.phase = NodePhase::Completed;
+        slot.phase = phase;
         slot.result = Some(Box::new(committed));
         if !is_abandoned {
             self.settle_after(instance)?;
@@ -508,6 +555,12 @@ impl Run {
         }
         let phase = self.slot(instance)?.phase;
         if phases.contains(&phase) { Ok(()) } else { Err(Corrupt::WrongPhase { seq, instance, phase }) }
+    }
+
+    fn expect_provider(&self, instance: Instance, provider: ProviderIx) -> Result<(), Corrupt> {
+        let is_known = self.graph.get(instance.node).is_some_and(|node| node.has_provider(provider));
+        let unknown = Corrupt::UnknownProvider { seq: self.state.seq, node: instance.node, provider };
+        if is_known { Ok(()) } else { Err(unknown) }
     }
 
     fn live(&mut self, attempt: &Attempt) -> Result<&mut LiveAttempt, Corrupt> {

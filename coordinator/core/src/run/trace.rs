@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::graph::Graph;
-use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, ScopeIx};
+use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, ProviderIx, ScopeIx};
 use crate::limits;
 use crate::run::RunStatus;
 use crate::run::event::{self, Decision, Event, Fact, Timing};
@@ -60,6 +60,8 @@ pub struct AttemptSpan {
     pub number: AttemptNumber,
     /// Who had it.
     pub agent: AgentId,
+    /// Who did the node's work in it.
+    pub provider: ProviderIx,
     /// When it was given.
     pub assigned_at: Timestamp,
     /// When its work began: known once it has ended.
@@ -158,9 +160,9 @@ impl Trace {
                 self.end_attempt(attempt, at, AttemptOutcome::Succeeded, Some(*timing), None);
                 self.end_node(graph, attempt.instance, at, SpanState::Completed, None);
             }
-            Fact::Failed { attempt, error, retry_at, timing } => {
+            Fact::Failed { attempt, error, retry_at, fallback, timing, .. } => {
                 self.end_attempt(attempt, at, AttemptOutcome::Failed, Some(*timing), Some(&error.code));
-                if retry_at.is_none() {
+                if retry_at.is_none() && fallback.is_none() {
                     self.end_node(graph, attempt.instance, at, SpanState::Failed, Some(&error.code));
                 }
             }
@@ -204,7 +206,7 @@ impl Trace {
                         (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));
                     }
                 }
-                Decision::Failed { instance, error } => {
+                Decision::Failed { instance, error, .. } => {
                     self.end_node(graph, *instance, event.at, SpanState::Failed, Some(&error.code));
                 }
                 Decision::Opened { instance, opened } => {
@@ -220,6 +222,7 @@ impl Trace {
             let attempt = AttemptSpan {
                 number: assignment.attempt.number,
                 agent: assignment.to.agent.clone(),
+                provider: assignment.provider,
                 assigned_at: event.at,
                 started_at: None,
                 ended_at: None,

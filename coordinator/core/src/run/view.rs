@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Corrupt, NodePhase, Run, RunStatus};
 use crate::graph::Graph;
-use crate::id::{AgentId, EventSeq, Instance, NodeIx, RunId};
+use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use crate::run::event::{Decision, Event, Fact, NodeError};
 use crate::time::Timestamp;
 
@@ -32,6 +32,8 @@ pub struct NodeView {
     pub error: Option<NodeError>,
     /// Until when it waits, if it does.
     pub waits_until: Option<Timestamp>,
+    /// Who does its work, or gave its result.
+    pub provider: ProviderIx,
 }
 
 /// A node's state in the words of the public API (graph.md, part 3).
@@ -146,10 +148,11 @@ impl RunView {
         let at = event.at;
         match &event.fact {
             Fact::Succeeded { attempt, .. } => self.over(attempt.instance, at, None),
-            Fact::Failed { attempt, error, retry_at, .. } => {
+            Fact::Failed { attempt, error, retry_at, fallback, .. } => {
                 let node = self.entry(attempt.instance);
                 node.error = Some(error.clone());
-                node.ended_at = retry_at.is_none().then_some(at);
+                node.ended_at = (retry_at.is_none() && fallback.is_none()).then_some(at);
+                node.provider = fallback.unwrap_or(node.provider);
             }
             Fact::Lost { attempt, failure: Some(error), .. } => self.over(attempt.instance, at, Some(error)),
             Fact::TimerFired { instance, .. } => self.over(*instance, at, None),
@@ -167,7 +170,7 @@ impl RunView {
                     node.started_at = Some(at);
                     node.waits_until = Some(*until);
                 }
-                Decision::Failed { instance, error } => self.over(*instance, at, Some(error)),
+                Decision::Failed { instance, error, .. } => self.over(*instance, at, Some(error)),
                 Decision::Stopped { instance, .. } => {
                     self.entry(*instance).started_at.get_or_insert(at);
                     self.over(*instance, at, None);
@@ -182,6 +185,7 @@ impl RunView {
             let node = self.entry(assignment.attempt.instance);
             node.attempts = assignment.attempt.number.0;
             node.agent = Some(assignment.to.agent.clone());
+            node.provider = assignment.provider;
             node.started_at.get_or_insert(at);
         }
         for node in self.run.dropped_nodes() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_core::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ScopeIx,
-    Subject, TenantId, WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx,
+    ProviderIx, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
@@ -124,18 +124,20 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
             let timing = timing(queued_ms, ran_ms);
             (kind::SUCCEEDED, Fact::Succeeded { attempt: attempt(of)?, outputs: outputs(gave)?, timing })
         }
-        Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms }) => {
+        Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms, fallback, caught }) => {
             let fact = Fact::Failed {
                 attempt: attempt(of)?,
                 error: node_error(error.ok_or("no error")?)?,
                 retry_at: retry_at.map(Timestamp::from_millis),
+                fallback: Some(provider(fallback)?).filter(|provider| provider.0 > 0),
+                caught: outputs(caught)?,
                 timing: timing(queued_ms, ran_ms),
             };
             (kind::FAILED, fact)
         }
-        Wire::Lost(pb::Lost { attempt: of, cause, failure }) => {
-            let failure = failure.map(node_error).transpose()?;
-            (kind::LOST, Fact::Lost { attempt: attempt(of)?, cause: loss_cause(cause)?, failure })
+        Wire::Lost(pb::Lost { attempt: of, cause, failure, caught }) => {
+            let (failure, caught) = (failure.map(node_error).transpose()?, outputs(caught)?);
+            (kind::LOST, Fact::Lost { attempt: attempt(of)?, cause: loss_cause(cause)?, failure, caught })
         }
         Wire::HandedBack(it) => (kind::HANDED_BACK, Fact::HandedBack { attempts: attempts(it.attempts)? }),
         Wire::IntentRecorded(it) => (kind::INTENT_RECORDED, Fact::IntentRecorded { attempt: attempt(it.attempt)? }),
@@ -183,16 +185,24 @@ fn assignment(it: pb::Assignment, agents: &[AgentBoot]) -> Part<Assignment> {
         to: agents.get(it.agent as usize).ok_or("an agent that is not listed")?.clone(),
         permit: permit_class(it.permit)?,
         alone: it.alone,
+        provider: provider(it.provider)?,
     })
+}
+
+fn provider(it: u32) -> Part<ProviderIx> {
+    u16::try_from(it).map(ProviderIx).map_err(|_| "a provider")
 }
 
 fn decision(it: pb::Decision) -> Part<Decision> {
     use pb::decision::Outcome;
-    let instance = instance(it.instance)?;
+    let (instance, caught) = (instance(it.instance)?, outputs(it.caught)?);
+    if !caught.is_empty() && !matches!(it.outcome, Some(Outcome::Failed(_))) {
+        return Err("a decision that did not fail and was caught");
+    }
     Ok(match it.outcome.ok_or("a decision without outcome")? {
         Outcome::Completed(it) => Decision::Completed { instance, outputs: outputs(it.outputs)? },
         Outcome::WaitingUntil(until) => Decision::Waiting { instance, until: Timestamp::from_millis(until) },
-        Outcome::Failed(error) => Decision::Failed { instance, error: node_error(error)? },
+        Outcome::Failed(error) => Decision::Failed { instance, error: node_error(error)?, caught },
         Outcome::Stopped(it) => {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }

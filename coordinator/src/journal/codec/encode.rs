@@ -63,19 +63,22 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             let it = pb::Succeeded { attempt: Some(attempt(of)), outputs: outputs(gave), queued_ms, ran_ms };
             (kind::SUCCEEDED, Wire::Succeeded(it))
         }
-        Fact::Failed { attempt: of, error, retry_at, timing } => {
+        Fact::Failed { attempt: of, error, retry_at, fallback, caught, timing } => {
             let it = pb::Failed {
                 attempt: Some(attempt(of)),
                 error: Some(node_error(error)),
                 retry_at: retry_at.map(|at| at.as_millis()),
                 queued_ms: timing.queued.as_millis(),
                 ran_ms: timing.ran.as_millis(),
+                fallback: fallback.map_or(0, |provider| u32::from(provider.0)),
+                caught: outputs(caught),
             };
             (kind::FAILED, Wire::Failed(it))
         }
-        Fact::Lost { attempt: of, cause, failure } => {
+        Fact::Lost { attempt: of, cause, failure, caught } => {
             let (cause, failure) = (loss_cause(*cause).into(), failure.as_ref().map(node_error));
-            (kind::LOST, Wire::Lost(pb::Lost { attempt: Some(attempt(of)), cause, failure }))
+            let caught = outputs(caught);
+            (kind::LOST, Wire::Lost(pb::Lost { attempt: Some(attempt(of)), cause, failure, caught }))
         }
         Fact::HandedBack { attempts } => {
             let attempts = attempts.iter().map(attempt).collect();
@@ -140,6 +143,7 @@ fn assignments(assignments: &[Assignment]) -> (Vec<pb::AgentBoot>, Vec<pb::Assig
                 agent: agent as u32,
                 permit: permit_class(it.permit).into(),
                 alone: it.alone,
+                provider: it.provider.0.into(),
             }
         })
         .collect();
@@ -149,18 +153,22 @@ fn assignments(assignments: &[Assignment]) -> (Vec<pb::AgentBoot>, Vec<pb::Assig
 
 fn decision(decision: &Decision) -> pb::Decision {
     use pb::decision::Outcome;
+    let mut caught_outputs = Vec::new();
     let (of, outcome) = match decision {
         Decision::Completed { instance, outputs: gave } => {
             (instance, Outcome::Completed(pb::Completed { outputs: outputs(gave) }))
         }
         Decision::Waiting { instance, until } => (instance, Outcome::WaitingUntil(until.as_millis())),
-        Decision::Failed { instance, error } => (instance, Outcome::Failed(node_error(error))),
+        Decision::Failed { instance, error, caught } => {
+            caught_outputs = outputs(caught);
+            (instance, Outcome::Failed(node_error(error)))
+        }
         Decision::Stopped { instance, status, message } => {
             let it = pb::Stop { status: run_status(*status).into(), message: message.as_ref().to_owned() };
             (instance, Outcome::Stopped(it))
         }
     };
-    pb::Decision { instance: Some(instance(*of)), outcome: Some(outcome) }
+    pb::Decision { instance: Some(instance(*of)), outcome: Some(outcome), caught: caught_outputs }
 }
 
 fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {

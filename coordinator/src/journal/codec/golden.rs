@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use heddle_core::id::{
-    AgentBoot, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, RunId, ScopeIx,
-    WorkflowId,
+    AgentBoot, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ProviderIx, RunId,
+    ScopeIx, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
@@ -40,7 +40,7 @@ proptest! {
 
 #[test]
 fn each_kind_keeps_its_bytes() {
-    let events = facts().into_iter().map(plain).chain([full(), stopping()]);
+    let events = facts().into_iter().map(plain).chain([full(), stopping(), falling_back(), caught(), caught_loss()]);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
 }
@@ -106,12 +106,13 @@ fn full() -> Event {
         to: AgentBoot { agent: agent.into(), boot: BootId(9) },
         permit,
         alone: permit == PermitClass::Slot,
+        provider: ProviderIx(0),
     };
     Event {
         decisions: vec![
             Decision::Completed { instance: instance(), outputs: outputs() },
             Decision::Waiting { instance: instance(), until: Timestamp::from_millis(5) },
-            Decision::Failed { instance: instance(), error: node_error() },
+            Decision::Failed { instance: instance(), error: node_error(), caught: Vec::new() },
         ],
         assignments: vec![
             given("agt_a", PermitClass::Slot),
@@ -126,6 +127,32 @@ fn full() -> Event {
 fn stopping() -> Event {
     let stopped = Decision::Stopped { instance: instance(), status: RunStatus::Cancelled, message: "enough".into() };
     Event { decisions: vec![stopped], ..plain(Fact::Continued) }
+}
+
+fn falling_back() -> Event {
+    let assignment = Assignment {
+        attempt: attempt(),
+        to: AgentBoot { agent: "agt_a".into(), boot: BootId(9) },
+        permit: PermitClass::Slot,
+        alone: false,
+        provider: ProviderIx(2),
+    };
+    let (error, timing) = (node_error(), Timing::default());
+    let fallback = Some(ProviderIx(2));
+    let fact = Fact::Failed { attempt: attempt(), error, retry_at: None, fallback, caught: Vec::new(), timing };
+    Event { assignments: vec![assignment], ..plain(fact) }
+}
+
+fn caught() -> Event {
+    let decided = Decision::Failed { instance: instance(), error: node_error(), caught: outputs() };
+    let (error, timing) = (node_error(), Timing::default());
+    let fact = Fact::Failed { attempt: attempt(), error, retry_at: None, fallback: None, caught: outputs(), timing };
+    Event { decisions: vec![decided], ..plain(fact) }
+}
+
+fn caught_loss() -> Event {
+    let (cause, failure) = (LossCause::NewBoot, Some(node_error()));
+    plain(Fact::Lost { attempt: attempt(), cause, failure, caught: outputs() })
 }
 
 fn facts() -> Vec<Fact> {
@@ -148,11 +175,20 @@ fn facts() -> Vec<Fact> {
             attempt: attempt(),
             error: node_error(),
             retry_at: Some(Timestamp::from_millis(0)),
+            fallback: None,
+            caught: Vec::new(),
             timing: Timing::default(),
         },
-        Fact::Failed { attempt: attempt(), error: node_error(), retry_at: None, timing },
-        Fact::Lost { attempt: attempt(), cause: LossCause::NewBoot, failure: None },
-        Fact::Lost { attempt: attempt(), cause: LossCause::NotHeld, failure: Some(node_error()) },
+        Fact::Failed {
+            attempt: attempt(),
+            error: node_error(),
+            retry_at: None,
+            fallback: None,
+            caught: Vec::new(),
+            timing,
+        },
+        Fact::Lost { attempt: attempt(), cause: LossCause::NewBoot, failure: None, caught: Vec::new() },
+        Fact::Lost { attempt: attempt(), cause: LossCause::NotHeld, failure: Some(node_error()), caught: Vec::new() },
         Fact::HandedBack { attempts: vec![attempt(), attempt()] },
         Fact::IntentRecorded { attempt: attempt() },
         Fact::HandleRecorded { attempt: attempt(), handle: value_ref() },

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_core::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ScopeIx,
-    Subject, TenantId, WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx,
+    ProviderIx, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
@@ -40,13 +40,18 @@ fn fact() -> impl Strategy<Value = Fact> {
             outputs,
             timing
         }),
-        (attempt(), node_error(), option::of(timestamp()), timing())
-            .prop_map(|(attempt, error, retry_at, timing)| Fact::Failed { attempt, error, retry_at, timing }),
-        (attempt(), loss_cause(), option::of(node_error())).prop_map(|(attempt, cause, failure)| Fact::Lost {
-            attempt,
-            cause,
-            failure
-        }),
+        (attempt(), node_error(), option::of(timestamp()), option::of(1..=u16::MAX), outputs(), timing()).prop_map(
+            |(attempt, error, retry_at, fallback, caught, timing)| Fact::Failed {
+                attempt,
+                error,
+                retry_at,
+                fallback: fallback.map(ProviderIx),
+                caught,
+                timing
+            }
+        ),
+        (attempt(), loss_cause(), option::of(node_error()), outputs())
+            .prop_map(|(attempt, cause, failure, caught)| Fact::Lost { attempt, cause, failure, caught }),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::HandedBack { attempts }),
         attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
         (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
@@ -83,7 +88,11 @@ fn decision() -> impl Strategy<Value = Decision> {
     prop_oneof![
         (instance(), outputs()).prop_map(|(instance, outputs)| Decision::Completed { instance, outputs }),
         (instance(), timestamp()).prop_map(|(instance, until)| Decision::Waiting { instance, until }),
-        (instance(), node_error()).prop_map(|(instance, error)| Decision::Failed { instance, error }),
+        (instance(), node_error(), outputs()).prop_map(|(instance, error, caught)| Decision::Failed {
+            instance,
+            error,
+            caught
+        }),
         (instance(), run_status(), text()).prop_map(|(instance, status, message)| Decision::Stopped {
             instance,
             status,
@@ -96,8 +105,14 @@ fn assignment() -> impl Strategy<Value = Assignment> {
     // Few agents, so that some are named more than once.
     let to = (0..3u64, 0..2u64)
         .prop_map(|(agent, boot)| AgentBoot { agent: AgentId(format!("agt_{agent}").into()), boot: BootId(boot) });
-    (attempt(), to, prop_oneof![Just(PermitClass::Slot), Just(PermitClass::Prefetch)], any::<bool>())
-        .prop_map(|(attempt, to, permit, alone)| Assignment { attempt, to, permit, alone })
+    (attempt(), to, prop_oneof![Just(PermitClass::Slot), Just(PermitClass::Prefetch)], any::<bool>(), any::<u16>())
+        .prop_map(|(attempt, to, permit, alone, provider)| Assignment {
+            attempt,
+            to,
+            permit,
+            alone,
+            provider: ProviderIx(provider),
+        })
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {

@@ -3,6 +3,7 @@
 mod branching;
 mod document;
 mod executing;
+mod policies;
 mod properties;
 mod scopes;
 mod validation;

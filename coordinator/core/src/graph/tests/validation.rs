@@ -134,6 +134,8 @@ fn all_problems_are_reported_at_once() {
     let expected = [
         (rule::DUPLICATE_ID, "/nodes/1/id"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/2/data/nodeType"),
+        (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
+        (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/review"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/5"),
         (rule::BAD_TARGET_HANDLE, "/edges/0/targetHandle"),
         (rule::BAD_SOURCE_HANDLE, "/edges/1/sourceHandle"),
@@ -141,17 +143,15 @@ fn all_problems_are_reported_at_once() {
         (rule::DANGLING_EDGE, "/edges/3/target"),
         (rule::BAD_TARGET_HANDLE, "/edges/5/targetHandle"),
         (rule::BAD_CONFIG, "/nodes/3/data/config/width"),
-        (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
-        (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/review"),
     ];
     assert_eq!(found, expected);
     assert_eq!(problems[1].fix, "Did you mean \"output:preview\"?");
-    assert_eq!(problems[3].fix, "Did you mean \"in-prompt\"?");
+    assert_eq!(problems[5].fix, "Did you mean \"in-prompt\"?");
     assert_eq!(
-        problems[5].message,
+        problems[7].message,
         "\"out-text\" of node \"a\" gives TEXT, but \"in-image_url\" of node \"draw\" takes IMAGE."
     );
-    assert_eq!(problems[5].fix, "Did you mean \"in-prompt\"?");
+    assert_eq!(problems[7].fix, "Did you mean \"in-prompt\"?");
 }
 
 #[test]

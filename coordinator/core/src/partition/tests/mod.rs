@@ -6,5 +6,6 @@ mod commits;
 mod dropped;
 mod permits;
 mod placement;
+mod places;
 mod runs;
 mod values;

@@ -171,7 +171,8 @@ impl Course {
         self.tokens += 1;
         let attempt = Attempt { instance, number: self.run.next_attempt(instance), token: AttemptToken(self.tokens) };
         let to = AgentBoot { agent: "agent".into(), boot: BootId(boot) };
-        let assignment = Assignment { attempt, to, permit: PermitClass::Slot, alone };
+        let provider = self.run.provider_of(instance);
+        let assignment = Assignment { attempt, to, permit: PermitClass::Slot, alone, provider };
         let mut event = bare(self.run.seq().next(), self.now, Fact::Continued);
         self.run.step_fact(event.seq, event.at, &event.fact).unwrap();
         self.run.step_assignment(event.at, &assignment).expect("a ready instance can be given");

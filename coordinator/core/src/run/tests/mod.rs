@@ -3,6 +3,7 @@
 mod branching;
 mod by_hand;
 mod course;
+mod failing;
 mod properties;
 mod scopes;
 mod race;

@@ -279,7 +279,9 @@ fn displaced(event: Event, node: NodeIx) -> Event {
     let moved = |attempt: Attempt| Attempt { instance: Instance::root(node), ..attempt };
     let fact = match event.fact {
         Fact::Succeeded { attempt, outputs, timing } => Fact::Succeeded { attempt: moved(attempt), outputs, timing },
-        Fact::Lost { attempt, cause, failure } => Fact::Lost { attempt: moved(attempt), cause, failure },
+        Fact::Lost { attempt, cause, failure, caught } => {
+            Fact::Lost { attempt: moved(attempt), cause, failure, caught }
+        }
         Fact::TimerFired { outputs, .. } => Fact::TimerFired { instance: Instance::root(node), outputs },
         Fact::IntentRecorded { attempt } => Fact::IntentRecorded { attempt: moved(attempt) },
         Fact::Ended { error, by, .. } => Fact::Ended { status: RunStatus::Running, error, by },
@@ -290,7 +292,7 @@ fn displaced(event: Event, node: NodeIx) -> Event {
         Decision::Waiting { until, .. } => {
             Decision::Waiting { instance: Instance { scope: ScopeIx(1), ..Instance::root(node) }, until }
         }
-        Decision::Failed { error, .. } => Decision::Failed { instance: Instance::root(node), error },
+        Decision::Failed { error, caught, .. } => Decision::Failed { instance: Instance::root(node), error, caught },
         Decision::Stopped { status, message, .. } => {
             Decision::Stopped { instance: Instance::root(node), status, message }
         }
