@@ -8,7 +8,7 @@ mod draft;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod inputs;
-mod json;
+pub(crate) mod json;
 mod kinds;
 mod logic;
 mod nearest;
@@ -16,7 +16,7 @@ mod order;
 mod part;
 mod policy_json;
 mod ports;
-mod problem;
+pub(crate) mod problem;
 mod secrets;
 #[cfg(test)]
 mod tests;

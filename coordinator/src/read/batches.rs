@@ -1,0 +1,142 @@
+//! A batch of runs as people see it: how many of its runs stand how, and a page of them.
+
+use std::sync::Arc;
+
+use heddle_core::batch::BatchId;
+use heddle_core::id::RunId;
+use heddle_core::run::RunStatus;
+use heddle_proto::control as wire;
+use prost::Message as _;
+
+use super::runs::{self, Ask, ReadError};
+use crate::auth::Tenant;
+use crate::batches::rows::StoredBatch;
+use crate::limits::ANSWER_VALUES_BYTES;
+use crate::shared::Shared;
+
+/// Which of a batch's runs are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    /// The first of them.
+    pub(crate) offset: u32,
+    /// How many at most.
+    pub(crate) limit: u32,
+    /// Whether with their nodes, and what these gave.
+    pub(crate) with_nodes: bool,
+}
+
+/// A batch and a page of its runs.
+pub(crate) async fn batch(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    id: BatchId,
+    page: Page,
+) -> Result<wire::Batch, ReadError> {
+    let rows = &shared.batches.rows;
+    // Counted first: what is started afterwards counts as going on.
+    let counts = rows.batch_counts(tenant.clone(), id).await.map_err(ReadError::Journal)?;
+    let row = row(shared, tenant, id).await?.ok_or(ReadError::NotFound)?;
+    let total = row.created.total;
+    let (mut runs, mut bytes) = (Vec::new(), 0);
+    let until = total.min(page.offset.saturating_add(page.limit));
+    for index in page.offset..until {
+        let run = one(shared, tenant, &row, index, page.with_nodes).await?;
+        bytes += run.encoded_len();
+        // What runs gave may be much: a page is cut where it would become too large, but never to nothing.
+        if bytes > ANSWER_VALUES_BYTES && !runs.is_empty() {
+            break;
+        }
+        runs.push(run);
+    }
+    let next = page.offset.saturating_add(runs.len() as u32);
+    Ok(wire::Batch {
+        id: id.to_string(),
+        workflow_id: row.created.workflow.to_string(),
+        status: status(&row, &counts).into(),
+        started_at_ms: row.created.created_at.as_millis(),
+        ended_at_ms: row.state.ended_at.map(|at| at.as_millis()),
+        total,
+        counts: Some(counted(&row, &counts)),
+        cancel_requested: row.state.cancelled.is_some(),
+        next_offset: (!runs.is_empty() && next < total).then_some(next),
+        runs,
+    })
+}
+
+/// A batch's row, if it is this tenant's.
+pub(crate) async fn row(shared: &Shared, tenant: &Tenant, id: BatchId) -> Result<Option<StoredBatch>, ReadError> {
+    shared.batches.rows.batch(tenant.clone(), id).await.map_err(ReadError::Journal)
+}
+
+/// A run that is not there, but belongs to a batch of this tenant and will be, or would have been.
+pub(crate) async fn not_begun(shared: &Shared, tenant: &Tenant, run: RunId) -> Result<wire::Run, ReadError> {
+    let (batch, index) = BatchId::of_run(run).ok_or(ReadError::NotFound)?;
+    let row = row(shared, tenant, batch).await?.filter(|row| index < row.created.total);
+    Ok(waiting(&row.ok_or(ReadError::NotFound)?, index))
+}
+
+async fn one(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    row: &StoredBatch,
+    index: u32,
+    with_nodes: bool,
+) -> Result<wire::Run, ReadError> {
+    match runs::row(shared, tenant, row.batch.run(index)).await {
+        Ok(run) if with_nodes => runs::with_nodes(shared, &run, Ask::default()).await,
+        Ok(run) => Ok(runs::summary(&run)),
+        Err(ReadError::NotFound) => Ok(waiting(row, index)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A run of a batch that has no row: it waits for its turn, or its start is on its way, or it never started.
+fn waiting(row: &StoredBatch, index: u32) -> wire::Run {
+    let cancelled = row.state.cancelled.as_ref().map(|(_, at)| at.as_millis());
+    let (status, ended_at_ms) = match cancelled {
+        _ if index < row.state.started => (wire::RunStatus::Running, None),
+        None => (wire::RunStatus::Pending, None),
+        Some(at) => (wire::RunStatus::Cancelled, Some(at)),
+    };
+    let place = row.created.place(row.batch, index);
+    wire::Run {
+        id: row.batch.run(index).to_string(),
+        workflow_id: row.created.workflow.to_string(),
+        batch_id: row.batch.to_string(),
+        run_index_in_batch: place.index,
+        input_index: place.input_index,
+        status: status.into(),
+        started_at_ms: row.created.created_at.as_millis(),
+        ended_at_ms,
+        ..Default::default()
+    }
+}
+
+fn count(counts: &[(RunStatus, u32)], status: RunStatus) -> u32 {
+    counts.iter().find(|(it, _)| *it == status).map_or(0, |(_, count)| *count)
+}
+
+fn counted(row: &StoredBatch, counts: &[(RunStatus, u32)]) -> wire::BatchCounts {
+    let (completed, failed) = (count(counts, RunStatus::Completed), count(counts, RunStatus::Failed));
+    let cancelled = count(counts, RunStatus::Cancelled);
+    let unstarted = row.created.total - row.state.started.min(row.created.total);
+    let is_cancelled = row.state.cancelled.is_some();
+    wire::BatchCounts {
+        pending: if is_cancelled { 0 } else { unstarted },
+        running: row.state.started.saturating_sub(completed + failed + cancelled),
+        completed,
+        failed,
+        cancelled: cancelled + if is_cancelled { unstarted } else { 0 },
+    }
+}
+
+/// A batch is going on until all its runs are over. Then it is cancelled if somebody stopped it, completed if all its runs
+/// are, and failed else.
+fn status(row: &StoredBatch, counts: &[(RunStatus, u32)]) -> wire::RunStatus {
+    match (row.state.ended_at, &row.state.cancelled) {
+        (None, _) => wire::RunStatus::Running,
+        (Some(_), Some(_)) => wire::RunStatus::Cancelled,
+        (Some(_), None) if count(counts, RunStatus::Completed) == row.created.total => wire::RunStatus::Completed,
+        (Some(_), None) => wire::RunStatus::Failed,
+    }
+}
