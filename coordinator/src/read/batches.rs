@@ -35,7 +35,10 @@ pub(crate) async fn batch(
     let rows = &shared.batches.rows;
     // Counted first: what is started afterwards counts as going on.
     let counts = rows.batch_counts(tenant.clone(), id).await.map_err(ReadError::Journal)?;
-    let row = row(shared, tenant, id).await?.ok_or(ReadError::NotFound)?;
+    let Some(row) = row(shared, tenant, id).await? else {
+        let run = run_alone(shared, tenant, id).await?.ok_or(ReadError::NotFound)?;
+        return of_one(shared, tenant, run, page).await;
+    };
     let total = row.created.total;
     let (mut runs, mut bytes) = (Vec::new(), 0);
     let until = total.min(page.offset.saturating_add(page.limit));
@@ -60,6 +63,50 @@ pub(crate) async fn batch(
         cancel_requested: row.state.cancelled.is_some(),
         next_offset: (!runs.is_empty() && next < total).then_some(next),
         runs,
+    })
+}
+
+/// Bits of a UUID that say its version and its variant; what a run has in their place is not in its batch's id.
+const UUID_BITS: u128 = 0xF << 76 | 0b11 << 62;
+
+/// The batch of a run that was started alone.
+pub(crate) fn alone(run: RunId) -> BatchId {
+    BatchId(run.0 & !UUID_BITS | 4 << 76 | 0b10 << 62)
+}
+
+/// The run of this tenant that was started alone under this id of a batch: one of the few that have such an id.
+pub(crate) async fn run_alone(shared: &Shared, tenant: &Tenant, id: BatchId) -> Result<Option<RunId>, ReadError> {
+    let lost = (0..16_u128).flat_map(|version| (0..4).map(move |variant| version << 76 | variant << 62));
+    let candidates = lost.map(|bits| RunId(id.0 & !UUID_BITS | bits)).filter(|run| alone(*run) == id).collect();
+    let found = shared.batches.rows.runs_among(tenant.clone(), candidates).await.map_err(ReadError::Journal)?;
+    Ok(found.first().copied())
+}
+
+/// A run that was started alone, as the batch that it is.
+async fn of_one(shared: &Arc<Shared>, tenant: &Tenant, run: RunId, page: Page) -> Result<wire::Batch, ReadError> {
+    let row = runs::row(shared, tenant, run).await?;
+    let is = |status| u32::from(row.summary.status == status);
+    let run = match page.with_nodes {
+        true => runs::with_nodes(shared, &row, Ask::default()).await?,
+        false => runs::summary(&row),
+    };
+    Ok(wire::Batch {
+        id: run.batch_id.clone(),
+        workflow_id: run.workflow_id.clone(),
+        status: run.status,
+        started_at_ms: run.started_at_ms,
+        ended_at_ms: run.ended_at_ms,
+        total: 1,
+        counts: Some(wire::BatchCounts {
+            pending: 0,
+            running: is(RunStatus::Running),
+            completed: is(RunStatus::Completed),
+            failed: is(RunStatus::Failed),
+            cancelled: is(RunStatus::Cancelled),
+        }),
+        cancel_requested: row.summary.status == RunStatus::Cancelled,
+        next_offset: None,
+        runs: if page.offset == 0 { vec![run] } else { Vec::new() },
     })
 }
 

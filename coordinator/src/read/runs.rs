@@ -135,10 +135,7 @@ pub(crate) fn summary(row: &RunRow) -> wire::Run {
 
 /// A run that was started alone is the only one of its batch: a UUID made of the run's own bits.
 pub(crate) fn batch_id(run: RunId) -> String {
-    let version_4 = run.0 & !(0xF << 76) | 4 << 76;
-    let variant = version_4 & !(0b11 << 62) | 0b10 << 62;
-    let hex = format!("{variant:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    batches::alone(run).to_string()
 }
 
 async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {

@@ -14,7 +14,7 @@ use heddle_crash_point::crash_point;
 use heddle_proto::control as wire;
 use tonic::Status;
 
-use super::failure;
+use super::{failure, run_requests};
 use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
 use crate::journal::codec;
@@ -137,7 +137,9 @@ pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelBatchReque
     let (tenant, batch) = (auth::tenant(&request)?, batch_id(&request.batch_id)?);
     let by = request.subject.as_str().into();
     // A batch that is over has no owner any more; so its row is looked at first.
-    batches::row(shared, &tenant, batch).await.map_err(read)?.ok_or_else(batch_not_found)?;
+    if batches::row(shared, &tenant, batch).await.map_err(read)?.is_none() {
+        return cancel_alone(shared, &tenant, batch, request).await;
+    }
     let partition = shared.journal.partitions().of(batch.slot());
     let ask = |caller| Input::CancelBatch { caller, batch, tenant: tenant.id().clone(), by };
     match shared.doors.request(partition, ask).await {
@@ -157,6 +159,21 @@ pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelBatchReque
     }
     let page = Page { offset: 0, limit: BATCH_RUNS_PER_ANSWER_DEFAULT, with_nodes: false };
     batches::batch(shared, &tenant, batch, page).await.map_err(read)
+}
+
+/// Stops a run that was started alone, as the batch that it is.
+async fn cancel_alone(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    batch: BatchId,
+    request: wire::CancelBatchRequest,
+) -> Result<wire::Batch, Status> {
+    let run = batches::run_alone(shared, tenant, batch).await.map_err(read)?.ok_or_else(batch_not_found)?;
+    let wire::CancelBatchRequest { tenant: named, subject, reason, .. } = request;
+    let request = wire::CancelRunRequest { tenant: named, execution_id: run.to_string(), subject, reason };
+    run_requests::cancel(shared, request).await?;
+    let page = Page { offset: 0, limit: 1, with_nodes: false };
+    batches::batch(shared, tenant, batch, page).await.map_err(read)
 }
 
 fn batch_id(text: &str) -> Result<BatchId, Status> {

@@ -124,6 +124,7 @@ pub(crate) fn execute() -> Operation {
         .body::<requests::Execute>(json!({"inputs": {"topic": "herons"}}))
         .answers::<Executed<'_>>(CREATED, Shape::Enveloped)
         .leads_to("executionId", "id", OF_RUNS)
+        .leads_to("batchId", "id", &["getBatchesById", "postBatchesByIdCancel"])
         .refuses(StatusCode::PAYMENT_REQUIRED)
 }
 

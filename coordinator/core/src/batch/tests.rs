@@ -4,7 +4,7 @@ use super::*;
 use crate::graph::fixture::Fixture;
 use crate::graph::{Graph, Problem, rule};
 use crate::id::NodeIx;
-use crate::limits::{BATCH_RUNS_MAX, BATCH_RUNS_UNDER_WAY_MAX};
+use crate::limits::{BATCH_RUNS_MAX, BATCH_RUNS_UNDER_WAY_MAX, INLINE_VALUE_BYTES_MAX};
 use crate::value::Value;
 
 fn graph() -> std::sync::Arc<Graph> {
@@ -64,6 +64,7 @@ fn a_value_that_is_not_given_leaves_what_is_there() {
 #[test]
 fn every_fault_is_told_with_its_place() {
     let long: Vec<u32> = (0..=BATCH_RUNS_MAX).collect();
+    let large = "x".repeat(INLINE_VALUE_BYTES_MAX);
     for (configs, rule, path) in [
         (json!([]), rule::BAD_JSON, "/iteratorConfigs"),
         (json!({}), rule::BAD_JSON, "/iteratorConfigs"),
@@ -74,7 +75,11 @@ fn every_fault_is_told_with_its_place() {
         (json!([{"nodeId": "a"}]), rule::BAD_JSON, "/iteratorConfigs/0/values"),
         (json!([{"nodeId": "a", "items": 1}]), rule::BAD_JSON, "/iteratorConfigs/0/items"),
         (json!([{"nodeId": "a", "values": []}]), rule::BAD_INPUT, "/iteratorConfigs/0/values"),
-        (json!([{"nodeId": "a", "values": ["x", "y", "z", [1]]}]), rule::BAD_INPUT, "/iteratorConfigs/0/values/3"),
+        (
+            json!([{"nodeId": "a", "values": ["x", "y", "z", large]}]),
+            rule::VALUE_TOO_LARGE,
+            "/iteratorConfigs/0/values/3",
+        ),
         (json!([{"nodeId": "a", "values": ["x"], "mode": "all"}]), rule::BAD_INPUT, "/iteratorConfigs/0/mode"),
         (
             json!([{"nodeId": "a", "values": ["x"]}, {"nodeId": "a", "values": ["y"]}]),

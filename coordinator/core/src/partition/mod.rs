@@ -36,7 +36,7 @@ use crate::partition::permits::{Permits, Reservation};
 use crate::partition::ready::{Lane, ReadyQueue};
 use crate::partition::submit::{Asked, KeyState, Waiting, turn_away};
 use crate::partition::values::{Lack, RecentValues};
-use crate::run::event::{Assignment, Event, Fact};
+use crate::run::event::{Event, Fact};
 use crate::run::{Admitted, Body, Command, Deciding, Rejection, Run, Values};
 use crate::time::Timestamp;
 
@@ -452,13 +452,8 @@ impl Partition {
         self.last_batch = self.last_batch.next();
         let touched = open.runs.iter().map(|written| written.run).collect();
         self.flying = Some(Flying { number: self.last_batch, touched, held: open.held });
-        turn.outputs.commit = Some(Batch {
-            partition: self.id,
-            epoch: self.epoch,
-            number: self.last_batch,
-            runs: open.runs,
-            beside: open.beside,
-        });
+        let (partition, epoch, number) = (self.id, self.epoch, self.last_batch);
+        turn.outputs.commit = Some(Batch { partition, epoch, number, runs: open.runs, beside: open.beside });
     }
 
     /// The rows beside the events: only what has changed (E6), and a snapshot when the tail is worth it (E19).
@@ -597,9 +592,4 @@ impl Entry {
             fetched: Values::new(),
         }
     }
-}
-
-fn key_of(run: RunId, assignment: &Assignment) -> AttemptKey {
-    let attempt = assignment.attempt;
-    AttemptKey { run, instance: attempt.instance, number: attempt.number, token: attempt.token }
 }

@@ -122,6 +122,15 @@ impl BatchRows for MemoryJournal {
         answer(places.map(|place| place.index).collect())
     }
 
+    fn runs_among(&self, tenant: Tenant, runs: Vec<RunId>) -> Answer<Vec<RunId>> {
+        let tables = self.tables();
+        let is_its = |run: &RunId| tables.runs.get(run).is_some_and(|row| row.created.tenant == *tenant.id());
+        let mut found: Vec<RunId> = runs.into_iter().filter(is_its).collect();
+        found.sort();
+        found.dedup();
+        answer(found)
+    }
+
     fn loadable_batches(
         &self,
         partition: PartitionId,

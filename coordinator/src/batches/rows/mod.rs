@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use heddle_core::batch::{BatchCreated, BatchId, BatchState};
-use heddle_core::id::{PartitionId, Slot};
+use heddle_core::id::{PartitionId, RunId, Slot};
 use heddle_core::outbox::{Message, MessageId};
 use heddle_core::run::RunStatus;
 
@@ -38,6 +38,9 @@ pub(crate) trait BatchRows: Send + Sync + 'static {
 
     /// The runs of a batch that go on, by index. For the engine.
     fn going_on(&self, batch: BatchId) -> Answer<BTreeSet<u32>>;
+
+    /// Those of these runs that a tenant has.
+    fn runs_among(&self, tenant: Tenant, runs: Vec<RunId>) -> Answer<Vec<RunId>>;
 
     /// Batches of a partition that are not over, by slot and id, after `after` if there is one.
     fn loadable_batches(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use heddle_core::batch::{BatchCreated, BatchId, BatchState};
-use heddle_core::id::{PartitionId, Slot, Subject, TenantId, WorkflowId};
+use heddle_core::id::{PartitionId, RunId, Slot, Subject, TenantId, WorkflowId};
 use heddle_core::outbox::{Message, MessageId};
 use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
@@ -104,6 +104,18 @@ impl BatchRows for PostgresJournal {
                 let sql = "SELECT batch_index FROM run WHERE batch = $1 AND status = 1";
                 let rows = sqlx::query(sql).bind(batch.to_bytes()).fetch_all(connection).await?;
                 rows.iter().map(|row| index(row, 0, "run")).collect()
+            }
+            .boxed()
+        })
+    }
+
+    fn runs_among(&self, tenant: Tenant, runs: Vec<RunId>) -> Answer<Vec<RunId>> {
+        self.ask("look for runs", move |connection| {
+            async move {
+                let ids: Vec<[u8; 16]> = runs.iter().map(|run| run.to_bytes()).collect();
+                let sql = "SELECT id FROM run WHERE tenant = $1 AND id = ANY ($2::bytea[]) ORDER BY id";
+                let rows = sqlx::query(sql).bind(tenant.text()).bind(ids).fetch_all(connection).await?;
+                rows.iter().map(|row| Ok(RunId(id(row, 0)?))).collect()
             }
             .boxed()
         })

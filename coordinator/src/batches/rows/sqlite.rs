@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use heddle_core::batch::{BatchCreated, BatchId, BatchState};
-use heddle_core::id::{PartitionId, Slot, Subject, TenantId, WorkflowId};
+use heddle_core::id::{PartitionId, RunId, Slot, Subject, TenantId, WorkflowId};
 use heddle_core::outbox::{Message, MessageId};
 use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
-use rusqlite::{Row, params};
+use rusqlite::{Row, params, params_from_iter};
 
 use super::{BatchRows, StoredBatch};
 use crate::auth::Tenant;
@@ -75,6 +75,17 @@ impl BatchRows for SqliteJournal {
         self.read(move |connection| {
             let sql = "SELECT batch_index FROM run WHERE batch = ?1 AND status = 1";
             Ok(many(connection, sql, params![batch.to_bytes()], |row| row.get(0))?.into_iter().collect())
+        })
+    }
+
+    fn runs_among(&self, tenant: Tenant, runs: Vec<RunId>) -> Answer<Vec<RunId>> {
+        self.read(move |connection| {
+            let places = vec!["?"; runs.len()].join(", ");
+            let sql = format!("SELECT id FROM run WHERE tenant = ? AND id IN ({places}) ORDER BY id");
+            let ids = runs.iter().map(|run| rusqlite::types::Value::Blob(run.to_bytes().to_vec()));
+            let given = std::iter::once(rusqlite::types::Value::Text(tenant.text().to_owned())).chain(ids);
+            let read = |row: &Row<'_>| array(row, 0).map(|id| RunId(u128::from_be_bytes(id)));
+            many(connection, &sql, params_from_iter(given), read)
         })
     }
 

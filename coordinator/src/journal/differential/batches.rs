@@ -1,7 +1,7 @@
 //! Operations on batches of runs and on messages between slots, which commits write beside runs.
 
 use heddle_core::batch::{BatchCreated, BatchId, BatchState, OfBatch};
-use heddle_core::id::{BatchNumber, PartitionId, Slot};
+use heddle_core::id::{BatchNumber, PartitionId, RunId, Slot};
 use heddle_core::outbox::{Message, MessageBody, MessageId};
 use heddle_core::partition::batch::{Batch, BatchRow, Beside, CommitOutcome, RunBatch};
 use heddle_core::time::Timestamp;
@@ -19,6 +19,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "batch of another tenant",
     "batch_counts",
     "going_on",
+    "runs_among",
     "loadable_batches",
     "outbox",
 ];
@@ -50,6 +51,10 @@ impl Pair {
             }
             "batch_counts" => same!(self, batch_counts(tenant, batch)).unwrap().len() > 1,
             "going_on" => same!(self, going_on(batch)).unwrap().len() > 1,
+            "runs_among" => {
+                let runs: Vec<RunId> = (0..limit).map(|_| self.run()).collect();
+                same!(self, runs_among(tenant, runs)).unwrap().len() > 1
+            }
             "loadable_batches" => {
                 let after = self.draw.maybe(batch);
                 same!(self, loadable_batches(partition, after, limit)).unwrap().len() > 1
