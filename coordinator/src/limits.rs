@@ -95,6 +95,8 @@ pub(crate) const BATCH_RUNS_PER_ANSWER_MAX: u32 = 200;
 pub(crate) const PLANS_KEPT_MAX: usize = 64;
 /// See [`PLANS_KEPT_MAX`].
 pub(crate) const PLANS_KEPT_BYTES: usize = 32 * 1024 * 1024;
+/// How long a plan is kept whose batch has not begun: the request that brought it is long over by then.
+pub(crate) const PLAN_WITHOUT_BATCH_KEPT: Span = Span::from_seconds(24 * 60 * 60);
 /// Batches, and messages that are owed, read from the journal at once while a partition is loaded.
 pub(crate) const LOAD_PAGE_ROWS: usize = 1_000;
 /// Skipped nodes that an answer about a run names.

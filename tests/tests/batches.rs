@@ -151,6 +151,13 @@ async fn a_cancelled_batch_stays_cancelled_through_a_kill() {
         if runs >= 4 { Ok(()) } else { Err(format!("{runs} runs")) }
     })
     .await;
+    // The last one waits for its turn: it has no history, and is cancelled with its batch only.
+    let last = text(&started["executionRuns"][RUNS - 1]["id"]);
+    assert_eq!(cluster.client().execution(&last).await["status"], "PENDING");
+    assert!(cluster.client().events(&last).await.is_empty());
+    let alone = format!("/api/v1/workflows/executions/{last}/cancel");
+    let alone = cluster.client().post(&alone, &json!({}), "").await;
+    assert_eq!((alone.status, &alone.json()["code"]), (409, &json!("execution_not_begun")), "{alone}");
     let path = format!("/api/v1/batches/{id}/cancel");
     let answer = cluster.client().post(&path, &json!({ "reason": "a test" }), "").await;
     assert_eq!(answer.status, 200, "{answer}");
@@ -163,7 +170,7 @@ async fn a_cancelled_batch_stays_cancelled_through_a_kill() {
     // Those that had not begun never do.
     let begun = cluster.client().runs_of(&workflow).await.len();
     assert!(begun < RUNS, "{begun} runs were begun");
-    let last = cluster.client().execution(&text(&started["executionRuns"][RUNS - 1]["id"])).await;
+    let last = cluster.client().execution(&last).await;
     assert_eq!(last["status"], "CANCELLED", "{last}");
     assert!(effects(&cluster).is_empty(), "work was done to its end");
     // Once more changes nothing.

@@ -30,8 +30,10 @@ CREATE INDEX batch_loadable ON batch (slot, id) WHERE ended_at IS NULL;
 CREATE TABLE batch_plan (
     batch BLOB NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
     plan BLOB NOT NULL
 );
+CREATE INDEX batch_plan_by_age ON batch_plan (created_at);
 
 -- Messages from slot to slot, written with what causes them and removed when they have arrived. kind: 1 starts a run of a
 -- batch, 2 stops a run.

@@ -104,9 +104,16 @@ impl Releaser {
             MessageBody::StartRun { batch, index } => drop(work.spawn(async move {
                 match batches::submission(&shared, batch, index).await {
                     Ok(submission) => report(&shared, Order::Start(Box::new(submission))),
-                    Err(error) => {
+                    Err(error) if error.may_pass() => {
                         let error = chain(&error);
                         tracing::warn!(%batch, index, error, "a run of a batch cannot be started yet; trying again");
+                    }
+                    Err(error) => {
+                        // It shows as failed. To go on asking would keep its batch from ever being over.
+                        let error = chain(&error);
+                        tracing::error!(%batch, index, error, "a run of a batch cannot be started, and never will be");
+                        let sender = shared.journal.partitions().of(source);
+                        shared.doors.report(sender, [Input::Received(id)]);
                     }
                 }
             })),

@@ -32,14 +32,21 @@ struct Kept {
 /// Why a run of a batch cannot be started now.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
-    #[error("the batch has no plan any more")]
+    #[error("what the batch gives its runs is not kept any more")]
     Over,
     #[error("the database could not be read")]
     Journal(#[source] JournalError),
     #[error("the batch's graph could not be read")]
     Graph(#[source] GraphError),
-    #[error("the batch's plan cannot be understood: restore its row from a backup, or cancel the batch")]
+    #[error("the batch's plan cannot be understood")]
     Plan,
+}
+
+impl StartError {
+    /// Whether it may be otherwise a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, StartError::Journal(_) | StartError::Graph(GraphError::Journal(_)))
+    }
 }
 
 impl Batches {

@@ -137,14 +137,22 @@ async fn one(
     }
 }
 
-/// A run of a batch that has no row: it waits for its turn, or its start is on its way, or it never started.
+/// A run of a batch that has no row: it waits for its turn, or its start is on its way, or it was cancelled before its turn,
+/// or could not be started.
 fn waiting(row: &StoredBatch, index: u32) -> wire::Run {
     let cancelled = row.state.cancelled.as_ref().map(|(_, at)| at.as_millis());
-    let (status, ended_at_ms) = match cancelled {
-        _ if index < row.state.started => (wire::RunStatus::Running, None),
-        None => (wire::RunStatus::Pending, None),
-        Some(at) => (wire::RunStatus::Cancelled, Some(at)),
+    let is_started = index < row.state.started;
+    let (status, ended_at_ms) = match (row.state.ended_at, cancelled) {
+        (Some(at), _) if is_started => (wire::RunStatus::Failed, Some(at.as_millis())),
+        _ if is_started => (wire::RunStatus::Running, None),
+        (_, None) => (wire::RunStatus::Pending, None),
+        (_, Some(at)) => (wire::RunStatus::Cancelled, Some(at)),
     };
+    let error = (status == wire::RunStatus::Failed).then(|| wire::RunError {
+        code: "start_failed".into(),
+        message: "the run could not be started; the coordinator's log says why".into(),
+        ..Default::default()
+    });
     let place = row.created.place(row.batch, index);
     wire::Run {
         id: row.batch.run(index).to_string(),
@@ -153,6 +161,7 @@ fn waiting(row: &StoredBatch, index: u32) -> wire::Run {
         run_index_in_batch: place.index,
         input_index: place.input_index,
         status: status.into(),
+        error,
         started_at_ms: row.created.created_at.as_millis(),
         ended_at_ms,
         ..Default::default()
@@ -168,11 +177,14 @@ fn counted(row: &StoredBatch, counts: &[(RunStatus, u32)]) -> wire::BatchCounts 
     let cancelled = count(counts, RunStatus::Cancelled);
     let unstarted = row.created.total - row.state.started.min(row.created.total);
     let is_cancelled = row.state.cancelled.is_some();
+    let others = row.state.started.saturating_sub(completed + failed + cancelled);
+    // Of a batch that is over, those that could not be started.
+    let (running, lost) = if row.state.ended_at.is_some() { (0, others) } else { (others, 0) };
     wire::BatchCounts {
         pending: if is_cancelled { 0 } else { unstarted },
-        running: row.state.started.saturating_sub(completed + failed + cancelled),
+        running,
         completed,
-        failed,
+        failed: failed + lost,
         cancelled: cancelled + if is_cancelled { unstarted } else { 0 },
     }
 }

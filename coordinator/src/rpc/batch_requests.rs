@@ -62,7 +62,8 @@ pub(super) async fn submit(
         artifacts,
     };
     let (total, stride) = (created.total, created.stride);
-    let kept = shared.batches.rows.put_plan(tenant.clone(), batch, codec::encode_plan(&plan).into());
+    let kept =
+        shared.batches.rows.put_plan(tenant.clone(), batch, codec::encode_plan(&plan).into(), created.created_at);
     kept.await.map_err(|error| failure::journal(&error))?;
     crash_point!("batches.planned");
     let submission = Box::new(BatchSubmission { batch, created, key });

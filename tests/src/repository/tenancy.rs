@@ -55,6 +55,8 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
         "a batch is guarded by its partition's epoch, and so is what it writes",
     ),
     ("journal/postgres/beside.rs", "update", "a batch is guarded by its partition's epoch, and so is what it writes"),
+    ("batches/rows/sqlite.rs", "expire_plans", "plans of no batch, of all tenants"),
+    ("batches/rows/postgres.rs", "expire_plans", "plans of no batch, of all tenants"),
     ("batches/rows/sqlite.rs", "plan", "the engine starts runs of a batch that it owns"),
     ("batches/rows/sqlite.rs", "batch_row", "the engine starts runs of a batch that it owns"),
     ("batches/rows/sqlite.rs", "going_on", "the engine looks after a batch that it owns"),

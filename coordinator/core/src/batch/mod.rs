@@ -167,7 +167,7 @@ impl BatchOfRuns {
 
     /// Who stops it, and the runs to be told of it, each once. Which runs go on is known from the last answer of the
     /// journal on; before it, ends would be told to runs by the thousand that are over for long.
-    pub(crate) fn to_cancel(&mut self) -> Option<(Subject, Vec<u32>)> {
+    pub(crate) fn cancels(&mut self) -> Option<(Subject, Vec<u32>)> {
         let (by, _) = self.state.cancelled.clone()?;
         if self.is_stale || self.asked.is_some() {
             return None;

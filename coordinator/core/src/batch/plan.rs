@@ -278,7 +278,7 @@ fn arranged(graph: &Graph, given: Vec<Given>) -> Result<Vec<Axis>, Vec<Problem>>
             }
             Some(axis) => axes[axis].columns.push(column),
             None => {
-                zip = zip.or(is_zipped.then_some(axes.len()));
+                zip = zip.or_else(|| is_zipped.then_some(axes.len()));
                 axes.push(Axis { columns: vec![column] });
             }
         }

@@ -152,14 +152,14 @@ fn a_cancelled_batch_starts_nothing_and_tells_what_goes_on_once() {
     assert!(batch.cancel("somebody".into(), Timestamp::from_millis(1)));
     assert!(!batch.cancel("another".into(), Timestamp::from_millis(2)), "the first one did it");
     assert!(batch.start(9).is_empty());
-    assert_eq!(batch.to_cancel(), None, "it does not know which go on");
+    assert_eq!(batch.cancels(), None, "it does not know which go on");
     see(&mut batch, &[1]);
-    assert_eq!(batch.to_cancel(), Some(("somebody".into(), vec![1])));
-    assert_eq!(batch.to_cancel(), Some(("somebody".into(), vec![])));
+    assert_eq!(batch.cancels(), Some(("somebody".into(), vec![1])));
+    assert_eq!(batch.cancels(), Some(("somebody".into(), vec![])));
     // The one whose start was on its way is told when it has begun.
     batch.begun(2);
     see(&mut batch, &[1, 2]);
-    assert_eq!(batch.to_cancel(), Some(("somebody".into(), vec![2])));
+    assert_eq!(batch.cancels(), Some(("somebody".into(), vec![2])));
     batch.hint();
     see(&mut batch, &[]);
     assert!(batch.is_over() && batch.state.started == 3);

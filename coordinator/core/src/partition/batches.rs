@@ -136,13 +136,13 @@ impl Partition {
         }
         let goes_on = self.batches.entries.values().any(BatchOfRuns::waits_for_runs);
         self.batches.look_at =
-            goes_on.then(|| self.batches.look_at.unwrap_or(turn.now.plus(limits::BATCH_LOOK_PERIOD)));
+            goes_on.then(|| self.batches.look_at.unwrap_or_else(|| turn.now.plus(limits::BATCH_LOOK_PERIOD)));
     }
 
     fn advance_batch(&mut self, batch: BatchId, turn: &mut Turn<'_>) {
         let Some(entry) = self.batches.entries.get_mut(&batch) else { return };
         let starts = entry.start(self.batches.under_way_max);
-        let cancels = entry.to_cancel();
+        let cancels = entry.cancels();
         let looks = entry.look();
         let is_over = entry.is_over();
         if is_over {

@@ -8,6 +8,7 @@ use heddle_core::id::{PartitionId, RunId, Slot, TenantId};
 use heddle_core::outbox::{Message, MessageId};
 use heddle_core::partition::batch::{Beside, KeyRow, RunBatch};
 use heddle_core::run::RunStatus;
+use heddle_core::time::Timestamp;
 
 use super::{BatchRows, StoredBatch};
 use crate::auth::Tenant;
@@ -19,7 +20,7 @@ use crate::journal::{Answer, Journal as _};
 #[derive(Default)]
 pub(crate) struct BatchTables {
     batches: BTreeMap<BatchId, StoredBatch>,
-    plans: BTreeMap<BatchId, (TenantId, Bytes)>,
+    plans: BTreeMap<BatchId, (TenantId, Bytes, Timestamp)>,
     outbox: BTreeMap<(Slot, MessageId), Message>,
 }
 
@@ -79,21 +80,32 @@ impl Tables {
 }
 
 impl BatchRows for MemoryJournal {
-    fn put_plan(&self, tenant: Tenant, batch: BatchId, plan: Bytes) -> Answer<()> {
-        self.tables().batches.plans.entry(batch).or_insert((tenant.id().clone(), plan));
+    fn put_plan(&self, tenant: Tenant, batch: BatchId, plan: Bytes, now: Timestamp) -> Answer<()> {
+        self.tables().batches.plans.entry(batch).or_insert_with(|| (tenant.id().clone(), plan, now));
         answer(())
     }
 
     fn forget_plan(&self, tenant: Tenant, batch: BatchId) -> Answer<()> {
         let mut tables = self.tables();
         if !tables.batches.batches.contains_key(&batch) {
-            tables.batches.plans.retain(|id, (whose, _)| *id != batch || whose != tenant.id());
+            tables.batches.plans.retain(|id, (whose, ..)| *id != batch || whose != tenant.id());
         }
         answer(())
     }
 
+    fn expire_plans(&self, before: Timestamp, limit: usize) -> Answer<usize> {
+        let tables = &mut self.tables().batches;
+        let (batches, plans) = (&tables.batches, &tables.plans);
+        let old = plans.iter().filter(|(batch, (.., kept))| *kept <= before && !batches.contains_key(batch));
+        let mut old: Vec<(Timestamp, BatchId)> = old.map(|(batch, (.., kept))| (*kept, *batch)).collect();
+        old.sort();
+        old.truncate(limit.min(PAGE_ROWS_MAX));
+        old.iter().for_each(|(_, batch)| drop(tables.plans.remove(batch)));
+        answer(old.len())
+    }
+
     fn plan(&self, batch: BatchId) -> Answer<Option<Bytes>> {
-        answer(self.tables().batches.plans.get(&batch).map(|(_, plan)| plan.clone()))
+        answer(self.tables().batches.plans.get(&batch).map(|(_, plan, _)| plan.clone()))
     }
 
     fn batch_row(&self, batch: BatchId) -> Answer<Option<StoredBatch>> {

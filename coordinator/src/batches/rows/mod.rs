@@ -12,6 +12,7 @@ use heddle_core::batch::{BatchCreated, BatchId, BatchState};
 use heddle_core::id::{PartitionId, RunId, Slot};
 use heddle_core::outbox::{Message, MessageId};
 use heddle_core::run::RunStatus;
+use heddle_core::time::Timestamp;
 
 use crate::auth::Tenant;
 use crate::journal::Answer;
@@ -19,10 +20,13 @@ use crate::journal::Answer;
 /// What keeps batches of runs.
 pub(crate) trait BatchRows: Send + Sync + 'static {
     /// Keeps what a batch gives its runs, before its row is written.
-    fn put_plan(&self, tenant: Tenant, batch: BatchId, plan: Bytes) -> Answer<()>;
+    fn put_plan(&self, tenant: Tenant, batch: BatchId, plan: Bytes, now: Timestamp) -> Answer<()>;
 
     /// Removes a plan whose batch was not begun.
     fn forget_plan(&self, tenant: Tenant, batch: BatchId) -> Answer<()>;
+
+    /// Removes at most `limit` plans, kept before `before`, whose batches were never begun; says how many.
+    fn expire_plans(&self, before: Timestamp, limit: usize) -> Answer<usize>;
 
     /// What a batch that is not over gives its runs. For the engine.
     fn plan(&self, batch: BatchId) -> Answer<Option<Bytes>>;

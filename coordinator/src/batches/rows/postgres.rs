@@ -28,12 +28,13 @@ macro_rules! columns {
 }
 
 impl BatchRows for PostgresJournal {
-    fn put_plan(&self, tenant: Tenant, batch: BatchId, plan: Bytes) -> Answer<()> {
+    fn put_plan(&self, tenant: Tenant, batch: BatchId, plan: Bytes, now: Timestamp) -> Answer<()> {
         self.ask("keep a batch's plan", move |connection| {
             async move {
-                let sql = "INSERT INTO batch_plan (batch, tenant, plan) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-                let query = sqlx::query(sql).bind(batch.to_bytes()).bind(tenant.text()).bind(&plan[..]);
-                query.execute(connection).await?;
+                let sql = "INSERT INTO batch_plan (batch, tenant, created_at, plan) VALUES ($1, $2, $3, $4)
+                           ON CONFLICT DO NOTHING";
+                let query = sqlx::query(sql).bind(batch.to_bytes()).bind(tenant.text()).bind(now.as_millis());
+                query.bind(&plan[..]).execute(connection).await?;
                 Ok(())
             }
             .boxed()
@@ -47,6 +48,20 @@ impl BatchRows for PostgresJournal {
                            AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.id = $1)";
                 sqlx::query(sql).bind(batch.to_bytes()).bind(tenant.text()).execute(connection).await?;
                 Ok(())
+            }
+            .boxed()
+        })
+    }
+
+    fn expire_plans(&self, before: Timestamp, limit: usize) -> Answer<usize> {
+        self.ask("remove plans of no batch", move |connection| {
+            async move {
+                let sql = "DELETE FROM batch_plan WHERE batch IN
+                               (SELECT batch_plan.batch FROM batch_plan WHERE created_at <= $1
+                                    AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.id = batch_plan.batch)
+                                ORDER BY created_at, batch LIMIT $2)";
+                let done = sqlx::query(sql).bind(before.as_millis()).bind(page(limit)).execute(connection).await?;
+                Ok(done.rows_affected() as usize)
             }
             .boxed()
         })

@@ -24,10 +24,11 @@ const COLUMNS: &str =
                        batch.stride, batch.started, batch.cancelled_by, batch.cancelled_at, batch.ended_at";
 
 impl BatchRows for SqliteJournal {
-    fn put_plan(&self, tenant: Tenant, batch: BatchId, plan: Bytes) -> Answer<()> {
+    fn put_plan(&self, tenant: Tenant, batch: BatchId, plan: Bytes, now: Timestamp) -> Answer<()> {
         self.write("keep a batch's plan", move |connection| {
-            let sql = "INSERT INTO batch_plan (batch, tenant, plan) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-            connection.execute(sql, params![batch.to_bytes(), tenant.text(), &plan[..]]).map(drop)
+            let sql = "INSERT INTO batch_plan (batch, tenant, created_at, plan) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT DO NOTHING";
+            connection.execute(sql, params![batch.to_bytes(), tenant.text(), now.as_millis(), &plan[..]]).map(drop)
         })
     }
 
@@ -36,6 +37,16 @@ impl BatchRows for SqliteJournal {
             let sql = "DELETE FROM batch_plan WHERE batch = ?1 AND tenant = ?2
                        AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.id = ?1)";
             connection.execute(sql, params![batch.to_bytes(), tenant.text()]).map(drop)
+        })
+    }
+
+    fn expire_plans(&self, before: Timestamp, limit: usize) -> Answer<usize> {
+        self.write("remove plans of no batch", move |connection| {
+            let sql = "DELETE FROM batch_plan WHERE batch IN
+                           (SELECT batch_plan.batch FROM batch_plan WHERE created_at <= ?1
+                                AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.id = batch_plan.batch)
+                            ORDER BY created_at, batch LIMIT ?2)";
+            connection.prepare_cached(sql)?.execute(params![before.as_millis(), page(limit)])
         })
     }
 

@@ -15,6 +15,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "commit beside runs that does not follow",
     "plan",
     "forget_plan",
+    "expire_plans",
     "batch",
     "batch of another tenant",
     "batch_counts",
@@ -33,13 +34,17 @@ impl Pair {
             "commit beside runs" => self.commit_beside().await == CommitOutcome::Applied { quarantined: Vec::new() },
             "commit beside runs that does not follow" => self.commit_beside().await == CommitOutcome::Refused,
             "plan" => {
-                let plan = self.draw.bytes();
-                same!(self, put_plan(tenant, batch, plan)).unwrap();
+                let (plan, now) = (self.draw.bytes(), self.draw.time_near(self.clock.now()));
+                same!(self, put_plan(tenant, batch, plan, now)).unwrap();
                 same!(self, plan(batch)).unwrap() != Some(plan)
             }
             "forget_plan" => {
                 same!(self, forget_plan(tenant, batch)).unwrap();
                 same!(self, plan(batch)).unwrap().is_none()
+            }
+            "expire_plans" => {
+                let before = self.draw.time_near(self.clock.now());
+                same!(self, expire_plans(before, limit)).unwrap() > 0
             }
             "batch" | "batch of another tenant" => {
                 let row = same!(self, batch_row(batch)).unwrap();
