@@ -34,6 +34,8 @@ use crate::actor::root::{self, Tree};
 use crate::artifacts::rows::ArtifactRows;
 use crate::artifacts::{Artifacts, ArtifactsError, collect};
 use crate::authority::{Authority, AuthorityError, OwnCertificate, TlsOptions, Tokens};
+use crate::batches::Batches;
+use crate::batches::rows::BatchRows;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::entrance::{self, Entrance};
@@ -178,7 +180,7 @@ impl std::fmt::Debug for Coordinator {
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
-    let Opened { journal, records, members, artifacts, name } = open(&options.database).await?;
+    let Opened { journal, records, members, artifacts, batches, name } = open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     if let Access::Secret(_) = options.access {
@@ -205,6 +207,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
         database: name,
         artifacts,
+        batches: Batches::new(batches),
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
             .await
@@ -280,6 +283,7 @@ struct Opened {
     records: Arc<dyn Records>,
     members: Arc<dyn Members>,
     artifacts: Arc<dyn ArtifactRows>,
+    batches: Arc<dyn BatchRows>,
     name: &'static str,
 }
 
@@ -298,10 +302,11 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records + Members + ArtifactRows>(opened: T, name: &'static str) -> Self {
+    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows>(opened: T, name: &'static str) -> Self {
         let opened = Arc::new(opened);
-        let (records, members, artifacts) = (Arc::clone(&opened), Arc::clone(&opened), Arc::clone(&opened));
-        Self { records, members, artifacts, journal: opened, name }
+        let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
+        let (artifacts, batches) = (Arc::clone(&opened), Arc::clone(&opened));
+        Self { records, members, artifacts, batches, journal: opened, name }
     }
 }
 

@@ -11,6 +11,7 @@ mod app;
 pub mod artifacts;
 mod auth;
 mod authority;
+mod batches;
 mod clock;
 mod counters;
 mod entrance;

@@ -114,6 +114,19 @@ pub const PARTITION_QUEUE_MAX: usize = 4_096;
 /// Waiting callers for one idempotency key that is being looked up.
 pub const KEY_WAITERS_MAX: usize = 10_000;
 
+/// Runs of one batch.
+pub const BATCH_RUNS_MAX: u32 = 10_000;
+/// Runs of one batch that are under way at the same time; it starts more as others end.
+pub const BATCH_RUNS_UNDER_WAY_MAX: usize = 100;
+/// Bytes of all values that one batch gives its runs.
+pub const BATCH_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Batches that one partition has under way before it refuses further ones.
+pub const PARTITION_BATCHES_MAX: usize = 1_000;
+/// How often a batch asks which of its runs are over, if nobody tells it that one is.
+pub const BATCH_LOOK_PERIOD: Span = Span::from_millis(2_000);
+/// A message to another slot that has not been heard of goes again after this long (E25).
+pub const MESSAGE_AGAIN_AFTER: Span = Span::from_millis(2_000);
+
 /// Attempts of one instance over its life, whatever a policy asks for.
 pub const ATTEMPTS_MAX: u32 = 1_000;
 /// Pause before the second attempt, unless a policy says otherwise.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use heddle_core::batch::BatchId;
 use heddle_core::draw::Draw;
 use heddle_core::id::{BatchNumber, CallerId, Epoch, PartitionId, RunId};
 use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
@@ -184,6 +185,8 @@ impl State {
             self.commit(batch);
         }
         outputs.loads.into_iter().for_each(|run| self.load(run));
+        outputs.looks.into_iter().for_each(|batch| self.look_at(batch));
+        outputs.sightings.into_iter().for_each(|run| self.look_for(run));
         outputs.values.into_iter().for_each(|(run, references)| self.read_values(run, references));
         outputs.lookups.into_iter().for_each(|key| self.look_up(key));
         self.arm(outputs.wake_at, myself);
@@ -242,6 +245,24 @@ impl State {
         });
     }
 
+    /// Which runs of a batch go on.
+    fn look_at(&mut self, batch: BatchId) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let going_on = load::until_answered(|| shared.batches.rows.going_on(batch)).await;
+            shared.doors.outcome(id, &inbox, Input::BatchSeen(batch, going_on));
+        });
+    }
+
+    /// Whether a run is there, whatever became of it.
+    fn look_for(&mut self, run: RunId) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let row = load::until_answered(|| shared.journal.read_row(run)).await;
+            shared.doors.outcome(id, &inbox, Input::Sighted(run, row.is_some()));
+        });
+    }
+
     fn look_up(&mut self, key: IdempotencyKey) {
         let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
         self.work.spawn(async move {
@@ -282,7 +303,10 @@ impl Drop for State {
 
 fn remember(callers: &mut HashMap<CallerId, oneshot::Sender<Reply>>, input: &Input, reply_to: ReplyTo) {
     let caller = match input {
-        Input::Submit(caller, _) | Input::Cancel { caller, .. } => *caller,
+        Input::Submit(caller, _)
+        | Input::SubmitBatch(caller, _)
+        | Input::Cancel { caller, .. }
+        | Input::CancelBatch { caller, .. } => *caller,
         _ => return,
     };
     reply_to.map(|reply_to| callers.insert(caller, reply_to));

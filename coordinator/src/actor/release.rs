@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use heddle_core::id::{AgentBoot, AttemptKey, PartitionId};
+use heddle_core::batch::BatchId;
+use heddle_core::id::{AgentBoot, AttemptKey, PartitionId, RunId};
+use heddle_core::outbox::{Message, MessageBody};
 use heddle_core::partition::batch::Phase;
-use heddle_core::partition::io::{Dispatch, Effect, Input};
+use heddle_core::partition::io::{Delivery, Dispatch, Effect, Input, Order};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, Timing};
 use heddle_core::value::{Value, ValueRef};
 use heddle_crash_point::crash_point;
+use heddle_error_chain::chain;
 use heddle_proto::agent::{CoordinatorMessage, coordinator_message::Kind};
 use tokio::task::JoinSet;
 
 use super::load;
+use crate::batches;
 use crate::limits::ATTEMPT_INPUTS_BYTES_MAX;
 use crate::read::hub::Hint;
 use crate::session::convert;
@@ -58,10 +62,17 @@ impl Releaser {
                 }
                 Effect::Notify { run, seq, phase } => {
                     self.shared.hub.publish(run, Hint { seq, phase });
+                    self.hint_batch(run, phase);
                     if let Some(ended) = self.shared.ended_runs.as_ref().filter(|_| phase == Phase::Closed) {
                         // Too many wait: this one is not told, and nobody is held up by it.
                         ended.try_send(run).unwrap_or_else(|_| heddle_telemetry::note_dropped());
                     }
+                }
+                Effect::Deliver(message) => self.deliver(message, work),
+                Effect::Arrived { source, message } => {
+                    crash_point!("outbox.before-arrived");
+                    let sender = self.shared.journal.partitions().of(source);
+                    self.shared.doors.report(sender, [Input::Received(message)]);
                 }
                 Effect::CountForeign(key) => {
                     self.shared.counters.foreign_messages.add(1);
@@ -75,6 +86,47 @@ impl Releaser {
         }
         for (to, bundle) in bundles {
             self.shared.sessions.send(self.partition, &to, bundle);
+        }
+    }
+
+    /// Brings a message to its receiver. What cannot be brought now is brought again: the sender has not heard of it.
+    fn deliver(&self, message: Message, work: &mut JoinSet<()>) {
+        crash_point!("outbox.before-deliver");
+        let Message { id, source, destination, body } = message;
+        let shared = Arc::clone(&self.shared);
+        let receiver = shared.journal.partitions().of(destination);
+        let report = move |shared: &Shared, order| {
+            let delivery = Delivery { message: id, source, order };
+            shared.doors.report(receiver, [Input::Delivered(Box::new(delivery))]);
+        };
+        match body {
+            MessageBody::CancelRun { run, by } => report(&shared, Order::Cancel { run, by }),
+            MessageBody::StartRun { batch, index } => drop(work.spawn(async move {
+                match batches::submission(&shared, batch, index).await {
+                    Ok(submission) => report(&shared, Order::Start(Box::new(submission))),
+                    Err(error) if error.may_pass() => {
+                        let error = chain(&error);
+                        tracing::warn!(%batch, index, error, "a run of a batch cannot be started yet; trying again");
+                    }
+                    Err(error) => {
+                        // It shows as failed. To go on asking would keep its batch from ever being over.
+                        let error = chain(&error);
+                        tracing::error!(%batch, index, error, "a run of a batch cannot be started, and never will be");
+                        let sender = shared.journal.partitions().of(source);
+                        shared.doors.report(sender, [Input::Received(id)]);
+                    }
+                }
+            })),
+        }
+    }
+
+    /// A batch may have been waiting for this end. It looks for itself: few runs are of a batch, and some only seem to be.
+    fn hint_batch(&self, run: RunId, phase: Phase) {
+        if matches!(phase, Phase::Closing | Phase::Closed)
+            && let Some((batch, _)) = BatchId::of_run(run)
+        {
+            let owner = self.shared.journal.partitions().of(batch.slot());
+            self.shared.doors.report(owner, [Input::BatchHint(batch)]);
         }
     }
 

@@ -14,6 +14,7 @@ use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+use super::batches;
 use super::hub::Hint;
 use super::live::{Cursor, News, Of, Place};
 use super::runs::{self, ReadError};
@@ -29,15 +30,67 @@ pub(crate) async fn pages(
     after: EventSeq,
     follow: bool,
 ) -> Result<impl Stream<Item = Result<wire::EventPage, ReadError>> + Send + 'static, ReadError> {
-    let row = runs::row(&shared, &tenant, id).await?;
-    let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
-    let (is_over, has_ended) = (row.quarantine_reason.is_some(), row.summary.ended_at.is_some());
-    let heard = Cursor::default();
-    let reader = Reader { shared, tenant, graph, id, after, follow, is_over, has_ended, heard };
-    Ok(futures::stream::unfold(reader, |mut reader| async move {
+    let asked = Asked { shared, tenant, id, after, follow };
+    let reader = asked.begun().await?;
+    Ok(futures::stream::unfold((asked, reader), |(asked, reader)| async move {
+        let mut reader = match reader {
+            Some(reader) => reader,
+            // A run of a batch that has not begun has no events yet.
+            None => match asked.awaited().await.transpose()? {
+                Ok(reader) => reader,
+                Err(error) => return Some((Err(error), (asked, None))),
+            },
+        };
         let page = reader.next().await.transpose()?;
-        Some((page, reader))
+        Some((page, (asked, Some(reader))))
     }))
+}
+
+/// What is asked of a history.
+struct Asked {
+    shared: Arc<Shared>,
+    tenant: Tenant,
+    id: RunId,
+    after: EventSeq,
+    follow: bool,
+}
+
+impl Asked {
+    /// A reader of the run's history; `None` if it is a run of a batch that has not begun.
+    async fn begun(&self) -> Result<Option<Reader>, ReadError> {
+        let row = match runs::row(&self.shared, &self.tenant, self.id).await {
+            Err(ReadError::NotFound) => {
+                return batches::not_begun(&self.shared, &self.tenant, self.id).await.map(|_| None);
+            }
+            row => row?,
+        };
+        let (shared, tenant) = (Arc::clone(&self.shared), self.tenant.clone());
+        let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
+        let (is_over, has_ended) = (row.quarantine_reason.is_some(), row.summary.ended_at.is_some());
+        let (id, after, follow, heard) = (self.id, self.after, self.follow, Cursor::default());
+        Ok(Some(Reader { shared, tenant, graph, id, after, follow, is_over, has_ended, heard }))
+    }
+
+    /// The same as soon as the run has begun; `None` if it never will, or if nobody wants to wait.
+    async fn awaited(&self) -> Result<Option<Reader>, ReadError> {
+        loop {
+            let mut hints = self.shared.hub.follow(self.id);
+            if let Some(reader) = self.begun().await? {
+                return Ok(Some(reader));
+            }
+            let status = batches::not_begun(&self.shared, &self.tenant, self.id).await?.status();
+            if !self.follow || !matches!(status, wire::RunStatus::Pending | wire::RunStatus::Running) {
+                return Ok(None);
+            }
+            let _told = timeout(READ_AGAIN, hints.changed()).await;
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.shared.hub.forget(self.id);
+    }
 }
 
 struct Reader {

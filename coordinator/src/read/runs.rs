@@ -18,6 +18,7 @@ use prost::Message as _;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::batches;
 use crate::artifacts::submitted;
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
@@ -63,7 +64,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &Tenant, id: RunId, ask: A
         // While partitions say that it is active, there is no need to read.
         if shared.hub.active(id).is_none() {
             let found = current(shared, tenant, id, ask).await;
-            if !matches!(&found, Ok(run) if run.status() == wire::RunStatus::Running) {
+            if !matches!(&found, Ok(run) if is_to_come(run)) {
                 break found;
             }
         }
@@ -77,9 +78,17 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &Tenant, id: RunId, ask: A
     answer
 }
 
+/// Whether there is an end to wait for.
+fn is_to_come(run: &wire::Run) -> bool {
+    matches!(run.status(), wire::RunStatus::Pending | wire::RunStatus::Running)
+}
+
 async fn current(shared: &Arc<Shared>, tenant: &Tenant, id: RunId, ask: Ask) -> Result<wire::Run, ReadError> {
-    let row = row(shared, tenant, id).await?;
-    with_nodes(shared, &row, ask).await
+    match row(shared, tenant, id).await {
+        Ok(row) => with_nodes(shared, &row, ask).await,
+        Err(ReadError::NotFound) => batches::not_begun(shared, tenant, id).await,
+        Err(error) => Err(error),
+    }
 }
 
 /// A run's summary, if it is this tenant's.
@@ -106,7 +115,9 @@ pub(crate) fn summary(row: &RunRow) -> wire::Run {
     wire::Run {
         id: row.run.to_string(),
         workflow_id: row.created.workflow.to_string(),
-        batch_id: batch_id(row.run),
+        batch_id: row.created.batch.map_or_else(|| batch_id(row.run), |place| place.batch.to_string()),
+        run_index_in_batch: row.created.batch.map_or(0, |place| place.index),
+        input_index: row.created.batch.map_or(0, |place| place.input_index),
         status: status(row.summary.status).into(),
         error: row.summary.error.as_ref().map(|error| wire::RunError {
             code: error.code.to_string(),
@@ -122,12 +133,9 @@ pub(crate) fn summary(row: &RunRow) -> wire::Run {
     }
 }
 
-/// Every run is the only one of its batch until there are batches: a UUID made of the run's own bits.
+/// A run that was started alone is the only one of its batch: a UUID made of the run's own bits.
 pub(crate) fn batch_id(run: RunId) -> String {
-    let version_4 = run.0 & !(0xF << 76) | 4 << 76;
-    let variant = version_4 & !(0b11 << 62) | 0b10 << 62;
-    let hex = format!("{variant:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    batches::alone(run).to_string()
 }
 
 async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {

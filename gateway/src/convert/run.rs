@@ -17,9 +17,9 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
         execution_id: &run.id,
         workflow_id: &run.workflow_id,
         batch_id: &run.batch_id,
-        run_index_in_batch: 0,
-        input_index: 0,
-        status: run_status(run)?,
+        run_index_in_batch: run.run_index_in_batch,
+        input_index: run.input_index,
+        status: status(run.status)?,
         error: run.error.as_ref().map(run_error),
         start_time: Time(run.started_at_ms),
         end_time: run.ended_at_ms.map(Time),
@@ -40,7 +40,10 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
     Ok(Poll {
         execution_id: &run.id,
         workflow_id: &run.workflow_id,
-        status: run_status(run)?,
+        batch_id: &run.batch_id,
+        run_index_in_batch: run.run_index_in_batch,
+        input_index: run.input_index,
+        status: status(run.status)?,
         error: run.error.as_ref().map(run_error),
         node_states: run.nodes.iter().zip(&node_runs).map(|(node, shown)| node_state(node, shown)).collect(),
         final_output: final_output(run, &node_runs),
@@ -58,8 +61,9 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
     })
 }
 
-fn run_status(run: &control::Run) -> Result<&'static str, ApiError> {
-    match RunStatus::try_from(run.status) {
+/// The word for how a run, or a batch of runs, stands.
+pub(super) fn status(number: i32) -> Result<&'static str, ApiError> {
+    match RunStatus::try_from(number) {
         Ok(RunStatus::Pending) => Ok("PENDING"),
         Ok(RunStatus::Running) => Ok("RUNNING"),
         Ok(RunStatus::Completed) => Ok("COMPLETED"),

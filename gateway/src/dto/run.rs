@@ -42,6 +42,9 @@ pub(crate) struct Run<'a> {
 pub(crate) struct Poll<'a> {
     pub(crate) execution_id: &'a str,
     pub(crate) workflow_id: &'a str,
+    pub(crate) batch_id: &'a str,
+    pub(crate) run_index_in_batch: u32,
+    pub(crate) input_index: u32,
     pub(crate) status: &'static str,
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) node_results: NodeResults<'a>,

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use heddle_core::batch::BatchId;
 use heddle_core::id::{AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, RunId};
 use heddle_core::partition::batch::{Batch, IdempotencyKey};
 use heddle_core::run::event::{Attempt, OutputValue, PortOutput};
@@ -33,6 +34,8 @@ pub(super) struct Checker {
     invoked: BTreeSet<RunId>,
     answered_keys: BTreeMap<usize, RunId>,
     acknowledged: BTreeSet<RunId>,
+    answered_batch_keys: BTreeMap<usize, BatchId>,
+    batches: BTreeSet<BatchId>,
     owners: BTreeMap<PartitionId, SeatId>,
     pub(super) places: Places,
 }
@@ -112,6 +115,18 @@ impl Checker {
             let first = *self.answered_keys.entry(key).or_insert(run);
             self.expect(first == run, "H3", || format!("key {key} was answered with {first} and with {run}"));
         }
+    }
+
+    pub(super) fn acknowledged_batch(&mut self, batch: BatchId, key: Option<usize>) {
+        self.batches.insert(batch);
+        if let Some(key) = key {
+            let first = *self.answered_batch_keys.entry(key).or_insert(batch);
+            self.expect(first == batch, "H3", || format!("key {key} was answered with {first} and with {batch}"));
+        }
+    }
+
+    pub(super) fn acknowledged_batches(&self) -> Vec<BatchId> {
+        self.batches.iter().copied().collect()
     }
 
     pub(super) fn acknowledged_runs(&self) -> impl Iterator<Item = RunId> {

@@ -34,6 +34,11 @@ pub(super) enum Event {
         partition: PartitionId,
         input: Box<Input>,
     },
+    /// Something comes before a partition that nobody waits for.
+    Mail {
+        partition: PartitionId,
+        input: Box<Input>,
+    },
     Answer {
         client: usize,
         caller: CallerId,

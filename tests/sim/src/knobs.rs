@@ -51,6 +51,12 @@ pub(super) struct Knobs {
     pub(super) faults: usize,
     /// Faults begin within this time.
     pub(super) trouble_ms: u64,
+    pub(super) batch_percent: u64,
+    pub(super) batch_runs: u32,
+    /// Runs of one batch that are under way at the same time.
+    pub(super) batch_under_way: usize,
+    /// Messages between slots, and hints, that do not arrive.
+    pub(super) lost_percent: u64,
 }
 
 /// Which effect classes nodes have.
@@ -107,6 +113,10 @@ impl Knobs {
             spoilt_run_percent: random.pick(&[0, 0, 0, 15]),
             faults: random.below(4) + usize::from(is_crowded),
             trouble_ms: random.pick(&[300, 2_000, 10_000]),
+            batch_percent: random.pick(&[0, 0, 60]),
+            batch_runs: random.between((1, 8)) as u32,
+            batch_under_way: random.between((1, 4)) as usize,
+            lost_percent: random.pick(&[0, 10, 40]),
         }
     }
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a world that cannot be made ends its test")]
 
 mod agents;
+mod batches;
 mod check;
 mod check_history;
 mod check_release;

@@ -152,7 +152,7 @@ impl World {
         let runs = read_early.unwrap_or_else(|| self.read_partition(id));
         let epoch = self.store.epoch(id.partition);
         let now = self.now;
-        let recent_values = self.knobs.recent_values;
+        let (recent_values, under_way) = (self.knobs.recent_values, self.knobs.batch_under_way);
         let is_mail_lost = self.is_planted(ShellFault::EarlyMailLost);
         let Some(seat) = self.shell.seat(id) else { return };
         if is_mail_lost {
@@ -161,6 +161,7 @@ impl World {
         }
         let mut partition = Partition::new(id.partition, epoch, now);
         partition.keep_values(recent_values);
+        partition.keep_under_way(under_way);
         seat.partition = Some(partition);
         seat.outcomes.extend(runs);
         self.wake_soon(id);
@@ -174,7 +175,8 @@ impl World {
         };
         let runs = self.store.loadable(|run| self.partition_of(run) == id.partition, phases);
         let read = runs.into_iter().filter_map(|run| self.read_run(run).map(|found| (run, found)));
-        read.map(|(id, run)| Input::Loaded(id, Some(Box::new(run)))).collect::<Vec<_>>()
+        let read = read.map(|(id, run)| Input::Loaded(id, Some(Box::new(run))));
+        read.chain(self.read_beside(id)).collect::<Vec<_>>()
     }
 
     fn read_run(&self, run: RunId) -> Option<Run> {
@@ -190,7 +192,10 @@ impl World {
     /// A caller's request comes in.
     pub(super) fn request(&mut self, client: usize, partition: PartitionId, input: Input) {
         let caller = match &input {
-            Input::Submit(caller, _) | Input::Cancel { caller, .. } => *caller,
+            Input::Submit(caller, _)
+            | Input::SubmitBatch(caller, _)
+            | Input::Cancel { caller, .. }
+            | Input::CancelBatch { caller, .. } => *caller,
             _ => return,
         };
         match self.shell.is_up {
@@ -289,6 +294,8 @@ impl World {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::ReadValues { seat: id, run, references });
         }
+        outputs.looks.into_iter().for_each(|batch| self.look_at_batch(id, batch));
+        outputs.sightings.into_iter().for_each(|run| self.look_for_run(id, run));
         for key in outputs.lookups {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::LookUpKey { seat: id, key });
@@ -303,6 +310,9 @@ impl World {
     fn carry_out(&mut self, id: SeatId, effect: Effect) {
         match effect {
             Effect::Verdicts { session, verdicts, .. } => self.verdicts(id.partition, session, verdicts),
+            Effect::Deliver(message) => self.bring_message(message),
+            Effect::Arrived { source, message } => self.bring_receipt(source, message),
+            Effect::Notify { run, phase, .. } => self.hint_batch(run, phase),
             effect => self.effect_to_agent(id.partition, effect),
         }
     }

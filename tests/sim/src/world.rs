@@ -166,6 +166,7 @@ impl World {
             Event::ClientActs { client, job } => self.client_acts(client, job),
             Event::ClientGivesUp { client, caller } => self.gives_up(client, caller),
             Event::Request { client, partition, input } => self.request(client, partition, *input),
+            Event::Mail { partition, input } => self.mail(partition, *input),
             Event::Answer { client, caller, reply } => self.answered(client, caller, &reply),
             Event::Wake(seat) => self.work(seat),
             Event::Tick(seat) => self.tick(seat),
@@ -222,7 +223,8 @@ impl World {
 
     /// Now and then the database cannot hold a run's rows.
     pub(super) fn spoil(&mut self, batch: &Batch) {
-        if self.now >= self.last_trouble || !self.random.percent(self.knobs.spoilt_run_percent) {
+        let is_over = self.now >= self.last_trouble || batch.runs.is_empty();
+        if is_over || !self.random.percent(self.knobs.spoilt_run_percent) {
             return;
         }
         let run = batch.runs[self.random.below(batch.runs.len())].run;
@@ -306,6 +308,9 @@ impl World {
                 String::new()
             });
         }
+        if let Some(what) = self.owes_batches() {
+            return Some(what);
+        }
         let seats = &self.shell.seats;
         if !self.shell.is_up || !seats.values().all(|seat| seat.partition.is_some() && seat.mailbox.is_empty()) {
             return Some("a partition is not at work".to_owned());
@@ -328,6 +333,7 @@ impl World {
     }
 
     fn check_end(&mut self) {
+        self.check_batches();
         for run in self.check.acknowledged_runs() {
             let is_there = self.store.runs.contains_key(&run) || self.check.is_quarantined(run);
             self.check.expect(is_there, "H1", || format!("{run} was acknowledged and is not there"));

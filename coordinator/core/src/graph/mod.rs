@@ -9,7 +9,7 @@ mod fallback;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod inputs;
-mod json;
+pub(crate) mod json;
 mod kinds;
 mod lift;
 mod logic;
@@ -20,10 +20,10 @@ mod part;
 mod policies;
 mod policy_json;
 mod ports;
-mod problem;
+pub(crate) mod problem;
+mod provider;
 mod scope;
 mod scope_config;
-mod provider;
 mod secrets;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::io::{BoundValue, Dispatch, Effect, Holds, InputBinding, Release};
 use super::permits::{Grant, Need, Reservation};
 use super::ready::{Lane, Ready};
-use super::{Entry, Partition, Turn, key_of};
+use super::{Entry, Partition, Turn};
 use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
 use crate::limits;
@@ -346,4 +346,9 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
         }
     }
     InputBinding { port: input.port, list, values }
+}
+
+fn key_of(run: RunId, assignment: &Assignment) -> AttemptKey {
+    let attempt = assignment.attempt;
+    AttemptKey { run, instance: attempt.instance, number: attempt.number, token: attempt.token }
 }

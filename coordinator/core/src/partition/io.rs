@@ -1,13 +1,16 @@
 //! What goes into a partition and what comes out of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::batch::{BatchId, BatchSubmission, OfBatch};
 use crate::graph::Graph;
 use crate::id::{
     AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, ProviderIx, RunId,
-    SessionNumber, Subject, TenantId, WorkflowId,
+    SessionNumber, Slot, Subject, TenantId, WorkflowId,
 };
-use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
+use crate::outbox::{Message, MessageId};
+use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
 use crate::run::event::{PermitClass, Timing};
 use crate::run::list::ListPart;
@@ -20,6 +23,33 @@ use crate::value::{Value, ValueRef};
 pub enum Input {
     /// A new run.
     Submit(CallerId, Box<Submission>),
+    /// A new batch of runs.
+    SubmitBatch(CallerId, Box<BatchSubmission>),
+    /// Somebody stops a batch of runs.
+    CancelBatch {
+        /// Who waits for the answer.
+        caller: CallerId,
+        /// Which batch.
+        batch: BatchId,
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Who stops it.
+        by: Subject,
+    },
+    /// Messages of an earlier load that have not arrived, in the order of their numbers; they come before all batches.
+    Owed(Vec<Message>),
+    /// A batch that is not over, with its first row.
+    BatchLoaded(Box<BatchRow>),
+    /// A run of a batch may be over.
+    BatchHint(BatchId),
+    /// The answer to [`Outputs::looks`]: which runs of a batch go on.
+    BatchSeen(BatchId, BTreeSet<u32>),
+    /// Another slot's message.
+    Delivered(Box<Delivery>),
+    /// A message of this partition has arrived, and what it asked for is durable.
+    Received(MessageId),
+    /// The answer to [`Outputs::sightings`]: whether there is such a run.
+    Sighted(RunId, bool),
     /// The answer to [`Outputs::lookups`].
     KeyLookedUp(IdempotencyKey, Option<KeyFound>),
     /// Somebody stops a run.
@@ -126,6 +156,33 @@ pub struct Submission {
     pub traceparent: Option<Arc<str>>,
     /// Whether it came with a test key: its work asks the sandbox provider alone.
     pub sandbox: bool,
+    /// The batch that starts it.
+    pub batch: Option<OfBatch>,
+}
+
+/// A message with all that is needed to do what it says.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its name.
+    pub message: MessageId,
+    /// Who sent it.
+    pub source: Slot,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What a message asks for.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// Start a run, unless it is there.
+    Start(Box<Submission>),
+    /// Stop a run, unless it is over.
+    Cancel {
+        /// Which run.
+        run: RunId,
+        /// Who stops it.
+        by: Subject,
+    },
 }
 
 /// What the shell has to do, in this order: release, then start what is asked for.
@@ -144,6 +201,10 @@ pub struct Outputs {
     pub lists: Vec<(RunId, ListNeed)>,
     /// Keys to be looked up; each comes back as [`Input::KeyLookedUp`].
     pub lookups: Vec<IdempotencyKey>,
+    /// Batches of runs to be looked at in the journal; each comes back as [`Input::BatchSeen`].
+    pub looks: Vec<BatchId>,
+    /// Runs to be looked for in the journal; each comes back as [`Input::Sighted`].
+    pub sightings: Vec<RunId>,
     /// Permits that went back and on to partitions that wait for them; each is owed an [`Input::Granted`].
     pub dealt: Vec<(PartitionId, Grant)>,
     /// When to send the next [`Input::Tick`] at the latest.
@@ -184,6 +245,19 @@ pub enum Reply {
         /// The event that the answer reflects.
         seq: EventSeq,
     },
+    /// The batch exists, and its runs will be started.
+    BatchSubmitted {
+        /// Which batch.
+        batch: BatchId,
+        /// The workflow it belongs to.
+        workflow: WorkflowId,
+        /// When it was accepted.
+        created_at: Timestamp,
+        /// Whether an earlier request with the same key had started it.
+        replayed: bool,
+    },
+    /// The batch starts no more runs, and those that go on are told to stop.
+    BatchCancelled,
     /// No.
     Refused(Refusal),
 }
@@ -249,6 +323,15 @@ pub enum Effect {
         seq: EventSeq,
         /// What it is doing: readers of active runs can wait for the next word.
         phase: Phase,
+    },
+    /// Bring a message to the partition of its slot.
+    Deliver(Message),
+    /// Tell the sender of a message that it has arrived.
+    Arrived {
+        /// Who sent it.
+        source: Slot,
+        /// Its name.
+        message: MessageId,
     },
     /// A result whose token is not the current one was refused: counted, for people.
     CountZombie(AttemptKey),

@@ -7,10 +7,12 @@
 mod agents;
 mod assign;
 pub mod batch;
+mod batches;
 mod dropped;
 mod evict;
 pub mod io;
 mod lists;
+mod mail;
 mod open;
 pub mod permits;
 mod places;
@@ -31,14 +33,16 @@ use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, 
 use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
-use crate::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
+use crate::partition::batches::Batches;
+use crate::partition::io::{Effect, Input, Outputs, Release, StopReason};
+use crate::partition::lists::RecentLists;
+use crate::partition::mail::Mail;
 use crate::partition::open::{Flying, Open};
 use crate::partition::permits::{Permits, Reservation};
 use crate::partition::ready::{Lane, ReadyQueue};
-use crate::partition::submit::{KeyState, Waiting};
-use crate::partition::lists::RecentLists;
+use crate::partition::submit::{Asked, KeyState, Waiting, turn_away};
 use crate::partition::values::{Lack, RecentValues};
-use crate::run::event::{Assignment, Event, Fact};
+use crate::run::event::{Event, Fact};
 use crate::run::{Admitted, Body, Command, Deciding, Rejection, Run, Values};
 use crate::time::Timestamp;
 
@@ -53,6 +57,8 @@ pub struct Partition {
     runs: BTreeMap<RunId, Entry>,
     loading: BTreeMap<RunId, Vec<Waiting>>,
     keys: BTreeMap<IdempotencyKey, KeyState>,
+    batches: Batches,
+    mail: Mail,
     open: Open,
     flying: Option<Flying>,
     last_batch: BatchNumber,
@@ -123,6 +129,8 @@ impl Partition {
             runs: BTreeMap::new(),
             loading: BTreeMap::new(),
             keys: BTreeMap::new(),
+            batches: Batches::default(),
+            mail: Mail::default(),
             open: Open::default(),
             flying: None,
             last_batch: BatchNumber(0),
@@ -196,6 +204,7 @@ impl Partition {
             return turn.outputs;
         }
         self.count_places(&mut turn);
+        self.tend_batches(&mut turn);
         self.wake(&mut turn);
         self.lose_absent(&mut turn);
         self.take_turns(&mut turn);
@@ -210,7 +219,7 @@ impl Partition {
 
     fn take(&mut self, input: Input, turn: &mut Turn<'_>) {
         match input {
-            Input::Submit(caller, submission) => self.submit(caller, *submission, turn),
+            Input::Submit(caller, submission) => self.ask(caller, Asked::Run(submission), turn),
             Input::KeyLookedUp(key, found) => self.key_looked_up(&key, found, turn),
             Input::Cancel { caller, run, tenant, by } => self.cancel(Waiting { caller, tenant, by }, run, turn),
             Input::AgentHello { agent, session, running, finished } => {
@@ -228,6 +237,7 @@ impl Partition {
             Input::Loaded(id, run) => self.loaded(id, run.map(|run| *run), turn),
             Input::Due(runs) => runs.into_iter().for_each(|run| self.load(run, turn)),
             Input::Tick => {}
+            beside => self.take_beside(beside, turn),
         }
     }
 
@@ -406,7 +416,7 @@ impl Partition {
         if self.flying.is_some() {
             return;
         }
-        if self.open.runs.is_empty() {
+        if self.open.is_empty() {
             let held = std::mem::take(&mut self.open.held);
             self.free_places(&held.places, turn);
             held.releases.into_iter().for_each(|(_, release)| self.let_go(release, turn));
@@ -424,8 +434,8 @@ impl Partition {
         self.last_batch = self.last_batch.next();
         let touched = open.runs.iter().map(|written| written.run).collect();
         self.flying = Some(Flying { number: self.last_batch, touched, held: open.held });
-        turn.outputs.commit =
-            Some(Batch { partition: self.id, epoch: self.epoch, number: self.last_batch, runs: open.runs });
+        let (partition, epoch, number) = (self.id, self.epoch, self.last_batch);
+        turn.outputs.commit = Some(Batch { partition, epoch, number, runs: open.runs, beside: open.beside });
     }
 
     /// The rows beside the events: only what has changed (E6), and a snapshot when the tail is worth it (E19).
@@ -488,6 +498,7 @@ impl Partition {
     fn let_go(&mut self, release: Release, turn: &mut Turn<'_>) {
         match release {
             Release::Effect(Effect::Dispatch(dispatch)) => self.send(dispatch, turn),
+            Release::Effect(Effect::Deliver(message)) => self.message_landed(&message, turn),
             release => turn.outputs.releases.push(release),
         }
     }
@@ -533,7 +544,7 @@ impl Partition {
         };
         match &mut self.flying {
             _ if early => turn.outputs.releases.push(release),
-            Some(flying) if self.open.runs.is_empty() => flying.held.releases.push((run, release)),
+            Some(flying) if self.open.is_empty() => flying.held.releases.push((run, release)),
             _ => self.open.held.releases.push((run, release)),
         }
     }
@@ -546,7 +557,7 @@ impl Partition {
         }
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let turns = (!self.turns.is_empty()).then_some(now);
-        [alarm, idle, self.losses_at, turns].into_iter().flatten().min()
+        [alarm, idle, self.losses_at, turns, self.mail.wake_at(), self.batches.wake_at()].into_iter().flatten().min()
     }
 }
 
@@ -566,20 +577,4 @@ impl Entry {
             lists: RecentLists::default(),
         }
     }
-}
-
-/// The partition has stopped: callers ask again, and permits go back.
-fn turn_away(input: Input, turn: &mut Turn<'_>) {
-    match input {
-        Input::Submit(caller, _) | Input::Cancel { caller, .. } => {
-            turn.outputs.releases.push(Release::Reply(caller, Reply::Refused(Refusal::Retry)));
-        }
-        Input::Granted(grants) => grants.iter().for_each(|grant| turn.give_back(&grant.reservation)),
-        _ => {}
-    }
-}
-
-fn key_of(run: RunId, assignment: &Assignment) -> AttemptKey {
-    let attempt = assignment.attempt;
-    AttemptKey { run, instance: attempt.instance, number: attempt.number, token: attempt.token }
 }

@@ -550,7 +550,7 @@ impl Run {
         }
     }
 
-    /// The part of that row that never changes, for the first commit; the key is the caller's to add.
+    /// The part of that row that never changes, for the first commit; key and batch are the caller's to add.
     pub fn created(&self) -> RunCreated {
         let origin = &self.state.origin;
         RunCreated {
@@ -560,6 +560,7 @@ impl Run {
             graph: origin.graph,
             created_at: origin.started_at,
             key: None,
+            batch: None,
         }
     }
 

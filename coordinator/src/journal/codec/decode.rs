@@ -69,7 +69,7 @@ pub fn decode_body_value(row: &Row, reference: &ValueRef) -> Result<Option<Value
     Ok(json.map(|json| Value::from_parts(json, reference.digest)))
 }
 
-fn values(body: pb::Body) -> Part<Vec<Value>> {
+pub(super) fn values(body: pb::Body) -> Part<Vec<Value>> {
     let mut values: Vec<Value> = body.values.into_iter().map(Value::from_json).collect();
     for it in body.stored {
         let place = values.get_mut(it.place as usize).ok_or("an artifact has no place in its body")?;
@@ -110,7 +110,7 @@ fn verify(row: &Row) -> Result<(), DecodeError> {
 
 /// Reads a message. The generated code skips unknown fields; that the message has the length it came with shows that
 /// there were none, since this format has one encoding per message.
-fn message<M: Message + Default>(bytes: &Bytes) -> Part<M> {
+pub(super) fn message<M: Message + Default>(bytes: &Bytes) -> Part<M> {
     let message = M::decode(bytes.clone()).map_err(|_| "not a message of this format")?;
     if message.encoded_len() == bytes.len() { Ok(message) } else { Err("a field that is not known") }
 }

@@ -35,7 +35,7 @@ pub fn encode(run: RunId, event: &Event) -> Row {
     row
 }
 
-fn body(values: &[Value]) -> pb::Body {
+pub(super) fn body(values: &[Value]) -> pb::Body {
     let json = |value: &Value| if value.artifact().is_some() { Bytes::new() } else { value.json().clone() };
     let stored = values.iter().zip(0..).filter_map(|(value, place)| Some((value.artifact()?, place)));
     let stored = stored.map(|(artifact, place)| pb::Stored {
