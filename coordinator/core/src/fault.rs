@@ -42,6 +42,8 @@ pub enum Fault {
     MergeTakesLast,
     /// What hangs on a failed node of an item starts all the same.
     FailedItemGoesOn,
+    /// What has lost a race goes on.
+    LosersKept,
     /// Values that a decision waits for are asked for before they are in the journal.
     ValuesAskedEarly,
 }

@@ -210,6 +210,8 @@ pub enum Control {
     Router,
     /// `logic:merge`: brings branches together.
     Merge,
+    /// `logic:race`: gives what the first branch brings.
+    Race,
     /// `logic:gate`: passes its input on, or not.
     Gate,
     /// `logic:filter`: divides a list.

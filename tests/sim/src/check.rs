@@ -202,6 +202,9 @@ pub(super) fn digests(output: &PortOutput) -> impl Iterator<Item = Digest> {
         OutputValue::One(reference) => std::slice::from_ref(reference),
         OutputValue::Gather(references) => references.as_slice(),
         OutputValue::Closed => &[],
+        OutputValue::Pieces(pieces) => {
+            return pieces.iter().map(|piece| piece.reference().digest).collect::<Vec<_>>().into_iter();
+        }
     };
-    references.iter().map(|reference| reference.digest)
+    references.iter().map(|reference| reference.digest).collect::<Vec<_>>().into_iter()
 }

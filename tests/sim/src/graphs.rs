@@ -67,6 +67,9 @@ pub(super) enum Kind {
     Merge {
         all: bool,
     },
+    Race {
+        cancels: bool,
+    },
     Gate {
         open: bool,
     },
@@ -134,7 +137,7 @@ impl Scripted {
 
 impl Kind {
     fn branching(random: &mut Random) -> Self {
-        match random.below(17) {
+        match random.below(19) {
             0..4 => Kind::If { rest: Rest::draw(random), looks_back: random.percent(50) },
             4..7 => Kind::Switch { cases: [Rest::draw(random), Rest::draw(random)], all: random.percent(50) },
             7..11 => Kind::Merge { all: random.percent(30) },
@@ -142,6 +145,7 @@ impl Kind {
             12 => Kind::Gate { open: random.percent(50) },
             13 => Kind::Filter(Rest::draw(random)),
             14 | 15 => Kind::Split,
+            16 | 17 => Kind::Race { cancels: random.percent(70) },
             _ => Kind::Stop(random.pick(&["completed", "failed", "cancelled"])),
         }
     }
@@ -150,7 +154,7 @@ impl Kind {
     pub(super) fn outputs(self, with_lists: bool) -> Vec<&'static str> {
         let all: &[&str] = match self {
             Kind::Input => &["json"],
-            Kind::Wait | Kind::Gate { .. } => &["value"],
+            Kind::Wait | Kind::Gate { .. } | Kind::Race { .. } => &["value"],
             Kind::Work => &["out", "side"],
             Kind::If { .. } => &["true", "false"],
             Kind::Switch { .. } => &["c0", "c1", "default"],
@@ -166,7 +170,7 @@ impl Kind {
     }
 
     fn takes_many(self) -> bool {
-        matches!(self, Kind::Work | Kind::Merge { .. } | Kind::Filter(_))
+        matches!(self, Kind::Work | Kind::Merge { .. } | Kind::Race { .. } | Kind::Filter(_))
     }
 
     fn takes_lists(self) -> bool {
@@ -216,6 +220,7 @@ impl Kind {
                 let mode = if all { "all" } else { random.pick(&["first", "any"]) };
                 (plain("logic:merge", json!({"mode": mode})), Some("branches"))
             }
+            Kind::Race { cancels } => (plain("logic:race", json!({"cancelLosers": cancels})), Some("branches")),
             Kind::Gate { open } => (plain("logic:gate", json!({"open": open})), Some("value")),
             Kind::Filter(rest) => (plain("logic:filter", json!({"condition": rest.condition("item")})), Some("items")),
             Kind::Split => (plain("logic:split_test", json!({"weights": {"a": 1, "b": 1}})), Some("value")),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heddle_core::id::NodeIx;
+use heddle_core::id::{EventSeq, NodeIx};
 use heddle_core::run::event::{Decision, Event, Fact, OutputValue, PortOutput};
 use heddle_core::run::{NodePhase, Run, RunStatus};
 use heddle_core::value::ValueRef;
@@ -32,16 +32,24 @@ enum Expected {
     Open,
 }
 
+/// Where a node ends that is no part of what goes on.
+const FINAL: [NodePhase; 4] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed, NodePhase::Dropped];
+
 /// Compares what a run has given with what it must have given.
 pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<(), String> {
     let history = History::read(plan, events);
     let is_whole = fold.status() == RunStatus::Completed && history.stopped.is_empty();
+    let lost = lost(plan, &history);
     let mut expected: Vec<Expected> = Vec::with_capacity(plan.len());
     for (ix, planned) in plan.iter().enumerate() {
         let phase = fold.phase_of(NodeIx(ix as u32));
         let actual = history.outputs.get(&ix);
         let must = interpret(planned, &expected, actual, history.stopped.contains(&ix));
         let stands = match &must {
+            // What it would have given nobody knows.
+            _ if phase == NodePhase::Dropped => actual.is_none() && lost.contains_key(&ix),
+            _ if lost.get(&ix).is_some_and(|won_at| history.last_at.get(&ix) > Some(won_at)) => false,
+            _ if lost.contains_key(&ix) && FINAL.into_iter().all(|it| it != phase) => false,
             Expected::Skipped => phase == NodePhase::Skipped && actual.is_none(),
             Expected::Open => {
                 phase != NodePhase::Skipped && phase != NodePhase::Completed && actual.is_none() && !is_whole
@@ -68,11 +76,13 @@ pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<
 struct History {
     outputs: BTreeMap<usize, Outputs>,
     stopped: BTreeSet<usize>,
+    /// The event in which a node was last given to an agent, or gave something.
+    last_at: BTreeMap<usize, EventSeq>,
 }
 
 impl History {
     fn read(plan: &[Planned], events: &[Event]) -> Self {
-        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new() };
+        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new(), last_at: BTreeMap::new() };
         let value = |reference: &ValueRef| -> Json {
             let event = events.get(reference.seq.0 as usize - 1);
             let value = event.and_then(|event| event.values.get(reference.place as usize));
@@ -87,7 +97,8 @@ impl History {
                     OutputValue::Gather(references) => {
                         Some((name, Given::List(references.iter().map(value).collect())))
                     }
-                    OutputValue::Closed => None,
+                    // No simulated graph has long lists.
+                    OutputValue::Pieces(_) | OutputValue::Closed => None,
                 }
             });
             given.collect()
@@ -97,6 +108,7 @@ impl History {
                 Fact::Succeeded { attempt, outputs, .. } => {
                     let node = attempt.instance.node.0 as usize;
                     history.outputs.insert(node, read(node, outputs));
+                    history.last_at.insert(node, event.seq);
                 }
                 Fact::TimerFired { instance, outputs } => {
                     let node = instance.node.0 as usize;
@@ -109,22 +121,54 @@ impl History {
                     Decision::Completed { instance, outputs } => {
                         let node = instance.node.0 as usize;
                         history.outputs.insert(node, read(node, outputs));
+                        history.last_at.insert(node, event.seq);
                     }
                     Decision::Stopped { instance, .. } => {
                         let node = instance.node.0 as usize;
                         history.stopped.insert(node);
                         history.outputs.insert(node, Outputs::new());
                     }
-                    Decision::Waiting { .. } | Decision::Failed { .. } => {}
+                    Decision::Waiting { .. }
+                    | Decision::Failed { .. }
+                    | Decision::Opened { .. }
+                    | Decision::Gathered { .. } => {}
                 }
             }
+            let given = event.assignments.iter().map(|it| it.attempt.instance.node.0 as usize);
+            history.last_at.extend(given.map(|node| (node, event.seq)));
         }
         history
     }
 }
 
+/// The nodes from which every path ends in one race that was won, and that is to stop them; with the event
+/// in which it was.
+fn lost(plan: &[Planned], history: &History) -> BTreeMap<usize, EventSeq> {
+    let mut lost: BTreeMap<usize, EventSeq> = BTreeMap::new();
+    for (race, planned) in plan.iter().enumerate() {
+        let Some(won_at) = history.last_at.get(&race).filter(|_| planned.kind == Kind::Race { cancels: true }) else {
+            continue;
+        };
+        let mut leads_only_there = BTreeSet::from([race]);
+        for ix in (0..race).rev() {
+            let mut after = plan.iter().enumerate().filter(|(_, other)| other.sources.iter().any(|(it, _)| *it == ix));
+            let is_used = after.clone().next().is_some();
+            if is_used && after.all(|(other, _)| leads_only_there.contains(&other)) {
+                leads_only_there.insert(ix);
+            }
+        }
+        leads_only_there.remove(&race);
+        for ix in leads_only_there {
+            let first = lost.entry(ix).or_insert(*won_at);
+            *first = (*first).min(*won_at);
+        }
+    }
+    lost
+}
+
 fn interpret(planned: &Planned, before: &[Expected], actual: Option<&Outputs>, has_stopped: bool) -> Expected {
-    if planned.sources.iter().any(|(source, _)| before[*source] == Expected::Open) {
+    let is_race = matches!(planned.kind, Kind::Race { .. });
+    if !is_race && planned.sources.iter().any(|(source, _)| before[*source] == Expected::Open) {
         return Expected::Open;
     }
     let brought: Vec<Option<&Given>> = planned
@@ -135,6 +179,13 @@ fn interpret(planned: &Planned, before: &[Expected], actual: Option<&Outputs>, h
             Expected::Skipped | Expected::Open => None,
         })
         .collect();
+    if is_race && let Some(actual) = actual {
+        return Expected::Done(won(planned, &brought, actual));
+    }
+    let is_open = is_race && planned.sources.iter().any(|(source, _)| before[*source] == Expected::Open);
+    if is_open {
+        return Expected::Open;
+    }
     if !brought.is_empty() && brought.iter().all(Option::is_none) {
         return Expected::Skipped;
     }
@@ -147,7 +198,7 @@ fn interpret(planned: &Planned, before: &[Expected], actual: Option<&Outputs>, h
         // What an agent makes only it knows.
         Kind::Work => actual.map_or(Expected::Open, |outputs| Expected::Done(outputs.clone())),
         Kind::Input => Expected::Done(Outputs::from([("json", Given::One(serde_json::json!({"n": 3})))])),
-        Kind::Wait | Kind::Output => to(&["value"]),
+        Kind::Wait | Kind::Output | Kind::Race { .. } => to(&["value"]),
         Kind::Router => to(&["output"]),
         Kind::If { rest, .. } => to(if first.is_some_and(|given| rest.fits(given)) { &["true"] } else { &["false"] }),
         Kind::Switch { cases, all } => {
@@ -173,6 +224,16 @@ fn interpret(planned: &Planned, before: &[Expected], actual: Option<&Outputs>, h
     }
 }
 
+/// What a race may have given: any branch may have been the first that brought something.
+fn won(planned: &Planned, brought: &[Option<&Given>], actual: &Outputs) -> Outputs {
+    let branches = planned.sources.iter().zip(brought).filter_map(|((source, _), given)| Some((source, (*given)?)));
+    let mut possible = branches.map(|(source, given)| {
+        let winner = Given::One(format!("n{source}").into());
+        Outputs::from([("value", given.clone()), ("winner", winner)])
+    });
+    possible.find(|outputs| outputs == actual).unwrap_or_default()
+}
+
 /// A list takes single values and the items of lists, in the order of edges.
 fn items(came: &[&Given]) -> Vec<Json> {
     let items = came.iter().flat_map(|given| match given {
@@ -194,6 +255,7 @@ impl Kind {
     fn all_outputs(self) -> Vec<&'static str> {
         match self {
             Kind::Merge { .. } => vec!["value", "values"],
+            Kind::Race { .. } => vec!["value", "winner"],
             Kind::Output => vec!["value"],
             other => other.outputs(true),
         }

@@ -54,6 +54,12 @@ impl Fixture {
         self.node(id, json!({"nodeType": format!("logic:{name}"), "config": config}))
     }
 
+    /// The last node lies inside this container.
+    pub(crate) fn inside(mut self, container: &str) -> Self {
+        self.nodes.last_mut().unwrap()["parentId"] = container.into();
+        self
+    }
+
     fn node(mut self, id: &str, data: Value) -> Self {
         self.nodes.push(json!({"id": id, "data": data}));
         self
@@ -76,7 +82,8 @@ impl Fixture {
     pub(crate) fn build(self) -> Arc<Graph> {
         let mut types = TypeCatalogue::new();
         let manifest = json!({"id": "debug:work", "version": 1, "title": "Work", "effect": "pure",
-            "effectFromConfig": true, "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}, {"id": "extra", "type": "ANY"}],
+            "effectFromConfig": true, "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}, {"id": "extra", "type": "ANY"},
+                {"id": "other", "type": "ANY"}],
             "outputs": [{"id": "out", "type": "ANY"}, {"id": "side", "type": "ANY"}]});
         types.add_manifest(manifest.to_string().as_bytes()).unwrap();
         let (nodes, edges) = (Value::Array(self.nodes).to_string(), Value::Array(self.edges).to_string());

@@ -35,6 +35,11 @@ pub enum Logic {
         /// Whether its value is the list of all.
         all: bool,
     },
+    /// Gives what comes first.
+    Race {
+        /// Whether what leads to it alone is given up then.
+        cancel_losers: bool,
+    },
     /// Passes its value on if its input 1 is true.
     Gate,
     /// Divides a list.
@@ -60,6 +65,7 @@ impl Logic {
             Logic::Switch { cases, .. } => cases,
             Logic::Pass
             | Logic::Merge { .. }
+            | Logic::Race { .. }
             | Logic::Gate
             | Logic::Stop { .. }
             | Logic::Split(_)
@@ -136,6 +142,7 @@ impl Reader<'_> {
             Control::Filter => Logic::Filter(self.condition("condition")?),
             Control::Switch | Control::Router => return self.switch(control, report),
             Control::Merge => Logic::Merge { all: self.word("mode", &["first", "any", "all"])? == "all" },
+            Control::Race => Logic::Race { cancel_losers: self.flag("cancelLosers", true)? },
             Control::Gate => Logic::Gate,
             Control::Stop => Logic::Stop {
                 status: match self.word("status", &["completed", "failed", "cancelled"])? {
@@ -238,6 +245,18 @@ impl Reader<'_> {
             let fix = format!("Write one of: {}.", words.join(", "));
             Problem::new(rule::BAD_CONFIG, message, fix).at(join(&(self.path)(), key))
         })
+    }
+
+    /// True or false; `absent` if the key is.
+    fn flag(&self, key: &str, absent: bool) -> Result<bool, Problem> {
+        match self.config.get(key) {
+            None | Some(Value::Null) => Ok(absent),
+            Some(Value::Bool(given)) => Ok(*given),
+            Some(given) => {
+                let message = format!("{key} of node \"{}\" cannot be {}.", self.node.label, shown(&given.to_string()));
+                Err(Problem::new(rule::BAD_CONFIG, message, "Write true or false.").at(join(&(self.path)(), key)))
+            }
+        }
     }
 
     fn message(&self) -> Result<Arc<str>, Problem> {

@@ -12,6 +12,7 @@ mod json;
 mod kinds;
 mod lift;
 mod logic;
+mod losers;
 mod nearest;
 mod order;
 mod part;

@@ -81,7 +81,7 @@ impl Partition {
     }
 
     /// A lane has more or less in it than was told: it is looked at before the turn ends, or when there is room again.
-    fn look_at(&mut self, lane: Lane) {
+    pub(super) fn look_at(&mut self, lane: Lane) {
         if let Some(queue) = self.queues.get_mut(&lane).filter(|queue| !queue.listed) {
             queue.listed = true;
             self.changed.push_back(lane);
@@ -274,7 +274,7 @@ impl Turn<'_> {
 }
 
 /// The queue in which an instance waits, and its priority there.
-fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
+pub(super) fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
     let node = run.graph().node(instance.node);
     let need = Need::of(node, run.is_suspect(instance));
     (Lane { tenant: run.tenant().clone(), need }, node.policy.priority)

@@ -7,6 +7,7 @@
 mod agents;
 mod assign;
 pub mod batch;
+mod dropped;
 pub mod io;
 mod lists;
 mod open;
@@ -243,19 +244,10 @@ impl Partition {
             self.recent.keep(id, seq, &event.values, 0);
         }
         self.open.push(id, event);
+        self.stop_dropped(id);
         if ended {
             self.unexpose(id);
             self.cancel_attempts(id);
-        }
-    }
-
-    /// The run has ended: its attempts are told to stop, but for those that may finish.
-    fn cancel_attempts(&mut self, id: RunId) {
-        let Some(entry) = self.runs.get(&id) else { return };
-        for (instance, live) in entry.run.attempts().filter(|(_, live)| live.stopping) {
-            let key = AttemptKey { run: id, instance, number: live.number, token: live.token };
-            let effect = Effect::CancelAttempt { to: live.agent.clone(), key };
-            self.open.held.releases.push((Some(id), Release::Effect(effect)));
         }
     }
 
@@ -321,6 +313,7 @@ impl Partition {
         let grown = open::weight(event) - before;
         entry.tail_bytes += grown;
         self.open.grow(grown);
+        self.stop_dropped(id);
         true
     }
 

@@ -95,12 +95,13 @@ impl Run {
             Command::Finish { attempt, outcome, timing } => self.finish(attempt, outcome, timing, now, draw),
             Command::Lose { attempt, cause } => self.lose(attempt, cause),
             Command::HandBack { attempt } => {
-                self.live_attempt(&attempt)?;
-                Ok(self.unless_over(Fact::HandedBack { attempts: vec![attempt] }, attempt))
+                let live = self.live_attempt(&attempt)?;
+                Ok(self.unless_given_up(Fact::HandedBack { attempts: vec![attempt] }, attempt, live))
             }
             Command::Intend { attempt } => match self.live_attempt(&attempt)? {
                 live if live.intent => Err(Rejection::AlreadyCommitted),
                 _ if self.status() != RunStatus::Running => Err(Rejection::Over(self.status())),
+                live if live.stopping => Err(Rejection::Idle),
                 _ => Ok(Fact::IntentRecorded { attempt }.into()),
             },
             Command::Checkpoint { attempt, handle } => self.checkpoint(attempt, handle),
@@ -129,12 +130,9 @@ impl Run {
         Err(if self.is_result_of(attempt) { Rejection::AlreadyCommitted } else { Rejection::Zombie })
     }
 
-    /// Before the end the fact itself; after it, that the attempt is gone.
-    fn unless_over(&self, fact: Fact, attempt: Attempt) -> Admitted {
-        match self.status() {
-            RunStatus::Running => fact.into(),
-            _ => Fact::Stopped { attempts: vec![attempt] }.into(),
-        }
+    /// The fact itself; of an attempt that counts no more, that it is gone.
+    fn unless_given_up(&self, fact: Fact, attempt: Attempt, live: &LiveAttempt) -> Admitted {
+        if self.is_given_up(live) { Fact::Stopped { attempts: vec![attempt] }.into() } else { fact.into() }
     }
 
     fn finish(
@@ -148,10 +146,10 @@ impl Run {
         let live = self.live_attempt(&attempt)?;
         let over = self.status() != RunStatus::Running && !is_planted(Fault::TerminalNotAbsorbing);
         match outcome {
-            Outcome::Succeeded(values) if !over || !live.stopping => {
+            Outcome::Succeeded(values) if !live.stopping || !over && self.status() != RunStatus::Running => {
                 let mut body = Body::new(self.seq().next());
                 match self.port_outputs(attempt.instance, values, &mut body) {
-                    Err(error) => Ok(self.fail(attempt, error, None, timing, now, draw)),
+                    Err(error) => Ok(self.fail(attempt, live, (error, None), timing, now, draw)),
                     Ok(outputs) if over => {
                         Ok(Admitted { fact: Fact::Settled { attempt, outputs }, values: body.into_values() })
                     }
@@ -161,8 +159,10 @@ impl Run {
                 }
             }
             Outcome::Succeeded(_) => Ok(Fact::Discarded { attempt }.into()),
-            Outcome::Failed { error, retry_after } => Ok(self.fail(attempt, error, retry_after, timing, now, draw)),
-            Outcome::Stopped => Ok(self.unless_over(Fact::HandedBack { attempts: vec![attempt] }, attempt)),
+            Outcome::Failed { error, retry_after } => {
+                Ok(self.fail(attempt, live, (error, retry_after), timing, now, draw))
+            }
+            Outcome::Stopped => Ok(self.unless_given_up(Fact::HandedBack { attempts: vec![attempt] }, attempt, live)),
         }
     }
 
@@ -212,13 +212,13 @@ impl Run {
     fn fail(
         &self,
         attempt: Attempt,
-        error: NodeError,
-        retry_after: Option<Span>,
+        live: &LiveAttempt,
+        (error, retry_after): (NodeError, Option<Span>),
         timing: Timing,
         now: Timestamp,
         draw: u64,
     ) -> Admitted {
-        if self.status() != RunStatus::Running {
+        if self.is_given_up(live) {
             return Fact::Stopped { attempts: vec![attempt] }.into();
         }
         let policy = &self.graph.node(attempt.instance.node).policy;
@@ -239,7 +239,7 @@ impl Run {
     fn lose(&self, attempt: Attempt, cause: LossCause) -> Result<Admitted, Rejection> {
         let live = self.live_attempt(&attempt)?;
         let failure = self.failure_of_loss(attempt, live, cause);
-        Ok(self.unless_over(Fact::Lost { attempt, cause, failure }, attempt))
+        Ok(self.unless_given_up(Fact::Lost { attempt, cause, failure }, attempt, live))
     }
 
     /// Whether the node fails with the loss of its attempt (E11, E13).
@@ -267,9 +267,12 @@ impl Run {
     }
 
     fn checkpoint(&self, attempt: Attempt, handle: Value) -> Result<Admitted, Rejection> {
-        self.live_attempt(&attempt)?;
+        let live = self.live_attempt(&attempt)?;
         if self.status() != RunStatus::Running {
             return Err(Rejection::Over(self.status()));
+        }
+        if live.stopping {
+            return Err(Rejection::Idle);
         }
         let mut body = Body::new(self.seq().next());
         let handle = body.put(handle);

@@ -90,7 +90,9 @@ impl Run {
                 };
                 edges.find(is_open)
             }
+            Control::Race if port == PORT => self.winner(self.at_home(scope, node)?),
             Control::Merge
+            | Control::Race
             | Control::Filter
             | Control::Stop
             | Control::Input
@@ -138,6 +140,7 @@ impl Run {
                 })
             }
             Logic::Merge { all } => Ok(done(self.merge(instance, *all, body))),
+            Logic::Race { .. } => Ok(done(self.decide_race(instance, body))),
             Logic::Gate => self.is_open(instance, deciding.values).map(|is_open| {
                 let taken: &[PortIx] = if is_open { &[PORT] } else { &[] };
                 done(self.open(instance, taken, body))
@@ -242,7 +245,6 @@ impl Run {
                 }
             }
         }
-        let mut seen = Seen::default();
         inputs.iter().for_each(|(id, value)| seen.set_named(id, value));
         if conditions.into_iter().any(Condition::sees_inputs) {
             seen.set("inputs", &Json::Object(inputs));

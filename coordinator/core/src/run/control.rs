@@ -50,6 +50,7 @@ impl Run {
             | Control::Switch
             | Control::Router
             | Control::Merge
+            | Control::Race
             | Control::Gate
             | Control::Filter
             | Control::Stop

@@ -101,12 +101,12 @@ pub enum Fact {
         /// Who cancelled it.
         by: Option<Subject>,
     },
-    /// Bookkeeping after the end: attempts that were told to stop are gone.
+    /// Bookkeeping: attempts that were told to stop, because the run is over or their node was given up, are gone.
     Stopped {
         /// Which attempts.
         attempts: Vec<Attempt>,
     },
-    /// Bookkeeping after the end: a result came too late and was thrown away.
+    /// Bookkeeping: a result came after its run's end, or after its node was given up, and was thrown away.
     Discarded {
         /// Which attempt.
         attempt: Attempt,

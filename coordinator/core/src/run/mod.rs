@@ -8,10 +8,12 @@
 mod admit;
 mod branch;
 mod control;
+mod dropped;
 pub mod event;
 mod expand;
 pub mod list;
 mod outcome;
+mod race;
 mod scope;
 mod step;
 #[cfg(test)]
@@ -75,7 +77,7 @@ pub enum RunStatus {
 ///            Waiting ─▶ Completed                     a timer
 /// Pending ─▶ Skipped                                  a required input is closed
 /// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
-/// any but final ─▶ Dropped                            another part of the item has failed
+/// any but a final one ─▶ Dropped                      given up: what it would give counts no more
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NodePhase {
@@ -103,7 +105,7 @@ pub enum NodePhase {
     Inside,
     /// A container whose body runs.
     Open,
-    /// Did not come to its end: its item had failed.
+    /// Was given up before it was done.
     Dropped,
 }
 
@@ -113,6 +115,8 @@ pub struct Run {
     id: RunId,
     graph: Arc<Graph>,
     state: State,
+    /// Instances that were given up, until they are asked for; no part of the state.
+    dropped: Vec<Instance>,
 }
 
 /// Everything about a run but its graph: what a snapshot holds.
@@ -138,6 +142,8 @@ struct State {
     timers: BTreeSet<Timer>,
     ready: BTreeSet<Rank>,
     due: VecDeque<Instance>,
+    /// Which of its edges, by place, brought a race its first value.
+    winners: BTreeMap<Instance, u32>,
     /// Which agent made the outputs of a node, where they are large (`LOCALITY_OUTPUT_BYTES_MIN`).
     makers: BTreeMap<Instance, AgentId>,
     /// What the first node that failed for good failed with: the run is about to end with it.
@@ -564,7 +570,12 @@ impl Run {
             return None;
         }
         let state: State = postcard::from_bytes(&snapshot.bytes).ok()?;
-        (state.seq == snapshot.seq && state.nodes.len() == graph.len()).then_some(Run { id, graph, state })
+        (state.seq == snapshot.seq && state.nodes.len() == graph.len()).then_some(Run {
+            id,
+            graph,
+            state,
+            dropped: Vec::new(),
+        })
     }
 
     /// A run from its first event.

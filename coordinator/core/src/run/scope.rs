@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::dropped::AtAgent;
 use super::step::Corrupt;
 use super::{NodePhase, Run, Slot, TimerKind};
 use crate::fault::{Fault, is_planted};
@@ -179,6 +180,18 @@ impl Run {
         }
     }
 
+    /// The instance of a node that is seen from inside a scope: in the scope itself, or in one around it.
+    pub(super) fn at_home(&self, mut scope: ScopeIx, node: NodeIx) -> Option<Instance> {
+        let Some(home) = self.graph.get(node)?.within else { return Some(Instance::root(node)) };
+        loop {
+            let frame = self.frame(scope)?;
+            if frame.container.node == home {
+                return Some(Instance { scope, ..Instance::root(node) });
+            }
+            scope = frame.container.scope;
+        }
+    }
+
     /// How the closed items of a node in a body stand.
     pub fn tally(&self, node: NodeIx) -> Tally {
         self.state.tallies.get(&node).copied().unwrap_or_default()
@@ -250,7 +263,9 @@ impl Run {
         for ix in body {
             let instance = Instance { scope, ..Instance::root(*ix) };
             let slot = self.slot(instance)?;
-            if slot.phase == NodePhase::Pending && slot.unsettled == 0 && !self.make_ready(instance)? {
+            let is_open = slot.phase == NodePhase::Pending;
+            let is_settled = slot.unsettled == 0;
+            if is_open && (is_settled || self.is_won_from_outside(instance)) && !self.make_ready(instance)? {
                 self.settle_after(instance)?;
             }
         }
@@ -337,6 +352,9 @@ impl Run {
             if !self.state.makers.is_empty() {
                 self.state.makers.remove(&instance);
             }
+            if !self.state.winners.is_empty() {
+                self.state.winners.remove(&instance);
+            }
         }
     }
 
@@ -411,7 +429,7 @@ impl Run {
         if is_planted(Fault::FailedItemGoesOn) {
             return Ok(());
         }
-        self.abandon(instance.scope)
+        self.abandon(instance.scope, AtAgent::Finishes)
     }
 
     /// The first failed item fails its container.
@@ -424,9 +442,8 @@ impl Run {
         }
         // The run's error names the node that failed, not what it lies in.
         self.give_up_at(container, error, node)?;
-        let frames: Vec<ScopeIx> = self.frames_of(container);
-        for scope in frames {
-            self.abandon(scope)?;
+        for scope in self.frames_of(container) {
+            self.abandon(scope, AtAgent::Finishes)?;
         }
         self.let_go(container)
     }
@@ -447,8 +464,8 @@ impl Run {
         Ok(())
     }
 
-    /// Nothing of an item starts any more; what is at an agent is let finish (graph.md, part 6).
-    pub(super) fn abandon(&mut self, scope: ScopeIx) -> Result<(), Corrupt> {
+    /// Nothing of an item starts any more. After a failure, what is at an agent is let finish (graph.md, part 6).
+    pub(super) fn abandon(&mut self, scope: ScopeIx, at_agent: AtAgent) -> Result<(), Corrupt> {
         let Some(frame) = self.state.frames.get(&scope) else { return Ok(()) };
         let body = self.graph.body(frame.container.node).to_vec();
         let failed = ItemFailure {
@@ -465,7 +482,7 @@ impl Run {
         for ix in body {
             // The last of what was open may have taken the item with it.
             if self.frame(scope).is_some() {
-                self.drop_instance(Instance { scope, ..Instance::root(ix) })?;
+                self.drop_instance(Instance { scope, ..Instance::root(ix) }, at_agent)?;
             }
         }
         if self.frame(scope).is_some_and(|frame| frame.open == 0) {
@@ -474,44 +491,20 @@ impl Run {
         Ok(())
     }
 
-    /// An instance will not run, or not again. What an agent has of it is let finish.
-    fn drop_instance(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        let phase = self.slot(instance)?.phase;
-        match phase {
-            NodePhase::Pending | NodePhase::Due | NodePhase::Ready | NodePhase::Backoff | NodePhase::Waiting => {
-                let rank = self.rank(instance);
-                self.state.ready.remove(&rank);
-                if phase == NodePhase::Due {
-                    self.take_due(instance);
-                }
-                if matches!(phase, NodePhase::Backoff | NodePhase::Waiting) {
-                    self.take_timer(instance);
-                }
-                self.slot(instance)?.phase = NodePhase::Dropped;
-                self.state.frames.entry(instance.scope).and_modify(|frame| frame.open -= 1);
+    /// A container is given up, with all that is open of its body.
+    pub(super) fn drop_container(&mut self, container: Instance, at_agent: AtAgent) -> Result<(), Corrupt> {
+        if let Some(expansion) = self.state.expansions.get_mut(&container) {
+            expansion.has_failed = true;
+            if std::mem::take(&mut expansion.is_due) {
+                self.take_due(container);
             }
-            NodePhase::Open => {
-                if let Some(expansion) = self.state.expansions.get_mut(&instance) {
-                    expansion.has_failed = true;
-                    if std::mem::take(&mut expansion.is_due) {
-                        self.take_due(instance);
-                    }
-                }
-                self.slot(instance)?.phase = NodePhase::Dropped;
-                for scope in self.frames_of(instance) {
-                    self.abandon(scope)?;
-                }
-                self.let_go(instance)?;
-            }
-            _ => {}
         }
-        Ok(())
-    }
-
-    /// An attempt of an item that has failed is over: whatever came of it, nothing follows.
-    pub(super) fn over_in_vain(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        self.slot(instance)?.phase = NodePhase::Dropped;
-        self.leave(instance)
+        self.slot(container)?.phase = NodePhase::Dropped;
+        self.dropped.push(container);
+        for scope in self.frames_of(container) {
+            self.abandon(scope, at_agent)?;
+        }
+        self.let_go(container)
     }
 
     /// An instance has its final phase: its item may close with it.

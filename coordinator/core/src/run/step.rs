@@ -83,6 +83,7 @@ impl Run {
     /// # Errors
     /// [`Corrupt`] if it does not follow; the run must not be used any more then.
     pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
+        self.dropped.clear();
         self.step_fact(event.seq, event.at, &event.fact)?;
         self.follow(event)
     }
@@ -155,6 +156,7 @@ impl Run {
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
             due: VecDeque::new(),
+            winners: BTreeMap::new(),
             makers: BTreeMap::new(),
             failure: None,
             stop: None,
@@ -163,7 +165,7 @@ impl Run {
             next_scope: 1,
             tallies: BTreeMap::new(),
         };
-        let mut run = Run { id, graph, state };
+        let mut run = Run { id, graph, state, dropped: Vec::new() };
         for ix in (0..run.graph.len() as u32).map(NodeIx) {
             let slot = &run.state.nodes[ix.0 as usize];
             if slot.phase == NodePhase::Pending && slot.unsettled == 0 {
@@ -188,11 +190,10 @@ impl Run {
         let over = self.state.status != RunStatus::Running;
         match fact {
             Fact::Submitted(_) => return Err(Corrupt::WrongSide { seq }),
-            Fact::Stopped { .. } | Fact::Discarded { .. } | Fact::Settled { .. } if !over => {
-                return Err(Corrupt::WrongSide { seq });
-            }
-            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove(attempt).map(drop))?,
-            Fact::Discarded { attempt } | Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
+            Fact::Settled { .. } if !over => return Err(Corrupt::WrongSide { seq }),
+            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove_given_up(attempt))?,
+            Fact::Discarded { attempt } => self.remove_given_up(attempt)?,
+            Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
             _ if over && !is_planted(Fault::TerminalNotAbsorbing) => return Err(Corrupt::WrongSide { seq }),
             Fact::Continued => {}
             Fact::Succeeded { attempt, outputs, .. } => {
@@ -239,6 +240,7 @@ impl Run {
             Decision::Completed { outputs, .. } => {
                 self.end_scope(instance);
                 self.complete(instance, None, outputs)?;
+                self.drop_losers(instance)?;
             }
             Decision::Waiting { until, .. } => {
                 self.slot(instance)?.phase = NodePhase::Waiting;
@@ -372,7 +374,8 @@ impl Run {
                 Some(choice) => choice == OnRunFailure::Finish,
                 None => node.effect != EffectClass::Pure,
             };
-            live.stopping = !(failed && finishes);
+            // What was given up stays so.
+            live.stopping |= !(failed && finishes);
         }
     }
 
@@ -399,14 +402,16 @@ impl Run {
         let graph = Arc::clone(&self.graph);
         let mut settled = vec![instance.node];
         while let Some(source) = settled.pop() {
-            for target in graph.out_edges(source).iter().filter_map(|edge| edge.settles) {
+            for edge in graph.out_edges(source) {
+                let Some(target) = edge.settles else { continue };
                 let target = Instance { node: target, ..instance };
                 let slot = self.slot(target)?;
                 if slot.phase != NodePhase::Pending {
                     continue;
                 }
                 slot.unsettled -= 1;
-                if slot.unsettled == 0 && !self.make_ready(target)? {
+                let is_settled = slot.unsettled == 0;
+                if (self.wins_race(target, source, edge) || is_settled) && !self.make_ready(target)? {
                     settled.push(target.node);
                 }
             }
@@ -511,7 +516,7 @@ impl Run {
         if (live.number, live.token) == (attempt.number, attempt.token) { Ok(live) } else { Err(unknown) }
     }
 
-    fn remove(&mut self, attempt: &Attempt) -> Result<LiveAttempt, Corrupt> {
+    pub(super) fn remove(&mut self, attempt: &Attempt) -> Result<LiveAttempt, Corrupt> {
         let live = self.live(attempt)?.clone();
         self.state.attempts.remove(&attempt.instance);
         Ok(live)

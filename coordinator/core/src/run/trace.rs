@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::graph::Graph;
-use crate::id::{AgentId, AttemptNumber, Instance, ScopeIx};
+use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, ScopeIx};
 use crate::limits;
 use crate::run::RunStatus;
 use crate::run::event::{self, Decision, Event, Fact, Timing};
@@ -30,6 +30,8 @@ pub struct Trace {
     nodes: BTreeMap<Instance, NodeSpan>,
     /// When items and turns began.
     opened: BTreeMap<ScopeIx, Timestamp>,
+    /// The node up to which the run goes.
+    target: Option<NodeIx>,
 }
 
 /// How one node's time went.
@@ -81,7 +83,7 @@ pub enum SpanState {
     Completed,
     /// Failed for good.
     Failed,
-    /// The run ended before it did.
+    /// The run ended before it did, or it was given up.
     Cancelled,
 }
 
@@ -98,7 +100,7 @@ pub enum AttemptOutcome {
     Lost,
     /// Not begun: its agent gave it back.
     HandedBack,
-    /// After the end of its run.
+    /// After the end of its run, or after its node was given up.
     Stopped,
 }
 
@@ -142,6 +144,7 @@ impl Trace {
             left_out: 0,
             nodes: BTreeMap::new(),
             opened: BTreeMap::new(),
+            target: submitted.target,
         };
         trace.follow(graph, first);
         Some(trace)
@@ -194,6 +197,7 @@ impl Trace {
             match decision {
                 Decision::Completed { instance, .. } | Decision::Stopped { instance, .. } => {
                     self.end_node(graph, *instance, event.at, SpanState::Completed, None);
+                    self.end_losers(graph, *instance, event.at);
                 }
                 Decision::Waiting { instance, .. } => {
                     if let Some(node) = self.entry(graph, *instance) {
@@ -232,6 +236,20 @@ impl Trace {
         (self.status, self.error_code, self.ended_at) = (status, code.cloned(), Some(at));
         for node in self.nodes.values_mut().filter(|node| node.ended_at.is_none()) {
             (node.state, node.ended_at) = (SpanState::Cancelled, Some(at));
+        }
+    }
+
+    /// A race is won: what led to it alone is given up.
+    fn end_losers(&mut self, graph: &Graph, race: Instance, at: Timestamp) {
+        if !graph.cancels_losers(race.node) {
+            return;
+        }
+        let part = self.target.map(|target| graph.closure(target));
+        let belongs = |node: NodeIx| part.as_ref().is_none_or(|part| part.binary_search(&node).is_ok());
+        for loser in graph.leading_only_to(race.node, &belongs) {
+            let loser = Instance { node: loser, ..race };
+            let open = self.nodes.get_mut(&loser).filter(|node| node.ended_at.is_none());
+            open.into_iter().for_each(|node| (node.state, node.ended_at) = (SpanState::Cancelled, Some(at)));
         }
     }
 

@@ -51,7 +51,7 @@ pub enum NodeState {
     Failed,
     /// A required input is closed.
     Skipped,
-    /// The run ended before it did.
+    /// The run ended before it did, or it was given up.
     Cancelled,
 }
 
@@ -183,6 +183,10 @@ impl RunView {
             node.attempts = assignment.attempt.number.0;
             node.agent = Some(assignment.to.agent.clone());
             node.started_at.get_or_insert(at);
+        }
+        for node in self.run.dropped_nodes() {
+            let view = &mut self.nodes[node.0 as usize];
+            (view.ended_at, view.waits_until) = (Some(at), None);
         }
     }
 

@@ -4,6 +4,7 @@ mod branching;
 mod document;
 mod executing;
 mod properties;
+mod scopes;
 mod validation;
 
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 mod agents;
 mod bench;
 mod commits;
+mod dropped;
 mod permits;
 mod placement;
 mod runs;
