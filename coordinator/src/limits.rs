@@ -18,6 +18,20 @@ pub(crate) const FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const ATTEMPT_INPUTS_BYTES_MAX: usize = heddle_proto::limits::INLINE_INPUTS_BYTES_MAX;
 /// Bytes of the inputs that one message to an agent holds; more are sent ahead in parts.
 pub(crate) const INPUTS_PART_BYTES: usize = 2 * 1024 * 1024;
+/// Values of all inputs of one attempt, those inside lists among them.
+pub(crate) const ATTEMPT_ITEMS_MAX: usize = 250_000;
+/// Artifacts among them: the one message that names them all holds no more.
+pub(crate) const ATTEMPT_ARTIFACTS_MAX: usize = 10_000;
+/// Values that are read from the journal at once for an attempt.
+pub(crate) const READ_VALUES_MAX: usize = 256;
+/// Bytes of a list in the artifact store that a map goes through.
+pub(crate) const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of one of its items.
+pub(crate) const LIST_ITEM_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Such lists that are read at once.
+pub(crate) const LISTS_READ_MAX: usize = 2;
+/// Bytes of what is remembered of them: where their parts begin.
+pub(crate) const LIST_OUTLINES_BYTES_MAX: usize = 256 * 1024;
 /// Pause between a start and the first collection of artifacts.
 pub(crate) const COLLECT_START_AFTER: Duration = Duration::from_secs(5 * 60);
 /// Pause between collections of artifacts.

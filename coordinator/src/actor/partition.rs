@@ -12,6 +12,7 @@ use heddle_core::id::{BatchNumber, CallerId, Epoch, PartitionId, RunId};
 use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Input, Outputs, Release, Reply};
 use heddle_core::partition::{Backlog, Partition};
+use heddle_core::run::ListNeed;
 use heddle_core::time::Timestamp;
 use heddle_core::value::ValueRef;
 use heddle_crash_point::crash_point;
@@ -20,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::inbox::{Inbox, ReplyTo};
+use super::inputs;
 use super::load::{self, LoadedPartition};
 use super::release::Releaser;
 use crate::journal::Committed;
@@ -188,6 +190,7 @@ impl State {
         outputs.looks.into_iter().for_each(|batch| self.look_at(batch));
         outputs.sightings.into_iter().for_each(|run| self.look_for(run));
         outputs.values.into_iter().for_each(|(run, references)| self.read_values(run, references));
+        outputs.lists.into_iter().for_each(|(run, need)| self.read_list(run, need));
         outputs.lookups.into_iter().for_each(|key| self.look_up(key));
         self.arm(outputs.wake_at, myself);
         Ok(())
@@ -236,10 +239,7 @@ impl State {
     fn read_values(&mut self, run: RunId, references: Vec<ValueRef>) {
         let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
         self.work.spawn(async move {
-            let values = match shared.recent.values(run, references.iter().copied()) {
-                Some(values) => values,
-                None => load::until_answered(|| shared.journal.read_values(run, references.clone())).await,
-            };
+            let values = inputs::values(&shared, run, &references).await;
             let found = references.into_iter().zip(values).collect();
             shared.doors.outcome(id, &inbox, Input::Values(run, found));
         });
@@ -260,6 +260,15 @@ impl State {
         self.work.spawn(async move {
             let row = load::until_answered(|| shared.journal.read_row(run)).await;
             shared.doors.outcome(id, &inbox, Input::Sighted(run, row.is_some()));
+        });
+    }
+
+    /// A part of a list that lies in the artifact store.
+    fn read_list(&mut self, run: RunId, need: ListNeed) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let part = inputs::list_part(&shared, run, &need).await;
+            shared.doors.outcome(id, &inbox, Input::ListPart(run, need, part));
         });
     }
 

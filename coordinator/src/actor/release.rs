@@ -9,17 +9,17 @@ use heddle_core::partition::batch::Phase;
 use heddle_core::partition::io::{Delivery, Dispatch, Effect, Input, Order};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, Timing};
-use heddle_core::value::{Value, ValueRef};
 use heddle_crash_point::crash_point;
 use heddle_error_chain::chain;
 use heddle_proto::agent::{CoordinatorMessage, coordinator_message::Kind};
 use tokio::task::JoinSet;
 
-use super::load;
+use super::inputs::{self, Unfit};
 use crate::batches;
-use crate::limits::ATTEMPT_INPUTS_BYTES_MAX;
+use crate::limits::{ATTEMPT_ARTIFACTS_MAX, ATTEMPT_INPUTS_BYTES_MAX, ATTEMPT_ITEMS_MAX};
 use crate::read::hub::Hint;
 use crate::session::convert;
+use crate::session::inputs::in_parts;
 use crate::shared::Shared;
 
 /// Carries out the effects of one partition.
@@ -41,13 +41,13 @@ impl Releaser {
                 Effect::Dispatch(dispatch) => {
                     crash_point!("session.before-assign");
                     self.shared.counters.attempts.add(1);
-                    match self.inputs_at_hand(&dispatch) {
-                        Some(values) if !is_too_much(&values) => {
-                            for message in convert::in_parts(convert::assign(&dispatch, values)) {
+                    match inputs::at_hand(&self.shared, &dispatch) {
+                        Some(filled) if !inputs::is_too_much(&filled) => {
+                            for message in in_parts(convert::assign(&dispatch, filled)) {
                                 push(&mut bundles, &dispatch.to, message);
                             }
                         }
-                        Some(_) => refuse(&self.shared, self.partition, &dispatch),
+                        Some(_) => refuse(&self.shared, self.partition, &dispatch, &Unfit::TooLarge),
                         None => self.fetch_and_send(*dispatch, work),
                     }
                 }
@@ -130,25 +130,14 @@ impl Releaser {
         }
     }
 
-    fn inputs_at_hand(&self, dispatch: &Dispatch) -> Option<Vec<Value>> {
-        let mut references = references(dispatch).peekable();
-        if references.peek().is_none() {
-            return Some(Vec::new());
-        }
-        self.shared.recent.values(dispatch.key.run, references)
-    }
-
-    /// The inputs are older than what is at hand: one batched read, then the message.
+    /// The inputs are older than what is at hand, or long lists: they are read, and then the messages are sent.
     fn fetch_and_send(&self, dispatch: Dispatch, work: &mut JoinSet<()>) {
         let (shared, partition) = (Arc::clone(&self.shared), self.partition);
         work.spawn(async move {
-            let wanted: Vec<ValueRef> = references(&dispatch).collect();
-            let run = dispatch.key.run;
-            let values = load::until_answered(|| shared.journal.read_values(run, wanted.clone())).await;
-            match is_too_much(&values) {
-                true => refuse(&shared, partition, &dispatch),
-                false => {
-                    let messages = convert::in_parts(convert::assign(&dispatch, values));
+            match inputs::read(&shared, &dispatch).await {
+                Err(unfit) => refuse(&shared, partition, &dispatch, &unfit),
+                Ok(filled) => {
+                    let messages = in_parts(convert::assign(&dispatch, filled));
                     shared.sessions.send_in(dispatch.session, partition, &dispatch.to, messages);
                 }
             }
@@ -156,13 +145,8 @@ impl Releaser {
     }
 }
 
-/// Both ends hold them in memory.
-fn is_too_much(values: &[Value]) -> bool {
-    values.iter().map(|value| value.json().len()).sum::<usize>() > ATTEMPT_INPUTS_BYTES_MAX
-}
-
 /// The attempt fails without having been sent; its permit is free again.
-fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
+fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch, unfit: &Unfit) {
     let dealt = {
         let mut permits = shared.permits();
         permits.finished(&dispatch.to, dispatch.session, 1);
@@ -170,20 +154,24 @@ fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
         permits.deal()
     };
     shared.deliver(dealt);
-    let message = format!(
-        "the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes beside artifacts; pass on fewer of them, \
-         or make one large value of them, which becomes an artifact"
-    );
-    let error =
-        NodeError { class: ErrorClass::InvalidRequest, code: "inputs_too_large".into(), message: message.into() };
+    let (class, code, message) = match unfit {
+        Unfit::TooLarge => {
+            let message = format!(
+                "the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes beside artifacts, of which there are at \
+                 most {ATTEMPT_ARTIFACTS_MAX}, and {ATTEMPT_ITEMS_MAX} values; pass on fewer of them, or make one large value \
+                 of them, which becomes an artifact"
+            );
+            (ErrorClass::InvalidRequest, "inputs_too_large", message)
+        }
+        Unfit::Broken => {
+            let message = "a list among the inputs cannot be read back; please report this with the run's id".to_owned();
+            (ErrorClass::Internal, "inputs_broken", message)
+        }
+    };
+    let error = NodeError { class, code: code.into(), message: message.into() };
     let outcome = Outcome::Failed { error, retry_after: None };
     let (from, key, timing) = (dispatch.to.clone(), dispatch.key, Timing::default());
     shared.doors.report(partition, [Input::Finished { from, key, outcome, timing }]);
-}
-
-fn references(dispatch: &Dispatch) -> impl Iterator<Item = ValueRef> {
-    let inputs = dispatch.inputs.iter().flat_map(|input| input.values.iter().map(|value| value.reference));
-    inputs.chain(dispatch.handle)
 }
 
 fn push(bundles: &mut Vec<(AgentBoot, Vec<CoordinatorMessage>)>, to: &AgentBoot, message: CoordinatorMessage) {

@@ -300,6 +300,7 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
+        index: run.path(instance.scope),
         permit: assignment.permit,
         session,
         graph: run.graph().clone(),
@@ -322,6 +323,8 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
     let graph = run.graph();
     let declared = graph.node(instance.node).node_type.as_ref();
     let list = declared.and_then(|node_type| node_type.inputs.get(input.port.0 as usize)).is_some_and(|port| port.list);
+    let is_gathered = |value: &OutputValue| matches!(value, OutputValue::Gather(_) | OutputValue::Pieces(_));
+    let joined = !list && input.values.iter().any(|sourced| is_gathered(sourced.value));
     let mut values = Vec::new();
     for sourced in &input.values {
         let (source, source_port) = run.origin(instance.scope, sourced.source, sourced.source_port);
@@ -345,7 +348,7 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
             OutputValue::Closed => {}
         }
     }
-    InputBinding { port: input.port, list, values }
+    InputBinding { port: input.port, list, joined, values }
 }
 
 fn key_of(run: RunId, assignment: &Assignment) -> AttemptKey {

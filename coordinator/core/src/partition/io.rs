@@ -12,7 +12,7 @@ use crate::id::{
 use crate::outbox::{Message, MessageId};
 use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
-use crate::run::event::{PermitClass, Timing};
+use crate::run::event::{NodeError, PermitClass, Timing};
 use crate::run::list::ListPart;
 use crate::run::{ListNeed, Outcome, Run, RunStatus};
 use crate::time::Timestamp;
@@ -125,8 +125,8 @@ pub enum Input {
     Loaded(RunId, Option<Box<Run>>),
     /// The answer to [`Outputs::values`].
     Values(RunId, Vec<(ValueRef, Value)>),
-    /// The answer to [`Outputs::lists`].
-    ListPart(RunId, ListNeed, ListPart),
+    /// The answer to [`Outputs::lists`]; a list that cannot be gone through fails whoever goes through it.
+    ListPart(RunId, ListNeed, Result<ListPart, NodeError>),
     /// Parked runs that fall due soon.
     Due(Vec<RunId>),
     /// Time has passed.
@@ -357,6 +357,8 @@ pub struct Dispatch {
     pub to: AgentBoot,
     /// Which attempt.
     pub key: AttemptKey,
+    /// The numbers of the items and turns that it lies in, the outermost first.
+    pub index: Vec<u32>,
     /// The permit it uses up.
     pub permit: PermitClass,
     /// The stream that the permit was granted on: it is sent there or not at all.
@@ -401,6 +403,8 @@ pub struct InputBinding {
     pub port: PortIx,
     /// Whether it takes a list.
     pub list: bool,
+    /// Whether it takes one value and gets a list: the values are that list's items.
+    pub joined: bool,
     /// The values, in edge order.
     pub values: Vec<BoundValue>,
 }

@@ -7,22 +7,26 @@ use super::{Partition, Turn};
 use crate::id::RunId;
 use crate::limits;
 use crate::run::ListNeed;
+use crate::run::event::NodeError;
 use crate::run::list::ListPart;
+
+/// A part, or why its list cannot be gone through.
+type Found = Result<Arc<ListPart>, NodeError>;
 
 /// The parts that a run looked at last, the youngest at the end.
 #[derive(Debug, Default)]
-pub(super) struct RecentLists(Vec<(ListNeed, Arc<ListPart>)>);
+pub(super) struct RecentLists(Vec<(ListNeed, Found)>);
 
 impl RecentLists {
-    fn get(&mut self, need: &ListNeed) -> Option<Arc<ListPart>> {
+    fn get(&mut self, need: &ListNeed) -> Option<Found> {
         let place = self.0.iter().position(|(known, _)| known == need)?;
         let found = self.0.remove(place);
-        let part = Arc::clone(&found.1);
+        let part = found.1.clone();
         self.0.push(found);
         Some(part)
     }
 
-    fn keep(&mut self, need: ListNeed, part: Arc<ListPart>) {
+    fn keep(&mut self, need: ListNeed, part: Found) {
         self.0.retain(|(known, _)| *known != need);
         self.0.push((need, part));
     }
@@ -36,7 +40,7 @@ impl RecentLists {
 
 impl Partition {
     /// A part of a list; `None` if the run has to wait for it.
-    pub(super) fn list_at_hand(&mut self, id: RunId, need: &ListNeed, turn: &mut Turn<'_>) -> Option<Arc<ListPart>> {
+    pub(super) fn list_at_hand(&mut self, id: RunId, need: &ListNeed, turn: &mut Turn<'_>) -> Option<Found> {
         if let Some(part) = self.runs.get_mut(&id)?.lists.get(need) {
             return Some(part);
         }
@@ -53,15 +57,21 @@ impl Partition {
             true => ListPart::of_chunk(value).unwrap_or(ListPart { total: 0, items: Vec::new() }),
             false => ListPart::of_text(value.json(), need.part),
         };
-        let part = Arc::new(part);
-        self.runs.get_mut(&id)?.lists.keep(*need, Arc::clone(&part));
+        let part = Ok(Arc::new(part));
+        self.runs.get_mut(&id)?.lists.keep(*need, part.clone());
         Some(part)
     }
 
     /// A part that was asked for has come.
-    pub(super) fn list_read(&mut self, id: RunId, need: &ListNeed, part: ListPart, turn: &mut Turn<'_>) {
+    pub(super) fn list_read(
+        &mut self,
+        id: RunId,
+        need: &ListNeed,
+        part: Result<ListPart, NodeError>,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(entry) = self.runs.get_mut(&id).filter(|entry| entry.lack == Lack::Asked) else { return };
-        entry.lists.keep(*need, Arc::new(part));
+        entry.lists.keep(*need, part.map(Arc::new));
         entry.lack = Lack::Nothing;
         self.settle(id, turn);
     }

@@ -19,8 +19,8 @@ use crate::policy::OnItemError;
 use crate::run::event::{Decision, ListChunk, NodeError, Opened, OutputValue, Piece, PortOutput};
 use crate::value::{Value, ValueRef};
 
-/// Parts of lists that are at hand, by where the list lies and which part.
-pub(crate) type Lists = BTreeMap<(ValueRef, u32), Arc<ListPart>>;
+/// Parts of lists that are at hand, by where the list lies and which part; or why a list cannot be gone through.
+pub(crate) type Lists = BTreeMap<(ValueRef, u32), Result<Arc<ListPart>, NodeError>>;
 
 /// A part of a list that is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +92,9 @@ impl Run {
     /// The parts of its lists that the next items lie in, and the values of those that are lists themselves.
     fn needs_of_items(&self, container: Instance, scope: &Scope, values: &Values, lists: &Lists) -> Needs {
         let mut needs = Needs::default();
+        if lists.values().any(Result::is_err) {
+            return needs;
+        }
         let next = self.state.expansions.get(&container).map_or(0, |expansion| expansion.next);
         let batch = scope.batch().unwrap_or(1);
         for (port, _) in &scope.lists {
@@ -113,7 +116,7 @@ impl Run {
                     Segment::Piece(Piece::Item(_)) | Segment::Own(_) => {}
                     Segment::Piece(Piece::Chunk(ListChunk { reference, .. })) => {
                         let need = ListNeed { reference: *reference, part: 0, is_chunk: true };
-                        match lists.get(&(*reference, 0)).and_then(|part| part.items.get(offset as usize)) {
+                        match part_of(lists, reference, 0).and_then(|part| part.items.get(offset as usize)) {
                             Some(ListItem::List(list)) if !values.contains_key(list) => needs.values.push(*list),
                             Some(_) => {}
                             None if needs.lists.last() == Some(&need) => {}
@@ -203,6 +206,9 @@ impl Run {
             let given = vec![value, self.index(scope, 0, body)];
             return self.opened(container, turns_max, 0, vec![given], None);
         }
+        if let Some(error) = deciding.lists.values().find_map(|part| part.as_ref().err()) {
+            return Err(error.clone());
+        }
         let batch = scope.batch().unwrap_or(1);
         let lists: Vec<Vec<Segment>> = scope.lists.iter().map(|(port, _)| self.segments(container, *port)).collect();
         let total_of = |list: &Vec<Segment>| list.iter().map(|segment| length(segment, deciding.lists)).sum::<u32>();
@@ -282,7 +288,7 @@ impl Run {
         let mut one = |index: u32| -> Result<OutputValue, NodeError> {
             let lost = || refused("bad_input", "an item of its list cannot be read".to_owned());
             let (segment, offset) = find(list, index, deciding.lists).ok_or_else(lost)?;
-            let part = |reference: &ValueRef, part: u32| deciding.lists.get(&(*reference, part)).ok_or_else(lost);
+            let part = |reference: &ValueRef, part: u32| part_of(deciding.lists, reference, part).ok_or_else(lost);
             let item = match segment {
                 Segment::Piece(Piece::Item(reference)) => return Ok(OutputValue::One(*reference)),
                 Segment::Own(texts) => ListItem::Value(Value::from_json(texts[offset as usize].clone())),
@@ -482,11 +488,15 @@ fn lists_of(expansion: &Expansion, scope: &Scope, body: &mut Body) -> (Vec<Outpu
     (lists, list::write(done, &errors, body))
 }
 
+fn part_of<'a>(lists: &'a Lists, reference: &ValueRef, part: u32) -> Option<&'a Arc<ListPart>> {
+    lists.get(&(*reference, part))?.as_ref().ok()
+}
+
 fn length(segment: &Segment, lists: &Lists) -> u32 {
     match segment {
         Segment::Piece(piece) => piece.items(),
         Segment::Own(texts) => texts.len() as u32,
-        Segment::Text(reference) => lists.get(&(*reference, 0)).map_or(0, |part| part.total),
+        Segment::Text(reference) => part_of(lists, reference, 0).map_or(0, |part| part.total),
     }
 }
 

@@ -9,8 +9,8 @@ use heddle_core::id::{
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
-    RunError, Submitted, Timing,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Artifact, Digest, Value, ValueRef};
@@ -206,6 +206,29 @@ fn decision(it: pb::Decision) -> Part<Decision> {
         Outcome::Stopped(it) => {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }
+        Outcome::Opened(it) => Decision::Opened { instance, opened: opened(it)? },
+        Outcome::Gathered(pb::Gathered { chunk, results, errors }) => Decision::Gathered {
+            instance,
+            chunk,
+            results: results.into_iter().map(list_chunk).collect::<Part<_>>()?,
+            errors: errors.map(list_chunk).transpose()?,
+        },
+    })
+}
+
+fn opened(it: pb::Opened) -> Part<Opened> {
+    let item = |it: pb::Item| it.given.into_iter().map(given).collect::<Part<Vec<_>>>();
+    let items = it.items.into_iter().map(item).collect::<Part<_>>()?;
+    Ok(Opened { count: it.count, index: it.index, scope: ScopeIx(it.scope), items, score: it.score })
+}
+
+fn given(it: pb::Given) -> Part<OutputValue> {
+    use pb::given::Value;
+    Ok(match it.value.ok_or("an item without value")? {
+        Value::One(it) => OutputValue::One(value_ref(Some(it))?),
+        Value::Gather(it) => OutputValue::Gather(gather(it)?),
+        Value::Pieces(it) => OutputValue::Pieces(pieces(it)?),
+        Value::Closed(pb::Closed {}) => OutputValue::Closed,
     })
 }
 
@@ -214,14 +237,30 @@ fn outputs(outputs: Vec<pb::PortOutput>) -> Part<Vec<PortOutput>> {
     let output = |it: pb::PortOutput| {
         let value = match it.value.ok_or("an output without value")? {
             Value::One(it) => OutputValue::One(value_ref(Some(it))?),
-            Value::Gather(it) => {
-                OutputValue::Gather(it.items.into_iter().map(|it| value_ref(Some(it))).collect::<Part<_>>()?)
-            }
+            Value::Gather(it) => OutputValue::Gather(gather(it)?),
+            Value::Pieces(it) => OutputValue::Pieces(pieces(it)?),
             Value::Closed(pb::Closed {}) => OutputValue::Closed,
         };
         Ok(PortOutput { port: PortIx(u16::try_from(it.port).map_err(|_| "a port")?), value })
     };
     outputs.into_iter().map(output).collect()
+}
+
+fn gather(it: pb::Gather) -> Part<Vec<ValueRef>> {
+    it.items.into_iter().map(|it| value_ref(Some(it))).collect()
+}
+
+fn pieces(it: pb::Pieces) -> Part<Vec<Piece>> {
+    use pb::piece::Kind;
+    let piece = |it: pb::Piece| match it.kind.ok_or("a piece of nothing")? {
+        Kind::Item(it) => value_ref(Some(it)).map(Piece::Item),
+        Kind::Chunk(it) => list_chunk(it).map(Piece::Chunk),
+    };
+    it.pieces.into_iter().map(piece).collect()
+}
+
+fn list_chunk(it: pb::ListChunk) -> Part<ListChunk> {
+    Ok(ListChunk { reference: value_ref(it.reference)?, items: it.items })
 }
 
 fn value_ref(it: Option<pb::ValueRef>) -> Part<ValueRef> {

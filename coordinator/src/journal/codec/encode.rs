@@ -4,8 +4,8 @@ use bytes::Bytes;
 use heddle_core::id::{AgentBoot, Instance, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
-    RunError, Submitted,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
+    PermitClass, Piece, PortOutput, RunError, Submitted,
 };
 use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
@@ -167,8 +167,30 @@ fn decision(decision: &Decision) -> pb::Decision {
             let it = pb::Stop { status: run_status(*status).into(), message: message.as_ref().to_owned() };
             (instance, Outcome::Stopped(it))
         }
+        Decision::Opened { instance, opened: it } => (instance, Outcome::Opened(opened(it))),
+        Decision::Gathered { instance, chunk, results, errors } => {
+            let (results, errors) = (results.iter().map(list_chunk).collect(), errors.as_ref().map(list_chunk));
+            (instance, Outcome::Gathered(pb::Gathered { chunk: *chunk, results, errors }))
+        }
     };
     pb::Decision { instance: Some(instance(*of)), outcome: Some(outcome), caught: caught_outputs }
+}
+
+fn opened(it: &Opened) -> pb::Opened {
+    let item = |given: &Vec<OutputValue>| pb::Item { given: given.iter().map(self::given).collect() };
+    let items = it.items.iter().map(item).collect();
+    pb::Opened { count: it.count, index: it.index, scope: it.scope.0, items, score: it.score }
+}
+
+fn given(it: &OutputValue) -> pb::Given {
+    use pb::given::Value;
+    let value = match it {
+        OutputValue::One(value) => Value::One(value_ref(value)),
+        OutputValue::Gather(items) => Value::Gather(gather(items)),
+        OutputValue::Pieces(it) => Value::Pieces(pieces(it)),
+        OutputValue::Closed => Value::Closed(pb::Closed {}),
+    };
+    pb::Given { value: Some(value) }
 }
 
 fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
@@ -178,14 +200,33 @@ fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
         .map(|it| {
             let value = match &it.value {
                 OutputValue::One(value) => Value::One(value_ref(value)),
-                OutputValue::Gather(items) => {
-                    Value::Gather(pb::Gather { items: items.iter().map(value_ref).collect() })
-                }
+                OutputValue::Gather(items) => Value::Gather(gather(items)),
+                OutputValue::Pieces(it) => Value::Pieces(pieces(it)),
                 OutputValue::Closed => Value::Closed(pb::Closed {}),
             };
             pb::PortOutput { port: it.port.0.into(), value: Some(value) }
         })
         .collect()
+}
+
+fn gather(items: &[ValueRef]) -> pb::Gather {
+    pb::Gather { items: items.iter().map(value_ref).collect() }
+}
+
+fn pieces(pieces: &[Piece]) -> pb::Pieces {
+    use pb::piece::Kind;
+    let piece = |it: &Piece| {
+        let kind = match it {
+            Piece::Item(reference) => Kind::Item(value_ref(reference)),
+            Piece::Chunk(chunk) => Kind::Chunk(list_chunk(chunk)),
+        };
+        pb::Piece { kind: Some(kind) }
+    };
+    pb::Pieces { pieces: pieces.iter().map(piece).collect() }
+}
+
+fn list_chunk(it: &ListChunk) -> pb::ListChunk {
+    pb::ListChunk { reference: Some(value_ref(&it.reference)), items: it.items }
 }
 
 fn value_ref(it: &ValueRef) -> pb::ValueRef {

@@ -7,8 +7,8 @@ use heddle_core::id::{
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
-    RunError, Submitted, Timing,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Digest, Value, ValueRef};
@@ -40,7 +40,8 @@ proptest! {
 
 #[test]
 fn each_kind_keeps_its_bytes() {
-    let events = facts().into_iter().map(plain).chain([full(), stopping(), falling_back(), caught(), caught_loss()]);
+    let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes()];
+    let events = facts().into_iter().map(plain).chain(more);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
 }
@@ -153,6 +154,26 @@ fn caught() -> Event {
 fn caught_loss() -> Event {
     let (cause, failure) = (LossCause::NewBoot, Some(node_error()));
     plain(Fact::Lost { attempt: attempt(), cause, failure, caught: outputs() })
+}
+
+fn scopes() -> Event {
+    let chunk = ListChunk { reference: value_ref(), items: 512 };
+    let pieces = OutputValue::Pieces(vec![Piece::Item(value_ref()), Piece::Chunk(chunk)]);
+    let one = vec![OutputValue::One(value_ref()), OutputValue::Gather(vec![value_ref()])];
+    let other = vec![pieces.clone(), OutputValue::Closed];
+    let opened = Opened { count: 9, index: 3, scope: ScopeIx(4), items: vec![one, other], score: Some(0.0) };
+    Event {
+        decisions: vec![
+            Decision::Opened { instance: instance(), opened },
+            Decision::Gathered { instance: instance(), chunk: 0, results: vec![chunk], errors: Some(chunk) },
+            Decision::Gathered { instance: instance(), chunk: 1, results: Vec::new(), errors: None },
+            Decision::Completed {
+                instance: Instance { scope: ScopeIx(4), ..instance() },
+                outputs: vec![PortOutput { port: PortIx(2), value: pieces }],
+            },
+        ],
+        ..plain(Fact::Continued)
+    }
 }
 
 fn facts() -> Vec<Fact> {

@@ -9,8 +9,8 @@ use heddle_core::id::{
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
-    RunError, Submitted, Timing,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Artifact, Digest, Value, ValueRef};
@@ -98,7 +98,26 @@ fn decision() -> impl Strategy<Value = Decision> {
             status,
             message
         }),
+        (instance(), opened()).prop_map(|(instance, opened)| Decision::Opened { instance, opened }),
+        (instance(), any::<u32>(), vec(list_chunk(), 0..3), option::of(list_chunk()))
+            .prop_map(|(instance, chunk, results, errors)| Decision::Gathered { instance, chunk, results, errors }),
     ]
+}
+
+fn opened() -> impl Strategy<Value = Opened> {
+    let items = vec(vec(output_value(), 0..3), 0..3);
+    let numbers = (any::<u32>(), any::<u32>(), any::<u32>());
+    (numbers, items, option::of(-1e9..1e9)).prop_map(|((count, index, scope), items, score)| Opened {
+        count,
+        index,
+        scope: ScopeIx(scope),
+        items,
+        score,
+    })
+}
+
+fn list_chunk() -> impl Strategy<Value = ListChunk> {
+    (value_ref(), any::<u32>()).prop_map(|(reference, items)| ListChunk { reference, items })
 }
 
 fn assignment() -> impl Strategy<Value = Assignment> {
@@ -132,12 +151,17 @@ fn instance() -> impl Strategy<Value = Instance> {
 }
 
 fn outputs() -> impl Strategy<Value = Vec<PortOutput>> {
-    let value = prop_oneof![
+    vec((any::<u16>(), output_value()).prop_map(|(port, value)| PortOutput { port: PortIx(port), value }), 0..4)
+}
+
+fn output_value() -> impl Strategy<Value = OutputValue> {
+    let piece = prop_oneof![value_ref().prop_map(Piece::Item), list_chunk().prop_map(Piece::Chunk)];
+    prop_oneof![
         value_ref().prop_map(OutputValue::One),
         vec(value_ref(), 0..3).prop_map(OutputValue::Gather),
+        vec(piece, 0..3).prop_map(OutputValue::Pieces),
         Just(OutputValue::Closed),
-    ];
-    vec((any::<u16>(), value).prop_map(|(port, value)| PortOutput { port: PortIx(port), value }), 0..4)
+    ]
 }
 
 fn value_ref() -> impl Strategy<Value = ValueRef> {
