@@ -90,7 +90,12 @@ struct History {
 
 impl History {
     fn read(plan: &[Planned], events: &[Event]) -> Self {
-        let mut history = Self { outputs: BTreeMap::new(), stopped: BTreeSet::new(), last_at: BTreeMap::new(), mistold: BTreeSet::new() };
+        let mut history = Self {
+            outputs: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            last_at: BTreeMap::new(),
+            mistold: BTreeSet::new(),
+        };
         let value = |reference: &ValueRef| -> Json {
             let event = events.get(reference.seq.0 as usize - 1);
             let value = event.and_then(|event| event.values.get(reference.place as usize));

@@ -146,7 +146,6 @@ impl Run {
         self.state.frames.get(&scope)
     }
 
-
     /// The numbers of the items and turns that a scope lies in, the outermost first.
     pub fn path(&self, scope: ScopeIx) -> Vec<u32> {
         let mut path: Vec<u32> = std::iter::successors(self.frame(scope), |frame| self.frame(frame.container.scope))
@@ -332,7 +331,11 @@ impl Run {
         if !is_turn || is_over {
             self.forget_frame(scope);
         }
-        if is_over { self.let_go(container) } else { Ok(self.look_at(container)) }
+        if is_over {
+            return self.let_go(container);
+        }
+        self.look_at(container);
+        Ok(())
     }
 
     /// Takes an item's slots out of memory; what they came to is counted.
