@@ -180,7 +180,7 @@ fn edges_into_a_body_are_given_to_each_item() {
     let mut seen = Vec::new();
     course.run_through(|id, inputs| {
         if id == "w" {
-            seen.push(inputs.clone());
+            seen.push(inputs);
         }
         success(id)
     });
