@@ -89,6 +89,8 @@ pub struct State<'a> {
     pub nodes: &'a [Value],
     /// Its edges.
     pub edges: &'a [Value],
+    /// Its policy for all nodes.
+    pub policy: Option<&'a Value>,
 }
 
 impl Diff {
@@ -145,7 +147,12 @@ fn fields(before: State<'_>, after: State<'_>) -> Vec<KeyChange> {
     let differs = |(key, before, after): (&str, Option<Value>, Option<Value>)| {
         (after.is_some() && before != after).then(|| KeyChange { key: key.to_owned(), before, after })
     };
-    pairs.into_iter().filter_map(differs).collect()
+    let policy = (before.policy != after.policy).then(|| KeyChange {
+        key: "policy".to_owned(),
+        before: before.policy.cloned(),
+        after: after.policy.cloned(),
+    });
+    pairs.into_iter().filter_map(differs).chain(policy).collect()
 }
 
 fn by_id(nodes: &[Value]) -> BTreeMap<&str, &Value> {

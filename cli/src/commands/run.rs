@@ -73,7 +73,13 @@ impl Run {
             note_warnings(&warnings);
         }
         // The graph goes with the request: what runs is what the file says, whoever has edited the workflow since.
-        let execute = Execute { nodes: Some(&file.nodes), edges: Some(&file.edges), inputs, target_node_id: target };
+        let execute = Execute {
+            nodes: Some(&file.nodes),
+            edges: Some(&file.edges),
+            policy: file.policy.as_deref(),
+            inputs,
+            target_node_id: target,
+        };
         let execution = client.execute(&workflow, &execute).await?.execution_id;
 
         let mut progress = Progress::new(&file.tree(), self.json);
@@ -150,10 +156,17 @@ async fn workflow_for(client: &Client, file: &WorkflowFile) -> Result<(String, V
     if let Some(known) = &known
         && known.description.as_ref() == Some(&description)
     {
-        return Ok((known.id.clone(), texts(&client.lint(&file.nodes, &file.edges).await?.warnings)));
+        return Ok((known.id.clone(), texts(&client.lint(file).await?.warnings)));
     }
     let (nodes, edges) = (&file.nodes, &file.edges);
-    let workflow = SaveWorkflow { name: &file.name, description: &description, tags: &[TAG], nodes, edges };
+    let workflow = SaveWorkflow {
+        name: &file.name,
+        description: &description,
+        tags: &[TAG],
+        nodes,
+        edges,
+        policy: file.policy.as_deref(),
+    };
     let saved = client.save_workflow(known.as_ref().map(|known| known.id.as_str()), &workflow).await?;
     Ok((saved.id.clone(), texts(&saved.warnings())))
 }
