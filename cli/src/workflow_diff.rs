@@ -311,4 +311,17 @@ mod tests {
         let after = State { name: Some("n"), ..State::default() };
         assert!(Diff::between(before, after).is_empty());
     }
+
+    #[test]
+    fn a_policy_for_all_nodes_is_compared_even_if_it_is_gone() {
+        let policy = json!({"timeoutMs": 5});
+        let with = State { policy: Some(&policy), ..State::default() };
+        let keys = |before, after| {
+            let fields = Diff::between(before, after).fields;
+            fields.into_iter().map(|it| (it.key, it.before, it.after)).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(with, with), []);
+        assert_eq!(keys(with, State::default()), [("policy".to_owned(), Some(policy.clone()), None)]);
+        assert_eq!(keys(State::default(), with), [("policy".to_owned(), None, Some(policy.clone()))]);
+    }
 }

@@ -306,6 +306,10 @@ mod tests {
     fn the_digest_is_of_the_graph_alone() {
         let other = TEXT.replace("\"viewport\": {}", "\"viewport\": {\"x\":1}");
         assert_eq!(WorkflowFile::parse("w".into(), &other).unwrap().digest(), file().digest());
+        let policy = TEXT.replace("\"viewport\": {}", "\"policy\": {\"timeoutMs\": 5}");
+        let with_policy = WorkflowFile::parse("w".into(), &policy).unwrap();
+        assert_eq!(with_policy.policy.as_ref().map(|policy| policy.get()), Some("{\"timeoutMs\": 5}"));
+        assert_ne!(with_policy.digest(), file().digest(), "what counts for all nodes is part of the graph");
         let other = TEXT.replace("Topic", "Subject");
         assert_ne!(WorkflowFile::parse("w".into(), &other).unwrap().digest(), file().digest());
     }
@@ -330,6 +334,7 @@ mod tests {
             ),
             ("{\"nodes\": []}", "there is nothing at /edges"),
             ("{\"nodes\": [], \"edges\": [{\"source\": \"a\"}]}", "there is nothing at /edges/0/target"),
+            ("{\"nodes\": [], \"edges\": [], \"policy\": 3}", "expected an object, found a number at /policy"),
             ("{\"nodes\": [", "EOF while parsing"),
         ] {
             std::fs::write(&path, text).unwrap();
