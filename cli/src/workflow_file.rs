@@ -29,6 +29,8 @@ pub struct WorkflowFile {
     pub nodes: Box<RawValue>,
     /// The `edges` array as written.
     pub edges: Box<RawValue>,
+    /// The policy for all nodes, as written.
+    pub policy: Option<Box<RawValue>>,
     outline: Vec<Node>,
     arrows: Vec<Edge>,
 }
@@ -51,6 +53,8 @@ pub struct About {
 struct Document {
     nodes: Box<RawValue>,
     edges: Box<RawValue>,
+    #[serde(default)]
+    policy: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -113,7 +117,8 @@ impl WorkflowFile {
             .into_iter()
             .filter(|node| !node.renderer.as_deref().is_some_and(|renderer| DECORATION.contains(&renderer)))
             .collect();
-        Ok(WorkflowFile { name, about, nodes: document.nodes, edges: document.edges, outline, arrows })
+        let Document { nodes, edges, policy } = document;
+        Ok(WorkflowFile { name, about, nodes, edges, policy, outline, arrows })
     }
 
     /// What the workflow is called: as the file says, else as the file is called.
@@ -126,12 +131,13 @@ impl WorkflowFile {
         self.outline.iter().find(|node| node.id == name || node.label() == name).map(Node::node_type)
     }
 
-    /// SHA-256 over nodes and edges, in hexadecimal.
+    /// SHA-256 over nodes, edges and policy, in hexadecimal.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         hash.update((self.nodes.get().len() as u64).to_be_bytes());
         hash.update(self.nodes.get());
         hash.update(self.edges.get());
+        self.policy.iter().for_each(|policy| hash.update(policy.get()));
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -300,6 +306,10 @@ mod tests {
     fn the_digest_is_of_the_graph_alone() {
         let other = TEXT.replace("\"viewport\": {}", "\"viewport\": {\"x\":1}");
         assert_eq!(WorkflowFile::parse("w".into(), &other).unwrap().digest(), file().digest());
+        let policy = TEXT.replace("\"viewport\": {}", "\"policy\": {\"timeoutMs\": 5}");
+        let with_policy = WorkflowFile::parse("w".into(), &policy).unwrap();
+        assert_eq!(with_policy.policy.as_ref().map(|policy| policy.get()), Some("{\"timeoutMs\": 5}"));
+        assert_ne!(with_policy.digest(), file().digest(), "what counts for all nodes is part of the graph");
         let other = TEXT.replace("Topic", "Subject");
         assert_ne!(WorkflowFile::parse("w".into(), &other).unwrap().digest(), file().digest());
     }
@@ -324,6 +334,7 @@ mod tests {
             ),
             ("{\"nodes\": []}", "there is nothing at /edges"),
             ("{\"nodes\": [], \"edges\": [{\"source\": \"a\"}]}", "there is nothing at /edges/0/target"),
+            ("{\"nodes\": [], \"edges\": [], \"policy\": 3}", "expected an object, found a number at /policy"),
             ("{\"nodes\": [", "EOF while parsing"),
         ] {
             std::fs::write(&path, text).unwrap();

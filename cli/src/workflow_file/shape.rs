@@ -21,6 +21,7 @@ fn document_fault(document: &Value) -> Result<(), String> {
     for list in ["nodes", "edges"] {
         expect(document.get(list), Kind::Array, &format!("/{list}"))?;
     }
+    optional(document.get("policy"), Kind::Object, "/policy")?;
     for (place, node) in items(document, "nodes") {
         expect(Some(node), Kind::Object, &place)?;
         expect(node.get("id"), Kind::Text, &format!("{place}/id"))?;
