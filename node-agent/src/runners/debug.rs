@@ -15,9 +15,8 @@ use serde_json::{Value, json};
 
 use super::config::config;
 use super::{Context, ErrorClass, Failure, Manifest, Output, Port, PortType, Runner, Work};
+use crate::limits::DEBUG_SLEEP_MS_MAX;
 
-/// Longest `debug:sleep` and `debug:effect`, in milliseconds.
-const SLEEP_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 /// Most items of `debug:list`.
 const LIST_ITEMS_MAX: usize = 1_000_000;
 /// Most pieces of `debug:stream`.
@@ -128,7 +127,7 @@ fn describe(kind: Kind) -> (&'static str, &'static str, &'static str) {
 }
 
 fn schema(kind: Kind) -> Value {
-    let milliseconds = json!({"type": "integer", "minimum": 0, "maximum": SLEEP_MS_MAX});
+    let milliseconds = json!({"type": "integer", "minimum": 0, "maximum": DEBUG_SLEEP_MS_MAX});
     let (mut properties, required) = match kind {
         Kind::Noop | Kind::Abort | Kind::Panic | Kind::Measure => (json!({}), json!([])),
         Kind::Sleep => (json!({"ms": milliseconds}), json!(["ms"])),
@@ -182,7 +181,7 @@ async fn idle(work: Work) -> Result<Vec<Output>, Failure> {
 }
 
 async fn pause(work: &Work, ms: u64) -> Result<(), Failure> {
-    within(work, "ms", ms, SLEEP_MS_MAX)?;
+    within(work, "ms", ms, DEBUG_SLEEP_MS_MAX)?;
     tokio::time::sleep(Duration::from_millis(ms)).await;
     Ok(())
 }
