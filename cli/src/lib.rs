@@ -176,6 +176,7 @@ mod tests {
             "heddle agent --sandbox-address 127.0.0.1:7430",
             "heddle completion bash",
             "heddle bench --work W1,w3 --out /tmp/x",
+            "heddle bench --work makespan --graphs /tmp/x --repeats 5",
             "heddle import wfformat f.json",
             "heddle import wfformat f.json -o g.json --scale 0.01 --priorities rank --json",
             "heddle import wfformat f.json --total-seconds 4.5",

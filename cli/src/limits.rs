@@ -68,6 +68,8 @@ pub const BENCH_CASE_TIME_MAX: Duration = Duration::from_secs(50);
 pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long parked runs may take to leave memory.
 pub const BENCH_EVICT_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Graphs of which one bench measures the makespan.
+pub const BENCH_GRAPHS_MAX: usize = 100;
 /// Letters kept of a text that is still being written.
 pub const DELTA_CHARS_KEPT: usize = 400;
 /// Nodes that a live view follows; the rest are counted.
