@@ -189,7 +189,7 @@ async fn pause(work: &Work, ms: u64) -> Result<(), Failure> {
 }
 
 /// Tokio's timer counts in milliseconds and rounds up: work that stands for a few of them would take half as long again.
-/// The end of the wait is a thread's, which is woken within a tenth of one.
+/// The end of the wait is a thread's, whose timer is finer.
 async fn sleep(time: Duration) {
     if time.is_zero() {
         return;
