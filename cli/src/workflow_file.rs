@@ -1,8 +1,6 @@
 //! A workflow in a file: a React Flow graph as JSON. Nodes and edges are passed on byte for byte.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::WORKFLOW_FILE_BYTES_MAX;
+use crate::text_file;
 
 mod shape;
 
@@ -92,13 +91,7 @@ impl Node {
 impl WorkflowFile {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).context(Exit::Usage, format_args!("cannot open {}", path.display()))?;
-        let mut text = String::new();
-        let read = file.take(WORKFLOW_FILE_BYTES_MAX + 1).read_to_string(&mut text);
-        let bytes = read.context(Exit::Usage, format_args!("cannot read {}", path.display()))?;
-        if bytes as u64 > WORKFLOW_FILE_BYTES_MAX {
-            return Err(Failure::usage(format!("{} is larger than {WORKFLOW_FILE_BYTES_MAX} bytes", path.display())));
-        }
+        let text = text_file::read(path, WORKFLOW_FILE_BYTES_MAX)?;
         let name = path.file_stem().map_or_else(|| "workflow".into(), |stem| stem.to_string_lossy().into_owned());
         // The parser would speak of Rust's types, and it takes arrays for objects.
         let shaped = shape::fault(&text).map_or(Ok(()), Err);
