@@ -12,6 +12,7 @@ mod check;
 mod check_history;
 mod check_release;
 mod clients;
+mod drawing;
 mod event;
 mod fault;
 mod graphs;
@@ -23,6 +24,7 @@ mod reference;
 mod sessions;
 mod shell;
 mod store;
+mod work;
 mod world;
 
 use std::fmt;

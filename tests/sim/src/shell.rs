@@ -9,11 +9,12 @@ use heddle_core::id::{CallerId, PartitionId, RunId, SessionNumber};
 use heddle_core::limits;
 use heddle_core::partition::Partition;
 use heddle_core::partition::batch::{Batch, CommitOutcome, KeyFound, Phase};
-use heddle_core::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply};
+use heddle_core::partition::io::{Dispatch, Effect, Input, InputBinding, Outputs, Refusal, Release, Reply};
 use heddle_core::partition::permits::{Grant, Permits};
 use heddle_core::run::Run;
 use heddle_core::time::Timestamp;
 use heddle_core::value::ValueRef;
+use serde_json::Value as Json;
 
 use super::event::{Event, SeatId};
 use super::fault::ShellFault;
@@ -430,6 +431,27 @@ impl World {
         let found = self.read_run(run).map(Box::new);
         let pause = millis(self.random.between(self.knobs.read_ms));
         self.after(pause, Event::Outcome { seat: id, input: Box::new(Input::Loaded(run, found)) });
+    }
+
+    /// What a dispatch carries: the shell fills values in for references.
+    pub(super) fn inputs_of(&self, dispatch: &Dispatch) -> Vec<Json> {
+        let row = self.store.runs.get(&dispatch.key.run);
+        let find = |reference: &ValueRef| {
+            let event = row.and_then(|row| row.events.get(reference.seq.0.checked_sub(1)? as usize));
+            let value = event.and_then(|event| event.values.get(reference.place as usize));
+            value.and_then(|value| serde_json::from_slice(value.json()).ok()).unwrap_or(Json::Null)
+        };
+        let of = |input: &InputBinding| {
+            let mut values = Vec::new();
+            for bound in &input.values {
+                match find(&bound.reference) {
+                    Json::Array(items) if bound.spread => values.extend(items),
+                    value => values.push(value),
+                }
+            }
+            if input.list { Json::Array(values) } else { values.into_iter().next().unwrap_or(Json::Null) }
+        };
+        dispatch.inputs.iter().map(of).collect()
     }
 
     /// Values that a decision looks at.

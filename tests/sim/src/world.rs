@@ -343,7 +343,7 @@ impl World {
             self.check.expect(is_same, "H9", || format!("the rows of {id} are not the fold of its events"));
             let scripted = self.graphs.iter().find(|scripted| scripted.graph.digest() == row.created.graph);
             if let (Some(fold), Some(scripted)) = (account, scripted)
-                && let Err(what) = reference::compare(&scripted.plan, &row.events, fold)
+                && let Err(what) = reference::compare(&scripted.document, &row.events, fold)
             {
                 self.check.fail("H30", format!("{id}: {what}"));
             }
