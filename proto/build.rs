@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "control/v1/tenants.proto",
         "control/v1/trace.proto",
         "enrol/v1/enrol.proto",
+        "journal/v1/beside.proto",
         "journal/v1/journal.proto",
     ];
     println!("cargo:rerun-if-changed=proto");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::select_all;
 use heddle_agent::{Agent, Network, RealNetwork};
-use heddle_coordinator::{Access, Coordinator};
+use heddle_coordinator::{Access, Coordinator, Policies};
 use heddle_error_chain::chain;
 use heddle_gateway::{Gateway, Listen, PublicUrl};
 use heddle_trust::Secret;
@@ -81,6 +81,8 @@ pub struct ClusterOptions {
     pub public_url: Option<PublicUrl>,
     /// Whether a lost key is made again.
     pub new_key: bool,
+    /// What the settings say of all runs.
+    pub policies: Policies,
 }
 
 /// What a coordinator runs with, beside its folder. It has no `Debug`: the database's address may hold a password.
@@ -99,6 +101,8 @@ pub struct CoordinatorOptions {
     pub sandbox: bool,
     /// Whether a lost key is made again.
     pub new_key: bool,
+    /// What the settings say of all runs.
+    pub policies: Policies,
 }
 
 /// Where large values are, and how much of them there may be.
@@ -153,6 +157,7 @@ impl Cluster {
             artifacts: options.artifacts,
             sandbox: options.sandbox,
             new_key: options.new_key,
+            policies: options.policies,
         };
         let coordinator = start_coordinator(&data, coordinator).await?;
         let coordinator_url = url(coordinator.local_addr());
@@ -227,7 +232,7 @@ fn keep_private() {
 /// Starts a coordinator; it may still be loading.
 pub async fn start_coordinator(data: &DataDir, options: CoordinatorOptions) -> Result<Coordinator> {
     keep_private();
-    let CoordinatorOptions { listen, database, debug_nodes, access, artifacts, sandbox, new_key } = options;
+    let CoordinatorOptions { listen, database, debug_nodes, access, artifacts, sandbox, new_key, policies } = options;
     let ArtifactOptions { store, quota: artifact_quota } = artifacts;
     let artifacts = store.unwrap_or_else(|| data.inside("artifacts").path().display().to_string());
     let data_dir = data.path().to_owned();
@@ -241,6 +246,7 @@ pub async fn start_coordinator(data: &DataDir, options: CoordinatorOptions) -> R
         artifact_quota,
         sandbox,
         new_key,
+        policies,
     };
     heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
 }

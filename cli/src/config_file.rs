@@ -97,8 +97,8 @@ fn with_file(mut command: clap::Command, file: &Path) -> Result<clap::Command> {
         };
         for (key, value) in settings {
             let path = format!("{part}.{key}");
-            let values =
-                words(&value).ok_or_else(|| wrong(&path, "must be a text, a number, a truth or a list of texts"))?;
+            let values = words(&value)
+                .ok_or_else(|| wrong(&path, "must be a text, a number, a truth, a list of texts or a table of them"))?;
             check(&command, &part, &key, &values).map_err(|(why, next)| wrong(&path, &why).with_next(next))?;
             command = command.mut_subcommand(&part, |part| {
                 part.mut_args(|argument| match argument.get_long() == Some(&key) {
@@ -134,9 +134,10 @@ fn in_brackets(names: &[&str]) -> String {
     names.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(", ")
 }
 
-/// A value as the words that the command line would hold.
+/// A value as the words that the command line would hold; a table is a list of `key=value`.
 fn words(value: &Value) -> Option<Vec<String>> {
     match value {
+        Value::Table(entries) => entries.iter().map(|(key, value)| Some(format!("{key}={}", word(value)?))).collect(),
         Value::Array(items) => items.iter().map(word).collect(),
         single => word(single).map(|word| vec![word]),
     }
@@ -210,6 +211,12 @@ mod tests {
         assert_eq!(agent.get_one::<u32>("slots"), Some(&5));
         assert_eq!(agent.get_many::<String>("labels").unwrap().collect::<Vec<_>>(), ["a=b"]);
         assert_eq!(applied("", "heddle agent").unwrap().get_one::<u32>("slots"), Some(&16));
+        let text =
+            "[coordinator]\nconcurrency-limits = { 'openai:*' = 8, one = 1 }\nnode-policy = '{\"timeoutMs\": 5}'";
+        let coordinator = applied(text, "heddle coordinator").unwrap();
+        let limits = coordinator.get_many::<heddle_coordinator::ConcurrencyLimit>("concurrency_limits").unwrap();
+        assert_eq!(limits.cloned().collect::<Vec<_>>(), ["one=1", "openai:*=8"].map(|limit| limit.parse().unwrap()));
+        assert!(coordinator.get_one::<heddle_coordinator::NodePolicy>("node_policy").is_some());
     }
 
     #[test]
@@ -224,6 +231,8 @@ mod tests {
             ("[agent]\ndebug-nodes = 'yes'", "agent.debug-nodes: must be true or false"),
             ("[coordinator]\nlisten = 'here'", "coordinator.listen: invalid value 'here'"),
             ("[gateway]\nconfig = 'x'", "gateway.config: there is no such setting"),
+            ("[coordinator]\nconcurrency-limits = { a = 0 }", "coordinator.concurrency-limits: invalid value 'a=0'"),
+            ("[up]\nnode-policy = '{\"retry\": {\"tries\": 1}}'", "up.node-policy: invalid value"),
             ("[gateway", "is no TOML"),
         ] {
             let failure = applied(text, "heddle gateway").unwrap_err();

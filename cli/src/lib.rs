@@ -17,6 +17,7 @@ pub mod data_dir;
 pub mod error;
 pub mod follow;
 pub mod inputs;
+pub mod iterate;
 pub mod limits;
 pub mod metrics;
 pub mod outputs;
@@ -57,6 +58,7 @@ enum Verb {
     Run(commands::run::Run),
     #[command(alias = "runs")]
     Executions(commands::executions::Executions),
+    Batches(commands::batches::Batches),
     Workflows(commands::workflows::Workflows),
     Nodes(commands::nodes::Nodes),
     Agents(commands::agents::Agents),
@@ -103,6 +105,7 @@ fn run(command: Command) -> Result<()> {
             Verb::Agent(agent) => agent.run().await,
             Verb::Run(run) => run.run().await,
             Verb::Executions(executions) => executions.run().await,
+            Verb::Batches(batches) => batches.run().await,
             Verb::Workflows(workflows) => workflows.run().await,
             Verb::Nodes(nodes) => nodes.run().await,
             Verb::Agents(agents) => agents.run().await,

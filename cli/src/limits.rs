@@ -90,6 +90,10 @@ pub const DOCTOR_PAGES_TIME_MAX: Duration = Duration::from_secs(10);
 pub const DOCTOR_DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Fewer open files than this end connections under load.
 pub const DOCTOR_OPEN_FILES_MIN: u64 = 4_096;
+/// Pause between two looks at a batch of runs.
+pub const BATCH_LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// Runs of a batch that are read at once.
+pub const BATCH_RUNS_PAGE: u64 = 200;
 /// How long a completion may take to ask the server.
 pub const COMPLETION_WAIT_MAX: Duration = Duration::from_millis(700);
 /// Candidates of one completion.

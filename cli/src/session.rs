@@ -92,6 +92,7 @@ impl Session {
             fetch_allowed: Vec::new(),
             public_url: None,
             new_key: false,
+            policies: heddle_coordinator::Policies::default(),
         };
         let cluster = Cluster::start(options, lock, |_| {
             ui::note(&format!(

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use heddle_core::id::BootId;
+use heddle_core::id::{BootId, PartitionId};
+use heddle_core::partition::permits::Permits;
 use heddle_core::time::Timestamp;
 use heddle_error_chain::chain;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
@@ -33,6 +34,8 @@ use crate::actor::root::{self, Tree};
 use crate::artifacts::rows::ArtifactRows;
 use crate::artifacts::{Artifacts, ArtifactsError, collect};
 use crate::authority::{Authority, AuthorityError, OwnCertificate, TlsOptions, Tokens};
+use crate::batches::Batches;
+use crate::batches::rows::BatchRows;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::entrance::{self, Entrance};
@@ -44,6 +47,7 @@ use crate::keys::{Keys, KeysError};
 use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX, CONNECTION_AGE_SHARE, NEWCOMERS_MAX};
 use crate::members::Members;
 use crate::metrics::{self, Metrics};
+use crate::policies::Policies;
 use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
@@ -88,6 +92,8 @@ pub struct Options {
     pub sandbox: bool,
     /// Whether a key with every scope is made again if the data folder has none that works.
     pub new_key: bool,
+    /// What the settings say of all runs.
+    pub policies: Policies,
 }
 
 /// Who may join as a gateway or an agent.
@@ -134,6 +140,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The settings cannot be taken.
+    #[error("the settings of all runs cannot be taken: {0}")]
+    Policies(String),
     /// The actors do not start.
     #[error("the coordinator's parts do not start: {0}")]
     Actors(String),
@@ -170,7 +179,8 @@ impl std::fmt::Debug for Coordinator {
 /// # Errors
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
-    let Opened { journal, records, members, artifacts, name } = open(&options.database).await?;
+    let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
+    let Opened { journal, records, members, artifacts, batches, name } = open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     if let Access::Secret(_) = options.access {
@@ -197,10 +207,14 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         owner: Owner { coordinator: "coordinator".into(), boot: BootId(boot) },
         database: name,
         artifacts,
+        batches: Batches::new(batches),
         workflows: Workflows::new(Arc::clone(&records)),
-        graphs: Graphs::open(Arc::clone(&records), options.debug_nodes).await.map_err(StartError::Journal)?,
+        graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
+            .await
+            .map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
         metrics: Metrics::new(journal.partitions().count()),
+        permits: Mutex::new(Permits::new(limits, (0..journal.partitions().count()).map(PartitionId))),
         journal,
         records,
         members,
@@ -211,7 +225,6 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         recent: RecentRuns::default(),
         clock: DatabaseClock::new(now),
         counters: Counters::default(),
-        permits: Mutex::default(),
     });
     metrics::register(&shared);
     if let Some(to_tell) = to_tell {
@@ -270,6 +283,7 @@ struct Opened {
     records: Arc<dyn Records>,
     members: Arc<dyn Members>,
     artifacts: Arc<dyn ArtifactRows>,
+    batches: Arc<dyn BatchRows>,
     name: &'static str,
 }
 
@@ -288,10 +302,11 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records + Members + ArtifactRows>(opened: T, name: &'static str) -> Self {
+    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows>(opened: T, name: &'static str) -> Self {
         let opened = Arc::new(opened);
-        let (records, members, artifacts) = (Arc::clone(&opened), Arc::clone(&opened), Arc::clone(&opened));
-        Self { records, members, artifacts, journal: opened, name }
+        let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
+        let (artifacts, batches) = (Arc::clone(&opened), Arc::clone(&opened));
+        Self { records, members, artifacts, batches, journal: opened, name }
     }
 }
 

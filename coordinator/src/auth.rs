@@ -3,6 +3,7 @@
 //! object in the artifact store.
 
 use heddle_artifacts::{Digest, Listed};
+use heddle_core::batch::BatchCreated;
 use heddle_core::id::TenantId;
 use heddle_core::partition::batch::RunCreated;
 use heddle_proto::control as wire;
@@ -31,6 +32,11 @@ impl Tenant {
 
     /// For the engine, which works for its runs' own tenants.
     pub(crate) fn of_run(created: &RunCreated) -> Self {
+        Self(created.tenant.clone())
+    }
+
+    /// For the engine, which works for its batches' own tenants.
+    pub(crate) fn of_batch(created: &BatchCreated) -> Self {
         Self(created.tenant.clone())
     }
 
@@ -80,7 +86,7 @@ macro_rules! authenticated {
 authenticated! {
     SaveWorkflowRequest: tenant, WorkflowRequest: tenant, ListWorkflowsRequest: tenant, LintRequest: tenant,
     SubmitRequest: tenant, GetRunRequest: tenant, ListRunsRequest: tenant, ReadEventsRequest: tenant,
-    CancelRunRequest: tenant, TraceRequest: tenant, ListNodeTypesRequest: tenant, ListAgentsRequest: tenant,
+    CancelRunRequest: tenant, BatchRequest: tenant, CancelBatchRequest: tenant, TraceRequest: tenant, ListNodeTypesRequest: tenant, ListAgentsRequest: tenant,
     CreateKeyRequest: tenant, ListKeysRequest: tenant, RotateKeyRequest: tenant, RevokeKeyRequest: tenant,
     ArtifactRequest: tenant, AdmitUploadRequest: tenant, KeepUploadRequest: tenant, UploadRequest: tenant,
     ListUploadsRequest: tenant,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, TypeCatalogue};
-use heddle_core::node_type::{NodeType, Runner};
+use heddle_core::node_type::NodeType;
 use heddle_core::value::Digest;
 use heddle_proto::agent as wire;
 use jsonschema::Validator;
@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::auth::Tenant;
 use crate::journal::JournalError;
 use crate::limits::GRAPH_CACHE_NODES_MAX;
+use crate::policies::Policies;
 use crate::records::{GraphText, ManifestRow, Records};
 
 /// Types that exist for tests and benches.
@@ -64,8 +65,16 @@ pub(crate) enum GraphError {
 
 impl Graphs {
     /// With the types that the database knows.
-    pub(crate) async fn open(records: Arc<dyn Records>, debug_nodes: bool) -> Result<Self, JournalError> {
+    pub(crate) async fn open(
+        records: Arc<dyn Records>,
+        debug_nodes: bool,
+        policies: &Policies,
+    ) -> Result<Self, JournalError> {
         let mut types = TypeCatalogue::new();
+        if let Err(error) = types.set_policy(policies.node.0.clone()) {
+            // Reading it has refused this already.
+            tracing::error!(%error, "the policy for all nodes is left out");
+        }
         for row in records.node_types().await? {
             if !debug_nodes && row.id.starts_with(DEBUG_FAMILY) {
                 continue;
@@ -171,7 +180,7 @@ impl Graphs {
 
     fn keep(&self, address: Address, graph: &Arc<Graph>, generation: u64) {
         let mut cache = self.cache();
-        let unavailable = graph.nodes().any(|(_, node)| node.runner == Runner::Unavailable);
+        let unavailable = graph.nodes().any(|(_, node)| node.is_unavailable());
         let kept = Kept { graph: Arc::clone(graph), unavailable_in: unavailable.then_some(generation) };
         if cache.graphs.insert(address.clone(), kept).is_none() {
             cache.order.push_back(address);

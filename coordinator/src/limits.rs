@@ -18,6 +18,20 @@ pub(crate) const FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const ATTEMPT_INPUTS_BYTES_MAX: usize = heddle_proto::limits::INLINE_INPUTS_BYTES_MAX;
 /// Bytes of the inputs that one message to an agent holds; more are sent ahead in parts.
 pub(crate) const INPUTS_PART_BYTES: usize = 2 * 1024 * 1024;
+/// Values of all inputs of one attempt, those inside lists among them.
+pub(crate) const ATTEMPT_ITEMS_MAX: usize = 250_000;
+/// Artifacts among them: the one message that names them all holds no more.
+pub(crate) const ATTEMPT_ARTIFACTS_MAX: usize = 10_000;
+/// Values that are read from the journal at once for an attempt.
+pub(crate) const READ_VALUES_MAX: usize = 256;
+/// Bytes of a list in the artifact store that a map goes through.
+pub(crate) const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of one of its items.
+pub(crate) const LIST_ITEM_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Such lists that are read at once.
+pub(crate) const LISTS_READ_MAX: usize = 2;
+/// Bytes of what is remembered of them: where their parts begin.
+pub(crate) const LIST_OUTLINES_BYTES_MAX: usize = 256 * 1024;
 /// Pause between a start and the first collection of artifacts.
 pub(crate) const COLLECT_START_AFTER: Duration = Duration::from_secs(5 * 60);
 /// Pause between collections of artifacts.
@@ -85,6 +99,20 @@ pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
 /// Bytes of values after which a page of a run's nodes ends, and a page of runs with their nodes: a gateway says each value
 /// twice, and none is larger than an answer.
 pub(crate) const ANSWER_VALUES_BYTES: usize = 12 * 1024 * 1024;
+/// Runs of a batch that the answer to its start names.
+pub(crate) const BATCH_STARTS_PER_ANSWER_MAX: u32 = 1_000;
+/// Runs of a batch in one answer about it, unless the caller says otherwise.
+pub(crate) const BATCH_RUNS_PER_ANSWER_DEFAULT: u32 = 50;
+/// Most runs of a batch in one answer about it.
+pub(crate) const BATCH_RUNS_PER_ANSWER_MAX: u32 = 200;
+/// Plans of batches that are kept at hand, and their bytes.
+pub(crate) const PLANS_KEPT_MAX: usize = 64;
+/// See [`PLANS_KEPT_MAX`].
+pub(crate) const PLANS_KEPT_BYTES: usize = 32 * 1024 * 1024;
+/// How long a plan is kept whose batch has not begun: the request that brought it is long over by then.
+pub(crate) const PLAN_WITHOUT_BATCH_KEPT: Span = Span::from_seconds(24 * 60 * 60);
+/// Batches, and messages that are owed, read from the journal at once while a partition is loaded.
+pub(crate) const LOAD_PAGE_ROWS: usize = 1_000;
 /// Skipped nodes that an answer about a run names.
 pub(crate) const SKIPPED_NODES_MAX: usize = 1_000;
 /// Nodes in one answer about a run's trace.
@@ -144,6 +172,7 @@ pub(crate) const CERTIFICATE_LOOK: Duration = Duration::from_secs(20);
 /// Connections that wait to be served.
 pub(crate) const ACCEPTED_WAITING_MAX: usize = 64;
 
+const _: () = assert!(PLANS_KEPT_BYTES >= heddle_core::limits::BATCH_VALUES_BYTES_MAX, "any plan can be kept at hand");
 const _: () = assert!(JOIN_TOKENS_MAX < crate::members::JOIN_TOKENS_LISTED_MAX, "a list shows all that can be used");
 /// Files of a list among the inputs that are looked up; others are looked for by the node that needs them.
 pub(crate) const LISTED_FILES_MAX: usize = 1_000;

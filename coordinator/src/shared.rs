@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::actor::doors::Doors;
 use crate::artifacts::Artifacts;
+use crate::batches::Batches;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     /// Agents that get no more work; as the database has them.
     pub(crate) drains: Mutex<BTreeSet<AgentId>>,
     pub(crate) artifacts: Arc<Artifacts>,
+    pub(crate) batches: Batches,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

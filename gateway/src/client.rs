@@ -1,5 +1,6 @@
 //! The way to the coordinator: one method for each thing that a gateway may ask, each with a [`Caller`].
 
+mod batches;
 mod members;
 mod tenants;
 

@@ -97,6 +97,10 @@ pub(crate) const EVENTS_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const HISTORY_LIMIT_DEFAULT: u32 = 50;
 /// Most runs in one page of a history.
 pub(crate) const HISTORY_LIMIT_MAX: u32 = 200;
+/// Runs of a batch in one answer about it, unless the caller says otherwise.
+pub(crate) const BATCH_RUNS_LIMIT_DEFAULT: u32 = 50;
+/// Most runs of a batch in one answer about it.
+pub(crate) const BATCH_RUNS_LIMIT_MAX: u32 = 200;
 /// Most workflows in one answer, also to whoever names no limit.
 pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Most nodes in one answer about a run.

@@ -1,9 +1,9 @@
 //! Every bound that both ends of a wire must agree on. The engine's own bounds are in `heddle_core::limits`.
 
 /// The protocol version this build speaks on the agent stream and on the control service.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// The oldest protocol version this build still understands.
-pub const PROTOCOL_VERSION_MIN: u32 = 2;
+pub const PROTOCOL_VERSION_MIN: u32 = 3;
 
 /// Largest message on an agent stream, in bytes. Larger inputs are paged.
 pub const AGENT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -60,9 +60,11 @@ enum Id {
     JoinToken,
     /// Only echoed.
     Echoed,
+    /// Of runs that wait.
+    Batch,
 }
 
-use Id::{Agent, Echoed, File, JoinToken, Key, NodeType, Nothing, Run, Tenant, Upload, Waiting, Workflow};
+use Id::{Agent, Batch, Echoed, File, JoinToken, Key, NodeType, Nothing, Run, Tenant, Upload, Waiting, Workflow};
 use Who::{Anyone, Operators, Tenants};
 
 /// A row for every route, with the status that its owner gets.
@@ -83,6 +85,8 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("GET", "/api/v1/workflows/executions/{id}/events", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/trace", Tenants, Run, 200),
     ("POST", "/api/v1/workflows/executions/{id}/cancel", Tenants, Waiting, 200),
+    ("GET", "/api/v1/batches/{id}", Tenants, Batch, 200),
+    ("POST", "/api/v1/batches/{id}/cancel", Tenants, Batch, 200),
     ("GET", "/api/v1/artifacts/{id}", Tenants, File, 200),
     ("GET", "/api/v1/media", Tenants, Nothing, 200),
     ("DELETE", "/api/v1/media/{id}", Tenants, Upload, 204),
@@ -196,7 +200,7 @@ impl Side {
             Upload => text(&uploaded(cluster, key, self.id).await["mediaId"]),
             Workflow => text(&created(cluster, key, "/api/v1/workflows", &workflow_of(self.id)).await["id"]),
             Key => text(&created(cluster, key, "/api/v1/keys", &json!({ "scopes": ["workflows:read"] })).await["id"]),
-            Waiting => {
+            Waiting | Batch => {
                 let nowhere = json!({ "agent": { "labels": { "nobody": "has-it" } } });
                 let graph = Graph::default()
                     .node("in", "input:text", json!({ "text": Self::canary(self.id, "input") }))
@@ -204,7 +208,12 @@ impl Side {
                     .edge("in.text", "picky.in");
                 let saved = created(cluster, key, "/api/v1/workflows", &graph.named("waits")).await;
                 let path = format!("/api/v1/workflows/{}/execute", text(&saved["id"]));
-                text(&created(cluster, key, &path, &json!({})).await["executionId"])
+                let values = [Self::canary(self.id, "input")];
+                let (asked, named) = match id {
+                    Batch => (json!({ "iteratorConfigs": [{ "nodeId": "in", "values": values }] }), "batchId"),
+                    _ => (json!({}), "executionId"),
+                };
+                text(&created(cluster, key, &path, &asked).await[named])
             }
         }
     }
@@ -233,6 +242,7 @@ fn unknown(id: Id) -> &'static str {
         NodeType => "debug:nothing",
         Agent => "agt_01KZZZZZZZ0000000000000000",
         JoinToken => "jtk_01KZZZZZZZ0000000000000000",
+        Batch => "00000000-0000-4000-8000-000000000000",
         Nothing | Echoed => "anything",
     }
 }
@@ -347,7 +357,7 @@ async fn every_route_answers_who_may_ask_and_nobody_else() {
         let nobodys = rival.ask(&cluster, route.method, &path(route, unknown(id)), &nobodys).await;
         match (who, id) {
             (Operators, _) => assert_eq!((other.status, nobodys.status), (403, 403), "{route:?}: {other}"),
-            (Tenants, Workflow | Run | Waiting | Key | File | Upload) => {
+            (Tenants, Workflow | Run | Waiting | Batch | Key | File | Upload) => {
                 assert_eq!(without(&other, &its), without(&nobodys, unknown(id)), "{route:?}");
                 assert_eq!(other.status, 404, "{route:?}: {other}");
             }

@@ -1,6 +1,7 @@
 //! A client of the public REST API: nothing here knows more than any other client could.
 
 mod agents;
+mod batches;
 mod catalogue;
 mod events;
 mod files;
@@ -14,6 +15,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use batches::{Batch, BatchCounts, BatchPage, BatchRun, FinalOutput};
 pub use catalogue::{
     AgentInfo, Diagnosis, Draft, NodeType, Place, Port, Problem, SaveNote, SaveNotes, Saved, Workflow, bare,
     read as read_value,

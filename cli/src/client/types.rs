@@ -154,6 +154,9 @@ pub struct Execute<'a> {
     /// Up to and with this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_node_id: Option<&'a str>,
+    /// Lists of values, for a run with each combination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iterator_configs: Option<Value>,
 }
 
 /// A run that was started.
@@ -162,6 +165,9 @@ pub struct Execute<'a> {
 pub struct Started {
     /// Its id.
     pub execution_id: String,
+    /// The batch that it belongs to.
+    #[serde(default)]
+    pub batch_id: String,
 }
 
 /// Where a run stands.

@@ -9,7 +9,7 @@ use heddle_coordinator::{Access, AuthorityFiles, CERTIFICATE_LIFE, CERTIFICATE_L
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::up::{Artifacts, say_key};
+use super::up::{Artifacts, Policies, say_key};
 use crate::compose::{CoordinatorOptions, coordinator_failed, ready, start_coordinator};
 use crate::contradiction::{needs, refuse};
 use crate::data_dir::DataDir;
@@ -37,6 +37,8 @@ pub struct Coordinator {
     new_key: bool,
     #[command(flatten)]
     artifacts: Artifacts,
+    #[command(flatten)]
+    policies: Policies,
     /// Accept the node types for tests and benches (debug:*)
     #[arg(long)]
     debug_nodes: bool,
@@ -131,6 +133,7 @@ impl Coordinator {
             artifacts: self.artifacts.into(),
             sandbox: false,
             new_key: self.new_key,
+            policies: self.policies.into(),
         };
         let coordinator = start_coordinator(&data, options).await?;
         coordinator.first_key().map_or(Ok(()), |key| say_key(key, &data))?;

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod agents;
+pub mod batches;
 pub mod bench;
 pub mod completion;
 pub mod coordinator;

@@ -12,6 +12,7 @@ use crate::connection::Connection;
 use crate::error::Result;
 use crate::follow::{Until, follow, outcome, stopped};
 use crate::inputs::{Inputs, Upload};
+use crate::iterate;
 use crate::outputs::{self, SavedFile, bare, with_paths};
 use crate::session::Session;
 use crate::ui::progress::Progress;
@@ -32,6 +33,12 @@ pub struct Run {
     /// A value for an input node, by id or label: NAME=TEXT, NAME:=JSON, NAME=@FILE, NAME=@*.png, NAME=@- (the standard input)
     #[arg(short, long = "input", value_name = "NAME=VALUE")]
     input: Vec<String>,
+    /// A run for each of these values of an input node, by id or label: NAME=@FILE (a JSON array, or a value a line), NAME:=JSON
+    #[arg(long, value_name = "NAME=@FILE", conflicts_with = "out")]
+    iterate: Vec<String>,
+    /// With several --iterate: a run for each combination, instead of one for the first values of all, one for the second…
+    #[arg(long, requires = "iterate")]
+    combine: bool,
     /// Run up to and with this node, by id or label
     #[arg(long, value_name = "NODE")]
     to: Option<String>,
@@ -72,9 +79,19 @@ impl Run {
         if !self.json {
             note_warnings(&warnings);
         }
+        let iterator_configs = match self.iterate.is_empty() {
+            true => None,
+            false => Some(iterate::configs(&self.iterate, file, self.combine)?),
+        };
+        let is_batch = iterator_configs.is_some();
         // The graph goes with the request: what runs is what the file says, whoever has edited the workflow since.
-        let execute = Execute { nodes: Some(&file.nodes), edges: Some(&file.edges), inputs, target_node_id: target };
-        let execution = client.execute(&workflow, &execute).await?.execution_id;
+        let (nodes, edges) = (Some(&*file.nodes), Some(&*file.edges));
+        let execute = Execute { nodes, edges, inputs, target_node_id: target, iterator_configs };
+        let started = client.execute(&workflow, &execute).await?;
+        if is_batch {
+            return self.follow_batch(session, &started.batch_id).await;
+        }
+        let execution = started.execution_id;
 
         let mut progress = Progress::new(&file.tree(), self.json);
         let until = Until { timeout: self.timeout, ..Until::default() };
@@ -101,6 +118,14 @@ impl Run {
         }
         outcome(&execution, &poll)?;
         saved.map(|_| ())
+    }
+
+    /// Waits for a run of each combination, and prints what they gave.
+    async fn follow_batch(&self, session: &Session, batch: &str) -> Result<()> {
+        let client = session.client();
+        let ended = iterate::follow(client, batch, (self.timeout, self.json), session.leaves_behind()).await?;
+        iterate::show(client, batch, self.json).await?;
+        iterate::outcome(client, &ended).await
     }
 
     /// Brings the files among the inputs to the server.

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use clap::Args;
+use heddle_coordinator::{ConcurrencyLimit, NodePolicy};
 use heddle_gateway::PublicUrl;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
@@ -42,6 +43,8 @@ pub struct Up {
     new_key: bool,
     #[command(flatten)]
     artifacts: Artifacts,
+    #[command(flatten)]
+    policies: Policies,
     #[command(flatten)]
     fetch: Fetch,
     #[command(flatten)]
@@ -83,6 +86,23 @@ pub struct Artifacts {
 impl From<Artifacts> for ArtifactOptions {
     fn from(options: Artifacts) -> Self {
         ArtifactOptions { store: options.artifacts, quota: options.artifact_quota }
+    }
+}
+
+/// What counts for all runs where nobody else says it.
+#[derive(Debug, Clone, Args)]
+pub struct Policies {
+    /// How many attempts may be at work at once for the nodes that share a concurrency key; a key may end with * [default: 1]
+    #[arg(long, value_delimiter = ',', value_name = "KEY=NUMBER")]
+    concurrency_limits: Vec<ConcurrencyLimit>,
+    /// The policy of nodes whose own, type and workflow say nothing, as JSON: retry, timeoutMs, onUnknown, onRunFailure
+    #[arg(long, value_name = "JSON")]
+    node_policy: Option<NodePolicy>,
+}
+
+impl From<Policies> for heddle_coordinator::Policies {
+    fn from(policies: Policies) -> Self {
+        Self { node: policies.node_policy.unwrap_or_default(), concurrency: policies.concurrency_limits }
     }
 }
 
@@ -151,6 +171,7 @@ impl Up {
             fetch_allowed: self.fetch.allow_fetch.clone(),
             public_url: self.fetch.public_url.clone(),
             new_key: self.new_key,
+            policies: self.policies.clone().into(),
         };
         Cluster::start(options, lock, |key| say_key(key, data)).await
     }

@@ -1,6 +1,7 @@
 //! The node types that the core evaluates itself: where values enter a graph, where results leave it, pauses and branches.
 
 pub(crate) mod branch;
+pub(crate) mod scope;
 
 use serde_json::{Value, json};
 
@@ -14,28 +15,17 @@ pub fn control_of(type_id: &str) -> Option<Control> {
         "output:preview" | "output:text" | "output:json" | "output:image" | "output:video" | "output:audio"
         | "output:file" | "output:gallery" | "output:table" => Some(Control::Output),
         "logic:wait" => Some(Control::Wait),
-        other => branch::control_of(other.strip_prefix("logic:")?),
+        other => {
+            let name = other.strip_prefix("logic:")?;
+            branch::control_of(name).or_else(|| scope::control_of(name))
+        }
     }
 }
 
 /// Whether the id belongs to a part of the language that the engine does not run yet: a scope, a review…
 pub fn is_planned(type_id: &str) -> bool {
-    const LOGIC: [&str; 14] = [
-        "race",
-        "map",
-        "loop",
-        "batch",
-        "reduce",
-        "review",
-        "wait_webhook",
-        "wait_event",
-        "signal",
-        "loop_until",
-        "while",
-        "fallback",
-        "retry",
-        "try",
-    ];
+    const LOGIC: [&str; 7] =
+        ["review", "wait_webhook", "wait_event", "signal", "fallback", "retry", "try"];
     const INPUTS: [&str; 2] = ["form", "trigger_data"];
     match type_id.split_once(':') {
         Some(("logic", name)) => LOGIC.contains(&name),
@@ -71,6 +61,7 @@ pub fn all() -> Vec<NodeType> {
         wait(),
     ];
     types.extend(branch::all());
+    types.extend(scope::all());
     types
 }
 
@@ -289,6 +280,6 @@ mod tests {
             assert!(control_of(&node_type.id).is_some(), "{}", node_type.id);
             assert!(!is_planned(&node_type.id), "{}", node_type.id);
         }
-        assert!(is_planned("logic:map") && !is_planned("logic:mop") && !is_planned("llm:map"));
+        assert!(is_planned("logic:review") && !is_planned("logic:revue") && !is_planned("llm:review"));
     }
 }

@@ -40,8 +40,20 @@ pub enum Fault {
     DecidedInReplay,
     /// A merge takes the last branch instead of the first.
     MergeTakesLast,
+    /// What hangs on a failed node of an item starts all the same.
+    FailedItemGoesOn,
+    /// What has lost a race goes on.
+    LosersKept,
     /// Values that a decision waits for are asked for before they are in the journal.
     ValuesAskedEarly,
+    /// A failure ends its run though the node's policy wants it caught.
+    CaughtEndsRun,
+    /// After a provider has failed for good, it is tried again instead of the next one.
+    FallbackForgotten,
+    /// A place of a concurrency key is free as soon as its attempt is decided to be over, and not when that is durable.
+    PlaceFreedEarly,
+    /// A load of a partition forgets the places that its attempts hold.
+    PlacesForgotten,
 }
 
 #[cfg(feature = "planted-faults")]

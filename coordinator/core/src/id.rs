@@ -227,6 +227,10 @@ number!(
     PortIx(u16)
 );
 number!(
+    /// Who does a node's work: 0 is the node itself, the others are its fallbacks in their order.
+    ProviderIx(u16)
+);
+number!(
     /// An instance of a map's or loop's body; 0 is the graph itself.
     ScopeIx(u32)
 );

@@ -6,6 +6,8 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod batch;
+pub mod concurrency;
 pub mod condition;
 pub mod control_types;
 pub mod draw;
@@ -14,6 +16,7 @@ pub mod graph;
 pub mod id;
 pub mod limits;
 pub mod node_type;
+pub mod outbox;
 pub mod partition;
 pub mod policy;
 pub mod run;

@@ -27,6 +27,15 @@ pub const RUN_EVENTS_MAX: u64 = 5_000_000;
 /// Bytes of the inputs given with a submission.
 pub const SUBMIT_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 
+/// Fallbacks of one node.
+pub const FALLBACKS_MAX: usize = 8;
+/// Bytes of a `concurrencyKey` as it is written.
+pub const CONCURRENCY_KEY_BYTES_MAX: usize = 256;
+/// Attempts at work at once for a key that no limit of the server names.
+pub const CONCURRENCY_DEFAULT: u32 = 1;
+/// Patterns with a limit of their own.
+pub const CONCURRENCY_LIMITS_MAX: usize = 1_000;
+
 /// Bytes of one expression.
 pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
 /// How deep brackets, calls and operators lie inside each other in one expression: they cost stack.
@@ -46,6 +55,31 @@ pub const RECENT_VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const SWITCH_CASES_MAX: usize = 64;
 /// Nodes of one graph whose conditions look at `nodes`: for each it is found out what lies before it.
 pub const GRAPH_LOOKING_BACK_MAX: usize = 256;
+
+/// Items of one map or reduce.
+pub const MAP_ITEMS_MAX: u32 = 100_000;
+/// Items of a map that are at work at a time, unless its config says otherwise.
+pub const SCOPE_WINDOW: u32 = 64;
+/// The same, whatever the config says.
+pub const SCOPE_WINDOW_MAX: u32 = 1_000;
+/// Turns of a loop, unless its config says otherwise.
+pub const LOOP_TURNS: u32 = 10;
+/// Turns of a loop, whatever the config says.
+pub const LOOP_TURNS_MAX: u32 = 10_000;
+/// Items of a list that a map or `logic:batch` makes one of.
+pub const BATCH_ITEMS_MAX: u32 = 1_000;
+/// How deep maps and loops lie inside each other.
+pub const SCOPE_NESTING_MAX: usize = 8;
+/// Items and turns that one run opens over its life.
+pub const RUN_SCOPES_MAX: u32 = 1_000_000;
+/// Items that one decision opens.
+pub const SCOPES_OPENED_MAX: usize = 64;
+/// Items of one chunk of a list that is kept as chunks (E16): its references fit into one value.
+pub const LIST_CHUNK_ITEMS_MAX: usize = 512;
+/// Spans of one run's trace; those of further items are counted only.
+pub const TRACE_SPANS_MAX: usize = 10_000;
+/// Parts of lists that a run keeps at hand between decisions: each has at most [`LIST_CHUNK_ITEMS_MAX`] items.
+pub const LIST_PARTS_KEPT_MAX: usize = 4;
 
 /// Decisions of one run before the next run gets its turn (E2).
 pub const TURN_DECISIONS_MAX: usize = 256;
@@ -79,6 +113,19 @@ pub const PARTITION_RUNS_MAX: usize = 20_000;
 pub const PARTITION_QUEUE_MAX: usize = 4_096;
 /// Waiting callers for one idempotency key that is being looked up.
 pub const KEY_WAITERS_MAX: usize = 10_000;
+
+/// Runs of one batch.
+pub const BATCH_RUNS_MAX: u32 = 10_000;
+/// Runs of one batch that are under way at the same time; it starts more as others end.
+pub const BATCH_RUNS_UNDER_WAY_MAX: usize = 100;
+/// Bytes of all values that one batch gives its runs.
+pub const BATCH_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Batches that one partition has under way before it refuses further ones.
+pub const PARTITION_BATCHES_MAX: usize = 1_000;
+/// How often a batch asks which of its runs are over, if nobody tells it that one is.
+pub const BATCH_LOOK_PERIOD: Span = Span::from_millis(2_000);
+/// A message to another slot that has not been heard of goes again after this long (E25).
+pub const MESSAGE_AGAIN_AFTER: Span = Span::from_millis(2_000);
 
 /// Attempts of one instance over its life, whatever a policy asks for.
 pub const ATTEMPTS_MAX: u32 = 1_000;

@@ -210,6 +210,8 @@ pub enum Control {
     Router,
     /// `logic:merge`: brings branches together.
     Merge,
+    /// `logic:race`: gives what the first branch brings.
+    Race,
     /// `logic:gate`: passes its input on, or not.
     Gate,
     /// `logic:filter`: divides a list.
@@ -218,6 +220,21 @@ pub enum Control {
     Stop,
     /// `logic:split_test`: to one of two outputs, at random.
     SplitTest,
+    /// `logic:batch`: cuts a list into lists.
+    Batch,
+    /// `logic:map`: runs its body once for each item of a list; also what lifted nodes lie in.
+    Map,
+    /// `logic:loop`: runs its body again and again.
+    Loop,
+    /// `logic:reduce`: runs its body over a list, item by item, with what came before.
+    Reduce,
+}
+
+impl Control {
+    /// Whether it has a body of other nodes.
+    pub fn is_container(self) -> bool {
+        matches!(self, Control::Map | Control::Loop | Control::Reduce)
+    }
 }
 
 /// Who runs a node.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::concurrency::KeyTemplate;
 use crate::limits;
 use crate::time::Span;
 
@@ -30,6 +31,12 @@ pub struct PolicyDraft {
     /// Where it may run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentDraft>,
+    /// With which other attempts it shares a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<KeyTemplate>,
+    /// What a failed item does to the map that the node is run by, once per item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_item_error: Option<OnItemError>,
 }
 
 /// `policy.retry` as people write it.
@@ -67,6 +74,22 @@ pub struct AgentDraft {
 pub enum OnError {
     /// It fails.
     Fail,
+    /// It goes on: the node's outputs are closed, and its port `error` gives what was wrong.
+    Continue,
+    /// The next provider is tried; when the last one fails, so does the run.
+    Fallback,
+}
+
+/// What a failed item does to its map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnItemError {
+    /// The map fails.
+    Fail,
+    /// The item is left out of the results.
+    Skip,
+    /// Null stands in its place.
+    Collect,
 }
 
 /// What is done when nobody can tell whether an attempt took effect.
@@ -98,6 +121,8 @@ pub struct Policy {
     pub retry: Retry,
     /// Longest time of one attempt; `None` = only the run's deadline bounds it.
     pub timeout: Option<Span>,
+    /// What a failure for good does to the run.
+    pub on_error: OnError,
     /// What an unknown outcome does.
     pub on_unknown: OnUnknown,
     /// What the run's failure does to it; `None` = by effect class (pure stops, the rest finish).
@@ -106,6 +131,10 @@ pub struct Policy {
     pub priority: i32,
     /// Labels that the agent must carry, sorted by name.
     pub labels: Vec<(String, String)>,
+    /// With which other attempts it shares a limit.
+    pub concurrency_key: Option<KeyTemplate>,
+    /// What a failed item does where the node is run once per item; `None` = the map's own default.
+    pub on_item_error: Option<OnItemError>,
 }
 
 /// Tries and pauses.
@@ -134,10 +163,13 @@ impl Default for Policy {
                 jitter: 0.2,
             },
             timeout: None,
+            on_error: OnError::Fail,
             on_unknown: OnUnknown::Park,
             on_run_failure: None,
             priority: 0,
             labels: Vec::new(),
+            concurrency_key: None,
+            on_item_error: None,
         }
     }
 }
@@ -154,12 +186,15 @@ impl Policy {
             base.jitter = retry.jitter.filter(|jitter| jitter.is_finite()).unwrap_or(base.jitter).clamp(0.0, 1.0);
         }
         self.timeout = draft.timeout_ms.map_or(self.timeout, |millis| Some(Span::from_millis(millis)));
+        self.on_error = draft.on_error.unwrap_or(self.on_error);
         self.on_unknown = draft.on_unknown.unwrap_or(self.on_unknown);
         self.on_run_failure = draft.on_run_failure.or(self.on_run_failure);
         self.priority = draft.priority.unwrap_or(self.priority).clamp(-100, 100);
         if let Some(agent) = &draft.agent {
             self.labels = agent.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         }
+        self.concurrency_key = draft.concurrency_key.clone().or(self.concurrency_key);
+        self.on_item_error = draft.on_item_error.or(self.on_item_error);
         self
     }
 }
@@ -185,5 +220,19 @@ mod tests {
         assert_eq!(retry.pause(2, 0).as_millis(), 1_000);
         assert_eq!(retry.pause(2, u64::MAX).as_millis(), 800);
         assert_eq!(retry.pause(1_000, 0).as_millis(), limits::RETRY_MS_MAX);
+    }
+
+    proptest::proptest! {
+        /// Jitter takes away at most its share, and never adds; without it nothing is left to chance.
+        #[test]
+        fn jitter_stays_within_its_share(failed in 1..20u32, draw: u64, jitter in 0.0..=1.0f64, factor in 1.0..10.0f64) {
+            let retry = Retry { jitter, factor, ..Policy::default().retry };
+            let full = Retry { jitter: 0.0, ..retry.clone() };
+            let (most, pause) = (full.pause(failed, draw).as_millis(), retry.pause(failed, draw).as_millis());
+            proptest::prop_assert_eq!(most, full.pause(failed, 0).as_millis());
+            proptest::prop_assert!(most <= limits::RETRY_MS_MAX && pause <= most);
+            let least = most as f64 * (1.0 - jitter) - 2.0;
+            proptest::prop_assert!(pause as f64 >= least, "{} of {}", pause, most);
+        }
     }
 }

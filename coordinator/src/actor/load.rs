@@ -10,14 +10,18 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{Epoch, EventSeq, PartitionId, RunId};
 use heddle_core::limits::RECOVERY_DEATHS_MAX;
 use heddle_core::partition::Partition;
+use heddle_core::partition::batch::BatchRow;
 use heddle_core::partition::io::Input;
 use heddle_core::run::event::Event;
 use heddle_core::run::{Corrupt, Run};
 use thiserror::Error;
 
 use crate::auth::Tenant;
+use crate::batches::rows::StoredBatch;
 use crate::journal::{Acquired, Claim, JournalError};
-use crate::limits::{AWAY_PAUSE_MAX, EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_RUNS, RESTART_PAUSE_MIN};
+use crate::limits::{
+    AWAY_PAUSE_MAX, EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_ROWS, LOAD_PAGE_RUNS, RESTART_PAUSE_MIN,
+};
 use crate::shared::Shared;
 
 /// A partition that has been read, and its runs, to be its first inputs.
@@ -63,9 +67,42 @@ pub(crate) async fn partition(
             break;
         }
     }
+    // Messages first: a batch asks which of its starts are among them.
+    runs.extend(messages(&shared, id).await?);
+    runs.extend(batches(&shared, id).await?);
     shared.journal.loaded(id, acquired.epoch).await?;
     let partition = Partition::new(id, acquired.epoch, shared.clock.now());
     Ok(LoadedPartition { epoch: acquired.epoch, partition, runs })
+}
+
+/// What earlier loads have sent and nobody has heard of.
+async fn messages(shared: &Arc<Shared>, id: PartitionId) -> Result<Vec<Input>, JournalError> {
+    let (mut owed, mut after) = (Vec::new(), None);
+    loop {
+        let page = shared.batches.rows.outbox(id, after, LOAD_PAGE_ROWS).await?;
+        after = page.last().map(|message| (message.id, message.source));
+        let is_last = page.len() < LOAD_PAGE_ROWS;
+        owed.extend(page);
+        if is_last {
+            return Ok(vec![Input::Owed(owed)]);
+        }
+    }
+}
+
+/// Batches of runs that are not over.
+async fn batches(shared: &Arc<Shared>, id: PartitionId) -> Result<Vec<Input>, JournalError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = shared.batches.rows.loadable_batches(id, after, LOAD_PAGE_ROWS).await?;
+        after = page.last().map(|row| row.batch);
+        let is_last = page.len() < LOAD_PAGE_ROWS;
+        found.extend(page.into_iter().map(|StoredBatch { batch, created, state }| {
+            Input::BatchLoaded(Box::new(BatchRow { batch, created: Some((created, None)), state }))
+        }));
+        if is_last {
+            return Ok(found);
+        }
+    }
 }
 
 /// Reads one run at start. After a dead start each run is noted first; the one that kills three starts in a row is set

@@ -4,6 +4,7 @@
 pub(crate) mod agents;
 pub(crate) mod doors;
 mod inbox;
+mod inputs;
 mod load;
 mod partition;
 mod partitions;

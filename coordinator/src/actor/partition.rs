@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use heddle_core::batch::BatchId;
 use heddle_core::draw::Draw;
 use heddle_core::id::{BatchNumber, CallerId, Epoch, PartitionId, RunId};
 use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Input, Outputs, Release, Reply};
 use heddle_core::partition::{Backlog, Partition};
+use heddle_core::run::ListNeed;
 use heddle_core::time::Timestamp;
 use heddle_core::value::ValueRef;
 use heddle_crash_point::crash_point;
@@ -19,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::inbox::{Inbox, ReplyTo};
+use super::inputs;
 use super::load::{self, LoadedPartition};
 use super::release::Releaser;
 use crate::journal::Committed;
@@ -184,7 +187,10 @@ impl State {
             self.commit(batch);
         }
         outputs.loads.into_iter().for_each(|run| self.load(run));
+        outputs.looks.into_iter().for_each(|batch| self.look_at(batch));
+        outputs.sightings.into_iter().for_each(|run| self.look_for(run));
         outputs.values.into_iter().for_each(|(run, references)| self.read_values(run, references));
+        outputs.lists.into_iter().for_each(|(run, need)| self.read_list(run, need));
         outputs.lookups.into_iter().for_each(|key| self.look_up(key));
         self.arm(outputs.wake_at, myself);
         Ok(())
@@ -233,12 +239,36 @@ impl State {
     fn read_values(&mut self, run: RunId, references: Vec<ValueRef>) {
         let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
         self.work.spawn(async move {
-            let values = match shared.recent.values(run, references.iter().copied()) {
-                Some(values) => values,
-                None => load::until_answered(|| shared.journal.read_values(run, references.clone())).await,
-            };
+            let values = inputs::values(&shared, run, &references).await;
             let found = references.into_iter().zip(values).collect();
             shared.doors.outcome(id, &inbox, Input::Values(run, found));
+        });
+    }
+
+    /// Which runs of a batch go on.
+    fn look_at(&mut self, batch: BatchId) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let going_on = load::until_answered(|| shared.batches.rows.going_on(batch)).await;
+            shared.doors.outcome(id, &inbox, Input::BatchSeen(batch, going_on));
+        });
+    }
+
+    /// Whether a run is there, whatever became of it.
+    fn look_for(&mut self, run: RunId) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let row = load::until_answered(|| shared.journal.read_row(run)).await;
+            shared.doors.outcome(id, &inbox, Input::Sighted(run, row.is_some()));
+        });
+    }
+
+    /// A part of a list that lies in the artifact store.
+    fn read_list(&mut self, run: RunId, need: ListNeed) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let part = inputs::list_part(&shared, run, &need).await;
+            shared.doors.outcome(id, &inbox, Input::ListPart(run, need, part));
         });
     }
 
@@ -282,7 +312,10 @@ impl Drop for State {
 
 fn remember(callers: &mut HashMap<CallerId, oneshot::Sender<Reply>>, input: &Input, reply_to: ReplyTo) {
     let caller = match input {
-        Input::Submit(caller, _) | Input::Cancel { caller, .. } => *caller,
+        Input::Submit(caller, _)
+        | Input::SubmitBatch(caller, _)
+        | Input::Cancel { caller, .. }
+        | Input::CancelBatch { caller, .. } => *caller,
         _ => return,
     };
     reply_to.map(|reply_to| callers.insert(caller, reply_to));

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use heddle_core::id::{AgentBoot, AttemptKey, PartitionId};
+use heddle_core::batch::BatchId;
+use heddle_core::id::{AgentBoot, AttemptKey, PartitionId, RunId};
+use heddle_core::outbox::{Message, MessageBody};
 use heddle_core::partition::batch::Phase;
-use heddle_core::partition::io::{Dispatch, Effect, Input};
+use heddle_core::partition::io::{Delivery, Dispatch, Effect, Input, Order};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, Timing};
-use heddle_core::value::{Value, ValueRef};
 use heddle_crash_point::crash_point;
+use heddle_error_chain::chain;
 use heddle_proto::agent::{CoordinatorMessage, coordinator_message::Kind};
 use tokio::task::JoinSet;
 
-use super::load;
-use crate::limits::ATTEMPT_INPUTS_BYTES_MAX;
+use super::inputs::{self, Unfit};
+use crate::batches;
+use crate::limits::{ATTEMPT_ARTIFACTS_MAX, ATTEMPT_INPUTS_BYTES_MAX, ATTEMPT_ITEMS_MAX};
 use crate::read::hub::Hint;
 use crate::session::convert;
+use crate::session::inputs::in_parts;
 use crate::shared::Shared;
 
 /// Carries out the effects of one partition.
@@ -37,13 +41,13 @@ impl Releaser {
                 Effect::Dispatch(dispatch) => {
                     crash_point!("session.before-assign");
                     self.shared.counters.attempts.add(1);
-                    match self.inputs_at_hand(&dispatch) {
-                        Some(values) if !is_too_much(&values) => {
-                            for message in convert::in_parts(convert::assign(&dispatch, values)) {
+                    match inputs::at_hand(&self.shared, &dispatch) {
+                        Some(filled) if !inputs::is_too_much(&filled) => {
+                            for message in in_parts(convert::assign(&dispatch, filled)) {
                                 push(&mut bundles, &dispatch.to, message);
                             }
                         }
-                        Some(_) => refuse(&self.shared, self.partition, &dispatch),
+                        Some(_) => refuse(&self.shared, self.partition, &dispatch, &Unfit::TooLarge),
                         None => self.fetch_and_send(*dispatch, work),
                     }
                 }
@@ -58,10 +62,17 @@ impl Releaser {
                 }
                 Effect::Notify { run, seq, phase } => {
                     self.shared.hub.publish(run, Hint { seq, phase });
+                    self.hint_batch(run, phase);
                     if let Some(ended) = self.shared.ended_runs.as_ref().filter(|_| phase == Phase::Closed) {
                         // Too many wait: this one is not told, and nobody is held up by it.
                         ended.try_send(run).unwrap_or_else(|_| heddle_telemetry::note_dropped());
                     }
+                }
+                Effect::Deliver(message) => self.deliver(message, work),
+                Effect::Arrived { source, message } => {
+                    crash_point!("outbox.before-arrived");
+                    let sender = self.shared.journal.partitions().of(source);
+                    self.shared.doors.report(sender, [Input::Received(message)]);
                 }
                 Effect::CountForeign(key) => {
                     self.shared.counters.foreign_messages.add(1);
@@ -78,25 +89,55 @@ impl Releaser {
         }
     }
 
-    fn inputs_at_hand(&self, dispatch: &Dispatch) -> Option<Vec<Value>> {
-        let mut references = references(dispatch).peekable();
-        if references.peek().is_none() {
-            return Some(Vec::new());
+    /// Brings a message to its receiver. What cannot be brought now is brought again: the sender has not heard of it.
+    fn deliver(&self, message: Message, work: &mut JoinSet<()>) {
+        crash_point!("outbox.before-deliver");
+        let Message { id, source, destination, body } = message;
+        let shared = Arc::clone(&self.shared);
+        let receiver = shared.journal.partitions().of(destination);
+        let report = move |shared: &Shared, order| {
+            let delivery = Delivery { message: id, source, order };
+            shared.doors.report(receiver, [Input::Delivered(Box::new(delivery))]);
+        };
+        match body {
+            MessageBody::CancelRun { run, by } => report(&shared, Order::Cancel { run, by }),
+            MessageBody::StartRun { batch, index } => drop(work.spawn(async move {
+                match batches::submission(&shared, batch, index).await {
+                    Ok(submission) => report(&shared, Order::Start(Box::new(submission))),
+                    Err(error) if error.may_pass() => {
+                        let error = chain(&error);
+                        tracing::warn!(%batch, index, error, "a run of a batch cannot be started yet; trying again");
+                    }
+                    Err(error) => {
+                        // It shows as failed. To go on asking would keep its batch from ever being over.
+                        let error = chain(&error);
+                        tracing::error!(%batch, index, error, "a run of a batch cannot be started, and never will be");
+                        let sender = shared.journal.partitions().of(source);
+                        shared.doors.report(sender, [Input::Received(id)]);
+                    }
+                }
+            })),
         }
-        self.shared.recent.values(dispatch.key.run, references)
     }
 
-    /// The inputs are older than what is at hand: one batched read, then the message.
+    /// A batch may have been waiting for this end. It looks for itself: few runs are of a batch, and some only seem to be.
+    fn hint_batch(&self, run: RunId, phase: Phase) {
+        if matches!(phase, Phase::Closing | Phase::Closed)
+            && let Some((batch, _)) = BatchId::of_run(run)
+        {
+            let owner = self.shared.journal.partitions().of(batch.slot());
+            self.shared.doors.report(owner, [Input::BatchHint(batch)]);
+        }
+    }
+
+    /// The inputs are older than what is at hand, or long lists: they are read, and then the messages are sent.
     fn fetch_and_send(&self, dispatch: Dispatch, work: &mut JoinSet<()>) {
         let (shared, partition) = (Arc::clone(&self.shared), self.partition);
         work.spawn(async move {
-            let wanted: Vec<ValueRef> = references(&dispatch).collect();
-            let run = dispatch.key.run;
-            let values = load::until_answered(|| shared.journal.read_values(run, wanted.clone())).await;
-            match is_too_much(&values) {
-                true => refuse(&shared, partition, &dispatch),
-                false => {
-                    let messages = convert::in_parts(convert::assign(&dispatch, values));
+            match inputs::read(&shared, &dispatch).await {
+                Err(unfit) => refuse(&shared, partition, &dispatch, &unfit),
+                Ok(filled) => {
+                    let messages = in_parts(convert::assign(&dispatch, filled));
                     shared.sessions.send_in(dispatch.session, partition, &dispatch.to, messages);
                 }
             }
@@ -104,13 +145,8 @@ impl Releaser {
     }
 }
 
-/// Both ends hold them in memory.
-fn is_too_much(values: &[Value]) -> bool {
-    values.iter().map(|value| value.json().len()).sum::<usize>() > ATTEMPT_INPUTS_BYTES_MAX
-}
-
 /// The attempt fails without having been sent; its permit is free again.
-fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
+fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch, unfit: &Unfit) {
     let dealt = {
         let mut permits = shared.permits();
         permits.finished(&dispatch.to, dispatch.session, 1);
@@ -118,20 +154,24 @@ fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch) {
         permits.deal()
     };
     shared.deliver(dealt);
-    let message = format!(
-        "the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes beside artifacts; pass on fewer of them, \
-         or make one large value of them, which becomes an artifact"
-    );
-    let error =
-        NodeError { class: ErrorClass::InvalidRequest, code: "inputs_too_large".into(), message: message.into() };
+    let (class, code, message) = match unfit {
+        Unfit::TooLarge => {
+            let message = format!(
+                "the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes beside artifacts, of which there are at \
+                 most {ATTEMPT_ARTIFACTS_MAX}, and {ATTEMPT_ITEMS_MAX} values; pass on fewer of them, or make one large value \
+                 of them, which becomes an artifact"
+            );
+            (ErrorClass::InvalidRequest, "inputs_too_large", message)
+        }
+        Unfit::Broken => {
+            let message = "a list among the inputs cannot be read back; please report this with the run's id".to_owned();
+            (ErrorClass::Internal, "inputs_broken", message)
+        }
+    };
+    let error = NodeError { class, code: code.into(), message: message.into() };
     let outcome = Outcome::Failed { error, retry_after: None };
     let (from, key, timing) = (dispatch.to.clone(), dispatch.key, Timing::default());
     shared.doors.report(partition, [Input::Finished { from, key, outcome, timing }]);
-}
-
-fn references(dispatch: &Dispatch) -> impl Iterator<Item = ValueRef> {
-    let inputs = dispatch.inputs.iter().flat_map(|input| input.values.iter().map(|value| value.reference));
-    inputs.chain(dispatch.handle)
 }
 
 fn push(bundles: &mut Vec<(AgentBoot, Vec<CoordinatorMessage>)>, to: &AgentBoot, message: CoordinatorMessage) {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use heddle_core::limits::{DUE_SCAN_PERIOD, DUE_SCAN_RUNS_MAX};
 use heddle_core::partition::io::Input;
+use heddle_core::time::Timestamp;
 use heddle_crash_point::crash_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::limits::{KEY_EXPIRY_PERIOD, KEY_EXPIRY_ROWS_MAX};
+use crate::limits::{KEY_EXPIRY_PERIOD, KEY_EXPIRY_ROWS_MAX, PLAN_WITHOUT_BATCH_KEPT};
 use crate::shared::Shared;
 
 const PERIOD: Duration = Duration::from_millis(DUE_SCAN_PERIOD.as_millis());
@@ -79,8 +80,12 @@ async fn scan(shared: &Shared) -> Duration {
     again
 }
 
-/// Removes a page of idempotency keys; says when to remove the next.
+/// Removes a page of idempotency keys, and of plans whose batches were never begun; says when to remove the next.
 async fn expire_keys(shared: &Shared) -> Duration {
+    let before = Timestamp::from_millis(shared.clock.now().as_millis() - PLAN_WITHOUT_BATCH_KEPT.as_millis() as i64);
+    if let Err(error) = shared.batches.rows.expire_plans(before, KEY_EXPIRY_ROWS_MAX).await {
+        tracing::warn!(%error, "plans of batches that were not begun could not be removed; trying again");
+    }
     match shared.journal.expire_keys(shared.clock.now(), KEY_EXPIRY_ROWS_MAX).await {
         Ok(KEY_EXPIRY_ROWS_MAX) => PERIOD,
         Ok(_) => KEY_EXPIRY_PERIOD,

@@ -2,6 +2,8 @@
 //! between agents, gateways and the store.
 
 pub(crate) mod collect;
+mod list_scan;
+pub(crate) mod lists;
 pub mod rows;
 pub(crate) mod submitted;
 
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle_artifacts::{Store, StoreError, link};
 use heddle_error_chain::chain;
+use lists::Lists;
 use rows::ArtifactRows;
 use thiserror::Error;
 
@@ -30,6 +33,8 @@ pub(crate) struct Artifacts {
     /// Signs addresses of artifacts.
     pub(crate) link_key: Bytes,
     pub(crate) rows: Arc<dyn ArtifactRows>,
+    /// Lists that are gone through.
+    lists: Lists,
     /// Bytes that one tenant may have; `None` = as many as fit.
     quota: Option<u64>,
 }
@@ -97,7 +102,7 @@ impl Artifacts {
             }
             Err(error) => return Err(ArtifactsError::Store(error)),
         }
-        Ok(Self { store, id, link_key, rows, quota })
+        Ok(Self { store, id, link_key, rows, lists: Lists::default(), quota })
     }
 
     /// Bytes that a tenant may still bring; `u64::MAX` without a quota.

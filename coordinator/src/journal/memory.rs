@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::ready;
+use heddle_core::batch::BatchId;
 use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, Slot};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{
-    Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase, RunBatch, Snapshot,
+    Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase, RunBatch, Snapshot, Started,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::Event;
@@ -25,6 +26,7 @@ use super::{
 };
 use crate::artifacts::rows::memory::ArtifactTables;
 use crate::auth::Tenant;
+use crate::batches::rows::memory::BatchTables;
 use crate::members::memory::MemberRows;
 use crate::records::WorkflowRow;
 use crate::records::memory::PlainRows;
@@ -48,6 +50,7 @@ pub(crate) struct Tables {
     pub(crate) plain: PlainRows,
     pub(crate) members: MemberRows,
     pub(crate) artifacts: ArtifactTables,
+    pub(crate) batches: BatchTables,
 }
 
 #[derive(Default)]
@@ -71,6 +74,8 @@ pub(crate) struct KeptKey {
 pub(crate) enum KeyNames {
     /// A run.
     Run(RunId),
+    /// A batch of runs.
+    Batch(BatchId),
     /// What a request that started none had made of a workflow, and whether that was new.
     Saved { row: Box<WorkflowRow>, created: bool },
 }
@@ -281,9 +286,18 @@ impl Journal for MemoryJournal {
     fn lookup_key(&self, key: IdempotencyKey, now: Timestamp) -> Answer<Option<KeyFound>> {
         let tables = self.tables();
         let found = tables.keys.get(&key).filter(|kept| kept.is_alive(now)).and_then(|kept| {
-            let KeyNames::Run(run) = kept.names else { return None };
-            let created = &tables.runs.get(&run)?.created;
-            Some(KeyFound { run, body: kept.body, created_at: created.created_at, workflow: created.workflow })
+            let (started, created_at, workflow) = match &kept.names {
+                KeyNames::Run(run) => {
+                    let created = &tables.runs.get(run)?.created;
+                    (Started::Run(*run), created.created_at, created.workflow)
+                }
+                KeyNames::Batch(batch) => {
+                    let created = &tables.batches.row(*batch)?.created;
+                    (Started::Batch(*batch), created.created_at, created.workflow)
+                }
+                KeyNames::Saved { .. } => return None,
+            };
+            Some(KeyFound { started, body: kept.body, created_at, workflow })
         });
         answer(found)
     }
@@ -309,13 +323,15 @@ impl Tables {
     }
 
     fn commit(&mut self, batch: Batch) -> CommitOutcome {
-        if self.owned(batch.partition, batch.epoch).is_none() || !self.follows(&batch.runs) {
+        let follows = self.follows(&batch.runs) && self.beside_follows(&batch.runs, &batch.beside);
+        if self.owned(batch.partition, batch.epoch).is_none() || !follows {
             return CommitOutcome::Refused;
         }
         if let Some(row) = self.owned(batch.partition, batch.epoch) {
             row.last_batch = batch.number;
         }
         batch.runs.into_iter().for_each(|run| self.write(run));
+        self.write_beside(batch.beside);
         CommitOutcome::Applied { quarantined: Vec::new() }
     }
 

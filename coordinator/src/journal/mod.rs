@@ -251,6 +251,11 @@ pub struct RunCursor {
     pub run: RunId,
 }
 
+/// How a run stands, by the number that databases keep.
+pub(crate) fn status_of(number: i64) -> Result<RunStatus, JournalError> {
+    columns::status(number).ok_or(JournalError::Row { table: "run", what: "its status" })
+}
+
 /// What a run shows that has just begun.
 const NEW: RunSummary =
     RunSummary { status: RunStatus::Running, phase: Phase::Active, next_due: None, ended_at: None, error: None };

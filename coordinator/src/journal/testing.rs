@@ -9,7 +9,7 @@ use heddle_core::id::{
     WorkflowId,
 };
 use heddle_core::partition::batch::{
-    Batch, CommitOutcome, IdempotencyKey, KeyRow, Phase, RunBatch, RunCreated, RunSummary,
+    Batch, Beside, CommitOutcome, IdempotencyKey, KeyRow, Phase, RunBatch, RunCreated, RunSummary,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Attempt, Event, Fact, OutputValue, PortOutput, Timing};
@@ -80,6 +80,7 @@ pub(crate) fn created(tenant: &str, created_at: Timestamp) -> RunCreated {
         graph: Digest([7; 32]),
         created_at,
         key: None,
+        batch: None,
     }
 }
 
@@ -108,7 +109,13 @@ pub(crate) fn next(run: RunId, seq: u64, values: &[&'static str]) -> RunBatch {
 }
 
 pub(crate) fn batch(partition: u16, acquired: &Acquired, number: u64, runs: Vec<RunBatch>) -> Batch {
-    Batch { partition: PartitionId(partition), epoch: acquired.epoch, number: BatchNumber(number), runs }
+    Batch {
+        partition: PartitionId(partition),
+        epoch: acquired.epoch,
+        number: BatchNumber(number),
+        runs,
+        beside: Beside::default(),
+    }
 }
 
 pub(crate) fn is_applied(committed: &Committed) -> bool {

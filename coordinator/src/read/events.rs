@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, Instance, NodeIx, RunId};
+use heddle_core::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, PortOutput};
 use heddle_core::value::ValueRef;
@@ -14,6 +14,7 @@ use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+use super::batches;
 use super::hub::Hint;
 use super::live::{Cursor, News, Of, Place};
 use super::runs::{self, ReadError};
@@ -29,15 +30,67 @@ pub(crate) async fn pages(
     after: EventSeq,
     follow: bool,
 ) -> Result<impl Stream<Item = Result<wire::EventPage, ReadError>> + Send + 'static, ReadError> {
-    let row = runs::row(&shared, &tenant, id).await?;
-    let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
-    let (is_over, has_ended) = (row.quarantine_reason.is_some(), row.summary.ended_at.is_some());
-    let heard = Cursor::default();
-    let reader = Reader { shared, tenant, graph, id, after, follow, is_over, has_ended, heard };
-    Ok(futures::stream::unfold(reader, |mut reader| async move {
+    let asked = Asked { shared, tenant, id, after, follow };
+    let reader = asked.begun().await?;
+    Ok(futures::stream::unfold((asked, reader), |(asked, reader)| async move {
+        let mut reader = match reader {
+            Some(reader) => reader,
+            // A run of a batch that has not begun has no events yet.
+            None => match asked.awaited().await.transpose()? {
+                Ok(reader) => reader,
+                Err(error) => return Some((Err(error), (asked, None))),
+            },
+        };
         let page = reader.next().await.transpose()?;
-        Some((page, reader))
+        Some((page, (asked, Some(reader))))
     }))
+}
+
+/// What is asked of a history.
+struct Asked {
+    shared: Arc<Shared>,
+    tenant: Tenant,
+    id: RunId,
+    after: EventSeq,
+    follow: bool,
+}
+
+impl Asked {
+    /// A reader of the run's history; `None` if it is a run of a batch that has not begun.
+    async fn begun(&self) -> Result<Option<Reader>, ReadError> {
+        let row = match runs::row(&self.shared, &self.tenant, self.id).await {
+            Err(ReadError::NotFound) => {
+                return batches::not_begun(&self.shared, &self.tenant, self.id).await.map(|_| None);
+            }
+            row => row?,
+        };
+        let (shared, tenant) = (Arc::clone(&self.shared), self.tenant.clone());
+        let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
+        let (is_over, has_ended) = (row.quarantine_reason.is_some(), row.summary.ended_at.is_some());
+        let (id, after, follow, heard) = (self.id, self.after, self.follow, Cursor::default());
+        Ok(Some(Reader { shared, tenant, graph, id, after, follow, is_over, has_ended, heard }))
+    }
+
+    /// The same as soon as the run has begun; `None` if it never will, or if nobody wants to wait.
+    async fn awaited(&self) -> Result<Option<Reader>, ReadError> {
+        loop {
+            let mut hints = self.shared.hub.follow(self.id);
+            if let Some(reader) = self.begun().await? {
+                return Ok(Some(reader));
+            }
+            let status = batches::not_begun(&self.shared, &self.tenant, self.id).await?.status();
+            if !self.follow || !matches!(status, wire::RunStatus::Pending | wire::RunStatus::Running) {
+                return Ok(None);
+            }
+            let _told = timeout(READ_AGAIN, hints.changed()).await;
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.shared.hub.forget(self.id);
+    }
 }
 
 struct Reader {
@@ -174,17 +227,22 @@ fn fact(graph: &Graph, event: &Event) -> Map<String, Value> {
             fields.insert("ranMs".into(), timing.ran.as_millis().into());
             return fields;
         }
-        Fact::Failed { attempt, error, retry_at, timing } => {
+        Fact::Failed { attempt, error, retry_at, fallback, caught, timing } => {
             let mut fields = about(graph, attempt);
             fields.insert("error".into(), self::error(error));
             fields.insert("retryInMs".into(), json!(retry_at.map(|at| at.since(event.at).as_millis())));
             fields.insert("ranMs".into(), timing.ran.as_millis().into());
+            if let Some(provider) = fallback {
+                fields.insert("fallback".into(), self::provider(graph, attempt.instance, *provider).into());
+            }
+            add_caught(&mut fields, graph, event, attempt.instance, caught);
             return fields;
         }
-        Fact::Lost { attempt, cause, failure } => {
+        Fact::Lost { attempt, cause, failure, caught } => {
             let mut fields = about(graph, attempt);
             fields.insert("cause".into(), format!("{cause:?}").into());
             fields.insert("error".into(), failure.as_ref().map_or(Value::Null, error));
+            add_caught(&mut fields, graph, event, attempt.instance, caught);
             return fields;
         }
         Fact::HandedBack { attempts } | Fact::Stopped { attempts } => {
@@ -238,11 +296,14 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
             "state": "WAITING",
             "dueInMs": until.since(event.at).as_millis(),
         }),
-        Decision::Failed { instance, error } => json!({
-            "nodeId": node_id(graph, instance.node),
-            "state": "FAILED",
-            "error": self::error(error),
-        }),
+        Decision::Failed { instance, error, caught } => {
+            let mut fields = Map::new();
+            fields.insert("nodeId".into(), node_id(graph, instance.node).into());
+            fields.insert("state".into(), "FAILED".into());
+            fields.insert("error".into(), self::error(error));
+            add_caught(&mut fields, graph, event, *instance, caught);
+            fields.into()
+        }
         Decision::Stopped { instance, status, message } => json!({
             "nodeId": node_id(graph, instance.node),
             "state": "COMPLETED",
@@ -258,11 +319,34 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
 }
 
 fn assignment(graph: &Graph, assignment: &Assignment) -> Value {
-    json!({
-        "nodeId": node_id(graph, assignment.attempt.instance.node),
+    let instance = assignment.attempt.instance;
+    let mut shown = json!({
+        "nodeId": node_id(graph, instance.node),
         "attempt": assignment.attempt.number.0,
         "agentId": assignment.to.agent.to_string(),
-    })
+    });
+    if assignment.provider != ProviderIx::default() {
+        shown["provider"] = provider(graph, instance, assignment.provider).into();
+    }
+    shown
+}
+
+/// The type of a node's provider.
+fn provider(graph: &Graph, instance: Instance, provider: ProviderIx) -> String {
+    graph.get(instance.node).map_or_else(String::new, |node| node.provided(provider).type_id.to_string())
+}
+
+/// What a node gives though it has failed.
+fn add_caught(
+    fields: &mut Map<String, Value>,
+    graph: &Graph,
+    event: &Event,
+    instance: Instance,
+    caught: &[PortOutput],
+) {
+    if !caught.is_empty() {
+        fields.insert("outputs".into(), outputs(graph, event, instance, caught));
+    }
 }
 
 fn error(error: &NodeError) -> Value {

@@ -1,5 +1,6 @@
 //! Reads: from committed state only, never from a partition's memory.
 
+pub(crate) mod batches;
 pub(crate) mod events;
 pub(crate) mod hub;
 pub(crate) mod live;

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heddle_core::graph::{Graph, Node};
-use heddle_core::id::{EventSeq, Instance, NodeIx, RunId};
+use heddle_core::graph::Graph;
+use heddle_core::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use heddle_core::node_type::Runner;
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::{Event, NodeError, OutputValue};
 use heddle_core::run::view::{NodeState, RunView};
-use heddle_core::run::{Corrupt, RunStatus};
+use heddle_core::run::{Corrupt, Run, RunStatus};
 use heddle_core::value::{Value, ValueRef};
 use heddle_proto::control as wire;
 use prost::Message as _;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::batches;
 use crate::artifacts::submitted;
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
@@ -63,7 +64,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &Tenant, id: RunId, ask: A
         // While partitions say that it is active, there is no need to read.
         if shared.hub.active(id).is_none() {
             let found = current(shared, tenant, id, ask).await;
-            if !matches!(&found, Ok(run) if run.status() == wire::RunStatus::Running) {
+            if !matches!(&found, Ok(run) if is_to_come(run)) {
                 break found;
             }
         }
@@ -77,9 +78,17 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &Tenant, id: RunId, ask: A
     answer
 }
 
+/// Whether there is an end to wait for.
+fn is_to_come(run: &wire::Run) -> bool {
+    matches!(run.status(), wire::RunStatus::Pending | wire::RunStatus::Running)
+}
+
 async fn current(shared: &Arc<Shared>, tenant: &Tenant, id: RunId, ask: Ask) -> Result<wire::Run, ReadError> {
-    let row = row(shared, tenant, id).await?;
-    with_nodes(shared, &row, ask).await
+    match row(shared, tenant, id).await {
+        Ok(row) => with_nodes(shared, &row, ask).await,
+        Err(ReadError::NotFound) => batches::not_begun(shared, tenant, id).await,
+        Err(error) => Err(error),
+    }
 }
 
 /// A run's summary, if it is this tenant's.
@@ -106,7 +115,9 @@ pub(crate) fn summary(row: &RunRow) -> wire::Run {
     wire::Run {
         id: row.run.to_string(),
         workflow_id: row.created.workflow.to_string(),
-        batch_id: batch_id(row.run),
+        batch_id: row.created.batch.map_or_else(|| batch_id(row.run), |place| place.batch.to_string()),
+        run_index_in_batch: row.created.batch.map_or(0, |place| place.index),
+        input_index: row.created.batch.map_or(0, |place| place.input_index),
         status: status(row.summary.status).into(),
         error: row.summary.error.as_ref().map(|error| wire::RunError {
             code: error.code.to_string(),
@@ -122,12 +133,9 @@ pub(crate) fn summary(row: &RunRow) -> wire::Run {
     }
 }
 
-/// Every run is the only one of its batch until there are batches: a UUID made of the run's own bits.
+/// A run that was started alone is the only one of its batch: a UUID made of the run's own bits.
 pub(crate) fn batch_id(run: RunId) -> String {
-    let version_4 = run.0 & !(0xF << 76) | 4 << 76;
-    let variant = version_4 & !(0b11 << 62) | 0b10 << 62;
-    let hex = format!("{variant:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    batches::alone(run).to_string()
 }
 
 async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {
@@ -271,6 +279,10 @@ fn node(shared: &Shared, view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, 
             _ => 0.0,
         },
         terminal: graph.out_edges(ix).is_empty(),
+        provider: match seen.provider == ProviderIx::default() {
+            true => String::new(),
+            false => document.provided(seen.provider).type_id.to_string(),
+        },
     })
 }
 
@@ -344,26 +356,33 @@ fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire
                     Some(waiting("timer", due, String::new()))
                 }
                 NodeState::Ready if document.runner == Runner::Agent => {
-                    Some(waits_for_agent(shared, document, waiting))
+                    Some(waits_for_agent(shared, view.run(), Instance::root(*ix), waiting))
                 }
                 // The pause before its next try is over.
-                NodeState::Running if retries.contains(ix) => Some(waits_for_agent(shared, document, waiting)),
+                NodeState::Running if retries.contains(ix) => {
+                    Some(waits_for_agent(shared, view.run(), Instance::root(*ix), waiting))
+                }
                 _ => None,
             }
         })
         .collect()
 }
 
-/// Whether there is an agent that could run this node, and so a slot will do; else what no agent offers.
+/// Whether there is an agent that could run this node, and so a slot will do, or a place of its concurrency key; else what
+/// no agent offers.
 fn waits_for_agent(
     shared: &Shared,
-    node: &Node,
+    run: &Run,
+    instance: Instance,
     waiting: impl Fn(&str, Option<i64>, String) -> wire::WaitingOn,
 ) -> wire::WaitingOn {
-    let need = Need::of(node, false);
+    let need = Need { alone: false, ..Need::of(run, instance) };
     let permits = shared.permits();
     if permits.is_offered(&need) {
-        return waiting("slot", None, String::new());
+        return match &need.key {
+            Some(key) if !permits.has_room(&need) => waiting("concurrency", None, key.text.to_string()),
+            _ => waiting("slot", None, String::new()),
+        };
     }
     let any_version = Need { version: 0, labels: Vec::new(), ..need.clone() };
     let version =
@@ -371,8 +390,8 @@ fn waits_for_agent(
             true => format!(" in version {} or newer", need.version),
             false => String::new(),
         };
-    let labels = node.policy.labels.iter().map(|(name, value)| format!(" with {name}={value}"));
-    let text = std::iter::once(format!("an agent that runs {}{version}", node.type_id)).chain(labels).collect();
+    let labels = need.labels.iter().map(|(name, value)| format!(" with {name}={value}"));
+    let text = std::iter::once(format!("an agent that runs {}{version}", need.type_id)).chain(labels).collect();
     waiting("agent", None, text)
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, Instance, RunId};
+use heddle_core::id::{EventSeq, Instance, ProviderIx, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::trace::{AttemptSpan, NodeSpan, SpanState, Trace};
 use heddle_core::time::Timestamp;
@@ -135,11 +135,22 @@ fn show_node(graph: &Graph, names: &RunTrace<'_>, node: &NodeSpan) -> wire::Node
         ready_at_ms: node.ready_at.as_millis(),
         ended_at_ms: node.ended_at.map(Timestamp::as_millis),
         waiting_since_ms: node.waiting_since.map(Timestamp::as_millis),
-        attempts: node.attempts.iter().map(|attempt| show_attempt(names, name, attempt)).collect(),
+        attempts: node.attempts.iter().map(|it| show_attempt(names, name, it, provider(graph, node, it))).collect(),
     }
 }
 
-fn show_attempt(names: &RunTrace<'_>, of: InstanceName, attempt: &AttemptSpan) -> wire::AttemptSpan {
+/// The type of the fallback that an attempt asked, if it asked one.
+fn provider(graph: &Graph, node: &NodeSpan, attempt: &AttemptSpan) -> Option<String> {
+    let is_fallback = attempt.provider != ProviderIx::default();
+    is_fallback.then(|| graph.node(node.instance.node).provided(attempt.provider).type_id.to_string())
+}
+
+fn show_attempt(
+    names: &RunTrace<'_>,
+    of: InstanceName,
+    attempt: &AttemptSpan,
+    provider: Option<String>,
+) -> wire::AttemptSpan {
     wire::AttemptSpan {
         number: attempt.number.0,
         span_id: span_bytes(names.attempt(of, attempt.number.0)),
@@ -149,6 +160,7 @@ fn show_attempt(names: &RunTrace<'_>, of: InstanceName, attempt: &AttemptSpan) -
         assigned_at_ms: attempt.assigned_at.as_millis(),
         started_at_ms: attempt.started_at.map(Timestamp::as_millis),
         ended_at_ms: attempt.ended_at.map(Timestamp::as_millis),
+        provider: provider.unwrap_or_default(),
     }
 }
 
@@ -180,6 +192,8 @@ fn node_span(names: &RunTrace<'_>, graph: &Graph, node: &NodeSpan, trace: &Trace
         ("heddle.node.attempts", node.attempts.len().to_string().into()),
     ];
     attributes.extend(node.attempts.last().map(|last| ("heddle.agent.id", last.agent.to_string().into())));
+    let provider = node.attempts.last().and_then(|last| provider(graph, node, last));
+    attributes.extend(provider.map(|provider| ("heddle.node.provider", provider.into())));
     Span {
         trace: names.id(),
         id: names.instance(name(node.instance)),

@@ -11,7 +11,7 @@ use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{failure, key_requests, run_requests, workflow_requests};
+use super::{batch_requests, failure, key_requests, run_requests, workflow_requests};
 use crate::auth;
 use crate::keys::Keys;
 use crate::limits::KEY_CACHE_MS;
@@ -132,6 +132,14 @@ impl Control for ControlService {
 
     async fn cancel_run(&self, request: Request<wire::CancelRunRequest>) -> Result<Response<wire::Run>, Status> {
         run_requests::cancel(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_batch(&self, request: Request<wire::BatchRequest>) -> Result<Response<wire::Batch>, Status> {
+        batch_requests::get(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel_batch(&self, request: Request<wire::CancelBatchRequest>) -> Result<Response<wire::Batch>, Status> {
+        batch_requests::cancel(&self.shared, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_node_types(

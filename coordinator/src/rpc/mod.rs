@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod agent_link;
 pub(crate) mod artifacts;
+mod batch_requests;
 pub(crate) mod control;
 pub(crate) mod enrol;
 pub(crate) mod failure;

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt};
 use heddle_core::graph::{Draft, Graph};
 use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
-use heddle_core::partition::io::{Input, Reply, Submission};
+use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
 use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
@@ -17,13 +17,13 @@ use heddle_proto::limits::READ_WAIT_SECONDS_MAX;
 use prost::Message as _;
 use tonic::Status;
 
-use super::failure;
+use super::{batch_requests, failure};
 use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
 use crate::journal::{RunCursor, RunFilter};
 use crate::limits::ANSWER_VALUES_BYTES;
-use crate::read::events as history;
 use crate::read::runs::{self, Ask};
+use crate::read::{batches, events as history};
 use crate::shared::Shared;
 
 /// Rows in one page of a list of runs.
@@ -43,24 +43,31 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         false => graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?,
     };
     room(shared, &tenant).await?;
-    let given = submitted::resolve(shared, &tenant, given).await?;
-    graph.complete_inputs(&part, &given).map_err(failure::bad_inputs)?;
     let slot = match &key {
         Some(row) => Slot::of_hash(hash_of(&row.key)),
         None => Slot::of_hash(shared.seed()),
     };
+    let target = target.and_then(|target| graph.find(target));
+    if !request.iterator_configs_json.is_empty() {
+        let tenant = &tenant;
+        let checked = batch_requests::Checked { tenant, workflow, graph, part, target, inputs: given, key, slot };
+        return batch_requests::submit(shared, &request, checked).await;
+    }
+    let given = submitted::resolve(shared, &tenant, given).await?;
+    graph.complete_inputs(&part, &given).map_err(failure::bad_inputs)?;
     let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
     let submission = Submission {
         run: RunId::new(shared.clock.now(), slot, random),
         tenant: tenant.id().clone(),
         subject: request.subject.as_str().into(),
         workflow,
-        target: target.and_then(|target| graph.find(target)),
+        target,
         graph,
         inputs: given.into_iter().filter(|(ix, _)| part.binary_search(ix).is_ok()).collect(),
         key,
         traceparent: Some(request.traceparent.as_str()).filter(|text| !text.is_empty()).map(Arc::from),
         sandbox: request.sandbox || shared.sandbox,
+        batch: None,
     };
     let partition = shared.partition_of(submission.run);
     match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {
@@ -70,9 +77,10 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
             batch_id: runs::batch_id(run),
             started_at_ms: created_at.as_millis(),
             replayed,
+            ..Default::default()
         }),
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
-        Reply::Cancelled { .. } => Err(Status::internal("a submission was answered as a cancel")),
+        _ => Err(Status::internal("a submission was answered as something else")),
     }
 }
 
@@ -140,7 +148,7 @@ pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -
         wire::RunStatus::Completed => Some(RunStatus::Completed),
         wire::RunStatus::Failed => Some(RunStatus::Failed),
         wire::RunStatus::Cancelled => Some(RunStatus::Cancelled),
-        // Runs of batches that have not begun; there are none yet.
+        // Runs of batches that have not begun have no rows: they are seen through their batch.
         wire::RunStatus::Pending => return Ok(wire::RunList::default()),
     };
     let workflow = match request.workflow_id.as_str() {
@@ -221,7 +229,20 @@ pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest
             tracing::debug!(%run, %seq, "cancelled");
             runs::run(shared, &tenant, run, Ask::default()).await.map_err(failure::read)
         }
+        Reply::Refused(Refusal::NotFound) => Err(not_begun(shared, &tenant, run).await),
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
-        Reply::Submitted { .. } => Err(Status::internal("a cancel was answered as a submission")),
+        _ => Err(Status::internal("a cancel was answered as something else")),
+    }
+}
+
+/// Why a run without a row cannot be cancelled: there is none, or its batch has not begun it.
+async fn not_begun(shared: &Shared, tenant: &Tenant, run: RunId) -> Status {
+    match batches::not_begun(shared, tenant, run).await {
+        Ok(run) if run.status() == wire::RunStatus::Running => failure::refused(Refusal::Retry),
+        Ok(run) => {
+            let message = format!("the run has not begun: wait until it has, or cancel its batch {}", run.batch_id);
+            failure::plain(409, "execution_not_begun", message)
+        }
+        Err(error) => failure::read(error),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_artifacts::media;
+use heddle_core::graph::Provided;
 use heddle_core::id::{AttemptKey, AttemptNumber, AttemptToken, Generation, Instance, NodeIx, RunId, ScopeIx};
 use heddle_core::limits::{ARTIFACT_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, RESULT_VALUES_MAX};
 use heddle_core::node_type::EffectClass;
@@ -14,11 +15,9 @@ use heddle_core::time::Span;
 use heddle_core::value::{Artifact, Digest, Value};
 use heddle_proto::agent as wire;
 use heddle_proto::agent::coordinator_message::Kind;
-use heddle_proto::limits::SHARED_VALUE_BYTES_MIN;
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
-use crate::limits::INPUTS_PART_BYTES;
+use super::inputs::{self, Filled};
 
 /// A key as it goes over the wire.
 pub(crate) fn key_to_wire(key: AttemptKey) -> wire::AttemptKey {
@@ -47,7 +46,7 @@ pub(crate) fn key_from_wire(key: Option<&wire::AttemptKey>) -> Option<AttemptKey
     })
 }
 
-fn message(kind: Kind) -> wire::CoordinatorMessage {
+pub(super) fn message(kind: Kind) -> wire::CoordinatorMessage {
     wire::CoordinatorMessage { kind: Some(kind) }
 }
 
@@ -72,42 +71,24 @@ pub(crate) fn verdict_to_wire((key, verdict): (AttemptKey, Verdict)) -> wire::He
     wire::HeldVerdict { key: Some(key_to_wire(key)), verdict: verdict.into() }
 }
 
-/// An attempt with its inputs filled in: `values` are the dispatch's references in order, the handle last.
-pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::CoordinatorMessage {
+/// An attempt with its inputs filled in: `filled` are the values of the dispatch's inputs, one by one.
+pub(crate) fn assign(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMessage {
     let node = dispatch.graph.node(dispatch.key.instance.node);
-    let mut values = values.into_iter();
-    let mut inputs: Vec<wire::Input> = Vec::with_capacity(dispatch.inputs.len() + node.constants.len());
+    let provided = node.provided(dispatch.provider);
+    let mut inputs: Vec<wire::Input> = Vec::with_capacity(dispatch.inputs.len() + provided.constants.len());
     let port_id = |port: heddle_core::id::PortIx| {
-        let declared = node.node_type.as_ref().and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
+        let declared = provided.node_type.and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
         declared.map_or(String::new(), |declared| declared.id.to_string())
     };
-    for input in &dispatch.inputs {
-        let mut values_json = Vec::with_capacity(input.values.len());
-        let (mut artifacts, mut shared) = (Vec::new(), Vec::new());
-        for (bound, value) in input.values.iter().zip(values.by_ref()) {
-            let spread = bound.spread;
-            if let Some(artifact) = value.artifact() {
-                let place = values_json.len() as u32;
-                artifacts.push(wire::PlacedArtifact { place, spread, artifact: Some(artifact_to_wire(artifact)) });
-            } else if !spread && value.json().len() >= SHARED_VALUE_BYTES_MIN {
-                let (place, digest) = (values_json.len() as u32, Bytes::copy_from_slice(&bound.reference.digest.0));
-                shared.push(wire::SharedValue { place, digest });
-            }
-            match spread && value.artifact().is_none() {
-                true => values_json.extend(items(value.json())),
-                false => values_json.push(value.json().clone()),
-            }
-        }
-        if !values_json.is_empty() || input.list {
-            inputs.push(wire::Input { port: port_id(input.port), list: input.list, values_json, artifacts, shared });
-        }
+    for (input, values) in dispatch.inputs.iter().zip(filled.inputs) {
+        inputs.extend(inputs::to_wire(port_id(input.port), input, values));
     }
-    for (port, value) in &node.constants {
+    for (port, value) in provided.constants {
         if dispatch.inputs.iter().all(|input| input.port != *port) {
-            inputs.push(constant(port_id(*port), *port, node, value));
+            inputs.push(constant(port_id(*port), *port, provided, value));
         }
     }
-    let handle = dispatch.handle.and_then(|_| values.next()).map_or_else(Bytes::new, |value| value.json().clone());
+    let handle = filled.handle.map_or_else(Bytes::new, |value| value.json().clone());
     let (key, execution_id) = (key_to_wire(dispatch.key), dispatch.key.run.to_string());
     let permit = match dispatch.permit {
         PermitClass::Slot => wire::PermitClass::Slot,
@@ -115,15 +96,15 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
     };
     message(Kind::Assign(wire::Assign {
         key: Some(key),
-        idempotency_key: format!("{execution_id}:{}:{}", node.id, dispatch.key.instance.generation),
+        idempotency_key: idempotency_key(&execution_id, &node.id, dispatch),
         execution_id,
         node_id: node.id.to_string(),
-        node_type: node.type_id.to_string(),
-        type_version: node.node_type.as_ref().map_or(0, |node_type| node_type.version),
-        config_json: node.config.clone(),
+        node_type: provided.type_id.to_string(),
+        type_version: provided.node_type.map_or(0, |node_type| node_type.version),
+        config_json: provided.config.clone(),
         inputs,
-        timeout_ms: node.policy.timeout.map_or(0, Span::as_millis),
-        effect: effect_to_wire(node.effect).into(),
+        timeout_ms: provided.policy.timeout.map_or(0, Span::as_millis),
+        effect: effect_to_wire(provided.effect).into(),
         lineage_attempt: dispatch.key.number.0,
         handle,
         traceparent: dispatch.traceparent.as_deref().unwrap_or_default().into(),
@@ -134,43 +115,22 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
     }))
 }
 
-/// An assignment as messages that fit: values that are too much for one go ahead in parts, in order.
-pub(crate) fn in_parts(mut assign: wire::CoordinatorMessage) -> Vec<wire::CoordinatorMessage> {
-    let Some(Kind::Assign(it)) = &mut assign.kind else { return vec![assign] };
-    let bytes = |input: &wire::Input| input.values_json.iter().map(Bytes::len).sum::<usize>();
-    if it.inputs.iter().map(bytes).sum::<usize>() <= INPUTS_PART_BYTES {
-        return vec![assign];
+/// By what a provider knows a repeated request: the same on every automatic retry, and another for each item of a map. A
+/// fallback's is another one, for it asks for something else.
+fn idempotency_key(execution: &str, node: &str, dispatch: &Dispatch) -> String {
+    let generation = dispatch.key.instance.generation;
+    let mut key = format!("{execution}:{node}:{generation}");
+    if !dispatch.index.is_empty() {
+        let index: Vec<String> = dispatch.index.iter().map(u32::to_string).collect();
+        key.push_str(&format!("@{}", index.join(".")));
     }
-    let mut parts: Vec<Vec<wire::Input>> = Vec::new();
-    let mut left = 0;
-    for input in &mut it.inputs {
-        let mut shared = std::mem::take(&mut input.shared).into_iter().peekable();
-        for (place, value) in std::mem::take(&mut input.values_json).into_iter().enumerate() {
-            let weight = value.len() + 64;
-            if weight > left || parts.is_empty() {
-                parts.push(Vec::new());
-                left = INPUTS_PART_BYTES.max(weight);
-            }
-            left -= weight;
-            let Some(part) = parts.last_mut() else { continue };
-            if part.last().is_none_or(|last| last.port != input.port) {
-                part.push(wire::Input { port: input.port.clone(), list: input.list, ..wire::Input::default() });
-            }
-            let Some(last) = part.last_mut() else { continue };
-            if let Some(wire::SharedValue { digest, .. }) = shared.next_if(|shared| shared.place as usize == place) {
-                last.shared.push(wire::SharedValue { place: last.values_json.len() as u32, digest });
-            }
-            last.values_json.push(value);
-        }
+    if dispatch.provider.0 > 0 {
+        key.push_str(&format!(":f{}", dispatch.provider.0));
     }
-    it.parts = parts.len() as u32;
-    let key = it.key.clone();
-    let parts =
-        parts.into_iter().map(|inputs| message(Kind::InputsPart(wire::InputsPart { key: key.clone(), inputs })));
-    parts.chain([assign]).collect()
+    key
 }
 
-fn artifact_to_wire(artifact: &Artifact) -> wire::Artifact {
+pub(super) fn artifact_to_wire(artifact: &Artifact) -> wire::Artifact {
     wire::Artifact {
         digest: Bytes::copy_from_slice(&artifact.digest.0),
         bytes: artifact.bytes,
@@ -187,20 +147,12 @@ fn artifact_from_wire(artifact: &wire::Artifact) -> Option<Artifact> {
 }
 
 /// The graph's own value for a port that no edge feeds. A list port takes a list as its items, anything else as one.
-fn constant(id: String, port: heddle_core::id::PortIx, node: &heddle_core::graph::Node, value: &Value) -> wire::Input {
-    let declared = node.node_type.as_ref().and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
+fn constant(id: String, port: heddle_core::id::PortIx, by: Provided<'_>, value: &Value) -> wire::Input {
+    let declared = by.node_type.and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
     let list = declared.is_some_and(|declared| declared.list);
     let is_list = value.json().first() == Some(&b'[');
-    let values_json = if list && is_list { items(value.json()) } else { vec![value.json().clone()] };
+    let values_json = if list && is_list { inputs::items(value.json()) } else { vec![value.json().clone()] };
     wire::Input { port: id, list, values_json, ..wire::Input::default() }
-}
-
-/// The items of a JSON list, each as its own text; a value that is no list is its own only item.
-fn items(list: &Bytes) -> Vec<Bytes> {
-    match serde_json::from_slice::<Vec<&RawValue>>(list) {
-        Ok(items) => items.into_iter().map(|item| list.slice_ref(item.get().as_bytes())).collect(),
-        Err(_) => vec![list.clone()],
-    }
 }
 
 fn effect_to_wire(effect: EffectClass) -> wire::EffectClass {
@@ -274,64 +226,4 @@ fn class_from_wire(class: wire::ErrorClass) -> ErrorClass {
 fn shortened(message: &str) -> &str {
     let end = (0..=message.len().min(ERROR_MESSAGE_BYTES_MAX)).rev().find(|end| message.is_char_boundary(*end));
     &message[..end.unwrap_or(0)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Names a value by its length.
-    fn shared(place: u32, length: usize) -> wire::SharedValue {
-        wire::SharedValue { place, digest: Bytes::copy_from_slice(&length.to_be_bytes()) }
-    }
-
-    fn assign(lengths: &[&[usize]]) -> wire::CoordinatorMessage {
-        let input = |(place, lengths): (usize, &&[usize])| wire::Input {
-            port: format!("p{place}"),
-            list: true,
-            values_json: lengths.iter().map(|length| Bytes::from(vec![b'1'; *length])).collect(),
-            artifacts: Vec::new(),
-            shared: (0..).zip(lengths.iter()).map(|(place, length)| shared(place, *length)).collect(),
-        };
-        let inputs = lengths.iter().enumerate().map(input).collect();
-        message(Kind::Assign(wire::Assign { inputs, ..Default::default() }))
-    }
-
-    /// Puts the parts together as an agent does.
-    fn whole(messages: Vec<wire::CoordinatorMessage>) -> (usize, Vec<(String, Vec<usize>)>) {
-        let mut values: Vec<(String, Vec<usize>)> = Vec::new();
-        let mut parts = 0;
-        for message in messages {
-            assert!(prost::Message::encoded_len(&message) <= INPUTS_PART_BYTES + 64 * 1024);
-            let inputs = match message.kind.unwrap() {
-                Kind::InputsPart(part) => part.inputs,
-                Kind::Assign(assign) => {
-                    parts = assign.parts as usize;
-                    assign.inputs
-                }
-                other => panic!("{other:?}"),
-            };
-            for input in inputs {
-                let lengths = input.values_json.iter().map(Bytes::len);
-                let named = (0..).zip(lengths.clone()).map(|(place, length)| shared(place, length));
-                assert!(input.shared.iter().cloned().eq(named), "each name stays with its value");
-                match values.iter_mut().find(|(port, _)| *port == input.port) {
-                    Some((_, known)) => known.extend(lengths),
-                    None => values.push((input.port, lengths.collect())),
-                }
-            }
-        }
-        (parts, values)
-    }
-
-    #[test]
-    fn many_inputs_travel_in_parts() {
-        let small = assign(&[&[1, 2], &[3]]);
-        assert_eq!(in_parts(small.clone()), [small]);
-        let lengths: &[&[usize]] = &[&[60_000; 40], &[7], &[50_000; 30]];
-        let (parts, values) = whole(in_parts(assign(lengths)));
-        assert_eq!(parts, 2);
-        let expected = lengths.iter().enumerate().map(|(place, lengths)| (format!("p{place}"), lengths.to_vec()));
-        assert_eq!(values, expected.collect::<Vec<_>>());
-    }
 }

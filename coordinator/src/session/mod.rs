@@ -1,6 +1,7 @@
 //! Agents that are connected: who they are, what is sent to them, what they say.
 
 pub(crate) mod convert;
+pub(crate) mod inputs;
 mod outgoing;
 mod registry;
 pub(crate) mod stream;

@@ -2,6 +2,7 @@
 //! error, never a guess.
 
 pub(crate) mod agent;
+pub(crate) mod batch;
 pub(crate) mod diagnosis;
 pub(crate) mod event;
 pub(crate) mod failure;

@@ -17,9 +17,9 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
         execution_id: &run.id,
         workflow_id: &run.workflow_id,
         batch_id: &run.batch_id,
-        run_index_in_batch: 0,
-        input_index: 0,
-        status: run_status(run)?,
+        run_index_in_batch: run.run_index_in_batch,
+        input_index: run.input_index,
+        status: status(run.status)?,
         error: run.error.as_ref().map(run_error),
         start_time: Time(run.started_at_ms),
         end_time: run.ended_at_ms.map(Time),
@@ -40,7 +40,10 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
     Ok(Poll {
         execution_id: &run.id,
         workflow_id: &run.workflow_id,
-        status: run_status(run)?,
+        batch_id: &run.batch_id,
+        run_index_in_batch: run.run_index_in_batch,
+        input_index: run.input_index,
+        status: status(run.status)?,
         error: run.error.as_ref().map(run_error),
         node_states: run.nodes.iter().zip(&node_runs).map(|(node, shown)| node_state(node, shown)).collect(),
         final_output: final_output(run, &node_runs),
@@ -58,8 +61,9 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
     })
 }
 
-fn run_status(run: &control::Run) -> Result<&'static str, ApiError> {
-    match RunStatus::try_from(run.status) {
+/// The word for how a run, or a batch of runs, stands.
+pub(super) fn status(number: i32) -> Result<&'static str, ApiError> {
+    match RunStatus::try_from(number) {
         Ok(RunStatus::Pending) => Ok("PENDING"),
         Ok(RunStatus::Running) => Ok("RUNNING"),
         Ok(RunStatus::Completed) => Ok("COMPLETED"),
@@ -104,9 +108,11 @@ fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_>, ApiError
         state,
         cached: state == "CACHED",
         sandbox,
-        output: Some(Outputs(outputs?)).filter(|_| status == "COMPLETED"),
+        // A node that failed has outputs where its policy lets the run go on.
+        output: Some(Outputs(outputs?)).filter(|outputs| status == "COMPLETED" || !outputs.0.is_empty()),
         error: node.error.as_ref().map(run_error),
         attempts: node.attempts,
+        provider: non_empty(&node.provider),
         agent: non_empty(&node.agent_id),
         queued_at: node.queued_at_ms.map(Time),
         start_time: node.started_at_ms.map(Time),

@@ -11,22 +11,32 @@ use crate::http::error::ApiError;
 /// What a run is from its start until it is over.
 const RUNNING: &str = "RUNNING";
 
+/// What a run of a batch is until it is started.
+const PENDING: &str = "PENDING";
+
 pub(crate) fn executed(reply: &SubmitReply) -> Executed<'_> {
+    let started = |id, run_index_in_batch, input_index, status| StartedRun {
+        id,
+        workflow_id: &reply.workflow_id,
+        batch_id: &reply.batch_id,
+        run_index_in_batch,
+        input_index,
+        status,
+        error: None,
+        start_time: Time(reply.started_at_ms),
+        end_time: None,
+        node_runs: [],
+    };
+    let of_batch = reply.runs.iter().map(|run| {
+        let status = if run.pending { PENDING } else { RUNNING };
+        started(&run.id, run.run_index_in_batch, run.input_index, status)
+    });
+    let alone = || vec![started(&reply.execution_id, 0, 0, RUNNING)];
     Executed {
         workflow_id: &reply.workflow_id,
         batch_id: &reply.batch_id,
-        execution_runs: [StartedRun {
-            id: &reply.execution_id,
-            workflow_id: &reply.workflow_id,
-            batch_id: &reply.batch_id,
-            run_index_in_batch: 0,
-            input_index: 0,
-            status: RUNNING,
-            error: None,
-            start_time: Time(reply.started_at_ms),
-            end_time: None,
-            node_runs: [],
-        }],
+        execution_runs: if reply.runs.is_empty() { alone() } else { of_batch.collect() },
+        runs_total: reply.runs_total.max(1),
         execution_id: &reply.execution_id,
         status: RUNNING,
         stale_dependencies: [],

@@ -47,6 +47,7 @@ fn attempt(attempt: &wire::AttemptSpan) -> AttemptSpan<'_> {
         number: attempt.number,
         span_id: hex(&attempt.span_id),
         agent_id: &attempt.agent_id,
+        provider: given(&attempt.provider),
         outcome: &attempt.outcome,
         error_code: given(&attempt.error_code),
         assigned_time: Time(attempt.assigned_at_ms),
@@ -70,12 +71,13 @@ pub(crate) fn otlp(trace: &wire::Trace) -> Value {
             let (name, number) = (format!("attempt {}", node.node_type), attempt.number.to_string());
             let shown = Shown { id: &attempt.span_id, parent: &node.span_id, name: &name, kind: CONSUMER };
             let start = attempt.started_at_ms.unwrap_or(attempt.assigned_at_ms);
-            let attributes = vec![
+            let mut attributes = vec![
                 ("heddle.node.id", &*node.node_id),
                 ("heddle.agent.id", &*attempt.agent_id),
                 ("heddle.attempt.number", &*number),
                 ("heddle.attempt.outcome", &*attempt.outcome),
             ];
+            attributes.extend(given(&attempt.provider).map(|provider| ("heddle.node.provider", provider)));
             spans.extend(shown.span(trace, (start, attempt.ended_at_ms), &attributes, &attempt.error_code));
         }
     }

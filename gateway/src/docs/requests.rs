@@ -78,7 +78,22 @@ pub(super) struct Execute {
     /// Runs up to and with this node only.
     target_node_id: Option<String>,
     trigger_data: Option<Object>,
+    /// One run for each combination of these values.
+    iterator_configs: Option<Vec<IteratorConfig>>,
     force: Option<bool>,
+}
+
+/// Values of one input node, one for each run.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub(super) struct IteratorConfig {
+    /// The id of an input node that runs.
+    node_id: String,
+    /// `items`, `inputs` and `data` are other names for it.
+    values: Vec<Value>,
+    /// `zip` goes along with the other lists that are zipped; `product` combines with all others. `zip` if it is left out.
+    #[schemars(extend("enum" = ["zip", "product", null]))]
+    mode: Option<String>,
 }
 
 /// Values for a run of the saved graph.

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::operation::{FileBody, Operation, Shape};
 use super::requests;
 use crate::dto::agent::{Agent, DrainedAgent, JoinToken};
+use crate::dto::batch::Batch;
 use crate::dto::diagnosis::Diagnosis;
 use crate::dto::event::Events;
 use crate::dto::key::ApiKey;
@@ -123,7 +124,27 @@ pub(crate) fn execute() -> Operation {
         .body::<requests::Execute>(json!({"inputs": {"topic": "herons"}}))
         .answers::<Executed<'_>>(CREATED, Shape::Enveloped)
         .leads_to("executionId", "id", OF_RUNS)
+        .leads_to("batchId", "id", &["getBatchesById", "postBatchesByIdCancel"])
         .refuses(StatusCode::PAYMENT_REQUIRED)
+}
+
+pub(crate) fn get_batch() -> Operation {
+    let says = "Runs in a page, of which 200 come at most; fewer if they gave much.";
+    let batch =
+        Operation::of::<ReadExecutions>(RUNS, "Get a batch of runs, and a page of its runs with what they gave");
+    limited(batch, 50, says)
+        .query("offset", count(u32::MAX), "The index of the first run to show.")
+        .query("outputs", json!({"type": "boolean", "default": true}), "false: without what the runs gave.")
+        .answers::<Batch<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::NOT_FOUND)
+}
+
+pub(crate) fn cancel_batch() -> Operation {
+    Operation::of::<Execute>(RUNS, "Stop a batch: no more of its runs start, and those that go on are stopped")
+        .body::<requests::Cancel>(json!({"reason": "not needed any more"}))
+        .answers::<Batch<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::NOT_FOUND)
+        .refuses(StatusCode::CONFLICT)
 }
 
 pub(crate) fn run() -> Operation {

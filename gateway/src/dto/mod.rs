@@ -2,6 +2,7 @@
 //! `crate::convert` makes one of the other, by hand.
 
 pub(crate) mod agent;
+pub(crate) mod batch;
 pub(crate) mod diagnosis;
 pub(crate) mod envelope;
 pub(crate) mod event;

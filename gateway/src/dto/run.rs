@@ -42,6 +42,9 @@ pub(crate) struct Run<'a> {
 pub(crate) struct Poll<'a> {
     pub(crate) execution_id: &'a str,
     pub(crate) workflow_id: &'a str,
+    pub(crate) batch_id: &'a str,
+    pub(crate) run_index_in_batch: u32,
+    pub(crate) input_index: u32,
     pub(crate) status: &'static str,
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) node_results: NodeResults<'a>,
@@ -86,6 +89,9 @@ pub(crate) struct NodeRun<'a> {
     pub(crate) output: Option<Outputs<'a>>,
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) attempts: u32,
+    /// The type of the fallback that does the node's work or gave its result; absent: the node's own type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<&'a str>,
     pub(crate) agent: Option<&'a str>,
     pub(crate) queued_at: Option<Time>,
     pub(crate) start_time: Option<Time>,

@@ -12,7 +12,10 @@ use super::time::Time;
 pub(crate) struct Executed<'a> {
     pub(crate) workflow_id: &'a str,
     pub(crate) batch_id: &'a str,
-    pub(crate) execution_runs: [StartedRun<'a>; 1],
+    /// The run; of a batch its first ones, at most 1,000. `GET /batches/{batchId}` shows all.
+    pub(crate) execution_runs: Vec<StartedRun<'a>>,
+    /// How many runs were started.
+    pub(crate) runs_total: u32,
     pub(crate) execution_id: &'a str,
     pub(crate) status: &'static str,
     /// No cached output is ever used, so none can be stale.

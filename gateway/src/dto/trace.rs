@@ -43,6 +43,9 @@ pub(crate) struct AttemptSpan<'a> {
     pub(crate) number: u32,
     pub(crate) span_id: String,
     pub(crate) agent_id: &'a str,
+    /// The type of the fallback that was asked; absent: the node's own type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<&'a str>,
     pub(crate) outcome: &'a str,
     pub(crate) error_code: Option<&'a str>,
     /// When it was given to its agent.

@@ -3,6 +3,7 @@
 pub(crate) mod agents;
 pub(crate) mod artifacts;
 pub(crate) mod auth;
+pub(crate) mod batches;
 pub(crate) mod docs;
 pub(crate) mod error;
 pub(crate) mod events;

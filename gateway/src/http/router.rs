@@ -11,7 +11,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, docs, events, health, history, keys, media, nodes, page, runs, tenants, trace, workflows,
+    agents, artifacts, batches, docs, events, health, history, keys, media, nodes, page, runs, tenants, trace,
+    workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
@@ -112,6 +113,8 @@ fn own() -> Table {
         .get("/api/v1/workflows/executions/{id}/events", events::events, table::events())
         .get("/api/v1/workflows/executions/{id}/trace", trace::trace, table::trace())
         .post("/api/v1/workflows/executions/{id}/cancel", runs::cancel, table::cancel())
+        .get("/api/v1/batches/{id}", batches::get, table::get_batch())
+        .post("/api/v1/batches/{id}/cancel", batches::cancel, table::cancel_batch())
         .get("/api/v1/artifacts/{id}", artifacts::get, table::get_artifact())
         .get("/api/v1/media", media::list, table::list_media())
         .delete("/api/v1/media/{id}", media::delete, table::delete_media())

@@ -37,7 +37,8 @@ pub(crate) struct ReadParameters {
     nodes_limit: Option<u32>,
 }
 
-/// `POST /workflows/{id}/execute`: runs the graph in the body, or the saved one.
+/// `POST /workflows/{id}/execute`: runs the graph in the body, or the saved one; with `iteratorConfigs` once for each
+/// combination of values.
 pub(crate) async fn execute(
     State(app): State<Arc<App>>,
     caller: Caller<Execute>,
@@ -47,7 +48,7 @@ pub(crate) async fn execute(
     body: GraphBody,
 ) -> Result<Response, ApiError> {
     let fields = body.fields()?;
-    for unsupported in ["iteratorConfigs", "only", "fromExecutionId"] {
+    for unsupported in ["only", "fromExecutionId"] {
         if fields.asks_for(unsupported) {
             return Err(ApiError::not_supported_yet(unsupported));
         }
@@ -56,10 +57,13 @@ pub(crate) async fn execute(
     fields.flag("force")?;
     let graph = graph(&body, &fields)?;
     refuse_empty(graph.as_ref())?;
+    // An empty list says that there is nothing to iterate over: one run.
+    let iterators = fields.array("iteratorConfigs")?.filter(|_| fields.asks_for("iteratorConfigs"));
     let share = |part: Option<&[u8]>| part.map(|part| body.share(part)).unwrap_or_default();
     let request = SubmitRequest {
         graph,
         inputs_json: share(fields.object("inputs")?),
+        iterator_configs_json: share(iterators),
         trigger_data_json: share(fields.object("triggerData")?),
         target_node_id: fields.text("targetNodeId")?.unwrap_or_default(),
         idempotency: key.of_request("POST /api/v1/workflows/{id}/execute", &[&id], body.text()),

@@ -194,7 +194,18 @@ impl Control for Fake {
             batch_id: "batch_1".to_owned(),
             started_at_ms: 1_777_712_400_007,
             replayed: self.script().replayed,
+            ..SubmitReply::default()
         }))
+    }
+
+    async fn get_batch(&self, _: Request<BatchRequest>) -> Result<Response<Batch>, Status> {
+        self.refusal("get_batch")?;
+        Err(Status::unimplemented("the fake has no batches"))
+    }
+
+    async fn cancel_batch(&self, _: Request<CancelBatchRequest>) -> Result<Response<Batch>, Status> {
+        self.refusal("cancel_batch")?;
+        Err(Status::unimplemented("the fake has no batches"))
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {

@@ -44,6 +44,12 @@ pub const CRASH_POINTS: &[CrashPoint] = &[
         name: "partition.committed",
         means: "the partition knows its batch landed; no reply and no effect of it has left",
     },
+    CrashPoint { name: "batches.planned", means: "what a batch gives its runs is kept; the batch is not begun" },
+    CrashPoint {
+        name: "outbox.before-deliver",
+        means: "a message to another slot is committed; its receiver has not been told",
+    },
+    CrashPoint { name: "outbox.before-arrived", means: "what a message asks for is committed; its sender is not told" },
     CrashPoint { name: "session.before-assign", means: "an assignment is committed; it is not on the agent's stream" },
     CrashPoint { name: "session.assigned", means: "an assignment is on the agent's stream; nothing was sent after it" },
     CrashPoint { name: "session.result-received", means: "a result has arrived; it is in no batch" },

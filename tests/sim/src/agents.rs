@@ -83,6 +83,10 @@ impl Agent {
     }
 }
 
+fn effect_of(dispatch: &Dispatch) -> EffectClass {
+    dispatch.graph.node(dispatch.key.instance.node).provided(dispatch.provider).effect
+}
+
 impl World {
     pub(super) fn boot_of(&self, agent: usize) -> AgentBoot {
         AgentBoot { agent: agent_id(agent), boot: self.agents[agent].boot }
@@ -207,7 +211,7 @@ impl World {
 
     fn begin(&mut self, agent: usize, key: &AttemptKey) {
         let Some(held) = self.agents[agent].held.get_mut(key) else { return };
-        let effect = held.dispatch.graph.node(key.instance.node).effect;
+        let effect = effect_of(&held.dispatch);
         if effect.needs_intent() && held.dispatch.handle.is_none() {
             held.stage = Stage::AwaitsIntent;
             return self.say(agent, AgentMessage::Intent { key: *key });
@@ -257,7 +261,7 @@ impl World {
             self.check.killed(&self.boot_of(agent), key);
             return self.crash_agent(agent);
         }
-        let is_pollable = held.dispatch.graph.node(key.instance.node).effect == EffectClass::Pollable;
+        let is_pollable = effect_of(&held.dispatch) == EffectClass::Pollable;
         if is_pollable && held.handle.is_none() && held.dispatch.handle.is_none() {
             let handle = Value::from_json(Bytes::from(format!("\"job {}\"", key.token)));
             held.handle = Some(handle.clone());
@@ -280,9 +284,9 @@ impl World {
             return failed(class, "model_failure");
         }
         let Some(held) = self.agents[agent].held.get(key) else { return Outcome::Stopped };
-        let node = held.dispatch.graph.node(key.instance.node);
-        let config: Json = serde_json::from_slice(&node.config).unwrap_or_default();
-        let Some(made) = work::make(&node.type_id, &config, &held.inputs) else {
+        let node = held.dispatch.graph.node(key.instance.node).provided(held.dispatch.provider);
+        let config: Json = serde_json::from_slice(node.config).unwrap_or_default();
+        let Some(made) = work::make(node.type_id, &config, &held.inputs) else {
             return failed(ErrorClass::InvalidRequest, work::REFUSED);
         };
         let by = key.token.to_string();
@@ -383,6 +387,7 @@ impl World {
             return;
         }
         self.agents[agent].is_up = false;
+        self.kills.agents += 1;
         if let Some(id) = self.agents[agent].session {
             self.break_link(id);
         }

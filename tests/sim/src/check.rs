@@ -6,7 +6,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use heddle_core::id::{AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, RunId};
+use heddle_core::batch::BatchId;
+use heddle_core::id::{
+    AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, RunId, ScopeIx,
+};
 use heddle_core::partition::batch::{Batch, IdempotencyKey};
 use heddle_core::run::event::{Attempt, OutputValue, PortOutput};
 use heddle_core::run::{Run, RunStatus};
@@ -14,7 +17,9 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::Violation;
+use super::coverage::{Coverage, Stand};
 use super::event::SeatId;
+use super::policies::Places;
 
 /// How many agents a poison node may end: two make it a suspect, three prove it (E13).
 const POISON_DEATHS_MAX: usize = 5;
@@ -32,7 +37,13 @@ pub(super) struct Checker {
     invoked: BTreeSet<RunId>,
     answered_keys: BTreeMap<usize, RunId>,
     acknowledged: BTreeSet<RunId>,
+    answered_batch_keys: BTreeMap<usize, BatchId>,
+    batches: BTreeSet<BatchId>,
     owners: BTreeMap<PartitionId, SeatId>,
+    pub(super) places: Places,
+    pub(super) coverage: Coverage,
+    /// Which container's items and turns have these numbers.
+    pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
 }
 
 /// What is durable of a run.
@@ -43,6 +54,9 @@ pub(super) struct RunAccount {
     pub(super) last_at: Timestamp,
     pub(super) ended: Option<(RunStatus, u64)>,
     pub(super) is_quarantined: bool,
+    pub(super) stand: Stand,
+    /// The load and the event at which it was last compared with what is in memory.
+    pub(super) compared: (SeatId, EventSeq),
     /// A node of it has ended it.
     pub(super) is_stopped: bool,
 }
@@ -87,8 +101,8 @@ impl Checker {
         self.violation.borrow().is_some()
     }
 
-    pub(super) fn into_result(self) -> (u64, Option<Violation>) {
-        (self.hash, self.violation.into_inner())
+    pub(super) fn into_result(self) -> (u64, Coverage, Option<Violation>) {
+        (self.hash, self.coverage, self.violation.into_inner())
     }
 
     /// Folds a number into the trace's hash.
@@ -110,6 +124,18 @@ impl Checker {
             let first = *self.answered_keys.entry(key).or_insert(run);
             self.expect(first == run, "H3", || format!("key {key} was answered with {first} and with {run}"));
         }
+    }
+
+    pub(super) fn acknowledged_batch(&mut self, batch: BatchId, key: Option<usize>) {
+        self.batches.insert(batch);
+        if let Some(key) = key {
+            let first = *self.answered_batch_keys.entry(key).or_insert(batch);
+            self.expect(first == batch, "H3", || format!("key {key} was answered with {first} and with {batch}"));
+        }
+    }
+
+    pub(super) fn acknowledged_batches(&self) -> Vec<BatchId> {
+        self.batches.iter().copied().collect()
     }
 
     pub(super) fn acknowledged_runs(&self) -> impl Iterator<Item = RunId> {
@@ -202,6 +228,9 @@ pub(super) fn digests(output: &PortOutput) -> impl Iterator<Item = Digest> {
         OutputValue::One(reference) => std::slice::from_ref(reference),
         OutputValue::Gather(references) => references.as_slice(),
         OutputValue::Closed => &[],
+        OutputValue::Pieces(pieces) => {
+            return pieces.iter().map(|piece| piece.reference().digest).collect::<Vec<_>>().into_iter();
+        }
     };
-    references.iter().map(|reference| reference.digest)
+    references.iter().map(|reference| reference.digest).collect::<Vec<_>>().into_iter()
 }

@@ -1,6 +1,6 @@
 //! What must hold of each event as it becomes durable.
 
-use heddle_core::id::{AttemptKey, EventSeq, Instance, RunId};
+use heddle_core::id::{AttemptKey, EventSeq, Instance, NodeIx, RunId, ScopeIx};
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::batch::{Batch, RunBatch};
 use heddle_core::policy::OnUnknown;
@@ -19,6 +19,7 @@ impl Checker {
         for written in &batch.runs {
             if quarantined.contains(&written.run) {
                 self.runs.entry(written.run).or_default().is_quarantined = true;
+                self.places.forget(written.run);
                 continue;
             }
             self.begun(written);
@@ -106,6 +107,11 @@ impl Checker {
                 }
                 // Whether a node cannot decide, the reference interpreter knows.
                 Decision::Failed { .. } | Decision::Waiting { .. } => {}
+                Decision::Opened { instance, opened } => {
+                    let scopes = (opened.scope.0..).take(opened.items.len());
+                    self.scopes.extend(scopes.map(|scope| ((run, ScopeIx(scope)), *instance)));
+                }
+                Decision::Gathered { .. } => {}
             }
         }
     }
@@ -113,6 +119,7 @@ impl Checker {
     fn over(&mut self, run: RunId, attempt: &Attempt) {
         let token = self.tokens.get_mut(&attempt.token).filter(|token| token.run == run && token.attempt == *attempt);
         let was_live = token.is_some_and(|token| std::mem::replace(&mut token.is_live, false));
+        self.places.over(run, attempt.token);
         self.expect(was_live, "H6", || format!("{run}: {attempt:?} ends, but was not out"));
     }
 
@@ -133,7 +140,7 @@ impl Checker {
     fn lost(&mut self, run: RunId, attempt: &Attempt) {
         let has_intent = self.tokens.get(&attempt.token).is_some_and(|token| token.has_intent);
         let Some(fold) = self.runs.get(&run).and_then(|account| account.fold.as_ref()) else { return };
-        let node = fold.graph().node(attempt.instance.node);
+        let node = fold.graph().node(attempt.instance.node).provided(fold.provider_of(attempt.instance));
         let (effect, on_unknown) = (node.effect, node.policy.on_unknown);
         let account = self.instances.entry((run, attempt.instance)).or_default();
         let can_ask = effect == EffectClass::Pollable && account.has_handle;
@@ -155,7 +162,11 @@ impl Checker {
             (None, None) => Err("its graph is not stored".to_owned()),
         };
         if let Err(corrupt) = folded {
-            self.fail("H9", format!("the history of {id} does not follow: {corrupt}"));
+            return self.fail("H9", format!("the history of {id} does not follow: {corrupt}"));
+        }
+        let Some(run) = &account.fold else { return };
+        if let Err(what) = self.coverage.note(&mut account.stand, run, event) {
+            self.fail("E2", format!("{id}, event {}: {what}", event.seq));
         }
     }
 
@@ -186,6 +197,28 @@ impl Checker {
         }
     }
 
+    /// Whether what a node gives is certain, seen from inside a scope.
+    fn is_settled(&self, fold: &Run, run: RunId, source: NodeIx, mut scope: ScopeIx) -> bool {
+        const SETTLED: [NodePhase; 3] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed];
+        let home = fold.graph().within(source);
+        loop {
+            let around = self.scopes.get(&(run, scope));
+            if home == around.map(|container| container.node) {
+                let phase = match scope {
+                    ScopeIx(0) => Some(fold.phase_of(source)),
+                    scope => fold.open_instances(source).find(|(it, _)| it.scope == scope).map(|(_, phase)| phase),
+                };
+                return phase.is_some_and(|phase| SETTLED.contains(&phase));
+            }
+            match around {
+                // What an item is, is there when it opens.
+                Some(container) if container.node == source => return true,
+                Some(container) => scope = container.scope,
+                None => return false,
+            }
+        }
+    }
+
     /// An attempt is given to an agent.
     fn given(&mut self, run: RunId, assignment: &Assignment) {
         let attempt = assignment.attempt;
@@ -198,9 +231,10 @@ impl Checker {
         let fold = self.runs.get(&run).and_then(|account| account.fold.as_ref());
         let is_early = fold.is_none_or(|fold| {
             let edges = fold.graph().in_edges(attempt.instance.node).iter();
-            let settled = [NodePhase::Completed, NodePhase::Skipped];
-            edges.into_iter().any(|edge| !settled.contains(&fold.phase_of(edge.source)))
+            edges.into_iter().any(|edge| !self.is_settled(fold, run, edge.source, attempt.instance.scope))
         });
+        let crowd = fold.and_then(|fold| self.places.given(run, fold, &attempt));
+        self.expect(crowd.is_none(), "E26", || crowd.unwrap_or_default());
         self.expect(!is_early, "H8", || format!("{run}: {attempt:?} starts before its inputs are there"));
         let token = TokenAccount {
             run,

@@ -1,8 +1,8 @@
 //! What must be durable when an answer or an instruction leaves (I3, E3).
 
-use heddle_core::id::{AttemptKey, RunId};
+use heddle_core::id::{AttemptKey, RunId, ScopeIx};
 use heddle_core::partition::io::{Effect, Refusal, Release, Reply, Verdict};
-use heddle_core::run::RunStatus;
+use heddle_core::run::{NodePhase, RunStatus};
 
 use super::check::Checker;
 
@@ -34,7 +34,8 @@ impl Checker {
                 let is_there = self.runs.values().any(|account| account.events > 0 || account.is_quarantined);
                 self.expect(is_there, "E3", || "a refusal speaks of a run before any is durable".to_owned());
             }
-            Reply::Refused(_) => {}
+            // What is acknowledged of batches is looked at in the end.
+            Reply::BatchSubmitted { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
         }
     }
 
@@ -46,8 +47,8 @@ impl Checker {
                 self.expect(is_its && self.is_live(&key), "I3", || format!("{key:?} is sent before it is durable"));
             }
             Effect::CancelAttempt { key, .. } => {
-                let is_over = self.has_ended(key.run);
-                self.expect(is_over, "I3", || format!("{key:?} is cancelled before its run's end is durable"));
+                let is_over = self.has_ended(key.run) || self.is_given_up(key);
+                self.expect(is_over, "I3", || format!("{key:?} is cancelled before that it is not wanted is durable"));
             }
             Effect::Acknowledge { key, .. } => self.expect_done(key, "acknowledged"),
             Effect::AnswerIntent { key, go: true, .. } => {
@@ -74,7 +75,8 @@ impl Checker {
                 // Agents of the simulation speak of nothing but what they were given.
                 self.expect(false, "E8", || format!("{key:?} is called another agent's"));
             }
-            Effect::AnswerIntent { go: false, .. } => {}
+            // The world looks at these, which knows the messages that are durable.
+            Effect::Deliver(_) | Effect::Arrived { .. } | Effect::AnswerIntent { go: false, .. } => {}
         }
     }
 
@@ -85,6 +87,20 @@ impl Checker {
 
     fn expect_done(&self, key: &AttemptKey, what: &str) {
         self.expect(!self.is_live(key), "I3", || format!("{key:?} is {what} before its end is durable"));
+    }
+
+    /// Whether durable history says that a node will not run to its end.
+    fn is_given_up(&self, key: &AttemptKey) -> bool {
+        let fold = self.runs.get(&key.run).and_then(|account| account.fold.as_ref());
+        fold.is_some_and(|fold| match key.instance.scope {
+            ScopeIx(0) => fold.phase_of(key.instance.node) == NodePhase::Dropped,
+            // An item that has closed has left memory.
+            _ => {
+                let mut open = fold.open_instances(key.instance.node);
+                open.find(|(instance, _)| *instance == key.instance)
+                    .is_none_or(|(_, phase)| phase == NodePhase::Dropped)
+            }
+        })
     }
 
     fn has_ended(&self, run: RunId) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use heddle_core::batch::BatchId;
 use heddle_core::id::{CallerId, RunId, Slot, Subject, TenantId, WorkflowId};
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
@@ -19,6 +20,7 @@ pub(super) struct Client {
     /// Which job waits for which answer.
     waiting: BTreeMap<CallerId, usize>,
     acknowledged: Vec<RunId>,
+    batches: Vec<BatchId>,
 }
 
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ struct Job {
 enum JobKind {
     Submit { graph: usize, key: Option<usize> },
     Cancel { is_foreign: bool },
+    Batch { key: Option<usize> },
+    CancelBatch,
 }
 
 impl Client {
@@ -58,6 +62,13 @@ impl World {
                     self.plan_job(client, JobKind::Cancel { is_foreign });
                 }
             }
+            if self.random.percent(self.knobs.batch_percent) {
+                let key = self.random.percent(self.knobs.keyed_percent).then(|| self.random.below(self.knobs.keys));
+                self.plan_job(client, JobKind::Batch { key });
+                if self.random.percent(self.knobs.cancel_percent) {
+                    self.plan_job(client, JobKind::CancelBatch);
+                }
+            }
         }
     }
 
@@ -77,13 +88,17 @@ impl World {
             JobKind::Submit { graph, key } => {
                 let submission = self.submission(graph, key);
                 self.check.invoked(submission.run);
-                Some((submission.run, Input::Submit(caller, Box::new(submission))))
+                Some((self.partition_of(submission.run), Input::Submit(caller, Box::new(submission))))
             }
-            JobKind::Cancel { is_foreign } => self.cancellation(client, caller, is_foreign),
+            JobKind::Cancel { is_foreign } => {
+                let asked = self.cancellation(client, caller, is_foreign);
+                asked.map(|(run, input)| (self.partition_of(run), input))
+            }
+            JobKind::Batch { key } => Some(self.ask_for_batch(caller, key)),
+            JobKind::CancelBatch => self.cancel_of_batch(client, caller),
         };
-        let Some((run, input)) = asked else { return self.nothing_to_cancel(client, job) };
+        let Some((partition, input)) = asked else { return self.nothing_to_cancel(client, job) };
         self.clients[client].waiting.insert(caller, job);
-        let partition = self.partition_of(run);
         let pause = millis(self.random.between(self.knobs.link_ms));
         self.after(pause, Event::Request { client, partition, input: Box::new(input) });
         let patience = millis(self.random.between((1_000, 12_000)));
@@ -99,7 +114,11 @@ impl World {
         }
     }
 
-    fn submission(&mut self, graph: usize, key: Option<usize>) -> Submission {
+    pub(super) fn known_batches(&self, client: usize) -> &[BatchId] {
+        &self.clients[client].batches
+    }
+
+    pub(super) fn submission(&mut self, graph: usize, key: Option<usize>) -> Submission {
         let tenant = TenantId::from("acme");
         let random = u128::from(self.random.next()) << 64 | u128::from(self.random.next());
         let slot = key.map_or_else(|| Slot::of_hash(self.random.next()), |key| Slot::of_hash(key as u64 * 7 + 1));
@@ -123,6 +142,7 @@ impl World {
             key,
             traceparent: None,
             sandbox: false,
+            batch: None,
         }
     }
 
@@ -150,7 +170,12 @@ impl World {
                 let JobKind::Submit { key, .. } = self.clients[client].jobs[job].kind else { return };
                 self.check.acknowledged(*run, key);
             }
-            Reply::Cancelled { .. } | Reply::Refused(_) => {}
+            Reply::BatchSubmitted { batch, .. } => {
+                self.clients[client].batches.push(*batch);
+                let JobKind::Batch { key } = self.clients[client].jobs[job].kind else { return };
+                self.check.acknowledged_batch(*batch, key);
+            }
+            Reply::Cancelled { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
         }
         self.clients[client].jobs[job].is_done = true;
     }
@@ -159,7 +184,9 @@ impl World {
     pub(super) fn gives_up(&mut self, client: usize, caller: CallerId) {
         let Some(job) = self.clients[client].waiting.remove(&caller) else { return };
         match self.clients[client].jobs[job].kind {
-            JobKind::Submit { key: None, .. } => self.clients[client].jobs[job].is_done = true,
+            JobKind::Submit { key: None, .. } | JobKind::Batch { key: None } => {
+                self.clients[client].jobs[job].is_done = true
+            }
             _ => self.after(millis(100), Event::ClientActs { client, job }),
         }
     }

@@ -1,5 +1,6 @@
 //! Random graphs, compiled as any user's graph is, and how their nodes behave when an agent runs them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use heddle_core::graph::{Compile, Draft, Graph, TypeCatalogue};
@@ -19,6 +20,25 @@ pub(super) struct Scripted {
     scripts: Vec<Script>,
     /// The same graph, as the reference interpreter reads it.
     pub(super) document: Document,
+    /// Its nodes and edges as they were drawn.
+    pub(super) nodes: Vec<Value>,
+    edges: Vec<Value>,
+}
+
+impl fmt::Display for Scripted {
+    /// A line for each node, and for each edge.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the graph {}", self.graph.digest())?;
+        for node in &self.nodes {
+            let (data, parent) = (&node["data"], &node["parentId"]);
+            write!(f, "\n  {} in {parent}: {} {} {}", node["id"], data["nodeType"], data["config"], data["policy"])?;
+        }
+        for edge in &self.edges {
+            let (source, target) = (&edge["source"], &edge["target"]);
+            write!(f, "\n  {source}.{} > {target}.{}", edge["sourceHandle"], edge["targetHandle"])?;
+        }
+        Ok(())
+    }
 }
 
 /// What a node does on an agent, beside what it makes.
@@ -39,7 +59,7 @@ impl Scripted {
     pub(super) fn draw(random: &mut Random, knobs: &Knobs) -> Self {
         let Drawing { nodes, edges, scripts, .. } = Drawing::draw(random, knobs);
         let document = Document::read(&nodes, &edges);
-        Self { graph: compile(&Value::Array(nodes), &Value::Array(edges)), scripts, document }
+        Self { graph: compile(&nodes, &edges), scripts, document, nodes, edges }
     }
 }
 
@@ -53,7 +73,8 @@ fn catalogue() -> TypeCatalogue {
     types
 }
 
-fn compile(nodes: &Value, edges: &Value) -> Arc<Graph> {
+fn compile(nodes: &[Value], edges: &[Value]) -> Arc<Graph> {
+    let (nodes, edges) = (Value::from(nodes), Value::from(edges));
     thread_local! {
         static TYPES: TypeCatalogue = catalogue();
     }

@@ -5,9 +5,9 @@ use heddle_core::limits;
 use super::random::Random;
 
 /// Whether the engine runs maps, loops and lifted nodes.
-const HAS_SCOPES: bool = false;
+const HAS_SCOPES: bool = true;
 /// Whether the engine lets branches race.
-const HAS_RACES: bool = false;
+const HAS_RACES: bool = true;
 
 /// A range of milliseconds or counts, both ends included.
 pub(super) type Range = (u64, u64);
@@ -46,6 +46,10 @@ pub(super) struct Knobs {
     pub(super) work_ms: Range,
     pub(super) fail_percent: u64,
     pub(super) poison_percent: u64,
+    /// How many of the nodes that agents run have failures caught, or others to fall back on.
+    pub(super) policy_percent: u64,
+    /// How many of them share a limit.
+    pub(super) shared_percent: u64,
     /// Agents go on with what they were told to stop, and send what nobody wants.
     pub(super) has_zombies: bool,
     pub(super) link_ms: Range,
@@ -60,6 +64,12 @@ pub(super) struct Knobs {
     pub(super) faults: usize,
     /// Faults begin within this time.
     pub(super) trouble_ms: u64,
+    pub(super) batch_percent: u64,
+    pub(super) batch_runs: u32,
+    /// Runs of one batch that are under way at the same time.
+    pub(super) batch_under_way: usize,
+    /// Messages between slots, and hints, that do not arrive.
+    pub(super) lost_percent: u64,
 }
 
 /// Which effect classes nodes have.
@@ -107,6 +117,8 @@ impl Knobs {
             work_ms: random.pick(&[(0, 5), (10, 200), (200, 2_000), (2_000, 8_000)]),
             fail_percent: random.pick(&[0, 0, 10, 40]),
             poison_percent,
+            policy_percent: random.pick(&[0, 0, 40]),
+            shared_percent: random.pick(&[0, 0, 50, 90]),
             // A zombie that is poison as well would die more often than the engine can know.
             has_zombies: poison_percent == 0 && random.percent(40),
             link_ms: random.pick(&[(0, 1), (1, 10), (5, 80)]),
@@ -119,6 +131,10 @@ impl Knobs {
             spoilt_run_percent: random.pick(&[0, 0, 0, 15]),
             faults: random.below(4) + usize::from(is_crowded),
             trouble_ms: random.pick(&[300, 2_000, 10_000]),
+            batch_percent: random.pick(&[0, 0, 60]),
+            batch_runs: random.between((1, 8)) as u32,
+            batch_under_way: random.between((1, 4)) as usize,
+            lost_percent: random.pick(&[0, 10, 40]),
         }
     }
 }

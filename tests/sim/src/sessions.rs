@@ -123,9 +123,12 @@ impl World {
             Effect::CancelAttempt { to, key } => (to, CoordinatorMessage::Cancel(key)),
             Effect::Acknowledge { to, key } => (to, CoordinatorMessage::Acknowledge(key)),
             Effect::AnswerIntent { to, key, go } => (to, CoordinatorMessage::IntentAnswer { key, go }),
-            Effect::Verdicts { .. } | Effect::Notify { .. } | Effect::CountZombie(_) | Effect::CountForeign(_) => {
-                return;
-            }
+            Effect::Verdicts { .. }
+            | Effect::Notify { .. }
+            | Effect::Deliver(_)
+            | Effect::Arrived { .. }
+            | Effect::CountZombie(_)
+            | Effect::CountForeign(_) => return,
         };
         let known = self.shell.sessions.iter().find(|(_, session)| session.boot == to).map(|(id, _)| *id);
         if let Some(id) = known {

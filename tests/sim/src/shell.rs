@@ -9,7 +9,7 @@ use heddle_core::id::{CallerId, PartitionId, RunId, SessionNumber};
 use heddle_core::limits;
 use heddle_core::partition::Partition;
 use heddle_core::partition::batch::{Batch, CommitOutcome, KeyFound, Phase};
-use heddle_core::partition::io::{Dispatch, Effect, Input, InputBinding, Outputs, Refusal, Release, Reply};
+use heddle_core::partition::io::{Dispatch, Effect, Input, Outputs, Refusal, Release, Reply};
 use heddle_core::partition::permits::{Grant, Permits};
 use heddle_core::run::Run;
 use heddle_core::time::Timestamp;
@@ -18,8 +18,10 @@ use serde_json::Value as Json;
 
 use super::event::{Event, SeatId};
 use super::fault::ShellFault;
+use super::policies;
 use super::queue::millis;
 use super::sessions::Session;
+use super::stored::Stored;
 use super::world::World;
 
 /// One coordinator process.
@@ -101,6 +103,7 @@ impl World {
             return;
         }
         self.shell.is_up = true;
+        self.shell.permits = Permits::new(policies::limits(), (0..self.knobs.partitions).map(PartitionId));
         for partition in (0..self.knobs.partitions).map(PartitionId) {
             self.seat_anew(partition);
         }
@@ -151,7 +154,7 @@ impl World {
         let runs = read_early.unwrap_or_else(|| self.read_partition(id));
         let epoch = self.store.epoch(id.partition);
         let now = self.now;
-        let recent_values = self.knobs.recent_values;
+        let (recent_values, under_way) = (self.knobs.recent_values, self.knobs.batch_under_way);
         let is_mail_lost = self.is_planted(ShellFault::EarlyMailLost);
         let Some(seat) = self.shell.seat(id) else { return };
         if is_mail_lost {
@@ -160,6 +163,7 @@ impl World {
         }
         let mut partition = Partition::new(id.partition, epoch, now);
         partition.keep_values(recent_values);
+        partition.keep_under_way(under_way);
         seat.partition = Some(partition);
         seat.outcomes.extend(runs);
         self.wake_soon(id);
@@ -173,7 +177,8 @@ impl World {
         };
         let runs = self.store.loadable(|run| self.partition_of(run) == id.partition, phases);
         let read = runs.into_iter().filter_map(|run| self.read_run(run).map(|found| (run, found)));
-        read.map(|(id, run)| Input::Loaded(id, Some(Box::new(run)))).collect::<Vec<_>>()
+        let read = read.map(|(id, run)| Input::Loaded(id, Some(Box::new(run))));
+        read.chain(self.read_beside(id)).collect::<Vec<_>>()
     }
 
     fn read_run(&self, run: RunId) -> Option<Run> {
@@ -189,7 +194,10 @@ impl World {
     /// A caller's request comes in.
     pub(super) fn request(&mut self, client: usize, partition: PartitionId, input: Input) {
         let caller = match &input {
-            Input::Submit(caller, _) | Input::Cancel { caller, .. } => *caller,
+            Input::Submit(caller, _)
+            | Input::SubmitBatch(caller, _)
+            | Input::Cancel { caller, .. }
+            | Input::CancelBatch { caller, .. } => *caller,
             _ => return,
         };
         match self.shell.is_up {
@@ -288,6 +296,10 @@ impl World {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::ReadValues { seat: id, run, references });
         }
+        // No list of a simulated graph is too long for a row.
+        self.check.expect(outputs.lists.is_empty(), "E16", || format!("{:?} are looked for", outputs.lists));
+        outputs.looks.into_iter().for_each(|batch| self.look_at_batch(id, batch));
+        outputs.sightings.into_iter().for_each(|run| self.look_for_run(id, run));
         for key in outputs.lookups {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::LookUpKey { seat: id, key });
@@ -302,6 +314,9 @@ impl World {
     fn carry_out(&mut self, id: SeatId, effect: Effect) {
         match effect {
             Effect::Verdicts { session, verdicts, .. } => self.verdicts(id.partition, session, verdicts),
+            Effect::Deliver(message) => self.bring_message(message),
+            Effect::Arrived { source, message } => self.bring_receipt(source, message),
+            Effect::Notify { run, phase, .. } => self.hint_batch(run, phase),
             effect => self.effect_to_agent(id.partition, effect),
         }
     }
@@ -321,6 +336,7 @@ impl World {
     /// The actor dies without a word.
     pub(super) fn crash_partition(&mut self, id: SeatId) {
         if self.shell.seat(id).is_some_and(|seat| seat.partition.is_some()) {
+            self.kills.partitions += 1;
             self.reseat(id);
             self.deal();
         }
@@ -334,6 +350,7 @@ impl World {
         if self.is_planted(ShellFault::LostFlush) {
             self.undo_last_commit();
         }
+        self.kills.coordinators += 1;
         let start = self.shell.start + 1;
         let serial = self.shell.serial;
         for id in self.links.iter().filter(|(_, link)| link.is_up).map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -436,31 +453,14 @@ impl World {
     /// What a dispatch carries: the shell fills values in for references.
     pub(super) fn inputs_of(&self, dispatch: &Dispatch) -> Vec<Json> {
         let row = self.store.runs.get(&dispatch.key.run);
-        let find = |reference: &ValueRef| {
-            let event = row.and_then(|row| row.events.get(reference.seq.0.checked_sub(1)? as usize));
-            let value = event.and_then(|event| event.values.get(reference.place as usize));
-            value.and_then(|value| serde_json::from_slice(value.json()).ok()).unwrap_or(Json::Null)
-        };
-        let of = |input: &InputBinding| {
-            let mut values = Vec::new();
-            for bound in &input.values {
-                match find(&bound.reference) {
-                    Json::Array(items) if bound.spread => values.extend(items),
-                    value => values.push(value),
-                }
-            }
-            if input.list { Json::Array(values) } else { values.into_iter().next().unwrap_or(Json::Null) }
-        };
-        dispatch.inputs.iter().map(of).collect()
+        let stored = Stored(row.map_or(&[], |row| &row.events));
+        dispatch.inputs.iter().map(|input| stored.input(input)).collect()
     }
 
     /// Values that a decision looks at.
     pub(super) fn read_values(&mut self, id: SeatId, run: RunId, references: &[ValueRef]) {
         let row = self.store.runs.get(&run);
-        let find = |reference: &ValueRef| {
-            let event = row?.events.get(reference.seq.0.checked_sub(1)? as usize)?;
-            Some((*reference, event.values.get(reference.place as usize)?.clone()))
-        };
+        let find = |reference: &ValueRef| Some((*reference, Stored(&row?.events).value(reference)?.clone()));
         let found: Vec<_> = references.iter().filter_map(find).collect();
         // A run that is set aside is asked for by nobody who goes on.
         let is_whole =

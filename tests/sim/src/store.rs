@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use heddle_core::batch::BatchId;
 use heddle_core::graph::Graph;
-use heddle_core::id::{Epoch, EventSeq, PartitionId, RunId};
+use heddle_core::id::{Epoch, EventSeq, PartitionId, RunId, Slot};
+use heddle_core::outbox::{Message, MessageId};
 use heddle_core::partition::batch::{
-    Batch, IdempotencyKey, KeyFound, Phase, RunBatch, RunCreated, RunSummary, Snapshot,
+    Batch, BatchRow, Beside, IdempotencyKey, KeyFound, Phase, RunBatch, RunCreated, RunSummary, Snapshot, Started,
 };
 use heddle_core::run::Run;
 use heddle_core::run::event::Event;
@@ -21,6 +23,10 @@ pub(super) struct Store {
     pub(super) keys: BTreeMap<IdempotencyKey, KeyFound>,
     /// Graphs by digest.
     pub(super) graphs: BTreeMap<Digest, Arc<Graph>>,
+    /// Batches of runs, with their first rows.
+    pub(super) batches: BTreeMap<BatchId, BatchRow>,
+    /// Messages between slots that are not known to have arrived.
+    pub(super) outbox: BTreeMap<(Slot, MessageId), Message>,
     /// Runs whose rows the database cannot hold.
     pub(super) spoilt: BTreeSet<RunId>,
 }
@@ -48,7 +54,10 @@ impl Store {
 
     /// Whether the guards let a batch in: the epoch, and the next seq of each run (E4).
     pub(super) fn admits(&self, batch: &Batch) -> bool {
-        self.epoch(batch.partition) == batch.epoch && batch.runs.iter().all(|run| self.follows(run))
+        self.epoch(batch.partition) == batch.epoch
+            && batch.runs.iter().all(|run| self.follows(run))
+            && batch.beside.batches.iter().all(|row| self.batches.contains_key(&row.batch) != row.created.is_some())
+            && batch.beside.sent.iter().all(|message| !self.outbox.contains_key(&(message.source, message.id)))
     }
 
     fn follows(&self, written: &RunBatch) -> bool {
@@ -70,14 +79,28 @@ impl Store {
                 self.write_run(written);
             }
         }
+        self.write_beside(&batch.beside);
         quarantined
+    }
+
+    fn write_beside(&mut self, beside: &Beside) {
+        for row in &beside.batches {
+            if let Some((created, Some(key))) = &row.created {
+                let (started, body) = (Started::Batch(row.batch), key.body);
+                let (created_at, workflow) = (created.created_at, created.workflow);
+                self.keys.insert(key.key.clone(), KeyFound { started, body, created_at, workflow });
+            }
+            self.batches.entry(row.batch).or_insert_with(|| row.clone()).state = row.state.clone();
+        }
+        self.outbox.extend(beside.sent.iter().map(|message| ((message.source, message.id), message.clone())));
+        beside.received.iter().for_each(|place| drop(self.outbox.remove(place)));
     }
 
     pub(super) fn write_run(&mut self, written: &RunBatch) {
         if let Some(created) = &written.created {
             if let Some(row) = &created.key {
                 let found = KeyFound {
-                    run: written.run,
+                    started: Started::Run(written.run),
                     body: row.body,
                     created_at: created.created_at,
                     workflow: created.workflow,

@@ -45,7 +45,7 @@ impl Client {
         wait::until(&format!("the end of {execution}"), deadline, || async {
             let poll = format!("/api/v1/workflows/executions/{execution}/poll?wait={POLL_WAIT_SECONDS}");
             let poll = self.get_json(&poll).await;
-            if poll["status"] == "RUNNING" { Err(poll.to_string()) } else { Ok(()) }
+            if poll["status"] == "RUNNING" || poll["status"] == "PENDING" { Err(poll.to_string()) } else { Ok(()) }
         })
         .await;
         self.execution(execution).await

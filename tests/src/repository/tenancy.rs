@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Problem, TextFile};
 
 /// Tables whose rows belong to a tenant.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 13] = [
     "run",
     "event",
     "snapshot",
@@ -18,10 +18,16 @@ const TABLES: [&str; 11] = [
     "artifact",
     "artifact_reference",
     "upload",
+    "batch",
+    "batch_plan",
 ];
 /// Where their statements are.
-const STATEMENTS: [&str; 3] =
-    ["coordinator/src/journal/", "coordinator/src/records/", "coordinator/src/artifacts/rows/"];
+const STATEMENTS: [&str; 4] = [
+    "coordinator/src/journal/",
+    "coordinator/src/records/",
+    "coordinator/src/artifacts/rows/",
+    "coordinator/src/batches/rows/",
+];
 
 /// Functions whose statements name no tenant, by file and name, and why.
 const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
@@ -37,6 +43,28 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("journal/postgres/query.rs", "due", "timers of all tenants"),
     ("journal/postgres/query.rs", "load_as_of_one_commit", "the engine folds a run that it owns"),
     ("journal/postgres/query.rs", "read_values", "inputs for an attempt, by references that the engine holds"),
+    (
+        "journal/sqlite/beside.rs",
+        "write_batch",
+        "a batch is guarded by its partition's epoch, and so is what it writes",
+    ),
+    ("journal/sqlite/beside.rs", "update", "a batch is guarded by its partition's epoch, and so is what it writes"),
+    (
+        "journal/postgres/beside.rs",
+        "write_batch",
+        "a batch is guarded by its partition's epoch, and so is what it writes",
+    ),
+    ("journal/postgres/beside.rs", "update", "a batch is guarded by its partition's epoch, and so is what it writes"),
+    ("batches/rows/sqlite.rs", "expire_plans", "plans of no batch, of all tenants"),
+    ("batches/rows/postgres.rs", "expire_plans", "plans of no batch, of all tenants"),
+    ("batches/rows/sqlite.rs", "plan", "the engine starts runs of a batch that it owns"),
+    ("batches/rows/sqlite.rs", "batch_row", "the engine starts runs of a batch that it owns"),
+    ("batches/rows/sqlite.rs", "going_on", "the engine looks after a batch that it owns"),
+    ("batches/rows/sqlite.rs", "loadable_batches", "the engine loads a partition's batches, of all tenants"),
+    ("batches/rows/postgres.rs", "plan", "the engine starts runs of a batch that it owns"),
+    ("batches/rows/postgres.rs", "batch_row", "the engine starts runs of a batch that it owns"),
+    ("batches/rows/postgres.rs", "going_on", "the engine looks after a batch that it owns"),
+    ("batches/rows/postgres.rs", "loadable_batches", "the engine loads a partition's batches, of all tenants"),
     ("records/sqlite.rs", "api_key", "the key is what says the tenant"),
     ("records/postgres.rs", "api_key", "the key is what says the tenant"),
 ];
@@ -46,6 +74,8 @@ const NAMES_TENANTS: &[&str] = &[
     "coordinator/src/artifacts/rows/postgres.rs",
     "coordinator/src/artifacts/rows/sqlite.rs",
     "coordinator/src/auth.rs",
+    "coordinator/src/batches/rows/postgres.rs",
+    "coordinator/src/batches/rows/sqlite.rs",
     "coordinator/src/journal/codec/decode.rs",
     "coordinator/src/journal/postgres/rows.rs",
     "coordinator/src/journal/sqlite/rows.rs",
@@ -54,7 +84,8 @@ const NAMES_TENANTS: &[&str] = &[
 ];
 
 /// What the engine may ask of the journal and requests may not, and the one reader that works for the engine.
-const ENGINE_ONLY: [&str; 4] = [".read_row(", ".read_events(", ".read_values(", "journal.load("];
+const ENGINE_ONLY: [&str; 7] =
+    [".read_row(", ".read_events(", ".read_values(", "journal.load(", ".batch_row(", ".going_on(", ".plan("];
 const READS_FOR_ENGINE: (&str, &str) = ("coordinator/src/read/trace.rs", ".read_row(");
 
 /// Statements on tenants' tables that do not say whose rows they mean.

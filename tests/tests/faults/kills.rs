@@ -57,6 +57,7 @@ async fn submit(client: Client, of: String, mut random: Random, stop: Arc<Atomic
         let name = format!("{of} workflow {}", acknowledged.len());
         let graph = workload::graph(&mut random);
         let workflow = client.save(&name, &graph).await;
+        acknowledged.extend(batch(&client, &workflow, &name, &graph).await);
         for round in 0..3 {
             let execution = client.run(&workflow, &format!("{name} round {round}")).await;
             let mut cancelled = random.percent(5);
@@ -73,6 +74,22 @@ async fn submit(client: Client, of: String, mut random: Random, stop: Arc<Atomic
         }
     }
     acknowledged
+}
+
+/// Two runs of one batch: what starts them crosses from slot to slot.
+async fn batch(client: &Client, workflow: &str, name: &str, graph: &Graph) -> Vec<Acknowledged> {
+    let path = format!("/api/v1/workflows/{workflow}/execute");
+    let body = json!({ "iteratorConfigs": [{ "nodeId": "input", "values": ["one", "two"] }] });
+    let answer = client.post(&path, &body, &format!("{name} batch")).await;
+    assert_eq!(answer.status, 201, "{answer}");
+    let answer = answer.json();
+    let runs = answer["executionRuns"].as_array().unwrap();
+    let acknowledged = |run: &serde_json::Value| Acknowledged {
+        graph: graph.clone(),
+        execution: run["id"].as_str().unwrap().to_owned(),
+        cancelled: false,
+    };
+    runs.iter().map(acknowledged).collect()
 }
 
 /// Waits until these runs are over, however they have ended.

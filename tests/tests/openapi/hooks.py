@@ -30,7 +30,10 @@ BEYOND_SCHEMAS = {
 # A run that goes on until somebody stops it, and not much longer: whoever follows it must not wait for ever.
 WAITING = {
     "name": "waiting",
-    "nodes": [{"id": "wait", "data": {"nodeType": "logic:wait", "config": {"forMs": 10_000}}}],
+    "nodes": [
+        {"id": "topic", "data": {"nodeType": "input:text", "config": {"text": "tides"}}},
+        {"id": "wait", "data": {"nodeType": "logic:wait", "config": {"forMs": 10_000}}},
+    ],
     "edges": [],
 }
 # Nobody outside this machine is asked.
@@ -75,6 +78,12 @@ def waiting():
     return asked(f"/api/v1/workflows/{workflow}/run", {})["executionId"]
 
 
+def a_batch():
+    workflow = asked("/api/v1/workflows", WAITING | {"name": "waiting runs"})["id"]
+    body = {"iteratorConfigs": [{"nodeId": "topic", "values": ["one", "two"]}]}
+    return asked(f"/api/v1/workflows/{workflow}/execute", body)["batchId"]
+
+
 def a_file():
     boundary = "a-boundary"
     head = f'--{boundary}\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
@@ -85,6 +94,8 @@ def a_file():
 # What stands in the path of an operation for something that is there.
 THERE = {
     "POST /api/v1/workflows/executions/{id}/cancel": ("id", waiting),
+    "GET /api/v1/batches/{id}": ("id", a_batch),
+    "POST /api/v1/batches/{id}/cancel": ("id", a_batch),
     "GET /api/v1/artifacts/{id}": ("id", a_file),
     "GET /api/v1/nodes/{type}": ("type", lambda: "input:text"),
 }

@@ -126,5 +126,6 @@ fn submission(run: RunId, graph: &Arc<Graph>) -> Submission {
         key: None,
         traceparent: None,
         sandbox: false,
+        batch: None,
     }
 }

@@ -98,15 +98,29 @@ impl Condition {
 
     /// Evaluates it. `budget` goes down by what it may have cost.
     pub(crate) fn holds(&self, seen: &Seen, budget: &mut u64) -> Result<bool, NoAnswer> {
+        match self.evaluate(seen, budget)? {
+            cel::Value::Bool(answer) => Ok(answer),
+            other => Err(NoAnswer::Failed(format!("it gives {}, not true or false", kind(&other)))),
+        }
+    }
+
+    /// Evaluates an expression that gives a number.
+    pub(crate) fn number(&self, seen: &Seen, budget: &mut u64) -> Result<f64, NoAnswer> {
+        let number = match self.evaluate(seen, budget)? {
+            cel::Value::Int(number) => number as f64,
+            cel::Value::UInt(number) => number as f64,
+            cel::Value::Float(number) => number,
+            other => return Err(NoAnswer::Failed(format!("it gives {}, not a number", kind(&other)))),
+        };
+        Some(number).filter(|it| !it.is_nan()).ok_or_else(|| NoAnswer::Failed("it gives no number".to_owned()))
+    }
+
+    fn evaluate(&self, seen: &Seen, budget: &mut u64) -> Result<cel::Value, NoAnswer> {
         let cost = cost::of(&self.expression, seen.size());
         *budget = budget.checked_sub(cost).ok_or(NoAnswer::TooCostly)?;
         let mut context = cel::Context::with_env(Arc::clone(&LANGUAGE));
         seen.declare(&mut context);
-        match cel::Value::resolve(&self.expression, &context) {
-            Ok(cel::Value::Bool(answer)) => Ok(answer),
-            Ok(other) => Err(NoAnswer::Failed(format!("it gives {}, not true or false", kind(&other)))),
-            Err(error) => Err(NoAnswer::Failed(sentence(&error))),
-        }
+        cel::Value::resolve(&self.expression, &context).map_err(|error| NoAnswer::Failed(sentence(&error)))
     }
 }
 

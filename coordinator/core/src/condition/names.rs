@@ -51,6 +51,8 @@ pub(crate) trait Known {
     fn inputs(&self) -> Vec<&str>;
     /// Whether `name` is a variable of its own, such as `item`.
     fn is_own(&self, name: &str) -> bool;
+    /// What an item or turn is that the node lies in: the container, and the output that gives it.
+    fn of_scope(&self, name: &str) -> Option<(NodeIx, PortIx)>;
     /// A node that certainly has come to its end before; else a sentence why not, without a full stop.
     fn node(&self, id: &str) -> Result<NodeIx, String>;
     /// An output of that node.
@@ -122,6 +124,10 @@ impl<'a> Walk<'a> {
         }
         if let Some(port) = self.known.input(name) {
             self.needs.push(Need::Input(port));
+            return Ok(());
+        }
+        if let Some((container, port)) = self.known.of_scope(name) {
+            self.needs.push(Need::Output(container, port));
             return Ok(());
         }
         if name == "inputs" {

@@ -10,6 +10,10 @@ use crate::limits;
 struct Names;
 
 impl Known for Names {
+    fn of_scope(&self, _: &str) -> Option<(NodeIx, PortIx)> {
+        None
+    }
+
     fn input(&self, id: &str) -> Option<PortIx> {
         ["value", "in"].iter().position(|known| *known == id).map(|place| PortIx(place as u16))
     }

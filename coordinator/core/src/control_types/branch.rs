@@ -13,7 +13,7 @@ use crate::node_type::{Control, NodeType, Port, PortType};
 pub(crate) const DEFAULT_OUTPUT: &str = "default";
 
 pub(super) fn all() -> Vec<NodeType> {
-    vec![if_(), switch(), router(), merge(), gate(), filter(), stop(), split_test()]
+    vec![if_(), switch(), router(), merge(), race(), gate(), filter(), stop(), split_test()]
 }
 
 pub(super) fn control_of(name: &str) -> Option<Control> {
@@ -22,6 +22,7 @@ pub(super) fn control_of(name: &str) -> Option<Control> {
         "switch" => Control::Switch,
         "router" => Control::Router,
         "merge" => Control::Merge,
+        "race" => Control::Race,
         "gate" => Control::Gate,
         "filter" => Control::Filter,
         "stop" => Control::Stop,
@@ -125,6 +126,20 @@ fn merge() -> NodeType {
         input_aliases: names.iter().map(|(alias, target)| ((*alias).to_owned(), (*target).to_owned())).collect(),
         output_aliases: aliases(&["out", "output"], "value"),
         ..control("logic:merge", "Merge", summary, properties)
+    }
+}
+
+fn race() -> NodeType {
+    let summary = "Gives what the first branch brings, and stops the others.";
+    let properties = json!({"cancelLosers": {"type": "boolean",
+        "description": "false: nodes that lead only here run to their end, though they have lost; true if absent"}});
+    let names = [("in", "branches"), ("input", "branches"), ("in{n}", "branches[]"), ("branch{n}", "branches[]")];
+    NodeType {
+        inputs: vec![Port { required: true, ..list("branches") }],
+        outputs: vec![any("value"), port("winner", PortType::Text)],
+        input_aliases: names.iter().map(|(alias, target)| ((*alias).to_owned(), (*target).to_owned())).collect(),
+        output_aliases: aliases(&["out", "output"], "value"),
+        ..control("logic:race", "Race", summary, properties)
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::nearest::{distance, is_slip_of};
+use super::policies::{self, ServerPolicyError};
 use crate::control_types;
 use crate::limits::GRAPH_ID_BYTES_MAX;
 use crate::node_type::{NodeType, Port};
+use crate::policy::PolicyDraft;
 
 /// Bytes of one manifest.
 pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
@@ -75,6 +77,8 @@ impl ManifestError {
 pub struct TypeCatalogue {
     types: BTreeMap<Arc<str>, Arc<NodeType>>,
     aliases: BTreeMap<Arc<str>, Arc<str>>,
+    /// What the server's settings say for all nodes whose own policy, type and workflow say nothing.
+    policy: PolicyDraft,
 }
 
 impl Default for TypeCatalogue {
@@ -87,7 +91,22 @@ impl TypeCatalogue {
     /// The core's own types.
     pub fn new() -> Self {
         let types = control_types::all().into_iter().map(|node_type| (node_type.id.clone(), Arc::new(node_type)));
-        Self { types: types.collect(), aliases: BTreeMap::new() }
+        Self { types: types.collect(), aliases: BTreeMap::new(), policy: PolicyDraft::default() }
+    }
+
+    /// Takes the server's policy for all nodes.
+    ///
+    /// # Errors
+    /// [`ServerPolicyError`] if it says what only a graph can say.
+    pub fn set_policy(&mut self, policy: PolicyDraft) -> Result<(), ServerPolicyError> {
+        policies::check_server(&policy)?;
+        self.policy = policy;
+        Ok(())
+    }
+
+    /// The server's policy for all nodes.
+    pub(super) fn policy(&self) -> &PolicyDraft {
+        &self.policy
     }
 
     /// Takes in a manifest that an agent brought. An older version than the known one changes nothing.

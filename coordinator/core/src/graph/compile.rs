@@ -10,15 +10,17 @@ use super::draft::{Draft, DraftNode};
 use super::json::{Json, Member};
 use super::kinds::{self, Kind};
 use super::order::{self, Wire};
+use super::policies::{self, Defaults};
 use super::ports::Found;
 use super::problem::{Problem, Problems, rule, shown};
+use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
-use super::{Graph, Node, config_keys, logic, policy_json, wires};
-use crate::control_types::branch;
+use super::{Graph, Node, OutEdge, config_keys, fallback, lift, logic, wires};
+use crate::control_types::{branch, scope as containers};
 use crate::id::NodeIx;
-use crate::limits::GRAPH_PROBLEMS_MAX;
+use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
-use crate::policy::Policy;
+use crate::policy::{OnError, Policy, PolicyDraft};
 
 /// Checks one node's config against its type's JSON Schema. Returns, for each fault, its place as a JSON pointer inside
 /// the config (empty = the config itself) and what is wrong in one sentence.
@@ -69,27 +71,36 @@ impl Graph {
     pub fn compile(draft: &Draft, types: &TypeCatalogue, scope: Compile<'_>) -> Result<Compiled, Vec<Problem>> {
         let mut compiler = Compiler::new(draft, types, scope);
         compiler.read_nodes();
-        let wires = wires::read(&mut compiler);
-        let (by_target, in_offsets) = order::by_target(&wires, compiler.running.len());
-        let (by_source, out_offsets) = order::by_source(&wires, compiler.running.len());
+        compiler.read_parents();
+        let mut wires = wires::read(&mut compiler);
+        let regions = if compiler.report_cycles(&wires) { Vec::new() } else { lift::compile_away(&mut compiler, &mut wires) };
+        let count = compiler.running.len() + regions.len();
+        let (by_target, in_offsets) = order::by_target(&wires, count);
+        let (by_source, out_offsets) = order::by_source(&wires, count);
         compiler.report_crowded_inputs(&by_target, &in_offsets);
-        compiler.report_cycles(&by_source, &out_offsets);
         let paths = compiler.paths_of_controls();
-        let nodes = compiler.build_nodes(&by_target, &in_offsets);
+        let fallbacks = fallback::collect(&mut compiler);
+        let mut nodes = compiler.build_nodes(&by_target, &in_offsets);
+        nodes.extend(regions.into_iter().map(lift::Region::into_node));
+        let out_edges: Vec<OutEdge> = by_source.iter().map(|wire| compiler.out_edge(wire)).collect();
+        let bodies = place(&mut nodes, &compiler.nesting, &out_edges);
         let mut by_id: Vec<NodeIx> = (0..nodes.len()).map(|ix| NodeIx(ix as u32)).collect();
+        by_id.retain(|ix| !nodes[ix.0 as usize].is_anonymous);
         by_id.sort_by(|a, b| nodes[a.0 as usize].id.cmp(&nodes[b.0 as usize].id));
         let mut graph = Graph {
             digest: draft.stored().digest(),
             nodes,
             in_edges: by_target.iter().map(Into::into).collect(),
             in_offsets,
-            out_edges: by_source.iter().map(Into::into).collect(),
+            out_edges,
             out_offsets,
             by_id,
+            bodies,
             decides_on_values: false,
         };
         let path_of = |ix: NodeIx| paths.get(&ix).cloned().unwrap_or_default();
         logic::read(&mut graph, &path_of, &mut |problem| compiler.problems.push(problem));
+        fallback::read(&mut compiler, &mut graph, fallbacks);
         compiler.report_missing_inputs(&graph);
         let Compiler { problems, warnings, migrations, .. } = compiler;
         problems.into_result(Compiled { graph, warnings: warnings.into_list(), migrations })
@@ -106,6 +117,12 @@ pub(super) struct Running<'a> {
     /// `None` iff nobody offers it.
     pub(super) node_type: Option<Arc<NodeType>>,
     pub(super) runner: Runner,
+    /// Its own policy.
+    pub(super) own: PolicyDraft,
+    /// Its policy over all defaults.
+    pub(super) policy: Policy,
+    /// Whether its last output is the one that its policy adds: an edge must name it.
+    pub(super) has_error_output: bool,
 }
 
 /// What an id of the document stands for.
@@ -138,10 +155,12 @@ fn fnv_1a(text: &str) -> u64 {
 
 pub(super) struct Compiler<'a> {
     pub(super) draft: &'a Draft,
-    types: &'a TypeCatalogue,
+    pub(super) types: &'a TypeCatalogue,
     scope: Compile<'a>,
+    workflow: PolicyDraft,
     pub(super) running: Vec<Running<'a>>,
     pub(super) places: Places<'a>,
+    pub(super) nesting: Nesting,
     pub(super) problems: Problems,
     warnings: Problems,
     migrations: Vec<Migration>,
@@ -153,8 +172,10 @@ impl<'a> Compiler<'a> {
             draft,
             types,
             scope,
+            workflow: PolicyDraft::default(),
             running: Vec::with_capacity(draft.nodes.len()),
             places: Places::default(),
+            nesting: Nesting::default(),
             problems: Problems::default(),
             warnings: Problems::default(),
             migrations: Vec::new(),
@@ -180,6 +201,52 @@ impl<'a> Compiler<'a> {
             let place = self.read_node(node, path, &mut lookup);
             self.places.insert(&node.id, place);
         }
+    }
+
+    /// Finds for each node the container that it lies in; plain groups are looked through.
+    fn read_parents(&mut self) {
+        // As many plain groups inside each other as anybody draws.
+        const GROUPS_MAX: usize = 64;
+        self.nesting.within = vec![None; self.running.len()];
+        if !self.running.iter().any(|node| matches!(node.runner, Runner::Control(control) if control.is_container())) {
+            return;
+        }
+        let parents = scope::parents(self.draft);
+        for place in 0..self.running.len() {
+            let mut next = parents.get(&*self.running[place].draft.id).copied();
+            for _ in 0..GROUPS_MAX {
+                let Some(parent) = next else { break };
+                let container = match self.places.get(parent) {
+                    Some(Place::Runs(ix)) => Some(ix),
+                    _ => None,
+                };
+                let is_container = |ix: &NodeIx| matches!(self.running[ix.0 as usize].runner, Runner::Control(it) if it.is_container());
+                if let Some(container) = container.filter(is_container) {
+                    self.nesting.within[place] = Some(container);
+                    break;
+                }
+                next = parents.get(parent).copied();
+            }
+        }
+        for (place, running) in self.running.iter().enumerate() {
+            if self.nesting.around(NodeIx(place as u32)).count() > SCOPE_NESTING_MAX {
+                let message = format!(
+                    "Node \"{}\" lies inside more than {SCOPE_NESTING_MAX} maps and loops, or in a circle of them.",
+                    shown(&running.draft.id)
+                );
+                let problem = Problem::new(rule::LIMITS, message, "Nest them less deeply; correct parentId.");
+                self.problems.push(problem.node(&running.draft.id).at(format!("{}/parentId", running.path)));
+            }
+        }
+    }
+
+    /// An edge as its source sees it.
+    fn out_edge(&self, wire: &Wire) -> OutEdge {
+        let settles = match self.nesting.crossing(wire.source, wire.target) {
+            Some(Crossing::None) => self.nesting.beside(wire.source, wire.target),
+            _ => None,
+        };
+        order::out_edge(wire, settles)
     }
 
     fn read_node(&mut self, node: &'a DraftNode, path: String, lookup: &mut kinds::Lookup<'a>) -> Place {
@@ -213,8 +280,44 @@ impl<'a> Compiler<'a> {
             }
         };
         let node_type = node_type.map(|node_type| shaped(node_type, runner, &data));
-        self.running.push(Running { draft: node, path, data, type_id, node_type, runner });
+        let problems = &mut self.problems;
+        let own = policies::own(&data, &path, &mut |problem| problems.push(problem.node(&node.id)));
+        let policy = self.defaults().with(node_type.as_deref(), &own);
+        let (node_type, has_error_output) = match (node_type, policy.on_error) {
+            (Some(node_type), OnError::Continue) => {
+                if !policies::takes_error(&node_type) {
+                    let message = format!("policy: {} has an output \"error\" that takes no JSON.", node_type.id);
+                    let problem = Problem::new(rule::BAD_POLICY, message, "Choose another onError.");
+                    self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/onError")));
+                }
+                let (node_type, is_added) = policies::with_error_output(node_type);
+                (Some(node_type), is_added)
+            }
+            (node_type, _) => (node_type, false),
+        };
+        let running = Running { draft: node, path, data, type_id, node_type, runner, own, policy, has_error_output };
+        self.running.push(running);
         Place::Runs(NodeIx(self.running.len() as u32 - 1))
+    }
+
+    /// What counts where a node's own policy says nothing.
+    pub(super) fn defaults(&self) -> Defaults<'_> {
+        Defaults { server: self.types.policy(), workflow: &self.workflow }
+    }
+
+    /// Whether unknown types are problems.
+    pub(super) fn is_strict(&self) -> bool {
+        self.scope.strict
+    }
+
+    /// Keeps what does not keep the graph from being saved.
+    pub(super) fn warn(&mut self, warning: Problem) {
+        self.warnings.push(warning);
+    }
+
+    /// What a config lacks by its type's schema.
+    pub(super) fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<(String, String)> {
+        (self.scope.check_config)(node_type, config)
     }
 
     /// The places of the nodes that the core evaluates itself.
@@ -241,10 +344,14 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn report_cycles(&mut self, by_source: &[Wire], offsets: &[u32]) {
+    /// Whether there are circles. An edge into a body counts as one to the container around it.
+    fn report_cycles(&mut self, wires: &[Wire]) -> bool {
         const CYCLES_MAX: usize = 20;
         const NAMES_MAX: usize = 20;
-        for cycle in order::cycles(by_source, offsets, CYCLES_MAX) {
+        let beside = wires.iter().filter_map(|wire| Some(Wire { target: self.out_edge(wire).settles?, ..*wire }));
+        let (by_source, offsets) = order::by_source(&beside.collect::<Vec<_>>(), self.running.len());
+        let cycles = order::cycles(&by_source, &offsets, CYCLES_MAX);
+        for cycle in &cycles {
             let id = |ix: &NodeIx| &self.running[ix.0 as usize].draft.id;
             let mut names: Vec<_> = cycle.iter().take(NAMES_MAX).map(|ix| shown(id(ix))).collect();
             if cycle.len() > NAMES_MAX {
@@ -254,6 +361,7 @@ impl<'a> Compiler<'a> {
             let fix = "Take one of the edges out; a graph runs from left to right.";
             self.problems.push(Problem::new(rule::CYCLE, message, fix).node(id(&cycle[0])));
         }
+        !cycles.is_empty()
     }
 
     fn build_nodes(&mut self, by_target: &[Wire], offsets: &[u32]) -> Vec<Node> {
@@ -276,18 +384,21 @@ impl<'a> Compiler<'a> {
             config: Bytes::from_static(b"{}"),
             constants: Vec::new(),
             effect: EffectClass::Pure,
-            policy: Policy::default(),
+            policy: running.policy,
             logic: None,
+            within: None,
+            place: 0,
+            waits_for: 0,
+            doors: match running.runner {
+                Runner::Control(control) => containers::doors(control),
+                Runner::Agent | Runner::Unavailable => None,
+            },
+            is_anonymous: false,
+            fallback: Vec::new(),
+            error_port: None,
         };
         let problems = &mut self.problems;
         let mut report = |problem: Problem| problems.push(problem.node(id));
-        if let Some(draft) = running.node_type.as_ref().and_then(|node_type| node_type.policy.as_ref()) {
-            node.policy = node.policy.with(draft);
-        }
-        if let Some(policy) = find("policy").filter(|policy| !policy.is_null()) {
-            let draft = policy_json::read(policy, &format!("{}/data/policy", running.path), &mut report);
-            node.policy = node.policy.with(&draft);
-        }
         let Some(node_type) = running.node_type else { return node };
         for level in ["config", "params"] {
             if let Some(value) = find(level).filter(|value| !value.is_null() && !value.is_object()) {
@@ -317,6 +428,8 @@ impl<'a> Compiler<'a> {
             self.migrate(Migration { rule: "config-alias", node_id: id.clone(), edge_id: None, from, to });
         }
         node.config = config.into();
+        let error_output = node_type.output(policies::ERROR_OUTPUT).map(|(port, _)| port);
+        node.error_port = error_output.filter(|_| node.policy.on_error == OnError::Continue);
         node.node_type = Some(node_type);
         if let Err(message) = super::inputs::check_in_graph(&node) {
             let problem = Problem::new(rule::BAD_CONFIG, message, "Correct the value, or the bounds beside it.");
@@ -334,15 +447,44 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The type of one node: a switch has an output for each of its cases.
+/// Gives each node its place, and says what lies inside which container.
+fn place(nodes: &mut [Node], nesting: &Nesting, out_edges: &[OutEdge]) -> BTreeMap<NodeIx, Vec<NodeIx>> {
+    let mut bodies: BTreeMap<NodeIx, Vec<NodeIx>> = BTreeMap::new();
+    for (node, ix) in nodes.iter_mut().zip((0..).map(NodeIx)) {
+        node.within = nesting.within[ix.0 as usize];
+        node.place = match node.within {
+            None => ix.0,
+            Some(container) => {
+                let body = bodies.entry(container).or_default();
+                body.push(ix);
+                body.len() as u32 - 1
+            }
+        };
+    }
+    for settled in out_edges.iter().filter_map(|edge| edge.settles) {
+        nodes[settled.0 as usize].waits_for += 1;
+    }
+    bodies
+}
+
+/// The type of one node: a switch has an output for each of its cases, and configs of containers say what is a list.
 fn shaped(node_type: Arc<NodeType>, runner: Runner, data: &[Member<'_>]) -> Arc<NodeType> {
     let Runner::Control(control) = runner else { return node_type };
-    let Some(key) = branch::cases_key(control) else { return node_type };
     let of = |level: &str| data.iter().find(|member| member.key == level).map(|member| member.value);
-    let cases = of("config").and_then(|config| config.get(key));
-    let cases = cases.or_else(|| of("params").and_then(|params| params.get(key))).or_else(|| of(key));
-    let cases = cases.and_then(|cases| serde_json::from_str(cases.0).ok());
-    branch::shaped(control, &node_type, cases.as_ref()).unwrap_or(node_type)
+    let find = |key: &str| {
+        let value = of("config").and_then(|config| config.get(key));
+        value.or_else(|| of("params").and_then(|params| params.get(key))).or_else(|| of(key))
+    };
+    let read = |key: &str| find(key).and_then(|value| serde_json::from_str::<serde_json::Value>(value.0).ok());
+    if control.is_container() {
+        // Both spellings that are read.
+        let keys = [("batchSize", "batchSize"), ("batch_size", "batchSize"), ("select", "select"), ("keep", "select")];
+        let config = keys.iter().rev().filter_map(|(key, name)| Some(((*name).to_owned(), read(key)?)));
+        let config = serde_json::Value::Object(config.collect());
+        return containers::shaped(control, &node_type, &config).unwrap_or(node_type);
+    }
+    let Some(key) = branch::cases_key(control) else { return node_type };
+    branch::shaped(control, &node_type, read(key).as_ref()).unwrap_or(node_type)
 }
 
 /// A text without its quotes; anything else as it is written.
@@ -351,7 +493,12 @@ fn text_of(value: Json<'_>) -> String {
 }
 
 /// The effect class: of the type, unless its rules or, for debug types, the config itself say otherwise.
-fn effect_of(node_type: &NodeType, config: &str, path: &str, report: &mut dyn FnMut(Problem)) -> EffectClass {
+pub(super) fn effect_of(
+    node_type: &NodeType,
+    config: &str,
+    path: &str,
+    report: &mut dyn FnMut(Problem),
+) -> EffectClass {
     let Some(value) = Json(config).get("effect").filter(|_| node_type.effect_from_config) else {
         let text = |key: &str| Json(config).get(key).filter(|value| !value.is_null()).map(text_of);
         let rule = node_type.effect_rules.iter().find(|rule| rule.fits(text(&rule.key).as_deref()));

@@ -54,7 +54,14 @@ impl Fixture {
         self.node(id, json!({"nodeType": format!("logic:{name}"), "config": config}))
     }
 
-    fn node(mut self, id: &str, data: Value) -> Self {
+    /// The last node lies inside this container.
+    pub(crate) fn inside(mut self, container: &str) -> Self {
+        self.nodes.last_mut().unwrap()["parentId"] = container.into();
+        self
+    }
+
+    /// A node with this `data`.
+    pub(crate) fn node(mut self, id: &str, data: Value) -> Self {
         self.nodes.push(json!({"id": id, "data": data}));
         self
     }
@@ -76,8 +83,15 @@ impl Fixture {
     pub(crate) fn build(self) -> Arc<Graph> {
         let mut types = TypeCatalogue::new();
         let manifest = json!({"id": "debug:work", "version": 1, "title": "Work", "effect": "pure",
-            "effectFromConfig": true, "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}, {"id": "extra", "type": "ANY"}],
+            "effectFromConfig": true, "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}, {"id": "extra", "type": "ANY"},
+                {"id": "other", "type": "ANY"}],
             "outputs": [{"id": "out", "type": "ANY"}, {"id": "side", "type": "ANY"}]});
+        types.add_manifest(manifest.to_string().as_bytes()).unwrap();
+        // It can do the work of the other, but for its second output, and has defaults of its own.
+        let manifest = json!({"id": "debug:other", "version": 3, "title": "Other", "effect": "keyed",
+            "effectFromConfig": true, "policy": {"retry": {"maxAttempts": 2, "initialMs": 7}},
+            "inputs": [{"id": "extra", "type": "ANY"}, {"id": "in", "type": "ANY", "list": true, "required": true}],
+            "outputs": [{"id": "more", "type": "ANY"}, {"id": "out", "type": "ANY"}]});
         types.add_manifest(manifest.to_string().as_bytes()).unwrap();
         let (nodes, edges) = (Value::Array(self.nodes).to_string(), Value::Array(self.edges).to_string());
         let draft = Draft::parse(nodes.as_bytes(), edges.as_bytes()).unwrap();

@@ -107,6 +107,16 @@ impl Graph {
         problems.into_result(values)
     }
 
+    /// Whether a node brings a value into a run.
+    pub(crate) fn is_input(&self, ix: NodeIx) -> bool {
+        Kind::of(self.node(ix)).is_some()
+    }
+
+    /// Checks a value for an input node as a submission's `inputs` are checked; `None` says that there is no value.
+    pub(crate) fn check_input(&self, ix: NodeIx, value: Json<'_>) -> Result<Option<Value>, Problem> {
+        check_given(self.node(ix), value)
+    }
+
     fn find_input(&self, key: &str) -> Result<NodeIx, Problem> {
         let inputs = || self.nodes().filter(|(_, node)| Kind::of(node).is_some());
         if let Some(ix) = self.find(key).filter(|ix| Kind::of(self.node(*ix)).is_some()) {

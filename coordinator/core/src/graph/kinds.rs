@@ -42,7 +42,7 @@ pub(super) enum Kind {
 pub(super) struct Lookup<'a> {
     types: &'a TypeCatalogue,
     unknown: BTreeMap<String, (Problem, bool)>,
-    /// The types of the nodes that have a body of other nodes, by id.
+    /// The types of foreign nodes that have a body of other nodes, by id.
     scopes: BTreeMap<&'a str, String>,
 }
 
@@ -52,7 +52,7 @@ impl<'a> Lookup<'a> {
         let parents = draft.nodes.iter().filter(|node| parents.contains(&*node.id));
         let scopes = parents.filter_map(|node| {
             let data: Vec<_> = node.data().collect();
-            Some((&*node.id, written_type(node, &data).filter(|written| is_scope(written))?))
+            Some((&*node.id, written_type(node, &data).filter(|written| written.starts_with(FOREIGN_SCOPES))?))
         });
         Self { types, unknown: BTreeMap::new(), scopes: scopes.collect() }
     }
@@ -71,11 +71,10 @@ impl<'a> Lookup<'a> {
             Some(written) if scope.is_some() => {
                 let problem = Problem::new(
                     rule::NOT_SUPPORTED_YET,
-                    format!("Node \"{}\" lies inside a map or loop, which is not supported yet.", node.id),
-                    "Take the node out of the map or loop.",
+                    format!("Node \"{}\" lies inside an iterator of another system, which is not supported.", node.id),
+                    "Take the node out, or put it into a logic:map.",
                 );
-                let is_foreign = scope.is_some_and(|scope| scope.starts_with(FOREIGN_SCOPES));
-                Kind::Unknown { problem, key: "/parentId", is_foreign, written }
+                Kind::Unknown { problem, key: "/parentId", is_foreign: true, written }
             }
             Some(id) if id == "utility:sticky_note" => Kind::NeverRuns,
             Some(id) if id.len() > GRAPH_ID_BYTES_MAX => {
@@ -116,8 +115,18 @@ impl<'a> Lookup<'a> {
     }
 }
 
+/// What is wrong with a type that is named and not known.
+pub(super) fn unknown_type(types: &TypeCatalogue, id: &str) -> Problem {
+    if is_planned(id) {
+        let message = format!("The node type \"{}\" is not supported yet.", shown(id));
+        return Problem::new(rule::NOT_SUPPORTED_YET, message, "Choose another type.");
+    }
+    let message = format!("No node type \"{}\" is known here.", shown(id));
+    Problem::new(rule::UNKNOWN_NODE_TYPE, message, did_you_mean(&types.nearest(id)))
+}
+
 fn is_scope(type_id: &str) -> bool {
-    matches!(type_id, "logic:map" | "logic:loop" | "logic:loop_until" | "logic:while" | "logic:batch")
+    matches!(type_id, "logic:map" | "logic:loop" | "logic:loop_until" | "logic:while" | "logic:reduce")
         || type_id.starts_with(FOREIGN_SCOPES)
 }
 

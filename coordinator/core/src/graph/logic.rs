@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::problem::{Problem, join, rule, shown};
-use super::{Graph, Node};
-use crate::condition::{Condition, Known};
+use super::{Graph, Node, Scope};
+use crate::condition::{Condition, Known, Need};
 use crate::control_types::branch::{DEFAULT_OUTPUT, cases_key};
+use crate::control_types::scope as ports;
 use crate::id::{NodeIx, PortIx};
 use crate::limits;
 use crate::node_type::{Control, Runner};
@@ -34,6 +35,11 @@ pub enum Logic {
         /// Whether its value is the list of all.
         all: bool,
     },
+    /// Gives what comes first.
+    Race {
+        /// Whether what leads to it alone is given up then.
+        cancel_losers: bool,
+    },
     /// Passes its value on if its input 1 is true.
     Gate,
     /// Divides a list.
@@ -47,15 +53,23 @@ pub enum Logic {
     },
     /// Output 0 with this probability, else output 1.
     Split(f64),
+    /// Runs a body of other nodes, or cuts a list as if it did.
+    Scope(Box<Scope>),
 }
 
 impl Logic {
-    /// The conditions it is made of.
+    /// The conditions it is made of; those of a container are asked after each turn ([`Scope::conditions`]).
     pub(crate) fn conditions(&self) -> &[Condition] {
         match self {
             Logic::If(condition) | Logic::Filter(condition) => std::slice::from_ref(condition),
             Logic::Switch { cases, .. } => cases,
-            Logic::Pass | Logic::Merge { .. } | Logic::Gate | Logic::Stop { .. } | Logic::Split(_) => &[],
+            Logic::Pass
+            | Logic::Merge { .. }
+            | Logic::Race { .. }
+            | Logic::Gate
+            | Logic::Stop { .. }
+            | Logic::Split(_)
+            | Logic::Scope(_) => &[],
         }
     }
 }
@@ -64,7 +78,7 @@ impl Logic {
 pub(super) fn read(graph: &mut Graph, path_of: &dyn Fn(NodeIx) -> String, report: &mut dyn FnMut(Problem)) {
     let looking_back = Cell::new(0);
     let mut found = Vec::new();
-    for (ix, node) in graph.nodes() {
+    for (ix, node) in graph.nodes().filter(|(_, node)| node.logic.is_none()) {
         let Runner::Control(control) = node.runner else { continue };
         // A config that is not JSON was reported already.
         let Ok(config) = serde_json::from_slice::<Value>(&node.config) else { continue };
@@ -78,16 +92,46 @@ pub(super) fn read(graph: &mut Graph, path_of: &dyn Fn(NodeIx) -> String, report
         }
     }
     for (ix, logic) in found {
-        graph.decides_on_values |= !logic.conditions().is_empty() || matches!(logic, Logic::Gate);
         graph.nodes[ix.0 as usize].logic = Some(Box::new(logic));
+    }
+    let logics = || graph.nodes.iter().filter_map(|node| node.logic.as_deref());
+    graph.decides_on_values = logics()
+        .any(|logic| !logic.conditions().is_empty() || matches!(logic, Logic::Gate | Logic::Scope(_)));
+    let of_scopes = logics().filter_map(|logic| match logic {
+        Logic::Scope(scope) => Some(scope),
+        _ => None,
+    });
+    let conditions = logics().flat_map(Logic::conditions).chain(of_scopes.flat_map(|scope| scope.conditions()));
+    let seen: BTreeSet<(NodeIx, PortIx)> = conditions
+        .flat_map(Condition::needs)
+        .filter_map(|need| match need {
+            Need::Output(node, port) => Some((*node, *port)),
+            Need::Input(_) | Need::Node(_) => None,
+        })
+        .collect();
+    drop_unseen_indices(graph, &seen);
+}
+
+/// The number of an item is a value of its own only where something looks at it.
+fn drop_unseen_indices(graph: &mut Graph, seen: &BTreeSet<(NodeIx, PortIx)>) {
+    let containers: Vec<NodeIx> = graph.bodies.keys().copied().collect();
+    for container in containers {
+        let Some(port) = graph.scope(container).and_then(|scope| scope.index) else { continue };
+        let is_wired = graph.out_edges(container).iter().any(|edge| edge.source_port == port);
+        if let Some(Logic::Scope(scope)) = graph.nodes[container.0 as usize].logic.as_deref_mut()
+            && !is_wired
+            && !seen.contains(&(container, port))
+        {
+            scope.index = None;
+        }
     }
 }
 
-struct Reader<'a> {
-    node: &'a Node,
-    config: &'a Value,
+pub(super) struct Reader<'a> {
+    pub(super) node: &'a Node,
+    pub(super) config: &'a Value,
     names: &'a Names<'a>,
-    path: &'a dyn Fn() -> String,
+    pub(super) path: &'a dyn Fn() -> String,
 }
 
 impl Reader<'_> {
@@ -98,6 +142,7 @@ impl Reader<'_> {
             Control::Filter => Logic::Filter(self.condition("condition")?),
             Control::Switch | Control::Router => return self.switch(control, report),
             Control::Merge => Logic::Merge { all: self.word("mode", &["first", "any", "all"])? == "all" },
+            Control::Race => Logic::Race { cancel_losers: self.flag("cancelLosers", true)? },
             Control::Gate => Logic::Gate,
             Control::Stop => Logic::Stop {
                 status: match self.word("status", &["completed", "failed", "cancelled"])? {
@@ -108,6 +153,10 @@ impl Reader<'_> {
                 message: self.message()?,
             },
             Control::SplitTest => Logic::Split(self.share()?),
+            Control::Map => Logic::Scope(Box::new(self.map(report)?)),
+            Control::Loop => Logic::Scope(Box::new(self.looping(report)?)),
+            Control::Reduce => Logic::Scope(Box::new(self.reduce())),
+            Control::Batch => Logic::Scope(Box::new(self.batch()?)),
         }))
     }
 
@@ -115,7 +164,7 @@ impl Reader<'_> {
         self.expression(self.config.get(key), key, &join(&(self.path)(), key))
     }
 
-    fn expression(&self, value: Option<&Value>, key: &str, path: &str) -> Result<Condition, Problem> {
+    pub(super) fn expression(&self, value: Option<&Value>, key: &str, path: &str) -> Result<Condition, Problem> {
         let fix = "Write a CEL expression that is true or false, such as \"value.score > 3\".";
         let Some(text) = value.and_then(Value::as_str) else {
             let message = format!("Node \"{}\" needs {key}, as a text.", self.node.label);
@@ -185,7 +234,7 @@ impl Reader<'_> {
     }
 
     /// One of several words; the first if the key is absent.
-    fn word<'w>(&self, key: &str, words: &[&'w str]) -> Result<&'w str, Problem> {
+    pub(super) fn word<'w>(&self, key: &str, words: &[&'w str]) -> Result<&'w str, Problem> {
         let given = match self.config.get(key) {
             None | Some(Value::Null) => return Ok(words.first().copied().unwrap_or_default()),
             Some(given) => given,
@@ -196,6 +245,18 @@ impl Reader<'_> {
             let fix = format!("Write one of: {}.", words.join(", "));
             Problem::new(rule::BAD_CONFIG, message, fix).at(join(&(self.path)(), key))
         })
+    }
+
+    /// True or false; `absent` if the key is.
+    fn flag(&self, key: &str, absent: bool) -> Result<bool, Problem> {
+        match self.config.get(key) {
+            None | Some(Value::Null) => Ok(absent),
+            Some(Value::Bool(given)) => Ok(*given),
+            Some(given) => {
+                let message = format!("{key} of node \"{}\" cannot be {}.", self.node.label, shown(&given.to_string()));
+                Err(Problem::new(rule::BAD_CONFIG, message, "Write true or false.").at(join(&(self.path)(), key)))
+            }
+        }
     }
 
     fn message(&self) -> Result<Arc<str>, Problem> {
@@ -245,6 +306,13 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
+    /// The containers whose items or turns the conditions see, the innermost first.
+    fn scopes(&self) -> impl Iterator<Item = NodeIx> {
+        let own = (self.graph.doors(self.ix).is_some()).then_some(self.ix);
+        let around = std::iter::successors(self.graph.within(self.ix), |ix| self.graph.within(*ix));
+        own.into_iter().chain(around)
+    }
+
     fn ports(&self) -> impl Iterator<Item = (PortIx, &str)> {
         let ports = self.graph.node(self.ix).node_type.iter().flat_map(|node_type| &node_type.inputs);
         ports.zip(0..).map(|(port, place)| (PortIx(place), &*port.id))
@@ -264,6 +332,19 @@ impl Known for Names<'_> {
         self.control == Control::Filter && matches!(name, "item" | "index")
     }
 
+    fn of_scope(&self, name: &str) -> Option<(NodeIx, PortIx)> {
+        let port = |ix: NodeIx| match (self.graph.node(ix).runner, name) {
+            _ if self.graph.node(ix).is_anonymous => None,
+            (Runner::Control(Control::Map), "item") => Some(ports::map::ITEM),
+            (Runner::Control(Control::Map), "index") => Some(ports::map::INDEX),
+            (Runner::Control(Control::Reduce), "item") => Some(ports::reduce::ITEM),
+            (Runner::Control(Control::Reduce), "index") => Some(ports::reduce::INDEX),
+            (Runner::Control(Control::Loop), "iteration") => Some(ports::looping::ITERATION),
+            _ => None,
+        };
+        self.scopes().find_map(|ix| Some((ix, port(ix)?)))
+    }
+
     fn node(&self, id: &str) -> Result<NodeIx, String> {
         let Some(node) = self.graph.find(id) else { return Err(format!("there is no node \"{}\"", shown(id))) };
         if self.before.get().is_none() {
@@ -273,10 +354,13 @@ impl Known for Names<'_> {
             return Err(format!("at most {} nodes of a graph may look at nodes", limits::GRAPH_LOOKING_BACK_MAX));
         }
         let before = self.before.get_or_init(|| self.graph.closure(self.ix));
-        if node == self.ix || before.binary_search(&node).is_err() {
+        if before.binary_search(&node).is_err() || self.scopes().any(|scope| scope == node) || node == self.ix {
             return Err(format!("node \"{}\" does not lead here, so it may have no output yet", shown(id)));
         }
-        Ok(node)
+        match self.graph.within(node).filter(|within| self.scopes().all(|scope| scope != *within)) {
+            None => Ok(node),
+            Some(_) => Err(format!("node \"{}\" runs once per item of a list; look at what its list gives", shown(id))),
+        }
     }
 
     fn output(&self, node: NodeIx, port: &str) -> Option<PortIx> {

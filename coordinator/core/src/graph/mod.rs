@@ -5,18 +5,25 @@ mod catalogue;
 mod compile;
 mod config_keys;
 mod draft;
+mod fallback;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod inputs;
-mod json;
+pub(crate) mod json;
 mod kinds;
+mod lift;
 mod logic;
+mod losers;
 mod nearest;
 mod order;
 mod part;
+mod policies;
 mod policy_json;
 mod ports;
-mod problem;
+pub(crate) mod problem;
+mod provider;
+mod scope;
+mod scope_config;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -24,6 +31,7 @@ mod values;
 mod wait;
 mod wires;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,9 +41,13 @@ pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
 pub use self::draft::{Draft, Stored};
 pub use self::inputs::InputDescription;
 pub use self::logic::Logic;
+pub use self::policies::{ServerPolicyError, read_server_policy};
 pub use self::problem::{Problem, rule};
+pub use self::scope::{Scope, ScopeKind, Select};
+pub use self::provider::{Provided, Provider};
 pub use self::values::CONFIG_BYTES_MAX;
 
+use crate::control_types::scope::Doors;
 use crate::id::{NodeIx, PortIx};
 use crate::node_type::{EffectClass, NodeType, Runner};
 use crate::policy::Policy;
@@ -54,6 +66,8 @@ pub struct Graph {
     pub(crate) out_offsets: Vec<u32>,
     /// Node indices sorted by node id, for look-up.
     pub(crate) by_id: Vec<NodeIx>,
+    /// What lies inside each container, sorted.
+    pub(crate) bodies: BTreeMap<NodeIx, Vec<NodeIx>>,
     /// Whether a node of it decides by what values are.
     pub(crate) decides_on_values: bool,
 }
@@ -79,8 +93,22 @@ pub struct Node {
     pub effect: EffectClass,
     /// Its policy, defaults filled in.
     pub policy: Policy,
-    /// What it does, if it is a branching node.
+    /// What it does, if it is a branching node or a container.
     pub logic: Option<Box<Logic>>,
+    /// The container that it lies in.
+    pub within: Option<NodeIx>,
+    /// Its place among the nodes of that container; outside of all, its own index.
+    pub(crate) place: u32,
+    /// Edges beside it that must be settled before it is ready. For a container, those that lead into its body, too.
+    pub(crate) waits_for: u32,
+    /// Which of its ports are for its body.
+    pub(crate) doors: Option<Doors>,
+    /// Whether no document knows it: it runs lifted nodes once per item.
+    pub is_anonymous: bool,
+    /// Who does its work instead when its own type fails for good, in order.
+    pub fallback: Vec<Provider>,
+    /// The output that gives what was wrong when it fails for good: there is one iff `policy.on_error` is `Continue`.
+    pub error_port: Option<PortIx>,
 }
 
 /// An edge, seen from the node it ends at.
@@ -103,6 +131,9 @@ pub struct OutEdge {
     pub target: NodeIx,
     /// The input it ends at.
     pub target_port: PortIx,
+    /// What waits for it beside the source: the target, or the container that the target lies in. None where the edge
+    /// joins a container to its own body.
+    pub(crate) settles: Option<NodeIx>,
 }
 
 impl Graph {
@@ -152,13 +183,23 @@ impl Graph {
         &self.out_edges[self.out_offsets[ix.0 as usize] as usize..self.out_offsets[ix.0 as usize + 1] as usize]
     }
 
-    /// The nodes that a run up to and with `target` needs, sorted (graph.md, part 8).
+    /// The nodes that a run up to and with `target` needs, sorted (graph.md, part 8): what leads there, containers with
+    /// all that is inside. Of a container around the target, only what leads there.
     pub fn closure(&self, target: NodeIx) -> Vec<NodeIx> {
         let mut wanted = vec![false; self.len()];
         let mut open = vec![target];
+        let around: Vec<NodeIx> = std::iter::successors(self.within(target), |ix| self.within(*ix)).collect();
         while let Some(ix) = open.pop() {
-            if !std::mem::replace(&mut wanted[ix.0 as usize], true) {
-                open.extend(self.in_edges(ix).iter().map(|edge| edge.source));
+            if std::mem::replace(&mut wanted[ix.0 as usize], true) {
+                continue;
+            }
+            open.extend(self.within(ix));
+            let is_around = around.contains(&ix);
+            // What comes out of a body does not lead to a node inside it.
+            let leads = |source: NodeIx| !is_around || self.within(source) != Some(ix);
+            open.extend(self.in_edges(ix).iter().map(|edge| edge.source).filter(|source| leads(*source)));
+            if !is_around {
+                open.extend(self.body(ix));
             }
         }
         wanted.iter().enumerate().filter(|(_, wanted)| **wanted).map(|(ix, _)| NodeIx(ix as u32)).collect()

@@ -12,6 +12,8 @@ pub(super) struct Wire {
     pub(super) target: NodeIx,
     pub(super) output: super::ports::Found,
     pub(super) input: super::ports::Found,
+    /// Whether it brings a list to what takes one item: the target runs once for each.
+    pub(super) lifts: bool,
 }
 
 /// Sorts the wires by target, in the order of the document; places that aliases give come first. Node n's wires are
@@ -49,10 +51,9 @@ impl From<&Wire> for InEdge {
     }
 }
 
-impl From<&Wire> for OutEdge {
-    fn from(wire: &Wire) -> Self {
-        OutEdge { source_port: wire.output.port, target: wire.target, target_port: wire.input.port }
-    }
+/// An edge as its source sees it; `settles` is what waits for it beside the source.
+pub(super) fn out_edge(wire: &Wire, settles: Option<NodeIx>) -> OutEdge {
+    OutEdge { source_port: wire.output.port, target: wire.target, target_port: wire.input.port, settles }
 }
 
 /// Finds circles, each as the nodes along it; at most `cycles_max`, and at least one if there are any. `wires` and
@@ -113,6 +114,7 @@ mod tests {
             target: NodeIx(*target),
             output: found,
             input: found,
+            lifts: false,
         };
         pairs.iter().enumerate().map(wire).collect()
     }

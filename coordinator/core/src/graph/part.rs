@@ -22,7 +22,10 @@ impl Graph {
         for ix in &part {
             let node = self.node(*ix);
             if node.runner == Runner::Unavailable {
-                problems.push(unavailable(node));
+                problems.push(unavailable(node, &node.type_id));
+            }
+            for provider in node.fallback.iter().filter(|provider| provider.node_type.is_none()) {
+                problems.push(unavailable(node, &provider.type_id));
             }
             for problem in self.missing_inputs(*ix) {
                 problems.push(problem);
@@ -58,8 +61,8 @@ impl Graph {
     }
 }
 
-fn unavailable(node: &Node) -> Problem {
-    let message = format!("Nothing here can run node \"{}\": no agent offers \"{}\".", node.label, node.type_id);
+fn unavailable(node: &Node, type_id: &str) -> Problem {
+    let message = format!("Nothing here can run node \"{}\": no agent offers \"{type_id}\".", node.label);
     let fix = "Start an agent that offers the type, or choose another type.";
     Problem::new(rule::NODE_TYPE_UNAVAILABLE, message, fix).node(&node.id)
 }

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::json::{Json, Member};
 use super::problem::{Problem, join, rule, shown};
+use crate::concurrency::KeyTemplate;
 use crate::limits::ATTEMPTS_MAX;
 use crate::policy::{AgentDraft, PolicyDraft, RetryDraft};
 
@@ -22,14 +23,17 @@ pub(super) fn read(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)
         match &*member.key {
             "retry" => draft.retry = field.object(read_retry),
             "timeoutMs" => draft.timeout_ms = field.number(1..=MILLISECONDS_MAX),
-            "onError" if field.is_one_of(&["continue", "fallback"]) => field.refuse_planned(),
-            "onError" => draft.on_error = field.value("\"fail\""),
+            "onError" => draft.on_error = field.value("\"fail\", \"continue\" or \"fallback\""),
+            // Its entries are nodes of a kind: see `fallback`.
+            "fallback" => field.expect_list("a list of {\"nodeType\", \"config\"}"),
+            "concurrencyKey" => draft.concurrency_key = field.key_template(),
             "onUnknown" => draft.on_unknown = field.value("\"park\", \"retry\" or \"fail\""),
             "onRunFailure" => draft.on_run_failure = field.value("\"finish\" or \"stop\""),
+            "onItemError" => draft.on_item_error = field.value("\"fail\", \"skip\" or \"collect\""),
             "priority" => draft.priority = field.number(-100..=100),
             "agent" => draft.agent = field.object(read_agent),
             "cache" if field.is_one_of(&["off"]) => {}
-            "review" | "fallback" | "cache" | "concurrencyKey" | "onItemError" => {
+            "review" | "cache" => {
                 if !member.value.is_null() {
                     field.refuse_planned();
                 }
@@ -91,6 +95,23 @@ impl Field<'_, '_> {
         value
     }
 
+    fn expect_list(&mut self, expected: &str) {
+        if !self.member.value.is_null() && !self.member.value.is_array() {
+            self.refuse(expected);
+        }
+    }
+
+    fn key_template(&mut self) -> Option<KeyTemplate> {
+        let text: String = self.value("a text, as \"openai:{{tenant}}\"")?;
+        KeyTemplate::parse(&text)
+            .map_err(|fault| {
+                let message = format!("policy: concurrencyKey cannot be \"{}\": {fault}.", shown(&text));
+                let fix = "Write a text in which only {{tenant}} and {{workflow}} are replaced.";
+                (self.report)(bad(&message, fix, &self.path));
+            })
+            .ok()
+    }
+
     fn number<T>(&mut self, bounds: std::ops::RangeInclusive<T>) -> Option<T>
     where
         T: DeserializeOwned + PartialOrd + std::fmt::Display,
@@ -138,7 +159,7 @@ fn bad(message: &str, fix: &str, path: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{OnRunFailure, OnUnknown};
+    use crate::policy::{OnError, OnItemError, OnRunFailure, OnUnknown};
 
     fn problems(policy: &str) -> (PolicyDraft, Vec<(&'static str, String)>) {
         let mut found = Vec::new();
@@ -149,37 +170,32 @@ mod tests {
     #[test]
     fn a_whole_policy_is_read() {
         let (draft, found) = problems(
-            r#"{"retry":{"maxAttempts":3,"initialMs":0,"factor":2,"maxMs":9,"jitter":0.5},"timeoutMs":5,"onError":"fail","onUnknown":"retry","priority":-7,"onRunFailure":"stop","cache":"off","agent":{"labels":{"gpu":"true"}}}"#,
+            r#"{"retry":{"maxAttempts":3,"initialMs":0,"factor":2,"maxMs":9,"jitter":0.5},"timeoutMs":5,"onError":"fail","onUnknown":"retry","priority":-7,"onRunFailure":"stop","cache":"off","agent":{"labels":{"gpu":"true"}},"concurrencyKey":"a:{{tenant}}","onItemError":"skip"}"#,
         );
         assert_eq!(found, []);
         let retry = draft.retry.unwrap();
         assert_eq!((retry.max_attempts, retry.factor, draft.timeout_ms), (Some(3), Some(2.0), Some(5)));
         assert_eq!((draft.on_unknown, draft.on_run_failure), (Some(OnUnknown::Retry), Some(OnRunFailure::Stop)));
         assert_eq!((draft.priority, draft.agent.unwrap().labels["gpu"].as_str()), (Some(-7), "true"));
+        assert_eq!(draft.concurrency_key.unwrap().to_string(), "a:{{tenant}}");
+        assert_eq!((draft.on_error, draft.on_item_error), (Some(OnError::Fail), Some(OnItemError::Skip)));
     }
 
     #[test]
     fn every_fault_is_named_with_its_place() {
         let (_, found) = problems(
-            r#"{"retry":{"maxAttempts":0,"pause":1},"timeoutMs":"5","colour":1,"agent":{"labels":{"a":1}},"priority":101,"onUnknown":"no"}"#,
+            r#"{"retry":{"maxAttempts":0,"pause":1},"timeoutMs":"5","colour":1,"agent":{"labels":{"a":1}},"priority":101,"onUnknown":"no","onError":"ignore","onItemError":1,"fallback":{},"concurrencyKey":"{{input}}"}"#,
         );
         let paths: Vec<_> = found.iter().map(|(_, path)| path.as_str()).collect();
+        let more = ["/p/priority", "/p/onUnknown", "/p/onError", "/p/onItemError", "/p/fallback", "/p/concurrencyKey"];
         let expected = ["/p/retry/maxAttempts", "/p/retry/pause", "/p/timeoutMs", "/p/colour", "/p/agent/labels"];
-        assert_eq!(paths, [&expected[..], &["/p/priority", "/p/onUnknown"]].concat());
+        assert_eq!(paths, [&expected[..], &more].concat());
         assert!(found.iter().all(|(rule, _)| *rule == rule::BAD_POLICY));
     }
 
     #[test]
     fn what_the_engine_does_not_do_is_said() {
-        for policy in [
-            r#"{"review":"before"}"#,
-            r#"{"onError":"continue"}"#,
-            r#"{"onError":"fallback"}"#,
-            r#"{"fallback":[]}"#,
-            r#"{"cache":"on"}"#,
-            r#"{"cache":{"ttlSeconds":1}}"#,
-            r#"{"concurrencyKey":"k"}"#,
-        ] {
+        for policy in [r#"{"review":"before"}"#, r#"{"cache":"on"}"#, r#"{"cache":{"ttlSeconds":1}}"#] {
             let (_, found) = problems(policy);
             assert_eq!(found.first().map(|(rule, _)| *rule), Some(rule::NOT_SUPPORTED_YET), "{policy}");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::nearest::distance;
 use crate::id::PortIx;
-use crate::node_type::{NodeType, Port, PortType};
+use crate::node_type::{Control, NodeType, Port, PortType, Runner};
 
 /// Stands in an alias for any number: `image{n} → images[]`.
 const NUMBER: &str = "{n}";
@@ -16,6 +16,8 @@ pub(super) struct Side<'a> {
     aliases: &'a BTreeMap<String, String>,
     /// What React Flow clients write before a port's id.
     pub(super) prefix: &'static str,
+    /// How many of the ports, from the first, an edge can mean without naming one.
+    pub(super) unnamed: usize,
 }
 
 /// The port that a name means.
@@ -42,11 +44,13 @@ pub(super) enum Fit {
 
 impl<'a> Side<'a> {
     pub(super) fn inputs(node_type: &'a NodeType) -> Self {
-        Self { ports: &node_type.inputs, aliases: &node_type.input_aliases, prefix: "in-" }
+        let unnamed = node_type.inputs.len();
+        Self { ports: &node_type.inputs, aliases: &node_type.input_aliases, prefix: "in-", unnamed }
     }
 
     pub(super) fn outputs(node_type: &'a NodeType) -> Self {
-        Self { ports: &node_type.outputs, aliases: &node_type.output_aliases, prefix: "out-" }
+        let unnamed = node_type.outputs.len();
+        Self { ports: &node_type.outputs, aliases: &node_type.output_aliases, prefix: "out-", unnamed }
     }
 
     pub(super) fn port(&self, ix: PortIx) -> &'a Port {
@@ -132,15 +136,24 @@ pub(super) fn is_assignable(from: PortType, to: PortType) -> bool {
         || matches!((from, to), (Number | Boolean | Json, Text) | (Image | Video | Audio, File))
 }
 
-/// Whether an output fits an input. A built-in node takes a whole list where it takes anything: run once per item, it
-/// would give the same list.
-pub(super) fn fit(from: &Port, to: &Port, is_target_built_in: bool) -> Fit {
+/// Whether an output fits an input.
+pub(super) fn fit(from: &Port, to: &Port, target: Runner) -> Fit {
     if !is_assignable(from.port_type, to.port_type) {
         Fit::No
-    } else if from.list && !to.list && !(is_target_built_in && to.port_type == PortType::Any) {
+    } else if from.list && !to.list && !takes_whole_lists(to, target) {
         Fit::Lifts
     } else {
         Fit::Yes
+    }
+}
+
+/// A built-in node takes a whole list where it takes anything, and an output node always: run once per item, it would
+/// give the same list.
+pub(super) fn takes_whole_lists(to: &Port, target: Runner) -> bool {
+    match target {
+        Runner::Control(Control::Output) => true,
+        Runner::Control(_) => to.port_type == PortType::Any,
+        Runner::Agent | Runner::Unavailable => false,
     }
 }
 
@@ -194,10 +207,12 @@ mod tests {
         assert!(is_assignable(Number, Text) && is_assignable(Video, File) && is_assignable(Any, Image));
         assert!(!is_assignable(Text, Number) && !is_assignable(File, Image) && !is_assignable(Text, Json));
         let port = |port_type, list| Port { id: "p".into(), port_type, list, required: false, default: None };
-        assert_eq!(fit(&port(Text, false), &port(Text, true), false), Fit::Yes);
-        assert_eq!(fit(&port(Text, true), &port(Text, false), false), Fit::Lifts);
-        assert_eq!(fit(&port(Text, true), &port(Any, false), false), Fit::Lifts);
-        assert_eq!(fit(&port(Text, true), &port(Any, false), true), Fit::Yes);
-        assert_eq!(fit(&port(Text, true), &port(Image, true), false), Fit::No);
+        assert_eq!(fit(&port(Text, false), &port(Text, true), Runner::Agent), Fit::Yes);
+        assert_eq!(fit(&port(Text, true), &port(Text, false), Runner::Agent), Fit::Lifts);
+        assert_eq!(fit(&port(Text, true), &port(Any, false), Runner::Agent), Fit::Lifts);
+        assert_eq!(fit(&port(Text, true), &port(Any, false), Runner::Control(Control::If)), Fit::Yes);
+        assert_eq!(fit(&port(Text, true), &port(Text, false), Runner::Control(Control::Gate)), Fit::Lifts);
+        assert_eq!(fit(&port(Text, true), &port(Text, false), Runner::Control(Control::Output)), Fit::Yes);
+        assert_eq!(fit(&port(Text, true), &port(Image, true), Runner::Agent), Fit::No);
     }
 }

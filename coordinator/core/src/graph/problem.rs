@@ -34,6 +34,8 @@ pub mod rule {
     pub const TYPE_MISMATCH: &str = "type-mismatch";
     /// Several edges end at an input that takes one value.
     pub const TOO_MANY_EDGES: &str = "too-many-edges";
+    /// An edge leads out of a map or loop past its container.
+    pub const EDGE_ACROSS_SCOPES: &str = "edge-across-scopes";
     /// Edges run in a circle.
     pub const CYCLE: &str = "cycle";
     /// An input that must have a value has none.

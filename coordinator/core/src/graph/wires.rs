@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::compile::{Compiler, Migration, Place, Running};
 use super::draft::DraftEdge;
 use super::order::Wire;
+use super::policies;
 use super::ports::{Fit, Found, NO_PLACE, Side, fit, is_assignable, type_name};
 use super::problem::{Problem, rule, shown};
+use super::scope::{self, Crossing};
+use crate::control_types::scope::doors;
 use crate::id::{NodeIx, PortIx};
 use crate::node_type::{Control, Port, Runner};
 
@@ -20,10 +23,16 @@ pub(super) fn read(compiler: &mut Compiler<'_>) -> Vec<Wire> {
     for (place, edge) in compiler.draft.edges.iter().enumerate() {
         let ends = (end(compiler, edge, place, true), end(compiler, edge, place, false));
         let (Some(source), Some(target)) = ends else { continue };
-        match join(edge, &compiler.running[source.0 as usize], &compiler.running[target.0 as usize]) {
-            Ok((output, input)) => {
+        let Some(crossing) = compiler.nesting.crossing(source, target) else {
+            let problem = scope::across(&edge.source, &edge.target);
+            compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("/edges/{place}")));
+            continue;
+        };
+        let ends = (&compiler.running[source.0 as usize], &compiler.running[target.0 as usize]);
+        match join(edge, ends.0, ends.1, crossing) {
+            Ok((output, input, lifts)) => {
                 note_aliases(compiler, edge, [source, target], [output, input]);
-                wires.push(Wire { place: place as u32, source, target, output, input });
+                wires.push(Wire { place: place as u32, source, target, output, input, lifts });
             }
             Err(fault) => {
                 let (problem, key) = *fault;
@@ -69,13 +78,19 @@ fn end(compiler: &mut Compiler<'_>, edge: &DraftEdge, place: usize, is_source: b
 /// A problem, and the key of the edge that it is about.
 type Fault = Box<(Problem, &'static str)>;
 
-/// The output and the input that an edge joins.
-fn join(edge: &DraftEdge, source: &Running<'_>, target: &Running<'_>) -> Result<(Found, Found), Fault> {
-    let outputs = source.node_type.as_deref().map(Side::outputs);
+/// The output and the input that an edge joins, and whether its target runs once per item.
+fn join(
+    edge: &DraftEdge,
+    source: &Running<'_>,
+    target: &Running<'_>,
+    crossing: Crossing,
+) -> Result<(Found, Found, bool), Fault> {
+    let mut outputs = source.node_type.as_deref().map(Side::outputs);
+    outputs.iter_mut().for_each(|side| side.unnamed -= usize::from(source.has_error_output));
     let inputs = target.node_type.as_deref().map(Side::inputs);
     let output = match (&outputs, &edge.source_handle) {
         (Some(side), Some(handle)) => Some(named(side, handle, source, true)?),
-        (Some(side), None) if side.ports.is_empty() => return Err(fault(portless(source, true), "source")),
+        (Some(side), None) if side.unnamed == 0 => return Err(fault(portless(source, true), "source")),
         (Some(_), None) => None,
         (None, _) => Some(ANY_PORT),
     };
@@ -85,12 +100,30 @@ fn join(edge: &DraftEdge, source: &Running<'_>, target: &Running<'_>) -> Result<
         (Some(_), None) => None,
         (None, _) => Some(ANY_PORT),
     };
-    let is_target_built_in = matches!(target.runner, Runner::Control(_));
-    let (output, input) = choose(outputs.as_ref(), inputs.as_ref(), output, input, is_target_built_in);
-    if let (Some(outputs), Some(inputs)) = (outputs, inputs) {
-        check_fit(&outputs, &inputs, (output, input), source, target)?;
+    let doors = (doors_of(source), doors_of(target));
+    let may_leave = |port: PortIx| doors.0.is_none_or(|it| it.is_inner_output(port) == (crossing == Crossing::Item));
+    let may_enter = |port: PortIx| doors.1.is_none_or(|it| it.is_inner_input(port) == (crossing == Crossing::Result));
+    let sides = (outputs.as_ref(), inputs.as_ref());
+    let (output, input) = choose(sides, (output, input), (&may_leave, &may_enter), target.runner);
+    let Some((outputs, inputs)) = outputs.zip(inputs) else { return Ok((output, input, false)) };
+    if !may_leave(output.port) {
+        let port = &outputs.port(output.port).id;
+        return Err(fault(scope::wrong_side(&source.draft.id, port, true, crossing != Crossing::Item), "sourceHandle"));
     }
-    Ok((output, input))
+    if !may_enter(input.port) {
+        let port = &inputs.port(input.port).id;
+        let is_inner = crossing != Crossing::Result;
+        return Err(fault(scope::wrong_side(&target.draft.id, port, false, is_inner), "targetHandle"));
+    }
+    let lifts = check_fit(&outputs, &inputs, (output, input), source, target)?;
+    Ok((output, input, lifts))
+}
+
+fn doors_of(node: &Running<'_>) -> Option<crate::control_types::scope::Doors> {
+    match node.runner {
+        Runner::Control(control) => doors(control),
+        Runner::Agent | Runner::Unavailable => None,
+    }
 }
 
 fn named(side: &Side<'_>, handle: &str, node: &Running<'_>, is_source: bool) -> Result<Found, Fault> {
@@ -98,7 +131,7 @@ fn named(side: &Side<'_>, handle: &str, node: &Running<'_>, is_source: bool) -> 
         return Ok(found);
     }
     // Vendors' graphs name the ports of a router as they like.
-    if node.runner == Runner::Control(Control::Router) && side.ports.len() == 1 {
+    if node.runner == Runner::Control(Control::Router) && side.unnamed == 1 {
         return Ok(Found { is_alias: true, ..ANY_PORT });
     }
     let (rule, kind, key) = if is_source {
@@ -106,6 +139,14 @@ fn named(side: &Side<'_>, handle: &str, node: &Running<'_>, is_source: bool) -> 
     } else {
         (rule::BAD_TARGET_HANDLE, "input", "targetHandle")
     };
+    if is_source && handle.strip_prefix(side.prefix).unwrap_or(handle) == policies::ERROR_OUTPUT {
+        let message = format!(
+            "Node \"{}\" ({}) has no output \"error\": it ends the run when it fails.",
+            node.draft.id, node.type_id
+        );
+        let fix = "Write \"onError\": \"continue\" in its data.policy, or take the edge out.";
+        return Err(fault(Problem::new(rule, message, fix).node(&node.draft.id), key));
+    }
     if side.ports.is_empty() {
         return Err(fault(portless(node, is_source), key));
     }
@@ -139,53 +180,50 @@ fn portless(node: &Running<'_>, is_source: bool) -> Problem {
 /// Fills in what the edge leaves open: the first ports, in the order of the type, that fit each other; the very first
 /// ones if none do, so that a message can name them.
 fn choose(
-    outputs: Option<&Side<'_>>,
-    inputs: Option<&Side<'_>>,
-    output: Option<Found>,
-    input: Option<Found>,
-    is_target_built_in: bool,
+    (outputs, inputs): (Option<&Side<'_>>, Option<&Side<'_>>),
+    (output, input): (Option<Found>, Option<Found>),
+    (may_leave, may_enter): (&dyn Fn(PortIx) -> bool, &dyn Fn(PortIx) -> bool),
+    target: Runner,
 ) -> (Found, Found) {
     // A side that is left open has all its ports for candidates; of an unknown type, the one that stands for all.
     let candidates = |side: Option<&Side<'_>>, fixed: Option<Found>| {
-        let count = if fixed.is_some() { 1 } else { side.map_or(1, |side| side.ports.len()) };
+        let count = if fixed.is_some() { 1 } else { side.map_or(1, |side| side.unnamed) };
         (0..count).map(move |place| fixed.unwrap_or(Found { port: PortIx(place as u16), ..ANY_PORT }))
     };
     let fit = |output: &Found, input: &Found| match (outputs, inputs) {
-        (Some(outputs), Some(inputs)) => fit(outputs.port(output.port), inputs.port(input.port), is_target_built_in),
+        (Some(outputs), Some(inputs)) => fit(outputs.port(output.port), inputs.port(input.port), target),
         _ => Fit::Yes,
     };
-    let pairs =
-        || candidates(outputs, output).flat_map(|output| candidates(inputs, input).map(move |input| (output, input)));
+    let pairs = || {
+        let outputs = candidates(outputs, output).filter(|found| output.is_some() || may_leave(found.port));
+        outputs.flat_map(|output| {
+            let inputs = candidates(inputs, input).filter(|found| input.is_some() || may_enter(found.port));
+            inputs.map(move |input| (output, input))
+        })
+    };
     let find = |wanted: Fit| pairs().find(|(output, input)| fit(output, input) == wanted);
     find(Fit::Yes).or_else(|| find(Fit::Lifts)).or_else(|| pairs().next()).unwrap_or((ANY_PORT, ANY_PORT))
 }
 
+/// Whether the edge lifts its target; the error says why it does not fit.
 fn check_fit(
     outputs: &Side<'_>,
     inputs: &Side<'_>,
     (output, input): (Found, Found),
     source: &Running<'_>,
     target: &Running<'_>,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let (from, to) = (outputs.port(output.port), inputs.port(input.port));
-    let fit = fit(from, to, matches!(target.runner, Runner::Control(_)));
-    if fit == Fit::Yes && (input.place == NO_PLACE || !from.list) {
-        return Ok(());
+    let fit = fit(from, to, target.runner);
+    if fit != Fit::No && (input.place == NO_PLACE || !from.list) {
+        return Ok(fit == Fit::Lifts);
     }
     let (given, taken) = (type_name(from), type_name(to));
     let (rule, message, fix) = match fit {
-        Fit::Yes => (
+        Fit::Yes | Fit::Lifts => (
             rule::NOT_SUPPORTED_YET,
             format!("A whole list cannot be one item of \"in-{}\" yet.", to.id),
             format!("Join the list to \"in-{}\" itself.", to.id),
-        ),
-        Fit::Lifts => (
-            rule::NOT_SUPPORTED_YET,
-            format!(
-                "\"out-{}\" of node \"{}\" gives {given}, but \"in-{}\" of node \"{}\" takes one {taken}: running a node once per item is not supported yet.",
-                from.id, source.draft.id, to.id, target.draft.id
-            ),
-            "Use an output that gives one value, or a node that takes the whole list.".to_owned(),
         ),
         Fit::No => (
             rule::TYPE_MISMATCH,

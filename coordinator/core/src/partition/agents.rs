@@ -163,7 +163,7 @@ impl Partition {
     /// When an absent agent's attempt is lost. Nobody is given up as away sooner than [`limits::LOSS_GRACE_AFTER_LOAD`]
     /// after the load: what breaks streams at a start says little about agents.
     fn grace_ends(&self, run: &Run, live: &LiveAttempt, node: NodeIx, absence: Absence) -> Timestamp {
-        let grace = match run.graph().node(node).effect {
+        let grace = match run.graph().node(node).provided(live.provider).effect {
             _ if live.alone => limits::POISON_VERDICT_WAIT,
             EffectClass::Pure | EffectClass::Keyed => limits::LOSS_GRACE_PURE,
             EffectClass::Pollable if live.handle.is_some() => Span::ZERO,

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::io::{BoundValue, Dispatch, Effect, InputBinding, Release};
+use super::io::{BoundValue, Dispatch, Effect, Holds, InputBinding, Release};
 use super::permits::{Grant, Need, Reservation};
 use super::ready::{Lane, Ready};
-use super::{Entry, Partition, Turn, key_of};
+use super::{Entry, Partition, Turn};
 use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
 use crate::limits;
-use crate::run::event::{Assignment, Attempt, Fact, OutputValue};
+use crate::run::event::{Assignment, Attempt, Fact, OutputValue, Piece};
 use crate::run::{Run, RunStatus, WiredInput};
 use crate::time::Timestamp;
 
@@ -81,7 +81,7 @@ impl Partition {
     }
 
     /// A lane has more or less in it than was told: it is looked at before the turn ends, or when there is room again.
-    fn look_at(&mut self, lane: Lane) {
+    pub(super) fn look_at(&mut self, lane: Lane) {
         if let Some(queue) = self.queues.get_mut(&lane).filter(|queue| !queue.listed) {
             queue.listed = true;
             self.changed.push_back(lane);
@@ -113,11 +113,15 @@ impl Partition {
     /// Whether something of this lane could be given away.
     fn assign_next(&mut self, lane: &Lane, turn: &mut Turn<'_>) -> bool {
         let Some(ready) = self.next_ready(lane, turn.now) else { return false };
-        let near = self.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance.node));
-        let reservation = turn.permits.reserve(&lane.need, near);
-        match reservation.filter(|reservation| self.is_current(reservation)) {
-            Some(reservation) => self.assign_one(ready.run, ready.instance, &reservation, lane.need.alone, turn),
-            None => {
+        let near = self.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance));
+        let reservation = turn.permits.reserve(self.id, &lane.need, near);
+        match reservation {
+            Some(reservation) if self.is_current(&reservation) => {
+                self.assign_one(ready.run, ready.instance, reservation, lane.need.alone, turn);
+            }
+            unusable => {
+                // Its session is about to end, and its permit with it; its place is not.
+                unusable.iter().for_each(|reservation| turn.permits.give_back(reservation));
                 if let Some(entry) = self.runs.get_mut(&ready.run) {
                     entry.exposed.insert(ready.instance);
                     self.queues.entry(lane.clone()).or_default().put_back(ready);
@@ -133,10 +137,11 @@ impl Partition {
         for Grant { tenant, need, reservation } in grants {
             let lane = Lane { tenant, need };
             let is_current = self.is_current(&reservation);
+            let is_whole = is_current && turn.permits.has_place(&reservation);
             let agent = &reservation.agent.agent;
-            let next = if is_current { self.next_ready_near(&lane, agent, turn.now) } else { None };
+            let next = if is_whole { self.next_ready_near(&lane, agent, turn.now) } else { None };
             match next {
-                Some(ready) => self.assign_one(ready.run, ready.instance, &reservation, lane.need.alone, turn),
+                Some(ready) => self.assign_one(ready.run, ready.instance, reservation, lane.need.alone, turn),
                 None if is_current => turn.give_back(&reservation),
                 // Its session is about to end, and its permits with it: dealt again, it would only come back.
                 None => turn.permits.give_back(&reservation),
@@ -169,7 +174,7 @@ impl Partition {
     fn next_ready_near(&mut self, lane: &Lane, agent: &AgentId, now: Timestamp) -> Option<Ready> {
         let first = self.next_ready(lane, now)?;
         let may_wait = |partition: &Self, ready: &Ready| {
-            let near = partition.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance.node));
+            let near = partition.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance));
             near.is_some_and(|near| near != agent) && now.since(ready.since) < limits::LOCALITY_WAIT_MAX
         };
         if !may_wait(self, &first) {
@@ -200,13 +205,14 @@ impl Partition {
         &mut self,
         id: RunId,
         instance: Instance,
-        reservation: &Reservation,
+        mut reservation: Reservation,
         alone: bool,
         turn: &mut Turn<'_>,
     ) {
         self.current = Some(id);
         let Some(entry) = self.runs.get(&id) else { return };
         let number = entry.run.next_attempt(instance);
+        let provider = entry.run.provider_of(instance);
         let token = match is_planted(Fault::TokenReused) {
             true => AttemptToken(u64::from(instance.node.0)),
             false => AttemptToken(turn.draw.next_u64()),
@@ -216,8 +222,13 @@ impl Partition {
             to: reservation.agent.clone(),
             permit: reservation.class,
             alone,
+            provider,
         };
         let key = key_of(id, &assignment);
+        if let Some(place) = reservation.place.take() {
+            turn.permits.used(&place);
+            self.keyed.insert(key, place.into_key());
+        }
         // It rides on the event that made it ready, if that is still open (E8).
         if self.open.last_event(id).is_none() {
             self.append(id, Fact::Continued.into(), turn);
@@ -232,7 +243,7 @@ impl Partition {
         if let Some(event) = self.open.last_event(id) {
             event.assignments.push(assignment);
         }
-        self.unsent.insert(key, reservation.clone());
+        self.unsent.insert(key, reservation);
         self.open.held.releases.push((Some(id), Release::Effect(Effect::Dispatch(Box::new(dispatch)))));
         self.track(id, turn);
     }
@@ -274,24 +285,33 @@ impl Turn<'_> {
 }
 
 /// The queue in which an instance waits, and its priority there.
-fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
+pub(super) fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
     let node = run.graph().node(instance.node);
-    let need = Need::of(node, run.is_suspect(instance));
+    let need = Need::of(run, instance);
     (Lane { tenant: run.tenant().clone(), need }, node.policy.priority)
 }
 
 fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispatch {
     let Attempt { instance, .. } = assignment.attempt;
+    let node = run.graph().node(instance.node);
     let live = run.attempt(instance);
     // What was closed is absent, not an empty list.
-    let inputs = run.wired_inputs(instance.node).into_iter().filter(|input| !input.values.is_empty());
+    let inputs = run.wired_inputs(instance).into_iter().filter(|input| !input.values.is_empty());
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
+        index: run.path(instance.scope),
         permit: assignment.permit,
         session,
         graph: run.graph().clone(),
-        inputs: inputs.map(|input| bind(run, instance, &input)).collect(),
+        provider: assignment.provider,
+        // A fallback takes what it has inputs for.
+        inputs: inputs
+            .filter_map(|input| {
+                let port = node.input_at(assignment.provider, input.port)?;
+                Some(InputBinding { port, ..bind(run, instance, &input) })
+            })
+            .collect(),
         handle: live.and_then(|live| live.handle),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),
@@ -303,9 +323,11 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
     let graph = run.graph();
     let declared = graph.node(instance.node).node_type.as_ref();
     let list = declared.and_then(|node_type| node_type.inputs.get(input.port.0 as usize)).is_some_and(|port| port.list);
+    let is_gathered = |value: &OutputValue| matches!(value, OutputValue::Gather(_) | OutputValue::Pieces(_));
+    let joined = !list && input.values.iter().any(|sourced| is_gathered(sourced.value));
     let mut values = Vec::new();
     for sourced in &input.values {
-        let (source, source_port) = run.origin(sourced.source, sourced.source_port);
+        let (source, source_port) = run.origin(instance.scope, sourced.source, sourced.source_port);
         let source = graph.node(source).node_type.as_ref();
         // An input of files gives one or a list of them, as its config says; a file itself is never a list.
         let spread = list
@@ -313,12 +335,23 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
                 .and_then(|node_type| node_type.outputs.get(source_port.0 as usize))
                 .is_some_and(|port| port.list || port.port_type.is_media());
         match sourced.value {
-            OutputValue::One(reference) => values.push(BoundValue { reference: *reference, spread }),
-            OutputValue::Gather(references) => {
-                values.extend(references.iter().map(|reference| BoundValue { reference: *reference, spread: false }));
+            OutputValue::One(reference) => {
+                let holds = if spread { Holds::List } else { Holds::Value };
+                values.push(BoundValue { reference: *reference, holds });
+            }
+            OutputValue::Gather(_) | OutputValue::Pieces(_) => {
+                values.extend(sourced.value.pieces().into_iter().map(|piece| match piece {
+                    Piece::Item(reference) => BoundValue { reference, holds: Holds::Value },
+                    Piece::Chunk(chunk) => BoundValue { reference: chunk.reference, holds: Holds::Chunk },
+                }));
             }
             OutputValue::Closed => {}
         }
     }
-    InputBinding { port: input.port, list, values }
+    InputBinding { port: input.port, list, joined, values }
+}
+
+fn key_of(run: RunId, assignment: &Assignment) -> AttemptKey {
+    let attempt = assignment.attempt;
+    AttemptKey { run, instance: attempt.instance, number: attempt.number, token: attempt.token }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId, Subject, TenantId, WorkflowId};
+use crate::batch::{BatchCreated, BatchId, BatchState, OfBatch};
+use crate::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId, Slot, Subject, TenantId, WorkflowId};
+use crate::outbox::{Message, MessageId};
 use crate::run::RunStatus;
 use crate::run::event::{Event, RunError};
 use crate::time::Timestamp;
@@ -22,6 +24,37 @@ pub struct Batch {
     pub number: BatchNumber,
     /// What it writes, run by run, in the order they were first touched.
     pub runs: Vec<RunBatch>,
+    /// What it writes beside runs.
+    pub beside: Beside,
+}
+
+/// What a transaction writes beside runs; mostly nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Batches of runs, each once.
+    pub batches: Vec<BatchRow>,
+    /// Messages that go out, in order (E25).
+    pub sent: Vec<Message>,
+    /// Messages that have arrived and are removed, with the slots that sent them.
+    pub received: Vec<(Slot, MessageId)>,
+}
+
+impl Beside {
+    /// Whether it is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.sent.is_empty() && self.received.is_empty()
+    }
+}
+
+/// What a transaction writes about a batch of runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchRow {
+    /// Which batch.
+    pub batch: BatchId,
+    /// With its first row; and the idempotency key it was asked for with.
+    pub created: Option<(BatchCreated, Option<KeyRow>)>,
+    /// How it stands.
+    pub state: BatchState,
 }
 
 /// What a batch writes about one run.
@@ -65,6 +98,8 @@ pub struct RunCreated {
     pub created_at: Timestamp,
     /// The idempotency key it was asked for with: a row in the same commit (E24).
     pub key: Option<KeyRow>,
+    /// The batch that started it.
+    pub batch: Option<OfBatch>,
 }
 
 /// The part of a run's summary row that changes: at submit, park, un-park and end only.
@@ -115,14 +150,23 @@ pub struct KeyRow {
     pub body: Digest,
 }
 
+/// What a request has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// A run.
+    Run(RunId),
+    /// A batch of runs.
+    Batch(BatchId),
+}
+
 /// What an idempotency key's row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFound {
-    /// The run it started.
-    pub run: RunId,
+    /// What it started.
+    pub started: Started,
     /// The body it came with.
     pub body: Digest,
-    /// When that run was accepted.
+    /// When that was accepted.
     pub created_at: Timestamp,
     /// The workflow it belongs to.
     pub workflow: WorkflowId,

@@ -1,16 +1,20 @@
 //! What goes into a partition and what comes out of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::batch::{BatchId, BatchSubmission, OfBatch};
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, RunId, SessionNumber, Subject,
-    TenantId, WorkflowId,
+    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, ProviderIx, RunId,
+    SessionNumber, Slot, Subject, TenantId, WorkflowId,
 };
-use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
+use crate::outbox::{Message, MessageId};
+use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
-use crate::run::event::{PermitClass, Timing};
-use crate::run::{Outcome, Run, RunStatus};
+use crate::run::event::{NodeError, PermitClass, Timing};
+use crate::run::list::ListPart;
+use crate::run::{ListNeed, Outcome, Run, RunStatus};
 use crate::time::Timestamp;
 use crate::value::{Value, ValueRef};
 
@@ -19,6 +23,33 @@ use crate::value::{Value, ValueRef};
 pub enum Input {
     /// A new run.
     Submit(CallerId, Box<Submission>),
+    /// A new batch of runs.
+    SubmitBatch(CallerId, Box<BatchSubmission>),
+    /// Somebody stops a batch of runs.
+    CancelBatch {
+        /// Who waits for the answer.
+        caller: CallerId,
+        /// Which batch.
+        batch: BatchId,
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Who stops it.
+        by: Subject,
+    },
+    /// Messages of an earlier load that have not arrived, in the order of their numbers; they come before all batches.
+    Owed(Vec<Message>),
+    /// A batch that is not over, with its first row.
+    BatchLoaded(Box<BatchRow>),
+    /// A run of a batch may be over.
+    BatchHint(BatchId),
+    /// The answer to [`Outputs::looks`]: which runs of a batch go on.
+    BatchSeen(BatchId, BTreeSet<u32>),
+    /// Another slot's message.
+    Delivered(Box<Delivery>),
+    /// A message of this partition has arrived, and what it asked for is durable.
+    Received(MessageId),
+    /// The answer to [`Outputs::sightings`]: whether there is such a run.
+    Sighted(RunId, bool),
     /// The answer to [`Outputs::lookups`].
     KeyLookedUp(IdempotencyKey, Option<KeyFound>),
     /// Somebody stops a run.
@@ -94,6 +125,8 @@ pub enum Input {
     Loaded(RunId, Option<Box<Run>>),
     /// The answer to [`Outputs::values`].
     Values(RunId, Vec<(ValueRef, Value)>),
+    /// The answer to [`Outputs::lists`]; a list that cannot be gone through fails whoever goes through it.
+    ListPart(RunId, ListNeed, Result<ListPart, NodeError>),
     /// Parked runs that fall due soon.
     Due(Vec<RunId>),
     /// Time has passed.
@@ -123,6 +156,33 @@ pub struct Submission {
     pub traceparent: Option<Arc<str>>,
     /// Whether it came with a test key: its work asks the sandbox provider alone.
     pub sandbox: bool,
+    /// The batch that starts it.
+    pub batch: Option<OfBatch>,
+}
+
+/// A message with all that is needed to do what it says.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its name.
+    pub message: MessageId,
+    /// Who sent it.
+    pub source: Slot,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What a message asks for.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// Start a run, unless it is there.
+    Start(Box<Submission>),
+    /// Stop a run, unless it is over.
+    Cancel {
+        /// Which run.
+        run: RunId,
+        /// Who stops it.
+        by: Subject,
+    },
 }
 
 /// What the shell has to do, in this order: release, then start what is asked for.
@@ -136,8 +196,15 @@ pub struct Outputs {
     pub loads: Vec<RunId>,
     /// Values of runs to be read from the journal, where they certainly are; each list comes back as [`Input::Values`].
     pub values: Vec<(RunId, Vec<ValueRef>)>,
+    /// Parts of lists that are too long for a row: each is read from the artifact store, where it certainly is, and comes
+    /// back as [`Input::ListPart`].
+    pub lists: Vec<(RunId, ListNeed)>,
     /// Keys to be looked up; each comes back as [`Input::KeyLookedUp`].
     pub lookups: Vec<IdempotencyKey>,
+    /// Batches of runs to be looked at in the journal; each comes back as [`Input::BatchSeen`].
+    pub looks: Vec<BatchId>,
+    /// Runs to be looked for in the journal; each comes back as [`Input::Sighted`].
+    pub sightings: Vec<RunId>,
     /// Permits that went back and on to partitions that wait for them; each is owed an [`Input::Granted`].
     pub dealt: Vec<(PartitionId, Grant)>,
     /// When to send the next [`Input::Tick`] at the latest.
@@ -178,6 +245,19 @@ pub enum Reply {
         /// The event that the answer reflects.
         seq: EventSeq,
     },
+    /// The batch exists, and its runs will be started.
+    BatchSubmitted {
+        /// Which batch.
+        batch: BatchId,
+        /// The workflow it belongs to.
+        workflow: WorkflowId,
+        /// When it was accepted.
+        created_at: Timestamp,
+        /// Whether an earlier request with the same key had started it.
+        replayed: bool,
+    },
+    /// The batch starts no more runs, and those that go on are told to stop.
+    BatchCancelled,
     /// No.
     Refused(Refusal),
 }
@@ -244,6 +324,15 @@ pub enum Effect {
         /// What it is doing: readers of active runs can wait for the next word.
         phase: Phase,
     },
+    /// Bring a message to the partition of its slot.
+    Deliver(Message),
+    /// Tell the sender of a message that it has arrived.
+    Arrived {
+        /// Who sent it.
+        source: Slot,
+        /// Its name.
+        message: MessageId,
+    },
     /// A result whose token is not the current one was refused: counted, for people.
     CountZombie(AttemptKey),
     /// An agent spoke of an attempt that another agent, or another start of it, holds: refused and counted.
@@ -268,13 +357,17 @@ pub struct Dispatch {
     pub to: AgentBoot,
     /// Which attempt.
     pub key: AttemptKey,
+    /// The numbers of the items and turns that it lies in, the outermost first.
+    pub index: Vec<u32>,
     /// The permit it uses up.
     pub permit: PermitClass,
     /// The stream that the permit was granted on: it is sent there or not at all.
     pub session: SessionNumber,
     /// The graph its node is in.
     pub graph: Arc<Graph>,
-    /// What its wired inputs hold, by reference.
+    /// Who does its node's work.
+    pub provider: ProviderIx,
+    /// What its wired inputs hold, by reference; ports are those of the provider's type.
     pub inputs: Vec<InputBinding>,
     /// A pollable job to go on with.
     pub handle: Option<ValueRef>,
@@ -310,6 +403,8 @@ pub struct InputBinding {
     pub port: PortIx,
     /// Whether it takes a list.
     pub list: bool,
+    /// Whether it takes one value and gets a list: the values are that list's items.
+    pub joined: bool,
     /// The values, in edge order.
     pub values: Vec<BoundValue>,
 }
@@ -319,8 +414,19 @@ pub struct InputBinding {
 pub struct BoundValue {
     /// Where it lies.
     pub reference: ValueRef,
-    /// It is a list whose items are values of the input, one by one.
-    pub spread: bool,
+    /// What lies there.
+    pub holds: Holds,
+}
+
+/// What a reference leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// The value of the input, or one of them.
+    Value,
+    /// A list whose items are values of the input, one by one.
+    List,
+    /// References to values of the input, in order ([`crate::run::list::read_chunk`]).
+    Chunk,
 }
 
 /// Why a partition's value must be thrown away.

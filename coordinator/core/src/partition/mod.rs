@@ -7,9 +7,15 @@
 mod agents;
 mod assign;
 pub mod batch;
+mod batches;
+mod dropped;
+mod evict;
 pub mod io;
+mod lists;
+mod mail;
 mod open;
 pub mod permits;
+mod places;
 mod ready;
 mod submit;
 #[cfg(test)]
@@ -20,19 +26,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use crate::partition::assign::Backlog;
 
+use crate::concurrency::ConcurrencyKey;
 use crate::draw::Draw;
 use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
 use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
-use crate::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply, StopReason};
+use crate::partition::batches::Batches;
+use crate::partition::io::{Effect, Input, Outputs, Release, StopReason};
+use crate::partition::lists::RecentLists;
+use crate::partition::mail::Mail;
 use crate::partition::open::{Flying, Open};
 use crate::partition::permits::{Permits, Reservation};
 use crate::partition::ready::{Lane, ReadyQueue};
-use crate::partition::submit::{KeyState, Waiting};
+use crate::partition::submit::{Asked, KeyState, Waiting, turn_away};
 use crate::partition::values::{Lack, RecentValues};
-use crate::run::event::{Assignment, Event, Fact};
+use crate::run::event::{Event, Fact};
 use crate::run::{Admitted, Body, Command, Deciding, Rejection, Run, Values};
 use crate::time::Timestamp;
 
@@ -47,6 +57,8 @@ pub struct Partition {
     runs: BTreeMap<RunId, Entry>,
     loading: BTreeMap<RunId, Vec<Waiting>>,
     keys: BTreeMap<IdempotencyKey, KeyState>,
+    batches: Batches,
+    mail: Mail,
     open: Open,
     flying: Option<Flying>,
     last_batch: BatchNumber,
@@ -56,6 +68,10 @@ pub struct Partition {
     agents: BTreeMap<AgentId, Presence>,
     /// Attempts that their agent cannot know of yet, each with the permit that it will use up.
     unsent: BTreeMap<AttemptKey, Reservation>,
+    /// Attempts that hold a place of a concurrency key.
+    keyed: BTreeMap<AttemptKey, ConcurrencyKey>,
+    /// Whether the places of what was loaded at first are known to all.
+    is_counted: bool,
     /// When attempts of absent agents are looked at.
     losses_at: Option<Timestamp>,
     /// Runs whose turn was used up before they were quiet (E2).
@@ -86,6 +102,8 @@ struct Entry {
     lack: Lack,
     /// Values that were asked for, until its next decision.
     fetched: Values,
+    /// Parts of lists that it goes through.
+    lists: RecentLists,
 }
 
 /// What one call of [`Partition::on`] works with.
@@ -111,6 +129,8 @@ impl Partition {
             runs: BTreeMap::new(),
             loading: BTreeMap::new(),
             keys: BTreeMap::new(),
+            batches: Batches::default(),
+            mail: Mail::default(),
             open: Open::default(),
             flying: None,
             last_batch: BatchNumber(0),
@@ -118,6 +138,8 @@ impl Partition {
             changed: VecDeque::new(),
             agents: BTreeMap::new(),
             unsent: BTreeMap::new(),
+            keyed: BTreeMap::new(),
+            is_counted: false,
             losses_at: Some(now.plus(limits::LOSS_GRACE_AFTER_LOAD)),
             turns: VecDeque::new(),
             alarms: BTreeSet::new(),
@@ -168,6 +190,9 @@ impl Partition {
         self.clock = self.clock.max(now);
         let mut turn =
             Turn { now: self.clock, draw, permits, has_returned: false, cost: 0, outputs: Outputs::default() };
+        if !self.is_counted {
+            turn.permits.begin(self.id);
+        }
         for input in inputs {
             match turn.outputs.stop {
                 None => self.take(input, &mut turn),
@@ -178,6 +203,8 @@ impl Partition {
             turn.deal();
             return turn.outputs;
         }
+        self.count_places(&mut turn);
+        self.tend_batches(&mut turn);
         self.wake(&mut turn);
         self.lose_absent(&mut turn);
         self.take_turns(&mut turn);
@@ -192,7 +219,7 @@ impl Partition {
 
     fn take(&mut self, input: Input, turn: &mut Turn<'_>) {
         match input {
-            Input::Submit(caller, submission) => self.submit(caller, *submission, turn),
+            Input::Submit(caller, submission) => self.ask(caller, Asked::Run(submission), turn),
             Input::KeyLookedUp(key, found) => self.key_looked_up(&key, found, turn),
             Input::Cancel { caller, run, tenant, by } => self.cancel(Waiting { caller, tenant, by }, run, turn),
             Input::AgentHello { agent, session, running, finished } => {
@@ -206,9 +233,11 @@ impl Partition {
             Input::Granted(grants) => self.granted(grants, turn),
             Input::Committed(number, outcome) => self.committed(number, outcome, turn),
             Input::Values(run, values) => self.values_read(run, values, turn),
+            Input::ListPart(run, need, part) => self.list_read(run, &need, part, turn),
             Input::Loaded(id, run) => self.loaded(id, run.map(|run| *run), turn),
             Input::Due(runs) => runs.into_iter().for_each(|run| self.load(run, turn)),
             Input::Tick => {}
+            beside => self.take_beside(beside, turn),
         }
     }
 
@@ -232,25 +261,18 @@ impl Partition {
             panic!("an admitted fact does not follow: {corrupt}");
         }
         let ended = matches!(fact, Fact::Ended { .. });
+        let ended_attempts = fact.ended_attempts().to_vec();
         let event = Event { seq, at, fact, decisions: Vec::new(), assignments: Vec::new(), values };
         entry.tail_bytes += open::weight(&event);
         if entry.run.graph().decides_on_values {
             self.recent.keep(id, seq, &event.values, 0);
         }
         self.open.push(id, event);
+        self.stop_dropped(id);
+        self.end_places(id, &ended_attempts, turn);
         if ended {
             self.unexpose(id);
             self.cancel_attempts(id);
-        }
-    }
-
-    /// The run has ended: its attempts are told to stop, but for those that may finish.
-    fn cancel_attempts(&mut self, id: RunId) {
-        let Some(entry) = self.runs.get(&id) else { return };
-        for (instance, live) in entry.run.attempts().filter(|(_, live)| live.stopping) {
-            let key = AttemptKey { run: id, instance, number: live.number, token: live.token };
-            let effect = Effect::CancelAttempt { to: live.agent.clone(), key };
-            self.open.held.releases.push((Some(id), Release::Effect(effect)));
         }
     }
 
@@ -286,16 +308,8 @@ impl Partition {
     /// Decides the next node; false if it has to wait for values.
     #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
     fn decide_one(&mut self, id: RunId, turn: &mut Turn<'_>) -> bool {
-        let next =
-            |entry: &Entry| entry.run.next_decision().map(|instance| (instance, entry.run.values_to_decide(instance)));
-        let Some((instance, wanted)) = self.runs.get(&id).and_then(next) else { return false };
-        let mut values = Values::new();
-        if !wanted.is_empty() && !Run::is_too_much_to_decide(&wanted) {
-            match self.values_at_hand(id, &wanted, turn) {
-                Some(found) => values = found,
-                None => return false,
-            }
-        }
+        let Some(instance) = self.runs.get(&id).and_then(|entry| entry.run.next_decision()) else { return false };
+        let Some((values, lists)) = self.at_hand(id, instance, turn) else { return false };
         // An event's decisions come before its assignments, and its body stays small.
         let fits = self.open.last_event(id).is_some_and(|event| {
             let bytes: usize = event.values.iter().map(|value| value.json().len()).sum();
@@ -308,19 +322,23 @@ impl Partition {
         let Some(event) = self.open.last_event(id) else { return false };
         let (before, kept) = (open::weight(event), event.values.len());
         let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
-        let mut deciding = Deciding { now: turn.now, draw: &mut turn.draw, values: &values, cost: &mut turn.cost };
+        let (draw, cost) = (&mut turn.draw, &mut turn.cost);
+        let mut deciding = Deciding { now: turn.now, draw, values: &values, lists: &lists, cost };
         let decision = entry.run.decide(instance, &mut deciding, &mut body);
         event.values = body.into_values();
         if let Err(corrupt) = entry.run.step_decision(&decision) {
             panic!("a decision does not follow: {corrupt}");
         }
         event.decisions.push(decision);
+        entry.fetched.clear();
+        entry.lists.trim();
         if entry.run.graph().decides_on_values {
             self.recent.keep(id, event.seq, &event.values, kept);
         }
         let grown = open::weight(event) - before;
         entry.tail_bytes += grown;
         self.open.grow(grown);
+        self.stop_dropped(id);
         true
     }
 
@@ -389,33 +407,6 @@ impl Partition {
         }
     }
 
-    /// Parked runs leave memory; they are found again by `next_due` or by a command.
-    fn evict(&mut self, turn: &Turn<'_>) {
-        while let Some(&(at, id)) = self.idle.first().filter(|(at, _)| *at <= turn.now) {
-            self.idle.remove(&(at, id));
-            let busy = self.open.touches(id) || self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
-            let Some(entry) = self.runs.get_mut(&id) else { continue };
-            entry.idle_at = None;
-            if busy {
-                entry.idle_at = Some(turn.now.plus(limits::EVICT_AFTER));
-                self.idle.insert((turn.now.plus(limits::EVICT_AFTER), id));
-            } else if entry.run.is_parked() {
-                self.drop_run(id);
-            }
-        }
-    }
-
-    fn drop_run(&mut self, id: RunId) {
-        self.unexpose(id);
-        if let Some(entry) = self.runs.remove(&id) {
-            if entry.run.graph().decides_on_values {
-                self.recent.forget(id);
-            }
-            entry.alarm.map(|at| self.alarms.remove(&(at, id)));
-            entry.idle_at.map(|at| self.idle.remove(&(at, id)));
-        }
-    }
-
     /// Sends the open batch off if nothing is on its way, and lets go what waits for nothing.
     fn seal(&mut self, turn: &mut Turn<'_>) {
         if is_planted(Fault::EffectBeforeCommit) {
@@ -425,8 +416,9 @@ impl Partition {
         if self.flying.is_some() {
             return;
         }
-        if self.open.runs.is_empty() {
+        if self.open.is_empty() {
             let held = std::mem::take(&mut self.open.held);
+            self.free_places(&held.places, turn);
             held.releases.into_iter().for_each(|(_, release)| self.let_go(release, turn));
             return;
         }
@@ -442,8 +434,8 @@ impl Partition {
         self.last_batch = self.last_batch.next();
         let touched = open.runs.iter().map(|written| written.run).collect();
         self.flying = Some(Flying { number: self.last_batch, touched, held: open.held });
-        turn.outputs.commit =
-            Some(Batch { partition: self.id, epoch: self.epoch, number: self.last_batch, runs: open.runs });
+        let (partition, epoch, number) = (self.id, self.epoch, self.last_batch);
+        turn.outputs.commit = Some(Batch { partition, epoch, number, runs: open.runs, beside: open.beside });
     }
 
     /// The rows beside the events: only what has changed (E6), and a snapshot when the tail is worth it (E19).
@@ -484,6 +476,7 @@ impl Partition {
     fn landed(&mut self, quarantined: &[RunId], turn: &mut Turn<'_>) {
         let Some(flying) = self.flying.take() else { return };
         flying.held.keys.iter().for_each(|key| drop(self.keys.remove(key)));
+        self.free_places(&flying.held.places, turn);
         for (run, release) in flying.held.releases {
             let release = match run.is_some_and(|run| quarantined.contains(&run)) {
                 true => open::of_quarantined(release),
@@ -505,6 +498,7 @@ impl Partition {
     fn let_go(&mut self, release: Release, turn: &mut Turn<'_>) {
         match release {
             Release::Effect(Effect::Dispatch(dispatch)) => self.send(dispatch, turn),
+            Release::Effect(Effect::Deliver(message)) => self.message_landed(&message, turn),
             release => turn.outputs.releases.push(release),
         }
     }
@@ -520,6 +514,7 @@ impl Partition {
         }
         self.drop_run(run);
         self.open.forget(run);
+        self.forget_places(run, turn);
         let unsent: Vec<AttemptKey> = self.unsent.keys().filter(|key| key.run == run).copied().collect();
         unsent.iter().for_each(|key| self.withdraw(key, turn));
     }
@@ -549,7 +544,7 @@ impl Partition {
         };
         match &mut self.flying {
             _ if early => turn.outputs.releases.push(release),
-            Some(flying) if self.open.runs.is_empty() => flying.held.releases.push((run, release)),
+            Some(flying) if self.open.is_empty() => flying.held.releases.push((run, release)),
             _ => self.open.held.releases.push((run, release)),
         }
     }
@@ -562,7 +557,7 @@ impl Partition {
         }
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let turns = (!self.turns.is_empty()).then_some(now);
-        [alarm, idle, self.losses_at, turns].into_iter().flatten().min()
+        [alarm, idle, self.losses_at, turns, self.mail.wake_at(), self.batches.wake_at()].into_iter().flatten().min()
     }
 }
 
@@ -579,22 +574,7 @@ impl Entry {
             in_turn: false,
             lack: Lack::Nothing,
             fetched: Values::new(),
+            lists: RecentLists::default(),
         }
     }
-}
-
-/// The partition has stopped: callers ask again, and permits go back.
-fn turn_away(input: Input, turn: &mut Turn<'_>) {
-    match input {
-        Input::Submit(caller, _) | Input::Cancel { caller, .. } => {
-            turn.outputs.releases.push(Release::Reply(caller, Reply::Refused(Refusal::Retry)));
-        }
-        Input::Granted(grants) => grants.iter().for_each(|grant| turn.give_back(&grant.reservation)),
-        _ => {}
-    }
-}
-
-fn key_of(run: RunId, assignment: &Assignment) -> AttemptKey {
-    let attempt = assignment.attempt;
-    AttemptKey { run, instance: attempt.instance, number: attempt.number, token: attempt.token }
 }

@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::concurrency::ConcurrencyKey;
 use crate::id::{BatchNumber, RunId};
 use crate::limits;
-use crate::partition::batch::{IdempotencyKey, RunBatch};
+use crate::outbox::Message;
+use crate::partition::batch::{BatchRow, Beside, IdempotencyKey, RunBatch};
 use crate::partition::io::{Effect, Refusal, Release, Reply};
 use crate::partition::values::in_events;
 use crate::run::event::Event;
 use crate::value::{Value, ValueRef};
 
+/// About how many bytes a message or a batch of runs takes in the journal.
+const MESSAGE: usize = 160;
+
 /// A batch that is still being filled.
 #[derive(Debug, Default)]
 pub(super) struct Open {
     pub(super) runs: Vec<RunBatch>,
+    pub(super) beside: Beside,
     places: BTreeMap<RunId, usize>,
     events: usize,
     bytes: usize,
@@ -26,6 +32,8 @@ pub(super) struct Open {
 pub(super) struct Held {
     pub(super) releases: Vec<(Option<RunId>, Release)>,
     pub(super) keys: Vec<IdempotencyKey>,
+    /// Places of attempts whose end lands with it.
+    pub(super) places: Vec<ConcurrencyKey>,
 }
 
 /// A batch on its way to the journal.
@@ -40,6 +48,32 @@ impl Open {
     /// Whether nothing more should be taken in before a commit lands (E14).
     pub(super) fn is_full(&self) -> bool {
         self.events >= limits::BATCH_EVENTS_MAX || self.bytes >= limits::BATCH_BYTES_MAX
+    }
+
+    /// Whether nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.beside.is_empty()
+    }
+
+    /// Writes how a batch of runs stands.
+    pub(super) fn write_batch(&mut self, row: BatchRow) {
+        self.bytes += MESSAGE;
+        match self.beside.batches.iter_mut().find(|known| known.batch == row.batch) {
+            Some(known) => known.state = row.state,
+            None => self.beside.batches.push(row),
+        }
+    }
+
+    /// Writes a message that goes out.
+    pub(super) fn send(&mut self, message: Message) {
+        self.bytes += MESSAGE;
+        self.beside.sent.push(message);
+    }
+
+    /// Removes a message that has arrived.
+    pub(super) fn received(&mut self, message: &Message) {
+        self.bytes += MESSAGE;
+        self.beside.received.push((message.source, message.id));
     }
 
     /// What is written about a run.

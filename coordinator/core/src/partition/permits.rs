@@ -5,14 +5,18 @@
 //! that has got the fewest, then need by need, then partition by partition ([`mod@line`]). Every attempt counts the same.
 
 mod line;
+mod places;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::line::Lines;
-use crate::graph::Node;
-use crate::id::{AgentBoot, AgentId, BootId, PartitionId, SessionNumber, TenantId};
+pub use self::places::PlaceHeld;
+use self::places::Places;
+use crate::concurrency::{ConcurrencyKey, ConcurrencyLimits};
+use crate::id::{AgentBoot, AgentId, BootId, Instance, PartitionId, SessionNumber, TenantId};
+use crate::run::Run;
 use crate::run::event::PermitClass;
 
 /// What an attempt needs of an agent.
@@ -28,17 +32,23 @@ pub struct Need {
     pub alone: bool,
     /// Labels that the agent must carry.
     pub labels: Vec<(String, String)>,
+    /// With what it shares a limit.
+    pub key: Option<ConcurrencyKey>,
 }
 
 impl Need {
-    /// What an attempt of this node needs.
-    pub fn of(node: &Node, alone: bool) -> Self {
+    /// What the next attempt of an instance needs.
+    pub fn of(run: &Run, instance: Instance) -> Self {
+        let node = run.graph().node(instance.node);
+        let provided = node.provided(run.provider_of(instance));
+        let alone = run.is_suspect(instance);
         Self {
-            type_id: node.type_id.clone(),
-            version: node.node_type.as_ref().map_or(0, |node_type| node_type.version),
-            prefetch: !alone && node.node_type.as_ref().is_some_and(|node_type| node_type.prefetch),
+            type_id: provided.type_id.clone(),
+            version: provided.node_type.map_or(0, |node_type| node_type.version),
+            prefetch: !alone && provided.node_type.is_some_and(|node_type| node_type.prefetch),
             alone,
-            labels: node.policy.labels.clone(),
+            labels: provided.policy.labels.clone(),
+            key: node.policy.concurrency_key.as_ref().map(|template| template.of(run.tenant(), run.workflow())),
         }
     }
 }
@@ -52,6 +62,8 @@ pub struct Reservation {
     pub class: PermitClass,
     /// In which of the agent's sessions it was taken: permits of earlier ones are void.
     pub session: SessionNumber,
+    /// The place that goes with it, if what it is for has a concurrency key.
+    pub place: Option<PlaceHeld>,
 }
 
 /// A permit for somebody who waited for one.
@@ -92,6 +104,7 @@ const SHARES: u64 = 1_000_000;
 pub struct Permits {
     agents: BTreeMap<AgentId, Pool>,
     lines: Lines,
+    places: Places,
 }
 
 #[derive(Debug)]
@@ -118,6 +131,46 @@ enum Alone {
 }
 
 impl Permits {
+    /// No permits yet. Concurrency keys are counted when these partitions have all been loaded once.
+    pub fn new(limits: ConcurrencyLimits, partitions: impl IntoIterator<Item = PartitionId>) -> Self {
+        Self { places: Places::new(limits, partitions), ..Self::default() }
+    }
+
+    /// A new load of a partition begins.
+    pub(super) fn begin(&mut self, partition: PartitionId) {
+        self.places.begin(partition);
+    }
+
+    /// A partition is read, and these are the keys of its attempts, each as often as it occurs.
+    pub(super) fn read<'a>(&mut self, partition: PartitionId, keys: impl Iterator<Item = &'a ConcurrencyKey>) {
+        self.places.read(partition, keys);
+    }
+
+    /// An attempt of a partition is out that was not known before.
+    pub(super) fn hold(&mut self, partition: PartitionId, key: &ConcurrencyKey) {
+        self.places.hold(partition, key, 1);
+    }
+
+    /// An attempt was decided with this reservation.
+    pub(super) fn used(&mut self, place: &PlaceHeld) {
+        self.places.used(place);
+    }
+
+    /// The end of an attempt with this key is durable.
+    pub(super) fn free_place(&mut self, partition: PartitionId, key: &ConcurrencyKey) {
+        self.places.free(partition, key);
+    }
+
+    /// Whether the place of a reservation, if it has one, is still its own.
+    pub(super) fn has_place(&self, reservation: &Reservation) -> bool {
+        reservation.place.as_ref().is_none_or(|place| self.places.is_valid(place))
+    }
+
+    /// Whether something could be at work now but for its agents: it has no concurrency key, or a place is free.
+    pub fn has_room(&self, need: &Need) -> bool {
+        self.places.have_room(need)
+    }
+
     /// An agent has joined, or joined again: what it grants now is all there is.
     pub fn join(&mut self, agent: AgentId, offer: Offer) {
         let (out, size) = (offer.held, (offer.slots + offer.held).max(1));
@@ -165,6 +218,7 @@ impl Permits {
 
     /// A reservation was not used.
     pub fn give_back(&mut self, reservation: &Reservation) {
+        reservation.place.iter().for_each(|place| self.places.returned(place));
         self.finished(&reservation.agent, reservation.session, 1);
         self.grant(&reservation.agent, reservation.session, reservation.class, 1);
     }
@@ -176,7 +230,13 @@ impl Permits {
 
     /// Takes a permit, unless others queue for one that the same agent could give. The agent in `near` is taken before
     /// others if it has a free slot.
-    pub fn reserve(&mut self, need: &Need, near: Option<&AgentId>) -> Option<Reservation> {
+    pub fn reserve(&mut self, partition: PartitionId, need: &Need, near: Option<&AgentId>) -> Option<Reservation> {
+        // Whoever waits for a place of this key goes first, at whatever agent.
+        let is_waited_for =
+            |key: &ConcurrencyKey| self.lines.keys().any(|waited_for| self.places.are_same(waited_for, key));
+        if !self.places.have_room(need) || need.key.as_ref().is_some_and(is_waited_for) {
+            return None;
+        }
         let has_slot = |agent: &&AgentId| {
             self.agents
                 .get(*agent)
@@ -185,10 +245,11 @@ impl Permits {
         let agent = near.filter(has_slot).cloned().or_else(|| self.best(need))?;
         let pool = self.agents.get(&agent)?;
         // Suspects hold back the agent that they wait for, and no other.
-        if self.lines.needs().any(|queued| !queued.alone && pool.can_run(queued)) {
+        let can_have = |queued: &Need| !queued.alone && pool.can_run(queued) && self.places.have_room(queued);
+        if self.lines.needs().any(can_have) {
             return None;
         }
-        self.take(&agent, need)
+        self.take(partition, &agent, need)
     }
 
     /// Sets how many permits a partition waits for, for the work of one tenant.
@@ -207,7 +268,11 @@ impl Permits {
         if self.lines.is_empty() && self.agents.values().all(|pool| pool.alone != Alone::Awaited) {
             return dealt;
         }
-        let (suspects, mut others): (Vec<Need>, Vec<Need>) = self.lines.needs().cloned().partition(|need| need.alone);
+        let Self { lines, places, agents } = self;
+        let is_offered = |need: &Need| agents.values().any(|pool| !pool.closed && pool.can_run(need));
+        places.drop_claims(|need| !lines.has(need) || !is_offered(need));
+        let (suspects, mut others): (Vec<Need>, Vec<Need>) =
+            lines.needs().filter(|need| places.have_room(need)).cloned().partition(|need| need.alone);
         if suspects.is_empty() {
             let awaited = self.agents.values_mut().filter(|pool| pool.alone == Alone::Awaited);
             awaited.for_each(|pool| pool.alone = Alone::No);
@@ -215,7 +280,9 @@ impl Permits {
         for need in &suspects {
             while self.lines.has(need) {
                 if !self.deal_one(need, &mut dealt) {
-                    self.await_idle(need);
+                    if self.places.have_room(need) {
+                        self.await_idle(need);
+                    }
                     break;
                 }
             }
@@ -230,9 +297,17 @@ impl Permits {
 
     /// Whether there was a permit for who is next in this line.
     fn deal_one(&mut self, need: &Need, dealt: &mut Vec<(PartitionId, Grant)>) -> bool {
-        let Some(agent) = self.best(need) else { return false };
+        if !self.places.have_room(need) {
+            return false;
+        }
+        let Some(agent) = self.best(need) else {
+            if self.is_offered(need) {
+                self.places.claim(need);
+            }
+            return false;
+        };
         let Some((partition, tenant)) = self.lines.next(need) else { return false };
-        let Some(reservation) = self.take(&agent, need) else { return false };
+        let Some(reservation) = self.take(partition, &agent, need) else { return false };
         dealt.push((partition, Grant { tenant, need: need.clone(), reservation }));
         true
     }
@@ -269,7 +344,7 @@ impl Permits {
         free.max_by_key(|(_, pool)| worth(pool)).map(|(agent, _)| agent.clone())
     }
 
-    fn take(&mut self, agent: &AgentId, need: &Need) -> Option<Reservation> {
+    fn take(&mut self, partition: PartitionId, agent: &AgentId, need: &Need) -> Option<Reservation> {
         let pool = self.agents.get_mut(agent)?;
         let class = if pool.offer.slots > 0 {
             pool.offer.slots -= 1;
@@ -284,7 +359,9 @@ impl Permits {
             pool.alone = Alone::Held;
         }
         let session = pool.offer.session;
-        Some(Reservation { agent: AgentBoot { agent: agent.clone(), boot: pool.offer.boot }, class, session })
+        let agent = AgentBoot { agent: agent.clone(), boot: pool.offer.boot };
+        let place = self.places.take(partition, need);
+        Some(Reservation { agent, class, session, place })
     }
 }
 

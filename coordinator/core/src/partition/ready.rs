@@ -98,6 +98,20 @@ impl ReadyQueue {
         self.levels.retain(|_, level| !level.runs.is_empty());
     }
 
+    /// An instance waits no more.
+    pub(super) fn remove_one(&mut self, priority: i32, run: RunId, instance: Instance) {
+        let Some(level) = self.levels.get_mut(&priority) else { return };
+        let Some(waiting) = level.runs.get_mut(&run) else { return };
+        let Some(place) = waiting.iter().position(|(_, other)| *other == instance) else { return };
+        waiting.remove(place);
+        self.len -= 1;
+        if waiting.is_empty() {
+            level.runs.remove(&run);
+            level.turns.retain(|other| *other != run);
+        }
+        self.tidy(priority);
+    }
+
     /// Since when the first of those waits that still stand here.
     pub(super) fn oldest(&self, stands: impl Fn(RunId, Instance) -> bool) -> Option<Timestamp> {
         let runs = self.levels.values().flat_map(|level| &level.runs);

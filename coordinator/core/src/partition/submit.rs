@@ -2,9 +2,10 @@
 
 use std::collections::btree_map;
 
-use super::batch::{IdempotencyKey, KeyFound, KeyRow};
-use super::io::{Refusal, Release, Reply, Submission};
+use super::batch::{IdempotencyKey, KeyFound, KeyRow, Started};
+use super::io::{Input, Refusal, Release, Reply, Submission};
 use super::{Entry, Partition, Turn};
+use crate::batch::BatchSubmission;
 use crate::fault::{Fault, is_planted};
 use crate::id::{CallerId, EventSeq, RunId, Subject, TenantId};
 use crate::limits;
@@ -15,10 +16,26 @@ use crate::value::Digest;
 /// What is known of a key that is not yet in the journal, or not yet looked for there.
 #[derive(Debug)]
 pub(super) enum KeyState {
-    /// The journal is asked; these requests wait for the answer, the first of them starts the run.
-    LookingUp(Vec<(CallerId, Submission)>),
-    /// A run was started under it; the row lands with that run's first event.
+    /// The journal is asked; these requests wait for the answer, the first of them starts what it asks for.
+    LookingUp(Vec<(CallerId, Asked)>),
+    /// Something was started under it; the row lands with that one's first row.
     Started(KeyFound),
+}
+
+/// What a request asks to be started.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Run(Box<Submission>),
+    Batch(Box<BatchSubmission>),
+}
+
+impl Asked {
+    fn key(&self) -> Option<&KeyRow> {
+        match self {
+            Asked::Run(submission) => submission.key.as_ref(),
+            Asked::Batch(submission) => submission.key.as_ref(),
+        }
+    }
 }
 
 /// Somebody who waits for a run to be read from the journal, in order to cancel it.
@@ -30,23 +47,24 @@ pub(super) struct Waiting {
 }
 
 impl Partition {
-    pub(super) fn submit(&mut self, caller: CallerId, submission: Submission, turn: &mut Turn<'_>) {
-        let Some(KeyRow { key, body }) = submission.key.clone() else {
-            return self.start(caller, submission, turn);
+    /// Somebody asks for something to be started; the same key starts one thing.
+    pub(super) fn ask(&mut self, caller: CallerId, asked: Asked, turn: &mut Turn<'_>) {
+        let Some(KeyRow { key, body }) = asked.key().cloned() else {
+            return self.start_asked(caller, asked, turn);
         };
         match self.keys.entry(key.clone()) {
             btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(KeyState::LookingUp(vec![(caller, submission)]));
+                vacant.insert(KeyState::LookingUp(vec![(caller, asked)]));
                 turn.outputs.lookups.push(key);
             }
             btree_map::Entry::Occupied(mut known) => match known.get_mut() {
                 KeyState::LookingUp(waiting) if waiting.len() < limits::KEY_WAITERS_MAX => {
-                    waiting.push((caller, submission));
+                    waiting.push((caller, asked));
                 }
                 KeyState::LookingUp(_) => self.refuse(caller, Refusal::Overloaded, turn),
                 KeyState::Started(found) => {
-                    let (run, reply) = (found.run, replay(found, body));
-                    self.attach(Some(run), Release::Reply(caller, reply), turn);
+                    let (about, reply) = (run_of(found), replay(found, body));
+                    self.attach(about, Release::Reply(caller, reply), turn);
                 }
             },
         }
@@ -55,26 +73,45 @@ impl Partition {
     pub(super) fn key_looked_up(&mut self, key: &IdempotencyKey, found: Option<KeyFound>, turn: &mut Turn<'_>) {
         let Some(KeyState::LookingUp(waiting)) = self.keys.remove(key) else { return };
         let found = found.filter(|_| !is_planted(Fault::KeyForgotten));
-        for (caller, submission) in waiting {
-            let body = submission.key.as_ref().map(|row| row.body);
+        for (caller, asked) in waiting {
+            let body = asked.key().map(|row| row.body);
             match (&found, body) {
                 (Some(found), Some(body)) => {
                     let reply = replay(found, body);
                     self.attach(None, Release::Reply(caller, reply), turn);
                 }
-                // The first starts the run; the next ones find the key started.
-                _ if self.keys.contains_key(key) => self.submit(caller, submission, turn),
-                _ => self.start(caller, submission, turn),
+                // The first starts it; the next ones find the key started.
+                _ if self.keys.contains_key(key) => self.ask(caller, asked, turn),
+                _ => self.start_asked(caller, asked, turn),
             }
         }
     }
 
-    #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
-    fn start(&mut self, caller: CallerId, submission: Submission, turn: &mut Turn<'_>) {
-        if self.runs.len() >= limits::PARTITION_RUNS_MAX {
-            return self.refuse(caller, Refusal::Overloaded, turn);
+    fn start_asked(&mut self, caller: CallerId, asked: Asked, turn: &mut Turn<'_>) {
+        match asked {
+            Asked::Batch(submission) => self.start_batch(caller, *submission, turn),
+            Asked::Run(_) if self.runs.len() >= limits::PARTITION_RUNS_MAX => {
+                self.refuse(caller, Refusal::Overloaded, turn);
+            }
+            Asked::Run(submission) => {
+                let (run, workflow) = (submission.run, submission.workflow);
+                self.begin(*submission, turn);
+                let reply = Reply::Submitted { run, workflow, created_at: turn.now, replayed: false };
+                self.open.held.releases.push((Some(run), Release::Reply(caller, reply)));
+            }
         }
-        let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent, sandbox } =
+    }
+
+    /// A key's row is in the open batch.
+    pub(super) fn key_started(&mut self, row: &KeyRow, found: KeyFound) {
+        self.keys.insert(row.key.clone(), KeyState::Started(found));
+        self.open.held.keys.push(row.key.clone());
+    }
+
+    /// A run begins.
+    #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
+    pub(super) fn begin(&mut self, submission: Submission, turn: &mut Turn<'_>) {
+        let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent, sandbox, batch } =
             submission;
         self.current = Some(id);
         let mut body = Body::new(EventSeq(1));
@@ -94,12 +131,11 @@ impl Partition {
             Err(corrupt) => panic!("a submission does not begin a run: {corrupt}"),
         };
         if let Some(row) = &key {
-            let found = KeyFound { run: id, body: row.body, created_at: turn.now, workflow };
-            self.keys.insert(row.key.clone(), KeyState::Started(found));
-            self.open.held.keys.push(row.key.clone());
+            let found = KeyFound { started: Started::Run(id), body: row.body, created_at: turn.now, workflow };
+            self.key_started(row, found);
         }
         let mut created = run.created();
-        created.key = key;
+        (created.key, created.batch) = (key, batch);
         if run.graph().decides_on_values {
             self.recent.keep(id, EventSeq(1), &event.values, 0);
         }
@@ -107,8 +143,6 @@ impl Partition {
         self.open.push(id, event);
         self.open.of(id).created = Some(created);
         self.settle(id, turn);
-        let reply = Reply::Submitted { run: id, workflow, created_at: turn.now, replayed: false };
-        self.open.held.releases.push((Some(id), Release::Reply(caller, reply)));
     }
 
     pub(super) fn cancel(&mut self, waiting: Waiting, run: RunId, turn: &mut Turn<'_>) {
@@ -145,16 +179,19 @@ impl Partition {
             // It was here before the answer came; what is in memory is younger.
             _ if self.runs.contains_key(&id) => {}
             None => {
+                self.deliver_cancels(id, turn);
                 return waiting.into_iter().for_each(|waiting| self.refuse(waiting.caller, Refusal::NotFound, turn));
             }
             Some(run) => {
                 self.runs.insert(id, Entry::new(run));
+                self.hold_places(id, turn);
                 self.look_for_losses(turn.now);
             }
         }
         for waiting in waiting {
             self.cancel(waiting, id, turn);
         }
+        self.deliver_cancels(id, turn);
         self.settle(id, turn);
         if is_planted(Fault::TimerDropped)
             && let Some(entry) = self.runs.get_mut(&id)
@@ -182,11 +219,36 @@ impl Partition {
     }
 }
 
-/// The answer to a request whose key has started a run already.
+/// The partition has stopped: callers ask again, and permits go back.
+pub(super) fn turn_away(input: Input, turn: &mut Turn<'_>) {
+    match input {
+        Input::Submit(caller, _)
+        | Input::SubmitBatch(caller, _)
+        | Input::Cancel { caller, .. }
+        | Input::CancelBatch { caller, .. } => {
+            turn.outputs.releases.push(Release::Reply(caller, Reply::Refused(Refusal::Retry)));
+        }
+        Input::Granted(grants) => grants.iter().for_each(|grant| turn.give_back(&grant.reservation)),
+        _ => {}
+    }
+}
+
+/// The run that a key has started, if it was one.
+fn run_of(found: &KeyFound) -> Option<RunId> {
+    match found.started {
+        Started::Run(run) => Some(run),
+        Started::Batch(_) => None,
+    }
+}
+
+/// The answer to a request whose key has started something already.
 fn replay(found: &KeyFound, body: Digest) -> Reply {
     if found.body != body {
         return Reply::Refused(Refusal::KeyMismatch);
     }
-    let KeyFound { run, created_at, workflow, .. }: KeyFound = found.clone();
-    Reply::Submitted { run, workflow, created_at, replayed: true }
+    let KeyFound { created_at, workflow, .. } = *found;
+    match found.started {
+        Started::Run(run) => Reply::Submitted { run, workflow, created_at, replayed: true },
+        Started::Batch(batch) => Reply::BatchSubmitted { batch, workflow, created_at, replayed: true },
+    }
 }

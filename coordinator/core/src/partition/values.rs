@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{Partition, Turn};
 use crate::fault::{Fault, is_planted};
-use crate::id::{EventSeq, RunId};
+use crate::id::{EventSeq, Instance, RunId};
 use crate::limits;
-use crate::run::Values;
+use crate::run::{Lists, Run, Values};
 use crate::run::event::Event;
 use crate::value::{Value, ValueRef};
 
@@ -84,9 +84,30 @@ impl Partition {
         self.recent.bytes_max = bytes_max.min(limits::RECENT_VALUES_BYTES_MAX);
     }
 
+    /// What a decision looks at; `None` if it has to wait for some of it.
+    pub(super) fn at_hand(&mut self, id: RunId, instance: Instance, turn: &mut Turn<'_>) -> Option<(Values, Lists)> {
+        let (mut values, mut lists) = (Values::new(), Lists::new());
+        loop {
+            let needs = self.runs.get(&id)?.run.needs_to_decide(instance, &values, &lists);
+            let missing: Vec<_> = needs.values.into_iter().filter(|it| !values.contains_key(it)).collect();
+            // Too much is refused by the decision itself.
+            let is_done = missing.is_empty() || Run::is_too_much_to_decide(&missing);
+            if is_done && needs.lists.is_empty() {
+                return Some((values, lists));
+            }
+            if !is_done {
+                values.extend(self.values_at_hand(id, &missing, turn)?);
+            }
+            for need in needs.lists {
+                let part = self.list_at_hand(id, &need, turn)?;
+                lists.insert((need.reference, need.part), part);
+            }
+        }
+    }
+
     /// The values that a decision looks at; `None` if it has to wait for some of them.
     pub(super) fn values_at_hand(&mut self, id: RunId, wanted: &[ValueRef], turn: &mut Turn<'_>) -> Option<Values> {
-        let entry = self.runs.get_mut(&id)?;
+        let entry = self.runs.get(&id)?;
         let (mut found, mut missing) = (Values::new(), Vec::new());
         for reference in wanted {
             let kept = entry.fetched.get(reference).or_else(|| self.recent.get(id, reference));
@@ -96,17 +117,22 @@ impl Partition {
             }
         }
         if missing.is_empty() {
-            entry.fetched.clear();
             return Some(found);
         }
-        let is_flying = self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
-        if is_flying && !is_planted(Fault::ValuesAskedEarly) {
-            entry.lack = Lack::Landing;
-        } else {
-            entry.lack = Lack::Asked;
+        if self.may_ask(id) {
             turn.outputs.values.push((id, missing));
         }
         None
+    }
+
+    /// Whether what a run lacks is in the journal already; else it is asked for when it has landed.
+    pub(super) fn may_ask(&mut self, id: RunId) -> bool {
+        let is_flying = self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
+        let waits = is_flying && !is_planted(Fault::ValuesAskedEarly);
+        if let Some(entry) = self.runs.get_mut(&id) {
+            entry.lack = if waits { Lack::Landing } else { Lack::Asked };
+        }
+        !waits
     }
 
     /// What was asked for has come.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Body, LiveAttempt, Outcome, Run, RunStatus, Stop, TimerKind};
 use crate::fault::{Fault, is_planted};
-use crate::id::{Instance, PortIx, Subject};
+use crate::id::{Instance, PortIx, ProviderIx, Subject};
 use crate::limits;
 use crate::node_type::EffectClass;
 use crate::policy::OnUnknown;
@@ -95,12 +95,13 @@ impl Run {
             Command::Finish { attempt, outcome, timing } => self.finish(attempt, outcome, timing, now, draw),
             Command::Lose { attempt, cause } => self.lose(attempt, cause),
             Command::HandBack { attempt } => {
-                self.live_attempt(&attempt)?;
-                Ok(self.unless_over(Fact::HandedBack { attempts: vec![attempt] }, attempt))
+                let live = self.live_attempt(&attempt)?;
+                Ok(self.unless_given_up(Fact::HandedBack { attempts: vec![attempt] }, attempt, live))
             }
             Command::Intend { attempt } => match self.live_attempt(&attempt)? {
                 live if live.intent => Err(Rejection::AlreadyCommitted),
                 _ if self.status() != RunStatus::Running => Err(Rejection::Over(self.status())),
+                live if live.stopping => Err(Rejection::Idle),
                 _ => Ok(Fact::IntentRecorded { attempt }.into()),
             },
             Command::Checkpoint { attempt, handle } => self.checkpoint(attempt, handle),
@@ -129,12 +130,9 @@ impl Run {
         Err(if self.is_result_of(attempt) { Rejection::AlreadyCommitted } else { Rejection::Zombie })
     }
 
-    /// Before the end the fact itself; after it, that the attempt is gone.
-    fn unless_over(&self, fact: Fact, attempt: Attempt) -> Admitted {
-        match self.status() {
-            RunStatus::Running => fact.into(),
-            _ => Fact::Stopped { attempts: vec![attempt] }.into(),
-        }
+    /// The fact itself; of an attempt that counts no more, that it is gone.
+    fn unless_given_up(&self, fact: Fact, attempt: Attempt, live: &LiveAttempt) -> Admitted {
+        if self.is_given_up(live) { Fact::Stopped { attempts: vec![attempt] }.into() } else { fact.into() }
     }
 
     fn finish(
@@ -148,10 +146,10 @@ impl Run {
         let live = self.live_attempt(&attempt)?;
         let over = self.status() != RunStatus::Running && !is_planted(Fault::TerminalNotAbsorbing);
         match outcome {
-            Outcome::Succeeded(values) if !over || !live.stopping => {
+            Outcome::Succeeded(values) if !live.stopping || !over && self.status() != RunStatus::Running => {
                 let mut body = Body::new(self.seq().next());
                 match self.port_outputs(attempt.instance, values, &mut body) {
-                    Err(error) => Ok(self.fail(attempt, error, None, timing, now, draw)),
+                    Err(error) => Ok(self.fail(attempt, live, (error, None), timing, now, draw)),
                     Ok(outputs) if over => {
                         Ok(Admitted { fact: Fact::Settled { attempt, outputs }, values: body.into_values() })
                     }
@@ -161,8 +159,10 @@ impl Run {
                 }
             }
             Outcome::Succeeded(_) => Ok(Fact::Discarded { attempt }.into()),
-            Outcome::Failed { error, retry_after } => Ok(self.fail(attempt, error, retry_after, timing, now, draw)),
-            Outcome::Stopped => Ok(self.unless_over(Fact::HandedBack { attempts: vec![attempt] }, attempt)),
+            Outcome::Failed { error, retry_after } => {
+                Ok(self.fail(attempt, live, (error, retry_after), timing, now, draw))
+            }
+            Outcome::Stopped => Ok(self.unless_given_up(Fact::HandedBack { attempts: vec![attempt] }, attempt, live)),
         }
     }
 
@@ -182,9 +182,14 @@ impl Run {
         let Some(node_type) = &node.node_type else {
             return Err(invalid("unknown_node_type", format!("the type {} is unknown here", node.type_id)));
         };
+        let provider = self.provider_of(instance);
         let mut given: Vec<(PortIx, Value)> = Vec::with_capacity(values.len());
         for (port, value) in values {
             let Some((ix, _)) = node_type.output(&port) else {
+                // A fallback may give more than the node has outputs for.
+                if provider != ProviderIx::default() {
+                    continue;
+                }
                 let message = format!("the agent gave a value for the port {port:?}, which {} lacks", node.type_id);
                 return Err(invalid("unknown_output", message));
             };
@@ -212,39 +217,55 @@ impl Run {
     fn fail(
         &self,
         attempt: Attempt,
-        error: NodeError,
-        retry_after: Option<Span>,
+        live: &LiveAttempt,
+        (error, retry_after): (NodeError, Option<Span>),
         timing: Timing,
         now: Timestamp,
         draw: u64,
     ) -> Admitted {
-        if self.status() != RunStatus::Running {
+        if self.is_given_up(live) {
             return Fact::Stopped { attempts: vec![attempt] }.into();
         }
-        let policy = &self.graph.node(attempt.instance.node).policy;
-        let before = self.state.tries.get(&attempt.instance).map_or(0, |tries| tries.failed);
+        let Attempt { instance, number, .. } = attempt;
+        let policy = self.graph.node(instance.node).provided(self.provider_of(instance)).policy;
+        let before = self.state.tries.get(&instance).map_or(0, |tries| tries.failed);
         let failed = before + u32::from(error.class != ErrorClass::RateLimited);
         let again = match error.class {
             ErrorClass::UnknownOutcome => policy.on_unknown == OnUnknown::Retry,
             class => class.retries(),
         };
-        let left = failed < policy.retry.attempts_max && attempt.number.0 < limits::ATTEMPTS_MAX;
+        let left = failed < policy.retry.attempts_max && number.0 < limits::ATTEMPTS_MAX;
         let retry_at = (again && left).then(|| {
             let pause = policy.retry.pause(failed.max(1), draw);
             now.plus(pause.max(retry_after.unwrap_or(Span::ZERO)))
         });
-        Fact::Failed { attempt, error, retry_at, timing }.into()
+        let fallback = self.next_provider(&attempt, error.class).filter(|_| retry_at.is_none());
+        if retry_at.is_some() || fallback.is_some() {
+            return Fact::Failed { attempt, error, retry_at, fallback, caught: Vec::new(), timing }.into();
+        }
+        let error = self.naming_tried(instance, error);
+        let mut body = Body::new(self.seq().next());
+        let caught = self.caught(instance, &error, number, &mut body);
+        let fact = Fact::Failed { attempt, error, retry_at, fallback, caught, timing };
+        Admitted { fact, values: body.into_values() }
     }
 
     fn lose(&self, attempt: Attempt, cause: LossCause) -> Result<Admitted, Rejection> {
         let live = self.live_attempt(&attempt)?;
+        if self.is_given_up(live) {
+            return Ok(Fact::Stopped { attempts: vec![attempt] }.into());
+        }
         let failure = self.failure_of_loss(attempt, live, cause);
-        Ok(self.unless_over(Fact::Lost { attempt, cause, failure }, attempt))
+        let failure = failure.map(|error| self.naming_tried(attempt.instance, error));
+        let mut body = Body::new(self.seq().next());
+        let caught = failure.as_ref().map(|error| self.caught(attempt.instance, error, attempt.number, &mut body));
+        let fact = Fact::Lost { attempt, cause, failure, caught: caught.unwrap_or_default() };
+        Ok(Admitted { fact, values: body.into_values() })
     }
 
     /// Whether the node fails with the loss of its attempt (E11, E13).
     fn failure_of_loss(&self, attempt: Attempt, live: &LiveAttempt, cause: LossCause) -> Option<NodeError> {
-        let node = self.graph.node(attempt.instance.node);
+        let provided = self.graph.node(attempt.instance.node).provided(live.provider);
         let proofs = self.state.tries.get(&attempt.instance).map_or(0, |tries| tries.proofs);
         let error =
             |class, code: &str, message: String| Some(NodeError { class, code: code.into(), message: message.into() });
@@ -253,9 +274,9 @@ impl Run {
                 format!("it ended {} agents that had nothing else to do; mend the node", limits::POISON_PROOFS);
             return error(ErrorClass::Poison, "poison_node", message);
         }
-        let unknown = live.intent && (node.effect == EffectClass::Blind || live.handle.is_none());
-        let retries = node.policy.on_unknown == OnUnknown::Retry || is_planted(Fault::UnknownRetried);
-        if unknown && node.effect.needs_intent() && !retries {
+        let unknown = live.intent && (provided.effect == EffectClass::Blind || live.handle.is_none());
+        let retries = provided.policy.on_unknown == OnUnknown::Retry || is_planted(Fault::UnknownRetried);
+        if unknown && provided.effect.needs_intent() && !retries {
             let message = format!("agent {} was lost while it acted; look whether it took effect", live.agent.agent);
             return error(ErrorClass::UnknownOutcome, "unknown_outcome", message);
         }
@@ -267,9 +288,12 @@ impl Run {
     }
 
     fn checkpoint(&self, attempt: Attempt, handle: Value) -> Result<Admitted, Rejection> {
-        self.live_attempt(&attempt)?;
+        let live = self.live_attempt(&attempt)?;
         if self.status() != RunStatus::Running {
             return Err(Rejection::Over(self.status()));
+        }
+        if live.stopping {
+            return Err(Rejection::Idle);
         }
         let mut body = Body::new(self.seq().next());
         let handle = body.put(handle);
@@ -284,7 +308,7 @@ impl Run {
         let mut due = self.state.timers.iter().take_while(|timer| timer.at <= now);
         if let Some(timer) = due.find(|timer| timer.kind == TimerKind::Wait) {
             let mut body = Body::new(self.seq().next());
-            let outputs = self.pass_on(timer.instance.node, &mut body);
+            let outputs = self.pass_on(timer.instance, &mut body);
             let fact = Fact::TimerFired { instance: timer.instance, outputs };
             return Ok(Admitted { fact, values: body.into_values() });
         }

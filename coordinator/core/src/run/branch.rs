@@ -6,33 +6,54 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::control::{Deciding, PORT};
-use super::{Body, Run, SourcedValue, Values};
+use super::list::{self, ChunkItem};
+use super::scope::Given;
+use super::{Body, ListNeed, Lists, Run, SourcedValue, Values};
 use crate::condition::{Condition, Need, NoAnswer, Seen};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{InEdge, Logic};
-use crate::id::{Instance, NodeIx, PortIx};
+use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::limits;
 use crate::node_type::{Control, Runner};
-use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput};
+use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, Piece, PortOutput};
 use crate::value::{Value, ValueRef};
 
 /// The second port of a branching node.
 const SECOND: PortIx = PortIx(1);
 
 impl Run {
-    /// The values that a node looks at when it is decided, beside the graph's own.
-    pub(crate) fn values_to_decide(&self, instance: Instance) -> Vec<ValueRef> {
-        let Some(logic) = &self.graph.node(instance.node).logic else { return Vec::new() };
-        let mut wanted = Vec::new();
-        for need in logic.conditions().iter().flat_map(Condition::needs) {
-            wanted.extend(self.needed(instance.node, *need).iter().flat_map(references));
+    /// What a node looks at when it is decided, beside the graph's own values, as far as that can be told from what is at
+    /// hand: asked again until nothing is missing.
+    pub(crate) fn needs_to_decide(&self, instance: Instance, values: &Values, lists: &Lists) -> Needs {
+        let Some(logic) = &self.graph.node(instance.node).logic else { return Needs::default() };
+        if let Logic::Scope(scope) = &**logic {
+            return self.needs_of_scope(instance, scope, values, lists);
         }
         let whole = match **logic {
             Logic::Gate => Some(SECOND),
             Logic::Filter(_) => Some(PORT),
             _ => None,
         };
-        wanted.extend(whole.and_then(|port| self.input_value(instance.node, port)).iter().flat_map(references));
+        let mut wanted = self.needs_of_conditions(instance, logic.conditions(), values);
+        let whole = whole.and_then(|port| self.input_value(instance, port));
+        whole.iter().for_each(|value| references(value, values, &mut wanted));
+        wanted.sort_unstable();
+        wanted.dedup();
+        Needs { values: wanted, lists: Vec::new() }
+    }
+
+    /// The values that conditions look at, seen from an instance.
+    pub(super) fn needs_of_conditions<'a>(
+        &self,
+        at: Instance,
+        conditions: impl IntoIterator<Item = &'a Condition>,
+        values: &Values,
+    ) -> Vec<ValueRef> {
+        let mut wanted = Vec::new();
+        for need in conditions.into_iter().flat_map(Condition::needs) {
+            let value = self.needed(at, *need);
+            value.iter().for_each(|value| references(value, values, &mut wanted));
+        }
         wanted.sort_unstable();
         wanted.dedup();
         wanted
@@ -47,16 +68,16 @@ impl Run {
     }
 
     /// The output that a value began at: what passes values on changes nothing about their being lists.
-    pub(crate) fn origin(&self, mut node: NodeIx, mut port: PortIx) -> (NodeIx, PortIx) {
+    pub(crate) fn origin(&self, scope: ScopeIx, mut node: NodeIx, mut port: PortIx) -> (NodeIx, PortIx) {
         // A graph has no circles: this ends.
-        while let Some(edge) = self.passed_on(node, port) {
+        while let Some(edge) = self.passed_on(scope, node, port) {
             (node, port) = (edge.source, edge.source_port);
         }
         (node, port)
     }
 
     /// The edge that brought what came out of an output, if the node only passes values on.
-    fn passed_on(&self, node: NodeIx, port: PortIx) -> Option<&InEdge> {
+    fn passed_on(&self, scope: ScopeIx, node: NodeIx, port: PortIx) -> Option<&InEdge> {
         let Runner::Control(control) = self.graph.node(node).runner else { return None };
         let mut edges = self.graph.in_edges(node).iter().filter(|edge| edge.target_port == PORT);
         match control {
@@ -65,11 +86,21 @@ impl Run {
             }
             Control::Merge if port == PORT => {
                 let is_open = |edge: &&InEdge| {
-                    !matches!(self.output(edge.source, edge.source_port), None | Some(OutputValue::Closed))
+                    !matches!(self.output_at(scope, edge.source, edge.source_port), None | Some(OutputValue::Closed))
                 };
                 edges.find(is_open)
             }
-            Control::Merge | Control::Filter | Control::Stop | Control::Input | Control::Output => None,
+            Control::Race if port == PORT => self.winner(self.at_home(scope, node)?),
+            Control::Merge
+            | Control::Race
+            | Control::Filter
+            | Control::Stop
+            | Control::Input
+            | Control::Output
+            | Control::Map
+            | Control::Loop
+            | Control::Reduce
+            | Control::Batch => None,
         }
     }
 
@@ -81,36 +112,41 @@ impl Run {
         deciding: &mut Deciding<'_>,
         body: &mut Body,
     ) -> Decision {
-        if !logic.conditions().is_empty() && Self::is_too_much_to_decide(&self.values_to_decide(instance)) {
+        if let Logic::Scope(scope) = logic {
+            return self.decide_scope(instance, scope, deciding, body);
+        }
+        let wanted = self.needs_to_decide(instance, deciding.values, deciding.lists).values;
+        if !logic.conditions().is_empty() && Self::is_too_much_to_decide(&wanted) {
             let error = refused("values_too_large", too_much());
-            return Decision::Failed { instance, error };
+            return Decision::Failed { instance, error, caught: Vec::new() };
         }
         let mut budget = limits::EXPRESSION_COST_MAX;
         let read: usize = deciding.values.values().map(|value| value.json().len()).sum();
         let done = |outputs| Decision::Completed { instance, outputs };
         let decided = match logic {
-            Logic::Pass => Ok(done(self.pass_on(instance.node, body))),
+            Logic::Pass => Ok(done(self.pass_on(instance, body))),
             Logic::If(condition) => {
                 let condition = std::slice::from_ref(condition);
-                self.holding(instance.node, condition, deciding.values, false, &mut budget).map(|holding| {
+                self.holding(instance, condition, deciding.values, false, &mut budget).map(|holding| {
                     let taken = if holding.is_empty() { SECOND } else { PORT };
-                    done(self.open(instance.node, &[taken], body))
+                    done(self.open(instance, &[taken], body))
                 })
             }
             Logic::Switch { cases, all } => {
-                self.holding(instance.node, cases, deciding.values, *all, &mut budget).map(|holding| {
+                self.holding(instance, cases, deciding.values, *all, &mut budget).map(|holding| {
                     let default = PortIx(cases.len() as u16);
                     let taken = if holding.is_empty() { vec![default] } else { holding };
-                    done(self.open(instance.node, &taken, body))
+                    done(self.open(instance, &taken, body))
                 })
             }
-            Logic::Merge { all } => Ok(done(self.merge(instance.node, *all, body))),
-            Logic::Gate => self.is_open(instance.node, deciding.values).map(|is_open| {
+            Logic::Merge { all } => Ok(done(self.merge(instance, *all, body))),
+            Logic::Race { .. } => Ok(done(self.decide_race(instance, body))),
+            Logic::Gate => self.is_open(instance, deciding.values).map(|is_open| {
                 let taken: &[PortIx] = if is_open { &[PORT] } else { &[] };
-                done(self.open(instance.node, taken, body))
+                done(self.open(instance, taken, body))
             }),
             Logic::Filter(condition) => {
-                self.filter(instance.node, condition, deciding.values, &mut budget, body).map(done)
+                self.filter(instance, condition, deciding.values, &mut budget, body).map(done)
             }
             Logic::Stop { status, message } => {
                 Ok(Decision::Stopped { instance, status: *status, message: message.clone() })
@@ -119,17 +155,18 @@ impl Run {
                 // Uniform over [0, 1).
                 let drawn = (deciding.draw.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
                 let taken = if drawn < *share { PORT } else { SECOND };
-                Ok(done(self.open(instance.node, &[taken], body)))
+                Ok(done(self.open(instance, &[taken], body)))
             }
+            Logic::Scope(_) => Err(refused("bad_config", "its body is not run by its conditions".to_owned())),
         };
         *deciding.cost += limits::EXPRESSION_COST_MAX - budget + read as u64;
-        decided.unwrap_or_else(|error| Decision::Failed { instance, error })
+        decided.unwrap_or_else(|error| Decision::Failed { instance, error, caught: Vec::new() })
     }
 
     /// Outputs of a node that passes its first input on: to the ports that are taken; the others are closed.
-    fn open(&self, node: NodeIx, taken: &[PortIx], body: &mut Body) -> Vec<PortOutput> {
-        let passed = self.pass_on(node, body).into_iter().next().map_or(OutputValue::Closed, |output| output.value);
-        let count = self.graph.node(node).node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
+    fn open(&self, at: Instance, taken: &[PortIx], body: &mut Body) -> Vec<PortOutput> {
+        let passed = self.pass_on(at, body).into_iter().next().map_or(OutputValue::Closed, |output| output.value);
+        let count = self.graph.node(at.node).node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
         let value = |port| if taken.contains(&port) { passed.clone() } else { OutputValue::Closed };
         (0..count).map(|place| PortIx(place as u16)).map(|port| PortOutput { port, value: value(port) }).collect()
     }
@@ -137,16 +174,16 @@ impl Run {
     /// The ports of the conditions that hold: of all, or up to the first.
     fn holding(
         &self,
-        node: NodeIx,
+        at: Instance,
         conditions: &[Condition],
         values: &Values,
         all: bool,
         budget: &mut u64,
     ) -> Result<Vec<PortIx>, NodeError> {
-        let seen = self.seen(node, conditions, values)?;
+        let seen = self.seen(at, conditions, values)?;
         let mut holding = Vec::new();
         for (condition, place) in conditions.iter().zip(0..) {
-            if self.holds(node, condition, &seen, budget)? {
+            if self.holds(at.node, condition, &seen, budget)? {
                 holding.push(PortIx(place));
                 if !all {
                     break;
@@ -156,8 +193,19 @@ impl Run {
         Ok(holding)
     }
 
-    fn holds(&self, node: NodeIx, condition: &Condition, seen: &Seen, budget: &mut u64) -> Result<bool, NodeError> {
-        condition.holds(seen, budget).map_err(|no_answer| match no_answer {
+    pub(super) fn holds(
+        &self,
+        node: NodeIx,
+        condition: &Condition,
+        seen: &Seen,
+        budget: &mut u64,
+    ) -> Result<bool, NodeError> {
+        condition.holds(seen, budget).map_err(|no_answer| self.without_answer(node, condition, no_answer))
+    }
+
+    /// Why a condition has no answer, as the failure of its node.
+    pub(super) fn without_answer(&self, node: NodeIx, condition: &Condition, no_answer: NoAnswer) -> NodeError {
+        match no_answer {
             NoAnswer::TooCostly => refused(
                 "condition_too_costly",
                 "its conditions could take too many steps on these values; give it smaller ones, or loop over less"
@@ -166,20 +214,30 @@ impl Run {
             NoAnswer::Failed(why) => {
                 refused("condition_failed", format!("{condition} of node \"{}\": {why}", self.graph.node(node).id))
             }
-        })
+        }
     }
 
     /// What the conditions of a node see.
-    fn seen(&self, node: NodeIx, conditions: &[Condition], values: &Values) -> Result<Seen, NodeError> {
+    pub(super) fn seen<'a>(
+        &self,
+        at: Instance,
+        conditions: impl IntoIterator<Item = &'a Condition> + Clone,
+        values: &Values,
+    ) -> Result<Seen, NodeError> {
         let mut inputs = serde_json::Map::new();
         let mut nodes: BTreeMap<&str, NodeSeen> = BTreeMap::new();
-        for need in conditions.iter().flat_map(Condition::needs) {
-            let value = match self.needed(node, *need) {
+        let mut seen = Seen::default();
+        for need in conditions.clone().into_iter().flat_map(Condition::needs) {
+            let value = match self.needed(at, *need) {
                 Some(value) => json(&value, values)?,
-                None => self.constant(node, *need),
+                None => self.constant(at.node, *need),
             };
             match need {
-                Need::Input(port) => drop(inputs.insert(self.input_id(node, *port), value)),
+                Need::Input(port) => drop(inputs.insert(self.input_id(at.node, *port), value)),
+                // What an item or turn is goes by the name of its output.
+                Need::Output(of, port) if self.graph.is_inner_output(*of, *port) => {
+                    seen.set_named(&self.output_id(*of, *port), &value);
+                }
                 Need::Node(of) => nodes.entry(&self.graph.node(*of).id).or_default().output = value,
                 Need::Output(of, port) => {
                     let outputs = &mut nodes.entry(&self.graph.node(*of).id).or_default().outputs;
@@ -187,9 +245,8 @@ impl Run {
                 }
             }
         }
-        let mut seen = Seen::default();
         inputs.iter().for_each(|(id, value)| seen.set_named(id, value));
-        if conditions.iter().any(Condition::sees_inputs) {
+        if conditions.into_iter().any(Condition::sees_inputs) {
             seen.set("inputs", &Json::Object(inputs));
         }
         let nodes = nodes
@@ -201,23 +258,26 @@ impl Run {
     }
 
     /// What a need refers to; `None` for what is absent, or a value of the graph.
-    fn needed(&self, node: NodeIx, need: Need) -> Option<OutputValue> {
+    fn needed(&self, at: Instance, need: Need) -> Option<OutputValue> {
         match need {
-            Need::Input(port) => self.input_value(node, port),
-            Need::Node(of) => self
-                .outputs(of)
-                .iter()
-                .map(|output| &output.value)
-                .find(|value| **value != OutputValue::Closed)
-                .cloned(),
-            Need::Output(of, port) => self.output(of, port).filter(|value| **value != OutputValue::Closed).cloned(),
+            Need::Input(port) => self.input_value(at, port),
+            Need::Node(of) => match self.outputs_at(at.scope, of)? {
+                Given::Node(outputs) => {
+                    let mut values = outputs.iter().map(|output| &output.value);
+                    values.find(|value| **value != OutputValue::Closed).cloned()
+                }
+                Given::Item(_) => None,
+            },
+            Need::Output(of, port) => {
+                self.output_at(at.scope, of, port).filter(|value| **value != OutputValue::Closed).cloned()
+            }
         }
     }
 
     /// What the edges into an input brought.
-    fn input_value(&self, node: NodeIx, port: PortIx) -> Option<OutputValue> {
-        let input = self.wired_inputs(node).into_iter().find(|input| input.port == port)?;
-        Some(self.gather(node, &input)).filter(|value| *value != OutputValue::Closed)
+    pub(super) fn input_value(&self, at: Instance, port: PortIx) -> Option<OutputValue> {
+        let input = self.wired_inputs(at).into_iter().find(|input| input.port == port)?;
+        Some(self.gather(at, &input)).filter(|value| *value != OutputValue::Closed)
     }
 
     /// The graph's own value of an input, else null.
@@ -239,24 +299,24 @@ impl Run {
             .map_or_else(String::new, |port| port.id.to_string())
     }
 
-    fn is_open(&self, node: NodeIx, values: &Values) -> Result<bool, NodeError> {
+    fn is_open(&self, at: Instance, values: &Values) -> Result<bool, NodeError> {
         let need = Need::Input(SECOND);
-        let value = match self.needed(node, need) {
+        let value = match self.needed(at, need) {
             Some(value) => json(&value, values)?,
-            None => self.constant(node, need),
+            None => self.constant(at.node, need),
         };
         value.as_bool().ok_or_else(|| refused("bad_input", "\"open\" is neither true nor false".to_owned()))
     }
 
     /// What branches gave that were taken: the first in the order of edges, and all of them.
-    fn merge(&self, node: NodeIx, all: bool, body: &mut Body) -> Vec<PortOutput> {
-        let wired = self.wired_inputs(node).into_iter().find(|input| input.port == PORT);
+    fn merge(&self, at: Instance, all: bool, body: &mut Body) -> Vec<PortOutput> {
+        let wired = self.wired_inputs(at).into_iter().find(|input| input.port == PORT);
         let Some(input) = wired else {
             // All its branches are values in the graph.
-            let list = self.pass_on(node, body).into_iter().next().map_or(OutputValue::Closed, |output| output.value);
+            let list = self.pass_on(at, body).into_iter().next().map_or(OutputValue::Closed, |output| output.value);
             return vec![PortOutput { port: PORT, value: list.clone() }, PortOutput { port: SECOND, value: list }];
         };
-        let list = self.gather(node, &input);
+        let list = self.gather(at, &input);
         let first = if is_planted(Fault::MergeTakesLast) { input.values.last() } else { input.values.first() };
         let first = first.map_or(OutputValue::Closed, |sourced| sourced.value.clone());
         let value = if all { list.clone() } else { first };
@@ -265,15 +325,15 @@ impl Run {
 
     fn filter(
         &self,
-        node: NodeIx,
+        at: Instance,
         condition: &Condition,
         values: &Values,
         budget: &mut u64,
         body: &mut Body,
     ) -> Result<Vec<PortOutput>, NodeError> {
-        let seen = self.seen(node, std::slice::from_ref(condition), values)?;
+        let seen = self.seen(at, std::slice::from_ref(condition), values)?;
         // One edge that brings JSON: if that is a list, its items are meant, whatever its port is called.
-        let wired = self.wired_inputs(node).into_iter().find(|input| input.port == PORT);
+        let wired = self.wired_inputs(at).into_iter().find(|input| input.port == PORT);
         let alone = wired.as_ref().and_then(|input| match input.values.as_slice() {
             [SourcedValue { value: OutputValue::One(reference), .. }] => Some(*reference),
             _ => None,
@@ -282,13 +342,21 @@ impl Run {
             |reference: &ValueRef| values.get(reference).is_some_and(|value| value.json().first() == Some(&b'['));
         let given = match alone.filter(is_list) {
             Some(list) => Some(OutputValue::One(list)),
-            None => self.input_value(node, PORT),
+            None => self.input_value(at, PORT),
         };
         let mut keep = |index: usize, item: &str| {
             let item: Json = serde_json::from_str(item).unwrap_or(Json::Null);
-            self.holds(node, condition, &seen.with_item(&item, index), budget)
+            self.holds(at.node, condition, &seen.with_item(&item, index), budget)
         };
         let (kept, dropped) = match given {
+            Some(OutputValue::Pieces(pieces)) => {
+                let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+                for (index, item) in flat(&pieces, values)?.into_iter().enumerate() {
+                    let text = item.as_ref().map_or(Ok(Json::Null), |item| json(item, values))?.to_string();
+                    if keep(index, &text)? { kept.push(item) } else { dropped.push(item) }
+                }
+                (list::write(Vec::new(), &kept, body), list::write(Vec::new(), &dropped, body))
+            }
             Some(OutputValue::Gather(references)) => {
                 let (mut kept, mut dropped) = (Vec::new(), Vec::new());
                 for (index, reference) in references.into_iter().enumerate() {
@@ -300,7 +368,7 @@ impl Run {
             given => {
                 let list = match given {
                     Some(OutputValue::One(reference)) => text(found(&reference, values)?),
-                    _ => self.constant(node, Need::Input(PORT)).to_string(),
+                    _ => self.constant(at.node, Need::Input(PORT)).to_string(),
                 };
                 let no_list = |_| refused("bad_input", "\"items\" is no list".to_owned());
                 let items: Vec<&RawValue> = serde_json::from_str(&list).map_err(no_list)?;
@@ -326,12 +394,55 @@ struct NodeSeen {
     outputs: serde_json::Map<String, Json>,
 }
 
-fn references(value: &OutputValue) -> Vec<ValueRef> {
+/// What a node needs before it can be decided.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// Values.
+    pub(crate) values: Vec<ValueRef>,
+    /// Parts of lists.
+    pub(crate) lists: Vec<ListNeed>,
+}
+
+/// The values that make up an output, as far as can be told from those that are at hand.
+fn references(value: &OutputValue, values: &Values, wanted: &mut Vec<ValueRef>) {
     match value {
-        OutputValue::One(reference) => vec![*reference],
-        OutputValue::Gather(references) => references.clone(),
-        OutputValue::Closed => Vec::new(),
+        OutputValue::One(reference) => wanted.push(*reference),
+        OutputValue::Gather(references) => wanted.extend(references),
+        OutputValue::Closed => {}
+        OutputValue::Pieces(pieces) => {
+            wanted.extend(pieces.iter().map(|piece| *piece.reference()));
+            for item in flat(pieces, values).into_iter().flatten().flatten() {
+                references(&item, values, wanted);
+            }
+        }
     }
+}
+
+/// The items of a list in pieces; an error if a piece of it is not at hand.
+fn flat(pieces: &[Piece], values: &Values) -> Result<Vec<Option<OutputValue>>, NodeError> {
+    let mut items = Vec::new();
+    for piece in pieces {
+        let chunk = match piece {
+            Piece::Item(reference) => {
+                items.push(Some(OutputValue::One(*reference)));
+                continue;
+            }
+            Piece::Chunk(chunk) => found(&chunk.reference, values)?,
+        };
+        let damaged = || refused("value_not_inline", "a part of a list that it looks at cannot be read".to_owned());
+        for item in list::read_chunk(chunk).ok_or_else(damaged)? {
+            items.push(match item {
+                ChunkItem::Null => None,
+                ChunkItem::One(reference) => Some(OutputValue::One(reference)),
+                // Not at hand yet: what it is made of is asked for next.
+                ChunkItem::List(reference) => match values.get(&reference) {
+                    None => Some(OutputValue::One(reference)),
+                    Some(value) => Some(OutputValue::Pieces(list::read_list(value).ok_or_else(damaged)?)),
+                },
+            });
+        }
+    }
+    Ok(items)
 }
 
 fn json(value: &OutputValue, values: &Values) -> Result<Json, NodeError> {
@@ -343,6 +454,11 @@ fn json(value: &OutputValue, values: &Values) -> Result<Json, NodeError> {
         OutputValue::One(reference) => one(reference),
         OutputValue::Gather(references) => references.iter().map(one).collect::<Result<_, _>>().map(Json::Array),
         OutputValue::Closed => Ok(Json::Null),
+        OutputValue::Pieces(pieces) => {
+            let items = flat(pieces, values)?;
+            let items = items.iter().map(|item| item.as_ref().map_or(Ok(Json::Null), |item| json(item, values)));
+            items.collect::<Result<_, _>>().map(Json::Array)
+        }
     }
 }
 
@@ -362,7 +478,7 @@ fn found<'a>(reference: &ValueRef, values: &'a Values) -> Result<&'a Value, Node
     Ok(value)
 }
 
-fn too_much() -> String {
+pub(super) fn too_much() -> String {
     let (count, bytes) = (limits::EXPRESSION_VALUES_MAX, limits::EXPRESSION_VALUES_BYTES_MAX);
     format!("its conditions look at more than {count} values or {bytes} bytes; let them look at less")
 }

@@ -1,8 +1,8 @@
 //! Control nodes: what the core evaluates itself.
 
-use super::{Body, Run, SourcedValue, Values, WiredInput};
+use super::{Body, Lists, Run, SourcedValue, Values, WiredInput};
 use crate::draw::Draw;
-use crate::id::{Instance, NodeIx, PortIx};
+use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::node_type::{Control, NodeType, Port, Runner};
 use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput};
 use crate::time::Timestamp;
@@ -16,8 +16,10 @@ pub(crate) struct Deciding<'a> {
     pub(crate) now: Timestamp,
     /// For what is left to chance: the outcome is part of the decision.
     pub(crate) draw: &'a mut Draw,
-    /// What [`Run::values_to_decide`] asked for.
+    /// The values that [`Run::needs_to_decide`] asked for.
     pub(crate) values: &'a Values,
+    /// The parts of lists that it asked for.
+    pub(crate) lists: &'a Lists,
     /// Grows by what the decision may have cost, in the measure of [`crate::limits::EXPRESSION_COST_MAX`].
     pub(crate) cost: &'a mut u64,
 }
@@ -25,6 +27,11 @@ pub(crate) struct Deciding<'a> {
 impl Run {
     /// Evaluates a control node that is due. New values go into `body`.
     pub(crate) fn decide(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
+        let decision = self.evaluate(instance, deciding, body);
+        self.caught_decision(decision, body)
+    }
+
+    fn evaluate(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
         if let Some(logic) = &self.graph.node(instance.node).logic {
             return self.decide_branch(instance, logic, deciding, body);
         }
@@ -35,11 +42,11 @@ impl Run {
         };
         match control {
             Control::Input => self.decide_input(instance, body),
-            Control::Output => Decision::Completed { instance, outputs: self.pass_on(instance.node, body) },
+            Control::Output => Decision::Completed { instance, outputs: self.pass_on(instance, body) },
             Control::Wait => match self.graph.wait_until(instance.node, now) {
                 Err(message) => self.undecidable(instance, &message),
                 Ok(until) if until <= now => {
-                    Decision::Completed { instance, outputs: self.pass_on(instance.node, body) }
+                    Decision::Completed { instance, outputs: self.pass_on(instance, body) }
                 }
                 Ok(until) => Decision::Waiting { instance, until },
             },
@@ -48,10 +55,15 @@ impl Run {
             | Control::Switch
             | Control::Router
             | Control::Merge
+            | Control::Race
             | Control::Gate
             | Control::Filter
             | Control::Stop
-            | Control::SplitTest => self.undecidable(instance, "its config cannot be read"),
+            | Control::SplitTest
+            | Control::Map
+            | Control::Loop
+            | Control::Reduce
+            | Control::Batch => self.undecidable(instance, "its config cannot be read"),
         }
     }
 
@@ -69,11 +81,11 @@ impl Run {
     }
 
     /// Output 0 gives what input 0 was given: by reference if it is wired, else the graph's own value.
-    pub(super) fn pass_on(&self, node: NodeIx, body: &mut Body) -> Vec<PortOutput> {
-        let wired = self.wired_inputs(node).into_iter().find(|input| input.port == PORT);
+    pub(super) fn pass_on(&self, instance: Instance, body: &mut Body) -> Vec<PortOutput> {
+        let wired = self.wired_inputs(instance).into_iter().find(|input| input.port == PORT);
         let value = match wired {
-            Some(input) => self.gather(node, &input),
-            None => match self.graph.node(node).constants.iter().find(|(port, _)| *port == PORT) {
+            Some(input) => self.gather(instance, &input),
+            None => match self.graph.node(instance.node).constants.iter().find(|(port, _)| *port == PORT) {
                 Some((_, value)) => OutputValue::One(body.put(value.clone())),
                 None => OutputValue::Closed,
             },
@@ -82,31 +94,26 @@ impl Run {
     }
 
     /// One edge brings its value as it is, several bring a list in edge order. What takes a list makes one of one value.
-    pub(super) fn gather(&self, node: NodeIx, input: &WiredInput<'_>) -> OutputValue {
-        let is_list = |node: NodeIx, port: PortIx, ports: fn(&NodeType) -> &[Port]| {
-            let node_type = self.graph.node(node).node_type.as_ref();
-            node_type.and_then(|node_type| ports(node_type).get(usize::from(port.0))).is_some_and(|port| port.list)
-        };
-        let is_list_output = |source: NodeIx, source_port: PortIx| {
-            let (source, source_port) = self.origin(source, source_port);
-            is_list(source, source_port, |node_type| &node_type.outputs)
-        };
-        let wants_list = is_list(node, input.port, |node_type| &node_type.inputs);
+    pub(super) fn gather(&self, instance: Instance, input: &WiredInput<'_>) -> OutputValue {
+        let wants_list = self.is_list(instance.node, input.port, |node_type| &node_type.inputs);
         match input.values.as_slice() {
             [] => OutputValue::Closed,
-            [SourcedValue { source, source_port, value: OutputValue::One(reference) }]
-                if wants_list && !is_list_output(*source, *source_port) =>
+            [sourced @ SourcedValue { value: OutputValue::One(reference), .. }]
+                if wants_list && !self.is_list_output(instance.scope, sourced) =>
             {
                 OutputValue::Gather([*reference].into())
             }
             [one] => one.value.clone(),
+            several if several.iter().any(|sourced| matches!(sourced.value, OutputValue::Pieces(_))) => {
+                OutputValue::Pieces(several.iter().flat_map(|sourced| sourced.value.pieces()).collect())
+            }
             several => OutputValue::Gather(
                 several
                     .iter()
                     .flat_map(|sourced| match sourced.value {
                         OutputValue::One(reference) => std::slice::from_ref(reference),
                         OutputValue::Gather(references) => references.as_slice(),
-                        OutputValue::Closed => &[],
+                        OutputValue::Pieces(_) | OutputValue::Closed => &[],
                     })
                     .copied()
                     .collect(),
@@ -114,8 +121,19 @@ impl Run {
         }
     }
 
+    fn is_list(&self, node: NodeIx, port: PortIx, ports: fn(&NodeType) -> &[Port]) -> bool {
+        let node_type = self.graph.node(node).node_type.as_ref();
+        node_type.and_then(|node_type| ports(node_type).get(usize::from(port.0))).is_some_and(|port| port.list)
+    }
+
+    /// Whether a value came out of an output that gives lists, seen from a scope.
+    pub(super) fn is_list_output(&self, scope: ScopeIx, sourced: &SourcedValue<'_>) -> bool {
+        let (source, port) = self.origin(scope, sourced.source, sourced.source_port);
+        self.is_list(source, port, |node_type| &node_type.outputs)
+    }
+
     pub(super) fn undecidable(&self, instance: Instance, message: &str) -> Decision {
         let error = NodeError { class: ErrorClass::InvalidRequest, code: "bad_config".into(), message: message.into() };
-        Decision::Failed { instance, error }
+        Decision::Failed { instance, error, caught: Vec::new() }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, Subject, TenantId, WorkflowId,
+    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use crate::run::RunStatus;
 use crate::time::{Span, Timestamp};
@@ -54,8 +54,12 @@ pub enum Fact {
         attempt: Attempt,
         /// Why.
         error: NodeError,
-        /// When it may run again; `None` = the node has failed.
+        /// When it may run again; `None` = this provider of the node has failed for good.
         retry_at: Option<Timestamp>,
+        /// Who does the node's work from now on; `None` with no `retry_at` = the node has failed.
+        fallback: Option<ProviderIx>,
+        /// What the node gives though it has failed; nothing = its failure ends the run.
+        caught: Vec<PortOutput>,
         /// How the time went.
         timing: Timing,
     },
@@ -67,6 +71,8 @@ pub enum Fact {
         cause: LossCause,
         /// Why the node has failed with it; `None` = it runs again.
         failure: Option<NodeError>,
+        /// What the node gives though it has failed; nothing = its failure ends the run.
+        caught: Vec<PortOutput>,
     },
     /// Agents gave back work they had not begun; it goes elsewhere, without blame.
     HandedBack {
@@ -101,12 +107,12 @@ pub enum Fact {
         /// Who cancelled it.
         by: Option<Subject>,
     },
-    /// Bookkeeping after the end: attempts that were told to stop are gone.
+    /// Bookkeeping: attempts that were told to stop, because the run is over or their node was given up, are gone.
     Stopped {
         /// Which attempts.
         attempts: Vec<Attempt>,
     },
-    /// Bookkeeping after the end: a result came too late and was thrown away.
+    /// Bookkeeping: a result came after its run's end, or after its node was given up, and was thrown away.
     Discarded {
         /// Which attempt.
         attempt: Attempt,
@@ -163,6 +169,8 @@ pub struct Assignment {
     pub permit: PermitClass,
     /// Whether the agent has nothing else to do meanwhile: the node is suspected of taking agents down (E13).
     pub alone: bool,
+    /// Who does the node's work: the node's own type, or one of its fallbacks.
+    pub provider: ProviderIx,
 }
 
 /// What a permit stands for (E9).
@@ -197,6 +205,8 @@ pub enum Decision {
         instance: Instance,
         /// Why.
         error: NodeError,
+        /// What it gives all the same; nothing = its failure ends the run.
+        caught: Vec<PortOutput>,
     },
     /// It ends the run.
     Stopped {
@@ -207,6 +217,70 @@ pub enum Decision {
         /// Why, for people.
         message: Arc<str>,
     },
+    /// It runs its body for further items, or for a further turn.
+    Opened {
+        /// Which container.
+        instance: Instance,
+        /// What it opens.
+        opened: Opened,
+    },
+    /// What a stretch of its items gave is put together, so that it need not be kept in memory (E20).
+    Gathered {
+        /// Which container.
+        instance: Instance,
+        /// Which stretch: the items from `chunk` times [`crate::limits::LIST_CHUNK_ITEMS_MAX`] on.
+        chunk: u32,
+        /// For each output that lists results, the stretch of its list.
+        results: Vec<ListChunk>,
+        /// The items of it that failed, if any did.
+        errors: Option<ListChunk>,
+    },
+}
+
+impl Decision {
+    /// Who decided.
+    pub fn instance(&self) -> Instance {
+        let (Decision::Completed { instance, .. }
+        | Decision::Waiting { instance, .. }
+        | Decision::Failed { instance, .. }
+        | Decision::Stopped { instance, .. }
+        | Decision::Opened { instance, .. }
+        | Decision::Gathered { instance, .. }) = self;
+        *instance
+    }
+}
+
+/// Items of a map, or a turn of a loop, that begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// How many there are in all; of a loop, how many there may be.
+    pub count: u32,
+    /// The number of the first one, from 0.
+    pub index: u32,
+    /// Its scope; the others follow.
+    pub scope: ScopeIx,
+    /// For each, what the container's outputs into its body give, by their places.
+    pub items: Vec<Vec<OutputValue>>,
+    /// What the turn before was worth.
+    pub score: Option<f64>,
+}
+
+/// A part of a list that is kept as references: a value that lists them (E16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListChunk {
+    /// Where the references lie.
+    pub reference: ValueRef,
+    /// How many items they stand for.
+    pub items: u32,
+}
+
+/// A part of a list that lies in several places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    /// One item.
+    Item(ValueRef),
+    /// Many.
+    Chunk(ListChunk),
 }
 
 /// What came out of one port.
@@ -225,17 +299,47 @@ pub enum OutputValue {
     One(ValueRef),
     /// A list put together from values that lie elsewhere (E16).
     Gather(Vec<ValueRef>),
+    /// The same, too long to name each item, or with lists among its items.
+    Pieces(Vec<Piece>),
     /// The port was not taken: it never gives a value.
     Closed,
 }
 
 impl OutputValue {
+    /// Its parts, as a list of lists' parts takes them.
+    pub(crate) fn pieces(&self) -> Vec<Piece> {
+        match self {
+            OutputValue::One(reference) => vec![Piece::Item(*reference)],
+            OutputValue::Gather(references) => references.iter().copied().map(Piece::Item).collect(),
+            OutputValue::Pieces(pieces) => pieces.clone(),
+            OutputValue::Closed => Vec::new(),
+        }
+    }
+
     /// Bytes of what it refers to.
     pub fn bytes(&self) -> u64 {
         match self {
             OutputValue::One(reference) => u64::from(reference.bytes),
             OutputValue::Gather(references) => references.iter().map(|reference| u64::from(reference.bytes)).sum(),
+            OutputValue::Pieces(pieces) => pieces.iter().map(|piece| u64::from(piece.reference().bytes)).sum(),
             OutputValue::Closed => 0,
+        }
+    }
+}
+
+impl Piece {
+    /// What it refers to.
+    pub fn reference(&self) -> &ValueRef {
+        match self {
+            Piece::Item(reference) | Piece::Chunk(ListChunk { reference, .. }) => reference,
+        }
+    }
+
+    /// How many items it stands for.
+    pub fn items(&self) -> u32 {
+        match self {
+            Piece::Item(_) => 1,
+            Piece::Chunk(chunk) => chunk.items,
         }
     }
 }
@@ -337,6 +441,24 @@ pub struct RunError {
 }
 
 impl Fact {
+    /// The attempts that are over with it.
+    pub fn ended_attempts(&self) -> &[Attempt] {
+        match self {
+            Fact::Succeeded { attempt, .. }
+            | Fact::Failed { attempt, .. }
+            | Fact::Lost { attempt, .. }
+            | Fact::Discarded { attempt }
+            | Fact::Settled { attempt, .. } => std::slice::from_ref(attempt),
+            Fact::HandedBack { attempts } | Fact::Stopped { attempts } => attempts,
+            Fact::Submitted(_)
+            | Fact::Continued
+            | Fact::IntentRecorded { .. }
+            | Fact::HandleRecorded { .. }
+            | Fact::TimerFired { .. }
+            | Fact::Ended { .. } => &[],
+        }
+    }
+
     /// Its name in the public event log.
     pub fn name(&self) -> &'static str {
         match self {
@@ -344,7 +466,8 @@ impl Fact {
             Fact::Continued => "run.continued",
             Fact::Succeeded { .. } => "node.completed",
             Fact::Failed { retry_at: Some(_), .. } => "node.retrying",
-            Fact::Failed { retry_at: None, .. } => "node.failed",
+            Fact::Failed { fallback: Some(_), .. } => "node.fallback",
+            Fact::Failed { .. } => "node.failed",
             Fact::Lost { .. } => "attempt.lost",
             Fact::HandedBack { .. } => "attempt.handed_back",
             Fact::IntentRecorded { .. } => "attempt.intent",

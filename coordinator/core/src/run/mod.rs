@@ -8,8 +8,14 @@
 mod admit;
 mod branch;
 mod control;
+mod dropped;
 pub mod event;
+mod expand;
+pub mod list;
+mod failure;
 mod outcome;
+mod race;
+mod scope;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -25,22 +31,26 @@ use serde::{Deserialize, Serialize};
 pub(crate) use admit::Admitted;
 pub use admit::{Command, Rejection};
 pub(crate) use control::Deciding;
+pub use expand::ListNeed;
+pub(crate) use expand::Lists;
 pub use outcome::Outcome;
+pub use scope::Tally;
 pub use step::Corrupt;
 
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, RunId, Subject, TenantId,
-    WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId, ScopeIx, Subject,
+    TenantId, WorkflowId,
 };
 use crate::limits;
 use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
+use crate::run::scope::{Expansion, Frame};
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -63,10 +73,12 @@ pub enum RunStatus {
 /// ```text
 /// Pending ─▶ Due ─▶ Completed | Waiting | Failed      control nodes; one that completes may end the run
 /// Pending ─▶ Ready ─▶ Running ─▶ Completed | Failed   dispatched nodes
-///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt
+///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt; another provider
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer
 /// Pending ─▶ Skipped                                  a required input is closed
+/// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
+/// any but a final one ─▶ Dropped                      given up: what it would give counts no more
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NodePhase {
@@ -86,10 +98,16 @@ pub enum NodePhase {
     Waiting,
     /// Has its output.
     Completed,
-    /// Has failed for good.
+    /// Has failed for good; where its policy says so, it gives what was wrong.
     Failed,
     /// Will not run: a required input is closed.
     Skipped,
+    /// Lies in a body: each item has it for itself.
+    Inside,
+    /// A container whose body runs.
+    Open,
+    /// Was given up before it was done.
+    Dropped,
 }
 
 /// The fold of a run's events.
@@ -98,6 +116,8 @@ pub struct Run {
     id: RunId,
     graph: Arc<Graph>,
     state: State,
+    /// Instances that were given up, until they are asked for; no part of the state.
+    dropped: Vec<Instance>,
 }
 
 /// Everything about a run but its graph: what a snapshot holds.
@@ -123,12 +143,22 @@ struct State {
     timers: BTreeSet<Timer>,
     ready: BTreeSet<Rank>,
     due: VecDeque<Instance>,
+    /// Which of its edges, by place, brought a race its first value.
+    winners: BTreeMap<Instance, u32>,
     /// Which agent made the outputs of a node, where they are large (`LOCALITY_OUTPUT_BYTES_MIN`).
-    makers: BTreeMap<NodeIx, AgentId>,
+    makers: BTreeMap<Instance, AgentId>,
     /// What the first node that failed for good failed with: the run is about to end with it.
     failure: Option<Box<RunError>>,
     /// What a node that ends runs has said: the run is about to end so.
     stop: Option<Box<Stop>>,
+    /// Open items and turns.
+    frames: BTreeMap<ScopeIx, Frame>,
+    /// Containers whose body runs.
+    expansions: BTreeMap<Instance, Expansion>,
+    /// The number of the next item or turn to be opened, over all containers.
+    next_scope: u32,
+    /// What nodes in bodies came to, in items that have closed.
+    tallies: BTreeMap<NodeIx, Tally>,
 }
 
 /// How a node ends its run.
@@ -161,6 +191,16 @@ struct Slot {
     result: Option<Box<Committed>>,
 }
 
+impl Slot {
+    fn waiting_for(edges: u32) -> Self {
+        Self { phase: NodePhase::Pending, unsettled: edges, result: None }
+    }
+
+    fn excluded() -> Self {
+        Self { phase: NodePhase::Excluded, ..Self::waiting_for(0) }
+    }
+}
+
 /// The one output of an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Committed {
@@ -190,13 +230,15 @@ pub struct LiveAttempt {
     pub handle: Option<ValueRef>,
     /// Whether it was told to stop.
     pub stopping: bool,
+    /// Who does the node's work.
+    pub provider: ProviderIx,
 }
 
 /// What came of earlier attempts of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Tries {
     last: AttemptNumber,
-    /// Failures that count against `maxAttempts`.
+    /// Failures of the present provider that count against its `maxAttempts`.
     failed: u32,
     /// Agents that went without a word while they had it (E13).
     deaths: u32,
@@ -204,6 +246,8 @@ struct Tries {
     proofs: u32,
     /// By what the next attempt asks for the job that a lost one began (E10).
     handle: Option<ValueRef>,
+    /// Who does the node's work since the providers before have failed for good.
+    provider: ProviderIx,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -367,13 +411,13 @@ impl Run {
 
     /// Whether this attempt gave the committed output of its instance.
     pub(crate) fn is_result_of(&self, attempt: &Attempt) -> bool {
-        let slot = self.state.nodes.get(attempt.instance.node.0 as usize);
+        let slot = self.slot_of(attempt.instance);
         slot.and_then(|slot| slot.result.as_ref()).is_some_and(|result| result.token == Some(attempt.token))
     }
 
     /// Whether this instance may be given to an agent at `now`.
     pub fn can_assign(&self, instance: Instance, now: Timestamp) -> bool {
-        let Some(slot) = self.state.nodes.get(instance.node.0 as usize) else { return false };
+        let Some(slot) = self.slot_of(instance) else { return false };
         match slot.phase {
             NodePhase::Ready => self.state.status == RunStatus::Running,
             NodePhase::Backoff => self.retries_due(now).any(|due| due == instance),
@@ -439,17 +483,25 @@ impl Run {
         self.state.nodes[node.0 as usize].result.as_ref().map_or(&[], |result| &result.outputs)
     }
 
-    /// The value of one output of a finished node; `None` if the node gave nothing there.
+    /// The slot of an instance, if its item is open.
+    fn slot_of(&self, instance: Instance) -> Option<&Slot> {
+        match self.graph.get(instance.node)?.within {
+            None => self.state.nodes.get(instance.node.0 as usize),
+            Some(_) => self.frame(instance.scope)?.slots.get(self.graph.node(instance.node).place as usize),
+        }
+    }
+
+    /// The value of one output of a finished node outside of maps and loops; `None` if the node gave nothing there.
     pub fn output(&self, node: NodeIx, port: PortIx) -> Option<&OutputValue> {
         self.outputs(node).iter().find(|output| output.port == port).map(|output| &output.value)
     }
 
-    /// The wired inputs of a node whose inputs are settled: each port with what its edges brought, in edge order,
-    /// closed ones left out.
-    pub fn wired_inputs(&self, node: NodeIx) -> Vec<WiredInput<'_>> {
+    /// The wired inputs of a node whose inputs are settled, seen from its scope: each port with what its edges brought, in
+    /// edge order, closed ones left out.
+    pub fn wired_inputs(&self, instance: Instance) -> Vec<WiredInput<'_>> {
         let mut inputs: Vec<WiredInput<'_>> = Vec::new();
-        for edge in self.graph.in_edges(node) {
-            let value = match self.output(edge.source, edge.source_port) {
+        for edge in self.graph.in_edges(instance.node) {
+            let value = match self.output_at(instance.scope, edge.source, edge.source_port) {
                 None | Some(OutputValue::Closed) => None,
                 Some(value) => Some(SourcedValue { source: edge.source, source_port: edge.source_port, value }),
             };
@@ -462,14 +514,16 @@ impl Run {
     }
 
     /// The agent that made most of a node's inputs, if they are large enough to send the node there.
-    pub(crate) fn near(&self, node: NodeIx) -> Option<&AgentId> {
+    pub(crate) fn near(&self, instance: Instance) -> Option<&AgentId> {
         if self.state.makers.is_empty() {
             return None;
         }
         let mut made: BTreeMap<&AgentId, u64> = BTreeMap::new();
-        for edge in self.graph.in_edges(node) {
-            let (Some(maker), Some(value)) =
-                (self.state.makers.get(&edge.source), self.output(edge.source, edge.source_port))
+        for edge in self.graph.in_edges(instance.node) {
+            let source = Instance { node: edge.source, ..instance };
+            let beside = self.state.makers.get(&source);
+            let maker = beside.or_else(|| self.state.makers.get(&Instance::root(edge.source)));
+            let (Some(maker), Some(value)) = (maker, self.output_at(instance.scope, edge.source, edge.source_port))
             else {
                 continue;
             };
@@ -496,7 +550,7 @@ impl Run {
         }
     }
 
-    /// The part of that row that never changes, for the first commit; the key is the caller's to add.
+    /// The part of that row that never changes, for the first commit; key and batch are the caller's to add.
     pub fn created(&self) -> RunCreated {
         let origin = &self.state.origin;
         RunCreated {
@@ -506,6 +560,7 @@ impl Run {
             graph: origin.graph,
             created_at: origin.started_at,
             key: None,
+            batch: None,
         }
     }
 
@@ -521,7 +576,12 @@ impl Run {
             return None;
         }
         let state: State = postcard::from_bytes(&snapshot.bytes).ok()?;
-        (state.seq == snapshot.seq && state.nodes.len() == graph.len()).then_some(Run { id, graph, state })
+        (state.seq == snapshot.seq && state.nodes.len() == graph.len()).then_some(Run {
+            id,
+            graph,
+            state,
+            dropped: Vec::new(),
+        })
     }
 
     /// A run from its first event.

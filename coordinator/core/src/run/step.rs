@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::scope::ROOT;
 use super::{
     Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
 };
 use crate::fault::{Fault, is_planted};
 use crate::graph::{Graph, InEdge, Logic};
-use crate::id::{EventSeq, Instance, NodeIx, RunId};
+use crate::id::{EventSeq, Generation, Instance, NodeIx, ProviderIx, RunId};
 use crate::limits;
 use crate::node_type::{EffectClass, Runner};
 use crate::policy::OnRunFailure;
@@ -60,6 +61,24 @@ pub enum Corrupt {
         /// Where it stands.
         phase: NodePhase,
     },
+    /// The items that it opens or puts together are not those that come next.
+    #[error("event {seq} does not follow: it names other items of node {} than come next", instance.node)]
+    WrongItems {
+        /// Which event.
+        seq: EventSeq,
+        /// Which container.
+        instance: Instance,
+    },
+    /// It names a fallback that the node does not have.
+    #[error("event {seq} names fallback {provider} of node {node}, which has no such one")]
+    UnknownProvider {
+        /// Which event.
+        seq: EventSeq,
+        /// Which node.
+        node: NodeIx,
+        /// The number it names.
+        provider: ProviderIx,
+    },
     /// Something that must come before or after the terminal event came on its other side.
     #[error("event {seq} is on the wrong side of the run's end")]
     WrongSide {
@@ -74,6 +93,7 @@ impl Run {
     /// # Errors
     /// [`Corrupt`] if it does not follow; the run must not be used any more then.
     pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
+        self.dropped.clear();
         self.step_fact(event.seq, event.at, &event.fact)?;
         self.follow(event)
     }
@@ -114,16 +134,19 @@ impl Run {
         let unknown = |node| Corrupt::UnknownNode { seq: EventSeq(1), node };
         let mut nodes: Vec<Slot> = graph
             .nodes()
-            .map(|(ix, _)| Slot { phase: NodePhase::Pending, unsettled: graph.in_edges(ix).len() as u32, result: None })
+            .map(|(_, node)| match node.within {
+                None => Slot::waiting_for(node.waits_for),
+                Some(_) => Slot { phase: NodePhase::Inside, ..Slot::waiting_for(0) },
+            })
             .collect();
-        let mut all_nodes = nodes.len() as u32;
         if let Some(target) = submitted.target {
             graph.get(target).ok_or_else(|| unknown(target))?;
             let wanted = graph.closure(target);
-            nodes.iter_mut().for_each(|slot| slot.phase = NodePhase::Excluded);
-            wanted.iter().for_each(|ix| nodes[ix.0 as usize].phase = NodePhase::Pending);
-            all_nodes = wanted.len() as u32;
+            let is_wanted = |place: usize| wanted.binary_search(&NodeIx(place as u32)).is_ok();
+            let unwanted = nodes.iter_mut().enumerate().filter(|(place, _)| !is_wanted(*place));
+            unwanted.for_each(|(_, slot)| slot.phase = NodePhase::Excluded);
         }
+        let all_nodes = nodes.iter().filter(|slot| slot.phase == NodePhase::Pending).count() as u32;
         if let Some((node, _)) = submitted.inputs.iter().find(|(node, _)| graph.get(*node).is_none()) {
             return Err(unknown(*node));
         }
@@ -143,15 +166,20 @@ impl Run {
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
             due: VecDeque::new(),
+            winners: BTreeMap::new(),
             makers: BTreeMap::new(),
             failure: None,
             stop: None,
+            frames: BTreeMap::new(),
+            expansions: BTreeMap::new(),
+            next_scope: 1,
+            tallies: BTreeMap::new(),
         };
-        let mut run = Run { id, graph, state };
+        let mut run = Run { id, graph, state, dropped: Vec::new() };
         for ix in (0..run.graph.len() as u32).map(NodeIx) {
             let slot = &run.state.nodes[ix.0 as usize];
             if slot.phase == NodePhase::Pending && slot.unsettled == 0 {
-                run.make_ready(ix);
+                run.make_ready(Instance::root(ix))?;
             }
         }
         Ok(run)
@@ -172,28 +200,46 @@ impl Run {
         let over = self.state.status != RunStatus::Running;
         match fact {
             Fact::Submitted(_) => return Err(Corrupt::WrongSide { seq }),
-            Fact::Stopped { .. } | Fact::Discarded { .. } | Fact::Settled { .. } if !over => {
-                return Err(Corrupt::WrongSide { seq });
-            }
-            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove(attempt).map(drop))?,
-            Fact::Discarded { attempt } | Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
+            Fact::Settled { .. } if !over => return Err(Corrupt::WrongSide { seq }),
+            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove_given_up(attempt))?,
+            Fact::Discarded { attempt } => self.remove_given_up(attempt)?,
+            Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
             _ if over && !is_planted(Fault::TerminalNotAbsorbing) => return Err(Corrupt::WrongSide { seq }),
             Fact::Continued => {}
             Fact::Succeeded { attempt, outputs, .. } => {
                 let live = self.remove(attempt)?;
                 if outputs.iter().map(|output| output.value.bytes()).sum::<u64>() >= limits::LOCALITY_OUTPUT_BYTES_MIN {
-                    self.state.makers.insert(attempt.instance.node, live.agent.agent);
+                    self.state.makers.insert(attempt.instance, live.agent.agent);
                 }
                 self.state.tries.remove(&attempt.instance);
                 self.complete(attempt.instance, Some(attempt), outputs)?;
             }
-            Fact::Failed { attempt, error, retry_at, .. } => self.failed(attempt, error, *retry_at)?,
-            Fact::Lost { attempt, cause, failure } => self.lost(attempt, *cause, failure.as_ref())?,
+            Fact::Failed { attempt, error, retry_at, fallback, caught, .. } => {
+                self.failed(attempt, error)?;
+                match (retry_at, fallback) {
+                    _ if self.is_abandoned(attempt.instance) => self.over_in_vain(attempt.instance)?,
+                    (Some(at), _) => {
+                        self.slot(attempt.instance)?.phase = NodePhase::Backoff;
+                        self.state.timers.insert(Timer { at: *at, instance: attempt.instance, kind: TimerKind::Retry });
+                    }
+                    (None, Some(provider)) => self.fall_back(attempt, *provider)?,
+                    (None, None) => self.give_up(attempt.instance, error, caught)?,
+                }
+            }
+            Fact::Lost { attempt, cause, failure, caught } => {
+                self.lost(attempt, *cause)?;
+                match failure {
+                    Some(error) if !self.is_abandoned(attempt.instance) => {
+                        self.give_up(attempt.instance, error, caught)?;
+                    }
+                    _ => self.queue_again(attempt.instance)?,
+                }
+            }
             Fact::HandedBack { attempts } => {
                 for attempt in attempts {
                     let handle = self.remove(attempt)?.handle;
                     self.tries_of(attempt).handle = handle;
-                    self.queue(attempt.instance);
+                    self.queue_again(attempt.instance)?;
                 }
             }
             Fact::IntentRecorded { attempt } => self.live(attempt)?.intent = true,
@@ -211,24 +257,39 @@ impl Run {
 
     /// Folds what a control node decided.
     pub(crate) fn step_decision(&mut self, decision: &Decision) -> Result<(), Corrupt> {
-        let (Decision::Completed { instance, .. }
-        | Decision::Waiting { instance, .. }
-        | Decision::Failed { instance, .. }
-        | Decision::Stopped { instance, .. }) = decision;
-        self.expect(*instance, &[NodePhase::Due])?;
-        self.take_due(*instance);
+        let instance = decision.instance();
+        let is_container = self.graph.scope(instance.node).is_some();
+        let phases: &[_] = if is_container { &[NodePhase::Due, NodePhase::Open] } else { &[NodePhase::Due] };
+        self.expect(instance, phases)?;
+        self.take_due(instance);
+        if let Some(expansion) = self.state.expansions.get_mut(&instance) {
+            expansion.is_due = false;
+        }
         match decision {
-            Decision::Completed { outputs, .. } => self.complete(*instance, None, outputs)?,
-            Decision::Waiting { until, .. } => {
-                self.slot(*instance)?.phase = NodePhase::Waiting;
-                self.state.timers.insert(Timer { at: *until, instance: *instance, kind: TimerKind::Wait });
+            Decision::Completed { outputs, .. } => {
+                self.end_scope(instance);
+                self.complete(instance, None, outputs)?;
+                self.drop_losers(instance)?;
             }
-            Decision::Failed { error, .. } => self.give_up(*instance, error)?,
+            Decision::Waiting { until, .. } => {
+                self.slot(instance)?.phase = NodePhase::Waiting;
+                self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
+            }
+            Decision::Failed { error, caught, .. } => {
+                self.end_scope(instance);
+                self.give_up(instance, error, caught)?;
+            }
             Decision::Stopped { status, message, .. } => {
-                self.complete(*instance, None, &[])?;
+                self.complete(instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };
                 self.state.stop.get_or_insert_with(|| Box::new(stop));
             }
+            Decision::Opened { opened, .. } => {
+                let seq = self.state.seq;
+                self.graph.scope(instance.node).ok_or(Corrupt::WrongItems { seq, instance })?;
+                self.open_items(instance, opened)?;
+            }
+            Decision::Gathered { chunk, results, errors, .. } => self.gathered(instance, *chunk, results, *errors)?,
         }
         Ok(())
     }
@@ -237,6 +298,7 @@ impl Run {
     pub(crate) fn step_assignment(&mut self, at: Timestamp, assignment: &Assignment) -> Result<(), Corrupt> {
         let Attempt { instance, number, token } = assignment.attempt;
         self.expect(instance, &[NodePhase::Ready, NodePhase::Backoff])?;
+        self.expect_provider(instance, assignment.provider)?;
         if self.slot(instance)?.phase == NodePhase::Backoff {
             self.take_timer(instance);
         }
@@ -253,29 +315,34 @@ impl Run {
             intent: handle.is_some(),
             handle,
             stopping: false,
+            provider: assignment.provider,
         };
         self.state.attempts.insert(instance, live);
         Ok(())
     }
 
-    fn failed(&mut self, attempt: &Attempt, error: &NodeError, retry_at: Option<Timestamp>) -> Result<(), Corrupt> {
+    fn failed(&mut self, attempt: &Attempt, error: &NodeError) -> Result<(), Corrupt> {
         self.remove(attempt)?;
         let tries = self.tries_of(attempt);
         tries.failed += u32::from(error.class != ErrorClass::RateLimited);
         // It reported its own end: its agent is alive, and it is no suspect any more.
         (tries.deaths, tries.proofs) = (0, 0);
         tries.handle = None;
-        match retry_at {
-            Some(at) => {
-                self.slot(attempt.instance)?.phase = NodePhase::Backoff;
-                self.state.timers.insert(Timer { at, instance: attempt.instance, kind: TimerKind::Retry });
-            }
-            None => self.give_up(attempt.instance, error)?,
-        }
         Ok(())
     }
 
-    fn lost(&mut self, attempt: &Attempt, cause: LossCause, failure: Option<&NodeError>) -> Result<(), Corrupt> {
+    /// Another provider is tried, as if the node had not been tried before.
+    fn fall_back(&mut self, attempt: &Attempt, provider: ProviderIx) -> Result<(), Corrupt> {
+        self.expect_provider(attempt.instance, provider)?;
+        let tries = self.tries_of(attempt);
+        tries.failed = 0;
+        if !is_planted(Fault::FallbackForgotten) {
+            tries.provider = provider;
+        }
+        self.queue(attempt.instance)
+    }
+
+    fn lost(&mut self, attempt: &Attempt, cause: LossCause) -> Result<(), Corrupt> {
         let live = self.remove(attempt)?;
         let tries = self.tries_of(attempt);
         tries.handle = live.handle.filter(|_| !is_planted(Fault::HandleForgotten));
@@ -284,23 +351,34 @@ impl Run {
             LossCause::NewBoot | LossCause::StreamGone if !live.alone => tries.deaths += 1,
             _ => {}
         }
-        if let Some(error) = failure {
-            return self.give_up(attempt.instance, error);
-        }
-        self.queue(attempt.instance);
         Ok(())
     }
 
-    /// The node has failed for good. The first one to do so is what the run ends with.
-    fn give_up(&mut self, instance: Instance, error: &NodeError) -> Result<(), Corrupt> {
+    /// The node has failed for good. If its policy wants that caught, it gives what was wrong, and the run goes on.
+    pub(super) fn give_up(
+        &mut self,
+        instance: Instance,
+        error: &NodeError,
+        caught: &[PortOutput],
+    ) -> Result<(), Corrupt> {
+        if Self::ends_run(caught) {
+            self.give_up_at(instance, error, instance.node)?;
+        }
+        if caught.is_empty() { self.leave(instance) } else { self.give(instance, NodePhase::Failed, None, caught) }
+    }
+
+    /// Outside of maps and loops, the first node that fails for good is what the run ends with; inside, its item fails.
+    pub(super) fn give_up_at(&mut self, instance: Instance, error: &NodeError, node: NodeIx) -> Result<(), Corrupt> {
         self.slot(instance)?.phase = NodePhase::Failed;
-        self.state.open_nodes -= 1;
+        if instance.scope != ROOT {
+            return self.fail_item(instance, error);
+        }
         let attempts = self.state.tries.get(&instance).map_or(0, |tries| tries.last.0);
         self.state.failure.get_or_insert_with(|| {
             Box::new(RunError {
                 code: error.code.clone(),
                 message: error.message.clone(),
-                node: Some(instance.node),
+                node: Some(node),
                 class: Some(error.class),
                 attempts,
             })
@@ -309,18 +387,12 @@ impl Run {
     }
 
     /// Mostly the first: control nodes are evaluated in the order in which they fell due.
-    fn take_due(&mut self, instance: Instance) {
+    pub(super) fn take_due(&mut self, instance: Instance) {
         match self.state.due.iter().position(|due| *due == instance) {
             Some(0) => drop(self.state.due.pop_front()),
             Some(place) => drop(self.state.due.remove(place)),
             None => {}
         }
-    }
-
-    /// Mostly among the first: timers are used up in the order of their instants.
-    fn take_timer(&mut self, instance: Instance) {
-        let found = self.state.timers.iter().find(|timer| timer.instance == instance).copied();
-        found.map(|timer| self.state.timers.remove(&timer));
     }
 
     fn end(&mut self, status: RunStatus, error: Option<&RunError>, at: Timestamp) {
@@ -333,38 +405,61 @@ impl Run {
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
         let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {
-            let node = self.graph.node(instance.node);
-            let finishes = match node.policy.on_run_failure {
+            let provided = self.graph.node(instance.node).provided(live.provider);
+            let finishes = match provided.policy.on_run_failure {
                 Some(choice) => choice == OnRunFailure::Finish,
-                None => node.effect != EffectClass::Pure,
+                None => provided.effect != EffectClass::Pure,
             };
-            live.stopping = !(failed && finishes);
+            // What was given up stays so.
+            live.stopping |= !(failed && finishes);
         }
     }
 
-    /// Gives an instance its one output and settles what depends on it, without recursion.
+    /// Gives an instance its one output and settles what depends on it.
     fn complete(
         &mut self,
         instance: Instance,
         attempt: Option<&Attempt>,
         outputs: &[PortOutput],
     ) -> Result<(), Corrupt> {
+        self.give(instance, NodePhase::Completed, attempt, outputs)
+    }
+
+    /// As [`Run::complete`], for a node that ends in another phase.
+    fn give(
+        &mut self,
+        instance: Instance,
+        phase: NodePhase,
+        attempt: Option<&Attempt>,
+        outputs: &[PortOutput],
+    ) -> Result<(), Corrupt> {
         let committed = Committed { outputs: outputs.to_vec(), token: attempt.map(|attempt| attempt.token) };
+        let is_abandoned = self.is_abandoned(instance);
         let slot = self.slot(instance)?;
-        slot.phase = NodePhase::Completed;
+        slot.phase = phase;
         slot.result = Some(Box::new(committed));
-        self.state.open_nodes -= 1;
+        if !is_abandoned {
+            self.settle_after(instance)?;
+        }
+        self.leave(instance)
+    }
+
+    /// Settles what waits for an instance beside it, without recursion.
+    pub(super) fn settle_after(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        let graph = Arc::clone(&self.graph);
         let mut settled = vec![instance.node];
         while let Some(source) = settled.pop() {
-            let graph = Arc::clone(&self.graph);
             for edge in graph.out_edges(source) {
-                let slot = &mut self.state.nodes[edge.target.0 as usize];
+                let Some(target) = edge.settles else { continue };
+                let target = Instance { node: target, ..instance };
+                let slot = self.slot(target)?;
                 if slot.phase != NodePhase::Pending {
                     continue;
                 }
                 slot.unsettled -= 1;
-                if slot.unsettled == 0 && !self.make_ready(edge.target) {
-                    settled.push(edge.target);
+                let is_settled = slot.unsettled == 0;
+                if (self.wins_race(target, source, edge) || is_settled) && !self.make_ready(target)? {
+                    settled.push(target.node);
                 }
             }
         }
@@ -372,48 +467,62 @@ impl Run {
     }
 
     /// All inputs of a node are settled: it can run, or it is skipped (false).
-    fn make_ready(&mut self, ix: NodeIx) -> bool {
-        if self.is_closed_off(ix) {
-            self.state.nodes[ix.0 as usize].phase = NodePhase::Skipped;
-            self.state.open_nodes -= 1;
-            return false;
+    pub(super) fn make_ready(&mut self, instance: Instance) -> Result<bool, Corrupt> {
+        if self.is_closed_off(instance) {
+            self.slot(instance)?.phase = NodePhase::Skipped;
+            match self.state.frames.get_mut(&instance.scope) {
+                Some(frame) => frame.open -= 1,
+                None => self.state.open_nodes -= 1,
+            }
+            return Ok(false);
         }
-        let instance = Instance::root(ix);
-        match self.graph.node(ix).runner {
+        match self.graph.node(instance.node).runner {
             Runner::Control(_) => {
-                self.state.nodes[ix.0 as usize].phase = NodePhase::Due;
+                self.slot(instance)?.phase = NodePhase::Due;
                 self.state.due.push_back(instance);
             }
-            Runner::Agent | Runner::Unavailable => self.queue(instance),
+            Runner::Agent | Runner::Unavailable => self.queue(instance)?,
         }
-        true
+        Ok(true)
     }
 
     /// A port is closed when all its edges are (graph.md, part 1). A node is closed off when a required port is, or when
-    /// nothing came through any of its edges: it hangs on branches that were not taken.
-    fn is_closed_off(&self, ix: NodeIx) -> bool {
+    /// nothing came through any of its edges: it hangs on branches that were not taken. What a body will give does not
+    /// count for its container.
+    fn is_closed_off(&self, instance: Instance) -> bool {
         if is_planted(Fault::ClosedNotSkipped) {
             return false;
         }
-        let edges = self.graph.in_edges(ix);
-        let is_closed =
-            |edge: &InEdge| matches!(self.output(edge.source, edge.source_port), None | Some(OutputValue::Closed));
-        if !edges.is_empty() && edges.iter().all(is_closed) {
+        let doors = self.graph.doors(instance.node);
+        let is_outer = |edge: &&InEdge| doors.is_none_or(|doors| !doors.is_inner_input(edge.target_port));
+        let edges = || self.graph.in_edges(instance.node).iter().filter(is_outer);
+        let is_closed = |edge: &InEdge| {
+            let value = self.output_at(instance.scope, edge.source, edge.source_port);
+            matches!(value, None | Some(OutputValue::Closed))
+        };
+        if edges().next().is_some() && edges().all(is_closed) {
             return true;
         }
-        let Some(node_type) = &self.graph.node(ix).node_type else { return false };
+        let Some(node_type) = &self.graph.node(instance.node).node_type else { return false };
         node_type.inputs.iter().enumerate().filter(|(_, port)| port.required).any(|(place, _)| {
-            let mut into = edges.iter().filter(|edge| usize::from(edge.target_port.0) == place).peekable();
+            let mut into = edges().filter(|edge| usize::from(edge.target_port.0) == place).peekable();
             into.peek().is_some() && into.all(is_closed)
         })
     }
 
-    fn queue(&mut self, instance: Instance) {
-        self.state.nodes[instance.node.0 as usize].phase = NodePhase::Ready;
-        self.state.ready.insert(self.rank(instance));
+    /// It waits for an agent again, unless its item has failed meanwhile.
+    fn queue_again(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        if self.is_abandoned(instance) { self.over_in_vain(instance) } else { self.queue(instance) }
     }
 
-    fn rank(&self, instance: Instance) -> Rank {
+    fn queue(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        self.slot(instance)?.phase = NodePhase::Ready;
+        let rank = self.rank(instance);
+        self.state.ready.insert(rank);
+        Ok(())
+    }
+
+    pub(super) fn rank(&self, instance: Instance) -> Rank {
         Rank { urgency: -self.graph.node(instance.node).policy.priority, instance }
     }
 
@@ -423,12 +532,20 @@ impl Run {
         tries
     }
 
-    fn slot(&mut self, instance: Instance) -> Result<&mut Slot, Corrupt> {
-        let seq = self.state.seq;
-        let slot = self.state.nodes.get_mut(instance.node.0 as usize);
-        // Scopes and generations come with maps, loops and reviews.
-        let slot = slot.filter(|_| instance == Instance::root(instance.node));
-        slot.ok_or(Corrupt::UnknownNode { seq, node: instance.node })
+    pub(super) fn slot(&mut self, instance: Instance) -> Result<&mut Slot, Corrupt> {
+        let unknown = Corrupt::UnknownNode { seq: self.state.seq, node: instance.node };
+        // Generations come with reviews.
+        let node = self.graph.get(instance.node).filter(|_| instance.generation == Generation(0));
+        let Some(node) = node else { return Err(unknown) };
+        let slot = match (node.within, instance.scope) {
+            (None, ROOT) => self.state.nodes.get_mut(instance.node.0 as usize),
+            (Some(container), scope) => {
+                let frame = self.state.frames.get_mut(&scope).filter(|frame| frame.container.node == container);
+                frame.and_then(|frame| frame.slots.get_mut(node.place as usize))
+            }
+            (None, _) => None,
+        };
+        slot.ok_or(unknown)
     }
 
     fn expect(&mut self, instance: Instance, phases: &[NodePhase]) -> Result<(), Corrupt> {
@@ -440,13 +557,19 @@ impl Run {
         if phases.contains(&phase) { Ok(()) } else { Err(Corrupt::WrongPhase { seq, instance, phase }) }
     }
 
+    fn expect_provider(&self, instance: Instance, provider: ProviderIx) -> Result<(), Corrupt> {
+        let is_known = self.graph.get(instance.node).is_some_and(|node| node.has_provider(provider));
+        let unknown = Corrupt::UnknownProvider { seq: self.state.seq, node: instance.node, provider };
+        if is_known { Ok(()) } else { Err(unknown) }
+    }
+
     fn live(&mut self, attempt: &Attempt) -> Result<&mut LiveAttempt, Corrupt> {
         let unknown = Corrupt::UnknownAttempt { seq: self.state.seq, attempt: *attempt };
         let live = self.state.attempts.get_mut(&attempt.instance).ok_or_else(|| unknown.clone())?;
         if (live.number, live.token) == (attempt.number, attempt.token) { Ok(live) } else { Err(unknown) }
     }
 
-    fn remove(&mut self, attempt: &Attempt) -> Result<LiveAttempt, Corrupt> {
+    pub(super) fn remove(&mut self, attempt: &Attempt) -> Result<LiveAttempt, Corrupt> {
         let live = self.live(attempt)?.clone();
         self.state.attempts.remove(&attempt.instance);
         Ok(live)

@@ -1,10 +1,12 @@
 //! Where a run's time went: a fold of its history into spans, with times of the partition's clock only. An agent reports
 //! lengths of time, and they are laid before the instant at which its result was taken in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::graph::Graph;
-use crate::id::{AgentId, AttemptNumber, Instance, NodeIx};
+use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, ProviderIx, ScopeIx};
+use crate::limits;
 use crate::run::RunStatus;
 use crate::run::event::{self, Decision, Event, Fact, Timing};
 use crate::time::{Span, Timestamp};
@@ -22,8 +24,14 @@ pub struct Trace {
     pub error_code: Option<Arc<str>>,
     /// What the caller sent with it.
     pub traceparent: Option<Arc<str>>,
-    /// By node index; `None` for nodes that nothing was recorded of.
-    nodes: Vec<Option<NodeSpan>>,
+    /// Spans that are not here: at most [`limits::TRACE_SPANS_MAX`] are kept.
+    pub left_out: u64,
+    /// Of nodes that something was recorded of.
+    nodes: BTreeMap<Instance, NodeSpan>,
+    /// When items and turns began.
+    opened: BTreeMap<ScopeIx, Timestamp>,
+    /// The node up to which the run goes.
+    target: Option<NodeIx>,
 }
 
 /// How one node's time went.
@@ -52,6 +60,8 @@ pub struct AttemptSpan {
     pub number: AttemptNumber,
     /// Who had it.
     pub agent: AgentId,
+    /// Who did the node's work in it.
+    pub provider: ProviderIx,
     /// When it was given.
     pub assigned_at: Timestamp,
     /// When its work began: known once it has ended.
@@ -75,7 +85,7 @@ pub enum SpanState {
     Completed,
     /// Failed for good.
     Failed,
-    /// The run ended before it did.
+    /// The run ended before it did, or it was given up.
     Cancelled,
 }
 
@@ -92,7 +102,7 @@ pub enum AttemptOutcome {
     Lost,
     /// Not begun: its agent gave it back.
     HandedBack,
-    /// After the end of its run.
+    /// After the end of its run, or after its node was given up.
     Stopped,
 }
 
@@ -133,7 +143,10 @@ impl Trace {
             status: RunStatus::Running,
             error_code: None,
             traceparent: submitted.traceparent.clone(),
-            nodes: vec![None; graph.len()],
+            left_out: 0,
+            nodes: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            target: submitted.target,
         };
         trace.follow(graph, first);
         Some(trace)
@@ -147,9 +160,9 @@ impl Trace {
                 self.end_attempt(attempt, at, AttemptOutcome::Succeeded, Some(*timing), None);
                 self.end_node(graph, attempt.instance, at, SpanState::Completed, None);
             }
-            Fact::Failed { attempt, error, retry_at, timing } => {
+            Fact::Failed { attempt, error, retry_at, fallback, timing, .. } => {
                 self.end_attempt(attempt, at, AttemptOutcome::Failed, Some(*timing), Some(&error.code));
-                if retry_at.is_none() {
+                if retry_at.is_none() && fallback.is_none() {
                     self.end_node(graph, attempt.instance, at, SpanState::Failed, Some(&error.code));
                 }
             }
@@ -176,7 +189,7 @@ impl Trace {
 
     /// Spans of nodes, in the order in which they became ready.
     pub fn nodes(&self) -> Vec<&NodeSpan> {
-        let mut nodes: Vec<&NodeSpan> = self.nodes.iter().flatten().collect();
+        let mut nodes: Vec<&NodeSpan> = self.nodes.values().collect();
         nodes.sort_by_key(|node| (node.ready_at, node.instance));
         nodes
     }
@@ -186,21 +199,30 @@ impl Trace {
             match decision {
                 Decision::Completed { instance, .. } | Decision::Stopped { instance, .. } => {
                     self.end_node(graph, *instance, event.at, SpanState::Completed, None);
+                    self.end_losers(graph, *instance, event.at);
                 }
                 Decision::Waiting { instance, .. } => {
                     if let Some(node) = self.entry(graph, *instance) {
                         (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));
                     }
                 }
-                Decision::Failed { instance, error } => {
+                Decision::Failed { instance, error, .. } => {
                     self.end_node(graph, *instance, event.at, SpanState::Failed, Some(&error.code));
                 }
+                Decision::Opened { instance, opened } => {
+                    drop(self.entry(graph, *instance));
+                    let scopes = (opened.scope.0..).take(opened.items.len()).map(ScopeIx);
+                    let room = limits::TRACE_SPANS_MAX.saturating_sub(self.opened.len());
+                    self.opened.extend(scopes.take(room).map(|scope| (scope, event.at)));
+                }
+                Decision::Gathered { .. } => {}
             }
         }
         for assignment in &event.assignments {
             let attempt = AttemptSpan {
                 number: assignment.attempt.number,
                 agent: assignment.to.agent.clone(),
+                provider: assignment.provider,
                 assigned_at: event.at,
                 started_at: None,
                 ended_at: None,
@@ -215,8 +237,22 @@ impl Trace {
 
     fn end(&mut self, status: RunStatus, code: Option<&Arc<str>>, at: Timestamp) {
         (self.status, self.error_code, self.ended_at) = (status, code.cloned(), Some(at));
-        for node in self.nodes.iter_mut().flatten().filter(|node| node.ended_at.is_none()) {
+        for node in self.nodes.values_mut().filter(|node| node.ended_at.is_none()) {
             (node.state, node.ended_at) = (SpanState::Cancelled, Some(at));
+        }
+    }
+
+    /// A race is won: what led to it alone is given up.
+    fn end_losers(&mut self, graph: &Graph, race: Instance, at: Timestamp) {
+        if !graph.cancels_losers(race.node) {
+            return;
+        }
+        let part = self.target.map(|target| graph.closure(target));
+        let belongs = |node: NodeIx| part.as_ref().is_none_or(|part| part.binary_search(&node).is_ok());
+        for loser in graph.leading_only_to(race.node, &belongs) {
+            let loser = Instance { node: loser, ..race };
+            let open = self.nodes.get_mut(&loser).filter(|node| node.ended_at.is_none());
+            open.into_iter().for_each(|node| (node.state, node.ended_at) = (SpanState::Cancelled, Some(at)));
         }
     }
 
@@ -241,7 +277,7 @@ impl Trace {
         timing: Option<Timing>,
         code: Option<&Arc<str>>,
     ) {
-        let node = self.nodes.get_mut(attempt.instance.node.0 as usize).and_then(Option::as_mut);
+        let node = self.nodes.get_mut(&attempt.instance);
         let found = node.and_then(|node| node.attempts.iter_mut().rev().find(|it| it.number == attempt.number));
         let Some(found) = found else { return };
         found.ended_at = Some(at);
@@ -250,26 +286,31 @@ impl Trace {
     }
 
     fn entry(&mut self, graph: &Graph, instance: Instance) -> Option<&mut NodeSpan> {
-        let ready_at = match self.nodes.get(instance.node.0 as usize)? {
-            Some(_) => self.started_at,
-            None => self.ready_at(graph, instance.node),
-        };
-        let fresh = || NodeSpan {
-            instance,
-            ready_at,
-            waiting_since: None,
-            ended_at: None,
-            state: SpanState::Running,
-            error_code: None,
-            attempts: Vec::new(),
-        };
-        Some(self.nodes[instance.node.0 as usize].get_or_insert_with(fresh))
+        if !self.nodes.contains_key(&instance) {
+            if self.nodes.len() >= limits::TRACE_SPANS_MAX {
+                self.left_out += 1;
+                return None;
+            }
+            let span = NodeSpan {
+                instance,
+                ready_at: self.ready_at(graph, instance),
+                waiting_since: None,
+                ended_at: None,
+                state: SpanState::Running,
+                error_code: None,
+                attempts: Vec::new(),
+            };
+            self.nodes.insert(instance, span);
+        }
+        self.nodes.get_mut(&instance)
     }
 
-    /// When the last of a node's inputs came: the end of the last node before it, or the run's beginning.
-    fn ready_at(&self, graph: &Graph, node: NodeIx) -> Timestamp {
-        let before = graph.in_edges(node).iter().filter_map(|edge| self.nodes[edge.source.0 as usize].as_ref());
-        before.filter_map(|node| node.ended_at).max().unwrap_or(self.started_at)
+    /// When the last of a node's inputs came: the end of the last node before it, or the beginning of its item or run.
+    fn ready_at(&self, graph: &Graph, instance: Instance) -> Timestamp {
+        let beside = graph.in_edges(instance.node).iter();
+        let before = beside.filter_map(|edge| self.nodes.get(&Instance { node: edge.source, ..instance }));
+        let begun = self.opened.get(&instance.scope).copied().unwrap_or(self.started_at);
+        before.filter_map(|node| node.ended_at).chain([begun]).max().unwrap_or(begun)
     }
 }
 

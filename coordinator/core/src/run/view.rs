@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Corrupt, NodePhase, Run, RunStatus};
 use crate::graph::Graph;
-use crate::id::{AgentId, EventSeq, Instance, NodeIx, RunId};
+use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use crate::run::event::{Decision, Event, Fact, NodeError};
 use crate::time::Timestamp;
 
@@ -32,6 +32,8 @@ pub struct NodeView {
     pub error: Option<NodeError>,
     /// Until when it waits, if it does.
     pub waits_until: Option<Timestamp>,
+    /// Who does its work, or gave its result.
+    pub provider: ProviderIx,
 }
 
 /// A node's state in the words of the public API (graph.md, part 3).
@@ -51,7 +53,7 @@ pub enum NodeState {
     Failed,
     /// A required input is closed.
     Skipped,
-    /// The run ended before it did.
+    /// The run ended before it did, or it was given up.
     Cancelled,
 }
 
@@ -106,7 +108,9 @@ impl RunView {
             NodePhase::Completed => NodeState::Completed,
             NodePhase::Failed => NodeState::Failed,
             NodePhase::Skipped => NodeState::Skipped,
-            NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting if over => NodeState::Cancelled,
+            NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting | NodePhase::Open if over => {
+                NodeState::Cancelled
+            }
             // A run that completed before all of its nodes was stopped by one of them.
             _ if matches!(self.run.status(), RunStatus::Cancelled | RunStatus::Completed) => NodeState::Cancelled,
             NodePhase::Pending => NodeState::Pending,
@@ -117,8 +121,26 @@ impl RunView {
                     NodeState::Ready
                 }
             }
-            NodePhase::Running | NodePhase::Backoff => NodeState::Running,
+            NodePhase::Running | NodePhase::Backoff | NodePhase::Open => NodeState::Running,
             NodePhase::Waiting => NodeState::Waiting,
+            NodePhase::Dropped => NodeState::Cancelled,
+            NodePhase::Inside => return self.body_state(node),
+        })
+    }
+
+    /// The state of a node in a body, over all its instances.
+    fn body_state(&self, node: NodeIx) -> Option<NodeState> {
+        let container = self.run.graph().within(node)?;
+        let tally = self.run.tally(node);
+        let is_open = |phase| self.run.open_instances(node).any(|(_, it)| phase == it);
+        Some(match self.node_state(container)? {
+            NodeState::Completed if tally.completed > 0 => NodeState::Completed,
+            NodeState::Completed if tally.failed > 0 => NodeState::Failed,
+            NodeState::Completed => NodeState::Skipped,
+            NodeState::Running if is_open(NodePhase::Waiting) && !is_open(NodePhase::Running) => NodeState::Waiting,
+            NodeState::Failed if tally.failed > 0 || is_open(NodePhase::Failed) => NodeState::Failed,
+            NodeState::Failed => NodeState::Cancelled,
+            state => state,
         })
     }
 
@@ -126,10 +148,11 @@ impl RunView {
         let at = event.at;
         match &event.fact {
             Fact::Succeeded { attempt, .. } => self.over(attempt.instance, at, None),
-            Fact::Failed { attempt, error, retry_at, .. } => {
+            Fact::Failed { attempt, error, retry_at, fallback, .. } => {
                 let node = self.entry(attempt.instance);
                 node.error = Some(error.clone());
-                node.ended_at = retry_at.is_none().then_some(at);
+                node.ended_at = (retry_at.is_none() && fallback.is_none()).then_some(at);
+                node.provider = fallback.unwrap_or(node.provider);
             }
             Fact::Lost { attempt, failure: Some(error), .. } => self.over(attempt.instance, at, Some(error)),
             Fact::TimerFired { instance, .. } => self.over(*instance, at, None),
@@ -147,18 +170,27 @@ impl RunView {
                     node.started_at = Some(at);
                     node.waits_until = Some(*until);
                 }
-                Decision::Failed { instance, error } => self.over(*instance, at, Some(error)),
+                Decision::Failed { instance, error, .. } => self.over(*instance, at, Some(error)),
                 Decision::Stopped { instance, .. } => {
                     self.entry(*instance).started_at.get_or_insert(at);
                     self.over(*instance, at, None);
                 }
+                Decision::Opened { instance, .. } => {
+                    self.entry(*instance).started_at.get_or_insert(at);
+                }
+                Decision::Gathered { .. } => {}
             }
         }
         for assignment in &event.assignments {
             let node = self.entry(assignment.attempt.instance);
             node.attempts = assignment.attempt.number.0;
             node.agent = Some(assignment.to.agent.clone());
+            node.provider = assignment.provider;
             node.started_at.get_or_insert(at);
+        }
+        for node in self.run.dropped_nodes() {
+            let view = &mut self.nodes[node.0 as usize];
+            (view.ended_at, view.waits_until) = (Some(at), None);
         }
     }
 

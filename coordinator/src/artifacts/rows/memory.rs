@@ -31,6 +31,16 @@ impl ArtifactTables {
         self.put(tenant, used);
     }
 
+    /// Somebody needs an artifact that is there already.
+    pub(crate) fn need(&mut self, run: RunId, tenant: &TenantId, digest: Digest) {
+        self.references.insert((tenant.clone(), digest, run));
+    }
+
+    /// Somebody needs none any more.
+    pub(crate) fn need_no_more(&mut self, run: RunId) {
+        self.references.retain(|(_, _, by)| *by != run);
+    }
+
     fn put(&mut self, tenant: &TenantId, used: Used) {
         let Used { digest, bytes, media_type, from, to } = used;
         let row = self.artifacts.entry((tenant.clone(), digest)).or_insert_with(|| ArtifactRow {

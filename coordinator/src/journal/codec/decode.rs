@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_core::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ScopeIx,
-    Subject, TenantId, WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx,
+    ProviderIx, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
-    RunError, Submitted, Timing,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Artifact, Digest, Value, ValueRef};
@@ -69,7 +69,7 @@ pub fn decode_body_value(row: &Row, reference: &ValueRef) -> Result<Option<Value
     Ok(json.map(|json| Value::from_parts(json, reference.digest)))
 }
 
-fn values(body: pb::Body) -> Part<Vec<Value>> {
+pub(super) fn values(body: pb::Body) -> Part<Vec<Value>> {
     let mut values: Vec<Value> = body.values.into_iter().map(Value::from_json).collect();
     for it in body.stored {
         let place = values.get_mut(it.place as usize).ok_or("an artifact has no place in its body")?;
@@ -110,7 +110,7 @@ fn verify(row: &Row) -> Result<(), DecodeError> {
 
 /// Reads a message. The generated code skips unknown fields; that the message has the length it came with shows that
 /// there were none, since this format has one encoding per message.
-fn message<M: Message + Default>(bytes: &Bytes) -> Part<M> {
+pub(super) fn message<M: Message + Default>(bytes: &Bytes) -> Part<M> {
     let message = M::decode(bytes.clone()).map_err(|_| "not a message of this format")?;
     if message.encoded_len() == bytes.len() { Ok(message) } else { Err("a field that is not known") }
 }
@@ -124,18 +124,20 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
             let timing = timing(queued_ms, ran_ms);
             (kind::SUCCEEDED, Fact::Succeeded { attempt: attempt(of)?, outputs: outputs(gave)?, timing })
         }
-        Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms }) => {
+        Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms, fallback, caught }) => {
             let fact = Fact::Failed {
                 attempt: attempt(of)?,
                 error: node_error(error.ok_or("no error")?)?,
                 retry_at: retry_at.map(Timestamp::from_millis),
+                fallback: Some(provider(fallback)?).filter(|provider| provider.0 > 0),
+                caught: outputs(caught)?,
                 timing: timing(queued_ms, ran_ms),
             };
             (kind::FAILED, fact)
         }
-        Wire::Lost(pb::Lost { attempt: of, cause, failure }) => {
-            let failure = failure.map(node_error).transpose()?;
-            (kind::LOST, Fact::Lost { attempt: attempt(of)?, cause: loss_cause(cause)?, failure })
+        Wire::Lost(pb::Lost { attempt: of, cause, failure, caught }) => {
+            let (failure, caught) = (failure.map(node_error).transpose()?, outputs(caught)?);
+            (kind::LOST, Fact::Lost { attempt: attempt(of)?, cause: loss_cause(cause)?, failure, caught })
         }
         Wire::HandedBack(it) => (kind::HANDED_BACK, Fact::HandedBack { attempts: attempts(it.attempts)? }),
         Wire::IntentRecorded(it) => (kind::INTENT_RECORDED, Fact::IntentRecorded { attempt: attempt(it.attempt)? }),
@@ -183,19 +185,50 @@ fn assignment(it: pb::Assignment, agents: &[AgentBoot]) -> Part<Assignment> {
         to: agents.get(it.agent as usize).ok_or("an agent that is not listed")?.clone(),
         permit: permit_class(it.permit)?,
         alone: it.alone,
+        provider: provider(it.provider)?,
     })
+}
+
+fn provider(it: u32) -> Part<ProviderIx> {
+    u16::try_from(it).map(ProviderIx).map_err(|_| "a provider")
 }
 
 fn decision(it: pb::Decision) -> Part<Decision> {
     use pb::decision::Outcome;
-    let instance = instance(it.instance)?;
+    let (instance, caught) = (instance(it.instance)?, outputs(it.caught)?);
+    if !caught.is_empty() && !matches!(it.outcome, Some(Outcome::Failed(_))) {
+        return Err("a decision that did not fail and was caught");
+    }
     Ok(match it.outcome.ok_or("a decision without outcome")? {
         Outcome::Completed(it) => Decision::Completed { instance, outputs: outputs(it.outputs)? },
         Outcome::WaitingUntil(until) => Decision::Waiting { instance, until: Timestamp::from_millis(until) },
-        Outcome::Failed(error) => Decision::Failed { instance, error: node_error(error)? },
+        Outcome::Failed(error) => Decision::Failed { instance, error: node_error(error)?, caught },
         Outcome::Stopped(it) => {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }
+        Outcome::Opened(it) => Decision::Opened { instance, opened: opened(it)? },
+        Outcome::Gathered(pb::Gathered { chunk, results, errors }) => Decision::Gathered {
+            instance,
+            chunk,
+            results: results.into_iter().map(list_chunk).collect::<Part<_>>()?,
+            errors: errors.map(list_chunk).transpose()?,
+        },
+    })
+}
+
+fn opened(it: pb::Opened) -> Part<Opened> {
+    let item = |it: pb::Item| it.given.into_iter().map(given).collect::<Part<Vec<_>>>();
+    let items = it.items.into_iter().map(item).collect::<Part<_>>()?;
+    Ok(Opened { count: it.count, index: it.index, scope: ScopeIx(it.scope), items, score: it.score })
+}
+
+fn given(it: pb::Given) -> Part<OutputValue> {
+    use pb::given::Value;
+    Ok(match it.value.ok_or("an item without value")? {
+        Value::One(it) => OutputValue::One(value_ref(Some(it))?),
+        Value::Gather(it) => OutputValue::Gather(gather(it)?),
+        Value::Pieces(it) => OutputValue::Pieces(pieces(it)?),
+        Value::Closed(pb::Closed {}) => OutputValue::Closed,
     })
 }
 
@@ -204,14 +237,30 @@ fn outputs(outputs: Vec<pb::PortOutput>) -> Part<Vec<PortOutput>> {
     let output = |it: pb::PortOutput| {
         let value = match it.value.ok_or("an output without value")? {
             Value::One(it) => OutputValue::One(value_ref(Some(it))?),
-            Value::Gather(it) => {
-                OutputValue::Gather(it.items.into_iter().map(|it| value_ref(Some(it))).collect::<Part<_>>()?)
-            }
+            Value::Gather(it) => OutputValue::Gather(gather(it)?),
+            Value::Pieces(it) => OutputValue::Pieces(pieces(it)?),
             Value::Closed(pb::Closed {}) => OutputValue::Closed,
         };
         Ok(PortOutput { port: PortIx(u16::try_from(it.port).map_err(|_| "a port")?), value })
     };
     outputs.into_iter().map(output).collect()
+}
+
+fn gather(it: pb::Gather) -> Part<Vec<ValueRef>> {
+    it.items.into_iter().map(|it| value_ref(Some(it))).collect()
+}
+
+fn pieces(it: pb::Pieces) -> Part<Vec<Piece>> {
+    use pb::piece::Kind;
+    let piece = |it: pb::Piece| match it.kind.ok_or("a piece of nothing")? {
+        Kind::Item(it) => value_ref(Some(it)).map(Piece::Item),
+        Kind::Chunk(it) => list_chunk(it).map(Piece::Chunk),
+    };
+    it.pieces.into_iter().map(piece).collect()
+}
+
+fn list_chunk(it: pb::ListChunk) -> Part<ListChunk> {
+    Ok(ListChunk { reference: value_ref(it.reference)?, items: it.items })
 }
 
 fn value_ref(it: Option<pb::ValueRef>) -> Part<ValueRef> {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use heddle_core::id::{AgentBoot, Instance, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
-    RunError, Submitted,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
+    PermitClass, Piece, PortOutput, RunError, Submitted,
 };
 use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
@@ -35,7 +35,7 @@ pub fn encode(run: RunId, event: &Event) -> Row {
     row
 }
 
-fn body(values: &[Value]) -> pb::Body {
+pub(super) fn body(values: &[Value]) -> pb::Body {
     let json = |value: &Value| if value.artifact().is_some() { Bytes::new() } else { value.json().clone() };
     let stored = values.iter().zip(0..).filter_map(|(value, place)| Some((value.artifact()?, place)));
     let stored = stored.map(|(artifact, place)| pb::Stored {
@@ -63,19 +63,22 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             let it = pb::Succeeded { attempt: Some(attempt(of)), outputs: outputs(gave), queued_ms, ran_ms };
             (kind::SUCCEEDED, Wire::Succeeded(it))
         }
-        Fact::Failed { attempt: of, error, retry_at, timing } => {
+        Fact::Failed { attempt: of, error, retry_at, fallback, caught, timing } => {
             let it = pb::Failed {
                 attempt: Some(attempt(of)),
                 error: Some(node_error(error)),
                 retry_at: retry_at.map(|at| at.as_millis()),
                 queued_ms: timing.queued.as_millis(),
                 ran_ms: timing.ran.as_millis(),
+                fallback: fallback.map_or(0, |provider| u32::from(provider.0)),
+                caught: outputs(caught),
             };
             (kind::FAILED, Wire::Failed(it))
         }
-        Fact::Lost { attempt: of, cause, failure } => {
+        Fact::Lost { attempt: of, cause, failure, caught } => {
             let (cause, failure) = (loss_cause(*cause).into(), failure.as_ref().map(node_error));
-            (kind::LOST, Wire::Lost(pb::Lost { attempt: Some(attempt(of)), cause, failure }))
+            let caught = outputs(caught);
+            (kind::LOST, Wire::Lost(pb::Lost { attempt: Some(attempt(of)), cause, failure, caught }))
         }
         Fact::HandedBack { attempts } => {
             let attempts = attempts.iter().map(attempt).collect();
@@ -140,6 +143,7 @@ fn assignments(assignments: &[Assignment]) -> (Vec<pb::AgentBoot>, Vec<pb::Assig
                 agent: agent as u32,
                 permit: permit_class(it.permit).into(),
                 alone: it.alone,
+                provider: it.provider.0.into(),
             }
         })
         .collect();
@@ -149,18 +153,44 @@ fn assignments(assignments: &[Assignment]) -> (Vec<pb::AgentBoot>, Vec<pb::Assig
 
 fn decision(decision: &Decision) -> pb::Decision {
     use pb::decision::Outcome;
+    let mut caught_outputs = Vec::new();
     let (of, outcome) = match decision {
         Decision::Completed { instance, outputs: gave } => {
             (instance, Outcome::Completed(pb::Completed { outputs: outputs(gave) }))
         }
         Decision::Waiting { instance, until } => (instance, Outcome::WaitingUntil(until.as_millis())),
-        Decision::Failed { instance, error } => (instance, Outcome::Failed(node_error(error))),
+        Decision::Failed { instance, error, caught } => {
+            caught_outputs = outputs(caught);
+            (instance, Outcome::Failed(node_error(error)))
+        }
         Decision::Stopped { instance, status, message } => {
             let it = pb::Stop { status: run_status(*status).into(), message: message.as_ref().to_owned() };
             (instance, Outcome::Stopped(it))
         }
+        Decision::Opened { instance, opened: it } => (instance, Outcome::Opened(opened(it))),
+        Decision::Gathered { instance, chunk, results, errors } => {
+            let (results, errors) = (results.iter().map(list_chunk).collect(), errors.as_ref().map(list_chunk));
+            (instance, Outcome::Gathered(pb::Gathered { chunk: *chunk, results, errors }))
+        }
     };
-    pb::Decision { instance: Some(instance(*of)), outcome: Some(outcome) }
+    pb::Decision { instance: Some(instance(*of)), outcome: Some(outcome), caught: caught_outputs }
+}
+
+fn opened(it: &Opened) -> pb::Opened {
+    let item = |given: &Vec<OutputValue>| pb::Item { given: given.iter().map(self::given).collect() };
+    let items = it.items.iter().map(item).collect();
+    pb::Opened { count: it.count, index: it.index, scope: it.scope.0, items, score: it.score }
+}
+
+fn given(it: &OutputValue) -> pb::Given {
+    use pb::given::Value;
+    let value = match it {
+        OutputValue::One(value) => Value::One(value_ref(value)),
+        OutputValue::Gather(items) => Value::Gather(gather(items)),
+        OutputValue::Pieces(it) => Value::Pieces(pieces(it)),
+        OutputValue::Closed => Value::Closed(pb::Closed {}),
+    };
+    pb::Given { value: Some(value) }
 }
 
 fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
@@ -170,14 +200,33 @@ fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
         .map(|it| {
             let value = match &it.value {
                 OutputValue::One(value) => Value::One(value_ref(value)),
-                OutputValue::Gather(items) => {
-                    Value::Gather(pb::Gather { items: items.iter().map(value_ref).collect() })
-                }
+                OutputValue::Gather(items) => Value::Gather(gather(items)),
+                OutputValue::Pieces(it) => Value::Pieces(pieces(it)),
                 OutputValue::Closed => Value::Closed(pb::Closed {}),
             };
             pb::PortOutput { port: it.port.0.into(), value: Some(value) }
         })
         .collect()
+}
+
+fn gather(items: &[ValueRef]) -> pb::Gather {
+    pb::Gather { items: items.iter().map(value_ref).collect() }
+}
+
+fn pieces(pieces: &[Piece]) -> pb::Pieces {
+    use pb::piece::Kind;
+    let piece = |it: &Piece| {
+        let kind = match it {
+            Piece::Item(reference) => Kind::Item(value_ref(reference)),
+            Piece::Chunk(chunk) => Kind::Chunk(list_chunk(chunk)),
+        };
+        pb::Piece { kind: Some(kind) }
+    };
+    pb::Pieces { pieces: pieces.iter().map(piece).collect() }
+}
+
+fn list_chunk(it: &ListChunk) -> pb::ListChunk {
+    pb::ListChunk { reference: Some(value_ref(&it.reference)), items: it.items }
 }
 
 fn value_ref(it: &ValueRef) -> pb::ValueRef {

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use heddle_core::id::{
-    AgentBoot, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, RunId, ScopeIx,
-    WorkflowId,
+    AgentBoot, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ProviderIx, RunId,
+    ScopeIx, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
-    RunError, Submitted, Timing,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Digest, Value, ValueRef};
@@ -40,7 +40,8 @@ proptest! {
 
 #[test]
 fn each_kind_keeps_its_bytes() {
-    let events = facts().into_iter().map(plain).chain([full(), stopping()]);
+    let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes()];
+    let events = facts().into_iter().map(plain).chain(more);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
 }
@@ -106,12 +107,13 @@ fn full() -> Event {
         to: AgentBoot { agent: agent.into(), boot: BootId(9) },
         permit,
         alone: permit == PermitClass::Slot,
+        provider: ProviderIx(0),
     };
     Event {
         decisions: vec![
             Decision::Completed { instance: instance(), outputs: outputs() },
             Decision::Waiting { instance: instance(), until: Timestamp::from_millis(5) },
-            Decision::Failed { instance: instance(), error: node_error() },
+            Decision::Failed { instance: instance(), error: node_error(), caught: Vec::new() },
         ],
         assignments: vec![
             given("agt_a", PermitClass::Slot),
@@ -126,6 +128,52 @@ fn full() -> Event {
 fn stopping() -> Event {
     let stopped = Decision::Stopped { instance: instance(), status: RunStatus::Cancelled, message: "enough".into() };
     Event { decisions: vec![stopped], ..plain(Fact::Continued) }
+}
+
+fn falling_back() -> Event {
+    let assignment = Assignment {
+        attempt: attempt(),
+        to: AgentBoot { agent: "agt_a".into(), boot: BootId(9) },
+        permit: PermitClass::Slot,
+        alone: false,
+        provider: ProviderIx(2),
+    };
+    let (error, timing) = (node_error(), Timing::default());
+    let fallback = Some(ProviderIx(2));
+    let fact = Fact::Failed { attempt: attempt(), error, retry_at: None, fallback, caught: Vec::new(), timing };
+    Event { assignments: vec![assignment], ..plain(fact) }
+}
+
+fn caught() -> Event {
+    let decided = Decision::Failed { instance: instance(), error: node_error(), caught: outputs() };
+    let (error, timing) = (node_error(), Timing::default());
+    let fact = Fact::Failed { attempt: attempt(), error, retry_at: None, fallback: None, caught: outputs(), timing };
+    Event { decisions: vec![decided], ..plain(fact) }
+}
+
+fn caught_loss() -> Event {
+    let (cause, failure) = (LossCause::NewBoot, Some(node_error()));
+    plain(Fact::Lost { attempt: attempt(), cause, failure, caught: outputs() })
+}
+
+fn scopes() -> Event {
+    let chunk = ListChunk { reference: value_ref(), items: 512 };
+    let pieces = OutputValue::Pieces(vec![Piece::Item(value_ref()), Piece::Chunk(chunk)]);
+    let one = vec![OutputValue::One(value_ref()), OutputValue::Gather(vec![value_ref()])];
+    let other = vec![pieces.clone(), OutputValue::Closed];
+    let opened = Opened { count: 9, index: 3, scope: ScopeIx(4), items: vec![one, other], score: Some(0.0) };
+    Event {
+        decisions: vec![
+            Decision::Opened { instance: instance(), opened },
+            Decision::Gathered { instance: instance(), chunk: 0, results: vec![chunk], errors: Some(chunk) },
+            Decision::Gathered { instance: instance(), chunk: 1, results: Vec::new(), errors: None },
+            Decision::Completed {
+                instance: Instance { scope: ScopeIx(4), ..instance() },
+                outputs: vec![PortOutput { port: PortIx(2), value: pieces }],
+            },
+        ],
+        ..plain(Fact::Continued)
+    }
 }
 
 fn facts() -> Vec<Fact> {
@@ -148,11 +196,20 @@ fn facts() -> Vec<Fact> {
             attempt: attempt(),
             error: node_error(),
             retry_at: Some(Timestamp::from_millis(0)),
+            fallback: None,
+            caught: Vec::new(),
             timing: Timing::default(),
         },
-        Fact::Failed { attempt: attempt(), error: node_error(), retry_at: None, timing },
-        Fact::Lost { attempt: attempt(), cause: LossCause::NewBoot, failure: None },
-        Fact::Lost { attempt: attempt(), cause: LossCause::NotHeld, failure: Some(node_error()) },
+        Fact::Failed {
+            attempt: attempt(),
+            error: node_error(),
+            retry_at: None,
+            fallback: None,
+            caught: Vec::new(),
+            timing,
+        },
+        Fact::Lost { attempt: attempt(), cause: LossCause::NewBoot, failure: None, caught: Vec::new() },
+        Fact::Lost { attempt: attempt(), cause: LossCause::NotHeld, failure: Some(node_error()), caught: Vec::new() },
         Fact::HandedBack { attempts: vec![attempt(), attempt()] },
         Fact::IntentRecorded { attempt: attempt() },
         Fact::HandleRecorded { attempt: attempt(), handle: value_ref() },

@@ -2,6 +2,7 @@
 //!
 //! The row format is fixed in `proto/journal/v1/journal.proto`; the tests of this module hold the bytes of each kind.
 
+mod beside;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use heddle_core::id::{EventSeq, RunId};
 use heddle_core::time::Timestamp;
 use thiserror::Error;
 
+pub use beside::{decode_message, decode_plan, encode_message, encode_plan};
 pub use decode::{decode, decode_body_value, decode_run_error};
 pub use encode::{encode, encode_run_error};
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_core::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ScopeIx,
-    Subject, TenantId, WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx,
+    ProviderIx, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PermitClass, PortOutput,
-    RunError, Submitted, Timing,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Artifact, Digest, Value, ValueRef};
@@ -40,13 +40,18 @@ fn fact() -> impl Strategy<Value = Fact> {
             outputs,
             timing
         }),
-        (attempt(), node_error(), option::of(timestamp()), timing())
-            .prop_map(|(attempt, error, retry_at, timing)| Fact::Failed { attempt, error, retry_at, timing }),
-        (attempt(), loss_cause(), option::of(node_error())).prop_map(|(attempt, cause, failure)| Fact::Lost {
-            attempt,
-            cause,
-            failure
-        }),
+        (attempt(), node_error(), option::of(timestamp()), option::of(1..=u16::MAX), outputs(), timing()).prop_map(
+            |(attempt, error, retry_at, fallback, caught, timing)| Fact::Failed {
+                attempt,
+                error,
+                retry_at,
+                fallback: fallback.map(ProviderIx),
+                caught,
+                timing
+            }
+        ),
+        (attempt(), loss_cause(), option::of(node_error()), outputs())
+            .prop_map(|(attempt, cause, failure, caught)| Fact::Lost { attempt, cause, failure, caught }),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::HandedBack { attempts }),
         attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
         (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
@@ -83,21 +88,50 @@ fn decision() -> impl Strategy<Value = Decision> {
     prop_oneof![
         (instance(), outputs()).prop_map(|(instance, outputs)| Decision::Completed { instance, outputs }),
         (instance(), timestamp()).prop_map(|(instance, until)| Decision::Waiting { instance, until }),
-        (instance(), node_error()).prop_map(|(instance, error)| Decision::Failed { instance, error }),
+        (instance(), node_error(), outputs()).prop_map(|(instance, error, caught)| Decision::Failed {
+            instance,
+            error,
+            caught
+        }),
         (instance(), run_status(), text()).prop_map(|(instance, status, message)| Decision::Stopped {
             instance,
             status,
             message
         }),
+        (instance(), opened()).prop_map(|(instance, opened)| Decision::Opened { instance, opened }),
+        (instance(), any::<u32>(), vec(list_chunk(), 0..3), option::of(list_chunk()))
+            .prop_map(|(instance, chunk, results, errors)| Decision::Gathered { instance, chunk, results, errors }),
     ]
+}
+
+fn opened() -> impl Strategy<Value = Opened> {
+    let items = vec(vec(output_value(), 0..3), 0..3);
+    let numbers = (any::<u32>(), any::<u32>(), any::<u32>());
+    (numbers, items, option::of(-1e9..1e9)).prop_map(|((count, index, scope), items, score)| Opened {
+        count,
+        index,
+        scope: ScopeIx(scope),
+        items,
+        score,
+    })
+}
+
+fn list_chunk() -> impl Strategy<Value = ListChunk> {
+    (value_ref(), any::<u32>()).prop_map(|(reference, items)| ListChunk { reference, items })
 }
 
 fn assignment() -> impl Strategy<Value = Assignment> {
     // Few agents, so that some are named more than once.
     let to = (0..3u64, 0..2u64)
         .prop_map(|(agent, boot)| AgentBoot { agent: AgentId(format!("agt_{agent}").into()), boot: BootId(boot) });
-    (attempt(), to, prop_oneof![Just(PermitClass::Slot), Just(PermitClass::Prefetch)], any::<bool>())
-        .prop_map(|(attempt, to, permit, alone)| Assignment { attempt, to, permit, alone })
+    (attempt(), to, prop_oneof![Just(PermitClass::Slot), Just(PermitClass::Prefetch)], any::<bool>(), any::<u16>())
+        .prop_map(|(attempt, to, permit, alone, provider)| Assignment {
+            attempt,
+            to,
+            permit,
+            alone,
+            provider: ProviderIx(provider),
+        })
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
@@ -117,12 +151,17 @@ fn instance() -> impl Strategy<Value = Instance> {
 }
 
 fn outputs() -> impl Strategy<Value = Vec<PortOutput>> {
-    let value = prop_oneof![
+    vec((any::<u16>(), output_value()).prop_map(|(port, value)| PortOutput { port: PortIx(port), value }), 0..4)
+}
+
+fn output_value() -> impl Strategy<Value = OutputValue> {
+    let piece = prop_oneof![value_ref().prop_map(Piece::Item), list_chunk().prop_map(Piece::Chunk)];
+    prop_oneof![
         value_ref().prop_map(OutputValue::One),
         vec(value_ref(), 0..3).prop_map(OutputValue::Gather),
+        vec(piece, 0..3).prop_map(OutputValue::Pieces),
         Just(OutputValue::Closed),
-    ];
-    vec((any::<u16>(), value).prop_map(|(port, value)| PortOutput { port: PortIx(port), value }), 0..4)
+    ]
 }
 
 fn value_ref() -> impl Strategy<Value = ValueRef> {

@@ -123,6 +123,7 @@ impl Pair {
             graph: self.draw.digest(),
             created_at: now,
             key,
+            batch: self.place_in_batch(),
         };
         let summary = self.draw.summary(now);
         let last = lasts.entry(run).or_default();

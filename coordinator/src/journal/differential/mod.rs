@@ -2,6 +2,7 @@
 //! succeeded. A failure prints the seed; `JOURNAL_SEED` runs it again.
 
 mod artifacts;
+mod batches;
 mod draw;
 mod members;
 mod plain;
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heddle_core::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId};
-use heddle_core::partition::batch::{Batch, CommitOutcome, Snapshot};
+use heddle_core::partition::batch::{Batch, Beside, CommitOutcome, Snapshot};
 use heddle_core::value::{Digest, ValueRef};
 use tempfile::TempDir;
 
@@ -21,6 +22,7 @@ use super::sqlite::{self, Durability, SqliteJournal};
 use super::testing::{TestClock, commit, key, owner};
 use super::{Claim, Journal, RunCursor, RunFilter};
 use crate::artifacts::rows::ArtifactRows;
+use crate::batches::rows::BatchRows;
 use crate::members::Members;
 use crate::records::Records;
 
@@ -40,8 +42,8 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records + Members + ArtifactRows {}
-impl<T: Journal + Records + Members + ArtifactRows> Database for T {}
+trait Database: Journal + Records + Members + ArtifactRows + BatchRows {}
+impl<T: Journal + Records + Members + ArtifactRows + BatchRows> Database for T {}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -77,7 +79,8 @@ async fn compare(place: Place) {
     let seed = std::env::var("JOURNAL_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
     println!("JOURNAL_SEED={seed}");
     let mut pair = Pair::new(seed, place).await;
-    let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, artifacts::OPERATIONS].concat();
+    let operations =
+        [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, artifacts::OPERATIONS, batches::OPERATIONS].concat();
     for count in 0.. {
         assert!(count < OPERATIONS_MAX, "only these succeeded: {:?}", pair.succeeded);
         if count >= OPERATIONS_MIN && pair.succeeded.len() == operations.len() {
@@ -180,6 +183,7 @@ impl Pair {
             _ if members::OPERATIONS.contains(&operation) => self.perform_members(operation).await,
             _ if plain::OPERATIONS.contains(&operation) => self.perform_plain(operation).await,
             _ if artifacts::OPERATIONS.contains(&operation) => self.perform_on_artifacts(operation).await,
+            _ if batches::OPERATIONS.contains(&operation) => self.perform_on_batches(operation).await,
             _ => self.read(operation).await,
         }
     }
@@ -279,7 +283,7 @@ impl Pair {
         let number = BatchNumber(self.draw.below(100));
         let mut lasts = self.runs.clone();
         let runs = (0..=self.draw.below(4)).map(|_| self.run_batch(&mut lasts, operation)).collect();
-        let batch = Batch { partition, epoch, number, runs };
+        let batch = Batch { partition, epoch, number, runs, beside: Beside::default() };
 
         let model = commit(&self.model, batch.clone()).await;
         let database = commit(self.database(), batch.clone()).await;

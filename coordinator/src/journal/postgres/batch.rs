@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use heddle_core::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
-use heddle_core::partition::batch::{Batch, KeyRow, Phase, RunBatch, RunCreated, RunSummary, Snapshot};
+use heddle_core::partition::batch::{Batch, Beside, KeyRow, Phase, RunBatch, RunCreated, RunSummary, Snapshot};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::Event;
 use heddle_core::time::Timestamp;
@@ -47,9 +47,11 @@ pub(super) const COMMIT: &str = concat!(
          WHERE id = $1 AND epoch = $3 AND (SELECT follows FROM checked) RETURNING id),
      begun AS (
          INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
-                          status, phase, next_due, ended_at, error, quarantine_reason)
+                          status, phase, next_due, ended_at, error, quarantine_reason,
+                          batch, batch_index, input_index)
          SELECT given.* FROM guard, unnest($6::bytea[], $7::bigint[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
-             $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $41::text[]) AS given),
+             $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $41::text[],
+             $51::bytea[], $52::bigint[], $53::bigint[]) AS given),
      changed AS (
          UPDATE run SET status = given.status, phase = given.phase, next_due = given.next_due,
              ended_at = given.ended_at, error = given.error
@@ -97,7 +99,7 @@ pub(super) const COMMIT: &str = concat!(
 
 /// How many parameters it has.
 #[cfg(test)]
-pub(super) const PARAMETERS: usize = 50;
+pub(super) const PARAMETERS: usize = 53;
 
 /// A batch with one entry for each run.
 pub(super) struct Rows {
@@ -105,6 +107,7 @@ pub(super) struct Rows {
     epoch: Epoch,
     number: BatchNumber,
     pub(super) runs: Vec<RunRows>,
+    pub(super) beside: Beside,
 }
 
 /// What a batch says of one run.
@@ -136,7 +139,7 @@ impl Rows {
             });
             runs[place].add(given)?;
         }
-        Some(Self { partition: batch.partition, epoch: batch.epoch, number: batch.number, runs })
+        Some(Self { partition: batch.partition, epoch: batch.epoch, number: batch.number, runs, beside: batch.beside })
     }
 
     /// Whose row guards it.
@@ -198,6 +201,9 @@ impl Rows {
             .bind(columns.artifacts.media_types)
             .bind(columns.artifacts.created_at)
             .bind(columns.artifacts.touched_at)
+            .bind(columns.begun.batches)
+            .bind(columns.begun.batch_indices)
+            .bind(columns.begun.input_indices)
             .fetch_one(connection)
             .await?;
         if row.try_get::<bool, _>(0)? { Ok(time(&row, 1)?) } else { Err(Trouble::NotNext) }
@@ -284,6 +290,9 @@ struct BegunColumns<'a> {
     created_at: Vec<i64>,
     summaries: SummaryColumns,
     reasons: Vec<Option<&'a str>>,
+    batches: Vec<Option<Vec<u8>>>,
+    batch_indices: Vec<Option<i64>>,
+    input_indices: Vec<Option<i64>>,
 }
 
 #[derive(Default)]
@@ -380,6 +389,9 @@ impl<'a> BegunColumns<'a> {
         self.created_at.push(created.created_at.as_millis());
         self.summaries.add(summary);
         self.reasons.push(rows.quarantine_reason.as_deref());
+        self.batches.push(created.batch.map(|place| place.batch.to_bytes().to_vec()));
+        self.batch_indices.push(created.batch.map(|place| place.index.into()));
+        self.input_indices.push(created.batch.map(|place| place.input_index.into()));
     }
 }
 

@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 use super::batch::{Rows, RunRows};
 use super::fault::{Trouble, Verdict};
 use super::health::Backoff;
-use super::{Inner, partition};
+use super::{Inner, beside, partition};
 use crate::journal::{Clock, Committed, Landed};
 
 /// Whom to tell, once: if the task is dropped, that nothing is known.
@@ -107,6 +107,9 @@ impl Inner {
                 if is_apart {
                     return write_apart(connection, &rows, clock).await;
                 }
+                if !rows.beside.is_empty() {
+                    return write_with_beside(connection, &rows).await;
+                }
                 let now = rows.write(connection, &rows.runs).await?;
                 Ok(Written { now, quarantined: Vec::new() })
             }
@@ -114,6 +117,16 @@ impl Inner {
         });
         lent.await
     }
+}
+
+/// A batch that has more to say than of runs: one transaction instead of one statement.
+async fn write_with_beside(connection: &mut PgConnection, rows: &Rows) -> Result<Written, Trouble> {
+    connection.execute("BEGIN").await?;
+    let now = rows.write(connection, &rows.runs).await?;
+    beside::write(connection, &rows.beside).await?;
+    crash_point!("journal.in-transaction");
+    connection.execute("COMMIT").await?;
+    Ok(Written { now, quarantined: Vec::new() })
 }
 
 /// Run by run, in one transaction: the run whose rows the database cannot hold is set aside alone (E5).
@@ -136,6 +149,7 @@ async fn write_apart(connection: &mut PgConnection, rows: &Rows, clock: Option<C
         }
         connection.execute("RELEASE one_run").await?;
     }
+    beside::write(connection, &rows.beside).await?;
     crash_point!("journal.in-transaction");
     connection.execute("COMMIT").await?;
     Ok(Written { now, quarantined })

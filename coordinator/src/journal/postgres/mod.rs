@@ -5,6 +5,7 @@
 //! cannot be reached, batches wait ([`commit`]), and the state says so ([`health`]).
 
 mod batch;
+mod beside;
 mod commit;
 mod connections;
 #[cfg(test)]
@@ -37,7 +38,7 @@ use self::connections::Connections;
 pub(crate) use self::fault::Trouble;
 use self::health::Health;
 pub use self::open::formats;
-pub(crate) use self::rows::{bytes, id, time};
+pub(crate) use self::rows::{bytes, id, index, time};
 use super::limits::{COMMIT_CONNECTIONS_MAX, ROW_CONNECTIONS_MAX};
 use super::numbers::{Numbers, Retries};
 use super::{

@@ -13,7 +13,10 @@ use crate::journal::{JournalError, Partitions};
 
 /// The schema, step by step; the number of steps done is the format stamp. A step that a release has shipped never
 /// changes.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/postgres/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/postgres/0001_first.sql"),
+    include_str!("../../../migrations/postgres/0002_batches.sql"),
+];
 
 /// Whoever changes the schema has this lock until it is done.
 const SCHEMA_LOCK: i64 = 0x6865_6464_6c65_0001;

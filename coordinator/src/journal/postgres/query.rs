@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use heddle_core::batch::BatchId;
 use heddle_core::id::{EventSeq, PartitionId, RunId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
-use heddle_core::partition::batch::{IdempotencyKey, KeyFound};
+use heddle_core::partition::batch::{IdempotencyKey, KeyFound, Started};
 use heddle_core::run::event::Event;
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Digest, Value, ValueRef};
@@ -160,13 +161,17 @@ pub(super) async fn lookup_key(
     key: &IdempotencyKey,
     now: Timestamp,
 ) -> Result<Option<KeyFound>> {
-    let sql = "SELECT run.id, idempotency.body, run.created_at, run.workflow
-               FROM idempotency JOIN run ON run.id = idempotency.run
-               WHERE idempotency.tenant = $1 AND route = $2 AND key = $3 AND idempotency.created_at > $4";
+    let sql = "SELECT idempotency.run, idempotency.body, coalesce(run.created_at, batch.created_at),
+                   coalesce(run.workflow, batch.workflow), batch.id IS NOT NULL
+               FROM idempotency LEFT JOIN run ON run.id = idempotency.run LEFT JOIN batch ON batch.id = idempotency.run
+               WHERE (run.id IS NOT NULL OR batch.id IS NOT NULL) AND idempotency.tenant = $1 AND route = $2 AND key = $3 AND idempotency.created_at > $4";
     let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key).bind(oldest(now));
     let Some(row) = query.fetch_optional(connection).await? else { return Ok(None) };
     Ok(Some(KeyFound {
-        run: RunId(id(&row, 0)?),
+        started: match row.try_get(4)? {
+            true => Started::Batch(BatchId(id(&row, 0)?)),
+            false => Started::Run(RunId(id(&row, 0)?)),
+        },
         body: Digest(row.try_get(1)?),
         created_at: time(&row, 2)?,
         workflow: WorkflowId(id(&row, 3)?),

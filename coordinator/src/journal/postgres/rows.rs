@@ -1,6 +1,7 @@
 //! Columns of the tables as the engine's types.
 
 use bytes::Bytes;
+use heddle_core::batch::{BatchId, OfBatch};
 use heddle_core::id::{EventSeq, RunId, Subject, TenantId, WorkflowId};
 use heddle_core::partition::batch::{RunCreated, RunSummary, Snapshot};
 use heddle_core::time::Timestamp;
@@ -23,6 +24,7 @@ pub(super) fn run_row(row: &PgRow) -> Result<RunRow, Trouble> {
         graph: Digest(row.try_get(4)?),
         created_at: time(row, 5)?,
         key: None,
+        batch: of_batch(row)?,
     };
     let error = match row.try_get::<Option<&[u8]>, _>(10)? {
         None => None,
@@ -37,6 +39,20 @@ pub(super) fn run_row(row: &PgRow) -> Result<RunRow, Trouble> {
     };
     let quarantine_reason = row.try_get::<Option<String>, _>(11)?.map(Into::into);
     Ok(RunRow { run: RunId(id(row, 0)?), created, summary, quarantine_reason })
+}
+
+/// The last three columns of a run's row.
+fn of_batch(row: &PgRow) -> Result<Option<OfBatch>, Trouble> {
+    let Some(batch) = row.try_get::<Option<[u8; 16]>, _>(12)? else { return Ok(None) };
+    let batch = BatchId(u128::from_be_bytes(batch));
+    let (index, input_index) = (index(row, 13, "run")?, index(row, 14, "run")?);
+    Ok(Some(OfBatch { batch, index, input_index }))
+}
+
+/// A column that counts runs of a batch.
+pub(crate) fn index(row: &PgRow, column: usize, table: &'static str) -> Result<u32, Trouble> {
+    let found: i64 = row.try_get(column)?;
+    u32::try_from(found).map_err(|_| Trouble::Found(JournalError::Row { table, what: "its place in a batch" }))
 }
 
 /// A row of `seq, kind, version, at, crc, head` and, if `with_body`, `body`.

@@ -2,11 +2,14 @@
 
 use heddle_core::id::{EventSeq, PartitionId, RunId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
-use heddle_core::partition::batch::{Batch, CommitOutcome, KeyRow, Phase, RunBatch, RunCreated, RunSummary, Snapshot};
+use heddle_core::partition::batch::{
+    Batch, Beside, CommitOutcome, KeyRow, Phase, RunBatch, RunCreated, RunSummary, Snapshot,
+};
 use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, ffi, params};
 
+use super::beside;
 use super::writer::{Kept, Write, execute, is_of_data};
 use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
@@ -19,6 +22,7 @@ pub(super) struct BatchWrite {
     epoch: i64,
     number: i64,
     runs: Vec<RunRows>,
+    beside: Beside,
     bytes: usize,
     clock: Clock,
     /// When it was handed over: the end of runs that it must set aside.
@@ -54,6 +58,7 @@ impl BatchWrite {
             number: batch.number.0 as i64,
             bytes: runs.iter().map(RunRows::bytes).sum(),
             runs,
+            beside: batch.beside,
             at: clock(),
             clock,
             outcome: CommitOutcome::Unknown,
@@ -90,6 +95,9 @@ impl Write for BatchWrite {
                 Err(RunFailure::Database(error)) => return Err(error),
             }
         }
+        if !beside::write(connection, &self.beside)? {
+            return Ok(self.refuse());
+        }
         self.outcome = CommitOutcome::Applied { quarantined: Vec::new() };
         Ok(Kept::Yes)
     }
@@ -113,6 +121,9 @@ impl Write for BatchWrite {
                 Err(RunFailure::Database(error)) => return Err(error),
             }
             execute(connection, "RELEASE one_run")?;
+        }
+        if !beside::write(connection, &self.beside)? {
+            return Ok(self.refuse());
         }
         self.outcome = CommitOutcome::Applied { quarantined };
         Ok(Kept::Yes)
@@ -227,8 +238,9 @@ impl RunRows {
         connection
             .prepare_cached(
                 "INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
-                                  status, phase, next_due, ended_at, error, quarantine_reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                                  status, phase, next_due, ended_at, error, quarantine_reason,
+                                  batch, batch_index, input_index)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
             .execute(params![
                 self.run.to_bytes(),
@@ -244,29 +256,15 @@ impl RunRows {
                 summary.ended_at.map(Timestamp::as_millis),
                 summary.error.as_ref().map(codec::encode_run_error),
                 quarantine_reason,
+                created.batch.map(|place| place.batch.to_bytes()),
+                created.batch.map(|place| place.index),
+                created.batch.map(|place| place.input_index),
             ])?;
-        created.key.as_ref().map_or(Ok(()), |key| self.insert_key(connection, key, created.created_at))
-    }
-
-    /// A key that is alive belongs to another run: then this one must not begin (E24).
-    fn insert_key(&self, connection: &Connection, row: &KeyRow, created_at: Timestamp) -> Result<(), RunFailure> {
-        let inserted = connection
-            .prepare_cached(
-                "INSERT INTO idempotency (tenant, route, key, body, created_at, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (tenant, route, key) DO UPDATE
-                 SET body = excluded.body, created_at = excluded.created_at, run = excluded.run, reply = NULL
-                 WHERE idempotency.created_at <= excluded.created_at - ?7",
-            )?
-            .execute(params![
-                &*row.key.tenant.0,
-                &*row.key.route,
-                &*row.key.key,
-                row.body.0,
-                created_at.as_millis(),
-                self.run.to_bytes(),
-                IDEMPOTENCY_TTL.as_millis() as i64,
-            ])?;
-        if inserted == 1 { Ok(()) } else { Err(RunFailure::NotNext) }
+        let Some(key) = &created.key else { return Ok(()) };
+        match insert_key(connection, key, created.created_at, self.run.to_bytes())? {
+            true => Ok(()),
+            false => Err(RunFailure::NotNext),
+        }
     }
 
     fn update_run(&self, connection: &Connection, summary: &RunSummary) -> Result<(), RunFailure> {
@@ -332,6 +330,32 @@ impl From<rusqlite::Error> for RunFailure {
         });
         if is_taken { RunFailure::NotNext } else { RunFailure::Database(error) }
     }
+}
+
+/// A key that is alive belongs to another run or batch: then this one must not begin (E24).
+pub(super) fn insert_key(
+    connection: &Connection,
+    row: &KeyRow,
+    created_at: Timestamp,
+    started: [u8; 16],
+) -> rusqlite::Result<bool> {
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO idempotency (tenant, route, key, body, created_at, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (tenant, route, key) DO UPDATE
+             SET body = excluded.body, created_at = excluded.created_at, run = excluded.run, reply = NULL
+             WHERE idempotency.created_at <= excluded.created_at - ?7",
+        )?
+        .execute(params![
+            &*row.key.tenant.0,
+            &*row.key.route,
+            &*row.key.key,
+            row.body.0,
+            created_at.as_millis(),
+            started,
+            IDEMPOTENCY_TTL.as_millis() as i64,
+        ])?;
+    Ok(inserted == 1)
 }
 
 /// Marks a run's row; its events stay as they are. A status that was final stays, too (I7).

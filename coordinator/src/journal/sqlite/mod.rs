@@ -4,6 +4,7 @@
 //! ([`checkpoint`]). A lock file keeps every other process out of the data folder.
 
 mod batch;
+mod beside;
 mod checkpoint;
 mod inspect;
 mod open;

@@ -14,7 +14,10 @@ use crate::journal::{JournalError, Partitions};
 
 /// The schema, step by step; the number of steps done is the format stamp. A step that a release has shipped never
 /// changes.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_first.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_first.sql"),
+    include_str!("../../../migrations/sqlite/0002_batches.sql"),
+];
 
 /// Makes the data folder if it is not there, and keeps every other process out of it until the file is dropped.
 pub(super) fn lock(database: &Path) -> Result<File, JournalError> {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use heddle_core::batch::BatchId;
 use heddle_core::id::{EventSeq, PartitionId, RunId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
-use heddle_core::partition::batch::{IdempotencyKey, KeyFound};
+use heddle_core::partition::batch::{IdempotencyKey, KeyFound, Started};
 use heddle_core::run::event::Event;
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Digest, Value, ValueRef};
@@ -143,14 +144,18 @@ pub(super) fn list_runs(
 }
 
 pub(super) fn lookup_key(connection: &Connection, key: &IdempotencyKey, now: Timestamp) -> Result<Option<KeyFound>> {
-    let sql = "SELECT run.id, idempotency.body, run.created_at, run.workflow
-               FROM idempotency JOIN run ON run.id = idempotency.run
-               WHERE idempotency.tenant = :tenant AND route = :route AND key = :key AND idempotency.created_at > :after";
+    let sql = "SELECT idempotency.run, idempotency.body, coalesce(run.created_at, batch.created_at),
+                   coalesce(run.workflow, batch.workflow), batch.id IS NOT NULL
+               FROM idempotency LEFT JOIN run ON run.id = idempotency.run LEFT JOIN batch ON batch.id = idempotency.run
+               WHERE (run.id IS NOT NULL OR batch.id IS NOT NULL) AND idempotency.tenant = :tenant AND route = :route AND key = :key AND idempotency.created_at > :after";
     let after = now.as_millis().saturating_sub(IDEMPOTENCY_TTL.as_millis() as i64);
     let given = named_params! {":tenant": &*key.tenant.0, ":route": &*key.route, ":key": &*key.key, ":after": after};
     let found = select(connection, sql, given, |row| {
         Ok(KeyFound {
-            run: RunId(column_id(row, 0)?),
+            started: match column(row, 4)? {
+                true => Started::Batch(BatchId(column_id(row, 0)?)),
+                false => Started::Run(RunId(column_id(row, 0)?)),
+            },
             body: Digest(column(row, 1)?),
             created_at: Timestamp::from_millis(column(row, 2)?),
             workflow: WorkflowId(column_id(row, 3)?),

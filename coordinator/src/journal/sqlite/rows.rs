@@ -1,6 +1,7 @@
 //! Columns of the tables as the engine's types.
 
 use bytes::Bytes;
+use heddle_core::batch::{BatchId, OfBatch};
 use heddle_core::id::{EventSeq, RunId, Subject, TenantId, WorkflowId};
 use heddle_core::partition::batch::{RunCreated, RunSummary, Snapshot};
 use heddle_core::time::Timestamp;
@@ -21,6 +22,7 @@ pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
         graph: Digest(column(row, 4)?),
         created_at: Timestamp::from_millis(column(row, 5)?),
         key: None,
+        batch: of_batch(row)?,
     };
     let error = match column::<Option<Vec<u8>>>(row, 10)? {
         None => None,
@@ -35,6 +37,13 @@ pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
     };
     let quarantine_reason = column::<Option<String>>(row, 11)?.map(Into::into);
     Ok(RunRow { run, created, summary, quarantine_reason })
+}
+
+/// The last three columns of a run's row.
+fn of_batch(row: &rusqlite::Row<'_>) -> Result<Option<OfBatch>, JournalError> {
+    let Some(batch) = column::<Option<[u8; 16]>>(row, 12)? else { return Ok(None) };
+    let batch = BatchId(u128::from_be_bytes(batch));
+    Ok(Some(OfBatch { batch, index: column(row, 13)?, input_index: column(row, 14)? }))
 }
 
 /// A row of `seq, kind, version, at, crc, head` and, if `with_body`, `body`.

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::graphs::Script;
 use super::knobs::{Effects, Knobs};
+use super::policies::{self, OnError};
 use super::random::Random;
 use super::work;
 
@@ -14,6 +15,9 @@ use super::work;
 const DEPTH_MAX: usize = 3;
 /// Nodes of one document, after which no body is begun any more.
 const NODES_MAX: usize = 24;
+
+/// How often the nodes of a body run at most.
+const REPEATS_MAX: u64 = 80;
 
 /// A document while it is drawn.
 pub(super) struct Drawing<'a> {
@@ -147,12 +151,11 @@ impl<'a> Drawing<'a> {
         if self.random.percent(self.knobs.refuse_percent) {
             config["refuses"] = json!(self.random.between((3, 12)));
         }
-        let kind = match self.random.below(10) {
-            0..6 => self.random.pick(&[work::PREFETCHED, work::WORK]),
-            6..8 if self.knobs.scope_percent > 0 => work::ONE,
-            8 => work::LIST,
-            _ => work::WORK,
-        };
+        let kind = self.kind_of_work(&sources[..]);
+        let mut policy = policy;
+        let on_error = if kind == work::LIST { OnError::Ends } else { OnError::draw(self.random, self.knobs) };
+        policies::add(&mut policy, (kind, &config), on_error, self.random, self.knobs);
+        let is_caught = on_error != OnError::Ends;
         match kind {
             work::ONE => self.lifted(level, sources, config, policy),
             work::LIST => {
@@ -166,7 +169,22 @@ impl<'a> Drawing<'a> {
                 let node = self.node(level, kind, config, policy);
                 self.inputs(node, sources);
                 sources.extend([Source::of(node, "out", Shape::Item), Source::of(node, "side", Shape::Item)]);
+                // What was wrong has no number: conditions do not look at it.
+                sources.extend(on_error.output().map(|port| Source::of(node, port, Shape::Any)));
             }
+        }
+        if is_caught && let Some(script) = self.scripts.last_mut() {
+            script.fail_percent = 50;
+        }
+    }
+
+    fn kind_of_work(&mut self, sources: &[Source]) -> &'static str {
+        let has_sources = !sources.is_empty();
+        match self.random.below(10) {
+            0..6 => self.random.pick(&[work::PREFETCHED, work::WORK]),
+            6..8 if has_sources => work::ONE,
+            8 => work::LIST,
+            _ => work::WORK,
         }
     }
 
@@ -189,12 +207,15 @@ impl<'a> Drawing<'a> {
 
     /// A node that takes one value: a list makes it run once per item.
     fn lifted(&mut self, level: Level, sources: &mut Vec<Source>, config: Json, mut policy: Json) {
-        let shapes: &[Shape] = match self.random.percent(70) {
+        let is_full = self.repeats > 1 && self.repeats * self.knobs.longest_list > REPEATS_MAX;
+        let shapes: &[Shape] = match !is_full && self.random.percent(70) {
             true => &[Shape::Items, Shape::List],
+            false if is_full => &[Shape::Item, Shape::Any],
             false => &[Shape::Item, Shape::Any, Shape::Items],
         };
         let Some(source) = self.pick(sources, shapes) else {
-            let node = self.node(level, work::WORK, config, policy);
+            // What can be said of one type's policy need not fit another.
+            let node = self.node(level, work::WORK, config, json!({}));
             self.inputs(node, sources);
             return sources.extend([Source::of(node, "out", Shape::Item), Source::of(node, "side", Shape::Item)]);
         };
@@ -214,7 +235,8 @@ impl<'a> Drawing<'a> {
             && let Some(extra) = self.pick(before, &[Shape::Item, Shape::Any])
         {
             self.edge(&extra, node, "extra");
-        } else if self.random.percent(4)
+        } else if is_list
+            && self.random.percent(4)
             && let Some(extra) = self.pick(before, &[Shape::Items])
         {
             // A second list, which is mostly longer or shorter.

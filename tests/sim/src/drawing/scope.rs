@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::{DEPTH_MAX, Drawing, Level, NODES_MAX, Shape, Source};
+use super::{DEPTH_MAX, Drawing, Level, NODES_MAX, REPEATS_MAX, Shape, Source};
 
 impl Drawing<'_> {
     pub(super) fn scope(&mut self, level: Level, sources: &mut Vec<Source>) {
         let is_full = level.depth >= DEPTH_MAX || self.nodes.len() >= NODES_MAX;
+        let is_full = is_full || self.repeats * self.knobs.longest_list > REPEATS_MAX;
         match self.random.below(if is_full { 3 } else { 10 }) {
             0 => self.batch(level, sources),
             1 | 2 => self.work(level, sources),
@@ -76,10 +77,12 @@ impl Drawing<'_> {
         }
         let own = [Source::of(node, "value", Shape::Any), Source::of(node, "iteration", Shape::Any)];
         let Some(result) = self.body(level, node, sources, &own, turns) else { return };
+        // What is carried is mostly what the turn gives; if not, it may be anything, before or after it in the document.
+        let carry = self.pick_in_body(node).filter(|_| self.random.percent(30));
+        let is_first = self.random.percent(50);
+        carry.iter().filter(|_| is_first).for_each(|carry| self.edge(carry, node, "carry"));
         self.edge(&result, node, "result");
-        if self.random.percent(30) {
-            self.edge(&result, node, "carry");
-        }
+        carry.iter().filter(|_| !is_first).for_each(|carry| self.edge(carry, node, "carry"));
         let shape = if select == "all" { Shape::List } else { Shape::Item };
         sources.push(Source::of(node, "result", shape));
         sources.push(Source::of(node, "iterations", Shape::Any));
@@ -102,6 +105,18 @@ impl Drawing<'_> {
             self.edge(&result, node, "result");
         }
         sources.push(Source::of(node, "result", Shape::Any));
+    }
+
+    /// An output of some node that lies in the body of this one.
+    fn pick_in_body(&mut self, container: usize) -> Option<Source> {
+        let is_inside = |node: &usize| self.nodes[*node]["parentId"] == super::id(container);
+        let is_plain = |node: &usize| {
+            matches!(self.nodes[*node]["data"]["nodeType"].as_str(), Some("debug:work" | "debug:prefetched"))
+        };
+        let nodes: Vec<usize> =
+            (container + 1..self.nodes.len()).filter(|node| is_inside(node) && is_plain(node)).collect();
+        let node = *nodes.get(self.random.below(nodes.len()))?;
+        Some(Source::of(node, self.random.pick(&["out", "side"]), Shape::Item))
     }
 
     /// Draws the body of a container, and says which output of it is the result.

@@ -68,6 +68,8 @@ fn check_roots(
         let must = interpreter.found.borrow().get(&(ix, Path::new())).cloned().unwrap_or(Expected::Never);
         let actual = history.outputs.get(&(node.id.clone(), Path::new()));
         let stands = match (&must, actual) {
+            // What was caught has failed all the same.
+            (Expected::Done(outputs), Some(_)) if outputs.contains_key("error") => phase == NodePhase::Failed,
             (Expected::Done(_), Some(_)) => phase == NodePhase::Completed,
             (Expected::Skipped, None) => phase == NodePhase::Skipped || (!is_whole && !is_final),
             // A run that has ended may not have come to it.

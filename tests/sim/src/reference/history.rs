@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use heddle_core::id::{Instance, ScopeIx};
+use heddle_core::id::{Instance, ProviderIx, ScopeIx};
 use heddle_core::run::Run;
-use heddle_core::run::event::{Decision, Event, Fact, OutputValue, PortOutput};
-use heddle_core::value::ValueRef;
+use heddle_core::run::event::{Decision, Event, Fact, PortOutput};
 use serde_json::Value as Json;
 
+use super::super::stored::Stored;
 use super::super::work;
 use super::{At, Outside, Path};
 
@@ -21,6 +21,8 @@ pub(super) struct History {
     pub(super) outside: Outside,
     /// Where items and turns lie: their container, and their number in it.
     scopes: BTreeMap<ScopeIx, (Instance, u32)>,
+    /// Who does the work of nodes.
+    providers: BTreeMap<Instance, ProviderIx>,
 }
 
 /// A run's events, and how its nodes and ports are called.
@@ -36,22 +38,30 @@ impl History {
         for event in events {
             history.fact(&reader, &event.fact);
             event.decisions.iter().for_each(|decision| history.decision(&reader, decision));
+            let given = event.assignments.iter().map(|assignment| (assignment.attempt.instance, assignment.provider));
+            history.providers.extend(given);
         }
         history
     }
 
     fn fact(&mut self, reader: &Reader<'_>, fact: &Fact) {
         match fact {
-            Fact::Succeeded { attempt, outputs, .. } => self.gave(reader, attempt.instance, outputs),
+            Fact::Succeeded { attempt, outputs, .. } => {
+                self.provided(reader, attempt.instance);
+                self.gave(reader, attempt.instance, outputs);
+            }
             Fact::TimerFired { instance, outputs } => self.gave(reader, *instance, outputs),
-            Fact::Failed { attempt, error, retry_at: None, .. } => {
+            Fact::Failed { attempt, error, retry_at: None, fallback: None, caught, .. } => {
+                self.provided(reader, attempt.instance);
+                self.caught(reader, attempt.instance, caught);
                 let at = self.at(reader, attempt.instance);
                 match &*error.code == work::REFUSED {
                     true => self.refused.insert(at, error.code.to_string()),
                     false => self.outside.failed.insert(at, error.code.to_string()),
                 };
             }
-            Fact::Lost { attempt, failure: Some(error), .. } => {
+            Fact::Lost { attempt, failure: Some(error), caught, .. } => {
+                self.caught(reader, attempt.instance, caught);
                 let at = self.at(reader, attempt.instance);
                 self.outside.failed.insert(at, error.code.to_string());
             }
@@ -67,11 +77,31 @@ impl History {
                 self.outside.stopped.insert(at.clone());
                 self.outputs.insert(at, BTreeMap::new());
             }
-            Decision::Failed { instance, error } => {
+            Decision::Failed { instance, error, caught } => {
+                self.caught(reader, *instance, caught);
                 let at = self.at(reader, *instance);
                 self.refused.insert(at, error.code.to_string());
             }
-            Decision::Waiting { .. } => {}
+            Decision::Opened { instance, opened } => {
+                let scopes = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
+                self.scopes.extend(scopes.map(|(scope, index)| (ScopeIx(scope), (*instance, index))));
+            }
+            Decision::Waiting { .. } | Decision::Gathered { .. } => {}
+        }
+    }
+
+    /// Notes who had the last word on an instance.
+    fn provided(&mut self, reader: &Reader<'_>, instance: Instance) {
+        if let Some(ProviderIx(provider @ 1..)) = self.providers.get(&instance) {
+            let at = self.at(reader, instance);
+            self.outside.fallbacks.insert(at, usize::from(*provider) - 1);
+        }
+    }
+
+    /// An instance has failed, and gives what was wrong, if its policy says so.
+    fn caught(&mut self, reader: &Reader<'_>, instance: Instance, outputs: &[PortOutput]) {
+        if !outputs.is_empty() {
+            self.gave(reader, instance, outputs);
         }
     }
 
@@ -115,21 +145,6 @@ impl Reader<'_> {
     fn outputs(&self, instance: Instance, outputs: &[PortOutput]) -> BTreeMap<String, Json> {
         let node_type = self.run.graph().node(instance.node).node_type.as_ref();
         let name = |output: &PortOutput| Some(node_type?.outputs.get(usize::from(output.port.0))?.id.to_string());
-        outputs.iter().filter_map(|output| Some((name(output)?, self.json(&output.value)?))).collect()
-    }
-
-    /// Nothing for a port that is closed.
-    fn json(&self, value: &OutputValue) -> Option<Json> {
-        match value {
-            OutputValue::One(reference) => Some(self.value(reference)),
-            OutputValue::Gather(references) => Some(references.iter().map(|reference| self.value(reference)).collect()),
-            OutputValue::Closed => None,
-        }
-    }
-
-    fn value(&self, reference: &ValueRef) -> Json {
-        let event = self.events.get(reference.seq.0 as usize - 1);
-        let value = event.and_then(|event| event.values.get(reference.place as usize));
-        value.and_then(|value| serde_json::from_slice(value.json()).ok()).unwrap_or(Json::Null)
+        outputs.iter().filter_map(|output| Some((name(output)?, Stored(self.events).output(&output.value)?))).collect()
     }
 }

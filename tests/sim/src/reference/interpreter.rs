@@ -210,13 +210,15 @@ impl<'a> Interpreter<'a> {
             Some(made) => {
                 Expected::Done(made.into_iter().map(|(port, value)| (port.to_owned(), given(port, value))).collect())
             }
-            None if self.has_fallback(node) && !self.outside.failed.contains_key(&at) => Expected::Never,
+            None if self.has_another(node, self.outside.fallbacks.get(&at).copied()) => Expected::Never,
             None => self.failed(node, vec![work::REFUSED.to_owned()]),
         }
     }
 
-    fn has_fallback(&self, node: usize) -> bool {
-        self.document.nodes[node].policy["fallback"].as_array().is_some_and(|list| !list.is_empty())
+    /// Whether another provider is tried after this one.
+    fn has_another(&self, node: usize, provider: Option<usize>) -> bool {
+        let others = self.document.nodes[node].policy["fallback"].as_array().map_or(0, Vec::len);
+        provider.map_or(0, |provider| provider + 1) < others
     }
 
     /// What an edge brings into a frame; nothing if it is closed.

@@ -3,7 +3,9 @@
 mod branching;
 mod document;
 mod executing;
+mod policies;
 mod properties;
+mod scopes;
 mod validation;
 
 use serde_json::{Value, json};

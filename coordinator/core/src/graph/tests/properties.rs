@@ -124,7 +124,7 @@ fn any_good_document() -> impl Strategy<Value = (Value, Value)> {
 fn assert_sound(graph: &Graph) {
     let (mut incoming, mut outgoing) = (Vec::new(), Vec::new());
     for (ix, node) in graph.nodes() {
-        assert_eq!(graph.find(&node.id), Some(ix));
+        assert_eq!(graph.find(&node.id), Some(ix).filter(|_| !node.is_anonymous));
         for edge in graph.in_edges(ix) {
             incoming.push((edge.source, edge.source_port, ix, edge.target_port));
         }
@@ -144,28 +144,36 @@ fn assert_sound(graph: &Graph) {
     assert!(is_acyclic(graph));
 }
 
-/// Takes away nodes whose sources are all gone, until none is left.
+/// Takes away nodes that wait for nothing beside them any more, until none is left.
 fn is_acyclic(graph: &Graph) -> bool {
-    let mut missing: Vec<_> = graph.nodes().map(|(ix, _)| graph.in_edges(ix).len()).collect();
+    let mut missing: Vec<_> = graph.nodes().map(|(_, node)| node.waits_for).collect();
     let mut open: Vec<_> = graph.nodes().map(|(ix, _)| ix).filter(|ix| missing[ix.0 as usize] == 0).collect();
     let mut gone = 0;
     while let Some(ix) = open.pop() {
         gone += 1;
-        for edge in graph.out_edges(ix) {
-            missing[edge.target.0 as usize] -= 1;
-            if missing[edge.target.0 as usize] == 0 {
-                open.push(edge.target);
+        for settled in graph.out_edges(ix).iter().filter_map(|edge| edge.settles) {
+            missing[settled.0 as usize] -= 1;
+            if missing[settled.0 as usize] == 0 {
+                open.push(settled);
             }
         }
     }
     gone == graph.len()
 }
 
-/// What leads up to a node, by adding sources until nothing changes.
+/// What leads up to a node, by adding sources, containers and bodies until nothing changes.
 fn naive_closure(graph: &Graph, target: NodeIx) -> Vec<NodeIx> {
+    let around: BTreeSet<NodeIx> = std::iter::successors(graph.within(target), |ix| graph.within(*ix)).collect();
     let mut wanted = BTreeSet::from([target]);
     loop {
-        let sources = wanted.iter().flat_map(|ix| graph.in_edges(*ix).iter().map(|edge| edge.source));
+        let before = |ix: NodeIx| {
+            let sources = graph.in_edges(ix).iter().map(|edge| edge.source);
+            let is_around = around.contains(&ix);
+            let sources = sources.filter(move |source| !is_around || graph.within(*source) != Some(ix));
+            let body = if is_around { &[] } else { graph.body(ix) };
+            sources.chain(graph.within(ix)).chain(body.iter().copied())
+        };
+        let sources = wanted.iter().flat_map(|ix| before(*ix));
         let more: BTreeSet<_> = wanted.iter().copied().chain(sources).collect();
         if more == wanted {
             return wanted.into_iter().collect();

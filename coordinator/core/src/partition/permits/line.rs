@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Need;
+use crate::concurrency::ConcurrencyKey;
 use crate::id::{PartitionId, TenantId};
 
 /// All lines. What one operation costs depends on the number of needs, not on how many tenants or permits are waited for.
@@ -48,6 +49,11 @@ impl Lines {
     /// What is waited for.
     pub(super) fn needs(&self) -> impl Iterator<Item = &Need> {
         self.lines.keys()
+    }
+
+    /// Concurrency keys of which a place is waited for.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &ConcurrencyKey> {
+        self.lines.keys().filter_map(|need| need.key.as_ref())
     }
 
     pub(super) fn has(&self, need: &Need) -> bool {

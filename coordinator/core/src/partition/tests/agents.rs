@@ -8,7 +8,7 @@ use serde_json::json;
 use super::bench::{Bench, RUN, cancel, dispatches, finished, submit, verdicts};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::{AgentBoot, BootId, NodeIx, PartitionId, RunId};
+use crate::id::{AgentBoot, BootId, PartitionId, RunId};
 use crate::limits;
 use crate::partition::io::{Effect, Input, Leaving, Release, Verdict};
 use crate::partition::permits::Need;
@@ -72,7 +72,9 @@ fn an_attempt_is_sent_in_the_session_that_its_permit_is_of_or_never() {
 fn a_permit_of_an_earlier_session_is_not_used() {
     let graph = graph("pure");
     let mut bench = Bench::with_agent();
-    bench.permits.want(PartitionId(0), &"acme".into(), &Need::of(graph.node(NodeIx(0)), false), 1);
+    let need =
+        Need { type_id: "debug:work".into(), version: 1, prefetch: false, alone: false, labels: Vec::new(), key: None };
+    bench.permits.want(PartitionId(0), &"acme".into(), &need, 1);
     let dealt = bench.permits.deal();
     bench.join("a", 1, &[], &[]);
     bench.on([submit(RUN, &graph, None)]);

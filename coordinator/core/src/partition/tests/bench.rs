@@ -108,8 +108,13 @@ impl Bench {
 
     /// Another load of the partition, from what has landed.
     pub(super) fn reload(&mut self, graph: &Arc<Graph>) -> Outputs {
+        self.reload_with(graph, Permits::default())
+    }
+
+    /// The same, with these permits.
+    pub(super) fn reload_with(&mut self, graph: &Arc<Graph>, permits: Permits) -> Outputs {
         self.flying = None;
-        self.permits = Permits::default();
+        self.permits = permits;
         self.partition = Partition::new(PartitionId(0), Epoch(2), self.now);
         let runs: Vec<Input> =
             self.history.keys().map(|id| Input::Loaded(*id, Some(self.folded(*id, graph)))).collect();
@@ -172,6 +177,23 @@ impl Bench {
         dispatches(&self.land_all())
     }
 
+    /// Permits come to who waits for them, and nothing lands; the attempts that were sent.
+    pub(super) fn deal_only(&mut self) -> Vec<Dispatch> {
+        let dealt = self.take_dealt();
+        dispatches(&self.on(dealt.into_iter().map(|(_, grant)| Input::Granted(vec![grant]))).releases)
+    }
+
+    /// What was dealt and has not been delivered.
+    pub(super) fn take_dealt(&mut self) -> Vec<(PartitionId, Grant)> {
+        std::mem::take(&mut self.dealt).into_iter().chain(self.permits.deal()).collect()
+    }
+
+    /// What an agent that is here would say to another partition.
+    pub(super) fn hello(&self, agent: &str, boot: u64) -> Input {
+        let (session, agent) = (self.stream(agent), AgentBoot { agent: agent.into(), boot: BootId(boot) });
+        Input::AgentHello { agent, session, running: Vec::new(), finished: Vec::new() }
+    }
+
     /// Submits a run and lets everything land that follows; the attempts that were sent.
     pub(super) fn start(&mut self, run: RunId, graph: &Arc<Graph>) -> Vec<Dispatch> {
         self.on([submit(run, graph, None)]);
@@ -199,6 +221,7 @@ pub(super) fn submission(run: RunId, graph: &Arc<Graph>, key: Option<(&str, &str
         key,
         traceparent: None,
         sandbox: false,
+        batch: None,
     }
 }
 

@@ -3,7 +3,9 @@
 mod agents;
 mod bench;
 mod commits;
+mod dropped;
 mod permits;
 mod placement;
+mod places;
 mod runs;
 mod values;

@@ -12,7 +12,7 @@ const FIRST: PartitionId = PartitionId(1);
 const SECOND: PartitionId = PartitionId(2);
 
 fn need(type_id: &str) -> Need {
-    Need { type_id: type_id.into(), version: 1, prefetch: false, alone: false, labels: Vec::new() }
+    Need { type_id: type_id.into(), version: 1, prefetch: false, alone: false, labels: Vec::new(), key: None }
 }
 
 fn alone() -> Need {
@@ -38,12 +38,12 @@ fn with(agent: &str, slots: u32) -> Permits {
 #[test]
 fn a_permit_is_taken_directly_while_nobody_queues() {
     let mut permits = with("a", 2);
-    assert!(permits.reserve(&need("z"), None).is_none(), "nobody runs this type");
-    let taken = permits.reserve(&need("x"), None).unwrap();
+    assert!(permits.reserve(FIRST, &need("z"), None).is_none(), "nobody runs this type");
+    let taken = permits.reserve(FIRST, &need("x"), None).unwrap();
     assert_eq!((&taken.agent, taken.class), (&boot("a"), PermitClass::Slot));
     permits.want(SECOND, &"acme".into(), &need("x"), 1);
-    assert!(permits.reserve(&need("x"), None).is_none(), "it would overtake who waits");
-    assert!(permits.reserve(&need("y"), None).is_none(), "and so would another type at the same agent");
+    assert!(permits.reserve(FIRST, &need("x"), None).is_none(), "it would overtake who waits");
+    assert!(permits.reserve(FIRST, &need("y"), None).is_none(), "and so would another type at the same agent");
     let dealt = permits.deal();
     assert_eq!(dealt.len(), 1);
     assert_eq!(dealt[0].0, SECOND);
@@ -66,7 +66,7 @@ fn permits_are_dealt_in_turn() {
 #[test]
 fn what_is_given_back_can_be_taken_again() {
     let mut permits = with("a", 1);
-    let taken = permits.reserve(&need("x"), None).unwrap();
+    let taken = permits.reserve(FIRST, &need("x"), None).unwrap();
     assert_eq!((permits.free(&AgentId::from("a")), permits.busy(&AgentId::from("a"))), ((0, 0), 1));
     permits.give_back(&taken);
     assert_eq!((permits.free(&AgentId::from("a")), permits.busy(&AgentId::from("a"))), ((1, 0), 0));
@@ -75,7 +75,7 @@ fn what_is_given_back_can_be_taken_again() {
 #[test]
 fn permits_of_an_earlier_session_are_void() {
     let mut permits = with("a", 1);
-    let old = permits.reserve(&need("x"), None).unwrap();
+    let old = permits.reserve(FIRST, &need("x"), None).unwrap();
     permits.leave(&"a".into(), SessionNumber(2));
     permits.join("a".into(), offer(2, &["x"], 2, 0));
     permits.give_back(&old);
@@ -100,8 +100,8 @@ fn what_an_earlier_stream_still_brings_changes_nothing() {
 fn only_types_that_ask_for_it_are_sent_ahead() {
     let mut permits = Permits::default();
     permits.join("a".into(), offer(1, &["x"], 0, 1));
-    assert!(permits.reserve(&need("x"), None).is_none());
-    let ahead = permits.reserve(&Need { prefetch: true, ..need("x") }, None).unwrap();
+    assert!(permits.reserve(FIRST, &need("x"), None).is_none());
+    let ahead = permits.reserve(FIRST, &Need { prefetch: true, ..need("x") }, None).unwrap();
     assert_eq!(ahead.class, PermitClass::Prefetch);
 }
 
@@ -109,46 +109,46 @@ fn only_types_that_ask_for_it_are_sent_ahead() {
 fn labels_must_fit() {
     let mut permits = with("a", 1);
     let gpu = Need { labels: vec![("gpu".to_owned(), "true".to_owned())], ..need("x") };
-    assert!(permits.reserve(&gpu, None).is_none());
+    assert!(permits.reserve(FIRST, &gpu, None).is_none());
     let labels = [("gpu".to_owned(), "true".to_owned())].into();
     permits.join("b".into(), Offer { labels, ..offer(2, &["x"], 1, 0) });
-    assert_eq!(permits.reserve(&gpu, None).unwrap().agent, boot("b"));
+    assert_eq!(permits.reserve(FIRST, &gpu, None).unwrap().agent, boot("b"));
 }
 
 #[test]
 fn a_suspect_gets_an_agent_that_has_nothing_else_to_do() {
     let mut permits = with("a", 2);
-    let other = permits.reserve(&need("x"), None).unwrap();
+    let other = permits.reserve(FIRST, &need("x"), None).unwrap();
     permits.want(FIRST, &"acme".into(), &alone(), 1);
     assert!(permits.deal().is_empty(), "the agent is busy");
-    assert!(permits.reserve(&need("x"), None).is_none(), "it is kept free for the suspect");
+    assert!(permits.reserve(FIRST, &need("x"), None).is_none(), "it is kept free for the suspect");
     permits.finished(&other.agent, other.session, 1);
     permits.grant(&other.agent, other.session, PermitClass::Slot, 1);
     let [(partition, grant)] = &permits.deal()[..] else { panic!("the suspect runs") };
     let suspect = &grant.reservation;
     assert_eq!(*partition, FIRST);
-    assert!(permits.reserve(&need("x"), None).is_none(), "nothing runs beside it");
+    assert!(permits.reserve(FIRST, &need("x"), None).is_none(), "nothing runs beside it");
     permits.finished(&suspect.agent, suspect.session, 1);
     permits.grant(&suspect.agent, suspect.session, PermitClass::Slot, 1);
-    assert!(permits.reserve(&need("x"), None).is_some());
+    assert!(permits.reserve(FIRST, &need("x"), None).is_some());
 }
 
 #[test]
 fn an_agent_is_free_again_when_its_suspect_is_no_more() {
     let mut permits = with("a", 2);
-    permits.reserve(&need("x"), None).unwrap();
+    permits.reserve(FIRST, &need("x"), None).unwrap();
     permits.want(FIRST, &"acme".into(), &alone(), 1);
     permits.deal();
     permits.want(FIRST, &"acme".into(), &alone(), 0);
     permits.deal();
-    assert!(permits.reserve(&need("x"), None).is_some());
+    assert!(permits.reserve(FIRST, &need("x"), None).is_some());
 }
 
 #[test]
 fn an_agent_that_drains_gets_nothing_new() {
     let mut permits = with("a", 2);
     permits.close(&boot("a"));
-    assert!(permits.reserve(&need("x"), None).is_none());
+    assert!(permits.reserve(FIRST, &need("x"), None).is_none());
     permits.want(FIRST, &"acme".into(), &need("x"), 1);
     assert!(permits.deal().is_empty());
 }
@@ -157,7 +157,7 @@ fn an_agent_that_drains_gets_nothing_new() {
 fn an_agent_that_is_closed_gets_nothing_until_it_is_opened() {
     let mut permits = with("a", 2);
     permits.close(&boot("a"));
-    assert!(permits.reserve(&need("x"), None).is_none());
+    assert!(permits.reserve(FIRST, &need("x"), None).is_none());
     permits.want(FIRST, &"acme".into(), &need("x"), 1);
     permits.grant(&boot("a"), SessionNumber(1), PermitClass::Slot, 1);
     assert!(permits.deal().is_empty());
@@ -205,10 +205,10 @@ fn who_comes_late_saves_nothing_up_and_is_not_in_debt() {
 fn an_agent_must_have_the_version_or_a_newer_one() {
     let mut permits = with("a", 1);
     let newer = Need { version: 2, ..need("x") };
-    assert!(!permits.is_offered(&newer) && permits.reserve(&newer, None).is_none());
+    assert!(!permits.is_offered(&newer) && permits.reserve(FIRST, &newer, None).is_none());
     let types = vec![("x".into(), 3)];
     permits.join("b".into(), Offer { types, ..offer(2, &[], 1, 0) });
-    assert_eq!(permits.reserve(&newer, None).unwrap().agent, boot("b"));
+    assert_eq!(permits.reserve(FIRST, &newer, None).unwrap().agent, boot("b"));
 }
 
 #[test]
@@ -216,10 +216,10 @@ fn work_goes_to_the_agent_that_holds_its_inputs_if_that_is_free() {
     let mut permits = with("a", 1);
     permits.join("b".into(), offer(2, &["x"], 8, 0));
     let near: AgentId = "a".into();
-    assert_eq!(permits.reserve(&need("x"), Some(&near)).unwrap().agent, boot("a"));
-    assert_eq!(permits.reserve(&need("x"), Some(&near)).unwrap().agent, boot("b"), "it has no slot left");
+    assert_eq!(permits.reserve(FIRST, &need("x"), Some(&near)).unwrap().agent, boot("a"));
+    assert_eq!(permits.reserve(FIRST, &need("x"), Some(&near)).unwrap().agent, boot("b"), "it has no slot left");
     permits.leave(&near, SessionNumber(1));
-    assert_eq!(permits.reserve(&need("x"), Some(&near)).unwrap().agent, boot("b"), "it is gone");
+    assert_eq!(permits.reserve(FIRST, &need("x"), Some(&near)).unwrap().agent, boot("b"), "it is gone");
 }
 
 proptest! {
@@ -240,7 +240,7 @@ proptest! {
                 permits.finished(&ended.agent, ended.session, 1);
                 permits.grant(&ended.agent, ended.session, PermitClass::Slot, 1);
             }
-            let taken = permits.reserve(&need("x"), None).unwrap();
+            let taken = permits.reserve(FIRST, &need("x"), None).unwrap();
             given[(0..slots.len()).find(|number| agent(*number) == taken.agent).unwrap()] += 1;
             busy.push(taken);
         }

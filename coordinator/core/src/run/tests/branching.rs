@@ -11,6 +11,8 @@
 //! | without rules in → `output`; any vendor handle is accepted | `a_router_without_rules_passes_on_whatever_its_ports_are_called` |
 //! | `logic:merge`: `first` in edge order among those that have a value, once all are settled | `a_merge_takes_the_first_branch_in_the_order_of_edges` |
 //! | `all`; out `value`, `values` | `a_merge_of_all_gives_the_list` |
+//! | `logic:race` is the one where arrival order counts | `a_race_takes_what_comes_first_and_names_who_gave_it`, `a_race_passes_over_closed_branches_and_is_skipped_if_all_are` |
+//! | `cancelLosers` | `what_leads_only_to_a_race_is_given_up_when_it_is_won`, `losers_run_to_their_end_if_they_are_not_to_be_stopped` |
 //! | `logic:gate` | `a_gate_passes_its_value_on_only_when_it_is_open` |
 //! | `logic:filter` | `a_filter_divides_a_list_whoever_made_it` |
 //! | `logic:stop` | `a_stop_ends_the_run_with_its_status`, `a_stop_on_a_branch_that_is_not_taken_stops_nothing` |
@@ -318,7 +320,7 @@ fn a_closed_optional_input_is_absent() {
     let mut course = Course::begin(&graph.build());
     let it = course.instance("it");
     assert_eq!(phase(&course, "it"), NodePhase::Ready);
-    let extra = course.run.wired_inputs(it.node).into_iter().find(|input| input.port == PortIx(1)).unwrap();
+    let extra = course.run.wired_inputs(it).into_iter().find(|input| input.port == PortIx(1)).unwrap();
     assert!(extra.values.is_empty());
     complete(&mut course, "it", "done");
     assert_eq!(course.run.status(), RunStatus::Completed);

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::course::{Course, failure, success, value};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::{AttemptNumber, PortIx, Subject};
+use crate::id::{AttemptNumber, Instance, PortIx, Subject};
 use crate::limits;
 use crate::run::event::{ErrorClass, LossCause, OutputValue};
 use crate::run::{Command, NodePhase, Outcome, Rejection, Run, RunStatus};
@@ -220,10 +220,10 @@ fn only_much_that_one_agent_made_draws_a_node_to_it() {
         let instance = course.instance(name);
         let attempt = course.assign(instance, 1, false);
         course.finish(attempt, success(&large)).unwrap();
-        assert_eq!(course.run.near(target).is_some(), is_enough, "{name}");
+        assert_eq!(course.run.near(Instance::root(target)).is_some(), is_enough, "{name}");
     }
-    assert_eq!(course.run.near(target), Some(&"agent".into()));
-    assert_eq!(course.replayed().near(target), course.run.near(target));
+    assert_eq!(course.run.near(Instance::root(target)), Some(&"agent".into()));
+    assert_eq!(course.replayed().near(Instance::root(target)), course.run.near(Instance::root(target)));
     let restored = Run::restore(course.run.id(), course.run.graph().clone(), &course.run.snapshot()).unwrap();
-    assert_eq!(restored.near(target), course.run.near(target));
+    assert_eq!(restored.near(Instance::root(target)), course.run.near(Instance::root(target)));
 }

@@ -8,9 +8,10 @@ use crate::draw::Draw;
 use crate::graph::Graph;
 use crate::id::{AgentBoot, AttemptToken, BootId, EventSeq, Instance, RunId, Subject, TenantId, WorkflowId};
 use crate::run::event::{
-    Assignment, Attempt, ErrorClass, Event, Fact, NodeError, OutputValue, PermitClass, Submitted, Timing,
+    Assignment, Attempt, ErrorClass, Event, Fact, NodeError, OutputValue, PermitClass, Piece, Submitted, Timing,
 };
-use crate::run::{Admitted, Body, Command, Deciding, Outcome, Rejection, Run, RunStatus, Values};
+use crate::run::list::{self, ChunkItem, ListPart};
+use crate::run::{Admitted, Body, Command, Deciding, Lists, Outcome, Rejection, Run, RunStatus, Values, WiredInput};
 use crate::time::{Span, Timestamp};
 use crate::value::{Value, ValueRef};
 
@@ -75,13 +76,12 @@ impl Course {
     /// Evaluates what has fallen due, and ends the run when it is done.
     fn settle(&mut self) {
         while let Some(instance) = self.run.next_decision().filter(|_| !self.run.can_conclude()) {
-            let wanted = self.run.values_to_decide(instance);
-            let values: Values = wanted.iter().map(|reference| (*reference, self.value(reference))).collect();
+            let (values, lists) = self.at_hand(instance);
             let event = self.events.last_mut().unwrap();
             let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
             let mut draw = Draw::from_seed(self.draws);
             self.draws += 1;
-            let mut deciding = Deciding { now: self.now, draw: &mut draw, values: &values, cost: &mut 0 };
+            let mut deciding = Deciding { now: self.now, draw: &mut draw, values: &values, lists: &lists, cost: &mut 0 };
             let decision = self.run.decide(instance, &mut deciding, &mut body);
             event.values = body.into_values();
             self.run.step_decision(&decision).expect("a decision follows");
@@ -92,12 +92,87 @@ impl Course {
         }
     }
 
+    /// All that a decision looks at.
+    fn at_hand(&self, instance: Instance) -> (Values, Lists) {
+        let (mut values, mut lists) = (Values::new(), Lists::new());
+        loop {
+            let needs = self.run.needs_to_decide(instance, &values, &lists);
+            let known = values.len() + lists.len();
+            values.extend(needs.values.iter().map(|reference| (*reference, self.value(reference))));
+            lists.extend(needs.lists.iter().map(|need| {
+                let value = self.value(&need.reference);
+                let part = match need.is_chunk {
+                    true => ListPart::of_chunk(&value).unwrap(),
+                    false => ListPart::of_text(value.json(), need.part),
+                };
+                ((need.reference, need.part), Arc::new(part))
+            }));
+            if values.len() + lists.len() == known {
+                return (values, lists);
+            }
+        }
+    }
+
+    /// Gives whatever is ready to an agent, one by one, until nothing is; `work` says what comes of a node with its inputs.
+    pub(super) fn run_through(&mut self, mut work: impl FnMut(&str, serde_json::Value) -> Outcome) {
+        while let Some(instance) = self.next_ready() {
+            let id = self.run.graph().node(instance.node).id.to_string();
+            let inputs = self.inputs(instance);
+            let attempt = self.assign(instance, 1, false);
+            self.finish(attempt, work(&id, inputs)).unwrap();
+        }
+    }
+
+    pub(super) fn next_ready(&self) -> Option<Instance> {
+        self.run.ready().next()
+    }
+
+    /// What an instance is given: an object of its wired inputs.
+    pub(super) fn inputs(&self, instance: Instance) -> serde_json::Value {
+        let node_type = self.run.graph().node(instance.node).node_type.as_ref().unwrap();
+        let inputs = self.run.wired_inputs(instance).into_iter().filter(|input| !input.values.is_empty());
+        let input = |input: WiredInput<'_>| {
+            let id = node_type.inputs[usize::from(input.port.0)].id.to_string();
+            (id, self.json(&self.run.gather(instance, &input)))
+        };
+        serde_json::Value::Object(inputs.map(input).collect())
+    }
+
+    /// The JSON that an output stands for.
+    pub(super) fn json(&self, value: &OutputValue) -> serde_json::Value {
+        let one = |reference: &ValueRef| serde_json::from_slice(self.value(reference).json()).unwrap();
+        let item = |item: ChunkItem| match item {
+            ChunkItem::Null => serde_json::Value::Null,
+            ChunkItem::One(reference) => one(&reference),
+            ChunkItem::List(reference) => {
+                self.json(&OutputValue::Pieces(list::read_list(&self.value(&reference)).unwrap()))
+            }
+        };
+        match value {
+            OutputValue::One(reference) => one(reference),
+            OutputValue::Gather(references) => references.iter().map(one).collect(),
+            OutputValue::Pieces(pieces) => pieces
+                .iter()
+                .flat_map(|piece| match piece {
+                    Piece::Item(reference) => vec![one(reference)],
+                    Piece::Chunk(chunk) => {
+                        let items = list::read_chunk(&self.value(&chunk.reference)).unwrap();
+                        assert_eq!(items.len(), chunk.items as usize);
+                        items.into_iter().map(item).collect()
+                    }
+                })
+                .collect(),
+            OutputValue::Closed => serde_json::Value::Null,
+        }
+    }
+
     /// Gives a ready instance to an agent.
     pub(super) fn assign(&mut self, instance: Instance, boot: u64, alone: bool) -> Attempt {
         self.tokens += 1;
         let attempt = Attempt { instance, number: self.run.next_attempt(instance), token: AttemptToken(self.tokens) };
         let to = AgentBoot { agent: "agent".into(), boot: BootId(boot) };
-        let assignment = Assignment { attempt, to, permit: PermitClass::Slot, alone };
+        let provider = self.run.provider_of(instance);
+        let assignment = Assignment { attempt, to, permit: PermitClass::Slot, alone, provider };
         let mut event = bare(self.run.seq().next(), self.now, Fact::Continued);
         self.run.step_fact(event.seq, event.at, &event.fact).unwrap();
         self.run.step_assignment(event.at, &assignment).expect("a ready instance can be given");
@@ -124,12 +199,8 @@ impl Course {
         let (node, port) = output.split_once('.').unwrap();
         let node = self.instance(node).node;
         let (port, _) = self.run.graph().node(node).node_type.as_ref().unwrap().output(port).unwrap();
-        let one = |reference: &ValueRef| serde_json::from_slice(self.value(reference).json()).unwrap();
-        match self.run.output(node, port)? {
-            OutputValue::One(reference) => Some(one(reference)),
-            OutputValue::Gather(references) => Some(references.iter().map(one).collect()),
-            OutputValue::Closed => None,
-        }
+        let value = self.run.output(node, port)?;
+        (*value != OutputValue::Closed).then(|| self.json(value))
     }
 
     /// The fold of the recorded history.

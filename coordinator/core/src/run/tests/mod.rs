@@ -3,5 +3,8 @@
 mod branching;
 mod by_hand;
 mod course;
+mod failing;
 mod properties;
+mod scopes;
+mod race;
 mod trace;

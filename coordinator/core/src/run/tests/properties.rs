@@ -31,7 +31,9 @@ fn graphs() -> impl Strategy<Value = Arc<Graph>> {
     prop::collection::vec((0..KINDS, prop::collection::vec(edge, 0..3)), 1..9).prop_map(build)
 }
 
-const KINDS: u8 = 14;
+const KINDS: u8 = 15;
+/// How nodes stand in a run that completed by itself.
+const FINAL: [NodePhase; 3] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Dropped];
 const WORK: [&str; 4] = ["pure", "keyed", "pollable", "blind"];
 
 /// The outputs of a kind of node.
@@ -45,6 +47,7 @@ fn outputs_of(kind: u8) -> &'static [&'static str] {
         10 => &["kept", "dropped"],
         11 => &["a", "b"],
         13 => &[],
+        14 => &["value", "winner"],
         _ => &[""],
     }
 }
@@ -76,11 +79,12 @@ fn build(shape: Vec<(u8, Vec<(usize, usize)>)>) -> Arc<Graph> {
             }
             11 => fixture.logic(&id, "split_test", with(json!({"weights": {"a": 1, "b": 2}}))),
             12 => fixture.logic(&id, "router", json!({"input": "0"})),
+            14 => fixture.logic(&id, "race", json!({"branches": ["x"], "cancelLosers": ix % 2 == 0})),
             _ => fixture.logic(&id, "stop", json!({"status": pick(&["completed", "failed", "cancelled"])})),
         };
         let (most, input) = match kind {
             5 => (0, ""),
-            8 => (3, ".branches"),
+            8 | 14 => (3, ".branches"),
             9 => (1, ".value"),
             10 => (3, ".items"),
             0..=3 => (3, ""),
@@ -90,7 +94,8 @@ fn build(shape: Vec<(u8, Vec<(usize, usize)>)>) -> Arc<Graph> {
             let source = source % ix;
             let outputs = outputs_of(shape[source].0);
             // A whole list only goes into what takes one.
-            let can = |name: &&&str| !["values", "kept", "dropped"].contains(name) || matches!(kind, 0..=3 | 8 | 10);
+            let can =
+                |name: &&&str| !["values", "kept", "dropped"].contains(name) || matches!(kind, 0..=3 | 8 | 10 | 14);
             let Some(output) = outputs.get(output % outputs.len().max(1)).filter(can) else { continue };
             let output = if output.is_empty() { String::new() } else { format!(".{output}") };
             fixture = fixture.edge(&format!("n{source}{output}"), &format!("{id}{input}"));
@@ -239,11 +244,11 @@ proptest! {
         let stops = |event: &Event| event.decisions.iter().any(|decision| matches!(decision, Decision::Stopped { .. }));
         if course.run.status() == RunStatus::Completed && !course.events.iter().any(stops) {
             let phases: Vec<NodePhase> = graph.nodes().map(|(ix, _)| course.run.phase_of(ix)).collect();
-            let are_final = phases.iter().all(|phase| [NodePhase::Completed, NodePhase::Skipped].contains(phase));
+            let are_final = phases.iter().all(|phase| FINAL.contains(phase));
             prop_assert!(are_final, "{:?}", phases);
             for (ix, _) in graph.nodes() {
-                let is_skipped = course.run.phase_of(ix) == NodePhase::Skipped;
-                prop_assert_eq!(is_skipped, course.run.outputs(ix).is_empty());
+                let is_completed = course.run.phase_of(ix) == NodePhase::Completed;
+                prop_assert_eq!(!is_completed, course.run.outputs(ix).is_empty());
             }
         }
         prop_assert_eq!(course.replayed().snapshot(), course.run.snapshot());
@@ -258,6 +263,8 @@ proptest! {
         prop_assert_eq!(view.run().snapshot(), course.run.snapshot());
         for (ix, _) in graph.nodes() {
             let state = view.node_state(ix).unwrap();
+            let is_dropped = course.run.phase_of(ix) == NodePhase::Dropped;
+            prop_assert!(!is_dropped || (state == NodeState::Cancelled && view.node(ix).ended_at.is_some()));
             let is_final = [NodeState::Completed, NodeState::Failed, NodeState::Skipped].contains(&state);
             let phases = [NodePhase::Completed, NodePhase::Failed, NodePhase::Skipped];
             prop_assert_eq!(is_final, phases.contains(&course.run.phase_of(ix)));
@@ -272,7 +279,9 @@ fn displaced(event: Event, node: NodeIx) -> Event {
     let moved = |attempt: Attempt| Attempt { instance: Instance::root(node), ..attempt };
     let fact = match event.fact {
         Fact::Succeeded { attempt, outputs, timing } => Fact::Succeeded { attempt: moved(attempt), outputs, timing },
-        Fact::Lost { attempt, cause, failure } => Fact::Lost { attempt: moved(attempt), cause, failure },
+        Fact::Lost { attempt, cause, failure, caught } => {
+            Fact::Lost { attempt: moved(attempt), cause, failure, caught }
+        }
         Fact::TimerFired { outputs, .. } => Fact::TimerFired { instance: Instance::root(node), outputs },
         Fact::IntentRecorded { attempt } => Fact::IntentRecorded { attempt: moved(attempt) },
         Fact::Ended { error, by, .. } => Fact::Ended { status: RunStatus::Running, error, by },
@@ -283,9 +292,13 @@ fn displaced(event: Event, node: NodeIx) -> Event {
         Decision::Waiting { until, .. } => {
             Decision::Waiting { instance: Instance { scope: ScopeIx(1), ..Instance::root(node) }, until }
         }
-        Decision::Failed { error, .. } => Decision::Failed { instance: Instance::root(node), error },
+        Decision::Failed { error, caught, .. } => Decision::Failed { instance: Instance::root(node), error, caught },
         Decision::Stopped { status, message, .. } => {
             Decision::Stopped { instance: Instance::root(node), status, message }
+        }
+        Decision::Opened { opened, .. } => Decision::Opened { instance: Instance::root(node), opened },
+        Decision::Gathered { chunk, results, errors, .. } => {
+            Decision::Gathered { instance: Instance::root(node), chunk, results, errors }
         }
     });
     let assignments = event.assignments.into_iter().map(|mut assignment| {

@@ -1,0 +1,330 @@
+//! Lifting (graph.md, part 1): a node that takes one item and is given a list runs once per item, and so does what follows
+//! from it. Compiled away: a maximal region of lifted nodes with the same origins becomes the body of a map that no
+//! document names (E20). An input that takes a list ends the region.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::compile::Compiler;
+use super::order::Wire;
+use super::ports::{Found, NO_PLACE, takes_whole_lists};
+use super::problem::{Problem, rule};
+use super::scope::{Crossing, Scope, ScopeKind};
+use super::{Logic, Node};
+use crate::control_types::scope::Doors;
+use crate::id::{NodeIx, PortIx};
+use crate::limits;
+use crate::node_type::{Control, EffectClass, NodeType, Port, PortType, Runner};
+use crate::policy::Policy;
+
+/// An output that a list comes out of.
+type Origin = (NodeIx, PortIx);
+
+/// Lifted nodes that run together, item by item.
+pub(super) struct Region {
+    within: Option<NodeIx>,
+    /// The lists that are gone through, in the order of their first mention.
+    origins: Vec<Origin>,
+    /// Paths that lead out of a region and back would make a circle: a node after such a path has a higher rank.
+    rank: u32,
+    nodes: Vec<NodeIx>,
+    /// Outputs of its nodes that others take as lists.
+    exports: Vec<Origin>,
+}
+
+/// Puts lifted nodes into regions, appends their containers to the nesting and leads the wires through them.
+pub(super) fn compile_away(compiler: &mut Compiler<'_>, wires: &mut Vec<Wire>) -> Vec<Region> {
+    if !wires.iter().any(|wire| wire.lifts) {
+        return Vec::new();
+    }
+    let mut finder = Finder::new(compiler, wires);
+    for target in finder.in_order() {
+        finder.place(target);
+    }
+    let Finder { regions, of_node, lists_of_lists, .. } = finder;
+    for wire in lists_of_lists {
+        let wire = &wires[wire];
+        let edge = &compiler.draft.edges[wire.place as usize];
+        let message = format!(
+            "Node \"{}\" is given a list for each item of a list.",
+            compiler.running[wire.target.0 as usize].draft.id
+        );
+        let problem = Problem::new(rule::TYPE_MISMATCH, message, "Put the nodes into a logic:map.");
+        compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("/edges/{}/target", wire.place)));
+    }
+    lead_through(compiler, wires, regions, &of_node)
+}
+
+struct Finder<'a, 'b> {
+    compiler: &'a Compiler<'b>,
+    wires: &'a [Wire],
+    /// Wires by target.
+    into: Vec<Vec<usize>>,
+    regions: Vec<Region>,
+    of_node: Vec<Option<usize>>,
+    rank: Vec<u32>,
+    lists_of_lists: Vec<usize>,
+    /// Regions by where they lie and the lists that they go through.
+    by_origins: BTreeMap<(Option<NodeIx>, Vec<Origin>), Vec<usize>>,
+}
+
+impl<'a, 'b> Finder<'a, 'b> {
+    fn new(compiler: &'a Compiler<'b>, wires: &'a [Wire]) -> Self {
+        let nodes = compiler.running.len();
+        let mut into = vec![Vec::new(); nodes];
+        for (place, wire) in wires.iter().enumerate() {
+            into[wire.target.0 as usize].push(place);
+        }
+        let (of_node, rank, lists_of_lists) = (vec![None; nodes], vec![0; nodes], Vec::new());
+        let (regions, by_origins) = (Vec::new(), BTreeMap::new());
+        Self { compiler, wires, into, regions, of_node, rank, lists_of_lists, by_origins }
+    }
+
+    fn crossing(&self, wire: &Wire) -> Option<Crossing> {
+        self.compiler.nesting.crossing(wire.source, wire.target)
+    }
+
+    /// All nodes, each after those that it hangs on; a container after its body.
+    fn in_order(&self) -> Vec<NodeIx> {
+        let mut after: Vec<Vec<u32>> = vec![Vec::new(); self.rank.len()];
+        let mut left = vec![0u32; self.rank.len()];
+        let mut edge = |source: NodeIx, target: NodeIx| {
+            after[source.0 as usize].push(target.0);
+            left[target.0 as usize] += 1;
+        };
+        for wire in self.wires {
+            // What an item is comes from outside, through its container's other edges.
+            if self.crossing(wire) != Some(Crossing::Item) {
+                edge(wire.source, wire.target);
+            }
+        }
+        for (place, within) in self.compiler.nesting.within.iter().enumerate() {
+            within.iter().for_each(|container| edge(NodeIx(place as u32), *container));
+        }
+        let mut open: VecDeque<u32> = (0..left.len() as u32).filter(|ix| left[*ix as usize] == 0).collect();
+        let mut order = Vec::with_capacity(left.len());
+        while let Some(ix) = open.pop_front() {
+            order.push(NodeIx(ix));
+            for next in &after[ix as usize] {
+                left[*next as usize] -= 1;
+                if left[*next as usize] == 0 {
+                    open.push_back(*next);
+                }
+            }
+        }
+        order
+    }
+
+    /// The region that the source of a wire is in, where the target lies beside it.
+    fn region_beside(&self, wire: &Wire) -> Option<usize> {
+        let within = &self.compiler.nesting.within;
+        let is_beside = within[wire.source.0 as usize] == within[wire.target.0 as usize];
+        self.of_node[wire.source.0 as usize].filter(|_| is_beside)
+    }
+
+    /// Whether the target of a wire runs once for each item of what it brings.
+    fn does_lift(&self, wire: &Wire) -> bool {
+        if wire.lifts {
+            return true;
+        }
+        let target = &self.compiler.running[wire.target.0 as usize];
+        let port = target.node_type.as_ref().map(|it| &it.inputs[usize::from(wire.input.port.0)]);
+        let takes_one = port.is_some_and(|port| !port.list && !takes_whole_lists(port, target.runner));
+        takes_one && self.of_node[wire.source.0 as usize].is_some()
+    }
+
+    /// Finds out whether a node is lifted, and where it belongs.
+    fn place(&mut self, target: NodeIx) {
+        let wires: Vec<usize> = self.into[target.0 as usize].clone();
+        let lifting: Vec<usize> = wires.iter().copied().filter(|wire| self.does_lift(&self.wires[*wire])).collect();
+        let mut inside: Vec<usize> = lifting.iter().filter_map(|wire| self.region_beside(&self.wires[*wire])).collect();
+        inside.dedup();
+        let origins: Vec<Origin> = lifting
+            .iter()
+            .map(|wire| &self.wires[*wire])
+            .filter(|wire| self.region_beside(wire).is_none())
+            .map(|wire| (wire.source, wire.output.port))
+            .collect();
+        // A list that comes out of a lifted node is one list for each item.
+        let nested = |wire: &&usize| self.wires[**wire].lifts && self.of_node[self.wires[**wire].source.0 as usize].is_some();
+        self.lists_of_lists.extend(lifting.iter().filter(nested).copied().collect::<Vec<_>>());
+        // The body of a container counts for it.
+        let body = self.compiler.nesting.within.iter().enumerate().filter(|(_, within)| **within == Some(target));
+        let body = if self.is_container(target) { body.map(|(place, _)| self.rank[place]).max() } else { None };
+        let rank_over = |joined: Option<usize>| {
+            let rank_of = |wire: &usize| {
+                let source = self.wires[*wire].source.0 as usize;
+                let leaves = self.of_node[source].is_some() && !(joined == self.of_node[source] && lifting.contains(wire));
+                self.rank[source] + u32::from(leaves)
+            };
+            let wires = wires.iter().filter(|wire| self.crossing(&self.wires[**wire]) != Some(Crossing::Item));
+            wires.map(rank_of).chain(body).max().unwrap_or(0)
+        };
+        if lifting.is_empty() {
+            self.rank[target.0 as usize] = rank_over(None);
+            return;
+        }
+        let within = self.compiler.nesting.within[target.0 as usize];
+        let fits = |region: usize| {
+            let it = &self.regions[region];
+            let is_known = |origin| it.origins.contains(origin);
+            it.within == within && origins.iter().all(is_known) && it.rank == rank_over(Some(region))
+        };
+        let key = (within, sorted(&origins));
+        let joined = match inside[..] {
+            [one] => Some(one).filter(|region| fits(*region)),
+            [] => self.by_origins.get(&key).into_iter().flatten().copied().find(|region| fits(*region)),
+            _ => None,
+        };
+        let rank = rank_over(joined);
+        self.rank[target.0 as usize] = rank;
+        let region = joined.unwrap_or_else(|| {
+            let origins = lifting.iter().map(|wire| (self.wires[*wire].source, self.wires[*wire].output.port));
+            let origins = unique(origins);
+            self.by_origins.entry((within, sorted(&origins))).or_default().push(self.regions.len());
+            self.regions.push(Region { within, origins, rank, nodes: Vec::new(), exports: Vec::new() });
+            self.regions.len() - 1
+        });
+        self.regions[region].nodes.push(target);
+        self.of_node[target.0 as usize] = Some(region);
+    }
+
+    fn is_container(&self, ix: NodeIx) -> bool {
+        matches!(self.compiler.running[ix.0 as usize].runner, Runner::Control(control) if control.is_container())
+    }
+}
+
+fn unique(origins: impl Iterator<Item = Origin>) -> Vec<Origin> {
+    let mut known = BTreeSet::new();
+    origins.filter(|origin| known.insert(*origin)).collect()
+}
+
+fn sorted(origins: &[Origin]) -> Vec<Origin> {
+    origins.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn found(port: usize) -> Found {
+    Found { port: PortIx(port as u16), place: NO_PLACE, is_alias: false }
+}
+
+/// Leads the wires through the regions' containers.
+fn lead_through(
+    compiler: &mut Compiler<'_>,
+    wires: &mut Vec<Wire>,
+    mut regions: Vec<Region>,
+    of_node: &[Option<usize>],
+) -> Vec<Region> {
+    let first = compiler.running.len();
+    let container = |region: usize| NodeIx((first + region) as u32);
+    for (place, region) in regions.iter().enumerate() {
+        compiler.nesting.within.push(region.within);
+        for node in &region.nodes {
+            compiler.nesting.within[node.0 as usize] = Some(container(place));
+        }
+    }
+    // What takes the list that a lifted node gives, takes it from the container.
+    let mut exports: BTreeMap<Origin, usize> = BTreeMap::new();
+    let mut export = |regions: &mut Vec<Region>, (node, port): Origin| -> Option<(NodeIx, Found)> {
+        let region = of_node[node.0 as usize]?;
+        let lists = regions[region].origins.len();
+        let place = *exports.entry((node, port)).or_insert_with(|| {
+            regions[region].exports.push((node, port));
+            regions[region].exports.len() - 1
+        });
+        Some((container(region), found(lists + place)))
+    };
+    for wire in wires.iter_mut() {
+        let (from, to) = (of_node[wire.source.0 as usize], of_node[wire.target.0 as usize]);
+        let origin = (wire.source, wire.output.port);
+        let item = to.and_then(|region| regions[region].origins.iter().position(|known| *known == origin));
+        let takes_one = {
+            let target = &compiler.running[wire.target.0 as usize];
+            let port = target.node_type.as_ref().map(|it| &it.inputs[usize::from(wire.input.port.0)]);
+            port.is_some_and(|port| !port.list && !takes_whole_lists(port, target.runner))
+        };
+        match (to, item) {
+            (Some(region), Some(item)) if takes_one => (wire.source, wire.output) = (container(region), found(item)),
+            _ if from.is_some() && from == to && takes_one => {}
+            _ => {
+                if let Some(list) = export(&mut regions, origin) {
+                    (wire.source, wire.output) = list;
+                }
+            }
+        }
+    }
+    for place in 0..regions.len() {
+        for (list, origin) in regions[place].origins.clone().into_iter().enumerate() {
+            let (source, output) = export(&mut regions, origin)
+                .unwrap_or((origin.0, Found { port: origin.1, place: NO_PLACE, is_alias: false }));
+            wires.push(Wire { place: 0, source, target: container(place), output, input: found(list), lifts: false });
+        }
+    }
+    for (place, region) in regions.iter().enumerate() {
+        for (export, (source, port)) in region.exports.iter().enumerate() {
+            let output = Found { port: *port, place: NO_PLACE, is_alias: false };
+            let input = found(region.origins.len() + export);
+            wires.push(Wire { place: 0, source: *source, target: container(place), output, input, lifts: false });
+        }
+    }
+    regions
+}
+
+impl Region {
+    /// The container that runs it.
+    pub(super) fn into_node(self) -> Node {
+        let port = |id: String, list: bool| Port { id: id.into(), port_type: PortType::Any, list, required: false, default: None };
+        let (lists, results) = (self.origins.len(), self.exports.len());
+        let named = |name: &str, count: usize, list: bool| {
+            (0..count).map(|place| port(format!("{name}{place}"), list)).collect::<Vec<_>>()
+        };
+        let node_type = NodeType {
+            id: "logic:map".into(),
+            version: 1,
+            title: "Lifted nodes".to_owned(),
+            summary: String::new(),
+            inputs: [named("items", lists, true), named("result", results, false)].concat(),
+            outputs: [named("item", lists, false), named("results", results, true)].concat(),
+            config_schema: Some(json!({})),
+            effect: EffectClass::Pure,
+            effect_from_config: false,
+            effect_rules: Vec::new(),
+            prefetch: false,
+            policy: None,
+            aliases: Vec::new(),
+            input_aliases: BTreeMap::new(),
+            output_aliases: BTreeMap::new(),
+            config_aliases: BTreeMap::new(),
+            examples: Vec::new(),
+        };
+        let ix = |place: usize| PortIx(place as u16);
+        let scope = Scope {
+            kind: ScopeKind::Map { window: limits::SCOPE_WINDOW, on_item_error: None, batch: None },
+            lists: (0..lists).map(|place| (ix(place), ix(place))).collect(),
+            index: None,
+            results: (lists..lists + results).map(|place| (ix(place), ix(place))).collect(),
+            errors: None,
+        };
+        Node {
+            id: Arc::from(""),
+            label: Arc::from(""),
+            type_id: Arc::clone(&node_type.id),
+            node_type: Some(Arc::new(node_type)),
+            runner: Runner::Control(Control::Map),
+            config: Bytes::from_static(b"{}"),
+            constants: Vec::new(),
+            effect: EffectClass::Pure,
+            policy: Policy::default(),
+            logic: Some(Box::new(Logic::Scope(Box::new(scope)))),
+            within: None,
+            place: 0,
+            waits_for: 0,
+            doors: Some(Doors { inner_outputs: lists as u16, outer_inputs: lists as u16 }),
+            is_anonymous: true,
+            fallback: Vec::new(),
+            error_port: None,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What runs for one node only.
+
+use std::collections::BTreeMap;
+
+use super::{Graph, Logic, OutEdge};
+use crate::id::NodeIx;
+
+impl Graph {
+    /// Whether a node is a race that stops the losers.
+    pub(crate) fn cancels_losers(&self, ix: NodeIx) -> bool {
+        matches!(self.node(ix).logic.as_deref(), Some(Logic::Race { cancel_losers: true }))
+    }
+
+    /// The nodes beside `last` from which every path ends in it, with only those considered that belong to the run. Costs time
+    /// linear in what lies before `last`.
+    pub(crate) fn leading_only_to(&self, last: NodeIx, belongs: &dyn Fn(NodeIx) -> bool) -> Vec<NodeIx> {
+        let mut found = Vec::new();
+        // How many edges of a node lead elsewhere, as far as is known.
+        let mut elsewhere: BTreeMap<NodeIx, usize> = BTreeMap::new();
+        let mut open = vec![last];
+        while let Some(ix) = open.pop() {
+            for edge in self.in_edges(ix).iter().filter(|edge| self.within(edge.source) == self.within(last)) {
+                // What a container gives to its body leads nowhere else.
+                let leads = |edge: &&OutEdge| edge.settles.is_some() && belongs(edge.target);
+                let count = || self.out_edges(edge.source).iter().filter(leads).count();
+                let left = elsewhere.entry(edge.source).or_insert_with(count);
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    found.push(edge.source);
+                    open.push(edge.source);
+                }
+            }
+        }
+        found
+    }
+}

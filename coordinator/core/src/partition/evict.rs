@@ -1,0 +1,34 @@
+//! Runs leave memory: parked ones, which are found again, and those that are over.
+
+use super::{Partition, Turn};
+use crate::id::RunId;
+use crate::limits;
+
+impl Partition {
+    /// Parked runs leave memory; they are found again by `next_due` or by a command.
+    pub(super) fn evict(&mut self, turn: &Turn<'_>) {
+        while let Some(&(at, id)) = self.idle.first().filter(|(at, _)| *at <= turn.now) {
+            self.idle.remove(&(at, id));
+            let busy = self.open.touches(id) || self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
+            let Some(entry) = self.runs.get_mut(&id) else { continue };
+            entry.idle_at = None;
+            if busy {
+                entry.idle_at = Some(turn.now.plus(limits::EVICT_AFTER));
+                self.idle.insert((turn.now.plus(limits::EVICT_AFTER), id));
+            } else if entry.run.is_parked() {
+                self.drop_run(id);
+            }
+        }
+    }
+
+    pub(super) fn drop_run(&mut self, id: RunId) {
+        self.unexpose(id);
+        if let Some(entry) = self.runs.remove(&id) {
+            if entry.run.graph().decides_on_values {
+                self.recent.forget(id);
+            }
+            entry.alarm.map(|at| self.alarms.remove(&(at, id)));
+            entry.idle_at.map(|at| self.idle.remove(&(at, id)));
+        }
+    }
+}

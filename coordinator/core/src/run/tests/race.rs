@@ -1,0 +1,162 @@
+//! `logic:race`; the sentences are in the table of `branching.rs`.
+
+use serde_json::{Value, json};
+
+use super::course::{Course, failure, success};
+use crate::graph::fixture::Fixture;
+use crate::id::AttemptToken;
+use crate::run::event::{Attempt, ErrorClass, LossCause, Timing};
+use crate::run::view::{NodeState, RunView};
+use crate::run::{Command, NodePhase, Outcome, Rejection, RunStatus};
+
+/// `a`, `b` and `c` race; what wins goes to `out`.
+fn race(config: Value) -> Fixture {
+    let fixture = ["a", "b", "c"].iter().fold(Fixture::default(), |fixture, id| fixture.work(id, "blind", &json!({})));
+    let fixture = fixture.logic("it", "race", config).output("out");
+    fixture.edge("a.out", "it").edge("b.out", "it").edge("c.out", "it").edge("it.value", "out")
+}
+
+fn phase(course: &Course, id: &str) -> NodePhase {
+    course.run.phase_of(course.instance(id).node)
+}
+
+fn complete(course: &mut Course, id: &str, text: &str) {
+    let attempt = course.assign(course.instance(id), 1, false);
+    course.finish(attempt, success(text)).unwrap();
+}
+
+fn view(course: &Course) -> RunView {
+    let mut view = RunView::begin(course.run.id(), course.run.graph().clone(), &course.events[0]).unwrap();
+    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+    view
+}
+
+#[test]
+fn a_race_takes_what_comes_first_and_names_who_gave_it() {
+    let mut course = Course::begin(&race(json!({"cancelLosers": false})).build());
+    complete(&mut course, "c", "third in the document");
+    assert_eq!(course.gave("it.value"), Some(json!("third in the document")), "it waits for nobody else");
+    assert_eq!(course.gave("it.winner"), Some(json!("c")));
+    assert_eq!(phase(&course, "out"), NodePhase::Completed);
+    complete(&mut course, "a", "too late");
+    assert_eq!(course.gave("it.value"), Some(json!("third in the document")));
+    assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+}
+
+#[test]
+fn a_race_passes_over_closed_branches_and_is_skipped_if_all_are() {
+    for (open, expected) in [(Some("b"), NodePhase::Completed), (None, NodePhase::Skipped)] {
+        let graph = ["a", "b"].iter().fold(Fixture::default(), |graph, id| graph.work(id, "pure", &json!({})));
+        let graph = graph.logic("it", "race", json!({})).edge("a.side", "it");
+        let graph = graph.edge(if open == Some("b") { "b.out" } else { "b.side" }, "it").build();
+        let mut course = Course::begin(&graph);
+        complete(&mut course, "a", "its other output is closed");
+        assert_eq!(phase(&course, "it"), NodePhase::Pending, "nothing has come");
+        complete(&mut course, "b", "given");
+        assert_eq!(phase(&course, "it"), expected);
+        assert_eq!(course.gave("it.value"), open.map(|_| json!("given")));
+    }
+}
+
+#[test]
+fn what_leads_only_to_a_race_is_given_up_when_it_is_won() {
+    // before ─▶ wait ─▶ slow ─▶ it; before ─▶ loser ─▶ it; kept ─▶ it and aside.
+    let graph = Fixture::default().work("quick", "pure", &json!({})).work("loser", "blind", &json!({}));
+    let graph = graph.work("retried", "pure", &json!({})).wait("wait", 10_000).work("slow", "pure", &json!({}));
+    let graph = graph.work("kept", "pure", &json!({})).output("aside").logic("it", "race", json!({})).output("out");
+    let graph = graph.edge("wait", "slow").edge("slow.out", "it").edge("loser.out", "it").edge("retried.out", "it");
+    let graph = graph.edge("kept.out", "it").edge("kept.out", "aside").edge("quick.out", "it").edge("it.value", "out");
+    let mut course = Course::begin(&graph.build());
+    let loser = course.assign(course.instance("loser"), 1, false);
+    let retried = course.assign(course.instance("retried"), 1, false);
+    course.finish(retried, failure(ErrorClass::Retryable)).unwrap();
+    let phases = |course: &Course, ids: &[&str]| ids.iter().map(|id| phase(course, id)).collect::<Vec<_>>();
+    assert_eq!(
+        phases(&course, &["wait", "slow", "loser", "retried", "kept"]),
+        [NodePhase::Waiting, NodePhase::Pending, NodePhase::Running, NodePhase::Backoff, NodePhase::Ready]
+    );
+    complete(&mut course, "quick", "won");
+    assert_eq!(
+        phases(&course, &["wait", "slow", "loser", "retried", "kept"]),
+        [NodePhase::Dropped, NodePhase::Dropped, NodePhase::Dropped, NodePhase::Dropped, NodePhase::Ready],
+        "what leads elsewhere, too, goes on"
+    );
+    assert!(course.run.attempt(loser.instance).unwrap().stopping, "its agent is told");
+    let seen = view(&course);
+    for id in ["wait", "slow", "loser", "retried"] {
+        let node = course.instance(id).node;
+        assert_eq!(seen.node_state(node), Some(NodeState::Cancelled), "{id}");
+        assert!(seen.node(node).ended_at.is_some(), "{id}");
+    }
+    course.pass(100_000);
+    assert_eq!(course.command(Command::Wake), Err(Rejection::Idle), "no timer is left");
+    assert_eq!(course.run.ready().collect::<Vec<_>>(), [course.instance("kept")], "no retry either");
+    complete(&mut course, "kept", "done");
+    assert_eq!((course.run.status(), course.run.is_closed()), (RunStatus::Completed, false));
+    course.finish(loser, success("late")).unwrap();
+    assert!(course.run.is_closed());
+    assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+}
+
+#[test]
+fn whatever_comes_of_a_loser_is_thrown_away() {
+    let outcomes: [(&str, fn(Attempt) -> Command); 6] = [
+        ("attempt.discarded", |attempt| finish(attempt, success("late"))),
+        ("attempt.stopped", |attempt| finish(attempt, failure(ErrorClass::InvalidRequest))),
+        ("attempt.stopped", |attempt| finish(attempt, Outcome::Stopped)),
+        ("attempt.stopped", |attempt| Command::HandBack { attempt }),
+        ("attempt.stopped", |attempt| Command::Lose { attempt, cause: LossCause::NewBoot }),
+        ("attempt.stopped", |attempt| Command::Lose { attempt, cause: LossCause::StreamGone }),
+    ];
+    for (expected, command) in outcomes {
+        // Another node keeps the run going.
+        let graph = race(json!({})).work("other", "pure", &json!({})).build();
+        let mut course = Course::begin(&graph);
+        let loser = course.assign(course.instance("b"), 1, false);
+        complete(&mut course, "a", "won");
+        assert_eq!(course.command(Command::Intend { attempt: loser }), Err(Rejection::Idle), "it may not act any more");
+        let wrong = Attempt { token: AttemptToken(999), ..loser };
+        assert_eq!(course.command(command(wrong)), Err(Rejection::Zombie));
+        course.command(command(loser)).unwrap();
+        assert_eq!(course.facts().last(), Some(&expected));
+        assert_eq!((course.run.status(), phase(&course, "b")), (RunStatus::Running, NodePhase::Dropped));
+        assert_eq!(course.gave("b.out"), None);
+        complete(&mut course, "other", "done");
+        assert_eq!(course.run.status(), RunStatus::Completed);
+        assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+    }
+}
+
+fn finish(attempt: Attempt, outcome: Outcome) -> Command {
+    Command::Finish { attempt, outcome, timing: Timing::default() }
+}
+
+#[test]
+fn losers_run_to_their_end_if_they_are_not_to_be_stopped() {
+    let mut course = Course::begin(&race(json!({"cancelLosers": false})).build());
+    complete(&mut course, "b", "won");
+    assert_eq!(course.run.status(), RunStatus::Running);
+    complete(&mut course, "a", "second");
+    complete(&mut course, "c", "third");
+    assert_eq!((course.run.status(), course.gave("c.out")), (RunStatus::Completed, Some(json!("third"))));
+}
+
+#[test]
+fn a_branch_that_fails_for_good_before_anything_has_won_fails_the_run() {
+    let mut course = Course::begin(&race(json!({})).build());
+    let attempt = course.assign(course.instance("a"), 1, false);
+    course.finish(attempt, failure(ErrorClass::InvalidRequest)).unwrap();
+    assert_eq!(course.run.status(), RunStatus::Failed);
+}
+
+#[test]
+fn a_race_inside_a_branch_of_another_is_given_up_with_it() {
+    let graph = race(json!({})).work("quick", "pure", &json!({})).logic("last", "race", json!({})).output("end");
+    let graph = graph.edge("out.value", "last").edge("quick.out", "last").edge("last.value", "end");
+    let mut course = Course::begin(&graph.build());
+    complete(&mut course, "quick", "won");
+    for id in ["a", "b", "c", "it", "out"] {
+        assert_eq!(phase(&course, id), NodePhase::Dropped, "{id}");
+    }
+    assert_eq!((course.run.status(), course.gave("end.value")), (RunStatus::Completed, Some(json!("won"))));
+}

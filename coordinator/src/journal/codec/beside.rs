@@ -1,0 +1,133 @@
+//! Bodies of rows beside the histories: plans of batches, and messages between slots.
+
+use bytes::Bytes;
+use heddle_core::batch::{Axis, BatchId, Column, Plan};
+use heddle_core::id::{NodeIx, RunId, Slot, Subject};
+use heddle_core::outbox::{Message, MessageBody, MessageId};
+use heddle_core::value::Value;
+use heddle_proto::journal as pb;
+use prost::Message as _;
+
+use super::{decode, encode};
+
+/// The number of a message's kind, which is never reused.
+mod kind {
+    pub(super) const START_RUN: i64 = 1;
+    pub(super) const CANCEL_RUN: i64 = 2;
+}
+
+/// A message's kind and body, as its row keeps them.
+pub fn encode_message(body: &MessageBody) -> (i64, Vec<u8>) {
+    match body {
+        MessageBody::StartRun { batch, index } => {
+            let message = pb::StartRun { batch: Bytes::copy_from_slice(&batch.to_bytes()), index: *index };
+            (kind::START_RUN, message.encode_to_vec())
+        }
+        MessageBody::CancelRun { run, by } => {
+            let message = pb::CancelRun { run: Bytes::copy_from_slice(&run.to_bytes()), by: by.to_string() };
+            (kind::CANCEL_RUN, message.encode_to_vec())
+        }
+    }
+}
+
+/// A message from its row; `None` if this release does not understand it.
+pub fn decode_message(id: MessageId, source: Slot, destination: Slot, kind: i64, body: &[u8]) -> Option<Message> {
+    let body = match kind {
+        kind::START_RUN => {
+            let message = pb::StartRun::decode(body).ok()?;
+            MessageBody::StartRun { batch: BatchId::from_bytes(&message.batch)?, index: message.index }
+        }
+        kind::CANCEL_RUN => {
+            let message = pb::CancelRun::decode(body).ok()?;
+            MessageBody::CancelRun { run: RunId::from_bytes(&message.run)?, by: Subject(message.by.into()) }
+        }
+        _ => return None,
+    };
+    Some(Message { id, source, destination, body })
+}
+
+/// A plan as its row keeps it.
+pub fn encode_plan(plan: &Plan) -> Vec<u8> {
+    let nothing = Value::from_json(Bytes::new());
+    let column = |column: &Column| {
+        let values: Vec<Value> =
+            column.values.iter().map(|value| value.clone().unwrap_or_else(|| nothing.clone())).collect();
+        let not_given = (0..).zip(&column.values).filter(|(_, value)| value.is_none()).map(|(place, _)| place);
+        pb::BatchColumn { node: column.node.0, values: Some(encode::body(&values)), not_given: not_given.collect() }
+    };
+    let axis = |axis: &Axis| pb::BatchAxis { columns: axis.columns.iter().map(column).collect() };
+    let (nodes, values): (Vec<u32>, Vec<Value>) =
+        plan.inputs.iter().map(|(node, value)| (node.0, value.clone())).unzip();
+    let plan = pb::BatchPlan {
+        axes: plan.axes.iter().map(axis).collect(),
+        input_nodes: nodes,
+        inputs: Some(encode::body(&values)),
+        target: plan.target.map(|target| target.0),
+        traceparent: plan.traceparent.as_deref().map(str::to_owned),
+        sandbox: plan.sandbox,
+    };
+    plan.encode_to_vec()
+}
+
+/// A plan from its row; `None` if it is not one that this release understands.
+pub fn decode_plan(bytes: Bytes) -> Option<Plan> {
+    let plan: pb::BatchPlan = decode::message(&bytes).ok()?;
+    let column = |column: pb::BatchColumn| {
+        let mut values: Vec<Option<Value>> = decode::values(column.values?).ok()?.into_iter().map(Some).collect();
+        for place in column.not_given {
+            *values.get_mut(place as usize)? = None;
+        }
+        Some(Column { node: NodeIx(column.node), values })
+    };
+    let axis = |axis: pb::BatchAxis| {
+        let columns: Option<Vec<Column>> = axis.columns.into_iter().map(column).collect();
+        Some(Axis { columns: columns? })
+    };
+    let axes: Option<Vec<Axis>> = plan.axes.into_iter().map(axis).collect();
+    let values = decode::values(plan.inputs?).ok()?;
+    let inputs = plan.input_nodes.into_iter().map(NodeIx).zip(values).collect();
+    let target = plan.target.map(NodeIx);
+    Some(Plan { axes: axes?, inputs, target, traceparent: plan.traceparent.map(Into::into), sandbox: plan.sandbox })
+}
+
+#[cfg(test)]
+mod tests {
+    use heddle_core::value::{Artifact, Digest};
+
+    use super::*;
+
+    #[test]
+    fn messages_come_back_as_they_were() {
+        let batch = BatchId(7);
+        let bodies = [
+            MessageBody::StartRun { batch, index: 9_999 },
+            MessageBody::CancelRun { run: RunId(8), by: "somebody".into() },
+        ];
+        for body in bodies {
+            let (kind, bytes) = encode_message(&body);
+            let message = Message { id: MessageId(3), source: Slot(1), destination: Slot(2), body };
+            assert_eq!(decode_message(message.id, message.source, message.destination, kind, &bytes), Some(message));
+            assert_eq!(decode_message(MessageId(3), Slot(1), Slot(2), 99, &bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_plan_comes_back_as_it_was() {
+        let text = |text: &str| Value::from_json(Bytes::copy_from_slice(text.as_bytes()));
+        let media_type = "image/png".into();
+        let file = Value::from_artifact(Artifact { digest: Digest::of(b"x"), bytes: 1, media_type, is_json: false });
+        let columns = vec![
+            Column { node: NodeIx(0), values: vec![Some(text("1")), None, Some(file)] },
+            Column { node: NodeIx(2), values: vec![Some(text("\"a\"")), Some(text("null")), Some(text("[]"))] },
+        ];
+        let plan = Plan {
+            axes: vec![Axis { columns }, Axis { columns: vec![Column { node: NodeIx(1), values: vec![None] }] }],
+            inputs: vec![(NodeIx(3), text("{}"))],
+            target: Some(NodeIx(4)),
+            traceparent: Some("00-a".into()),
+            sandbox: true,
+        };
+        assert_eq!(decode_plan(encode_plan(&plan).into()), Some(plan));
+        assert_eq!(decode_plan(Bytes::from_static(b"nonsense")), None);
+    }
+}
