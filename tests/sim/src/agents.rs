@@ -301,6 +301,9 @@ impl World {
     }
 
     fn finish(&mut self, agent: usize, key: &AttemptKey, outcome: Outcome) {
+        if let Outcome::Failed { error, .. } = &outcome {
+            self.check.reported(key.token, error.class);
+        }
         self.release(agent, key);
         self.agents[agent].kept.insert(*key, outcome.clone());
         self.say(agent, AgentMessage::Finished { key: *key, outcome });

@@ -11,7 +11,7 @@ use heddle_core::id::{
     AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, RunId, ScopeIx,
 };
 use heddle_core::partition::batch::{Batch, IdempotencyKey};
-use heddle_core::run::event::{Attempt, OutputValue, PortOutput};
+use heddle_core::run::event::{Attempt, ErrorClass, OutputValue, PortOutput};
 use heddle_core::run::{Run, RunStatus};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
@@ -41,6 +41,8 @@ pub(super) struct Checker {
     batches: BTreeSet<BatchId>,
     owners: BTreeMap<PartitionId, SeatId>,
     pub(super) places: Places,
+    /// Whose batch lands.
+    pub(super) landing: SeatId,
     pub(super) coverage: Coverage,
     /// Which container's items and turns have these numbers.
     pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
@@ -57,6 +59,8 @@ pub(super) struct RunAccount {
     pub(super) stand: Stand,
     /// The load and the event at which it was last compared with what is in memory.
     pub(super) compared: (SeatId, EventSeq),
+    /// The load of its partition under which its end became durable, until that is told.
+    pub(super) end_is_owed: Option<SeatId>,
     /// A node of it has ended it.
     pub(super) is_stopped: bool,
 }
@@ -70,6 +74,10 @@ pub(super) struct TokenAccount {
     pub(super) is_live: bool,
     pub(super) has_intent: bool,
     pub(super) has_started: bool,
+    /// How its agent says that it failed.
+    pub(super) failed_with: Option<ErrorClass>,
+    /// Its agent is told to stop it.
+    pub(super) is_told: bool,
     /// What the agent made under it.
     pub(super) made: Vec<Digest>,
 }
@@ -83,7 +91,9 @@ pub(super) struct InstanceAccount {
     pub(super) has_handle: bool,
     /// It may have acted, nobody knows, and nobody asked for another try.
     pub(super) is_unknown: bool,
-    killed: BTreeSet<AgentBoot>,
+    /// Failures that count.
+    pub(super) failed: u32,
+    pub(super) killed: BTreeSet<AgentBoot>,
 }
 
 impl Checker {

@@ -15,6 +15,7 @@ impl Checker {
     /// A batch has landed.
     pub(super) fn written(&mut self, store: &Store, seat: SeatId, batch: &Batch, quarantined: &[RunId]) {
         self.expect_owner(seat, batch);
+        self.landing = seat;
         self.note(batch.number.0);
         for written in &batch.runs {
             if quarantined.contains(&written.run) {
@@ -29,6 +30,7 @@ impl Checker {
                     return;
                 }
             }
+            self.check_waiting(written.run);
         }
     }
 
@@ -67,6 +69,7 @@ impl Checker {
 
     /// What a fact may say, by what was durable before it.
     fn before(&mut self, run: RunId, event: &Event) {
+        self.failure(run, &event.fact);
         match &event.fact {
             Fact::Succeeded { attempt, outputs, .. } => {
                 self.made_by(run, attempt, outputs);
@@ -182,6 +185,7 @@ impl Checker {
                         || fold.progress().1 == 0
                         || account.is_stopped);
                 account.ended = Some(stands);
+                account.end_is_owed = Some(self.landing);
                 self.expect(is_whole, "H10", || format!("{id} ended before everything was done"));
             }
             None => {}
@@ -243,6 +247,8 @@ impl Checker {
             is_live: true,
             has_intent: false,
             has_started: false,
+            failed_with: None,
+            is_told: false,
             made: Vec::new(),
         };
         let is_reused = self.tokens.insert(attempt.token, token).is_some();

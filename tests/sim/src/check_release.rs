@@ -47,6 +47,7 @@ impl Checker {
                 self.expect(is_its && self.is_live(&key), "I3", || format!("{key:?} is sent before it is durable"));
             }
             Effect::CancelAttempt { key, .. } => {
+                self.told_to_stop(key.token);
                 let is_over = self.has_ended(key.run) || self.is_given_up(key);
                 self.expect(is_over, "I3", || format!("{key:?} is cancelled before that it is not wanted is durable"));
             }
@@ -58,6 +59,9 @@ impl Checker {
             }
             Effect::Verdicts { to, verdicts, .. } => {
                 for (key, verdict) in verdicts {
+                    if *verdict != Verdict::Keep {
+                        self.told_to_stop(key.token);
+                    }
                     let is_its = self.tokens.get(&key.token).is_some_and(|token| token.boot == *to);
                     match verdict {
                         Verdict::Keep => {}

@@ -41,6 +41,8 @@ pub enum ShellFault {
     EarlyMailLost,
     /// Idempotency keys are looked up in a replica that lags behind.
     KeysReadLate,
+    /// A part of a value changes after it was written.
+    ValueDamaged,
     /// Messages between slots that have not arrived are not read at a load.
     OutboxNotRead,
 }

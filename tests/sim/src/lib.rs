@@ -10,6 +10,7 @@
 mod agents;
 mod batches;
 mod check;
+mod check_failures;
 mod check_history;
 mod check_release;
 mod clients;

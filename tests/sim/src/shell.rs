@@ -267,6 +267,11 @@ impl World {
 
     fn perform(&mut self, id: SeatId, outputs: Outputs) {
         self.bring(outputs.dealt);
+        let is_notice = |release: &Release| match release {
+            Release::Effect(Effect::Notify { run, .. }) => Some(*run),
+            _ => None,
+        };
+        let noticed: Vec<RunId> = outputs.releases.iter().filter_map(is_notice).collect();
         for release in outputs.releases {
             self.tell_trace(|| format!("  {:?} releases {release:?}", id.partition));
             self.check.release(&release);
@@ -281,6 +286,7 @@ impl World {
                 Release::Effect(effect) => self.carry_out(id, effect),
             }
         }
+        noticed.into_iter().for_each(|run| self.check.check_told(id, run));
         if outputs.stop.is_some() {
             return self.reseat(id);
         }
@@ -424,6 +430,9 @@ impl World {
             self.spoil(&batch);
             self.remember_for_undo(&batch);
             let quarantined = self.store.write(&batch);
+            if self.is_planted(ShellFault::ValueDamaged) {
+                self.store.damage(&batch);
+            }
             self.check.written(&self.store, id, &batch, &quarantined);
             self.check_losses(&batch);
             if self.is_planted(ShellFault::CommitAppliedTwice) && reply == CommitReply::Lost {

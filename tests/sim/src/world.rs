@@ -340,6 +340,7 @@ impl World {
 
     fn check_end(&mut self) {
         self.check_batches();
+        self.check.check_values(&self.store);
         for run in self.check.acknowledged_runs() {
             let is_there = self.store.runs.contains_key(&run) || self.check.is_quarantined(run);
             self.check.expect(is_there, "H1", || format!("{run} was acknowledged and is not there"));

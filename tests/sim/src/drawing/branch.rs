@@ -29,7 +29,10 @@ impl Drawing<'_> {
     }
 
     pub(super) fn branch(&mut self, level: Level, sources: &mut Vec<Source>) {
-        match self.random.below(18) {
+        if self.knobs.has_races && level.parent.is_none() && self.random.percent(30) {
+            return self.race(level, sources);
+        }
+        match self.random.below(17) {
             0..4 => self.passing(level, sources, "logic:if"),
             4..7 => self.passing(level, sources, "logic:switch"),
             7 => self.passing(level, sources, "logic:router"),
@@ -37,8 +40,7 @@ impl Drawing<'_> {
             9 | 10 => self.passing(level, sources, "logic:split_test"),
             11..15 => self.merge(level, sources),
             15 => self.filter(level, sources),
-            16 if self.knobs.has_races && level.parent.is_none() => self.race(level, sources),
-            17 if level.parent.is_none() => self.stop(level, sources),
+            16 if level.parent.is_none() => self.stop(level, sources),
             _ => self.merge(level, sources),
         }
     }

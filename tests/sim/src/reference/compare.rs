@@ -19,8 +19,9 @@ pub(in super::super) fn compare(document: &Document, events: &[Event], run: &Run
     let root = Frame::root();
     interpreter.pass(&root);
     let is_whole = run.status() == RunStatus::Completed && history.outside.stopped.is_empty();
-    check_roots(document, run, &history, &interpreter, is_whole)?;
-    let (found, ids) = (interpreter.found.borrow(), ids(document));
+    check_roots((document, run), &history, (&interpreter, &root), is_whole)?;
+    check_losers(document, &history, (&interpreter, &root))?;
+    let (found, ids) = (interpreter.found.borrow().clone(), ids(document));
     let expected = |id: &str, path: &Path| ids.get(id).and_then(|node| found.get(&(*node, path.clone())));
     for ((id, path), actual) in history.outputs.iter().filter(|((id, _), _)| !id.is_empty()) {
         let must = expected(id, path);
@@ -46,7 +47,7 @@ pub(in super::super) fn compare(document: &Document, events: &[Event], run: &Run
             let id = &document.nodes[*node].id;
             let is_missing =
                 matches!(must, Expected::Done(_)) && !history.outputs.contains_key(&(id.clone(), path.clone()));
-            if is_missing && !is_in_broken_item(document, &interpreter, *node, path) {
+            if is_missing && !is_in_broken_item(document, (&interpreter, &root), *node, path) {
                 return Err(format!("node {id} at {path:?} gave nothing; it should be {must:?}"));
             }
         }
@@ -55,13 +56,11 @@ pub(in super::super) fn compare(document: &Document, events: &[Event], run: &Run
 }
 
 fn check_roots(
-    document: &Document,
-    run: &Run,
+    (document, run): (&Document, &Run),
     history: &History,
-    interpreter: &Interpreter<'_>,
+    (interpreter, root): (&Interpreter<'_>, &Frame<'_>),
     is_whole: bool,
 ) -> Result<(), String> {
-    let root = Frame::root();
     for (ix, node) in document.nodes.iter().enumerate().filter(|(_, node)| node.place == Place::Root) {
         let phase = run.phase_of(NodeIx(ix as u32));
         let is_final = matches!(phase, NodePhase::Completed | NodePhase::Skipped);
@@ -71,9 +70,12 @@ fn check_roots(
             // What was caught has failed all the same.
             (Expected::Done(outputs), Some(_)) if outputs.contains_key("error") => phase == NodePhase::Failed,
             (Expected::Done(_), Some(_)) => phase == NodePhase::Completed,
-            (Expected::Skipped, None) => phase == NodePhase::Skipped || (!is_whole && !is_final),
+            (Expected::Skipped, None) => {
+                let is_given_up = phase == NodePhase::Dropped && interpreter.has_lost(ix, root);
+                phase == NodePhase::Skipped || is_given_up || (!is_whole && !is_final)
+            }
             // A run that has ended may not have come to it.
-            (_, None) => !is_final && (!is_whole || interpreter.has_lost(ix, &root)),
+            (_, None) => !is_final && (!is_whole || interpreter.has_lost(ix, root)),
             (_, Some(_)) => false,
         };
         if !stands {
@@ -88,11 +90,47 @@ fn ids(document: &Document) -> BTreeMap<&str, usize> {
     document.nodes.iter().zip(0..).map(|(node, ix)| (&*node.id, ix)).collect()
 }
 
+/// What leads only to a race that is won is given up, if the race says so.
+fn check_losers(
+    document: &Document,
+    history: &History,
+    (interpreter, root): (&Interpreter<'_>, &Frame<'_>),
+) -> Result<(), String> {
+    let order = |node: usize| history.order.get(&(document.nodes[node].id.clone(), Path::new()));
+    let is_race = |node: usize| {
+        let node = &document.nodes[node];
+        node.kind == "logic:race" && node.config["cancelLosers"] != false && node.place == Place::Root
+    };
+    for edge in document.edges.iter().filter(|edge| is_race(edge.target)) {
+        let leads_elsewhere =
+            document.edges.iter().any(|other| other.source == edge.source && other.target != edge.target);
+        if let (Some(won), Some(gave)) = (order(edge.target), order(edge.source))
+            && gave > won
+            && !leads_elsewhere
+            && interpreter.has_lost(edge.source, root)
+        {
+            return Err(format!("node {} went on after its race was won", document.nodes[edge.source].id));
+        }
+    }
+    Ok(())
+}
+
 /// Of an item that has failed, some nodes may not have come to their end.
-fn is_in_broken_item(document: &Document, interpreter: &Interpreter<'_>, node: usize, path: &Path) -> bool {
+fn is_in_broken_item(
+    document: &Document,
+    (interpreter, root): (&Interpreter<'_>, &Frame<'_>),
+    node: usize,
+    path: &Path,
+) -> bool {
     let (mut place, mut path) = (document.nodes[node].place, path.clone());
     while place != Place::Root {
-        if interpreter.broken.borrow().contains(&(place, path.clone())) {
+        let is_of_loser = match place {
+            Place::Body(container) if document.nodes[container].place == Place::Root => {
+                interpreter.has_lost(container, root)
+            }
+            _ => false,
+        };
+        if is_of_loser || interpreter.broken.borrow().contains(&(place, path.clone())) {
             return true;
         }
         place = document.around(place);

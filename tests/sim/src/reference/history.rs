@@ -19,6 +19,8 @@ pub(super) struct History {
     /// Nodes that failed because of what they were given, with the code.
     pub(super) refused: BTreeMap<At, String>,
     pub(super) outside: Outside,
+    /// In which order nodes gave what they gave.
+    pub(super) order: BTreeMap<At, usize>,
     /// Where items and turns lie: their container, and their number in it.
     scopes: BTreeMap<ScopeIx, (Instance, u32)>,
     /// Who does the work of nodes.
@@ -122,6 +124,7 @@ impl History {
             }
             _ => {}
         }
+        self.order.insert(at.clone(), self.order.len());
         self.outputs.insert(at, outputs);
     }
 

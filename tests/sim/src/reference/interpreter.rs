@@ -102,8 +102,10 @@ impl<'a> Interpreter<'a> {
         after.peek().is_some()
             && after.all(|edge| match &self.document.nodes[edge.target] {
                 target if target.place != place => false,
-                target if target.kind == "logic:race" => matches!(self.expected(edge.target, frame), Expected::Done(_)),
-                _ => self.has_lost(edge.target, frame),
+                target => {
+                    let is_won = || matches!(self.expected(edge.target, frame), Expected::Done(_));
+                    target.kind == "logic:race" && is_won() || self.has_lost(edge.target, frame)
+                }
             })
     }
 
