@@ -54,6 +54,20 @@ pub enum Fault {
     PlaceFreedEarly,
     /// A load of a partition forgets the places that its attempts hold.
     PlacesForgotten,
+    /// Attempts of an instance are numbered from 1 again after each that failed.
+    AttemptNumberRestarted,
+    /// A node fails for good one try too early.
+    RetriesCutShort,
+    /// A node is called poison though its agent had other things to do.
+    InnocentBlamed,
+    /// What paid attempts bring after their run was cancelled is kept.
+    LateResultKept,
+    /// Agents are not told that a run was cancelled.
+    CancelNotTold,
+    /// A node that is skipped does not settle what hangs on it.
+    SkipNotPropagated,
+    /// A node runs as soon as one of its inputs is there.
+    StartedEarly,
 }
 
 #[cfg(feature = "planted-faults")]

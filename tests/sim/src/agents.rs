@@ -11,10 +11,12 @@ use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, PermitClass};
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::Value;
+use serde_json::Value as Json;
 
 use super::event::{AgentMessage, CoordinatorMessage, Event, Inventory};
 use super::queue::millis;
 use super::sessions::agent_id;
+use super::work;
 use super::world::World;
 
 /// One agent over all its starts.
@@ -40,6 +42,8 @@ pub(super) struct Agent {
 #[derive(Debug)]
 struct Held {
     dispatch: Box<Dispatch>,
+    /// By its ports; those that nothing leads to are left out.
+    inputs: Vec<Json>,
     stage: Stage,
     handle: Option<Value>,
     is_stopping: bool,
@@ -180,6 +184,7 @@ impl World {
         let key = dispatch.key;
         let boot = self.boot_of(agent);
         self.check.assigned(&boot, &key);
+        let inputs = self.inputs_of(&dispatch);
         let here = &mut self.agents[agent];
         let granted = match dispatch.permit {
             PermitClass::Slot => &mut here.granted_slots,
@@ -190,7 +195,8 @@ impl World {
         if here.is_draining || !is_permitted {
             return self.say(agent, AgentMessage::HandedBack { key });
         }
-        here.held.insert(key, Held { dispatch, stage: Stage::Waiting, handle: None, is_stopping: false, step: 0 });
+        let held = Held { dispatch, inputs, stage: Stage::Waiting, handle: None, is_stopping: false, step: 0 };
+        here.held.insert(key, held);
         here.waiting.push_back(key);
         self.start_next(agent);
     }
@@ -262,29 +268,42 @@ impl World {
             self.say(agent, AgentMessage::Handle { key: *key, handle });
             return self.work_on(agent, key);
         }
-        let outcome = self.outcome_of(key, script.fail_percent, script.closes);
+        let outcome = self.outcome_of(agent, key, script.fail_percent);
         self.finish(agent, key, outcome);
     }
 
-    fn outcome_of(&mut self, key: &AttemptKey, fail_percent: u64, closes: bool) -> Outcome {
+    fn outcome_of(&mut self, agent: usize, key: &AttemptKey, fail_percent: u64) -> Outcome {
+        let failed = |class, code: &str| {
+            let error = NodeError { class, code: code.into(), message: "the model agent failed".into() };
+            Outcome::Failed { error, retry_after: None }
+        };
         if self.random.percent(fail_percent) {
             use ErrorClass::{Internal, InvalidRequest, RateLimited, Retryable, UnknownOutcome};
             let class =
                 self.random.pick(&[Retryable, Retryable, Internal, RateLimited, InvalidRequest, UnknownOutcome]);
-            let error = NodeError { class, code: "model_failure".into(), message: "the model agent failed".into() };
-            return Outcome::Failed { error, retry_after: None };
+            return failed(class, "model_failure");
         }
-        let number = self.random.below(6);
-        let value = Value::from_json(Bytes::from(format!("{{\"n\":{number},\"by\":\"{}\"}}", key.token)));
-        self.check.produced(key, value.digest());
-        let mut outputs: Vec<(Arc<str>, Value)> = vec![("out".into(), value.clone())];
-        if !closes {
-            outputs.push(("side".into(), value));
+        let Some(held) = self.agents[agent].held.get(key) else { return Outcome::Stopped };
+        let node = held.dispatch.graph.node(key.instance.node).provided(held.dispatch.provider);
+        let config: Json = serde_json::from_slice(node.config).unwrap_or_default();
+        let Some(made) = work::make(node.type_id, &config, &held.inputs) else {
+            return failed(ErrorClass::InvalidRequest, work::REFUSED);
+        };
+        let by = key.token.to_string();
+        let mut outputs: Vec<(Arc<str>, Value)> = Vec::with_capacity(made.len());
+        for (port, mut value) in made {
+            sign(&mut value, &by);
+            let value = Value::from_json(Bytes::from(value.to_string()));
+            self.check.produced(key, value.digest());
+            outputs.push((port.into(), value));
         }
         Outcome::Succeeded(outputs)
     }
 
     fn finish(&mut self, agent: usize, key: &AttemptKey, outcome: Outcome) {
+        if let Outcome::Failed { error, .. } = &outcome {
+            self.check.reported(key.token, error.class);
+        }
         self.release(agent, key);
         self.agents[agent].kept.insert(*key, outcome.clone());
         self.say(agent, AgentMessage::Finished { key: *key, outcome });
@@ -371,6 +390,7 @@ impl World {
             return;
         }
         self.agents[agent].is_up = false;
+        self.kills.agents += 1;
         if let Some(id) = self.agents[agent].session {
             self.break_link(id);
         }
@@ -392,6 +412,15 @@ impl World {
             let boot = here.boot;
             self.after(millis(50), Event::AgentDials { agent, boot });
         }
+    }
+}
+
+/// Says who has made a value.
+fn sign(value: &mut Json, by: &str) {
+    match value {
+        Json::Object(fields) => drop(fields.insert("by".to_owned(), by.into())),
+        Json::Array(items) => items.iter_mut().for_each(|item| sign(item, by)),
+        _ => {}
     }
 }
 

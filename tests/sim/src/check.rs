@@ -7,14 +7,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_core::batch::BatchId;
-use heddle_core::id::{AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, RunId};
+use heddle_core::id::{
+    AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, RunId, ScopeIx,
+};
 use heddle_core::partition::batch::{Batch, IdempotencyKey};
-use heddle_core::run::event::{Attempt, OutputValue, PortOutput};
+use heddle_core::run::event::{Attempt, ErrorClass, OutputValue, PortOutput};
 use heddle_core::run::{Run, RunStatus};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::Violation;
+use super::coverage::{Coverage, Stand};
 use super::event::SeatId;
 use super::policies::Places;
 
@@ -38,6 +41,11 @@ pub(super) struct Checker {
     batches: BTreeSet<BatchId>,
     owners: BTreeMap<PartitionId, SeatId>,
     pub(super) places: Places,
+    /// Whose batch lands.
+    pub(super) landing: SeatId,
+    pub(super) coverage: Coverage,
+    /// Which container's items and turns have these numbers.
+    pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
 }
 
 /// What is durable of a run.
@@ -48,6 +56,11 @@ pub(super) struct RunAccount {
     pub(super) last_at: Timestamp,
     pub(super) ended: Option<(RunStatus, u64)>,
     pub(super) is_quarantined: bool,
+    pub(super) stand: Stand,
+    /// The load and the event at which it was last compared with what is in memory.
+    pub(super) compared: (SeatId, EventSeq),
+    /// The load of its partition under which its end became durable, until that is told.
+    pub(super) end_is_owed: Option<SeatId>,
     /// A node of it has ended it.
     pub(super) is_stopped: bool,
 }
@@ -61,6 +74,10 @@ pub(super) struct TokenAccount {
     pub(super) is_live: bool,
     pub(super) has_intent: bool,
     pub(super) has_started: bool,
+    /// How its agent says that it failed.
+    pub(super) failed_with: Option<ErrorClass>,
+    /// Its agent is told to stop it.
+    pub(super) is_told: bool,
     /// What the agent made under it.
     pub(super) made: Vec<Digest>,
 }
@@ -74,7 +91,9 @@ pub(super) struct InstanceAccount {
     pub(super) has_handle: bool,
     /// It may have acted, nobody knows, and nobody asked for another try.
     pub(super) is_unknown: bool,
-    killed: BTreeSet<AgentBoot>,
+    /// Failures that count.
+    pub(super) failed: u32,
+    pub(super) killed: BTreeSet<AgentBoot>,
 }
 
 impl Checker {
@@ -92,8 +111,8 @@ impl Checker {
         self.violation.borrow().is_some()
     }
 
-    pub(super) fn into_result(self) -> (u64, Option<Violation>) {
-        (self.hash, self.violation.into_inner())
+    pub(super) fn into_result(self) -> (u64, Coverage, Option<Violation>) {
+        (self.hash, self.coverage, self.violation.into_inner())
     }
 
     /// Folds a number into the trace's hash.

@@ -1,6 +1,6 @@
 //! What must hold of each event as it becomes durable.
 
-use heddle_core::id::{AttemptKey, EventSeq, Instance, RunId};
+use heddle_core::id::{AttemptKey, EventSeq, Instance, NodeIx, RunId, ScopeIx};
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::batch::{Batch, RunBatch};
 use heddle_core::policy::OnUnknown;
@@ -15,6 +15,7 @@ impl Checker {
     /// A batch has landed.
     pub(super) fn written(&mut self, store: &Store, seat: SeatId, batch: &Batch, quarantined: &[RunId]) {
         self.expect_owner(seat, batch);
+        self.landing = seat;
         self.note(batch.number.0);
         for written in &batch.runs {
             if quarantined.contains(&written.run) {
@@ -29,6 +30,7 @@ impl Checker {
                     return;
                 }
             }
+            self.check_waiting(written.run);
         }
     }
 
@@ -67,6 +69,7 @@ impl Checker {
 
     /// What a fact may say, by what was durable before it.
     fn before(&mut self, run: RunId, event: &Event) {
+        self.failure(run, &event.fact);
         match &event.fact {
             Fact::Succeeded { attempt, outputs, .. } => {
                 self.made_by(run, attempt, outputs);
@@ -105,9 +108,13 @@ impl Checker {
                     self.committed(run, *instance);
                     self.runs.entry(run).or_default().is_stopped = true;
                 }
-                // No simulated graph asks what its values cannot answer.
-                Decision::Failed { error, .. } => self.fail("H30", format!("{run}: a node cannot decide: {error:?}")),
-                Decision::Waiting { .. } | Decision::Opened { .. } | Decision::Gathered { .. } => {}
+                // Whether a node cannot decide, the reference interpreter knows.
+                Decision::Failed { .. } | Decision::Waiting { .. } => {}
+                Decision::Opened { instance, opened } => {
+                    let scopes = (opened.scope.0..).take(opened.items.len());
+                    self.scopes.extend(scopes.map(|scope| ((run, ScopeIx(scope)), *instance)));
+                }
+                Decision::Gathered { .. } => {}
             }
         }
     }
@@ -158,7 +165,11 @@ impl Checker {
             (None, None) => Err("its graph is not stored".to_owned()),
         };
         if let Err(corrupt) = folded {
-            self.fail("H9", format!("the history of {id} does not follow: {corrupt}"));
+            return self.fail("H9", format!("the history of {id} does not follow: {corrupt}"));
+        }
+        let Some(run) = &account.fold else { return };
+        if let Err(what) = self.coverage.note(&mut account.stand, run, event) {
+            self.fail("E2", format!("{id}, event {}: {what}", event.seq));
         }
     }
 
@@ -174,6 +185,7 @@ impl Checker {
                         || fold.progress().1 == 0
                         || account.is_stopped);
                 account.ended = Some(stands);
+                account.end_is_owed = Some(self.landing);
                 self.expect(is_whole, "H10", || format!("{id} ended before everything was done"));
             }
             None => {}
@@ -185,6 +197,28 @@ impl Checker {
                 self.expect(is_bookkeeping && ended == stands, "H10", || {
                     format!("{id} was over and changes: {:?}", event.fact)
                 });
+            }
+        }
+    }
+
+    /// Whether what a node gives is certain, seen from inside a scope.
+    fn is_settled(&self, fold: &Run, run: RunId, source: NodeIx, mut scope: ScopeIx) -> bool {
+        const SETTLED: [NodePhase; 3] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed];
+        let home = fold.graph().within(source);
+        loop {
+            let around = self.scopes.get(&(run, scope));
+            if home == around.map(|container| container.node) {
+                let phase = match scope {
+                    ScopeIx(0) => Some(fold.phase_of(source)),
+                    scope => fold.open_instances(source).find(|(it, _)| it.scope == scope).map(|(_, phase)| phase),
+                };
+                return phase.is_some_and(|phase| SETTLED.contains(&phase));
+            }
+            match around {
+                // What an item is, is there when it opens.
+                Some(container) if container.node == source => return true,
+                Some(container) => scope = container.scope,
+                None => return false,
             }
         }
     }
@@ -201,8 +235,7 @@ impl Checker {
         let fold = self.runs.get(&run).and_then(|account| account.fold.as_ref());
         let is_early = fold.is_none_or(|fold| {
             let edges = fold.graph().in_edges(attempt.instance.node).iter();
-            let settled = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed];
-            edges.into_iter().any(|edge| !settled.contains(&fold.phase_of(edge.source)))
+            edges.into_iter().any(|edge| !self.is_settled(fold, run, edge.source, attempt.instance.scope))
         });
         let crowd = fold.and_then(|fold| self.places.given(run, fold, &attempt));
         self.expect(crowd.is_none(), "E26", || crowd.unwrap_or_default());
@@ -214,6 +247,8 @@ impl Checker {
             is_live: true,
             has_intent: false,
             has_started: false,
+            failed_with: None,
+            is_told: false,
             made: Vec::new(),
         };
         let is_reused = self.tokens.insert(attempt.token, token).is_some();

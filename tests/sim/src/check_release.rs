@@ -1,8 +1,8 @@
 //! What must be durable when an answer or an instruction leaves (I3, E3).
 
-use heddle_core::id::{AttemptKey, RunId};
+use heddle_core::id::{AttemptKey, RunId, ScopeIx};
 use heddle_core::partition::io::{Effect, Refusal, Release, Reply, Verdict};
-use heddle_core::run::RunStatus;
+use heddle_core::run::{NodePhase, RunStatus};
 
 use super::check::Checker;
 
@@ -47,8 +47,9 @@ impl Checker {
                 self.expect(is_its && self.is_live(&key), "I3", || format!("{key:?} is sent before it is durable"));
             }
             Effect::CancelAttempt { key, .. } => {
-                let is_over = self.has_ended(key.run);
-                self.expect(is_over, "I3", || format!("{key:?} is cancelled before its run's end is durable"));
+                self.told_to_stop(key.token);
+                let is_over = self.has_ended(key.run) || self.is_given_up(key);
+                self.expect(is_over, "I3", || format!("{key:?} is cancelled before that it is not wanted is durable"));
             }
             Effect::Acknowledge { key, .. } => self.expect_done(key, "acknowledged"),
             Effect::AnswerIntent { key, go: true, .. } => {
@@ -58,6 +59,9 @@ impl Checker {
             }
             Effect::Verdicts { to, verdicts, .. } => {
                 for (key, verdict) in verdicts {
+                    if *verdict != Verdict::Keep {
+                        self.told_to_stop(key.token);
+                    }
                     let is_its = self.tokens.get(&key.token).is_some_and(|token| token.boot == *to);
                     match verdict {
                         Verdict::Keep => {}
@@ -87,6 +91,20 @@ impl Checker {
 
     fn expect_done(&self, key: &AttemptKey, what: &str) {
         self.expect(!self.is_live(key), "I3", || format!("{key:?} is {what} before its end is durable"));
+    }
+
+    /// Whether durable history says that a node will not run to its end.
+    fn is_given_up(&self, key: &AttemptKey) -> bool {
+        let fold = self.runs.get(&key.run).and_then(|account| account.fold.as_ref());
+        fold.is_some_and(|fold| match key.instance.scope {
+            ScopeIx(0) => fold.phase_of(key.instance.node) == NodePhase::Dropped,
+            // An item that has closed has left memory.
+            _ => {
+                let mut open = fold.open_instances(key.instance.node);
+                open.find(|(instance, _)| *instance == key.instance)
+                    .is_none_or(|(_, phase)| phase == NodePhase::Dropped)
+            }
+        })
     }
 
     fn has_ended(&self, run: RunId) -> bool {

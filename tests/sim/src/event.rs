@@ -11,7 +11,7 @@ use heddle_core::value::{Value, ValueRef};
 use super::nemesis::Trouble;
 
 /// One start of one partition: what was meant for an earlier one is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SeatId {
     pub(super) partition: PartitionId,
     pub(super) start: u64,

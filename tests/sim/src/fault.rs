@@ -41,8 +41,19 @@ pub enum ShellFault {
     EarlyMailLost,
     /// Idempotency keys are looked up in a replica that lags behind.
     KeysReadLate,
+    /// A part of a value changes after it was written.
+    ValueDamaged,
     /// Messages between slots that have not arrived are not read at a load.
     OutboxNotRead,
+}
+
+impl std::fmt::Display for Planted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Planted::Core(fault) => write!(f, "engine: {fault:?}"),
+            Planted::Shell(fault) => write!(f, "shell: {fault:?}"),
+        }
+    }
 }
 
 impl Planted {

@@ -4,6 +4,11 @@ use heddle_core::limits;
 
 use super::random::Random;
 
+/// Whether the engine runs maps, loops and lifted nodes.
+const HAS_SCOPES: bool = true;
+/// Whether the engine lets branches race.
+const HAS_RACES: bool = true;
+
 /// A range of milliseconds or counts, both ends included.
 pub(super) type Range = (u64, u64);
 
@@ -27,6 +32,14 @@ pub(super) struct Knobs {
     pub(super) wait_percent: u64,
     /// How many of the nodes decide which way a run goes.
     pub(super) branch_percent: u64,
+    /// How many of the nodes have a body, cut lists, or run once per item.
+    pub(super) scope_percent: u64,
+    /// Whether branches race.
+    pub(super) has_races: bool,
+    /// Items of the longest lists.
+    pub(super) longest_list: u64,
+    /// How many of the nodes refuse some of their inputs.
+    pub(super) refuse_percent: u64,
     /// Bytes of values that partitions keep at hand for decisions.
     pub(super) recent_values: usize,
     pub(super) wait_ms: Range,
@@ -74,6 +87,7 @@ impl Knobs {
         let is_crowded = random.percent(15);
         let poison_percent = random.pick(&[0, 0, 0, 40]);
         let branch_percent = random.pick(&[0, 30, 60]);
+        let scope_percent = if HAS_SCOPES { random.pick(&[0, 0, 30, 60]) } else { 0 };
         Self {
             partitions: random.between((1, 3)) as u16,
             agents: if is_crowded { 1 } else { random.between((1, 3)) as usize },
@@ -85,13 +99,17 @@ impl Knobs {
             keyed_percent: random.pick(&[0, 50, 90]),
             cancel_percent: random.pick(&[0, 10, 50]),
             graphs: random.between((1, 2)) as usize,
-            nodes: match (small, branch_percent) {
+            nodes: match (small, branch_percent + scope_percent) {
                 (true, 0) => (1, 3),
                 (true, _) => (2, 6),
                 (false, 0) => (2, 7),
                 (false, _) => (4, 12),
             },
             branch_percent,
+            scope_percent,
+            has_races: HAS_RACES && random.percent(50),
+            longest_list: random.pick(&[1, 3, 3, 8, 40]),
+            refuse_percent: random.pick(&[0, 0, 20]),
             recent_values: random.pick(&[0, 500, limits::RECENT_VALUES_BYTES_MAX]),
             effects: random.pick(&[Effects::Pure, Effects::Mixed, Effects::Paid]),
             wait_percent: random.pick(&[0, 0, 20, 50]),

@@ -10,9 +10,12 @@
 mod agents;
 mod batches;
 mod check;
+mod check_failures;
 mod check_history;
 mod check_release;
 mod clients;
+mod coverage;
+mod drawing;
 mod event;
 mod fault;
 mod graphs;
@@ -22,9 +25,12 @@ mod policies;
 mod queue;
 mod random;
 mod reference;
+mod search;
 mod sessions;
 mod shell;
 mod store;
+mod stored;
+mod work;
 mod world;
 
 use std::fmt;
@@ -32,7 +38,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use heddle_core::time::{Span, Timestamp};
 
+pub use coverage::Coverage;
 pub use fault::{Planted, ShellFault};
+pub use search::{Caught, Found, SEEDS_TO_COVER, catch, search};
 
 /// What came of one world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +51,33 @@ pub struct Report {
     pub steps: u64,
     /// How much virtual time went by.
     pub simulated: Span,
+    /// Runs that became durable.
+    pub runs: u64,
+    /// What was ended on purpose.
+    pub kills: Kills,
+    /// Moves that were seen.
+    pub coverage: Coverage,
     /// What was wrong, if anything was.
     pub violation: Option<Violation>,
+}
+
+/// Processes and actors that were ended on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kills {
+    /// Coordinators.
+    pub coordinators: u64,
+    /// Partitions, each an actor in a coordinator.
+    pub partitions: u64,
+    /// Agents.
+    pub agents: u64,
+}
+
+impl Kills {
+    fn add(&mut self, other: &Kills) {
+        self.coordinators += other.coordinators;
+        self.partitions += other.partitions;
+        self.agents += other.agents;
+    }
 }
 
 /// An invariant that did not hold.
@@ -83,6 +116,14 @@ pub fn run_traced(seed: u64, planted: Option<Planted>, trace: Option<fn(&str)>) 
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let what = text.unwrap_or_else(|| "it gave no reason".to_owned());
         let violation = Violation { invariant: "panic", what, at: Timestamp::from_millis(0) };
-        Report { hash: 0, steps: 0, simulated: Span::ZERO, violation: Some(violation) }
+        Report {
+            hash: 0,
+            steps: 0,
+            simulated: Span::ZERO,
+            runs: 0,
+            kills: Kills::default(),
+            coverage: Coverage::default(),
+            violation: Some(violation),
+        }
     })
 }

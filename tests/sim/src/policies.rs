@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_core::concurrency::ConcurrencyLimits;
-use heddle_core::id::{AttemptToken, NodeIx, ProviderIx, RunId};
+use heddle_core::id::{AttemptToken, Instance, ProviderIx, RunId};
 use heddle_core::run::event::{Attempt, ErrorClass, Event, Fact, NodeError, PortOutput};
 use heddle_core::run::{Run, RunStatus};
 use serde_json::{Value as Json, json};
 
-use super::graphs::{Planned, TYPES};
 use super::knobs::Knobs;
 use super::random::Random;
+use super::work;
 
 /// The keys that simulated nodes name, with what each is for the one tenant, and how many may be at work at once.
 const KEYS: [(&str, u32); 3] = [("one", 1), ("two:{{tenant}}", 2), ("two:shared", 2)];
@@ -36,23 +36,43 @@ impl OnError {
         }
     }
 
+    /// What a node of a document says.
+    fn of(node: Option<&Json>) -> Self {
+        let policy = node.map_or(&Json::Null, |node| &node["data"]["policy"]);
+        match policy["onError"].as_str() {
+            Some("continue") => OnError::Caught,
+            Some("fallback") => OnError::FallsBack(policy["fallback"].as_array().map_or(0, |list| list.len() as u16)),
+            _ => OnError::Ends,
+        }
+    }
+
     /// The output that it opens.
     pub(super) fn output(self) -> Option<&'static str> {
         (self == OnError::Caught).then_some("error")
     }
 }
 
-/// Writes it into a node, and a key for some.
-pub(super) fn add(data: &mut Json, on_error: OnError, random: &mut Random, knobs: &Knobs) {
-    let effect = data["config"]["effect"].clone();
-    let policy = &mut data["policy"];
+/// Writes it into the policy of a node of this type, and a key for some.
+pub(super) fn add(
+    policy: &mut Json,
+    (kind, config): (&str, &Json),
+    on_error: OnError,
+    random: &mut Random,
+    knobs: &Knobs,
+) {
     match on_error {
         OnError::Ends => {}
         OnError::Caught => policy["onError"] = json!("continue"),
         OnError::FallsBack(count) => {
             policy["onError"] = json!("fallback");
-            let entries = (0..count).map(|_| json!({"nodeType": random.pick(&TYPES), "config": {"effect": effect}}));
-            policy["fallback"] = entries.collect();
+            // Another type of the same ports, which makes something else of the same inputs.
+            let kinds = if kind == work::ONE { [work::ONE; 2] } else { [work::WORK, work::PREFETCHED] };
+            let entry = |_| {
+                let config =
+                    json!({"effect": config["effect"], "salt": random.below(1_000), "refuses": config["refuses"]});
+                json!({"nodeType": random.pick(&kinds), "config": config})
+            };
+            policy["fallback"] = (0..count).map(entry).collect();
         }
     }
     if random.percent(knobs.shared_percent) {
@@ -94,43 +114,49 @@ impl Places {
 }
 
 /// What was wrong with a node, as its output must give it.
-pub(super) fn caught(node: usize, attempt: &Attempt, error: &NodeError) -> Json {
+fn caught_as(id: &str, attempt: &Attempt, error: &NodeError) -> Json {
     json!({"code": &*error.code, "class": error.class.name(), "message": &*error.message,
-        "nodeId": format!("n{node}"), "attempts": attempt.number.0})
+        "nodeId": id, "attempts": attempt.number.0})
 }
 
 /// Compares what failures have led to with what they must have led to.
-pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<(), String> {
-    let mut providers: BTreeMap<NodeIx, u16> = BTreeMap::new();
+pub(super) fn compare(nodes: &[Json], events: &[Event], fold: &Run) -> Result<(), String> {
+    let mut providers: BTreeMap<Instance, u16> = BTreeMap::new();
     let mut ends_with = None;
     for event in events {
         if let Some((attempt, error, fallback, caught)) = failure(&event.fact) {
-            let node = attempt.instance.node;
-            let on_error = plan[node.0 as usize].on_error;
-            let provider = providers.entry(node).or_default();
+            let instance = attempt.instance;
+            let (node, id) = (nodes.get(instance.node.0 as usize), &fold.graph().node(instance.node).id);
+            let on_error = OnError::of(node);
+            let provider = providers.entry(instance).or_default();
             let goes_on = is_reason_for_another(error.class) && !matches!(event.fact, Fact::Lost { .. });
             let next = match on_error {
                 OnError::FallsBack(count) if goes_on && *provider < count => Some(ProviderIx(*provider + 1)),
                 _ => None,
             };
             if fallback != next {
-                return Err(format!("node {node} failed and {fallback:?} is tried, not {next:?}"));
+                return Err(format!("node {id} failed and {fallback:?} is tried, not {next:?}"));
             }
             *provider = next.map_or(*provider, |next| next.0);
             let is_caught = on_error == OnError::Caught;
             if is_caught == caught.is_empty() {
-                return Err(format!("node {node} ({on_error:?}) failed for good, and gave {caught:?}"));
+                return Err(format!("node {id} ({on_error:?}) failed for good, and gave {caught:?}"));
+            }
+            let told = json!(caught_as(id, attempt, error));
+            let gave = event.values.iter().filter_map(|value| serde_json::from_slice::<Json>(value.json()).ok());
+            if is_caught && !gave.collect::<Vec<_>>().contains(&told) {
+                return Err(format!("node {id} failed, and what it gives is not {told}"));
             }
             let names_tried = error.message.contains("(tried ");
             if next.is_none() && names_tried != (*provider > 0) {
-                return Err(format!("node {node} failed at provider {provider}: {}", error.message));
+                return Err(format!("node {id} failed at provider {provider}: {}", error.message));
             }
-            if next.is_none() && !is_caught {
-                ends_with.get_or_insert(node);
+            if next.is_none() && !is_caught && fold.graph().within(instance.node).is_none() {
+                ends_with.get_or_insert(id);
             }
         }
         for assignment in &event.assignments {
-            let expected = providers.get(&assignment.attempt.instance.node).copied().unwrap_or_default();
+            let expected = providers.get(&assignment.attempt.instance).copied().unwrap_or_default();
             if assignment.provider != ProviderIx(expected) {
                 return Err(format!("{:?} asks provider {}, not {expected}", assignment.attempt, assignment.provider));
             }
@@ -138,8 +164,8 @@ pub(super) fn compare(plan: &[Planned], events: &[Event], fold: &Run) -> Result<
     }
     let failed = fold.error().and_then(|error| error.node).filter(|_| fold.status() == RunStatus::Failed);
     match failed {
-        Some(node) if plan[node.0 as usize].on_error == OnError::Caught => {
-            Err(format!("the run ended with node {node}, which is caught"))
+        Some(node) if OnError::of(nodes.get(node.0 as usize)) == OnError::Caught => {
+            Err(format!("the run ended with node {}, which is caught", fold.graph().node(node).id))
         }
         None if ends_with.is_some() && fold.status() == RunStatus::Completed => {
             Err(format!("node {ends_with:?} failed, and the run is completed"))

@@ -9,8 +9,8 @@ use heddle_core::run::event::Timing;
 
 use super::event::{AgentMessage, CoordinatorMessage, Event, Inventory};
 use super::fault::ShellFault;
-use super::graphs::TYPES;
 use super::shell::Mail;
+use super::work::TYPES;
 use super::world::World;
 
 /// One stream, from Hello on.

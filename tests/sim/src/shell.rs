@@ -9,17 +9,19 @@ use heddle_core::id::{CallerId, PartitionId, RunId, SessionNumber};
 use heddle_core::limits;
 use heddle_core::partition::Partition;
 use heddle_core::partition::batch::{Batch, CommitOutcome, KeyFound, Phase};
-use heddle_core::partition::io::{Effect, Input, Outputs, Refusal, Release, Reply};
+use heddle_core::partition::io::{Dispatch, Effect, Input, Outputs, Refusal, Release, Reply};
 use heddle_core::partition::permits::{Grant, Permits};
 use heddle_core::run::Run;
 use heddle_core::time::Timestamp;
 use heddle_core::value::ValueRef;
+use serde_json::Value as Json;
 
 use super::event::{Event, SeatId};
 use super::fault::ShellFault;
 use super::policies;
 use super::queue::millis;
 use super::sessions::Session;
+use super::stored::Stored;
 use super::world::World;
 
 /// One coordinator process.
@@ -265,6 +267,11 @@ impl World {
 
     fn perform(&mut self, id: SeatId, outputs: Outputs) {
         self.bring(outputs.dealt);
+        let is_notice = |release: &Release| match release {
+            Release::Effect(Effect::Notify { run, .. }) => Some(*run),
+            _ => None,
+        };
+        let noticed: Vec<RunId> = outputs.releases.iter().filter_map(is_notice).collect();
         for release in outputs.releases {
             self.tell_trace(|| format!("  {:?} releases {release:?}", id.partition));
             self.check.release(&release);
@@ -279,6 +286,7 @@ impl World {
                 Release::Effect(effect) => self.carry_out(id, effect),
             }
         }
+        noticed.into_iter().for_each(|run| self.check.check_told(id, run));
         if outputs.stop.is_some() {
             return self.reseat(id);
         }
@@ -294,6 +302,8 @@ impl World {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::ReadValues { seat: id, run, references });
         }
+        // No list of a simulated graph is too long for a row.
+        self.check.expect(outputs.lists.is_empty(), "E16", || format!("{:?} are looked for", outputs.lists));
         outputs.looks.into_iter().for_each(|batch| self.look_at_batch(id, batch));
         outputs.sightings.into_iter().for_each(|run| self.look_for_run(id, run));
         for key in outputs.lookups {
@@ -332,6 +342,7 @@ impl World {
     /// The actor dies without a word.
     pub(super) fn crash_partition(&mut self, id: SeatId) {
         if self.shell.seat(id).is_some_and(|seat| seat.partition.is_some()) {
+            self.kills.partitions += 1;
             self.reseat(id);
             self.deal();
         }
@@ -345,6 +356,7 @@ impl World {
         if self.is_planted(ShellFault::LostFlush) {
             self.undo_last_commit();
         }
+        self.kills.coordinators += 1;
         let start = self.shell.start + 1;
         let serial = self.shell.serial;
         for id in self.links.iter().filter(|(_, link)| link.is_up).map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -418,6 +430,9 @@ impl World {
             self.spoil(&batch);
             self.remember_for_undo(&batch);
             let quarantined = self.store.write(&batch);
+            if self.is_planted(ShellFault::ValueDamaged) {
+                self.store.damage(&batch);
+            }
             self.check.written(&self.store, id, &batch, &quarantined);
             self.check_losses(&batch);
             if self.is_planted(ShellFault::CommitAppliedTwice) && reply == CommitReply::Lost {
@@ -444,13 +459,17 @@ impl World {
         self.after(pause, Event::Outcome { seat: id, input: Box::new(Input::Loaded(run, found)) });
     }
 
+    /// What a dispatch carries: the shell fills values in for references.
+    pub(super) fn inputs_of(&self, dispatch: &Dispatch) -> Vec<Json> {
+        let row = self.store.runs.get(&dispatch.key.run);
+        let stored = Stored(row.map_or(&[], |row| &row.events));
+        dispatch.inputs.iter().map(|input| stored.input(input)).collect()
+    }
+
     /// Values that a decision looks at.
     pub(super) fn read_values(&mut self, id: SeatId, run: RunId, references: &[ValueRef]) {
         let row = self.store.runs.get(&run);
-        let find = |reference: &ValueRef| {
-            let event = row?.events.get(reference.seq.0.checked_sub(1)? as usize)?;
-            Some((*reference, event.values.get(reference.place as usize)?.clone()))
-        };
+        let find = |reference: &ValueRef| Some((*reference, Stored(&row?.events).value(reference)?.clone()));
         let found: Vec<_> = references.iter().filter_map(find).collect();
         // A run that is set aside is asked for by nobody who goes on.
         let is_whole =

@@ -62,6 +62,7 @@ pub(crate) mod reduce {
 
     pub(crate) const ITEMS: PortIx = PortIx(0);
     pub(crate) const INITIAL: PortIx = PortIx(1);
+    pub(crate) const RESULT: PortIx = PortIx(2);
     pub(crate) const ACCUMULATOR: PortIx = PortIx(0);
     pub(crate) const ITEM: PortIx = PortIx(1);
     pub(crate) const INDEX: PortIx = PortIx(2);

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Graph;
 use super::draft::Draft;
 use super::problem::{Problem, rule, shown};
-use super::{Graph, InEdge};
 use crate::condition::Condition;
 use crate::control_types::scope::Doors;
 use crate::id::{NodeIx, PortIx};
@@ -203,13 +203,5 @@ impl Graph {
     /// Whether an output of a node gives values to its body.
     pub(crate) fn is_inner_output(&self, ix: NodeIx, port: PortIx) -> bool {
         self.doors(ix).is_some_and(|doors| doors.is_inner_output(port))
-    }
-
-    /// The edges that bring what the body of a container gives.
-    pub(crate) fn result_edges(&self, container: NodeIx) -> impl Iterator<Item = &InEdge> {
-        let doors = self.doors(container);
-        self.in_edges(container)
-            .iter()
-            .filter(move |edge| doors.is_some_and(|doors| doors.is_inner_input(edge.target_port)))
     }
 }

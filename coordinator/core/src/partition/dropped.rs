@@ -3,6 +3,7 @@
 use super::Partition;
 use super::assign::place_of;
 use super::io::{Effect, Release};
+use crate::fault::{Fault, is_planted};
 use crate::id::{AttemptKey, RunId};
 
 impl Partition {
@@ -27,7 +28,7 @@ impl Partition {
 
     /// The run has ended: its attempts are told to stop, but for those that may finish.
     pub(super) fn cancel_attempts(&mut self, id: RunId) {
-        let Some(entry) = self.runs.get(&id) else { return };
+        let Some(entry) = self.runs.get(&id).filter(|_| !is_planted(Fault::CancelNotTold)) else { return };
         for (instance, live) in entry.run.attempts().filter(|(_, live)| live.stopping) {
             let key = AttemptKey { run: id, instance, number: live.number, token: live.token };
             let effect = Effect::CancelAttempt { to: live.agent.clone(), key };

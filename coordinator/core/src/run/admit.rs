@@ -234,7 +234,8 @@ impl Run {
             ErrorClass::UnknownOutcome => policy.on_unknown == OnUnknown::Retry,
             class => class.retries(),
         };
-        let left = failed < policy.retry.attempts_max && number.0 < limits::ATTEMPTS_MAX;
+        let most = policy.retry.attempts_max - u32::from(is_planted(Fault::RetriesCutShort));
+        let left = failed < most && number.0 < limits::ATTEMPTS_MAX;
         let retry_at = (again && left).then(|| {
             let pause = policy.retry.pause(failed.max(1), draw);
             now.plus(pause.max(retry_after.unwrap_or(Span::ZERO)))
@@ -269,7 +270,8 @@ impl Run {
         let proofs = self.state.tries.get(&attempt.instance).map_or(0, |tries| tries.proofs);
         let error =
             |class, code: &str, message: String| Some(NodeError { class, code: code.into(), message: message.into() });
-        if live.alone && cause == LossCause::NewBoot && proofs + 1 >= limits::POISON_PROOFS {
+        let is_proven = live.alone && proofs + 1 >= limits::POISON_PROOFS || is_planted(Fault::InnocentBlamed);
+        if is_proven && cause == LossCause::NewBoot {
             let message =
                 format!("it ended {} agents that had nothing else to do; mend the node", limits::POISON_PROOFS);
             return error(ErrorClass::Poison, "poison_node", message);

@@ -39,6 +39,7 @@ pub use outcome::Outcome;
 pub use scope::Tally;
 pub use step::Corrupt;
 
+use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{
     AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId, ScopeIx,
@@ -429,7 +430,8 @@ impl Run {
 
     /// The number its next attempt gets (E12: it never restarts).
     pub fn next_attempt(&self, instance: Instance) -> AttemptNumber {
-        self.state.tries.get(&instance).map_or(AttemptNumber(1), |tries| tries.last.next())
+        let tries = self.state.tries.get(&instance).filter(|_| !is_planted(Fault::AttemptNumberRestarted));
+        tries.map_or(AttemptNumber(1), |tries| tries.last.next())
     }
 
     /// Whether it must run with nothing beside it (E13).

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::dropped::AtAgent;
 use super::step::Corrupt;
 use super::{NodePhase, Run, Slot, TimerKind};
+use crate::control_types::scope::{looping, reduce};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{ScopeKind, Select};
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
@@ -280,7 +281,10 @@ impl Run {
     /// The turn before was looked at: what it gave counts, and it leaves memory.
     fn end_turn(&mut self, container: Instance, turn: ScopeIx, score: Option<f64>) {
         let result = match self.graph.scope(container.node).map(|scope| &scope.kind) {
-            Some(ScopeKind::Loop { select: Select::Best, .. }) => self.turn_result(container, turn),
+            // A turn that gave nothing may be the best one all the same.
+            Some(ScopeKind::Loop { select: Select::Best, .. }) => {
+                Some(self.turn_result(container, turn).unwrap_or(OutputValue::Closed))
+            }
             _ => None,
         };
         let expansion = self.state.expansions.get_mut(&container);
@@ -295,10 +299,13 @@ impl Run {
         }
     }
 
-    /// What the body gave to the first input that takes its result, in one turn; nothing if that was closed.
+    /// What the body gave as its result, in one turn; nothing if that was closed.
     pub(super) fn turn_result(&self, container: Instance, turn: ScopeIx) -> Option<OutputValue> {
-        let edge = self.graph.result_edges(container.node).next()?;
-        self.result_at(container.node, edge.target_port, turn)
+        let port = match self.graph.scope(container.node).map(|scope| &scope.kind) {
+            Some(ScopeKind::Reduce) => reduce::RESULT,
+            _ => looping::RESULT,
+        };
+        self.result_at(container.node, port, turn)
     }
 
     /// What the body gave to an input of its container, in one item or turn; nothing if that was closed.

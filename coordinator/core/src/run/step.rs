@@ -411,7 +411,8 @@ impl Run {
                 None => provided.effect != EffectClass::Pure,
             };
             // What was given up stays so.
-            live.stopping |= !(failed && finishes);
+            let is_kept = failed || (status == RunStatus::Cancelled && is_planted(Fault::LateResultKept));
+            live.stopping |= !(is_kept && finishes);
         }
     }
 
@@ -457,8 +458,10 @@ impl Run {
                     continue;
                 }
                 slot.unsettled -= 1;
-                let is_settled = slot.unsettled == 0;
-                if (self.wins_race(target, source, edge) || is_settled) && !self.make_ready(target)? {
+                let is_for_agents = matches!(graph.node(target.node).runner, Runner::Agent);
+                let is_settled = slot.unsettled == 0 || (is_for_agents && is_planted(Fault::StartedEarly));
+                let is_due = self.wins_race(target, source, edge) || is_settled;
+                if is_due && !self.make_ready(target)? && !is_planted(Fault::SkipNotPropagated) {
                     settled.push(target.node);
                 }
             }

@@ -257,6 +257,30 @@ fn a_loop_gives_the_last_the_best_or_all() {
 }
 
 #[test]
+fn the_best_turn_of_a_loop_may_have_given_nothing() {
+    let config = json!({"maxIterations": 3, "select": "best", "score": "0 - iteration"});
+    let course = through(looping(config), |_, inputs| match inputs["extra"].as_i64() {
+        Some(1) => Outcome::Succeeded(Vec::new()),
+        _ => doubled("", inputs),
+    });
+    assert_eq!(course.gave("l.result"), None);
+}
+
+#[test]
+fn what_a_loop_carries_is_not_its_result_whichever_edge_comes_first() {
+    let fixture = Fixture::default().json("seed", json!(1)).logic("l", "loop", json!({"maxIterations": 2}));
+    let fixture = fixture.work("w", "pure", &json!({})).inside("l");
+    let fixture =
+        fixture.edge("seed", "l.seed").edge("l.value", "w.extra").edge("w.side", "l.carry").edge("w.out", "l.result");
+    let course = through(fixture, |_, inputs| {
+        let value = |value: i64| crate::value::Value::from_json(value.to_string().into());
+        let given = inputs["extra"].as_i64().unwrap_or_default();
+        Outcome::Succeeded(vec![("out".into(), value(given * 2)), ("side".into(), value(given + 10))])
+    });
+    assert_eq!((course.gave("l.all"), course.gave("l.result")), (Some(json!([2, 22])), Some(json!(22))));
+}
+
+#[test]
 fn a_failed_turn_fails_the_loop() {
     let course = through(looping(json!({})), |_, inputs| match inputs["extra"].as_i64() {
         Some(4) => failure(ErrorClass::InvalidRequest),

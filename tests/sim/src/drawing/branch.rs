@@ -1,0 +1,128 @@
+//! Nodes that decide which way a run goes.
+
+use serde_json::{Value as Json, json};
+
+use super::{Drawing, Level, Shape, Source, id};
+
+/// What a number divided leaves: most conditions of simulated graphs ask for no more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rest {
+    of: u64,
+    is: u64,
+}
+
+impl Rest {
+    pub(super) fn condition(self, value: &str) -> String {
+        format!("{value}.n % {} == {}", self.of, self.is)
+    }
+
+    /// The same of what may be null, or no object.
+    pub(super) fn or_null(self, value: &str) -> String {
+        format!("{value} == null || {}", self.condition(value))
+    }
+}
+
+impl Drawing<'_> {
+    pub(super) fn rest(&mut self) -> Rest {
+        let of = self.random.between((2, 3));
+        Rest { of, is: self.random.between((0, of - 1)) }
+    }
+
+    pub(super) fn branch(&mut self, level: Level, sources: &mut Vec<Source>) {
+        if self.knobs.has_races && level.parent.is_none() && self.random.percent(30) {
+            return self.race(level, sources);
+        }
+        match self.random.below(17) {
+            0..4 => self.passing(level, sources, "logic:if"),
+            4..7 => self.passing(level, sources, "logic:switch"),
+            7 => self.passing(level, sources, "logic:router"),
+            8 => self.passing(level, sources, "logic:gate"),
+            9 | 10 => self.passing(level, sources, "logic:split_test"),
+            11..15 => self.merge(level, sources),
+            15 => self.filter(level, sources),
+            16 if level.parent.is_none() => self.stop(level, sources),
+            _ => self.merge(level, sources),
+        }
+    }
+
+    /// A node that passes its value on.
+    fn passing(&mut self, level: Level, sources: &mut Vec<Source>, kind: &str) {
+        let Some(source) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        let looks_back = self.random.percent(40) && self.can_look_back_at(&source);
+        let rest = self.rest();
+        let (input, config, outputs): (&str, Json, &[&'static str]) = match kind {
+            "logic:if" => {
+                let of = if looks_back { format!("nodes.{}.output", id(source.node)) } else { "value".to_owned() };
+                ("value", json!({"condition": rest.condition(&of)}), &["true", "false"])
+            }
+            "logic:switch" => {
+                let cases = json!([{"id": "c0", "when": rest.condition("value")},
+                    {"id": "c1", "when": self.rest().condition("value")}]);
+                let mode = self.random.pick(&["first", "all"]);
+                ("value", json!({"cases": cases, "mode": mode}), &["c0", "c1", "default"])
+            }
+            "logic:router" => ("input", json!({}), &["output"]),
+            "logic:gate" => ("value", json!({"open": self.random.percent(60)}), &["value"]),
+            _ => ("value", json!({"weights": {"a": 1, "b": 1}}), &["a", "b"]),
+        };
+        let node = self.node(level, kind, config, json!({}));
+        self.edge(&source, node, input);
+        sources.extend(outputs.iter().map(|port| Source::of(node, port, Shape::Item)));
+    }
+
+    /// Whether the first open output of its node is certainly an object with a number.
+    fn can_look_back_at(&self, source: &Source) -> bool {
+        let kind = self.nodes[source.node]["data"]["nodeType"].as_str().unwrap_or_default();
+        let is_own_container = matches!(kind, "logic:map" | "logic:loop" | "logic:reduce");
+        !is_own_container && !matches!(kind, "logic:merge" | "logic:race") && source.lifted_by.is_none()
+    }
+
+    fn merge(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let all = self.random.percent(30);
+        let mode = if all { "all" } else { self.random.pick(&["first", "any"]) };
+        let Some(first) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        let node = self.node(level, "logic:merge", json!({"mode": mode}), json!({}));
+        self.edge(&first, node, "branches");
+        self.more(node, sources, "branches", &[Shape::Item]);
+        if !all {
+            sources.push(Source::of(node, "value", Shape::Item));
+        }
+        sources.push(Source::of(node, "values", Shape::Items));
+    }
+
+    fn race(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let Some(first) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        let config = json!({"cancelLosers": self.random.percent(60)});
+        let node = self.node(level, "logic:race", config, json!({}));
+        self.edge(&first, node, "branches");
+        self.more(node, sources, "branches", &[Shape::Item]);
+        sources.push(Source::of(node, "value", Shape::Item));
+    }
+
+    fn filter(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let shapes = [Shape::Items, Shape::Item];
+        let Some(first) = self.pick(sources, &shapes) else { return self.work(level, sources) };
+        let condition = self.rest().condition("item");
+        let node = self.node(level, "logic:filter", json!({"condition": condition}), json!({}));
+        self.edge(&first, node, "items");
+        if first.shape == Shape::Item {
+            self.more(node, sources, "items", &[Shape::Item]);
+        }
+        sources.extend(["kept", "dropped"].map(|port| Source::of(node, port, Shape::Items)));
+    }
+
+    fn stop(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let Some(source) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        let status = self.random.pick(&["completed", "failed", "cancelled"]);
+        let node = self.node(level, "logic:stop", json!({"status": status}), json!({}));
+        self.edge(&source, node, "value");
+    }
+
+    /// Up to two more edges into an input.
+    pub(super) fn more(&mut self, node: usize, sources: &[Source], input: &str, shapes: &[Shape]) {
+        for _ in 0..self.random.below(3) {
+            let source = self.pick(sources, shapes);
+            source.into_iter().for_each(|source| self.edge(&source, node, input));
+        }
+    }
+}

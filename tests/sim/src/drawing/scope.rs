@@ -1,0 +1,157 @@
+//! Maps, loops and reductions with their bodies, and lists cut into lists.
+
+use serde_json::json;
+
+use super::{DEPTH_MAX, Drawing, Level, NODES_MAX, REPEATS_MAX, Shape, Source};
+
+impl Drawing<'_> {
+    pub(super) fn scope(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let is_full = level.depth >= DEPTH_MAX || self.nodes.len() >= NODES_MAX;
+        let is_full = is_full || self.repeats * self.knobs.longest_list > REPEATS_MAX;
+        match self.random.below(if is_full { 3 } else { 10 }) {
+            0 => self.batch(level, sources),
+            1 | 2 => self.work(level, sources),
+            3..7 => self.map(level, sources),
+            7 | 8 => self.looping(level, sources),
+            _ => self.reduce(level, sources),
+        }
+    }
+
+    fn batch(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let Some(source) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let config = json!({"size": self.random.between((1, 4))});
+        let node = self.node(level, "logic:batch", config, json!({}));
+        self.edge(&source, node, "items");
+        self.more(node, sources, "items", &[Shape::Item]);
+        sources.push(Source::of(node, "batches", Shape::List));
+    }
+
+    fn map(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let Some(list) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let mut config = json!({"onItemError": self.random.pick(&["fail", "skip", "collect"])});
+        if self.random.percent(60) {
+            config["concurrency"] = json!(self.random.between((1, 8)));
+        }
+        let is_batched = self.random.percent(20);
+        if is_batched {
+            config["batchSize"] = json!(self.random.between((1, 4)));
+        }
+        let node = self.node(level, "logic:map", config, json!({}));
+        self.edge(&list, node, "items");
+        if self.random.percent(15) {
+            self.more(node, sources, "items", &[Shape::Items, Shape::Item]);
+        }
+        let item = match (list.shape, is_batched) {
+            (Shape::Items, true) => Shape::Items,
+            (_, true) => Shape::List,
+            (Shape::Items, false) => Shape::Item,
+            _ => Shape::Any,
+        };
+        let longest = self.knobs.longest_list;
+        let own = [Source::of(node, "item", item), Source::of(node, "index", Shape::Any)];
+        if let Some(result) = self.body(level, node, sources, &own, longest) {
+            self.edge(&result, node, "result");
+        }
+        sources.extend(["results", "errors"].map(|port| Source::of(node, port, Shape::List)));
+    }
+
+    fn looping(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let Some(seed) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        let turns = self.random.between((1, 4));
+        let mut config = json!({"maxIterations": turns});
+        let select = self.random.pick(&["last", "best", "all"]);
+        config["select"] = json!(select);
+        if self.random.percent(60) {
+            let rest = self.rest();
+            config["until"] = json!(match self.random.percent(70) {
+                true => rest.or_null("result"),
+                false => format!("iteration >= {}", self.random.below(4)),
+            });
+        }
+        if select == "best" || self.random.percent(20) {
+            config["score"] = json!(self.random.pick(&["iteration % 2", "0 - iteration", "iteration % 3 + 1"]));
+        }
+        let node = self.node(level, "logic:loop", config, json!({}));
+        if self.random.percent(85) {
+            self.edge(&seed, node, "seed");
+        }
+        let own = [Source::of(node, "value", Shape::Any), Source::of(node, "iteration", Shape::Any)];
+        let Some(result) = self.body(level, node, sources, &own, turns) else { return };
+        // What is carried is mostly what the turn gives; if not, it may be anything, before or after it in the document.
+        let carry = self.pick_in_body(node).filter(|_| self.random.percent(30));
+        let is_first = self.random.percent(50);
+        carry.iter().filter(|_| is_first).for_each(|carry| self.edge(carry, node, "carry"));
+        self.edge(&result, node, "result");
+        carry.iter().filter(|_| !is_first).for_each(|carry| self.edge(carry, node, "carry"));
+        let shape = if select == "all" { Shape::List } else { Shape::Item };
+        sources.push(Source::of(node, "result", shape));
+        sources.push(Source::of(node, "iterations", Shape::Any));
+        sources.push(Source::of(node, "all", Shape::List));
+    }
+
+    fn reduce(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let Some(list) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let initial = self.pick(sources, &[Shape::Item, Shape::Any]);
+        let node = self.node(level, "logic:reduce", json!({}), json!({}));
+        self.edge(&list, node, "items");
+        initial.into_iter().for_each(|initial| self.edge(&initial, node, "initial"));
+        let item = if list.shape == Shape::Items { Shape::Item } else { Shape::Any };
+        let own = [
+            Source::of(node, "accumulator", Shape::Any),
+            Source::of(node, "item", item),
+            Source::of(node, "index", Shape::Any),
+        ];
+        if let Some(result) = self.body(level, node, sources, &own, self.knobs.longest_list) {
+            self.edge(&result, node, "result");
+        }
+        sources.push(Source::of(node, "result", Shape::Any));
+    }
+
+    /// An output of some node that lies in the body of this one.
+    fn pick_in_body(&mut self, container: usize) -> Option<Source> {
+        let is_inside = |node: &usize| self.nodes[*node]["parentId"] == super::id(container);
+        let is_plain = |node: &usize| {
+            matches!(self.nodes[*node]["data"]["nodeType"].as_str(), Some("debug:work" | "debug:prefetched"))
+        };
+        let nodes: Vec<usize> =
+            (container + 1..self.nodes.len()).filter(|node| is_inside(node) && is_plain(node)).collect();
+        let node = *nodes.get(self.random.below(nodes.len()))?;
+        Some(Source::of(node, self.random.pick(&["out", "side"]), Shape::Item))
+    }
+
+    /// Draws the body of a container, and says which output of it is the result.
+    fn body(
+        &mut self,
+        level: Level,
+        container: usize,
+        sources: &[Source],
+        own: &[Source],
+        times: u64,
+    ) -> Option<Source> {
+        let inner = Level { parent: Some(container), depth: level.depth + 1 };
+        let first = self.nodes.len();
+        // What was there before is brought to each item; what an item is, to its nodes only.
+        let mut known = sources.to_vec();
+        known.extend_from_slice(own);
+        let repeats = self.repeats * times.max(1);
+        let outer = std::mem::replace(&mut self.repeats, repeats);
+        for _ in 0..self.random.between((1, 3)) {
+            self.one(inner, &mut known);
+        }
+        let is_result = |source: &&Source| source.node >= first && source.shape == Shape::Item;
+        if !known.iter().any(|source| is_result(&source)) {
+            self.work(inner, &mut known);
+        }
+        if !known.iter().any(|source| is_result(&source)) {
+            self.plain(inner, &mut known);
+        }
+        self.repeats = outer;
+        // A node of a body within the body is not its own.
+        let own: Vec<Source> = known
+            .iter()
+            .filter(|source| is_result(source) && self.nodes[source.node]["parentId"] == super::id(container))
+            .cloned()
+            .collect();
+        own.get(self.random.below(own.len())).cloned()
+    }
+}

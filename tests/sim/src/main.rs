@@ -1,0 +1,66 @@
+//! Looks at the worlds of many seeds, or tells the story of one.
+//!
+//! `heddle-sim [--seeds N] [--json] [--no-faults]`, or `heddle-sim --seed N` for one world with all that happens in it.
+
+use std::process::ExitCode;
+
+use heddle_sim::{Planted, catch, run_traced, search};
+
+/// Seeds within which a planted fault must be found.
+const SEEDS_TO_FIND_MAX: u64 = 4_000;
+const SEEDS: u64 = 20_000;
+const USAGE: &str = "usage: heddle-sim [--seeds N] [--json] [--no-faults] | heddle-sim --seed N";
+
+struct Options {
+    seeds: u64,
+    one: Option<u64>,
+    json: bool,
+    faults: bool,
+}
+
+fn options() -> Option<Options> {
+    let mut options = Options { seeds: SEEDS, one: None, json: false, faults: true };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--seeds" => options.seeds = arguments.next()?.parse().ok()?,
+            "--seed" => options.one = Some(arguments.next()?.parse().ok()?),
+            "--json" => options.json = true,
+            "--no-faults" => options.faults = false,
+            _ => return None,
+        }
+    }
+    Some(options)
+}
+
+fn main() -> ExitCode {
+    let Some(options) = options() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    if let Some(seed) = options.one {
+        let report = run_traced(seed, None, Some(|line| println!("{line}")));
+        return match report.violation {
+            Some(violation) => {
+                println!("{violation}");
+                ExitCode::FAILURE
+            }
+            None => ExitCode::SUCCESS,
+        };
+    }
+    // Some faults are found by a panic of the engine; what it says is told with the seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = search(options.seeds);
+    let caught = if options.faults { catch(&Planted::all(), SEEDS_TO_FIND_MAX) } else { Vec::new() };
+    if options.json {
+        println!("{}", found.to_json(&caught));
+    } else {
+        println!("{found}");
+        caught.iter().for_each(|caught| println!("{caught}"));
+        if let Some(seed) = found.findings.keys().next() {
+            println!("see it happen: cargo run --release --package heddle-sim -- --seed {seed}");
+        }
+    }
+    let is_clean = found.is_clean() && caught.iter().all(|caught| caught.by.is_some());
+    if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

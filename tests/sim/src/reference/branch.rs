@@ -1,0 +1,111 @@
+//! What nodes without a body give that are no work (graph.md, parts 3 and 4).
+
+use serde_json::Value as Json;
+
+use super::expression::Expression;
+use super::interpreter::{Frame, Interpreter, first, items};
+use super::{Expected, Given, Outputs};
+
+impl Interpreter<'_> {
+    pub(super) fn branch(&self, node: usize, frame: &Frame<'_>, brought: &[(&str, Given)]) -> Expected {
+        let here = &self.document.nodes[node];
+        let config = &here.config;
+        let at = self.at(node, frame);
+        let came = |port: &str| first(brought, port);
+        let to = |given: Option<Given>, ports: &[&str]| {
+            let given = given.into_iter();
+            Expected::Done(
+                given.flat_map(|given| ports.iter().map(move |port| ((*port).to_owned(), given.clone()))).collect(),
+            )
+        };
+        let all = |port: &str| items(brought, port);
+        let failed = || self.failed(node, vec!["condition_failed".to_owned()]);
+        let names = |more: &[(&'static str, Json)]| {
+            let ports = ["value", "input", "items", "branches"];
+            let seen = ports.iter().map(|port| (*port, came(port).map_or(Json::Null, Given::into_json)));
+            more.iter().cloned().chain(seen.collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        let holds = |condition: &Json, more: &[(&'static str, Json)]| {
+            let names = names(more);
+            let condition = Expression::read(condition.as_str().unwrap_or_default());
+            condition.holds(&|path: &[String]| self.look(&names, frame, path))
+        };
+        match here.kind.as_str() {
+            "input:json" => to(Some(Given::One(config["value"].clone())), &["json"]),
+            "logic:wait" | "output:preview" => to(came("value"), &["value"]),
+            "logic:if" => match holds(&config["condition"], &[]) {
+                Ok(true) => to(came("value"), &["true"]),
+                Ok(false) => to(came("value"), &["false"]),
+                Err(_) => failed(),
+            },
+            "logic:switch" | "logic:router" => {
+                let (port, cases) = match here.kind == "logic:switch" {
+                    true => ("value", &config["cases"]),
+                    false => ("input", &config["rules"]),
+                };
+                let Some(cases) = cases.as_array().filter(|cases| !cases.is_empty()) else {
+                    return to(came(port), &["output"]);
+                };
+                let mut taken = Vec::new();
+                for case in cases {
+                    match holds(&case["when"], &[]) {
+                        Ok(true) => taken.push(case["id"].as_str().unwrap_or_default()),
+                        Ok(false) => {}
+                        Err(_) => return failed(),
+                    }
+                    if !taken.is_empty() && config["mode"] != "all" {
+                        break;
+                    }
+                }
+                to(came(port), if taken.is_empty() { &["default"] } else { &taken })
+            }
+            "logic:gate" => {
+                let open = came("open").map_or_else(|| config["open"].clone(), Given::into_json);
+                to(came("value"), if open == true { &["value"] } else { &[] })
+            }
+            // Either will do, but only one, and only with the value that came.
+            "logic:split_test" => {
+                let taken = self.outside.split.get(&at).map_or("a", |port| &**port);
+                to(came("value"), &[taken])
+            }
+            "logic:merge" => {
+                let list = Given::List(all("branches"));
+                let value = if config["mode"] == "all" { Some(list.clone()) } else { came("branches") };
+                let value = value.map(|value| ("value".to_owned(), value));
+                Expected::Done(value.into_iter().chain([("values".to_owned(), list)]).collect())
+            }
+            // Whoever came first, the history knows; that it is one of the branches, we do.
+            "logic:race" => match self.outside.winner.get(&at) {
+                None => Expected::Never,
+                Some(winner) => {
+                    let of_winner = |edge: &&super::document::Edge| self.document.nodes[edge.source].id == *winner;
+                    let edges: Vec<_> = self.document.edges_into(node).filter(of_winner).collect();
+                    let values = edges.iter().filter_map(|edge| self.brought(edge, frame).ok().flatten());
+                    let Some(value) = self.outside.chosen(&at, values.collect()) else { return Expected::Skipped };
+                    let winner = Given::One(Json::String(winner.clone()));
+                    Expected::Done(Outputs::from([("value".to_owned(), value), ("winner".to_owned(), winner)]))
+                }
+            },
+            "logic:filter" => {
+                let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+                for (index, item) in all("items").into_iter().enumerate() {
+                    match holds(&config["condition"], &[("item", item.clone()), ("index", index.into())]) {
+                        Ok(true) => kept.push(item),
+                        Ok(false) => dropped.push(item),
+                        Err(_) => return failed(),
+                    }
+                }
+                let outputs = [("kept".to_owned(), Given::List(kept)), ("dropped".to_owned(), Given::List(dropped))];
+                Expected::Done(outputs.into())
+            }
+            "logic:batch" => {
+                let size = config["size"].as_u64().unwrap_or(1) as usize;
+                let batches = all("items").chunks(size).map(|items| Json::Array(items.to_vec())).collect();
+                Expected::Done(Outputs::from([("batches".to_owned(), Given::List(batches))]))
+            }
+            "logic:stop" if self.outside.stopped.contains(&at) => Expected::Done(Outputs::new()),
+            "logic:stop" => Expected::Never,
+            other => panic!("the reference does not know {other}"),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A graph's document as the reference interpreter reads it, and which of its nodes run once per item.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use super::super::work;
+
+/// Nodes and edges in the order of the document.
+#[derive(Debug)]
+pub(in super::super) struct Document {
+    pub(super) nodes: Vec<Node>,
+    pub(super) edges: Vec<Edge>,
+    pub(super) regions: Vec<Region>,
+}
+
+/// One node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) config: Json,
+    pub(super) policy: Json,
+    pub(super) place: Place,
+}
+
+/// Where a node lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// Outside all scopes.
+    Root,
+    /// In the body of this node.
+    Body(usize),
+    /// Among nodes that run once per item of the same lists.
+    Region(usize),
+}
+
+/// One edge, its handles without their prefixes.
+#[derive(Debug)]
+pub(super) struct Edge {
+    pub(super) source: usize,
+    pub(super) output: String,
+    pub(super) target: usize,
+    pub(super) input: String,
+}
+
+/// Nodes that run once per item of the same lists.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Region {
+    pub(super) outer: Place,
+    /// The outputs that bring the lists.
+    pub(super) origins: BTreeSet<(usize, String)>,
+}
+
+impl Document {
+    /// Reads a valid document.
+    pub(in super::super) fn read(nodes: &[Json], edges: &[Json]) -> Self {
+        let text = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+        let places: BTreeMap<String, usize> = nodes.iter().zip(0..).map(|(node, ix)| (text(&node["id"]), ix)).collect();
+        let node = |node: &Json| Node {
+            id: text(&node["id"]),
+            kind: text(&node["data"]["nodeType"]),
+            config: node["data"]["config"].clone(),
+            policy: node["data"]["policy"].clone(),
+            place: node["parentId"].as_str().map_or(Place::Root, |parent| Place::Body(places[parent])),
+        };
+        let handle = |edge: &Json, key: &str, prefix: &str| {
+            let handle = text(&edge[key]);
+            handle.strip_prefix(prefix).unwrap_or(&handle).to_owned()
+        };
+        let edge = |edge: &Json| Edge {
+            source: places[&text(&edge["source"])],
+            output: handle(edge, "sourceHandle", "out-"),
+            target: places[&text(&edge["target"])],
+            input: handle(edge, "targetHandle", "in-"),
+        };
+        let mut document = Self {
+            nodes: nodes.iter().map(node).collect(),
+            edges: edges.iter().map(edge).collect(),
+            regions: Vec::new(),
+        };
+        document.lift();
+        document
+    }
+
+    pub(super) fn edges_into<'d>(&'d self, target: usize) -> impl Iterator<Item = &'d Edge> {
+        self.edges.iter().filter(move |edge| edge.target == target)
+    }
+
+    /// The place around one.
+    pub(super) fn around(&self, place: Place) -> Place {
+        match place {
+            Place::Root => Place::Root,
+            Place::Body(container) => self.nodes[container].place,
+            Place::Region(region) => self.regions[region].outer,
+        }
+    }
+
+    /// Whether one place lies inside another, or is the same.
+    pub(super) fn lies_in(&self, inner: Place, outer: Place) -> bool {
+        inner == outer || (inner != Place::Root && self.lies_in(self.around(inner), outer))
+    }
+
+    /// An edge from a list output to a non-list input lifts the target; so does one from a lifted node, unless its target
+    /// takes a list. Lifted nodes with the same origins are one region.
+    fn lift(&mut self) {
+        let mut is_lifted = vec![false; self.nodes.len()];
+        while let Some(node) = (0..self.nodes.len()).find(|node| !is_lifted[*node] && self.is_next(*node, &is_lifted)) {
+            is_lifted[node] = true;
+            let (outer, lifting) = (self.nodes[node].place, self.lifting(node));
+            let sources: BTreeSet<Place> = lifting.iter().filter_map(|edge| self.region_beside(*edge, outer)).collect();
+            let outside = lifting.iter().filter(|edge| self.region_beside(**edge, outer).is_none());
+            let outside: BTreeSet<_> = outside.map(|edge| self.output_of(*edge)).collect();
+            let origins: BTreeSet<_> = lifting.iter().map(|edge| self.output_of(*edge)).collect();
+            let known = self.regions.iter().zip(0..).find(|(region, ix)| {
+                region.outer == outer
+                    && match sources.len() {
+                        0 => region.origins == outside,
+                        1 => sources.contains(&Place::Region(*ix)) && outside.is_subset(&region.origins),
+                        _ => false,
+                    }
+            });
+            let known = known.map(|(_, ix)| ix);
+            self.nodes[node].place = Place::Region(known.unwrap_or_else(|| {
+                self.regions.push(Region { outer, origins });
+                self.regions.len() - 1
+            }));
+        }
+    }
+
+    /// Whether a node is lifted, and all before it are found.
+    fn is_next(&self, node: usize, is_lifted: &[bool]) -> bool {
+        let is_open =
+            |edge: &Edge| !is_lifted[edge.source] && edge.source != node && !self.lifting(edge.source).is_empty();
+        !self.lifting(node).is_empty() && !self.edges_into(node).any(is_open)
+    }
+
+    /// The edges that lift a node.
+    fn lifting(&self, node: usize) -> Vec<usize> {
+        let here = &self.nodes[node];
+        let lifts = |edge: &Edge| {
+            let source = &self.nodes[edge.source];
+            let comes_from_lifted = matches!(source.place, Place::Region(_));
+            edge.target == node
+                && !takes_list(&here.kind, &edge.input)
+                && (comes_from_lifted || source.gives_list(&edge.output))
+        };
+        let edges = self.edges.iter().enumerate().filter(|(_, edge)| !takes_whole_lists(&here.kind) && lifts(edge));
+        edges.map(|(ix, _)| ix).collect()
+    }
+
+    /// The region that an edge comes from, if that lies beside.
+    fn region_beside(&self, edge: usize, beside: Place) -> Option<Place> {
+        let place = self.nodes[self.edges[edge].source].place;
+        matches!(place, Place::Region(region) if self.regions[region].outer == beside).then_some(place)
+    }
+
+    fn output_of(&self, edge: usize) -> (usize, String) {
+        (self.edges[edge].source, self.edges[edge].output.clone())
+    }
+}
+
+impl Node {
+    /// Whether an output gives a list.
+    pub(super) fn gives_list(&self, output: &str) -> bool {
+        match (&*self.kind, output) {
+            (work::LIST, "items")
+            | ("logic:merge", "values")
+            | ("logic:filter", "kept" | "dropped")
+            | ("logic:map", "results" | "errors")
+            | ("logic:loop", "all")
+            | ("logic:batch", "batches") => true,
+            ("logic:map", "item") => self.config["batchSize"].is_number(),
+            ("logic:loop", "result") => self.config["select"] == "all",
+            _ => false,
+        }
+    }
+}
+
+pub(super) fn is_container(kind: &str) -> bool {
+    matches!(kind, "logic:map" | "logic:loop" | "logic:reduce")
+}
+
+/// What the engine evaluates itself takes a whole list where it takes anything.
+fn takes_whole_lists(kind: &str) -> bool {
+    !work::TYPES.contains(&kind)
+}
+
+pub(super) fn takes_list(kind: &str, input: &str) -> bool {
+    matches!(
+        (kind, input),
+        (work::WORK | work::PREFETCHED | work::LIST, "in")
+            | ("logic:merge" | "logic:race", "branches")
+            | ("logic:filter" | "logic:map" | "logic:reduce" | "logic:batch", "items")
+    )
+}
+
+/// A node is skipped when one of these is closed.
+pub(super) fn required_inputs(kind: &str) -> &'static [&'static str] {
+    match kind {
+        work::ONE => &["one"],
+        work::WORK | work::PREFETCHED | work::LIST => &["in"],
+        "logic:filter" | "logic:map" | "logic:reduce" | "logic:batch" => &["items"],
+        "logic:merge" | "logic:race" => &["branches"],
+        "logic:if" | "logic:switch" | "logic:gate" | "logic:split_test" => &["value"],
+        "logic:router" => &["input"],
+        _ => &[],
+    }
+}

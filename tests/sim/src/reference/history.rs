@@ -1,0 +1,153 @@
+//! What a run's history says: what its nodes gave, and what is left to chance.
+
+use std::collections::BTreeMap;
+
+use heddle_core::id::{Instance, ProviderIx, ScopeIx};
+use heddle_core::run::Run;
+use heddle_core::run::event::{Decision, Event, Fact, PortOutput};
+use serde_json::Value as Json;
+
+use super::super::stored::Stored;
+use super::super::work;
+use super::{At, Outside, Path};
+
+/// A history, read.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// What came out of nodes, by port.
+    pub(super) outputs: BTreeMap<At, BTreeMap<String, Json>>,
+    /// Nodes that failed because of what they were given, with the code.
+    pub(super) refused: BTreeMap<At, String>,
+    pub(super) outside: Outside,
+    /// In which order nodes gave what they gave.
+    pub(super) order: BTreeMap<At, usize>,
+    /// Where items and turns lie: their container, and their number in it.
+    scopes: BTreeMap<ScopeIx, (Instance, u32)>,
+    /// Who does the work of nodes.
+    providers: BTreeMap<Instance, ProviderIx>,
+}
+
+/// A run's events, and how its nodes and ports are called.
+struct Reader<'a> {
+    run: &'a Run,
+    events: &'a [Event],
+}
+
+impl History {
+    pub(super) fn read(run: &Run, events: &[Event]) -> Self {
+        let reader = Reader { run, events };
+        let mut history = Self::default();
+        for event in events {
+            history.fact(&reader, &event.fact);
+            event.decisions.iter().for_each(|decision| history.decision(&reader, decision));
+            let given = event.assignments.iter().map(|assignment| (assignment.attempt.instance, assignment.provider));
+            history.providers.extend(given);
+        }
+        history
+    }
+
+    fn fact(&mut self, reader: &Reader<'_>, fact: &Fact) {
+        match fact {
+            Fact::Succeeded { attempt, outputs, .. } => {
+                self.provided(reader, attempt.instance);
+                self.gave(reader, attempt.instance, outputs);
+            }
+            Fact::TimerFired { instance, outputs } => self.gave(reader, *instance, outputs),
+            Fact::Failed { attempt, error, retry_at: None, fallback: None, caught, .. } => {
+                self.provided(reader, attempt.instance);
+                self.caught(reader, attempt.instance, caught);
+                let at = self.at(reader, attempt.instance);
+                match &*error.code == work::REFUSED {
+                    true => self.refused.insert(at, error.code.to_string()),
+                    false => self.outside.failed.insert(at, error.code.to_string()),
+                };
+            }
+            Fact::Lost { attempt, failure: Some(error), caught, .. } => {
+                self.caught(reader, attempt.instance, caught);
+                let at = self.at(reader, attempt.instance);
+                self.outside.failed.insert(at, error.code.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    fn decision(&mut self, reader: &Reader<'_>, decision: &Decision) {
+        match decision {
+            Decision::Completed { instance, outputs } => self.gave(reader, *instance, outputs),
+            Decision::Stopped { instance, .. } => {
+                let at = self.at(reader, *instance);
+                self.outside.stopped.insert(at.clone());
+                self.outputs.insert(at, BTreeMap::new());
+            }
+            Decision::Failed { instance, error, caught } => {
+                self.caught(reader, *instance, caught);
+                let at = self.at(reader, *instance);
+                self.refused.insert(at, error.code.to_string());
+            }
+            Decision::Opened { instance, opened } => {
+                let scopes = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
+                self.scopes.extend(scopes.map(|(scope, index)| (ScopeIx(scope), (*instance, index))));
+            }
+            Decision::Waiting { .. } | Decision::Gathered { .. } => {}
+        }
+    }
+
+    /// Notes who had the last word on an instance.
+    fn provided(&mut self, reader: &Reader<'_>, instance: Instance) {
+        if let Some(ProviderIx(provider @ 1..)) = self.providers.get(&instance) {
+            let at = self.at(reader, instance);
+            self.outside.fallbacks.insert(at, usize::from(*provider) - 1);
+        }
+    }
+
+    /// An instance has failed, and gives what was wrong, if its policy says so.
+    fn caught(&mut self, reader: &Reader<'_>, instance: Instance, outputs: &[PortOutput]) {
+        if !outputs.is_empty() {
+            self.gave(reader, instance, outputs);
+        }
+    }
+
+    /// An instance has its outputs.
+    fn gave(&mut self, reader: &Reader<'_>, instance: Instance, outputs: &[PortOutput]) {
+        let at = self.at(reader, instance);
+        let outputs = reader.outputs(instance, outputs);
+        match reader.kind(instance) {
+            "logic:split_test" => {
+                let taken = outputs.keys().next().cloned();
+                taken.map(|port| self.outside.split.insert(at.clone(), port));
+            }
+            "logic:race" => {
+                if let (Some(Json::String(winner)), Some(value)) = (outputs.get("winner"), outputs.get("value")) {
+                    self.outside.winner.insert(at.clone(), winner.clone());
+                    self.outside.brought.insert(at.clone(), value.clone());
+                }
+            }
+            _ => {}
+        }
+        self.order.insert(at.clone(), self.order.len());
+        self.outputs.insert(at, outputs);
+    }
+
+    fn at(&self, reader: &Reader<'_>, instance: Instance) -> At {
+        (reader.run.graph().node(instance.node).id.to_string(), self.path(instance.scope))
+    }
+
+    fn path(&self, scope: ScopeIx) -> Path {
+        let Some((container, index)) = self.scopes.get(&scope) else { return Path::new() };
+        let mut path = self.path(container.scope);
+        path.push(*index);
+        path
+    }
+}
+
+impl Reader<'_> {
+    fn kind(&self, instance: Instance) -> &str {
+        &self.run.graph().node(instance.node).type_id
+    }
+
+    fn outputs(&self, instance: Instance, outputs: &[PortOutput]) -> BTreeMap<String, Json> {
+        let node_type = self.run.graph().node(instance.node).node_type.as_ref();
+        let name = |output: &PortOutput| Some(node_type?.outputs.get(usize::from(output.port.0))?.id.to_string());
+        outputs.iter().filter_map(|output| Some((name(output)?, Stored(self.events).output(&output.value)?))).collect()
+    }
+}
