@@ -99,6 +99,8 @@ pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
 /// Bytes of values after which a page of a run's nodes ends, and a page of runs with their nodes: a gateway says each value
 /// twice, and none is larger than an answer.
 pub(crate) const ANSWER_VALUES_BYTES: usize = 12 * 1024 * 1024;
+/// Bytes of values that are kept while a history is read for people; others are read when an answer shows them.
+pub(crate) const HISTORY_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Skipped nodes that an answer about a run names.
 pub(crate) const SKIPPED_NODES_MAX: usize = 1_000;
 /// Nodes in one answer about a run's trace.

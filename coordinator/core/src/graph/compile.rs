@@ -72,7 +72,8 @@ impl Graph {
         compiler.read_nodes();
         compiler.read_parents();
         let mut wires = wires::read(&mut compiler);
-        let regions = if compiler.report_cycles(&wires) { Vec::new() } else { lift::compile_away(&mut compiler, &mut wires) };
+        let regions =
+            if compiler.report_cycles(&wires) { Vec::new() } else { lift::compile_away(&mut compiler, &mut wires) };
         let count = compiler.running.len() + regions.len();
         let (by_target, in_offsets) = order::by_target(&wires, count);
         let (by_source, out_offsets) = order::by_source(&wires, count);

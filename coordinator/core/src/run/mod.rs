@@ -43,8 +43,8 @@ use crate::id::{
 };
 use crate::limits;
 use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
-use crate::run::scope::{Expansion, Frame};
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
+use crate::run::scope::{Expansion, Frame};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 

@@ -4,6 +4,6 @@ mod branching;
 mod by_hand;
 mod course;
 mod properties;
-mod scopes;
 mod race;
+mod scopes;
 mod trace;
