@@ -113,6 +113,8 @@ pub(crate) const PLANS_KEPT_BYTES: usize = 32 * 1024 * 1024;
 pub(crate) const PLAN_WITHOUT_BATCH_KEPT: Span = Span::from_seconds(24 * 60 * 60);
 /// Batches, and messages that are owed, read from the journal at once while a partition is loaded.
 pub(crate) const LOAD_PAGE_ROWS: usize = 1_000;
+/// Bytes of values that are kept while a history is read for people; others are read when an answer shows them.
+pub(crate) const HISTORY_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Skipped nodes that an answer about a run names.
 pub(crate) const SKIPPED_NODES_MAX: usize = 1_000;
 /// Nodes in one answer about a run's trace.

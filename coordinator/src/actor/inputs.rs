@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use heddle_core::id::RunId;
-use heddle_core::limits::INLINE_VALUE_BYTES_MAX;
 use heddle_core::partition::io::{Dispatch, Holds};
 use heddle_core::run::ListNeed;
-use heddle_core::run::event::{ErrorClass, NodeError, Piece};
-use heddle_core::run::list::{ChunkItem, ListPart, read_chunk, read_list};
+use heddle_core::run::event::{ErrorClass, NodeError};
+use heddle_core::run::list::ListPart;
 use heddle_core::value::{Value, ValueRef};
 
 use super::load;
 use crate::limits::{ATTEMPT_ARTIFACTS_MAX, ATTEMPT_INPUTS_BYTES_MAX, ATTEMPT_ITEMS_MAX, READ_VALUES_MAX};
-use crate::session::inputs::{Filled, Item};
+use crate::read::items::{Item, Part, Sum};
+use crate::session::inputs::Filled;
 use crate::shared::Shared;
 
 /// Why an attempt cannot get its inputs.
@@ -51,7 +51,7 @@ pub(super) async fn read(shared: &Shared, dispatch: &Dispatch) -> Result<Filled,
     let mut tree: Vec<Vec<Part>> = dispatch
         .inputs
         .iter()
-        .map(|input| input.values.iter().map(|bound| Part::of(bound.reference, bound.holds)).collect())
+        .map(|input| input.values.iter().map(|bound| part_of(bound.reference, bound.holds)).collect())
         .collect();
     loop {
         let mut named = Vec::new();
@@ -62,7 +62,7 @@ pub(super) async fn read(shared: &Shared, dispatch: &Dispatch) -> Result<Filled,
         let lists = values(shared, run, &named).await;
         let lists: HashMap<ValueRef, Value> = named.into_iter().zip(lists).collect();
         for part in tree.iter_mut().flatten() {
-            part.expand(&lists)?;
+            part.expand(&lists).map_err(|_| Unfit::Broken)?;
         }
         measure(&tree)?;
     }
@@ -123,107 +123,18 @@ pub(super) fn is_too_much(filled: &Filled) -> bool {
     filled.inputs.iter().map(|items| bytes(items)).sum::<usize>() > ATTEMPT_INPUTS_BYTES_MAX
 }
 
-/// What is known of an input while it is read.
-enum Part {
-    Null,
-    One(ValueRef),
-    Spread(ValueRef),
-    /// References to values.
-    Chunk(ValueRef),
-    /// What a list inside a list is made of.
-    Inner(ValueRef),
-    /// Values in a row.
-    Many(Vec<Part>),
-    /// A list inside a list.
-    List(Vec<Part>),
-}
-
-impl Part {
-    fn of(reference: ValueRef, holds: Holds) -> Self {
-        match holds {
-            Holds::Value => Part::One(reference),
-            Holds::List => Part::Spread(reference),
-            Holds::Chunk => Part::Chunk(reference),
-        }
-    }
-
-    fn unread(&self, named: &mut Vec<ValueRef>) {
-        match self {
-            Part::Chunk(reference) | Part::Inner(reference) => named.push(*reference),
-            Part::Many(parts) | Part::List(parts) => parts.iter().for_each(|part| part.unread(named)),
-            Part::Null | Part::One(_) | Part::Spread(_) => {}
-        }
-    }
-
-    fn expand(&mut self, lists: &HashMap<ValueRef, Value>) -> Result<(), Unfit> {
-        match self {
-            Part::Chunk(reference) => {
-                let items = lists.get(reference).and_then(read_chunk).ok_or(Unfit::Broken)?;
-                let part = |item| match item {
-                    ChunkItem::Null => Part::Null,
-                    ChunkItem::One(reference) => Part::One(reference),
-                    ChunkItem::List(reference) => Part::Inner(reference),
-                };
-                *self = Part::Many(items.into_iter().map(part).collect());
-            }
-            Part::Inner(reference) => {
-                let pieces = lists.get(reference).and_then(read_list).ok_or(Unfit::Broken)?;
-                let part = |piece| match piece {
-                    Piece::Item(reference) => Part::One(reference),
-                    Piece::Chunk(chunk) => Part::Chunk(chunk.reference),
-                };
-                *self = Part::List(pieces.into_iter().map(part).collect());
-            }
-            Part::Many(parts) | Part::List(parts) => parts.iter_mut().try_for_each(|part| part.expand(lists))?,
-            Part::Null | Part::One(_) | Part::Spread(_) => {}
-        }
-        Ok(())
-    }
-
-    fn leaves(&self, leaves: &mut Vec<ValueRef>) {
-        match self {
-            Part::One(reference) | Part::Spread(reference) => leaves.push(*reference),
-            Part::Many(parts) | Part::List(parts) => parts.iter().for_each(|part| part.leaves(leaves)),
-            Part::Null | Part::Chunk(_) | Part::Inner(_) => {}
-        }
-    }
-
-    fn fill(self, values: &mut impl Iterator<Item = Value>, items: &mut Vec<Item>) {
-        match self {
-            Part::One(_) => items.extend(values.next().map(Item::One)),
-            Part::Spread(_) => items.extend(values.next().map(Item::Spread)),
-            Part::Many(parts) => parts.into_iter().for_each(|part| part.fill(values, items)),
-            Part::List(parts) => {
-                let mut inner = Vec::with_capacity(parts.len());
-                parts.into_iter().for_each(|part| part.fill(values, &mut inner));
-                items.push(Item::List(inner));
-            }
-            Part::Null | Part::Chunk(_) | Part::Inner(_) => items.push(Item::Null),
-        }
+fn part_of(reference: ValueRef, holds: Holds) -> Part {
+    match holds {
+        Holds::Value => Part::One(reference),
+        Holds::List => Part::Spread(reference),
+        Holds::Chunk => Part::Chunk(reference),
     }
 }
 
 /// Whether what is known so far may go to one attempt. References say how long values are before they are read.
 fn measure(tree: &[Vec<Part>]) -> Result<(), Unfit> {
-    #[derive(Default)]
-    struct Sum {
-        items: usize,
-        artifacts: usize,
-        bytes: usize,
-    }
-    fn add(part: &Part, sum: &mut Sum) {
-        sum.items += 1;
-        match part {
-            Part::One(reference) | Part::Spread(reference) if reference.bytes as usize <= INLINE_VALUE_BYTES_MAX => {
-                sum.bytes += reference.bytes as usize;
-            }
-            Part::One(_) | Part::Spread(_) => sum.artifacts += 1,
-            Part::Many(parts) | Part::List(parts) => parts.iter().for_each(|part| add(part, sum)),
-            Part::Null | Part::Chunk(_) | Part::Inner(_) => {}
-        }
-    }
     let mut sum = Sum::default();
-    tree.iter().flatten().for_each(|part| add(part, &mut sum));
+    tree.iter().flatten().for_each(|part| part.add_to(&mut sum));
     let fits = sum.items <= ATTEMPT_ITEMS_MAX
         && sum.artifacts <= ATTEMPT_ARTIFACTS_MAX
         && sum.bytes <= ATTEMPT_INPUTS_BYTES_MAX;

@@ -8,7 +8,7 @@ use futures::Stream;
 use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use heddle_core::run::RunStatus;
-use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, PortOutput};
+use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput};
 use heddle_core::value::ValueRef;
 use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
@@ -315,6 +315,19 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
             },
             "message": &**message,
         }),
+        // What the items are shows where they are looked at.
+        Decision::Opened { instance, opened } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "state": "RUNNING",
+            "from": opened.index,
+            "items": opened.items.len(),
+            "total": opened.count,
+        }),
+        Decision::Gathered { instance, chunk, .. } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "state": "RUNNING",
+            "gathered": chunk,
+        }),
     }
 }
 
@@ -365,6 +378,14 @@ fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutp
             OutputValue::Closed => continue,
             OutputValue::One(reference) => value(event, *reference),
             OutputValue::Gather(references) => references.iter().map(|reference| value(event, *reference)).collect(),
+            OutputValue::Pieces(pieces) => {
+                let piece = |piece: &Piece| match piece {
+                    Piece::Item(reference) => value(event, *reference),
+                    // A chunk holds references only: it is worth no more than where it lies.
+                    Piece::Chunk(chunk) => lies(chunk.reference),
+                };
+                pieces.iter().map(piece).collect()
+            }
         };
         ports.insert(port.id.to_string(), shown);
     }
@@ -374,9 +395,11 @@ fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutp
 fn value(event: &Event, reference: ValueRef) -> Value {
     let here = (reference.seq == event.seq).then(|| event.values.get(reference.place as usize)).flatten();
     let parsed = here.and_then(|value| serde_json::from_slice(value.json()).ok());
-    parsed.unwrap_or_else(
-        || json!({ "seq": reference.seq.0, "bytes": reference.bytes, "digest": reference.digest.to_string() }),
-    )
+    parsed.unwrap_or_else(|| lies(reference))
+}
+
+fn lies(reference: ValueRef) -> Value {
+    json!({ "seq": reference.seq.0, "bytes": reference.bytes, "digest": reference.digest.to_string() })
 }
 
 fn node_id(graph: &Graph, node: NodeIx) -> String {

@@ -3,7 +3,9 @@
 pub(crate) mod batches;
 pub(crate) mod events;
 pub(crate) mod hub;
+pub(crate) mod items;
 pub(crate) mod live;
 pub(crate) mod recent;
 pub(crate) mod runs;
 pub(crate) mod trace;
+mod values;

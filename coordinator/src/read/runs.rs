@@ -1,25 +1,23 @@
 //! A run as people see it: its history folded, with its values.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
+use heddle_core::id::{EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId};
 use heddle_core::node_type::Runner;
 use heddle_core::partition::permits::Need;
-use heddle_core::run::event::{Event, NodeError, OutputValue};
+use heddle_core::run::event::{Event, NodeError};
 use heddle_core::run::view::{NodeState, RunView};
 use heddle_core::run::{Corrupt, Run, RunStatus};
-use heddle_core::value::{Value, ValueRef};
 use heddle_proto::control as wire;
 use prost::Message as _;
 use thiserror::Error;
 use tokio::time::timeout;
 
 use super::batches;
-use crate::artifacts::submitted;
+use super::values::{self, Kept};
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
 use crate::journal::{JournalError, RunRow};
@@ -106,7 +104,7 @@ pub(crate) async fn with_nodes(shared: &Arc<Shared>, row: &RunRow, ask: Ask) -> 
         return Ok(summary(row));
     }
     let (view, values) = history(shared, row).await?;
-    Ok(show(shared, row, &view, &values, ask))
+    show(shared, row, &view, &values, ask).await
 }
 
 /// What a list shows of a run.
@@ -138,13 +136,13 @@ pub(crate) fn batch_id(run: RunId) -> String {
     batches::alone(run).to_string()
 }
 
-async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {
+async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, Kept), ReadError> {
     let tenant = Tenant::of_run(&row.created);
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
     if let Some(events) = shared.recent.events(row.run, EventSeq(0)).filter(|events| !events.is_empty()) {
         return fold(row.run, graph, events.iter().map(AsRef::as_ref));
     }
-    let mut values = HashMap::new();
+    let mut values = Kept::default();
     let mut view: Option<RunView> = None;
     loop {
         let after = view.as_ref().map_or(EventSeq(0), RunView::seq);
@@ -157,9 +155,7 @@ async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, HashMap
                 None => view = Some(RunView::begin(row.run, Arc::clone(&graph), &event).map_err(ReadError::Corrupt)?),
                 Some(view) => view.step(&event).map_err(ReadError::Corrupt)?,
             }
-            if !event.values.is_empty() {
-                values.insert(event.seq, event.values);
-            }
+            values.keep(&event);
         }
         // A page may also be cut short by its bytes.
         if is_empty || is_last && view.as_ref().is_some_and(|view| view.run().status() != RunStatus::Running) {
@@ -173,33 +169,33 @@ fn fold<'a>(
     id: RunId,
     graph: Arc<Graph>,
     mut events: impl Iterator<Item = &'a Event>,
-) -> Result<(RunView, HashMap<EventSeq, Vec<Value>>), ReadError> {
+) -> Result<(RunView, Kept), ReadError> {
     let first = events.next().ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
     let mut view = RunView::begin(id, graph, first).map_err(ReadError::Corrupt)?;
-    let mut values = HashMap::from([(first.seq, first.values.clone())]);
+    let mut values = Kept::default();
+    values.keep(first);
     for event in events {
         view.step(event).map_err(ReadError::Corrupt)?;
-        if !event.values.is_empty() {
-            values.insert(event.seq, event.values.clone());
-        }
+        values.keep(event);
     }
     Ok((view, values))
 }
 
-fn show(
+async fn show(
     shared: &Arc<Shared>,
     row: &RunRow,
     view: &RunView,
-    values: &HashMap<EventSeq, Vec<Value>>,
+    values: &Kept,
     ask: Ask,
-) -> wire::Run {
+) -> Result<wire::Run, ReadError> {
     let run = view.run();
     let graph = run.graph();
     let limit = if ask.nodes_limit == 0 { NODES_PAGE } else { ask.nodes_limit };
-    let part: Vec<NodeIx> = graph.nodes().map(|(ix, _)| ix).filter(|ix| view.node_state(*ix).is_some()).collect();
+    let shown = graph.nodes().filter(|(_, node)| !node.is_anonymous).map(|(ix, _)| ix);
+    let part: Vec<NodeIx> = shown.filter(|ix| view.node_state(*ix).is_some()).collect();
     let (all, open) = run.progress();
-    let nodes = part.iter().skip(ask.nodes_offset).take(limit);
-    wire::Run {
+    let nodes = page(shared, view, part.iter().skip(ask.nodes_offset).take(limit), values).await?;
+    Ok(wire::Run {
         status: status(run.status()).into(),
         error: run.error().map(|error| wire::RunError {
             code: error.code.to_string(),
@@ -210,7 +206,7 @@ fn show(
         }),
         ended_at_ms: view.ended_at().map(|at| at.as_millis()),
         seq: view.seq().0,
-        nodes: page(nodes.filter_map(|ix| node(shared, view, *ix, values))),
+        nodes,
         nodes_total: part.len() as u32,
         waiting_on: if run.status() == RunStatus::Running { waiting_on(shared, view, &part) } else { Vec::new() },
         progress: f64::from(all - open) / f64::from(all.max(1)),
@@ -218,20 +214,26 @@ fn show(
         sandbox: run.is_sandboxed(),
         skipped_nodes: skipped(view, &part),
         ..summary(row)
-    }
+    })
 }
 
 /// Nodes up to the bytes that an answer may have, but never none: as if the caller had asked for fewer.
-fn page(nodes: impl Iterator<Item = wire::Node>) -> Vec<wire::Node> {
+async fn page(
+    shared: &Arc<Shared>,
+    view: &RunView,
+    nodes: impl Iterator<Item = &NodeIx>,
+    values: &Kept,
+) -> Result<Vec<wire::Node>, ReadError> {
     let (mut page, mut bytes) = (Vec::new(), 0);
-    for node in nodes {
+    for ix in nodes {
+        let Some(node) = node(shared, view, *ix, values).await? else { continue };
         bytes += node.encoded_len();
         if bytes > ANSWER_VALUES_BYTES && !page.is_empty() {
             break;
         }
         page.push(node);
     }
-    page
+    Ok(page)
 }
 
 /// Nodes on branches that were not taken, in the order of the graph.
@@ -240,33 +242,29 @@ fn skipped(view: &RunView, part: &[NodeIx]) -> Vec<String> {
     skipped.take(SKIPPED_NODES_MAX).map(|ix| view.run().graph().node(*ix).id.to_string()).collect()
 }
 
-fn node(shared: &Shared, view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, Vec<Value>>) -> Option<wire::Node> {
+async fn node(
+    shared: &Arc<Shared>,
+    view: &RunView,
+    ix: NodeIx,
+    values: &Kept,
+) -> Result<Option<wire::Node>, ReadError> {
     let (graph, seen) = (view.run().graph(), view.node(ix));
-    let (document, state) = (graph.node(ix), view.node_state(ix)?);
+    let document = graph.node(ix);
+    let Some(state) = view.node_state(ix) else { return Ok(None) };
     let ports = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
-    let mut room = ANSWER_VALUES_BYTES;
-    let outputs = view.run().outputs(ix).iter().filter_map(|output| {
-        let value_json = match &output.value {
-            OutputValue::Closed => return None,
-            OutputValue::One(reference) => value(values, *reference)?,
-            OutputValue::Gather(references) => list(values, references),
-        };
-        let value_json = match room.checked_sub(value_json.len()) {
-            Some(left) => {
-                room = left;
-                value_json
-            }
-            None => left_out(value_json.len()),
-        };
-        let artifacts = artifacts(values, &output.value);
-        Some(wire::PortValue { port: ports.get(usize::from(output.port.0))?.id.to_string(), value_json, artifacts })
-    });
-    Some(wire::Node {
+    let (mut room, mut outputs) = (ANSWER_VALUES_BYTES, Vec::new());
+    for (place, port) in ports.iter().enumerate() {
+        let Some(value) = view.run().shown_output(ix, PortIx(place as u16)) else { continue };
+        let Some(shown) = values::output(shared, view.run().id(), values, value, room).await? else { continue };
+        room = room.saturating_sub(shown.json.len());
+        outputs.push(wire::PortValue { port: port.id.to_string(), value_json: shown.json, artifacts: shown.artifacts });
+    }
+    Ok(Some(wire::Node {
         node_id: document.id.to_string(),
         node_type: document.type_id.to_string(),
         label: document.label.to_string(),
         state: node_state(state).into(),
-        outputs: outputs.collect(),
+        outputs,
         error: seen.error.as_ref().map(|error| node_error(error, &document.id, seen.attempts)),
         attempts: seen.attempts,
         agent_id: seen.agent.as_ref().map_or_else(String::new, ToString::to_string),
@@ -278,12 +276,13 @@ fn node(shared: &Shared, view: &RunView, ix: NodeIx, values: &HashMap<EventSeq, 
             NodeState::Running => shared.live.progress(view.run().id(), Instance::root(ix)).unwrap_or(0.0),
             _ => 0.0,
         },
-        terminal: graph.out_edges(ix).is_empty(),
         provider: match seen.provider == ProviderIx::default() {
             true => String::new(),
             false => document.provided(seen.provider).type_id.to_string(),
         },
-    })
+        terminal: graph.is_terminal(ix),
+        items: items(view, ix),
+    }))
 }
 
 fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError {
@@ -296,43 +295,16 @@ fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError
     }
 }
 
-fn value(values: &HashMap<EventSeq, Vec<Value>>, reference: ValueRef) -> Option<Bytes> {
-    values.get(&reference.seq)?.get(reference.place as usize).map(|value| value.json().clone())
-}
-
-/// Which items of an output lie in the artifact store.
-fn artifacts(values: &HashMap<EventSeq, Vec<Value>>, output: &OutputValue) -> Vec<wire::PlacedArtifact> {
-    let references = match output {
-        OutputValue::Closed => &[],
-        OutputValue::One(reference) => std::slice::from_ref(reference),
-        OutputValue::Gather(references) => references.as_slice(),
-    };
-    let found = references.iter().filter_map(|reference| values.get(&reference.seq)?.get(reference.place as usize));
-    if let OutputValue::One(reference) = output
-        && let Some(value) = values.get(&reference.seq).and_then(|values| values.get(reference.place as usize))
-        && value.artifact().is_none()
-    {
-        return submitted::placed(value.json());
-    }
-    let placed = found.zip(0..).filter_map(|(value, place)| Some((value.artifact()?, place)));
-    placed
-        .map(|(artifact, place)| wire::PlacedArtifact {
-            place,
-            digest: artifact.digest.to_string(),
-            bytes: artifact.bytes,
-            media_type: artifact.media_type.to_string(),
-        })
-        .collect()
-}
-
-/// In a value's place that no answer could hold.
-fn left_out(bytes: usize) -> Bytes {
-    format!(r#"{{"leftOut":true,"bytes":{bytes}}}"#).into()
-}
-
-fn list(values: &HashMap<EventSeq, Vec<Value>>, references: &[ValueRef]) -> Bytes {
-    let items: Vec<Bytes> = references.iter().filter_map(|reference| value(values, *reference)).collect();
-    [b"[".as_slice(), &items.join(&b','), b"]"].concat().into()
+/// How far a container is, or the instances of a node in a body.
+fn items(view: &RunView, ix: NodeIx) -> Option<wire::Items> {
+    let items = view.items(ix)?;
+    Some(wire::Items {
+        total: items.total,
+        completed: items.completed,
+        failed: items.failed,
+        skipped: items.skipped,
+        running: items.running,
+    })
 }
 
 /// What keeps the run from going on: timers, and nodes that no agent can run.

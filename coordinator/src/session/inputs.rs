@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::convert::{artifact_to_wire, message};
 use crate::limits::INPUTS_PART_BYTES;
+use crate::read::items::Item;
 
 /// The values of one attempt.
 #[derive(Debug, Default)]
@@ -19,19 +20,6 @@ pub(crate) struct Filled {
     pub(crate) inputs: Vec<Vec<Item>>,
     /// The pollable job to go on with.
     pub(crate) handle: Option<Value>,
-}
-
-/// A value of an input, or what stands for some.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Item {
-    /// Nothing came of an item of a list.
-    Null,
-    /// A value.
-    One(Value),
-    /// A list whose items are values of the input.
-    Spread(Value),
-    /// A list inside a list.
-    List(Vec<Item>),
 }
 
 /// One input as it goes over the wire; none if nothing came.

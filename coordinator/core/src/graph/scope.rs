@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Graph;
 use super::draft::Draft;
 use super::problem::{Problem, rule, shown};
+use super::{Graph, InEdge};
 use crate::condition::Condition;
 use crate::control_types::scope::Doors;
 use crate::id::{NodeIx, PortIx};
@@ -203,5 +203,23 @@ impl Graph {
     /// Whether an output of a node gives values to its body.
     pub(crate) fn is_inner_output(&self, ix: NodeIx, port: PortIx) -> bool {
         self.doors(ix).is_some_and(|doors| doors.is_inner_output(port))
+    }
+
+    /// Whether what a node gives is a result of the run: no edge goes on from it, or from the list of what its items give.
+    pub fn is_terminal(&self, ix: NodeIx) -> bool {
+        let Some(container) = self.within(ix) else { return self.out_edges(ix).is_empty() };
+        let list =
+            |input| self.scope(container)?.results.iter().find(|(known, _)| *known == input).map(|(_, list)| *list);
+        let leads_on = |port| self.out_edges(container).iter().any(|edge| Some(edge.source_port) == port);
+        self.node(container).is_anonymous
+            && self.out_edges(ix).iter().all(|edge| edge.target == container && !leads_on(list(edge.target_port)))
+    }
+
+    /// The edges that bring what the body of a container gives.
+    pub(crate) fn result_edges(&self, container: NodeIx) -> impl Iterator<Item = &InEdge> {
+        let doors = self.doors(container);
+        self.in_edges(container)
+            .iter()
+            .filter(move |edge| doors.is_some_and(|doors| doors.is_inner_input(edge.target_port)))
     }
 }

@@ -200,6 +200,22 @@ impl Run {
         self.state.tallies.get(&node).copied().unwrap_or_default()
     }
 
+    /// How many items of a container are open, over all its instances.
+    pub fn items_open(&self, container: NodeIx) -> u32 {
+        self.state.frames.values().filter(|frame| frame.container.node == container).count() as u32
+    }
+
+    /// What people see of an output: of a lifted node the list of what all its items gave. Nothing of other nodes in bodies.
+    pub fn shown_output(&self, node: NodeIx, port: PortIx) -> Option<&OutputValue> {
+        let Some(container) = self.graph.within(node) else { return self.output(node, port) };
+        let mut edges =
+            self.graph.result_edges(container).filter(|edge| (edge.source, edge.source_port) == (node, port));
+        let edge = edges.next().filter(|_| self.graph.node(container).is_anonymous)?;
+        let scope = self.graph.scope(container)?;
+        let (_, list) = scope.results.iter().find(|(input, _)| *input == edge.target_port)?;
+        self.shown_output(container, *list)
+    }
+
     /// The open instances of a node in a body, each with its phase.
     pub fn open_instances(&self, node: NodeIx) -> impl Iterator<Item = (Instance, NodePhase)> {
         let (home, place) = (self.graph.node(node).within, self.graph.node(node).place as usize);

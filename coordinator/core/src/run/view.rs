@@ -1,9 +1,10 @@
 //! What people see of a run: the same fold, with the times and agents that decisions do not need.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Corrupt, NodePhase, Run, RunStatus};
-use crate::graph::Graph;
+use crate::graph::{Graph, ScopeKind};
 use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use crate::run::event::{Decision, Event, Fact, NodeError};
 use crate::time::Timestamp;
@@ -15,6 +16,32 @@ pub struct RunView {
     nodes: Vec<NodeView>,
     /// The last event before which a node's readiness was recorded.
     ended_at: Option<Timestamp>,
+    /// Of each container.
+    opened: BTreeMap<NodeIx, OpenedItems>,
+}
+
+/// What a container has opened.
+#[derive(Debug, Clone, Copy, Default)]
+struct OpenedItems {
+    /// Items of all its instances.
+    items: u32,
+    /// How many there are in all, where that is known.
+    total: Option<u32>,
+}
+
+/// How items stand, for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ItemCounts {
+    /// How many there will be; nothing while that is not known.
+    pub total: Option<u32>,
+    /// Done, or for a container closed in whatever way.
+    pub completed: u32,
+    /// Failed for good.
+    pub failed: u32,
+    /// Did not run, or not to their end.
+    pub skipped: u32,
+    /// At work.
+    pub running: u32,
 }
 
 /// What people see of one node next to its phase and outputs.
@@ -65,7 +92,7 @@ impl RunView {
     pub fn begin(id: RunId, graph: Arc<Graph>, first: &Event) -> Result<Self, Corrupt> {
         let run = Run::begin(id, graph, first)?;
         let nodes = vec![NodeView::default(); run.graph().len()];
-        let mut view = Self { run, nodes, ended_at: None };
+        let mut view = Self { run, nodes, ended_at: None, opened: BTreeMap::new() };
         view.note(first);
         Ok(view)
     }
@@ -128,6 +155,36 @@ impl RunView {
         })
     }
 
+    /// How the items of a container stand, or the instances of a node in a body; nothing of other nodes.
+    pub fn items(&self, node: NodeIx) -> Option<ItemCounts> {
+        let graph = self.run.graph();
+        if graph.scope(node).is_some() {
+            let opened = self.opened.get(&node).copied().unwrap_or_default();
+            let running = self.run.items_open(node);
+            let total = opened.total.filter(|_| graph.within(node).is_none());
+            return Some(ItemCounts { total, completed: opened.items - running, running, ..ItemCounts::default() });
+        }
+        let container = graph.within(node)?;
+        let tally = self.run.tally(node);
+        let mut counts = ItemCounts {
+            total: self.opened.get(&container).and_then(|it| it.total).filter(|_| graph.within(container).is_none()),
+            completed: tally.completed,
+            failed: tally.failed,
+            skipped: tally.skipped + tally.dropped,
+            running: 0,
+        };
+        for (_, phase) in self.run.open_instances(node) {
+            match phase {
+                NodePhase::Completed => counts.completed += 1,
+                NodePhase::Failed => counts.failed += 1,
+                NodePhase::Skipped | NodePhase::Dropped => counts.skipped += 1,
+                NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting | NodePhase::Open => counts.running += 1,
+                _ => {}
+            }
+        }
+        Some(counts)
+    }
+
     /// The state of a node in a body, over all its instances.
     fn body_state(&self, node: NodeIx) -> Option<NodeState> {
         let container = self.run.graph().within(node)?;
@@ -175,8 +232,13 @@ impl RunView {
                     self.entry(*instance).started_at.get_or_insert(at);
                     self.over(*instance, at, None);
                 }
-                Decision::Opened { instance, .. } => {
+                Decision::Opened { instance, opened } => {
                     self.entry(*instance).started_at.get_or_insert(at);
+                    let known = self.opened.entry(instance.node).or_default();
+                    known.items += opened.items.len() as u32;
+                    let scope = self.run.graph().scope(instance.node);
+                    // A loop says only how many turns there may be.
+                    known.total = scope.filter(|it| !matches!(it.kind, ScopeKind::Loop { .. })).map(|_| opened.count);
                 }
                 Decision::Gathered { .. } => {}
             }

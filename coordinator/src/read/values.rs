@@ -1,0 +1,131 @@
+//! The values of a run's outputs for an answer: those that were read with its history, others when they are asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_core::id::{EventSeq, RunId};
+use heddle_core::run::event::{Event, OutputValue};
+use heddle_core::value::{Value, ValueRef};
+use heddle_proto::control as wire;
+
+use super::items::{Item, Part, Sum};
+use super::runs::ReadError;
+use crate::artifacts::submitted;
+use crate::limits::{HISTORY_VALUES_BYTES_MAX, READ_VALUES_MAX};
+use crate::shared::Shared;
+
+/// What came with a run's history, as far as that is not too much.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    by_seq: HashMap<EventSeq, Vec<Value>>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Keeps the values of an event. Of a long history they are read again when they are asked for.
+    pub(crate) fn keep(&mut self, event: &Event) {
+        let bytes: usize = event.values.iter().map(|value| value.json().len()).sum();
+        if event.values.is_empty() || self.bytes + bytes > HISTORY_VALUES_BYTES_MAX {
+            return;
+        }
+        self.bytes += bytes;
+        self.by_seq.insert(event.seq, event.values.clone());
+    }
+
+    fn get(&self, reference: &ValueRef) -> Option<&Value> {
+        self.by_seq.get(&reference.seq)?.get(reference.place as usize)
+    }
+}
+
+/// The value of an output, as an answer shows it.
+pub(crate) struct Shown {
+    /// Its JSON text.
+    pub(crate) json: Bytes,
+    /// Which of its items lie in the artifact store.
+    pub(crate) artifacts: Vec<wire::PlacedArtifact>,
+}
+
+/// Reads an output's value if it has at most `room` bytes; nothing if the output was not taken.
+pub(crate) async fn output(
+    shared: &Arc<Shared>,
+    run: RunId,
+    kept: &Kept,
+    output: &OutputValue,
+    room: usize,
+) -> Result<Option<Shown>, ReadError> {
+    if *output == OutputValue::Closed {
+        return Ok(None);
+    }
+    let mut part = Part::of(output);
+    loop {
+        let mut sum = Sum::default();
+        part.add_to(&mut sum);
+        // An artifact shows as its description, an item as a null at least.
+        let bytes = sum.bytes + sum.items * 2 + sum.artifacts * 100;
+        if bytes > room {
+            return Ok(Some(left_out(bytes)));
+        }
+        let mut named = Vec::new();
+        part.unread(&mut named);
+        if named.is_empty() {
+            break;
+        }
+        let lists: HashMap<ValueRef, Value> =
+            named.iter().copied().zip(read(shared, run, kept, &named).await?).collect();
+        // What is no list shows as nothing.
+        if part.expand(&lists).is_err() {
+            return Ok(None);
+        }
+    }
+    let mut leaves = Vec::new();
+    part.leaves(&mut leaves);
+    let mut items = Vec::new();
+    part.fill(&mut read(shared, run, kept, &leaves).await?.into_iter(), &mut items);
+    let Some(item) = items.pop() else { return Ok(None) };
+    let mut json = Vec::new();
+    item.write(&mut json);
+    if json.len() > room {
+        return Ok(Some(left_out(json.len())));
+    }
+    Ok(Some(Shown { artifacts: artifacts(&item), json: json.into() }))
+}
+
+/// Values of a run, from what is at hand or from the journal, a window at a time.
+async fn read(shared: &Arc<Shared>, run: RunId, kept: &Kept, references: &[ValueRef]) -> Result<Vec<Value>, ReadError> {
+    let mut values = Vec::with_capacity(references.len());
+    for window in references.chunks(READ_VALUES_MAX) {
+        let here: Option<Vec<Value>> = window.iter().map(|reference| kept.get(reference).cloned()).collect();
+        values.extend(match here.or_else(|| shared.recent.values(run, window.iter().copied())) {
+            Some(values) => values,
+            None => shared.journal.read_values(run, window.to_vec()).await.map_err(ReadError::Journal)?,
+        });
+    }
+    Ok(values)
+}
+
+/// In a value's place that no answer could hold.
+fn left_out(bytes: usize) -> Shown {
+    Shown { json: format!(r#"{{"leftOut":true,"bytes":{bytes}}}"#).into(), artifacts: Vec::new() }
+}
+
+/// Which items lie in the artifact store.
+fn artifacts(item: &Item) -> Vec<wire::PlacedArtifact> {
+    let items = match item {
+        Item::One(value) if value.artifact().is_none() => return submitted::placed(value.json()),
+        Item::List(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let placed = items.iter().zip(0..).filter_map(|(item, place)| match item {
+        Item::One(value) => Some((value.artifact()?, place)),
+        _ => None,
+    });
+    placed
+        .map(|(artifact, place)| wire::PlacedArtifact {
+            place,
+            digest: artifact.digest.to_string(),
+            bytes: artifact.bytes,
+            media_type: artifact.media_type.to_string(),
+        })
+        .collect()
+}
