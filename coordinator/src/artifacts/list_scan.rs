@@ -20,6 +20,8 @@ pub(super) struct Scanner {
     begun: Option<u64>,
     /// A comma came before.
     is_owed: bool,
+    /// Whether the text has to end as a list does.
+    is_whole: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,12 +42,13 @@ impl Scanner {
             is_escaped: false,
             begun: None,
             is_owed: false,
+            is_whole: true,
         }
     }
 
     /// Of some items of a list, from this place on.
     pub(super) fn inside(position: u64) -> Self {
-        Self { position, stands: Stands::Inside, ..Self::whole() }
+        Self { position, stands: Stands::Inside, is_whole: false, ..Self::whole() }
     }
 
     /// Goes through the next piece and tells of the items that end in it.
@@ -61,7 +64,7 @@ impl Scanner {
     pub(super) fn finish(self, mut found: impl FnMut(Range<u64>)) -> Result<(), NoList> {
         match (self.stands, self.begun) {
             (Stands::After, _) => Ok(()),
-            (Stands::Inside, Some(from)) if self.depth == 0 && !self.is_in_text => {
+            (Stands::Inside, Some(from)) if !self.is_whole && self.depth == 0 && !self.is_in_text => {
                 found(from..self.position);
                 Ok(())
             }
