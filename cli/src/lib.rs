@@ -18,13 +18,16 @@ pub mod error;
 pub mod follow;
 pub mod inputs;
 pub mod iterate;
+pub mod json_shape;
 pub mod limits;
 pub mod metrics;
 pub mod outputs;
 pub mod service;
 pub mod session;
 pub mod telemetry;
+pub mod text_file;
 pub mod ui;
+pub mod wfformat;
 pub mod workflow_diff;
 pub mod workflow_file;
 
@@ -60,6 +63,7 @@ enum Verb {
     Executions(commands::executions::Executions),
     Batches(commands::batches::Batches),
     Workflows(commands::workflows::Workflows),
+    Import(commands::import::Import),
     Nodes(commands::nodes::Nodes),
     Agents(commands::agents::Agents),
     Keys(commands::keys::Keys),
@@ -107,6 +111,7 @@ fn run(command: Command) -> Result<()> {
             Verb::Executions(executions) => executions.run().await,
             Verb::Batches(batches) => batches.run().await,
             Verb::Workflows(workflows) => workflows.run().await,
+            Verb::Import(import) => import.run(),
             Verb::Nodes(nodes) => nodes.run().await,
             Verb::Agents(agents) => agents.run().await,
             Verb::Keys(keys) => keys.run().await,
@@ -174,6 +179,10 @@ mod tests {
             "heddle agent --sandbox-address 127.0.0.1:7430",
             "heddle completion bash",
             "heddle bench --work W1,w3 --out /tmp/x",
+            "heddle bench --work makespan --graphs /tmp/x --repeats 5",
+            "heddle import wfformat f.json",
+            "heddle import wfformat f.json -o g.json --scale 0.01 --priorities rank --json",
+            "heddle import wfformat f.json --total-seconds 4.5",
         ] {
             assert!(parses(line), "{line}");
         }
@@ -184,6 +193,11 @@ mod tests {
             "heddle runs list --limit 0",
             "heddle bench --work W9",
             "heddle up --agents 0",
+            "heddle import f.json",
+            "heddle import wfformat f.json --scale 0",
+            "heddle import wfformat f.json --scale 2 --total-seconds 4",
+            "heddle import wfformat f.json --total-seconds -4",
+            "heddle import wfformat f.json --json",
             "heddle agents token create --for coordinator",
             "heddle keys create",
             "heddle tenants rename acme",

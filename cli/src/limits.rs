@@ -24,6 +24,16 @@ pub const SUBMIT_TRIES_MAX: u32 = 6;
 pub const SUBMIT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a workflow file.
 pub const WORKFLOW_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes of a document that is imported.
+pub const IMPORT_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Tasks of such a document: as many nodes as a graph may have.
+pub const IMPORT_TASKS_MAX: usize = 20_000;
+/// What its tasks wait for: as many edges as a graph may have.
+pub const IMPORT_EDGES_MAX: usize = 100_000;
+/// Bytes of the id of a node that is made of a task, before what makes it unique: fewer than a graph may have.
+pub const IMPORT_ID_BYTES_MAX: usize = 240;
+/// Faults of such a document that are told; the rest are counted.
+pub const IMPORT_FAULTS_MAX: usize = 20;
 /// Node lines of the live tree; the rest are counted.
 pub const TREE_LINES_MAX: usize = 24;
 /// How long `heddle run` waits for another process to leave the data folder or to answer.
@@ -58,6 +68,8 @@ pub const BENCH_CASE_TIME_MAX: Duration = Duration::from_secs(50);
 pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long parked runs may take to leave memory.
 pub const BENCH_EVICT_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Graphs of which one bench measures the makespan.
+pub const BENCH_GRAPHS_MAX: usize = 100;
 /// Letters kept of a text that is still being written.
 pub const DELTA_CHARS_KEPT: usize = 400;
 /// Nodes that a live view follows; the rest are counted.

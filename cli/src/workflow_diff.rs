@@ -89,6 +89,8 @@ pub struct State<'a> {
     pub nodes: &'a [Value],
     /// Its edges.
     pub edges: &'a [Value],
+    /// Its policy for all nodes.
+    pub policy: Option<&'a Value>,
 }
 
 impl Diff {
@@ -145,7 +147,12 @@ fn fields(before: State<'_>, after: State<'_>) -> Vec<KeyChange> {
     let differs = |(key, before, after): (&str, Option<Value>, Option<Value>)| {
         (after.is_some() && before != after).then(|| KeyChange { key: key.to_owned(), before, after })
     };
-    pairs.into_iter().filter_map(differs).collect()
+    let policy = (before.policy != after.policy).then(|| KeyChange {
+        key: "policy".to_owned(),
+        before: before.policy.cloned(),
+        after: after.policy.cloned(),
+    });
+    pairs.into_iter().filter_map(differs).chain(policy).collect()
 }
 
 fn by_id(nodes: &[Value]) -> BTreeMap<&str, &Value> {
@@ -303,5 +310,18 @@ mod tests {
         let before = State { name: Some("n"), description: Some("d"), tags: Some(&tags), ..State::default() };
         let after = State { name: Some("n"), ..State::default() };
         assert!(Diff::between(before, after).is_empty());
+    }
+
+    #[test]
+    fn a_policy_for_all_nodes_is_compared_even_if_it_is_gone() {
+        let policy = json!({"timeoutMs": 5});
+        let with = State { policy: Some(&policy), ..State::default() };
+        let keys = |before, after| {
+            let fields = Diff::between(before, after).fields;
+            fields.into_iter().map(|it| (it.key, it.before, it.after)).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(with, with), []);
+        assert_eq!(keys(with, State::default()), [("policy".to_owned(), Some(policy.clone()), None)]);
+        assert_eq!(keys(State::default(), with), [("policy".to_owned(), None, Some(policy.clone()))]);
     }
 }

@@ -1,8 +1,6 @@
 //! A workflow in a file: a React Flow graph as JSON. Nodes and edges are passed on byte for byte.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::WORKFLOW_FILE_BYTES_MAX;
+use crate::text_file;
 
 mod shape;
 
@@ -29,6 +28,8 @@ pub struct WorkflowFile {
     pub nodes: Box<RawValue>,
     /// The `edges` array as written.
     pub edges: Box<RawValue>,
+    /// The policy for all nodes, as written.
+    pub policy: Option<Box<RawValue>>,
     outline: Vec<Node>,
     arrows: Vec<Edge>,
 }
@@ -51,6 +52,8 @@ pub struct About {
 struct Document {
     nodes: Box<RawValue>,
     edges: Box<RawValue>,
+    #[serde(default)]
+    policy: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -88,13 +91,7 @@ impl Node {
 impl WorkflowFile {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).context(Exit::Usage, format_args!("cannot open {}", path.display()))?;
-        let mut text = String::new();
-        let read = file.take(WORKFLOW_FILE_BYTES_MAX + 1).read_to_string(&mut text);
-        let bytes = read.context(Exit::Usage, format_args!("cannot read {}", path.display()))?;
-        if bytes as u64 > WORKFLOW_FILE_BYTES_MAX {
-            return Err(Failure::usage(format!("{} is larger than {WORKFLOW_FILE_BYTES_MAX} bytes", path.display())));
-        }
+        let text = text_file::read(path, WORKFLOW_FILE_BYTES_MAX)?;
         let name = path.file_stem().map_or_else(|| "workflow".into(), |stem| stem.to_string_lossy().into_owned());
         // The parser would speak of Rust's types, and it takes arrays for objects.
         let shaped = shape::fault(&text).map_or(Ok(()), Err);
@@ -113,7 +110,8 @@ impl WorkflowFile {
             .into_iter()
             .filter(|node| !node.renderer.as_deref().is_some_and(|renderer| DECORATION.contains(&renderer)))
             .collect();
-        Ok(WorkflowFile { name, about, nodes: document.nodes, edges: document.edges, outline, arrows })
+        let Document { nodes, edges, policy } = document;
+        Ok(WorkflowFile { name, about, nodes, edges, policy, outline, arrows })
     }
 
     /// What the workflow is called: as the file says, else as the file is called.
@@ -126,12 +124,13 @@ impl WorkflowFile {
         self.outline.iter().find(|node| node.id == name || node.label() == name).map(Node::node_type)
     }
 
-    /// SHA-256 over nodes and edges, in hexadecimal.
+    /// SHA-256 over nodes, edges and policy, in hexadecimal.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         hash.update((self.nodes.get().len() as u64).to_be_bytes());
         hash.update(self.nodes.get());
         hash.update(self.edges.get());
+        self.policy.iter().for_each(|policy| hash.update(policy.get()));
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -300,6 +299,10 @@ mod tests {
     fn the_digest_is_of_the_graph_alone() {
         let other = TEXT.replace("\"viewport\": {}", "\"viewport\": {\"x\":1}");
         assert_eq!(WorkflowFile::parse("w".into(), &other).unwrap().digest(), file().digest());
+        let policy = TEXT.replace("\"viewport\": {}", "\"policy\": {\"timeoutMs\": 5}");
+        let with_policy = WorkflowFile::parse("w".into(), &policy).unwrap();
+        assert_eq!(with_policy.policy.as_ref().map(|policy| policy.get()), Some("{\"timeoutMs\": 5}"));
+        assert_ne!(with_policy.digest(), file().digest(), "what counts for all nodes is part of the graph");
         let other = TEXT.replace("Topic", "Subject");
         assert_ne!(WorkflowFile::parse("w".into(), &other).unwrap().digest(), file().digest());
     }
@@ -324,6 +327,7 @@ mod tests {
             ),
             ("{\"nodes\": []}", "there is nothing at /edges"),
             ("{\"nodes\": [], \"edges\": [{\"source\": \"a\"}]}", "there is nothing at /edges/0/target"),
+            ("{\"nodes\": [], \"edges\": [], \"policy\": 3}", "expected an object, found a number at /policy"),
             ("{\"nodes\": [", "EOF while parsing"),
         ] {
             std::fs::write(&path, text).unwrap();

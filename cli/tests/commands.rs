@@ -101,6 +101,11 @@ fn document() -> Value {
     })
 }
 
+/// A document in WfFormat.
+fn bakery() -> String {
+    format!("{}/tests/data/bakery.wfformat.json", env!("CARGO_MANIFEST_DIR"))
+}
+
 /// The rows of the table of members in docs/cli.md: a command line and what its objects hold.
 fn documented_members() -> Vec<(String, Vec<String>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/cli.md");
@@ -146,7 +151,9 @@ fn objects_hold_what_is_documented() {
                 "ID" if line.contains("cancel") => waiting.as_str().unwrap().to_owned(),
                 "ID" if is_run => run.clone(),
                 "ID" => workflow.clone(),
+                "FILE" if line.starts_with("import") => bakery(),
                 "FILE" => file.clone(),
+                "OUT" => cluster.temp.path().join("imported.json").to_str().unwrap().to_owned(),
                 "TYPE" => "input:text".to_owned(),
                 word => word.to_owned(),
             })
@@ -162,6 +169,19 @@ fn objects_hold_what_is_documented() {
             assert!(line.contains("events") || object.get("data").is_none(), "{line}: everything is there twice");
         }
     }
+}
+
+#[test]
+fn an_imported_workflow_runs() {
+    let cluster = Cluster::start();
+    let out = cluster.temp.path().join("bakery.json").to_str().unwrap().to_owned();
+    cluster.json(&["import", "wfformat", &bakery(), "-o", &out, "--total-seconds", "0.2", "--priorities", "rank"]);
+    let linted = cluster.json(&["workflows", "lint", &out]);
+    assert_eq!((&linted["ok"], &linted["warnings"]), (&json!(true), &json!([])));
+    let run = cluster.json(&["run", &out]);
+    assert_eq!(run["status"], "COMPLETED");
+    let nodes = cluster.json(&["executions", "get", run["executionId"].as_str().unwrap()]);
+    assert_eq!(nodes["nodesTotal"], 10);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, TypeCatalogue};
+use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, Stored, TypeCatalogue};
 use heddle_core::node_type::NodeType;
 use heddle_core::value::Digest;
 use heddle_proto::agent as wire;
@@ -61,6 +61,11 @@ pub(crate) enum GraphError {
     Invalid(Vec<Problem>),
     #[error("the database could not be read")]
     Journal(#[source] JournalError),
+}
+
+/// Reads a document: its arrays, and the policy of the workflow if there is one.
+pub(crate) fn draft(nodes: &[u8], edges: &[u8], policy: &[u8]) -> Result<Draft, Vec<Problem>> {
+    Draft::parse(nodes, edges)?.with_policy(policy)
 }
 
 impl Graphs {
@@ -147,7 +152,7 @@ impl Graphs {
             .await
             .map_err(GraphError::Journal)?
             .ok_or(GraphError::Missing)?;
-        let draft = Draft::parse(&text.nodes, &text.edges).map_err(GraphError::Invalid)?;
+        let draft = draft(&text.nodes, &text.edges, &text.policy).map_err(GraphError::Invalid)?;
         let generation = self.known().generation;
         let graph = Arc::new(self.compile(&draft, false, false).map_err(GraphError::Invalid)?.graph);
         self.keep(address, &graph, generation);
@@ -162,7 +167,8 @@ impl Graphs {
         }
         let generation = self.known().generation;
         let graph = Arc::new(self.compile(draft, false, false).map_err(GraphError::Invalid)?.graph);
-        let text = GraphText { nodes: draft.stored().nodes.clone(), edges: draft.stored().edges.clone() };
+        let Stored { nodes, edges, policy } = draft.stored().clone();
+        let text = GraphText { nodes, edges, policy };
         self.records.put_graph(tenant.clone(), address.1, text).await.map_err(GraphError::Journal)?;
         self.keep(address, &graph, generation);
         Ok(graph)

@@ -159,6 +159,9 @@ pub const NOTES_MAX: usize = 32;
 /// One such fact, in bytes.
 pub const NOTE_BYTES_MAX: usize = 256;
 
+/// Longest `debug:sleep` and `debug:effect`, in milliseconds.
+pub const DEBUG_SLEEP_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+
 /// Credentials of one machine.
 pub const SECRETS_MAX: usize = 256;
 /// A credential's name, in bytes.

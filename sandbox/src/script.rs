@@ -83,6 +83,12 @@ impl Scripts {
         if scripts.get(credential).is_some_and(VecDeque::is_empty) {
             scripts.remove(credential);
         }
-        step.unwrap_or_default()
+        step.unwrap_or_else(|| Step { status: status_in(credential), ..Step::default() })
     }
+}
+
+/// The status with which every call of a credential called `status-503` is refused: an example needs no script for that.
+fn status_in(credential: &str) -> Option<u16> {
+    let status = credential.strip_prefix("status-")?.parse().ok()?;
+    (400..600).contains(&status).then_some(status)
 }

@@ -54,7 +54,7 @@ fn check(output: &Output) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "it started");
     let sentence =
-        "the data has format 99 and this release knows up to 2: start the release that wrote it, or a newer one";
+        "the data has format 99 and this release knows up to 3: start the release that wrote it, or a newer one";
     assert!(said.contains(sentence), "{said}");
     assert!(!said.contains("panicked"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! The cluster under measurement: a coordinator, a gateway and an agent, each a process of this very program with its
+//! The cluster under measurement: a coordinator, a gateway and agents, each a process of this very program with its
 //! default settings.
 
 use std::fs::File;
@@ -23,7 +23,25 @@ use crate::service::address_in;
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
-/// Three processes and their data; the processes die with it.
+/// The agents of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Agents {
+    pub(super) count: usize,
+    /// Slots of each; `None` = as an agent chooses by itself.
+    pub(super) slots: Option<usize>,
+}
+
+impl Agents {
+    /// One, with default settings.
+    pub(super) const ONE: Agents = Agents { count: 1, slots: None };
+
+    /// All slots that are said.
+    pub(super) fn total(self) -> usize {
+        self.count * self.slots.unwrap_or_default()
+    }
+}
+
+/// The processes and their data; the processes die with it.
 #[derive(Debug)]
 pub(super) struct Cluster {
     folder: PathBuf,
@@ -31,7 +49,7 @@ pub(super) struct Cluster {
     database: Option<String>,
     coordinator: Part,
     gateway: Part,
-    agent: Part,
+    agents: Vec<Part>,
     key: String,
     parked_runs: AtomicUsize,
 }
@@ -70,9 +88,9 @@ struct Health {
 }
 
 impl Cluster {
-    /// Starts the three processes with their data in `folder`, and waits until the gateway says that all is ready. The
-    /// journal is in `database`, which must be empty, or in a new file of SQLite.
-    pub(super) async fn start(folder: PathBuf, database: Option<String>) -> Result<Self> {
+    /// Starts the processes with their data in `folder`, and waits until the gateway says that all is ready. The journal is
+    /// in `database`, which must be empty, or in a new file of SQLite.
+    pub(super) async fn start(folder: PathBuf, database: Option<String>, agents: Agents) -> Result<Self> {
         DataDir::at(&folder).create()?;
         let coordinator = coordinator(&folder, database.as_deref(), ANY_PORT).await?;
         let key = DataDir::at(folder.join("coordinator")).key();
@@ -80,12 +98,18 @@ impl Cluster {
             Failure::failed("the coordinator made no key").with_next("name a database that nobody has used yet")
         })?;
         let address = coordinator.address.to_string();
-        let agent =
-            ["agent", "--coordinator", &address, "--debug-nodes", "--data-dir", &path_text(&folder.join("agent"))];
-        let agent = Part::start(&folder, &agent, &[]).await?;
+        let slots = agents.slots.map(|slots| slots.to_string());
+        let mut parts = Vec::with_capacity(agents.count);
+        for number in 1..=agents.count {
+            let data = path_text(&folder.join(format!("agent-{number}")));
+            let mut agent = vec!["agent", "--coordinator", &address, "--debug-nodes", "--data-dir", &data];
+            agent.extend(slots.iter().flat_map(|slots| ["--slots", slots.as_str()]));
+            parts.push(Part::start(&folder, &agent, &[]).await?);
+        }
         let gateway = ["gateway", "--listen", ANY_PORT, "--coordinator", &address];
         let gateway = Part::start(&folder, &gateway, &[]).await?;
-        let cluster = Cluster { folder, database, coordinator, gateway, agent, key, parked_runs: AtomicUsize::new(0) };
+        let parked_runs = AtomicUsize::new(0);
+        let cluster = Cluster { folder, database, coordinator, gateway, agents: parts, key, parked_runs };
         cluster.ready().await?;
         Ok(cluster)
     }
@@ -132,9 +156,9 @@ impl Cluster {
         Ok(since.elapsed())
     }
 
-    /// Stops all, the agent first.
+    /// Stops all, the agents first.
     pub(super) async fn stop(mut self) {
-        for part in [&mut self.agent, &mut self.gateway, &mut self.coordinator] {
+        for part in self.agents.iter_mut().chain([&mut self.gateway, &mut self.coordinator]) {
             part.stop().await;
         }
     }

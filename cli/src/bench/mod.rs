@@ -1,11 +1,14 @@
-//! The works W1 to W5: what Heddle costs, measured through its public API on a cluster of three processes.
+//! What Heddle costs, measured through its public API on clusters of processes: the works W1 to W5, and the makespan of
+//! recorded workflows.
 
 mod cluster;
 mod graphs;
 mod http;
 mod latency;
+mod list_schedule;
 mod load;
 mod machine;
+mod makespan;
 mod parked;
 mod report;
 mod share;
@@ -15,11 +18,12 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 
+pub use makespan::Makespan;
 pub use report::Report;
 
 use crate::error::Result;
 use crate::ui::{clock, note};
-use cluster::Cluster;
+use cluster::{Agents, Cluster};
 
 /// One work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -35,27 +39,38 @@ pub enum Work {
     W4,
     /// 100,000 waiting runs in the database: how long the coordinator takes to start.
     W5,
+    /// Recorded workflows: how long a run takes, beside a list schedule that costs nothing.
+    #[value(name = "makespan")]
+    Makespan,
 }
 
 impl Work {
-    /// All of them, in order.
+    /// Those that need nothing, in order.
     pub const ALL: [Work; 5] = [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5];
 
-    /// W4 and W5 look at the coordinator's memory and database, so they get a fresh cluster on SQLite.
+    /// W4 and W5 look at the coordinator's memory and database, so they get a fresh cluster on SQLite; the makespan is
+    /// measured on several.
     pub fn needs_fresh_cluster(self) -> bool {
         self >= Work::W4
     }
 }
 
-/// Measures the works, in order, with all data under `scratch`, or the journal in an empty `database`; every result goes
-/// to the report as it comes.
-pub async fn measure(works: &[Work], scratch: &Path, database: Option<&str>, report: &mut Report) -> Result<()> {
-    let (fresh, shared): (Vec<Work>, Vec<Work>) = works.iter().partition(|work| work.needs_fresh_cluster());
+/// Measures the works, in order, with all data under `scratch`, or the journal in an empty `database`, and then the
+/// makespan; every result goes to the report as it comes.
+pub async fn measure(
+    works: &[Work],
+    makespan: Option<&Makespan>,
+    scratch: &Path,
+    database: Option<&str>,
+    report: &mut Report,
+) -> Result<()> {
+    let works = works.iter().filter(|work| **work != Work::Makespan);
+    let (fresh, shared): (Vec<Work>, Vec<Work>) = works.partition(|work| work.needs_fresh_cluster());
     for (name, works) in [("load", shared), ("parked", fresh)] {
         if works.is_empty() {
             continue;
         }
-        let mut cluster = Cluster::start(scratch.join(name), database.map(str::to_owned)).await?;
+        let mut cluster = Cluster::start(scratch.join(name), database.map(str::to_owned), Agents::ONE).await?;
         report.database(&cluster.database().await?);
         for work in works {
             let since = Instant::now();
@@ -65,12 +80,16 @@ pub async fn measure(works: &[Work], scratch: &Path, database: Option<&str>, rep
                 Work::W3 => latency::fan_out(&cluster, report).await?,
                 Work::W4 => parked::memory(&cluster, report).await?,
                 Work::W5 => parked::start(&mut cluster, report).await?,
+                Work::Makespan => {}
             }
             note(&format!("{work:?} took {}", clock::span(since.elapsed())));
         }
         cluster.stop().await;
     }
-    Ok(())
+    match makespan {
+        Some(makespan) => makespan.measure(scratch, report).await,
+        None => Ok(()),
+    }
 }
 
 /// Where kept results go: `tests/benches/runs` of the checkout around `from`, if there is one.

@@ -21,14 +21,61 @@ const RESULTS: &str = "results.jsonl";
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "work")]
 pub(super) enum Measured {
-    W1 { p50_ms: f64, p99_ms: f64, runs: usize },
-    W2 { in_flight: usize, nodes_per_s: u64, medians: Vec<u64>, runs: usize, refusals: u64 },
-    W3 { nodes: usize, wall_ms: f64, runs: usize },
-    W4 { bytes_before: Option<i64>, bytes_after: i64, parked_runs: usize, resident_bytes: u64 },
-    W5 { start_ms: f64, parked_runs: usize, starts: usize },
+    W1 {
+        p50_ms: f64,
+        p99_ms: f64,
+        runs: usize,
+    },
+    W2 {
+        in_flight: usize,
+        nodes_per_s: u64,
+        medians: Vec<u64>,
+        runs: usize,
+        refusals: u64,
+    },
+    W3 {
+        nodes: usize,
+        wall_ms: f64,
+        runs: usize,
+    },
+    W4 {
+        bytes_before: Option<i64>,
+        bytes_after: i64,
+        parked_runs: usize,
+        resident_bytes: u64,
+    },
+    W5 {
+        start_ms: f64,
+        parked_runs: usize,
+        starts: usize,
+    },
+    #[serde(rename = "makespan")]
+    Makespan {
+        graph: String,
+        nodes: usize,
+        slots: usize,
+        agents: usize,
+        /// `none` or `rank`.
+        priorities: &'static str,
+        /// The median of all.
+        wall_ms: f64,
+        /// What the list schedule takes.
+        list_ms: u64,
+        /// No schedule takes less.
+        bound_ms: u64,
+        /// Of the two.
+        ratio: f64,
+        walls_ms: Vec<f64>,
+    },
 }
 
 impl Measured {
+    /// Work, case and result in a line.
+    pub(super) fn sentence(&self) -> String {
+        let (work, case, result) = self.words();
+        format!("{work} {case}: {result}")
+    }
+
     /// Work, case and result for the table.
     fn words(&self) -> (&'static str, String, String) {
         match self {
@@ -45,6 +92,10 @@ impl Measured {
             }
             Measured::W5 { start_ms, parked_runs, .. } => {
                 ("W5", format!("{parked_runs} waiting runs"), format!("{start_ms} ms to start"))
+            }
+            Measured::Makespan { graph, slots, agents, priorities, wall_ms, list_ms, bound_ms, ratio, .. } => {
+                let case = format!("{graph}, slots {slots}, agents {agents}, priorities {priorities}");
+                ("makespan", case, format!("{wall_ms} ms = {ratio} × {list_ms} (bound {bound_ms})"))
             }
         }
     }
@@ -122,6 +173,12 @@ impl Report {
             if cfg!(debug_assertions) { "; a debug build: the figures say little" } else { "" }
         ));
         note(&table(&self.lines).render(Style::stderr()));
+        if self.lines.iter().any(|(measured, _)| matches!(measured, Measured::Makespan { .. })) {
+            note(
+                "\nbeside the makespan: what a list schedule takes that costs nothing, in the order of priority (with rank: the \
+                  longest way to the end first), then readiness, then the document",
+            );
+        }
         if let Some((path, _)) = &self.kept {
             note(&format!("\nkept in {}", path.display()));
         }
@@ -193,6 +250,22 @@ mod tests {
             (Measured::W1 { p50_ms: 3.5, p99_ms: 5.0, runs: 1 }, none),
             (Measured::W4 { bytes_before: None, bytes_after: 90, parked_runs: 1, resident_bytes: 1 }, none),
         ];
+        let makespan = Measured::Makespan {
+            graph: "montage".into(),
+            nodes: 3,
+            slots: 4,
+            agents: 2,
+            priorities: "rank",
+            wall_ms: 101.0,
+            list_ms: 100,
+            bound_ms: 98,
+            ratio: 1.01,
+            walls_ms: vec![101.0],
+        };
+        assert_eq!(
+            makespan.sentence(),
+            "makespan montage, slots 4, agents 2, priorities rank: 101 ms = 1.01 × 100 (bound 98)"
+        );
         let text = table(&lines).render(Style::PLAIN);
         assert!(text.contains("p50 3.5 ms, p99 5 ms"), "{text}");
         assert!(text.contains("unknown in memory, 90 bytes after"), "{text}");

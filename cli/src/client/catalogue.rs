@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Client, WorkflowSummary, next_cursor, segment};
 use crate::error::{Context, Exit, Failure, Result};
+use crate::workflow_file::WorkflowFile;
 
 /// A workflow as apply and diff compare it.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, PartialEq)]
@@ -28,6 +29,9 @@ pub struct Workflow {
     pub nodes: Vec<Value>,
     /// Its edges.
     pub edges: Vec<Value>,
+    /// Its policy for all nodes.
+    #[serde(default)]
+    pub policy: Option<Value>,
 }
 
 /// A workflow to create or to replace; what is `None` stays as it is.
@@ -46,6 +50,9 @@ pub struct Draft<'a> {
     pub nodes: &'a RawValue,
     /// The edges as in the file.
     pub edges: &'a RawValue,
+    /// The policy for all nodes, as in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<&'a RawValue>,
     /// Refuse if it was saved since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_updated_at: Option<&'a str>,
@@ -300,13 +307,16 @@ impl Client {
     }
 
     /// What is wrong with a graph.
-    pub async fn lint(&self, nodes: &RawValue, edges: &RawValue) -> Result<Diagnosis> {
+    pub async fn lint(&self, file: &WorkflowFile) -> Result<Diagnosis> {
         #[derive(Serialize)]
         struct Graph<'a> {
             nodes: &'a RawValue,
             edges: &'a RawValue,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            policy: Option<&'a RawValue>,
         }
-        self.json(self.request(Method::POST, "/workflows/lint").json(&Graph { nodes, edges })).await
+        let graph = Graph { nodes: &file.nodes, edges: &file.edges, policy: file.policy.as_deref() };
+        self.json(self.request(Method::POST, "/workflows/lint").json(&graph)).await
     }
 
     /// The server's clock in milliseconds since 1970, to the second; `None` if it does not tell.

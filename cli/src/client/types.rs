@@ -136,6 +136,9 @@ pub struct SaveWorkflow<'a> {
     pub nodes: &'a RawValue,
     /// The edges as in the file.
     pub edges: &'a RawValue,
+    /// The policy for all nodes, as in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<&'a RawValue>,
 }
 
 /// A run to start.
@@ -148,6 +151,9 @@ pub struct Execute<'a> {
     /// The graph's edges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edges: Option<&'a RawValue>,
+    /// The policy for all nodes, as in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<&'a RawValue>,
     /// Values by input node.
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     pub inputs: serde_json::Map<String, Value>,

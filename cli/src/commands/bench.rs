@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::bench::{Report, Work, measure, runs_folder};
+use crate::bench::{Makespan, Report, Work, measure, runs_folder};
 use crate::error::{Context, Exit, Failure, Result};
 use crate::service::Stop;
 use crate::ui::clock;
@@ -15,6 +15,12 @@ pub struct Bench {
     /// Only these works, such as W1,W2
     #[arg(long, value_delimiter = ',', value_name = "WORKS", ignore_case = true)]
     work: Vec<Work>,
+    /// The documents in WfFormat that makespan runs: all .json files of this folder
+    #[arg(long, value_name = "FOLDER")]
+    graphs: Option<PathBuf>,
+    /// Runs of each case of makespan; the median counts
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=100))]
+    repeats: u16,
     /// Keep the results in this folder
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -40,11 +46,12 @@ impl Bench {
         let scratch = scratch.context(Exit::Usage, "cannot make a folder for the cluster's data")?;
         let keep = if self.save { Some(next_run()?) } else { self.out };
         let works = works(self.work, self.database.is_some())?;
+        let makespan = makespan(&works, self.graphs, self.repeats)?;
         let mut report = Report::new(scratch.path(), keep.as_deref())?;
         let mut stop = Stop::listen()?;
         // Its processes end with it, however it ends.
         tokio::select! {
-            measured = measure(&works, scratch.path(), self.database.as_deref(), &mut report) => measured?,
+            measured = measure(&works, makespan.as_ref(), scratch.path(), self.database.as_deref(), &mut report) => measured?,
             () = stop.asked() => return Err(Failure::failed("stopped before the last work was measured")),
         }
         report.finish();
@@ -59,12 +66,22 @@ fn works(mut chosen: Vec<Work>, given_database: bool) -> Result<Vec<Work>> {
         chosen.retain(|work| !(given_database && work.needs_fresh_cluster()));
     }
     if given_database && chosen.iter().any(|work| work.needs_fresh_cluster()) {
-        let failure = Failure::usage("W4 and W5 start on a database of their own");
+        let failure = Failure::usage("W4, W5 and makespan start on databases of their own");
         return Err(failure.with_next("measure W1, W2 and W3 with --database, and the others without"));
     }
     chosen.sort();
     chosen.dedup();
     Ok(chosen)
+}
+
+/// What the work of this name takes, if it is among them.
+fn makespan(works: &[Work], graphs: Option<PathBuf>, repeats: u16) -> Result<Option<Makespan>> {
+    match (works.contains(&Work::Makespan), graphs) {
+        (true, Some(graphs)) => Ok(Some(Makespan { graphs, repeats: repeats.into() })),
+        (false, None) => Ok(None),
+        (true, None) => Err(Failure::usage("makespan needs graphs").with_next("name a folder with --graphs FOLDER")),
+        (false, Some(_)) => Err(Failure::usage("only makespan takes --graphs").with_next("add --work makespan")),
+    }
 }
 
 /// The folder for today's run: its date, and a number from the second of a day on.
@@ -96,6 +113,16 @@ mod tests {
         assert_eq!(works(Vec::new(), false).unwrap(), Work::ALL);
         assert_eq!(works(vec![Work::W2, Work::W1, Work::W2], true).unwrap(), [Work::W1, Work::W2]);
         assert!(works(vec![Work::W4], true).is_err());
+        assert!(works(vec![Work::Makespan], true).is_err());
+    }
+
+    #[test]
+    fn graphs_are_for_the_makespan() {
+        let graphs = || Some(PathBuf::from("graphs"));
+        assert_eq!(makespan(&[Work::Makespan], graphs(), 5).unwrap().unwrap().repeats, 5);
+        assert!(makespan(&[Work::W1], None, 3).unwrap().is_none());
+        assert!(makespan(&[Work::Makespan], None, 3).is_err());
+        assert!(makespan(&[Work::W1], graphs(), 3).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod coordinator;
 pub mod doctor;
 pub mod executions;
 pub mod gateway;
+pub mod import;
 pub mod keys;
 pub mod nodes;
 pub mod run;

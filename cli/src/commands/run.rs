@@ -85,8 +85,14 @@ impl Run {
         };
         let is_batch = iterator_configs.is_some();
         // The graph goes with the request: what runs is what the file says, whoever has edited the workflow since.
-        let (nodes, edges) = (Some(&*file.nodes), Some(&*file.edges));
-        let execute = Execute { nodes, edges, inputs, target_node_id: target, iterator_configs };
+        let execute = Execute {
+            nodes: Some(&file.nodes),
+            edges: Some(&file.edges),
+            policy: file.policy.as_deref(),
+            inputs,
+            target_node_id: target,
+            iterator_configs,
+        };
         let started = client.execute(&workflow, &execute).await?;
         if is_batch {
             return self.follow_batch(session, &started.batch_id).await;
@@ -175,10 +181,17 @@ async fn workflow_for(client: &Client, file: &WorkflowFile) -> Result<(String, V
     if let Some(known) = &known
         && known.description.as_ref() == Some(&description)
     {
-        return Ok((known.id.clone(), texts(&client.lint(&file.nodes, &file.edges).await?.warnings)));
+        return Ok((known.id.clone(), texts(&client.lint(file).await?.warnings)));
     }
     let (nodes, edges) = (&file.nodes, &file.edges);
-    let workflow = SaveWorkflow { name: &file.name, description: &description, tags: &[TAG], nodes, edges };
+    let workflow = SaveWorkflow {
+        name: &file.name,
+        description: &description,
+        tags: &[TAG],
+        nodes,
+        edges,
+        policy: file.policy.as_deref(),
+    };
     let saved = client.save_workflow(known.as_ref().map(|known| known.id.as_str()), &workflow).await?;
     Ok((saved.id.clone(), texts(&saved.warnings())))
 }

@@ -169,12 +169,15 @@ async fn target(client: &Client, file: &WorkflowFile, id: Option<&str>) -> Resul
 fn difference(current: &Workflow, file: &WorkflowFile) -> Result<Diff> {
     let array = |text: &str| serde_json::from_str::<Vec<Value>>(text).context(Exit::Usage, "the file cannot be read");
     let (nodes, edges) = (array(file.nodes.get())?, array(file.edges.get())?);
+    let policy = file.policy.as_ref().map(|text| serde_json::from_str::<Value>(text.get())).transpose();
+    let policy = policy.context(Exit::Usage, "the file cannot be read")?;
     let before = State {
         name: Some(&current.name),
         description: Some(current.description.as_deref().unwrap_or_default()),
         tags: Some(&current.tags),
         nodes: &current.nodes,
         edges: &current.edges,
+        policy: current.policy.as_ref(),
     };
     let after = State {
         name: file.about.name.as_deref(),
@@ -182,6 +185,7 @@ fn difference(current: &Workflow, file: &WorkflowFile) -> Result<Diff> {
         tags: file.about.tags.as_deref(),
         nodes: &nodes,
         edges: &edges,
+        policy: policy.as_ref(),
     };
     Ok(Diff::between(before, after))
 }
@@ -233,7 +237,7 @@ async fn apply(client: &Client, file: &WorkflowFile, id: Option<&str>, dry_run: 
 
 /// What saving would do, if the server would take the file.
 async fn would_save(client: &Client, file: &WorkflowFile, current: Option<&Workflow>) -> Result<Applied> {
-    let diagnosis = client.lint(&file.nodes, &file.edges).await?;
+    let diagnosis = client.lint(file).await?;
     refuse(&diagnosis)?;
     Ok(Applied {
         action: if current.is_some() { "updated" } else { "created" },
@@ -251,6 +255,7 @@ async fn save(client: &Client, file: &WorkflowFile, current: Option<&Workflow>) 
         tags: file.about.tags.as_deref(),
         nodes: &file.nodes,
         edges: &file.edges,
+        policy: file.policy.as_deref(),
         base_updated_at: current.map(|current| &*current.updated_at),
     };
     let saved = client.save(current.map(|current| &*current.id), &draft).await?;
@@ -276,7 +281,7 @@ async fn diff(client: &Client, id: &str, file: &WorkflowFile, as_json: bool) -> 
 
 async fn lint(connection: &Connection, file: &WorkflowFile, as_json: bool) -> Result<()> {
     let session = Session::open(connection).await?;
-    let diagnosis = session.client().lint(&file.nodes, &file.edges).await;
+    let diagnosis = session.client().lint(file).await;
     session.close().await?;
     let diagnosis = diagnosis?;
     if as_json {

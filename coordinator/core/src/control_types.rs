@@ -24,8 +24,7 @@ pub fn control_of(type_id: &str) -> Option<Control> {
 
 /// Whether the id belongs to a part of the language that the engine does not run yet: a scope, a review…
 pub fn is_planned(type_id: &str) -> bool {
-    const LOGIC: [&str; 7] =
-        ["review", "wait_webhook", "wait_event", "signal", "fallback", "retry", "try"];
+    const LOGIC: [&str; 7] = ["review", "wait_webhook", "wait_event", "signal", "fallback", "retry", "try"];
     const INPUTS: [&str; 2] = ["form", "trigger_data"];
     match type_id.split_once(':') {
         Some(("logic", name)) => LOGIC.contains(&name),

@@ -37,9 +37,10 @@ pub(super) fn at_hand(shared: &Shared, dispatch: &Dispatch) -> Option<Filled> {
     };
     let mut values = values.into_iter();
     let item = |holds, value| if holds == Holds::List { Item::Spread(value) } else { Item::One(value) };
-    let inputs = dispatch.inputs.iter().map(|input| {
-        input.values.iter().zip(values.by_ref()).map(|(bound, value)| item(bound.holds, value)).collect()
-    });
+    let inputs = dispatch
+        .inputs
+        .iter()
+        .map(|input| input.values.iter().zip(values.by_ref()).map(|(bound, value)| item(bound.holds, value)).collect());
     let inputs = inputs.collect();
     Some(Filled { inputs, handle: dispatch.handle.and_then(|_| values.next()) })
 }

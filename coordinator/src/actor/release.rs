@@ -164,7 +164,8 @@ fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch, unfit: &
             (ErrorClass::InvalidRequest, "inputs_too_large", message)
         }
         Unfit::Broken => {
-            let message = "a list among the inputs cannot be read back; please report this with the run's id".to_owned();
+            let message =
+                "a list among the inputs cannot be read back; please report this with the run's id".to_owned();
             (ErrorClass::Internal, "inputs_broken", message)
         }
     };

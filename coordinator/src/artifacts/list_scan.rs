@@ -123,7 +123,8 @@ mod tests {
 
     fn items(text: &str, piece: usize) -> Result<Vec<String>, NoList> {
         let mut items = Vec::new();
-        let mut found = |range: Range<u64>| items.push(text[range.start as usize..range.end as usize].trim_end().to_owned());
+        let mut found =
+            |range: Range<u64>| items.push(text[range.start as usize..range.end as usize].trim_end().to_owned());
         let mut scanner = Scanner::whole();
         for piece in text.as_bytes().chunks(piece) {
             scanner.scan(piece, &mut found)?;

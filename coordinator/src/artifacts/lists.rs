@@ -82,7 +82,10 @@ impl Artifacts {
                     });
                 }
                 Err(Trouble::Store(error)) => {
-                    tracing::warn!(error = chain(&error), "a list could not be read from the artifact store; trying again");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "a list could not be read from the artifact store; trying again"
+                    );
                 }
             }
             tokio::time::sleep(pause).await;

@@ -199,3 +199,71 @@ fn status(row: &StoredBatch, counts: &[(RunStatus, u32)]) -> wire::RunStatus {
         (Some(_), None) => wire::RunStatus::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heddle_core::batch::{BatchCreated, BatchState};
+    use heddle_core::id::{Slot, WorkflowId};
+    use heddle_core::time::Timestamp;
+    use heddle_core::value::Digest;
+
+    use super::*;
+
+    fn stored(state: BatchState) -> StoredBatch {
+        let created = BatchCreated {
+            tenant: "acme".into(),
+            subject: "somebody".into(),
+            workflow: WorkflowId(1),
+            graph: Digest([0; 32]),
+            created_at: Timestamp::from_millis(1),
+            total: 10,
+            stride: 5,
+            artifacts: Vec::new(),
+        };
+        StoredBatch { batch: BatchId::new(Timestamp::from_millis(1), Slot(3), 7), created, state }
+    }
+
+    fn numbers(row: &StoredBatch, counts: &[(RunStatus, u32)]) -> [u32; 5] {
+        let wire::BatchCounts { pending, running, completed, failed, cancelled } = counted(row, counts);
+        [pending, running, completed, failed, cancelled]
+    }
+
+    #[test]
+    fn runs_without_a_row_are_counted_by_what_became_of_their_batch() {
+        let at = Timestamp::from_millis(9);
+        let counts = [(RunStatus::Completed, 3), (RunStatus::Failed, 1)];
+        let going_on = stored(BatchState { started: 6, ..BatchState::default() });
+        assert_eq!(numbers(&going_on, &counts), [4, 2, 3, 1, 0]);
+        assert_eq!(status(&going_on, &counts), wire::RunStatus::Running);
+        let cancelled = BatchState { started: 6, cancelled: Some(("somebody".into(), at)), ended_at: None };
+        assert_eq!(numbers(&stored(cancelled.clone()), &counts), [0, 2, 3, 1, 4]);
+        let over = stored(BatchState { ended_at: Some(at), ..cancelled });
+        assert_eq!(status(&over, &counts), wire::RunStatus::Cancelled);
+        // Two of them could not be started.
+        let lost = stored(BatchState { started: 10, cancelled: None, ended_at: Some(at) });
+        let counts = [(RunStatus::Completed, 8)];
+        assert_eq!(numbers(&lost, &counts), [0, 0, 8, 2, 0]);
+        assert_eq!(status(&lost, &counts), wire::RunStatus::Failed);
+        assert_eq!(status(&lost, &[(RunStatus::Completed, 10)]), wire::RunStatus::Completed);
+        for (row, index, shown) in [
+            (&going_on, 5, wire::RunStatus::Running),
+            (&going_on, 6, wire::RunStatus::Pending),
+            (&over, 6, wire::RunStatus::Cancelled),
+            (&lost, 9, wire::RunStatus::Failed),
+        ] {
+            let run = waiting(row, index);
+            assert_eq!((run.status(), run.run_index_in_batch, run.input_index), (shown, index, index / 5));
+            assert_eq!(run.error.is_some(), shown == wire::RunStatus::Failed);
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_started_alone_has_a_batch_that_leads_back_to_few() {
+        let run = RunId(u128::MAX / 7);
+        let text = alone(run).to_string();
+        assert_eq!(&text[14..15], "4");
+        assert_eq!(text.parse(), Ok(alone(run)));
+        assert_eq!(alone(RunId(run.0 ^ (0b101 << 76))), alone(run), "the bits of the version are not in it");
+        assert_ne!(alone(RunId(run.0 ^ 1)), alone(run));
+    }
+}

@@ -72,13 +72,15 @@ pub trait Records: Send + Sync + 'static {
     fn node_types(&self) -> Answer<Vec<ManifestRow>>;
 }
 
-/// A graph as it is kept: the texts of the two arrays (E31).
+/// A graph as it is kept: the texts of the two arrays, and of the policy (E31).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphText {
     /// The array of nodes.
     pub nodes: Bytes,
     /// The array of edges.
     pub edges: Bytes,
+    /// The workflow's policy; empty if it has none.
+    pub policy: Bytes,
 }
 
 /// Which workflows of a tenant a list shows.

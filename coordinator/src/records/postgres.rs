@@ -59,9 +59,10 @@ impl Records for PostgresJournal {
         self.ask("keep a graph", move |connection| {
             async move {
                 let sql =
-                    "INSERT INTO graph (tenant, digest, nodes, edges) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+                    "INSERT INTO graph (tenant, digest, nodes, edges, policy) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
                 let query = sqlx::query(sql).bind(tenant.text()).bind(digest.0).bind(&graph.nodes[..]);
-                query.bind(&graph.edges[..]).execute(connection).await?;
+                let policy = (!graph.policy.is_empty()).then_some(&graph.policy[..]);
+                query.bind(&graph.edges[..]).bind(policy).execute(connection).await?;
                 Ok(())
             }
             .boxed()
@@ -71,9 +72,14 @@ impl Records for PostgresJournal {
     fn graph(&self, tenant: Tenant, digest: Digest) -> Answer<Option<GraphText>> {
         self.ask("read a graph", move |connection| {
             async move {
-                let sql = "SELECT nodes, edges FROM graph WHERE tenant = $1 AND digest = $2";
+                let sql = "SELECT nodes, edges, policy FROM graph WHERE tenant = $1 AND digest = $2";
                 let found = sqlx::query(sql).bind(tenant.text()).bind(digest.0).fetch_optional(connection).await?;
-                found.map(|row| Ok(GraphText { nodes: bytes(&row, 0)?, edges: bytes(&row, 1)? })).transpose()
+                let text = |row: PgRow| {
+                    let policy: Option<Vec<u8>> = row.try_get(2)?;
+                    let policy = policy.unwrap_or_default().into();
+                    Ok(GraphText { nodes: bytes(&row, 0)?, edges: bytes(&row, 1)?, policy })
+                };
+                found.map(text).transpose()
             }
             .boxed()
         })

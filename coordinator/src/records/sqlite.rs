@@ -24,18 +24,26 @@ const WORKFLOW_COLUMNS: &str = "id, tenant, name, description, tags, is_active, 
 
 impl Records for SqliteJournal {
     fn put_graph(&self, tenant: Tenant, digest: Digest, graph: GraphText) -> Answer<()> {
-        let bytes = graph.nodes.len() + graph.edges.len();
+        let bytes = graph.nodes.len() + graph.edges.len() + graph.policy.len();
         self.write_bytes("keep a graph", bytes, move |connection| {
-            let sql = "INSERT INTO graph (tenant, digest, nodes, edges) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-            let row = params![tenant.text(), digest.0, &graph.nodes[..], &graph.edges[..]];
+            let sql = "INSERT INTO graph (tenant, digest, nodes, edges, policy) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+            let policy = (!graph.policy.is_empty()).then_some(&graph.policy[..]);
+            let row = params![tenant.text(), digest.0, &graph.nodes[..], &graph.edges[..], policy];
             connection.prepare_cached(sql)?.execute(row).map(drop)
         })
     }
 
     fn graph(&self, tenant: Tenant, digest: Digest) -> Answer<Option<GraphText>> {
         self.read(move |connection| {
-            let sql = "SELECT nodes, edges FROM graph WHERE tenant = ?1 AND digest = ?2";
-            let text = |row: &Row<'_>| Ok(GraphText { nodes: bytes(row, 0)?, edges: bytes(row, 1)? });
+            let sql = "SELECT nodes, edges, policy FROM graph WHERE tenant = ?1 AND digest = ?2";
+            let text = |row: &Row<'_>| {
+                let policy: Option<Vec<u8>> = row.get(2)?;
+                Ok(GraphText {
+                    nodes: bytes(row, 0)?,
+                    edges: bytes(row, 1)?,
+                    policy: policy.unwrap_or_default().into(),
+                })
+            };
             one(connection, sql, params![tenant.text(), digest.0], text)
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use heddle_core::graph::{Draft, Graph};
+use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
@@ -20,6 +20,7 @@ use tonic::Status;
 use super::{batch_requests, failure};
 use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
+use crate::graphs;
 use crate::journal::{RunCursor, RunFilter};
 use crate::limits::ANSWER_VALUES_BYTES;
 use crate::read::runs::{self, Ask};
@@ -105,7 +106,7 @@ async fn graph_of(
     match given {
         None => shared.graphs.get(tenant, row.graph).await.map_err(failure::graph),
         Some(json) => {
-            let draft = Draft::parse(&json.nodes, &json.edges);
+            let draft = graphs::draft(&json.nodes, &json.edges, &json.policy);
             let draft = draft.map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
             shared.graphs.put(tenant, &draft).await.map_err(failure::graph)
         }

@@ -15,6 +15,7 @@ use tonic::Status;
 use super::failure;
 use super::run_requests::key_row;
 use crate::auth::{self, Tenant};
+use crate::graphs;
 use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};
 use crate::records::{SaveWorkflow, Saved, WorkflowPage, WorkflowRow};
 use crate::shared::Shared;
@@ -85,7 +86,7 @@ async fn keep_graph(
 }
 
 fn parse(json: &wire::GraphJson) -> Result<Draft, Status> {
-    let draft = Draft::parse(&json.nodes, &json.edges);
+    let draft = graphs::draft(&json.nodes, &json.edges, &json.policy);
     draft.map_err(|problems| failure::invalid_graph(problems, Vec::new()))
 }
 
@@ -118,7 +119,7 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::WorkflowRequest) ->
     let row = find(shared, &request).await?;
     let text =
         shared.records.graph(Tenant::of_workflow(&row), row.graph).await.map_err(|error| failure::journal(&error))?;
-    let graph = text.map(|text| wire::GraphJson { nodes: text.nodes, edges: text.edges });
+    let graph = text.map(|text| wire::GraphJson { nodes: text.nodes, edges: text.edges, policy: text.policy });
     Ok(wire::Workflow { graph, ..to_wire(&row) })
 }
 
@@ -185,7 +186,8 @@ pub(super) async fn delete(
 pub(super) fn lint(shared: &Arc<Shared>, request: wire::LintRequest) -> Result<wire::Diagnosis, Status> {
     auth::tenant(&request)?;
     let graph = request.graph.unwrap_or_default();
-    let compiled = Draft::parse(&graph.nodes, &graph.edges).and_then(|draft| shared.graphs.compile(&draft, true, true));
+    let draft = graphs::draft(&graph.nodes, &graph.edges, &graph.policy);
+    let compiled = draft.and_then(|draft| shared.graphs.compile(&draft, true, true));
     Ok(match compiled {
         Ok(Compiled { warnings, migrations, .. }) => failure::diagnosis(Vec::new(), warnings, &migrations),
         Err(problems) => failure::diagnosis(problems, Vec::new(), &[]),

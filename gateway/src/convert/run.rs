@@ -109,7 +109,8 @@ fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_>, ApiError
         cached: state == "CACHED",
         sandbox,
         // A node that failed has outputs where its policy lets the run go on.
-        output: Some(Outputs(outputs?)).filter(|outputs| status == "COMPLETED" || !outputs.0.is_empty()),
+        output: Some(Outputs(outputs?))
+            .filter(|outputs| status == "COMPLETED" || status == "FAILED" && is_caught(outputs)),
         error: node.error.as_ref().map(run_error),
         attempts: node.attempts,
         provider: non_empty(&node.provider),
@@ -118,6 +119,11 @@ fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_>, ApiError
         start_time: node.started_at_ms.map(Time),
         end_time: node.ended_at_ms.map(Time),
     })
+}
+
+/// Whether a node that has failed gives what was wrong.
+fn is_caught(outputs: &Outputs<'_>) -> bool {
+    outputs.0.iter().any(|(port, _)| *port == "error")
 }
 
 fn node_state<'a>(node: &'a control::Node, shown: &NodeRun<'a>) -> dto::run::NodeState<'a> {
@@ -141,7 +147,7 @@ fn node_state<'a>(node: &'a control::Node, shown: &NodeRun<'a>) -> dto::run::Nod
 /// no edge leaves. "Last" is in the order of the graph.
 fn final_output<'a>(run: &'a control::Run, node_runs: &[NodeRun<'a>]) -> Option<FinalOutput<'a>> {
     let target = non_empty(&run.target_node_id);
-    let completed = || run.nodes.iter().zip(node_runs).rev().filter(|(_, shown)| shown.output.is_some());
+    let completed = || run.nodes.iter().zip(node_runs).rev().filter(|(_, shown)| shown.status == "COMPLETED");
     let picked = match target {
         Some(target) => completed().find(|(node, _)| node.node_id == target),
         None => completed()
@@ -227,6 +233,19 @@ mod tests {
         }
         assert!(poll(&of(vec![node("a", "x:y", NodeState::Unspecified)])).is_err());
         assert!(poll(&control::Run::default()).is_err());
+    }
+
+    #[test]
+    fn a_caught_failure_shows_its_error_and_is_no_final_output() {
+        let error =
+            PortValue { port: "error".to_owned(), value_json: "{\"code\":\"x\"}".into(), ..PortValue::default() };
+        let mut failed = Node { outputs: vec![error], ..node("a", "llm:x", NodeState::Failed) };
+        failed.provider = "llm:y".to_owned();
+        let body = polled(&of(vec![failed, node("b", "llm:x", NodeState::Completed)]));
+        let shown = &body["nodeResults"]["nodeRuns"][0];
+        assert_eq!((&shown["output"]["error"]["code"], &shown["provider"]), (&json!("x"), &json!("llm:y")));
+        assert_eq!(body["finalOutput"]["nodeId"], "b");
+        assert!(body["nodeResults"]["nodeRuns"][1].get("provider").is_none());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) fn executed(reply: &SubmitReply) -> Executed<'_> {
         workflow_id: &reply.workflow_id,
         batch_id: &reply.batch_id,
         execution_runs: if reply.runs.is_empty() { alone() } else { of_batch.collect() },
-        runs_total: reply.runs_total.max(1),
+        runs_total: Some(reply.runs_total).filter(|total| *total > 0),
         execution_id: &reply.execution_id,
         status: RUNNING,
         stale_dependencies: [],

@@ -34,5 +34,9 @@ pub(crate) fn with_graph(stored: &control::Workflow) -> Result<WorkflowWithGraph
         media_id: None,
         nodes: raw(&graph.nodes, "nodes of a graph")?,
         edges: raw(&graph.edges, "edges of a graph")?,
+        policy: match &*graph.policy {
+            b"" => None,
+            policy => Some(raw(policy, "policy of a graph")?),
+        },
     })
 }

@@ -23,6 +23,8 @@ pub(super) struct NewWorkflow {
     is_active: Option<bool>,
     nodes: Option<Vec<Object>>,
     edges: Option<Vec<Object>>,
+    /// A policy for all nodes; it comes with nodes and edges.
+    policy: Option<Object>,
 }
 
 /// A new workflow has a name and a graph.
@@ -47,6 +49,8 @@ pub(super) struct ChangedWorkflow {
     is_active: Option<bool>,
     nodes: Option<Vec<Object>>,
     edges: Option<Vec<Object>>,
+    /// A policy for all nodes; it comes with nodes and edges.
+    policy: Option<Object>,
     /// Refuses with 409 if somebody has changed the workflow since.
     #[schemars(length(min = 20), extend("format" = "date-time"))]
     base_updated_at: Option<String>,
@@ -57,14 +61,17 @@ pub(super) struct ChangedWorkflow {
 pub(super) struct GraphToCheck {
     nodes: Vec<Value>,
     edges: Vec<Value>,
+    /// A policy for all nodes.
+    policy: Option<Object>,
 }
 
 /// Nodes and edges come together.
 fn whole_graph_or_none() -> Value {
     let both = |kind: &str| json!({"properties": {"nodes": {"type": kind}, "edges": {"type": kind}}});
-    let mut whole = both("array");
+    let (mut whole, mut none) = (both("array"), both("null"));
     whole["required"] = json!(["nodes", "edges"]);
-    json!([whole, both("null")])
+    none["properties"]["policy"] = json!({"type": "null"});
+    json!([whole, none])
 }
 
 /// What to run: a graph, or the saved one if there is none.
@@ -73,6 +80,8 @@ fn whole_graph_or_none() -> Value {
 pub(super) struct Execute {
     nodes: Option<Vec<Object>>,
     edges: Option<Vec<Object>>,
+    /// A policy for all nodes; it comes with nodes and edges.
+    policy: Option<Object>,
     /// Values by the id, label or key of an input node.
     inputs: Option<Object>,
     /// Runs up to and with this node only.

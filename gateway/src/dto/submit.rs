@@ -14,8 +14,9 @@ pub(crate) struct Executed<'a> {
     pub(crate) batch_id: &'a str,
     /// The run; of a batch its first ones, at most 1,000. `GET /batches/{batchId}` shows all.
     pub(crate) execution_runs: Vec<StartedRun<'a>>,
-    /// How many runs were started.
-    pub(crate) runs_total: u32,
+    /// How many runs a batch has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) runs_total: Option<u32>,
     pub(crate) execution_id: &'a str,
     pub(crate) status: &'static str,
     /// No cached output is ever used, so none can be stale.

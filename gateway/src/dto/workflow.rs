@@ -40,6 +40,10 @@ pub(crate) struct WorkflowWithGraph<'a> {
     pub(crate) nodes: &'a RawValue,
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub(crate) edges: &'a RawValue,
+    /// What counts for its nodes where they and their types say nothing; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub(crate) policy: Option<&'a RawValue>,
 }
 
 /// What stands beside a saved workflow.

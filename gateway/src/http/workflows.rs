@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
 use heddle_proto::control::{GraphJson, ListWorkflowsRequest, SaveWorkflowRequest};
 use serde::Deserialize;
 use serde_json::json;
@@ -130,9 +131,15 @@ pub(crate) async fn lint(
 
 /// The graph in a body, as its own text; nothing if it has neither nodes nor edges.
 pub(super) fn graph(body: &GraphBody, fields: &Fields<'_>) -> Result<Option<GraphJson>, ApiError> {
+    let policy = fields.object("policy")?;
     match (fields.array("nodes")?, fields.array("edges")?) {
-        (None, None) => Ok(None),
-        (Some(nodes), Some(edges)) => Ok(Some(GraphJson { nodes: body.share(nodes), edges: body.share(edges) })),
+        // A policy alone says nothing: it is part of the graph's document.
+        (None, None) if policy.is_none() => Ok(None),
+        (Some(nodes), Some(edges)) => Ok(Some(GraphJson {
+            nodes: body.share(nodes),
+            edges: body.share(edges),
+            policy: policy.map_or_else(Bytes::new, |policy| body.share(policy)),
+        })),
         _ => Err(ApiError::missing_fields("nodes, edges")),
     }
 }

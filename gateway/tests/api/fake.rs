@@ -37,6 +37,9 @@ pub(crate) struct Script {
     pub(crate) replayed: bool,
     pub(crate) inputs: InputList,
     pub(crate) run: Run,
+    /// What a batch has started.
+    pub(crate) started: Vec<StartedRun>,
+    pub(crate) batch: Batch,
     /// A poll that waits gets no answer until the run is over.
     pub(crate) holds_polls: bool,
     /// A submit gets no answer at all.
@@ -188,24 +191,26 @@ impl Control for Fake {
             self.held.notify_one();
             std::future::pending::<()>().await;
         }
+        let script = self.script();
         Ok(Response::new(SubmitReply {
             execution_id: "exec_1".to_owned(),
             workflow_id: request.workflow_id,
             batch_id: "batch_1".to_owned(),
             started_at_ms: 1_777_712_400_007,
-            replayed: self.script().replayed,
-            ..SubmitReply::default()
+            replayed: script.replayed,
+            runs_total: script.started.len() as u32,
+            runs: script.started.clone(),
         }))
     }
 
     async fn get_batch(&self, _: Request<BatchRequest>) -> Result<Response<Batch>, Status> {
         self.refusal("get_batch")?;
-        Err(Status::unimplemented("the fake has no batches"))
+        Ok(Response::new(self.script().batch.clone()))
     }
 
     async fn cancel_batch(&self, _: Request<CancelBatchRequest>) -> Result<Response<Batch>, Status> {
         self.refusal("cancel_batch")?;
-        Err(Status::unimplemented("the fake has no batches"))
+        Ok(Response::new(self.script().batch.clone()))
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {

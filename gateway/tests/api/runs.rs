@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use heddle_proto::control::{
-    InputDescription, InputList, Node, NodeState, PortValue, Run, RunError, RunStatus, WaitingOn,
+    Batch, BatchCounts, InputDescription, InputList, Node, NodeState, PortValue, Run, RunError, RunStatus, StartedRun,
+    WaitingOn,
 };
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::setup::{Api, answer};
@@ -78,6 +79,59 @@ async fn execute_takes_all_three_forms() {
 }
 
 #[tokio::test]
+async fn lists_to_iterate_over_go_on_as_they_are() {
+    let api = api().await;
+    let lists = r#"[{"nodeId":"a", "values":[1.50,null]}]"#;
+    let run = |index: u32, pending| StartedRun {
+        id: format!("exec_{index}"),
+        run_index_in_batch: index,
+        input_index: index,
+        pending,
+    };
+    api.fake.script().started = vec![run(0, false), run(1, true)];
+    let executed = api.post(EXECUTE, &format!(r#"{{"iteratorConfigs":{lists}}}"#)).await;
+    assert_eq!(executed.status, 201, "{}", executed.text);
+    let submit = api.fake.script().submits.pop().unwrap();
+    assert_eq!(&*submit.iterator_configs_json, lists.as_bytes());
+    assert_eq!(executed.body["runsTotal"], 2);
+    let runs: Vec<_> = executed.body["executionRuns"].as_array().unwrap().iter().collect();
+    let shown = |run: &Value| (run["id"].clone(), run["runIndexInBatch"].clone(), run["status"].clone());
+    assert_eq!(shown(runs[0]), (json!("exec_0"), json!(0), json!("RUNNING")));
+    assert_eq!(shown(runs[1]), (json!("exec_1"), json!(1), json!("PENDING")));
+    // Nothing to iterate over is one run.
+    assert_eq!(api.post(EXECUTE, r#"{"iteratorConfigs":[ ]}"#).await.status, 201);
+    assert!(api.fake.script().submits.pop().unwrap().iterator_configs_json.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_is_shown_and_cancelled() {
+    let api = api().await;
+    let counts = BatchCounts { pending: 1, completed: 1, ..BatchCounts::default() };
+    api.fake.script().batch = Batch {
+        id: "b1".to_owned(),
+        workflow_id: "wf_1".to_owned(),
+        status: RunStatus::Running.into(),
+        total: 2,
+        counts: Some(counts),
+        runs: vec![Run { run_index_in_batch: 0, ..stored() }],
+        next_offset: Some(1),
+        ..Batch::default()
+    };
+    let batch = api.get("/api/v1/batches/b1?offset=0&limit=1").await;
+    assert_eq!(batch.status, 200, "{}", batch.text);
+    batch.check_envelope();
+    assert_eq!((&batch.body["status"], &batch.body["nextOffset"]), (&json!("RUNNING"), &json!(1)));
+    assert_eq!(batch.body["counts"]["pending"], 1);
+    assert_eq!(batch.body["executionRuns"][0]["finalOutput"]["url"], "https://x/a.png");
+    let cancelled = api.post("/api/v1/batches/b1/cancel", "{}").await;
+    assert_eq!((cancelled.status, &cancelled.body["id"]), (200, &json!("b1")));
+    api.post("/api/v1/batches/b1/cancel", r#"{"when":"now"}"#).await.check_refusal(400, "unknown_field");
+    api.get("/api/v1/batches/b1?outputs=some").await.check_refusal(400, "invalid_parameter");
+    api.refuse("get_batch", 404, "batch_not_found");
+    api.get("/api/v1/batches/b1").await.check_refusal(404, "batch_not_found");
+}
+
+#[tokio::test]
 async fn execute_refuses_what_it_cannot_do() {
     let api = api().await;
     for (body, status, code) in [
@@ -87,7 +141,8 @@ async fn execute_refuses_what_it_cannot_do() {
         (r#"{"triggerData":[]}"#, 400, "invalid_field"),
         (r#"{"force":1}"#, 400, "invalid_field"),
         (r#"{"targetNodeId":7}"#, 400, "invalid_field"),
-        (r#"{"iteratorConfigs":[{"nodeId":"a","values":[1]}]}"#, 422, "not_supported_yet"),
+        (r#"{"iteratorConfigs":"all"}"#, 400, "invalid_field"),
+        (r#"{"iteratorConfigs":{"nodeId":"a","values":[1]}}"#, 400, "invalid_field"),
         (r#"{"only":true}"#, 422, "not_supported_yet"),
         (r#"{"fromExecutionId":"exec_0"}"#, 422, "not_supported_yet"),
     ] {

@@ -17,7 +17,7 @@ fn stored() -> Workflow {
         created_at_ms: 0,
         updated_at_ms: 1_777_712_400_007,
         execution_count: 7,
-        graph: Some(GraphJson { nodes: NODES.into(), edges: EDGES.into() }),
+        graph: Some(GraphJson { nodes: NODES.into(), edges: EDGES.into(), ..GraphJson::default() }),
         ..Workflow::default()
     }
 }

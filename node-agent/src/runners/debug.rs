@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt as _;
@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 
 use super::config::config;
 use super::{Context, ErrorClass, Failure, Manifest, Output, Port, PortType, Runner, Work};
+use crate::limits::DEBUG_SLEEP_MS_MAX;
 
-/// Longest `debug:sleep` and `debug:effect`, in milliseconds.
-const SLEEP_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// How much too late Tokio's timer may be.
+const COARSE: Duration = Duration::from_millis(2);
 /// Most items of `debug:list`.
 const LIST_ITEMS_MAX: usize = 1_000_000;
 /// Most pieces of `debug:stream`.
@@ -128,7 +129,7 @@ fn describe(kind: Kind) -> (&'static str, &'static str, &'static str) {
 }
 
 fn schema(kind: Kind) -> Value {
-    let milliseconds = json!({"type": "integer", "minimum": 0, "maximum": SLEEP_MS_MAX});
+    let milliseconds = json!({"type": "integer", "minimum": 0, "maximum": DEBUG_SLEEP_MS_MAX});
     let (mut properties, required) = match kind {
         Kind::Noop | Kind::Abort | Kind::Panic | Kind::Measure => (json!({}), json!([])),
         Kind::Sleep => (json!({"ms": milliseconds}), json!(["ms"])),
@@ -182,9 +183,25 @@ async fn idle(work: Work) -> Result<Vec<Output>, Failure> {
 }
 
 async fn pause(work: &Work, ms: u64) -> Result<(), Failure> {
-    within(work, "ms", ms, SLEEP_MS_MAX)?;
-    tokio::time::sleep(Duration::from_millis(ms)).await;
+    within(work, "ms", ms, DEBUG_SLEEP_MS_MAX)?;
+    sleep(Duration::from_millis(ms)).await;
     Ok(())
+}
+
+/// Tokio's timer counts in milliseconds and rounds up: work that stands for a few of them would take half as long again.
+/// The end of the wait is a thread's, whose timer is finer.
+async fn sleep(time: Duration) {
+    if time.is_zero() {
+        return;
+    }
+    let until = Instant::now() + time;
+    if let Some(most) = time.checked_sub(COARSE) {
+        tokio::time::sleep(most).await;
+    }
+    #[expect(clippy::disallowed_methods, reason = "on a thread that may be held, and for less than two milliseconds")]
+    let rest = move || std::thread::sleep(until.saturating_duration_since(Instant::now()));
+    // It fails only when the runtime ends.
+    let _ = tokio::task::spawn_blocking(rest).await;
 }
 
 fn echo(work: &Work) -> Result<Vec<Output>, Failure> {

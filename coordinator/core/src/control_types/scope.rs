@@ -129,19 +129,25 @@ fn map() -> NodeType {
     });
     NodeType {
         inputs: vec![required(list("items")), any("result")],
-        outputs: vec![any("item"), port("index", PortType::Number), list("results"), Port { list: true, ..port("errors", PortType::Json) }],
+        outputs: vec![
+            any("item"),
+            port("index", PortType::Number),
+            list("results"),
+            Port { list: true, ..port("errors", PortType::Json) },
+        ],
         input_aliases: aliases(&["in", "input", "list"], "items"),
         output_aliases: aliases(&["out", "output"], "results"),
-        config_aliases: aliases(&["on_item_error"], "onItemError").into_iter().chain(aliases(&["batch_size"], "batchSize")).collect(),
+        config_aliases: aliases(&["on_item_error"], "onItemError")
+            .into_iter()
+            .chain(aliases(&["batch_size"], "batchSize"))
+            .collect(),
         ..control("logic:map", "Map", summary, properties)
     }
 }
 
 fn loop_() -> NodeType {
     let summary = "Runs the nodes inside it again and again, until a condition holds.";
-    let condition = |what: &str| {
-        json!({"type": "string", "description": format!("CEL over result, carry, iteration and nodes.<id>.output, after each turn: {what}")})
-    };
+    let condition = |what: &str| json!({"type": "string", "description": format!("CEL over result, carry, iteration and nodes.<id>.output, after each turn: {what}")});
     let properties = json!({
         "until": condition("true ends the loop"),
         "maxIterations": {"type": "integer", "minimum": 1, "maximum": limits::LOOP_TURNS_MAX,
@@ -151,17 +157,27 @@ fn loop_() -> NodeType {
     });
     NodeType {
         inputs: vec![any("seed"), required(any("result")), any("carry")],
-        outputs: vec![any("value"), port("iteration", PortType::Number), any("result"), port("iterations", PortType::Number), list("all")],
+        outputs: vec![
+            any("value"),
+            port("iteration", PortType::Number),
+            any("result"),
+            port("iterations", PortType::Number),
+            list("all"),
+        ],
         aliases: vec!["logic:loop_until".into(), "logic:while".into()],
         input_aliases: aliases(&["in", "input"], "seed"),
         output_aliases: aliases(&["out", "output"], "result"),
-        config_aliases: aliases(&["max_iterations"], "maxIterations").into_iter().chain(aliases(&["keep"], "select")).collect(),
+        config_aliases: aliases(&["max_iterations"], "maxIterations")
+            .into_iter()
+            .chain(aliases(&["keep"], "select"))
+            .collect(),
         ..control("logic:loop", "Loop", summary, properties)
     }
 }
 
 fn reduce() -> NodeType {
-    let summary = "Runs the nodes inside it for one item of a list after the other, with what the items before have given.";
+    let summary =
+        "Runs the nodes inside it for one item of a list after the other, with what the items before have given.";
     NodeType {
         inputs: vec![required(list("items")), any("initial"), required(any("result"))],
         outputs: vec![any("accumulator"), any("item"), port("index", PortType::Number), any("result")],

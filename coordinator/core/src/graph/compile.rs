@@ -70,10 +70,12 @@ impl Graph {
     /// [`GRAPH_PROBLEMS_MAX`]. Costs time linear in the document.
     pub fn compile(draft: &Draft, types: &TypeCatalogue, scope: Compile<'_>) -> Result<Compiled, Vec<Problem>> {
         let mut compiler = Compiler::new(draft, types, scope);
+        compiler.read_policy();
         compiler.read_nodes();
         compiler.read_parents();
         let mut wires = wires::read(&mut compiler);
-        let regions = if compiler.report_cycles(&wires) { Vec::new() } else { lift::compile_away(&mut compiler, &mut wires) };
+        let regions =
+            if compiler.report_cycles(&wires) { Vec::new() } else { lift::compile_away(&mut compiler, &mut wires) };
         let count = compiler.running.len() + regions.len();
         let (by_target, in_offsets) = order::by_target(&wires, count);
         let (by_source, out_offsets) = order::by_source(&wires, count);
@@ -185,6 +187,13 @@ impl<'a> Compiler<'a> {
     pub(super) fn migrate(&mut self, migration: Migration) {
         if self.migrations.len() < GRAPH_PROBLEMS_MAX {
             self.migrations.push(migration);
+        }
+    }
+
+    fn read_policy(&mut self) {
+        if let Some(policy) = self.draft.policy() {
+            let problems = &mut self.problems;
+            self.workflow = policies::of_workflow(policy, "/policy", &mut |problem| problems.push(problem));
         }
     }
 

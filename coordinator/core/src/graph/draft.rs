@@ -31,15 +31,22 @@ pub struct Stored {
     pub nodes: Bytes,
     /// The array of edges.
     pub edges: Bytes,
+    /// The workflow's policy, an object; empty if it has none.
+    pub policy: Bytes,
 }
 
 impl Stored {
-    /// SHA-256 over the nodes, a line feed and the edges: the graph's identity.
+    /// SHA-256 over the nodes, a line feed and the edges, and with a policy over a line feed and that: the graph's
+    /// identity.
     pub fn digest(&self) -> Digest {
         let mut hash = Sha256::new();
         hash.update(&self.nodes);
         hash.update(b"\n");
         hash.update(&self.edges);
+        if !self.policy.is_empty() {
+            hash.update(b"\n");
+            hash.update(&self.policy);
+        }
         Digest(hash.finalize().into())
     }
 }
@@ -80,10 +87,34 @@ impl Draft {
         if !problems.is_empty() {
             return Err(problems.into_list());
         }
-        let stored = Stored { nodes: strip_nodes(Json(&nodes)).into(), edges: edges.into() };
+        let stored = Stored { nodes: strip_nodes(Json(&nodes)).into(), edges: edges.into(), policy: Bytes::new() };
         let draft_nodes = read_all(&stored.nodes, |place, json| read_node(place, json, &stored.nodes, &mut problems));
         let draft_edges = read_all(&stored.edges, |place, json| read_edge(place, json, &mut problems));
         problems.into_result(Draft { nodes: draft_nodes, edges: draft_edges, stored })
+    }
+
+    /// The same graph with a policy for the whole workflow, as a client sent it: a JSON object, or nothing.
+    ///
+    /// # Errors
+    /// What keeps it from being read; what it says is checked with the graph.
+    pub fn with_policy(mut self, policy: &[u8]) -> Result<Draft, Vec<Problem>> {
+        if policy.is_empty() {
+            return Ok(self);
+        }
+        let fix = "Send the workflow's policy as a JSON object, as data.policy of a node.";
+        let text = json::compact(policy).map_err(|fault| {
+            vec![Problem::new(rule::BAD_JSON, fault.message("policy"), fix).at("/policy".to_owned())]
+        })?;
+        self.stored.policy = match Json(&text).is_null() {
+            true => Bytes::new(),
+            false => text.into(),
+        };
+        Ok(self)
+    }
+
+    /// What the workflow's policy is, if it has one.
+    pub(super) fn policy(&self) -> Option<Json<'_>> {
+        (!self.stored.policy.is_empty()).then(|| Json(utf8(&self.stored.policy)))
     }
 
     /// The document as it is kept. Parsing it again gives the same document.

@@ -149,7 +149,8 @@ impl<'a, 'b> Finder<'a, 'b> {
             .map(|wire| (wire.source, wire.output.port))
             .collect();
         // A list that comes out of a lifted node is one list for each item.
-        let nested = |wire: &&usize| self.wires[**wire].lifts && self.of_node[self.wires[**wire].source.0 as usize].is_some();
+        let nested =
+            |wire: &&usize| self.wires[**wire].lifts && self.of_node[self.wires[**wire].source.0 as usize].is_some();
         self.lists_of_lists.extend(lifting.iter().filter(nested).copied().collect::<Vec<_>>());
         // The body of a container counts for it.
         let body = self.compiler.nesting.within.iter().enumerate().filter(|(_, within)| **within == Some(target));
@@ -157,7 +158,8 @@ impl<'a, 'b> Finder<'a, 'b> {
         let rank_over = |joined: Option<usize>| {
             let rank_of = |wire: &usize| {
                 let source = self.wires[*wire].source.0 as usize;
-                let leaves = self.of_node[source].is_some() && !(joined == self.of_node[source] && lifting.contains(wire));
+                let leaves =
+                    self.of_node[source].is_some() && !(joined == self.of_node[source] && lifting.contains(wire));
                 self.rank[source] + u32::from(leaves)
             };
             let wires = wires.iter().filter(|wire| self.crossing(&self.wires[**wire]) != Some(Crossing::Item));
@@ -275,7 +277,13 @@ fn lead_through(
 impl Region {
     /// The container that runs it.
     pub(super) fn into_node(self) -> Node {
-        let port = |id: String, list: bool| Port { id: id.into(), port_type: PortType::Any, list, required: false, default: None };
+        let port = |id: String, list: bool| Port {
+            id: id.into(),
+            port_type: PortType::Any,
+            list,
+            required: false,
+            default: None,
+        };
         let (lists, results) = (self.origins.len(), self.exports.len());
         let required = |ports: Vec<Port>| ports.into_iter().map(|port| Port { required: true, ..port }).collect();
         let named = |name: &str, count: usize, list: bool| {

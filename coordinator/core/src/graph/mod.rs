@@ -43,8 +43,8 @@ pub use self::inputs::InputDescription;
 pub use self::logic::Logic;
 pub use self::policies::{ServerPolicyError, read_server_policy};
 pub use self::problem::{Problem, rule};
-pub use self::scope::{Scope, ScopeKind, Select};
 pub use self::provider::{Provided, Provider};
+pub use self::scope::{Scope, ScopeKind, Select};
 pub use self::values::CONFIG_BYTES_MAX;
 
 use crate::control_types::scope::Doors;

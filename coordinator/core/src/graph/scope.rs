@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Graph;
 use super::draft::Draft;
 use super::problem::{Problem, rule, shown};
-use super::Graph;
 use crate::condition::Condition;
 use crate::control_types::scope::Doors;
 use crate::id::{NodeIx, PortIx};
@@ -45,9 +45,9 @@ pub enum ScopeKind {
     /// Again and again.
     Loop {
         /// Ends it, after a turn.
-        until: Option<Condition>,
+        until: Option<Box<Condition>>,
         /// What a turn is worth.
-        score: Option<Condition>,
+        score: Option<Box<Condition>>,
         /// Turns at most.
         turns_max: u32,
         /// What it gives.
@@ -71,10 +71,11 @@ pub enum Select {
 impl Scope {
     /// Its conditions: `until`, then `score`.
     pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> {
-        match &self.kind {
-            ScopeKind::Loop { until, score, .. } => until.iter().chain(score),
-            _ => None.iter().chain(&None),
-        }
+        let (until, score) = match &self.kind {
+            ScopeKind::Loop { until, score, .. } => (until.as_deref(), score.as_deref()),
+            _ => (None, None),
+        };
+        [until, score].into_iter().flatten()
     }
 
     /// How many items of the list make one.

@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::logic::Reader;
 use super::problem::{Problem, join, rule, shown};
 use super::scope::{Scope, ScopeKind, Select};
-use crate::condition::Condition;
 use crate::control_types::scope::{looping, map, reduce};
 use crate::id::PortIx;
 use crate::limits;
@@ -50,7 +49,7 @@ impl Reader<'_> {
                 }
             },
         };
-        let (until, score): (Option<Condition>, Option<Condition>) = (optional("until"), optional("score"));
+        let (until, score) = (optional("until").map(Box::new), optional("score").map(Box::new));
         let select = match self.word("select", &["last", "best", "all"])? {
             "best" => Select::Best,
             "all" => Select::All,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::values::Lack;
 use super::{Partition, Turn};
+use crate::fault::{Fault, is_planted};
 use crate::id::RunId;
 use crate::limits;
 use crate::run::ListNeed;
@@ -46,7 +47,11 @@ impl Partition {
         }
         let is_inline = need.is_chunk || need.reference.bytes as usize <= limits::INLINE_VALUE_BYTES_MAX;
         if !is_inline {
-            if self.may_ask(id) {
+            // What it is made of lies in the store; that it is a list, only the journal tells.
+            let is_open = self.open.value(id, &need.reference).is_some();
+            if is_open && !is_planted(Fault::ValuesAskedEarly) {
+                self.runs.get_mut(&id)?.lack = Lack::Landing;
+            } else if self.may_ask(id) {
                 turn.outputs.lists.push((id, *need));
             }
             return None;

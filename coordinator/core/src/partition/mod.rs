@@ -261,7 +261,8 @@ impl Partition {
             panic!("an admitted fact does not follow: {corrupt}");
         }
         let ended = matches!(fact, Fact::Ended { .. });
-        let ended_attempts = fact.ended_attempts().to_vec();
+        let is_keyed = !self.keyed.is_empty();
+        let ended_attempts = if is_keyed { fact.ended_attempts().to_vec() } else { Vec::new() };
         let event = Event { seq, at, fact, decisions: Vec::new(), assignments: Vec::new(), values };
         entry.tail_bytes += open::weight(&event);
         if entry.run.graph().decides_on_values {

@@ -8,8 +8,8 @@ use super::{Partition, Turn};
 use crate::fault::{Fault, is_planted};
 use crate::id::{EventSeq, Instance, RunId};
 use crate::limits;
-use crate::run::{Lists, Run, Values};
 use crate::run::event::Event;
+use crate::run::{Lists, Run, Values};
 use crate::value::{Value, ValueRef};
 
 /// The youngest values of runs that decide by values, within a budget of bytes.

@@ -145,9 +145,7 @@ impl Run {
                 let taken: &[PortIx] = if is_open { &[PORT] } else { &[] };
                 done(self.open(instance, taken, body))
             }),
-            Logic::Filter(condition) => {
-                self.filter(instance, condition, deciding.values, &mut budget, body).map(done)
-            }
+            Logic::Filter(condition) => self.filter(instance, condition, deciding.values, &mut budget, body).map(done),
             Logic::Stop { status, message } => {
                 Ok(Decision::Stopped { instance, status: *status, message: message.clone() })
             }

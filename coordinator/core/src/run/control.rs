@@ -45,9 +45,7 @@ impl Run {
             Control::Output => Decision::Completed { instance, outputs: self.pass_on(instance, body) },
             Control::Wait => match self.graph.wait_until(instance.node, now) {
                 Err(message) => self.undecidable(instance, &message),
-                Ok(until) if until <= now => {
-                    Decision::Completed { instance, outputs: self.pass_on(instance, body) }
-                }
+                Ok(until) if until <= now => Decision::Completed { instance, outputs: self.pass_on(instance, body) },
                 Ok(until) => Decision::Waiting { instance, until },
             },
             // Its config was refused, or nobody has read it.

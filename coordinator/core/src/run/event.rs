@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, ScopeIx, Subject, TenantId, WorkflowId,
+    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, ScopeIx, Subject, TenantId,
+    WorkflowId,
 };
 use crate::run::RunStatus;
 use crate::time::{Span, Timestamp};

@@ -216,7 +216,8 @@ impl Run {
         let total = totals.first().copied().unwrap_or(0);
         if totals.iter().any(|other| *other != total) {
             let totals: Vec<String> = totals.iter().map(u32::to_string).collect();
-            let message = format!("its lists have {} items; lists that go together are equally long", totals.join(" and "));
+            let message =
+                format!("its lists have {} items; lists that go together are equally long", totals.join(" and "));
             return Err(refused("unequal_lists", message));
         }
         if total > limits::MAP_ITEMS_MAX {
@@ -418,9 +419,8 @@ impl Run {
     fn finish_scope(&self, container: Instance, scope: &Scope, body: &mut Body) -> Decision {
         let node_type = self.graph.node(container.node).node_type.as_ref();
         let ports = node_type.map_or(0, |node_type| node_type.outputs.len());
-        let mut outputs: Vec<PortOutput> = (0..ports as u16)
-            .map(|port| PortOutput { port: PortIx(port), value: OutputValue::Closed })
-            .collect();
+        let mut outputs: Vec<PortOutput> =
+            (0..ports as u16).map(|port| PortOutput { port: PortIx(port), value: OutputValue::Closed }).collect();
         let mut set = |port: PortIx, value: OutputValue| {
             outputs.iter_mut().filter(|output| output.port == port).for_each(|output| output.value = value.clone());
         };
@@ -463,7 +463,8 @@ fn written_out(
                 }
                 let error = &failure.error;
                 let index = chunk * CHUNK + place;
-                let error = json!({"index": index, "code": error.code, "class": error.class.name(), "message": error.message});
+                let error =
+                    json!({"index": index, "code": error.code, "class": error.class.name(), "message": error.message});
                 errors.push(Some(OutputValue::One(body.put(Value::from_json(error.to_string().into())))));
             }
         }

@@ -16,7 +16,7 @@ impl Run {
     pub fn provider_of(&self, instance: Instance) -> ProviderIx {
         match self.attempt(instance) {
             Some(live) => live.provider,
-            None => self.state.tries.get(&instance).map_or(ProviderIx::default(), |tries| tries.provider),
+            None => self.state.tries.get(&instance).map_or_else(ProviderIx::default, |tries| tries.provider),
         }
     }
 

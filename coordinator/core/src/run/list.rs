@@ -208,7 +208,12 @@ mod tests {
 
     #[test]
     fn the_longest_chunk_is_kept_in_a_row() {
-        let far = ValueRef { seq: EventSeq(limits::RUN_EVENTS_MAX), place: u32::MAX, bytes: u32::MAX, digest: Digest([9; 32]) };
+        let far = ValueRef {
+            seq: EventSeq(limits::RUN_EVENTS_MAX),
+            place: u32::MAX,
+            bytes: u32::MAX,
+            digest: Digest([9; 32]),
+        };
         let mut body = Body::new(EventSeq(9));
         let items = vec![Some(OutputValue::One(far)); limits::LIST_CHUNK_ITEMS_MAX];
         let chunk = write_chunk(&items, &mut body);
@@ -220,8 +225,9 @@ mod tests {
         let mut body = Body::new(EventSeq(9));
         let one = Some(OutputValue::One(reference(1)));
         assert_eq!(write(Vec::new(), &[], &mut body), OutputValue::Gather(Vec::new()));
-        assert_eq!(write(Vec::new(), &[one.clone()], &mut body), OutputValue::Gather(vec![reference(1)]));
-        let OutputValue::Pieces(pieces) = write(Vec::new(), &vec![one; 2 * limits::LIST_CHUNK_ITEMS_MAX + 1], &mut body)
+        assert_eq!(write(Vec::new(), std::slice::from_ref(&one), &mut body), OutputValue::Gather(vec![reference(1)]));
+        let OutputValue::Pieces(pieces) =
+            write(Vec::new(), &vec![one; 2 * limits::LIST_CHUNK_ITEMS_MAX + 1], &mut body)
         else {
             panic!("it is long");
         };

@@ -11,8 +11,9 @@ mod control;
 mod dropped;
 pub mod event;
 mod expand;
-pub mod list;
 mod failure;
+mod inputs;
+pub mod list;
 mod outcome;
 mod race;
 mod scope;
@@ -33,6 +34,7 @@ pub use admit::{Command, Rejection};
 pub(crate) use control::Deciding;
 pub use expand::ListNeed;
 pub(crate) use expand::Lists;
+pub use inputs::{SourcedValue, WiredInput};
 pub use outcome::Outcome;
 pub use scope::Tally;
 pub use step::Corrupt;
@@ -40,13 +42,13 @@ pub use step::Corrupt;
 use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId, ScopeIx, Subject,
-    TenantId, WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId, ScopeIx,
+    Subject, TenantId, WorkflowId,
 };
 use crate::limits;
 use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
-use crate::run::scope::{Expansion, Frame};
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
+use crate::run::scope::{Expansion, Frame};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
@@ -498,43 +500,6 @@ impl Run {
         self.outputs(node).iter().find(|output| output.port == port).map(|output| &output.value)
     }
 
-    /// The wired inputs of a node whose inputs are settled, seen from its scope: each port with what its edges brought, in
-    /// edge order, closed ones left out.
-    pub fn wired_inputs(&self, instance: Instance) -> Vec<WiredInput<'_>> {
-        let mut inputs: Vec<WiredInput<'_>> = Vec::new();
-        for edge in self.graph.in_edges(instance.node) {
-            let value = match self.output_at(instance.scope, edge.source, edge.source_port) {
-                None | Some(OutputValue::Closed) => None,
-                Some(value) => Some(SourcedValue { source: edge.source, source_port: edge.source_port, value }),
-            };
-            match inputs.iter_mut().find(|input| input.port == edge.target_port) {
-                Some(input) => input.values.extend(value),
-                None => inputs.push(WiredInput { port: edge.target_port, values: value.into_iter().collect() }),
-            }
-        }
-        inputs
-    }
-
-    /// The agent that made most of a node's inputs, if they are large enough to send the node there.
-    pub(crate) fn near(&self, instance: Instance) -> Option<&AgentId> {
-        if self.state.makers.is_empty() {
-            return None;
-        }
-        let mut made: BTreeMap<&AgentId, u64> = BTreeMap::new();
-        for edge in self.graph.in_edges(instance.node) {
-            let source = Instance { node: edge.source, ..instance };
-            let beside = self.state.makers.get(&source);
-            let maker = beside.or_else(|| self.state.makers.get(&Instance::root(edge.source)));
-            let (Some(maker), Some(value)) = (maker, self.output_at(instance.scope, edge.source, edge.source_port))
-            else {
-                continue;
-            };
-            *made.entry(maker).or_default() += value.bytes();
-        }
-        let most = made.into_iter().max_by_key(|(_, bytes)| *bytes);
-        most.filter(|(_, bytes)| *bytes >= limits::LOCALITY_INPUT_BYTES_MIN).map(|(maker, _)| maker)
-    }
-
     /// The row for lists, timers and start-up, as it stands now.
     pub fn summary(&self) -> RunSummary {
         let phase = match (self.state.status, self.state.attempts.is_empty()) {
@@ -615,24 +580,4 @@ impl Origin {
             started_at,
         }
     }
-}
-
-/// What the edges into one port brought.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WiredInput<'a> {
-    /// Which input.
-    pub port: PortIx,
-    /// In edge order.
-    pub values: Vec<SourcedValue<'a>>,
-}
-
-/// A value with the output it came from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SourcedValue<'a> {
-    /// The node it came from.
-    pub source: NodeIx,
-    /// The output it came from.
-    pub source_port: PortIx,
-    /// What it is.
-    pub value: &'a OutputValue,
 }

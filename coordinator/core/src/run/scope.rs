@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::dropped::AtAgent;
 use super::step::Corrupt;
 use super::{NodePhase, Run, Slot, TimerKind};
-use crate::fault::{Fault, is_planted};
 use crate::control_types::scope::{looping, reduce};
+use crate::fault::{Fault, is_planted};
 use crate::graph::{ScopeKind, Select};
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::limits;
@@ -146,7 +146,6 @@ impl Run {
     pub(super) fn frame(&self, scope: ScopeIx) -> Option<&Frame> {
         self.state.frames.get(&scope)
     }
-
 
     /// The numbers of the items and turns that a scope lies in, the outermost first.
     pub fn path(&self, scope: ScopeIx) -> Vec<u32> {
@@ -339,7 +338,11 @@ impl Run {
         if !is_turn || is_over {
             self.forget_frame(scope);
         }
-        if is_over { self.let_go(container) } else { Ok(self.look_at(container)) }
+        if is_over {
+            return self.let_go(container);
+        }
+        self.look_at(container);
+        Ok(())
     }
 
     /// Takes an item's slots out of memory; what they came to is counted.

@@ -210,7 +210,7 @@ impl Trace {
                     self.end_node(graph, *instance, event.at, SpanState::Failed, Some(&error.code));
                 }
                 Decision::Opened { instance, opened } => {
-                    drop(self.entry(graph, *instance));
+                    let _ = self.entry(graph, *instance);
                     let scopes = (opened.scope.0..).take(opened.items.len()).map(ScopeIx);
                     let room = limits::TRACE_SPANS_MAX.saturating_sub(self.opened.len());
                     self.opened.extend(scopes.take(room).map(|scope| (scope, event.at)));

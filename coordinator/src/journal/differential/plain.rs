@@ -32,9 +32,17 @@ impl Pair {
         let (tenant, id) = (self.draw.tenant(), self.draw.workflow());
         match operation {
             "graph" => {
-                let (digest, nodes, edges) = (self.draw.digest(), self.draw.bytes(), self.draw.bytes());
-                same!(self, put_graph(tenant, digest, GraphText { nodes: nodes.clone(), edges: edges.clone() }))
-                    .unwrap();
+                let (digest, nodes, edges, policy) =
+                    (self.draw.digest(), self.draw.bytes(), self.draw.bytes(), self.draw.bytes());
+                same!(
+                    self,
+                    put_graph(
+                        tenant,
+                        digest,
+                        GraphText { nodes: nodes.clone(), edges: edges.clone(), policy: policy.clone() }
+                    )
+                )
+                .unwrap();
                 let digest = self.draw.digest();
                 same!(self, graph(tenant, digest)).unwrap().is_some()
             }

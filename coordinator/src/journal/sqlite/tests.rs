@@ -406,3 +406,21 @@ async fn child_commits_until_it_is_killed() {
         println!("durable {number}");
     }
 }
+
+#[tokio::test]
+async fn a_database_of_the_first_format_is_brought_to_this_one() {
+    use crate::records::{GraphText, Records as _};
+    let folder = TempDir::new().unwrap();
+    let connection = Connection::open(folder.path().join("heddle.db")).unwrap();
+    connection.execute_batch(super::open::MIGRATIONS[0]).unwrap();
+    connection.execute("INSERT INTO meta (name, value) VALUES ('format', 1)", []).unwrap();
+    let digest = heddle_core::value::Digest([7; 32]);
+    let tenant = crate::auth::Tenant::of_test("acme");
+    let row = rusqlite::params![tenant.text(), digest.0, b"[1]", b"[2]"];
+    connection.execute("INSERT INTO graph (tenant, digest, nodes, edges) VALUES (?1, ?2, ?3, ?4)", row).unwrap();
+    drop(connection);
+    let journal = open(&folder);
+    let found = journal.graph(tenant, digest).await.unwrap();
+    let (nodes, edges) = (bytes::Bytes::from_static(b"[1]"), bytes::Bytes::from_static(b"[2]"));
+    assert_eq!(found, Some(GraphText { nodes, edges, policy: bytes::Bytes::new() }));
+}

@@ -259,3 +259,40 @@ fn the_servers_policy_says_how_attempts_are_tried_and_no_more() {
         assert!(fault.contains(part), "{text}: {fault}");
     }
 }
+
+#[test]
+fn a_workflows_policy_counts_between_its_types_and_the_server() {
+    let mut types = types();
+    types.set_policy(read_server_policy(r#"{"retry": {"maxAttempts": 7}, "timeoutMs": 1000}"#).unwrap()).unwrap();
+    let nodes =
+        json!([node("plain", "debug:echo", json!({})), node("flux", "generate:flux_2_pro", json!({"prompt": "x"}))]);
+    let with = |policy: &str| draft(&nodes, &json!([])).unwrap().with_policy(policy.as_bytes()).unwrap();
+    let drafted = with(r#"{ "retry": {"maxAttempts": 3}, "priority": 4 }"#);
+    assert_eq!(&drafted.stored().policy[..], br#"{"retry":{"maxAttempts":3},"priority":4}"#);
+    let graph = Graph::compile(&drafted, &types, STRICT).unwrap().graph;
+    let policy = |id: &str| &graph.node(graph.find(id).unwrap()).policy;
+    assert_eq!((policy("plain").retry.attempts_max, policy("plain").timeout.unwrap().as_millis()), (3, 1_000));
+    assert_eq!(
+        (policy("flux").retry.attempts_max, policy("flux").priority),
+        (2, 4),
+        "the type's own word goes before it"
+    );
+    // It is part of the document, and a document without one is what it always was.
+    let plain = draft(&nodes, &json!([])).unwrap();
+    assert_ne!(drafted.stored().digest(), plain.stored().digest());
+    assert_eq!(with("null").stored(), plain.stored());
+    // All nodes can be caught by one word.
+    let graph = Graph::compile(&with(r#"{"onError": "continue"}"#), &types, STRICT).unwrap().graph;
+    assert!(graph.nodes().all(|(_, node)| node.error_port.is_some()));
+    for (policy, rule, path) in [
+        (r#"{"colour": 1}"#, rule::BAD_POLICY, "/policy/colour"),
+        (r#"[]"#, rule::BAD_POLICY, "/policy"),
+        (r#"{"onError": "fallback"}"#, rule::BAD_POLICY, "/policy"),
+        (r#"{"retry": {"maxAttempts": 0}}"#, rule::BAD_POLICY, "/policy/retry/maxAttempts"),
+    ] {
+        let problems = Graph::compile(&with(policy), &types, STRICT).unwrap_err();
+        assert_eq!((problems[0].rule, problems[0].path.as_deref()), (rule, Some(path)), "{policy}");
+    }
+    let problems = plain.with_policy(b"{").unwrap_err();
+    assert_eq!((problems[0].rule, problems[0].path.as_deref()), (rule::BAD_JSON, Some("/policy")));
+}

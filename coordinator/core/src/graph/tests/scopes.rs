@@ -49,7 +49,12 @@ fn bounds_of_containers_are_checked() {
         assert_eq!(rules(&found), [rule::BAD_CONFIG], "{key}");
         assert_eq!(found[0].path.as_deref(), Some(&*format!("/nodes/0/data/config/{key}")));
     }
-    let map = |config: Value| (json!([node("s", "utility:split", json!({"text": "a"})), logic("m", "map", config)]), json!([edge("s", "", "m", "")]));
+    let map = |config: Value| {
+        (
+            json!([node("s", "utility:split", json!({"text": "a"})), logic("m", "map", config)]),
+            json!([edge("s", "", "m", "")]),
+        )
+    };
     assert_eq!(problems(map(json!({"concurrency": 5, "batchSize": 10, "onItemError": "collect"}))), []);
     for (config, key) in [
         (json!({"concurrency": 1_001}), "concurrency"),
@@ -89,7 +94,10 @@ fn edges_cross_borders_through_the_container_only() {
     nodes.as_array_mut().unwrap().push(node("t", "input:text", json!({})));
     edges.as_array_mut().unwrap().push(edge("t", "", "l", "in-carry"));
     let carry = problems((nodes, edges));
-    assert_eq!((rules(&carry), carry[0].path.as_deref()), (vec![rule::BAD_TARGET_HANDLE], Some("/edges/2/targetHandle")));
+    assert_eq!(
+        (rules(&carry), carry[0].path.as_deref()),
+        (vec![rule::BAD_TARGET_HANDLE], Some("/edges/2/targetHandle"))
+    );
     assert!(carry[0].message.contains("\"in-carry\" of \"l\" is for nodes inside it"), "{}", carry[0].message);
 }
 
@@ -102,8 +110,11 @@ fn circles_through_a_body_are_found_and_those_with_its_container_are_none() {
         node("c", "utility:prompt_concat", json!({})),
     ]);
     let edges = json!([
-        edge("s", "", "m", ""), edge("m", "", "e", ""), edge("e", "", "m", ""),
-        edge("m", "", "c", ""), edge("c", "", "e", ""),
+        edge("s", "", "m", ""),
+        edge("m", "", "e", ""),
+        edge("e", "", "m", ""),
+        edge("m", "", "c", ""),
+        edge("c", "", "e", ""),
     ]);
     assert_eq!(rules(&problems((nodes, edges))), [rule::CYCLE]);
 }
@@ -115,7 +126,10 @@ fn containers_lie_inside_each_other_so_deep_and_no_deeper() {
             let it = logic(&format!("m{place}"), "map", json!({"concurrency": 1}));
             if place == 0 { it } else { inside(&format!("m{}", place - 1), it) }
         };
-        let nodes: Vec<Value> = (0..depth).map(container).chain([inside(&format!("m{}", depth - 1), node("e", "debug:echo", json!({})))]).collect();
+        let nodes: Vec<Value> = (0..depth)
+            .map(container)
+            .chain([inside(&format!("m{}", depth - 1), node("e", "debug:echo", json!({})))])
+            .collect();
         problems((json!(nodes), json!([])))
     };
     let deep = |found: &[Problem]| found.iter().filter(|problem| problem.rule == rule::LIMITS).count();

@@ -34,6 +34,7 @@ pub(super) struct Bench {
     sessions: u64,
     /// Of each agent that joins.
     slots: u32,
+    types: Vec<&'static str>,
     /// The stream of each agent.
     streams: BTreeMap<String, SessionNumber>,
 }
@@ -50,6 +51,7 @@ impl Bench {
             draws: 0,
             sessions: 0,
             slots: 2,
+            types: vec!["debug:work"],
             streams: BTreeMap::new(),
         }
     }
@@ -134,6 +136,12 @@ impl Bench {
         self.join(agent, boot, &[], &[]);
     }
 
+    /// A new agent that runs these types.
+    pub(super) fn join_as(&mut self, agent: &str, types: &[&'static str]) {
+        self.types = types.to_vec();
+        self.join(agent, 1, &[], &[]);
+    }
+
     /// An agent says what it holds, and joins with its slots when it is answered.
     pub(super) fn join(
         &mut self,
@@ -151,7 +159,8 @@ impl Bench {
         let hello = Input::AgentHello { agent: agent.clone(), session, running, finished };
         let mut releases = self.on([hello]).releases;
         releases.extend(self.land_all());
-        let (types, labels) = (vec![("debug:work".into(), u32::MAX)], BTreeMap::new());
+        let types = self.types.iter().map(|id| ((*id).into(), u32::MAX)).collect();
+        let labels = BTreeMap::new();
         let offer = Offer { session, boot: agent.boot, types, labels, held: 0, slots: self.slots, prefetch: 0 };
         self.permits.join(agent.agent, offer);
         releases

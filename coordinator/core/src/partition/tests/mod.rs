@@ -4,6 +4,7 @@ mod agents;
 mod bench;
 mod commits;
 mod dropped;
+mod lists;
 mod permits;
 mod placement;
 mod places;

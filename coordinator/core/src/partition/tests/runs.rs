@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::bench::{Bench, RUN, cancel, dispatches, finished, replies, submission, submit};
 use crate::graph::fixture::Fixture;
-use crate::id::{CallerId, EventSeq, RunId};
+use crate::id::{CallerId, EventSeq, PortIx, ProviderIx, RunId};
 use crate::limits;
 use crate::partition::Backlog;
 use crate::partition::batch::Phase;
@@ -152,4 +152,22 @@ fn a_backlog_counts_what_stands_runs_and_waits() {
     bench.land_all();
     let backlog = bench.partition.backlog(bench.now);
     assert_eq!((backlog.ready, backlog.oldest_ready), (0, None), "{attempts:?}");
+}
+
+#[test]
+fn a_fallback_goes_to_who_runs_its_type_with_its_own_ports() {
+    let policy = json!({"onError": "fallback", "retry": {"maxAttempts": 1}, "fallback": [{"nodeType": "debug:other"}]});
+    let graph = Fixture::default().text("in", "given").work("a", "pure", &policy).edge("in", "a.in").build();
+    let mut bench = Bench::with_agent();
+    let [first] = bench.start(RUN, &graph).try_into().unwrap();
+    assert_eq!((first.provider, first.inputs[0].port), (ProviderIx(0), PortIx(0)));
+    let error = NodeError { class: ErrorClass::Auth, code: "no".into(), message: "no".into() };
+    let outcome = Outcome::Failed { error, retry_after: None };
+    let (from, key, timing) = (first.to.clone(), first.key, Timing::default());
+    bench.on([Input::Finished { from, key, outcome, timing }]);
+    assert!(dispatches(&bench.land_all()).is_empty(), "nobody who is here runs the other type");
+    bench.join_as("b", &["debug:other"]);
+    let [second] = bench.deal().try_into().unwrap();
+    assert_eq!((second.provider, second.inputs[0].port, &*second.to.agent.0), (ProviderIx(1), PortIx(1), "b"));
+    assert_eq!(second.inputs[0].values, first.inputs[0].values);
 }

@@ -81,7 +81,8 @@ impl Course {
             let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
             let mut draw = Draw::from_seed(self.draws);
             self.draws += 1;
-            let mut deciding = Deciding { now: self.now, draw: &mut draw, values: &values, lists: &lists, cost: &mut 0 };
+            let mut deciding =
+                Deciding { now: self.now, draw: &mut draw, values: &values, lists: &lists, cost: &mut 0 };
             let decision = self.run.decide(instance, &mut deciding, &mut body);
             event.values = body.into_values();
             self.run.step_decision(&decision).expect("a decision follows");
@@ -105,7 +106,7 @@ impl Course {
                     true => ListPart::of_chunk(&value).unwrap(),
                     false => ListPart::of_text(value.json(), need.part),
                 };
-                ((need.reference, need.part), Arc::new(part))
+                ((need.reference, need.part), Ok(Arc::new(part)))
             }));
             if values.len() + lists.len() == known {
                 return (values, lists);

@@ -5,6 +5,6 @@ mod by_hand;
 mod course;
 mod failing;
 mod properties;
-mod scopes;
 mod race;
+mod scopes;
 mod trace;

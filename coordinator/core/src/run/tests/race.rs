@@ -100,7 +100,8 @@ fn what_leads_only_to_a_race_is_given_up_when_it_is_won() {
 
 #[test]
 fn whatever_comes_of_a_loser_is_thrown_away() {
-    let outcomes: [(&str, fn(Attempt) -> Command); 6] = [
+    type Ending = fn(Attempt) -> Command;
+    let outcomes: [(&str, Ending); 6] = [
         ("attempt.discarded", |attempt| finish(attempt, success("late"))),
         ("attempt.stopped", |attempt| finish(attempt, failure(ErrorClass::InvalidRequest))),
         ("attempt.stopped", |attempt| finish(attempt, Outcome::Stopped)),

@@ -1,0 +1,34 @@
+//! Files that are texts.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Context, Exit, Failure, Result};
+
+/// Reads a file of at most so many bytes.
+pub fn read(path: &Path, bytes_max: u64) -> Result<String> {
+    let file = File::open(path).context(Exit::Usage, format_args!("cannot open {}", path.display()))?;
+    let mut text = String::new();
+    let read = file.take(bytes_max + 1).read_to_string(&mut text);
+    let bytes = read.context(Exit::Usage, format_args!("cannot read {}", path.display()))?;
+    if bytes as u64 > bytes_max {
+        return Err(Failure::usage(format!("{} is larger than {bytes_max} bytes", path.display())));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_up_to_their_bound() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("text");
+        std::fs::write(&path, "four").unwrap();
+        assert_eq!(read(&path, 4).unwrap(), "four");
+        assert!(read(&path, 3).unwrap_err().message.ends_with("is larger than 3 bytes"));
+        assert!(read(temp.path(), 3).is_err());
+    }
+}
