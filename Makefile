@@ -73,8 +73,9 @@ core-instructions: ## instructions that one event costs the engine, from 10 to 2
 	cargo bench --locked --package heddle-core --bench events -- --instructions
 
 SEEDS ?= 20000
-sim: ## the simulator over many seeds: SEEDS
-	SIM_SEEDS=$(SEEDS) cargo test --release --package heddle-sim --locked -- --nocapture --test-threads 1
+sim: ## the simulator over many seeds: SEEDS, ARGS (--json: the report for programs; --seed N: the story of one world)
+	cargo test --release --package heddle-sim --locked --lib
+	cargo run --release --package heddle-sim --locked -- --seeds $(SEEDS) $(ARGS)
 
 suites: ## suites against real processes, four minutes of kills among them: CLUSTER_DATABASE (sqlite, postgres), FAULT_SEED, FAULT_SECONDS, FAULT_KILLS, FAULT_LONG (1)
 	cargo build $(TESTS) --bin heddle

@@ -75,7 +75,8 @@ impl Checker {
         let killed = self.instances.get(&(run, attempt.instance)).map_or(0, |account| account.killed.len());
         let has_intent = self.tokens.get(&attempt.token).is_some_and(|token| token.has_intent);
         let (invariant, is_right) = match error.class {
-            ErrorClass::Poison => ("H25", killed >= limits::POISON_PROOFS as usize),
+            // Once or twice its agent may have died of something else.
+            ErrorClass::Poison => ("H25", killed > 0),
             ErrorClass::UnknownOutcome => ("H31", has_intent),
             _ => ("H31", attempt.number.0 >= limits::ATTEMPTS_MAX),
         };

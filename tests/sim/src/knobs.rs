@@ -4,11 +4,6 @@ use heddle_core::limits;
 
 use super::random::Random;
 
-/// Whether the engine runs maps, loops and lifted nodes.
-const HAS_SCOPES: bool = true;
-/// Whether the engine lets branches race.
-const HAS_RACES: bool = true;
-
 /// A range of milliseconds or counts, both ends included.
 pub(super) type Range = (u64, u64);
 
@@ -87,7 +82,7 @@ impl Knobs {
         let is_crowded = random.percent(15);
         let poison_percent = random.pick(&[0, 0, 0, 40]);
         let branch_percent = random.pick(&[0, 30, 60]);
-        let scope_percent = if HAS_SCOPES { random.pick(&[0, 0, 30, 60]) } else { 0 };
+        let scope_percent = random.pick(&[0, 0, 30, 60]);
         Self {
             partitions: random.between((1, 3)) as u16,
             agents: if is_crowded { 1 } else { random.between((1, 3)) as usize },
@@ -107,7 +102,7 @@ impl Knobs {
             },
             branch_percent,
             scope_percent,
-            has_races: HAS_RACES && random.percent(50),
+            has_races: random.percent(50),
             longest_list: random.pick(&[1, 3, 3, 8, 40]),
             refuse_percent: random.pick(&[0, 0, 20]),
             recent_values: random.pick(&[0, 500, limits::RECENT_VALUES_BYTES_MAX]),

@@ -18,7 +18,7 @@ const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Findings after which a search ends.
 const FINDINGS_MAX: usize = 20;
 /// Seeds from which on every legal move must have been seen.
-pub const SEEDS_TO_COVER: u64 = 10_000;
+pub const SEEDS_TO_COVER: u64 = 100_000;
 
 /// What came of many worlds without a planted fault.
 #[derive(Debug, Default)]
@@ -73,6 +73,21 @@ pub fn search(seeds: u64) -> Found {
     found
 }
 
+/// Those of these seeds that do not give the same world twice.
+pub fn different(seeds: impl Iterator<Item = u64>) -> Vec<u64> {
+    let (seeds, found) = (Mutex::new(seeds.collect::<Vec<u64>>()), Mutex::new(Vec::new()));
+    let next = || seeds.lock().expect("no thread has died").pop();
+    let work = || {
+        while let Some(seed) = next() {
+            if run(seed, None) != run(seed, None) {
+                found.lock().expect("no thread has died").push(seed);
+            }
+        }
+    };
+    on_all_threads(&work);
+    found.into_inner().expect("no thread has died")
+}
+
 /// Looks for each of these planted faults in the worlds of at most so many seeds.
 pub fn catch(planted: &[Planted], seeds_max: u64) -> Vec<Caught> {
     let (next, caught) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -104,7 +119,7 @@ fn on_all_threads(work: &(dyn Fn() + Sync)) {
 impl Found {
     /// Whether nothing was wrong, and enough was seen.
     pub fn is_clean(&self) -> bool {
-        self.findings.is_empty() && (self.seeds < SEEDS_TO_COVER || self.coverage.missing().is_empty())
+        self.findings.is_empty() && (self.seeds < SEEDS_TO_COVER || self.coverage.missing_and_expected().is_empty())
     }
 
     fn add(&mut self, other: Found) {

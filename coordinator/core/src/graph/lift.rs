@@ -285,6 +285,7 @@ impl Region {
             default: None,
         };
         let (lists, results) = (self.origins.len(), self.exports.len());
+        let required = |ports: Vec<Port>| ports.into_iter().map(|port| Port { required: true, ..port }).collect();
         let named = |name: &str, count: usize, list: bool| {
             (0..count).map(|place| port(format!("{name}{place}"), list)).collect::<Vec<_>>()
         };
@@ -293,7 +294,8 @@ impl Region {
             version: 1,
             title: "Lifted nodes".to_owned(),
             summary: String::new(),
-            inputs: [named("items", lists, true), named("result", results, false)].concat(),
+            // Without one of its lists there are no items: what runs over them is skipped.
+            inputs: [required(named("items", lists, true)), named("result", results, false)].concat(),
             outputs: [named("item", lists, false), named("results", results, true)].concat(),
             config_schema: Some(json!({})),
             effect: EffectClass::Pure,

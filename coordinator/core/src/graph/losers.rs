@@ -25,12 +25,17 @@ impl Graph {
                 let count = || self.out_edges(edge.source).iter().filter(leads).count();
                 let left = elsewhere.entry(edge.source).or_insert_with(count);
                 *left = left.saturating_sub(1);
-                if *left == 0 {
+                if *left == 0 && !self.holds_an_end(edge.source) {
                     found.push(edge.source);
                     open.push(edge.source);
                 }
             }
         }
         found
+    }
+
+    /// Whether a region of lifted nodes holds one that leads nowhere: people see it beside the others, not inside anything.
+    fn holds_an_end(&self, ix: NodeIx) -> bool {
+        self.node(ix).is_anonymous && self.body(ix).iter().any(|inner| self.out_edges(*inner).is_empty())
     }
 }

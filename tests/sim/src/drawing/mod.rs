@@ -155,6 +155,12 @@ impl<'a> Drawing<'a> {
         let mut policy = policy;
         let on_error = if kind == work::LIST { OnError::Ends } else { OnError::draw(self.random, self.knobs) };
         policies::add(&mut policy, (kind, &config), on_error, self.random, self.knobs);
+        // What runs many times and one at a time takes too long.
+        if self.repeats > 8
+            && let Some(policy) = policy.as_object_mut()
+        {
+            policy.remove("concurrencyKey");
+        }
         let is_caught = on_error != OnError::Ends;
         match kind {
             work::ONE => self.lifted(level, sources, config, policy),
@@ -228,6 +234,9 @@ impl<'a> Drawing<'a> {
             policy["onItemError"] = json!(choices[origin % choices.len()]);
         }
         let node = self.node(level, work::ONE, config, policy);
+        if is_list && let Some(script) = self.scripts.last_mut() {
+            script.work_ms = script.work_ms.min((10, 200));
+        }
         self.edge(&source, node, "one");
         // What was there before the list is brought to each item.
         let before = &sources[..origin.unwrap_or(sources.len())].to_vec();

@@ -97,16 +97,29 @@ impl<'a> Interpreter<'a> {
 
     /// Whether a node leads only to races that are won: then it need not have run.
     pub(super) fn has_lost(&self, node: usize, frame: &Frame<'_>) -> bool {
-        let place = self.document.nodes[node].place;
-        let mut after = self.document.edges.iter().filter(|edge| edge.source == node).peekable();
+        let after = self.document.edges.iter().filter(|edge| edge.source == node);
+        // What a container gives to its body does not lead on.
+        let after = after.map(|edge| self.beside(edge.target, frame.place)).filter(|target| *target != Some(node));
+        let mut after = after.peekable();
         after.peek().is_some()
-            && after.all(|edge| match &self.document.nodes[edge.target] {
-                target if target.place != place => false,
-                target => {
-                    let is_won = || matches!(self.expected(edge.target, frame), Expected::Done(_));
-                    target.kind == "logic:race" && is_won() || self.has_lost(edge.target, frame)
-                }
+            && after.all(|target| {
+                let Some(target) = target else { return false };
+                let is_won = || matches!(self.expected(target, frame), Expected::Done(_));
+                self.document.nodes[target].kind == "logic:race" && is_won() || self.has_lost(target, frame)
             })
+    }
+
+    /// What stands for a node in a place: itself, or the container that it lies in.
+    fn beside(&self, node: usize, place: Place) -> Option<usize> {
+        match self.document.nodes[node].place {
+            here if self.is_in(here, place) => Some(node),
+            Place::Root => None,
+            Place::Body(container) => self.beside(container, place),
+            Place::Region(region) => match self.document.regions[region].outer {
+                Place::Body(container) => self.beside(container, place),
+                _ => None,
+            },
+        }
     }
 
     /// How a node must stand in a frame.

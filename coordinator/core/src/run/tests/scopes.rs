@@ -561,6 +561,15 @@ fn lists_of_unequal_lengths_fail_the_run() {
 }
 
 #[test]
+fn lifted_nodes_are_skipped_when_one_of_their_lists_is_closed() {
+    let fixture = Fixture::default().list("x", json!([1, 2])).list("y", json!([1, 2])).work("w", "pure", &json!({}));
+    let fixture = fixture.logic("shut", "gate", json!({"open": false})).edge("y", "shut.value");
+    let fixture = fixture.logic("none", "filter", json!({"condition": "true"})).edge("shut.value", "none.items");
+    let course = through(fixture.edge("x", "w.extra").edge("none.kept", "w.other"), |_, _| success("never"));
+    assert_eq!((course.run.status(), course.gave("w.out")), (RunStatus::Completed, None));
+}
+
+#[test]
 fn a_race_in_a_body_stops_only_what_is_beside_it() {
     let fixture = Fixture::default().list("list", json!([1, 2])).logic("m", "map", json!({}));
     let fixture = fixture.work("slow", "pure", &json!({})).inside("m").work("quick", "pure", &json!({})).inside("m");
