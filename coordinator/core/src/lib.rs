@@ -6,7 +6,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod condition;
+pub use heddle_condition as condition;
 pub mod control_types;
 pub mod draw;
 pub mod fault;

@@ -238,6 +238,11 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
             "state": "WAITING",
             "dueInMs": until.since(event.at).as_millis(),
         }),
+        // It is given to an agent like the node of any other type.
+        Decision::Delegated { instance } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "state": "READY",
+        }),
         Decision::Failed { instance, error } => json!({
             "nodeId": node_id(graph, instance.node),
             "state": "FAILED",

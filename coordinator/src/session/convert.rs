@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_artifacts::media;
+use heddle_core::condition::question::{EVALUATOR_TYPE, EVALUATOR_VERSION, ITEMS_PORT, Question, port_of};
 use heddle_core::id::{AttemptKey, AttemptNumber, AttemptToken, Generation, Instance, NodeIx, RunId, ScopeIx};
 use heddle_core::limits::{ARTIFACT_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, RESULT_VALUES_MAX};
 use heddle_core::node_type::EffectClass;
-use heddle_core::partition::io::{Dispatch, Verdict};
+use heddle_core::partition::io::{Dispatch, QUESTION_ITEMS, Verdict};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, PermitClass, Timing};
 use heddle_core::time::Span;
@@ -77,7 +78,11 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
     let node = dispatch.graph.node(dispatch.key.instance.node);
     let mut values = values.into_iter();
     let mut inputs: Vec<wire::Input> = Vec::with_capacity(dispatch.inputs.len() + node.constants.len());
+    let question = dispatch.question.as_deref();
     let port_id = |port: heddle_core::id::PortIx| {
+        if question.is_some() {
+            return if port == QUESTION_ITEMS { ITEMS_PORT.to_owned() } else { port_of(usize::from(port.0)) };
+        }
         let declared = node.node_type.as_ref().and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
         declared.map_or(String::new(), |declared| declared.id.to_string())
     };
@@ -102,7 +107,8 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
             inputs.push(wire::Input { port: port_id(input.port), list: input.list, values_json, artifacts, shared });
         }
     }
-    for (port, value) in &node.constants {
+    // What is a constant of the graph stands in the question itself.
+    for (port, value) in node.constants.iter().filter(|_| question.is_none()) {
         if dispatch.inputs.iter().all(|input| input.port != *port) {
             inputs.push(constant(port_id(*port), *port, node, value));
         }
@@ -118,9 +124,12 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
         idempotency_key: format!("{execution_id}:{}:{}", node.id, dispatch.key.instance.generation),
         execution_id,
         node_id: node.id.to_string(),
-        node_type: node.type_id.to_string(),
-        type_version: node.node_type.as_ref().map_or(0, |node_type| node_type.version),
-        config_json: node.config.clone(),
+        node_type: question.map_or_else(|| node.type_id.to_string(), |_| EVALUATOR_TYPE.to_owned()),
+        type_version: match question {
+            Some(_) => EVALUATOR_VERSION,
+            None => node.node_type.as_ref().map_or(0, |node_type| node_type.version),
+        },
+        config_json: question.map_or_else(|| node.config.clone(), question_to_json),
         inputs,
         timeout_ms: node.policy.timeout.map_or(0, Span::as_millis),
         effect: effect_to_wire(node.effect).into(),
@@ -132,6 +141,11 @@ pub(crate) fn assign(dispatch: &Dispatch, values: Vec<Value>) -> wire::Coordinat
         tenant: dispatch.tenant.to_string(),
         parts: 0,
     }))
+}
+
+fn question_to_json(question: &Question) -> Bytes {
+    // It is made of texts and JSON only.
+    serde_json::to_vec(question).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
 }
 
 /// An assignment as messages that fit: values that are too much for one go ahead in parts, in order.

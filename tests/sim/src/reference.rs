@@ -127,7 +127,7 @@ impl History {
                         history.stopped.insert(node);
                         history.outputs.insert(node, Outputs::new());
                     }
-                    Decision::Waiting { .. } | Decision::Failed { .. } => {}
+                    Decision::Waiting { .. } | Decision::Failed { .. } | Decision::Delegated { .. } => {}
                 }
             }
             let given = event.assignments.iter().map(|it| it.attempt.instance.node.0 as usize);

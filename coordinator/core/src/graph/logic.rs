@@ -275,8 +275,8 @@ impl Names<'_> {
 }
 
 impl Known for Names<'_> {
-    fn input(&self, id: &str) -> Option<PortIx> {
-        self.ports().find(|(_, known)| *known == id).map(|(port, _)| port)
+    fn input(&self, id: &str) -> Option<u16> {
+        self.ports().find(|(_, known)| *known == id).map(|(port, _)| port.0)
     }
 
     fn inputs(&self) -> Vec<&str> {
@@ -287,7 +287,7 @@ impl Known for Names<'_> {
         self.control == Control::Filter && matches!(name, "item" | "index")
     }
 
-    fn node(&self, id: &str) -> Result<NodeIx, String> {
+    fn node(&self, id: &str) -> Result<u32, String> {
         let Some(node) = self.graph.find(id) else { return Err(format!("there is no node \"{}\"", shown(id))) };
         if self.before.get().is_none() {
             self.looking_back.set(self.looking_back.get() + 1);
@@ -299,11 +299,11 @@ impl Known for Names<'_> {
         if node == self.ix || before.binary_search(&node).is_err() {
             return Err(format!("node \"{}\" does not lead here, so it may have no output yet", shown(id)));
         }
-        Ok(node)
+        Ok(node.0)
     }
 
-    fn output(&self, node: NodeIx, port: &str) -> Option<PortIx> {
-        let node_type = self.graph.node(node).node_type.as_ref()?;
-        node_type.output(port).map(|(port, _)| port)
+    fn output(&self, node: u32, port: &str) -> Option<u16> {
+        let node_type = self.graph.node(NodeIx(node)).node_type.as_ref()?;
+        node_type.output(port).map(|(port, _)| port.0)
     }
 }

@@ -1,17 +1,19 @@
 //! Ready work meets permits (E8, E14). What is ready is derived from the runs; queues only give it an order.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::io::{BoundValue, Dispatch, Effect, InputBinding, Release};
 use super::permits::{Grant, Need, Reservation};
 use super::ready::{Lane, Ready};
 use super::{Entry, Partition, Turn, key_of};
 use crate::fault::{Fault, is_planted};
-use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
+use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, PortIx, RunId, SessionNumber};
 use crate::limits;
 use crate::run::event::{Assignment, Attempt, Fact, OutputValue};
 use crate::run::{Run, RunStatus, WiredInput};
 use crate::time::Timestamp;
+use crate::value::ValueRef;
 
 /// What stands, runs and waits in a partition's memory, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -283,19 +285,40 @@ pub(super) fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
 fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispatch {
     let Attempt { instance, .. } = assignment.attempt;
     let live = run.attempt(instance);
-    // What was closed is absent, not an empty list.
-    let inputs = run.wired_inputs(instance.node).into_iter().filter(|input| !input.values.is_empty());
+    let (question, inputs) = match run.question(instance) {
+        Some((question, values)) => {
+            (Some(Arc::new(question)), values.into_iter().map(|(port, value)| bind_whole(port, &value)).collect())
+        }
+        None => {
+            // What was closed is absent, not an empty list.
+            let inputs = run.wired_inputs(instance.node).into_iter().filter(|input| !input.values.is_empty());
+            (None, inputs.map(|input| bind(run, instance, &input)).collect())
+        }
+    };
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
         permit: assignment.permit,
         session,
         graph: run.graph().clone(),
-        inputs: inputs.map(|input| bind(run, instance, &input)).collect(),
+        inputs,
+        question,
         handle: live.and_then(|live| live.handle),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),
         sandbox: run.is_sandboxed(),
+    }
+}
+
+/// A value that conditions look at, as it is.
+fn bind_whole(port: PortIx, value: &OutputValue) -> InputBinding {
+    let whole = |reference: &ValueRef| BoundValue { reference: *reference, spread: false };
+    match value {
+        OutputValue::One(reference) => InputBinding { port, list: false, values: vec![whole(reference)] },
+        OutputValue::Gather(references) => {
+            InputBinding { port, list: true, values: references.iter().map(whole).collect() }
+        }
+        OutputValue::Closed => InputBinding { port, list: false, values: Vec::new() },
     }
 }
 

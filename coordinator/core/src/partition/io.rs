@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::condition::question::Question;
 use crate::graph::Graph;
 use crate::id::{
     AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, RunId, SessionNumber, Subject,
@@ -276,6 +277,8 @@ pub struct Dispatch {
     pub graph: Arc<Graph>,
     /// What its wired inputs hold, by reference.
     pub inputs: Vec<InputBinding>,
+    /// What it has to answer, if it looks at values for the engine: its inputs are at the ports that the question names.
+    pub question: Option<Arc<Question>>,
     /// A pollable job to go on with.
     pub handle: Option<ValueRef>,
     /// The caller's trace context.
@@ -303,10 +306,13 @@ pub enum Leaving {
     SentAway,
 }
 
+/// The port that stands for the items of a question.
+pub const QUESTION_ITEMS: PortIx = PortIx(u16::MAX);
+
 /// What one wired input holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputBinding {
-    /// Which input.
+    /// Which input; of a question, the number of the value, [`QUESTION_ITEMS`] for the items.
     pub port: PortIx,
     /// Whether it takes a list.
     pub list: bool,

@@ -282,7 +282,7 @@ impl Partition {
             |entry: &Entry| entry.run.next_decision().map(|instance| (instance, entry.run.values_to_decide(instance)));
         let Some((instance, wanted)) = self.runs.get(&id).and_then(next) else { return false };
         let mut values = Values::new();
-        if !wanted.is_empty() && !Run::is_too_much_to_decide(&wanted) {
+        if !wanted.is_empty() && !Run::is_too_much_at_once(&wanted) {
             match self.values_at_hand(id, &wanted, turn) {
                 Some(found) => values = found,
                 None => return false,

@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::line::Lines;
+use crate::condition::question::{EVALUATOR_TYPE, EVALUATOR_VERSION};
 use crate::graph::Node;
 use crate::id::{AgentBoot, AgentId, BootId, PartitionId, SessionNumber, TenantId};
+use crate::node_type::Runner;
 use crate::run::event::PermitClass;
 
 /// What an attempt needs of an agent.
@@ -33,6 +35,11 @@ pub struct Need {
 impl Need {
     /// What an attempt of this node needs.
     pub fn of(node: &Node, alone: bool) -> Self {
+        if let Runner::Control(_) = node.runner {
+            // An agent looks at values for it (E17).
+            let (type_id, labels) = (EVALUATOR_TYPE.into(), node.policy.labels.clone());
+            return Self { type_id, version: EVALUATOR_VERSION, prefetch: false, alone, labels };
+        }
         Self {
             type_id: node.type_id.clone(),
             version: node.node_type.as_ref().map_or(0, |node_type| node_type.version),

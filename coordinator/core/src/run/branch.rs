@@ -1,13 +1,12 @@
 //! Branching nodes: which way a run goes (graph.md, part 4). What they decide is part of an event and never found out anew.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value as Json;
-use serde_json::value::RawValue;
 
 use super::control::{Deciding, PORT};
+use super::delegate::{Reach, taken};
 use super::{Body, Run, SourcedValue, Values};
-use crate::condition::{Condition, Need, NoAnswer, Seen};
+use crate::condition::evaluate::{self, Name, Unanswered};
+use crate::condition::{Condition, Need, Seen};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{InEdge, Logic};
 use crate::id::{Instance, NodeIx, PortIx};
@@ -17,7 +16,11 @@ use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput
 use crate::value::{Value, ValueRef};
 
 /// The second port of a branching node.
-const SECOND: PortIx = PortIx(1);
+pub(super) const SECOND: PortIx = PortIx(1);
+/// What a filter divides.
+pub(super) const ITEMS: Need = Need::Input(PORT.0);
+/// What says whether a gate is open.
+pub(super) const OPEN: Need = Need::Input(SECOND.0);
 
 impl Run {
     /// The values that a node looks at when it is decided, beside the graph's own.
@@ -36,14 +39,6 @@ impl Run {
         wanted.sort_unstable();
         wanted.dedup();
         wanted
-    }
-
-    /// Whether these values are too much to be looked at.
-    pub(crate) fn is_too_much_to_decide(wanted: &[ValueRef]) -> bool {
-        // What is longer lies in the artifact store, and only its description is read.
-        let inline = wanted.iter().map(|reference| reference.bytes as usize);
-        let bytes: usize = inline.filter(|bytes| *bytes <= limits::INLINE_VALUE_BYTES_MAX).sum();
-        wanted.len() > limits::EXPRESSION_VALUES_MAX || bytes > limits::EXPRESSION_VALUES_BYTES_MAX
     }
 
     /// The output that a value began at: what passes values on changes nothing about their being lists.
@@ -82,34 +77,27 @@ impl Run {
         deciding: &mut Deciding<'_>,
         body: &mut Body,
     ) -> Decision {
-        if !logic.conditions().is_empty() && Self::is_too_much_to_decide(&self.values_to_decide(instance)) {
-            let error = refused("values_too_large", too_much());
-            return Decision::Failed { instance, error };
+        match self.reach(instance, deciding.values) {
+            Reach::Here => {}
+            Reach::Agent => return Decision::Delegated { instance },
+            Reach::Nowhere(error) => return Decision::Failed { instance, error },
         }
         let mut budget = limits::EXPRESSION_COST_MAX;
         let read: usize = deciding.values.values().map(|value| value.json().len()).sum();
         let done = |outputs| Decision::Completed { instance, outputs };
         let decided = match logic {
             Logic::Pass => Ok(done(self.pass_on(instance.node, body))),
-            Logic::If(condition) => {
-                let condition = std::slice::from_ref(condition);
-                self.holding(instance.node, condition, deciding.values, false, &mut budget).map(|holding| {
-                    let taken = if holding.is_empty() { SECOND } else { PORT };
-                    done(self.open(instance.node, &[taken], body))
-                })
-            }
-            Logic::Switch { cases, all } => {
-                self.holding(instance.node, cases, deciding.values, *all, &mut budget).map(|holding| {
-                    let default = PortIx(cases.len() as u16);
-                    let taken = if holding.is_empty() { vec![default] } else { holding };
-                    done(self.open(instance.node, &taken, body))
-                })
-            }
+            Logic::If(_) => self
+                .holding(instance.node, logic.conditions(), deciding.values, false, &mut budget)
+                .map(|holding| done(self.open(instance.node, &taken(logic, holding), body))),
+            Logic::Switch { cases, all } => self
+                .holding(instance.node, cases, deciding.values, *all, &mut budget)
+                .map(|holding| done(self.open(instance.node, &taken(logic, holding), body))),
             Logic::Merge { all } => Ok(done(self.merge(instance.node, *all, body))),
             Logic::Race { .. } => Ok(done(self.decide_race(instance.node, body))),
             Logic::Gate => self.is_open(instance.node, deciding.values).map(|is_open| {
-                let taken: &[PortIx] = if is_open { &[PORT] } else { &[] };
-                done(self.open(instance.node, taken, body))
+                let open: Vec<PortIx> = is_open.then_some(PORT).into_iter().collect();
+                done(self.open(instance.node, &taken(logic, open), body))
             }),
             Logic::Filter(condition) => {
                 self.filter(instance.node, condition, deciding.values, &mut budget, body).map(done)
@@ -129,7 +117,7 @@ impl Run {
     }
 
     /// Outputs of a node that passes its first input on: to the ports that are taken; the others are closed.
-    fn open(&self, node: NodeIx, taken: &[PortIx], body: &mut Body) -> Vec<PortOutput> {
+    pub(super) fn open(&self, node: NodeIx, taken: &[PortIx], body: &mut Body) -> Vec<PortOutput> {
         let passed = self.pass_on(node, body).into_iter().next().map_or(OutputValue::Closed, |output| output.value);
         let count = self.graph.node(node).node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
         let value = |port| if taken.contains(&port) { passed.clone() } else { OutputValue::Closed };
@@ -146,86 +134,65 @@ impl Run {
         budget: &mut u64,
     ) -> Result<Vec<PortIx>, NodeError> {
         let seen = self.seen(node, conditions, values)?;
-        let mut holding = Vec::new();
-        for (condition, place) in conditions.iter().zip(0..) {
-            if self.holds(node, condition, &seen, budget)? {
-                holding.push(PortIx(place));
-                if !all {
-                    break;
-                }
-            }
-        }
-        Ok(holding)
-    }
-
-    fn holds(&self, node: NodeIx, condition: &Condition, seen: &Seen, budget: &mut u64) -> Result<bool, NodeError> {
-        condition.holds(seen, budget).map_err(|no_answer| match no_answer {
-            NoAnswer::TooCostly => refused(
-                "condition_too_costly",
-                "its conditions could take too many steps on these values; give it smaller ones, or loop over less"
-                    .to_owned(),
-            ),
-            NoAnswer::Failed(why) => {
-                refused("condition_failed", format!("{condition} of node \"{}\": {why}", self.graph.node(node).id))
-            }
-        })
+        let holding = evaluate::holding(&self.graph.node(node).id, conditions, &seen, all, budget);
+        Ok(holding.map_err(unanswered)?.into_iter().map(PortIx).collect())
     }
 
     /// What the conditions of a node see.
     fn seen(&self, node: NodeIx, conditions: &[Condition], values: &Values) -> Result<Seen, NodeError> {
-        let mut inputs = serde_json::Map::new();
-        let mut nodes: BTreeMap<&str, NodeSeen> = BTreeMap::new();
+        let mut seen = Vec::new();
         for need in conditions.iter().flat_map(Condition::needs) {
             let value = match self.needed(node, *need) {
                 Some(value) => json(&value, values)?,
                 None => self.constant(node, *need),
             };
-            match need {
-                Need::Input(port) => drop(inputs.insert(self.input_id(node, *port), value)),
-                Need::Node(of) => nodes.entry(&self.graph.node(*of).id).or_default().output = value,
-                Need::Output(of, port) => {
-                    let outputs = &mut nodes.entry(&self.graph.node(*of).id).or_default().outputs;
-                    outputs.insert(self.output_id(*of, *port), value);
-                }
-            }
+            seen.push((self.name_of(node, *need), value));
         }
-        let mut seen = Seen::default();
-        inputs.iter().for_each(|(id, value)| seen.set_named(id, value));
-        if conditions.iter().any(Condition::sees_inputs) {
-            seen.set("inputs", &Json::Object(inputs));
+        Ok(evaluate::seen(seen, conditions, &self.shown_to_conditions()))
+    }
+
+    /// What conditions see of the run.
+    pub(super) fn shown_to_conditions(&self) -> Json {
+        let (id, started_at) = (self.id.to_string(), self.started_at().as_millis());
+        serde_json::json!({"id": id, "startedAt": started_at, "sandbox": self.is_sandboxed()})
+    }
+
+    /// What a need is called in conditions.
+    pub(super) fn name_of(&self, node: NodeIx, need: Need) -> Name {
+        let id = |node: u32| self.graph.node(NodeIx(node)).id.to_string();
+        match need {
+            Need::Input(port) => Name::Input(self.input_id(node, PortIx(port))),
+            Need::Node(of) => Name::Node(id(of)),
+            Need::Output(of, port) => Name::Output(id(of), self.output_id(NodeIx(of), PortIx(port))),
         }
-        let nodes = nodes
-            .into_iter()
-            .map(|(id, node)| (id.to_owned(), serde_json::json!({"output": node.output, "outputs": node.outputs})));
-        seen.set("nodes", &Json::Object(nodes.collect()));
-        seen.set("run", &serde_json::json!({"id": self.id.to_string(), "startedAt": self.started_at().as_millis(), "sandbox": self.is_sandboxed()}));
-        Ok(seen)
     }
 
     /// What a need refers to; `None` for what is absent, or a value of the graph.
-    fn needed(&self, node: NodeIx, need: Need) -> Option<OutputValue> {
+    pub(super) fn needed(&self, node: NodeIx, need: Need) -> Option<OutputValue> {
         match need {
-            Need::Input(port) => self.input_value(node, port),
+            Need::Input(port) => self.input_value(node, PortIx(port)),
             Need::Node(of) => self
-                .outputs(of)
+                .outputs(NodeIx(of))
                 .iter()
                 .map(|output| &output.value)
                 .find(|value| **value != OutputValue::Closed)
                 .cloned(),
-            Need::Output(of, port) => self.output(of, port).filter(|value| **value != OutputValue::Closed).cloned(),
+            Need::Output(of, port) => {
+                self.output(NodeIx(of), PortIx(port)).filter(|value| **value != OutputValue::Closed).cloned()
+            }
         }
     }
 
     /// What the edges into an input brought.
-    fn input_value(&self, node: NodeIx, port: PortIx) -> Option<OutputValue> {
+    pub(super) fn input_value(&self, node: NodeIx, port: PortIx) -> Option<OutputValue> {
         let input = self.wired_inputs(node).into_iter().find(|input| input.port == port)?;
         Some(self.gather(node, &input)).filter(|value| *value != OutputValue::Closed)
     }
 
     /// The graph's own value of an input, else null.
-    fn constant(&self, node: NodeIx, need: Need) -> Json {
+    pub(super) fn constant(&self, node: NodeIx, need: Need) -> Json {
         let Need::Input(port) = need else { return Json::Null };
-        let constant = self.graph.node(node).constants.iter().find(|(known, _)| *known == port);
+        let constant = self.graph.node(node).constants.iter().find(|(known, _)| known.0 == port);
         constant.and_then(|(_, value)| serde_json::from_slice(value.json()).ok()).unwrap_or(Json::Null)
     }
 
@@ -242,12 +209,12 @@ impl Run {
     }
 
     fn is_open(&self, node: NodeIx, values: &Values) -> Result<bool, NodeError> {
-        let need = Need::Input(SECOND);
+        let need = OPEN;
         let value = match self.needed(node, need) {
             Some(value) => json(&value, values)?,
             None => self.constant(node, need),
         };
-        value.as_bool().ok_or_else(|| refused("bad_input", "\"open\" is neither true nor false".to_owned()))
+        evaluate::is_open(&value).map_err(unanswered)
     }
 
     /// What branches gave that were taken: the first in the order of edges, and all of them.
@@ -265,6 +232,15 @@ impl Run {
         vec![PortOutput { port: PORT, value }, PortOutput { port: SECOND, value: list }]
     }
 
+    /// The value of the one edge that leads to a filter: if that is a list, its items are meant, whatever its port is called.
+    pub(super) fn alone(&self, node: NodeIx) -> Option<ValueRef> {
+        let wired = self.wired_inputs(node).into_iter().find(|input| input.port == PORT)?;
+        match wired.values.as_slice() {
+            [SourcedValue { value: OutputValue::One(reference), .. }] => Some(*reference),
+            _ => None,
+        }
+    }
+
     fn filter(
         &self,
         node: NodeIx,
@@ -274,46 +250,36 @@ impl Run {
         body: &mut Body,
     ) -> Result<Vec<PortOutput>, NodeError> {
         let seen = self.seen(node, std::slice::from_ref(condition), values)?;
-        // One edge that brings JSON: if that is a list, its items are meant, whatever its port is called.
-        let wired = self.wired_inputs(node).into_iter().find(|input| input.port == PORT);
-        let alone = wired.as_ref().and_then(|input| match input.values.as_slice() {
-            [SourcedValue { value: OutputValue::One(reference), .. }] => Some(*reference),
-            _ => None,
-        });
+        let alone = self.alone(node);
         let is_list =
             |reference: &ValueRef| values.get(reference).is_some_and(|value| value.json().first() == Some(&b'['));
         let given = match alone.filter(is_list) {
             Some(list) => Some(OutputValue::One(list)),
             None => self.input_value(node, PORT),
         };
-        let mut keep = |index: usize, item: &str| {
-            let item: Json = serde_json::from_str(item).unwrap_or(Json::Null);
-            self.holds(node, condition, &seen.with_item(&item, index), budget)
+        let mut keep = |index: usize, item: &[u8]| {
+            evaluate::keeps(&self.graph.node(node).id, condition, &seen, (index, item), budget)
         };
         let (kept, dropped) = match given {
             Some(OutputValue::Gather(references)) => {
                 let (mut kept, mut dropped) = (Vec::new(), Vec::new());
                 for (index, reference) in references.into_iter().enumerate() {
                     let value = found(&reference, values)?;
-                    if keep(index, &text(value))? { kept.push(reference) } else { dropped.push(reference) }
+                    if keep(index, value.json()).map_err(unanswered)? {
+                        kept.push(reference)
+                    } else {
+                        dropped.push(reference)
+                    }
                 }
                 (OutputValue::Gather(kept), OutputValue::Gather(dropped))
             }
             given => {
                 let list = match given {
-                    Some(OutputValue::One(reference)) => text(found(&reference, values)?),
-                    _ => self.constant(node, Need::Input(PORT)).to_string(),
+                    Some(OutputValue::One(reference)) => found(&reference, values)?.json().clone(),
+                    _ => self.constant(node, ITEMS).to_string().into(),
                 };
-                let no_list = |_| refused("bad_input", "\"items\" is no list".to_owned());
-                let items: Vec<&RawValue> = serde_json::from_str(&list).map_err(no_list)?;
-                let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-                for (index, item) in items.into_iter().enumerate() {
-                    if keep(index, item.get())? { kept.push(item.get()) } else { dropped.push(item.get()) }
-                }
-                let mut list = |items: Vec<&str>| {
-                    let json = format!("[{}]", items.join(","));
-                    OutputValue::One(body.put(Value::from_json(json.into())))
-                };
+                let (kept, dropped) = evaluate::divide(&list, keep).map_err(unanswered)?;
+                let mut list = |list: String| OutputValue::One(body.put(Value::from_json(list.into())));
                 (list(kept), list(dropped))
             }
         };
@@ -321,14 +287,7 @@ impl Run {
     }
 }
 
-/// What conditions see of another node.
-#[derive(Default)]
-struct NodeSeen {
-    output: Json,
-    outputs: serde_json::Map<String, Json>,
-}
-
-fn references(value: &OutputValue) -> Vec<ValueRef> {
+pub(super) fn references(value: &OutputValue) -> Vec<ValueRef> {
     match value {
         OutputValue::One(reference) => vec![*reference],
         OutputValue::Gather(references) => references.clone(),
@@ -348,29 +307,13 @@ fn json(value: &OutputValue, values: &Values) -> Result<Json, NodeError> {
     }
 }
 
-/// A value that can be looked at: what lies in the artifact store as JSON text is too large for that.
+/// A value that can be looked at here: [`Run::reach`] has seen to it.
 fn found<'a>(reference: &ValueRef, values: &'a Values) -> Result<&'a Value, NodeError> {
-    let Some(value) = values.get(reference) else {
-        return Err(refused("value_not_inline", "a value that it looks at is not there".to_owned()));
-    };
-    if value.artifact().is_some_and(|artifact| artifact.is_json) {
-        let most = limits::INLINE_VALUE_BYTES_MAX;
-        let message = format!(
-            "a value of {} bytes cannot be looked at; at most {most} can: take the part that matters out of it first, as with utility:json_path",
-            value.bytes()
-        );
-        return Err(refused("value_not_inline", message));
-    }
-    Ok(value)
+    values.get(reference).ok_or_else(|| refused("value_not_there", "a value that it looks at is not there".to_owned()))
 }
 
-fn too_much() -> String {
-    let (count, bytes) = (limits::EXPRESSION_VALUES_MAX, limits::EXPRESSION_VALUES_BYTES_MAX);
-    format!("its conditions look at more than {count} values or {bytes} bytes; let them look at less")
-}
-
-fn text(value: &Value) -> String {
-    String::from_utf8_lossy(value.json()).into_owned()
+fn unanswered(it: Unanswered) -> NodeError {
+    refused(it.code, it.message)
 }
 
 pub(super) fn refused(code: &str, message: String) -> NodeError {

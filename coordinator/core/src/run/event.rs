@@ -198,6 +198,11 @@ pub enum Decision {
         /// Why.
         error: NodeError,
     },
+    /// An agent evaluates it, because it looks at values that are not inline (E17).
+    Delegated {
+        /// Which node.
+        instance: Instance,
+    },
     /// It ends the run.
     Stopped {
         /// Which node.

@@ -215,6 +215,7 @@ impl Run {
         let (Decision::Completed { instance, .. }
         | Decision::Waiting { instance, .. }
         | Decision::Failed { instance, .. }
+        | Decision::Delegated { instance }
         | Decision::Stopped { instance, .. }) = decision;
         self.expect(*instance, &[NodePhase::Due])?;
         self.take_due(*instance);
@@ -228,6 +229,7 @@ impl Run {
                 self.state.timers.insert(Timer { at: *until, instance: *instance, kind: TimerKind::Wait });
             }
             Decision::Failed { error, .. } => self.give_up(*instance, error)?,
+            Decision::Delegated { .. } => self.queue(*instance),
             Decision::Stopped { status, message, .. } => {
                 self.complete(*instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };

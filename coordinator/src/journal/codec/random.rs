@@ -84,6 +84,7 @@ fn decision() -> impl Strategy<Value = Decision> {
         (instance(), outputs()).prop_map(|(instance, outputs)| Decision::Completed { instance, outputs }),
         (instance(), timestamp()).prop_map(|(instance, until)| Decision::Waiting { instance, until }),
         (instance(), node_error()).prop_map(|(instance, error)| Decision::Failed { instance, error }),
+        instance().prop_map(|instance| Decision::Delegated { instance }),
         (instance(), run_status(), text()).prop_map(|(instance, status, message)| Decision::Stopped {
             instance,
             status,

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::bench::{Bench, RUN, finished};
 use crate::graph::fixture::Fixture;
 use crate::partition::io::{Effect, Release};
-use crate::run::event::Fact;
+use crate::run::event::{Fact, PermitClass};
 use crate::run::{NodePhase, RunStatus};
 
 #[test]
@@ -30,6 +30,10 @@ fn losers_of_a_race_are_told_to_stop_or_leave_their_queue() {
     assert_eq!(told, [b.key], "once, and nobody else");
     bench.on([finished(b, "late")]);
     bench.land_all();
+    let stream = bench.stream("a");
+    bench.permits.finished(&b.to, stream, 2);
+    bench.permits.grant(&b.to, stream, PermitClass::Slot, 2);
+    bench.deal();
     let history = &bench.history[&RUN];
     assert!(history.iter().any(|event| matches!(event.fact, Fact::Discarded { .. })), "its result is thrown away");
     let run = bench.folded(RUN, &graph);

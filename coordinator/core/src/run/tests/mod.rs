@@ -3,6 +3,7 @@
 mod branching;
 mod by_hand;
 mod course;
+mod delegate;
 mod properties;
 mod race;
 mod trace;
