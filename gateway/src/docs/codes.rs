@@ -194,6 +194,12 @@ pub const FAILURES: &[Code] = &[
     code("artifacts_unavailable", "The agent knows no artifact store.", "Update the coordinator."),
     code("assignment_broken", "The agent was given work that makes no sense.", "Report it with the run's id."),
     code("bad_input", "A branching node got a value that it cannot use.", "Correct what comes before it."),
+    code("answer_unwritable", "An agent could not write what it found out.", "This is a defect: report it."),
+    code(
+        "bad_question",
+        "An agent does not understand what it is asked.",
+        "Bring coordinator and agents to one build.",
+    ),
     code(
         "bad_answer",
         "An agent evaluated conditions in a way that is not understood.",

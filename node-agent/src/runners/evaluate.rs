@@ -47,7 +47,7 @@ fn answer(work: &Work) -> Result<Vec<Output>, Failure> {
     }
     let arrived = |port: &str| {
         let input = work.inputs.iter().find(|input| input.port == port)?;
-        Some(Arrived { list: input.list, texts: &*input.values })
+        Some(Arrived { list: input.list, texts: &input.values })
     };
     let (answer, lists) = question
         .answer(arrived, &mut { DELEGATED_COST_MAX })
