@@ -63,7 +63,7 @@ async fn an_agent_that_dies_while_it_looks_takes_no_decision_with_it() {
     let graph = graph.node("out", "output:preview", json!({})).edge("if.true", "out.value");
     let workflow = cluster.client().save("dying", &graph).await;
     // It stops at its second piece of work, which is the condition, and is killed there.
-    drop(cluster.stop(Part::Agent(0)).await);
+    let _exit = cluster.stop(Part::Agent(0)).await;
     cluster.start_part(Part::Agent(0), Some("agent.before-work:2:stop"));
     let client = cluster.client().clone();
     let execution = client.run(&workflow, "dying").await;
