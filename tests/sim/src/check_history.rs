@@ -107,7 +107,10 @@ impl Checker {
                 }
                 // No simulated graph asks what its values cannot answer.
                 Decision::Failed { error, .. } => self.fail("H30", format!("{run}: a node cannot decide: {error:?}")),
-                Decision::Waiting { .. } | Decision::Opened { .. } | Decision::Gathered { .. } => {}
+                Decision::Waiting { .. }
+                | Decision::Delegated { .. }
+                | Decision::Opened { .. }
+                | Decision::Gathered { .. } => {}
             }
         }
     }

@@ -153,6 +153,7 @@ impl History {
                     }
                     Decision::Waiting { .. }
                     | Decision::Failed { .. }
+                    | Decision::Delegated { .. }
                     | Decision::Opened { .. }
                     | Decision::Gathered { .. } => {}
                 }
