@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use heddle_core::condition::question::EVALUATOR_TYPE;
 use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, Stored, TypeCatalogue};
 use heddle_core::node_type::NodeType;
 use heddle_core::value::Digest;
@@ -68,6 +69,11 @@ pub(crate) fn draft(nodes: &[u8], edges: &[u8], policy: &[u8]) -> Result<Draft, 
     Draft::parse(nodes, edges)?.with_policy(policy)
 }
 
+/// Whether an agent offers this to the engine only: no graph names it, and nobody is shown it.
+pub(crate) fn is_of_engine(type_id: &str) -> bool {
+    type_id == EVALUATOR_TYPE
+}
+
 impl Graphs {
     /// With the types that the database knows.
     pub(crate) async fn open(
@@ -101,7 +107,8 @@ impl Graphs {
     pub(crate) async fn learn(&self, brought: &[wire::NodeType]) -> Result<(), String> {
         let mut types = TypeCatalogue::clone(&self.known().types);
         let mut rows = Vec::new();
-        for manifest in brought {
+        let brought: Vec<&wire::NodeType> = brought.iter().filter(|it| !is_of_engine(&it.id)).collect();
+        for manifest in &brought {
             if !self.debug_nodes && manifest.id.starts_with(DEBUG_FAMILY) {
                 return Err(format!(
                     "{} is for tests: start the coordinator with --debug-nodes, or not the agent",
@@ -127,7 +134,7 @@ impl Graphs {
         let mut known = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
         // Another agent may have brought types meanwhile: all are laid over what is there now.
         let mut merged = TypeCatalogue::clone(&known.types);
-        for manifest in brought {
+        for manifest in &brought {
             merged.add_manifest(&manifest.manifest_json).map_err(|error| error.to_string())?;
         }
         *known = Known { types: Arc::new(merged), generation: known.generation + 1 };

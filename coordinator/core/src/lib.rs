@@ -8,7 +8,7 @@
 
 pub mod batch;
 pub mod concurrency;
-pub mod condition;
+pub use heddle_condition as condition;
 pub mod control_types;
 pub mod draw;
 pub mod fault;

@@ -2,6 +2,11 @@
 
 use crate::time::Span;
 
+pub use heddle_condition::limits::{
+    DELEGATED_VALUES_BYTES_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_COST_MAX, EXPRESSION_VALUES_BYTES_MAX,
+    EXPRESSION_VALUES_MAX,
+};
+
 /// Nodes in one graph.
 pub const GRAPH_NODES_MAX: usize = 20_000;
 /// Edges in one graph.
@@ -35,19 +40,6 @@ pub const CONCURRENCY_KEY_BYTES_MAX: usize = 256;
 pub const CONCURRENCY_DEFAULT: u32 = 1;
 /// Patterns with a limit of their own.
 pub const CONCURRENCY_LIMITS_MAX: usize = 1_000;
-
-/// Bytes of one expression.
-pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
-/// How deep brackets, calls and operators lie inside each other in one expression: they cost stack.
-pub const EXPRESSION_DEPTH_MAX: u16 = 20;
-/// Words and signs of one expression: they bound how many steps it takes beside its loops.
-pub const EXPRESSION_SIGNS_MAX: usize = 512;
-/// What the conditions of one node may cost when it is evaluated: steps, and bytes that are looked at or copied.
-pub const EXPRESSION_COST_MAX: u64 = 4_000_000;
-/// Bytes of the values that the conditions of one node look at.
-pub const EXPRESSION_VALUES_BYTES_MAX: usize = 256 * 1024;
-/// Values that the conditions of one node look at.
-pub const EXPRESSION_VALUES_MAX: usize = 1_024;
 
 /// Bytes of the youngest values that a partition keeps at hand for decisions.
 pub const RECENT_VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;

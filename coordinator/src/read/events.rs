@@ -296,6 +296,11 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
             "state": "WAITING",
             "dueInMs": until.since(event.at).as_millis(),
         }),
+        // It is given to an agent like the node of any other type.
+        Decision::Delegated { instance } => json!({
+            "nodeId": node_id(graph, instance.node),
+            "state": "READY",
+        }),
         Decision::Failed { instance, error, caught } => {
             let mut fields = Map::new();
             fields.insert("nodeId".into(), node_id(graph, instance.node).into());

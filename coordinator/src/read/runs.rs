@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId};
-use heddle_core::node_type::Runner;
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::{Event, NodeError};
 use heddle_core::run::view::{NodeState, RunView};
-use heddle_core::run::{Corrupt, Run, RunStatus};
+use heddle_core::run::{Corrupt, NodePhase, Run, RunStatus};
 use heddle_proto::control as wire;
 use prost::Message as _;
 use thiserror::Error;
@@ -327,7 +326,7 @@ fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire
                     let due = view.node(*ix).waits_until.map(|at| at.as_millis());
                     Some(waiting("timer", due, String::new()))
                 }
-                NodeState::Ready if document.runner == Runner::Agent => {
+                NodeState::Ready if view.run().phase_of(*ix) == NodePhase::Ready => {
                     Some(waits_for_agent(shared, view.run(), Instance::root(*ix), waiting))
                 }
                 // The pause before its next try is over.

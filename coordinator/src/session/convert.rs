@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_artifacts::media;
+use heddle_core::condition::question::{EVALUATOR_TYPE, EVALUATOR_VERSION, ITEMS_PORT, Question, port_of};
 use heddle_core::graph::Provided;
 use heddle_core::id::{AttemptKey, AttemptNumber, AttemptToken, Generation, Instance, NodeIx, RunId, ScopeIx};
 use heddle_core::limits::{ARTIFACT_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, RESULT_VALUES_MAX};
 use heddle_core::node_type::EffectClass;
-use heddle_core::partition::io::{Dispatch, Verdict};
+use heddle_core::partition::io::{Dispatch, QUESTION_ITEMS, Verdict};
 use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, PermitClass, Timing};
 use heddle_core::time::Span;
@@ -76,14 +77,19 @@ pub(crate) fn assign(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMe
     let node = dispatch.graph.node(dispatch.key.instance.node);
     let provided = node.provided(dispatch.provider);
     let mut inputs: Vec<wire::Input> = Vec::with_capacity(dispatch.inputs.len() + provided.constants.len());
+    let question = dispatch.question.as_deref();
     let port_id = |port: heddle_core::id::PortIx| {
+        if question.is_some() {
+            return if port == QUESTION_ITEMS { ITEMS_PORT.to_owned() } else { port_of(usize::from(port.0)) };
+        }
         let declared = provided.node_type.and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
         declared.map_or(String::new(), |declared| declared.id.to_string())
     };
     for (input, values) in dispatch.inputs.iter().zip(filled.inputs) {
         inputs.extend(inputs::to_wire(port_id(input.port), input, values));
     }
-    for (port, value) in provided.constants {
+    // What is a constant of the graph stands in the question itself.
+    for (port, value) in provided.constants.iter().filter(|_| question.is_none()) {
         if dispatch.inputs.iter().all(|input| input.port != *port) {
             inputs.push(constant(port_id(*port), *port, provided, value));
         }
@@ -99,9 +105,12 @@ pub(crate) fn assign(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMe
         idempotency_key: idempotency_key(&execution_id, &node.id, dispatch),
         execution_id,
         node_id: node.id.to_string(),
-        node_type: provided.type_id.to_string(),
-        type_version: provided.node_type.map_or(0, |node_type| node_type.version),
-        config_json: provided.config.clone(),
+        node_type: question.map_or_else(|| provided.type_id.to_string(), |_| EVALUATOR_TYPE.to_owned()),
+        type_version: match question {
+            Some(_) => EVALUATOR_VERSION,
+            None => provided.node_type.map_or(0, |node_type| node_type.version),
+        },
+        config_json: question.map_or_else(|| provided.config.clone(), question_to_json),
         inputs,
         timeout_ms: provided.policy.timeout.map_or(0, Span::as_millis),
         effect: effect_to_wire(provided.effect).into(),
@@ -113,6 +122,11 @@ pub(crate) fn assign(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMe
         tenant: dispatch.tenant.to_string(),
         parts: 0,
     }))
+}
+
+fn question_to_json(question: &Question) -> Bytes {
+    // It is made of texts and JSON only.
+    serde_json::to_vec(question).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
 }
 
 /// By what a provider knows a repeated request: the same on every automatic retry, and another for each item of a map. A

@@ -23,6 +23,7 @@ use super::convert;
 use super::registry::{AgentInfo, Begun};
 use crate::authority::since_epoch;
 use crate::counters::Refused;
+use crate::graphs::is_of_engine;
 use crate::limits::{AGENT_TYPES_MAX, CERTIFICATE_LOOK, DUPLICATE_PING};
 use crate::read::live::Word;
 use crate::shared::Shared;
@@ -126,7 +127,12 @@ async fn begin(
         hostname: hello.hostname.clone(),
         labels: hello.labels.clone().into_iter().collect(),
         slots: hello.slots,
-        types: hello.types.iter().map(|node_type| node_type.id.as_str().into()).collect(),
+        types: hello
+            .types
+            .iter()
+            .filter(|node_type| !is_of_engine(&node_type.id))
+            .map(|node_type| node_type.id.as_str().into())
+            .collect(),
     };
     let partitions = usize::from(shared.journal.partitions().count());
     let begun = shared.sessions.begin(&agent, info, outgoing.clone(), partitions, shared.clock.now());

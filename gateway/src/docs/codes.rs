@@ -201,6 +201,17 @@ pub const FAILURES: &[Code] = &[
     code("artifacts_unavailable", "The agent knows no artifact store.", "Update the coordinator."),
     code("assignment_broken", "The agent was given work that makes no sense.", "Report it with the run's id."),
     code("bad_input", "A branching node got a value that it cannot use.", "Correct what comes before it."),
+    code("answer_unwritable", "An agent could not write what it found out.", "This is a defect: report it."),
+    code(
+        "bad_question",
+        "An agent does not understand what it is asked.",
+        "Bring coordinator and agents to one build.",
+    ),
+    code(
+        "bad_answer",
+        "An agent evaluated conditions in a way that is not understood.",
+        "Bring coordinator and agents to one build.",
+    ),
     code("bad_config", "A node's config cannot be evaluated.", "Correct the node."),
     code("blob_too_large", "A file has more bytes than there is room for.", "Give a smaller one."),
     code("body_invalid", "A request's body cannot be written in the chosen encoding.", "Correct what comes in."),
@@ -312,11 +323,7 @@ pub const FAILURES: &[Code] = &[
     code("tool_calls_too_many", "A model calls more tools than it may.", "Ask for it differently."),
     code("tz_unknown", "There is no such time zone.", "Write one like Europe/Berlin."),
     code("url_invalid", "An address cannot be asked.", "Write it like https://example.com/path."),
-    code(
-        "value_not_inline",
-        "A condition looks at a value that is too large.",
-        "Take the part out first that matters.",
-    ),
+    code("value_not_there", "A condition looks at a value that is not there.", "This is a defect: report it."),
     code("values_too_large", "A node's conditions look at too much.", "Let them look at less."),
     code("value_too_large", "A node gave more than a value may have.", "Give less."),
 ];

@@ -2,6 +2,7 @@
 
 mod config;
 mod debug;
+mod evaluate;
 mod manifest;
 mod native;
 mod net;

@@ -9,6 +9,7 @@ use heddle_proto::agent as wire;
 use thiserror::Error;
 
 use super::debug::Debug;
+use super::evaluate::Evaluator;
 use super::net::{HttpDownload, HttpRequest, Llm};
 use super::{Blobs, ErrorClass, Failure, Networks, Runner, native};
 
@@ -51,6 +52,7 @@ impl Registry {
     pub fn built_in() -> Result<Self, RegistryError> {
         let mut registry = Self::default();
         native::ALL.into_iter().try_for_each(|runner| registry.add(runner))?;
+        registry.add(Evaluator)?;
         Ok(registry)
     }
 

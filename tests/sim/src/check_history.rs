@@ -109,7 +109,7 @@ impl Checker {
                     self.runs.entry(run).or_default().is_stopped = true;
                 }
                 // Whether a node cannot decide, the reference interpreter knows.
-                Decision::Failed { .. } | Decision::Waiting { .. } => {}
+                Decision::Failed { .. } | Decision::Waiting { .. } | Decision::Delegated { .. } => {}
                 Decision::Opened { instance, opened } => {
                     let scopes = (opened.scope.0..).take(opened.items.len());
                     self.scopes.extend(scopes.map(|scope| ((run, ScopeIx(scope)), *instance)));

@@ -171,6 +171,7 @@ fn steps(event: &Event) -> Vec<(Instance, NodePhase)> {
         Decision::Waiting { instance, .. } => Some((*instance, Waiting)),
         Decision::Failed { instance, .. } => Some((*instance, Failed)),
         Decision::Opened { instance, .. } => Some((*instance, Open)),
+        Decision::Delegated { instance, .. } => Some((*instance, Ready)),
         Decision::Gathered { .. } => None,
     }));
     steps.extend(event.assignments.iter().map(|assignment| (assignment.attempt.instance, Running)));

@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "heddle-address-guard",
             "heddle-artifacts",
+            "heddle-condition",
             "heddle-crash-point",
             "heddle-error-chain",
             "heddle-proto",
@@ -66,7 +67,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-trust",
         ],
     ),
-    ("heddle-core", &[]),
+    // The engine and agents evaluate conditions alike.
+    ("heddle-condition", &[]),
+    ("heddle-core", &["heddle-condition"]),
     ("heddle-error-chain", &[]),
     ("heddle-proto", &[]),
     ("heddle-crash-point", &[]),
@@ -93,7 +96,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What the engine may name in its manifest (I1).
 const CORE_DEPENDENCIES: &[&str] =
-    &["bytes", "cel", "postcard", "serde", "serde_json", "sha2", "strsim", "strum", "thiserror"];
+    &["bytes", "heddle-condition", "postcard", "serde", "serde_json", "sha2", "strsim", "strum", "thiserror"];
 /// What its tests and benches may name besides.
 const CORE_DEV_DEPENDENCIES: &[&str] = &["proptest"];
 /// What must not reach the engine through anything it names: runtimes, clocks, randomness, networks, databases.

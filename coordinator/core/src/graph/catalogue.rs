@@ -17,7 +17,7 @@ pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 /// Inputs or outputs of one node type.
 pub const TYPE_PORTS_MAX: usize = 256;
 /// Families that the core keeps to itself.
-const CONTROL_FAMILIES: [&str; 4] = ["input", "output", "logic", "trigger"];
+const CONTROL_FAMILIES: [&str; 5] = ["input", "output", "logic", "trigger", "engine"];
 /// How many known ids a message names beside an unknown one.
 const NEAREST_MAX: usize = 3;
 
@@ -202,6 +202,7 @@ fn are_ports_sound(ports: &[Port]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::condition::question::EVALUATOR_TYPE;
 
     fn manifest(id: &str, version: u32, rest: &str) -> String {
         format!(r#"{{"id":"{id}","version":{version},"title":"T","inputs":[],"outputs":[],"effect":"pure"{rest}}}"#)
@@ -224,6 +225,7 @@ mod tests {
         let cases = [
             (manifest("debug:echo", 1, r#","summary":"other""#), "manifest_conflict"),
             (manifest("input:mine", 1, ""), "manifest_reserved_id"),
+            (manifest(EVALUATOR_TYPE, 1, ""), "manifest_reserved_id"),
             (manifest("Echo", 1, ""), "manifest_bad_id"),
             (manifest("debug:x", 1, r#","inputAliases":{"a":"b"}"#), "manifest_bad_alias"),
             (manifest("debug:x", 1, r#","colour":"red""#), "manifest_unreadable"),

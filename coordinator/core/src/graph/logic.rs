@@ -105,7 +105,7 @@ pub(super) fn read(graph: &mut Graph, path_of: &dyn Fn(NodeIx) -> String, report
     let seen: BTreeSet<(NodeIx, PortIx)> = conditions
         .flat_map(Condition::needs)
         .filter_map(|need| match need {
-            Need::Output(node, port) => Some((*node, *port)),
+            Need::Output(node, port) => Some((NodeIx(*node), PortIx(*port))),
             Need::Input(_) | Need::Node(_) => None,
         })
         .collect();
@@ -320,8 +320,8 @@ impl Names<'_> {
 }
 
 impl Known for Names<'_> {
-    fn input(&self, id: &str) -> Option<PortIx> {
-        self.ports().find(|(_, known)| *known == id).map(|(port, _)| port)
+    fn input(&self, id: &str) -> Option<u16> {
+        self.ports().find(|(_, known)| *known == id).map(|(port, _)| port.0)
     }
 
     fn inputs(&self) -> Vec<&str> {
@@ -332,7 +332,7 @@ impl Known for Names<'_> {
         self.control == Control::Filter && matches!(name, "item" | "index")
     }
 
-    fn of_scope(&self, name: &str) -> Option<(NodeIx, PortIx)> {
+    fn of_scope(&self, name: &str) -> Option<(u32, u16)> {
         let port = |ix: NodeIx| match (self.graph.node(ix).runner, name) {
             _ if self.graph.node(ix).is_anonymous => None,
             (Runner::Control(Control::Map), "item") => Some(ports::map::ITEM),
@@ -342,10 +342,10 @@ impl Known for Names<'_> {
             (Runner::Control(Control::Loop), "iteration") => Some(ports::looping::ITERATION),
             _ => None,
         };
-        self.scopes().find_map(|ix| Some((ix, port(ix)?)))
+        self.scopes().find_map(|ix| Some((ix.0, port(ix)?.0)))
     }
 
-    fn node(&self, id: &str) -> Result<NodeIx, String> {
+    fn node(&self, id: &str) -> Result<u32, String> {
         let Some(node) = self.graph.find(id) else { return Err(format!("there is no node \"{}\"", shown(id))) };
         if self.before.get().is_none() {
             self.looking_back.set(self.looking_back.get() + 1);
@@ -358,13 +358,13 @@ impl Known for Names<'_> {
             return Err(format!("node \"{}\" does not lead here, so it may have no output yet", shown(id)));
         }
         match self.graph.within(node).filter(|within| self.scopes().all(|scope| scope != *within)) {
-            None => Ok(node),
+            None => Ok(node.0),
             Some(_) => Err(format!("node \"{}\" runs once per item of a list; look at what its list gives", shown(id))),
         }
     }
 
-    fn output(&self, node: NodeIx, port: &str) -> Option<PortIx> {
-        let node_type = self.graph.node(node).node_type.as_ref()?;
-        node_type.output(port).map(|(port, _)| port)
+    fn output(&self, node: u32, port: &str) -> Option<u16> {
+        let node_type = self.graph.node(NodeIx(node)).node_type.as_ref()?;
+        node_type.output(port).map(|(port, _)| port.0)
     }
 }

@@ -1,13 +1,14 @@
 //! Ready work meets permits (E8, E14). What is ready is derived from the runs; queues only give it an order.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::io::{BoundValue, Dispatch, Effect, Holds, InputBinding, Release};
 use super::permits::{Grant, Need, Reservation};
 use super::ready::{Lane, Ready};
 use super::{Entry, Partition, Turn};
 use crate::fault::{Fault, is_planted};
-use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, RunId, SessionNumber};
+use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, PortIx, ProviderIx, RunId, SessionNumber};
 use crate::limits;
 use crate::run::event::{Assignment, Attempt, Fact, OutputValue, Piece};
 use crate::run::{Run, RunStatus, WiredInput};
@@ -293,10 +294,13 @@ pub(super) fn place_of(run: &Run, instance: Instance) -> (Lane, i32) {
 
 fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispatch {
     let Attempt { instance, .. } = assignment.attempt;
-    let node = run.graph().node(instance.node);
     let live = run.attempt(instance);
-    // What was closed is absent, not an empty list.
-    let inputs = run.wired_inputs(instance).into_iter().filter(|input| !input.values.is_empty());
+    let (question, inputs) = match run.question(instance) {
+        Some((question, values)) => {
+            (Some(Arc::new(question)), values.into_iter().map(|(port, value)| bind_whole(port, &value)).collect())
+        }
+        None => (None, bind_wired(run, instance, assignment.provider)),
+    };
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),
@@ -305,17 +309,38 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
         session,
         graph: run.graph().clone(),
         provider: assignment.provider,
-        // A fallback takes what it has inputs for.
-        inputs: inputs
-            .filter_map(|input| {
-                let port = node.input_at(assignment.provider, input.port)?;
-                Some(InputBinding { port, ..bind(run, instance, &input) })
-            })
-            .collect(),
+        inputs,
+        question,
         handle: live.and_then(|live| live.handle),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),
         sandbox: run.is_sandboxed(),
+    }
+}
+
+/// The wired inputs of an attempt. What was closed is absent, not an empty list; a fallback takes what it has inputs for.
+fn bind_wired(run: &Run, instance: Instance, provider: ProviderIx) -> Vec<InputBinding> {
+    let node = run.graph().node(instance.node);
+    let inputs = run.wired_inputs(instance).into_iter().filter(|input| !input.values.is_empty());
+    inputs
+        .filter_map(|input| {
+            let port = node.input_at(provider, input.port)?;
+            Some(InputBinding { port, ..bind(run, instance, &input) })
+        })
+        .collect()
+}
+
+/// A value that conditions look at, as it is.
+fn bind_whole(port: PortIx, value: &OutputValue) -> InputBinding {
+    let list = matches!(value, OutputValue::Gather(_) | OutputValue::Pieces(_));
+    InputBinding { port, list, joined: false, values: value.pieces().into_iter().map(bound).collect() }
+}
+
+/// A part of a list, or a value of its own.
+fn bound(piece: Piece) -> BoundValue {
+    match piece {
+        Piece::Item(reference) => BoundValue { reference, holds: Holds::Value },
+        Piece::Chunk(chunk) => BoundValue { reference: chunk.reference, holds: Holds::Chunk },
     }
 }
 
@@ -340,10 +365,7 @@ fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
                 values.push(BoundValue { reference: *reference, holds });
             }
             OutputValue::Gather(_) | OutputValue::Pieces(_) => {
-                values.extend(sourced.value.pieces().into_iter().map(|piece| match piece {
-                    Piece::Item(reference) => BoundValue { reference, holds: Holds::Value },
-                    Piece::Chunk(chunk) => BoundValue { reference: chunk.reference, holds: Holds::Chunk },
-                }));
+                values.extend(sourced.value.pieces().into_iter().map(bound));
             }
             OutputValue::Closed => {}
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::batch::{BatchId, BatchSubmission, OfBatch};
+use crate::condition::question::Question;
 use crate::graph::Graph;
 use crate::id::{
     AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, ProviderIx, RunId,
@@ -369,6 +370,8 @@ pub struct Dispatch {
     pub provider: ProviderIx,
     /// What its wired inputs hold, by reference; ports are those of the provider's type.
     pub inputs: Vec<InputBinding>,
+    /// What it has to answer, if it looks at values for the engine: its inputs are at the ports that the question names.
+    pub question: Option<Arc<Question>>,
     /// A pollable job to go on with.
     pub handle: Option<ValueRef>,
     /// The caller's trace context.
@@ -396,10 +399,13 @@ pub enum Leaving {
     SentAway,
 }
 
+/// The port that stands for the items of a question.
+pub const QUESTION_ITEMS: PortIx = PortIx(u16::MAX);
+
 /// What one wired input holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputBinding {
-    /// Which input.
+    /// Which input; of a question, the number of the value, [`QUESTION_ITEMS`] for the items.
     pub port: PortIx,
     /// Whether it takes a list.
     pub list: bool,

@@ -15,7 +15,9 @@ use self::line::Lines;
 pub use self::places::PlaceHeld;
 use self::places::Places;
 use crate::concurrency::{ConcurrencyKey, ConcurrencyLimits};
+use crate::condition::question::{EVALUATOR_TYPE, EVALUATOR_VERSION};
 use crate::id::{AgentBoot, AgentId, BootId, Instance, PartitionId, SessionNumber, TenantId};
+use crate::node_type::Runner;
 use crate::run::Run;
 use crate::run::event::PermitClass;
 
@@ -42,6 +44,11 @@ impl Need {
         let node = run.graph().node(instance.node);
         let provided = node.provided(run.provider_of(instance));
         let alone = run.is_suspect(instance);
+        if let Runner::Control(_) = node.runner {
+            // An agent looks at values for it (E17). It does nothing that a key counts.
+            let (type_id, labels) = (EVALUATOR_TYPE.into(), provided.policy.labels.clone());
+            return Self { type_id, version: EVALUATOR_VERSION, prefetch: false, alone, labels, key: None };
+        }
         Self {
             type_id: provided.type_id.clone(),
             version: provided.node_type.map_or(0, |node_type| node_type.version),

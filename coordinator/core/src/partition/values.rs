@@ -90,8 +90,8 @@ impl Partition {
         loop {
             let needs = self.runs.get(&id)?.run.needs_to_decide(instance, &values, &lists);
             let missing: Vec<_> = needs.values.into_iter().filter(|it| !values.contains_key(it)).collect();
-            // Too much is refused by the decision itself.
-            let is_done = missing.is_empty() || Run::is_too_much_to_decide(&missing);
+            // What is too much is left to an agent, or refused by the decision itself.
+            let is_done = missing.is_empty() || Run::is_too_much_at_once(&missing);
             if is_done && needs.lists.is_empty() {
                 return Some((values, lists));
             }

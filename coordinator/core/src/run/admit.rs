@@ -148,7 +148,11 @@ impl Run {
         match outcome {
             Outcome::Succeeded(values) if !live.stopping || !over && self.status() != RunStatus::Running => {
                 let mut body = Body::new(self.seq().next());
-                match self.port_outputs(attempt.instance, values, &mut body) {
+                let outputs = match self.is_delegated(attempt.instance) {
+                    true => self.delegated_outputs(attempt.instance, values, &mut body),
+                    false => self.port_outputs(attempt.instance, values, &mut body),
+                };
+                match outputs {
                     Err(error) => Ok(self.fail(attempt, live, (error, None), timing, now, draw)),
                     Ok(outputs) if over => {
                         Ok(Admitted { fact: Fact::Settled { attempt, outputs }, values: body.into_values() })
@@ -193,16 +197,7 @@ impl Run {
                 let message = format!("the agent gave a value for the port {port:?}, which {} lacks", node.type_id);
                 return Err(invalid("unknown_output", message));
             };
-            let most = if value.artifact().is_some() {
-                limits::ARTIFACT_BYTES_MAX
-            } else {
-                limits::INLINE_VALUE_BYTES_MAX as u64
-            };
-            let bytes = value.bytes();
-            if bytes > most {
-                let message = format!("the output {port} has {bytes} bytes; at most {most} are kept, so give less");
-                return Err(invalid("value_too_large", message));
-            }
+            check_size(&port, &value)?;
             given.push((ix, value));
         }
         let ports = (0..node_type.outputs.len()).map(|ix| PortIx(ix as u16));
@@ -349,4 +344,18 @@ impl Run {
         };
         (stop.status != RunStatus::Completed).then_some(error)
     }
+}
+
+/// Whether a value of an output is one that is kept.
+pub(super) fn check_size(port: &str, value: &Value) -> Result<(), NodeError> {
+    let most = match value.artifact() {
+        Some(_) => limits::ARTIFACT_BYTES_MAX,
+        None => limits::INLINE_VALUE_BYTES_MAX as u64,
+    };
+    let bytes = value.bytes();
+    if bytes <= most {
+        return Ok(());
+    }
+    let message = format!("the output {port} has {bytes} bytes; at most {most} are kept, so give less");
+    Err(NodeError { class: ErrorClass::InvalidRequest, code: "value_too_large".into(), message: message.into() })
 }

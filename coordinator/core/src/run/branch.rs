@@ -1,15 +1,14 @@
 //! Branching nodes: which way a run goes (graph.md, part 4). What they decide is part of an event and never found out anew.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value as Json;
-use serde_json::value::RawValue;
 
 use super::control::{Deciding, PORT};
+use super::delegate::{Reach, taken};
 use super::list::{self, ChunkItem};
 use super::scope::Given;
 use super::{Body, ListNeed, Lists, Run, SourcedValue, Values};
-use crate::condition::{Condition, Need, NoAnswer, Seen};
+use crate::condition::evaluate::{self, Name, Unanswered};
+use crate::condition::{Condition, Need, Seen};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{InEdge, Logic};
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
@@ -19,7 +18,11 @@ use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, Piece, Por
 use crate::value::{Value, ValueRef};
 
 /// The second port of a branching node.
-const SECOND: PortIx = PortIx(1);
+pub(super) const SECOND: PortIx = PortIx(1);
+/// What a filter divides.
+pub(super) const ITEMS: Need = Need::Input(PORT.0);
+/// What says whether a gate is open.
+pub(super) const OPEN: Need = Need::Input(SECOND.0);
 
 impl Run {
     /// What a node looks at when it is decided, beside the graph's own values, as far as that can be told from what is at
@@ -57,14 +60,6 @@ impl Run {
         wanted.sort_unstable();
         wanted.dedup();
         wanted
-    }
-
-    /// Whether these values are too much to be looked at.
-    pub(crate) fn is_too_much_to_decide(wanted: &[ValueRef]) -> bool {
-        // What is longer lies in the artifact store, and only its description is read.
-        let inline = wanted.iter().map(|reference| reference.bytes as usize);
-        let bytes: usize = inline.filter(|bytes| *bytes <= limits::INLINE_VALUE_BYTES_MAX).sum();
-        wanted.len() > limits::EXPRESSION_VALUES_MAX || bytes > limits::EXPRESSION_VALUES_BYTES_MAX
     }
 
     /// The output that a value began at: what passes values on changes nothing about their being lists.
@@ -115,35 +110,27 @@ impl Run {
         if let Logic::Scope(scope) = logic {
             return self.decide_scope(instance, scope, deciding, body);
         }
-        let wanted = self.needs_to_decide(instance, deciding.values, deciding.lists).values;
-        if !logic.conditions().is_empty() && Self::is_too_much_to_decide(&wanted) {
-            let error = refused("values_too_large", too_much());
-            return Decision::Failed { instance, error, caught: Vec::new() };
+        match self.reach(instance, deciding.values, deciding.lists) {
+            Reach::Here => {}
+            Reach::Agent => return Decision::Delegated { instance },
+            Reach::Nowhere(error) => return Decision::Failed { instance, error, caught: Vec::new() },
         }
         let mut budget = limits::EXPRESSION_COST_MAX;
         let read: usize = deciding.values.values().map(|value| value.json().len()).sum();
         let done = |outputs| Decision::Completed { instance, outputs };
         let decided = match logic {
             Logic::Pass => Ok(done(self.pass_on(instance, body))),
-            Logic::If(condition) => {
-                let condition = std::slice::from_ref(condition);
-                self.holding(instance, condition, deciding.values, false, &mut budget).map(|holding| {
-                    let taken = if holding.is_empty() { SECOND } else { PORT };
-                    done(self.open(instance, &[taken], body))
-                })
-            }
-            Logic::Switch { cases, all } => {
-                self.holding(instance, cases, deciding.values, *all, &mut budget).map(|holding| {
-                    let default = PortIx(cases.len() as u16);
-                    let taken = if holding.is_empty() { vec![default] } else { holding };
-                    done(self.open(instance, &taken, body))
-                })
-            }
+            Logic::If(_) => self
+                .holding(instance, logic.conditions(), deciding.values, false, &mut budget)
+                .map(|holding| done(self.open(instance, &taken(logic, holding), body))),
+            Logic::Switch { cases, all } => self
+                .holding(instance, cases, deciding.values, *all, &mut budget)
+                .map(|holding| done(self.open(instance, &taken(logic, holding), body))),
             Logic::Merge { all } => Ok(done(self.merge(instance, *all, body))),
             Logic::Race { .. } => Ok(done(self.decide_race(instance, body))),
             Logic::Gate => self.is_open(instance, deciding.values).map(|is_open| {
-                let taken: &[PortIx] = if is_open { &[PORT] } else { &[] };
-                done(self.open(instance, taken, body))
+                let open: Vec<PortIx> = is_open.then_some(PORT).into_iter().collect();
+                done(self.open(instance, &taken(logic, open), body))
             }),
             Logic::Filter(condition) => self.filter(instance, condition, deciding.values, &mut budget, body).map(done),
             Logic::Stop { status, message } => {
@@ -162,7 +149,7 @@ impl Run {
     }
 
     /// Outputs of a node that passes its first input on: to the ports that are taken; the others are closed.
-    fn open(&self, at: Instance, taken: &[PortIx], body: &mut Body) -> Vec<PortOutput> {
+    pub(super) fn open(&self, at: Instance, taken: &[PortIx], body: &mut Body) -> Vec<PortOutput> {
         let passed = self.pass_on(at, body).into_iter().next().map_or(OutputValue::Closed, |output| output.value);
         let count = self.graph.node(at.node).node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
         let value = |port| if taken.contains(&port) { passed.clone() } else { OutputValue::Closed };
@@ -179,40 +166,8 @@ impl Run {
         budget: &mut u64,
     ) -> Result<Vec<PortIx>, NodeError> {
         let seen = self.seen(at, conditions, values)?;
-        let mut holding = Vec::new();
-        for (condition, place) in conditions.iter().zip(0..) {
-            if self.holds(at.node, condition, &seen, budget)? {
-                holding.push(PortIx(place));
-                if !all {
-                    break;
-                }
-            }
-        }
-        Ok(holding)
-    }
-
-    pub(super) fn holds(
-        &self,
-        node: NodeIx,
-        condition: &Condition,
-        seen: &Seen,
-        budget: &mut u64,
-    ) -> Result<bool, NodeError> {
-        condition.holds(seen, budget).map_err(|no_answer| self.without_answer(node, condition, no_answer))
-    }
-
-    /// Why a condition has no answer, as the failure of its node.
-    pub(super) fn without_answer(&self, node: NodeIx, condition: &Condition, no_answer: NoAnswer) -> NodeError {
-        match no_answer {
-            NoAnswer::TooCostly => refused(
-                "condition_too_costly",
-                "its conditions could take too many steps on these values; give it smaller ones, or loop over less"
-                    .to_owned(),
-            ),
-            NoAnswer::Failed(why) => {
-                refused("condition_failed", format!("{condition} of node \"{}\": {why}", self.graph.node(node).id))
-            }
-        }
+        let holding = evaluate::holding(&self.graph.node(at.node).id, conditions, &seen, all, budget);
+        Ok(holding.map_err(unanswered)?.into_iter().map(PortIx).collect())
     }
 
     /// What the conditions of a node see.
@@ -222,44 +177,45 @@ impl Run {
         conditions: impl IntoIterator<Item = &'a Condition> + Clone,
         values: &Values,
     ) -> Result<Seen, NodeError> {
-        let mut inputs = serde_json::Map::new();
-        let mut nodes: BTreeMap<&str, NodeSeen> = BTreeMap::new();
-        let mut seen = Seen::default();
+        let mut seen = Vec::new();
         for need in conditions.clone().into_iter().flat_map(Condition::needs) {
             let value = match self.needed(at, *need) {
                 Some(value) => json(&value, values)?,
                 None => self.constant(at.node, *need),
             };
-            match need {
-                Need::Input(port) => drop(inputs.insert(self.input_id(at.node, *port), value)),
+            seen.push((self.name_of(at.node, *need), value));
+        }
+        Ok(evaluate::seen(seen, conditions, &self.shown_to_conditions()))
+    }
+
+    /// What conditions see of the run.
+    pub(super) fn shown_to_conditions(&self) -> Json {
+        let (id, started_at) = (self.id.to_string(), self.started_at().as_millis());
+        serde_json::json!({"id": id, "startedAt": started_at, "sandbox": self.is_sandboxed()})
+    }
+
+    /// What a need is called in conditions.
+    pub(super) fn name_of(&self, node: NodeIx, need: Need) -> Name {
+        let id = |node: u32| self.graph.node(NodeIx(node)).id.to_string();
+        match need {
+            Need::Input(port) => Name::Input(self.input_id(node, PortIx(port))),
+            Need::Node(of) => Name::Node(id(of)),
+            Need::Output(of, port) => {
+                let output = self.output_id(NodeIx(of), PortIx(port));
                 // What an item or turn is goes by the name of its output.
-                Need::Output(of, port) if self.graph.is_inner_output(*of, *port) => {
-                    seen.set_named(&self.output_id(*of, *port), &value);
-                }
-                Need::Node(of) => nodes.entry(&self.graph.node(*of).id).or_default().output = value,
-                Need::Output(of, port) => {
-                    let outputs = &mut nodes.entry(&self.graph.node(*of).id).or_default().outputs;
-                    outputs.insert(self.output_id(*of, *port), value);
+                match self.graph.is_inner_output(NodeIx(of), PortIx(port)) {
+                    true => Name::OfScope(output),
+                    false => Name::Output(id(of), output),
                 }
             }
         }
-        inputs.iter().for_each(|(id, value)| seen.set_named(id, value));
-        if conditions.into_iter().any(Condition::sees_inputs) {
-            seen.set("inputs", &Json::Object(inputs));
-        }
-        let nodes = nodes
-            .into_iter()
-            .map(|(id, node)| (id.to_owned(), serde_json::json!({"output": node.output, "outputs": node.outputs})));
-        seen.set("nodes", &Json::Object(nodes.collect()));
-        seen.set("run", &serde_json::json!({"id": self.id.to_string(), "startedAt": self.started_at().as_millis(), "sandbox": self.is_sandboxed()}));
-        Ok(seen)
     }
 
     /// What a need refers to; `None` for what is absent, or a value of the graph.
-    fn needed(&self, at: Instance, need: Need) -> Option<OutputValue> {
+    pub(super) fn needed(&self, at: Instance, need: Need) -> Option<OutputValue> {
         match need {
-            Need::Input(port) => self.input_value(at, port),
-            Need::Node(of) => match self.outputs_at(at.scope, of)? {
+            Need::Input(port) => self.input_value(at, PortIx(port)),
+            Need::Node(of) => match self.outputs_at(at.scope, NodeIx(of))? {
                 Given::Node(outputs) => {
                     let mut values = outputs.iter().map(|output| &output.value);
                     values.find(|value| **value != OutputValue::Closed).cloned()
@@ -267,7 +223,8 @@ impl Run {
                 Given::Item(_) => None,
             },
             Need::Output(of, port) => {
-                self.output_at(at.scope, of, port).filter(|value| **value != OutputValue::Closed).cloned()
+                let value = self.output_at(at.scope, NodeIx(of), PortIx(port));
+                value.filter(|value| **value != OutputValue::Closed).cloned()
             }
         }
     }
@@ -279,9 +236,9 @@ impl Run {
     }
 
     /// The graph's own value of an input, else null.
-    fn constant(&self, node: NodeIx, need: Need) -> Json {
+    pub(super) fn constant(&self, node: NodeIx, need: Need) -> Json {
         let Need::Input(port) = need else { return Json::Null };
-        let constant = self.graph.node(node).constants.iter().find(|(known, _)| *known == port);
+        let constant = self.graph.node(node).constants.iter().find(|(known, _)| known.0 == port);
         constant.and_then(|(_, value)| serde_json::from_slice(value.json()).ok()).unwrap_or(Json::Null)
     }
 
@@ -298,12 +255,12 @@ impl Run {
     }
 
     fn is_open(&self, at: Instance, values: &Values) -> Result<bool, NodeError> {
-        let need = Need::Input(SECOND);
+        let need = OPEN;
         let value = match self.needed(at, need) {
             Some(value) => json(&value, values)?,
             None => self.constant(at.node, need),
         };
-        value.as_bool().ok_or_else(|| refused("bad_input", "\"open\" is neither true nor false".to_owned()))
+        evaluate::is_open(&value).map_err(unanswered)
     }
 
     /// What branches gave that were taken: the first in the order of edges, and all of them.
@@ -321,6 +278,15 @@ impl Run {
         vec![PortOutput { port: PORT, value }, PortOutput { port: SECOND, value: list }]
     }
 
+    /// The value of the one edge that leads to a filter: if that is a list, its items are meant, whatever its port is called.
+    pub(super) fn alone(&self, at: Instance) -> Option<ValueRef> {
+        let wired = self.wired_inputs(at).into_iter().find(|input| input.port == PORT)?;
+        match wired.values.as_slice() {
+            [SourcedValue { value: OutputValue::One(reference), .. }] => Some(*reference),
+            _ => None,
+        }
+    }
+
     fn filter(
         &self,
         at: Instance,
@@ -330,28 +296,22 @@ impl Run {
         body: &mut Body,
     ) -> Result<Vec<PortOutput>, NodeError> {
         let seen = self.seen(at, std::slice::from_ref(condition), values)?;
-        // One edge that brings JSON: if that is a list, its items are meant, whatever its port is called.
-        let wired = self.wired_inputs(at).into_iter().find(|input| input.port == PORT);
-        let alone = wired.as_ref().and_then(|input| match input.values.as_slice() {
-            [SourcedValue { value: OutputValue::One(reference), .. }] => Some(*reference),
-            _ => None,
-        });
+        let alone = self.alone(at);
         let is_list =
             |reference: &ValueRef| values.get(reference).is_some_and(|value| value.json().first() == Some(&b'['));
         let given = match alone.filter(is_list) {
             Some(list) => Some(OutputValue::One(list)),
             None => self.input_value(at, PORT),
         };
-        let mut keep = |index: usize, item: &str| {
-            let item: Json = serde_json::from_str(item).unwrap_or(Json::Null);
-            self.holds(at.node, condition, &seen.with_item(&item, index), budget)
+        let mut keep = |index: usize, item: &[u8]| {
+            evaluate::keeps(&self.graph.node(at.node).id, condition, &seen, (index, item), budget)
         };
         let (kept, dropped) = match given {
             Some(OutputValue::Pieces(pieces)) => {
                 let (mut kept, mut dropped) = (Vec::new(), Vec::new());
                 for (index, item) in flat(&pieces, values)?.into_iter().enumerate() {
                     let text = item.as_ref().map_or(Ok(Json::Null), |item| json(item, values))?.to_string();
-                    if keep(index, &text)? { kept.push(item) } else { dropped.push(item) }
+                    if keep(index, text.as_bytes()).map_err(unanswered)? { kept.push(item) } else { dropped.push(item) }
                 }
                 (list::write(Vec::new(), &kept, body), list::write(Vec::new(), &dropped, body))
             }
@@ -359,37 +319,26 @@ impl Run {
                 let (mut kept, mut dropped) = (Vec::new(), Vec::new());
                 for (index, reference) in references.into_iter().enumerate() {
                     let value = found(&reference, values)?;
-                    if keep(index, &text(value))? { kept.push(reference) } else { dropped.push(reference) }
+                    if keep(index, value.json()).map_err(unanswered)? {
+                        kept.push(reference)
+                    } else {
+                        dropped.push(reference)
+                    }
                 }
                 (OutputValue::Gather(kept), OutputValue::Gather(dropped))
             }
             given => {
                 let list = match given {
-                    Some(OutputValue::One(reference)) => text(found(&reference, values)?),
-                    _ => self.constant(at.node, Need::Input(PORT)).to_string(),
+                    Some(OutputValue::One(reference)) => found(&reference, values)?.json().clone(),
+                    _ => self.constant(at.node, ITEMS).to_string().into(),
                 };
-                let no_list = |_| refused("bad_input", "\"items\" is no list".to_owned());
-                let items: Vec<&RawValue> = serde_json::from_str(&list).map_err(no_list)?;
-                let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-                for (index, item) in items.into_iter().enumerate() {
-                    if keep(index, item.get())? { kept.push(item.get()) } else { dropped.push(item.get()) }
-                }
-                let mut list = |items: Vec<&str>| {
-                    let json = format!("[{}]", items.join(","));
-                    OutputValue::One(body.put(Value::from_json(json.into())))
-                };
+                let (kept, dropped) = evaluate::divide(&list, keep).map_err(unanswered)?;
+                let mut list = |list: String| OutputValue::One(body.put(Value::from_json(list.into())));
                 (list(kept), list(dropped))
             }
         };
         Ok(vec![PortOutput { port: PORT, value: kept }, PortOutput { port: SECOND, value: dropped }])
     }
-}
-
-/// What conditions see of another node.
-#[derive(Default)]
-struct NodeSeen {
-    output: Json,
-    outputs: serde_json::Map<String, Json>,
 }
 
 /// What a node needs before it can be decided.
@@ -427,7 +376,7 @@ fn flat(pieces: &[Piece], values: &Values) -> Result<Vec<Option<OutputValue>>, N
             }
             Piece::Chunk(chunk) => found(&chunk.reference, values)?,
         };
-        let damaged = || refused("value_not_inline", "a part of a list that it looks at cannot be read".to_owned());
+        let damaged = || refused("value_not_there", "a part of a list that it looks at cannot be read".to_owned());
         for item in list::read_chunk(chunk).ok_or_else(damaged)? {
             items.push(match item {
                 ChunkItem::Null => None,
@@ -460,29 +409,13 @@ fn json(value: &OutputValue, values: &Values) -> Result<Json, NodeError> {
     }
 }
 
-/// A value that can be looked at: what lies in the artifact store as JSON text is too large for that.
+/// A value that can be looked at here: [`Run::reach`] has seen to it.
 fn found<'a>(reference: &ValueRef, values: &'a Values) -> Result<&'a Value, NodeError> {
-    let Some(value) = values.get(reference) else {
-        return Err(refused("value_not_inline", "a value that it looks at is not there".to_owned()));
-    };
-    if value.artifact().is_some_and(|artifact| artifact.is_json) {
-        let most = limits::INLINE_VALUE_BYTES_MAX;
-        let message = format!(
-            "a value of {} bytes cannot be looked at; at most {most} can: take the part that matters out of it first, as with utility:json_path",
-            value.bytes()
-        );
-        return Err(refused("value_not_inline", message));
-    }
-    Ok(value)
+    values.get(reference).ok_or_else(|| refused("value_not_there", "a value that it looks at is not there".to_owned()))
 }
 
-pub(super) fn too_much() -> String {
-    let (count, bytes) = (limits::EXPRESSION_VALUES_MAX, limits::EXPRESSION_VALUES_BYTES_MAX);
-    format!("its conditions look at more than {count} values or {bytes} bytes; let them look at less")
-}
-
-fn text(value: &Value) -> String {
-    String::from_utf8_lossy(value.json()).into_owned()
+pub(super) fn unanswered(it: Unanswered) -> NodeError {
+    refused(it.code, it.message)
 }
 
 pub(super) fn refused(code: &str, message: String) -> NodeError {

@@ -209,6 +209,11 @@ pub enum Decision {
         /// What it gives all the same; nothing = its failure ends the run.
         caught: Vec<PortOutput>,
     },
+    /// An agent evaluates it, because it looks at values that are not inline (E17).
+    Delegated {
+        /// Which node.
+        instance: Instance,
+    },
     /// It ends the run.
     Stopped {
         /// Which node.
@@ -244,6 +249,7 @@ impl Decision {
         let (Decision::Completed { instance, .. }
         | Decision::Waiting { instance, .. }
         | Decision::Failed { instance, .. }
+        | Decision::Delegated { instance }
         | Decision::Stopped { instance, .. }
         | Decision::Opened { instance, .. }
         | Decision::Gathered { instance, .. }) = self;

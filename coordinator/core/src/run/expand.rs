@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::branch::{Needs, refused, too_much};
+use super::branch::{Needs, refused, unanswered};
 use super::control::Deciding;
 use super::list::{self, ListItem, ListPart};
 use super::scope::{Chunk, Expansion, Leaves, Outcome, ROOT};
 use super::{Body, Run, Values};
+use crate::condition::evaluate;
 use crate::control_types::scope::{looping, reduce};
 use crate::graph::{Scope, ScopeKind, Select};
 use crate::id::{Instance, PortIx, ScopeIx};
@@ -367,18 +368,18 @@ impl Run {
         let turn = expansion.turn;
         let at = Instance { scope: turn, ..container };
         let wanted = self.needs_of_conditions(at, scope.conditions(), deciding.values);
-        if Self::is_too_much_to_decide(&wanted) {
+        if Self::needs_agent(&wanted, deciding.values) {
             return Err(refused("values_too_large", too_much()));
         }
         let conditions: Vec<_> = scope.conditions().collect();
         let seen = self.seen(at, conditions, deciding.values)?;
         let mut budget = limits::EXPRESSION_COST_MAX;
-        let is_done = until.as_ref().map(|until| self.holds(container.node, until, &seen, &mut budget));
-        let score = score.as_ref().map(|score| {
-            score.number(&seen, &mut budget).map_err(|no_answer| self.without_answer(container.node, score, no_answer))
-        });
+        let id = &self.graph.node(container.node).id;
+        let is_done = until.as_ref().map(|until| evaluate::holds(id, until, &seen, &mut budget));
+        let score = score.as_ref().map(|score| evaluate::number(id, score, &seen, &mut budget));
         *deciding.cost += limits::EXPRESSION_COST_MAX - budget;
-        let (is_done, score) = (is_done.transpose()?.unwrap_or(false), score.transpose()?);
+        let (is_done, score) =
+            (is_done.transpose().map_err(unanswered)?.unwrap_or(false), score.transpose().map_err(unanswered)?);
         if !is_done && expansion.next < *turns_max {
             let has_carry = self.graph.in_edges(container.node).iter().any(|edge| edge.target_port == looping::CARRY);
             let port = if has_carry { looping::CARRY } else { looping::RESULT };
@@ -435,6 +436,16 @@ impl Run {
         }
         Decision::Completed { instance: container, outputs }
     }
+}
+
+/// A turn ends where its loop is decided: no agent looks at its values.
+fn too_much() -> String {
+    let (count, all, one) =
+        (limits::EXPRESSION_VALUES_MAX, limits::EXPRESSION_VALUES_BYTES_MAX, limits::INLINE_VALUE_BYTES_MAX);
+    format!(
+        "until and score of a loop look at no more than {count} values, {all} bytes, and {one} bytes of JSON at once; \
+         have a node of its body take the part out that matters"
+    )
 }
 
 /// What the items of a chunk leave in each list of results, and which of them failed.

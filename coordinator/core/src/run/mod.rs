@@ -8,6 +8,7 @@
 mod admit;
 mod branch;
 mod control;
+mod delegate;
 mod dropped;
 pub mod event;
 mod expand;

@@ -279,6 +279,7 @@ impl Run {
                 self.end_scope(instance);
                 self.give_up(instance, error, caught)?;
             }
+            Decision::Delegated { .. } => self.queue(instance)?,
             Decision::Stopped { status, message, .. } => {
                 self.complete(instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };

@@ -201,6 +201,7 @@ impl Trace {
                     self.end_node(graph, *instance, event.at, SpanState::Completed, None);
                     self.end_losers(graph, *instance, event.at);
                 }
+                Decision::Delegated { .. } => {}
                 Decision::Waiting { instance, .. } => {
                     if let Some(node) = self.entry(graph, *instance) {
                         (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));

@@ -227,6 +227,7 @@ impl RunView {
                     node.started_at = Some(at);
                     node.waits_until = Some(*until);
                 }
+                Decision::Delegated { .. } => {}
                 Decision::Failed { instance, error, .. } => self.over(*instance, at, Some(error)),
                 Decision::Stopped { instance, .. } => {
                     self.entry(*instance).started_at.get_or_insert(at);

@@ -203,6 +203,7 @@ fn decision(it: pb::Decision) -> Part<Decision> {
         Outcome::Completed(it) => Decision::Completed { instance, outputs: outputs(it.outputs)? },
         Outcome::WaitingUntil(until) => Decision::Waiting { instance, until: Timestamp::from_millis(until) },
         Outcome::Failed(error) => Decision::Failed { instance, error: node_error(error)?, caught },
+        Outcome::Delegated(pb::Delegated {}) => Decision::Delegated { instance },
         Outcome::Stopped(it) => {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }

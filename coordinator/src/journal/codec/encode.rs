@@ -163,6 +163,7 @@ fn decision(decision: &Decision) -> pb::Decision {
             caught_outputs = outputs(caught);
             (instance, Outcome::Failed(node_error(error)))
         }
+        Decision::Delegated { instance } => (instance, Outcome::Delegated(pb::Delegated {})),
         Decision::Stopped { instance, status, message } => {
             let it = pb::Stop { status: run_status(*status).into(), message: message.as_ref().to_owned() };
             (instance, Outcome::Stopped(it))

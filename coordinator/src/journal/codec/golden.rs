@@ -40,7 +40,7 @@ proptest! {
 
 #[test]
 fn each_kind_keeps_its_bytes() {
-    let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes()];
+    let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated()];
     let events = facts().into_iter().map(plain).chain(more);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
@@ -174,6 +174,10 @@ fn scopes() -> Event {
         ],
         ..plain(Fact::Continued)
     }
+}
+
+fn delegated() -> Event {
+    Event { decisions: vec![Decision::Delegated { instance: instance() }], ..plain(Fact::Continued) }
 }
 
 fn facts() -> Vec<Fact> {

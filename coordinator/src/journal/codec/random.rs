@@ -93,6 +93,7 @@ fn decision() -> impl Strategy<Value = Decision> {
             error,
             caught
         }),
+        instance().prop_map(|instance| Decision::Delegated { instance }),
         (instance(), run_status(), text()).prop_map(|(instance, status, message)| Decision::Stopped {
             instance,
             status,

@@ -88,7 +88,7 @@ impl History {
                 let scopes = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
                 self.scopes.extend(scopes.map(|(scope, index)| (ScopeIx(scope), (*instance, index))));
             }
-            Decision::Waiting { .. } | Decision::Gathered { .. } => {}
+            Decision::Waiting { .. } | Decision::Gathered { .. } | Decision::Delegated { .. } => {}
         }
     }
 

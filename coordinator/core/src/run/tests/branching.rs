@@ -32,6 +32,7 @@ use serde_json::{Value, json};
 use super::course::{Course, failure, success};
 use crate::graph::fixture::Fixture;
 use crate::id::PortIx;
+use crate::limits;
 use crate::run::event::{Decision, ErrorClass, OutputValue};
 use crate::run::view::{NodeState, RunView};
 use crate::run::{NodePhase, RunStatus};
@@ -277,6 +278,11 @@ fn a_condition_without_an_answer_fails_its_node_with_a_code() {
         json!({"condition": "size(value) == 10"}),
     );
     let fixture = ten.iter().fold(fixture, |fixture, id| fixture.edge(id, "m")).edge("m.value", "it");
+    assert_eq!(phase(&Course::begin(&fixture.build()), "it"), NodePhase::Ready, "an agent looks at so much");
+    let many: Vec<String> = (0..=limits::EXPRESSION_VALUES_MAX).map(|number| format!("a{number}")).collect();
+    let fixture = many.iter().fold(Fixture::default(), |fixture, id| fixture.json(id, json!(1)));
+    let fixture = fixture.logic("it", "filter", json!({"condition": "item == 1"}));
+    let fixture = many.iter().fold(fixture, |fixture, id| fixture.edge(id, "it"));
     assert_eq!(code(&Course::begin(&fixture.build())), "values_too_large");
 }
 

@@ -94,7 +94,7 @@ impl Course {
     }
 
     /// All that a decision looks at.
-    fn at_hand(&self, instance: Instance) -> (Values, Lists) {
+    pub(super) fn at_hand(&self, instance: Instance) -> (Values, Lists) {
         let (mut values, mut lists) = (Values::new(), Lists::new());
         loop {
             let needs = self.run.needs_to_decide(instance, &values, &lists);

@@ -3,6 +3,7 @@
 mod branching;
 mod by_hand;
 mod course;
+mod delegate;
 mod failing;
 mod properties;
 mod race;

@@ -292,6 +292,7 @@ fn displaced(event: Event, node: NodeIx) -> Event {
         Decision::Waiting { until, .. } => {
             Decision::Waiting { instance: Instance { scope: ScopeIx(1), ..Instance::root(node) }, until }
         }
+        Decision::Delegated { .. } => Decision::Delegated { instance: Instance::root(node) },
         Decision::Failed { error, caught, .. } => Decision::Failed { instance: Instance::root(node), error, caught },
         Decision::Stopped { status, message, .. } => {
             Decision::Stopped { instance: Instance::root(node), status, message }

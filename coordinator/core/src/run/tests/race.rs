@@ -98,10 +98,12 @@ fn what_leads_only_to_a_race_is_given_up_when_it_is_won() {
     assert_eq!(course.replayed().snapshot(), course.run.snapshot());
 }
 
+/// What an agent says of an attempt, or what is found out about it.
+type Said = fn(Attempt) -> Command;
+
 #[test]
 fn whatever_comes_of_a_loser_is_thrown_away() {
-    type Ending = fn(Attempt) -> Command;
-    let outcomes: [(&str, Ending); 6] = [
+    let outcomes: [(&str, Said); 6] = [
         ("attempt.discarded", |attempt| finish(attempt, success("late"))),
         ("attempt.stopped", |attempt| finish(attempt, failure(ErrorClass::InvalidRequest))),
         ("attempt.stopped", |attempt| finish(attempt, Outcome::Stopped)),

@@ -3,19 +3,17 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{BadExpression, Condition, Known, Need, NoAnswer, Seen};
-use crate::id::{NodeIx, PortIx};
-use crate::limits;
+use super::{BadExpression, Condition, Known, Need, NoAnswer, Seen, limits};
 
 struct Names;
 
 impl Known for Names {
-    fn of_scope(&self, _: &str) -> Option<(NodeIx, PortIx)> {
+    fn of_scope(&self, _: &str) -> Option<(u32, u16)> {
         None
     }
 
-    fn input(&self, id: &str) -> Option<PortIx> {
-        ["value", "in"].iter().position(|known| *known == id).map(|place| PortIx(place as u16))
+    fn input(&self, id: &str) -> Option<u16> {
+        ["value", "in"].iter().position(|known| *known == id).map(|place| place as u16)
     }
 
     fn inputs(&self) -> Vec<&str> {
@@ -26,12 +24,12 @@ impl Known for Names {
         name == "item"
     }
 
-    fn node(&self, id: &str) -> Result<NodeIx, String> {
-        if id == "draft" { Ok(NodeIx(3)) } else { Err(format!("there is no node \"{id}\"")) }
+    fn node(&self, id: &str) -> Result<u32, String> {
+        if id == "draft" { Ok(3) } else { Err(format!("there is no node \"{id}\"")) }
     }
 
-    fn output(&self, _: NodeIx, port: &str) -> Option<PortIx> {
-        (port == "text").then_some(PortIx(0))
+    fn output(&self, _: u32, port: &str) -> Option<u16> {
+        (port == "text").then_some(0)
     }
 }
 
@@ -127,11 +125,11 @@ fn a_bad_expression_says_what_and_where() {
 #[test]
 fn what_it_looks_at_is_known_beforehand() {
     for (text, needs) in [
-        ("value > 1 && value < 3", vec![Need::Input(PortIx(0))]),
-        ("inputs['in'] == 1 || item", vec![Need::Input(PortIx(1))]),
-        ("size(inputs) == 2", vec![Need::Input(PortIx(0)), Need::Input(PortIx(1))]),
-        ("nodes.draft.output == 'a'", vec![Need::Node(NodeIx(3))]),
-        ("nodes['draft'].outputs['text'] == 'a'", vec![Need::Output(NodeIx(3), PortIx(0))]),
+        ("value > 1 && value < 3", vec![Need::Input(0)]),
+        ("inputs['in'] == 1 || item", vec![Need::Input(1)]),
+        ("size(inputs) == 2", vec![Need::Input(0), Need::Input(1)]),
+        ("nodes.draft.output == 'a'", vec![Need::Node(3)]),
+        ("nodes['draft'].outputs['text'] == 'a'", vec![Need::Output(3, 0)]),
         ("[1].all(value, value > 0)", vec![]),
         ("run.id == 'a'", vec![]),
     ] {

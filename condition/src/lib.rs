@@ -1,8 +1,14 @@
 //! Conditions: expressions in CEL that say which way a run goes. Read once, when their graph is compiled; total, without
-//! effects, and bounded: an expression that could cost too much on the values at hand is refused instead of evaluated.
+//! effects, and bounded: an expression that could cost too much on the values at hand is refused instead of evaluated. The engine
+//! evaluates them where it can look at the values, and asks an agent else.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod cost;
+pub mod evaluate;
+pub mod limits;
 mod names;
+pub mod question;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -13,10 +19,8 @@ use std::sync::{Arc, LazyLock};
 use cel::parser::{Expression, PrattParser};
 use cel::{Env, ExecutionError};
 
-pub(crate) use names::{Known, Need};
-pub(crate) use seen::Seen;
-
-use crate::limits;
+pub use names::{Known, Need};
+pub use seen::Seen;
 
 /// The language's own functions and macros; nothing of this machine.
 static LANGUAGE: LazyLock<Arc<Env>> =
@@ -33,18 +37,18 @@ pub struct Condition {
 
 /// Why a text is no condition, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BadExpression {
+pub struct BadExpression {
     /// What is wrong, without a full stop.
-    pub(crate) message: String,
+    pub message: String,
     /// From 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// In characters, from 1.
-    pub(crate) column: usize,
+    pub column: usize,
 }
 
 /// Why a condition has no answer for these values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NoAnswer {
+pub enum NoAnswer {
     /// It could cost more than is allowed.
     TooCostly,
     /// It does not fit the values; why, without a full stop and without the values.
@@ -53,7 +57,10 @@ pub(crate) enum NoAnswer {
 
 impl Condition {
     /// Reads an expression; `known` says which names it may use.
-    pub(crate) fn read(text: &str, known: &dyn Known) -> Result<Self, BadExpression> {
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn read(text: &str, known: &dyn Known) -> Result<Self, BadExpression> {
         let at = |message: String, line, column| BadExpression { message, line, column };
         if text.len() > limits::EXPRESSION_BYTES_MAX {
             let message =
@@ -87,25 +94,36 @@ impl Condition {
     }
 
     /// The values that it looks at.
-    pub(crate) fn needs(&self) -> &[Need] {
+    pub fn needs(&self) -> &[Need] {
         &self.needs
     }
 
     /// Whether it names `inputs`, not only single ones.
-    pub(crate) fn sees_inputs(&self) -> bool {
+    pub fn sees_inputs(&self) -> bool {
         self.sees_inputs
     }
 
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Evaluates it. `budget` goes down by what it may have cost.
-    pub(crate) fn holds(&self, seen: &Seen, budget: &mut u64) -> Result<bool, NoAnswer> {
+    ///
+    /// # Errors
+    /// Why it has no answer for these values.
+    pub fn holds(&self, seen: &Seen, budget: &mut u64) -> Result<bool, NoAnswer> {
         match self.evaluate(seen, budget)? {
             cel::Value::Bool(answer) => Ok(answer),
             other => Err(NoAnswer::Failed(format!("it gives {}, not true or false", kind(&other)))),
         }
     }
 
-    /// Evaluates an expression that gives a number.
-    pub(crate) fn number(&self, seen: &Seen, budget: &mut u64) -> Result<f64, NoAnswer> {
+    /// Evaluates an expression that gives a number. `budget` goes down by what it may have cost.
+    ///
+    /// # Errors
+    /// Why it has no answer for these values.
+    pub fn number(&self, seen: &Seen, budget: &mut u64) -> Result<f64, NoAnswer> {
         let number = match self.evaluate(seen, budget)? {
             cel::Value::Int(number) => number as f64,
             cel::Value::UInt(number) => number as f64,

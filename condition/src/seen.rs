@@ -8,7 +8,7 @@ use super::cost::Size;
 
 /// What a condition sees: its variables by name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     variables: Vec<(&'static str, Value)>,
     named: Vec<(String, Value)>,
     size: Size,
@@ -16,13 +16,13 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Adds a variable.
-    pub(crate) fn set(&mut self, name: &'static str, value: &Json) {
+    pub fn set(&mut self, name: &'static str, value: &Json) {
         self.measure(value);
         self.variables.push((name, read(value)));
     }
 
     /// The same, and one item of a list.
-    pub(crate) fn with_item(&self, item: &Json, index: usize) -> Self {
+    pub fn with_item(&self, item: &Json, index: usize) -> Self {
         let mut seen = self.clone();
         seen.set("item", item);
         seen.set("index", &Json::from(index));
@@ -30,7 +30,7 @@ impl Seen {
     }
 
     /// Adds a variable whose name the graph gives.
-    pub(crate) fn set_named(&mut self, name: &str, value: &Json) {
+    pub fn set_named(&mut self, name: &str, value: &Json) {
         self.measure(value);
         self.named.push((name.to_owned(), read(value)));
     }

@@ -2,8 +2,6 @@
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 
-use crate::id::{NodeIx, PortIx};
-
 /// The functions of the language that may be called; those that hang on a clock, on patterns or on bytes are not here.
 const FUNCTIONS: [&str; 10] =
     ["size", "contains", "startsWith", "endsWith", "int", "uint", "double", "string", "bool", "type"];
@@ -32,31 +30,31 @@ const TYPES: [&str; 9] = ["bool", "bytes", "double", "int", "list", "map", "null
 /// Loops inside each other.
 const LOOPS_MAX: usize = 2;
 
-/// A value that a condition looks at.
+/// A value that a condition looks at; nodes and ports have the numbers that [`Known`] gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Need {
+pub enum Need {
     /// What an input of the node was given.
-    Input(PortIx),
+    Input(u16),
     /// The first output of an earlier node that has a value.
-    Node(NodeIx),
+    Node(u32),
     /// One output of an earlier node.
-    Output(NodeIx, PortIx),
+    Output(u32, u16),
 }
 
 /// The names that a condition may use.
-pub(crate) trait Known {
+pub trait Known {
     /// The input port of this id.
-    fn input(&self, id: &str) -> Option<PortIx>;
+    fn input(&self, id: &str) -> Option<u16>;
     /// The ids of all inputs.
     fn inputs(&self) -> Vec<&str>;
     /// Whether `name` is a variable of its own, such as `item`.
     fn is_own(&self, name: &str) -> bool;
     /// What an item or turn is that the node lies in: the container, and the output that gives it.
-    fn of_scope(&self, name: &str) -> Option<(NodeIx, PortIx)>;
+    fn of_scope(&self, name: &str) -> Option<(u32, u16)>;
     /// A node that certainly has come to its end before; else a sentence why not, without a full stop.
-    fn node(&self, id: &str) -> Result<NodeIx, String>;
+    fn node(&self, id: &str) -> Result<u32, String>;
     /// An output of that node.
-    fn output(&self, node: NodeIx, port: &str) -> Option<PortIx>;
+    fn output(&self, node: u32, port: &str) -> Option<u16>;
 }
 
 /// What is wrong, and with which word of the text.
@@ -203,7 +201,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn output(&mut self, node: NodeIx, port: &str) -> Result<(), Fault> {
+    fn output(&mut self, node: u32, port: &str) -> Result<(), Fault> {
         match self.known.output(node, port) {
             Some(port) => {
                 self.needs.push(Need::Output(node, port));
@@ -214,7 +212,7 @@ impl<'a> Walk<'a> {
     }
 
     /// `nodes.a`, `nodes["a"]`, and either with `.outputs` behind it.
-    fn node_of(&self, expression: &IdedExpr) -> Result<Option<(NodeIx, Part)>, Fault> {
+    fn node_of(&self, expression: &IdedExpr) -> Result<Option<(u32, Part)>, Fault> {
         let found = match &expression.expr {
             Expr::Select(select) if select.field == "outputs" && !select.test => {
                 named_node(&select.operand).map(|id| (id, Part::Outputs))
