@@ -119,6 +119,23 @@ mod tests {
     }
 
     #[test]
+    fn the_results_of_the_longest_map_are_counted_and_divided() {
+        let results: Vec<Value> = (0..100_000).map(|number| json!({"number": number})).collect();
+        let cases =
+            Asks::Cases { conditions: vec!["size(results) == 100000 && iteration == 2".to_owned()], all: false };
+        let mut question =
+            question(cases, vec![Name::Input("results".to_owned()), Name::OfScope("iteration".to_owned())]);
+        question.values[1] =
+            Asked { name: Name::OfScope("iteration".to_owned()), arrives: false, constant: Value::from(2) };
+        let outputs = answer(&work(&question, &[("value0", true, results.clone())])).unwrap();
+        assert_eq!(read(&outputs[0]), json!({"taken": [0]}));
+        question.asks = Asks::Filter { condition: "item.number < 99999".to_owned(), items: Items::Long };
+        question.values.clear();
+        let outputs = answer(&work(&question, &[(ITEMS_PORT, true, results)])).unwrap();
+        assert_eq!(read(&outputs[2]), json!([{"number": 99_999}]));
+    }
+
+    #[test]
     fn a_large_list_is_divided_and_its_items_stay_as_they_are_written() {
         let asks = Asks::Filter { condition: "item.n > 1".to_owned(), items: Items::Within { or_alone: true } };
         let mut work = work(&question(asks, Vec::new()), &[(ITEMS_PORT, false, vec![json!(null)])]);
