@@ -6,6 +6,7 @@ use heddle_core::id::{PartitionId, RunId, SessionNumber};
 use heddle_core::partition::batch::{Batch, IdempotencyKey, Phase};
 use heddle_core::partition::io::{Input, Leaving};
 use heddle_core::run::event::{Fact, LossCause};
+use heddle_core::run::{NodePhase, Run};
 use heddle_core::time::{Span, Timestamp};
 
 use super::agents::{Agent, Link};
@@ -64,6 +65,16 @@ pub(super) struct World {
     undo: Option<Undo>,
     /// Takes a line for each thing that happens.
     trace: Option<fn(&str)>,
+}
+
+/// What is not done of the items and turns of a run.
+fn open_in_bodies(run: &Run) -> String {
+    const DONE: [NodePhase; 4] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed, NodePhase::Dropped];
+    let all = run.graph().nodes().flat_map(|(ix, _)| run.open_instances(ix));
+    let open = all.filter(|(_, phase)| !DONE.contains(phase));
+    let open: Vec<String> =
+        open.map(|(it, phase)| format!("n{} of {:?}: {phase:?}", it.node, run.path(it.scope))).collect();
+    open.join(", ")
 }
 
 impl World {
@@ -309,7 +320,11 @@ impl World {
                 let summary = row.summary.as_ref();
                 let fold = self.check.runs.get(id).and_then(|account| account.fold.as_ref());
                 let phases = fold.map(|fold| fold.graph().nodes().map(|(ix, _)| fold.phase_of(ix)).collect::<Vec<_>>());
-                format!("run {id} is {summary:?}, nodes {phases:?}, last event {:?}", row.events.last())
+                let open = fold.map(open_in_bodies).unwrap_or_default();
+                format!(
+                    "run {id} is {summary:?}, nodes {phases:?}, in bodies {open}, last event {:?}",
+                    row.events.last()
+                )
             } else {
                 String::new()
             });

@@ -509,7 +509,8 @@ impl Run {
 
     /// Nothing of an item starts any more. After a failure, what is at an agent is let finish (graph.md, part 6).
     pub(super) fn abandon(&mut self, scope: ScopeIx, at_agent: AtAgent) -> Result<(), Corrupt> {
-        let Some(frame) = self.state.frames.get(&scope) else { return Ok(()) };
+        // A turn that is over and still looked at has closed already: it leaves memory with its container.
+        let Some(frame) = self.state.frames.get(&scope).filter(|frame| frame.open > 0) else { return Ok(()) };
         let body = self.graph.body(frame.container.node).to_vec();
         let failed = ItemFailure {
             error: NodeError {
