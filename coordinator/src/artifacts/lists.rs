@@ -78,7 +78,7 @@ impl Artifacts {
                     return Err(NodeError {
                         class: ErrorClass::Internal,
                         code: error.code().into(),
-                        message: chain(&error).to_string().into(),
+                        message: chain(&error).into(),
                     });
                 }
                 Err(Trouble::Store(error)) => {
@@ -116,7 +116,7 @@ impl Artifacts {
         let mut outline = Parts::default();
         let mut found = |item: Range<u64>| {
             match outline.parts.last_mut() {
-                Some(last) if outline.total as usize % LIST_CHUNK_ITEMS_MAX > 0 => last.end = item.end,
+                Some(last) if !(outline.total as usize).is_multiple_of(LIST_CHUNK_ITEMS_MAX) => last.end = item.end,
                 _ => outline.parts.push(item),
             }
             outline.total += 1;

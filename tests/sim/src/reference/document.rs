@@ -83,7 +83,7 @@ impl Document {
         document
     }
 
-    pub(super) fn edges_into<'d>(&'d self, target: usize) -> impl Iterator<Item = &'d Edge> {
+    pub(super) fn edges_into(&self, target: usize) -> impl Iterator<Item = &Edge> {
         self.edges.iter().filter(move |edge| edge.target == target)
     }
 

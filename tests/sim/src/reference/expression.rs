@@ -2,6 +2,9 @@
 
 use serde_json::Value as Json;
 
+/// What a name of the graph stands for, and how many words of it were used.
+pub(super) type Look<'a> = &'a dyn Fn(&[String]) -> Option<(Json, usize)>;
+
 /// An expression that has been read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
@@ -30,7 +33,7 @@ impl Expression {
     }
 
     /// Its value, with names as `look` knows them: the first name, and how many of the fields after it were used up.
-    pub(super) fn value(&self, look: &dyn Fn(&[String]) -> Option<(Json, usize)>) -> Result<Json, NoAnswer> {
+    pub(super) fn value(&self, look: Look<'_>) -> Result<Json, NoAnswer> {
         match self {
             Expression::Constant(value) => Ok(value.clone()),
             Expression::Name(path) => {
@@ -55,7 +58,7 @@ impl Expression {
     }
 
     /// Whether it holds.
-    pub(super) fn holds(&self, look: &dyn Fn(&[String]) -> Option<(Json, usize)>) -> Result<bool, NoAnswer> {
+    pub(super) fn holds(&self, look: Look<'_>) -> Result<bool, NoAnswer> {
         self.value(look)?.as_bool().ok_or(NoAnswer)
     }
 }

@@ -73,7 +73,7 @@ impl Outside {
             let brought = self.brought.get(at);
             brought.is_some_and(|brought| compare::fits(&(*given).clone().into_json(), brought))
         };
-        candidates.iter().find(is_it).or(candidates.first()).cloned()
+        candidates.iter().find(is_it).or_else(|| candidates.first()).cloned()
     }
 }
 
