@@ -124,10 +124,8 @@ pub(super) struct Costs {
     pub(super) tenths_processor_us: Vec<f64>,
     /// Resident before the run.
     pub(super) bytes_start: u64,
-    /// When a tenth of the items had been sent.
-    pub(super) bytes_tenth: u64,
-    /// When all had been sent.
-    pub(super) bytes_end: u64,
+    /// When each tenth of the items had been sent, up to all of them.
+    pub(super) bytes_tenths: Vec<u64>,
     /// The most that was seen, until the answer that the run is over.
     pub(super) bytes_max: u64,
     /// What each item added after the first tenth.
@@ -136,16 +134,16 @@ pub(super) struct Costs {
 
 impl Costs {
     fn words(&self) -> String {
-        let mib = |bytes: u64| bytes >> 20;
+        let mib = |bytes: Option<&u64>| bytes.map_or(0, |bytes| bytes >> 20);
         format!(
             "{} → {} µs each = {} (on the cores {}), {} → {} → {} MiB = {} bytes each",
             self.early_us,
             self.late_us,
             self.ratio,
             self.processor_ratio,
-            mib(self.bytes_start),
-            mib(self.bytes_tenth),
-            mib(self.bytes_end),
+            mib(Some(&self.bytes_start)),
+            mib(self.bytes_tenths.first()),
+            mib(self.bytes_tenths.last()),
             self.bytes_per_item
         )
     }
@@ -370,6 +368,22 @@ mod tests {
             makespan.sentence(),
             "makespan montage, slots 4, agents 2, priorities rank: 101 ms = 1.01 × 100 (bound 98)"
         );
+        let costs = Costs {
+            early_us: 40.0,
+            late_us: 44.0,
+            ratio: 1.1,
+            processor_ratio: 1.0,
+            tenths_us: vec![40.0; 10],
+            tenths_processor_us: vec![20.0; 10],
+            bytes_start: 50 << 20,
+            bytes_tenths: vec![60 << 20, 70 << 20],
+            bytes_max: 80 << 20,
+            bytes_per_item: 104.5,
+        };
+        let turns = Measured::Loop { turns: 10_000, wall_ms: 400.0, costs };
+        let words =
+            "loop 10000 turns: 400 ms; 40 → 44 µs each = 1.1 (on the cores 1), 50 → 60 → 70 MiB = 104.5 bytes each";
+        assert_eq!(turns.sentence(), words);
         let text = table(&lines).render(Style::PLAIN);
         assert!(text.contains("p50 3.5 ms, p99 5 ms"), "{text}");
         assert!(text.contains("unknown in memory, 90 bytes after"), "{text}");

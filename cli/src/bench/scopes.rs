@@ -113,7 +113,8 @@ fn costs(progress: &Progress, items: usize) -> Costs {
     let (late_us, late_processor_us) = progress.cost_us(items - window, items);
     let tenth = |tenth: u64| progress.cost_us(items * tenth / 10, items * (tenth + 1) / 10);
     let tenths: Vec<(f64, f64)> = (0..10).map(tenth).collect();
-    let (bytes_tenth, bytes_end) = (progress.bytes_at(items / 10), progress.bytes_at(items));
+    let bytes_tenths: Vec<u64> = (1..=10).map(|tenth| progress.bytes_at(items * tenth / 10)).collect();
+    let added = progress.bytes_at(items) as f64 - progress.bytes_at(items / 10) as f64;
     Costs {
         early_us: round(early_us),
         late_us: round(late_us),
@@ -122,9 +123,8 @@ fn costs(progress: &Progress, items: usize) -> Costs {
         tenths_us: tenths.iter().map(|(us, _)| round(*us)).collect(),
         tenths_processor_us: tenths.iter().map(|(_, us)| round(*us)).collect(),
         bytes_start: progress.bytes_at(0),
-        bytes_tenth,
-        bytes_end,
+        bytes_tenths,
         bytes_max: progress.bytes_max(),
-        bytes_per_item: round((bytes_end as f64 - bytes_tenth as f64) / (items - items / 10) as f64),
+        bytes_per_item: round(added / (items - items / 10) as f64),
     }
 }
