@@ -121,7 +121,12 @@ impl Cluster {
 
     /// The coordinator's totals.
     pub(super) async fn counters(&self) -> Result<Counters> {
-        let health: Health = self.connect().await?.get("/healthz").await?;
+        self.counters_on(&mut self.connect().await?).await
+    }
+
+    /// The same on a connection that is there.
+    pub(super) async fn counters_on(&self, connection: &mut Connection) -> Result<Counters> {
+        let health: Health = connection.get("/healthz").await?;
         health.counters.ok_or_else(|| Failure::failed("the gateway's /healthz has no counters"))
     }
 

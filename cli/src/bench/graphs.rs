@@ -7,11 +7,65 @@ pub(super) const CHAIN_NODES: usize = 10;
 /// How long the runs of W4 and W5 wait, in milliseconds: longer than the bench.
 const PARKED_MS: u64 = 60 * 60 * 1_000;
 
+/// Items of the work map at work at a time.
+pub(super) const MAP_CONCURRENCY: usize = 64;
+/// Nodes of the graphs of the work lint.
+const LINT_NODES: usize = 10_000;
+/// Nodes beside each other in the second of them, and how many edges come to each from the layer above.
+const LAYER_WIDTH: usize = 100;
+const LAYER_EDGES: usize = 3;
+
 /// `n0 → n1 → … → n9`.
 pub(super) fn chain() -> Value {
-    let nodes: Vec<Value> = (0..CHAIN_NODES).map(|at| noop(format!("n{at}"))).collect();
-    let edges: Vec<Value> = (1..CHAIN_NODES).map(|at| edge(format!("n{}", at - 1), format!("n{at}"))).collect();
-    workflow("bench chain", &nodes, &edges)
+    chain_of(CHAIN_NODES, "bench chain")
+}
+
+/// The same, but long.
+pub(super) fn long_chain() -> Value {
+    chain_of(LINT_NODES, "bench long chain")
+}
+
+/// Layers of nodes, each of which waits for a few of the layer above.
+pub(super) fn layers() -> Value {
+    let nodes: Vec<Value> = (0..LINT_NODES).map(|at| noop(format!("n{at}"))).collect();
+    let above = |at: usize| {
+        let (layer, place) = (at / LAYER_WIDTH - 1, at % LAYER_WIDTH);
+        (0..LAYER_EDGES).map(move |step| layer * LAYER_WIDTH + (place + step) % LAYER_WIDTH)
+    };
+    let pairs = (LAYER_WIDTH..LINT_NODES).flat_map(|at| above(at).map(move |source| (source, at)));
+    let edges: Vec<Value> = pairs.map(|(source, at)| edge(format!("n{source}"), format!("n{at}"))).collect();
+    workflow("bench layers", &nodes, &edges)
+}
+
+/// A list of `items` items, and a map over it with one node. The first node is what an answer about the run shows, so
+/// that it need not hold the list.
+pub(super) fn map(items: usize) -> Value {
+    let nodes = [
+        noop("begin".into()),
+        node("list".into(), "debug:list", json!({ "count": items })),
+        node("map".into(), "logic:map", json!({ "concurrency": MAP_CONCURRENCY })),
+        inside("body", "map"),
+    ];
+    let edges = [
+        edge("begin".into(), "list".into()),
+        wire("list", "out", "map", "items"),
+        wire("map", "item", "body", "item"),
+        wire("body", "out", "map", "result"),
+    ];
+    workflow(&format!("bench map {items}"), &nodes, &edges)
+}
+
+/// A loop of so many turns with one node.
+pub(super) fn turns(turns: usize) -> Value {
+    let nodes = [node("loop".into(), "logic:loop", json!({ "maxIterations": turns })), inside("body", "loop")];
+    let edges = [wire("loop", "value", "body", "item"), wire("body", "out", "loop", "result")];
+    workflow(&format!("bench loop {turns}"), &nodes, &edges)
+}
+
+fn chain_of(length: usize, name: &str) -> Value {
+    let nodes: Vec<Value> = (0..length).map(|at| noop(format!("n{at}"))).collect();
+    let edges: Vec<Value> = (1..length).map(|at| edge(format!("n{}", at - 1), format!("n{at}"))).collect();
+    workflow(name, &nodes, &edges)
 }
 
 /// `width` nodes beside each other, and one that waits for all.
@@ -35,14 +89,26 @@ fn noop(id: String) -> Value {
     node(id, "debug:noop", json!({}))
 }
 
+/// A no-op node that lies in a container.
+fn inside(id: &str, container: &str) -> Value {
+    let mut node = noop(id.to_owned());
+    node["parentId"] = container.into();
+    node
+}
+
 fn node(id: String, node_type: &str, config: Value) -> Value {
     let data = json!({ "nodeType": node_type, "config": config });
     json!({ "id": id, "type": "basedNode", "position": { "x": 0, "y": 0 }, "data": data })
 }
 
 fn edge(source: String, target: String) -> Value {
+    wire(&source, "out", &target, "in")
+}
+
+fn wire(source: &str, output: &str, target: &str, input: &str) -> Value {
+    let (from, to) = (format!("out-{output}"), format!("in-{input}"));
     let id = format!("{source}-{target}");
-    json!({ "id": id, "source": source, "target": target, "sourceHandle": "out-out", "targetHandle": "in-in" })
+    json!({ "id": id, "source": source, "target": target, "sourceHandle": from, "targetHandle": to })
 }
 
 #[cfg(test)]
@@ -55,5 +121,9 @@ mod tests {
         assert_eq!(sizes(chain()), (10, 9));
         assert_eq!(sizes(fan_out(1_000)), (1_001, 1_000));
         assert_eq!(sizes(parked()), (1, 0));
+        assert_eq!(sizes(map(1_000)), (4, 4));
+        assert_eq!(sizes(turns(10)), (2, 2));
+        assert_eq!(sizes(long_chain()), (10_000, 9_999));
+        assert_eq!(sizes(layers()), (10_000, 29_700));
     }
 }

@@ -53,6 +53,16 @@ impl Connection {
         Ok(saved.id)
     }
 
+    /// Has a graph looked at, which must be a good one.
+    pub(super) async fn lint(&mut self, graph: &str) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Diagnosis {
+            ok: bool,
+        }
+        let said: Diagnosis = self.send_json("POST", "/api/v1/workflows/lint", Some(graph.as_bytes())).await?;
+        if said.ok { Ok(()) } else { Err(Failure::failed("a graph of the bench is not in order")) }
+    }
+
     /// Starts a run of a saved workflow; returns the run's id. Overload is waited out, and counted.
     pub(super) async fn execute(&mut self, workflow: &str) -> Result<String> {
         #[derive(Deserialize)]

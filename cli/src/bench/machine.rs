@@ -44,6 +44,16 @@ pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
     memory_kib(&format!("/proc/{pid}/status"), "VmRSS").map(|kib| kib * 1024)
 }
 
+/// What all threads of a process took of the cores, in microseconds; `None` where the system does not tell.
+pub(super) fn processor_us(pid: u32) -> Option<f64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    // A thread may end between the two looks.
+    let stated = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
+    let taken_ns = stated.map(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let total_ns: u64 = taken_ns.sum::<Option<u64>>()?;
+    Some(total_ns as f64 / 1e3)
+}
+
 /// Median time of `fdatasync` after a write of 4 KiB to a file that grows, in milliseconds.
 pub(super) fn fdatasync_ms(folder: &Path) -> Result<f64> {
     let failed = "cannot measure fdatasync";
@@ -78,6 +88,13 @@ mod tests {
         assert_eq!(value_after(text, "VmRSS").as_deref(), Some("6144 kB"));
         assert_eq!(value_after(text, "model name").as_deref(), Some("Some CPU @ 2 GHz"));
         assert_eq!(value_after(text, "absent"), None);
+    }
+
+    #[test]
+    fn a_process_takes_memory_and_time() {
+        let pid = std::process::id();
+        assert!(resident_bytes(pid).unwrap() > 0);
+        assert!(processor_us(pid).unwrap() > 0.0);
     }
 
     #[test]

@@ -1,16 +1,19 @@
-//! What Heddle costs, measured through its public API on clusters of processes: the works W1 to W5, and the makespan of
-//! recorded workflows.
+//! What Heddle costs, measured through its public API on clusters of processes: the works W1 to W5, long maps
+//! and loops, large graphs, and the makespan of recorded workflows.
 
 mod cluster;
 mod graphs;
 mod http;
 mod latency;
+mod lint;
 mod list_schedule;
 mod load;
 mod machine;
 mod makespan;
 mod parked;
+mod progress;
 mod report;
+mod scopes;
 mod share;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +42,15 @@ pub enum Work {
     W4,
     /// 100,000 waiting runs in the database: how long the coordinator takes to start.
     W5,
+    /// One run of 100,000 items: what an item costs early and late, how much memory, and what small runs beside it notice.
+    #[value(name = "map")]
+    Map,
+    /// One run of 10,000 turns: what a turn costs early and late, and how much memory.
+    #[value(name = "loop")]
+    Loop,
+    /// Graphs of 10,000 nodes: how long it takes to look at one, and to run it.
+    #[value(name = "lint")]
+    Lint,
     /// Recorded workflows: how long a run takes, beside a list schedule that costs nothing.
     #[value(name = "makespan")]
     Makespan,
@@ -46,27 +58,34 @@ pub enum Work {
 
 impl Work {
     /// Those that need nothing, in order.
-    pub const ALL: [Work; 5] = [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5];
+    pub const ALL: [Work; 8] = [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5, Work::Map, Work::Loop, Work::Lint];
 
-    /// W4 and W5 look at the coordinator's memory and database, so they get a fresh cluster on SQLite; the makespan is
-    /// measured on several.
+    /// W4 and all after it look at the coordinator's memory or database, so they get a fresh cluster on SQLite; the
+    /// makespan is measured on several.
     pub fn needs_fresh_cluster(self) -> bool {
         self >= Work::W4
     }
 }
 
-/// Measures the works, in order, with all data under `scratch`, or the journal in an empty `database`, and then the
-/// makespan; every result goes to the report as it comes.
+/// Measures the works, in order, with `items` in the map and all data under `scratch`, or the journal in an empty
+/// `database`, and then the makespan; every result goes to the report as it comes.
 pub async fn measure(
     works: &[Work],
+    items: usize,
     makespan: Option<&Makespan>,
     scratch: &Path,
     database: Option<&str>,
     report: &mut Report,
 ) -> Result<()> {
-    let works = works.iter().filter(|work| **work != Work::Makespan);
-    let (fresh, shared): (Vec<Work>, Vec<Work>) = works.partition(|work| work.needs_fresh_cluster());
-    for (name, works) in [("load", shared), ("parked", fresh)] {
+    let chosen = |cluster: &[Work]| works.iter().copied().filter(|work| cluster.contains(work)).collect::<Vec<_>>();
+    let clusters: [(&str, &[Work]); 5] = [
+        ("load", &[Work::W1, Work::W2, Work::W3]),
+        ("parked", &[Work::W4, Work::W5]),
+        ("map", &[Work::Map]),
+        ("loop", &[Work::Loop]),
+        ("lint", &[Work::Lint]),
+    ];
+    for (name, works) in clusters.map(|(name, works)| (name, chosen(works))) {
         if works.is_empty() {
             continue;
         }
@@ -80,6 +99,9 @@ pub async fn measure(
                 Work::W3 => latency::fan_out(&cluster, report).await?,
                 Work::W4 => parked::memory(&cluster, report).await?,
                 Work::W5 => parked::start(&mut cluster, report).await?,
+                Work::Map => scopes::map(&cluster, items, report).await?,
+                Work::Loop => scopes::turns(&cluster, report).await?,
+                Work::Lint => lint::measure(&cluster, report).await?,
                 Work::Makespan => {}
             }
             note(&format!("{work:?} took {}", clock::span(since.elapsed())));

@@ -21,6 +21,9 @@ pub struct Bench {
     /// Runs of each case of makespan; the median counts
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=100))]
     repeats: u16,
+    /// Items of map
+    #[arg(long, value_name = "COUNT", default_value = "100000", value_parser = clap::value_parser!(u32).range(1_000..=100_000))]
+    items: u32,
     /// Keep the results in this folder
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -47,11 +50,12 @@ impl Bench {
         let keep = if self.save { Some(next_run()?) } else { self.out };
         let works = works(self.work, self.database.is_some())?;
         let makespan = makespan(&works, self.graphs, self.repeats)?;
+        let items = self.items as usize;
         let mut report = Report::new(scratch.path(), keep.as_deref())?;
         let mut stop = Stop::listen()?;
         // Its processes end with it, however it ends.
         tokio::select! {
-            measured = measure(&works, makespan.as_ref(), scratch.path(), self.database.as_deref(), &mut report) => measured?,
+            measured = measure(&works, items, makespan.as_ref(), scratch.path(), self.database.as_deref(), &mut report) => measured?,
             () = stop.asked() => return Err(Failure::failed("stopped before the last work was measured")),
         }
         report.finish();
@@ -66,7 +70,7 @@ fn works(mut chosen: Vec<Work>, given_database: bool) -> Result<Vec<Work>> {
         chosen.retain(|work| !(given_database && work.needs_fresh_cluster()));
     }
     if given_database && chosen.iter().any(|work| work.needs_fresh_cluster()) {
-        let failure = Failure::usage("W4, W5 and makespan start on databases of their own");
+        let failure = Failure::usage("only W1, W2 and W3 can share a database that is given");
         return Err(failure.with_next("measure W1, W2 and W3 with --database, and the others without"));
     }
     chosen.sort();
