@@ -11,6 +11,7 @@ use heddle_agent::{Agent, Network, RealNetwork};
 use heddle_coordinator::{Access, Coordinator, Policies};
 use heddle_error_chain::chain;
 use heddle_gateway::{Gateway, Listen, PublicUrl};
+use heddle_sandbox::ScriptsByCredential;
 use heddle_trust::Secret;
 use nix::sys::stat::{Mode, umask};
 use tokio::time::timeout;
@@ -71,8 +72,8 @@ pub struct ClusterOptions {
     pub slots: u32,
     /// The debug node types.
     pub debug: DebugOptions,
-    /// Whether a sandbox provider of the cluster's own stands for every server.
-    pub sandbox: bool,
+    /// Lets a sandbox provider of the cluster's own stand for every server, with these scripts.
+    pub sandbox: Option<ScriptsByCredential>,
     /// Where large values are.
     pub artifacts: ArtifactOptions,
     /// Addresses inside the operator's network that files may be fetched from.
@@ -155,7 +156,7 @@ impl Cluster {
             debug_nodes: debug.nodes,
             access,
             artifacts: options.artifacts,
-            sandbox: options.sandbox,
+            sandbox: options.sandbox.is_some(),
             new_key: options.new_key,
             policies: options.policies,
         };
@@ -164,8 +165,8 @@ impl Cluster {
         let link = LinkOptions { coordinator: coordinator_url, join: None, insecure: false, secret: Some(secret) };
         coordinator.first_key().map_or(Ok(()), on_first_key)?;
         let network = match options.sandbox {
-            true => sandbox_only(start_sandbox().await?),
-            false => real_network(&data, None),
+            Some(scripts) => sandbox_only(start_sandbox(scripts).await?),
+            None => real_network(&data, None),
         };
         let mut agents = Vec::with_capacity(usize::from(options.agents));
         for number in 1..=options.agents {
@@ -283,12 +284,14 @@ pub fn sandbox_only(address: SocketAddr) -> Network {
 }
 
 /// Starts a sandbox provider in this process; it ends with it.
-async fn start_sandbox() -> Result<SocketAddr> {
+async fn start_sandbox(scripts: ScriptsByCredential) -> Result<SocketAddr> {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let failed = "cannot start the sandbox";
+    let router = heddle_sandbox::scripted_router(scripts);
+    let router = router.map_err(|why| Failure::usage(format!("the sandbox cannot follow its script: {why}")))?;
     let listener = tokio::net::TcpListener::bind(any_port).await.context(Exit::Failed, failed)?;
     let address = listener.local_addr().context(Exit::Failed, failed)?;
-    tokio::spawn(heddle_sandbox::serve(listener));
+    tokio::spawn(heddle_sandbox::serve(listener, router));
     Ok(address)
 }
 

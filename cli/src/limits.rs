@@ -22,6 +22,8 @@ pub const EVENT_STREAM_PAUSE: Duration = Duration::from_millis(250);
 pub const SUBMIT_TRIES_MAX: u32 = 6;
 /// Longest pause between two tries of a submission.
 pub const SUBMIT_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a file of scripts for the sandbox.
+pub const SANDBOX_SCRIPT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of a workflow file.
 pub const WORKFLOW_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Bytes of a document that is imported.

@@ -1,8 +1,10 @@
 //! The server that `heddle run` uses: one that runs already, or one of its own for as long as the run takes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use heddle_sandbox::ScriptsByCredential;
 use tokio::time::sleep;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -11,9 +13,9 @@ use crate::compose::{ArtifactOptions, Cluster, ClusterOptions, DebugOptions};
 use crate::connection::Connection;
 use crate::data_dir::{DataDir, FolderLock};
 use crate::error::{Exit, Failure, Result};
-use crate::limits::{FOLDER_PAUSE, FOLDER_WAIT_MAX};
+use crate::limits::{FOLDER_PAUSE, FOLDER_WAIT_MAX, SANDBOX_SCRIPT_BYTES_MAX};
 use crate::service::{Stop, bind};
-use crate::{telemetry, ui};
+use crate::{telemetry, text_file, ui};
 
 /// Attempts that run at once on the agent of a cluster of one's own.
 const SLOTS: u32 = 16;
@@ -43,12 +45,12 @@ impl Session {
         if let Some(client) = connection.named()? {
             return Ok(Session { client, own: None });
         }
-        Self::on(connection, DataDir::choose(connection.data_dir.as_deref())?, false).await
+        Self::on(connection, DataDir::choose(connection.data_dir.as_deref())?, None).await
     }
 
     /// A server of its own where the sandbox stands for every provider, on a folder of its own inside the data folder: runs
     /// that were begun with providers are not ended without them.
-    pub async fn open_sandbox(connection: &Connection) -> Result<Self> {
+    pub async fn open_sandbox(connection: &Connection, script: Option<&Path>) -> Result<Self> {
         if let Some(server) = &connection.server {
             return Err(Failure::usage(format!("--sandbox is for a cluster of the run's own, and {server} is named"))
                 .with_next("start that server with --sandbox, or leave --server and HEDDLE_URL out"));
@@ -56,10 +58,18 @@ impl Session {
         let data = DataDir::choose(connection.data_dir.as_deref())?.inside(SANDBOX_FOLDER);
         // A key of the other folder is none here.
         let connection = Connection { key: None, ..connection.clone() };
-        Self::on(&connection, data, true).await
+        let scripts = script.map(scripts).transpose()?.unwrap_or_default();
+        let session = Self::on(&connection, data, Some(scripts)).await?;
+        if script.is_some() && session.own.is_none() {
+            return Err(Failure::usage(
+                "a server runs on the folder of the sandbox, and its provider has no such script",
+            )
+            .with_next("stop that server, or give another folder: --data-dir FOLDER"));
+        }
+        Ok(session)
     }
 
-    async fn on(connection: &Connection, data: DataDir, sandbox: bool) -> Result<Self> {
+    async fn on(connection: &Connection, data: DataDir, sandbox: Option<ScriptsByCredential>) -> Result<Self> {
         let until = Instant::now() + FOLDER_WAIT_MAX;
         loop {
             if let Some(client) = connection.local(&data).await? {
@@ -77,7 +87,13 @@ impl Session {
         }
     }
 
-    async fn start(connection: &Connection, data: DataDir, lock: FolderLock, sandbox: bool) -> Result<Self> {
+    async fn start(
+        connection: &Connection,
+        data: DataDir,
+        lock: FolderLock,
+        sandbox: Option<ScriptsByCredential>,
+    ) -> Result<Self> {
+        let is_sandbox = sandbox.is_some();
         telemetry::start(LevelFilter::WARN);
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let debug = DebugOptions::default();
@@ -113,7 +129,7 @@ impl Session {
             )
         })?;
         let client = Client::new(&cluster.url(), Some(key))?;
-        Ok(Session { client, own: Some(Box::new(Own { cluster, data, sandbox })) })
+        Ok(Session { client, own: Some(Box::new(Own { cluster, data, sandbox: is_sandbox })) })
     }
 
     /// Speaks to the server.
@@ -138,4 +154,12 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+/// The sandbox's scripts, from a file.
+fn scripts(path: &Path) -> Result<ScriptsByCredential> {
+    serde_json::from_str(&text_file::read(path, SANDBOX_SCRIPT_BYTES_MAX)?).map_err(|error| {
+        Failure::usage(format!("{} is no script of the sandbox: {error}", path.display()))
+            .with_next("give a JSON object with a script for each credential, as docs/node-types.md has it")
+    })
 }

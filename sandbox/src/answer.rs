@@ -37,16 +37,21 @@ pub(crate) fn tool_call(request: &Value) -> Option<Value> {
 
 /// The beginning of the last message.
 fn about(request: &Value) -> String {
+    let text = last_message(request);
+    text[..text.floor_char_boundary(ECHO_BYTES_MAX)].to_owned()
+}
+
+/// The text of the last message; empty where there is none.
+pub(crate) fn last_message(request: &Value) -> String {
     let last = request["messages"].as_array().and_then(|messages| messages.last());
     let content = last.map(|message| &message["content"]);
-    let text = match content {
+    match content {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(parts)) => {
             parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join(" ")
         }
         _ => String::new(),
-    };
-    text[..text.floor_char_boundary(ECHO_BYTES_MAX)].to_owned()
+    }
 }
 
 /// A vector of numbers between -1 and 1 that follow from the text.

@@ -23,5 +23,5 @@ mod server;
 mod tests;
 
 pub use ledger::Entry;
-pub use script::{Script, Step};
-pub use server::{CREDENTIAL_PREFIX, router, serve};
+pub use script::{Rule, Script, ScriptsByCredential, Step};
+pub use server::{CREDENTIAL_PREFIX, router, scripted_router, serve};

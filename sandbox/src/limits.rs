@@ -8,6 +8,8 @@ pub(crate) const LEDGER_MAX: usize = 10_000;
 pub(crate) const SCRIPTS_MAX: usize = 1_000;
 /// Steps of one script.
 pub(crate) const STEPS_MAX: usize = 10_000;
+/// Rules of one script.
+pub(crate) const RULES_MAX: usize = 1_000;
 /// Longest delay of a step, in milliseconds.
 pub(crate) const DELAY_MS_MAX: u64 = 600_000;
 /// Bytes of an answer that repeat the question.

@@ -1,11 +1,11 @@
 //! What the next calls with a credential meet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{DELAY_MS_MAX, SCRIPTS_MAX, STEPS_MAX};
+use crate::limits::{DELAY_MS_MAX, RULES_MAX, SCRIPTS_MAX, STEPS_MAX};
 
 /// The steps of one credential, one for each call; after the last, calls are answered as without a script.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -17,7 +17,35 @@ pub struct Script {
     /// Steps in order.
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// What calls meet by what they ask. The first rule that fits a call has it; calls that none fits follow `steps`.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
 }
+
+/// The steps of those calls of a credential that ask for something, however they are ordered among the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// The rule is for calls whose last message has these words.
+    pub contains: String,
+    /// Steps in order. After the last one the rule is over, and the next that fits has the call.
+    pub steps: VecDeque<Step>,
+    /// Whether the last step goes on for good instead.
+    #[serde(default)]
+    pub repeat: bool,
+}
+
+impl Rule {
+    fn next(&mut self) -> Option<Step> {
+        match self.repeat && self.steps.len() == 1 {
+            true => self.steps.front().cloned(),
+            false => self.steps.pop_front(),
+        }
+    }
+}
+
+/// Scripts by credential, as a file holds them.
+pub type ScriptsByCredential = BTreeMap<String, Script>;
 
 /// What one call meets.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -46,17 +74,42 @@ pub struct Step {
 
 /// All scripts.
 #[derive(Debug, Default)]
-pub(crate) struct Scripts(Mutex<HashMap<String, VecDeque<Step>>>);
+pub(crate) struct Scripts(Mutex<HashMap<String, Course>>);
+
+/// What is left of a script.
+#[derive(Debug)]
+struct Course {
+    steps: VecDeque<Step>,
+    rules: Vec<Rule>,
+}
+
+impl Course {
+    /// The step of a call with this last message, if there is one.
+    fn next(&mut self, message: &str) -> Option<Step> {
+        let fitting = self.rules.iter_mut().filter(|rule| message.contains(&rule.contains));
+        let by_rule = fitting.filter_map(Rule::next).next();
+        by_rule.or_else(|| self.steps.pop_front())
+    }
+
+    fn is_over(&self) -> bool {
+        self.steps.is_empty() && self.rules.iter().all(|rule| rule.steps.is_empty())
+    }
+}
 
 impl Scripts {
     /// Puts a script in the place of the one before. The error says what is wrong with it.
     pub(crate) fn put(&self, credential: String, script: Script) -> Result<(), String> {
         let answers = script.answers.into_iter().map(|answer| Step { answer: Some(answer), ..Step::default() });
         let steps: VecDeque<Step> = answers.chain(script.steps).collect();
-        if steps.len() > STEPS_MAX {
-            return Err(format!("a script has at most {STEPS_MAX} steps"));
+        let rules = script.rules;
+        if rules.len() > RULES_MAX {
+            return Err(format!("a script has at most {RULES_MAX} rules"));
         }
-        for (place, step) in steps.iter().enumerate() {
+        let all = || steps.iter().chain(rules.iter().flat_map(|rule| &rule.steps));
+        if all().count() > STEPS_MAX {
+            return Err(format!("a script has at most {STEPS_MAX} steps, with those of its rules"));
+        }
+        for (place, step) in all().enumerate() {
             let delays = [step.delay_ms, step.piece_delay_ms, step.retry_after_ms.unwrap_or_default()];
             if delays.iter().any(|delay| *delay > DELAY_MS_MAX) {
                 return Err(format!("step {place}: a delay is at most {DELAY_MS_MAX} ms"));
@@ -69,18 +122,19 @@ impl Scripts {
         if scripts.len() >= SCRIPTS_MAX && !scripts.contains_key(&credential) {
             return Err(format!("there are {SCRIPTS_MAX} scripts; take one out by giving it no steps"));
         }
-        match steps.is_empty() {
+        let course = Course { steps, rules };
+        match course.is_over() {
             true => drop(scripts.remove(&credential)),
-            false => drop(scripts.insert(credential, steps)),
+            false => drop(scripts.insert(credential, course)),
         }
         Ok(())
     }
 
-    /// The step of this call.
-    pub(crate) fn next(&self, credential: &str) -> Step {
+    /// The step of this call, whose last message is given.
+    pub(crate) fn next(&self, credential: &str, message: &str) -> Step {
         let mut scripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let step = scripts.get_mut(credential).and_then(VecDeque::pop_front);
-        if scripts.get(credential).is_some_and(VecDeque::is_empty) {
+        let step = scripts.get_mut(credential).and_then(|course| course.next(message));
+        if scripts.get(credential).is_some_and(Course::is_over) {
             scripts.remove(credential);
         }
         step.unwrap_or_else(|| Step { status: status_in(credential), ..Step::default() })

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::chat::CREATED;
 use crate::ledger::{Entry, Ledger};
 use crate::limits::{DIMENSIONS, DIMENSIONS_MAX, REQUEST_BYTES_MAX, TEXTS_MAX};
-use crate::script::{Script, Scripts, Step};
+use crate::script::{Script, Scripts, ScriptsByCredential, Step};
 use crate::{answer, chat};
 
 /// What stands before a credential's name in the bearer token.
@@ -32,19 +32,32 @@ struct Sandbox {
 
 /// The whole provider. Nothing of it outlives the router.
 pub fn router() -> Router {
+    routes(Sandbox::default())
+}
+
+/// The same with scripts to begin with. The error says which of them is wrong.
+pub fn scripted_router(scripts: ScriptsByCredential) -> Result<Router, String> {
+    let sandbox = Sandbox::default();
+    for (credential, script) in scripts {
+        sandbox.scripts.put(credential.clone(), script).map_err(|why| format!("{credential}: {why}"))?;
+    }
+    Ok(routes(sandbox))
+}
+
+fn routes(sandbox: Sandbox) -> Router {
     Router::new()
         .route("/v1/{*rest}", any(provider))
         .route("/http/{*rest}", any(provider))
         .route("/script/{credential}", put(put_script))
         .route("/ledger", get(read_ledger).delete(forget_ledger))
         .route("/health", get(|| async { Json(json!({"status": "ok", "sandbox": true})) }))
-        .with_state(Arc::new(Sandbox::default()))
+        .with_state(Arc::new(sandbox))
 }
 
-/// Serves the whole provider until the process ends.
-pub async fn serve(listener: tokio::net::TcpListener) {
+/// Serves a provider until the process ends.
+pub async fn serve(listener: tokio::net::TcpListener, router: Router) {
     // axum's loop goes on after every error of a connection, and has none of its own.
-    let _ended = axum::serve(listener, router()).await;
+    let _ended = axum::serve(listener, router).await;
 }
 
 async fn put_script(
@@ -74,9 +87,10 @@ async fn forget_ledger(State(sandbox): State<Arc<Sandbox>>) -> StatusCode {
 async fn provider(State(sandbox): State<Arc<Sandbox>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let credential = credential(&parts.headers);
-    let step = sandbox.scripts.next(&credential);
     let body = to_bytes(body, REQUEST_BYTES_MAX).await;
     let json: Option<Value> = body.as_ref().ok().and_then(|body| serde_json::from_slice(body).ok());
+    let message = json.as_ref().map(answer::last_message).unwrap_or_default();
+    let step = sandbox.scripts.next(&credential, &message);
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     // Before it is answered: whoever asks may go away meanwhile.
     let number = sandbox.ledger.add(Entry {

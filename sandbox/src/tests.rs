@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::router;
+use crate::{ScriptsByCredential, router, scripted_router};
 
 struct Client {
     base: String,
@@ -97,6 +97,35 @@ async fn scripts_are_one_step_a_call_and_each_credentials_own() {
     {
         assert_eq!(client.script("a", script).await, 400);
     }
+}
+
+#[tokio::test]
+async fn rules_have_calls_by_what_they_ask() {
+    let client = Client::start().await;
+    let rules = json!([
+        {"contains": "high", "steps": [{"status": 503}, {"answer": "second"}]},
+        {"contains": "tide", "steps": [{"answer": "third"}, {"status": 400}], "repeat": true},
+    ]);
+    assert_eq!(client.script("a", json!({"answers": ["none of them"], "rules": rules})).await, 204);
+    let ask = async |message: &str| {
+        let answered = client.chat("a", json!({"messages": [{"role": "user", "content": message}]})).await;
+        let status = answered.status().as_u16();
+        let answer: Value = answered.json().await.unwrap();
+        (status, answer["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(ask("high tide").await.0, 503);
+    assert_eq!(ask("storm").await, (200, "none of them".to_owned()));
+    assert_eq!(ask("high tide").await, (200, "second".to_owned()));
+    assert_eq!(ask("high tide").await, (200, "third".to_owned()), "the first rule is over");
+    for _ in 0..3 {
+        assert_eq!(ask("low tide").await.0, 400);
+    }
+    assert_eq!(ask("storm").await, (200, "Sandbox answer about: storm".to_owned()));
+    let wrong = ScriptsByCredential::from([(
+        "b".to_owned(),
+        serde_json::from_value(json!({"steps": [{"status": 99}]})).unwrap(),
+    )]);
+    assert!(scripted_router(wrong).unwrap_err().starts_with("b: step 0"));
 }
 
 #[tokio::test]

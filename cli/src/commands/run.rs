@@ -48,6 +48,9 @@ pub struct Run {
     /// Let a provider inside this process answer in the place of every server, for this run: offline and at no cost
     #[arg(long)]
     sandbox: bool,
+    /// What that provider answers: a JSON object with a script for each credential
+    #[arg(long, value_name = "FILE", requires = "sandbox")]
+    sandbox_script: Option<PathBuf>,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -65,7 +68,7 @@ impl Run {
         let inputs = Inputs::read(&self.input, &file, &mut std::io::stdin())?;
         let target = self.to.as_deref().map(|name| file.resolve(name)).transpose()?;
         let session = match self.sandbox {
-            true => Session::open_sandbox(&self.connection).await?,
+            true => Session::open_sandbox(&self.connection, self.sandbox_script.as_deref()).await?,
             false => Session::open(&self.connection).await?,
         };
         let ended = self.on(&session, &file, inputs, target).await;

@@ -30,7 +30,7 @@ impl Sandbox {
         announce("sandbox", listener.local_addr().context(Exit::Failed, failed)?)?;
         tokio::select! {
             () = stop.asked() => Ok(()),
-            () = heddle_sandbox::serve(listener) => Err(Failure::failed("the sandbox ended")),
+            () = heddle_sandbox::serve(listener, heddle_sandbox::router()) => Err(Failure::failed("the sandbox ended")),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use heddle_coordinator::{ConcurrencyLimit, NodePolicy};
 use heddle_gateway::PublicUrl;
+use heddle_sandbox::ScriptsByCredential;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -166,7 +167,7 @@ impl Up {
             agents: self.agents,
             slots: self.slots,
             debug: self.debug.clone().into(),
-            sandbox: self.sandbox,
+            sandbox: self.sandbox.then(ScriptsByCredential::new),
             artifacts: self.artifacts.clone().into(),
             fetch_allowed: self.fetch.allow_fetch.clone(),
             public_url: self.fetch.public_url.clone(),

@@ -19,7 +19,7 @@ fn size(png: &[u8]) -> (u32, u32) {
 }
 
 #[test]
-fn a_contact_sheet_is_made_of_six_pictures() {
+fn a_contact_sheet_is_made_of_any_number_of_pictures() {
     let folder = TempDir::new().unwrap();
     let out = folder.path().join("out");
     let mut words = shown("contact-sheet");
@@ -34,6 +34,12 @@ fn a_contact_sheet_is_made_of_six_pictures() {
         (std::fs::read(sheet).unwrap(), std::fs::read(example("contact-sheet/expected.png")).unwrap());
     assert_eq!(size(&made), size(&expected));
     assert!(made == expected, "another picture than examples/contact-sheet/expected.png: {}", sheet.display());
+    // A row less for three of them.
+    let fewer = folder.path().join("fewer");
+    words[place] = fewer.display().to_string();
+    let three = words.iter().map(|word| word.replace("inputs/*.png", "inputs/[1-3]*.png"));
+    said(&heddle(&folder.path().join("data")).arg("run").args(three).output().unwrap());
+    assert_eq!(size(&std::fs::read(fewer.join("sheet-image.png")).unwrap()), (3 * 320 + 4 * 16, 200 + 2 * 16));
 }
 
 #[test]
@@ -165,4 +171,28 @@ async fn the_ledger_of_the_sandbox_has_each_provider_that_was_asked() {
     let spans = trace["nodes"].as_array().unwrap().iter().find(|node| node["nodeId"] == "answer").unwrap();
     let providers: Vec<&Value> = spans["attempts"].as_array().unwrap().iter().map(|span| &span["provider"]).collect();
     assert_eq!(providers, [&Value::Null, &Value::Null, &"llm:openai_compatible".into()], "{trace}");
+}
+
+#[test]
+fn a_text_is_summarised_part_by_part() {
+    let folder = TempDir::new().unwrap();
+    let output = heddle(&folder.path().join("data")).arg("run").args(shown("map-reduce")).output().unwrap();
+    let expected = std::fs::read_to_string(example("map-reduce/expected.txt")).unwrap();
+    assert_eq!(said(&output), expected);
+}
+
+#[test]
+fn of_500_prompts_those_that_fail_for_good_are_told() {
+    let folder = TempDir::new().unwrap();
+    let output = heddle(&folder.path().join("data")).arg("run").args(shown("batch-500")).output().unwrap();
+    let json: Value = serde_json::from_str(&said(&output)).unwrap();
+    let (answers, failed) = (&json["outputs"]["answers"]["json"], &json["outputs"]["failed"]["json"]);
+    let answers = answers.as_array().unwrap();
+    let indexes =
+        |list: &Value| list.as_array().unwrap().iter().map(|error| error["index"].clone()).collect::<Vec<_>>();
+    assert_eq!((answers.len(), json!(indexes(failed))), (500, json!([13, 113, 213, 313, 413])));
+    for (index, answer) in answers.iter().enumerate() {
+        let is_own = answer.as_str().is_some_and(|text| text.contains(&format!("No. {index}:")));
+        assert_eq!(is_own, index % 100 != 13, "{index}: {answer}");
+    }
 }
