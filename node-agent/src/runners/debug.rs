@@ -279,7 +279,11 @@ async fn effect(work: Work, folder: Option<Arc<Path>>) -> Result<Vec<Output>, Fa
 
 /// One short write, on purpose without a hop to another thread: what is counted is how often it happens.
 fn add_line(work: &Work, path: &Path) -> Result<(), Failure> {
-    let line = format!("{} {} {}\n", work.execution_id, work.node_id, work.attempt);
+    // Inside a map or loop, the place is told, too: it is what the key ends with.
+    let place = work.idempotency_key.rsplit_once('@').map_or("", |(_, place)| place);
+    let is_place = !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let place = if is_place { format!(" @{place}") } else { String::new() };
+    let line = format!("{} {} {}{place}\n", work.execution_id, work.node_id, work.attempt);
     let written = OpenOptions::new().create(true).append(true).open(path).and_then(|mut file| {
         let length = file.write(line.as_bytes())?;
         if length == line.len() { Ok(()) } else { Err(std::io::ErrorKind::WriteZero.into()) }

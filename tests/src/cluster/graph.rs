@@ -24,6 +24,17 @@ impl Graph {
         self
     }
 
+    /// The node added last lies inside this container.
+    ///
+    /// # Panics
+    /// When there is no node yet.
+    #[must_use]
+    pub fn inside(mut self, container: &str) -> Self {
+        let node = self.nodes.last_mut().unwrap_or_else(|| panic!("no node to put into {container:?}"));
+        node["parentId"] = container.into();
+        self
+    }
+
     /// Adds an edge from a port to a port, each written `node.port`.
     ///
     /// # Panics
