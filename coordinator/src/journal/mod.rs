@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 mod testing;
+mod values;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -41,10 +41,7 @@ impl Run {
             | NodePhase::Dropped => return Ok(()),
         }
         self.slot(instance)?.phase = NodePhase::Dropped;
-        match self.state.frames.get_mut(&instance.scope) {
-            Some(frame) => frame.open -= 1,
-            None => self.state.open_nodes -= 1,
-        }
+        self.count_down(instance)?;
         self.dropped.push(instance);
         Ok(())
     }

@@ -18,6 +18,7 @@ pub mod list;
 mod outcome;
 mod race;
 mod scope;
+mod scope_fold;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,14 @@ pub enum Corrupt {
         /// Which container.
         instance: Instance,
     },
+    /// More has ended than was open, or more inputs were settled than there are.
+    #[error("event {seq} does not follow: more of what node {} belongs to has ended than had begun", instance.node)]
+    Miscounted {
+        /// Which event.
+        seq: EventSeq,
+        /// Which instance.
+        instance: Instance,
+    },
     /// It names a fallback that the node does not have.
     #[error("event {seq} names fallback {provider} of node {node}, which has no such one")]
     UnknownProvider {
@@ -267,6 +275,9 @@ impl Run {
         }
         match decision {
             Decision::Completed { outputs, .. } => {
+                if self.state.expansions.get(&instance).is_some_and(|expansion| expansion.open > 0) {
+                    return Err(Corrupt::WrongItems { seq: self.state.seq, instance });
+                }
                 self.end_scope(instance);
                 self.complete(instance, None, outputs)?;
                 self.drop_losers(instance)?;
@@ -448,7 +459,7 @@ impl Run {
 
     /// Settles what waits for an instance beside it, without recursion.
     pub(super) fn settle_after(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        let graph = Arc::clone(&self.graph);
+        let (graph, seq) = (Arc::clone(&self.graph), self.state.seq);
         let mut settled = vec![instance.node];
         while let Some(source) = settled.pop() {
             for edge in graph.out_edges(source) {
@@ -458,9 +469,12 @@ impl Run {
                 if slot.phase != NodePhase::Pending {
                     continue;
                 }
-                slot.unsettled -= 1;
+                let Some(unsettled) = slot.unsettled.checked_sub(1) else {
+                    return Err(Corrupt::Miscounted { seq, instance: target });
+                };
+                slot.unsettled = unsettled;
                 let is_for_agents = matches!(graph.node(target.node).runner, Runner::Agent);
-                let is_settled = slot.unsettled == 0 || (is_for_agents && is_planted(Fault::StartedEarly));
+                let is_settled = unsettled == 0 || (is_for_agents && is_planted(Fault::StartedEarly));
                 let is_due = self.wins_race(target, source, edge) || is_settled;
                 if is_due && !self.make_ready(target)? && !is_planted(Fault::SkipNotPropagated) {
                     settled.push(target.node);
@@ -474,10 +488,7 @@ impl Run {
     pub(super) fn make_ready(&mut self, instance: Instance) -> Result<bool, Corrupt> {
         if self.is_closed_off(instance) {
             self.slot(instance)?.phase = NodePhase::Skipped;
-            match self.state.frames.get_mut(&instance.scope) {
-                Some(frame) => frame.open -= 1,
-                None => self.state.open_nodes -= 1,
-            }
+            self.count_down(instance)?;
             return Ok(false);
         }
         match self.graph.node(instance.node).runner {

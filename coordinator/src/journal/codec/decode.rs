@@ -1,5 +1,6 @@
 //! From rows to the engine's types. Whatever is missing, unknown or out of range is an error with the row's name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,20 +54,33 @@ pub fn decode(row: &Row) -> Result<Event, DecodeError> {
     })
 }
 
-/// Takes the value that a reference names out of the row that holds it; `None` if the row has no such place.
+/// The values of one row, for those who ask for single ones.
+#[derive(Debug)]
+pub struct ReadBody {
+    json: Vec<Bytes>,
+    artifacts: BTreeMap<u32, Value>,
+}
+
+/// Decodes the body of a row, without its head.
 ///
 /// # Errors
 /// When the row does not match its checksum, or its body is none.
-pub fn decode_body_value(row: &Row, reference: &ValueRef) -> Result<Option<Value>, DecodeError> {
+pub fn decode_body(row: &Row) -> Result<ReadBody, DecodeError> {
     verify(row)?;
     let malformed = |what| DecodeError::Malformed { run: row.run, seq: row.seq, what };
     let body = row.body.as_ref().ok_or_else(|| malformed("it was read without its body"))?;
     let body: pb::Body = message(body).map_err(malformed)?;
-    if let Some(it) = body.stored.into_iter().find(|it| it.place == reference.place) {
-        return stored(it).map(Some).map_err(malformed);
+    let artifacts = body.stored.into_iter().map(|it| Ok((it.place, stored(it)?)));
+    Ok(ReadBody { json: body.values, artifacts: artifacts.collect::<Part<_>>().map_err(malformed)? })
+}
+
+impl ReadBody {
+    /// The value that a reference names; `None` if there is no such place. Its digest is the reference's: nothing is digested.
+    pub fn value(&self, reference: &ValueRef) -> Option<Value> {
+        let artifact = self.artifacts.get(&reference.place).cloned();
+        let json = || self.json.get(reference.place as usize);
+        artifact.or_else(|| json().map(|json| Value::from_parts(json.clone(), reference.digest)))
     }
-    let json = body.values.into_iter().nth(reference.place as usize);
-    Ok(json.map(|json| Value::from_parts(json, reference.digest)))
 }
 
 pub(super) fn values(body: pb::Body) -> Part<Vec<Value>> {

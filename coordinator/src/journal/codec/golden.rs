@@ -14,7 +14,7 @@ use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Digest, Value, ValueRef};
 use proptest::prelude::*;
 
-use super::{DecodeError, decode, decode_body_value, decode_run_error, encode, encode_run_error, random};
+use super::{DecodeError, decode, decode_body, decode_run_error, encode, encode_run_error, random};
 
 const RUN: RunId = RunId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
 
@@ -51,10 +51,15 @@ fn a_body_gives_single_values() {
     let event = full();
     let row = encode(RUN, &event);
     let reference = |place| ValueRef { place, digest: event.values[1].digest(), ..value_ref() };
-    assert_eq!(decode_body_value(&row, &reference(1)), Ok(Some(event.values[1].clone())));
-    assert_eq!(decode_body_value(&row, &reference(2)), Ok(None));
+    let body = decode_body(&row).unwrap();
+    assert_eq!(
+        [0, 1].map(|place| body.value(&reference(place)).unwrap().json().clone()),
+        [0, 1].map(|place: usize| event.values[place].json().clone())
+    );
+    assert_eq!(body.value(&reference(1)), Some(event.values[1].clone()));
+    assert_eq!(body.value(&reference(2)), None);
     let changed = super::Row { body: Some(Bytes::from_static(b"\x0a\x01x")), ..row };
-    assert_eq!(decode_body_value(&changed, &reference(0)), Err(DecodeError::Checksum { run: RUN, seq: EventSeq(7) }));
+    assert_eq!(decode_body(&changed).unwrap_err(), DecodeError::Checksum { run: RUN, seq: EventSeq(7) });
 }
 
 #[test]

@@ -16,7 +16,7 @@ use heddle_core::time::Timestamp;
 use thiserror::Error;
 
 pub use beside::{decode_message, decode_plan, encode_message, encode_plan};
-pub use decode::{decode, decode_body_value, decode_run_error};
+pub use decode::{ReadBody, decode, decode_body, decode_run_error};
 pub use encode::{encode, encode_run_error};
 
 /// One event as the database keeps it.

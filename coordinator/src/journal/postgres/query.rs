@@ -18,7 +18,7 @@ use crate::auth::Tenant;
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{RUN_COLUMNS, status_number};
 use crate::journal::limits::PAGE_ROWS_MAX;
-use crate::journal::{JournalError, RunCursor, RunFilter, RunRow, StoredRun};
+use crate::journal::{JournalError, RunCursor, RunFilter, RunRow, StoredRun, values};
 
 type Result<T> = std::result::Result<T, Trouble>;
 
@@ -104,13 +104,10 @@ pub(super) async fn read_values(
     let found = sqlx::query(sql).bind(run.to_bytes()).bind(seqs).fetch_all(connection).await?;
     let rows = found.iter().map(|row| event_row(run, row, true).map(|row| (row.seq, row)));
     let rows: BTreeMap<EventSeq, Row> = rows.collect::<Result<_>>()?;
-    let value = |reference: &ValueRef| {
-        let missing = || JournalError::NoValue { run, seq: reference.seq, place: reference.place };
-        let row = rows.get(&reference.seq).ok_or_else(missing)?;
-        let value = codec::decode_body_value(row, reference).map_err(|source| JournalError::Event { source })?;
-        Ok(value.ok_or_else(missing)?)
-    };
-    references.iter().map(value).collect()
+    values::read(run, references, |seq| {
+        let body = rows.get(&seq).map(codec::decode_body).transpose();
+        Ok(body.map_err(|source| JournalError::Event { source })?)
+    })
 }
 
 /// Without a tenant it is the engine that asks.

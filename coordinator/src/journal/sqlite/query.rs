@@ -1,8 +1,5 @@
 //! What readers ask. Each function runs in one read transaction.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use heddle_core::batch::BatchId;
 use heddle_core::id::{EventSeq, PartitionId, RunId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
@@ -18,7 +15,7 @@ use crate::auth::Tenant;
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{RUN_COLUMNS, status_number};
 use crate::journal::limits::PAGE_ROWS_MAX;
-use crate::journal::{JournalError, RunCursor, RunFilter, RunRow, StoredRun};
+use crate::journal::{JournalError, RunCursor, RunFilter, RunRow, StoredRun, values};
 
 type Result<T> = std::result::Result<T, JournalError>;
 
@@ -83,24 +80,11 @@ pub(super) fn read_events(
 
 pub(super) fn read_values(connection: &Connection, run: RunId, references: &[ValueRef]) -> Result<Vec<Value>> {
     let sql = "SELECT seq, kind, version, at, crc, head, body FROM event WHERE run = ?1 AND seq = ?2";
-    let mut rows = BTreeMap::<EventSeq, Option<Row>>::new();
-    references
-        .iter()
-        .map(|reference| {
-            let missing = || JournalError::NoValue { run, seq: reference.seq, place: reference.place };
-            let row = match rows.entry(reference.seq) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => {
-                    let given = params![run.to_bytes(), reference.seq.0 as i64];
-                    let found = select(connection, sql, given, |row| event_row(run, row, true))?;
-                    entry.insert(found.into_iter().next())
-                }
-            };
-            let row = row.as_ref().ok_or_else(missing)?;
-            let value = codec::decode_body_value(row, reference).map_err(|source| JournalError::Event { source })?;
-            value.ok_or_else(missing)
-        })
-        .collect()
+    values::read(run, references, |seq| {
+        let found = select(connection, sql, params![run.to_bytes(), seq.0 as i64], |row| event_row(run, row, true))?;
+        let body = found.first().map(codec::decode_body).transpose();
+        body.map_err(|source| JournalError::Event { source })
+    })
 }
 
 /// Without a tenant it is the engine that asks.

@@ -1,6 +1,7 @@
 //! One run: by hand through every fact, and by properties over random courses.
 
 mod branching;
+mod broken;
 mod by_hand;
 mod course;
 mod delegate;
