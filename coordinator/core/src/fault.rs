@@ -68,6 +68,8 @@ pub enum Fault {
     SkipNotPropagated,
     /// A node runs as soon as one of its inputs is there.
     StartedEarly,
+    /// A timer is heard though an earlier one has taken its place.
+    OldTimersHeard,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use heddle_core::batch::BatchId;
 use heddle_core::draw::Draw;
 use heddle_core::id::{BatchNumber, CallerId, Epoch, PartitionId, RunId};
+use heddle_core::partition::alarm::Alarm;
 use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Input, Outputs, Release, Reply};
 use heddle_core::partition::{Backlog, Partition};
@@ -38,8 +39,8 @@ pub(crate) enum Message {
     Wake,
     /// The partition's runs are read.
     Loaded(Box<Result<LoadedPartition, ActorProcessingErr>>),
-    /// An instant that the partition asked for has come.
-    Tick,
+    /// A timer rings that was set for this instant.
+    Tick(Timestamp),
     /// Somebody wants to know what stands, runs and waits.
     Measure,
 }
@@ -62,8 +63,7 @@ pub(crate) struct State {
     releaser: Releaser,
     /// What the batch on its way adds to histories.
     landing: Option<(BatchNumber, Landing, Tally)>,
-    /// When the next tick is under way for.
-    armed: Option<Timestamp>,
+    alarm: Alarm,
     runs_counted: usize,
     /// Reads under way; they end with this actor.
     work: JoinSet<()>,
@@ -90,7 +90,7 @@ impl Actor for PartitionActor {
             loaded: None,
             callers: HashMap::new(),
             landing: None,
-            armed: None,
+            alarm: Alarm::default(),
             runs_counted: 0,
             work,
         })
@@ -111,10 +111,8 @@ impl Actor for PartitionActor {
                 state.shared.doors.opened(state.id);
                 runs
             }
-            Message::Tick => {
-                state.armed = None;
-                vec![Input::Tick]
-            }
+            Message::Tick(at) if state.alarm.rings(at) => vec![Input::Tick],
+            Message::Tick(_) => return Ok(()),
             Message::Wake => Vec::new(),
             Message::Measure => {
                 state.measure();
@@ -281,11 +279,8 @@ impl State {
     }
 
     fn arm(&mut self, wake_at: Option<Timestamp>, myself: &ActorRef<Message>) {
-        let Some(at) = wake_at.filter(|at| self.armed.is_none_or(|armed| *at < armed)) else { return };
-        self.armed = Some(at);
-        // A millisecond more, so that the instant has come when the tick does.
-        let pause = self.shared.clock.until(at) + Duration::from_millis(1);
-        let _timer = myself.send_after(pause, || Message::Tick);
+        let Some(at) = self.alarm.set(wake_at, self.shared.clock.now()) else { return };
+        let _timer = myself.send_after(self.shared.clock.until(at), move || Message::Tick(at));
     }
 
     /// The core failed on one run: it is set aside unread, and the partition is loaded again (E5).

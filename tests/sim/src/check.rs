@@ -44,6 +44,8 @@ pub(super) struct Checker {
     /// Whose batch lands.
     pub(super) landing: SeatId,
     pub(super) coverage: Coverage,
+    /// What became durable that cannot happen without end.
+    pub(super) done: u64,
     /// Which container's items and turns have these numbers.
     pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
 }

@@ -9,6 +9,7 @@ use heddle_core::run::{NodePhase, Run};
 
 use super::check::{Checker, TokenAccount, digests, fingerprint};
 use super::event::SeatId;
+use super::progress::done_by;
 use super::store::Store;
 
 impl Checker {
@@ -16,6 +17,7 @@ impl Checker {
     pub(super) fn written(&mut self, store: &Store, seat: SeatId, batch: &Batch, quarantined: &[RunId]) {
         self.expect_owner(seat, batch);
         self.landing = seat;
+        self.done += done_by(batch);
         self.note(batch.number.0);
         for written in &batch.runs {
             if quarantined.contains(&written.run) {

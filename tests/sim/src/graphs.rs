@@ -58,6 +58,11 @@ impl Scripted {
     /// A random graph without cycles.
     pub(super) fn draw(random: &mut Random, knobs: &Knobs) -> Self {
         let Drawing { nodes, edges, scripts, .. } = Drawing::draw(random, knobs);
+        Self::of(nodes, edges, scripts)
+    }
+
+    /// A graph whose document is known, and how its nodes behave.
+    pub(super) fn of(nodes: Vec<Value>, edges: Vec<Value>, scripts: Vec<Script>) -> Self {
         let document = Document::read(&nodes, &edges);
         Self { graph: compile(&nodes, &edges), scripts, document, nodes, edges }
     }

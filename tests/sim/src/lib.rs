@@ -20,8 +20,11 @@ mod event;
 mod fault;
 mod graphs;
 mod knobs;
+#[cfg(test)]
+mod known;
 mod nemesis;
 mod policies;
+mod progress;
 mod queue;
 mod random;
 mod reference;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use heddle_core::id::{CallerId, PartitionId, RunId, SessionNumber};
 use heddle_core::limits;
 use heddle_core::partition::Partition;
+use heddle_core::partition::alarm::Alarm;
 use heddle_core::partition::batch::{Batch, CommitOutcome, KeyFound, Phase};
 use heddle_core::partition::io::{Dispatch, Effect, Input, Outputs, Refusal, Release, Reply};
 use heddle_core::partition::permits::{Grant, Permits};
@@ -46,7 +47,8 @@ pub(super) struct Seat {
     pub(super) mailbox: VecDeque<Mail>,
     outcomes: VecDeque<Input>,
     is_woken: bool,
-    tick_at: Option<Timestamp>,
+    alarm: Alarm,
+    ticked_at: Timestamp,
     callers: BTreeMap<CallerId, usize>,
     /// Runs that were read too early.
     read_early: Option<Vec<Input>>,
@@ -118,7 +120,8 @@ impl World {
             mailbox: VecDeque::new(),
             outcomes: VecDeque::new(),
             is_woken: false,
-            tick_at: None,
+            alarm: Alarm::default(),
+            ticked_at: Timestamp::default(),
             callers: BTreeMap::new(),
             read_early: None,
         };
@@ -231,9 +234,13 @@ impl World {
         }
     }
 
+    /// A timer of a partition rings; if there is no reason to, nobody looks.
     pub(super) fn tick(&mut self, id: SeatId) {
-        if let Some(seat) = self.shell.seat(id) {
-            seat.tick_at = None;
+        let now = self.now;
+        let Some(seat) = self.shell.seat(id) else { return };
+        if seat.alarm.rings(now) {
+            let is_again = std::mem::replace(&mut seat.ticked_at, now) == now;
+            self.check.expect(!is_again, "E7", || format!("two timers of {} ring at once", id.partition));
             self.work(id);
         }
     }
@@ -310,11 +317,9 @@ impl World {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::LookUpKey { seat: id, key });
         }
-        let Some(seat) = self.shell.seat(id) else { return };
-        if let Some(at) = outputs.wake_at.filter(|at| seat.tick_at.is_none_or(|armed| *at < armed)) {
-            seat.tick_at = Some(at);
-            self.at(at.plus(millis(1)), Event::Tick(id));
-        }
+        let now = self.now;
+        let rings_at = self.shell.seat(id).and_then(|seat| seat.alarm.set(outputs.wake_at, now));
+        rings_at.into_iter().for_each(|at| self.at(at, Event::Tick(id)));
     }
 
     fn carry_out(&mut self, id: SeatId, effect: Effect) {

@@ -18,6 +18,7 @@ use super::fault::ShellFault;
 use super::graphs::Scripted;
 use super::knobs::Knobs;
 use super::policies;
+use super::progress::Progress;
 use super::queue::{Queue, millis};
 use super::random::Random;
 use super::reference;
@@ -28,10 +29,6 @@ use super::{Kills, Report};
 
 /// When every world begins.
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-/// After the last trouble, everything must have ended within this time: poison that one key lets run one by one takes long.
-const HEAL: Span = Span::from_seconds(60 * 60);
-/// A world that needs more steps turns in circles.
-const STEPS_MAX: u64 = 150_000;
 /// After this time without trouble an agent is certainly in touch.
 const IN_TOUCH: Span = Span::from_seconds(45);
 
@@ -50,6 +47,7 @@ pub(super) struct World {
     queue: Queue,
     serial: u64,
     steps: u64,
+    progress: Progress,
     fault: Option<ShellFault>,
     pub(super) store: Store,
     pub(super) check: Checker,
@@ -81,7 +79,18 @@ impl World {
     pub(super) fn new(seed: u64, fault: Option<ShellFault>, trace: Option<fn(&str)>) -> Self {
         let mut random = Random::from_seed(seed);
         let knobs = Knobs::draw(&mut random);
-        let graphs: Vec<Scripted> = (0..knobs.graphs).map(|_| Scripted::draw(&mut random, &knobs)).collect();
+        let graphs = (0..knobs.graphs).map(|_| Scripted::draw(&mut random, &knobs)).collect();
+        Self::of(random, knobs, graphs, fault, trace)
+    }
+
+    /// A world that has these graphs.
+    pub(super) fn of(
+        random: Random,
+        knobs: Knobs,
+        graphs: Vec<Scripted>,
+        fault: Option<ShellFault>,
+        trace: Option<fn(&str)>,
+    ) -> Self {
         let mut store = Store::default();
         for scripted in &graphs {
             store.graphs.insert(scripted.graph.digest(), scripted.graph.clone());
@@ -95,6 +104,7 @@ impl World {
             queue: Queue::default(),
             serial: 0,
             steps: 0,
+            progress: Progress::default(),
             fault,
             store,
             check: Checker::default(),
@@ -137,7 +147,7 @@ impl World {
             if self.steps.is_multiple_of(8) && self.unsettled(false).is_none() {
                 break;
             }
-            if self.steps > STEPS_MAX || at > self.last_trouble.plus(HEAL) {
+            if !self.progress.goes_on(self.check.done, self.steps, at, self.last_trouble) {
                 let what = self.unsettled(true).unwrap_or_default();
                 self.check.fail("H20", format!("still not at rest: {what}"));
                 break;

@@ -5,6 +5,7 @@
 //! youngest batch it could have observed and leaves when that batch has landed (E3).
 
 mod agents;
+pub mod alarm;
 mod assign;
 pub mod batch;
 mod batches;

@@ -128,6 +128,11 @@ fn is_in_broken_item(
             Place::Body(container) if document.nodes[container].place == Place::Root => {
                 interpreter.has_lost(container, root)
             }
+            // Lifted nodes that run together are given up together: when all of them lead only to races that are won.
+            Place::Region(region) if document.regions[region].outer == Place::Root => {
+                let mut nodes = (0..document.nodes.len()).filter(|node| document.nodes[*node].place == place);
+                nodes.all(|node| interpreter.has_lost(node, root))
+            }
             _ => false,
         };
         if is_of_loser || interpreter.broken.borrow().contains(&(place, path.clone())) {
