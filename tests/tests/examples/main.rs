@@ -3,7 +3,9 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod api;
+mod ledger;
 mod one_agent;
+mod sandbox;
 mod three_agents;
 
 use std::path::{Path, PathBuf};

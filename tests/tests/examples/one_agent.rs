@@ -182,6 +182,17 @@ fn a_text_is_summarised_part_by_part() {
 }
 
 #[test]
+fn lines_are_scored_until_one_is_good_enough_or_all_rounds_are_over() {
+    let folder = TempDir::new().unwrap();
+    for topic in ["tides", "fog"] {
+        let words = shown("generate-score-loop").into_iter().map(|word| word.replace("tides", topic));
+        let output = heddle(&folder.path().join("data")).arg("run").args(words).output().unwrap();
+        let expected = std::fs::read_to_string(example(&format!("generate-score-loop/expected/{topic}.txt"))).unwrap();
+        assert_eq!(said(&output), expected);
+    }
+}
+
+#[test]
 fn of_500_prompts_those_that_fail_for_good_are_told() {
     let folder = TempDir::new().unwrap();
     let output = heddle(&folder.path().join("data")).arg("run").args(shown("batch-500")).output().unwrap();
