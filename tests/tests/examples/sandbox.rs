@@ -22,7 +22,11 @@ pub(crate) struct Sandbox {
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) credential: String,
-    /// The text of its last message.
+    pub(crate) model: String,
+    /// What it was answered with; none if the caller went away before.
+    pub(crate) status: Option<u64>,
+    /// All its messages, and the text of the last one.
+    pub(crate) messages: Value,
     pub(crate) prompt: String,
 }
 
@@ -67,10 +71,14 @@ impl Sandbox {
 impl Call {
     fn read(entry: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let last = entry["request"]["messages"].as_array().and_then(|messages| messages.last());
+        let messages = entry["request"]["messages"].clone();
+        let last = messages.as_array().and_then(|messages| messages.last());
         Self {
             credential: text(&entry["credential"]),
+            model: text(&entry["model"]),
+            status: entry["status"].as_u64(),
             prompt: last.map(|message| text(&message["content"])).unwrap_or_default(),
+            messages,
         }
     }
 }
