@@ -4,6 +4,7 @@
 
 mod api;
 mod ledger;
+mod maps_on_three_agents;
 mod one_agent;
 mod sandbox;
 mod three_agents;
