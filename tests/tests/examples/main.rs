@@ -3,7 +3,10 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod api;
+mod ledger;
+mod maps_on_three_agents;
 mod one_agent;
+mod sandbox;
 mod three_agents;
 
 use std::path::{Path, PathBuf};

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 
 use cluster_tests::cluster::graph::Graph;
-use cluster_tests::cluster::process::Process;
-use cluster_tests::cluster::{Cluster, Part, Setting, Shape, free_address};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -134,51 +132,23 @@ fn another_provider_answers_and_what_is_wrong_with_one_is_told() {
     assert_eq!(said(&output), expected);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_ledger_of_the_sandbox_has_each_provider_that_was_asked() {
-    let (sandbox, folder) = (free_address(), TempDir::new().unwrap());
-    let arguments = ["sandbox", "--listen", &sandbox].map(str::to_owned);
-    let _sandbox = Process::start(&arguments, &folder.path().join("log"), None);
-    let arguments = vec![(Part::Agent(0), ["--sandbox-address", &sandbox].map(str::to_owned).to_vec())];
-    let mut cluster = Cluster::set_up(Shape::new(1, 1, 4), Setting { arguments, ..Setting::default() }).await;
-    let key = std::fs::read_to_string(cluster.folder().join("coordinator/key")).unwrap();
-    let words = shown("fallback-providers").into_iter().filter(|word| word != "--sandbox");
-    let mut run = heddle(&folder.path().join("data"));
-    run.arg("run").args(words).args(["--server", &cluster.origin(0), "--key", key.trim()]);
-    let printed = tokio::task::spawn_blocking(move || said(&run.output().unwrap())).await.unwrap();
-    let expected = std::fs::read_to_string(example("fallback-providers/expected.txt")).unwrap();
-    assert_eq!(printed, expected);
-    let ledger = reqwest::get(format!("http://{sandbox}/ledger")).await.unwrap().json::<Value>().await.unwrap();
-    let calls = ledger["calls"].as_array().unwrap();
-    let asked = |credential: &str| calls.iter().filter(|call| call["credential"] == credential).collect::<Vec<_>>();
-    let (first, second) = (asked("status-503"), asked("mistral"));
-    assert_eq!((first.len(), second.len(), asked("status-401").len(), calls.len()), (2, 1, 1, 4), "{ledger}");
-    assert!(first.iter().all(|call| call["status"] == 503) && second[0]["status"] == 200, "{ledger}");
-    assert_eq!(second[0]["model"], "mistral-small-latest");
-    assert_eq!(first[0]["request"]["messages"], second[0]["request"]["messages"], "the same inputs");
-    // People see who gave the result, and what failed beside it.
-    let client = cluster.client();
-    let runs = client.get_json("/api/v1/workflows/executions").await;
-    let id = runs[0]["id"].as_str().unwrap();
-    let shown = client.get_json(&format!("/api/v1/workflows/executions/{id}")).await;
-    let node = |id: &str| shown["nodeRuns"].as_array().unwrap().iter().find(|node| node["nodeId"] == id).unwrap();
-    assert_eq!((&shown["status"], &shown["error"]), (&"COMPLETED".into(), &Value::Null), "{shown}");
-    let (answer, picky) = (node("answer"), node("picky"));
-    assert_eq!((&answer["provider"], &answer["attempts"]), (&"llm:openai_compatible".into(), &3.into()), "{shown}");
-    assert_eq!((&picky["state"], &picky["error"]["class"]), (&"FAILED".into(), &"auth".into()), "{shown}");
-    assert_eq!(picky["output"]["error"]["nodeId"], "picky", "{shown}");
-    let trace = client.get_json(&format!("/api/v1/workflows/executions/{id}/trace")).await;
-    let spans = trace["nodes"].as_array().unwrap().iter().find(|node| node["nodeId"] == "answer").unwrap();
-    let providers: Vec<&Value> = spans["attempts"].as_array().unwrap().iter().map(|span| &span["provider"]).collect();
-    assert_eq!(providers, [&Value::Null, &Value::Null, &"llm:openai_compatible".into()], "{trace}");
-}
-
 #[test]
 fn a_text_is_summarised_part_by_part() {
     let folder = TempDir::new().unwrap();
     let output = heddle(&folder.path().join("data")).arg("run").args(shown("map-reduce")).output().unwrap();
     let expected = std::fs::read_to_string(example("map-reduce/expected.txt")).unwrap();
     assert_eq!(said(&output), expected);
+}
+
+#[test]
+fn lines_are_scored_until_one_is_good_enough_or_all_rounds_are_over() {
+    let folder = TempDir::new().unwrap();
+    for topic in ["tides", "fog"] {
+        let words = shown("generate-score-loop").into_iter().map(|word| word.replace("tides", topic));
+        let output = heddle(&folder.path().join("data")).arg("run").args(words).output().unwrap();
+        let expected = std::fs::read_to_string(example(&format!("generate-score-loop/expected/{topic}.txt"))).unwrap();
+        assert_eq!(said(&output), expected);
+    }
 }
 
 #[test]

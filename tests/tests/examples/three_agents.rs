@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cluster_tests::cluster::process::Process;
-use cluster_tests::cluster::{Cluster, Part, START_TIME_MAX, Setting, Shape, free_address};
+use cluster_tests::cluster::{Cluster, Part, START_TIME_MAX, Setting, Shape};
 use cluster_tests::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -13,11 +12,14 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::api::{Api, set_key};
+use super::sandbox::{Sandbox, without_sandbox};
 use super::{heddle, said, shown};
 
-const AGENTS: [Part; 3] = [Part::Agent(0), Part::Agent(1), Part::Agent(2)];
+pub(crate) const AGENTS: [Part; 3] = [Part::Agent(0), Part::Agent(1), Part::Agent(2)];
+/// Nodes that each runs at once.
+pub(crate) const SLOTS: usize = 2;
 /// How long a run may take, with what a lost attempt that may have had its effect waits for its agent.
-const RUN_TIME_MAX: Duration = Duration::from_secs(120);
+pub(crate) const RUN_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long a model says nothing. Where that is too short for the machine, a run is made anew.
 const SILENCE_MS: u64 = 6_000;
 /// A node may have ended just before its agent does. So often such a run is made anew.
@@ -25,9 +27,18 @@ const TRIES_MAX: usize = 10;
 
 /// What came out of a run: what was printed, and the files by name.
 #[derive(Debug, PartialEq)]
-struct Results {
-    printed: String,
+pub(crate) struct Results {
+    pub(crate) printed: String,
     files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Results {
+    /// The list that was printed as this output, among several.
+    pub(crate) fn list(&self, output: &str) -> Vec<Value> {
+        let before = format!("{output}: ");
+        let list = self.printed.lines().find_map(|line| line.strip_prefix(&before)).unwrap();
+        serde_json::from_str(list).unwrap()
+    }
 }
 
 /// Runs the words of an example, on the server that is among them or else alone, with this data folder.
@@ -44,7 +55,7 @@ fn results(data: &Path, words: &[String]) -> Results {
 }
 
 /// The words of an example, as its README shows them, without where results go.
-fn words(name: &str) -> Vec<String> {
+pub(crate) fn words(name: &str) -> Vec<String> {
     let mut words = shown(name);
     if let Some(place) = words.iter().position(|word| word == "--out") {
         words.drain(place..place + 2);
@@ -53,12 +64,12 @@ fn words(name: &str) -> Vec<String> {
 }
 
 /// What one agent makes of these words.
-fn alone(words: &[String]) -> Results {
+pub(crate) fn alone(words: &[String]) -> Results {
     results(TempDir::new().unwrap().path(), words)
 }
 
-async fn cluster(setting: Setting) -> Cluster {
-    Cluster::set_up(Shape::new(1, AGENTS.len(), 2), setting).await
+pub(crate) async fn cluster(setting: Setting) -> Cluster {
+    Cluster::set_up(Shape::new(1, AGENTS.len(), SLOTS as u32), setting).await
 }
 
 /// Waits until the coordinator has given up every agent.
@@ -71,15 +82,15 @@ async fn nobody_here(cluster: &Cluster) {
 }
 
 /// The events of a run that tell of a node.
-fn of<'a>(events: &'a [Value], kind: &'a str, node: &'a str) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn of<'a>(events: &'a [Value], kind: &'a str, node: &'a str) -> impl Iterator<Item = &'a Value> {
     events.iter().filter(move |event| event["type"] == kind && event["nodeId"] == node)
 }
 
 /// An example that is run on a cluster of three agents until a death has cost it an attempt.
-struct Course<'a> {
-    cluster: &'a mut Cluster,
+pub(crate) struct Course<'a> {
+    pub(crate) cluster: &'a mut Cluster,
     words: Vec<String>,
-    expected: Results,
+    pub(crate) expected: Results,
     /// Of the command, which has no agent of its own.
     data: TempDir,
     runs_before: usize,
@@ -87,12 +98,12 @@ struct Course<'a> {
 
 impl<'a> Course<'a> {
     /// `alone` is what one agent makes of the same.
-    fn new(cluster: &'a mut Cluster, words: Vec<String>, alone: Results) -> Self {
+    pub(crate) fn new(cluster: &'a mut Cluster, words: Vec<String>, alone: Results) -> Self {
         Self { cluster, words, expected: alone, data: TempDir::new().unwrap(), runs_before: 0 }
     }
 
     /// Starts a run; gives its id, and what will come out.
-    async fn begin(&mut self) -> (String, JoinHandle<Results>) {
+    pub(crate) async fn begin(&mut self) -> (String, JoinHandle<Results>) {
         let mut words = self.words.clone();
         let key = std::fs::read_to_string(self.cluster.folder().join("coordinator/key")).unwrap();
         words.extend(["--server".to_owned(), self.cluster.origin(0), "--key".to_owned(), key.trim().to_owned()]);
@@ -123,7 +134,7 @@ impl<'a> Course<'a> {
     }
 
     /// Whether the death of the agent with this node has cost an attempt, once the run is over: what came out is as expected.
-    async fn ended(&self, run: &str, node: &str, results: JoinHandle<Results>) -> bool {
+    pub(crate) async fn ended(&self, run: &str, node: &str, results: JoinHandle<Results>) -> bool {
         let ended = self.cluster.client().ended(run, RUN_TIME_MAX).await;
         assert_eq!(ended["status"], "COMPLETED", "{ended}");
         let results = results.await.unwrap();
@@ -186,21 +197,14 @@ async fn a_branch_outlives_an_agent() {
 
 /// Kills an agent while a model is asked: one of `nodes`, which are asked first.
 async fn asked_models_outlive_an_agent(example: &str, nodes: &[&str]) {
-    let sandbox = free_address();
-    let folder = TempDir::new().unwrap();
-    let arguments = ["sandbox", "--listen", &sandbox].map(str::to_owned);
-    let _sandbox = Process::start(&arguments, &folder.path().join("log"), None);
-    let more = ["--sandbox-address", &sandbox].map(str::to_owned).to_vec();
-    let arguments = AGENTS.map(|agent| (agent, more.clone())).to_vec();
-    let mut cluster = cluster(Setting { arguments, ..Setting::default() }).await;
+    let sandbox = Sandbox::start().await;
+    let mut cluster = cluster(Setting { arguments: sandbox.arguments(AGENTS), ..Setting::default() }).await;
     let words = words(example);
-    let there = words.iter().filter(|word| *word != "--sandbox").cloned().collect();
-    let mut course = Course::new(&mut cluster, there, alone(&words));
+    let mut course = Course::new(&mut cluster, without_sandbox(words.clone()), alone(&words));
     let deadly = async |course: &mut Course<'_>| {
         // An agent has the time to die before any model says a word.
         let script = json!({ "steps": vec![json!({ "delayMs": SILENCE_MS }); nodes.len()] });
-        let put = reqwest::Client::new().put(format!("http://{sandbox}/script/openai")).json(&script);
-        assert!(put.send().await.unwrap().status().is_success());
+        sandbox.follow(&json!({ "openai": script })).await;
         let (run, results) = course.begin().await;
         let (node, agent) = course.cluster.holder(&run, RUN_TIME_MAX, |node| nodes.contains(&node)).await;
         // From here on nobody but the model's server knows whether it was asked.
