@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
+use super::corrupt::Corrupt;
 use super::dropped::AtAgent;
 use super::scope::{Expansion, Frame, ItemFailure, Leaves, Outcome, ROOT};
-use super::step::Corrupt;
-use super::{NodePhase, Run, Slot, TimerKind};
+use super::{NodePhase, Run, Slot, TimerKind, Tries};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{ScopeKind, Select};
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::limits;
 use crate::policy::OnItemError;
-use crate::run::event::{ListChunk, NodeError, Opened, OutputValue};
+use crate::run::event::{Attempt, ListChunk, NodeError, Opened, OutputValue, Verdict};
 
 impl Run {
     /// Folds items or turns that begin.
@@ -34,6 +34,7 @@ impl Run {
             return Err(wrong);
         };
         expansion.next = next;
+        expansion.verdict = None;
         let last = std::mem::replace(&mut expansion.turn, opened.scope);
         self.state.next_scope = next_scope;
         self.slot(container)?.phase = NodePhase::Open;
@@ -200,6 +201,25 @@ impl Run {
         expansion.closed.remove(&chunk).ok_or(Corrupt::WrongItems { seq, instance: container })?;
         expansion.gathered.insert(chunk, (results.to_vec(), errors));
         self.look_at(container);
+        Ok(())
+    }
+
+    /// Folds what an agent has found of a turn: the loop falls due with it.
+    pub(super) fn answered(&mut self, attempt: &Attempt, verdict: Verdict) -> Result<(), Corrupt> {
+        let instance = attempt.instance;
+        let is_loop = matches!(self.graph.scope(instance.node).map(|it| &it.kind), Some(ScopeKind::Loop { .. }));
+        let wrong = Corrupt::WrongItems { seq: self.state.seq, instance };
+        self.remove(attempt)?;
+        if self.is_abandoned(instance) {
+            return self.over_in_vain(instance);
+        }
+        let expansion = self.state.expansions.get_mut(&instance).filter(|_| is_loop).ok_or(wrong)?;
+        expansion.verdict = Some(verdict);
+        // The numbers of attempts go on over all turns.
+        let tries = self.tries_of(attempt);
+        *tries = Tries { last: tries.last, ..Tries::default() };
+        self.slot(instance)?.phase = NodePhase::Open;
+        self.look_at(instance);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod broken;
 mod by_hand;
 mod course;
 mod delegate;
+mod delegate_turns;
 mod failing;
 mod properties;
 mod race;
