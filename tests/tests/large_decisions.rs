@@ -29,7 +29,8 @@ fn graph() -> Graph {
     let graph = graph.node("never", "output:preview", json!({})).edge("if.true", "never.value");
     let until = format!("size(result) == {BYTES} && iteration == 1");
     let graph = graph.edge("filter.kept", "kept.items").node("loop", "logic:loop", json!({ "until": until }));
-    let graph = graph.node("turn", "debug:bytes", json!({ "count": BYTES })).inside("loop").edge("turn.out", "loop.result");
+    let graph =
+        graph.node("turn", "debug:bytes", json!({ "count": BYTES })).inside("loop").edge("turn.out", "loop.result");
     graph.node("turns", "output:preview", json!({})).edge("loop.iterations", "turns.value")
 }
 

@@ -53,12 +53,14 @@ impl Run {
             let values = arriving.iter().flat_map(|(_, value)| value.pieces());
             values.filter(|piece| matches!(piece, Piece::Item(_))).count()
         });
-        if count <= limits::EXPRESSION_VALUES_MAX && bytes <= limits::DELEGATED_VALUES_BYTES_MAX {
+        if count <= limits::DELEGATED_VALUES_MAX && bytes <= limits::DELEGATED_VALUES_BYTES_MAX {
             return Reach::Agent;
         }
-        let (count, bytes) = (limits::EXPRESSION_VALUES_MAX, limits::DELEGATED_VALUES_BYTES_MAX);
-        let message =
-            format!("its conditions look at more than {count} values or {bytes} bytes; let them look at less");
+        let (count, bytes) = (limits::DELEGATED_VALUES_MAX, limits::DELEGATED_VALUES_BYTES_MAX);
+        let message = format!(
+            "its conditions look at more than {count} values or {bytes} bytes; have a node before it take out what matters, or put \
+             them into the body of a logic:map, where they look at one item at a time"
+        );
         Reach::Nowhere(refused("values_too_large", message))
     }
 
@@ -124,6 +126,10 @@ impl Run {
             (None, Some(given @ OutputValue::One(_))) => (Items::Within { or_alone: false }, Some(given)),
             // Where its items lie is not at hand when the answer comes.
             (None, Some(given @ OutputValue::Pieces(_))) => (Items::Long, Some(given)),
+            // The places of those that are kept would be no small answer.
+            (None, Some(OutputValue::Gather(items))) if items.len() > limits::EXPRESSION_VALUES_MAX => {
+                (Items::Long, Some(OutputValue::Gather(items)))
+            }
             (None, Some(given)) => (Items::Each, Some(given)),
             (None, None) => (Items::Constant(self.constant(at.node, ITEMS)), None),
         }

@@ -217,6 +217,37 @@ fn a_list_in_pieces_is_divided() {
     assert_eq!(course.run.status(), RunStatus::Completed);
 }
 
+/// A node that looks at several lists, each of as many plain values as one event names.
+fn over_lists(lists: usize, name: &str, config: Json) -> Course {
+    let all: Vec<usize> = (0..lists * limits::LIST_CHUNK_ITEMS_MAX).collect();
+    let fixture =
+        all.chunks(limits::LIST_CHUNK_ITEMS_MAX).zip(0..).fold(Fixture::default(), |fixture, (items, place)| {
+            let (list, map) = (format!("list{place}"), format!("m{place}"));
+            let fixture = fixture.list(&list, json!(items)).logic(&map, "map", json!({"concurrency": 512}));
+            let fixture = fixture.logic(&format!("pass{place}"), "router", json!({})).inside(&map);
+            let pass = format!("pass{place}");
+            let fixture = fixture.edge(&list, &format!("{map}.items")).edge(&format!("{map}.item"), &pass);
+            fixture.edge(&format!("{pass}.output"), &format!("{map}.result"))
+        });
+    let fixture = fixture.logic("it", name, config);
+    let fixture = (0..lists).fold(fixture, |fixture, place| fixture.edge(&format!("m{place}.results"), "it"));
+    Course::begin(&fixture.build())
+}
+
+#[test]
+fn several_lists_are_looked_at_together() {
+    // More than the engine looks at: each of the lists is short, all of them are long.
+    let mut course = over_lists(3, "filter", json!({"condition": "item < 1400"}));
+    let it = course.instance("it");
+    assert_eq!(phase(&course, "it"), NodePhase::Ready, "{:?}", course.run.error());
+    let (_, arriving) = course.run.question(it).unwrap();
+    assert!(matches!(&arriving[..], [(QUESTION_ITEMS, OutputValue::Gather(_))]));
+    delegate(&mut course, it);
+    let count = |output: &str| course.gave(output).unwrap().as_array().unwrap().len();
+    assert_eq!((count("it.kept"), count("it.dropped")), (1_400, 3 * limits::LIST_CHUNK_ITEMS_MAX - 1_400));
+    assert_eq!((course.run.status(), course.replayed().snapshot()), (RunStatus::Completed, course.run.snapshot()));
+}
+
 fn shown(course: &Course, body: &Body, outputs: &[crate::run::event::PortOutput]) -> Vec<Option<Json>> {
     let seq = course.run.seq().next();
     let one = |reference: &ValueRef| -> Json {
