@@ -243,6 +243,11 @@ impl Run {
         frames.map(|(scope, _)| *scope).collect()
     }
 
+    /// Whether an instance is a container with open items.
+    pub(super) fn has_open_items(&self, instance: Instance) -> bool {
+        self.state.expansions.get(&instance).is_some_and(|expansion| expansion.open > 0)
+    }
+
     /// Whether an instance is a loop whose turn is over and not looked at yet.
     pub(super) fn is_between_turns(&self, instance: Instance) -> bool {
         let is_loop = matches!(self.graph.scope(instance.node).map(|scope| &scope.kind), Some(ScopeKind::Loop { .. }));

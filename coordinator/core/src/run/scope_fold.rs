@@ -270,8 +270,13 @@ impl Run {
         self.abandon(instance.scope, AtAgent::Finishes)
     }
 
-    /// The first failed item fails its container.
-    fn fail_container(&mut self, container: Instance, error: &NodeError, node: NodeIx) -> Result<(), Corrupt> {
+    /// The first failed item fails its container, or it cannot go on itself: what is open of it is abandoned.
+    pub(super) fn fail_container(
+        &mut self,
+        container: Instance,
+        error: &NodeError,
+        node: NodeIx,
+    ) -> Result<(), Corrupt> {
         if let Some(expansion) = self.state.expansions.get_mut(&container) {
             expansion.has_failed = true;
             if std::mem::take(&mut expansion.is_due) {

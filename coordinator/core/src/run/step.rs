@@ -204,7 +204,7 @@ impl Run {
         }
         match decision {
             Decision::Completed { outputs, .. } => {
-                if self.state.expansions.get(&instance).is_some_and(|expansion| expansion.open > 0) {
+                if self.has_open_items(instance) {
                     return Err(Corrupt::WrongItems { seq: self.state.seq, instance });
                 }
                 self.end_scope(instance);
@@ -214,6 +214,9 @@ impl Run {
             Decision::Waiting { until, .. } => {
                 self.slot(instance)?.phase = NodePhase::Waiting;
                 self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
+            }
+            Decision::Failed { error, .. } if self.has_open_items(instance) => {
+                self.fail_container(instance, error, instance.node)?;
             }
             Decision::Failed { error, caught, .. } => {
                 self.give_up(instance, error, caught)?;

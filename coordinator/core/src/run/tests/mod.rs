@@ -10,4 +10,5 @@ mod failing;
 mod properties;
 mod race;
 mod scopes;
+mod scopes_ending;
 mod trace;
