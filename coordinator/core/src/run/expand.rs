@@ -101,7 +101,7 @@ impl Run {
         let next = self.state.expansions.get(&container).map_or(0, |expansion| expansion.next);
         let batch = scope.batch().unwrap_or(1);
         for (port, _) in &scope.lists {
-            let segments = self.segments(container, *port);
+            let Some(segments) = self.segments(container, *port) else { continue };
             let unknown = segments.iter().filter_map(|segment| match segment {
                 Segment::Text(reference) if !lists.contains_key(&(*reference, 0)) => Some(*reference),
                 _ => None,
@@ -146,17 +146,20 @@ impl Run {
         }
     }
 
-    /// What an input of a container goes through.
-    fn segments(&self, container: Instance, port: PortIx) -> Vec<Segment> {
+    /// What an input of a container goes through; nothing if all that leads there is closed.
+    fn segments(&self, container: Instance, port: PortIx) -> Option<Vec<Segment>> {
         let Some(input) = self.wired_inputs(container).into_iter().find(|input| input.port == port) else {
             let constants = &self.graph.node(container.node).constants;
             let own = constants.iter().find(|(known, _)| *known == port);
-            return own.map(|(_, value)| Segment::Own(texts(value))).into_iter().collect();
+            return Some(own.map(|(_, value)| Segment::Own(texts(value))).into_iter().collect());
         };
+        if input.values.is_empty() {
+            return None;
+        }
         if let [sourced] = input.values.as_slice()
             && let OutputValue::One(reference) = sourced.value
         {
-            return vec![Segment::Text(*reference)];
+            return Some(vec![Segment::Text(*reference)]);
         }
         let mut segments = Vec::new();
         for sourced in &input.values {
@@ -167,7 +170,7 @@ impl Run {
                 value => segments.extend(value.pieces().into_iter().map(Segment::Piece)),
             }
         }
-        segments
+        Some(segments)
     }
 
     /// Decides for a container.
@@ -213,9 +216,10 @@ impl Run {
             return Err(error.clone());
         }
         let batch = scope.batch().unwrap_or(1);
-        let lists: Vec<Vec<Segment>> = scope.lists.iter().map(|(port, _)| self.segments(container, *port)).collect();
+        let lists: Vec<Option<Vec<Segment>>> =
+            scope.lists.iter().map(|(port, _)| self.segments(container, *port)).collect();
         let total_of = |list: &Vec<Segment>| list.iter().map(|segment| length(segment, deciding.lists)).sum::<u32>();
-        let totals: Vec<u32> = lists.iter().map(total_of).collect();
+        let totals: Vec<u32> = lists.iter().flatten().map(total_of).collect();
         let total = totals.first().copied().unwrap_or(0);
         if totals.iter().any(|other| *other != total) {
             let totals: Vec<String> = totals.iter().map(u32::to_string).collect();
@@ -237,6 +241,11 @@ impl Run {
         for index in next..next + room.max(1) {
             let mut given = Vec::with_capacity(lists.len() + 1);
             for list in &lists {
+                // A closed list is absent from each item.
+                let Some(list) = list else {
+                    given.push(OutputValue::Closed);
+                    continue;
+                };
                 let (value, taken) = self.item(scope, list, index, total, deciding, body)?;
                 bytes += taken;
                 given.push(value);
