@@ -160,12 +160,20 @@ pub fn holds(node: &str, condition: &Condition, seen: &Seen, budget: &mut u64) -
     condition.holds(seen, budget).map_err(|no_answer| unanswered(node, condition, no_answer))
 }
 
-/// The number that an expression gives. `node` is for messages.
+/// Whether a turn of a loop is the last one by its `until`, and what it is worth by its `score`. `node` is for messages.
 ///
 /// # Errors
 /// As [`holds`].
-pub fn number(node: &str, expression: &Condition, seen: &Seen, budget: &mut u64) -> Result<f64, Unanswered> {
-    expression.number(seen, budget).map_err(|no_answer| unanswered(node, expression, no_answer))
+pub fn turn(
+    node: &str,
+    until: Option<&Condition>,
+    score: Option<&Condition>,
+    seen: &Seen,
+    budget: &mut u64,
+) -> Result<(bool, Option<f64>), Unanswered> {
+    let ends = until.map(|until| holds(node, until, seen, budget)).transpose()?.unwrap_or(false);
+    let number = |score: &Condition| score.number(seen, budget).map_err(|no_answer| unanswered(node, score, no_answer));
+    Ok((ends, score.map(number).transpose()?))
 }
 
 fn unanswered(node: &str, condition: &Condition, no_answer: NoAnswer) -> Unanswered {

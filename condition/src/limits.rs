@@ -12,6 +12,8 @@ pub const EXPRESSION_COST_MAX: u64 = 4_000_000;
 pub const EXPRESSION_VALUES_BYTES_MAX: usize = 256 * 1024;
 /// Values that the conditions of one node look at.
 pub const EXPRESSION_VALUES_MAX: usize = 1_024;
+/// Values that an agent looks at for one node: as many as the longest list has items.
+pub const DELEGATED_VALUES_MAX: usize = 100_000;
 /// Bytes of the values that an agent looks at for one node.
 pub const DELEGATED_VALUES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// What the conditions of one node may cost on an agent: each byte that it looks at at most can be looked at once.

@@ -9,7 +9,7 @@ use crate::{Condition, Known, Seen};
 /// The type by which agents say that they answer questions. No graph may name it, and nobody is shown it as a node type.
 pub const EVALUATOR_TYPE: &str = "engine:evaluate";
 /// Raised with every change of what a question or an answer means.
-pub const EVALUATOR_VERSION: u32 = 1;
+pub const EVALUATOR_VERSION: u32 = 2;
 /// The port at which the items of a filter arrive.
 pub const ITEMS_PORT: &str = "items";
 /// The output that holds the [`Answer`].
@@ -51,6 +51,13 @@ pub enum Asks {
     },
     /// Whether the one value is true.
     Gate,
+    /// What comes of a loop after a turn.
+    Turn {
+        /// The expression that ends it.
+        until: Option<String>,
+        /// The expression that says what the turn is worth.
+        score: Option<String>,
+    },
 }
 
 /// Where the items of a filter come from.
@@ -92,6 +99,13 @@ pub enum Answer {
     Kept(Vec<u32>),
     /// A list was divided; the lists are at [`LIST_PORTS`].
     Divided,
+    /// How a turn went.
+    Turn {
+        /// Whether the loop ends with it.
+        ends: bool,
+        /// The bits of what it is worth: JSON has no infinite numbers.
+        score: Option<u64>,
+    },
 }
 
 /// The port at which the value with this place among [`Question::values`] arrives.
@@ -136,6 +150,9 @@ impl Question {
             }
             Asks::Filter { condition, .. } => vec![self.read(condition)?],
             Asks::Gate => Vec::new(),
+            Asks::Turn { until, score } => {
+                until.iter().chain(score).map(|text| self.read(text)).collect::<Result<_, _>>()?
+            }
         };
         let mut values = Vec::with_capacity(self.values.len());
         for (place, asked) in self.values.iter().enumerate() {
@@ -155,6 +172,12 @@ impl Question {
                 let seen = evaluate::seen(values, &conditions, &self.run);
                 let holding = evaluate::holding(&self.node, &conditions, &seen, *all, budget)?;
                 Ok((Answer::Taken(holding), None))
+            }
+            Asks::Turn { until, .. } => {
+                let seen = evaluate::seen(values, &conditions, &self.run);
+                let (until, score) = conditions.split_at(usize::from(until.is_some()));
+                let (ends, score) = evaluate::turn(&self.node, until.first(), score.first(), &seen, budget)?;
+                Ok((Answer::Turn { ends, score: score.map(f64::to_bits) }, None))
             }
             Asks::Filter { items, .. } => {
                 let seen = evaluate::seen(values, &conditions, &self.run);

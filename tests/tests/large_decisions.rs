@@ -13,7 +13,7 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(120);
 /// Bytes of the text that is looked at.
 const BYTES: usize = 1_000_000;
 
-/// `big` is looked at by an if and a switch, and a long list by a filter.
+/// `big` is looked at by an if and a switch, a long list by a filter, and what a turn gives by its loop.
 fn graph() -> Graph {
     let cases = json!([
         {"id": "small", "when": "size(value) < 1000"},
@@ -27,7 +27,11 @@ fn graph() -> Graph {
     let graph = graph.edge("numbers.out", "filter.items").edge("switch.large", "after.value");
     let graph = graph.node("after", "output:preview", json!({})).node("kept", "output:gallery", json!({}));
     let graph = graph.node("never", "output:preview", json!({})).edge("if.true", "never.value");
-    graph.edge("filter.kept", "kept.items")
+    let until = format!("size(result) == {BYTES} && iteration == 1");
+    let graph = graph.edge("filter.kept", "kept.items").node("loop", "logic:loop", json!({ "until": until }));
+    let graph =
+        graph.node("turn", "debug:bytes", json!({ "count": BYTES })).inside("loop").edge("turn.out", "loop.result");
+    graph.node("turns", "output:preview", json!({})).edge("loop.iterations", "turns.value")
 }
 
 fn node<'a>(run: &'a Value, id: &str) -> &'a Value {
@@ -51,6 +55,8 @@ async fn an_agent_looks_at_what_is_too_large_for_the_coordinator() {
     assert_eq!(node(&run, "after")["state"], "COMPLETED", "{run}");
     let kept: Vec<u32> = (0..200_000).step_by(20_000).collect();
     assert_eq!(node(&run, "kept")["output"]["items"], json!(kept), "{run}");
+    assert_eq!(node(&run, "turns")["output"]["value"], 2, "{run}");
+    assert_eq!(node(&run, "loop")["attempts"], 2, "an agent looked at each turn: {run}");
     let types = client.get_json("/api/v1/nodes").await.to_string();
     assert!(types.contains("debug:bytes") && !types.contains("engine:"), "it is no node type");
 }

@@ -55,6 +55,7 @@ fn every_code_is_explained() {
     assert_none(&codes::unlisted(&files(), &listed));
     let listed = heddle_gateway::FAILURES.iter().map(|code| code.code).collect();
     assert_none(&codes::unlisted_failures(&files(), &listed));
+    assert_none(&codes::unlisted_engine_failures(&files(), &listed));
 }
 
 #[test]

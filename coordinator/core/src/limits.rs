@@ -3,8 +3,8 @@
 use crate::time::Span;
 
 pub use heddle_condition::limits::{
-    DELEGATED_VALUES_BYTES_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_COST_MAX, EXPRESSION_VALUES_BYTES_MAX,
-    EXPRESSION_VALUES_MAX,
+    DELEGATED_VALUES_BYTES_MAX, DELEGATED_VALUES_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_COST_MAX,
+    EXPRESSION_VALUES_BYTES_MAX, EXPRESSION_VALUES_MAX,
 };
 
 /// Nodes in one graph.
@@ -161,6 +161,7 @@ pub const IDEMPOTENCY_TTL: Span = Span::from_seconds(24 * 60 * 60);
 pub const RECOVERY_DEATHS_MAX: u32 = 3;
 
 const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
+const _: () = assert!(DELEGATED_VALUES_MAX >= MAP_ITEMS_MAX as usize, "conditions look at all that a map gives");
 const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");
 const _: () = assert!(RECENT_VALUES_BYTES_MAX >= BATCH_BYTES_MAX, "what one batch writes is at hand for its decisions");
 const _: () = assert!(RUN_EXPOSED_ATTEMPTS_MAX <= BATCH_EVENTS_MAX, "one run's ready work fits into one batch");

@@ -146,7 +146,7 @@ impl Releaser {
 }
 
 /// The attempt fails without having been sent; its permit is free again.
-fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch, unfit: &Unfit) {
+fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch, reason: &Unfit) {
     let dealt = {
         let mut permits = shared.permits();
         permits.finished(&dispatch.to, dispatch.session, 1);
@@ -154,25 +154,28 @@ fn refuse(shared: &Shared, partition: PartitionId, dispatch: &Dispatch, unfit: &
         permits.deal()
     };
     shared.deliver(dealt);
-    let (class, code, message) = match unfit {
+    let error = match reason {
         Unfit::TooLarge => {
             let message = format!(
                 "the inputs of one attempt have at most {ATTEMPT_INPUTS_BYTES_MAX} bytes beside artifacts, of which there are at \
                  most {ATTEMPT_ARTIFACTS_MAX}, and {ATTEMPT_ITEMS_MAX} values; pass on fewer of them, or make one large value \
                  of them, which becomes an artifact"
             );
-            (ErrorClass::InvalidRequest, "inputs_too_large", message)
+            unfit(ErrorClass::InvalidRequest, "inputs_too_large", message)
         }
         Unfit::Broken => {
             let message =
                 "a list among the inputs cannot be read back; please report this with the run's id".to_owned();
-            (ErrorClass::Internal, "inputs_broken", message)
+            unfit(ErrorClass::Internal, "inputs_broken", message)
         }
     };
-    let error = NodeError { class, code: code.into(), message: message.into() };
     let outcome = Outcome::Failed { error, retry_after: None };
     let (from, key, timing) = (dispatch.to.clone(), dispatch.key, Timing::default());
     shared.doors.report(partition, [Input::Finished { from, key, outcome, timing }]);
+}
+
+fn unfit(class: ErrorClass, code: &str, message: String) -> NodeError {
+    NodeError { class, code: code.into(), message: message.into() }
 }
 
 fn push(bundles: &mut Vec<(AgentBoot, Vec<CoordinatorMessage>)>, to: &AgentBoot, message: CoordinatorMessage) {

@@ -227,6 +227,12 @@ fn fact(graph: &Graph, event: &Event) -> Map<String, Value> {
             fields.insert("ranMs".into(), timing.ran.as_millis().into());
             return fields;
         }
+        Fact::Answered { attempt, timing, .. } => {
+            let mut fields = about(graph, attempt);
+            fields.insert("queuedMs".into(), timing.queued.as_millis().into());
+            fields.insert("ranMs".into(), timing.ran.as_millis().into());
+            return fields;
+        }
         Fact::Failed { attempt, error, retry_at, fallback, caught, timing } => {
             let mut fields = about(graph, attempt);
             fields.insert("error".into(), self::error(error));
@@ -299,7 +305,7 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
         // It is given to an agent like the node of any other type.
         Decision::Delegated { instance } => json!({
             "nodeId": node_id(graph, instance.node),
-            "state": "READY",
+            "state": if graph.body(instance.node).is_empty() { "READY" } else { "RUNNING" },
         }),
         Decision::Failed { instance, error, caught } => {
             let mut fields = Map::new();

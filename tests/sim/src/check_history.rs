@@ -90,7 +90,7 @@ impl Checker {
                 self.lost(run, attempt);
                 self.over(run, attempt);
             }
-            Fact::Discarded { attempt } => self.over(run, attempt),
+            Fact::Discarded { attempt } | Fact::Answered { attempt, .. } => self.over(run, attempt),
             Fact::HandedBack { attempts } | Fact::Stopped { attempts } => {
                 attempts.iter().for_each(|attempt| self.over(run, attempt));
             }

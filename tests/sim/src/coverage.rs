@@ -155,6 +155,7 @@ fn steps(event: &Event) -> Vec<(Instance, NodePhase)> {
     use NodePhase::{Backoff, Completed, Failed, Open, Ready, Running, Waiting};
     let mut steps = match &event.fact {
         Fact::Succeeded { attempt, .. } => vec![(attempt.instance, Completed)],
+        Fact::Answered { attempt, .. } => vec![(attempt.instance, Open)],
         Fact::Failed { attempt, retry_at, fallback, .. } => {
             let to = if retry_at.is_some() { Backoff } else { Failed };
             vec![(attempt.instance, if fallback.is_some() { Ready } else { to })]

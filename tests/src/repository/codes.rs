@@ -13,6 +13,19 @@ const FOR_MEMBERS: &str = "coordinator/src/rpc/enrol.rs";
 /// The same for nodes that fail.
 const BEFORE_FAILURES: &[&str] = &["refused(", "Failure::new("];
 const WHERE_FAILURES: &[&str] = &["node-agent/src/runners/", "node-agent/src/artifacts/", "node-agent/src/secrets.rs"];
+/// The same for nodes and runs that fail in the engine and around it.
+const BEFORE_ENGINE_FAILURES: &[&str] =
+    &["refused(", "Unanswered::new(", "code:", "invalid(", "error(", "unfit(", "broken(", "QUARANTINED:&str="];
+const WHERE_ENGINE_FAILURES: &[&str] = &[
+    "condition/src/",
+    "coordinator/core/src/run/",
+    "coordinator/src/actor/",
+    "coordinator/src/artifacts/",
+    "coordinator/src/journal/mod.rs",
+    "coordinator/src/read/",
+    "coordinator/src/session/",
+];
+
 /// The types for tests and benches fail as their graphs say.
 const DEBUG: &str = "node-agent/src/runners/debug";
 
@@ -29,6 +42,15 @@ pub fn unlisted_failures(files: &[TextFile], listed: &BTreeSet<&str>) -> Vec<Pro
         !is_test && WHERE_FAILURES.iter().any(|place| path.starts_with(place))
     };
     missing(files, listed, is_ours, BEFORE_FAILURES)
+}
+
+/// Codes of nodes and runs that fail in the engine, or before work reaches an agent, that `listed` does not have.
+pub fn unlisted_engine_failures(files: &[TextFile], listed: &BTreeSet<&str>) -> Vec<Problem> {
+    let is_ours = |path: &str| {
+        let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
+        !is_test && WHERE_ENGINE_FAILURES.iter().any(|place| path.starts_with(place))
+    };
+    missing(files, listed, is_ours, BEFORE_ENGINE_FAILURES)
 }
 
 fn missing(
@@ -98,5 +120,25 @@ mod tests {
         "#;
         let found: Vec<String> = codes(source, BEFORE).collect();
         assert_eq!(found, ["idempotency_mismatch", "invalid_path", "key_not_found", "unknown_route"]);
+        let source = r#"
+            pub const QUARANTINED: &str = "quarantined";
+            return error(ErrorClass::Poison, "poison_node", message);
+            NodeError { class, code: "item_failed".into(), message }
+            Err(refused("unequal_lists", message))
+            Unanswered::new(
+                "condition_failed",
+                format!("{condition}: {why}"),
+            )
+        "#;
+        let found: Vec<String> = codes(source, BEFORE_ENGINE_FAILURES).collect();
+        assert_eq!(found, ["condition_failed", "item_failed", "poison_node", "quarantined", "unequal_lists"]);
+    }
+
+    #[test]
+    fn a_code_that_nobody_explains_is_found() {
+        let file =
+            TextFile { path: "coordinator/core/src/run/expand.rs".into(), text: "refused(\"odd_list\", it)".into() };
+        let found = unlisted_engine_failures(&[file], &BTreeSet::from(["even_list"]));
+        assert_eq!(found.len(), 1);
     }
 }

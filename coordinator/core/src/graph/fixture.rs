@@ -11,6 +11,7 @@ use super::{Compile, Draft, Graph, TypeCatalogue};
 pub(crate) struct Fixture {
     nodes: Vec<Value>,
     edges: Vec<Value>,
+    policy: Option<Value>,
 }
 
 impl Fixture {
@@ -79,6 +80,11 @@ impl Fixture {
         self
     }
 
+    /// The policy of all nodes that say nothing else.
+    pub(crate) fn policy(self, policy: Value) -> Self {
+        Self { policy: Some(policy), ..self }
+    }
+
     /// The graph.
     pub(crate) fn build(self) -> Arc<Graph> {
         let mut types = TypeCatalogue::new();
@@ -93,8 +99,17 @@ impl Fixture {
             "inputs": [{"id": "extra", "type": "ANY"}, {"id": "in", "type": "ANY", "list": true, "required": true}],
             "outputs": [{"id": "more", "type": "ANY"}, {"id": "out", "type": "ANY"}]});
         types.add_manifest(manifest.to_string().as_bytes()).unwrap();
+        // It needs one of the values that it takes.
+        let manifest = json!({"id": "debug:needs", "version": 1, "title": "Needs", "effect": "pure",
+            "inputs": [{"id": "needed", "type": "ANY", "required": true}, {"id": "extra", "type": "ANY"}],
+            "outputs": [{"id": "out", "type": "ANY"}]});
+        types.add_manifest(manifest.to_string().as_bytes()).unwrap();
         let (nodes, edges) = (Value::Array(self.nodes).to_string(), Value::Array(self.edges).to_string());
         let draft = Draft::parse(nodes.as_bytes(), edges.as_bytes()).unwrap();
+        let draft = match &self.policy {
+            Some(policy) => draft.with_policy(policy.to_string().as_bytes()).unwrap(),
+            None => draft,
+        };
         let compile = Compile { strict: true, complete: false, check_config: &|_, _| Vec::new() };
         Arc::new(Graph::compile(&draft, &types, compile).unwrap().graph)
     }

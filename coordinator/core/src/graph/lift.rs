@@ -11,7 +11,7 @@ use serde_json::json;
 use super::compile::Compiler;
 use super::order::Wire;
 use super::ports::{Found, NO_PLACE, takes_whole_lists};
-use super::problem::{Problem, rule};
+use super::problem::{Problem, rule, shown};
 use super::scope::{Crossing, Scope, ScopeKind};
 use super::{Logic, Node};
 use crate::control_types::scope::Doors;
@@ -31,6 +31,8 @@ pub(super) struct Region {
     /// Paths that lead out of a region and back would make a circle: a node after such a path has a higher rank.
     rank: u32,
     nodes: Vec<NodeIx>,
+    /// The places of those lists that some node cannot do without.
+    needed: BTreeSet<usize>,
     /// Outputs of its nodes that others take as lists.
     exports: Vec<Origin>,
 }
@@ -48,11 +50,17 @@ pub(super) fn compile_away(compiler: &mut Compiler<'_>, wires: &mut Vec<Wire>) -
     for wire in lists_of_lists {
         let wire = &wires[wire];
         let edge = &compiler.draft.edges[wire.place as usize];
+        let id = |node: NodeIx| shown(&compiler.running[node.0 as usize].draft.id);
+        let (source, target) = (id(wire.source), id(wire.target));
         let message = format!(
-            "Node \"{}\" is given a list for each item of a list.",
-            compiler.running[wire.target.0 as usize].draft.id
+            "Node \"{source}\" runs once for each item of a list and gives a list each time, and \"{target}\" takes one value: \
+             lists of lists are not gone through by themselves."
         );
-        let problem = Problem::new(rule::TYPE_MISMATCH, message, "Put the nodes into a logic:map.");
+        let fix = format!(
+            "Put \"{source}\" and \"{target}\" into the body of a logic:map over the list: there \"{target}\" runs once for each \
+             item of what \"{source}\" gives."
+        );
+        let problem = Problem::new(rule::TYPE_MISMATCH, message, fix);
         compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("/edges/{}/target", wire.place)));
     }
     lead_through(compiler, wires, regions, &of_node)
@@ -187,7 +195,14 @@ impl<'a, 'b> Finder<'a, 'b> {
             let origins = lifting.iter().map(|wire| (self.wires[*wire].source, self.wires[*wire].output.port));
             let origins = unique(origins);
             self.by_origins.entry((within, sorted(&origins))).or_default().push(self.regions.len());
-            self.regions.push(Region { within, origins, rank, nodes: Vec::new(), exports: Vec::new() });
+            self.regions.push(Region {
+                within,
+                origins,
+                rank,
+                nodes: Vec::new(),
+                needed: BTreeSet::new(),
+                exports: Vec::new(),
+            });
             self.regions.len() - 1
         });
         self.regions[region].nodes.push(target);
@@ -242,13 +257,16 @@ fn lead_through(
         let (from, to) = (of_node[wire.source.0 as usize], of_node[wire.target.0 as usize]);
         let origin = (wire.source, wire.output.port);
         let item = to.and_then(|region| regions[region].origins.iter().position(|known| *known == origin));
-        let takes_one = {
-            let target = &compiler.running[wire.target.0 as usize];
-            let port = target.node_type.as_ref().map(|it| &it.inputs[usize::from(wire.input.port.0)]);
-            port.is_some_and(|port| !port.list && !takes_whole_lists(port, target.runner))
-        };
+        let target = &compiler.running[wire.target.0 as usize];
+        let port = target.node_type.as_ref().map(|it| &it.inputs[usize::from(wire.input.port.0)]);
+        let takes_one = port.is_some_and(|port| !port.list && !takes_whole_lists(port, target.runner));
         match (to, item) {
-            (Some(region), Some(item)) if takes_one => (wire.source, wire.output) = (container(region), found(item)),
+            (Some(region), Some(item)) if takes_one => {
+                if port.is_some_and(|port| port.required) {
+                    regions[region].needed.insert(item);
+                }
+                (wire.source, wire.output) = (container(region), found(item));
+            }
             _ if from.is_some() && from == to && takes_one => {}
             _ => {
                 if let Some(list) = export(&mut regions, origin) {
@@ -285,7 +303,10 @@ impl Region {
             default: None,
         };
         let (lists, results) = (self.origins.len(), self.exports.len());
-        let required = |ports: Vec<Port>| ports.into_iter().map(|port| Port { required: true, ..port }).collect();
+        let lists_in = |ports: Vec<Port>| {
+            let needed = |(place, port)| Port { required: self.needed.contains(&place), ..port };
+            ports.into_iter().enumerate().map(needed).collect::<Vec<_>>()
+        };
         let named = |name: &str, count: usize, list: bool| {
             (0..count).map(|place| port(format!("{name}{place}"), list)).collect::<Vec<_>>()
         };
@@ -294,8 +315,8 @@ impl Region {
             version: 1,
             title: "Lifted nodes".to_owned(),
             summary: String::new(),
-            // Without one of its lists there are no items: what runs over them is skipped.
-            inputs: [required(named("items", lists, true)), named("result", results, false)].concat(),
+            // Without a list that a node needs there are no items: what runs over them is skipped. Others may be absent.
+            inputs: [lists_in(named("items", lists, true)), named("result", results, false)].concat(),
             outputs: [named("item", lists, false), named("results", results, true)].concat(),
             config_schema: Some(json!({})),
             effect: EffectClass::Pure,

@@ -70,7 +70,7 @@ pub enum Select {
 
 impl Scope {
     /// Its conditions: `until`, then `score`.
-    pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> {
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> + Clone {
         let (until, score) = match &self.kind {
             ScopeKind::Loop { until, score, .. } => (until.as_deref(), score.as_deref()),
             _ => (None, None),

@@ -147,6 +147,13 @@ impl Run {
         let over = self.status() != RunStatus::Running && !is_planted(Fault::TerminalNotAbsorbing);
         match outcome {
             Outcome::Succeeded(values) if !live.stopping || !over && self.status() != RunStatus::Running => {
+                if let Some(verdict) = self.delegated_verdict(attempt.instance, &values) {
+                    return Ok(match verdict {
+                        Err(error) => self.fail(attempt, live, (error, None), timing, now, draw),
+                        Ok(_) if over => Fact::Discarded { attempt }.into(),
+                        Ok(verdict) => Fact::Answered { attempt, verdict, timing }.into(),
+                    });
+                }
                 let mut body = Body::new(self.seq().next());
                 let outputs = match self.is_delegated(attempt.instance) {
                     true => self.delegated_outputs(attempt.instance, values, &mut body),

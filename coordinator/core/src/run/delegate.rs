@@ -8,12 +8,12 @@ use super::control::PORT;
 use super::{Body, Lists, Run, Values};
 use crate::condition::Condition;
 use crate::condition::question::{ANSWER_PORT, Answer, Asked, Asks, Items, LIST_PORTS, Question};
-use crate::graph::Logic;
+use crate::graph::{Logic, ScopeKind};
 use crate::id::{Instance, PortIx};
 use crate::limits;
 use crate::node_type::Runner;
 use crate::partition::io::QUESTION_ITEMS;
-use crate::run::event::{NodeError, OutputValue, Piece, PortOutput};
+use crate::run::event::{NodeError, OutputValue, Piece, PortOutput, Verdict};
 use crate::value::{Value, ValueRef};
 
 /// Who can look at the values that a node is decided by.
@@ -53,12 +53,14 @@ impl Run {
             let values = arriving.iter().flat_map(|(_, value)| value.pieces());
             values.filter(|piece| matches!(piece, Piece::Item(_))).count()
         });
-        if count <= limits::EXPRESSION_VALUES_MAX && bytes <= limits::DELEGATED_VALUES_BYTES_MAX {
+        if count <= limits::DELEGATED_VALUES_MAX && bytes <= limits::DELEGATED_VALUES_BYTES_MAX {
             return Reach::Agent;
         }
-        let (count, bytes) = (limits::EXPRESSION_VALUES_MAX, limits::DELEGATED_VALUES_BYTES_MAX);
-        let message =
-            format!("its conditions look at more than {count} values or {bytes} bytes; let them look at less");
+        let (count, bytes) = (limits::DELEGATED_VALUES_MAX, limits::DELEGATED_VALUES_BYTES_MAX);
+        let message = format!(
+            "its conditions look at more than {count} values or {bytes} bytes; have a node before it take out what matters, or put \
+             them into the body of a logic:map, where they look at one item at a time"
+        );
         Reach::Nowhere(refused("values_too_large", message))
     }
 
@@ -72,7 +74,7 @@ impl Run {
     pub(crate) fn question(&self, instance: Instance) -> Option<(Question, Vec<(PortIx, OutputValue)>)> {
         let node = self.graph.node(instance.node);
         let logic = node.logic.as_deref().filter(|_| self.is_delegated(instance))?;
-        let mut arriving = Vec::new();
+        let (mut arriving, mut at) = (Vec::new(), instance);
         let text = |condition: &Condition| condition.text().to_owned();
         let asks = match logic {
             Logic::If(condition) => Asks::Cases { conditions: vec![text(condition)], all: false },
@@ -83,22 +85,26 @@ impl Run {
                 arriving.extend(value.map(|value| (QUESTION_ITEMS, value)));
                 Asks::Filter { condition: text(condition), items }
             }
-            Logic::Pass
-            | Logic::Merge { .. }
-            | Logic::Race { .. }
-            | Logic::Stop { .. }
-            | Logic::Split(_)
-            | Logic::Scope(_) => return None,
+            Logic::Scope(scope) => {
+                let ScopeKind::Loop { until, score, .. } = &scope.kind else { return None };
+                // It looks at what is in its turn.
+                at.scope = self.state.expansions.get(&instance)?.turn;
+                Asks::Turn { until: until.as_deref().map(text), score: score.as_deref().map(text) }
+            }
+            Logic::Pass | Logic::Merge { .. } | Logic::Race { .. } | Logic::Stop { .. } | Logic::Split(_) => {
+                return None;
+            }
         };
         let mut needs: Vec<_> = match logic {
             Logic::Gate => vec![OPEN],
+            Logic::Scope(scope) => scope.conditions().flat_map(Condition::needs).copied().collect(),
             _ => logic.conditions().iter().flat_map(Condition::needs).copied().collect(),
         };
         needs.sort_unstable();
         needs.dedup();
         let values = needs.into_iter().zip(0..).map(|(need, place)| {
             let name = self.name_of(instance.node, need);
-            match self.needed(instance, need) {
+            match self.needed(at, need) {
                 Some(value) => {
                     arriving.push((PortIx(place), value));
                     Asked { name, arrives: true, constant: serde_json::Value::Null }
@@ -120,9 +126,33 @@ impl Run {
             (None, Some(given @ OutputValue::One(_))) => (Items::Within { or_alone: false }, Some(given)),
             // Where its items lie is not at hand when the answer comes.
             (None, Some(given @ OutputValue::Pieces(_))) => (Items::Long, Some(given)),
+            // The places of those that are kept would be no small answer.
+            (None, Some(OutputValue::Gather(items))) if items.len() > limits::EXPRESSION_VALUES_MAX => {
+                (Items::Long, Some(OutputValue::Gather(items)))
+            }
             (None, Some(given)) => (Items::Each, Some(given)),
             (None, None) => (Items::Constant(self.constant(at.node, ITEMS)), None),
         }
+    }
+
+    /// What comes of a turn of a loop, by what an agent found out.
+    pub(super) fn delegated_verdict(
+        &self,
+        instance: Instance,
+        values: &[(Arc<str>, Value)],
+    ) -> Option<Result<Verdict, NodeError>> {
+        let scope = self.graph.scope(instance.node)?;
+        let ScopeKind::Loop { until, score: worth, .. } = &scope.kind else { return Some(Err(bad_answer())) };
+        Some(match read_answer(values) {
+            Some(Answer::Turn { ends, score }) => {
+                let score = score.map(f64::from_bits);
+                let is_sound = (until.is_some() || !ends)
+                    && worth.is_some() == score.is_some()
+                    && score.is_none_or(|score| !score.is_nan());
+                if is_sound { Ok(Verdict { ends, score }) } else { Err(bad_answer()) }
+            }
+            _ => Err(bad_answer()),
+        })
     }
 
     /// What a node gives, by what an agent found out.
@@ -132,13 +162,8 @@ impl Run {
         values: Vec<(Arc<str>, Value)>,
         body: &mut Body,
     ) -> Result<Vec<PortOutput>, NodeError> {
-        let bad = || {
-            let message = "the agent's answer makes no sense; bring coordinator and agents to one build".to_owned();
-            refused("bad_answer", message)
-        };
-        let given = |port: &str| values.iter().find(|(known, _)| **known == *port).map(|(_, value)| value);
-        let answer = given(ANSWER_PORT).filter(|value| value.artifact().is_none());
-        let answer = answer.and_then(|value| serde_json::from_slice(value.json()).ok()).ok_or_else(bad)?;
+        let bad = bad_answer;
+        let answer = read_answer(&values).ok_or_else(bad)?;
         let logic = self.graph.node(instance.node).logic.as_deref().ok_or_else(bad)?;
         match (logic, answer) {
             (Logic::If(_) | Logic::Switch { .. } | Logic::Gate, Answer::Taken(places)) => {
@@ -172,7 +197,7 @@ impl Run {
             }
             (Logic::Filter(_), Answer::Divided) => {
                 let mut list = |port: &str| {
-                    let value = given(port).ok_or_else(bad)?;
+                    let value = given(&values, port).ok_or_else(bad)?;
                     super::admit::check_size(port, value)?;
                     Ok(OutputValue::One(body.put(value.clone())))
                 };
@@ -182,6 +207,20 @@ impl Run {
             _ => Err(bad()),
         }
     }
+}
+
+fn given<'a>(values: &'a [(Arc<str>, Value)], port: &str) -> Option<&'a Value> {
+    values.iter().find(|(known, _)| **known == *port).map(|(_, value)| value)
+}
+
+fn read_answer(values: &[(Arc<str>, Value)]) -> Option<Answer> {
+    let answer = given(values, ANSWER_PORT).filter(|value| value.artifact().is_none())?;
+    serde_json::from_slice(answer.json()).ok()
+}
+
+fn bad_answer() -> NodeError {
+    let message = "the agent's answer makes no sense; bring coordinator and agents to one build".to_owned();
+    refused("bad_answer", message)
 }
 
 /// The outputs that are taken when these conditions of a node hold.

@@ -1,7 +1,7 @@
 //! Instances that are given up before they are done: nothing of them happens any more.
 
+use super::corrupt::Corrupt;
 use super::scope::ROOT;
-use super::step::Corrupt;
 use super::{LiveAttempt, NodePhase, Run, RunStatus};
 use crate::id::{Instance, NodeIx};
 use crate::run::event::Attempt;
@@ -41,6 +41,8 @@ impl Run {
             | NodePhase::Dropped => return Ok(()),
         }
         self.slot(instance)?.phase = NodePhase::Dropped;
+        // A loop that waited for an agent's word on its last turn.
+        self.end_scope(instance);
         self.count_down(instance)?;
         self.dropped.push(instance);
         Ok(())
@@ -48,6 +50,7 @@ impl Run {
 
     /// An attempt of an item that has failed is over: whatever came of it, nothing follows.
     pub(super) fn over_in_vain(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        self.end_scope(instance);
         self.slot(instance)?.phase = NodePhase::Dropped;
         self.leave(instance)
     }

@@ -75,6 +75,15 @@ pub enum Fact {
         /// What the node gives though it has failed; nothing = its failure ends the run.
         caught: Vec<PortOutput>,
     },
+    /// An agent has looked at a turn of a loop, whose values are not inline (E17): the loop decides by that.
+    Answered {
+        /// Which attempt.
+        attempt: Attempt,
+        /// What it has found.
+        verdict: Verdict,
+        /// How the time went.
+        timing: Timing,
+    },
     /// Agents gave back work they had not begun; it goes elsewhere, without blame.
     HandedBack {
         /// Which attempts.
@@ -272,6 +281,15 @@ pub struct Opened {
     pub score: Option<f64>,
 }
 
+/// What the conditions of a loop say of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether the loop ends with it, whatever number of turns is left.
+    pub ends: bool,
+    /// What it is worth, if the loop asks for that.
+    pub score: Option<f64>,
+}
+
 /// A part of a list that is kept as references: a value that lists them (E16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListChunk {
@@ -452,6 +470,7 @@ impl Fact {
     pub fn ended_attempts(&self) -> &[Attempt] {
         match self {
             Fact::Succeeded { attempt, .. }
+            | Fact::Answered { attempt, .. }
             | Fact::Failed { attempt, .. }
             | Fact::Lost { attempt, .. }
             | Fact::Discarded { attempt }
@@ -476,6 +495,7 @@ impl Fact {
             Fact::Failed { fallback: Some(_), .. } => "node.fallback",
             Fact::Failed { .. } => "node.failed",
             Fact::Lost { .. } => "attempt.lost",
+            Fact::Answered { .. } => "attempt.answered",
             Fact::HandedBack { .. } => "attempt.handed_back",
             Fact::IntentRecorded { .. } => "attempt.intent",
             Fact::HandleRecorded { .. } => "attempt.handle",

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::branch::{Needs, refused, unanswered};
 use super::control::Deciding;
+use super::delegate::Reach;
 use super::list::{self, ListItem, ListPart};
 use super::scope::{Chunk, Expansion, Leaves, Outcome, ROOT};
 use super::{Body, Run, Values};
@@ -17,7 +18,7 @@ use crate::graph::{Scope, ScopeKind, Select};
 use crate::id::{Instance, PortIx, ScopeIx};
 use crate::limits;
 use crate::policy::OnItemError;
-use crate::run::event::{Decision, ListChunk, NodeError, Opened, OutputValue, Piece, PortOutput};
+use crate::run::event::{Decision, ListChunk, NodeError, Opened, OutputValue, Piece, PortOutput, Verdict};
 use crate::value::{Value, ValueRef};
 
 /// Parts of lists that are at hand, by where the list lies and which part; or why a list cannot be gone through.
@@ -81,6 +82,7 @@ impl Run {
     pub(super) fn needs_of_scope(&self, container: Instance, scope: &Scope, values: &Values, lists: &Lists) -> Needs {
         match self.next_of(container, scope) {
             Next::Open => self.needs_of_items(container, scope, values, lists),
+            Next::EndTurn if self.verdict(container).is_some() => Needs::default(),
             Next::EndTurn => {
                 let turn = self.state.expansions.get(&container).map_or(ROOT, |expansion| expansion.turn);
                 let at = Instance { scope: turn, ..container };
@@ -99,7 +101,7 @@ impl Run {
         let next = self.state.expansions.get(&container).map_or(0, |expansion| expansion.next);
         let batch = scope.batch().unwrap_or(1);
         for (port, _) in &scope.lists {
-            let segments = self.segments(container, *port);
+            let Some(segments) = self.segments(container, *port) else { continue };
             let unknown = segments.iter().filter_map(|segment| match segment {
                 Segment::Text(reference) if !lists.contains_key(&(*reference, 0)) => Some(*reference),
                 _ => None,
@@ -144,17 +146,20 @@ impl Run {
         }
     }
 
-    /// What an input of a container goes through.
-    fn segments(&self, container: Instance, port: PortIx) -> Vec<Segment> {
+    /// What an input of a container goes through; nothing if all that leads there is closed.
+    fn segments(&self, container: Instance, port: PortIx) -> Option<Vec<Segment>> {
         let Some(input) = self.wired_inputs(container).into_iter().find(|input| input.port == port) else {
             let constants = &self.graph.node(container.node).constants;
             let own = constants.iter().find(|(known, _)| *known == port);
-            return own.map(|(_, value)| Segment::Own(texts(value))).into_iter().collect();
+            return Some(own.map(|(_, value)| Segment::Own(texts(value))).into_iter().collect());
         };
+        if input.values.is_empty() {
+            return None;
+        }
         if let [sourced] = input.values.as_slice()
             && let OutputValue::One(reference) = sourced.value
         {
-            return vec![Segment::Text(*reference)];
+            return Some(vec![Segment::Text(*reference)]);
         }
         let mut segments = Vec::new();
         for sourced in &input.values {
@@ -165,7 +170,7 @@ impl Run {
                 value => segments.extend(value.pieces().into_iter().map(Segment::Piece)),
             }
         }
-        segments
+        Some(segments)
     }
 
     /// Decides for a container.
@@ -211,9 +216,10 @@ impl Run {
             return Err(error.clone());
         }
         let batch = scope.batch().unwrap_or(1);
-        let lists: Vec<Vec<Segment>> = scope.lists.iter().map(|(port, _)| self.segments(container, *port)).collect();
+        let lists: Vec<Option<Vec<Segment>>> =
+            scope.lists.iter().map(|(port, _)| self.segments(container, *port)).collect();
         let total_of = |list: &Vec<Segment>| list.iter().map(|segment| length(segment, deciding.lists)).sum::<u32>();
-        let totals: Vec<u32> = lists.iter().map(total_of).collect();
+        let totals: Vec<u32> = lists.iter().flatten().map(total_of).collect();
         let total = totals.first().copied().unwrap_or(0);
         if totals.iter().any(|other| *other != total) {
             let totals: Vec<String> = totals.iter().map(u32::to_string).collect();
@@ -235,6 +241,11 @@ impl Run {
         for index in next..next + room.max(1) {
             let mut given = Vec::with_capacity(lists.len() + 1);
             for list in &lists {
+                // A closed list is absent from each item.
+                let Some(list) = list else {
+                    given.push(OutputValue::Closed);
+                    continue;
+                };
                 let (value, taken) = self.item(scope, list, index, total, deciding, body)?;
                 bytes += taken;
                 given.push(value);
@@ -352,6 +363,10 @@ impl Run {
         given.unwrap_or_else(|| OutputValue::One(body.put(own.unwrap_or_else(null))))
     }
 
+    fn verdict(&self, container: Instance) -> Option<Verdict> {
+        self.state.expansions.get(&container).and_then(|expansion| expansion.verdict)
+    }
+
     /// Whether a loop goes on.
     fn end_of_turn(
         &self,
@@ -367,20 +382,22 @@ impl Run {
         };
         let turn = expansion.turn;
         let at = Instance { scope: turn, ..container };
-        let wanted = self.needs_of_conditions(at, scope.conditions(), deciding.values);
-        if Self::needs_agent(&wanted, deciding.values) {
-            return Err(refused("values_too_large", too_much()));
-        }
-        let conditions: Vec<_> = scope.conditions().collect();
-        let seen = self.seen(at, conditions, deciding.values)?;
-        let mut budget = limits::EXPRESSION_COST_MAX;
-        let id = &self.graph.node(container.node).id;
-        let is_done = until.as_ref().map(|until| evaluate::holds(id, until, &seen, &mut budget));
-        let score = score.as_ref().map(|score| evaluate::number(id, score, &seen, &mut budget));
-        *deciding.cost += limits::EXPRESSION_COST_MAX - budget;
-        let (is_done, score) =
-            (is_done.transpose().map_err(unanswered)?.unwrap_or(false), score.transpose().map_err(unanswered)?);
-        if !is_done && expansion.next < *turns_max {
+        let verdict = match (expansion.verdict, self.reach(container, deciding.values, deciding.lists)) {
+            (Some(verdict), _) => verdict,
+            (None, Reach::Here) => {
+                let seen = self.seen(at, scope.conditions(), deciding.values)?;
+                let mut budget = limits::EXPRESSION_COST_MAX;
+                let id = &self.graph.node(container.node).id;
+                let found = evaluate::turn(id, until.as_deref(), score.as_deref(), &seen, &mut budget);
+                *deciding.cost += limits::EXPRESSION_COST_MAX - budget;
+                let (ends, score) = found.map_err(unanswered)?;
+                Verdict { ends, score }
+            }
+            (None, Reach::Agent) => return Ok(Decision::Delegated { instance: container }),
+            (None, Reach::Nowhere(error)) => return Err(error),
+        };
+        let score = verdict.score;
+        if !verdict.ends && expansion.next < *turns_max {
             let has_carry = self.graph.in_edges(container.node).iter().any(|edge| edge.target_port == looping::CARRY);
             let port = if has_carry { looping::CARRY } else { looping::RESULT };
             let carried = self.result_at(container.node, port, turn);
@@ -436,16 +453,6 @@ impl Run {
         }
         Decision::Completed { instance: container, outputs }
     }
-}
-
-/// A turn ends where its loop is decided: no agent looks at its values.
-fn too_much() -> String {
-    let (count, all, one) =
-        (limits::EXPRESSION_VALUES_MAX, limits::EXPRESSION_VALUES_BYTES_MAX, limits::INLINE_VALUE_BYTES_MAX);
-    format!(
-        "until and score of a loop look at no more than {count} values, {all} bytes, and {one} bytes of JSON at once; \
-         have a node of its body take the part out that matters"
-    )
 }
 
 /// What the items of a chunk leave in each list of results, and which of them failed.

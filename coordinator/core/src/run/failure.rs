@@ -69,6 +69,8 @@ impl Run {
     /// A decision with what its node gives, if it failed and its policy wants that.
     pub(super) fn caught_decision(&self, decision: Decision, body: &mut Body) -> Decision {
         match decision {
+            // A container gives what was wrong when nothing of its body is at an agent any more: it decides once more then.
+            failed @ Decision::Failed { instance, .. } if self.has_open_items(instance) => failed,
             Decision::Failed { instance, error, .. } => {
                 let caught = self.caught(instance, &error, AttemptNumber(0), body);
                 Decision::Failed { instance, error, caught }

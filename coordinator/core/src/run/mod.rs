@@ -8,6 +8,7 @@
 mod admit;
 mod branch;
 mod control;
+mod corrupt;
 mod delegate;
 mod dropped;
 pub mod event;
@@ -34,12 +35,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) use admit::Admitted;
 pub use admit::{Command, Rejection};
 pub(crate) use control::Deciding;
+pub use corrupt::Corrupt;
 pub use expand::ListNeed;
 pub(crate) use expand::Lists;
 pub use inputs::{SourcedValue, WiredInput};
 pub use outcome::Outcome;
 pub use scope::Tally;
-pub use step::Corrupt;
 
 use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
@@ -55,7 +56,7 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 4;
+pub const FOLD_VERSION: u32 = 5;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -83,6 +84,7 @@ pub enum RunStatus {
 ///            Waiting ─▶ Completed                     a timer
 /// Pending ─▶ Skipped                                  a required input is closed
 /// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
+/// Open ─▶ Ready … Running ─▶ Open | Failed            loops: an agent looks at a turn
 /// any but a final one ─▶ Dropped                      given up: what it would give counts no more
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 //! run's history.
 
 use super::control::PORT;
+use super::corrupt::Corrupt;
 use super::dropped::AtAgent;
-use super::step::Corrupt;
 use super::{Body, NodePhase, Run};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{InEdge, Logic, OutEdge};

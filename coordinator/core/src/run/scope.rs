@@ -11,7 +11,7 @@ use crate::control_types::scope::{looping, reduce};
 use crate::graph::ScopeKind;
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::limits;
-use crate::run::event::{ListChunk, NodeError, OutputValue};
+use crate::run::event::{ListChunk, NodeError, OutputValue, Verdict};
 
 /// What is outside of all maps and loops.
 pub(super) const ROOT: ScopeIx = ScopeIx(0);
@@ -75,6 +75,8 @@ pub(super) struct Expansion {
     pub(super) turn: ScopeIx,
     /// Of a loop that selects the best: the highest score so far, and what that turn gave.
     pub(super) best: Option<(f64, OutputValue)>,
+    /// What an agent has found of that turn.
+    pub(super) verdict: Option<Verdict>,
     /// Some item has failed for good, and the container with it.
     pub(super) has_failed: bool,
     /// With what, if the container has yet to say so itself.
@@ -112,6 +114,7 @@ impl Expansion {
             gathered: BTreeMap::new(),
             turn: ROOT,
             best: None,
+            verdict: None,
             has_failed: false,
             failure: None,
         }
@@ -238,6 +241,18 @@ impl Run {
     pub(super) fn frames_of(&self, container: Instance) -> Vec<ScopeIx> {
         let frames = self.state.frames.iter().filter(|(_, frame)| frame.container == container);
         frames.map(|(scope, _)| *scope).collect()
+    }
+
+    /// Whether an instance is a container with open items.
+    pub(super) fn has_open_items(&self, instance: Instance) -> bool {
+        self.state.expansions.get(&instance).is_some_and(|expansion| expansion.open > 0)
+    }
+
+    /// Whether an instance is a loop whose turn is over and not looked at yet.
+    pub(super) fn is_between_turns(&self, instance: Instance) -> bool {
+        let is_loop = matches!(self.graph.scope(instance.node).map(|scope| &scope.kind), Some(ScopeKind::Loop { .. }));
+        let expansion = self.state.expansions.get(&instance).filter(|_| is_loop);
+        expansion.is_some_and(|expansion| expansion.open == 0 && expansion.next > 0 && expansion.verdict.is_none())
     }
 
     /// Whether nothing of the item that an instance lies in starts any more.

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
+use super::corrupt::Corrupt;
 use super::dropped::AtAgent;
 use super::scope::{Expansion, Frame, ItemFailure, Leaves, Outcome, ROOT};
-use super::step::Corrupt;
-use super::{NodePhase, Run, Slot, TimerKind};
+use super::{NodePhase, Run, Slot, TimerKind, Tries};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{ScopeKind, Select};
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::limits;
 use crate::policy::OnItemError;
-use crate::run::event::{ListChunk, NodeError, Opened, OutputValue};
+use crate::run::event::{Attempt, ListChunk, NodeError, Opened, OutputValue, Verdict};
 
 impl Run {
     /// Folds items or turns that begin.
@@ -34,6 +34,7 @@ impl Run {
             return Err(wrong);
         };
         expansion.next = next;
+        expansion.verdict = None;
         let last = std::mem::replace(&mut expansion.turn, opened.scope);
         self.state.next_scope = next_scope;
         self.slot(container)?.phase = NodePhase::Open;
@@ -203,6 +204,25 @@ impl Run {
         Ok(())
     }
 
+    /// Folds what an agent has found of a turn: the loop falls due with it.
+    pub(super) fn answered(&mut self, attempt: &Attempt, verdict: Verdict) -> Result<(), Corrupt> {
+        let instance = attempt.instance;
+        let is_loop = matches!(self.graph.scope(instance.node).map(|it| &it.kind), Some(ScopeKind::Loop { .. }));
+        let wrong = Corrupt::WrongItems { seq: self.state.seq, instance };
+        self.remove(attempt)?;
+        if self.is_abandoned(instance) {
+            return self.over_in_vain(instance);
+        }
+        let expansion = self.state.expansions.get_mut(&instance).filter(|_| is_loop).ok_or(wrong)?;
+        expansion.verdict = Some(verdict);
+        // The numbers of attempts go on over all turns.
+        let tries = self.tries_of(attempt);
+        *tries = Tries { last: tries.last, ..Tries::default() };
+        self.slot(instance)?.phase = NodePhase::Open;
+        self.look_at(instance);
+        Ok(())
+    }
+
     /// A container has its output, or has failed: what is left of its body leaves memory.
     pub(super) fn end_scope(&mut self, container: Instance) {
         if let Some(expansion) = self.state.expansions.remove(&container)
@@ -250,8 +270,13 @@ impl Run {
         self.abandon(instance.scope, AtAgent::Finishes)
     }
 
-    /// The first failed item fails its container.
-    fn fail_container(&mut self, container: Instance, error: &NodeError, node: NodeIx) -> Result<(), Corrupt> {
+    /// The first failed item fails its container, or it cannot go on itself: what is open of it is abandoned.
+    pub(super) fn fail_container(
+        &mut self,
+        container: Instance,
+        error: &NodeError,
+        node: NodeIx,
+    ) -> Result<(), Corrupt> {
         if let Some(expansion) = self.state.expansions.get_mut(&container) {
             expansion.has_failed = true;
             if std::mem::take(&mut expansion.is_due) {

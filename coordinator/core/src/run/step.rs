@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use thiserror::Error;
-
+use super::corrupt::Corrupt;
 use super::scope::ROOT;
 use super::{
     Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
@@ -20,80 +19,6 @@ use crate::run::event::{
     Submitted,
 };
 use crate::time::Timestamp;
-
-/// Why an event does not follow from what was before it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Corrupt {
-    /// A history begins with `Submitted`.
-    #[error("the history does not begin with a submission")]
-    NoBeginning,
-    /// An event is missing or doubled.
-    #[error("expected event {expected}, found {found}")]
-    Gap {
-        /// The seq that should have come.
-        expected: EventSeq,
-        /// The seq that came.
-        found: EventSeq,
-    },
-    /// It names a node that the graph does not have, or that is not part of the run.
-    #[error("event {seq} names node {node}, which this run does not have")]
-    UnknownNode {
-        /// Which event.
-        seq: EventSeq,
-        /// The index it names.
-        node: NodeIx,
-    },
-    /// It names an attempt that no agent holds.
-    #[error("event {seq} names attempt {} of node {}, which is not out", attempt.number, attempt.instance.node)]
-    UnknownAttempt {
-        /// Which event.
-        seq: EventSeq,
-        /// The attempt it names.
-        attempt: Attempt,
-    },
-    /// The node does not stand where the event needs it.
-    #[error("event {seq} does not follow: node {} is {phase:?}", instance.node)]
-    WrongPhase {
-        /// Which event.
-        seq: EventSeq,
-        /// Which instance.
-        instance: Instance,
-        /// Where it stands.
-        phase: NodePhase,
-    },
-    /// The items that it opens or puts together are not those that come next.
-    #[error("event {seq} does not follow: it names other items of node {} than come next", instance.node)]
-    WrongItems {
-        /// Which event.
-        seq: EventSeq,
-        /// Which container.
-        instance: Instance,
-    },
-    /// More has ended than was open, or more inputs were settled than there are.
-    #[error("event {seq} does not follow: more of what node {} belongs to has ended than had begun", instance.node)]
-    Miscounted {
-        /// Which event.
-        seq: EventSeq,
-        /// Which instance.
-        instance: Instance,
-    },
-    /// It names a fallback that the node does not have.
-    #[error("event {seq} names fallback {provider} of node {node}, which has no such one")]
-    UnknownProvider {
-        /// Which event.
-        seq: EventSeq,
-        /// Which node.
-        node: NodeIx,
-        /// The number it names.
-        provider: ProviderIx,
-    },
-    /// Something that must come before or after the terminal event came on its other side.
-    #[error("event {seq} is on the wrong side of the run's end")]
-    WrongSide {
-        /// Which event.
-        seq: EventSeq,
-    },
-}
 
 impl Run {
     /// Folds the next event into the state.
@@ -216,12 +141,16 @@ impl Run {
             Fact::Continued => {}
             Fact::Succeeded { attempt, outputs, .. } => {
                 let live = self.remove(attempt)?;
+                if self.graph.scope(attempt.instance.node).is_some() {
+                    return Err(Corrupt::WrongItems { seq, instance: attempt.instance });
+                }
                 if outputs.iter().map(|output| output.value.bytes()).sum::<u64>() >= limits::LOCALITY_OUTPUT_BYTES_MIN {
                     self.state.makers.insert(attempt.instance, live.agent.agent);
                 }
                 self.state.tries.remove(&attempt.instance);
                 self.complete(attempt.instance, Some(attempt), outputs)?;
             }
+            Fact::Answered { attempt, verdict, .. } => self.answered(attempt, *verdict)?,
             Fact::Failed { attempt, error, retry_at, fallback, caught, .. } => {
                 self.failed(attempt, error)?;
                 match (retry_at, fallback) {
@@ -275,7 +204,7 @@ impl Run {
         }
         match decision {
             Decision::Completed { outputs, .. } => {
-                if self.state.expansions.get(&instance).is_some_and(|expansion| expansion.open > 0) {
+                if self.has_open_items(instance) {
                     return Err(Corrupt::WrongItems { seq: self.state.seq, instance });
                 }
                 self.end_scope(instance);
@@ -286,9 +215,15 @@ impl Run {
                 self.slot(instance)?.phase = NodePhase::Waiting;
                 self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
             }
+            Decision::Failed { error, .. } if self.has_open_items(instance) => {
+                self.fail_container(instance, error, instance.node)?;
+            }
             Decision::Failed { error, caught, .. } => {
-                self.end_scope(instance);
                 self.give_up(instance, error, caught)?;
+            }
+            // Of containers only a loop whose turn is over looks at values.
+            Decision::Delegated { .. } if is_container && !self.is_between_turns(instance) => {
+                return Err(Corrupt::WrongItems { seq: self.state.seq, instance });
             }
             Decision::Delegated { .. } => self.queue(instance)?,
             Decision::Stopped { status, message, .. } => {
@@ -373,6 +308,7 @@ impl Run {
         error: &NodeError,
         caught: &[PortOutput],
     ) -> Result<(), Corrupt> {
+        self.end_scope(instance);
         if Self::ends_run(caught) {
             self.give_up_at(instance, error, instance.node)?;
         }
@@ -541,7 +477,7 @@ impl Run {
         Rank { urgency: -self.graph.node(instance.node).policy.priority, instance }
     }
 
-    fn tries_of(&mut self, attempt: &Attempt) -> &mut Tries {
+    pub(super) fn tries_of(&mut self, attempt: &Attempt) -> &mut Tries {
         let tries = self.state.tries.entry(attempt.instance).or_default();
         tries.last = tries.last.max(attempt.number);
         tries

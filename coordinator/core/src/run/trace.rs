@@ -160,6 +160,9 @@ impl Trace {
                 self.end_attempt(attempt, at, AttemptOutcome::Succeeded, Some(*timing), None);
                 self.end_node(graph, attempt.instance, at, SpanState::Completed, None);
             }
+            Fact::Answered { attempt, timing, .. } => {
+                self.end_attempt(attempt, at, AttemptOutcome::Succeeded, Some(*timing), None);
+            }
             Fact::Failed { attempt, error, retry_at, fallback, timing, .. } => {
                 self.end_attempt(attempt, at, AttemptOutcome::Failed, Some(*timing), Some(&error.code));
                 if retry_at.is_none() && fallback.is_none() {

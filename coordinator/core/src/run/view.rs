@@ -141,6 +141,14 @@ impl RunView {
             // A run that completed before all of its nodes was stopped by one of them.
             _ if matches!(self.run.status(), RunStatus::Cancelled | RunStatus::Completed) => NodeState::Cancelled,
             NodePhase::Pending => NodeState::Pending,
+            // A loop of which an agent looks at a turn.
+            NodePhase::Ready if self.opened.contains_key(&node) => {
+                if over {
+                    NodeState::Cancelled
+                } else {
+                    NodeState::Running
+                }
+            }
             NodePhase::Due | NodePhase::Ready => {
                 if over {
                     NodeState::Pending

@@ -11,7 +11,7 @@ use heddle_core::id::{
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
-    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing, Verdict,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Artifact, Digest, Value, ValueRef};
@@ -137,6 +137,10 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         Wire::Succeeded(pb::Succeeded { attempt: of, outputs: gave, queued_ms, ran_ms }) => {
             let timing = timing(queued_ms, ran_ms);
             (kind::SUCCEEDED, Fact::Succeeded { attempt: attempt(of)?, outputs: outputs(gave)?, timing })
+        }
+        Wire::Answered(pb::Answered { attempt: of, ends, score, queued_ms, ran_ms }) => {
+            let (verdict, timing) = (Verdict { ends, score }, timing(queued_ms, ran_ms));
+            (kind::ANSWERED, Fact::Answered { attempt: attempt(of)?, verdict, timing })
         }
         Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms, fallback, caught }) => {
             let fact = Fact::Failed {

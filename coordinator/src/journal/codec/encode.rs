@@ -5,7 +5,7 @@ use heddle_core::id::{AgentBoot, Instance, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
-    PermitClass, Piece, PortOutput, RunError, Submitted,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Verdict,
 };
 use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
@@ -62,6 +62,11 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             let (queued_ms, ran_ms) = (timing.queued.as_millis(), timing.ran.as_millis());
             let it = pb::Succeeded { attempt: Some(attempt(of)), outputs: outputs(gave), queued_ms, ran_ms };
             (kind::SUCCEEDED, Wire::Succeeded(it))
+        }
+        Fact::Answered { attempt: of, verdict: Verdict { ends, score }, timing } => {
+            let (queued_ms, ran_ms) = (timing.queued.as_millis(), timing.ran.as_millis());
+            let it = pb::Answered { attempt: Some(attempt(of)), ends: *ends, score: *score, queued_ms, ran_ms };
+            (kind::ANSWERED, Wire::Answered(it))
         }
         Fact::Failed { attempt: of, error, retry_at, fallback, caught, timing } => {
             let it = pb::Failed {

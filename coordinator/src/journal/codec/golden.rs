@@ -8,7 +8,7 @@ use heddle_core::id::{
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
-    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing, Verdict,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Digest, Value, ValueRef};
@@ -71,8 +71,8 @@ fn what_a_newer_release_wrote_is_refused_by_name() {
     };
     let row = encode(RUN, &plain(Fact::Continued));
     let (run, seq) = (RUN, EventSeq(7));
-    let kind = seal(super::Row { kind: 17, ..row.clone() });
-    assert_eq!(decode(&kind), Err(DecodeError::UnknownKind { run, seq, kind: 17 }));
+    let kind = seal(super::Row { kind: 18, ..row.clone() });
+    assert_eq!(decode(&kind), Err(DecodeError::UnknownKind { run, seq, kind: 18 }));
     let version = seal(super::Row { version: 2, ..row.clone() });
     assert_eq!(decode(&version), Err(DecodeError::UnknownVersion { run, seq, kind: 2, version: 2 }));
     let field = seal(super::Row { head: [&row.head[..], b"\xa2\x06\x01x"].concat().into(), ..row.clone() });
@@ -229,6 +229,8 @@ fn facts() -> Vec<Fact> {
         Fact::Stopped { attempts: vec![attempt()] },
         Fact::Discarded { attempt: attempt() },
         Fact::Settled { attempt: attempt(), outputs: outputs() },
+        Fact::Answered { attempt: attempt(), verdict: Verdict { ends: true, score: Some(0.0) }, timing },
+        Fact::Answered { attempt: attempt(), verdict: Verdict { ends: false, score: None }, timing: Timing::default() },
     ]
 }
 

@@ -116,9 +116,10 @@ mod kind {
     pub(super) const STOPPED: u16 = 11;
     pub(super) const DISCARDED: u16 = 12;
     pub(super) const SETTLED: u16 = 16;
+    pub(super) const ANSWERED: u16 = 17;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(kind, SUBMITTED..=DISCARDED | SETTLED)
+        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED)
     }
 }
 

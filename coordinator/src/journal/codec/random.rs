@@ -10,7 +10,7 @@ use heddle_core::id::{
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
-    PermitClass, Piece, PortOutput, RunError, Submitted, Timing,
+    PermitClass, Piece, PortOutput, RunError, Submitted, Timing, Verdict,
 };
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Artifact, Digest, Value, ValueRef};
@@ -64,6 +64,9 @@ fn fact() -> impl Strategy<Value = Fact> {
         vec(attempt(), 0..5).prop_map(|attempts| Fact::Stopped { attempts }),
         attempt().prop_map(|attempt| Fact::Discarded { attempt }),
         (attempt(), outputs()).prop_map(|(attempt, outputs)| Fact::Settled { attempt, outputs }),
+        (attempt(), any::<bool>(), option::of(any::<u32>()), timing()).prop_map(|(attempt, ends, score, timing)| {
+            Fact::Answered { attempt, verdict: Verdict { ends, score: score.map(f64::from) }, timing }
+        }),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use super::document::{Edge, Place};
+use super::document::{Edge, Place, required_inputs, takes_list};
 use super::expression::Expression;
 use super::interpreter::{Frame, Interpreter, Passed};
 use super::{Expected, Given, Outputs};
@@ -134,9 +134,13 @@ impl Interpreter<'_> {
             let edge = Edge { source: *source, output: output.clone(), target: *source, input: String::new() };
             match self.brought(&edge, frame) {
                 Ok(Some(given)) => lists.push((edge, given.items())),
-                Ok(None) => return all(Expected::Skipped),
+                Ok(None) if self.is_needed(region, &edge) => return all(Expected::Skipped),
+                Ok(None) => {}
                 Err(()) => return all(Expected::Never),
             }
+        }
+        if lists.is_empty() {
+            return all(Expected::Skipped);
         }
         if !self.are_region_surroundings_settled(region, frame) {
             return all(Expected::Never);
@@ -185,6 +189,18 @@ impl Interpreter<'_> {
             let outputs = of_node.map(|((_, output), list)| (output.clone(), Given::List(list.clone()))).collect();
             self.note(frame, *node, Expected::Done(outputs));
         }
+    }
+
+    /// Whether some lifted node has an input that must be there and takes its items from this list.
+    fn is_needed(&self, region: usize, list: &Edge) -> bool {
+        self.document.edges.iter().filter(|edge| (edge.source, &edge.output) == (list.source, &list.output)).any(
+            |edge| {
+                let target = &self.document.nodes[edge.target];
+                target.place == Place::Region(region)
+                    && !takes_list(&target.kind, &edge.input)
+                    && required_inputs(&target.kind).contains(&&*edge.input)
+            },
+        )
     }
 
     fn are_region_surroundings_settled(&self, region: usize, frame: &Frame<'_>) -> bool {

@@ -165,5 +165,30 @@ fn a_list_of_lists_does_not_lift() {
     ]);
     let edges = json!([edge("s", "", "t", ""), edge("t", "", "e", "")]);
     let found = problems((nodes, edges));
-    assert!(found.iter().any(|problem| problem.message.contains("a list for each item")), "{found:?}");
+    let places: Vec<_> = found.iter().map(|problem| (problem.rule, problem.path.as_deref())).collect();
+    assert_eq!(places, [(rule::TYPE_MISMATCH, Some("/edges/1/target"))], "{found:?}");
+    let message = &found[0].message;
+    assert!(
+        message.starts_with("Node \"t\" runs once for each item of a list and gives a list each time"),
+        "{message}"
+    );
+    assert!(found[0].fix.contains("logic:map"), "{}", found[0].fix);
+}
+
+#[test]
+fn in_the_body_of_a_map_a_list_for_each_item_lifts() {
+    let nodes = json!([
+        node("s", "utility:split", json!({"text": "a"})),
+        logic("m", "map", json!({})),
+        inside("m", node("t", "utility:split", json!({}))),
+        inside("m", node("e", "generate:flux_2_pro", json!({}))),
+    ]);
+    let edges = json!([
+        edge("s", "", "m", "items"),
+        edge("m", "item", "t", ""),
+        edge("t", "", "e", ""),
+        edge("e", "", "m", "result")
+    ]);
+    let compiled = compile(&nodes, &edges).unwrap();
+    assert_eq!(compiled.graph.nodes().filter(|(_, node)| node.is_anonymous).count(), 1);
 }

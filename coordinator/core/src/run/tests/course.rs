@@ -195,6 +195,11 @@ impl Course {
         self.events[reference.seq.0 as usize - 1].values[reference.place as usize].clone()
     }
 
+    /// Puts another value in a place.
+    pub(super) fn put(&mut self, reference: &ValueRef, value: Value) {
+        self.events[reference.seq.0 as usize - 1].values[reference.place as usize] = value;
+    }
+
     /// What came out of a node's output: its JSON, or nothing if the output is closed.
     pub(super) fn gave(&self, output: &str) -> Option<serde_json::Value> {
         let (node, port) = output.split_once('.').unwrap();

@@ -18,7 +18,7 @@ use crate::run::{Body, Deciding, NodePhase, Outcome, RunStatus};
 use crate::value::{Artifact, Digest, Value, ValueRef};
 
 /// A JSON value of so many bytes that lies in the store.
-fn large(bytes: u64) -> Value {
+pub(super) fn large(bytes: u64) -> Value {
     Value::from_artifact(Artifact {
         digest: Digest([7; 32]),
         bytes,
@@ -37,11 +37,11 @@ fn after(given: Value) -> Course {
     course
 }
 
-fn phase(course: &Course, id: &str) -> NodePhase {
+pub(super) fn phase(course: &Course, id: &str) -> NodePhase {
     course.run.phase_of(course.instance(id).node)
 }
 
-fn answer(json: Json) -> Outcome {
+pub(super) fn answer(json: Json) -> Outcome {
     Outcome::Succeeded(vec![("answer".into(), Value::from_json(json.to_string().into()))])
 }
 
@@ -104,7 +104,7 @@ fn texts(list: Json) -> Vec<Bytes> {
 }
 
 /// What an agent is given, and what it gives.
-fn on_an_agent(course: &Course, instance: Instance) -> Result<Outcome, String> {
+pub(super) fn on_an_agent(course: &Course, instance: Instance) -> Result<Outcome, String> {
     let (question, arriving) = course.run.question(instance).unwrap();
     let question: Question = serde_json::from_str(&serde_json::to_string(&question).unwrap()).unwrap();
     let text = |reference: &ValueRef| course.value(reference).json().clone();
@@ -131,7 +131,7 @@ fn on_an_agent(course: &Course, instance: Instance) -> Result<Outcome, String> {
 }
 
 /// Has an agent look at what the engine leaves to one.
-fn delegate(course: &mut Course, instance: Instance) {
+pub(super) fn delegate(course: &mut Course, instance: Instance) {
     let outcome = on_an_agent(course, instance).unwrap();
     let attempt = course.assign(instance, 1, false);
     course.finish(attempt, outcome).unwrap();
@@ -217,19 +217,35 @@ fn a_list_in_pieces_is_divided() {
     assert_eq!(course.run.status(), RunStatus::Completed);
 }
 
+/// A node that looks at several lists, each of as many plain values as one event names.
+fn over_lists(lists: usize, name: &str, config: Json) -> Course {
+    let all: Vec<usize> = (0..lists * limits::LIST_CHUNK_ITEMS_MAX).collect();
+    let fixture =
+        all.chunks(limits::LIST_CHUNK_ITEMS_MAX).zip(0..).fold(Fixture::default(), |fixture, (items, place)| {
+            let (list, map) = (format!("list{place}"), format!("m{place}"));
+            let fixture = fixture.list(&list, json!(items)).logic(&map, "map", json!({"concurrency": 512}));
+            let fixture = fixture.logic(&format!("pass{place}"), "router", json!({})).inside(&map);
+            let pass = format!("pass{place}");
+            let fixture = fixture.edge(&list, &format!("{map}.items")).edge(&format!("{map}.item"), &pass);
+            fixture.edge(&format!("{pass}.output"), &format!("{map}.result"))
+        });
+    let fixture = fixture.logic("it", name, config);
+    let fixture = (0..lists).fold(fixture, |fixture, place| fixture.edge(&format!("m{place}.results"), "it"));
+    Course::begin(&fixture.build())
+}
+
 #[test]
-fn a_loop_does_not_look_at_large_values() {
-    let graph = Fixture::default()
-        .logic("l", "loop", json!({"until": "size(result) > 3"}))
-        .work("w", "pure", &json!({}))
-        .inside("l")
-        .edge("l.value", "w.extra")
-        .edge("w.out", "l.result");
-    let mut course = Course::begin(&graph.build());
-    let instance = course.next_ready().unwrap();
-    let attempt = course.assign(instance, 1, false);
-    course.finish(attempt, Outcome::Succeeded(vec![("out".into(), large(1_000_000))])).unwrap();
-    assert_eq!(&*course.run.error().unwrap().code, "values_too_large");
+fn several_lists_are_looked_at_together() {
+    // More than the engine looks at: each of the lists is short, all of them are long.
+    let mut course = over_lists(3, "filter", json!({"condition": "item < 1400"}));
+    let it = course.instance("it");
+    assert_eq!(phase(&course, "it"), NodePhase::Ready, "{:?}", course.run.error());
+    let (_, arriving) = course.run.question(it).unwrap();
+    assert!(matches!(&arriving[..], [(QUESTION_ITEMS, OutputValue::Gather(_))]));
+    delegate(&mut course, it);
+    let count = |output: &str| course.gave(output).unwrap().as_array().unwrap().len();
+    assert_eq!((count("it.kept"), count("it.dropped")), (1_400, 3 * limits::LIST_CHUNK_ITEMS_MAX - 1_400));
+    assert_eq!((course.run.status(), course.replayed().snapshot()), (RunStatus::Completed, course.run.snapshot()));
 }
 
 fn shown(course: &Course, body: &Body, outputs: &[crate::run::event::PortOutput]) -> Vec<Option<Json>> {

@@ -322,3 +322,41 @@ fn what_was_completed_before_a_failure_stays() {
     fail(&mut course, "b", ErrorClass::Auth);
     assert_eq!((course.run.status(), course.gave("a.out")), (RunStatus::Failed, Some(json!("made"))));
 }
+
+#[test]
+fn a_workflows_policy_counts_in_bodies_and_for_lifted_nodes_that_say_nothing_else() {
+    let fixture = Fixture::default()
+        .policy(json!({"retry": {"maxAttempts": 2, "initialMs": 1}, "onItemError": "skip"}))
+        .list("list", json!([1]))
+        // Lifted over the same list they would be one item together.
+        .list("other", json!([1]))
+        .logic("m", "map", json!({"onItemError": "collect"}))
+        .work("inside", "pure", &json!({}))
+        .inside("m")
+        .work("lifted", "pure", &json!({}))
+        .work("own", "pure", &json!({"retry": {"maxAttempts": 1}, "onItemError": "collect"}))
+        .edge("list", "m.items")
+        .edge("m.item", "inside.extra")
+        .edge("inside.out", "m.result")
+        .edge("list", "lifted.extra")
+        .edge("other", "own.extra");
+    let fixture = ["m.results", "lifted.out", "own.out"].into_iter().fold(fixture, |fixture, source| {
+        let end = format!("end_{}", source.split_once('.').unwrap().0);
+        fixture.output(&end).edge(source, &end)
+    });
+    let mut course = Course::begin(&fixture.build());
+    let mut tries = std::collections::BTreeMap::<String, u32>::new();
+    while !course.is_over() {
+        course.pass(1_000);
+        let now = course.now;
+        let next = course.run.ready().chain(course.run.retries_due(now)).next();
+        let instance = next.unwrap();
+        *tries.entry(course.run.graph().node(instance.node).id.to_string()).or_default() += 1;
+        let attempt = course.assign(instance, 1, false);
+        course.finish(attempt, failure(ErrorClass::Retryable)).unwrap();
+    }
+    let tried: Vec<(&str, u32)> = tries.iter().map(|(id, tries)| (id.as_str(), *tries)).collect();
+    assert_eq!(tried, [("inside", 2), ("lifted", 2), ("own", 1)]);
+    let gave = ["end_m.value", "end_lifted.value", "end_own.value"].map(|output| course.gave(output));
+    assert_eq!(gave, [Some(json!([null])), Some(json!([])), Some(json!([null]))]);
+}

@@ -3,10 +3,13 @@
 mod branching;
 mod broken;
 mod by_hand;
+mod closed_lists;
 mod course;
 mod delegate;
+mod delegate_turns;
 mod failing;
 mod properties;
 mod race;
 mod scopes;
+mod scopes_ending;
 mod trace;
