@@ -5,6 +5,7 @@ mod by_hand;
 mod course;
 mod delegate;
 mod failing;
+mod given_up;
 mod properties;
 mod race;
 mod scopes;
