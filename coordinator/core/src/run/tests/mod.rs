@@ -8,6 +8,7 @@ mod course;
 mod delegate;
 mod delegate_turns;
 mod failing;
+mod given_up;
 mod properties;
 mod race;
 mod scopes;
