@@ -171,7 +171,7 @@ impl Run {
                 let slot = self.state.nodes.get(node.0 as usize).filter(|_| home.is_none())?;
                 return Some(Given::Node(slot.result.as_ref().map_or(&[], |result| &result.outputs)));
             }
-            let frame = self.frame(scope)?;
+            let frame = self.frame_seen(scope)?;
             if frame.container.node == node {
                 return Some(Given::Item(&frame.given));
             }
@@ -385,6 +385,9 @@ impl Run {
                 self.state.winners.remove(&instance);
             }
         }
+        if let Some(closed) = &mut self.closed {
+            closed.push((scope, frame));
+        }
     }
 
     /// Whether a container has something to decide; if so, it falls due.
@@ -515,7 +518,7 @@ impl Run {
         let failed = ItemFailure {
             error: NodeError {
                 class: crate::run::event::ErrorClass::Cancelled,
-                code: "item_failed".into(),
+                code: super::items::GIVEN_UP.into(),
                 message: "another part of it failed".into(),
             },
             leaves: Leaves::Nothing,

@@ -5,6 +5,7 @@ mod by_hand;
 mod course;
 mod delegate;
 mod failing;
+mod instances;
 mod properties;
 mod race;
 mod scopes;
