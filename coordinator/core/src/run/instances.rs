@@ -333,7 +333,7 @@ fn open_ports(outputs: &[PortOutput]) -> Vec<(PortIx, OutputValue)> {
     open.map(|output| (output.port, output.value.clone())).collect()
 }
 
-/// What edges brought, by port; into a container either from outside or from its body.
+/// What edges brought, by port, of several a list; into a container either from outside or from its body.
 fn wired(items: &ItemsView, instance: Instance, is_inner: bool) -> Vec<(PortIx, OutputValue)> {
     let run = items.run();
     let doors = run.graph().doors(instance.node);
@@ -341,7 +341,15 @@ fn wired(items: &ItemsView, instance: Instance, is_inner: bool) -> Vec<(PortIx, 
     ports.sort_unstable();
     ports.dedup();
     ports.retain(|port| doors.is_some_and(|doors| doors.is_inner_input(*port)) == is_inner);
-    ports.into_iter().filter_map(|port| Some((port, run.input_value(instance, port)?))).collect()
+    let brought = |port: &PortIx| {
+        let inputs = run.wired_inputs(instance);
+        match &inputs.iter().find(|input| input.port == *port)?.values[..] {
+            // A list that goes to a list is not a list of one.
+            [one] => Some((*port, one.value.clone())),
+            _ => Some((*port, run.input_value(instance, *port)?)),
+        }
+    };
+    ports.iter().filter_map(brought).collect()
 }
 
 fn end_attempt(attempts: &mut [AttemptView], attempt: &Attempt, event: &Event) {
