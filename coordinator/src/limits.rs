@@ -117,6 +117,11 @@ pub(crate) const LOAD_PAGE_ROWS: usize = 1_000;
 pub(crate) const HISTORY_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Skipped nodes that an answer about a run names.
 pub(crate) const SKIPPED_NODES_MAX: usize = 1_000;
+/// Instances of one node in a body whose waiting an answer tells of.
+pub(crate) const WAITING_INSTANCES_MAX: usize = 10;
+/// Instances in one answer about a node, unless the caller asks for another number, and at most.
+pub(crate) const INSTANCES_PER_ANSWER_DEFAULT: u32 = 50;
+pub(crate) const INSTANCES_PER_ANSWER_MAX: u32 = 200;
 /// Nodes in one answer about a run's trace.
 pub(crate) const TRACE_NODES_MAX: usize = 1_000;
 /// Runs that have ended and whose spans are still to be told to a collector; further ones are not told, and counted.

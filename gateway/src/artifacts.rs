@@ -122,7 +122,12 @@ impl Linker<'_> {
 
     /// Puts addresses into everything that a run shows.
     pub(crate) fn link(&self, run: &mut Run) {
-        for output in run.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
+        run.nodes.iter_mut().for_each(|node| self.link_values(&mut node.outputs));
+    }
+
+    /// The same for values.
+    pub(crate) fn link_values(&self, values: &mut [PortValue]) {
+        for output in values {
             if let Some(value_json) = self.linked(output) {
                 output.value_json = value_json;
             }

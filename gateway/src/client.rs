@@ -18,10 +18,11 @@ use heddle_proto::control::{
 };
 use heddle_proto::control::{
     AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
-    GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
-    ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest, MintedKey, NodeTypeList, Principal, ReadEventsRequest,
-    RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply, StatusRequest,
-    SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList, WorkflowRequest,
+    GetNodeRequest, GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
+    ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest, MintedKey, NodeDetail, NodeTypeList, Principal,
+    ReadEventsRequest, RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow,
+    StatusReply, StatusRequest, SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList,
+    WorkflowRequest,
 };
 use heddle_proto::limits::{ANSWER_HEADERS_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use heddle_trust::Way;
@@ -237,6 +238,19 @@ impl Coordinator {
             let left = until.saturating_duration_since(Instant::now());
             request.get_mut().wait_ms = u32::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
             client.get_run(request).await
+        })
+        .await
+    }
+
+    /// `request` without its tenant.
+    pub(crate) async fn node(
+        &self,
+        caller: &Caller<ReadExecutions>,
+        request: GetNodeRequest,
+    ) -> Result<NodeDetail, ApiError> {
+        let request = GetNodeRequest { tenant: caller.tenant(), ..request };
+        self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
+            client.get_node(request).await
         })
         .await
     }

@@ -101,6 +101,11 @@ pub(crate) const HISTORY_LIMIT_MAX: u32 = 200;
 pub(crate) const BATCH_RUNS_LIMIT_DEFAULT: u32 = 50;
 /// Most runs of a batch in one answer about it.
 pub(crate) const BATCH_RUNS_LIMIT_MAX: u32 = 200;
+/// Instances of a node in one answer, unless the client asks for another number, and at most.
+pub(crate) const INSTANCES_LIMIT_DEFAULT: u32 = 50;
+pub(crate) const INSTANCES_LIMIT_MAX: u32 = 200;
+/// Numbers in an index: maps and loops lie eight deep, and the innermost has items of its own.
+pub(crate) const INDEX_NUMBERS_MAX: usize = 9;
 /// Most workflows in one answer, also to whoever names no limit.
 pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Most nodes in one answer about a run.

@@ -83,6 +83,7 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("POST", "/api/v1/workflows/lint", Tenants, Nothing, 200),
     ("GET", "/api/v1/workflows/executions", Tenants, Nothing, 200),
     ("GET", "/api/v1/workflows/executions/{id}/events", Tenants, Run, 200),
+    ("GET", "/api/v1/workflows/executions/{id}/nodes/{nodeId}", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/trace", Tenants, Run, 200),
     ("POST", "/api/v1/workflows/executions/{id}/cancel", Tenants, Waiting, 200),
     ("GET", "/api/v1/batches/{id}", Tenants, Batch, 200),
@@ -288,7 +289,7 @@ fn request(cluster: &Cluster, shown: Shown<'_>, method: &str, path: &str) -> req
 }
 
 fn path(route: Route, id: &str) -> String {
-    let path = route.path.replace("{id}", id).replace("{type}", id);
+    let path = route.path.replace("{id}", id).replace("{type}", id).replace("{nodeId}", "in");
     match route.path {
         "/api/v1/workflows/executions/{id}/events" => format!("{path}?follow=false"),
         // Signed by nobody: whoever asks is told so.

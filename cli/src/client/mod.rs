@@ -22,8 +22,8 @@ pub use catalogue::{
 };
 pub use events::{Event, EventStream};
 pub use types::{
-    ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, JoinToken, NewJoinToken, NewKey, NodeRun, Poll,
-    RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text,
+    ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
+    NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,
 };
 
 use crate::error::{Context, Exit, Failure, Result};

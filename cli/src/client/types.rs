@@ -272,6 +272,45 @@ pub struct NodeRun {
     pub start_time: Option<String>,
     /// RFC 3339.
     pub end_time: Option<String>,
+    /// Of a map or a loop, and of nodes inside one.
+    pub items: Option<ItemCounts>,
+}
+
+/// How the items of a map or the turns of a loop stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ItemCounts {
+    /// How many there will have been, where that is known.
+    pub total: Option<u64>,
+    /// Done.
+    pub completed: u64,
+    /// Failed for good.
+    pub failed: u64,
+    /// Did not run, or not to their end.
+    pub skipped: u64,
+    /// At work.
+    pub running: u64,
+}
+
+impl ItemCounts {
+    /// `3/8 done, 1 failed`; `3 done` where nobody knows how many there will be.
+    pub fn text(&self) -> String {
+        let mut text = match self.total {
+            Some(total) => format!("{}/{total} done", self.completed),
+            None => format!("{} done", self.completed),
+        };
+        for (count, word) in [(self.failed, "failed"), (self.skipped, "skipped")].iter().filter(|(count, _)| *count > 0)
+        {
+            text.push_str(&format!(", {count} {word}"));
+        }
+        text
+    }
+
+    /// Which part is over, from 0 to 1, where that is known.
+    pub fn share(&self) -> Option<f64> {
+        let over = self.completed + self.failed + self.skipped;
+        self.total.filter(|total| *total > 0).map(|total| (over as f64 / total as f64).min(1.0))
+    }
 }
 
 impl NodeRun {
@@ -294,6 +333,8 @@ pub struct Waiting {
     pub kind: String,
     /// The node that waits.
     pub node_id: String,
+    /// The numbers of the items and turns that it lies in.
+    pub index: Vec<u64>,
     /// When a timer fires, RFC 3339.
     pub due_at: Option<String>,
     /// What no agent offers.
@@ -367,6 +408,14 @@ impl ExecutionList {
         }
         let page: Page = serde_json::from_value(body)?;
         Ok(ExecutionList { items: page.executions, next_cursor: page.next_cursor.or(cursor) })
+    }
+}
+
+/// A node as people write it: `w[3,0]` inside maps and loops.
+pub fn with_index(node: &str, index: &[u64]) -> String {
+    match index {
+        [] => node.to_owned(),
+        index => format!("{node}[{}]", index.iter().map(u64::to_string).collect::<Vec<_>>().join(",")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text};
+use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
 use crate::completion;
 use crate::connection::Connection;
 use crate::error::{Context, Exit, Result};
@@ -235,20 +235,26 @@ fn head(run: &Execution, style: Style) -> String {
 fn waiting_line(waiting: &Waiting) -> String {
     let detail = waiting.need.clone().or_else(|| waiting.due_at.as_ref().map(|due| format!("until {due}")));
     let detail = detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
-    format!("{} at {}{}", waiting.kind, waiting.node_id, detail.unwrap_or_default())
+    let node = with_index(&waiting.node_id, &waiting.index);
+    format!("{} at {node}{}", waiting.kind, detail.unwrap_or_default())
 }
 
 fn nodes(runs: &[NodeRun]) -> Table {
-    let mut table = Table::new(&["NODE", "STATUS", "TOOK", "ATTEMPTS", "TYPE", "ERROR"]);
+    // Only runs with maps and loops have items.
+    let with_items = runs.iter().any(|node| node.items.is_some());
+    let columns = ["NODE", "STATUS", "TOOK", "ATTEMPTS", "ITEMS", "TYPE", "ERROR"];
+    let shown: Vec<_> = columns.into_iter().filter(|column| with_items || *column != "ITEMS").collect();
+    let mut table = Table::new(&shown);
     for node in runs {
-        table.row(vec![
+        let mut row = vec![
             node.node_id.clone(),
             node.word().to_owned(),
             clock::elapsed(node.start_time.as_deref(), node.end_time.as_deref()),
             node.attempts.map(|attempts| attempts.to_string()).unwrap_or_default(),
-            node.node_type.clone().unwrap_or_default(),
-            text_of(node.error.clone()),
-        ]);
+        ];
+        row.extend(node.items.map(|items| items.text()).or_else(|| with_items.then(String::new)));
+        row.extend([node.node_type.clone().unwrap_or_default(), text_of(node.error.clone())]);
+        table.row(row);
     }
     table
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::style::Style;
 use super::tree::{Totals, Tree};
 use super::{clock, note};
-use crate::client::{Event, error_text};
+use crate::client::{Event, ItemCounts, error_text};
 use crate::limits::TREE_PAUSE;
 
 /// What became of one node.
@@ -19,6 +20,8 @@ use crate::limits::TREE_PAUSE;
 pub struct Change {
     /// The node.
     pub node: String,
+    /// The item or turn that it is of, as people write it; empty outside of maps and loops.
+    pub index: String,
     /// The state's word in capitals: STARTED, COMPLETED…
     pub state: String,
     /// An error's sentence, or how far it is.
@@ -54,10 +57,8 @@ impl Change {
     fn read(data: &Value, state: Option<&str>) -> Option<Self> {
         let text = |name: &str| data.get(name).and_then(Value::as_str);
         let number = |name: &str| data.get(name).and_then(Value::as_u64).map(Duration::from_millis);
-        let node = match data.get("index").filter(|index| !index.is_null()) {
-            Some(index) => format!("{}{index}", text("nodeId")?),
-            None => text("nodeId")?.to_owned(),
-        };
+        let node = text("nodeId")?.to_owned();
+        let index = data.get("index").filter(|index| !index.is_null()).map(Value::to_string).unwrap_or_default();
         let error = data.get("error").filter(|error| !error.is_null()).map(error_text);
         let retry = number("retryInMs").map(|pause| format!("again in {}", clock::span(pause)));
         let due = number("dueInMs").map(|pause| format!("for {}", clock::span(pause)));
@@ -67,6 +68,7 @@ impl Change {
         let state = state.or_else(|| text("state"))?.to_owned();
         Some(Change {
             node,
+            index,
             state,
             detail: detail.join(", "),
             ran: number("ranMs"),
@@ -75,6 +77,12 @@ impl Change {
             attempt: data.get("attempt").and_then(Value::as_u64),
             at_ms: None,
         })
+    }
+
+    /// How the items of maps and loops stand after an event, by node.
+    fn counts(event: &Event) -> impl Iterator<Item = (&str, ItemCounts)> {
+        let items = event.data.get("items").and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(|item| Some((item["nodeId"].as_str()?, ItemCounts::deserialize(item).ok()?)))
     }
 
     /// Whether it is worth a line where lines stay.
@@ -139,13 +147,15 @@ impl Progress {
             View::Lines { clock, .. } => clock.elapsed(event),
             _ => Duration::ZERO,
         };
+        Change::counts(event).for_each(|(node, counts)| tree.counts(node, counts));
         for change in Change::all(event) {
             tree.change(&change);
             if let View::Lines { is_lost, .. } = &mut self.view
                 && change.is_news()
             {
                 *is_lost = false;
-                note(&line(elapsed, tree.label(&change.node), &change));
+                let label = format!("{}{}", tree.label(&change.node), change.index);
+                note(&line(elapsed, &label, &Change { detail: tree.said_of(&change), ..change }));
             }
         }
     }

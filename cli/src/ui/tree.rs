@@ -8,7 +8,7 @@ use console::measure_text_width;
 use super::clock;
 use super::progress::Change;
 use super::style::Style;
-use crate::client::RunStatus;
+use crate::client::{ItemCounts, RunStatus};
 use crate::limits::{DELTA_CHARS_KEPT, TREE_LINES_MAX, TREE_ROWS_MAX};
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -18,6 +18,8 @@ const AGENT_COLUMNS: usize = 100;
 const SAID_COLUMNS_MIN: usize = 8;
 /// Columns of a label before it is cut; on a narrow terminal it is half of that.
 const LABEL_COLUMNS_MAX: usize = 48;
+/// Columns of the bar that shows how far a map is.
+const ITEMS_BAR_COLUMNS: usize = 16;
 
 /// The nodes of a run.
 #[derive(Debug, Default)]
@@ -43,6 +45,12 @@ struct Row {
     /// The last words of a text that is being written.
     said: String,
     detail: String,
+    /// Of a map or a loop.
+    items: Option<ItemCounts>,
+    /// Of a node inside one: the items that it is at work in, and what came of the others.
+    at_work: BTreeSet<String>,
+    done: u64,
+    failed: u64,
 }
 
 /// Where a node stands, as far as pictures tell states apart.
@@ -159,6 +167,21 @@ impl Tree {
         }
     }
 
+    /// Takes in how the items of a map or a loop stand.
+    pub fn counts(&mut self, node: &str, counts: ItemCounts) {
+        let row = self.places.get(node).and_then(|place| self.rows.get_mut(*place));
+        row.into_iter().for_each(|row| row.items = Some(counts));
+    }
+
+    /// What is worth saying of a change beside its state: at the end of a map or a loop, what came of its items.
+    pub fn said_of(&self, change: &Change) -> String {
+        let row = self.places.get(&change.node).and_then(|place| self.rows.get(*place));
+        let is_over = State::of(&change.state).is_some_and(State::is_over);
+        let items = row.and_then(|row| row.items).filter(|_| is_over && change.index.is_empty());
+        let parts = [items.map(|items| items.text()).unwrap_or_default(), change.detail.clone()];
+        parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("  ")
+    }
+
     /// Says why nothing comes, until something does.
     pub fn notice(&mut self, text: &str) {
         self.notice = Some(text.replace(char::is_control, " "));
@@ -229,6 +252,9 @@ impl Tree {
 impl Row {
     fn change(&mut self, change: &Change) {
         let Some(state) = State::of(&change.state) else { return };
+        if !change.index.is_empty() {
+            return self.change_of_item(change, state);
+        }
         match change.state.as_str() {
             // A word that comes after the end changes nothing.
             "PROGRESS" | "DELTA" | "OUTPUT" if self.state.is_some_and(State::is_over) => return,
@@ -255,6 +281,36 @@ impl Row {
             let since = self.started_ms.zip(change.at_ms).and_then(|(start, end)| u64::try_from(end - start).ok());
             self.ran = change.ran.or_else(|| since.map(Duration::from_millis));
         }
+    }
+
+    /// A node inside a map or a loop has one line for all items.
+    fn change_of_item(&mut self, change: &Change, state: State) {
+        self.started_ms = self.started_ms.or(change.at_ms);
+        match state {
+            State::Completed => self.done += 1,
+            State::Failed => self.failed += 1,
+            _ => {}
+        }
+        match state.is_over() {
+            true => self.at_work.remove(&change.index),
+            false => self.at_work.insert(change.index.clone()),
+        };
+        let over = if self.done > 0 || self.failed == 0 { State::Completed } else { State::Failed };
+        self.state = Some(if self.at_work.is_empty() { over } else { State::Running });
+        let since = self.started_ms.zip(change.at_ms).and_then(|(start, end)| u64::try_from(end - start).ok());
+        self.ran = since.map(Duration::from_millis);
+        let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
+        self.detail = format!("{} done{failed}", self.done);
+    }
+
+    /// A bar and numbers of a map, numbers of a loop.
+    fn items(&self, style: Style) -> Option<String> {
+        let items = self.items?;
+        let bar = items.share().filter(|_| !self.state.is_some_and(State::is_over)).map(|share| {
+            let full = ((share * ITEMS_BAR_COLUMNS as f64) as usize).min(ITEMS_BAR_COLUMNS);
+            format!("{}{} ", "▰".repeat(full), style.dim(&"▱".repeat(ITEMS_BAR_COLUMNS - full)))
+        });
+        Some(format!("{}{}", bar.unwrap_or_default(), items.text()))
     }
 
     fn branch(&self) -> String {
@@ -309,6 +365,7 @@ impl Row {
         if let Some(agent) = self.agent.as_ref().filter(|_| width >= AGENT_COLUMNS) {
             notes.push(style.dim(agent));
         }
+        notes.extend(self.items(style));
         if !self.detail.is_empty() {
             notes.push(match self.state {
                 Some(State::Failed) => style.red(&self.detail),
@@ -419,6 +476,33 @@ mod tests {
         assert_eq!(tree.render(0, 80, 12, Style::PLAIN).last().unwrap(), "the connection is lost");
         tree.change(&change("n98", "STARTED", 0));
         assert_eq!(tree.render(0, 80, 12, Style::PLAIN).len(), 11, "what comes takes the notice away");
+    }
+
+    #[test]
+    fn a_map_has_a_bar_and_its_nodes_have_a_line_each() {
+        let mut tree = tree();
+        let counts = |completed, failed| ItemCounts { total: Some(8), completed, failed, skipped: 0, running: 1 };
+        tree.change(&change("b", "RUNNING", 0));
+        tree.counts("b", counts(0, 0));
+        let item = |state: &str, index: &str, at_ms| Change { index: index.into(), ..change("c", state, at_ms) };
+        for index in ["[0]", "[1]", "[2]"] {
+            tree.change(&item("STARTED", index, 100));
+        }
+        tree.change(&item("COMPLETED", "[0]", 1_100));
+        tree.change(&item("FAILED", "[1]", 1_200));
+        tree.counts("b", counts(1, 1));
+        let lines = tree.render(2_100, 80, 50, Style::PLAIN);
+        assert_eq!(lines[1], "⠙ └ Write a story      2.1 s  ▰▰▰▰▱▱▱▱▱▱▱▱▱▱▱▱ 1/8 done, 1 failed");
+        assert_eq!(lines[2], "⠙   └ Out              2.0 s  1 done, 1 failed");
+        tree.change(&item("COMPLETED", "[2]", 2_100));
+        tree.counts("b", counts(7, 1));
+        let end = change("b", "COMPLETED", 3_000);
+        tree.change(&end);
+        assert_eq!(tree.said_of(&end), "7/8 done, 1 failed");
+        let lines = tree.render(9_000, 80, 50, Style::PLAIN);
+        assert_eq!(lines[1], "✓ └ Write a story      3.0 s  7/8 done, 1 failed");
+        assert_eq!(lines[2], "✓   └ Out              2.0 s  2 done, 1 failed");
+        assert_eq!(tree.totals().nodes, 3, "items are no nodes");
     }
 
     #[test]

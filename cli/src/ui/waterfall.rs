@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::clock;
 use super::style::Style;
+use crate::client::with_index;
 
 /// Columns of the widest name; longer ones are cut.
 const NAME_WIDTH_MAX: usize = 28;
@@ -31,12 +32,20 @@ pub struct Waterfall {
 #[serde(rename_all = "camelCase")]
 struct Node {
     node_id: String,
+    #[serde(default)]
+    index: Vec<u64>,
     state: String,
     error_code: Option<String>,
     ready_time: String,
     wait_start_time: Option<String>,
     end_time: Option<String>,
     attempts: Vec<Attempt>,
+}
+
+impl Node {
+    fn name(&self) -> String {
+        with_index(&self.node_id, &self.index)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,7 +143,7 @@ impl Waterfall {
                 let ended = node.end_time.as_deref().and_then(clock::parse).unwrap_or(now);
                 let waits = node.wait_start_time.as_deref().and_then(clock::parse);
                 let (part, begun) = waits.map_or((Part::Decision, ended), |since| (Part::Wait, since));
-                let (name, error) = (node.node_id.clone(), node.error_code.as_deref());
+                let (name, error) = (node.name(), node.error_code.as_deref());
                 let line = Line { name, ready, given: begun, begun, ended, part, state: &node.state, error };
                 lanes.entry("coordinator".into()).or_default().push(line);
             }
@@ -143,8 +152,8 @@ impl Waterfall {
                 let begun = attempt.start_time.as_deref().and_then(clock::parse).unwrap_or(assigned);
                 let ended = attempt.end_time.as_deref().and_then(clock::parse).unwrap_or(now);
                 let name = match attempt.number {
-                    1 => node.node_id.clone(),
-                    number => format!("{} #{number}", node.node_id),
+                    1 => node.name(),
+                    number => format!("{} #{number}", node.name()),
                 };
                 let (state, error) = (&*attempt.outcome, attempt.error_code.as_deref());
                 let line = Line { name, ready, given: assigned, begun, ended, part: Part::Work, state, error };

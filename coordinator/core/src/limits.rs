@@ -70,6 +70,8 @@ pub const SCOPES_OPENED_MAX: usize = 64;
 pub const LIST_CHUNK_ITEMS_MAX: usize = 512;
 /// Spans of one run's trace; those of further items are counted only.
 pub const TRACE_SPANS_MAX: usize = 10_000;
+/// Attempts of one instance that are shown: the youngest.
+pub const INSTANCE_ATTEMPTS_SHOWN_MAX: usize = 1_000;
 /// Parts of lists that a run keeps at hand between decisions: each has at most [`LIST_CHUNK_ITEMS_MAX`] items.
 pub const LIST_PARTS_KEPT_MAX: usize = 4;
 

@@ -1,11 +1,15 @@
 //! Reads: from committed state only, never from a partition's memory.
 
 pub(crate) mod batches;
+mod event_json;
 pub(crate) mod events;
 pub(crate) mod hub;
 pub(crate) mod items;
 pub(crate) mod live;
+pub(crate) mod nodes;
 pub(crate) mod recent;
 pub(crate) mod runs;
+mod scopes;
 pub(crate) mod trace;
 mod values;
+mod waiting;

@@ -1,22 +1,21 @@
 //! A run as people see it: its history folded, with its values.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId};
-use heddle_core::partition::permits::Need;
-use heddle_core::run::event::{Event, NodeError};
-use heddle_core::run::view::{NodeState, RunView};
-use heddle_core::run::{Corrupt, NodePhase, Run, RunStatus};
+use heddle_core::run::event::{Event, NodeError, OutputValue};
+use heddle_core::run::items::ItemCounts;
+use heddle_core::run::view::{NodeState, NodeView, RunView};
+use heddle_core::run::{Corrupt, Run, RunStatus};
 use heddle_proto::control as wire;
 use prost::Message as _;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::batches;
 use super::values::{self, Kept};
+use super::{batches, waiting};
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
 use crate::journal::{JournalError, RunRow};
@@ -102,7 +101,7 @@ pub(crate) async fn with_nodes(shared: &Arc<Shared>, row: &RunRow, ask: Ask) -> 
     if row.quarantine_reason.is_some() {
         return Ok(summary(row));
     }
-    let (view, values) = history(shared, row).await?;
+    let (view, values) = history(shared, row, graph_of(shared, row).await?, |_, _| {}).await?;
     show(shared, row, &view, &values, ask).await
 }
 
@@ -135,11 +134,21 @@ pub(crate) fn batch_id(run: RunId) -> String {
     batches::alone(run).to_string()
 }
 
-async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, Kept), ReadError> {
+/// The graph that a run was started with.
+pub(super) async fn graph_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Graph>, ReadError> {
+    shared.graphs.get(&Tenant::of_run(&row.created), row.created.graph).await.map_err(ReadError::Graph)
+}
+
+/// A run's history, read to its end; `looks` sees each event, and the state after it.
+pub(super) async fn history(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    graph: Arc<Graph>,
+    mut looks: impl FnMut(&RunView, &Event) + Send,
+) -> Result<(RunView, Kept), ReadError> {
     let tenant = Tenant::of_run(&row.created);
-    let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
     if let Some(events) = shared.recent.events(row.run, EventSeq(0)).filter(|events| !events.is_empty()) {
-        return fold(row.run, graph, events.iter().map(AsRef::as_ref));
+        return fold(row.run, graph, events.iter().map(AsRef::as_ref), looks);
     }
     let mut values = Kept::default();
     let mut view: Option<RunView> = None;
@@ -150,10 +159,14 @@ async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, Kept), 
         let is_last = page.len() < EVENT_PAGE_ROWS;
         let is_empty = page.is_empty();
         for event in page {
-            match &mut view {
-                None => view = Some(RunView::begin(row.run, Arc::clone(&graph), &event).map_err(ReadError::Corrupt)?),
-                Some(view) => view.step(&event).map_err(ReadError::Corrupt)?,
-            }
+            let view = match &mut view {
+                None => view.insert(RunView::begin(row.run, Arc::clone(&graph), &event).map_err(ReadError::Corrupt)?),
+                Some(view) => {
+                    view.step(&event).map_err(ReadError::Corrupt)?;
+                    view
+                }
+            };
+            looks(view, &event);
             values.keep(&event);
         }
         // A page may also be cut short by its bytes.
@@ -168,13 +181,16 @@ fn fold<'a>(
     id: RunId,
     graph: Arc<Graph>,
     mut events: impl Iterator<Item = &'a Event>,
+    mut looks: impl FnMut(&RunView, &Event),
 ) -> Result<(RunView, Kept), ReadError> {
     let first = events.next().ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
     let mut view = RunView::begin(id, graph, first).map_err(ReadError::Corrupt)?;
     let mut values = Kept::default();
+    looks(&view, first);
     values.keep(first);
     for event in events {
         view.step(event).map_err(ReadError::Corrupt)?;
+        looks(&view, event);
         values.keep(event);
     }
     Ok((view, values))
@@ -207,7 +223,11 @@ async fn show(
         seq: view.seq().0,
         nodes,
         nodes_total: part.len() as u32,
-        waiting_on: if run.status() == RunStatus::Running { waiting_on(shared, view, &part) } else { Vec::new() },
+        waiting_on: if run.status() == RunStatus::Running {
+            waiting::waiting_on(shared, view, &part)
+        } else {
+            Vec::new()
+        },
         progress: f64::from(all - open) / f64::from(all.max(1)),
         target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
         sandbox: run.is_sandboxed(),
@@ -241,50 +261,85 @@ fn skipped(view: &RunView, part: &[NodeIx]) -> Vec<String> {
     skipped.take(SKIPPED_NODES_MAX).map(|ix| view.run().graph().node(*ix).id.to_string()).collect()
 }
 
-async fn node(
+/// A node with what it gave, over all its instances.
+pub(super) async fn node(
     shared: &Arc<Shared>,
     view: &RunView,
     ix: NodeIx,
     values: &Kept,
 ) -> Result<Option<wire::Node>, ReadError> {
-    let (graph, seen) = (view.run().graph(), view.node(ix));
-    let document = graph.node(ix);
+    let (run, document) = (view.run(), view.run().graph().node(ix));
     let Some(state) = view.node_state(ix) else { return Ok(None) };
     let ports = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
     let (mut room, mut outputs) = (ANSWER_VALUES_BYTES, Vec::new());
     for (place, port) in ports.iter().enumerate() {
-        let Some(value) = view.run().shown_output(ix, PortIx(place as u16)) else { continue };
-        let Some(shown) = values::output(shared, view.run().id(), values, value, room).await? else { continue };
-        room = room.saturating_sub(shown.json.len());
-        outputs.push(wire::PortValue { port: port.id.to_string(), value_json: shown.json, artifacts: shown.artifacts });
+        let Some(value) = run.shown_output(ix, PortIx(place as u16)) else { continue };
+        outputs.extend(port_value(shared, run.id(), values, (&port.id, value), &mut room).await?);
     }
-    Ok(Some(wire::Node {
+    let counts = view.counts(ix);
+    let progress = match (state, &counts) {
+        (NodeState::Completed, _) => 1.0,
+        (NodeState::Running, Some(counts)) => share_done(counts),
+        (NodeState::Running, None) => shared.live.progress(run.id(), Instance::root(ix)).unwrap_or(0.0),
+        _ => 0.0,
+    };
+    let items = counts.map(|counts| wire::Items {
+        total: counts.total,
+        completed: counts.completed,
+        failed: counts.failed,
+        skipped: counts.skipped,
+        running: counts.running,
+    });
+    Ok(Some(wire::Node { outputs, progress, items, ..node_of(run, ix, state, view.node(ix)) }))
+}
+
+/// A node, or an instance of it, without what it gave.
+pub(super) fn node_of(run: &Run, ix: NodeIx, state: NodeState, seen: &NodeView) -> wire::Node {
+    let document = run.graph().node(ix);
+    wire::Node {
         node_id: document.id.to_string(),
         node_type: document.type_id.to_string(),
         label: document.label.to_string(),
         state: node_state(state).into(),
-        outputs,
         error: seen.error.as_ref().map(|error| node_error(error, &document.id, seen.attempts)),
         attempts: seen.attempts,
         agent_id: seen.agent.as_ref().map_or_else(String::new, ToString::to_string),
-        queued_at_ms: None,
         started_at_ms: seen.started_at.map(|at| at.as_millis()),
         ended_at_ms: seen.ended_at.map(|at| at.as_millis()),
-        progress: match state {
-            NodeState::Completed => 1.0,
-            NodeState::Running => shared.live.progress(view.run().id(), Instance::root(ix)).unwrap_or(0.0),
-            _ => 0.0,
-        },
-        provider: match seen.provider == ProviderIx::default() {
-            true => String::new(),
-            false => document.provided(seen.provider).type_id.to_string(),
-        },
-        terminal: graph.is_terminal(ix),
-        items: items(view, ix),
-    }))
+        provider: provider(run.graph(), ix, seen.provider),
+        terminal: run.graph().is_terminal(ix),
+        ..wire::Node::default()
+    }
 }
 
-fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError {
+/// The type of the fallback that does a node's work; nothing if it is the node's own type.
+pub(super) fn provider(graph: &Graph, ix: NodeIx, provider: ProviderIx) -> String {
+    match provider == ProviderIx::default() {
+        true => String::new(),
+        false => graph.node(ix).provided(provider).type_id.to_string(),
+    }
+}
+
+/// What a port gave or got, as far as there is room.
+pub(super) async fn port_value(
+    shared: &Arc<Shared>,
+    run: RunId,
+    values: &Kept,
+    (port, value): (&str, &OutputValue),
+    room: &mut usize,
+) -> Result<Option<wire::PortValue>, ReadError> {
+    let Some(shown) = values::output(shared, run, values, value, *room).await? else { return Ok(None) };
+    *room = room.saturating_sub(shown.json.len());
+    Ok(Some(wire::PortValue { port: port.into(), value_json: shown.json, artifacts: shown.artifacts }))
+}
+
+/// Which part of what will be done is done.
+fn share_done(counts: &ItemCounts) -> f64 {
+    let done = counts.completed + counts.failed + counts.skipped;
+    counts.total.map_or(0.0, |total| f64::from(done) / f64::from(total.max(1)))
+}
+
+pub(super) fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError {
     wire::RunError {
         code: error.code.to_string(),
         message: error.message.to_string(),
@@ -292,78 +347,6 @@ fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError
         class: error.class.name().into(),
         attempts,
     }
-}
-
-/// How far a container is, or the instances of a node in a body.
-fn items(view: &RunView, ix: NodeIx) -> Option<wire::Items> {
-    let items = view.items(ix)?;
-    Some(wire::Items {
-        total: items.total,
-        completed: items.completed,
-        failed: items.failed,
-        skipped: items.skipped,
-        running: items.running,
-    })
-}
-
-/// What keeps the run from going on: timers, and nodes that no agent can run.
-fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire::WaitingOn> {
-    let graph = view.run().graph();
-    let retries: BTreeSet<NodeIx> = view.run().retries_due(shared.clock.now()).map(|instance| instance.node).collect();
-    let since = |ix: NodeIx| view.node(ix).started_at.unwrap_or_else(|| view.run().last_at()).as_millis();
-    part.iter()
-        .filter_map(|ix| {
-            let document = graph.node(*ix);
-            let waiting = |kind: &str, due_at_ms, need| wire::WaitingOn {
-                kind: kind.into(),
-                node_id: document.id.to_string(),
-                since_ms: since(*ix),
-                due_at_ms,
-                need,
-            };
-            match view.node_state(*ix)? {
-                NodeState::Waiting => {
-                    let due = view.node(*ix).waits_until.map(|at| at.as_millis());
-                    Some(waiting("timer", due, String::new()))
-                }
-                NodeState::Ready if view.run().phase_of(*ix) == NodePhase::Ready => {
-                    Some(waits_for_agent(shared, view.run(), Instance::root(*ix), waiting))
-                }
-                // The pause before its next try is over.
-                NodeState::Running if retries.contains(ix) => {
-                    Some(waits_for_agent(shared, view.run(), Instance::root(*ix), waiting))
-                }
-                _ => None,
-            }
-        })
-        .collect()
-}
-
-/// Whether there is an agent that could run this node, and so a slot will do, or a place of its concurrency key; else what
-/// no agent offers.
-fn waits_for_agent(
-    shared: &Shared,
-    run: &Run,
-    instance: Instance,
-    waiting: impl Fn(&str, Option<i64>, String) -> wire::WaitingOn,
-) -> wire::WaitingOn {
-    let need = Need { alone: false, ..Need::of(run, instance) };
-    let permits = shared.permits();
-    if permits.is_offered(&need) {
-        return match &need.key {
-            Some(key) if !permits.has_room(&need) => waiting("concurrency", None, key.text.to_string()),
-            _ => waiting("slot", None, String::new()),
-        };
-    }
-    let any_version = Need { version: 0, labels: Vec::new(), ..need.clone() };
-    let version =
-        match permits.is_offered(&any_version) && !permits.is_offered(&Need { version: need.version, ..any_version }) {
-            true => format!(" in version {} or newer", need.version),
-            false => String::new(),
-        };
-    let labels = need.labels.iter().map(|(name, value)| format!(" with {name}={value}"));
-    let text = std::iter::once(format!("an agent that runs {}{version}", need.type_id)).chain(labels).collect();
-    waiting("agent", None, text)
 }
 
 pub(crate) fn status(status: RunStatus) -> wire::RunStatus {
@@ -375,7 +358,7 @@ pub(crate) fn status(status: RunStatus) -> wire::RunStatus {
     }
 }
 
-fn node_state(state: NodeState) -> wire::NodeState {
+pub(super) fn node_state(state: NodeState) -> wire::NodeState {
     match state {
         NodeState::Pending => wire::NodeState::Pending,
         NodeState::Ready => wire::NodeState::Ready,

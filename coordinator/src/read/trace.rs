@@ -9,6 +9,7 @@ use bytes::Bytes;
 use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, Instance, ProviderIx, RunId};
 use heddle_core::run::RunStatus;
+use heddle_core::run::items::ScopePaths;
 use heddle_core::run::trace::{AttemptSpan, NodeSpan, SpanState, Trace};
 use heddle_core::time::Timestamp;
 use heddle_proto::control as wire;
@@ -29,10 +30,10 @@ pub(crate) async fn read(
     id: RunId,
 ) -> Result<wire::Trace, ReadError> {
     let row = runs::row(shared, tenant, id).await?;
-    let (graph, trace) = fold(shared, &row).await?;
+    let Folded { graph, trace, paths } = fold(shared, &row).await?;
     let execution = id.to_string();
     let names = RunTrace::new(&execution, trace.traceparent.as_deref());
-    let nodes = trace.nodes();
+    let nodes = shown(&graph, &trace);
     let most = match request.nodes_limit as usize {
         0 => TRACE_NODES_MAX,
         limit => limit.min(TRACE_NODES_MAX),
@@ -47,7 +48,7 @@ pub(crate) async fn read(
         error_code: text(trace.error_code.as_ref()),
         started_at_ms: trace.started_at.as_millis(),
         ended_at_ms: trace.ended_at.map(Timestamp::as_millis),
-        nodes: page.map(|node| show_node(&graph, &names, node)).collect(),
+        nodes: page.map(|node| show_node(&graph, &names, &paths, node)).collect(),
         nodes_total: nodes.len() as u32,
         execution_id: execution.clone(),
     })
@@ -85,23 +86,48 @@ async fn tell_one(shared: &Arc<Shared>, exporter: &Exporter, id: RunId) -> Resul
         None => shared.journal.read_row(id).await.map_err(ReadError::Journal)?,
     };
     let row = row.filter(|row| row.quarantine_reason.is_none()).ok_or(ReadError::NotFound)?;
-    let (graph, trace) = fold(shared, &row).await?;
+    let folded = fold(shared, &row).await?;
+    let Folded { graph, trace, paths } = &folded;
     if trace.ended_at.is_none() {
         return Ok(false);
     }
     let execution = id.to_string();
     let names = RunTrace::new(&execution, trace.traceparent.as_deref());
     if exporter.samples(names.id(), names.caller()) {
-        exporter.emit(run_span(&names, &trace, &execution, &row));
-        trace.nodes().into_iter().for_each(|node| exporter.emit(node_span(&names, &graph, node, &trace, &execution)));
+        exporter.emit(run_span(&names, trace, &execution, &row));
+        for node in shown(graph, trace) {
+            let mut span = node_span(&names, graph, node, trace, &execution);
+            let index = paths.path(node.instance.scope);
+            if !index.is_empty() {
+                span.attributes.push(("heddle.node.index", written(&index).into()));
+            }
+            exporter.emit(span);
+        }
     }
     Ok(true)
 }
 
-async fn fold(shared: &Arc<Shared>, row: &RunRow) -> Result<(Arc<Graph>, Trace), ReadError> {
+/// A trace, and what its numbers mean.
+struct Folded {
+    graph: Arc<Graph>,
+    trace: Trace,
+    paths: ScopePaths,
+}
+
+/// Spans of nodes that a document knows.
+fn shown<'a>(graph: &Graph, trace: &'a Trace) -> Vec<&'a NodeSpan> {
+    trace.nodes().into_iter().filter(|node| !graph.node(node.instance.node).is_anonymous).collect()
+}
+
+/// The numbers of items and turns, as in a query.
+fn written(index: &[u32]) -> String {
+    index.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}
+
+async fn fold(shared: &Arc<Shared>, row: &RunRow) -> Result<Folded, ReadError> {
     let tenant = Tenant::of_run(&row.created);
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
-    let (mut after, mut trace) = (EventSeq(0), None::<Trace>);
+    let (mut after, mut trace, mut paths) = (EventSeq(0), None::<Trace>, ScopePaths::default());
     loop {
         let page = match shared.recent.events(row.run, after) {
             Some(events) => events,
@@ -113,6 +139,7 @@ async fn fold(shared: &Arc<Shared>, row: &RunRow) -> Result<(Arc<Graph>, Trace),
         };
         let Some(last) = page.last().map(|event| event.seq) else { break };
         for event in &page {
+            paths.note(event);
             match &mut trace {
                 None => trace = Trace::begin(&graph, event),
                 Some(trace) => trace.step(&graph, event),
@@ -120,10 +147,10 @@ async fn fold(shared: &Arc<Shared>, row: &RunRow) -> Result<(Arc<Graph>, Trace),
         }
         after = last;
     }
-    Ok((graph, trace.ok_or(ReadError::NotFound)?))
+    Ok(Folded { graph, trace: trace.ok_or(ReadError::NotFound)?, paths })
 }
 
-fn show_node(graph: &Graph, names: &RunTrace<'_>, node: &NodeSpan) -> wire::NodeSpan {
+fn show_node(graph: &Graph, names: &RunTrace<'_>, paths: &ScopePaths, node: &NodeSpan) -> wire::NodeSpan {
     let described = graph.node(node.instance.node);
     let name = name(node.instance);
     wire::NodeSpan {
@@ -134,6 +161,7 @@ fn show_node(graph: &Graph, names: &RunTrace<'_>, node: &NodeSpan) -> wire::Node
         error_code: text(node.error_code.as_ref()),
         ready_at_ms: node.ready_at.as_millis(),
         ended_at_ms: node.ended_at.map(Timestamp::as_millis),
+        index: paths.path(node.instance.scope),
         waiting_since_ms: node.waiting_since.map(Timestamp::as_millis),
         attempts: node.attempts.iter().map(|it| show_attempt(names, name, it, provider(graph, node, it))).collect(),
     }

@@ -91,6 +91,14 @@ pub(crate) async fn output(
     Ok(Some(Shown { artifacts: artifacts(&item), json: json.into() }))
 }
 
+/// A value that a graph says itself, if it has at most `room` bytes.
+pub(crate) fn constant(value: &Value, room: usize) -> Shown {
+    if value.json().len() > room {
+        return left_out(value.json().len());
+    }
+    Shown { json: value.json().clone(), artifacts: artifacts(&Item::One(value.clone())) }
+}
+
 /// Values of a run, from what is at hand or from the journal, a window at a time.
 async fn read(shared: &Arc<Shared>, run: RunId, kept: &Kept, references: &[ValueRef]) -> Result<Vec<Value>, ReadError> {
     let mut values = Vec::with_capacity(references.len());

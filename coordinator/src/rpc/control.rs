@@ -11,7 +11,7 @@ use heddle_proto::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{batch_requests, failure, key_requests, run_requests, workflow_requests};
+use super::{batch_requests, failure, key_requests, node_requests, run_requests, workflow_requests};
 use crate::auth;
 use crate::keys::Keys;
 use crate::limits::KEY_CACHE_MS;
@@ -115,6 +115,10 @@ impl Control for ControlService {
 
     async fn get_run(&self, request: Request<wire::GetRunRequest>) -> Result<Response<wire::Run>, Status> {
         run_requests::get(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_node(&self, request: Request<wire::GetNodeRequest>) -> Result<Response<wire::NodeDetail>, Status> {
+        node_requests::get(&self.shared, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_runs(&self, request: Request<wire::ListRunsRequest>) -> Result<Response<wire::RunList>, Status> {

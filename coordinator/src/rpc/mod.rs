@@ -11,6 +11,7 @@ pub(crate) mod in_flight;
 pub(crate) mod incoming;
 mod key_requests;
 pub(crate) mod members;
+mod node_requests;
 mod run_requests;
 mod tenant_requests;
 pub(crate) mod tenants;

@@ -31,18 +31,6 @@ pub(crate) fn batch(batch: &control::Batch) -> Result<Batch<'_>, ApiError> {
     })
 }
 
-fn run_of_batch(run: Run<'_>) -> BatchRun<'_> {
-    BatchRun {
-        id: run.id,
-        execution_id: run.execution_id,
-        workflow_id: run.workflow_id,
-        batch_id: run.batch_id,
-        run_index_in_batch: run.run_index_in_batch,
-        input_index: run.input_index,
-        status: run.status,
-        error: run.error,
-        start_time: run.start_time,
-        end_time: run.end_time,
-        final_output: run.final_output,
-    }
+fn run_of_batch(Run { head, final_output, .. }: Run<'_>) -> BatchRun<'_> {
+    BatchRun { head, final_output }
 }

@@ -7,6 +7,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod key;
+pub(crate) mod node;
 pub(crate) mod node_type;
 pub(crate) mod run;
 pub(crate) mod submit;

@@ -6,23 +6,25 @@ use super::value::Essence;
 use super::{non_empty, raw, unreadable};
 use crate::dto;
 use crate::dto::diagnosis::Diagnostics;
-use crate::dto::run::{FinalOutput, NodeResults, NodeRun, Outputs, Poll, Run, RunError, WaitingOn};
+use crate::dto::run::{FinalOutput, Items, NodeResults, NodeRun, Outputs, Poll, Run, RunError, RunHead, WaitingOn};
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
 
 pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
     let node_runs = node_runs(run)?;
     Ok(Run {
-        id: &run.id,
-        execution_id: &run.id,
-        workflow_id: &run.workflow_id,
-        batch_id: &run.batch_id,
-        run_index_in_batch: run.run_index_in_batch,
-        input_index: run.input_index,
-        status: status(run.status)?,
-        error: run.error.as_ref().map(run_error),
-        start_time: Time(run.started_at_ms),
-        end_time: run.ended_at_ms.map(Time),
+        head: RunHead {
+            id: &run.id,
+            execution_id: &run.id,
+            workflow_id: &run.workflow_id,
+            batch_id: &run.batch_id,
+            run_index_in_batch: run.run_index_in_batch,
+            input_index: run.input_index,
+            status: status(run.status)?,
+            error: run.error.as_ref().map(run_error),
+            start_time: Time(run.started_at_ms),
+            end_time: run.ended_at_ms.map(Time),
+        },
         final_output: final_output(run, &node_runs),
         skipped_nodes: run.skipped_nodes.iter().map(String::as_str).collect(),
         node_runs,
@@ -74,8 +76,8 @@ pub(super) fn status(number: i32) -> Result<&'static str, ApiError> {
 }
 
 /// Heddle's word for a node's state, and the documented API's, which knows fewer.
-fn node_words(node: &control::Node) -> Result<(&'static str, &'static str), ApiError> {
-    Ok(match NodeState::try_from(node.state) {
+pub(super) fn node_words(state: i32) -> Result<(&'static str, &'static str), ApiError> {
+    Ok(match NodeState::try_from(state) {
         Ok(NodeState::Pending) => ("PENDING", "PENDING"),
         Ok(NodeState::Ready) => ("READY", "PENDING"),
         Ok(NodeState::Running) => ("RUNNING", "RUNNING"),
@@ -93,8 +95,8 @@ fn node_runs(run: &control::Run) -> Result<Vec<NodeRun<'_>>, ApiError> {
     run.nodes.iter().map(|node| node_run(node, run.sandbox)).collect()
 }
 
-fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_>, ApiError> {
-    let (state, status) = node_words(node)?;
+pub(super) fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_>, ApiError> {
+    let (state, status) = node_words(node.state)?;
     let outputs: Result<Vec<_>, ApiError> = node
         .outputs
         .iter()
@@ -118,7 +120,13 @@ fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_>, ApiError
         queued_at: node.queued_at_ms.map(Time),
         start_time: node.started_at_ms.map(Time),
         end_time: node.ended_at_ms.map(Time),
+        items: node.items.map(items),
     })
+}
+
+fn items(items: control::Items) -> Items {
+    let control::Items { total, completed, failed, skipped, running } = items;
+    Items { total, completed, failed, skipped, running }
 }
 
 /// Whether a node that has failed gives what was wrong.
@@ -140,6 +148,7 @@ fn node_state<'a>(node: &'a control::Node, shown: &NodeRun<'a>) -> dto::run::Nod
         text: essence.text,
         progress: node.progress,
         request_id: None,
+        items: shown.items,
     }
 }
 
@@ -160,7 +169,7 @@ fn final_output<'a>(run: &'a control::Run, node_runs: &[NodeRun<'a>]) -> Option<
     Some(FinalOutput { node_id: shown.node_id, url: essence.url(), urls: essence.urls, text: essence.text, output })
 }
 
-fn run_error(error: &control::RunError) -> RunError<'_> {
+pub(super) fn run_error(error: &control::RunError) -> RunError<'_> {
     RunError {
         code: &error.code,
         message: &error.message,
@@ -176,6 +185,7 @@ fn waiting_on(run: &control::Run) -> Vec<WaitingOn<'_>> {
         .map(|waiting| WaitingOn {
             kind: &waiting.kind,
             node_id: &waiting.node_id,
+            index: &waiting.index,
             since: Time(waiting.since_ms),
             due_at: waiting.due_at_ms.map(Time),
             need: non_empty(&waiting.need),

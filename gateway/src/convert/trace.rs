@@ -31,6 +31,7 @@ pub(crate) fn trace(trace: &wire::Trace) -> Trace<'_> {
 fn node(node: &wire::NodeSpan) -> NodeSpan<'_> {
     NodeSpan {
         node_id: &node.node_id,
+        index: &node.index,
         node_type: &node.node_type,
         span_id: hex(&node.span_id),
         state: &node.state,
@@ -65,7 +66,10 @@ pub(crate) fn otlp(trace: &wire::Trace) -> Value {
     for node in &trace.nodes {
         let name = format!("node {}", node.node_type);
         let shown = Shown { id: &node.span_id, parent: &trace.span_id, name: &name, kind: INTERNAL };
-        let attributes = vec![("heddle.node.id", &*node.node_id), ("heddle.node.type", &*node.node_type)];
+        let index = node.index.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let index = given(&index).map(|index| ("heddle.node.index", index));
+        let mut attributes = vec![("heddle.node.id", &*node.node_id), ("heddle.node.type", &*node.node_type)];
+        attributes.extend(index);
         spans.extend(shown.span(trace, (node.ready_at_ms, node.ended_at_ms), &attributes, &node.error_code));
         for attempt in &node.attempts {
             let (name, number) = (format!("attempt {}", node.node_type), attempt.number.to_string());
@@ -77,6 +81,7 @@ pub(crate) fn otlp(trace: &wire::Trace) -> Value {
                 ("heddle.attempt.number", &*number),
                 ("heddle.attempt.outcome", &*attempt.outcome),
             ];
+            attributes.extend(index);
             attributes.extend(given(&attempt.provider).map(|provider| ("heddle.node.provider", provider)));
             spans.extend(shown.span(trace, (start, attempt.ended_at_ms), &attributes, &attempt.error_code));
         }

@@ -81,6 +81,11 @@ pub const REFUSALS: &[Code] = &[
     code("history_corrupt", "The run's history is damaged.", "Report it; its data is kept."),
     code("idempotency_in_progress", "The first request with this key is not answered yet.", "Repeat in a second."),
     code("idempotency_mismatch", "This Idempotency-Key came with another body.", "Use a new key for a new request."),
+    code(
+        "instance_not_found",
+        "No such item or turn of the run has begun.",
+        "List the node's instances without `index`.",
+    ),
     code("internal", "A fault of the server.", "Report it with the request id."),
     code("invalid_api_key", "There is no such key, or it was revoked.", "Use another key."),
     code("invalid_field", "A field of the body has a value that it cannot have.", "`path` says which."),
@@ -92,6 +97,7 @@ pub const REFUSALS: &[Code] = &[
         "The Idempotency-Key has other than 1 to 255 printable characters.",
         "Choose another.",
     ),
+    code("invalid_index", "The index has more numbers than there are maps and loops.", "The message says how many."),
     code("invalid_inputs", "The inputs do not fit the workflow.", "`violations` says which and why."),
     code(
         "invalid_json",
@@ -125,6 +131,7 @@ pub const REFUSALS: &[Code] = &[
     code("missing_scope", "The key may not do this.", "Use a key with the scope that the message names."),
     code("no_certificates", "The coordinator speaks plaintext: nobody needs a token.", "Start it with --tls."),
     code("no_randomness", "The system gives no random bytes.", "Try again."),
+    code("node_not_found", "The run has no such node.", "`nodeRuns` of the run lists those that it has."),
     code("node_type_not_found", "There is no node type of this name.", "`GET /api/v1/nodes` lists them."),
     code("node_type_unavailable", "No agent offers a type that the run needs.", "Start an agent that does."),
     code("not_implemented", "The coordinator is older than the gateway.", "Update the coordinator."),

@@ -11,6 +11,7 @@ use crate::dto::diagnosis::Diagnosis;
 use crate::dto::event::Events;
 use crate::dto::key::ApiKey;
 use crate::dto::media::{Address, Media, MediaPage};
+use crate::dto::node::NodeDetail;
 use crate::dto::node_type::{Catalogue, NodeType};
 use crate::dto::run::{Poll, Run};
 use crate::dto::submit::{Accepted, Executed, Inputs};
@@ -47,6 +48,7 @@ const OF_RUNS: &[&str] = &[
     "getWorkflowsExecutionsById",
     "getWorkflowsExecutionsByIdPoll",
     "getWorkflowsExecutionsByIdEvents",
+    "getWorkflowsExecutionsByIdNodesByNodeId",
     "getWorkflowsExecutionsByIdTrace",
     "postWorkflowsExecutionsByIdCancel",
 ];
@@ -190,6 +192,19 @@ fn reading(operation: Operation) -> Operation {
 pub(crate) fn get_run() -> Operation {
     reading(Operation::of::<ReadExecutions>(RUNS, "Get a run with its nodes and their outputs"))
         .answers::<Run<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn get_run_node() -> Operation {
+    let says = "Get a node of a run: one instance with its inputs, attempts and outputs, and a page of its items";
+    let states =
+        json!({"enum": ["PENDING", "READY", "RUNNING", "WAITING", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED"]});
+    let index = json!({"type": "string", "pattern": "^([0-9]{1,9}(,[0-9]{1,9}){0,8})?$"});
+    limited(Operation::of::<ReadExecutions>(RUNS, says), 50, "Instances in a page, of which 200 come at most.")
+        .query("index", index, "Which item of the maps and loops around it, the outermost first, such as 17 or 3,0.")
+        .query("status", states, "Only instances whose state is this.")
+        .query("cursor", json!({"type": "string"}), "The next page: `nextCursor` of the one before.")
+        .answers::<NodeDetail<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::CONFLICT)
 }
 
 pub(crate) fn poll() -> Operation {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::run::{FinalOutput, RunError};
+use super::run::{FinalOutput, RunHead};
 use super::time::Time;
 
 /// A batch of runs: the answer of `GET /batches/{batchId}`.
@@ -42,15 +42,7 @@ pub(crate) struct BatchCounts {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BatchRun<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) execution_id: &'a str,
-    pub(crate) workflow_id: &'a str,
-    pub(crate) batch_id: &'a str,
-    pub(crate) run_index_in_batch: u32,
-    pub(crate) input_index: u32,
-    pub(crate) status: &'static str,
-    pub(crate) error: Option<RunError<'a>>,
-    pub(crate) start_time: Time,
-    pub(crate) end_time: Option<Time>,
+    #[serde(flatten)]
+    pub(crate) head: RunHead<'a>,
     pub(crate) final_output: Option<FinalOutput<'a>>,
 }

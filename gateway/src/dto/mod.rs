@@ -8,6 +8,7 @@ pub(crate) mod envelope;
 pub(crate) mod event;
 pub(crate) mod key;
 pub(crate) mod media;
+pub(crate) mod node;
 pub(crate) mod node_type;
 pub(crate) mod run;
 pub(crate) mod submit;

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use super::diagnosis::Diagnostics;
 use super::time::Time;
 
-/// A run: the answer of `GET /workflows/executions/{id}` and an item of histories.
+/// What every answer says of a run that it shows.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Run<'a> {
+pub(crate) struct RunHead<'a> {
     pub(crate) id: &'a str,
     pub(crate) execution_id: &'a str,
     pub(crate) workflow_id: &'a str,
@@ -23,6 +23,14 @@ pub(crate) struct Run<'a> {
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) start_time: Time,
     pub(crate) end_time: Option<Time>,
+}
+
+/// A run: the answer of `GET /workflows/executions/{id}` and an item of histories.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Run<'a> {
+    #[serde(flatten)]
+    pub(crate) head: RunHead<'a>,
     pub(crate) node_runs: Vec<NodeRun<'a>>,
     pub(crate) nodes_total: u32,
     pub(crate) target_node_id: Option<&'a str>,
@@ -96,6 +104,24 @@ pub(crate) struct NodeRun<'a> {
     pub(crate) queued_at: Option<Time>,
     pub(crate) start_time: Option<Time>,
     pub(crate) end_time: Option<Time>,
+    /// Of a map or a loop, and of nodes inside one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) items: Option<Items>,
+}
+
+/// How the items of a map or the turns of a loop stand; of a node inside one, how it stands in them.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Items {
+    /// How many there will have been; null where nobody knows: of loops, and inside other maps and loops.
+    pub(crate) total: Option<u32>,
+    pub(crate) completed: u32,
+    /// Failed for good, by themselves.
+    pub(crate) failed: u32,
+    /// Did not run, or not to their end.
+    pub(crate) skipped: u32,
+    /// At work now.
+    pub(crate) running: u32,
 }
 
 /// A node of a run, with its outputs in a form that does not depend on the node's type.
@@ -115,6 +141,9 @@ pub(crate) struct NodeState<'a> {
     pub(crate) progress: f64,
     /// The provider's own id of the request; not reported yet.
     pub(crate) request_id: Option<&'a str>,
+    /// Of a map or a loop, and of nodes inside one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) items: Option<Items>,
 }
 
 /// What the run was for: the output of one node, which `crate::convert::run` picks.
@@ -165,6 +194,9 @@ pub(crate) struct RunError<'a> {
 pub(crate) struct WaitingOn<'a> {
     pub(crate) kind: &'a str,
     pub(crate) node_id: &'a str,
+    /// The numbers of the items and turns that it lies in, the outermost first; absent outside of maps and loops.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub(crate) index: &'a [u32],
     pub(crate) since: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) due_at: Option<Time>,

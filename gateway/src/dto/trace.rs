@@ -25,6 +25,9 @@ pub(crate) struct Trace<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeSpan<'a> {
     pub(crate) node_id: &'a str,
+    /// The numbers of the items and turns that it lies in, the outermost first; absent outside of maps and loops.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub(crate) index: &'a [u32],
     pub(crate) node_type: &'a str,
     pub(crate) span_id: String,
     pub(crate) state: &'a str,

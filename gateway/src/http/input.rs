@@ -33,6 +33,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// The two variable segments of a path, in order.
+pub(crate) struct TwoSegments(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TwoSegments {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::<(String, String)>::from_request_parts(parts, state).await {
+            Ok(Path((first, second))) => Ok(Self(first, second)),
+            Err(_) => Err(ApiError::bad_request("invalid_path", "the path of this request is not UTF-8")),
+        }
+    }
+}
+
 /// The query, as the route's own type. Unknown parameters are ignored.
 pub(crate) struct Parameters<T>(pub(crate) T);
 

@@ -17,6 +17,7 @@ pub(crate) mod pace;
 pub(crate) mod page;
 pub(crate) mod reply;
 pub(crate) mod router;
+pub(crate) mod run_nodes;
 pub(crate) mod runs;
 pub(crate) mod tenants;
 pub(crate) mod trace;

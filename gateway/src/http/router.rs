@@ -11,8 +11,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, events, health, history, keys, media, nodes, page, runs, tenants, trace,
-    workflows,
+    agents, artifacts, batches, docs, events, health, history, keys, media, nodes, page, run_nodes, runs, tenants,
+    trace, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
@@ -112,6 +112,7 @@ fn own() -> Table {
         .get("/api/v1/workflows/executions", history::of_all, table::runs_of_all())
         .get("/api/v1/workflows/executions/{id}/events", events::events, table::events())
         .get("/api/v1/workflows/executions/{id}/trace", trace::trace, table::trace())
+        .get("/api/v1/workflows/executions/{id}/nodes/{nodeId}", run_nodes::get, table::get_run_node())
         .post("/api/v1/workflows/executions/{id}/cancel", runs::cancel, table::cancel())
         .get("/api/v1/batches/{id}", batches::get, table::get_batch())
         .post("/api/v1/batches/{id}/cancel", batches::cancel, table::cancel_batch())

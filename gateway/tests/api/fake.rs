@@ -57,6 +57,8 @@ pub(crate) struct Script {
     pub(crate) lints: Vec<LintRequest>,
     pub(crate) submits: Vec<SubmitRequest>,
     pub(crate) gets: Vec<GetRunRequest>,
+    pub(crate) node: NodeDetail,
+    pub(crate) node_gets: Vec<GetNodeRequest>,
     pub(crate) lists: Vec<ListRunsRequest>,
     pub(crate) workflow_lists: Vec<ListWorkflowsRequest>,
     pub(crate) reads: Vec<ReadEventsRequest>,
@@ -223,6 +225,12 @@ impl Control for Fake {
             std::future::pending::<()>().await;
         }
         Ok(Response::new(self.script().run.clone()))
+    }
+
+    async fn get_node(&self, request: Request<GetNodeRequest>) -> Result<Response<NodeDetail>, Status> {
+        self.script().node_gets.push(request.into_inner());
+        self.refusal("get_node")?;
+        Ok(Response::new(self.script().node.clone()))
     }
 
     async fn list_runs(&self, request: Request<ListRunsRequest>) -> Result<Response<RunList>, Status> {

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use heddle_proto::control::{
-    Batch, BatchCounts, InputDescription, InputList, Node, NodeState, PortValue, Run, RunError, RunStatus, StartedRun,
-    WaitingOn,
+    AttemptRun, Batch, BatchCounts, InputDescription, InputList, Items, Node, NodeDetail, NodeInstance, NodeKind,
+    NodeState, PortValue, Run, RunError, RunStatus, StartedRun, WaitingOn,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -251,11 +251,12 @@ async fn a_run_that_waits_or_failed_says_why() {
             since_ms: 0,
             due_at_ms: Some(1_000),
             need: String::new(),
+            index: vec![3, 0],
         }];
     }
     let waiting = api.get("/api/v1/workflows/executions/exec_1").await;
     waiting.check_envelope();
-    let expected = json!([{"kind": "timer", "nodeId": "n1", "since": "1970-01-01T00:00:00.000Z",
+    let expected = json!([{"kind": "timer", "nodeId": "n1", "index": [3, 0], "since": "1970-01-01T00:00:00.000Z",
         "dueAt": "1970-01-01T00:00:01.000Z"}]);
     assert_eq!((&waiting.body["status"], &waiting.body["waitingOn"]), (&json!("RUNNING"), &expected));
     {
@@ -283,6 +284,58 @@ async fn a_run_is_the_documented_object_and_more() {
     assert_eq!((&node["attempts"], &node["agent"], &node["queuedAt"]), (&json!(1), &json!("agt_1"), &json!(null)));
     let asked = api.fake.script().gets.pop().unwrap();
     assert_eq!((asked.min_seq, asked.nodes_offset, asked.nodes_limit, asked.wait_ms), (4, 2, 1_000, 0));
+}
+
+#[tokio::test]
+async fn a_node_of_a_run_is_asked_for_by_its_index() {
+    let api = api().await;
+    {
+        let mut script = api.fake.script();
+        let items = Items { total: Some(8), completed: 3, failed: 1, skipped: 0, running: 4 };
+        script.run.nodes[0].items = Some(items);
+        script.node = NodeDetail {
+            execution_id: "exec_1".to_owned(),
+            kind: NodeKind::Instance.into(),
+            node: Some(Node { outputs: Vec::new(), error: None, ..script.run.nodes[0].clone() }),
+            index: vec![3, 0],
+            inputs: vec![PortValue { port: "prompt".to_owned(), value_json: "\"sea\"".into(), ..PortValue::default() }],
+            attempt_runs: vec![AttemptRun { number: 1, outcome: "SUCCEEDED".to_owned(), ..AttemptRun::default() }],
+            instances: vec![NodeInstance {
+                index: vec![3, 0, 9],
+                state: NodeState::Waiting.into(),
+                ..Default::default()
+            }],
+            next_cursor: "77".to_owned(),
+            ..NodeDetail::default()
+        };
+    }
+    let path = "/api/v1/workflows/executions/exec_1/nodes/n%2F1";
+    let read = api.get(&format!("{path}?index=3,0&status=failed&limit=9999&cursor=5")).await;
+    assert_eq!(read.status, 200, "{}", read.text);
+    read.check_envelope();
+    let body = &read.body;
+    assert_eq!((&body["kind"], &body["index"], &body["nodeId"]), (&json!("instance"), &json!([3, 0]), &json!("n1")));
+    assert_eq!(body["items"], json!({"total": 8, "completed": 3, "failed": 1, "skipped": 0, "running": 4}));
+    assert_eq!((&body["inputs"]["prompt"], &body["attemptRuns"][0]["outcome"]), (&json!("sea"), &json!("SUCCEEDED")));
+    let instance = &body["instances"][0];
+    assert_eq!(
+        (&instance["index"], &instance["status"], &instance["state"]),
+        (&json!([3, 0, 9]), &json!("RUNNING"), &json!("WAITING"))
+    );
+    assert_eq!(body["nextCursor"], "77");
+    let link = read.headers["link"].to_str().unwrap();
+    assert_eq!(link, format!("<{path}?cursor=77&index=3%2C0&status=failed&limit=9999>; rel=\"next\""));
+    let asked = api.fake.script().node_gets.pop().unwrap();
+    assert_eq!((&*asked.node_id, &asked.index[..], asked.limit, &*asked.cursor), ("n/1", &[3, 0][..], 200, "5"));
+    assert_eq!(asked.state(), NodeState::Failed);
+    for wrong in ["index=x", "index=1,,2", "status=DONE", "limit=-1"] {
+        let refused = api.get(&format!("{path}?{wrong}")).await;
+        assert_eq!((refused.status, &refused.body["code"]), (400, &json!("invalid_parameter")), "{wrong}");
+    }
+    // The same counts stand in both forms of a run.
+    let polled = api.get("/api/v1/workflows/executions/exec_1/poll").await;
+    assert_eq!(polled.body["nodeStates"][0]["items"], body["items"]);
+    assert_eq!(polled.body["nodeResults"]["nodeRuns"][0]["items"], body["items"]);
 }
 
 #[tokio::test]

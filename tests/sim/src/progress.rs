@@ -43,6 +43,7 @@ fn is_progress(event: &Event) -> bool {
         Fact::Lost { failure, .. } => failure.is_some(),
         Fact::Submitted(_)
         | Fact::Succeeded { .. }
+        | Fact::Answered { .. }
         | Fact::Failed { .. }
         | Fact::TimerFired { .. }
         | Fact::Stopped { .. }

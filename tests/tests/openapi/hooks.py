@@ -18,6 +18,7 @@ BEYOND_SCHEMAS = {
     "idempotency_mismatch": "the key came with another body before",
     "invalid_form": "the name of a form's field stands in a header, which not every text fits into",
     "invalid_graph": "what a graph means is checked by rules, not by a schema",
+    "invalid_index": "how many numbers an index has depends on the node",
     "invalid_inputs": "what a workflow takes is its own matter",
     "invalid_key_request": "scopes are words that the coordinator knows",
     "invalid_signature": "an address has to be one that the server has signed",
@@ -70,7 +71,8 @@ def before_call(context, case, kwargs):
         value = (case.path_parameters or {}).get(parameter)
         # Nobody guesses what is there: every other call gets it.
         if isinstance(value, str) and value and len(value) % 2 == 0:
-            case.path_parameters[parameter] = there()
+            there = there()
+            case.path_parameters.update(there if isinstance(there, dict) else {parameter: there})
 
 
 def waiting():
@@ -84,6 +86,10 @@ def a_batch():
     return asked(f"/api/v1/workflows/{workflow}/execute", body)["batchId"]
 
 
+def a_node():
+    return {"id": waiting(), "nodeId": "topic"}
+
+
 def a_file():
     boundary = "a-boundary"
     head = f'--{boundary}\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
@@ -94,6 +100,7 @@ def a_file():
 # What stands in the path of an operation for something that is there.
 THERE = {
     "POST /api/v1/workflows/executions/{id}/cancel": ("id", waiting),
+    "GET /api/v1/workflows/executions/{id}/nodes/{nodeId}": ("nodeId", a_node),
     "GET /api/v1/batches/{id}": ("id", a_batch),
     "POST /api/v1/batches/{id}/cancel": ("id", a_batch),
     "GET /api/v1/artifacts/{id}": ("id", a_file),

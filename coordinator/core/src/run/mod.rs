@@ -15,6 +15,8 @@ pub mod event;
 mod expand;
 mod failure;
 mod inputs;
+pub mod instances;
+pub mod items;
 pub mod list;
 mod outcome;
 mod race;
@@ -125,6 +127,8 @@ pub struct Run {
     state: State,
     /// Instances that were given up, until they are asked for; no part of the state.
     dropped: Vec<Instance>,
+    /// Items and turns that left memory with the last event, where somebody looks at them; no part of the state.
+    closed: Option<Vec<(ScopeIx, Frame)>>,
 }
 
 /// Everything about a run but its graph: what a snapshot holds.
@@ -552,6 +556,7 @@ impl Run {
             graph,
             state,
             dropped: Vec::new(),
+            closed: None,
         })
     }
 
@@ -560,11 +565,20 @@ impl Run {
     /// # Errors
     /// If the event is no `Submitted` with seq 1, or does not fit the graph.
     pub fn begin(id: RunId, graph: Arc<Graph>, first: &event::Event) -> Result<Run, Corrupt> {
+        Self::begin_with(id, graph, first, None)
+    }
+
+    fn begin_with(
+        id: RunId,
+        graph: Arc<Graph>,
+        first: &event::Event,
+        closed: Option<Vec<(ScopeIx, Frame)>>,
+    ) -> Result<Run, Corrupt> {
         let Fact::Submitted(submitted) = &first.fact else { return Err(Corrupt::NoBeginning) };
         if first.seq != EventSeq(1) {
             return Err(Corrupt::Gap { expected: EventSeq(1), found: first.seq });
         }
-        let mut run = Run::submitted(id, graph, first.at, submitted)?;
+        let mut run = Run { closed, ..Run::submitted(id, graph, first.at, submitted)? };
         run.follow(first)?;
         Ok(run)
     }

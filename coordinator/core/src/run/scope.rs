@@ -171,7 +171,7 @@ impl Run {
                 let slot = self.state.nodes.get(node.0 as usize).filter(|_| home.is_none())?;
                 return Some(Given::Node(slot.result.as_ref().map_or(&[], |result| &result.outputs)));
             }
-            let frame = self.frame(scope)?;
+            let frame = self.frame_seen(scope)?;
             if frame.container.node == node {
                 return Some(Given::Item(&frame.given));
             }
@@ -246,6 +246,14 @@ impl Run {
     /// Whether an instance is a container with open items.
     pub(super) fn has_open_items(&self, instance: Instance) -> bool {
         self.state.expansions.get(&instance).is_some_and(|expansion| expansion.open > 0)
+    }
+
+    /// Where an instance stands for people: a loop of which an agent looks at a turn is at work.
+    pub(super) fn phase_shown(&self, instance: Instance, phase: NodePhase) -> NodePhase {
+        match phase {
+            NodePhase::Ready if self.state.expansions.contains_key(&instance) => NodePhase::Open,
+            phase => phase,
+        }
     }
 
     /// Whether an instance is a loop whose turn is over and not looked at yet.

@@ -173,6 +173,9 @@ impl Run {
                 self.state.winners.remove(&instance);
             }
         }
+        if let Some(closed) = &mut self.closed {
+            closed.push((scope, frame));
+        }
     }
 
     /// Whether a container has something to decide; if so, it falls due.
@@ -322,7 +325,7 @@ impl Run {
         let failed = ItemFailure {
             error: NodeError {
                 class: crate::run::event::ErrorClass::Cancelled,
-                code: "item_failed".into(),
+                code: super::items::GIVEN_UP.into(),
                 message: "another part of it failed".into(),
             },
             leaves: Leaves::Nothing,

@@ -27,6 +27,7 @@ impl Run {
     /// [`Corrupt`] if it does not follow; the run must not be used any more then.
     pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
         self.dropped.clear();
+        self.closed.iter_mut().for_each(Vec::clear);
         self.step_fact(event.seq, event.at, &event.fact)?;
         self.follow(event)
     }
@@ -108,7 +109,7 @@ impl Run {
             next_scope: 1,
             tallies: BTreeMap::new(),
         };
-        let mut run = Run { id, graph, state, dropped: Vec::new() };
+        let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None };
         for ix in (0..run.graph.len() as u32).map(NodeIx) {
             let slot = &run.state.nodes[ix.0 as usize];
             if slot.phase == NodePhase::Pending && slot.unsettled == 0 {

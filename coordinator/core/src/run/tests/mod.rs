@@ -9,6 +9,7 @@ mod delegate;
 mod delegate_turns;
 mod failing;
 mod given_up;
+mod instances;
 mod properties;
 mod race;
 mod scopes;

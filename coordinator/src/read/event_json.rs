@@ -1,0 +1,298 @@
+//! One event as people see it: the fact's own fields, by node and index.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use heddle_core::graph::Graph;
+use heddle_core::id::{Instance, NodeIx, ProviderIx};
+use heddle_core::run::RunStatus;
+use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput};
+use heddle_core::value::ValueRef;
+use heddle_proto::control as wire;
+use serde_json::{Map, Value, json};
+
+use super::live::{News, Place};
+use super::scopes::Scopes;
+
+/// An event of the history that `scopes` has read just before.
+pub(super) fn show(scopes: &Scopes, event: &Event) -> wire::Event {
+    let mut data = fact(scopes, event);
+    let is_shown = |decision: &&Decision| is_shown(scopes, decision.instance().node);
+    let decided: Vec<Value> =
+        event.decisions.iter().filter(is_shown).map(|decision| self::decision(scopes, event, decision)).collect();
+    if !decided.is_empty() {
+        data.insert("decided".into(), decided.into());
+    }
+    if !event.assignments.is_empty() {
+        let assigned = event.assignments.iter().map(|assignment| self::assignment(scopes, assignment));
+        data.insert("assigned".into(), assigned.collect());
+    }
+    let items: Vec<Value> = scopes
+        .changed()
+        .map(|(node, counts)| {
+            json!({
+                "nodeId": node_id(scopes.graph(), node),
+                "total": counts.total,
+                "completed": counts.completed,
+                "failed": counts.failed,
+                "skipped": counts.skipped,
+                "running": counts.running,
+            })
+        })
+        .collect();
+    if !items.is_empty() {
+        data.insert("items".into(), items.into());
+    }
+    event_of(event.seq.0, event.at.as_millis(), event.fact.name(), &data.into())
+}
+
+/// What an attempt at work has said. These events have no seq: they are in no history.
+pub(super) fn show_news(scopes: &Scopes, at_ms: i64, news: News) -> wire::Event {
+    let about = |(instance, number): Place| {
+        let mut fields = named(scopes, instance);
+        fields.insert("attempt".into(), number.0.into());
+        fields
+    };
+    let (name, fields) = match news {
+        News::Progress { place, progress } => {
+            let mut fields = about(place);
+            fields.insert("progress".into(), progress.fraction.into());
+            fields.insert("message".into(), (*progress.message).into());
+            ("node.progress", fields)
+        }
+        News::Text { place, port, from, to, text } => {
+            let mut fields = about(place);
+            fields.insert("port".into(), (*port).into());
+            fields.insert("from".into(), from.into());
+            fields.insert("to".into(), to.into());
+            fields.insert("text".into(), text.into());
+            ("node.delta", fields)
+        }
+    };
+    event_of(0, at_ms, name, &fields.into())
+}
+
+fn event_of(seq: u64, at_ms: i64, name: &str, data: &Value) -> wire::Event {
+    let data_json = serde_json::to_vec(data).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from);
+    wire::Event { seq, at_ms, r#type: name.into(), data_json }
+}
+
+/// Maps that no document knows are not spoken of.
+fn is_shown(scopes: &Scopes, node: NodeIx) -> bool {
+    scopes.graph().get(node).is_none_or(|node| !node.is_anonymous)
+}
+
+/// The node, and the numbers of the items and turns that it lies in.
+fn named(scopes: &Scopes, instance: Instance) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("nodeId".into(), node_id(scopes.graph(), instance.node).into());
+    let index = scopes.index(instance.scope);
+    if !index.is_empty() {
+        fields.insert("index".into(), index.into());
+    }
+    fields
+}
+
+fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
+    let graph = scopes.graph();
+    let fields = match &event.fact {
+        Fact::Submitted(submitted) => json!({
+            "workflowId": submitted.workflow.to_string(),
+            "targetNodeId": submitted.target.map(|target| node_id(graph, target)),
+            "by": submitted.subject.to_string(),
+        }),
+        Fact::Continued => json!({}),
+        Fact::Succeeded { attempt, outputs, timing } => {
+            let mut fields = about(scopes, attempt);
+            fields.insert("outputs".into(), self::outputs(graph, event, attempt.instance, outputs));
+            fields.insert("queuedMs".into(), timing.queued.as_millis().into());
+            fields.insert("ranMs".into(), timing.ran.as_millis().into());
+            return fields;
+        }
+        Fact::Answered { attempt, timing, .. } => {
+            let mut fields = about(scopes, attempt);
+            fields.insert("queuedMs".into(), timing.queued.as_millis().into());
+            fields.insert("ranMs".into(), timing.ran.as_millis().into());
+            return fields;
+        }
+        Fact::Failed { attempt, error, retry_at, fallback, caught, timing } => {
+            let mut fields = about(scopes, attempt);
+            fields.insert("error".into(), self::error(error));
+            fields.insert("retryInMs".into(), json!(retry_at.map(|at| at.since(event.at).as_millis())));
+            fields.insert("ranMs".into(), timing.ran.as_millis().into());
+            if let Some(provider) = fallback {
+                fields.insert("fallback".into(), self::provider(graph, attempt.instance, *provider).into());
+            }
+            add_caught(&mut fields, graph, event, attempt.instance, caught);
+            return fields;
+        }
+        Fact::Lost { attempt, cause, failure, caught } => {
+            let mut fields = about(scopes, attempt);
+            fields.insert("cause".into(), format!("{cause:?}").into());
+            fields.insert("error".into(), failure.as_ref().map_or(Value::Null, error));
+            add_caught(&mut fields, graph, event, attempt.instance, caught);
+            return fields;
+        }
+        Fact::HandedBack { attempts } | Fact::Stopped { attempts } => {
+            json!({ "attempts": attempts.iter().map(|attempt| about(scopes, attempt)).collect::<Vec<_>>() })
+        }
+        Fact::IntentRecorded { attempt } | Fact::HandleRecorded { attempt, .. } | Fact::Discarded { attempt } => {
+            return about(scopes, attempt);
+        }
+        Fact::Settled { attempt, outputs } => {
+            let mut fields = about(scopes, attempt);
+            fields.insert("outputs".into(), self::outputs(graph, event, attempt.instance, outputs));
+            return fields;
+        }
+        Fact::TimerFired { instance, outputs } => {
+            let mut fields = named(scopes, *instance);
+            fields.insert("outputs".into(), self::outputs(graph, event, *instance, outputs));
+            return fields;
+        }
+        Fact::Ended { error, by, .. } => json!({
+            "error": error.as_ref().map(|error| json!({
+                "code": &*error.code,
+                "message": &*error.message,
+                "nodeId": error.node.map(|node| node_id(graph, node)),
+                "class": error.class.map(|class| class.name()),
+                "attempts": error.attempts,
+            })),
+            "by": by.as_ref().map(ToString::to_string),
+        }),
+    };
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+fn about(scopes: &Scopes, attempt: &Attempt) -> Map<String, Value> {
+    let mut fields = named(scopes, attempt.instance);
+    fields.insert("attempt".into(), attempt.number.0.into());
+    fields
+}
+
+fn decision(scopes: &Scopes, event: &Event, decision: &Decision) -> Value {
+    let instance = decision.instance();
+    let graph = scopes.graph();
+    let mut fields = named(scopes, instance);
+    let mut say = |name: &str, value: Value| drop(fields.insert(name.into(), value));
+    match decision {
+        Decision::Completed { outputs, .. } => {
+            say("state", "COMPLETED".into());
+            say("outputs", self::outputs(graph, event, instance, outputs));
+        }
+        Decision::Waiting { until, .. } => {
+            say("state", "WAITING".into());
+            say("dueInMs", until.since(event.at).as_millis().into());
+        }
+        // It is given to an agent like the node of any other type.
+        Decision::Delegated { .. } => {
+            let is_at_work = !graph.body(instance.node).is_empty();
+            say("state", if is_at_work { "RUNNING" } else { "READY" }.into());
+        }
+        Decision::Failed { error, caught, .. } => {
+            say("state", "FAILED".into());
+            say("error", self::error(error));
+            add_caught(&mut fields, graph, event, instance, caught);
+        }
+        Decision::Stopped { status, message, .. } => {
+            say("state", "COMPLETED".into());
+            say(
+                "ends",
+                match status {
+                    RunStatus::Running => "RUNNING",
+                    RunStatus::Completed => "COMPLETED",
+                    RunStatus::Failed => "FAILED",
+                    RunStatus::Cancelled => "CANCELLED",
+                }
+                .into(),
+            );
+            say("message", (**message).into());
+        }
+        // What the items are shows where they are looked at.
+        Decision::Opened { opened, .. } => {
+            say("state", "RUNNING".into());
+            say("from", opened.index.into());
+            say("items", opened.items.len().into());
+            say("total", opened.count.into());
+        }
+        Decision::Gathered { chunk, .. } => {
+            say("state", "RUNNING".into());
+            say("gathered", (*chunk).into());
+        }
+    }
+    fields.into()
+}
+
+fn assignment(scopes: &Scopes, assignment: &Assignment) -> Value {
+    let mut shown = about(scopes, &assignment.attempt);
+    shown.insert("agentId".into(), assignment.to.agent.to_string().into());
+    if assignment.provider != ProviderIx::default() {
+        let provider = provider(scopes.graph(), assignment.attempt.instance, assignment.provider);
+        shown.insert("provider".into(), provider.into());
+    }
+    shown.into()
+}
+
+/// The type of a node's provider.
+fn provider(graph: &Graph, instance: Instance, provider: ProviderIx) -> String {
+    graph.get(instance.node).map_or_else(String::new, |node| node.provided(provider).type_id.to_string())
+}
+
+/// What a node gives though it has failed.
+fn add_caught(
+    fields: &mut Map<String, Value>,
+    graph: &Graph,
+    event: &Event,
+    instance: Instance,
+    caught: &[PortOutput],
+) {
+    if !caught.is_empty() {
+        fields.insert("outputs".into(), outputs(graph, event, instance, caught));
+    }
+}
+
+fn error(error: &NodeError) -> Value {
+    json!({ "class": error.class.name(), "code": &*error.code, "message": &*error.message })
+}
+
+/// Values of this event in full; those of earlier events by where they lie.
+fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutput]) -> Value {
+    let node_type = graph.get(instance.node).and_then(|node| node.node_type.as_ref());
+    let mut ports = BTreeMap::new();
+    for output in outputs {
+        let Some(port) = node_type.and_then(|node_type| node_type.outputs.get(usize::from(output.port.0))) else {
+            continue;
+        };
+        let shown = match &output.value {
+            OutputValue::Closed => continue,
+            OutputValue::One(reference) => value(event, *reference),
+            OutputValue::Gather(references) => references.iter().map(|reference| value(event, *reference)).collect(),
+            OutputValue::Pieces(pieces) => {
+                let piece = |piece: &Piece| match piece {
+                    Piece::Item(reference) => value(event, *reference),
+                    // A chunk holds references only: it is worth no more than where it lies.
+                    Piece::Chunk(chunk) => lies(chunk.reference),
+                };
+                pieces.iter().map(piece).collect()
+            }
+        };
+        ports.insert(port.id.to_string(), shown);
+    }
+    json!(ports)
+}
+
+fn value(event: &Event, reference: ValueRef) -> Value {
+    let here = (reference.seq == event.seq).then(|| event.values.get(reference.place as usize)).flatten();
+    let parsed = here.and_then(|value| serde_json::from_slice(value.json()).ok());
+    parsed.unwrap_or_else(|| lies(reference))
+}
+
+fn lies(reference: ValueRef) -> Value {
+    json!({ "seq": reference.seq.0, "bytes": reference.bytes, "digest": reference.digest.to_string() })
+}
+
+fn node_id(graph: &Graph, node: NodeIx) -> String {
+    graph.get(node).map_or_else(String::new, |node| node.id.to_string())
+}

@@ -1,0 +1,256 @@
+//! What clients see of maps and loops: counts, single items with their inputs, attempts and results, and the index that events,
+//! traces and waits carry.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use cluster_tests::cluster::Cluster;
+use cluster_tests::cluster::client::{Answer, Client};
+use cluster_tests::cluster::graph::Graph;
+use cluster_tests::wait;
+use serde_json::{Value, json};
+
+const RUN_TIME_MAX: Duration = Duration::from_secs(60);
+const ITEMS: usize = 120;
+
+fn node<'a>(nodes: &'a Value, id: &str) -> &'a Value {
+    nodes.as_array().into_iter().flatten().find(|node| node["nodeId"] == id).unwrap_or(&Value::Null)
+}
+
+fn path(execution: &str, rest: &str) -> String {
+    format!("/api/v1/workflows/executions/{execution}/{rest}")
+}
+
+fn indices(page: &Value) -> Vec<Value> {
+    page["instances"].as_array().into_iter().flatten().map(|instance| instance["index"].clone()).collect()
+}
+
+fn code(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// A map that ends well with some failed items: those of 7, 17, 27…
+fn failing() -> Graph {
+    let numbers: Value = (0..ITEMS).collect();
+    Graph::default()
+        .node("list", "input:json", json!({ "value": numbers }))
+        .node("m", "logic:map", json!({ "onItemError": "collect", "concurrency": 8 }))
+        .node("even", "logic:if", json!({ "condition": "value % 10 != 7" }))
+        .inside("m")
+        .node("w", "debug:echo", json!({}))
+        .inside("m")
+        .node_with("no", "debug:fail", json!({ "times": 9, "class": "invalid_request" }), json!({}))
+        .inside("m")
+        .node("out", "output:preview", json!({}))
+        .edge("list.json", "m.items")
+        .edge("m.item", "even.value")
+        .edge("even.true", "w.item")
+        .edge("even.false", "no.item")
+        .edge("w.out", "m.result")
+        .edge("m.results", "out.value")
+}
+
+async fn run(client: &Client, name: &str, graph: &Graph) -> String {
+    let workflow = client.save(name, graph).await;
+    client.run(&workflow, name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_are_counted_found_and_named() {
+    let cluster = Cluster::start(1, 8).await;
+    let client = cluster.client();
+    let execution = run(client, "failing", &failing()).await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended}");
+
+    let counts = |completed, failed, skipped| json!({ "total": ITEMS, "completed": completed, "failed": failed, "skipped": skipped, "running": 0 });
+    assert_eq!(node(&ended["nodeRuns"], "m")["items"], counts(108, 12, 0));
+    assert_eq!(node(&ended["nodeRuns"], "w")["items"], counts(108, 0, 12));
+    assert!(node(&ended["nodeRuns"], "out").get("items").is_none());
+    let poll = client.get_json(&path(&execution, "poll")).await;
+    assert_eq!(node(&poll["nodeStates"], "m")["items"], counts(108, 12, 0));
+
+    pages(client, &execution).await;
+    one(client, &execution).await;
+    told(client, &execution).await;
+}
+
+/// Pages of items, whole and by how they stand.
+async fn pages(client: &Client, execution: &str) {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = client.get_json(&path(execution, &format!("nodes/w?limit=50&cursor={cursor}"))).await;
+        assert_eq!((&page["kind"], &page["items"]["total"]), (&json!("node"), &json!(ITEMS)), "{page}");
+        seen.extend(indices(&page));
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..ITEMS).map(|item| json!([item])).collect::<Vec<_>>());
+    let failed = client.get_json(&path(execution, "nodes/m?status=FAILED&limit=3")).await;
+    assert_eq!(failed["kind"], "instance");
+    assert_eq!(indices(&failed), [json!([7]), json!([17]), json!([27])]);
+    assert!(failed["instances"][0]["error"]["message"].is_string(), "{failed}");
+    let skipped = client.get_json(&path(execution, "nodes/w?status=SKIPPED&limit=200")).await;
+    assert_eq!((indices(&skipped).len(), &skipped["nextCursor"]), (12, &Value::Null));
+}
+
+/// One instance, one item, and what is neither.
+async fn one(client: &Client, execution: &str) {
+    let done = client.get_json(&path(execution, "nodes/w?index=42")).await;
+    assert_eq!(
+        (&done["kind"], &done["state"], &done["index"]),
+        (&json!("instance"), &json!("COMPLETED"), &json!([42]))
+    );
+    assert_eq!((&done["inputs"]["item"], &done["output"]["out"]), (&json!(42), &json!(42)), "{done}");
+    assert_eq!(done["attemptRuns"].as_array().map(Vec::len), Some(1));
+    assert_eq!(done["attemptRuns"][0]["outcome"], "SUCCEEDED");
+    let failed = client.get_json(&path(execution, "nodes/no?index=17")).await;
+    assert_eq!((&failed["state"], &failed["output"]), (&json!("FAILED"), &Value::Null), "{failed}");
+    assert_eq!(failed["attemptRuns"][0]["error"]["class"], "invalid_request");
+    let item = client.get_json(&path(execution, "nodes/m?index=42")).await;
+    assert_eq!((&item["kind"], &item["inputs"]), (&json!("item"), &json!({ "item": 42 })), "{item}");
+    assert_eq!(item["output"], json!({ "result": 42 }));
+    let whole = client.get_json(&path(execution, "nodes/out")).await;
+    assert_eq!((&whole["kind"], &whole["inputs"]["value"][17]), (&json!("instance"), &Value::Null));
+    assert_eq!(whole["inputs"]["value"][18], 18);
+    for (rest, refused) in [
+        ("nodes/w?index=x", (400, "invalid_parameter")),
+        ("nodes/w?index=1,2", (400, "invalid_index")),
+        ("nodes/out?index=0", (400, "invalid_index")),
+        ("nodes/w?index=120", (404, "instance_not_found")),
+        ("nodes/none", (404, "node_not_found")),
+        ("nodes/w?cursor=x", (400, "bad_cursor")),
+        ("nodes/w?status=DONE", (400, "invalid_parameter")),
+    ] {
+        let answer = client.get(&path(execution, rest)).await;
+        assert_eq!(code(&answer), (refused.0, refused.1.to_owned()), "{rest}: {answer}");
+    }
+}
+
+/// Events and the trace name items.
+async fn told(client: &Client, execution: &str) {
+    let events = client.events(execution).await;
+    let is_of = |event: &&Value| event["type"] == "node.completed" && event["nodeId"] == "w";
+    let done: Vec<&Value> = events.iter().filter(is_of).collect();
+    assert_eq!(done.len(), 108);
+    for event in &done {
+        assert_eq!(event["index"], json!([event["outputs"]["out"]]), "{event}");
+    }
+    let last = events.iter().rev().find_map(|event| event["items"].as_array()).unwrap();
+    assert_eq!((&last[0]["nodeId"], &last[0]["completed"], &last[0]["failed"]), (&json!("m"), &json!(108), &json!(12)));
+    // Whoever takes the history up in the middle is told the same.
+    let middle = done[60];
+    let rest =
+        client.get_json(&path(execution, &format!("events?after={}", middle["seq"].as_u64().unwrap() - 1))).await;
+    assert_eq!(&rest["events"][0], middle);
+    let trace = client.get_json(&path(execution, "trace?nodesLimit=1000")).await;
+    let spans: Vec<&Value> = trace["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|span| span["nodeId"] == "w" && span["index"] == json!([42]))
+        .collect();
+    assert_eq!(spans.len(), 1, "{trace}");
+    let otlp = client.get(&path(execution, "trace?format=otlp&nodesLimit=1000")).await.json();
+    let is_item = |span: &&Value| {
+        let index = json!({ "key": "heddle.node.index", "value": { "stringValue": "42" } });
+        span["attributes"].as_array().is_some_and(|attributes| attributes.contains(&index))
+    };
+    let spans = otlp["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().iter().filter(is_item);
+    // Two nodes, and the attempt of the one that an agent ran.
+    assert_eq!(spans.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_at_work_are_shown_with_what_they_wait_for() {
+    let cluster = Cluster::start(1, 8).await;
+    let client = cluster.client();
+    let nested = Graph::default()
+        .node("list", "input:json", json!({ "value": [[1, 2], [3]] }))
+        .node("outer", "logic:map", json!({}))
+        .node("inner", "logic:map", json!({}))
+        .inside("outer")
+        .node("w", "logic:wait", json!({ "forMs": 3_600_000 }))
+        .inside("inner")
+        .node("out", "output:preview", json!({}))
+        .edge("list.json", "outer.items")
+        .edge("outer.item", "inner.items")
+        .edge("inner.item", "w.value")
+        .edge("w.value", "inner.result")
+        .edge("inner.results", "outer.result")
+        .edge("outer.results", "out.value");
+    let execution = run(client, "waiting", &nested).await;
+    let running = wait::until("all items to wait", RUN_TIME_MAX, || async {
+        let run = client.execution(&execution).await;
+        if run["waitingOn"].as_array().is_some_and(|waiting| waiting.len() == 3) {
+            Ok(run)
+        } else {
+            Err(run.to_string())
+        }
+    })
+    .await;
+    let waiting: Vec<_> = running["waitingOn"].as_array().unwrap().iter().map(|it| it["index"].clone()).collect();
+    assert_eq!(waiting, [json!([0, 0]), json!([0, 1]), json!([1, 0])]);
+    assert!(running["waitingOn"].as_array().unwrap().iter().all(|it| it["kind"] == "timer" && it["dueAt"].is_string()));
+    let items = &node(&running["nodeRuns"], "outer")["items"];
+    assert_eq!((&items["total"], &items["running"]), (&json!(2), &json!(2)));
+    assert_eq!(node(&running["nodeRuns"], "inner")["items"]["total"], Value::Null);
+    let within = client.get_json(&path(&execution, "nodes/w?index=0&status=WAITING")).await;
+    assert_eq!((&within["kind"], indices(&within)), (&json!("node"), vec![json!([0, 0]), json!([0, 1])]));
+    let inner = client.get_json(&path(&execution, "nodes/inner?index=1")).await;
+    assert_eq!((&inner["inputs"]["items"], indices(&inner)), (&json!([3]), vec![json!([1, 0])]), "{inner}");
+    let cancelled = client.post(&path(&execution, "cancel"), &json!({}), "cancel").await;
+    assert!(cancelled.is_success(), "{cancelled}");
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(node(&ended["nodeRuns"], "outer")["items"]["skipped"], 2, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_all_items_have_addresses_and_turns_their_numbers() {
+    let cluster = Cluster::start(1, 8).await;
+    let client = cluster.client();
+    let files = Graph::default()
+        .node("list", "input:json", json!({ "value": [1, 2, 3] }))
+        .node("m", "logic:map", json!({}))
+        .node("draw", "debug:file", json!({ "count": 100_000 }))
+        .inside("m")
+        .node("out", "output:preview", json!({}))
+        .edge("list.json", "m.items")
+        .edge("m.item", "draw.in")
+        .edge("draw.out", "m.result")
+        .edge("m.results", "out.value");
+    let execution = run(client, "files", &files).await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended}");
+    let poll = client.get_json(&path(&execution, "poll")).await;
+    for id in ["m", "out"] {
+        let urls = node(&poll["nodeStates"], id)["outputUrls"].as_array().map(Vec::len);
+        assert_eq!(urls, Some(3), "{id}: {poll}");
+    }
+    assert_eq!(poll["finalOutput"]["urls"].as_array().map(Vec::len), Some(3));
+    let one = client.get_json(&path(&execution, "nodes/draw?index=1")).await;
+    let url = one["output"]["out"]["url"].as_str().unwrap_or_else(|| panic!("{one}"));
+    let at = url.find("/api/").unwrap();
+    let file = cluster_tests::cluster::client::send(client.anonymous(reqwest::Method::GET, &url[at..])).await.unwrap();
+    assert_eq!((file.status, file.body.len()), (200, 100_000));
+
+    let turns = Graph::default()
+        .node("l", "logic:loop", json!({ "maxIterations": 3 }))
+        .node("w", "debug:echo", json!({}))
+        .inside("l")
+        .node("out", "output:preview", json!({}))
+        .edge("l.iteration", "w.item")
+        .edge("w.out", "l.result")
+        .edge("l.result", "out.value");
+    let execution = run(client, "turns", &turns).await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(node(&ended["nodeRuns"], "l")["items"]["completed"], 3, "{ended}");
+    let turn = client.get_json(&path(&execution, "nodes/l?index=2")).await;
+    assert_eq!(
+        (&turn["kind"], &turn["inputs"]["iteration"], &turn["output"]["result"]),
+        (&json!("item"), &json!(2), &json!(2))
+    );
+}
