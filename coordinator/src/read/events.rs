@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
+use heddle_core::id::{AttemptNumber, EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput};
 use heddle_core::value::ValueRef;
@@ -181,19 +181,18 @@ impl Reader {
 }
 
 fn news(graph: &Graph, news: News) -> (&'static str, Value) {
-    let about = |(instance, number): Place| (node_id(graph, instance.node), number.0);
+    let of = |(instance, number): Place, fields: Value| {
+        let mut data = tried(graph, instance, number);
+        data.extend(into_map(fields));
+        Value::from(data)
+    };
     match news {
         News::Progress { place, progress } => {
-            let (node, attempt) = about(place);
-            let (fraction, message) = (progress.fraction, &*progress.message);
-            ("node.progress", json!({"nodeId": node, "attempt": attempt, "progress": fraction, "message": message}))
+            let fields = json!({"progress": progress.fraction, "message": &*progress.message});
+            ("node.progress", of(place, fields))
         }
         News::Text { place, port, from, to, text } => {
-            let (node, attempt) = about(place);
-            let data = json!({
-                "nodeId": node, "attempt": attempt, "port": &*port, "from": from, "to": to, "text": text,
-            });
-            ("node.delta", data)
+            ("node.delta", of(place, json!({"port": &*port, "from": from, "to": to, "text": text})))
         }
     }
 }
@@ -256,10 +255,11 @@ fn fact(graph: &Graph, event: &Event) -> Map<String, Value> {
             fields.insert("outputs".into(), self::outputs(graph, event, attempt.instance, outputs));
             return fields;
         }
-        Fact::TimerFired { instance, outputs } => json!({
-            "nodeId": node_id(graph, instance.node),
-            "outputs": self::outputs(graph, event, *instance, outputs),
-        }),
+        Fact::TimerFired { instance, outputs } => {
+            let mut fields = place(graph, *instance);
+            fields.insert("outputs".into(), self::outputs(graph, event, *instance, outputs));
+            return fields;
+        }
         Fact::Ended { error, by, .. } => json!({
             "error": error.as_ref().map(|error| json!({
                 "code": &*error.code,
@@ -271,6 +271,10 @@ fn fact(graph: &Graph, event: &Event) -> Map<String, Value> {
             "by": by.as_ref().map(ToString::to_string),
         }),
     };
+    into_map(fields)
+}
+
+fn into_map(fields: Value) -> Map<String, Value> {
     match fields {
         Value::Object(fields) => fields,
         _ => Map::new(),
@@ -278,39 +282,40 @@ fn fact(graph: &Graph, event: &Event) -> Map<String, Value> {
 }
 
 fn about(graph: &Graph, attempt: &Attempt) -> Map<String, Value> {
+    tried(graph, attempt.instance, attempt.number)
+}
+
+fn tried(graph: &Graph, instance: Instance, number: AttemptNumber) -> Map<String, Value> {
+    let mut fields = place(graph, instance);
+    fields.insert("attempt".into(), number.0.into());
+    fields
+}
+
+/// Which node, and in a body which item or turn of the run.
+fn place(graph: &Graph, instance: Instance) -> Map<String, Value> {
     let mut fields = Map::new();
-    fields.insert("nodeId".into(), node_id(graph, attempt.instance.node).into());
-    fields.insert("attempt".into(), attempt.number.0.into());
+    fields.insert("nodeId".into(), node_id(graph, instance.node).into());
+    if instance.scope.0 > 0 {
+        fields.insert("scope".into(), instance.scope.0.into());
+    }
     fields
 }
 
 fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
-    match decision {
+    let fields = match decision {
         Decision::Completed { instance, outputs } => json!({
-            "nodeId": node_id(graph, instance.node),
             "state": "COMPLETED",
             "outputs": self::outputs(graph, event, *instance, outputs),
         }),
-        Decision::Waiting { instance, until } => json!({
-            "nodeId": node_id(graph, instance.node),
-            "state": "WAITING",
-            "dueInMs": until.since(event.at).as_millis(),
-        }),
+        Decision::Waiting { until, .. } => json!({ "state": "WAITING", "dueInMs": until.since(event.at).as_millis() }),
         // It is given to an agent like the node of any other type.
-        Decision::Delegated { instance } => json!({
-            "nodeId": node_id(graph, instance.node),
-            "state": "READY",
-        }),
+        Decision::Delegated { .. } => json!({ "state": "READY" }),
         Decision::Failed { instance, error, caught } => {
-            let mut fields = Map::new();
-            fields.insert("nodeId".into(), node_id(graph, instance.node).into());
-            fields.insert("state".into(), "FAILED".into());
-            fields.insert("error".into(), self::error(error));
+            let mut fields = into_map(json!({ "state": "FAILED", "error": self::error(error) }));
             add_caught(&mut fields, graph, event, *instance, caught);
             fields.into()
         }
-        Decision::Stopped { instance, status, message } => json!({
-            "nodeId": node_id(graph, instance.node),
+        Decision::Stopped { status, message, .. } => json!({
             "state": "COMPLETED",
             "ends": match status {
                 RunStatus::Running => "RUNNING",
@@ -321,32 +326,28 @@ fn decision(graph: &Graph, event: &Event, decision: &Decision) -> Value {
             "message": &**message,
         }),
         // What the items are shows where they are looked at.
-        Decision::Opened { instance, opened } => json!({
-            "nodeId": node_id(graph, instance.node),
+        Decision::Opened { opened, .. } => json!({
             "state": "RUNNING",
             "from": opened.index,
             "items": opened.items.len(),
             "total": opened.count,
+            "firstScope": opened.scope.0,
         }),
-        Decision::Gathered { instance, chunk, .. } => json!({
-            "nodeId": node_id(graph, instance.node),
-            "state": "RUNNING",
-            "gathered": chunk,
-        }),
-    }
+        Decision::Gathered { chunk, .. } => json!({ "state": "RUNNING", "gathered": chunk }),
+    };
+    let mut shown = place(graph, decision.instance());
+    shown.extend(into_map(fields));
+    shown.into()
 }
 
 fn assignment(graph: &Graph, assignment: &Assignment) -> Value {
     let instance = assignment.attempt.instance;
-    let mut shown = json!({
-        "nodeId": node_id(graph, instance.node),
-        "attempt": assignment.attempt.number.0,
-        "agentId": assignment.to.agent.to_string(),
-    });
+    let mut shown = about(graph, &assignment.attempt);
+    shown.insert("agentId".into(), assignment.to.agent.to_string().into());
     if assignment.provider != ProviderIx::default() {
-        shown["provider"] = provider(graph, instance, assignment.provider).into();
+        shown.insert("provider".into(), provider(graph, instance, assignment.provider).into());
     }
-    shown
+    shown.into()
 }
 
 /// The type of a node's provider.
