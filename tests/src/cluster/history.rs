@@ -5,13 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::graph::Graph;
+use super::items::Scopes;
 
 /// What may still be written down after a run's end.
 const BOOKKEEPING: &[&str] = &["attempt.stopped", "attempt.discarded", "attempt.settled"];
 
-/// Everything that is wrong with a run that has ended.
+/// Everything that is wrong with a run that has ended, of a graph without bodies and branches.
 pub fn problems(graph: &Graph, execution: &Value, events: &[Value]) -> Vec<String> {
-    let mut fold = Fold { graph, nodes: BTreeMap::new(), ended: None, problems: Vec::new() };
+    folded(Some(graph), execution, events)
+}
+
+/// Everything that is wrong with the history of any other run that has ended: each node of each item is looked at by itself.
+/// What waits for what, and what is left of all items, is for the caller to look at.
+pub fn problems_of_items(execution: &Value, events: &[Value]) -> Vec<String> {
+    folded(None, execution, events)
+}
+
+fn folded(graph: Option<&Graph>, execution: &Value, events: &[Value]) -> Vec<String> {
+    let mut fold = Fold { graph, scopes: Scopes::default(), nodes: BTreeMap::new(), ended: None, problems: Vec::new() };
     for (index, event) in events.iter().enumerate() {
         fold.step(index, event);
     }
@@ -21,7 +32,10 @@ pub fn problems(graph: &Graph, execution: &Value, events: &[Value]) -> Vec<Strin
 }
 
 struct Fold<'a> {
-    graph: &'a Graph,
+    /// If every node runs once, and after all that lead to it.
+    graph: Option<&'a Graph>,
+    scopes: Scopes,
+    /// By their names, which say in a body of which item they are.
     nodes: BTreeMap<String, Node>,
     ended: Option<&'static str>,
     problems: Vec<String>,
@@ -45,6 +59,7 @@ impl Fold<'_> {
         if self.ended.is_some() && !BOOKKEEPING.contains(&kind) {
             self.say(format!("resurrection: {kind} at {} after the end", event["seq"]));
         }
+        self.scopes.note(event);
         match kind {
             "node.completed" | "attempt.settled" => {
                 self.gone(event);
@@ -80,20 +95,28 @@ impl Fold<'_> {
     }
 
     fn node(&mut self, about: &Value) -> &mut Node {
-        self.nodes.entry(name(about)).or_default()
+        let name = self.name(about);
+        self.nodes.entry(name).or_default()
+    }
+
+    fn name(&self, about: &Value) -> String {
+        match self.scopes.place(about) {
+            (node, index) if index.is_empty() => node,
+            (node, index) => format!("{node}@{index}"),
+        }
     }
 
     fn gone(&mut self, about: &Value) {
         let attempt = about["attempt"].as_u64().unwrap_or_default();
         if !self.node(about).live.remove(&attempt) {
-            self.say(format!("zombie-commit: attempt {attempt} of {} was not under way", name(about)));
+            self.say(format!("zombie-commit: attempt {attempt} of {} was not under way", self.name(about)));
         }
     }
 
     fn completed(&mut self, about: &Value) {
         self.node(about).outputs.push(about["outputs"].clone());
         if self.node(about).outputs.len() > 1 {
-            self.say(format!("double-commit: {}", name(about)));
+            self.say(format!("double-commit: {}", self.name(about)));
         }
         self.early(about, "completed");
     }
@@ -107,17 +130,17 @@ impl Fold<'_> {
         node.attempts = node.attempts.max(attempt);
         if !is_next || !is_alone || is_done {
             let why = if is_done { "it is completed" } else { "another attempt was given out" };
-            self.say(format!("double-run: attempt {attempt} of {}, but {why}", name(about)));
+            self.say(format!("double-run: attempt {attempt} of {}, but {why}", self.name(about)));
         }
         self.early(about, "assigned");
     }
 
     /// Nothing starts before everything it takes is there.
     fn early(&mut self, about: &Value, what: &str) {
+        let Some(graph) = self.graph else { return };
         let id = name(about);
         let is_there = |before: &&str| self.nodes.get(*before).is_some_and(|node| !node.outputs.is_empty());
-        let missing: Vec<String> =
-            self.graph.before(&id).filter(|before| !is_there(before)).map(str::to_owned).collect();
+        let missing: Vec<String> = graph.before(&id).filter(|before| !is_there(before)).map(str::to_owned).collect();
         if !missing.is_empty() {
             self.say(format!("early-start: {id} {what} before {}", missing.join(", ")));
         }
@@ -129,10 +152,11 @@ impl Fold<'_> {
             let ended = self.ended;
             self.say(format!("fold: {status:?} at {seq:?}, but the history says {ended:?} at {events}"));
         }
+        let Some(graph) = self.graph else { return };
         for shown in list(execution, "nodeRuns") {
             self.compare_node(shown, status == Some("COMPLETED"));
         }
-        if list(execution, "nodeRuns").len() != self.graph.nodes().count() {
+        if list(execution, "nodeRuns").len() != graph.nodes().count() {
             self.say("fold: nodes are missing".to_owned());
         }
     }
@@ -221,6 +245,24 @@ mod tests {
     fn a_clean_history_has_no_problem() {
         let events = [started(), completed(2, 1), ended(3)];
         assert_eq!(problems(&graph(), &execution(3, "x"), &events), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_item_has_a_history_of_its_own() {
+        let opened = json!({ "nodeId": "m", "state": "RUNNING", "firstScope": 1, "from": 0, "items": 2 });
+        let assigned = |scope: u64| json!({ "nodeId": "b", "scope": scope, "attempt": 1 });
+        let in_item = |seq: u64, scope: u64| {
+            let mut event = completed(seq, 1);
+            event["scope"] = scope.into();
+            event
+        };
+        let started = json!({
+            "seq": 1, "type": "run.started", "decided": [opened], "assigned": [assigned(1), assigned(2)],
+        });
+        let events = |scope: u64| [started.clone(), in_item(2, 1), in_item(3, scope), ended(4)];
+        assert_eq!(problems_of_items(&execution(4, "x"), &events(2)), Vec::<String>::new());
+        let found = problems_of_items(&execution(4, "x"), &events(1)).join("\n");
+        assert!(found.contains("zombie-commit: attempt 1 of b@0") && found.contains("double-commit: b@0"), "{found}");
     }
 
     #[test]
