@@ -19,6 +19,8 @@ use crate::limits::DEBUG_SLEEP_MS_MAX;
 
 /// How much too late Tokio's timer may be.
 const COARSE: Duration = Duration::from_millis(2);
+/// How often `debug:effect` looks for the file that it waits for.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Most items of `debug:list`.
 const LIST_ITEMS_MAX: usize = 1_000_000;
 /// Most pieces of `debug:stream`.
@@ -118,7 +120,8 @@ fn describe(kind: Kind) -> (&'static str, &'static str, &'static str) {
         Kind::Effect => (
             "effect",
             "Effect",
-            "Waits, then adds a line to a file on the agent (and one to `begun` before it waits); gives null.",
+            "Waits, also until a file `until` is there, then adds a line to a file on the agent (and one to `begun` before \
+             it waits); gives null.",
         ),
         Kind::List => ("list", "List", "Gives a list of numbers from 0."),
         Kind::Bytes => ("bytes", "Bytes", "Gives a text of a chosen length."),
@@ -146,7 +149,7 @@ fn schema(kind: Kind) -> Value {
         ),
         Kind::Effect => {
             let path = json!({"type": "string", "minLength": 1});
-            (json!({"file": path, "begun": path, "ms": milliseconds}), json!(["file"]))
+            (json!({"file": path, "begun": path, "until": path, "ms": milliseconds}), json!(["file"]))
         }
         Kind::List => {
             (json!({"count": {"type": "integer", "minimum": 0, "maximum": LIST_ITEMS_MAX}}), json!(["count"]))
@@ -265,6 +268,8 @@ async fn effect(work: Work, folder: Option<Arc<Path>>) -> Result<Vec<Output>, Fa
         #[serde(default)]
         begun: Option<String>,
         #[serde(default)]
+        until: Option<String>,
+        #[serde(default)]
         ms: u64,
     }
     let config: Config = config(&work)?;
@@ -273,8 +278,18 @@ async fn effect(work: Work, folder: Option<Arc<Path>>) -> Result<Vec<Output>, Fa
         add_line(&work, &effect_path(folder.as_deref(), begun)?)?;
     }
     pause(&work, config.ms).await?;
+    if let Some(until) = &config.until {
+        there(&effect_path(folder.as_deref(), until)?).await;
+    }
     add_line(&work, &path)?;
     Ok(out(NULL))
+}
+
+/// Until whoever tests makes this file.
+async fn there(path: &Path) {
+    while !path.exists() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// One short write, on purpose without a hop to another thread: what is counted is how often it happens.

@@ -73,6 +73,20 @@ async fn effect_adds_one_line_each_time() {
 }
 
 #[tokio::test]
+async fn effect_waits_until_a_file_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let effects: Arc<Path> = Arc::from(folder.path());
+    let config = json!({"file": "calls", "begun": "begun", "until": "gate"});
+    let mut waiting = Box::pin(effect(work(&config), Some(effects)));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    let exists = |file: &str| folder.path().join(file).exists();
+    assert!(exists("begun") && !exists("calls"));
+    std::fs::write(folder.path().join("gate"), "").unwrap();
+    waiting.await.unwrap();
+    assert!(exists("calls"));
+}
+
+#[tokio::test]
 async fn effect_stays_in_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let effects: Arc<Path> = Arc::from(folder.path());

@@ -5,12 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::graph::Graph;
+use super::items::place;
 
 /// What may still be written down after a run's end.
 const BOOKKEEPING: &[&str] = &["attempt.stopped", "attempt.discarded", "attempt.settled"];
 
-/// Everything that is wrong with a run that has ended.
+/// Everything that is wrong with a run that has ended, of a graph without bodies and branches.
 pub fn problems(graph: &Graph, execution: &Value, events: &[Value]) -> Vec<String> {
+    folded(Some(graph), execution, events)
+}
+
+/// Everything that is wrong with the history of any other run that has ended: each node of each item is looked at by itself.
+/// What waits for what, and what is left of all items, is for the caller to look at.
+pub fn problems_of_items(execution: &Value, events: &[Value]) -> Vec<String> {
+    folded(None, execution, events)
+}
+
+fn folded(graph: Option<&Graph>, execution: &Value, events: &[Value]) -> Vec<String> {
     let mut fold = Fold { graph, nodes: BTreeMap::new(), ended: None, problems: Vec::new() };
     for (index, event) in events.iter().enumerate() {
         fold.step(index, event);
@@ -21,7 +32,9 @@ pub fn problems(graph: &Graph, execution: &Value, events: &[Value]) -> Vec<Strin
 }
 
 struct Fold<'a> {
-    graph: &'a Graph,
+    /// If every node runs once, and after all that lead to it.
+    graph: Option<&'a Graph>,
+    /// By their names, which say in a body of which item they are.
     nodes: BTreeMap<String, Node>,
     ended: Option<&'static str>,
     problems: Vec<String>,
@@ -80,20 +93,20 @@ impl Fold<'_> {
     }
 
     fn node(&mut self, about: &Value) -> &mut Node {
-        self.nodes.entry(name(about)).or_default()
+        self.nodes.entry(named(about)).or_default()
     }
 
     fn gone(&mut self, about: &Value) {
         let attempt = about["attempt"].as_u64().unwrap_or_default();
         if !self.node(about).live.remove(&attempt) {
-            self.say(format!("zombie-commit: attempt {attempt} of {} was not under way", name(about)));
+            self.say(format!("zombie-commit: attempt {attempt} of {} was not under way", named(about)));
         }
     }
 
     fn completed(&mut self, about: &Value) {
         self.node(about).outputs.push(about["outputs"].clone());
         if self.node(about).outputs.len() > 1 {
-            self.say(format!("double-commit: {}", name(about)));
+            self.say(format!("double-commit: {}", named(about)));
         }
         self.early(about, "completed");
     }
@@ -107,17 +120,17 @@ impl Fold<'_> {
         node.attempts = node.attempts.max(attempt);
         if !is_next || !is_alone || is_done {
             let why = if is_done { "it is completed" } else { "another attempt was given out" };
-            self.say(format!("double-run: attempt {attempt} of {}, but {why}", name(about)));
+            self.say(format!("double-run: attempt {attempt} of {}, but {why}", named(about)));
         }
         self.early(about, "assigned");
     }
 
     /// Nothing starts before everything it takes is there.
     fn early(&mut self, about: &Value, what: &str) {
+        let Some(graph) = self.graph else { return };
         let id = name(about);
         let is_there = |before: &&str| self.nodes.get(*before).is_some_and(|node| !node.outputs.is_empty());
-        let missing: Vec<String> =
-            self.graph.before(&id).filter(|before| !is_there(before)).map(str::to_owned).collect();
+        let missing: Vec<String> = graph.before(&id).filter(|before| !is_there(before)).map(str::to_owned).collect();
         if !missing.is_empty() {
             self.say(format!("early-start: {id} {what} before {}", missing.join(", ")));
         }
@@ -129,10 +142,11 @@ impl Fold<'_> {
             let ended = self.ended;
             self.say(format!("fold: {status:?} at {seq:?}, but the history says {ended:?} at {events}"));
         }
+        let Some(graph) = self.graph else { return };
         for shown in list(execution, "nodeRuns") {
             self.compare_node(shown, status == Some("COMPLETED"));
         }
-        if list(execution, "nodeRuns").len() != self.graph.nodes().count() {
+        if list(execution, "nodeRuns").len() != graph.nodes().count() {
             self.say("fold: nodes are missing".to_owned());
         }
     }
@@ -158,6 +172,14 @@ impl Fold<'_> {
 
     fn say(&mut self, problem: String) {
         self.problems.push(problem);
+    }
+}
+
+/// The node's id, and in a body which item it is of.
+fn named(about: &Value) -> String {
+    match place(about) {
+        (node, index) if index.is_empty() => node,
+        (node, index) => format!("{node}@{index}"),
     }
 }
 
@@ -221,6 +243,21 @@ mod tests {
     fn a_clean_history_has_no_problem() {
         let events = [started(), completed(2, 1), ended(3)];
         assert_eq!(problems(&graph(), &execution(3, "x"), &events), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_item_has_a_history_of_its_own() {
+        let assigned = |item: u64| json!({ "nodeId": "b", "index": [item], "attempt": 1 });
+        let in_item = |seq: u64, item: u64| {
+            let mut event = completed(seq, 1);
+            event["index"] = json!([item]);
+            event
+        };
+        let started = json!({ "seq": 1, "type": "run.started", "assigned": [assigned(0), assigned(1)] });
+        let events = |item: u64| [started.clone(), in_item(2, 0), in_item(3, item), ended(4)];
+        assert_eq!(problems_of_items(&execution(4, "x"), &events(1)), Vec::<String>::new());
+        let found = problems_of_items(&execution(4, "x"), &events(0)).join("\n");
+        assert!(found.contains("zombie-commit: attempt 1 of b@0") && found.contains("double-commit: b@0"), "{found}");
     }
 
     #[test]

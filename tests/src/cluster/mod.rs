@@ -5,6 +5,7 @@ pub mod client;
 pub mod figures;
 pub mod graph;
 pub mod history;
+pub mod items;
 pub mod network;
 pub mod process;
 pub mod random;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod long;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
