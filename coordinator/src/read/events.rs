@@ -149,8 +149,7 @@ impl Reader {
 
 impl Reader {
     async fn page(&self) -> Result<Vec<Arc<Event>>, ReadError> {
-        if let Some(mut events) = self.shared.recent.events(self.id, self.after) {
-            events.truncate(EVENT_PAGE_ROWS);
+        if let Some(events) = self.shared.recent.events(self.id, self.after, EVENT_PAGE_ROWS) {
             return Ok(events);
         }
         let (tenant, id, after) = (self.tenant.clone(), self.id, self.after);

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId};
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::{Event, NodeError};
@@ -13,6 +12,7 @@ use heddle_core::run::{Corrupt, NodePhase, Run, RunStatus};
 use heddle_proto::control as wire;
 use prost::Message as _;
 use thiserror::Error;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::batches;
@@ -138,16 +138,21 @@ pub(crate) fn batch_id(run: RunId) -> String {
 async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, Kept), ReadError> {
     let tenant = Tenant::of_run(&row.created);
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
-    if let Some(events) = shared.recent.events(row.run, EventSeq(0)).filter(|events| !events.is_empty()) {
-        return fold(row.run, graph, events.iter().map(AsRef::as_ref));
-    }
     let mut values = Kept::default();
     let mut view: Option<RunView> = None;
     loop {
         let after = view.as_ref().map_or(EventSeq(0), RunView::seq);
-        let page = shared.journal.read_history(tenant.clone(), row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
-        let page: Vec<Event> = page.await.map_err(ReadError::Journal)?;
-        let is_last = page.len() < EVENT_PAGE_ROWS;
+        let young = shared.recent.events(row.run, after, EVENT_PAGE_ROWS);
+        let is_young = young.is_some();
+        let page: Vec<Arc<Event>> = match young {
+            Some(page) => page,
+            None => {
+                let tenant = tenant.clone();
+                let page = shared.journal.read_history(tenant, row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+                page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect()
+            }
+        };
+        let is_short = page.len() < EVENT_PAGE_ROWS;
         let is_empty = page.is_empty();
         for event in page {
             match &mut view {
@@ -156,28 +161,15 @@ async fn history(shared: &Arc<Shared>, row: &RunRow) -> Result<(RunView, Kept), 
             }
             values.keep(&event);
         }
-        // A page may also be cut short by its bytes.
-        if is_empty || is_last && view.as_ref().is_some_and(|view| view.run().status() != RunStatus::Running) {
+        // A page of the journal may also be cut short by its bytes.
+        let is_over = || view.as_ref().is_some_and(|view| view.run().status() != RunStatus::Running);
+        if is_empty || is_short && (is_young || is_over()) {
             let view = view.ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
             return Ok((view, values));
         }
+        // To fold a long history takes a while, and others want the thread.
+        yield_now().await;
     }
-}
-
-fn fold<'a>(
-    id: RunId,
-    graph: Arc<Graph>,
-    mut events: impl Iterator<Item = &'a Event>,
-) -> Result<(RunView, Kept), ReadError> {
-    let first = events.next().ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
-    let mut view = RunView::begin(id, graph, first).map_err(ReadError::Corrupt)?;
-    let mut values = Kept::default();
-    values.keep(first);
-    for event in events {
-        view.step(event).map_err(ReadError::Corrupt)?;
-        values.keep(event);
-    }
-    Ok((view, values))
 }
 
 async fn show(

@@ -103,7 +103,7 @@ async fn fold(shared: &Arc<Shared>, row: &RunRow) -> Result<(Arc<Graph>, Trace),
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
     let (mut after, mut trace) = (EventSeq(0), None::<Trace>);
     loop {
-        let page = match shared.recent.events(row.run, after) {
+        let page = match shared.recent.events(row.run, after, EVENT_PAGE_ROWS) {
             Some(events) => events,
             None => {
                 let tenant = tenant.clone();
