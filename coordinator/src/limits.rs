@@ -6,6 +6,8 @@ use heddle_core::time::Span;
 
 /// Bytes of the youngest runs' histories that are kept at hand, for readers and for the inputs of attempts.
 pub(crate) const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The same of one run: of a long one the youngest events are kept.
+pub(crate) const RECENT_RUN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Workflows' rows that are kept at hand.
 pub(crate) const WORKFLOW_CACHE_MAX: usize = 1_024;
 /// Nodes of compiled graphs that are kept at hand, over all graphs.

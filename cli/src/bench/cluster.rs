@@ -119,6 +119,12 @@ impl Cluster {
         Connection::open(self.gateway.address, &self.key).await
     }
 
+    /// A connection to the gateway with a key of another tenant, which is made.
+    pub(super) async fn connect_as_another_tenant(&self, tenant: &str) -> Result<Connection> {
+        let key = self.connect().await?.new_tenant(tenant).await?;
+        Connection::open(self.gateway.address, &key).await
+    }
+
     /// The coordinator's totals.
     pub(super) async fn counters(&self) -> Result<Counters> {
         self.counters_on(&mut self.connect().await?).await

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -13,6 +13,9 @@ use tokio::time::{sleep, timeout};
 use crate::client::RunStatus;
 use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::{BENCH_ANSWER_BYTES_MAX, BENCH_ANSWER_WAIT_MAX, BENCH_REFUSAL_PAUSE, BENCH_REFUSALS_MAX};
+
+/// What the key of a tenant of the bench may do.
+const TENANT_SCOPES: [&str; 4] = ["workflows:read", "workflows:write", "workflows:execute", "executions:read"];
 
 /// One keep-alive connection to a gateway.
 #[derive(Debug)]
@@ -51,6 +54,18 @@ impl Connection {
         let body = workflow.to_string();
         let saved: Saved = self.send_json("POST", "/api/v1/workflows", Some(body.as_bytes())).await?;
         Ok(saved.id)
+    }
+
+    /// Makes a tenant; returns its first key.
+    pub(super) async fn new_tenant(&mut self, id: &str) -> Result<String> {
+        #[derive(Deserialize)]
+        struct Made {
+            key: String,
+        }
+        let (tenant, key) = (json!({ "id": id }).to_string(), json!({ "scopes": TENANT_SCOPES }).to_string());
+        self.send_json::<Value>("POST", "/api/v1/tenants", Some(tenant.as_bytes())).await?;
+        let made: Made = self.send_json("POST", &format!("/api/v1/tenants/{id}/keys"), Some(key.as_bytes())).await?;
+        Ok(made.key)
     }
 
     /// Has a graph looked at, which must be a good one.
@@ -173,10 +188,8 @@ fn parse_head(answer: &[u8]) -> Result<Option<Head>> {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Json, Router, routing::get, routing::post};
-    use serde_json::json;
-
     use super::*;
+    use axum::{Json, Router, routing::get, routing::post};
 
     #[test]
     fn heads_are_read_when_complete() {

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::cluster::Cluster;
 use super::http::Connection;
-use super::report::{Measured, Report, round};
+use super::measured::Measured;
+use super::report::{Report, round};
 use super::{graphs, quantile};
 use crate::error::Result;
 

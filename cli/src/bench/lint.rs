@@ -5,7 +5,8 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::cluster::Cluster;
-use super::report::{Measured, Report, round};
+use super::measured::Measured;
+use super::report::{Report, round};
 use super::{graphs, quantile};
 use crate::error::Result;
 

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use super::cluster::{Agents, Cluster};
 use super::list_schedule::makespan_ms;
+use super::measured::Measured;
 use super::quantile;
-use super::report::{Measured, Report, round};
+use super::report::{Report, round};
 use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::BENCH_GRAPHS_MAX;
 use crate::ui::note;

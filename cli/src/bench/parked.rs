@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::cluster::Cluster;
 use super::machine::resident_bytes;
-use super::report::{Measured, Report, round};
+use super::measured::Measured;
+use super::report::{Report, round};
 use super::share::Share;
 use super::{graphs, quantile};
 use crate::error::{Context, Exit, Failure, Result};

@@ -10,198 +10,13 @@ use serde_json::{Value, json};
 
 use super::cluster::Counters;
 use super::machine::{Machine, fdatasync_ms};
+use super::measured::Measured;
 use crate::error::{Context, Exit, Result};
 use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::{clock, note, print};
 
 const RESULTS: &str = "results.jsonl";
-
-/// What one case of a work came to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "work")]
-pub(super) enum Measured {
-    W1 {
-        p50_ms: f64,
-        p99_ms: f64,
-        runs: usize,
-    },
-    W2 {
-        in_flight: usize,
-        nodes_per_s: u64,
-        medians: Vec<u64>,
-        runs: usize,
-        refusals: u64,
-    },
-    W3 {
-        nodes: usize,
-        wall_ms: f64,
-        runs: usize,
-    },
-    W4 {
-        bytes_before: Option<i64>,
-        bytes_after: i64,
-        parked_runs: usize,
-        resident_bytes: u64,
-    },
-    W5 {
-        start_ms: f64,
-        parked_runs: usize,
-        starts: usize,
-    },
-    #[serde(rename = "map")]
-    Map {
-        items: usize,
-        concurrency: usize,
-        wall_ms: f64,
-        items_per_s: u64,
-        #[serde(flatten)]
-        costs: Costs,
-        /// Of the run beside the small ones.
-        wall_beside_ms: f64,
-        /// Small runs beside it.
-        busy_runs: usize,
-        quiet_p50_ms: f64,
-        quiet_p99_ms: f64,
-        busy_p50_ms: f64,
-        busy_p99_ms: f64,
-        p50_ratio: f64,
-        p99_ratio: f64,
-    },
-    #[serde(rename = "loop")]
-    Loop {
-        turns: usize,
-        wall_ms: f64,
-        #[serde(flatten)]
-        costs: Costs,
-    },
-    #[serde(rename = "lint")]
-    Lint {
-        case: &'static str,
-        nodes: usize,
-        edges: usize,
-        body_bytes: usize,
-        /// The median.
-        lint_ms: f64,
-        lint_max_ms: f64,
-        /// Of one run.
-        wall_ms: f64,
-    },
-    #[serde(rename = "makespan")]
-    Makespan {
-        graph: String,
-        nodes: usize,
-        slots: usize,
-        agents: usize,
-        /// `none` or `rank`.
-        priorities: &'static str,
-        /// The median of all.
-        wall_ms: f64,
-        /// What the list schedule takes.
-        list_ms: u64,
-        /// No schedule takes less.
-        bound_ms: u64,
-        /// Of the two.
-        ratio: f64,
-        walls_ms: Vec<f64>,
-    },
-}
-
-/// What one item of a long run costs, early and late, and the coordinator's memory on the way.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Costs {
-    /// Microseconds by the clock for each item around item 1,000.
-    pub(super) early_us: f64,
-    /// The same before the last one.
-    pub(super) late_us: f64,
-    /// Of the two.
-    pub(super) ratio: f64,
-    /// The same of the time that the coordinator took of the cores.
-    pub(super) processor_ratio: f64,
-    /// By the clock in each tenth of the run.
-    pub(super) tenths_us: Vec<f64>,
-    /// The coordinator's time on the cores in each tenth.
-    pub(super) tenths_processor_us: Vec<f64>,
-    /// Resident before the run.
-    pub(super) bytes_start: u64,
-    /// When each tenth of the items had been sent, up to all of them.
-    pub(super) bytes_tenths: Vec<u64>,
-    /// The most that was seen, until the answer that the run is over.
-    pub(super) bytes_max: u64,
-    /// What each item added after the first tenth.
-    pub(super) bytes_per_item: f64,
-}
-
-impl Costs {
-    fn words(&self) -> String {
-        let mib = |bytes: Option<&u64>| bytes.map_or(0, |bytes| bytes >> 20);
-        format!(
-            "{} → {} µs each = {} (on the cores {}), {} → {} → {} MiB = {} bytes each",
-            self.early_us,
-            self.late_us,
-            self.ratio,
-            self.processor_ratio,
-            mib(Some(&self.bytes_start)),
-            mib(self.bytes_tenths.first()),
-            mib(self.bytes_tenths.last()),
-            self.bytes_per_item
-        )
-    }
-}
-
-impl Measured {
-    /// Work, case and result in a line.
-    pub(super) fn sentence(&self) -> String {
-        let (work, case, result) = self.words();
-        format!("{work} {case}: {result}")
-    }
-
-    /// Work, case and result for the table.
-    fn words(&self) -> (&'static str, String, String) {
-        match self {
-            Measured::W1 { p50_ms, p99_ms, .. } => {
-                ("W1", "chain of 10, one at a time".into(), format!("p50 {p50_ms} ms, p99 {p99_ms} ms"))
-            }
-            Measured::W2 { in_flight, nodes_per_s, .. } => {
-                ("W2", format!("{in_flight} in flight"), format!("{nodes_per_s} nodes/s"))
-            }
-            Measured::W3 { nodes, wall_ms, .. } => ("W3", format!("{nodes} in parallel"), format!("{wall_ms} ms")),
-            Measured::W4 { bytes_before, bytes_after, .. } => {
-                let before = bytes_before.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes"));
-                ("W4", "one more waiting run".into(), format!("{before} in memory, {bytes_after} bytes after"))
-            }
-            Measured::W5 { start_ms, parked_runs, .. } => {
-                ("W5", format!("{parked_runs} waiting runs"), format!("{start_ms} ms to start"))
-            }
-            Measured::Map {
-                items,
-                wall_ms,
-                items_per_s,
-                costs,
-                busy_p50_ms,
-                busy_p99_ms,
-                p50_ratio,
-                p99_ratio,
-                ..
-            } => {
-                let beside = format!("p50 {busy_p50_ms} ms = {p50_ratio}, p99 {busy_p99_ms} ms = {p99_ratio} of quiet");
-                let result = format!("{wall_ms} ms, {items_per_s}/s; {}; beside it {beside}", costs.words());
-                ("map", format!("{items} items"), result)
-            }
-            Measured::Loop { turns, wall_ms, costs } => {
-                ("loop", format!("{turns} turns"), format!("{wall_ms} ms; {}", costs.words()))
-            }
-            Measured::Lint { case, nodes, edges, lint_ms, wall_ms, .. } => {
-                let case = format!("{case}, {nodes} nodes, {edges} edges");
-                ("lint", case, format!("{lint_ms} ms to look at, {wall_ms} ms to run"))
-            }
-            Measured::Makespan { graph, slots, agents, priorities, wall_ms, list_ms, bound_ms, ratio, .. } => {
-                let case = format!("{graph}, slots {slots}, agents {agents}, priorities {priorities}");
-                ("makespan", case, format!("{wall_ms} ms = {ratio} × {list_ms} (bound {bound_ms})"))
-            }
-        }
-    }
-}
 
 /// One line of the results.
 #[derive(Serialize)]
@@ -297,11 +112,14 @@ fn profile() -> &'static str {
 }
 
 fn table(lines: &[(Measured, Counters)]) -> Table {
-    let mut table = Table::new(&["WORK", "CASE", "RESULT", "ROWS", "ATTEMPTS", "COMMITS"]);
+    let mut table = Table::new(&["WORK", "CASE", "RESULT", "GOAL", "ROWS", "ATTEMPTS", "COMMITS"]);
     for (measured, cost) in lines {
-        let (work, case, result) = measured.words();
-        let counted = [cost.event_rows, cost.attempts, cost.commits].map(|count| count.to_string());
-        table.row([work.to_owned(), case, result].into_iter().chain(counted).collect());
+        let mut counted = vec![cost.event_rows, cost.attempts, cost.commits];
+        for line in measured.lines() {
+            let counted = std::mem::take(&mut counted).into_iter().map(|count| count.to_string());
+            let cells = [line.work.to_owned(), line.case, line.result, line.goal];
+            table.row(cells.into_iter().chain(counted).collect());
+        }
     }
     table
 }
@@ -351,42 +169,12 @@ mod tests {
         let lines = [
             (Measured::W1 { p50_ms: 3.5, p99_ms: 5.0, runs: 1 }, none),
             (Measured::W4 { bytes_before: None, bytes_after: 90, parked_runs: 1, resident_bytes: 1 }, none),
+            (super::super::measured::tests::turns(), Counters { commits: 77, ..none }),
         ];
-        let makespan = Measured::Makespan {
-            graph: "montage".into(),
-            nodes: 3,
-            slots: 4,
-            agents: 2,
-            priorities: "rank",
-            wall_ms: 101.0,
-            list_ms: 100,
-            bound_ms: 98,
-            ratio: 1.01,
-            walls_ms: vec![101.0],
-        };
-        assert_eq!(
-            makespan.sentence(),
-            "makespan montage, slots 4, agents 2, priorities rank: 101 ms = 1.01 × 100 (bound 98)"
-        );
-        let costs = Costs {
-            early_us: 40.0,
-            late_us: 44.0,
-            ratio: 1.1,
-            processor_ratio: 1.0,
-            tenths_us: vec![40.0; 10],
-            tenths_processor_us: vec![20.0; 10],
-            bytes_start: 50 << 20,
-            bytes_tenths: vec![60 << 20, 70 << 20],
-            bytes_max: 80 << 20,
-            bytes_per_item: 104.5,
-        };
-        let turns = Measured::Loop { turns: 10_000, wall_ms: 400.0, costs };
-        let words =
-            "loop 10000 turns: 400 ms; 40 → 44 µs each = 1.1 (on the cores 1), 50 → 60 → 70 MiB = 104.5 bytes each";
-        assert_eq!(turns.sentence(), words);
         let text = table(&lines).render(Style::PLAIN);
         assert!(text.contains("p50 3.5 ms, p99 5 ms"), "{text}");
         assert!(text.contains("unknown in memory, 90 bytes after"), "{text}");
+        assert_eq!((text.matches("loop").count(), text.matches("77").count()), (6, 1), "{text}");
     }
 
     #[test]

@@ -1,17 +1,30 @@
-//! The works map and loop: one long run of items or turns, and whether what each costs stays the same.
+//! The works map and loop: one long run of items or turns, whether what each costs stays the same, and what another
+//! tenant notices of it.
 
-use std::time::Instant;
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
 
 use super::cluster::Cluster;
-use super::graphs;
+use super::http::Connection;
+use super::measured::{Beside, Costs, Long, Measured};
 use super::progress::Progress;
-use super::quantile;
-use super::report::{Costs, Measured, Report, round};
-use crate::error::Result;
+use super::report::{Report, round};
+use super::{graphs, machine, quantile};
+use crate::error::{Failure, Result};
+use crate::limits::BENCH_BESIDE_TIME_MAX;
 
-/// Runs of the small workflow while nothing else is there, the first of them not measured.
-const QUIET_RUNS: usize = 300;
+/// Small runs that are not measured.
 const WARM_UP_RUNS: usize = 50;
+/// They are begun so far from each other, or one after the other if they take longer: fifty a second burden nobody.
+const CANARY_PERIOD: Duration = Duration::from_millis(20);
+/// Small runs before each of the long ones, while nothing else is there. The two take turns, so that what else goes on on
+/// the machine spoils neither more than the other.
+const QUIET_RUNS: usize = 250;
+/// Long runs with small ones beside them: at least so many, and until there were enough small ones.
+const ROUNDS_MIN: usize = 4;
+const BUSY_RUNS_MIN: usize = 500;
 /// Turns of the loop: as many as one may have.
 const TURNS: usize = 10_000;
 /// Where the first cost is taken; the last is taken at the end.
@@ -21,31 +34,120 @@ const WINDOW_SHARE: usize = 50;
 /// At least so many of them.
 const WINDOW_MIN: usize = 500;
 
-/// One run of a map over `items` items by itself, and one more beside small runs of another workflow.
+/// Runs of a map over `items` items beside small runs of another tenant, and one by itself.
 pub(super) async fn map(cluster: &Cluster, items: usize, report: &mut Report) -> Result<()> {
+    let workflow = cluster.connect().await?.save(&graphs::map(items)).await?;
+    let concurrency = graphs::MAP_CONCURRENCY;
+    long(cluster, &workflow, items, report, |long| Measured::Map { items, concurrency, long }).await
+}
+
+/// The same with a loop.
+pub(super) async fn turns(cluster: &Cluster, report: &mut Report) -> Result<()> {
+    let workflow = cluster.connect().await?.save(&graphs::turns(TURNS)).await?;
+    long(cluster, &workflow, TURNS, report, |long| Measured::Loop { turns: TURNS, long }).await
+}
+
+async fn long(
+    cluster: &Cluster,
+    workflow: &str,
+    count: usize,
+    report: &mut Report,
+    measured: impl FnOnce(Long) -> Measured,
+) -> Result<()> {
     let mut connection = cluster.connect().await?;
-    let canary = connection.save(&graphs::chain()).await?;
-    let workflow = connection.save(&graphs::map(items)).await?;
-    let quiet = canary_ms(cluster, &canary, QUIET_RUNS).await?;
-    let before = cluster.counters().await?;
-    let since = Instant::now();
-    let ((), progress) = Progress::of(cluster, connection.run(&workflow)).await?;
+    let mut canary = Canary::of_another_tenant(cluster).await?;
+    canary.one_by_one(WARM_UP_RUNS).await?;
+    let bytes_idle = cluster.coordinator_pid().and_then(machine::resident_bytes);
+    let bytes_idle =
+        bytes_idle.ok_or_else(|| Failure::failed("this system does not tell what memory a process takes"))?;
+    let beside = beside(&mut connection, workflow, &mut canary).await?;
+    let (before, since) = (cluster.counters().await?, Instant::now());
+    let ((), progress) = Progress::of(cluster, connection.run(workflow)).await?;
     let wall_ms = since.elapsed().as_secs_f64() * 1e3;
     let after = cluster.counters().await?;
-    let since = Instant::now();
-    let (done, busy) = beside(cluster, &canary, connection.run(&workflow)).await;
-    done?;
-    let wall_beside_ms = since.elapsed().as_secs_f64() * 1e3;
-    let busy = busy?;
+    let long = Long {
+        wall_ms: round(wall_ms),
+        per_s: (count as f64 / wall_ms * 1e3).round() as u64,
+        costs: costs(&progress, count),
+        bytes_idle,
+        beside,
+    };
+    report.line(measured(long), after.since(before))
+}
+
+/// Small runs that are looked at by how long they take.
+struct Canary {
+    connection: Connection,
+    workflow: String,
+}
+
+impl Canary {
+    async fn of_another_tenant(cluster: &Cluster) -> Result<Self> {
+        let mut connection = cluster.connect_as_another_tenant("canary").await?;
+        let workflow = connection.save(&graphs::chain()).await?;
+        Ok(Self { connection, workflow })
+    }
+
+    /// At the canary's pace; what each of them took, in milliseconds.
+    async fn one_by_one(&mut self, runs: usize) -> Result<Vec<f64>> {
+        let mut times = Vec::with_capacity(runs);
+        for _ in 0..runs {
+            times.push(self.one().await?);
+        }
+        Ok(times)
+    }
+
+    /// The same until `long` is over.
+    async fn until<T>(&mut self, long: impl Future<Output = Result<T>>) -> Result<Vec<f64>> {
+        let is_over = Cell::new(false);
+        let long = async {
+            let done = long.await;
+            is_over.set(true);
+            done
+        };
+        let small = async {
+            let mut times = Vec::new();
+            while !is_over.get() {
+                let time = self.one().await?;
+                // The last one was not beside the other all the time.
+                if !is_over.get() {
+                    times.push(time);
+                }
+            }
+            Ok(times)
+        };
+        let (_, times) = tokio::try_join!(long, small)?;
+        Ok(times)
+    }
+
+    async fn one(&mut self) -> Result<f64> {
+        let since = Instant::now();
+        self.connection.run(&self.workflow).await?;
+        let time = since.elapsed();
+        sleep_until(since + CANARY_PERIOD).await;
+        Ok(time.as_secs_f64() * 1e3)
+    }
+}
+
+async fn beside(connection: &mut Connection, workflow: &str, canary: &mut Canary) -> Result<Beside> {
+    let (mut quiet, mut busy, mut walls_ms) = (Vec::new(), Vec::new(), Vec::new());
+    let begun = Instant::now();
+    while walls_ms.len() < ROUNDS_MIN || busy.len() < BUSY_RUNS_MIN && begun.elapsed() < BENCH_BESIDE_TIME_MAX {
+        quiet.extend(canary.one_by_one(QUIET_RUNS).await?);
+        let since = Instant::now();
+        let long = async {
+            connection.run(workflow).await?;
+            walls_ms.push(since.elapsed().as_secs_f64() * 1e3);
+            Ok(())
+        };
+        busy.extend(canary.until(long).await?);
+    }
     let [quiet_p50_ms, quiet_p99_ms] = [0.5, 0.99].map(|q| round(quantile(&quiet, q)));
     let [busy_p50_ms, busy_p99_ms] = [0.5, 0.99].map(|q| round(quantile(&busy, q)));
-    let line = Measured::Map {
-        items,
-        concurrency: graphs::MAP_CONCURRENCY,
-        wall_ms: round(wall_ms),
-        items_per_s: (items as f64 / wall_ms * 1e3).round() as u64,
-        costs: costs(&progress, items),
-        wall_beside_ms: round(wall_beside_ms),
+    Ok(Beside {
+        long_runs: walls_ms.len(),
+        wall_beside_ms: round(quantile(&walls_ms, 0.5)),
+        quiet_runs: quiet.len(),
         busy_runs: busy.len(),
         quiet_p50_ms,
         quiet_p99_ms,
@@ -53,56 +155,7 @@ pub(super) async fn map(cluster: &Cluster, items: usize, report: &mut Report) ->
         busy_p99_ms,
         p50_ratio: round(busy_p50_ms / quiet_p50_ms),
         p99_ratio: round(busy_p99_ms / quiet_p99_ms),
-    };
-    report.line(line, after.since(before))
-}
-
-/// One run of a loop.
-pub(super) async fn turns(cluster: &Cluster, report: &mut Report) -> Result<()> {
-    let mut connection = cluster.connect().await?;
-    let workflow = connection.save(&graphs::turns(TURNS)).await?;
-    let warm_up = connection.save(&graphs::chain()).await?;
-    canary_ms(cluster, &warm_up, WARM_UP_RUNS).await?;
-    let before = cluster.counters().await?;
-    let since = Instant::now();
-    let ((), progress) = Progress::of(cluster, connection.run(&workflow)).await?;
-    let wall_ms = round(since.elapsed().as_secs_f64() * 1e3);
-    let after = cluster.counters().await?;
-    report.line(Measured::Loop { turns: TURNS, wall_ms, costs: costs(&progress, TURNS) }, after.since(before))
-}
-
-/// Runs the small workflow again and again, one run at a time, until `long` is over; returns what each took.
-async fn beside<T>(cluster: &Cluster, canary: &str, long: impl Future<Output = T>) -> (T, Result<Vec<f64>>) {
-    let over = std::cell::Cell::new(false);
-    let long = async {
-        let done = long.await;
-        over.set(true);
-        done
-    };
-    let small = async {
-        let mut connection = cluster.connect().await?;
-        let mut times = Vec::new();
-        while !over.get() {
-            let since = Instant::now();
-            connection.run(canary).await?;
-            times.push(since.elapsed().as_secs_f64() * 1e3);
-        }
-        // The last one was not beside the other all the time.
-        times.pop();
-        Ok(times)
-    };
-    tokio::join!(long, small)
-}
-
-async fn canary_ms(cluster: &Cluster, canary: &str, runs: usize) -> Result<Vec<f64>> {
-    let mut connection = cluster.connect().await?;
-    let mut times = Vec::with_capacity(runs);
-    for _ in 0..runs {
-        let since = Instant::now();
-        connection.run(canary).await?;
-        times.push(since.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(times.split_off(WARM_UP_RUNS.min(runs)))
+    })
 }
 
 /// What an item cost early and late, and how much memory there was on the way.
@@ -119,6 +172,8 @@ fn costs(progress: &Progress, items: usize) -> Costs {
         early_us: round(early_us),
         late_us: round(late_us),
         ratio: round(late_us / early_us),
+        early_processor_us: round(early_processor_us),
+        late_processor_us: round(late_processor_us),
         processor_ratio: round(late_processor_us / early_processor_us),
         tenths_us: tenths.iter().map(|(us, _)| round(*us)).collect(),
         tenths_processor_us: tenths.iter().map(|(_, us)| round(*us)).collect(),

@@ -141,7 +141,7 @@ impl State {
         let Some((epoch, partition)) = &mut self.loaded else { return Ok(()) };
         let now = self.shared.clock.now();
         let draw = Draw::from_seed(self.shared.seed());
-        let decided = catch_unwind(AssertUnwindSafe(|| partition.on(inputs, now, draw, &mut self.shared.permits())));
+        let decided = catch_unwind(AssertUnwindSafe(|| partition.on(inputs, now, draw, &self.shared.permits)));
         let (epoch, current) = (*epoch, partition.current());
         let runs = partition.len();
         self.shared.counters.runs_changed(runs as i64 - self.runs_counted as i64);

@@ -163,8 +163,7 @@ impl Reader {
     }
 
     async fn page(&self, after: EventSeq) -> Result<Vec<Arc<Event>>, ReadError> {
-        if let Some(mut events) = self.shared.recent.events(self.id, after) {
-            events.truncate(EVENT_PAGE_ROWS);
+        if let Some(events) = self.shared.recent.events(self.id, after, EVENT_PAGE_ROWS) {
             return Ok(events);
         }
         let (tenant, id) = (self.tenant.clone(), self.id);

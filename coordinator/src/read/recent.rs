@@ -1,6 +1,6 @@
 //! The youngest events, as they were committed: most reads are of runs that are at work or just over, and most inputs of
-//! attempts are results of a moment ago; neither needs the database. Within a budget of bytes; parked runs are not kept, so
-//! that waiting costs no memory (E15).
+//! attempts are results of a moment ago; neither needs the database. Within a budget of bytes; of a long run its youngest
+//! events are kept, and parked runs are not, so that waiting costs no memory (E15).
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::partition::batch::{Batch, Phase, RunCreated, RunSummary};
-use heddle_core::run::event::Event;
+use heddle_core::run::event::{Assignment, Decision, Event, Fact, OutputValue, Piece, PortOutput};
 use heddle_core::value::{Value, ValueRef};
 
 use crate::journal::RunRow;
-use crate::limits::RECENT_BYTES_MAX;
+use crate::limits::{RECENT_BYTES_MAX, RECENT_RUN_BYTES_MAX};
 
 /// The youngest events, run by run.
 #[derive(Debug, Default)]
@@ -29,11 +29,11 @@ struct Kept {
 
 #[derive(Debug)]
 struct Recent {
-    /// The summary, if the run is here from its first event on.
+    /// The summary, if the run has been here from its first event on.
     row: Option<RunRow>,
     /// Without a gap, from `first` on.
     first: EventSeq,
-    events: Vec<Arc<Event>>,
+    events: VecDeque<Arc<Event>>,
     bytes: usize,
 }
 
@@ -78,16 +78,17 @@ impl RecentRuns {
         *self.lock() = Kept::default();
     }
 
-    /// A run's summary, if its history is here.
+    /// A run's summary, if it has been here from its beginning on.
     pub(crate) fn row(&self, run: RunId) -> Option<RunRow> {
         self.lock().runs.get(&run)?.row.clone()
     }
 
-    /// A run's events after `after`, if its history is here.
-    pub(crate) fn events(&self, run: RunId, after: EventSeq) -> Option<Vec<Arc<Event>>> {
+    /// At most so many of a run's events after `after`, if none of those that follow is missing here. Fewer are all there are.
+    pub(crate) fn events(&self, run: RunId, after: EventSeq, count_max: usize) -> Option<Vec<Arc<Event>>> {
         let kept = self.lock();
-        let recent = kept.runs.get(&run).filter(|recent| recent.row.is_some())?;
-        Some(recent.events.iter().skip(after.0 as usize).cloned().collect())
+        let recent = kept.runs.get(&run)?;
+        let from = after.next().0.checked_sub(recent.first.0)?;
+        Some(recent.events.iter().skip(from as usize).take(count_max).cloned().collect())
     }
 
     /// The values behind references of one run, in their order, if all of them are here.
@@ -110,6 +111,16 @@ impl Recent {
     fn next(&self) -> u64 {
         self.first.0 + self.events.len() as u64
     }
+
+    /// Lets the oldest events go, a few at each landing: all of a long run's at once would hold up whoever reads meanwhile.
+    fn shrink(&mut self) {
+        while self.bytes > RECENT_RUN_BYTES_MAX
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.bytes -= weight(&oldest);
+            self.first = self.first.next();
+        }
+    }
 }
 
 impl Kept {
@@ -131,13 +142,14 @@ impl Kept {
             Entry::Vacant(entry) => {
                 let Some(first) = events.first().map(|event| event.seq) else { return };
                 self.order.push_back(run);
-                entry.insert(Recent { row, first, events: Vec::new(), bytes: 0 })
+                entry.insert(Recent { row, first, events: VecDeque::new(), bytes: 0 })
             }
         };
-        let bytes: usize = events.iter().map(|event| weight(event)).sum();
+        self.bytes -= recent.bytes;
+        recent.bytes += events.iter().map(|event| weight(event)).sum::<usize>();
         recent.events.extend(events);
-        recent.bytes += bytes;
-        self.bytes += bytes;
+        recent.shrink();
+        self.bytes += recent.bytes;
         if let (Some(summary), Some(row)) = (summary, &mut recent.row) {
             row.summary = summary;
         }
@@ -161,8 +173,124 @@ impl Kept {
     }
 }
 
-/// About how much memory an event takes.
+/// About how much memory an event takes, with all that hangs on it.
 fn weight(event: &Event) -> usize {
-    const EACH: usize = 512;
-    EACH + event.values.iter().map(|value| value.json().len() + 64).sum::<usize>()
+    let decisions: usize = event.decisions.iter().map(behind_decision).sum();
+    let values: usize = event.values.iter().map(|value| value.json().len() + SHARED).sum();
+    SHARED
+        + size_of::<Event>()
+        + behind_fact(&event.fact)
+        + event.decisions.capacity() * size_of::<Decision>()
+        + decisions
+        + event.assignments.capacity() * size_of::<Assignment>()
+        + event.values.capacity() * size_of::<Value>()
+        + values
+}
+
+/// What it takes to share something, and to have it in a place of its own.
+const SHARED: usize = 32;
+
+fn behind_fact(fact: &Fact) -> usize {
+    match fact {
+        Fact::Succeeded { outputs, .. } | Fact::TimerFired { outputs, .. } | Fact::Settled { outputs, .. } => {
+            behind_outputs(outputs)
+        }
+        Fact::Failed { caught, .. } | Fact::Lost { caught, .. } => behind_outputs(caught),
+        // Bounded, and few.
+        _ => 0,
+    }
+}
+
+fn behind_decision(decision: &Decision) -> usize {
+    match decision {
+        Decision::Completed { outputs, .. } | Decision::Failed { caught: outputs, .. } => behind_outputs(outputs),
+        Decision::Opened { opened, .. } => {
+            let items = opened.items.iter();
+            opened.items.capacity() * size_of::<Vec<OutputValue>>()
+                + items.map(|item| item.capacity() * size_of::<OutputValue>() + behind_values(item)).sum::<usize>()
+        }
+        Decision::Gathered { results, .. } => size_of_val(results.as_slice()),
+        Decision::Waiting { .. } | Decision::Delegated { .. } | Decision::Stopped { .. } => 0,
+    }
+}
+
+fn behind_outputs(outputs: &Vec<PortOutput>) -> usize {
+    outputs.capacity() * size_of::<PortOutput>() + behind_values(outputs.iter().map(|output| &output.value))
+}
+
+fn behind_values<'a>(values: impl IntoIterator<Item = &'a OutputValue>) -> usize {
+    let behind = |value: &OutputValue| match value {
+        OutputValue::Gather(references) => references.capacity() * size_of::<ValueRef>(),
+        OutputValue::Pieces(pieces) => pieces.capacity() * size_of::<Piece>(),
+        OutputValue::One(_) | OutputValue::Closed => 0,
+    };
+    values.into_iter().map(behind).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use heddle_core::id::{BatchNumber, Epoch, PartitionId, Slot};
+    use heddle_core::partition::batch::{Beside, RunBatch};
+    use heddle_core::time::Timestamp;
+
+    use super::*;
+
+    const EVENT_BYTES: usize = 64 * 1024;
+
+    fn run(number: u128) -> RunId {
+        RunId::new(Timestamp::from_millis(1_700_000_000_000), Slot(0), number)
+    }
+
+    /// Events `from` to `to` of a run have landed, each with a value.
+    fn land(recent: &RecentRuns, run: RunId, from: u64, to: u64) {
+        let event = |seq| {
+            let values = vec![Value::from_json(Bytes::from(vec![b'1'; EVENT_BYTES]))];
+            let (fact, decisions, assignments) = (Fact::Continued, Vec::new(), Vec::new());
+            Arc::new(Event { seq: EventSeq(seq), at: Timestamp::from_millis(0), fact, decisions, assignments, values })
+        };
+        let events = (from..=to).map(event).collect();
+        let runs = vec![RunBatch { run, events, created: None, summary: None, snapshot: None }];
+        let (partition, epoch, number) = (PartitionId(0), Epoch(1), BatchNumber(1));
+        let batch = Batch { partition, epoch, number, runs, beside: Beside::default() };
+        recent.landed(Landing::of(&batch), &[]);
+    }
+
+    fn seqs(recent: &RecentRuns, run: RunId, after: u64, count_max: usize) -> Option<Vec<u64>> {
+        let events = recent.events(run, EventSeq(after), count_max)?;
+        Some(events.iter().map(|event| event.seq.0).collect())
+    }
+
+    #[test]
+    fn a_long_run_keeps_its_youngest_events() {
+        let recent = RecentRuns::default();
+        let last = 4 * (RECENT_RUN_BYTES_MAX / EVENT_BYTES) as u64;
+        land(&recent, run(1), 1, 3);
+        assert_eq!(seqs(&recent, run(1), 0, 2), Some(vec![1, 2]));
+        (4..=last).for_each(|seq| land(&recent, run(1), seq, seq));
+        assert_eq!(seqs(&recent, run(1), 0, 2), None, "its beginning is in the journal");
+        assert_eq!(seqs(&recent, run(1), last - 2, 9), Some(vec![last - 1, last]));
+        assert_eq!(seqs(&recent, run(1), last, 9), Some(Vec::new()));
+        let kept = recent.lock();
+        assert_eq!(kept.bytes, kept.runs[&run(1)].bytes);
+        assert!((RECENT_RUN_BYTES_MAX / 2..=RECENT_RUN_BYTES_MAX).contains(&kept.bytes), "{} bytes", kept.bytes);
+    }
+
+    #[test]
+    fn a_long_run_takes_no_room_from_others() {
+        let recent = RecentRuns::default();
+        land(&recent, run(2), 1, 1);
+        let last = 2 * (RECENT_BYTES_MAX / EVENT_BYTES) as u64;
+        (1..=last).for_each(|seq| land(&recent, run(1), seq, seq));
+        assert_eq!(seqs(&recent, run(2), 0, 9), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_gap_is_not_bridged() {
+        let recent = RecentRuns::default();
+        land(&recent, run(1), 1, 2);
+        land(&recent, run(1), 4, 5);
+        assert_eq!(seqs(&recent, run(1), 0, 9), None);
+        assert_eq!(seqs(&recent, run(1), 3, 9), Some(vec![4, 5]));
+    }
 }

@@ -12,6 +12,7 @@ use heddle_core::run::{Corrupt, Run, RunStatus};
 use heddle_proto::control as wire;
 use prost::Message as _;
 use thiserror::Error;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::values::{self, Kept};
@@ -147,16 +148,21 @@ pub(super) async fn history(
     mut looks: impl FnMut(&RunView, &Event) + Send,
 ) -> Result<(RunView, Kept), ReadError> {
     let tenant = Tenant::of_run(&row.created);
-    if let Some(events) = shared.recent.events(row.run, EventSeq(0)).filter(|events| !events.is_empty()) {
-        return fold(row.run, graph, events.iter().map(AsRef::as_ref), looks);
-    }
     let mut values = Kept::default();
     let mut view: Option<RunView> = None;
     loop {
         let after = view.as_ref().map_or(EventSeq(0), RunView::seq);
-        let page = shared.journal.read_history(tenant.clone(), row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
-        let page: Vec<Event> = page.await.map_err(ReadError::Journal)?;
-        let is_last = page.len() < EVENT_PAGE_ROWS;
+        let young = shared.recent.events(row.run, after, EVENT_PAGE_ROWS);
+        let is_young = young.is_some();
+        let page: Vec<Arc<Event>> = match young {
+            Some(page) => page,
+            None => {
+                let tenant = tenant.clone();
+                let page = shared.journal.read_history(tenant, row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+                page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect()
+            }
+        };
+        let is_short = page.len() < EVENT_PAGE_ROWS;
         let is_empty = page.is_empty();
         for event in page {
             let view = match &mut view {
@@ -169,31 +175,15 @@ pub(super) async fn history(
             looks(view, &event);
             values.keep(&event);
         }
-        // A page may also be cut short by its bytes.
-        if is_empty || is_last && view.as_ref().is_some_and(|view| view.run().status() != RunStatus::Running) {
+        // A page of the journal may also be cut short by its bytes.
+        let is_over = || view.as_ref().is_some_and(|view| view.run().status() != RunStatus::Running);
+        if is_empty || is_short && (is_young || is_over()) {
             let view = view.ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
             return Ok((view, values));
         }
+        // To fold a long history takes a while, and others want the thread.
+        yield_now().await;
     }
-}
-
-fn fold<'a>(
-    id: RunId,
-    graph: Arc<Graph>,
-    mut events: impl Iterator<Item = &'a Event>,
-    mut looks: impl FnMut(&RunView, &Event),
-) -> Result<(RunView, Kept), ReadError> {
-    let first = events.next().ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
-    let mut view = RunView::begin(id, graph, first).map_err(ReadError::Corrupt)?;
-    let mut values = Kept::default();
-    looks(&view, first);
-    values.keep(first);
-    for event in events {
-        view.step(event).map_err(ReadError::Corrupt)?;
-        looks(&view, event);
-        values.keep(event);
-    }
-    Ok((view, values))
 }
 
 async fn show(

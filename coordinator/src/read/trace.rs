@@ -129,7 +129,7 @@ async fn fold(shared: &Arc<Shared>, row: &RunRow) -> Result<Folded, ReadError> {
     let graph = shared.graphs.get(&tenant, row.created.graph).await.map_err(ReadError::Graph)?;
     let (mut after, mut trace, mut paths) = (EventSeq(0), None::<Trace>, ScopePaths::default());
     loop {
-        let page = match shared.recent.events(row.run, after) {
+        let page = match shared.recent.events(row.run, after, EVENT_PAGE_ROWS) {
             Some(events) => events,
             None => {
                 let tenant = tenant.clone();

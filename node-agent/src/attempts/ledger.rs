@@ -4,8 +4,8 @@
 //! that was granted stands for a place the coordinator may fill. So no more than the capacity is ever inside; when it
 //! shrinks, places that were given out already are not given out again.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use wire::AttemptKey;
 
 use super::permits::{Class, Permits};
 use super::prefetch::Prefetch;
+use super::waiting::Waiting;
 use crate::limits::{OUTGOING_PER_ATTEMPT, OUTGOING_SPARE, RESULTS_KEPT_BYTES_MAX, RESULTS_KEPT_MAX};
 
 /// `W` is work that waits; `R` reaches work that runs.
@@ -24,8 +25,7 @@ pub(crate) struct Ledger<W, R> {
     granted: Permits,
     open: HashMap<AttemptKey, Open<W, R>>,
     running: usize,
-    /// Keys of waiting work, first come first served.
-    waiting: VecDeque<AttemptKey>,
+    waiting: Waiting,
     kept: HashMap<AttemptKey, Kept>,
     kept_bytes: usize,
     finished: u64,
@@ -105,7 +105,7 @@ impl<W, R: Clone> Ledger<W, R> {
             granted: Permits::NONE,
             open: HashMap::new(),
             running: 0,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             kept: HashMap::new(),
             kept_bytes: 0,
             finished: 0,
@@ -113,8 +113,8 @@ impl<W, R: Clone> Ledger<W, R> {
         }
     }
 
-    /// Takes an assignment in, if a permit stands for it.
-    pub(crate) fn accept(&mut self, key: &AttemptKey, class: Class, work: W) -> Admission<W> {
+    /// Takes a tenant's assignment in, if a permit stands for it.
+    pub(crate) fn accept(&mut self, key: &AttemptKey, class: Class, tenant: &str, work: W) -> Admission<W> {
         let permit = Permits::of(class, 1);
         let is_permitted = self.granted - permit != self.granted;
         self.granted = self.granted - permit;
@@ -132,7 +132,7 @@ impl<W, R: Clone> Ledger<W, R> {
             Admission::Start(work)
         } else {
             place.insert(Open { class, state: State::Waiting(work) });
-            self.waiting.push_back(key.clone());
+            self.waiting.push(tenant, key.clone());
             Admission::Queued
         }
     }
@@ -144,12 +144,12 @@ impl<W, R: Clone> Ledger<W, R> {
         }
     }
 
-    /// The work that has waited longest, if a slot is free for it.
+    /// The work whose turn it is, if a slot is free for it.
     pub(crate) fn next(&mut self) -> Option<W> {
         if self.running >= self.slots {
             return None;
         }
-        let key = self.waiting.pop_front()?;
+        let key = self.waiting.pop()?;
         let open = self.open.get_mut(&key)?;
         match std::mem::replace(&mut open.state, State::Starting) {
             State::Waiting(work) => {
@@ -185,7 +185,7 @@ impl<W, R: Clone> Ledger<W, R> {
         let Some(open) = self.open.get_mut(key) else { return Stop::Unknown };
         match std::mem::replace(&mut open.state, State::Starting) {
             State::Waiting(work) => {
-                self.waiting.retain(|waiting| waiting != key);
+                self.waiting.remove(key);
                 self.running += 1;
                 Stop::Withdrawn(work)
             }
@@ -286,7 +286,7 @@ impl<W, R: Clone> Ledger<W, R> {
 
     /// Forgets what has not started: its keys are to be handed back.
     pub(crate) fn withdraw(&mut self) -> Vec<AttemptKey> {
-        let unstarted: Vec<AttemptKey> = self.waiting.drain(..).collect();
+        let unstarted = self.waiting.take_all();
         for key in &unstarted {
             if let Some(open) = self.open.remove(key) {
                 self.held = self.held - Permits::of(open.class, 1);

@@ -3,6 +3,8 @@ use crate::limits::PREFETCH_PER_SLOT_MIN;
 
 type Book = Ledger<&'static str, u32>;
 
+const TENANT: &str = "tenant";
+
 fn key(number: u32) -> AttemptKey {
     AttemptKey { number, token: u64::from(number), ..Default::default() }
 }
@@ -18,7 +20,7 @@ fn greeted(slots: u32) -> Book {
 }
 
 fn run(book: &mut Book, number: u32, class: Class) {
-    assert_eq!(book.accept(&key(number), class, "work"), Admission::Start("work"));
+    assert_eq!(book.accept(&key(number), class, TENANT, "work"), Admission::Start("work"));
     book.started(&key(number), number);
 }
 
@@ -40,8 +42,8 @@ fn inventory(book: &Book) -> (Vec<u32>, Vec<u32>) {
 fn slots_run_and_the_rest_waits_its_turn() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
-    assert_eq!(book.accept(&key(2), Class::Prefetch, "second"), Admission::Queued);
-    assert_eq!(book.accept(&key(3), Class::Prefetch, "third"), Admission::Queued);
+    assert_eq!(book.accept(&key(2), Class::Prefetch, TENANT, "second"), Admission::Queued);
+    assert_eq!(book.accept(&key(3), Class::Prefetch, TENANT, "third"), Admission::Queued);
     assert_eq!(book.next(), None);
     assert_eq!(inventory(&book), (vec![1, 2, 3], vec![]));
     assert!(book.finish(&key(1), &result(1), 1));
@@ -55,7 +57,7 @@ fn an_end_frees_a_permit_of_its_class() {
     let mut book = greeted(1);
     assert_eq!(book.grant(), Permits::NONE, "all are granted with the Hello");
     run(&mut book, 1, Class::Prefetch);
-    assert_eq!(book.accept(&key(2), Class::Slot, "slot"), Admission::Queued);
+    assert_eq!(book.accept(&key(2), Class::Slot, TENANT, "slot"), Admission::Queued);
     book.finish(&key(1), &result(1), 1);
     assert_eq!(book.grant(), permits(0, 1));
     book.next();
@@ -68,13 +70,13 @@ fn an_end_frees_a_permit_of_its_class() {
 fn no_more_than_the_capacity_is_ever_inside() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
-    assert_eq!(book.accept(&key(2), Class::Slot, "work"), Admission::Refused);
+    assert_eq!(book.accept(&key(2), Class::Slot, TENANT, "work"), Admission::Refused);
     for number in 3..3 + PREFETCH_PER_SLOT_MIN {
-        assert_eq!(book.accept(&key(number), Class::Prefetch, "work"), Admission::Queued);
+        assert_eq!(book.accept(&key(number), Class::Prefetch, TENANT, "work"), Admission::Queued);
     }
-    assert_eq!(book.accept(&key(9), Class::Prefetch, "work"), Admission::Refused);
+    assert_eq!(book.accept(&key(9), Class::Prefetch, TENANT, "work"), Admission::Refused);
     assert_eq!(book.greet().permits, Permits::NONE);
-    assert_eq!(book.accept(&key(1), Class::Slot, "work"), Admission::Refused);
+    assert_eq!(book.accept(&key(1), Class::Slot, TENANT, "work"), Admission::Refused);
 }
 
 #[test]
@@ -100,9 +102,9 @@ fn returned_permits_are_granted_again() {
 fn the_same_attempt_is_taken_once() {
     let mut book = greeted(3);
     run(&mut book, 1, Class::Slot);
-    assert_eq!(book.accept(&key(1), Class::Slot, "again"), Admission::Known);
+    assert_eq!(book.accept(&key(1), Class::Slot, TENANT, "again"), Admission::Known);
     book.finish(&key(1), &result(1), 1);
-    assert_eq!(book.accept(&key(1), Class::Slot, "again"), Admission::Known);
+    assert_eq!(book.accept(&key(1), Class::Slot, TENANT, "again"), Admission::Known);
     assert_eq!(book.grant(), permits(3, 0));
 }
 
@@ -138,7 +140,7 @@ fn too_many_kept_bytes_hold_permits_back() {
 fn cancel_withdraws_what_waits_and_reaches_what_runs() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
-    book.accept(&key(2), Class::Prefetch, "second");
+    book.accept(&key(2), Class::Prefetch, TENANT, "second");
     assert_eq!(book.cancel(&key(1)), Stop::Reach(1));
     assert_eq!(book.cancel(&key(2)), Stop::Withdrawn("second"));
     assert!(book.finish(&key(2), &result(2), 1));
@@ -146,14 +148,14 @@ fn cancel_withdraws_what_waits_and_reaches_what_runs() {
     assert_eq!(inventory(&book), (vec![1], vec![2]));
     assert_eq!(book.next(), None, "the slot is still taken");
     book.finish(&key(1), &result(1), 1);
-    assert_eq!(book.accept(&key(4), Class::Prefetch, "fourth"), Admission::Start("fourth"));
+    assert_eq!(book.accept(&key(4), Class::Prefetch, TENANT, "fourth"), Admission::Start("fourth"));
 }
 
 #[test]
 fn what_is_disowned_leaves_nothing() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
-    book.accept(&key(2), Class::Prefetch, "second");
+    book.accept(&key(2), Class::Prefetch, TENANT, "second");
     assert_eq!(book.disown(&key(2)), Stop::Withdrawn("second"));
     assert_eq!(book.disown(&key(1)), Stop::Reach(1));
     assert!(!book.finish(&key(1), &result(1), 1));
@@ -183,9 +185,9 @@ fn intents_and_handles_are_told_to_each_session() {
 fn a_drain_keeps_what_runs_and_takes_nothing() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
-    book.accept(&key(2), Class::Prefetch, "second");
+    book.accept(&key(2), Class::Prefetch, TENANT, "second");
     assert_eq!(book.drain(), [key(2)]);
-    assert_eq!(book.accept(&key(3), Class::Prefetch, "third"), Admission::Refused);
+    assert_eq!(book.accept(&key(3), Class::Prefetch, TENANT, "third"), Admission::Refused);
     book.finish(&key(1), &result(1), 1);
     assert_eq!(book.owed(), (0, 1));
     assert_eq!(book.grant(), Permits::NONE);
@@ -198,9 +200,13 @@ fn a_drain_keeps_what_runs_and_takes_nothing() {
 fn what_is_asked_back_has_not_begun_and_its_places_are_free_again() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
-    book.accept(&key(2), Class::Prefetch, "second");
+    book.accept(&key(2), Class::Prefetch, TENANT, "second");
     let before = book.grant();
     assert_eq!(book.withdraw(), [key(2)]);
     assert_eq!((before, book.grant()), (Permits::NONE, Permits::of(Class::Prefetch, 1)));
-    assert_eq!(book.accept(&key(3), Class::Prefetch, "third"), Admission::Queued, "more may come after a drain");
+    assert_eq!(
+        book.accept(&key(3), Class::Prefetch, TENANT, "third"),
+        Admission::Queued,
+        "more may come after a drain"
+    );
 }

@@ -8,6 +8,7 @@ mod ledger;
 mod permits;
 mod prefetch;
 mod trace;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -231,6 +232,7 @@ impl AttemptsState {
                 Err(Failure::new(ErrorClass::Retryable, "inputs_incomplete", message))
             }
         };
+        let tenant = assign.tenant.clone();
         let assignment = Assignment {
             placed: Placed::of(&mut assign.inputs),
             files: Files::new(Arc::clone(&self.desk), &assign.tenant),
@@ -242,7 +244,7 @@ impl AttemptsState {
             work: convert::work(assign, key.number),
             arrived: Instant::now(),
         };
-        match self.ledger.accept(&key, class, assignment) {
+        match self.ledger.accept(&key, class, &tenant, assignment) {
             Admission::Start(assignment) => self.start(myself, assignment).await,
             Admission::Queued | Admission::Known => {}
             Admission::Refused => self.hand_back(vec![key]),

@@ -102,7 +102,7 @@ impl Partition {
             queue.listed = false;
             let wanted = queue.len();
             if wanted > 0 || queue.wanting {
-                turn.permits.want(self.id, &lane.tenant, &lane.need, wanted as u32);
+                turn.permits.take().want(self.id, &lane.tenant, &lane.need, wanted as u32);
             }
             queue.wanting = wanted > 0;
             if wanted == 0 {
@@ -115,14 +115,14 @@ impl Partition {
     fn assign_next(&mut self, lane: &Lane, turn: &mut Turn<'_>) -> bool {
         let Some(ready) = self.next_ready(lane, turn.now) else { return false };
         let near = self.runs.get(&ready.run).and_then(|entry| entry.run.near(ready.instance));
-        let reservation = turn.permits.reserve(self.id, &lane.need, near);
+        let reservation = turn.permits.take().reserve(self.id, &lane.need, near);
         match reservation {
             Some(reservation) if self.is_current(&reservation) => {
                 self.assign_one(ready.run, ready.instance, reservation, lane.need.alone, turn);
             }
             unusable => {
                 // Its session is about to end, and its permit with it; its place is not.
-                unusable.iter().for_each(|reservation| turn.permits.give_back(reservation));
+                unusable.iter().for_each(|reservation| turn.permits.take().give_back(reservation));
                 if let Some(entry) = self.runs.get_mut(&ready.run) {
                     entry.exposed.insert(ready.instance);
                     self.queues.entry(lane.clone()).or_default().put_back(ready);
@@ -138,14 +138,14 @@ impl Partition {
         for Grant { tenant, need, reservation } in grants {
             let lane = Lane { tenant, need };
             let is_current = self.is_current(&reservation);
-            let is_whole = is_current && turn.permits.has_place(&reservation);
+            let is_whole = is_current && turn.permits.take().has_place(&reservation);
             let agent = &reservation.agent.agent;
             let next = if is_whole { self.next_ready_near(&lane, agent, turn.now) } else { None };
             match next {
                 Some(ready) => self.assign_one(ready.run, ready.instance, reservation, lane.need.alone, turn),
                 None if is_current => turn.give_back(&reservation),
                 // Its session is about to end, and its permits with it: dealt again, it would only come back.
-                None => turn.permits.give_back(&reservation),
+                None => turn.permits.take().give_back(&reservation),
             }
             // What is wanted was counted down by one, whatever became of it.
             if next.is_none() || self.queues.get(&lane).is_some_and(|queue| queue.len() == 0) {
@@ -227,7 +227,7 @@ impl Partition {
         };
         let key = key_of(id, &assignment);
         if let Some(place) = reservation.place.take() {
-            turn.permits.used(&place);
+            turn.permits.take().used(&place);
             self.keyed.insert(key, place.into_key());
         }
         // It rides on the event that made it ready, if that is still open (E8).
@@ -273,14 +273,14 @@ impl Partition {
 impl Turn<'_> {
     /// A permit was not used: before the turn ends it is dealt out again.
     pub(super) fn give_back(&mut self, reservation: &Reservation) {
-        self.permits.give_back(reservation);
+        self.permits.take().give_back(reservation);
         self.has_returned = true;
     }
 
     /// Brings what went back to who waits for it.
     pub(super) fn deal(&mut self) {
         if std::mem::take(&mut self.has_returned) {
-            self.outputs.dealt.extend(self.permits.deal());
+            self.outputs.dealt.extend(self.permits.take().deal());
         }
     }
 }

@@ -39,7 +39,7 @@ use crate::partition::io::{Effect, Input, Outputs, Release, StopReason};
 use crate::partition::lists::RecentLists;
 use crate::partition::mail::Mail;
 use crate::partition::open::{Flying, Open};
-use crate::partition::permits::{Permits, Reservation};
+use crate::partition::permits::{Access, Reservation};
 use crate::partition::ready::{Lane, ReadyQueue};
 use crate::partition::submit::{Asked, KeyState, Waiting, turn_away};
 use crate::partition::values::{Lack, RecentValues};
@@ -111,7 +111,7 @@ struct Entry {
 struct Turn<'a> {
     now: Timestamp,
     draw: Draw,
-    permits: &'a mut Permits,
+    permits: Access<'a>,
     /// Whether a permit went back.
     has_returned: bool,
     /// What decisions have cost so far.
@@ -181,18 +181,24 @@ impl Partition {
     }
 
     /// Takes what happened, decides, and says what to do. `now` is the partition's clock; `draw` a fresh seed.
-    pub fn on(
+    pub fn on<'a>(
         &mut self,
         inputs: impl IntoIterator<Item = Input>,
         now: Timestamp,
         draw: Draw,
-        permits: &mut Permits,
+        permits: impl Into<Access<'a>>,
     ) -> Outputs {
         self.clock = self.clock.max(now);
-        let mut turn =
-            Turn { now: self.clock, draw, permits, has_returned: false, cost: 0, outputs: Outputs::default() };
+        let mut turn = Turn {
+            now: self.clock,
+            draw,
+            permits: permits.into(),
+            has_returned: false,
+            cost: 0,
+            outputs: Outputs::default(),
+        };
         if !self.is_counted {
-            turn.permits.begin(self.id);
+            turn.permits.take().begin(self.id);
         }
         for input in inputs {
             match turn.outputs.stop {
@@ -532,7 +538,7 @@ impl Partition {
             turn.outputs.releases.extend(held.retries());
         }
         self.refuse_waiting(turn);
-        turn.permits.forget(self.id);
+        turn.permits.take().forget(self.id);
         self.unsent.values().for_each(|reservation| turn.give_back(reservation));
         turn.outputs.stop = Some(reason);
     }

@@ -4,6 +4,7 @@
 //! as nobody queues for it; else it says what it wants for whom, and permits are dealt out as they come in: to the tenant
 //! that has got the fewest, then need by need, then partition by partition ([`mod@line`]). Every attempt counts the same.
 
+mod access;
 mod line;
 mod places;
 
@@ -11,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::access::Access;
 use self::line::Lines;
 pub use self::places::PlaceHeld;
 use self::places::Places;

@@ -15,7 +15,7 @@ impl Partition {
         }
         // What has ended in this very turn keeps its place until that is durable.
         let keys = self.keyed.values().chain(&self.open.held.places);
-        turn.permits.read(self.id, keys);
+        turn.permits.take().read(self.id, keys);
         turn.has_returned = true;
     }
 
@@ -27,7 +27,7 @@ impl Partition {
             let Some(template) = template else { continue };
             let key = template.of(entry.run.tenant(), entry.run.workflow());
             if self.is_counted {
-                turn.permits.hold(self.id, &key);
+                turn.permits.take().hold(self.id, &key);
             }
             self.keyed.insert(AttemptKey { run, instance, number: live.number, token: live.token }, key);
         }
@@ -48,7 +48,7 @@ impl Partition {
     /// The ends of attempts are durable.
     pub(super) fn free_places(&mut self, places: &[ConcurrencyKey], turn: &mut Turn<'_>) {
         for place in places {
-            turn.permits.free_place(self.id, place);
+            turn.permits.take().free_place(self.id, place);
             turn.has_returned = true;
         }
     }

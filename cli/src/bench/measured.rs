@@ -1,0 +1,303 @@
+//! What the works come to, as results and in words, beside what is aimed at.
+
+use serde::Serialize;
+
+/// What one case of a work came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "work")]
+pub(super) enum Measured {
+    W1 {
+        p50_ms: f64,
+        p99_ms: f64,
+        runs: usize,
+    },
+    W2 {
+        in_flight: usize,
+        nodes_per_s: u64,
+        medians: Vec<u64>,
+        runs: usize,
+        refusals: u64,
+    },
+    W3 {
+        nodes: usize,
+        wall_ms: f64,
+        runs: usize,
+    },
+    W4 {
+        bytes_before: Option<i64>,
+        bytes_after: i64,
+        parked_runs: usize,
+        resident_bytes: u64,
+    },
+    W5 {
+        start_ms: f64,
+        parked_runs: usize,
+        starts: usize,
+    },
+    #[serde(rename = "map")]
+    Map {
+        items: usize,
+        concurrency: usize,
+        #[serde(flatten)]
+        long: Long,
+    },
+    #[serde(rename = "loop")]
+    Loop {
+        turns: usize,
+        #[serde(flatten)]
+        long: Long,
+    },
+    #[serde(rename = "lint")]
+    Lint {
+        case: &'static str,
+        nodes: usize,
+        edges: usize,
+        body_bytes: usize,
+        /// The median.
+        lint_ms: f64,
+        lint_max_ms: f64,
+        /// Of one run.
+        wall_ms: f64,
+    },
+    #[serde(rename = "makespan")]
+    Makespan {
+        graph: String,
+        nodes: usize,
+        slots: usize,
+        agents: usize,
+        /// `none` or `rank`.
+        priorities: &'static str,
+        /// The median of all.
+        wall_ms: f64,
+        /// What the list schedule takes.
+        list_ms: u64,
+        /// No schedule takes less.
+        bound_ms: u64,
+        /// Of the two.
+        ratio: f64,
+        walls_ms: Vec<f64>,
+    },
+}
+
+/// One long run: by itself, and beside another tenant's small runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Long {
+    /// Of the run by itself, which comes last: what is kept at hand within bounds is full by then.
+    pub(super) wall_ms: f64,
+    pub(super) per_s: u64,
+    #[serde(flatten)]
+    pub(super) costs: Costs,
+    /// The coordinator's resident memory before the first long run.
+    pub(super) bytes_idle: u64,
+    #[serde(flatten)]
+    pub(super) beside: Beside,
+}
+
+/// What one item of a long run costs, early and late, and the coordinator's memory on the way.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Costs {
+    /// Microseconds by the clock for each item around item 1,000.
+    pub(super) early_us: f64,
+    /// The same before the last one.
+    pub(super) late_us: f64,
+    /// Of the two.
+    pub(super) ratio: f64,
+    /// The same of the time that the coordinator took of the cores.
+    pub(super) early_processor_us: f64,
+    pub(super) late_processor_us: f64,
+    pub(super) processor_ratio: f64,
+    /// By the clock in each tenth of the run.
+    pub(super) tenths_us: Vec<f64>,
+    /// The coordinator's time on the cores in each tenth.
+    pub(super) tenths_processor_us: Vec<f64>,
+    /// Resident before the run.
+    pub(super) bytes_start: u64,
+    /// When each tenth of the items had been sent, up to all of them.
+    pub(super) bytes_tenths: Vec<u64>,
+    /// The most that was seen, until the answer that the run is over.
+    pub(super) bytes_max: u64,
+    /// What each item added after the first tenth.
+    pub(super) bytes_per_item: f64,
+}
+
+/// What small runs of another tenant take while nothing else is there, and beside a long run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Beside {
+    /// Long runs, one after the other.
+    pub(super) long_runs: usize,
+    /// The median of them.
+    pub(super) wall_beside_ms: f64,
+    /// Small runs while nothing else was there.
+    pub(super) quiet_runs: usize,
+    /// Small runs beside the long ones.
+    pub(super) busy_runs: usize,
+    pub(super) quiet_p50_ms: f64,
+    pub(super) quiet_p99_ms: f64,
+    pub(super) busy_p50_ms: f64,
+    pub(super) busy_p99_ms: f64,
+    pub(super) p50_ratio: f64,
+    pub(super) p99_ratio: f64,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Line {
+    pub(super) work: &'static str,
+    pub(super) case: String,
+    pub(super) result: String,
+    /// What is aimed at, and whether it was reached; empty where nothing is.
+    pub(super) goal: String,
+}
+
+/// What is aimed at: no more than these.
+const COST_RATIO_GOAL: f64 = 1.2;
+const P99_RATIO_GOAL: f64 = 2.0;
+const ITEM_BYTES_GOAL: f64 = 1.0;
+const LINT_MS_GOAL: f64 = 100.0;
+
+fn line(work: &'static str, case: impl Into<String>, result: impl Into<String>) -> Line {
+    Line { work, case: case.into(), result: result.into(), goal: String::new() }
+}
+
+impl Line {
+    fn at_most(self, value: f64, goal: f64) -> Self {
+        let verdict = if value <= goal { "reached" } else { "missed" };
+        Line { goal: format!("≤ {goal}: {verdict}"), ..self }
+    }
+}
+
+impl Long {
+    /// Of `count` items or turns.
+    fn lines(&self, work: &'static str, one: &str, count: usize) -> Vec<Line> {
+        let (costs, beside) = (&self.costs, &self.beside);
+        let mib = |bytes: Option<&u64>| bytes.map_or(0, |bytes| bytes >> 20);
+        let time = format!("{} → {} µs = {}", costs.early_us, costs.late_us, costs.ratio);
+        let processor =
+            format!("{} → {} µs = {}", costs.early_processor_us, costs.late_processor_us, costs.processor_ratio);
+        let memory = [Some(&self.bytes_idle), Some(&costs.bytes_start), costs.bytes_tenths.first()];
+        let memory = memory.into_iter().chain([costs.bytes_tenths.last(), Some(&costs.bytes_max)]).map(mib);
+        let memory = memory.map(|mib| mib.to_string()).collect::<Vec<_>>().join(", ");
+        let memory = format!("{memory}; {} bytes for one {one}", costs.bytes_per_item);
+        let small = |quiet: f64, busy: f64, ratio: f64| format!("{quiet} → {busy} ms = {ratio}");
+        let p50 = small(beside.quiet_p50_ms, beside.busy_p50_ms, beside.p50_ratio);
+        let p99 = small(beside.quiet_p99_ms, beside.busy_p99_ms, beside.p99_ratio);
+        vec![
+            line(work, format!("{count} {one}s"), format!("{} ms, {}/s", self.wall_ms, self.per_s)),
+            line(work, format!("time of one {one}, early → late"), time).at_most(costs.ratio, COST_RATIO_GOAL),
+            line(work, "of it on the coordinator's cores", processor).at_most(costs.processor_ratio, COST_RATIO_GOAL),
+            line(work, "coordinator's MiB: idle, start, tenth, all, most", memory)
+                .at_most(costs.bytes_per_item, ITEM_BYTES_GOAL),
+            line(work, format!("another tenant's p99, {} → {} runs", beside.quiet_runs, beside.busy_runs), p99)
+                .at_most(beside.p99_ratio, P99_RATIO_GOAL),
+            line(work, "another tenant's p50, quiet → beside", p50),
+        ]
+    }
+}
+
+impl Measured {
+    /// Work, case and result in a line.
+    pub(super) fn sentence(&self) -> String {
+        let lines = self.lines().into_iter().map(|line| format!("{} {}: {}", line.work, line.case, line.result));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// For the table.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let one = match self {
+            Measured::W1 { p50_ms, p99_ms, .. } => {
+                line("W1", "chain of 10, one at a time", format!("p50 {p50_ms} ms, p99 {p99_ms} ms"))
+            }
+            Measured::W2 { in_flight, nodes_per_s, .. } => {
+                line("W2", format!("{in_flight} in flight"), format!("{nodes_per_s} nodes/s"))
+            }
+            Measured::W3 { nodes, wall_ms, .. } => line("W3", format!("{nodes} in parallel"), format!("{wall_ms} ms")),
+            Measured::W4 { bytes_before, bytes_after, .. } => {
+                let before = bytes_before.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes"));
+                line("W4", "one more waiting run", format!("{before} in memory, {bytes_after} bytes after"))
+            }
+            Measured::W5 { start_ms, parked_runs, .. } => {
+                line("W5", format!("{parked_runs} waiting runs"), format!("{start_ms} ms to start"))
+            }
+            Measured::Map { items, long, .. } => return long.lines("map", "item", *items),
+            Measured::Loop { turns, long } => return long.lines("loop", "turn", *turns),
+            Measured::Lint { case, nodes, edges, lint_ms, wall_ms, .. } => {
+                let case = format!("{case}, {nodes} nodes, {edges} edges");
+                line("lint", case, format!("{lint_ms} ms to look at, {wall_ms} ms to run"))
+                    .at_most(*lint_ms, LINT_MS_GOAL)
+            }
+            Measured::Makespan { graph, slots, agents, priorities, wall_ms, list_ms, bound_ms, ratio, .. } => {
+                let case = format!("{graph}, slots {slots}, agents {agents}, priorities {priorities}");
+                line("makespan", case, format!("{wall_ms} ms = {ratio} × {list_ms} (bound {bound_ms})"))
+            }
+        };
+        vec![one]
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A loop's figures.
+    pub(in super::super) fn turns() -> Measured {
+        let costs = Costs {
+            early_us: 40.0,
+            late_us: 44.0,
+            ratio: 1.1,
+            early_processor_us: 20.0,
+            late_processor_us: 25.0,
+            processor_ratio: 1.25,
+            tenths_us: vec![40.0; 10],
+            tenths_processor_us: vec![20.0; 10],
+            bytes_start: 50 << 20,
+            bytes_tenths: vec![60 << 20, 70 << 20],
+            bytes_max: 80 << 20,
+            bytes_per_item: 0.5,
+        };
+        let beside = Beside {
+            long_runs: 4,
+            wall_beside_ms: 500.0,
+            quiet_runs: 1_000,
+            busy_runs: 500,
+            quiet_p50_ms: 4.0,
+            quiet_p99_ms: 6.0,
+            busy_p50_ms: 5.0,
+            busy_p99_ms: 9.0,
+            p50_ratio: 1.25,
+            p99_ratio: 1.5,
+        };
+        Measured::Loop {
+            turns: 10_000,
+            long: Long { wall_ms: 400.0, per_s: 25_000, costs, bytes_idle: 40 << 20, beside },
+        }
+    }
+
+    #[test]
+    fn a_long_run_says_what_it_aims_at() {
+        let lines = turns().lines();
+        let goals: Vec<&str> = lines.iter().map(|line| line.goal.as_str()).collect();
+        assert_eq!(goals, ["", "≤ 1.2: reached", "≤ 1.2: missed", "≤ 1: reached", "≤ 2: reached", ""]);
+        assert_eq!(lines[3].result, "40, 50, 60, 70, 80; 0.5 bytes for one turn");
+        assert_eq!(lines[4].case, "another tenant's p99, 1000 → 500 runs");
+    }
+
+    #[test]
+    fn a_case_is_a_sentence() {
+        let makespan = Measured::Makespan {
+            graph: "montage".into(),
+            nodes: 3,
+            slots: 4,
+            agents: 2,
+            priorities: "rank",
+            wall_ms: 101.0,
+            list_ms: 100,
+            bound_ms: 98,
+            ratio: 1.01,
+            walls_ms: vec![101.0],
+        };
+        assert_eq!(
+            makespan.sentence(),
+            "makespan montage, slots 4, agents 2, priorities rank: 101 ms = 1.01 × 100 (bound 98)"
+        );
+    }
+}
