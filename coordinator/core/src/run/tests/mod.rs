@@ -9,3 +9,4 @@ mod properties;
 mod race;
 mod scopes;
 mod trace;
+mod values;
