@@ -287,11 +287,9 @@ pub fn sandbox_only(address: SocketAddr) -> Network {
 async fn start_sandbox(scripts: ScriptsByCredential) -> Result<SocketAddr> {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let failed = "cannot start the sandbox";
-    let router = heddle_sandbox::scripted_router(scripts);
-    let router = router.map_err(|why| Failure::usage(format!("the sandbox cannot follow its script: {why}")))?;
     let listener = tokio::net::TcpListener::bind(any_port).await.context(Exit::Failed, failed)?;
     let address = listener.local_addr().context(Exit::Failed, failed)?;
-    tokio::spawn(heddle_sandbox::serve(listener, router));
+    tokio::spawn(heddle_sandbox::serve(listener, heddle_sandbox::scripted_router(scripts)));
     Ok(address)
 }
 

@@ -83,7 +83,8 @@ pub fn find(outputs: &Map<String, Value>) -> Vec<Found> {
 }
 
 fn collect(value: &Value, found: &mut Vec<Media>) {
-    if let Ok(media) = Media::deserialize(value) {
+    // Of an array, serde would take the texts in it for the fields of a file.
+    if let (true, Ok(media)) = (value.is_object(), Media::deserialize(value)) {
         found.push(media);
         return;
     }
@@ -244,6 +245,14 @@ mod tests {
 
     fn digest() -> String {
         Sha256::digest("picture").iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn a_list_of_texts_is_no_file() {
+        for list in [json!(["warp", "weft"]), json!(["a", "b", 3, "c"]), json!([["a", "b"], {"c": ["d", "e"]}])] {
+            assert_eq!(find(&outputs("out", "json", list)), []);
+        }
+        assert_eq!(find(&outputs("out", "json", json!([media("/a/1", "d")]))).len(), 1);
     }
 
     #[tokio::test]

@@ -158,8 +158,9 @@ impl Session {
 
 /// The sandbox's scripts, from a file.
 fn scripts(path: &Path) -> Result<ScriptsByCredential> {
-    serde_json::from_str(&text_file::read(path, SANDBOX_SCRIPT_BYTES_MAX)?).map_err(|error| {
-        Failure::usage(format!("{} is no script of the sandbox: {error}", path.display()))
+    let text = text_file::read(path, SANDBOX_SCRIPT_BYTES_MAX)?;
+    ScriptsByCredential::read(text.as_bytes()).map_err(|fault| {
+        Failure::usage(format!("{} is no script of the sandbox: {fault}", path.display()))
             .with_next("give a JSON object with a script for each credential, as docs/node-types.md has it")
     })
 }

@@ -14,14 +14,17 @@
 
 mod answer;
 mod chat;
+mod fault;
 mod ledger;
 mod limits;
+mod object;
 mod schema;
 mod script;
 mod server;
 #[cfg(test)]
 mod tests;
 
+pub use fault::Fault;
 pub use ledger::Entry;
 pub use script::{Rule, Script, ScriptsByCredential, Step};
 pub use server::{CREDENTIAL_PREFIX, router, scripted_router, serve};

@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::{Fault, read};
 use crate::limits::{DELAY_MS_MAX, RULES_MAX, SCRIPTS_MAX, STEPS_MAX};
+use crate::object::{self, Object};
 
 /// The steps of one credential, one for each call; after the last, calls are answered as without a script.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -15,10 +17,10 @@ pub struct Script {
     #[serde(default)]
     pub answers: Vec<String>,
     /// Steps in order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub steps: Vec<Step>,
     /// What calls meet by what they ask. The first rule that fits a call has it; calls that none fits follow `steps`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub rules: Vec<Rule>,
 }
 
@@ -29,6 +31,7 @@ pub struct Rule {
     /// The rule is for calls whose last message has these words.
     pub contains: String,
     /// Steps in order. After the last one the rule is over, and the next that fits has the call.
+    #[serde(deserialize_with = "object::list")]
     pub steps: VecDeque<Step>,
     /// Whether the last step goes on for good instead.
     #[serde(default)]
@@ -44,8 +47,59 @@ impl Rule {
     }
 }
 
-/// Scripts by credential, as a file holds them.
-pub type ScriptsByCredential = BTreeMap<String, Script>;
+/// Scripts by credential that a sandbox can follow.
+#[derive(Debug, Clone, Default)]
+pub struct ScriptsByCredential(BTreeMap<String, Script>);
+
+impl ScriptsByCredential {
+    /// Reads the text of a file: a JSON object with a script for each credential.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn read(text: &[u8]) -> Result<Self, Fault> {
+        let scripts: BTreeMap<String, Object<Script>> = read(text)?;
+        let scripts: BTreeMap<_, _> = scripts.into_iter().map(|(credential, script)| (credential, script.0)).collect();
+        if scripts.len() > SCRIPTS_MAX {
+            return Err(Fault::at(
+                "",
+                format!("there are {} scripts, and at most {SCRIPTS_MAX} are taken", scripts.len()),
+            ));
+        }
+        for (credential, script) in &scripts {
+            script.check().map_err(|fault| fault.inside(credential))?;
+        }
+        Ok(Self(scripts))
+    }
+}
+
+impl Script {
+    /// Reads the text of one script.
+    pub(crate) fn read(text: &[u8]) -> Result<Self, Fault> {
+        let Object(script): Object<Self> = read(text)?;
+        script.check()?;
+        Ok(script)
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.rules.len() > RULES_MAX {
+            return Err(Fault::at("/rules", format!("a script has at most {RULES_MAX} rules")));
+        }
+        let count =
+            self.rules.iter().map(|rule| rule.steps.len()).sum::<usize>() + self.answers.len() + self.steps.len();
+        if count > STEPS_MAX {
+            return Err(Fault::at("", format!("a script has at most {STEPS_MAX} steps, with those of its rules")));
+        }
+        for (place, step) in self.steps.iter().enumerate() {
+            step.check(&format!("/steps/{place}"))?;
+        }
+        for (rule_place, rule) in self.rules.iter().enumerate() {
+            for (place, step) in rule.steps.iter().enumerate() {
+                step.check(&format!("/rules/{rule_place}/steps/{place}"))?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// What one call meets.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +126,25 @@ pub struct Step {
     pub body: Option<serde_json::Value>,
 }
 
+impl Step {
+    fn check(&self, place: &str) -> Result<(), Fault> {
+        let delays = [
+            ("delayMs", self.delay_ms),
+            ("pieceDelayMs", self.piece_delay_ms),
+            ("retryAfterMs", self.retry_after_ms.unwrap_or_default()),
+        ];
+        if let Some((field, _)) = delays.iter().find(|(_, delay)| *delay > DELAY_MS_MAX) {
+            return Err(Fault::at(&format!("{place}/{field}"), format!("a delay is at most {DELAY_MS_MAX} ms")));
+        }
+        match self.status {
+            Some(status) if !(200..600).contains(&status) => {
+                Err(Fault::at(&format!("{place}/status"), "a status is from 200 to 599".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// All scripts.
 #[derive(Debug, Default)]
 pub(crate) struct Scripts(Mutex<HashMap<String, Course>>);
@@ -81,6 +154,13 @@ pub(crate) struct Scripts(Mutex<HashMap<String, Course>>);
 struct Course {
     steps: VecDeque<Step>,
     rules: Vec<Rule>,
+}
+
+impl From<Script> for Course {
+    fn from(script: Script) -> Self {
+        let answers = script.answers.into_iter().map(|answer| Step { answer: Some(answer), ..Step::default() });
+        Self { steps: answers.chain(script.steps).collect(), rules: script.rules }
+    }
 }
 
 impl Course {
@@ -97,32 +177,18 @@ impl Course {
 }
 
 impl Scripts {
-    /// Puts a script in the place of the one before. The error says what is wrong with it.
+    /// Takes up these scripts.
+    pub(crate) fn of(scripts: ScriptsByCredential) -> Self {
+        Self(Mutex::new(scripts.0.into_iter().map(|(credential, script)| (credential, script.into())).collect()))
+    }
+
+    /// Puts a script in the place of the one before. The error says why there is no room for it.
     pub(crate) fn put(&self, credential: String, script: Script) -> Result<(), String> {
-        let answers = script.answers.into_iter().map(|answer| Step { answer: Some(answer), ..Step::default() });
-        let steps: VecDeque<Step> = answers.chain(script.steps).collect();
-        let rules = script.rules;
-        if rules.len() > RULES_MAX {
-            return Err(format!("a script has at most {RULES_MAX} rules"));
-        }
-        let all = || steps.iter().chain(rules.iter().flat_map(|rule| &rule.steps));
-        if all().count() > STEPS_MAX {
-            return Err(format!("a script has at most {STEPS_MAX} steps, with those of its rules"));
-        }
-        for (place, step) in all().enumerate() {
-            let delays = [step.delay_ms, step.piece_delay_ms, step.retry_after_ms.unwrap_or_default()];
-            if delays.iter().any(|delay| *delay > DELAY_MS_MAX) {
-                return Err(format!("step {place}: a delay is at most {DELAY_MS_MAX} ms"));
-            }
-            if step.status.is_some_and(|status| !(200..600).contains(&status)) {
-                return Err(format!("step {place}: a status is from 200 to 599"));
-            }
-        }
         let mut scripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if scripts.len() >= SCRIPTS_MAX && !scripts.contains_key(&credential) {
             return Err(format!("there are {SCRIPTS_MAX} scripts; take one out by giving it no steps"));
         }
-        let course = Course { steps, rules };
+        let course = Course::from(script);
         match course.is_over() {
             true => drop(scripts.remove(&credential)),
             false => drop(scripts.insert(credential, course)),

@@ -35,13 +35,9 @@ pub fn router() -> Router {
     routes(Sandbox::default())
 }
 
-/// The same with scripts to begin with. The error says which of them is wrong.
-pub fn scripted_router(scripts: ScriptsByCredential) -> Result<Router, String> {
-    let sandbox = Sandbox::default();
-    for (credential, script) in scripts {
-        sandbox.scripts.put(credential.clone(), script).map_err(|why| format!("{credential}: {why}"))?;
-    }
-    Ok(routes(sandbox))
+/// The same with scripts to begin with.
+pub fn scripted_router(scripts: ScriptsByCredential) -> Router {
+    routes(Sandbox { scripts: Scripts::of(scripts), ..Sandbox::default() })
 }
 
 fn routes(sandbox: Sandbox) -> Router {
@@ -69,7 +65,7 @@ async fn put_script(
         |why: String| (StatusCode::BAD_REQUEST, Json(json!({"error": {"code": "script_invalid", "message": why}})));
     let body =
         to_bytes(request.into_body(), REQUEST_BYTES_MAX).await.map_err(|_| refused("it is too long".to_owned()))?;
-    let script: Script = serde_json::from_slice(&body).map_err(|error| refused(error.to_string()))?;
+    let script = Script::read(&body).map_err(|fault| refused(fault.to_string()))?;
     sandbox.scripts.put(credential, script).map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::limits::{DELAY_MS_MAX, RULES_MAX, SCRIPTS_MAX, STEPS_MAX};
 use crate::{ScriptsByCredential, router, scripted_router};
 
 struct Client {
@@ -11,9 +12,13 @@ struct Client {
 
 impl Client {
     async fn start() -> Self {
+        Self::of(router()).await
+    }
+
+    async fn of(router: axum::Router) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router()).await });
+        tokio::spawn(async move { axum::serve(listener, router).await });
         // The HTTP library brings no cryptography of its own.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         Self { base, http: reqwest::Client::builder().no_proxy().build().unwrap() }
@@ -92,10 +97,16 @@ async fn scripts_are_one_step_a_call_and_each_credentials_own() {
     assert_eq!((limited.status().as_u16(), &limited.headers()["retry-after"]), (429, &"2".parse().unwrap()));
     assert!(client.chat("a", json!({"stream": true})).await.text().await.is_err(), "it breaks off");
     assert_eq!(client.chat("a", json!({})).await.status(), 200, "the script is over");
-    for script in
-        [json!({"steps": [{"status": 99}]}), json!({"step": []}), json!({"steps": [{"delayMs": 999_999_999}]})]
-    {
-        assert_eq!(client.script("a", script).await, 400);
+    for (script, place) in [
+        (json!({"steps": [{"status": 99}]}), "/steps/0/status: "),
+        (json!({"step": []}), "/step: "),
+        (json!({"steps": [{"delayMs": 999_999_999}]}), "/steps/0/delayMs: "),
+    ] {
+        let refused = client.http.put(format!("{}/script/a", client.base)).json(&script).send().await.unwrap();
+        assert_eq!(refused.status(), 400);
+        let error: Value = refused.json().await.unwrap();
+        assert_eq!(error["error"]["code"], "script_invalid");
+        assert!(error["error"]["message"].as_str().unwrap().starts_with(place), "{error}");
     }
 }
 
@@ -121,11 +132,94 @@ async fn rules_have_calls_by_what_they_ask() {
         assert_eq!(ask("low tide").await.0, 400);
     }
     assert_eq!(ask("storm").await, (200, "Sandbox answer about: storm".to_owned()));
-    let wrong = ScriptsByCredential::from([(
-        "b".to_owned(),
-        serde_json::from_value(json!({"steps": [{"status": 99}]})).unwrap(),
-    )]);
-    assert!(scripted_router(wrong).unwrap_err().starts_with("b: step 0"));
+}
+
+#[tokio::test]
+async fn scripts_are_there_from_the_start() {
+    let scripts =
+        json!({"a": {"answers": ["first"], "rules": [{"contains": "tide", "steps": [{"status": 503}]}]}, "b": {}});
+    let client = Client::of(scripted_router(ScriptsByCredential::read(scripts.to_string().as_bytes()).unwrap())).await;
+    assert_eq!(client.chat("a", json!({})).await.status(), 503);
+    let answer: Value = client.chat("a", json!({})).await.json().await.unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], "first");
+    assert_eq!(client.chat("b", json!({})).await.status(), 200);
+}
+
+/// What is wrong with the text of a file of scripts.
+fn fault(text: &str) -> String {
+    ScriptsByCredential::read(text.as_bytes()).map(drop).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_wrong_with_a_script_has_its_place() {
+    let rule = |rule: Value| json!({"openai": {"rules": [{"contains": "a", "steps": [{}]}, rule]}}).to_string();
+    for (text, place, why) in [
+        (String::new(), "", "EOF"),
+        ("[1]".to_owned(), "", "invalid type: sequence, expected a map"),
+        ("{\"openai\": {}} more".to_owned(), "", "trailing characters"),
+        ("{\"openai\": {\"answers\": [\"a\",]}}".to_owned(), "/openai/answers", "trailing comma at line 1 column 29"),
+        (json!({"openai": []}).to_string(), "/openai", "invalid type: sequence, expected an object"),
+        (json!({"openai": "answer"}).to_string(), "/openai", "expected an object"),
+        (json!({"openai": {"steps": [["answer"]]}}).to_string(), "/openai/steps/0", "expected an object"),
+        (rule(json!(["b", []])), "/openai/rules/1", "expected an object"),
+        (rule(json!({"contains": "b", "steps": [[]]})), "/openai/rules/1/steps/0", "expected an object"),
+        (
+            json!({"openai": {"answer": "a"}}).to_string(),
+            "/openai/answer",
+            "unknown field `answer`, expected one of `answers`, `steps`, `rules`",
+        ),
+        (json!({"openai": {"answers": "a"}}).to_string(), "/openai/answers", "invalid type: string"),
+        (json!({"a/b~c": {"answers": [1]}}).to_string(), "/a~1b~0c/answers/0", "expected a string"),
+        (json!({"openai": {"steps": [{"state": 503}]}}).to_string(), "/openai/steps/0/state", "unknown field `state`"),
+        (
+            json!({"openai": {"steps": [{}, {"status": "503"}]}}).to_string(),
+            "/openai/steps/1/status",
+            "invalid type: string",
+        ),
+        (json!({"openai": {"steps": [{}, {"status": 99}]}}).to_string(), "/openai/steps/1/status", "from 200 to 599"),
+        (json!({"openai": {"steps": [{"delayMs": -1}]}}).to_string(), "/openai/steps/0/delayMs", "invalid value"),
+        (rule(json!({"contains": "b"})), "/openai/rules/1", "missing field `steps`"),
+        (rule(json!({"steps": []})), "/openai/rules/1", "missing field `contains`"),
+        (rule(json!({"contains": ["b"], "steps": []})), "/openai/rules/1/contains", "expected a string"),
+        (
+            rule(json!({"contains": "b", "steps": [], "repeats": true})),
+            "/openai/rules/1/repeats",
+            "unknown field `repeats`",
+        ),
+        (
+            rule(json!({"contains": "b", "steps": [{}, {"status": 700}]})),
+            "/openai/rules/1/steps/1/status",
+            "from 200 to 599",
+        ),
+    ] {
+        let said = fault(&text);
+        let before = if place.is_empty() { String::new() } else { format!("{place}: ") };
+        assert!(said.starts_with(&before) && said.contains(why), "{text}: {said}");
+        assert!(!place.is_empty() || !said.starts_with('/'), "{text}: {said}");
+    }
+}
+
+#[test]
+fn a_script_has_bounds() {
+    let step = |step: Value| json!({"a": {"rules": [{"contains": "a", "steps": [step]}]}}).to_string();
+    for field in ["delayMs", "pieceDelayMs", "retryAfterMs"] {
+        let said = fault(&step(json!({ field: DELAY_MS_MAX + 1 })));
+        assert_eq!(said, format!("/a/rules/0/steps/0/{field}: a delay is at most {DELAY_MS_MAX} ms"));
+        assert!(ScriptsByCredential::read(step(json!({ field: DELAY_MS_MAX })).as_bytes()).is_ok());
+    }
+    let rules = |count: usize| json!({"a": {"rules": vec![json!({"contains": "a", "steps": []}); count]}}).to_string();
+    assert!(ScriptsByCredential::read(rules(RULES_MAX).as_bytes()).is_ok());
+    assert_eq!(fault(&rules(RULES_MAX + 1)), format!("/a/rules: a script has at most {RULES_MAX} rules"));
+    let steps = |count: usize| {
+        let rules = json!([{"contains": "a", "steps": [{}]}]);
+        json!({"a": {"answers": ["one"], "steps": vec![json!({}); count - 2], "rules": rules}}).to_string()
+    };
+    assert!(ScriptsByCredential::read(steps(STEPS_MAX).as_bytes()).is_ok());
+    assert!(fault(&steps(STEPS_MAX + 1)).starts_with(&format!("/a: a script has at most {STEPS_MAX} steps")));
+    let scripts =
+        |count: usize| Value::Object((0..count).map(|name| (name.to_string(), json!({}))).collect()).to_string();
+    assert!(ScriptsByCredential::read(scripts(SCRIPTS_MAX).as_bytes()).is_ok());
+    assert!(fault(&scripts(SCRIPTS_MAX + 1)).contains(&format!("at most {SCRIPTS_MAX}")));
 }
 
 #[tokio::test]

@@ -184,6 +184,58 @@ async fn bad_input_is_named_and_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_graph_is_refused_alike_wherever_it_is_given() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client();
+    let workflow = client.save("good", &text()).await;
+    let graph = text()
+        .node("b", "debug:echo", json!({}))
+        .node("c", "debug:sleep", json!({ "ms": "soon" }))
+        .node("e", "logic:if", json!({ "condition": "value >" }))
+        .node_with("f", "debug:noop", json!({}), json!({ "retries": 3 }))
+        .edge("a.txt", "b.in")
+        .edge("a.text", "nobody.in")
+        .edge("a.text", "e.value");
+    let path = format!("/api/v1/workflows/{workflow}");
+    let mut told = Vec::new();
+    for (method, path, status) in [
+        (Method::POST, "/api/v1/workflows/lint", 200),
+        (Method::POST, "/api/v1/workflows", 422),
+        (Method::PUT, &path, 422),
+        (Method::POST, &format!("{path}/execute"), 422),
+    ] {
+        let body = if path.ends_with("/execute") { graph.parts() } else { graph.named("bad") };
+        let answer = send(client.request(method, path).json(&body)).await.unwrap();
+        assert_eq!(answer.status, status, "{path}: {answer}");
+        told.push(answer.json()["violations"].clone());
+    }
+    let rules: Vec<&str> = told[0].as_array().unwrap().iter().map(|one| one["rule"].as_str().unwrap()).collect();
+    let mut expected = ["bad-config", "bad_expression", "bad-policy", "bad-source-handle", "dangling-edge"];
+    let mut found = rules.clone();
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, expected, "{told:?}");
+    assert!(told.iter().all(|violations| violations == &told[0]), "{told:#?}");
+    // A type that nobody knows need not be known to run what does not lead to it.
+    let slip = text().node("d", "input:txet", json!({}));
+    let rule = async |path: &str, body: Value| {
+        let answer = client.post(path, &body, path).await.json();
+        answer["violations"][0]["rule"].clone()
+    };
+    assert_eq!(rule("/api/v1/workflows/lint", slip.parts()).await, "unknown-node-type");
+    assert_eq!(rule("/api/v1/workflows", slip.named("slip")).await, "unknown-node-type");
+    assert_eq!(rule(&format!("{path}/execute"), slip.parts()).await, "node_type_unavailable");
+    // What is only not finished yet may be saved, and not run.
+    let unfinished = text().node("e", "logic:if", json!({ "condition": "value > 1" }));
+    let lint = client.post("/api/v1/workflows/lint", &unfinished.parts(), "lint unfinished").await.json();
+    assert_eq!(lint["violations"][0]["rule"], "missing-required-input", "{lint}");
+    let saved = client.post("/api/v1/workflows", &unfinished.named("unfinished"), "save unfinished").await;
+    assert!(saved.is_success() && saved.json()["meta"]["warnings"][0] == lint["violations"][0]["message"], "{saved}");
+    let started = client.post(&format!("{path}/execute"), &unfinished.parts(), "run unfinished").await;
+    assert_eq!((started.status, &started.json()["violations"]), (422, &lint["violations"]), "{started}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_graph_with_very_much_wrong_is_refused_like_any_other() {
     let cluster = Cluster::start(1, 1).await;
     let client = cluster.client();

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cluster_tests::repository::{TextFile, assert_none, codes, documents, root, source, tenancy, text_files, words};
+use cluster_tests::repository::{
+    TextFile, assert_none, codes, documents, root, sentences, source, tenancy, text_files, words,
+};
 
 #[test]
 fn members_take_the_workspace_lints() {
@@ -67,6 +69,13 @@ fn links_lead_somewhere() {
 fn documents_show_commands_that_exist() {
     assert_none(&documents::untrue_commands(&files()));
     assert_none(&documents::missing_examples(&files(), exists));
+}
+
+#[test]
+fn every_sentence_in_a_table_has_its_test() {
+    let files = files();
+    assert!(sentences::count(&files) > 100, "the tables are not found");
+    assert_none(&sentences::without_test(&files));
 }
 
 fn files() -> Vec<TextFile> {

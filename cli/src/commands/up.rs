@@ -167,7 +167,7 @@ impl Up {
             agents: self.agents,
             slots: self.slots,
             debug: self.debug.clone().into(),
-            sandbox: self.sandbox.then(ScriptsByCredential::new),
+            sandbox: self.sandbox.then(ScriptsByCredential::default),
             artifacts: self.artifacts.clone().into(),
             fetch_allowed: self.fetch.allow_fetch.clone(),
             public_url: self.fetch.public_url.clone(),

@@ -13,6 +13,7 @@ pub mod blocks;
 pub mod codes;
 pub mod documents;
 pub mod layering;
+pub mod sentences;
 pub mod source;
 pub mod tenancy;
 pub mod words;

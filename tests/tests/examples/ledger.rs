@@ -127,7 +127,8 @@ async fn each_part_is_summarised_once_and_taken_up_in_its_turn() {
         text.split("\n\n").map(|part| format!("Summarise in one sentence: {}", part.trim())).collect();
     let mut parts = asked.prompts("openai");
     // They are asked beside each other, so that their order is anybody's.
-    (expected.sort(), parts.sort_unstable());
+    expected.sort();
+    parts.sort_unstable();
     assert_eq!(parts, expected);
     let whole = file("map-reduce/expected.txt");
     let sentences: Vec<&str> = whole.trim().split_inclusive('.').map(str::trim).collect();

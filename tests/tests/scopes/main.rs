@@ -66,6 +66,20 @@ async fn maps_loops_and_lists_give_what_they_should() {
     let text = result(client, "lifted", &lifted).await;
     assert_eq!(text.as_str().map(|text| text.split(',').count()), Some(2), "{text}");
 
+    // Values and lists go one after the other into an input that takes a list.
+    let joined = Graph::default()
+        .node("x", "input:text", json!({ "text": "x" }))
+        .node("text", "input:text", json!({ "text": "a\n\nb" }))
+        .node("parts", "utility:text_split", json!({ "by": "paragraphs" }))
+        .node("all", "utility:prompt_concat", json!({ "separator": "," }))
+        .node("out", "output:preview", json!({}))
+        .edge("text.text", "parts.text")
+        .edge("x.text", "all.texts")
+        .edge("parts.chunks", "all.texts")
+        .edge("text.text", "all.texts")
+        .edge("all.text", "out.value");
+    assert_eq!(result(client, "joined", &joined).await, "x,a,b,a\n\nb");
+
     let nested = Graph::default()
         .node("list", "input:json", json!({ "value": [[1, 2], [], [3]] }))
         .node("outer", "logic:map", json!({}))

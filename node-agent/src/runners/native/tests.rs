@@ -131,3 +131,17 @@ async fn a_dropped_call_stops_its_thread() {
     let ended = tokio::task::spawn_blocking(move || ends.recv_timeout(std::time::Duration::from_secs(10)));
     assert!(ended.await.unwrap().unwrap(), "it was told to stop");
 }
+
+#[test]
+fn what_is_no_text_is_taken_as_compact_text() {
+    for (given, taken) in [
+        (json!("as it is"), "as it is"),
+        (json!(1.5), "1.5"),
+        (json!(-7), "-7"),
+        (json!(true), "true"),
+        (json!({"b": [1, {"c": "d e"}]}), r#"{"b":[1,{"c":"d e"}]}"#),
+    ] {
+        let call = Call::new(Given::config(json!({})).one("text", given).0, Running::default());
+        assert_eq!(call.text("text").unwrap(), taken);
+    }
+}

@@ -3,6 +3,7 @@
 mod branching;
 mod document;
 mod executing;
+mod language;
 mod policies;
 mod properties;
 mod scopes;

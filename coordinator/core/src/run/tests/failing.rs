@@ -3,7 +3,7 @@
 //! | sentence | test |
 //! |---|---|
 //! | `retry`: `maxAttempts` | `a_failed_attempt_is_tried_again_after_its_pause_and_then_no_more` (by hand) |
-//! | `initialMs`, `factor`, `maxMs`, `jitter` | `pauses_grow_by_their_factor_up_to_their_limit`, and in `policy` |
+//! | `initialMs`, `factor`, `maxMs`, `jitter` | `pauses_grow_by_their_factor_up_to_their_limit`, `pauses_grow_to_their_limit_and_jitter_shortens_them` |
 //! | `rate_limited` honours Retry-After and does not use up an attempt | `what_a_provider_asks_for_goes_before_the_longest_pause`, `being_limited_uses_up_no_try_and_a_wrong_request_is_not_repeated` (by hand) |
 //! | Only the first two, timeouts and internal retry by default | `only_what_may_go_better_is_tried_again` |
 //! | `onError: continue` closes the outputs and opens the `error` port | `a_caught_failure_opens_its_error_port_and_the_run_goes_on` |

@@ -15,3 +15,4 @@ mod race;
 mod scopes;
 mod scopes_ending;
 mod trace;
+mod values;

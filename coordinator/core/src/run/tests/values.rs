@@ -1,0 +1,27 @@
+//! What an input is given by its edges (graph.md, part 1; the table is in `graph/tests/language.rs`).
+
+use serde_json::json;
+
+use super::course::{Course, success};
+use crate::graph::fixture::Fixture;
+
+#[test]
+fn a_value_given_to_a_list_input_is_a_list_of_one() {
+    let graph = Fixture::default().text("t", "given").list("l", json!([1, 2])).work("w", "pure", &json!({}));
+    let graph = graph.work("all", "pure", &json!({})).edge("t", "w.in").edge("t", "w.extra").edge("l", "all.in");
+    let course = Course::begin(&graph.build());
+    assert_eq!(course.inputs(course.instance("w")), json!({"in": ["given"], "extra": "given"}));
+    assert_eq!(course.inputs(course.instance("all")), json!({"in": [1, 2]}), "a list is given as it is");
+}
+
+#[test]
+fn several_edges_append_in_their_order() {
+    let graph = Fixture::default().work("late", "pure", &json!({})).text("t", "second").text("three", "third");
+    let graph = graph.work("w", "pure", &json!({})).edge("t", "late.in");
+    let graph = graph.edge("late.out", "w.in").edge("t", "w.in").edge("three", "w.in");
+    let mut course = Course::begin(&graph.build());
+    // Who is settled last comes first, for so its edge stands.
+    let attempt = course.assign(course.instance("late"), 1, false);
+    course.finish(attempt, success("first")).unwrap();
+    assert_eq!(course.inputs(course.instance("w")), json!({"in": ["first", "second", "third"]}));
+}
