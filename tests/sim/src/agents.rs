@@ -14,6 +14,7 @@ use heddle_core::value::Value;
 use serde_json::Value as Json;
 
 use super::event::{AgentMessage, CoordinatorMessage, Event, Inventory};
+use super::large;
 use super::queue::millis;
 use super::sessions::agent_id;
 use super::work;
@@ -284,6 +285,14 @@ impl World {
             return failed(class, "model_failure");
         }
         let Some(held) = self.agents[agent].held.get(key) else { return Outcome::Stopped };
+        if let Some(question) = &held.dispatch.question {
+            let answered = match large::answer(question, &held.dispatch, &held.inputs) {
+                Ok(answered) => answered,
+                Err(error) => return Outcome::Failed { error, retry_after: None },
+            };
+            let value = |(port, json): (&'static str, Json)| (port.into(), Value::from_json(json.to_string().into()));
+            return Outcome::Succeeded(answered.into_iter().map(value).collect());
+        }
         let node = held.dispatch.graph.node(key.instance.node).provided(held.dispatch.provider);
         let config: Json = serde_json::from_slice(node.config).unwrap_or_default();
         let Some(made) = work::make(node.type_id, &config, &held.inputs) else {
@@ -293,7 +302,7 @@ impl World {
         let mut outputs: Vec<(Arc<str>, Value)> = Vec::with_capacity(made.len());
         for (port, mut value) in made {
             sign(&mut value, &by);
-            let value = Value::from_json(Bytes::from(value.to_string()));
+            let value = large::value_of(&value, config["large"] == true, &mut self.store.artifacts);
             self.check.produced(key, value.digest());
             outputs.push((port.into(), value));
         }

@@ -11,7 +11,6 @@ use heddle_core::value::ValueRef;
 use super::check::Checker;
 use super::event::SeatId;
 use super::store::Store;
-use super::stored::Stored;
 
 impl Checker {
     /// An agent has said of an attempt that it failed.
@@ -107,7 +106,7 @@ impl Checker {
     /// What was committed is still what it was.
     pub(super) fn check_values(&self, store: &Store) {
         for (id, row) in store.runs.iter().filter(|(_, row)| !row.is_quarantined) {
-            let stored = Stored(&row.events);
+            let stored = store.stored(*id);
             for output in row.events.iter().flat_map(outputs) {
                 let value = stored.value(output);
                 let is_same = value.is_some_and(|value| value.digest() == output.digest);

@@ -10,7 +10,7 @@ use heddle_core::run::{NodePhase, Run, RunStatus};
 use serde_json::Value as Json;
 
 /// Moves of a node.
-const NODES: [(NodePhase, NodePhase); 23] = {
+const NODES: [(NodePhase, NodePhase); 24] = {
     use NodePhase::{Backoff, Completed, Dropped, Due, Failed, Open, Pending, Ready, Running, Skipped, Waiting};
     [
         (Pending, Due),
@@ -21,6 +21,7 @@ const NODES: [(NodePhase, NodePhase); 23] = {
         (Due, Waiting),
         (Due, Failed),
         (Due, Open),
+        (Due, Ready),
         (Due, Dropped),
         (Ready, Running),
         (Ready, Dropped),

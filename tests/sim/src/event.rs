@@ -4,8 +4,8 @@ use heddle_core::id::BatchNumber;
 use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, PartitionId, RunId, SessionNumber};
 use heddle_core::partition::batch::{CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Dispatch, Input, Reply, Verdict};
-use heddle_core::run::Outcome;
 use heddle_core::run::event::PermitClass;
+use heddle_core::run::{ListNeed, Outcome};
 use heddle_core::value::{Value, ValueRef};
 
 use super::nemesis::Trouble;
@@ -66,6 +66,11 @@ pub(super) enum Event {
         seat: SeatId,
         run: RunId,
         references: Vec<ValueRef>,
+    },
+    ReadList {
+        seat: SeatId,
+        run: RunId,
+        need: ListNeed,
     },
     LookUpKey {
         seat: SeatId,

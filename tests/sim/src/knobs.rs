@@ -35,6 +35,8 @@ pub(super) struct Knobs {
     pub(super) longest_list: u64,
     /// How many of the nodes refuse some of their inputs.
     pub(super) refuse_percent: u64,
+    /// How many of them make what is too large for a row.
+    pub(super) large_percent: u64,
     /// Bytes of values that partitions keep at hand for decisions.
     pub(super) recent_values: usize,
     pub(super) wait_ms: Range,
@@ -105,6 +107,7 @@ impl Knobs {
             has_races: random.percent(50),
             longest_list: random.pick(&[1, 3, 3, 8, 40]),
             refuse_percent: random.pick(&[0, 0, 20]),
+            large_percent: random.pick(&[0, 0, 40]),
             recent_values: random.pick(&[0, 500, limits::RECENT_VALUES_BYTES_MAX]),
             effects: random.pick(&[Effects::Pure, Effects::Mixed, Effects::Paid]),
             wait_percent: random.pick(&[0, 0, 20, 50]),

@@ -22,6 +22,7 @@ mod graphs;
 mod knobs;
 #[cfg(test)]
 mod known;
+mod large;
 mod nemesis;
 mod policies;
 mod progress;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use heddle_core::condition::question::EVALUATOR_TYPE;
 use heddle_core::id::{AgentBoot, AgentId, AttemptKey, PartitionId, SessionNumber};
 use heddle_core::partition::io::{Effect, Input, Leaving, Verdict};
 use heddle_core::partition::permits::Offer;
@@ -109,7 +110,7 @@ impl World {
         let held = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Keep).count() as u32;
         self.send(number, CoordinatorMessage::Welcome(verdicts));
         held_back.into_iter().for_each(|(_, message)| self.send(number, message));
-        let types = TYPES.into_iter().map(|id| (id.into(), u32::MAX)).collect();
+        let types = TYPES.into_iter().chain([EVALUATOR_TYPE]).map(|id| (id.into(), u32::MAX)).collect();
         let labels = BTreeMap::new();
         let offer = Offer { session: number, boot: boot.boot, types, labels, held, slots, prefetch };
         self.shell.permits.join(boot.agent, offer);

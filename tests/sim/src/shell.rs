@@ -22,7 +22,6 @@ use super::fault::ShellFault;
 use super::policies;
 use super::queue::millis;
 use super::sessions::Session;
-use super::stored::Stored;
 use super::world::World;
 
 /// One coordinator process.
@@ -309,8 +308,10 @@ impl World {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::ReadValues { seat: id, run, references });
         }
-        // No list of a simulated graph is too long for a row.
-        self.check.expect(outputs.lists.is_empty(), "E16", || format!("{:?} are looked for", outputs.lists));
+        for (run, need) in outputs.lists {
+            let pause = millis(self.random.between(self.knobs.read_ms));
+            self.after(pause, Event::ReadList { seat: id, run, need });
+        }
         outputs.looks.into_iter().for_each(|batch| self.look_at_batch(id, batch));
         outputs.sightings.into_iter().for_each(|run| self.look_for_run(id, run));
         for key in outputs.lookups {
@@ -466,15 +467,14 @@ impl World {
 
     /// What a dispatch carries: the shell fills values in for references.
     pub(super) fn inputs_of(&self, dispatch: &Dispatch) -> Vec<Json> {
-        let row = self.store.runs.get(&dispatch.key.run);
-        let stored = Stored(row.map_or(&[], |row| &row.events));
+        let stored = self.store.stored(dispatch.key.run);
         dispatch.inputs.iter().map(|input| stored.input(input)).collect()
     }
 
     /// Values that a decision looks at.
     pub(super) fn read_values(&mut self, id: SeatId, run: RunId, references: &[ValueRef]) {
-        let row = self.store.runs.get(&run);
-        let find = |reference: &ValueRef| Some((*reference, Stored(&row?.events).value(reference)?.clone()));
+        let stored = self.store.stored(run);
+        let find = |reference: &ValueRef| Some((*reference, stored.value(reference)?.clone()));
         let found: Vec<_> = references.iter().filter_map(find).collect();
         // A run that is set aside is asked for by nobody who goes on.
         let is_whole =

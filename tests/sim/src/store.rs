@@ -15,6 +15,9 @@ use heddle_core::run::event::Event;
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Digest, Value};
 
+use super::large::Artifacts;
+use super::stored::Stored;
+
 /// All rows.
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -27,6 +30,8 @@ pub(super) struct Store {
     pub(super) batches: BTreeMap<BatchId, BatchRow>,
     /// Messages between slots that are not known to have arrived.
     pub(super) outbox: BTreeMap<(Slot, MessageId), Message>,
+    /// What agents have put beside the database.
+    pub(super) artifacts: Artifacts,
     /// Runs whose rows the database cannot hold.
     pub(super) spoilt: BTreeSet<RunId>,
 }
@@ -100,7 +105,8 @@ impl Store {
     pub(super) fn damage(&mut self, batch: &Batch) {
         for written in &batch.runs {
             let events = self.runs.get_mut(&written.run).map(|row| row.events.as_mut_slice()).unwrap_or_default();
-            for value in events.iter_mut().skip(2).flat_map(|event| &mut event.values) {
+            let values = events.iter_mut().skip(2).flat_map(|event| &mut event.values);
+            for value in values.filter(|value| value.artifact().is_none()) {
                 let text = String::from_utf8_lossy(value.json()).replace("\"by\":\"", "\"by\":\"0");
                 *value = Value::from_json(text.into());
             }
@@ -149,6 +155,12 @@ impl Store {
                 summary.and_then(|summary| summary.next_due).is_some_and(|due| due <= until)
             })
             .collect()
+    }
+
+    /// What the database holds of a run's events.
+    pub(super) fn stored(&self, run: RunId) -> Stored<'_> {
+        let events = self.runs.get(&run).map_or(&[] as &[Event], |row| &row.events);
+        Stored { events, artifacts: &self.artifacts }
     }
 
     /// The fold of a run's history, from its snapshot if it has one.

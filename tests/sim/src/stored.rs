@@ -6,20 +6,29 @@ use heddle_core::run::list::{self, ChunkItem};
 use heddle_core::value::{Value, ValueRef};
 use serde_json::Value as Json;
 
-/// The events of one run.
+use super::large::Artifacts;
+
+/// The events of one run, and what lies in the artifact store.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stored<'a>(pub(super) &'a [Event]);
+pub(super) struct Stored<'a> {
+    pub(super) events: &'a [Event],
+    pub(super) artifacts: &'a Artifacts,
+}
 
 impl<'a> Stored<'a> {
     /// The value that a reference leads to.
     pub(super) fn value(self, reference: &ValueRef) -> Option<&'a Value> {
-        let event = self.0.get(reference.seq.0.checked_sub(1)? as usize)?;
+        let event = self.events.get(reference.seq.0.checked_sub(1)? as usize)?;
         event.values.get(reference.place as usize)
     }
 
     /// The same as JSON; null if it is not there.
     pub(super) fn json(self, reference: &ValueRef) -> Json {
-        self.value(reference).and_then(|value| serde_json::from_slice(value.json()).ok()).unwrap_or_default()
+        let text = self.value(reference).and_then(|value| match value.artifact() {
+            Some(artifact) => self.artifacts.get(&artifact.digest),
+            None => Some(value.json()),
+        });
+        text.and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default()
     }
 
     /// What an output gives; nothing if it is closed.

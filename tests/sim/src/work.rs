@@ -23,7 +23,8 @@ pub(super) type Made = Vec<(&'static str, Json)>;
 
 /// What a node makes of its inputs, which are in the order of its ports; nothing if it refuses them.
 ///
-/// Its config says what it refuses (`refuses`: about one in so many), and how long its lists get (`longest`).
+/// Its config says what it refuses (`refuses`: about one in so many), how long its lists get (`longest`), and whether what it
+/// makes is too large for a row (`large`).
 pub(super) fn make(node_type: &str, config: &Json, inputs: &[Json]) -> Option<Made> {
     let salt = config["salt"].as_u64().unwrap_or_default();
     let seen = inputs.iter().fold(mix(1, salt), look);
@@ -32,11 +33,13 @@ pub(super) fn make(node_type: &str, config: &Json, inputs: &[Json]) -> Option<Ma
         return None;
     }
     let number = |salt: u64| json!({"n": mix(seen, salt) % 60});
+    let is_large = config["large"] == true;
     if node_type == LIST {
         let length = mix(seen, 3) % (config["longest"].as_u64().unwrap_or_default() + 1);
         let items = (0..length).map(|place| number(100 + place)).collect();
         return Some(vec![("items", Json::Array(items))]);
     }
+    let number = |salt: u64| if is_large { json!({"n": mix(seen, salt) % 60, "large": true}) } else { number(salt) };
     let mut made = vec![("out", number(4))];
     // Now and then its second output stays closed, so that what hangs on it is skipped.
     if !is_one_in(5, 5) {

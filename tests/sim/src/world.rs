@@ -201,6 +201,7 @@ impl World {
             Event::CommitOutcome { seat, number, outcome } => self.outcome(seat, Input::Committed(number, outcome)),
             Event::ReadRun { seat, run } => self.read_for(seat, run),
             Event::ReadValues { seat, run, references } => self.read_values(seat, run, &references),
+            Event::ReadList { seat, run, need } => self.read_list(seat, run, need),
             Event::LookUpKey { seat, key } => self.look_up(seat, key),
             Event::Outcome { seat, input } => self.outcome(seat, *input),
             Event::Fence(seat) => self.fence(seat),
@@ -382,7 +383,7 @@ impl World {
             self.check.expect(is_same, "H9", || format!("the rows of {id} are not the fold of its events"));
             let scripted = self.graphs.iter().find(|scripted| scripted.graph.digest() == row.created.graph);
             if let (Some(fold), Some(scripted)) = (account, scripted)
-                && let Err(what) = reference::compare(&scripted.document, &row.events, fold)
+                && let Err(what) = reference::compare(&scripted.document, self.store.stored(*id), fold)
                     .and_then(|()| policies::compare(&scripted.nodes, &row.events, fold))
             {
                 self.check.fail("H30", format!("{id}: {what}"));

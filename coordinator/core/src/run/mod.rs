@@ -84,6 +84,7 @@ pub enum RunStatus {
 ///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt; another provider
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer
+/// Due ─▶ Ready                                        an agent looks at its values
 /// Pending ─▶ Skipped                                  a required input is closed
 /// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
 /// Open ─▶ Ready … Running ─▶ Open | Failed            loops: an agent looks at a turn

@@ -151,6 +151,9 @@ impl<'a> Drawing<'a> {
         if self.random.percent(self.knobs.refuse_percent) {
             config["refuses"] = json!(self.random.between((3, 12)));
         }
+        if self.random.percent(self.knobs.large_percent) {
+            config["large"] = json!(true);
+        }
         let kind = self.kind_of_work(&sources[..]);
         let mut policy = policy;
         let on_error = if kind == work::LIST { OnError::Ends } else { OnError::draw(self.random, self.knobs) };

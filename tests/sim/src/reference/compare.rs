@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use heddle_core::id::NodeIx;
-use heddle_core::run::event::Event;
 use heddle_core::run::{NodePhase, Run, RunStatus};
 use serde_json::Value as Json;
 
+use super::super::stored::Stored;
 use super::document::{Document, Place};
 use super::history::History;
 use super::interpreter::{Frame, Interpreter};
 use super::{Expected, Outputs, Path};
 
 /// The error names the first node that does not stand as it must.
-pub(in super::super) fn compare(document: &Document, events: &[Event], run: &Run) -> Result<(), String> {
-    let history = History::read(run, events);
+pub(in super::super) fn compare(document: &Document, stored: Stored<'_>, run: &Run) -> Result<(), String> {
+    let history = History::read(run, stored);
     let interpreter = Interpreter::new(document, &history.outside);
     let root = Frame::root();
     interpreter.pass(&root);

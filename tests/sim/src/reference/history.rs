@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use heddle_core::id::{Instance, ProviderIx, ScopeIx};
 use heddle_core::run::Run;
-use heddle_core::run::event::{Decision, Event, Fact, PortOutput};
+use heddle_core::run::event::{Decision, Fact, PortOutput};
 use serde_json::Value as Json;
 
 use super::super::stored::Stored;
@@ -30,14 +30,14 @@ pub(super) struct History {
 /// A run's events, and how its nodes and ports are called.
 struct Reader<'a> {
     run: &'a Run,
-    events: &'a [Event],
+    stored: Stored<'a>,
 }
 
 impl History {
-    pub(super) fn read(run: &Run, events: &[Event]) -> Self {
-        let reader = Reader { run, events };
+    pub(super) fn read(run: &Run, stored: Stored<'_>) -> Self {
+        let reader = Reader { run, stored };
         let mut history = Self::default();
-        for event in events {
+        for event in stored.events {
             history.fact(&reader, &event.fact);
             event.decisions.iter().for_each(|decision| history.decision(&reader, decision));
             let given = event.assignments.iter().map(|assignment| (assignment.attempt.instance, assignment.provider));
@@ -57,7 +57,10 @@ impl History {
                 self.provided(reader, attempt.instance);
                 self.caught(reader, attempt.instance, caught);
                 let at = self.at(reader, attempt.instance);
-                match &*error.code == work::REFUSED {
+                // An agent that looks for the engine may find that a condition cannot be answered.
+                let is_looked_at =
+                    !work::TYPES.contains(&reader.kind(attempt.instance)) && &*error.code == "condition_failed";
+                match &*error.code == work::REFUSED || is_looked_at {
                     true => self.refused.insert(at, error.code.to_string()),
                     false => self.outside.failed.insert(at, error.code.to_string()),
                 };
@@ -148,6 +151,6 @@ impl Reader<'_> {
     fn outputs(&self, instance: Instance, outputs: &[PortOutput]) -> BTreeMap<String, Json> {
         let node_type = self.run.graph().node(instance.node).node_type.as_ref();
         let name = |output: &PortOutput| Some(node_type?.outputs.get(usize::from(output.port.0))?.id.to_string());
-        outputs.iter().filter_map(|output| Some((name(output)?, Stored(self.events).output(&output.value)?))).collect()
+        outputs.iter().filter_map(|output| Some((name(output)?, self.stored.output(&output.value)?))).collect()
     }
 }
