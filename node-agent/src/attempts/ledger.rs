@@ -1,8 +1,9 @@
 //! What the agent has accepted and still owes: a plain value.
 //!
 //! For each class, `capacity = held + granted + free`: an attempt holds one place from its arrival to its end, and a permit
-//! that was granted stands for a place the coordinator may fill. So no more than the capacity is ever inside; when it
-//! shrinks, places that were given out already are not given out again.
+//! that was granted stands for a place the coordinator may fill. When a capacity shrinks, places that were given out already
+//! are not given out again. Whatever runs holds a slot: work that came ahead of one takes the slot's place when it begins, so
+//! that a permit for a slot means an idle one.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -24,8 +25,10 @@ pub(crate) struct Ledger<W, R> {
     granted: Permits,
     open: HashMap<AttemptKey, Open<W, R>>,
     running: usize,
-    /// Keys of waiting work, first come first served.
-    waiting: VecDeque<AttemptKey>,
+    /// Keys of waiting work with their numbers, first come first served.
+    waiting: VecDeque<(u64, AttemptKey)>,
+    /// The number of what was queued last.
+    queued: u64,
     kept: HashMap<AttemptKey, Kept>,
     kept_bytes: usize,
     finished: u64,
@@ -106,6 +109,7 @@ impl<W, R: Clone> Ledger<W, R> {
             open: HashMap::new(),
             running: 0,
             waiting: VecDeque::new(),
+            queued: 0,
             kept: HashMap::new(),
             kept_bytes: 0,
             finished: 0,
@@ -125,14 +129,16 @@ impl<W, R: Clone> Ledger<W, R> {
         if self.kept.contains_key(key) {
             return Admission::Known;
         }
-        self.held += permit;
         if self.running < self.slots {
+            self.held += Permits::of(Class::Slot, 1);
             self.running += 1;
-            place.insert(Open { class, state: State::Starting });
+            place.insert(Open { class: Class::Slot, state: State::Starting });
             Admission::Start(work)
         } else {
+            self.held += permit;
             place.insert(Open { class, state: State::Waiting(work) });
-            self.waiting.push_back(key.clone());
+            self.queued += 1;
+            self.waiting.push_back((self.queued, key.clone()));
             Admission::Queued
         }
     }
@@ -149,7 +155,8 @@ impl<W, R: Clone> Ledger<W, R> {
         if self.running >= self.slots {
             return None;
         }
-        let key = self.waiting.pop_front()?;
+        self.seat_next();
+        let (_, key) = self.waiting.pop_front()?;
         let open = self.open.get_mut(&key)?;
         match std::mem::replace(&mut open.state, State::Starting) {
             State::Waiting(work) => {
@@ -185,7 +192,7 @@ impl<W, R: Clone> Ledger<W, R> {
         let Some(open) = self.open.get_mut(key) else { return Stop::Unknown };
         match std::mem::replace(&mut open.state, State::Starting) {
             State::Waiting(work) => {
-                self.waiting.retain(|waiting| waiting != key);
+                self.waiting.retain(|(_, waiting)| waiting != key);
                 self.running += 1;
                 Stop::Withdrawn(work)
             }
@@ -286,13 +293,28 @@ impl<W, R: Clone> Ledger<W, R> {
 
     /// Forgets what has not started: its keys are to be handed back.
     pub(crate) fn withdraw(&mut self) -> Vec<AttemptKey> {
-        let unstarted: Vec<AttemptKey> = self.waiting.drain(..).collect();
+        let unstarted: Vec<AttemptKey> = self.waiting.drain(..).map(|(_, key)| key).collect();
         for key in &unstarted {
             if let Some(open) = self.open.remove(key) {
                 self.held = self.held - Permits::of(open.class, 1);
             }
         }
         unstarted
+    }
+
+    /// The number of what was queued last, if anything waits: whoever asks [`Self::overdue`] later tells by it what came since.
+    pub(crate) fn last_queued(&self) -> Option<u64> {
+        (!self.waiting.is_empty()).then_some(self.queued)
+    }
+
+    /// If something waits still that was queued up to this number, work is longer than it was when places were granted for it:
+    /// all that waits is forgotten, and its keys are to be handed back.
+    pub(crate) fn overdue(&mut self, queued: u64) -> Vec<AttemptKey> {
+        if self.waiting.front().is_none_or(|(number, _)| *number > queued) {
+            return Vec::new();
+        }
+        self.prefetch.turned_long();
+        self.withdraw()
     }
 
     /// How much is owed: attempts that are open, and results that are not acknowledged.
@@ -315,12 +337,23 @@ impl<W, R: Clone> Ledger<W, R> {
         }
     }
 
-    /// Frees the place of an attempt that has been given out.
+    /// Frees the place of an attempt that has been given out. The work that begins instead keeps the slot.
     fn close(&mut self, key: &AttemptKey) -> Option<()> {
         let open = self.open.remove(key)?;
         self.held = self.held - Permits::of(open.class, 1);
         self.running -= 1;
+        self.seat_next();
         Some(())
+    }
+
+    /// What is about to begin has its place among the slots.
+    fn seat_next(&mut self) {
+        let next = self.waiting.front().and_then(|(_, key)| self.open.get_mut(key));
+        if let Some(next) = next.filter(|_| self.running < self.slots) {
+            self.held = self.held - Permits::of(next.class, 1);
+            next.class = Class::Slot;
+            self.held += Permits::of(Class::Slot, 1);
+        }
     }
 }
 

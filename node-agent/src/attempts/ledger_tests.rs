@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::PREFETCH_PER_SLOT_MIN;
+use crate::limits::{PREFETCH_PER_SLOT_AT_FIRST, PREFETCH_PER_SLOT_MAX};
 
 type Book = Ledger<&'static str, u32>;
 
@@ -51,17 +51,57 @@ fn slots_run_and_the_rest_waits_its_turn() {
 }
 
 #[test]
-fn an_end_frees_a_permit_of_its_class() {
+fn what_runs_holds_a_slot_and_what_waits_its_own_place() {
     let mut book = greeted(1);
     assert_eq!(book.grant(), Permits::NONE, "all are granted with the Hello");
-    run(&mut book, 1, Class::Prefetch);
-    assert_eq!(book.accept(&key(2), Class::Slot, "slot"), Admission::Queued);
+    run(&mut book, 1, Class::Slot);
+    assert_eq!(book.accept(&key(2), Class::Prefetch, "ahead"), Admission::Queued);
     book.finish(&key(1), &result(1), 1);
-    assert_eq!(book.grant(), permits(0, 1));
-    book.next();
+    assert_eq!(book.grant(), permits(0, 1), "the slot is not idle: what waited begins");
+    assert_eq!(book.next(), Some("ahead"));
     book.started(&key(2), 2);
     book.finish(&key(2), &result(2), 1);
     assert_eq!(book.grant(), permits(1, 0));
+}
+
+#[test]
+fn a_slot_that_was_granted_is_not_granted_again_when_work_came_ahead_of_it() {
+    let mut book = greeted(1);
+    run(&mut book, 1, Class::Prefetch);
+    assert_eq!(book.grant(), permits(0, 1));
+    assert_eq!(book.accept(&key(2), Class::Slot, "slot"), Admission::Queued, "its permit was under way");
+    assert_eq!(book.withdraw(), [key(2)]);
+    assert_eq!(book.grant(), Permits::NONE, "no slot is idle");
+    book.finish(&key(1), &result(1), 1);
+    assert_eq!(book.grant(), permits(1, 0));
+}
+
+#[test]
+fn what_waits_behind_long_work_goes_back_and_none_is_asked_for_in_its_place() {
+    let mut book = greeted(1);
+    (0..50).for_each(|_| book.ran(Duration::ZERO));
+    let places = book.grant().prefetch + PREFETCH_PER_SLOT_AT_FIRST;
+    assert_eq!(places, PREFETCH_PER_SLOT_MAX);
+    assert_eq!(book.last_queued(), None, "nothing waits");
+    run(&mut book, 1, Class::Slot);
+    let queue = |book: &mut Book, numbers: std::ops::Range<u32>| {
+        numbers.for_each(|number| {
+            assert_eq!(book.accept(&key(number), Class::Prefetch, "long"), Admission::Queued);
+        });
+    };
+    queue(&mut book, 2..4);
+    let early = book.last_queued().unwrap();
+    assert!(book.finish(&key(1), &result(1), 1) && book.next().is_some() && book.next().is_none());
+    book.started(&key(2), 2);
+    assert!(book.finish(&key(2), &result(2), 1) && book.next().is_some());
+    book.started(&key(3), 3);
+    queue(&mut book, 4..2 + places);
+    assert_eq!(book.overdue(early), [], "what waited then has begun");
+    let late = book.last_queued().unwrap();
+    let back: Vec<u32> = book.overdue(late).into_iter().map(|key| key.number).collect();
+    assert_eq!(back, (4..2 + places).collect::<Vec<_>>());
+    assert_eq!((book.grant(), book.owed().0), (Permits::NONE, 1), "it keeps what runs, and asks for nothing");
+    assert_eq!(book.last_queued(), None);
 }
 
 #[test]
@@ -69,7 +109,7 @@ fn no_more_than_the_capacity_is_ever_inside() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
     assert_eq!(book.accept(&key(2), Class::Slot, "work"), Admission::Refused);
-    for number in 3..3 + PREFETCH_PER_SLOT_MIN {
+    for number in 3..3 + PREFETCH_PER_SLOT_AT_FIRST {
         assert_eq!(book.accept(&key(number), Class::Prefetch, "work"), Admission::Queued);
     }
     assert_eq!(book.accept(&key(9), Class::Prefetch, "work"), Admission::Refused);
@@ -83,7 +123,7 @@ fn a_hello_states_permits_afresh() {
     run(&mut book, 1, Class::Slot);
     run(&mut book, 2, Class::Prefetch);
     let greeting = book.greet();
-    assert_eq!(greeting.permits, permits(1, 2 * PREFETCH_PER_SLOT_MIN - 1));
+    assert_eq!(greeting.permits, permits(0, 2 * PREFETCH_PER_SLOT_AT_FIRST));
     assert_eq!(book.grant(), Permits::NONE);
 }
 
@@ -93,7 +133,7 @@ fn returned_permits_are_granted_again() {
     book.give_back(Class::Slot, 1);
     assert_eq!(book.grant(), permits(1, 0));
     book.give_back(Class::Prefetch, 1_000);
-    assert_eq!(book.grant(), permits(0, 2 * PREFETCH_PER_SLOT_MIN), "never more than there are");
+    assert_eq!(book.grant(), permits(0, 2 * PREFETCH_PER_SLOT_AT_FIRST), "never more than there are");
 }
 
 #[test]
@@ -131,7 +171,7 @@ fn too_many_kept_bytes_hold_permits_back() {
     assert_eq!(book.grant(), Permits::NONE);
     assert_eq!(book.greet().permits, Permits::NONE);
     book.acknowledge(&key(1));
-    assert_eq!(book.grant(), permits(1, PREFETCH_PER_SLOT_MIN));
+    assert_eq!(book.grant(), permits(1, PREFETCH_PER_SLOT_AT_FIRST));
 }
 
 #[test]
