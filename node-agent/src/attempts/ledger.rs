@@ -1,9 +1,8 @@
 //! What the agent has accepted and still owes: a plain value.
 //!
 //! For each class, `capacity = held + granted + free`: an attempt holds one place from its arrival to its end, and a permit
-//! that was granted stands for a place the coordinator may fill. When a capacity shrinks, places that were given out already
-//! are not given out again. Whatever runs holds a slot: work that came ahead of one takes the slot's place when it begins, so
-//! that a permit for a slot means an idle one.
+//! that was granted stands for a place the coordinator may fill. So no more than the capacity is ever inside; when it
+//! shrinks, places that were given out already are not given out again.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -129,13 +128,12 @@ impl<W, R: Clone> Ledger<W, R> {
         if self.kept.contains_key(key) {
             return Admission::Known;
         }
+        self.held += permit;
         if self.running < self.slots {
-            self.held += Permits::of(Class::Slot, 1);
             self.running += 1;
-            place.insert(Open { class: Class::Slot, state: State::Starting });
+            place.insert(Open { class, state: State::Starting });
             Admission::Start(work)
         } else {
-            self.held += permit;
             place.insert(Open { class, state: State::Waiting(work) });
             self.queued += 1;
             self.waiting.push_back((self.queued, key.clone()));
@@ -155,7 +153,6 @@ impl<W, R: Clone> Ledger<W, R> {
         if self.running >= self.slots {
             return None;
         }
-        self.seat_next();
         let (_, key) = self.waiting.pop_front()?;
         let open = self.open.get_mut(&key)?;
         match std::mem::replace(&mut open.state, State::Starting) {
@@ -314,7 +311,9 @@ impl<W, R: Clone> Ledger<W, R> {
             return Vec::new();
         }
         self.prefetch.turned_long();
-        self.withdraw()
+        let unstarted = self.withdraw();
+        self.seat();
+        unstarted
     }
 
     /// How much is owed: attempts that are open, and results that are not acknowledged.
@@ -337,21 +336,20 @@ impl<W, R: Clone> Ledger<W, R> {
         }
     }
 
-    /// Frees the place of an attempt that has been given out. The work that begins instead keeps the slot.
+    /// Frees the place of an attempt that has been given out.
     fn close(&mut self, key: &AttemptKey) -> Option<()> {
         let open = self.open.remove(key)?;
         self.held = self.held - Permits::of(open.class, 1);
         self.running -= 1;
-        self.seat_next();
         Some(())
     }
 
-    /// What is about to begin has its place among the slots.
-    fn seat_next(&mut self) {
-        let next = self.waiting.front().and_then(|(_, key)| self.open.get_mut(key));
-        if let Some(next) = next.filter(|_| self.running < self.slots) {
-            self.held = self.held - Permits::of(next.class, 1);
-            next.class = Class::Slot;
+    /// Lets all that runs hold slots, also what came ahead of one: so no slot is granted that is not idle.
+    fn seat(&mut self) {
+        let running = self.open.values_mut().filter(|open| !matches!(open.state, State::Waiting(_)));
+        for open in running {
+            self.held = self.held - Permits::of(open.class, 1);
+            open.class = Class::Slot;
             self.held += Permits::of(Class::Slot, 1);
         }
     }

@@ -51,28 +51,31 @@ fn slots_run_and_the_rest_waits_its_turn() {
 }
 
 #[test]
-fn what_runs_holds_a_slot_and_what_waits_its_own_place() {
+fn an_end_frees_a_permit_of_its_class() {
     let mut book = greeted(1);
     assert_eq!(book.grant(), Permits::NONE, "all are granted with the Hello");
-    run(&mut book, 1, Class::Slot);
-    assert_eq!(book.accept(&key(2), Class::Prefetch, "ahead"), Admission::Queued);
+    run(&mut book, 1, Class::Prefetch);
+    assert_eq!(book.accept(&key(2), Class::Slot, "slot"), Admission::Queued);
     book.finish(&key(1), &result(1), 1);
-    assert_eq!(book.grant(), permits(0, 1), "the slot is not idle: what waited begins");
-    assert_eq!(book.next(), Some("ahead"));
+    assert_eq!(book.grant(), permits(0, 1));
+    book.next();
     book.started(&key(2), 2);
     book.finish(&key(2), &result(2), 1);
     assert_eq!(book.grant(), permits(1, 0));
 }
 
 #[test]
-fn a_slot_that_was_granted_is_not_granted_again_when_work_came_ahead_of_it() {
-    let mut book = greeted(1);
+fn no_slot_is_granted_while_long_work_that_came_ahead_of_one_runs_in_it() {
+    let mut book = greeted(2);
     run(&mut book, 1, Class::Prefetch);
-    assert_eq!(book.grant(), permits(0, 1));
-    assert_eq!(book.accept(&key(2), Class::Slot, "slot"), Admission::Queued, "its permit was under way");
-    assert_eq!(book.withdraw(), [key(2)]);
+    run(&mut book, 2, Class::Slot);
+    assert_eq!(book.accept(&key(3), Class::Slot, "slot"), Admission::Queued);
+    let queued = book.last_queued().unwrap();
+    assert_eq!(book.overdue(queued), [key(3)]);
     assert_eq!(book.grant(), Permits::NONE, "no slot is idle");
     book.finish(&key(1), &result(1), 1);
+    assert_eq!(book.grant(), permits(1, 0));
+    book.finish(&key(2), &result(2), 1);
     assert_eq!(book.grant(), permits(1, 0));
 }
 
@@ -123,7 +126,7 @@ fn a_hello_states_permits_afresh() {
     run(&mut book, 1, Class::Slot);
     run(&mut book, 2, Class::Prefetch);
     let greeting = book.greet();
-    assert_eq!(greeting.permits, permits(0, 2 * PREFETCH_PER_SLOT_AT_FIRST));
+    assert_eq!(greeting.permits, permits(1, 2 * PREFETCH_PER_SLOT_AT_FIRST - 1));
     assert_eq!(book.grant(), Permits::NONE);
 }
 
