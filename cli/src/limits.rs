@@ -1,5 +1,6 @@
 //! Every bound of the command line.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How long a connection may take to open.
@@ -74,6 +75,8 @@ pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(100);
 pub const BENCH_EVICT_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Graphs of which one bench measures the makespan.
 pub const BENCH_GRAPHS_MAX: usize = 100;
+/// Work that the makespan may give each slot, in seconds.
+pub const BENCH_SECONDS_PER_SLOT: RangeInclusive<f64> = 0.01..=600.0;
 /// Letters kept of a text that is still being written.
 pub const DELTA_CHARS_KEPT: usize = 400;
 /// Nodes that a live view follows; the rest are counted.

@@ -6,13 +6,16 @@ use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, HEARTBEAT_INTERVAL_MS};
 
 /// Most slots of one agent.
 pub const SLOTS_MAX: u32 = 4_096;
-/// Attempts that may wait inside the agent, for each slot, when work is long. They hide the round trip to the coordinator
-/// behind running work.
-pub const PREFETCH_PER_SLOT_MIN: u32 = 3;
+/// Attempts that may wait inside the agent, for each slot, while nothing is known of its work. They hide the round trip to the
+/// coordinator behind running work.
+pub const PREFETCH_PER_SLOT_AT_FIRST: u32 = 3;
 /// As many for each slot when work is short.
 pub const PREFETCH_PER_SLOT_MAX: u32 = 15;
-/// Above [`PREFETCH_PER_SLOT_MIN`] a slot has places for so much work.
+/// A slot has places for so much work that waits, and for one attempt at least.
 pub const PREFETCH_WORK: Duration = Duration::from_millis(20);
+/// Work that takes longer has no place to wait in the agent: beside it a round trip is nothing. What waits for longer goes
+/// back, since another agent may be idle.
+pub const PREFETCH_PATIENCE: Duration = Duration::from_millis(100);
 /// Places of a whole agent above which short work gets no more of them.
 pub const PREFETCH_MAX: u32 = 2_048;
 
@@ -200,7 +203,7 @@ pub const LINK_RESTART_WINDOW: Duration = Duration::from_secs(60);
 
 const _: () = assert!(IMAGE_DECODE_BYTES_MAX >= 8 * IMAGE_PIXELS_MAX, "16 bits for each of four colours fit");
 const _: () = assert!(NATIVE_INLINE_BYTES_MAX <= NATIVE_INPUT_BYTES_MAX, "small work is work");
-const _: () = assert!(PREFETCH_MAX <= PREFETCH_PER_SLOT_MIN * SLOTS_MAX, "the largest agent holds the most");
+const _: () = assert!(PREFETCH_MAX <= PREFETCH_PER_SLOT_AT_FIRST * SLOTS_MAX, "the largest agent holds the most");
 const _: () = assert!(VALUE_BYTES_MAX <= RESULT_BYTES_MAX, "the largest value fits into a result");
 const _: () = assert!(
     FRAME_BYTES_MAX + RESULT_BYTES_MAX + 64 * 1024 <= AGENT_MESSAGE_BYTES_MAX,
@@ -209,7 +212,7 @@ const _: () = assert!(
 /// What one key weighs in an inventory, in bytes, with room to spare.
 const KEY_BYTES: usize = 64;
 const _: () = assert!(
-    (RESULTS_KEPT_MAX + 2 * (1 + PREFETCH_PER_SLOT_MIN as usize) * SLOTS_MAX as usize) * KEY_BYTES
+    (RESULTS_KEPT_MAX + 2 * (1 + PREFETCH_PER_SLOT_AT_FIRST as usize) * SLOTS_MAX as usize) * KEY_BYTES
         <= AGENT_MESSAGE_BYTES_MAX * 3 / 4,
     "the largest inventory fits into one Hello"
 );

@@ -7,7 +7,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::wfformat::SleepNode;
+use crate::wfformat::{SleepGraph, SleepNode};
+
+/// What no schedule on so many slots can beat, in milliseconds: the longest way through the graph, or all work divided by the
+/// slots.
+pub(super) fn bound_ms(graph: &SleepGraph, slots: usize) -> u64 {
+    graph.critical_path_ms().max(graph.total_ms().div_ceil(slots as u64))
+}
 
 /// How long the nodes take on so many slots, in milliseconds.
 pub(super) fn makespan_ms(nodes: &[SleepNode], slots: usize) -> u64 {
@@ -56,6 +62,36 @@ mod tests {
             position: (0.0, 0.0),
         };
         nodes.iter().map(node).collect()
+    }
+
+    fn bounds(nodes: Vec<SleepNode>, slots: &[usize]) -> Vec<u64> {
+        let graph = SleepGraph { name: String::new(), description: None, nodes };
+        slots.iter().map(|slots| bound_ms(&graph, *slots)).collect()
+    }
+
+    #[test]
+    fn the_bound_is_the_longest_way_or_all_work_by_the_slots() {
+        // 0 → 1 → 3, 0 → 2 → 3: the longest way is 1 + 5 + 2, all work 10.
+        let fork = nodes(&[(1, 0, &[]), (2, 0, &[0]), (5, 0, &[0]), (2, 0, &[1, 2])]);
+        assert_eq!(bounds(fork, &[1, 2, 16]), [10, 8, 8]);
+        // A part of a millisecond counts as a whole one.
+        let parallel = nodes(&[(3, 0, &[]), (3, 0, &[]), (4, 0, &[])]);
+        assert_eq!(bounds(parallel, &[1, 2, 3, 4]), [10, 5, 4, 4]);
+        assert_eq!(bounds(Vec::new(), &[1]), [0]);
+    }
+
+    /// Graham's example of 1966: with one more slot the same list takes longer, since the longest node is begun last.
+    #[test]
+    fn one_more_slot_can_make_a_list_longer_and_a_priority_makes_up_for_it() {
+        let graham = |priority: i32| {
+            let four: &[usize] = &[3];
+            let rest = [(4, 0, four), (4, 0, four), (4, 0, four), (4, 0, four), (9, priority, &[0])];
+            let first: [(u64, i32, &[usize]); 4] = [(3, 0, &[]), (2, 0, &[]), (2, 0, &[]), (2, 0, &[])];
+            nodes(&[&first[..], &rest[..]].concat())
+        };
+        assert_eq!([1, 2, 3, 4].map(|slots| makespan_ms(&graham(0), slots)), [34, 17, 12, 15]);
+        assert_eq!(makespan_ms(&graham(1), 4), 12);
+        assert_eq!(bounds(graham(0), &[1, 2, 3, 4]), [34, 17, 12, 12]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::cluster::{Agents, Cluster};
-use super::list_schedule::makespan_ms;
+use super::list_schedule::{bound_ms, makespan_ms};
 use super::measured::Measured;
 use super::quantile;
 use super::report::{Report, round};
@@ -17,8 +17,6 @@ use crate::wfformat::{Import, Priorities, Scale, SleepGraph, Workflow};
 const CLUSTERS: [Agents; 3] =
     [Agents { count: 1, slots: Some(1) }, Agents { count: 2, slots: Some(2) }, Agents { count: 4, slots: Some(4) }];
 const PRIORITIES: [Priorities; 2] = [Priorities::None, Priorities::Rank];
-/// What each slot has to do, in seconds.
-const SECONDS_PER_SLOT: f64 = 4.0;
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -27,6 +25,8 @@ pub struct Makespan {
     pub graphs: PathBuf,
     /// Runs of each case.
     pub repeats: usize,
+    /// What each slot has to do.
+    pub seconds_per_slot: f64,
 }
 
 impl Makespan {
@@ -38,7 +38,7 @@ impl Makespan {
             report.database(&cluster.database().await?);
             for (name, workflow) in &graphs {
                 for priorities in PRIORITIES {
-                    let scale = Scale::TotalSeconds(SECONDS_PER_SLOT * agents.total() as f64);
+                    let scale = Scale::TotalSeconds(self.seconds_per_slot * agents.total() as f64);
                     let graph = Import { scale, priorities }.graph(workflow)?;
                     self.case(&cluster, agents, name, priorities, &graph, report).await?;
                 }
@@ -69,7 +69,6 @@ impl Makespan {
         }
         let after = cluster.counters().await?;
         let (wall_ms, list_ms) = (quantile(&walls_ms, 0.5), makespan_ms(&graph.nodes, slots));
-        let bound_ms = graph.critical_path_ms().max(graph.total_ms().div_ceil(slots as u64));
         let line = Measured::Makespan {
             graph: name.to_owned(),
             nodes: graph.nodes.len(),
@@ -81,7 +80,7 @@ impl Makespan {
             },
             wall_ms,
             list_ms,
-            bound_ms,
+            bound_ms: bound_ms(graph, slots),
             ratio: round(wall_ms / list_ms as f64),
             walls_ms,
         };

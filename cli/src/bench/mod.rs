@@ -10,6 +10,7 @@ mod list_schedule;
 mod load;
 mod machine;
 mod makespan;
+mod makespan_table;
 mod measured;
 mod parked;
 mod progress;

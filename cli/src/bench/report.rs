@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::cluster::Counters;
 use super::machine::{Machine, fdatasync_ms};
+use super::makespan_table;
 use super::measured::Measured;
 use crate::error::{Context, Exit, Result};
 use crate::ui::style::Style;
@@ -17,6 +18,7 @@ use crate::ui::table::Table;
 use crate::ui::{clock, note, print};
 
 const RESULTS: &str = "results.jsonl";
+const MAKESPAN_TABLE: &str = "makespan.md";
 
 /// One line of the results.
 #[derive(Serialize)]
@@ -78,8 +80,8 @@ impl Report {
         Ok(())
     }
 
-    /// The table for eyes, on stderr.
-    pub fn finish(self) {
+    /// The table for eyes, on stderr. That of the makespan is kept with the results, too.
+    pub fn finish(self) -> Result<()> {
         let machine = &self.machine;
         note(&format!(
             "\n{}, {} cores, {}, fdatasync {} ms{}\n",
@@ -90,15 +92,17 @@ impl Report {
             if cfg!(debug_assertions) { "; a debug build: the figures say little" } else { "" }
         ));
         note(&table(&self.lines).render(Style::stderr()));
-        if self.lines.iter().any(|(measured, _)| matches!(measured, Measured::Makespan { .. })) {
-            note(
-                "\nbeside the makespan: what a list schedule takes that costs nothing, in the order of priority (with rank: the \
-                  longest way to the end first), then readiness, then the document",
-            );
+        let measured = || self.lines.iter().map(|(measured, _)| measured);
+        if let Some(table) = makespan_table::plain(measured()) {
+            note(&format!("\n{}\n\n{}", table.render(Style::stderr()), makespan_table::LEGEND));
         }
-        if let Some((path, _)) = &self.kept {
-            note(&format!("\nkept in {}", path.display()));
+        let Some((path, _)) = &self.kept else { return Ok(()) };
+        if let Some(table) = makespan_table::markdown(measured()) {
+            let path = path.with_file_name(MAKESPAN_TABLE);
+            fs::write(&path, table).context(Exit::Failed, format_args!("cannot write {}", path.display()))?;
         }
+        note(&format!("\nkept in {}", path.display()));
+        Ok(())
     }
 }
 
@@ -136,7 +140,7 @@ fn open(folder: &Path, machine: &Machine, fdatasync_ms: f64) -> Result<(PathBuf,
         "profile": profile(),
         "machine": machine,
         "fdatasync_ms": fdatasync_ms,
-        "settings": "default: one coordinator (SQLite: WAL, synchronous=FULL; PostgreSQL: as its server is set), one gateway, one agent, one load generator, all on this machine",
+        "settings": "default: one coordinator (SQLite: WAL, synchronous=FULL; PostgreSQL: as its server is set), one gateway, one agent (for the makespan as many as its lines say), one load generator, all on this machine",
     });
     let text = serde_json::to_vec_pretty(&about).context(Exit::Failed, &failed)?;
     fs::write(folder.join("about.json"), text).context(Exit::Usage, &failed)?;
@@ -191,7 +195,7 @@ mod tests {
         report.database("sqlite");
         let measured = Measured::W1 { p50_ms: 1.0, p99_ms: 2.0, runs: 1 };
         report.line(measured, Counters { commits: 3, ..Counters::default() }).unwrap();
-        report.finish();
+        report.finish().unwrap();
         let text = fs::read_to_string(keep.join(RESULTS)).unwrap();
         assert!(text.starts_with(r#"{"work":"W1","p50_ms":1.0,"#), "{text}");
         let line: Value = serde_json::from_str(&text).unwrap();

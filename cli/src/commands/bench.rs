@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::bench::{Makespan, Report, Work, measure, runs_folder};
 use crate::error::{Context, Exit, Failure, Result};
+use crate::limits::BENCH_SECONDS_PER_SLOT as SECONDS_PER_SLOT;
 use crate::service::Stop;
 use crate::ui::clock;
 
@@ -21,6 +22,9 @@ pub struct Bench {
     /// Runs of each case of makespan; the median counts
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=100))]
     repeats: u16,
+    /// Work that makespan gives each slot, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds_per_slot)]
+    seconds_per_slot: f64,
     /// Items of map
     #[arg(long, value_name = "COUNT", default_value = "100000", value_parser = clap::value_parser!(u32).range(1_000..=100_000))]
     items: u32,
@@ -49,7 +53,7 @@ impl Bench {
         let scratch = scratch.context(Exit::Usage, "cannot make a folder for the cluster's data")?;
         let keep = if self.save { Some(next_run()?) } else { self.out };
         let works = works(self.work, self.database.is_some())?;
-        let makespan = makespan(&works, self.graphs, self.repeats)?;
+        let makespan = makespan(&works, self.graphs, self.repeats, self.seconds_per_slot)?;
         let items = self.items as usize;
         let mut report = Report::new(scratch.path(), keep.as_deref())?;
         let mut stop = Stop::listen()?;
@@ -58,8 +62,7 @@ impl Bench {
             measured = measure(&works, items, makespan.as_ref(), scratch.path(), self.database.as_deref(), &mut report) => measured?,
             () = stop.asked() => return Err(Failure::failed("stopped before the last work was measured")),
         }
-        report.finish();
-        Ok(())
+        report.finish()
     }
 }
 
@@ -79,13 +82,19 @@ fn works(mut chosen: Vec<Work>, given_database: bool) -> Result<Vec<Work>> {
 }
 
 /// What the work of this name takes, if it is among them.
-fn makespan(works: &[Work], graphs: Option<PathBuf>, repeats: u16) -> Result<Option<Makespan>> {
+fn makespan(works: &[Work], graphs: Option<PathBuf>, repeats: u16, seconds_per_slot: f64) -> Result<Option<Makespan>> {
     match (works.contains(&Work::Makespan), graphs) {
-        (true, Some(graphs)) => Ok(Some(Makespan { graphs, repeats: repeats.into() })),
+        (true, Some(graphs)) => Ok(Some(Makespan { graphs, repeats: repeats.into(), seconds_per_slot })),
         (false, None) => Ok(None),
         (true, None) => Err(Failure::usage("makespan needs graphs").with_next("name a folder with --graphs FOLDER")),
         (false, Some(_)) => Err(Failure::usage("only makespan takes --graphs").with_next("add --work makespan")),
     }
+}
+
+/// Reads how much work each slot has.
+fn seconds_per_slot(text: &str) -> std::result::Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| SECONDS_PER_SLOT.contains(seconds));
+    seconds.ok_or_else(|| format!("expected {} to {}", SECONDS_PER_SLOT.start(), SECONDS_PER_SLOT.end()))
 }
 
 /// The folder for today's run: its date, and a number from the second of a day on.
@@ -123,10 +132,18 @@ mod tests {
     #[test]
     fn graphs_are_for_the_makespan() {
         let graphs = || Some(PathBuf::from("graphs"));
-        assert_eq!(makespan(&[Work::Makespan], graphs(), 5).unwrap().unwrap().repeats, 5);
-        assert!(makespan(&[Work::W1], None, 3).unwrap().is_none());
-        assert!(makespan(&[Work::Makespan], None, 3).is_err());
-        assert!(makespan(&[Work::W1], graphs(), 3).is_err());
+        assert_eq!(makespan(&[Work::Makespan], graphs(), 5, 4.0).unwrap().unwrap().repeats, 5);
+        assert!(makespan(&[Work::W1], None, 3, 4.0).unwrap().is_none());
+        assert!(makespan(&[Work::Makespan], None, 3, 4.0).is_err());
+        assert!(makespan(&[Work::W1], graphs(), 3, 4.0).is_err());
+    }
+
+    #[test]
+    fn the_work_of_a_slot_has_bounds() {
+        assert_eq!(seconds_per_slot("0.25"), Ok(0.25));
+        for wrong in ["0", "-1", "NaN", "601", "four"] {
+            assert_eq!(seconds_per_slot(wrong), Err("expected 0.01 to 600".to_owned()), "{wrong}");
+        }
     }
 
     #[test]

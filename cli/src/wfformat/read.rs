@@ -17,6 +17,8 @@ const EXECUTION: &str = "/workflow/execution/tasks";
 /// Reads a document. The faults of its shape come before those of what it says.
 pub(super) fn workflow(text: &str) -> Result<Workflow, Vec<String>> {
     let document: Value = serde_json::from_str(text).map_err(|error| vec![format!("it is not JSON: {error}")])?;
+    // Other versions have other places: all that would be missing here says nothing.
+    version(&document).map_err(|fault| vec![fault])?;
     none(shape_faults(&document))?;
     let specified = items(&document, SPECIFICATION);
     let place_of = places(specified)?;
@@ -53,10 +55,8 @@ fn text_of<'a>(value: &'a Value, key: &str) -> &'a str {
 fn shape_faults(document: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let mut add = |checked: Result<(), String>| faults.extend(checked.err());
-    add(expect(Some(document), Kind::Object, ""));
     add(expect(document.get("name"), Kind::Text, "/name"));
     add(optional(document.get("description"), Kind::Text, "/description"));
-    add(version(document.get("schemaVersion")));
     for list in [SPECIFICATION, EXECUTION] {
         add(expect(document.pointer(list), Kind::Array, list));
     }
@@ -97,13 +97,12 @@ fn filled(task: &Value, key: &str, place: &str) -> Result<(), String> {
     if text_of(task, key).is_empty() { Err(format!("the text at {place} is empty")) } else { Ok(()) }
 }
 
-fn version(value: Option<&Value>) -> Result<(), String> {
-    expect(value, Kind::Text, "/schemaVersion")?;
-    match value.and_then(Value::as_str) {
-        Some(version) if !VERSIONS.contains(&version) => {
-            Err(format!("/schemaVersion is {version:?}; expected {}", VERSIONS.join(" or ")))
-        }
-        _ => Ok(()),
+fn version(document: &Value) -> Result<(), String> {
+    expect(Some(document), Kind::Object, "")?;
+    expect(document.get("schemaVersion"), Kind::Text, "/schemaVersion")?;
+    match text_of(document, "schemaVersion") {
+        known if VERSIONS.contains(&known) => Ok(()),
+        other => Err(format!("/schemaVersion is {other:?}; expected {}", VERSIONS.join(" or "))),
     }
 }
 
@@ -297,6 +296,15 @@ mod tests {
         }
         assert_eq!(workflow("[]").unwrap_err()[0], "expected an object, found an array");
         assert!(workflow("{\"name\":\n oops}").unwrap_err()[0].contains("at line 2 column 2"));
+    }
+
+    #[test]
+    fn of_another_version_nothing_else_is_told() {
+        let tasks = json!([{"id": "a", "name": "first", "parents": [], "runtimeInSeconds": 2}]);
+        let older = json!({"name": "one", "schemaVersion": "1.4", "workflow": {"tasks": tasks}});
+        assert_eq!(workflow(&older.to_string()).unwrap_err(), ["/schemaVersion is \"1.4\"; expected 1.5 or 1.6"]);
+        let unnamed = faults(&[("/schemaVersion", Value::Null), ("/name", Value::Null)]);
+        assert_eq!(unnamed, ["there is nothing at /schemaVersion; expected a string"]);
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const WAKE_COMMANDS_MAX: usize = 512;
 /// Ready attempts that one run exposes to the dispatcher (E14).
 pub const RUN_EXPOSED_ATTEMPTS_MAX: usize = 256;
+/// The same with those that are more urgent than what a run exposed before them.
+pub const RUN_EXPOSED_URGENT_MAX: usize = 2 * RUN_EXPOSED_ATTEMPTS_MAX;
 /// Waiting this long is worth one point of priority, of which there are 201: nothing waits longer than about a minute
 /// behind what is more important and younger (E14).
 pub const PRIORITY_POINT: Span = Span::from_millis(300);
@@ -166,5 +168,5 @@ const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch ho
 const _: () = assert!(DELEGATED_VALUES_MAX >= MAP_ITEMS_MAX as usize, "conditions look at all that a map gives");
 const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");
 const _: () = assert!(RECENT_VALUES_BYTES_MAX >= BATCH_BYTES_MAX, "what one batch writes is at hand for its decisions");
-const _: () = assert!(RUN_EXPOSED_ATTEMPTS_MAX <= BATCH_EVENTS_MAX, "one run's ready work fits into one batch");
+const _: () = assert!(RUN_EXPOSED_URGENT_MAX <= BATCH_EVENTS_MAX, "one run's ready work fits into one batch");
 const _: () = assert!(EVICT_DUE_MIN.as_millis() >= 2 * DUE_SCAN_PERIOD.as_millis(), "an evicted run is found in time");

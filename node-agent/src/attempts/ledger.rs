@@ -295,6 +295,23 @@ impl<W, R: Clone> Ledger<W, R> {
         unstarted
     }
 
+    /// The number of what was queued last, if anything waits: whoever asks [`Self::overdue`] later tells by it what came since.
+    pub(crate) fn last_queued(&self) -> Option<u64> {
+        self.waiting.last_number()
+    }
+
+    /// If something waits still that was queued up to this number, work is longer than it was when places were granted for it:
+    /// all that waits is forgotten, and its keys are to be handed back.
+    pub(crate) fn overdue(&mut self, queued: u64) -> Vec<AttemptKey> {
+        if self.waiting.first_number().is_none_or(|number| number > queued) {
+            return Vec::new();
+        }
+        self.prefetch.turned_long();
+        let unstarted = self.withdraw();
+        self.seat();
+        unstarted
+    }
+
     /// How much is owed: attempts that are open, and results that are not acknowledged.
     pub(crate) fn owed(&self) -> (usize, usize) {
         (self.open.len(), self.kept.len())
@@ -321,6 +338,16 @@ impl<W, R: Clone> Ledger<W, R> {
         self.held = self.held - Permits::of(open.class, 1);
         self.running -= 1;
         Some(())
+    }
+
+    /// Lets all that runs hold slots, also what came ahead of one: so no slot is granted that is not idle.
+    fn seat(&mut self) {
+        let running = self.open.values_mut().filter(|open| !matches!(open.state, State::Waiting(_)));
+        for open in running {
+            self.held = self.held - Permits::of(open.class, 1);
+            open.class = Class::Slot;
+            self.held += Permits::of(Class::Slot, 1);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::PREFETCH_PER_SLOT_MIN;
+use crate::limits::{PREFETCH_PER_SLOT_AT_FIRST, PREFETCH_PER_SLOT_MAX};
 
 type Book = Ledger<&'static str, u32>;
 
@@ -67,11 +67,54 @@ fn an_end_frees_a_permit_of_its_class() {
 }
 
 #[test]
+fn no_slot_is_granted_while_long_work_that_came_ahead_of_one_runs_in_it() {
+    let mut book = greeted(2);
+    run(&mut book, 1, Class::Prefetch);
+    run(&mut book, 2, Class::Slot);
+    assert_eq!(book.accept(&key(3), Class::Slot, TENANT, "slot"), Admission::Queued);
+    let queued = book.last_queued().unwrap();
+    assert_eq!(book.overdue(queued), [key(3)]);
+    assert_eq!(book.grant(), Permits::NONE, "no slot is idle");
+    book.finish(&key(1), &result(1), 1);
+    assert_eq!(book.grant(), permits(1, 0));
+    book.finish(&key(2), &result(2), 1);
+    assert_eq!(book.grant(), permits(1, 0));
+}
+
+#[test]
+fn what_waits_behind_long_work_goes_back_and_none_is_asked_for_in_its_place() {
+    let mut book = greeted(1);
+    (0..50).for_each(|_| book.ran(Duration::ZERO));
+    let places = book.grant().prefetch + PREFETCH_PER_SLOT_AT_FIRST;
+    assert_eq!(places, PREFETCH_PER_SLOT_MAX);
+    assert_eq!(book.last_queued(), None, "nothing waits");
+    run(&mut book, 1, Class::Slot);
+    let queue = |book: &mut Book, numbers: std::ops::Range<u32>| {
+        numbers.for_each(|number| {
+            assert_eq!(book.accept(&key(number), Class::Prefetch, TENANT, "long"), Admission::Queued);
+        });
+    };
+    queue(&mut book, 2..4);
+    let early = book.last_queued().unwrap();
+    assert!(book.finish(&key(1), &result(1), 1) && book.next().is_some() && book.next().is_none());
+    book.started(&key(2), 2);
+    assert!(book.finish(&key(2), &result(2), 1) && book.next().is_some());
+    book.started(&key(3), 3);
+    queue(&mut book, 4..2 + places);
+    assert_eq!(book.overdue(early), [], "what waited then has begun");
+    let late = book.last_queued().unwrap();
+    let back: Vec<u32> = book.overdue(late).into_iter().map(|key| key.number).collect();
+    assert_eq!(back, (4..2 + places).collect::<Vec<_>>());
+    assert_eq!((book.grant(), book.owed().0), (Permits::NONE, 1), "it keeps what runs, and asks for nothing");
+    assert_eq!(book.last_queued(), None);
+}
+
+#[test]
 fn no_more_than_the_capacity_is_ever_inside() {
     let mut book = greeted(1);
     run(&mut book, 1, Class::Slot);
     assert_eq!(book.accept(&key(2), Class::Slot, TENANT, "work"), Admission::Refused);
-    for number in 3..3 + PREFETCH_PER_SLOT_MIN {
+    for number in 3..3 + PREFETCH_PER_SLOT_AT_FIRST {
         assert_eq!(book.accept(&key(number), Class::Prefetch, TENANT, "work"), Admission::Queued);
     }
     assert_eq!(book.accept(&key(9), Class::Prefetch, TENANT, "work"), Admission::Refused);
@@ -85,7 +128,7 @@ fn a_hello_states_permits_afresh() {
     run(&mut book, 1, Class::Slot);
     run(&mut book, 2, Class::Prefetch);
     let greeting = book.greet();
-    assert_eq!(greeting.permits, permits(1, 2 * PREFETCH_PER_SLOT_MIN - 1));
+    assert_eq!(greeting.permits, permits(1, 2 * PREFETCH_PER_SLOT_AT_FIRST - 1));
     assert_eq!(book.grant(), Permits::NONE);
 }
 
@@ -95,7 +138,7 @@ fn returned_permits_are_granted_again() {
     book.give_back(Class::Slot, 1);
     assert_eq!(book.grant(), permits(1, 0));
     book.give_back(Class::Prefetch, 1_000);
-    assert_eq!(book.grant(), permits(0, 2 * PREFETCH_PER_SLOT_MIN), "never more than there are");
+    assert_eq!(book.grant(), permits(0, 2 * PREFETCH_PER_SLOT_AT_FIRST), "never more than there are");
 }
 
 #[test]
@@ -133,7 +176,7 @@ fn too_many_kept_bytes_hold_permits_back() {
     assert_eq!(book.grant(), Permits::NONE);
     assert_eq!(book.greet().permits, Permits::NONE);
     book.acknowledge(&key(1));
-    assert_eq!(book.grant(), permits(1, PREFETCH_PER_SLOT_MIN));
+    assert_eq!(book.grant(), permits(1, PREFETCH_PER_SLOT_AT_FIRST));
 }
 
 #[test]

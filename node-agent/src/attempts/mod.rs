@@ -28,7 +28,7 @@ use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, INLINE_INPUTS_BYTES_MAX};
 use crate::artifacts::desk::Desk;
 use crate::artifacts::files::Files;
 use crate::artifacts::inputs::Placed;
-use crate::limits::PARTED_MAX;
+use crate::limits::{PARTED_MAX, PREFETCH_PATIENCE};
 use crate::metrics::{NUMBERS, Share};
 use crate::outgoing::{Outgoing, Outlet};
 use crate::root::RootMessage;
@@ -69,6 +69,8 @@ pub(crate) enum AttemptsMessage {
     Left(SessionNumber),
     /// Some time has passed.
     Tick,
+    /// What was queued up to this number has waited for [`PREFETCH_PATIENCE`], if it waits still.
+    QueueLooked { queued: u64 },
     /// An attempt waits until its intent is durable.
     Intends(AttemptKey),
     /// An attempt's job can be polled.
@@ -106,6 +108,8 @@ pub(crate) struct AttemptsState {
     drain: Drain,
     /// The agent's way to the artifact store.
     desk: Arc<Desk>,
+    /// Whether what waits is about to be looked at.
+    is_watching: bool,
     /// Values that came ahead of their assignments, and in how many messages.
     parts: HashMap<AttemptKey, (u32, Vec<wire::Input>)>,
     _slots: Share,
@@ -337,6 +341,23 @@ impl AttemptsState {
         }
     }
 
+    /// Looks again at what waits when it has waited for too long.
+    fn watch_queue(&mut self, myself: &ActorRef<AttemptsMessage>) {
+        if let Some(queued) = self.ledger.last_queued().filter(|_| !self.is_watching) {
+            self.is_watching = true;
+            myself.send_after(PREFETCH_PATIENCE, move || AttemptsMessage::QueueLooked { queued });
+        }
+    }
+
+    /// Gives back what waits behind long work. Without a session nobody could be told.
+    fn look_at_queue(&mut self, queued: u64) {
+        self.is_watching = false;
+        if self.messages.is_some() {
+            let overdue = self.ledger.overdue(queued);
+            self.hand_back(overdue);
+        }
+    }
+
     fn drain(&mut self, myself: &ActorRef<AttemptsMessage>, grace: Duration) {
         if self.drain == Drain::Not {
             self.drain = Drain::Draining;
@@ -389,6 +410,7 @@ impl Actor for Attempts {
             messages: None,
             outlet: Outlet::default(),
             drain: Drain::Not,
+            is_watching: false,
             desk: arguments.desk,
             parts: HashMap::new(),
             _slots: Share::of(&NUMBERS.slots, i64::from(arguments.slots)),
@@ -421,6 +443,7 @@ impl Actor for Attempts {
                 let _ = reply.send(state.greet());
             }
             AttemptsMessage::Tick => state.grant(),
+            AttemptsMessage::QueueLooked { queued } => state.look_at_queue(queued),
             AttemptsMessage::Intends(key) => {
                 if state.ledger.set_awaits_intent(&key, true).is_some() {
                     state.send(intent(key));
@@ -434,6 +457,7 @@ impl Actor for Attempts {
             AttemptsMessage::Drain { grace } => state.drain(&myself, grace),
             AttemptsMessage::GraceOver => state.account(true),
         }
+        state.watch_queue(&myself);
         state.account(false);
         Ok(())
     }
@@ -460,6 +484,7 @@ impl Actor for Attempts {
             _ => return Ok(()),
         }
         state.start_waiting(&myself).await;
+        state.watch_queue(&myself);
         state.account(false);
         Ok(())
     }

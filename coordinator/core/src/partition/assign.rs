@@ -46,19 +46,19 @@ impl Partition {
     pub(super) fn expose(&mut self, id: RunId, now: Timestamp) {
         let running = |entry: &&mut Entry| entry.run.status() == RunStatus::Running;
         let Some(entry) = self.runs.get_mut(&id).filter(running) else { return };
-        let room = limits::RUN_EXPOSED_ATTEMPTS_MAX.saturating_sub(entry.exposed.len());
-        // Refilled by halves, so that a wide run does not walk its queued half at every event.
-        if room < limits::RUN_EXPOSED_ATTEMPTS_MAX / 2 || entry.run.ready_count(now) <= entry.exposed.len() {
-            return;
-        }
         let exposed = &entry.exposed;
-        let fresh: Vec<Instance> = entry
-            .run
-            .ready()
-            .chain(entry.run.retries_due(now))
-            .filter(|instance| !exposed.contains(instance))
-            .take(room)
-            .collect();
+        let room = limits::RUN_EXPOSED_ATTEMPTS_MAX.saturating_sub(exposed.len());
+        let fresh: Vec<Instance> = if room < limits::RUN_EXPOSED_ATTEMPTS_MAX / 2 {
+            // Refilled by halves, so that a wide run does not walk its queued half at every event. What is more urgent than
+            // all that stands there goes before it, and so must stand there, too.
+            let first = entry.run.ready().next().filter(|first| !exposed.contains(first));
+            first.into_iter().filter(|_| exposed.len() < limits::RUN_EXPOSED_URGENT_MAX).collect()
+        } else if entry.run.ready_count(now) > exposed.len() {
+            let waiting = entry.run.ready().chain(entry.run.retries_due(now));
+            waiting.filter(|instance| !exposed.contains(instance)).take(room).collect()
+        } else {
+            return;
+        };
         for instance in fresh {
             let (lane, priority) = place_of(&entry.run, instance);
             let queue = self.queues.entry(lane.clone()).or_default();

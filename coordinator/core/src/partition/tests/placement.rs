@@ -26,16 +26,21 @@ fn served(bench: &mut Bench, mut sent: Vec<Dispatch>) -> Vec<RunId> {
     let mut order = Vec::new();
     while !sent.is_empty() {
         let attempt = sent.remove(0);
-        bench.permits.finished(&attempt.to, attempt.session, 1);
-        bench.permits.grant(&attempt.to, attempt.session, PermitClass::Slot, 1);
-        let granted = bench.permits.deal().into_iter().map(|(_, grant)| Input::Granted(vec![grant]));
-        let granted: Vec<Input> = std::iter::once(finished(&attempt, "done")).chain(granted).collect();
-        bench.on(granted);
-        let more = dispatches(&bench.land_all());
+        let more = served_one(bench, &attempt);
         order.extend(more.iter().map(|attempt| attempt.key.run));
         sent.extend(more);
     }
     order
+}
+
+/// An attempt ends and its slot falls free; what is sent then.
+fn served_one(bench: &mut Bench, attempt: &Dispatch) -> Vec<Dispatch> {
+    bench.permits.finished(&attempt.to, attempt.session, 1);
+    bench.permits.grant(&attempt.to, attempt.session, PermitClass::Slot, 1);
+    let granted = bench.permits.deal().into_iter().map(|(_, grant)| Input::Granted(vec![grant]));
+    let inputs: Vec<Input> = std::iter::once(finished(attempt, "done")).chain(granted).collect();
+    bench.on(inputs);
+    dispatches(&bench.land_all())
 }
 
 fn last_of(order: &[RunId], run: RunId) -> usize {
@@ -76,6 +81,52 @@ fn what_is_more_important_goes_first() {
     bench.land_all();
     let order = served(&mut bench, sent);
     assert_eq!(order[..5], [SECOND; 5], "{order:?}");
+}
+
+/// More comes than is served, and all of it is more important than what waits.
+#[test]
+fn a_run_is_overtaken_only_by_what_came_in_the_time_that_its_distance_is_worth() {
+    let mut bench = Bench::with_agent();
+    let mut sent = bench.start(RunId(1_000), &wide(2, &json!({})));
+    bench.on([submit(FIRST, &wide(1, &json!({"priority": -3})), None)]);
+    bench.land_all();
+    let mut before = Vec::new();
+    loop {
+        bench.pass(limits::PRIORITY_POINT);
+        let next = RunId(2_000 + before.len() as u128);
+        bench.on([submit(next, &wide(2, &json!({"priority": 4})), None)]);
+        bench.land_all();
+        let attempt = sent.remove(0);
+        sent.extend(served_one(&mut bench, &attempt));
+        let served = sent.last().unwrap().key.run;
+        if served == FIRST {
+            break;
+        }
+        before.push(served);
+    }
+    // Seven points apart: what came later than that, and in the same point, waits behind it.
+    assert!(before.len() >= 7, "a difference of priority counts for something: {before:?}");
+    assert!(before.iter().all(|run| *run <= RunId(2_000 + 7)), "{before:?}");
+}
+
+/// What one run has in the queue at a time is bounded: what is urgent must not wait until there is room for it.
+#[test]
+fn what_becomes_ready_late_goes_before_what_is_less_important_of_a_wide_run() {
+    let mut bench = Bench::with_agent();
+    let urgent = json!({"priority": 10});
+    let chain = ["u0", "u1", "u2", "u3"];
+    let graph = chain.iter().fold(Fixture::default(), |fixture, id| fixture.work(id, "pure", &urgent));
+    let graph = chain.windows(2).fold(graph, |fixture, pair| fixture.edge(pair[0], pair[1]));
+    let wide = (0..2 * limits::RUN_EXPOSED_ATTEMPTS_MAX).map(|node| format!("n{node}"));
+    let graph = wide.fold(graph, |fixture, id| fixture.work(&id, "pure", &json!({}))).build();
+    let mut sent = bench.start(FIRST, &graph);
+    let mut order = Vec::new();
+    for _ in 0..chain.len() {
+        let attempt = sent.remove(0);
+        order.push(attempt.key.instance.node.0);
+        sent = served_one(&mut bench, &attempt);
+    }
+    assert_eq!(order, [0, 1, 2, 3], "the way of what is important goes on at each end of a node");
 }
 
 #[test]
