@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_index_is_numbers_with_commas() {
-        assert_eq!(index("").unwrap(), []);
+        assert_eq!(index("").unwrap(), Vec::<u32>::new());
         assert_eq!(index("17").unwrap(), [17]);
         assert_eq!(index("3,0").unwrap(), [3, 0]);
         let long = ["1"; INDEX_NUMBERS_MAX + 1].join(",");
