@@ -154,6 +154,7 @@ fn objects_hold_what_is_documented() {
                 "FILE" if line.starts_with("import") => bakery(),
                 "FILE" => file.clone(),
                 "OUT" => cluster.temp.path().join("imported.json").to_str().unwrap().to_owned(),
+                "NODE" => "a".to_owned(),
                 "TYPE" => "input:text".to_owned(),
                 word => word.to_owned(),
             })

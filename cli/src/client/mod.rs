@@ -132,6 +132,12 @@ impl Client {
         value.await.map(bare)
     }
 
+    /// One node of a run, as the server says it.
+    pub async fn execution_node(&self, execution: &str, node: &str, query: &[(&str, String)]) -> Result<Value> {
+        let path = format!("/workflows/executions/{}/nodes/{}", segment(execution)?, segment(node)?);
+        self.json(self.request(Method::GET, &path).query(query)).await.map(bare)
+    }
+
     /// Where a run's time went: one page of its nodes, as the server says it.
     pub async fn trace(&self, execution: &str, nodes_offset: u64) -> Result<Value> {
         let request = self.request(Method::GET, &format!("/workflows/executions/{}/trace", segment(execution)?));

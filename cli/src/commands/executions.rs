@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::execution_node::NodeOf;
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
 use crate::completion;
 use crate::connection::Connection;
@@ -40,6 +41,8 @@ enum Verb {
         #[arg(add = completion::executions())]
         id: String,
     },
+    /// Get one node of a run, or one item of a map or loop
+    Node(NodeOf),
     /// Watch a run until it is over; exits like the run
     Watch {
         /// The run's id
@@ -119,6 +122,7 @@ impl Executions {
         match self.verb {
             Verb::List(list) => list.run(&client, self.json).await,
             Verb::Get { id } => get(&client, &id, self.json).await,
+            Verb::Node(node) => node.run(&client, self.json).await,
             Verb::Watch { id, timeout, exit_on_review } => {
                 watch(&client, &id, Until { timeout, review: exit_on_review }, self.json).await
             }

@@ -276,7 +276,10 @@ mod tests {
 
     fn changes(kind: &str, data: Value) -> Vec<(String, String, String)> {
         let event = Event { seq: None, kind: kind.into(), data };
-        Change::all(&event).into_iter().map(|change| (change.node, change.state, change.detail)).collect()
+        Change::all(&event)
+            .into_iter()
+            .map(|change| (change.node + &change.index, change.state, change.detail))
+            .collect()
     }
 
     fn row(node: &str, state: &str, detail: &str) -> (String, String, String) {

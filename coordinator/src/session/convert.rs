@@ -105,6 +105,7 @@ pub(crate) fn assign(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMe
         idempotency_key: idempotency_key(&execution_id, &node.id, dispatch),
         execution_id,
         node_id: node.id.to_string(),
+        index: dispatch.index.clone(),
         node_type: question.map_or_else(|| provided.type_id.to_string(), |_| EVALUATOR_TYPE.to_owned()),
         type_version: match question {
             Some(_) => EVALUATOR_VERSION,

@@ -24,7 +24,7 @@ impl AttemptTrace {
         }
         let instance = InstanceName { node: key.node, scope: key.scope, generation: key.generation };
         let now = SystemTime::now();
-        let span = Span {
+        let mut span = Span {
             trace: names.id(),
             id: names.attempt(instance, key.number),
             parent: Some(names.instance(instance)),
@@ -41,6 +41,10 @@ impl AttemptTrace {
             ],
             error: None,
         };
+        if !assign.index.is_empty() {
+            let index = assign.index.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+            span.attributes.push(("heddle.node.index", index.into()));
+        }
         Some(Box::new(Self { span }))
     }
 

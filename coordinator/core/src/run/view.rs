@@ -220,10 +220,9 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
 }
 
 fn begun(node: Option<&mut NodeView>, at: Timestamp) -> Option<&mut NodeView> {
-    node.map(|node| {
-        node.started_at.get_or_insert(at);
-        node
-    })
+    let node = node?;
+    node.started_at.get_or_insert(at);
+    Some(node)
 }
 
 fn over(node: Option<&mut NodeView>, at: Timestamp, error: Option<&NodeError>) {
