@@ -70,6 +70,10 @@ pub enum Fault {
     StartedEarly,
     /// A timer is heard though an earlier one has taken its place.
     OldTimersHeard,
+    /// What an agent found out for a node's conditions is taken as if none held.
+    AnswerNotHeard,
+    /// Another try of a node gets the values of its inputs in another order.
+    InputsReordered,
 }
 
 #[cfg(feature = "planted-faults")]

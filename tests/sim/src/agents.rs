@@ -14,6 +14,7 @@ use heddle_core::value::Value;
 use serde_json::Value as Json;
 
 use super::event::{AgentMessage, CoordinatorMessage, Event, Inventory};
+use super::fault::ShellFault;
 use super::large;
 use super::queue::millis;
 use super::sessions::agent_id;
@@ -139,7 +140,9 @@ impl World {
                 verdicts.iter().for_each(|(key, verdict)| self.obey(agent, key, *verdict));
                 let all: Vec<AttemptKey> = self.agents[agent].held.keys().copied().collect();
                 let kept: Vec<AttemptKey> = self.agents[agent].kept.keys().copied().collect();
-                all.iter().chain(&kept).for_each(|key| self.restate(agent, key));
+                if !self.is_planted(ShellFault::NotSaidAgain) {
+                    all.iter().chain(&kept).for_each(|key| self.restate(agent, key));
+                }
             }
             CoordinatorMessage::Assign(dispatch) => self.assigned(agent, dispatch),
             CoordinatorMessage::Cancel(key) => self.stop(agent, &key),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_core::batch::BatchId;
 use heddle_core::id::{
-    AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, RunId, ScopeIx,
+    AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, ProviderIx, RunId, ScopeIx,
 };
 use heddle_core::partition::batch::{Batch, IdempotencyKey};
 use heddle_core::run::event::{Attempt, ErrorClass, OutputValue, PortOutput};
@@ -44,6 +44,8 @@ pub(super) struct Checker {
     /// Whose batch lands.
     pub(super) landing: SeatId,
     pub(super) coverage: Coverage,
+    /// What each instance was given at first, by who does its work.
+    pub(super) inputs: BTreeMap<(RunId, Instance, ProviderIx), Digest>,
     /// What became durable that cannot happen without end.
     pub(super) done: u64,
     /// Which container's items and turns have these numbers.

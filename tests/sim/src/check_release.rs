@@ -1,8 +1,9 @@
 //! What must be durable when an answer or an instruction leaves (I3, E3).
 
 use heddle_core::id::{AttemptKey, RunId, ScopeIx};
-use heddle_core::partition::io::{Effect, Refusal, Release, Reply, Verdict};
+use heddle_core::partition::io::{Dispatch, Effect, Refusal, Release, Reply, Verdict};
 use heddle_core::run::{NodePhase, RunStatus};
+use heddle_core::value::Digest;
 
 use super::check::Checker;
 
@@ -39,9 +40,18 @@ impl Checker {
         }
     }
 
+    /// Every try of an instance is given the same, whoever has loaded its run meanwhile.
+    fn given_the_same(&mut self, dispatch: &Dispatch) {
+        let given = Digest::of(format!("{:?} {:?}", dispatch.inputs, dispatch.question).as_bytes());
+        let key = (dispatch.key.run, dispatch.key.instance, dispatch.provider);
+        let first = *self.inputs.entry(key).or_insert(given);
+        self.expect(first == given, "H1", || format!("{:?} is given other inputs than before", dispatch.key));
+    }
+
     fn effect(&mut self, effect: &Effect) {
         match effect {
             Effect::Dispatch(dispatch) => {
+                self.given_the_same(dispatch);
                 let key = dispatch.key;
                 let is_its = self.tokens.get(&key.token).is_some_and(|token| token.boot == dispatch.to);
                 self.expect(is_its && self.is_live(&key), "I3", || format!("{key:?} is sent before it is durable"));

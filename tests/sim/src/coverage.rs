@@ -86,13 +86,6 @@ impl Coverage {
         self.lines().into_iter().filter(|(_, count)| *count == 0).map(|(line, _)| line).collect()
     }
 
-    /// The same without moves that are too rare to be asked for: a node that is decided on values which have to be read is
-    /// given up within these milliseconds.
-    pub fn missing_and_expected(&self) -> Vec<String> {
-        let rare = format!("node {:?} > {:?}", NodePhase::Due, NodePhase::Dropped);
-        self.missing().into_iter().filter(|line| *line != rare).collect()
-    }
-
     pub(super) fn to_json(&self) -> Json {
         self.lines()
             .into_iter()

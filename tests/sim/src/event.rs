@@ -6,6 +6,7 @@ use heddle_core::partition::batch::{CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Dispatch, Input, Reply, Verdict};
 use heddle_core::run::event::PermitClass;
 use heddle_core::run::{ListNeed, Outcome};
+use heddle_core::time::Timestamp;
 use heddle_core::value::{Value, ValueRef};
 
 use super::nemesis::Trouble;
@@ -47,7 +48,8 @@ pub(super) enum Event {
 
     /// A partition looks into its mailbox.
     Wake(SeatId),
-    Tick(SeatId),
+    /// A timer rings that was set for this instant.
+    Tick(SeatId, Timestamp),
     /// The journal's database works on a batch.
     Commit {
         seat: SeatId,
@@ -96,6 +98,11 @@ pub(super) enum Event {
     },
     CoordinatorSeesEnd(SessionNumber),
     AgentSeesEnd(SessionNumber),
+    /// One end has heard nothing for too long.
+    FallsSilent {
+        session: SessionNumber,
+        to_coordinator: bool,
+    },
 
     AgentStarts {
         agent: usize,

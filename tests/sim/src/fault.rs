@@ -45,6 +45,12 @@ pub enum ShellFault {
     ValueDamaged,
     /// Messages between slots that have not arrived are not read at a load.
     OutboxNotRead,
+    /// What a database has received before it stalled it writes afterwards, whoever owns the partition by then.
+    StalledUnfenced,
+    /// What agents say while the coordinator is stopped is thrown away, and their streams go on.
+    PausedMailLost,
+    /// Agents do not say again what they said on a stream that has ended.
+    NotSaidAgain,
 }
 
 impl std::fmt::Display for Planted {

@@ -61,3 +61,18 @@ fn lifted_nodes_that_lead_to_a_race_are_given_up_when_it_is_won() {
     let known = known.with("race", "logic:race", json!({"cancelLosers": true}));
     known.edge("quick.out", "race.branches").edge("after.out", "race.branches").stands();
 }
+
+#[test]
+fn json_that_is_a_list_counts_as_one_value_unless_a_filter_is_given_nothing_else() {
+    let list = json!([{"n": 1}, {"n": 2}, {"n": 3}]);
+    let known = Known::default().with("list", "input:json", json!({"value": list}));
+    let known = known.with("one", "input:json", json!({"value": {"n": 4}}));
+    let filter = || json!({"condition": "index % 2 == 0"});
+    let known = known.with("alone", "logic:filter", filter()).edge("list.json", "alone.items");
+    let known = known.with("beside", "logic:filter", filter()).edge("list.json", "beside.items");
+    let known = known.edge("one.json", "beside.items").edge("list.json", "beside.items");
+    let known = known.with("merge", "logic:merge", json!({"mode": "all"})).edge("list.json", "merge.branches");
+    let known = known.with("merged", "logic:merge", json!({"mode": "first"})).edge("list.json", "merged.branches");
+    let known = known.edge("one.json", "merged.branches").with("map", "logic:map", json!({}));
+    known.edge("merged.value", "map.items").edge("beside.kept", "map.items").stands();
+}

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use heddle_core::condition::limits::DELEGATED_COST_MAX;
 use heddle_core::condition::question::{ANSWER_PORT, Arrived, ITEMS_PORT, LIST_PORTS, Question, port_of};
 use heddle_core::id::RunId;
 use heddle_core::limits;
 use heddle_core::partition::io::{Dispatch, Input, QUESTION_ITEMS};
 use heddle_core::run::ListNeed;
-use heddle_core::run::event::ErrorClass;
-use heddle_core::run::event::NodeError;
+use heddle_core::run::event::{ErrorClass, NodeError};
 use heddle_core::run::list::ListPart;
 use heddle_core::value::{Artifact, Digest, Value};
 use serde_json::Value as Json;
@@ -51,12 +51,11 @@ pub(super) fn answer(
         ports.insert(port, (binding.list, texts));
     }
     let arrived = |port: &str| ports.get(port).map(|(list, texts)| Arrived { list: *list, texts });
-    let (answer, lists) =
-        question.answer(arrived, &mut limits::EXPRESSION_COST_MAX.clone()).map_err(|unanswered| NodeError {
-            class: ErrorClass::InvalidRequest,
-            code: unanswered.code.into(),
-            message: unanswered.message.into(),
-        })?;
+    let (answer, lists) = question.answer(arrived, &mut { DELEGATED_COST_MAX }).map_err(|unanswered| NodeError {
+        class: ErrorClass::InvalidRequest,
+        code: unanswered.code.into(),
+        message: unanswered.message.into(),
+    })?;
     let answer = serde_json::to_value(&answer).expect("an answer can be written");
     let lists = lists.map(|(kept, dropped)| LIST_PORTS.into_iter().zip([kept, dropped])).into_iter().flatten();
     let lists = lists.map(|(port, list)| (port, serde_json::from_str(&list).expect("a list is JSON")));

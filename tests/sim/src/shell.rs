@@ -65,6 +65,8 @@ pub(super) struct Mail {
 pub(super) struct Sent {
     pub(super) batch: Batch,
     reply: CommitReply,
+    /// It was there when the database stalled.
+    pub(super) was_held: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,10 +236,10 @@ impl World {
     }
 
     /// A timer of a partition rings; if there is no reason to, nobody looks.
-    pub(super) fn tick(&mut self, id: SeatId) {
+    pub(super) fn tick(&mut self, id: SeatId, at: Timestamp) {
         let now = self.now;
         let Some(seat) = self.shell.seat(id) else { return };
-        if seat.alarm.rings(now) {
+        if seat.alarm.rings(at) {
             let is_again = std::mem::replace(&mut seat.ticked_at, now) == now;
             self.check.expect(!is_again, "E7", || format!("two timers of {} ring at once", id.partition));
             self.work(id);
@@ -320,7 +322,7 @@ impl World {
         }
         let now = self.now;
         let rings_at = self.shell.seat(id).and_then(|seat| seat.alarm.set(outputs.wake_at, now));
-        rings_at.into_iter().for_each(|at| self.at(at, Event::Tick(id)));
+        rings_at.into_iter().for_each(|at| self.at(at, Event::Tick(id, at)));
     }
 
     fn carry_out(&mut self, id: SeatId, effect: Effect) {
@@ -363,6 +365,7 @@ impl World {
             self.undo_last_commit();
         }
         self.kills.coordinators += 1;
+        self.coordinator_paused_until = self.now;
         let start = self.shell.start + 1;
         let serial = self.shell.serial;
         for id in self.links.iter().filter(|(_, link)| link.is_up).map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -389,7 +392,8 @@ impl World {
     fn commit(&mut self, id: SeatId, batch: Batch) {
         let number = batch.number;
         let pause = millis(self.random.between(self.knobs.commit_ms));
-        let is_faulty = std::mem::take(&mut self.next_commit_fails) || self.random.percent(self.commit_fault_percent());
+        let percent = if self.now < self.database_stalled_until { 50 } else { self.commit_fault_percent() };
+        let is_faulty = std::mem::take(&mut self.next_commit_fails) || self.random.percent(percent);
         let kind = if is_faulty { self.random.below(5) } else { 0 };
         let serial = self.shell.serial();
         let reply = match kind {
@@ -418,7 +422,7 @@ impl World {
             4 => pause.as_millis() + self.random.between((200, 4_000)),
             _ => pause.as_millis(),
         };
-        self.batches.insert(serial, Sent { batch, reply });
+        self.batches.insert(serial, Sent { batch, reply, was_held: false });
         self.after(millis(landing), Event::Commit { seat: id, batch: serial });
     }
 
@@ -431,8 +435,9 @@ impl World {
 
     /// The database gets a batch; the process that sent it may be gone.
     pub(super) fn land(&mut self, id: SeatId, serial: u64) {
-        let Some(Sent { batch, reply }) = self.batches.remove(&serial) else { return };
-        let outcome = if self.store.admits(&batch) {
+        let Some(Sent { batch, reply, was_held }) = self.batches.remove(&serial) else { return };
+        let is_let_in = was_held && self.is_planted(ShellFault::StalledUnfenced);
+        let outcome = if self.store.admits(&batch) || is_let_in {
             self.spoil(&batch);
             self.remember_for_undo(&batch);
             let quarantined = self.store.write(&batch);

@@ -17,6 +17,7 @@ use super::event::{Event, SeatId};
 use super::fault::ShellFault;
 use super::graphs::Scripted;
 use super::knobs::Knobs;
+use super::nemesis::Trouble;
 use super::policies;
 use super::progress::Progress;
 use super::queue::{Queue, millis};
@@ -58,6 +59,8 @@ pub(super) struct World {
     pub(super) links: BTreeMap<SessionNumber, Link>,
     pub(super) batches: BTreeMap<u64, Sent>,
     pub(super) next_commit_fails: bool,
+    pub(super) coordinator_paused_until: Timestamp,
+    pub(super) database_stalled_until: Timestamp,
     pub(super) kills: Kills,
     /// What the last batch wrote over.
     undo: Option<Undo>,
@@ -115,6 +118,8 @@ impl World {
             links: BTreeMap::new(),
             batches: BTreeMap::new(),
             next_commit_fails: false,
+            coordinator_paused_until: START,
+            database_stalled_until: START,
             kills: Kills::default(),
             undo: None,
             trace,
@@ -196,7 +201,7 @@ impl World {
             Event::Mail { partition, input } => self.mail(partition, *input),
             Event::Answer { client, caller, reply } => self.answered(client, caller, &reply),
             Event::Wake(seat) => self.work(seat),
-            Event::Tick(seat) => self.tick(seat),
+            Event::Tick(seat, at) => self.tick(seat, at),
             Event::Commit { seat, batch } => self.land(seat, batch),
             Event::CommitOutcome { seat, number, outcome } => self.outcome(seat, Input::Committed(number, outcome)),
             Event::ReadRun { seat, run } => self.read_for(seat, run),
@@ -220,6 +225,7 @@ impl World {
             }
             Event::CoordinatorSeesEnd(session) => self.session_ends(session, Leaving::Broken),
             Event::AgentSeesEnd(session) => self.agent_sees_end(session),
+            Event::FallsSilent { session, to_coordinator } => self.falls_silent(session, to_coordinator),
             Event::AgentStarts { agent } => self.start_agent(agent),
             Event::AgentDials { agent, boot } => self.dial(agent, boot),
             Event::AttemptGoesOn { agent, boot, key, step } => self.go_on(agent, boot, &key, step),
@@ -230,19 +236,53 @@ impl World {
 
     /// What a stopped process would do, it does when it wakes.
     fn unless_paused(&mut self, event: Event) -> Option<Event> {
-        let agent = match &event {
+        let until = self.paused_until(&event)?;
+        if until <= self.now {
+            return Some(event);
+        }
+        if let Event::Commit { batch, .. } = &event {
+            self.batches.get_mut(batch).into_iter().for_each(|sent| sent.was_held = true);
+        }
+        let is_forgotten = matches!(event, Event::ToCoordinator { .. }) && self.is_planted(ShellFault::PausedMailLost);
+        if !is_forgotten {
+            self.at(until, event);
+        }
+        None
+    }
+
+    /// Until when whoever an event is for is stopped; nothing if there is nobody.
+    fn paused_until(&self, event: &Event) -> Option<Timestamp> {
+        let agent = match event {
             Event::ToAgent { session, .. } | Event::AgentSeesEnd(session) => self.links.get(session)?.agent,
             Event::AgentDials { agent, .. } | Event::AttemptGoesOn { agent, .. } | Event::DrainEnds { agent, .. } => {
                 *agent
             }
-            _ => return Some(event),
+            Event::Commit { .. } => return Some(self.database_stalled_until),
+            Event::ReadRun { .. }
+            | Event::ReadValues { .. }
+            | Event::ReadList { .. }
+            | Event::LookUpKey { .. }
+            | Event::Fence(_)
+            | Event::Load(_)
+            | Event::ScanDue(_) => return Some(self.database_stalled_until.max(self.coordinator_paused_until)),
+            Event::Request { .. }
+            | Event::Mail { .. }
+            | Event::Wake(_)
+            | Event::Tick(..)
+            | Event::CommitOutcome { .. }
+            | Event::Outcome { .. }
+            | Event::ToCoordinator { .. }
+            | Event::CoordinatorSeesEnd(_)
+            | Event::Trouble(Trouble::PartitionCrashes(_)) => return Some(self.coordinator_paused_until),
+            Event::ClientActs { .. }
+            | Event::ClientGivesUp { .. }
+            | Event::Answer { .. }
+            | Event::CoordinatorStarts(_)
+            | Event::FallsSilent { .. }
+            | Event::AgentStarts { .. }
+            | Event::Trouble(_) => return Some(self.now),
         };
-        let until = self.agents[agent].paused_until;
-        if until <= self.now {
-            return Some(event);
-        }
-        self.at(until, event);
-        None
+        Some(self.agents[agent].paused_until)
     }
 
     pub(super) fn commit_fault_percent(&self) -> u64 {

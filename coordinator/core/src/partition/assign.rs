@@ -301,6 +301,10 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
         }
         None => (None, bind_wired(run, instance, assignment.provider)),
     };
+    let mut inputs: Vec<InputBinding> = inputs;
+    if assignment.attempt.number.0 > 1 && is_planted(Fault::InputsReordered) {
+        inputs.iter_mut().for_each(|input| input.values.reverse());
+    }
     Dispatch {
         to: assignment.to.clone(),
         key: key_of(run.id(), assignment),

@@ -8,6 +8,7 @@ use super::control::PORT;
 use super::{Body, Lists, Run, Values};
 use crate::condition::Condition;
 use crate::condition::question::{ANSWER_PORT, Answer, Asked, Asks, Items, LIST_PORTS, Question};
+use crate::fault::{Fault, is_planted};
 use crate::graph::{Logic, ScopeKind};
 use crate::id::{Instance, PortIx};
 use crate::limits;
@@ -173,7 +174,8 @@ impl Run {
                 };
                 let count = logic.conditions().len().max(1);
                 let is_sound = places.len() <= most && are_places(&places, count);
-                let holding: Vec<PortIx> = places.into_iter().filter(|_| is_sound).map(PortIx).collect();
+                let is_heard = is_sound && !is_planted(Fault::AnswerNotHeard);
+                let holding: Vec<PortIx> = places.into_iter().filter(|_| is_heard).map(PortIx).collect();
                 if !is_sound {
                     return Err(bad());
                 }

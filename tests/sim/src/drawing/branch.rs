@@ -16,6 +16,11 @@ impl Rest {
         format!("{value}.n % {} == {}", self.of, self.is)
     }
 
+    /// The same of a number.
+    pub(super) fn number(self, value: &str) -> String {
+        format!("{value} % {} == {}", self.of, self.is)
+    }
+
     /// The same of what may be null, or no object.
     pub(super) fn or_null(self, value: &str) -> String {
         format!("{value} == null || {}", self.condition(value))
@@ -29,7 +34,7 @@ impl Drawing<'_> {
     }
 
     pub(super) fn branch(&mut self, level: Level, sources: &mut Vec<Source>) {
-        if self.knobs.has_races && level.parent.is_none() && self.random.percent(30) {
+        if self.knobs.has_races && level.parent.is_none() && self.random.percent(40) {
             return self.race(level, sources);
         }
         match self.random.below(17) {
@@ -53,10 +58,12 @@ impl Drawing<'_> {
         let (input, config, outputs): (&str, Json, &[&'static str]) = match kind {
             "logic:if" => {
                 let of = if looks_back { format!("nodes.{}.output", id(source.node)) } else { "value".to_owned() };
-                ("value", json!({"condition": rest.condition(&of)}), &["true", "false"])
+                let condition = self.of_body(level, sources, rest).unwrap_or_else(|| rest.condition(&of));
+                ("value", json!({"condition": condition}), &["true", "false"])
             }
             "logic:switch" => {
-                let cases = json!([{"id": "c0", "when": rest.condition("value")},
+                let first = self.of_body(level, sources, rest).unwrap_or_else(|| rest.condition("value"));
+                let cases = json!([{"id": "c0", "when": first},
                     {"id": "c1", "when": self.rest().condition("value")}]);
                 let mode = self.random.pick(&["first", "all"]);
                 ("value", json!({"cases": cases, "mode": mode}), &["c0", "c1", "default"])
@@ -70,6 +77,18 @@ impl Drawing<'_> {
         sources.extend(outputs.iter().map(|port| Source::of(node, port, Shape::Item)));
     }
 
+    /// In a body, now and then a condition looks at its item, or at the number of its item or turn.
+    fn of_body(&mut self, level: Level, sources: &[Source], rest: Rest) -> Option<String> {
+        let container = level.parent.filter(|_| self.random.percent(40))?;
+        let is_item = |source: &Source| (source.node, source.port, source.shape) == (container, "item", Shape::Item);
+        let has_item = sources.iter().any(is_item);
+        match self.nodes[container]["data"]["nodeType"].as_str() {
+            Some("logic:loop") => Some(rest.number("iteration")),
+            _ if has_item && self.random.percent(50) => Some(rest.condition("item")),
+            _ => Some(rest.number("index")),
+        }
+    }
+
     /// Whether the first open output of its node is certainly an object with a number.
     fn can_look_back_at(&self, source: &Source) -> bool {
         let kind = self.nodes[source.node]["data"]["nodeType"].as_str().unwrap_or_default();
@@ -80,35 +99,55 @@ impl Drawing<'_> {
     fn merge(&mut self, level: Level, sources: &mut Vec<Source>) {
         let all = self.random.percent(30);
         let mode = if all { "all" } else { self.random.pick(&["first", "any"]) };
-        let Some(first) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        let has_json = self.random.percent(20) && sources.iter().any(|source| source.shape == Shape::Json);
+        let shapes: &[Shape] = if has_json { &[Shape::Item, Shape::Json] } else { &[Shape::Item] };
+        let Some(first) = self.pick(sources, shapes) else { return self.work(level, sources) };
         let node = self.node(level, "logic:merge", json!({"mode": mode}), json!({}));
         self.edge(&first, node, "branches");
-        self.more(node, sources, "branches", &[Shape::Item]);
+        self.more(node, sources, "branches", shapes);
+        let (one, list) = if has_json { (Shape::Any, Shape::List) } else { (Shape::Item, Shape::Items) };
         if !all {
-            sources.push(Source::of(node, "value", Shape::Item));
+            sources.push(Source::of(node, "value", one));
         }
-        sources.push(Source::of(node, "values", Shape::Items));
+        sources.push(Source::of(node, "values", list));
     }
 
     fn race(&mut self, level: Level, sources: &mut Vec<Source>) {
         let Some(first) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        if self.random.percent(40) {
+            // It falls due before the race, which has to wait as long as this one waits for its values.
+            let condition = self.rest().condition("value");
+            let before = self.node(level, "logic:if", json!({"condition": condition}), json!({}));
+            self.edge(&first, before, "value");
+            sources.extend(["true", "false"].map(|port| Source::of(before, port, Shape::Item)));
+        }
         let config = json!({"cancelLosers": self.random.percent(60)});
         let node = self.node(level, "logic:race", config, json!({}));
         self.edge(&first, node, "branches");
+        if self.random.percent(20) {
+            // It falls due after the race, and is given up if nobody wants it any more by then.
+            let late = self.node(level, "logic:router", json!({}), json!({}));
+            self.edge(&first, late, "input");
+            self.edge(&Source::of(late, "output", Shape::Item), node, "branches");
+        }
         self.more(node, sources, "branches", &[Shape::Item]);
         sources.push(Source::of(node, "value", Shape::Item));
     }
 
     fn filter(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let shapes = [Shape::Items, Shape::Item];
-        let Some(first) = self.pick(sources, &shapes) else { return self.work(level, sources) };
-        let condition = self.rest().condition("item");
+        let has_json = self.random.percent(20) && sources.iter().any(|source| source.shape == Shape::Json);
+        let shapes: &[Shape] = if has_json { &[Shape::Json, Shape::Item] } else { &[Shape::Items, Shape::Item] };
+        let Some(first) = self.pick(sources, shapes) else { return self.work(level, sources) };
+        let rest = self.rest();
+        // What is a list itself has no number.
+        let condition = if has_json { rest.number("index") } else { rest.condition("item") };
         let node = self.node(level, "logic:filter", json!({"condition": condition}), json!({}));
         self.edge(&first, node, "items");
-        if first.shape == Shape::Item {
-            self.more(node, sources, "items", &[Shape::Item]);
+        if first.shape != Shape::Items {
+            self.more(node, sources, "items", if has_json { shapes } else { &[Shape::Item] });
         }
-        sources.extend(["kept", "dropped"].map(|port| Source::of(node, port, Shape::Items)));
+        let shape = if has_json { Shape::List } else { Shape::Items };
+        sources.extend(["kept", "dropped"].map(|port| Source::of(node, port, shape)));
     }
 
     fn stop(&mut self, level: Level, sources: &mut Vec<Source>) {

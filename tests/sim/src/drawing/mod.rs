@@ -39,6 +39,8 @@ pub(super) enum Shape {
     Items,
     /// A list of whatever.
     List,
+    /// JSON that is a list, out of an output that gives no lists.
+    Json,
     /// Anything that is one value.
     Any,
 }
@@ -73,6 +75,10 @@ impl<'a> Drawing<'a> {
                 sources.push(Source::of(node, "json", Shape::Item));
             } else if place + 1 == count && !sources.is_empty() && drawing.random.percent(70) {
                 drawing.output(level, &sources);
+            } else if place > 0 && drawing.random.percent(drawing.knobs.branch_percent / 6) {
+                let value = json!([{"n": 4}, {"n": 7}, {"n": drawing.random.below(60)}]);
+                let node = drawing.node(level, "input:json", json!({"value": value}), json!({}));
+                sources.push(Source::of(node, "json", Shape::Json));
             } else {
                 drawing.one(level, &mut sources);
             }
@@ -207,7 +213,7 @@ impl<'a> Drawing<'a> {
 
     /// Up to three edges into an input that takes a list.
     fn inputs(&mut self, node: usize, sources: &[Source]) {
-        let all = [Shape::Item, Shape::Items, Shape::List, Shape::Any];
+        let all = [Shape::Item, Shape::Items, Shape::List, Shape::Any, Shape::Json];
         for _ in 0..self.random.below(4) {
             let source = self.pick(sources, &all);
             source.into_iter().for_each(|source| self.edge(&source, node, "in"));

@@ -39,7 +39,7 @@ impl Drawing<'_> {
         let node = self.node(level, "logic:map", config, json!({}));
         self.edge(&list, node, "items");
         if self.random.percent(15) {
-            self.more(node, sources, "items", &[Shape::Items, Shape::Item]);
+            self.more(node, sources, "items", &[Shape::Items, Shape::Item, Shape::Json]);
         }
         let item = match (list.shape, is_batched) {
             (Shape::Items, true) => Shape::Items,

@@ -69,7 +69,9 @@ impl Interpreter<'_> {
                 to(came("value"), &[taken])
             }
             "logic:merge" => {
-                let list = Given::List(all("branches"));
+                // JSON that is a list is one value, as others are: it came out of an output that gives no lists.
+                let branches = brought.iter().filter(|(port, _)| *port == "branches");
+                let list = Given::List(branches.flat_map(|(_, given)| given.items()).collect());
                 let value = if config["mode"] == "all" { Some(list.clone()) } else { came("branches") };
                 let value = value.map(|value| ("value".to_owned(), value));
                 Expected::Done(value.into_iter().chain([("values".to_owned(), list)]).collect())

@@ -59,3 +59,19 @@ fn conditions_look_at_nodes_before_them() {
     let sketch = sketch.edge("a.json", "if.value").edge("b.json", "if.value");
     assert_eq!(sketch.gives("if.true"), Some(json!({"n": 1})));
 }
+
+#[test]
+fn json_that_is_a_list_is_divided_when_it_comes_alone_and_one_value_beside_others() {
+    let list = || json!([1, 2, 3]);
+    let sketch = |kind: &str, config: Json| {
+        Sketch::default().input("list", list()).input("one", json!(4)).with("it", kind, config)
+    };
+    let filter = |sketch: Sketch| sketch.edge("list.json", "it.items");
+    let condition = || json!({"condition": "index % 2 == 0"});
+    assert_eq!(filter(sketch("logic:filter", condition())).gives("it.kept"), Some(json!([1, 3])));
+    let beside = filter(sketch("logic:filter", condition()).edge("one.json", "it.items"));
+    assert_eq!([beside.gives("it.kept"), beside.gives("it.dropped")], [Some(json!([4])), Some(json!([[1, 2, 3]]))]);
+    let merge = sketch("logic:merge", json!({"mode": "all"})).edge("list.json", "it.branches");
+    assert_eq!(merge.gives("it.values"), Some(json!([[1, 2, 3]])));
+    assert_eq!(merge.edge("one.json", "it.branches").gives("it.values"), Some(json!([[1, 2, 3], 4])));
+}
