@@ -116,7 +116,7 @@ pub(super) struct Costs {
     pub(super) bytes_tenths: Vec<u64>,
     /// The most that was seen, until the answer that the run is over.
     pub(super) bytes_max: u64,
-    /// What each item added after the first tenth.
+    /// What each item adds after the first tenth: the median of the slopes between any two tenths.
     pub(super) bytes_per_item: f64,
 }
 
@@ -152,7 +152,8 @@ pub(super) struct Line {
 /// What is aimed at: no more than these.
 const COST_RATIO_GOAL: f64 = 1.2;
 const P99_RATIO_GOAL: f64 = 2.0;
-const ITEM_BYTES_GOAL: f64 = 1.0;
+/// MiB that all items of a run add: what a process takes of the system is not told more exactly.
+const GROWTH_MIB_GOAL: f64 = 2.0;
 const LINT_MS_GOAL: f64 = 100.0;
 
 fn line(work: &'static str, case: impl Into<String>, result: impl Into<String>) -> Line {
@@ -177,7 +178,8 @@ impl Long {
         let memory = [Some(&self.bytes_idle), Some(&costs.bytes_start), costs.bytes_tenths.first()];
         let memory = memory.into_iter().chain([costs.bytes_tenths.last(), Some(&costs.bytes_max)]).map(mib);
         let memory = memory.map(|mib| mib.to_string()).collect::<Vec<_>>().join(", ");
-        let memory = format!("{memory}; {} bytes for one {one}", costs.bytes_per_item);
+        let grown_mib = costs.bytes_per_item * count as f64 / f64::from(1 << 20);
+        let memory = format!("{memory}; {grown_mib:.1} more by all {one}s");
         let small = |quiet: f64, busy: f64, ratio: f64| format!("{quiet} → {busy} ms = {ratio}");
         let p50 = small(beside.quiet_p50_ms, beside.busy_p50_ms, beside.p50_ratio);
         let p99 = small(beside.quiet_p99_ms, beside.busy_p99_ms, beside.p99_ratio);
@@ -185,8 +187,7 @@ impl Long {
             line(work, format!("{count} {one}s"), format!("{} ms, {}/s", self.wall_ms, self.per_s)),
             line(work, format!("time of one {one}, early → late"), time).at_most(costs.ratio, COST_RATIO_GOAL),
             line(work, "of it on the coordinator's cores", processor).at_most(costs.processor_ratio, COST_RATIO_GOAL),
-            line(work, "coordinator's MiB: idle, start, tenth, all, most", memory)
-                .at_most(costs.bytes_per_item, ITEM_BYTES_GOAL),
+            line(work, "coordinator's MiB: idle, start, tenth, all, most", memory).at_most(grown_mib, GROWTH_MIB_GOAL),
             line(work, format!("another tenant's p99, {} → {} runs", beside.quiet_runs, beside.busy_runs), p99)
                 .at_most(beside.p99_ratio, P99_RATIO_GOAL),
             line(work, "another tenant's p50, quiet → beside", p50),
@@ -252,7 +253,7 @@ pub(super) mod tests {
             bytes_start: 50 << 20,
             bytes_tenths: vec![60 << 20, 70 << 20],
             bytes_max: 80 << 20,
-            bytes_per_item: 0.5,
+            bytes_per_item: 52.4,
         };
         let beside = Beside {
             long_runs: 4,
@@ -276,8 +277,8 @@ pub(super) mod tests {
     fn a_long_run_says_what_it_aims_at() {
         let lines = turns().lines();
         let goals: Vec<&str> = lines.iter().map(|line| line.goal.as_str()).collect();
-        assert_eq!(goals, ["", "≤ 1.2: reached", "≤ 1.2: missed", "≤ 1: reached", "≤ 2: reached", ""]);
-        assert_eq!(lines[3].result, "40, 50, 60, 70, 80; 0.5 bytes for one turn");
+        assert_eq!(goals, ["", "≤ 1.2: reached", "≤ 1.2: missed", "≤ 2: reached", "≤ 2: reached", ""]);
+        assert_eq!(lines[3].result, "40, 50, 60, 70, 80; 0.5 more by all turns");
         assert_eq!(lines[4].case, "another tenant's p99, 1000 → 500 runs");
     }
 

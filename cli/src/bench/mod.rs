@@ -130,6 +130,16 @@ fn quantile(values: &[f64], q: f64) -> f64 {
     sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
 }
 
+/// The median of the slopes between all pairs (Theil and Sen): single looks that stray do not move it.
+fn slope(looks: &[(u64, u64)]) -> f64 {
+    let pairs = looks.iter().enumerate().flat_map(|(place, from)| looks[place + 1..].iter().map(move |to| (from, to)));
+    let slopes: Vec<f64> = pairs
+        .filter(|(from, to)| to.0 > from.0)
+        .map(|(from, to)| (to.1 as f64 - from.1 as f64) / (to.0 - from.0) as f64)
+        .collect();
+    quantile(&slopes, 0.5)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::machine::resident_bytes;
 use super::measured::Measured;
 use super::report::{Report, round};
 use super::share::Share;
-use super::{graphs, quantile};
+use super::{graphs, quantile, slope};
 use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::{BENCH_EVICT_WAIT_MAX, BENCH_FILL_TIME_MAX};
 
@@ -137,16 +137,6 @@ async fn sample(cluster: &Cluster) -> Result<(u64, u64)> {
     let bytes = cluster.coordinator_pid().and_then(resident_bytes);
     let bytes = bytes.ok_or_else(|| Failure::failed("this system does not tell how much memory a process has"))?;
     Ok((bytes, runs))
-}
-
-/// The median of the slopes between all pairs (Theil and Sen): single looks that stray do not move it.
-fn slope(looks: &[(u64, u64)]) -> f64 {
-    let pairs = looks.iter().enumerate().flat_map(|(place, from)| looks[place + 1..].iter().map(move |to| (from, to)));
-    let slopes: Vec<f64> = pairs
-        .filter(|(from, to)| to.0 > from.0)
-        .map(|(from, to)| (to.1 as f64 - from.1 as f64) / (to.0 - from.0) as f64)
-        .collect();
-    quantile(&slopes, 0.5)
 }
 
 fn per_run(from: u64, to: u64, runs: u64) -> i64 {

@@ -11,7 +11,7 @@ use super::http::Connection;
 use super::measured::{Beside, Costs, Long, Measured};
 use super::progress::Progress;
 use super::report::{Report, round};
-use super::{graphs, machine, quantile};
+use super::{graphs, machine, quantile, slope};
 use crate::error::{Failure, Result};
 use crate::limits::BENCH_BESIDE_TIME_MAX;
 
@@ -167,7 +167,7 @@ fn costs(progress: &Progress, items: usize) -> Costs {
     let tenth = |tenth: u64| progress.cost_us(items * tenth / 10, items * (tenth + 1) / 10);
     let tenths: Vec<(f64, f64)> = (0..10).map(tenth).collect();
     let bytes_tenths: Vec<u64> = (1..=10).map(|tenth| progress.bytes_at(items * tenth / 10)).collect();
-    let added = progress.bytes_at(items) as f64 - progress.bytes_at(items / 10) as f64;
+    let looks: Vec<(u64, u64)> = (1..=10).map(|tenth| (items * tenth / 10, bytes_tenths[tenth as usize - 1])).collect();
     Costs {
         early_us: round(early_us),
         late_us: round(late_us),
@@ -180,6 +180,6 @@ fn costs(progress: &Progress, items: usize) -> Costs {
         bytes_start: progress.bytes_at(0),
         bytes_tenths,
         bytes_max: progress.bytes_max(),
-        bytes_per_item: round(added / (items - items / 10) as f64),
+        bytes_per_item: round(slope(&looks)),
     }
 }

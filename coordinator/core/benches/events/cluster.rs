@@ -45,7 +45,8 @@ impl Cluster {
         let at = Timestamp::from_millis(1_700_000_000_000);
         let agent = AgentBoot { agent: "agent".into(), boot: BootId(1) };
         let mut permits = Permits::default();
-        let (types, labels) = (vec![(shape::TYPE_ID.into(), u32::MAX)], Default::default());
+        let types = [shape::LIST_TYPE_ID, shape::TYPE_ID].map(|id| (id.into(), u32::MAX)).to_vec();
+        let labels = Default::default();
         let session = SessionNumber(1);
         let offer = Offer { session, boot: agent.boot, types, labels, held: 0, slots: SLOTS, prefetch: 0 };
         permits.join(agent.agent.clone(), offer);
@@ -68,8 +69,9 @@ impl Cluster {
         self.spent
     }
 
-    /// Runs a graph from submission to end; answers its history as the journal has it.
-    pub(crate) fn drive(&mut self, graph: &Arc<Graph>) -> (RunId, Vec<Event>) {
+    /// Runs a graph from submission to end, with so many items in a list; answers its history as the journal has it.
+    pub(crate) fn drive(&mut self, graph: &Arc<Graph>, items: usize) -> (RunId, Vec<Event>) {
+        let list = Value::from_json(format!("[{}]", vec!["1"; items].join(",")).into());
         self.runs += 1;
         let run = RunId::new(self.at, Slot(0), self.runs);
         let mut inputs = vec![Input::Submit(CallerId(1), Box::new(submission(run, graph)))];
@@ -78,7 +80,8 @@ impl Cluster {
             let outputs = self.turn(std::mem::take(&mut inputs));
             for release in outputs.releases {
                 if let Release::Effect(Effect::Dispatch(dispatch)) = release {
-                    inputs.push(self.finish(dispatch.key));
+                    let is_list = &*dispatch.graph.node(dispatch.key.instance.node).type_id == shape::LIST_TYPE_ID;
+                    inputs.push(self.finish(dispatch.key, if is_list { &list } else { &self.output }.clone()));
                 }
             }
             for (partition, grant) in outputs.dealt.into_iter().chain(self.permits.deal()) {
@@ -96,10 +99,10 @@ impl Cluster {
     }
 
     /// The agent is done with an attempt, and has its slot free again.
-    fn finish(&mut self, key: AttemptKey) -> Input {
+    fn finish(&mut self, key: AttemptKey, output: Value) -> Input {
         self.permits.finished(&self.agent, SessionNumber(1), 1);
         self.permits.grant(&self.agent, SessionNumber(1), PermitClass::Slot, 1);
-        let outcome = Outcome::Succeeded(vec![(shape::OUTPUT_ID.into(), self.output.clone())]);
+        let outcome = Outcome::Succeeded(vec![(shape::OUTPUT_ID.into(), output)]);
         Input::Finished { from: self.agent.clone(), key, outcome, timing: Timing::default() }
     }
 

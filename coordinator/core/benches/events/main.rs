@@ -1,5 +1,6 @@
-//! What the event of one finished node costs the engine, from 10 to 20,000 nodes. It must not grow with the graph or the
-//! history. A run's first and last event are part of the cost and not of the count.
+//! What the event of one finished node costs the engine, from 10 to 20,000 nodes, items of a map and turns of a loop (of
+//! which there are 10,000 at most). It must not grow with the graph or the history. A run's first and last event are part of
+//! the cost and not of the count.
 //!
 //! Without an argument it prints times. With `--instructions` it runs itself under valgrind's callgrind and counts the
 //! instructions inside [`measured`], which a busy machine does not disturb; it fails when an event of a large graph costs
@@ -105,18 +106,19 @@ fn growth(costs: &[f64]) -> f64 {
 
 /// How many nodes were finished, and how long the measured part took.
 fn measure(work: Work, shape: Shape, size: usize) -> (u64, Duration) {
+    let size = shape.size(size);
     let graph = shape.graph(size);
     let mut cluster = Cluster::new();
     let mut nodes = 0;
     let mut spent = Duration::ZERO;
     for _ in 0..(NODES_MIN / size).max(1) {
-        let (run, history) = cluster.drive(&graph);
+        let (run, history) = cluster.drive(&graph, size);
         nodes += size as u64;
         if matches!(work, Work::Fold) {
             let begun = now();
             let folded = measured::fold(run, &graph, &history);
             spent += begun.elapsed();
-            assert_eq!(folded.progress(), (size as u32, 0), "the fold ends where the run ended");
+            assert_eq!(folded.progress().1, 0, "the fold ends where the run ended");
         }
     }
     match work {

@@ -11,7 +11,7 @@ use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, PortIx, ProviderIx, RunId, SessionNumber};
 use crate::limits;
 use crate::run::event::{Assignment, Attempt, Fact, OutputValue, Piece};
-use crate::run::{Run, RunStatus, WiredInput};
+use crate::run::{Rank, Run, RunStatus, WiredInput};
 use crate::time::Timestamp;
 
 /// What stands, runs and waits in a partition's memory, for people.
@@ -37,7 +37,9 @@ impl Partition {
             backlog.parked += usize::from(entry.run.is_parked());
         }
         // Some have left the queue's promise behind and are passed over when their turn comes.
-        let stands = |run, instance| self.runs.get(&run).is_some_and(|entry: &Entry| entry.exposed.contains(&instance));
+        let stands = |run, instance| {
+            self.runs.get(&run).is_some_and(|entry: &Entry| entry.exposed.contains(&entry.run.rank(instance)))
+        };
         backlog.oldest_ready = self.queues.values().filter_map(|queue| queue.oldest(stands)).min();
         backlog
     }
@@ -46,27 +48,30 @@ impl Partition {
     pub(super) fn expose(&mut self, id: RunId, now: Timestamp) {
         let running = |entry: &&mut Entry| entry.run.status() == RunStatus::Running;
         let Some(entry) = self.runs.get_mut(&id).filter(running) else { return };
-        let exposed = &entry.exposed;
+        let (run, exposed) = (&entry.run, &entry.exposed);
         let room = limits::RUN_EXPOSED_ATTEMPTS_MAX.saturating_sub(exposed.len());
-        let fresh: Vec<Instance> = if room < limits::RUN_EXPOSED_ATTEMPTS_MAX / 2 {
+        let is_new = |rank: &Rank| !exposed.contains(rank);
+        let fresh: Vec<Rank> = if room < limits::RUN_EXPOSED_ATTEMPTS_MAX / 2 {
             // Refilled by halves, so that a wide run does not walk its queued half at every event. What is more urgent than
             // all that stands there goes before it, and so must stand there, too.
-            let first = entry.run.ready().next().filter(|first| !exposed.contains(first));
+            let first = run.ready().next().map(|instance| run.rank(instance)).filter(is_new);
             first.into_iter().filter(|_| exposed.len() < limits::RUN_EXPOSED_URGENT_MAX).collect()
-        } else if entry.run.ready_count(now) > exposed.len() {
-            let waiting = entry.run.ready().chain(entry.run.retries_due(now));
-            waiting.filter(|instance| !exposed.contains(instance)).take(room).collect()
+        } else if run.ready_count(now) > exposed.len() {
+            // Both are in the same order: they are gone through side by side, which costs little for each that waits already.
+            let retries = run.retries_due(now).map(|instance| run.rank(instance)).filter(is_new);
+            run.ready_without(exposed).chain(retries).take(room).collect()
         } else {
             return;
         };
-        for instance in fresh {
+        for rank in fresh {
+            let instance = rank.instance();
             let (lane, priority) = place_of(&entry.run, instance);
             let queue = self.queues.entry(lane.clone()).or_default();
             queue.push(priority, id, instance, now);
             if !std::mem::replace(&mut queue.listed, true) {
                 self.changed.push_back(lane);
             }
-            entry.exposed.insert(instance);
+            entry.exposed.insert(rank);
         }
     }
 
@@ -74,7 +79,7 @@ impl Partition {
     pub(super) fn unexpose(&mut self, id: RunId) {
         let Some(entry) = self.runs.get_mut(&id) else { return };
         let exposed = std::mem::take(&mut entry.exposed);
-        let lanes: BTreeSet<Lane> = exposed.into_iter().map(|instance| place_of(&entry.run, instance).0).collect();
+        let lanes: BTreeSet<Lane> = exposed.into_iter().map(|rank| place_of(&entry.run, rank.instance()).0).collect();
         for lane in lanes {
             self.queues.get_mut(&lane).into_iter().for_each(|queue| queue.remove(id));
             self.look_at(lane);
@@ -124,7 +129,7 @@ impl Partition {
                 // Its session is about to end, and its permit with it; its place is not.
                 unusable.iter().for_each(|reservation| turn.permits.take().give_back(reservation));
                 if let Some(entry) = self.runs.get_mut(&ready.run) {
-                    entry.exposed.insert(ready.instance);
+                    entry.exposed.insert(entry.run.rank(ready.instance));
                     self.queues.entry(lane.clone()).or_default().put_back(ready);
                 }
                 return false;
@@ -159,7 +164,7 @@ impl Partition {
         let queue = self.queues.get_mut(lane)?;
         while let Some(ready) = queue.pop(now) {
             let Some(entry) = self.runs.get_mut(&ready.run) else { continue };
-            if !entry.exposed.remove(&ready.instance) {
+            if !entry.exposed.remove(&entry.run.rank(ready.instance)) {
                 continue;
             }
             let can_go = entry.run.can_assign(ready.instance, now);
@@ -194,7 +199,7 @@ impl Partition {
         let passed_over = usize::from(found.is_none());
         for ready in passed.drain(passed_over..).rev() {
             if let Some(entry) = self.runs.get_mut(&ready.run) {
-                entry.exposed.insert(ready.instance);
+                entry.exposed.insert(entry.run.rank(ready.instance));
             }
             self.queues.entry(lane.clone()).or_default().put_back(ready);
         }

@@ -13,7 +13,7 @@ impl Partition {
         let dropped = entry.run.take_dropped();
         for instance in dropped {
             let Some(entry) = self.runs.get_mut(&id) else { return };
-            if entry.exposed.remove(&instance) {
+            if entry.exposed.remove(&entry.run.rank(instance)) {
                 let (lane, priority) = place_of(&entry.run, instance);
                 self.queues.get_mut(&lane).into_iter().for_each(|queue| queue.remove_one(priority, id, instance));
                 self.look_at(lane);

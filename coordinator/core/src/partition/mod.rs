@@ -30,7 +30,7 @@ pub use crate::partition::assign::Backlog;
 use crate::concurrency::ConcurrencyKey;
 use crate::draw::Draw;
 use crate::fault::{Fault, is_planted};
-use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
+use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, PartitionId, RunId};
 use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
@@ -44,7 +44,7 @@ use crate::partition::ready::{Lane, ReadyQueue};
 use crate::partition::submit::{Asked, KeyState, Waiting, turn_away};
 use crate::partition::values::{Lack, RecentValues};
 use crate::run::event::{Event, Fact};
-use crate::run::{Admitted, Body, Command, Deciding, Rejection, Run, Values};
+use crate::run::{Admitted, Body, Command, Deciding, Rank, Rejection, Run, Values};
 use crate::time::Timestamp;
 
 /// The runs of one partition that are in memory, and everything owed for them.
@@ -92,7 +92,7 @@ struct Entry {
     /// The summary row as it will be when the youngest batch lands; `None` if nothing was written since the load.
     written: Option<RunSummary>,
     /// Instances that stand in a queue.
-    exposed: BTreeSet<Instance>,
+    exposed: BTreeSet<Rank>,
     alarm: Option<Timestamp>,
     idle_at: Option<Timestamp>,
     /// Bytes of events since the last snapshot, and that snapshot's size.

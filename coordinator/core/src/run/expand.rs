@@ -98,7 +98,9 @@ impl Run {
         if lists.values().any(Result::is_err) {
             return needs;
         }
-        let next = self.state.expansions.get(&container).map_or(0, |expansion| expansion.next);
+        let (next, open) =
+            self.state.expansions.get(&container).map_or((0, 0), |expansion| (expansion.next, expansion.open));
+        let room = self.room(scope, open);
         let batch = scope.batch().unwrap_or(1);
         for (port, _) in &scope.lists {
             let Some(segments) = self.segments(container, *port) else { continue };
@@ -112,7 +114,7 @@ impl Run {
                 continue;
             }
             let total: u32 = segments.iter().map(|segment| length(segment, lists)).sum();
-            let wanted = next * batch..total.min((next + self.fitting(scope)) * batch);
+            let wanted = next * batch..total.min((next + room) * batch);
             for index in wanted {
                 let Some((segment, offset)) = find(&segments, index, lists) else { break };
                 match segment {
@@ -144,6 +146,11 @@ impl Run {
             ScopeKind::Reduce | ScopeKind::Loop { .. } => 1,
             _ => (limits::SCOPES_OPENED_MAX as u32 / scope.batch().unwrap_or(1)).max(1).min(scope.window()),
         }
+    }
+
+    /// How many items begin when so many are open.
+    fn room(&self, scope: &Scope, open: u32) -> u32 {
+        scope.window().saturating_sub(open).min(self.fitting(scope)).max(1)
     }
 
     /// What an input of a container goes through; nothing if all that leads there is closed.
@@ -236,9 +243,9 @@ impl Run {
             return Ok(self.finish_scope(container, scope, body));
         }
         let open = expansion.map_or(0, |expansion| expansion.open);
-        let room = (scope.window() - open.min(scope.window())).min(count - next).min(self.fitting(scope));
+        let room = self.room(scope, open).min(count - next).max(1);
         let (mut items, mut bytes) = (Vec::new(), 0);
-        for index in next..next + room.max(1) {
+        for index in next..next + room {
             let mut given = Vec::with_capacity(lists.len() + 1);
             for list in &lists {
                 // A closed list is absent from each item.

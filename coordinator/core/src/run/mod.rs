@@ -277,9 +277,16 @@ enum TimerKind {
 
 /// Order among ready instances: by priority, then as in the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Rank {
+pub(crate) struct Rank {
     urgency: i32,
     instance: Instance,
+}
+
+impl Rank {
+    /// Whose it is.
+    pub(crate) fn instance(self) -> Instance {
+        self.instance
+    }
 }
 
 /// The body of an event while it is written: takes values, gives references.
@@ -402,6 +409,11 @@ impl Run {
     /// Instances that can be given to an agent now, the most urgent first.
     pub fn ready(&self) -> impl Iterator<Item = Instance> {
         self.state.ready.iter().map(|rank| rank.instance)
+    }
+
+    /// The same without those that are known already, in their order.
+    pub(crate) fn ready_without<'a>(&'a self, known: &'a BTreeSet<Rank>) -> impl Iterator<Item = Rank> + 'a {
+        self.state.ready.difference(known).copied()
     }
 
     /// Instances whose pause between tries is over at `now`.

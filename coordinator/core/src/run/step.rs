@@ -474,7 +474,8 @@ impl Run {
         Ok(())
     }
 
-    pub(super) fn rank(&self, instance: Instance) -> Rank {
+    /// Its place among what is ready.
+    pub(crate) fn rank(&self, instance: Instance) -> Rank {
         Rank { urgency: -self.graph.node(instance.node).policy.priority, instance }
     }
 
