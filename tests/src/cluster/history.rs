@@ -67,7 +67,7 @@ impl Fold<'_> {
             }
             "timer.fired" => self.completed(event),
             "attempt.lost" if event["error"].is_null() => self.gone(event),
-            "node.retrying" | "attempt.discarded" => self.gone(event),
+            "node.retrying" | "node.fallback" | "attempt.discarded" => self.gone(event),
             "node.failed" | "attempt.lost" => {
                 self.gone(event);
                 self.node(event).failed = true;
@@ -115,7 +115,8 @@ impl Fold<'_> {
 
     fn completed(&mut self, about: &Value) {
         self.node(about).outputs.push(about["outputs"].clone());
-        if self.node(about).outputs.len() > 1 {
+        // What runs a lifted node for each item has no id, whichever node it is.
+        if self.node(about).outputs.len() > 1 && about["nodeId"] != "" {
             self.say(format!("double-commit: {}", self.name(about)));
         }
         self.early(about, "completed");
