@@ -1,4 +1,4 @@
-//! Every process is replaced in turn while clients work: nobody notices.
+//! Every process is replaced in turn while clients work, with maps under way: nobody notices.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::items::{Effect, Place, attempts};
 use cluster_tests::cluster::random::{Random, seed};
 use cluster_tests::cluster::runs::text;
 use cluster_tests::cluster::{Cluster, Part, Shape};
@@ -20,6 +21,8 @@ use tokio::task::JoinSet;
 struct Course {
     /// Clients that run workflows at the same time.
     clients: usize,
+    /// Clients that run maps at the same time.
+    maps: usize,
     /// Clients that save and read at the same time, one request after the other.
     readers: usize,
     /// How long a process is away.
@@ -38,6 +41,11 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const EFFECTS: &str = "rolling";
 /// Nodes of the workflow that write to it.
 const NODES: usize = 5;
+/// Items of the map whose node writes to it: a run of it is longer than a process takes to be replaced.
+const ITEMS: usize = 60;
+
+/// A run that has ended well, and what it is a run of.
+type Run = (String, Work);
 
 /// A client behind a balancer: a gateway that takes no connection is not asked, and nothing is asked twice.
 #[derive(Clone)]
@@ -108,16 +116,37 @@ fn graph() -> Graph {
     graph
 }
 
-async fn work(
-    client: Balanced,
-    mut random: Random,
+/// A few items at a time, so that there is one under way in every moment.
+fn map() -> Graph {
+    Graph::default()
+        .node("list", "input:json", json!({ "value": (0..ITEMS).collect::<Vec<_>>() }))
+        .node("m", "logic:map", json!({ "concurrency": 2 }))
+        .node("work", "debug:effect", json!({ "file": EFFECTS, "ms": 50 }))
+        .inside("m")
+        .node("same", "debug:echo", json!({}))
+        .inside("m")
+        .node("out", "output:preview", json!({}))
+        .edge("list.json", "m.items")
+        .edge("m.item", "work.item")
+        .edge("work.out", "same.in")
+        .edge("m.item", "same.in")
+        .edge("same.out", "m.result")
+        .edge("m.results", "out.value")
+}
+
+/// A workflow that is run again and again, and what works in each of its runs.
+#[derive(Clone)]
+struct Work {
     workflow: String,
-    stop: Arc<AtomicBool>,
-) -> (Vec<String>, Vec<String>) {
+    places: Arc<[Place]>,
+    is_map: bool,
+}
+
+async fn work(client: Balanced, mut random: Random, work: Work, stop: Arc<AtomicBool>) -> (Vec<Run>, Vec<String>) {
     let (mut runs, mut failures) = (Vec::new(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
-        match client.run(&mut random, &workflow).await {
-            Ok(run) => runs.push(run),
+        match client.run(&mut random, &work.workflow).await {
+            Ok(run) => runs.push((run, work.clone())),
             Err(failure) => failures.push(failure),
         }
     }
@@ -130,7 +159,7 @@ async fn read(
     mut random: Random,
     workflow: String,
     stop: Arc<AtomicBool>,
-) -> (Vec<String>, Vec<String>) {
+) -> (Vec<Run>, Vec<String>) {
     let mut failures = Vec::new();
     let mut requests = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -155,7 +184,7 @@ async fn read(
 async fn every_process_is_replaced_and_no_request_fails() {
     // About as long as a new container takes.
     let away = Duration::from_secs(1);
-    let course = Course { clients: 6, readers: 4, away, rounds: 2, settled: Duration::from_millis(700) };
+    let course = Course { clients: 6, maps: 2, readers: 4, away, rounds: 2, settled: Duration::from_millis(700) };
     replace(course, |_| true).await;
 }
 
@@ -163,7 +192,7 @@ async fn every_process_is_replaced_and_no_request_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_is_replaced_again_and_again_and_no_request_fails() {
     let (away, settled) = (Duration::from_millis(50), Duration::from_millis(300));
-    let course = Course { clients: 24, readers: 12, away, rounds: 15, settled };
+    let course = Course { clients: 24, maps: 2, readers: 12, away, rounds: 15, settled };
     replace(course, |part| part == Part::Coordinator).await;
 }
 
@@ -180,8 +209,20 @@ async fn replace(course: Course, is_replaced: impl Fn(Part) -> bool) {
     };
     let stop = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
-    for _ in 0..course.clients {
-        clients.spawn(work(client.clone(), random.fork(), workflow.clone(), Arc::clone(&stop)));
+    let maps = cluster.client().save("rolling map", &map()).await;
+    let place = |node: String, index: String| (node, index);
+    let chain = Work {
+        workflow: workflow.clone(),
+        places: (0..NODES).map(|number| place(format!("n{number}"), String::new())).collect(),
+        is_map: false,
+    };
+    let maps = Work {
+        workflow: maps,
+        places: (0..ITEMS).map(|item| place("work".to_owned(), item.to_string())).collect(),
+        is_map: true,
+    };
+    for work in std::iter::repeat_n(&chain, course.clients).chain(std::iter::repeat_n(&maps, course.maps)) {
+        clients.spawn(self::work(client.clone(), random.fork(), work.clone(), Arc::clone(&stop)));
     }
     for _ in 0..course.readers {
         clients.spawn(read(client.clone(), random.fork(), workflow.clone(), Arc::clone(&stop)));
@@ -207,28 +248,42 @@ async fn replace(course: Course, is_replaced: impl Fn(Part) -> bool) {
         runs.extend(done);
         problems.extend(failures);
     }
-    println!("replaced {} times each, {} runs, last stops in ms: {stopped_for:?}", course.rounds, runs.len());
+    let maps = runs.iter().filter(|(_, work)| work.is_map).count();
+    println!(
+        "replaced {} times each, {} runs, {maps} of them maps, last stops in ms: {stopped_for:?}",
+        course.rounds,
+        runs.len()
+    );
     problems.extend(repeated(&cluster, &runs));
+    let wanted: Value = (0..ITEMS).map(|item| json!([null, item])).collect();
+    for (run, _) in runs.iter().filter(|(_, work)| work.is_map) {
+        let ended = cluster.client().execution(run).await;
+        if ended["finalOutput"]["output"]["value"] != wanted {
+            problems.push(format!("{run} gives {}", ended["finalOutput"]));
+        }
+    }
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
-    assert!(runs.len() > course.clients, "the clients hardly worked");
+    assert!(runs.len() > course.clients && maps > 0, "the clients hardly worked");
 }
 
-/// Every node of every run worked once: whoever was asked to leave finished what it had, or gave back what it had not begun.
-fn repeated(cluster: &Cluster, runs: &[String]) -> Vec<String> {
-    let lines = cluster.effects(EFFECTS);
-    let mut attempts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (node, _attempt) in lines.iter().filter_map(|line| line.rsplit_once(' ')) {
-        *attempts.entry(node).or_default() += 1;
+/// Every node of every run, and of every item, worked once: whoever was asked to leave finished what it had, or gave back what
+/// it had not begun.
+fn repeated(cluster: &Cluster, runs: &[Run]) -> Vec<String> {
+    let mut done: BTreeMap<String, Vec<Effect>> = BTreeMap::new();
+    for effect in cluster.witnessed(EFFECTS) {
+        done.entry(effect.execution.clone()).or_default().push(effect);
     }
-    let mut problems: Vec<String> = attempts
-        .iter()
-        .filter(|(_, times)| **times > 1)
-        .map(|(node, times)| format!("{node} worked {times} times"))
-        .collect();
-    for run in runs {
-        let done = (0..NODES).filter(|number| attempts.contains_key(format!("{run} n{number}").as_str())).count();
-        if done != NODES {
-            problems.push(format!("{run}: {done} of {NODES} nodes worked"));
+    let done: BTreeMap<String, _> = done.into_iter().map(|(run, effects)| (run, attempts(&effects))).collect();
+    let mut problems = Vec::new();
+    for (run, places) in &done {
+        let several = places.iter().filter(|(_, attempts)| attempts.len() > 1);
+        problems.extend(several.map(|(place, attempts)| format!("{run}: {place:?} worked in attempts {attempts:?}")));
+    }
+    for (run, work) in runs {
+        let is_done = |place: &&Place| done.get(run).is_some_and(|places| places.contains_key(*place));
+        let count = work.places.iter().filter(is_done).count();
+        if count != work.places.len() {
+            problems.push(format!("{run}: {count} of {} nodes worked", work.places.len()));
         }
     }
     problems

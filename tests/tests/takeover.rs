@@ -1,5 +1,5 @@
 //! A second coordinator takes the partitions of one that sleeps, on the same PostgreSQL: when that one wakes, in the middle
-//! of a commit, it commits nothing any more (I5) and ends; what it had acknowledged is there.
+//! of a commit, it commits nothing any more (I5) and ends; what it had acknowledged is there, a map in the middle of its items, too.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cluster_tests::cluster::client::{Client, send};
 use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::items::{attempts, lost};
 use cluster_tests::cluster::process::Process;
 use cluster_tests::cluster::runs::text;
 use cluster_tests::cluster::{Cluster, Part, START_TIME_MAX, STOP_TIME_MAX, Shape, free_address, history};
@@ -18,8 +19,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A batch is ready when the first coordinator falls asleep: this one since its start.
-const SLEEP: &str = "journal.before-begin:60:stop";
-const ASLEEP: &str = "crash point journal.before-begin hit 60: SIGSTOP";
+const SLEEP: &str = "journal.before-begin:100:stop";
+const ASLEEP: &str = "crash point journal.before-begin hit 100: SIGSTOP";
 /// How long one request waits for a coordinator that may be asleep.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a run may take.
@@ -28,6 +29,10 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 const RUNS_AFTER: usize = 10;
 /// The file that the nodes write to, a line for each attempt.
 const EFFECTS: &str = "takeover";
+/// The same for the items of the map that is under way, and how many it has: at least one batch for each, so more than there
+/// are before the first coordinator falls asleep.
+const MAP_EFFECTS: &str = "takeover map";
+const ITEMS: usize = 300;
 
 /// The coordinator that comes later, with a gateway and an agent of its own.
 struct Second {
@@ -89,6 +94,46 @@ fn graph() -> Graph {
     graph.edge("input.text", "a.in").edge("a.out", "b.in")
 }
 
+fn map() -> Graph {
+    Graph::default()
+        .node("list", "input:json", json!({ "value": (0..ITEMS).collect::<Vec<_>>() }))
+        .node("m", "logic:map", json!({ "concurrency": 4 }))
+        .node("work", "debug:effect", json!({ "file": MAP_EFFECTS, "ms": 50 }))
+        .inside("m")
+        .node("same", "debug:echo", json!({}))
+        .inside("m")
+        .node("out", "output:preview", json!({}))
+        .edge("list.json", "m.items")
+        .edge("m.item", "work.item")
+        .edge("work.out", "same.in")
+        .edge("m.item", "same.in")
+        .edge("same.out", "m.result")
+        .edge("m.results", "out.value")
+}
+
+/// The map that the first coordinator had begun is brought to its end by the second: each item once, but for what was lost
+/// with the agents that the first one held.
+async fn map_ended(cluster: &Cluster, client: &Client, run: &str) -> (Value, Vec<Value>) {
+    let ended = client.ended(run, RUN_TIME_MAX).await;
+    let wanted: Value = (0..ITEMS).map(|item| json!([null, item])).collect();
+    let given = (&ended["status"], &ended["finalOutput"]["output"]["value"]);
+    assert_eq!(given, (&json!("COMPLETED"), &wanted), "{}", ended["error"]);
+    let events = client.events(run).await;
+    assert_eq!(history::problems_of_items(&ended, &events), Vec::<String>::new());
+    let lost = lost(&events);
+    let done = attempts(&cluster.witnessed(MAP_EFFECTS));
+    assert_eq!(done.len(), ITEMS);
+    for (place, attempts) in done.iter().filter(|(_, attempts)| attempts.len() > 1) {
+        let unheard = attempts.iter().filter(|attempt| lost.contains_key(&(place.clone(), **attempt))).count();
+        assert_eq!(
+            unheard,
+            attempts.len() - 1,
+            "{place:?} worked in attempts {attempts:?}, of which were lost {lost:?}"
+        );
+    }
+    (ended, events)
+}
+
 /// Starts runs one after the other until the coordinator sleeps: those that were acknowledged, and the keys of all.
 async fn submit_until_asleep(cluster: &mut Cluster, workflow: &str) -> (Vec<String>, Vec<String>) {
     let path = format!("/api/v1/workflows/{workflow}/execute");
@@ -130,7 +175,16 @@ async fn a_coordinator_that_wakes_after_another_has_taken_over_commits_nothing()
     cluster.kill(Part::Coordinator);
     cluster.start_part(Part::Coordinator, Some(SLEEP));
     cluster.serves().await;
+    let map_workflow = cluster.client().save("takeover map", &map()).await;
+    let map_run = cluster.client().run(&map_workflow, "map").await;
+    wait::until("work on the map", RUN_TIME_MAX, || async {
+        let done = cluster.effects(MAP_EFFECTS).len();
+        if done > 0 { Ok(()) } else { Err("no item has worked".to_owned()) }
+    })
+    .await;
     let (acknowledged, keys) = submit_until_asleep(&mut cluster, &workflow).await;
+    let done = attempts(&cluster.witnessed(MAP_EFFECTS)).len();
+    assert!(done < ITEMS, "the map is over before the first coordinator sleeps");
 
     let since = Instant::now();
     let second = Second::start(&cluster, &database).await;
@@ -144,6 +198,7 @@ async fn a_coordinator_that_wakes_after_another_has_taken_over_commits_nothing()
     assert!(acknowledged.iter().all(|run| runs.contains(run)), "a run that was acknowledged is not its key's");
     let runs: Vec<String> = runs.into_iter().collect();
     let before = ended(&second.client, &runs).await;
+    let map_before = map_ended(&cluster, &second.client, &map_run).await;
 
     let owners = "SELECT id, epoch, boot FROM partition ORDER BY id";
     let rows = "SELECT count(*), md5(string_agg(md5(e::text), '' ORDER BY run, seq)) FROM event e";
@@ -164,6 +219,7 @@ async fn a_coordinator_that_wakes_after_another_has_taken_over_commits_nothing()
     assert_eq!(server.query(&database, owners), owners_before, "it took a partition back");
     assert_eq!(server.query(&database, rows), rows_before, "it has committed an event");
     assert_eq!(ended(&second.client, &runs).await, before, "runs have changed after their end");
+    assert_eq!(map_ended(&cluster, &second.client, &map_run).await, map_before, "the map has changed after its end");
     let mut after = Vec::new();
     for number in 0..RUNS_AFTER {
         after.push(second.client.run(&workflow, &format!("after {number}")).await);
@@ -173,7 +229,8 @@ async fn a_coordinator_that_wakes_after_another_has_taken_over_commits_nothing()
     let mut seen = BTreeSet::new();
     assert!(lines.iter().all(|line| seen.insert(line)), "an attempt had its effect twice: {lines:?}");
     println!(
-        "takeover: {} of {} runs were acknowledged by the first coordinator, the second served after {:.1} s, all {} ended",
+        "takeover: {} of {} runs were acknowledged by the first coordinator, which had done {done} of {ITEMS} items of a map; the \
+         second served after {:.1} s, all {} runs and the map ended",
         acknowledged.len(),
         keys.len(),
         taken_over.as_secs_f64(),

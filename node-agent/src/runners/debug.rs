@@ -294,8 +294,9 @@ async fn there(path: &Path) {
 
 /// One short write, on purpose without a hop to another thread: what is counted is how often it happens.
 fn add_line(work: &Work, path: &Path) -> Result<(), Failure> {
-    // Inside a map or loop, the place is told, too: it is what the key ends with.
+    // Inside a map or loop, the place is told, too: it is what the key ends with, but for a fallback's number.
     let place = work.idempotency_key.rsplit_once('@').map_or("", |(_, place)| place);
+    let place = place.split_once(":f").map_or(place, |(place, _)| place);
     let is_place = !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let place = if is_place { format!(" @{place}") } else { String::new() };
     let line = format!("{} {} {}{place}\n", work.execution_id, work.node_id, work.attempt);

@@ -69,7 +69,12 @@ async fn effect_adds_one_line_each_time() {
     for _ in 0..2 {
         effect(work(&json!({"file": "calls"})), Some(Arc::clone(&effects))).await.unwrap();
     }
-    assert_eq!(std::fs::read_to_string(folder.path().join("calls")).unwrap(), "exec_1 n1 3\nexec_1 n1 3\n");
+    for key in ["exec_1:n1:0@3.1", "exec_1:n1:0@3.1:f2"] {
+        let work = Work { idempotency_key: key.into(), ..work(&json!({"file": "calls"})) };
+        effect(work, Some(Arc::clone(&effects))).await.unwrap();
+    }
+    let calls = std::fs::read_to_string(folder.path().join("calls")).unwrap();
+    assert_eq!(calls, "exec_1 n1 3\nexec_1 n1 3\nexec_1 n1 3 @3.1\nexec_1 n1 3 @3.1\n");
 }
 
 #[tokio::test]

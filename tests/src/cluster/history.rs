@@ -65,7 +65,7 @@ impl Fold<'_> {
             }
             "timer.fired" => self.completed(event),
             "attempt.lost" if event["error"].is_null() => self.gone(event),
-            "node.retrying" | "attempt.discarded" => self.gone(event),
+            "node.retrying" | "node.fallback" | "attempt.discarded" => self.gone(event),
             "node.failed" | "attempt.lost" => {
                 self.gone(event);
                 self.node(event).failed = true;

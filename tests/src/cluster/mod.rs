@@ -2,6 +2,7 @@
 
 mod binary;
 pub mod client;
+pub mod containers;
 pub mod figures;
 pub mod graph;
 pub mod history;

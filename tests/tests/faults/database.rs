@@ -170,7 +170,14 @@ impl Watcher {
                     && answer.status == 201
                 {
                     let execution = text(&answer.json()["executionId"]);
-                    runs.push(Acknowledged { graph: graph.clone(), execution, cancelled: false });
+                    runs.push(Acknowledged {
+                        graph: graph.clone(),
+                        contained: None,
+                        // Of a request without an answer nobody knows the run.
+                        workflow: None,
+                        execution,
+                        cancelled: false,
+                    });
                 }
                 wait::pace(random.gap(Duration::from_millis(100))).await;
             }

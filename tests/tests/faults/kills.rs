@@ -1,12 +1,16 @@
 //! Every part is killed at random moments, and at every marked place, while runs come in; then all is checked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster_tests::cluster::client::Client;
+use cluster_tests::cluster::containers::Contained;
 use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::items::Effect;
 use cluster_tests::cluster::random::{Random, number, seed};
+use cluster_tests::cluster::runs::text;
 use cluster_tests::cluster::{Cluster, Shape, history, workload};
 use cluster_tests::wait;
 use heddle_test_postgres::Server;
@@ -23,6 +27,10 @@ const HEALED_RUN_TIME_MAX: Duration = Duration::from_secs(120);
 /// A run that was acknowledged.
 pub(super) struct Acknowledged {
     pub(super) graph: Graph,
+    /// What has to come of it, if its graph has containers.
+    pub(super) contained: Option<Arc<Contained>>,
+    /// Its workflow, if all of that one's runs were acknowledged.
+    pub(super) workflow: Option<String>,
     pub(super) execution: String,
     pub(super) cancelled: bool,
 }
@@ -40,7 +48,8 @@ impl Load {
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let name = format!("{name} client {number}");
-            clients.spawn(submit(client.clone(), name, random.fork(), Arc::clone(&stop)));
+            let kind = if number % 2 == 0 { Kind::Contained } else { Kind::Plain };
+            clients.spawn(submit(client.clone(), name, kind, random.fork(), Arc::clone(&stop)));
         }
         Self { stop, clients }
     }
@@ -51,13 +60,42 @@ impl Load {
     }
 }
 
-async fn submit(client: Client, of: String, mut random: Random, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
+/// What a client's workflows are made of.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Nodes that run once.
+    Plain,
+    /// Maps, loops and the like: one of these is always under way.
+    Contained,
+}
+
+async fn submit(
+    client: Client,
+    of: String,
+    kind: Kind,
+    mut random: Random,
+    stop: Arc<AtomicBool>,
+) -> Vec<Acknowledged> {
     let mut acknowledged = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let name = format!("{of} workflow {}", acknowledged.len());
-        let graph = workload::graph(&mut random);
+        let contained = match kind {
+            Kind::Plain => None,
+            Kind::Contained => Some(Arc::new(Contained::draw(&mut random))),
+        };
+        let graph = match &contained {
+            Some(contained) => contained.graph.clone(),
+            None => workload::graph(&mut random),
+        };
         let workflow = client.save(&name, &graph).await;
-        acknowledged.extend(batch(&client, &workflow, &name, &graph).await);
+        let run = |execution: String| Acknowledged {
+            graph: graph.clone(),
+            contained: contained.clone(),
+            workflow: Some(workflow.clone()),
+            execution,
+            cancelled: false,
+        };
+        acknowledged.extend(batch(&client, &workflow, &name).await.into_iter().map(run));
         for round in 0..3 {
             let execution = client.run(&workflow, &format!("{name} round {round}")).await;
             let mut cancelled = random.percent(5);
@@ -69,27 +107,20 @@ async fn submit(client: Client, of: String, mut random: Random, stop: Arc<Atomic
                 assert!(answer.is_success() || is_over, "{answer}");
                 cancelled = !is_over;
             }
-            acknowledged.push(Acknowledged { graph: graph.clone(), execution, cancelled });
+            acknowledged.push(Acknowledged { cancelled, ..run(execution) });
             wait::pace(random.gap(Duration::from_millis(150))).await;
         }
     }
     acknowledged
 }
 
-/// Two runs of one batch: what starts them crosses from slot to slot.
-async fn batch(client: &Client, workflow: &str, name: &str, graph: &Graph) -> Vec<Acknowledged> {
+/// Two runs of one batch, by their ids: what starts them crosses from slot to slot.
+async fn batch(client: &Client, workflow: &str, name: &str) -> Vec<String> {
     let path = format!("/api/v1/workflows/{workflow}/execute");
     let body = json!({ "iteratorConfigs": [{ "nodeId": "input", "values": ["one", "two"] }] });
     let answer = client.post(&path, &body, &format!("{name} batch")).await;
     assert_eq!(answer.status, 201, "{answer}");
-    let answer = answer.json();
-    let runs = answer["executionRuns"].as_array().unwrap();
-    let acknowledged = |run: &serde_json::Value| Acknowledged {
-        graph: graph.clone(),
-        execution: run["id"].as_str().unwrap().to_owned(),
-        cancelled: false,
-    };
-    runs.iter().map(acknowledged).collect()
+    answer.json()["executionRuns"].as_array().unwrap().iter().map(|run| text(&run["id"])).collect()
 }
 
 /// Waits until these runs are over, however they have ended.
@@ -103,6 +134,8 @@ pub(super) async fn over(client: &Client, runs: &[Acknowledged]) {
 pub(super) async fn check(cluster: &mut Cluster, runs: &[Acknowledged]) {
     let mut problems = Vec::new();
     let mut ended = Vec::new();
+    over(cluster.client(), runs).await;
+    let effects = cluster.witnessed(workload::EFFECTS);
     for run in runs {
         let execution = cluster.client().ended(&run.execution, HEALED_RUN_TIME_MAX).await;
         let status = execution["status"].as_str().unwrap();
@@ -110,10 +143,19 @@ pub(super) async fn check(cluster: &mut Cluster, runs: &[Acknowledged]) {
             problems.push(format!("{} is {status}: {}", run.execution, execution["error"]));
         }
         let events = cluster.client().events(&run.execution).await;
-        problems.extend(history::problems(&run.graph, &execution, &events));
+        match &run.contained {
+            None => problems.extend(history::problems(&run.graph, &execution, &events)),
+            Some(contained) => {
+                problems.extend(history::problems_of_items(&execution, &events));
+                if status == "COMPLETED" {
+                    problems.extend(contained.problems(&execution, &events, &effects));
+                }
+            }
+        }
         ended.push(execution);
     }
-    problems.extend(effects(cluster, runs));
+    problems.extend(doubled(&effects, runs));
+    problems.extend(unheard_of(cluster.client(), runs).await);
     cluster.restart(cluster_tests::cluster::Part::Coordinator);
     cluster.serves().await;
     for (run, before) in runs.iter().zip(&ended) {
@@ -126,17 +168,38 @@ pub(super) async fn check(cluster: &mut Cluster, runs: &[Acknowledged]) {
 }
 
 /// A token goes to one boot of one agent: no attempt has its effect twice, and no completed node has it never.
-fn effects(cluster: &Cluster, runs: &[Acknowledged]) -> Vec<String> {
-    let lines = cluster.effects(workload::EFFECTS);
-    let mut seen = std::collections::BTreeSet::new();
-    let mut problems: Vec<String> =
-        lines.iter().filter(|line| !seen.insert(*line)).map(|line| format!("double-effect: {line}")).collect();
-    let nodes: std::collections::BTreeSet<&str> =
-        lines.iter().filter_map(|line| line.rsplit_once(' ')).map(|(node, _)| node).collect();
-    for run in runs.iter().filter(|run| !run.cancelled) {
-        let wanted = run.graph.of_type("debug:effect").map(|node| format!("{} {node}", run.execution));
-        problems
-            .extend(wanted.filter(|node| !nodes.contains(node.as_str())).map(|node| format!("lost-effect: {node}")));
+fn doubled(effects: &[Effect], runs: &[Acknowledged]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut problems: Vec<String> = effects
+        .iter()
+        .filter(|effect| !seen.insert(*effect))
+        .map(|effect| format!("double-effect: {effect:?}"))
+        .collect();
+    let nodes: BTreeSet<(&str, &str)> =
+        effects.iter().map(|effect| (effect.execution.as_str(), effect.place.0.as_str())).collect();
+    for run in runs.iter().filter(|run| !run.cancelled && run.contained.is_none()) {
+        let lost = run.graph.of_type("debug:effect").filter(|node| !nodes.contains(&(run.execution.as_str(), *node)));
+        problems.extend(lost.map(|node| format!("lost-effect: {} {node}", run.execution)));
+    }
+    problems
+}
+
+/// Every run that was asked for is there once: those of batches, too, which start by themselves.
+async fn unheard_of(client: &Client, runs: &[Acknowledged]) -> Vec<String> {
+    let mut known: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for run in runs {
+        if let Some(workflow) = &run.workflow {
+            known.entry(workflow).or_default().push(&run.execution);
+        }
+    }
+    let mut problems = Vec::new();
+    for (workflow, mut known) in known {
+        let mut there = client.runs_of(workflow).await;
+        there.sort_unstable();
+        known.sort_unstable();
+        if there != known {
+            problems.push(format!("other-runs: {workflow} has {there:?}, and was asked for {known:?}"));
+        }
     }
     problems
 }
@@ -178,9 +241,10 @@ async fn kill(mut cluster: Cluster, time: Duration) {
     let [coordinator, gateway, agents] = kills;
     println!(
         "kills: {coordinator} of the coordinator, {gateway} of the gateway, {agents} of agents in {:.0} s; {} runs \
-         acknowledged, {requests} requests, {unknown} of unknown outcome",
+         acknowledged, {} of them with maps, {requests} requests, {unknown} of unknown outcome",
         since.elapsed().as_secs_f64(),
         runs.len(),
+        runs.iter().filter(|run| run.contained.is_some()).count(),
     );
     check(&mut cluster, &runs).await;
 }
