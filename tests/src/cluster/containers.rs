@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::graph::Graph;
-use super::items::{Effect, Place, Scopes, attempts};
+use super::items::{Effect, Place, attempts, place};
 use super::random::Random;
 use super::workload::EFFECTS;
 
@@ -120,25 +120,24 @@ struct Ends {
 
 impl Ends {
     fn of(events: &[Value]) -> Self {
-        let scopes = Scopes::of(events);
         let mut ends = Self { completed: BTreeMap::new(), gone: BTreeSet::new(), last: BTreeMap::new() };
         let attempt = |about: &Value| about["attempt"].as_u64().unwrap_or_default();
         for event in events {
             match event["type"].as_str() {
                 Some("node.completed" | "attempt.settled") => {
-                    ends.completed.insert(scopes.place(event), attempt(event));
+                    ends.completed.insert(place(event), attempt(event));
                 }
                 Some("attempt.lost" | "attempt.discarded") => {
-                    ends.gone.insert((scopes.place(event), attempt(event)));
+                    ends.gone.insert((place(event), attempt(event)));
                 }
                 Some("attempt.stopped") => {
                     let stopped = event["attempts"].as_array().into_iter().flatten();
-                    ends.gone.extend(stopped.map(|about| (scopes.place(about), attempt(about))));
+                    ends.gone.extend(stopped.map(|about| (place(about), attempt(about))));
                 }
                 _ => {}
             }
             for assigned in event["assigned"].as_array().into_iter().flatten() {
-                let last = ends.last.entry(scopes.place(assigned)).or_default();
+                let last = ends.last.entry(place(assigned)).or_default();
                 *last = attempt(assigned).max(*last);
             }
         }

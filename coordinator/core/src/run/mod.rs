@@ -6,6 +6,7 @@
 //!   facts and never a library's version (E2).
 
 mod admit;
+mod body;
 mod branch;
 mod control;
 mod corrupt;
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use admit::Admitted;
 pub use admit::{Command, Rejection};
+pub use body::Body;
 pub(crate) use control::Deciding;
 pub use corrupt::Corrupt;
 pub use expand::ListNeed;
@@ -286,42 +288,6 @@ impl Rank {
     /// Whose it is.
     pub(crate) fn instance(self) -> Instance {
         self.instance
-    }
-}
-
-/// The body of an event while it is written: takes values, gives references.
-#[derive(Debug, Default)]
-pub struct Body {
-    seq: EventSeq,
-    values: Vec<Value>,
-}
-
-impl Body {
-    /// An empty body of the event with this seq.
-    pub fn new(seq: EventSeq) -> Self {
-        Self { seq, values: Vec::new() }
-    }
-
-    /// Goes on with a body that holds values already.
-    pub fn resume(seq: EventSeq, values: Vec<Value>) -> Self {
-        Self { seq, values }
-    }
-
-    /// Takes a value in.
-    pub fn put(&mut self, value: Value) -> ValueRef {
-        let reference = ValueRef {
-            seq: self.seq,
-            place: self.values.len() as u32,
-            bytes: value.bytes() as u32,
-            digest: value.digest(),
-        };
-        self.values.push(value);
-        reference
-    }
-
-    /// The values, in the order of their places.
-    pub fn into_values(self) -> Vec<Value> {
-        self.values
     }
 }
 

@@ -1,0 +1,40 @@
+//! What an event carries beside what it says: the values that came to be with it.
+
+use crate::id::EventSeq;
+use crate::value::{Value, ValueRef};
+
+/// The body of an event while it is written: takes values, gives references.
+#[derive(Debug, Default)]
+pub struct Body {
+    seq: EventSeq,
+    values: Vec<Value>,
+}
+
+impl Body {
+    /// An empty body of the event with this seq.
+    pub fn new(seq: EventSeq) -> Self {
+        Self { seq, values: Vec::new() }
+    }
+
+    /// Goes on with a body that holds values already.
+    pub fn resume(seq: EventSeq, values: Vec<Value>) -> Self {
+        Self { seq, values }
+    }
+
+    /// Takes a value in.
+    pub fn put(&mut self, value: Value) -> ValueRef {
+        let reference = ValueRef {
+            seq: self.seq,
+            place: self.values.len() as u32,
+            bytes: value.bytes() as u32,
+            digest: value.digest(),
+        };
+        self.values.push(value);
+        reference
+    }
+
+    /// The values, in the order of their places.
+    pub fn into_values(self) -> Vec<Value> {
+        self.values
+    }
+}
