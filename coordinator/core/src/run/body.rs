@@ -7,7 +7,7 @@ use crate::value::{Value, ValueRef};
 #[derive(Debug, Default)]
 pub struct Body {
     seq: EventSeq,
-    values: Vec<Value>,
+    pub(super) values: Vec<Value>,
 }
 
 impl Body {
