@@ -88,7 +88,7 @@ impl World {
             Trouble::CoordinatorPauses => self.pause_coordinator(),
             Trouble::DatabaseStalls => {
                 let length = self.random.between((100, 10_000));
-                self.database_stalled_until = self.now.plus(millis(length));
+                self.database_stalled_until = self.database_stalled_until.max(self.now.plus(millis(length)));
                 self.last_trouble = self.last_trouble.max(self.database_stalled_until);
             }
             Trouble::OneWay { agent, to_coordinator } => self.cut_one_way(agent, to_coordinator),
@@ -113,7 +113,7 @@ impl World {
             return;
         }
         let length = self.random.between((100, 8_000));
-        self.coordinator_paused_until = self.now.plus(millis(length));
+        self.coordinator_paused_until = self.coordinator_paused_until.max(self.now.plus(millis(length)));
         self.last_trouble = self.last_trouble.max(self.coordinator_paused_until);
         (0..self.agents.len()).for_each(|agent| self.troubled(agent, length + 4_000));
         if length > SILENT.as_millis() {

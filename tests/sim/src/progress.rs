@@ -10,6 +10,9 @@ const STILL_MAX: Span = Span::from_seconds(30 * 60);
 /// More does not happen while everything waits.
 const STILL_STEPS_MAX: u64 = 50_000;
 
+/// No world has so much to do: what seems to get on without end turns in a circle that is not seen as one.
+const STEPS_MAX: u64 = 2_000_000;
+
 /// When something was last done that is never done again.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -25,7 +28,7 @@ impl Progress {
         if done > self.done || now <= last_trouble {
             *self = Self { done, at: now, at_step: step };
         }
-        step - self.at_step <= STILL_STEPS_MAX && now.since(self.at) <= STILL_MAX
+        step <= STEPS_MAX && step - self.at_step <= STILL_STEPS_MAX && now.since(self.at) <= STILL_MAX
     }
 }
 
@@ -67,10 +70,11 @@ mod tests {
     #[test]
     fn what_takes_long_is_not_stuck_as_long_as_something_is_done() {
         let mut progress = Progress::default();
-        for round in 1..1_000 {
+        for round in 1..STEPS_MAX / STILL_STEPS_MAX {
             let now = later(Span::from_seconds(round * 20 * 60));
             assert!(progress.goes_on(round, round * (STILL_STEPS_MAX - 1), now, TROUBLE), "round {round}");
         }
+        assert!(!progress.goes_on(1_000_000, STEPS_MAX + 1, later(Span::ZERO), TROUBLE), "even so");
     }
 
     #[test]

@@ -223,7 +223,12 @@ impl World {
                     self.told(session, agent, message);
                 }
             }
-            Event::CoordinatorSeesEnd(session) => self.session_ends(session, Leaving::Broken),
+            Event::CoordinatorSeesEnd(session) => {
+                // Nothing comes out of a stream after its end, its first message neither.
+                self.links.get_mut(&session).into_iter().for_each(|link| link.is_up = false);
+                self.after(Span::ZERO, Event::AgentSeesEnd(session));
+                self.session_ends(session, Leaving::Broken);
+            }
             Event::AgentSeesEnd(session) => self.agent_sees_end(session),
             Event::FallsSilent { session, to_coordinator } => self.falls_silent(session, to_coordinator),
             Event::AgentStarts { agent } => self.start_agent(agent),
