@@ -266,6 +266,7 @@ pub async fn start_agent(options: AgentOptions) -> Result<Agent> {
         labels: options.labels,
         hostname: None,
         slots: options.slots,
+        prefetch_patience: heddle_agent::limits::PREFETCH_PATIENCE,
         debug_nodes: options.debug.nodes,
         debug_effects: options.debug.effects,
         network: Some(options.network),

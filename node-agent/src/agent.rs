@@ -45,6 +45,9 @@ pub struct Options {
     pub hostname: Option<String>,
     /// Attempts that run at once, from 1 to [`SLOTS_MAX`].
     pub slots: u32,
+    /// What waits inside the agent for longer goes back, since another may be idle; usually
+    /// [`PREFETCH_PATIENCE`](crate::limits::PREFETCH_PATIENCE).
+    pub prefetch_patience: Duration,
     /// Whether to offer the `debug:*` types.
     pub debug_nodes: bool,
     /// The folder that `debug:effect` writes to; without one it fails.
@@ -255,7 +258,14 @@ pub async fn start_with(options: Options, registry: Registry) -> Result<Agent, S
     });
     metrics::register();
     let (sender, status) = watch::channel(Status::Starting);
-    let arguments = RootArguments { endpoint, way, identity, registry: Arc::new(registry), status: sender };
+    let arguments = RootArguments {
+        endpoint,
+        way,
+        identity,
+        registry: Arc::new(registry),
+        prefetch_patience: options.prefetch_patience,
+        status: sender,
+    };
     let (root, _) = Actor::spawn(None, Root, arguments).await.map_err(|source| StartError::Actors { source })?;
     Ok(Agent { id, root, status, _kept_id: kept_id })
 }

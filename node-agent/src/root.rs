@@ -23,6 +23,7 @@ pub(crate) struct RootArguments {
     pub(crate) way: Way,
     pub(crate) identity: Arc<Identity>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) prefetch_patience: Duration,
     pub(crate) status: watch::Sender<Status>,
 }
 
@@ -83,10 +84,11 @@ impl Actor for Root {
         myself: ActorRef<RootMessage>,
         arguments: RootArguments,
     ) -> Result<RootState, ActorProcessingErr> {
-        let RootArguments { endpoint, way, identity, registry, status } = arguments;
+        let RootArguments { endpoint, way, identity, registry, prefetch_patience, status } = arguments;
         let agent_id = identity.agent_id.as_str().into();
         let (slots, root, desk) = (identity.slots, myself.clone(), Arc::new(Desk::default()));
-        let for_attempts = AttemptsArguments { slots, registry, root, agent_id, desk: Arc::clone(&desk) };
+        let for_attempts =
+            AttemptsArguments { slots, registry, prefetch_patience, root, agent_id, desk: Arc::clone(&desk) };
         let (attempts, _) = Actor::spawn_linked(None, Attempts, for_attempts, myself.get_cell()).await?;
         let (reach, root) = (attempts.clone(), myself.clone());
         let link_arguments = LinkArguments { endpoint, way, identity, attempts: reach, root, desk };

@@ -28,7 +28,7 @@ use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, INLINE_INPUTS_BYTES_MAX};
 use crate::artifacts::desk::Desk;
 use crate::artifacts::files::Files;
 use crate::artifacts::inputs::Placed;
-use crate::limits::{PARTED_MAX, PREFETCH_PATIENCE};
+use crate::limits::PARTED_MAX;
 use crate::metrics::{NUMBERS, Share};
 use crate::outgoing::{Outgoing, Outlet};
 use crate::root::RootMessage;
@@ -49,6 +49,7 @@ pub(crate) struct Attempts;
 pub(crate) struct AttemptsArguments {
     pub(crate) slots: u32,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) prefetch_patience: Duration,
     pub(crate) root: ActorRef<RootMessage>,
     pub(crate) agent_id: Arc<str>,
     pub(crate) desk: Arc<Desk>,
@@ -69,7 +70,7 @@ pub(crate) enum AttemptsMessage {
     Left(SessionNumber),
     /// Some time has passed.
     Tick,
-    /// What was queued up to this number has waited for [`PREFETCH_PATIENCE`], if it waits still.
+    /// What was queued up to this number has waited for too long, if it waits still.
     QueueLooked { queued: u64 },
     /// An attempt waits until its intent is durable.
     Intends(AttemptKey),
@@ -108,6 +109,8 @@ pub(crate) struct AttemptsState {
     drain: Drain,
     /// The agent's way to the artifact store.
     desk: Arc<Desk>,
+    /// For how long work may wait here.
+    prefetch_patience: Duration,
     /// Whether what waits is about to be looked at.
     is_watching: bool,
     /// Values that came ahead of their assignments, and in how many messages.
@@ -345,7 +348,7 @@ impl AttemptsState {
     fn watch_queue(&mut self, myself: &ActorRef<AttemptsMessage>) {
         if let Some(queued) = self.ledger.last_queued().filter(|_| !self.is_watching) {
             self.is_watching = true;
-            myself.send_after(PREFETCH_PATIENCE, move || AttemptsMessage::QueueLooked { queued });
+            myself.send_after(self.prefetch_patience, move || AttemptsMessage::QueueLooked { queued });
         }
     }
 
@@ -410,6 +413,7 @@ impl Actor for Attempts {
             messages: None,
             outlet: Outlet::default(),
             drain: Drain::Not,
+            prefetch_patience: arguments.prefetch_patience,
             is_watching: false,
             desk: arguments.desk,
             parts: HashMap::new(),

@@ -1,10 +1,12 @@
 //! What becomes of assignments.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use heddle_agent::runners::{Context, EffectClass as Effect, Failure, Manifest, Output, Registry, Runner, Work};
-use heddle_agent::start_with;
+use heddle_agent::{Options, start, start_with};
 use heddle_proto::agent::finished::Outcome;
 use heddle_proto::agent::{Assign, EffectClass, ErrorClass, Input, PermitClass, SharedValue, Stopped};
 use tokio::sync::{mpsc, oneshot};
@@ -136,7 +138,25 @@ async fn what_waits_runs_in_order_when_a_slot_is_free() {
     for number in waiting {
         assert_eq!(connection.finished().await.0, number);
     }
-    assert_eq!(connection.permits(), (1, 3));
+    let (slots, prefetch) = connection.permits();
+    assert!(slots == 1 && prefetch >= 3, "short work has run: {prefetch}");
+}
+
+#[tokio::test]
+async fn what_waits_too_long_behind_other_work_goes_back() {
+    let mut coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let patience = Duration::from_millis(20);
+    let options = Options { prefetch_patience: patience, ..options(coordinator.address, folder.path(), 1) };
+    let _agent = start(options).await.unwrap();
+    let mut connection = coordinator.welcome().await;
+    let (sleep_key, sleep) = assign("debug:sleep", LONG);
+    connection.assign(sleep).await;
+    let (key, noop) = assign("debug:noop", "{}");
+    connection.assign(prefetched(noop)).await;
+    let Kind::HandedBack(handed_back) = connection.next().await else { panic!("it was kept") };
+    assert_eq!(handed_back.keys, [key]);
+    assert_eq!(connection.inventory().await, (vec![sleep_key.number], vec![]));
 }
 
 #[tokio::test]

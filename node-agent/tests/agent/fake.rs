@@ -254,6 +254,8 @@ pub(crate) fn options(address: SocketAddr, data_dir: &Path, slots: u32) -> Optio
         labels: BTreeMap::from([("region".to_owned(), "eu".to_owned())]),
         hostname: Some("host".to_owned()),
         slots,
+        // What waits stays, however slow the machine is.
+        prefetch_patience: Duration::from_secs(3_600),
         debug_nodes: true,
         debug_effects: Some(data_dir.to_owned()),
         network: None,

@@ -239,8 +239,10 @@ impl Checker {
         self.expect(!is_unknown, "H7", || format!("{run}: {attempt:?} may be a second effect that nobody asked for"));
         let fold = self.runs.get(&run).and_then(|account| account.fold.as_ref());
         let is_early = fold.is_none_or(|fold| {
-            let edges = fold.graph().in_edges(attempt.instance.node).iter();
-            edges.into_iter().any(|edge| !self.is_settled(fold, run, edge.source, attempt.instance.scope))
+            let (graph, node) = (fold.graph(), attempt.instance.node);
+            // A loop of which an agent looks at a turn has begun long ago.
+            let mut edges = graph.in_edges(node).iter().filter(|edge| graph.within(edge.source) != Some(node));
+            edges.any(|edge| !self.is_settled(fold, run, edge.source, attempt.instance.scope))
         });
         let crowd = fold.and_then(|fold| self.places.given(run, fold, &attempt));
         self.expect(crowd.is_none(), "E26", || crowd.unwrap_or_default());

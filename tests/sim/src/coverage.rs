@@ -10,7 +10,7 @@ use heddle_core::run::{NodePhase, Run, RunStatus};
 use serde_json::Value as Json;
 
 /// Moves of a node.
-const NODES: [(NodePhase, NodePhase); 24] = {
+const NODES: [(NodePhase, NodePhase); 26] = {
     use NodePhase::{Backoff, Completed, Dropped, Due, Failed, Open, Pending, Ready, Running, Skipped, Waiting};
     [
         (Pending, Due),
@@ -29,6 +29,7 @@ const NODES: [(NodePhase, NodePhase); 24] = {
         (Running, Failed),
         (Running, Backoff),
         (Running, Ready),
+        (Running, Open),
         (Running, Dropped),
         (Backoff, Running),
         (Backoff, Dropped),
@@ -36,6 +37,7 @@ const NODES: [(NodePhase, NodePhase); 24] = {
         (Waiting, Dropped),
         (Open, Completed),
         (Open, Failed),
+        (Open, Ready),
         (Open, Dropped),
     ]
 };

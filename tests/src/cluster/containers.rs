@@ -467,14 +467,15 @@ mod tests {
 
     fn events() -> [Value; 3] {
         let assigned =
-            |node: &str, scope: u64, attempt: u64| json!({ "nodeId": node, "scope": scope, "attempt": attempt });
+            |node: &str, index: Value, attempt: u64| json!({ "nodeId": node, "index": index, "attempt": attempt });
+        let first = json!([0]);
         [
+            json!({ "type": "run.started", "assigned": [assigned("w", first.clone(), 1), assigned("c", Value::Null, 1)] }),
             json!({
-                "type": "run.started", "decided": [{ "nodeId": "m", "firstScope": 1, "from": 0, "items": 1 }],
-                "assigned": [assigned("w", 1, 1), assigned("c", 0, 1)],
+                "type": "attempt.lost", "nodeId": "w", "index": first, "attempt": 1,
+                "assigned": [assigned("w", first.clone(), 2)],
             }),
-            json!({ "type": "attempt.lost", "nodeId": "w", "scope": 1, "attempt": 1, "assigned": [assigned("w", 1, 2)] }),
-            json!({ "type": "node.completed", "nodeId": "w", "scope": 1, "attempt": 2 }),
+            json!({ "type": "node.completed", "nodeId": "w", "index": first, "attempt": 2 }),
         ]
     }
 
