@@ -90,7 +90,12 @@ impl Checker {
                 self.lost(run, attempt);
                 self.over(run, attempt);
             }
-            Fact::Discarded { attempt } | Fact::Answered { attempt, .. } => self.over(run, attempt),
+            Fact::Discarded { attempt } => self.over(run, attempt),
+            Fact::Answered { attempt, .. } => {
+                self.over(run, attempt);
+                // Agents look at a loop once for each turn, each time at other values.
+                self.inputs.retain(|(of, instance, _), _| (*of, *instance) != (run, attempt.instance));
+            }
             Fact::HandedBack { attempts } | Fact::Stopped { attempts } => {
                 attempts.iter().for_each(|attempt| self.over(run, attempt));
             }

@@ -62,16 +62,26 @@ impl History {
                     !work::TYPES.contains(&reader.kind(attempt.instance)) && &*error.code == "condition_failed";
                 match &*error.code == work::REFUSED || is_looked_at {
                     true => self.refused.insert(at, error.code.to_string()),
-                    false => self.outside.failed.insert(at, error.code.to_string()),
+                    false => self.failed(attempt.instance, at, &error.code),
                 };
             }
             Fact::Lost { attempt, failure: Some(error), caught, .. } => {
                 self.caught(reader, attempt.instance, caught);
                 let at = self.at(reader, attempt.instance);
-                self.outside.failed.insert(at, error.code.to_string());
+                self.failed(attempt.instance, at, &error.code);
             }
             _ => {}
         }
+    }
+
+    /// An agent has failed, or nobody could do the work. It may have been to look at a turn, which has run then.
+    fn failed(&mut self, instance: Instance, at: At, code: &str) -> Option<String> {
+        let turns =
+            self.scopes.values().filter(|(container, _)| *container == instance).map(|(_, turn)| *turn as usize);
+        if let Some(turn) = turns.max() {
+            self.outside.unseen.insert(at.clone(), turn);
+        }
+        self.outside.failed.insert(at, code.to_owned())
     }
 
     fn decision(&mut self, reader: &Reader<'_>, decision: &Decision) {

@@ -177,7 +177,7 @@ impl<'a> Interpreter<'a> {
         if is_skipped || required_inputs(&here.kind).iter().any(|input| is_closed(input) && !is_race) {
             return Expected::Skipped;
         }
-        if let Some(code) = self.outside.failed.get(&at) {
+        if let Some(code) = self.outside.failed.get(&at).filter(|_| !self.outside.unseen.contains_key(&at)) {
             return self.failed(node, vec![code.clone()]);
         }
         if work::TYPES.contains(&&*here.kind) {

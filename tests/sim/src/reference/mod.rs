@@ -62,6 +62,8 @@ struct Outside {
     brought: BTreeMap<At, Json>,
     /// Which of the other providers answered.
     fallbacks: BTreeMap<At, usize>,
+    /// Loops of which no agent could look at this turn.
+    unseen: BTreeMap<At, usize>,
     /// Nodes that have ended the run.
     stopped: BTreeSet<At>,
 }

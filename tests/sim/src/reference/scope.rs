@@ -78,10 +78,9 @@ impl Interpreter<'_> {
             all.push(json(&result));
             let names = [("result", json(&result)), ("carry", if has_carry { json(&carry) } else { Json::Null })];
             let look = |path: &[String]| self.look(&names, &inner, path);
-            // A turn ends where its loop is decided: no agent looks at what it gave.
-            let is_looked_at = config["until"].as_str().is_some_and(|until| until.contains("result"));
-            if is_looked_at && json(&result)["large"] == true {
-                return Expected::Failed(vec!["values_too_large".to_owned()]);
+            let at = self.at(node, frame);
+            if self.outside.unseen.get(&at) == Some(&(turn as usize)) {
+                return self.failed(node, self.outside.failed.get(&at).cloned().into_iter().collect());
             }
             let is_done = until.as_ref().map_or(Ok(false), |until| until.holds(&look));
             let worth = score.as_ref().map(|score| score.value(&look)).transpose();
