@@ -64,6 +64,7 @@ async fn be_the_agent(coordinator: &str, slots: u32) -> Outcome<()> {
         labels: BTreeMap::new(),
         hostname: None,
         slots,
+        prefetch_patience: heddle_agent::limits::PREFETCH_PATIENCE,
         debug_nodes: true,
         debug_effects: None,
         network: None,

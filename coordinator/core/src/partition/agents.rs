@@ -218,7 +218,14 @@ impl Partition {
     }
 
     pub(super) fn handed_back(&mut self, from: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) {
-        if !self.is_foreign(from, key, turn) && self.live(&key).is_some() {
+        if self.is_foreign(from, key, turn) {
+            return;
+        }
+        if let Some(given_at) = self.live(&key).map(|live| live.assigned_at) {
+            // It keeps its place before what was not given to anybody.
+            if let Some(entry) = self.runs.get_mut(&key.run) {
+                entry.returned.insert(key.instance, given_at);
+            }
             let _stale = self.apply(key.run, Command::HandBack { attempt: attempt(&key) }, turn);
         }
     }

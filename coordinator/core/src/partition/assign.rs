@@ -67,7 +67,10 @@ impl Partition {
             let instance = rank.instance();
             let (lane, priority) = place_of(&entry.run, instance);
             let queue = self.queues.entry(lane.clone()).or_default();
-            queue.push(priority, id, instance, now);
+            match entry.returned.remove(&instance) {
+                Some(since) => queue.push_again(priority, id, instance, since),
+                None => queue.push(priority, id, instance, now),
+            }
             if !std::mem::replace(&mut queue.listed, true) {
                 self.changed.push_back(lane);
             }

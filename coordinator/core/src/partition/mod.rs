@@ -30,7 +30,7 @@ pub use crate::partition::assign::Backlog;
 use crate::concurrency::ConcurrencyKey;
 use crate::draw::Draw;
 use crate::fault::{Fault, is_planted};
-use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, PartitionId, RunId};
+use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
 use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
@@ -93,6 +93,8 @@ struct Entry {
     written: Option<RunSummary>,
     /// Instances that stand in a queue.
     exposed: BTreeSet<Rank>,
+    /// Instances that an agent gave back and that do not stand in a queue yet, with the time at which they were given to it.
+    returned: BTreeMap<Instance, Timestamp>,
     alarm: Option<Timestamp>,
     idle_at: Option<Timestamp>,
     /// Bytes of events since the last snapshot, and that snapshot's size.
@@ -575,6 +577,7 @@ impl Entry {
             run,
             written: None,
             exposed: BTreeSet::new(),
+            returned: BTreeMap::new(),
             alarm: None,
             idle_at: None,
             tail_bytes: 0,

@@ -30,7 +30,42 @@ pub(super) struct ReadyQueue {
 struct Level {
     /// Each run once; those that have left are passed over.
     turns: VecDeque<RunId>,
-    runs: BTreeMap<RunId, VecDeque<(Timestamp, Instance)>>,
+    runs: BTreeMap<RunId, Waiting>,
+}
+
+/// Instances of one run and priority, with the time from which their waiting counts.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// What had its turn already and is here again: it goes first.
+    again: VecDeque<(Timestamp, Instance)>,
+    /// As it came.
+    fresh: VecDeque<(Timestamp, Instance)>,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.again.len() + self.fresh.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(Timestamp, Instance)> {
+        self.again.iter().chain(&self.fresh)
+    }
+
+    /// Takes out the first, and says whether it had its turn already.
+    fn pop(&mut self) -> Option<((Timestamp, Instance), bool)> {
+        match self.again.pop_front() {
+            Some(first) => Some((first, true)),
+            None => self.fresh.pop_front().map(|first| (first, false)),
+        }
+    }
+
+    fn remove(&mut self, instance: Instance) -> bool {
+        let mut lists = [&mut self.again, &mut self.fresh].into_iter();
+        lists.any(|list| {
+            let place = list.iter().position(|(_, other)| *other == instance);
+            place.and_then(|place| list.remove(place)).is_some()
+        })
+    }
 }
 
 /// An instance that was taken out, with its place.
@@ -40,6 +75,8 @@ pub(super) struct Ready {
     pub(super) instance: Instance,
     pub(super) since: Timestamp,
     pub(super) priority: i32,
+    /// Whether an agent had given it back.
+    is_again: bool,
 }
 
 impl ReadyQueue {
@@ -49,13 +86,23 @@ impl ReadyQueue {
 
     /// Lets an instance wait behind those of its run and priority.
     pub(super) fn push(&mut self, priority: i32, run: RunId, instance: Instance, now: Timestamp) {
-        let level = self.levels.entry(priority).or_default();
-        let waiting = level.runs.entry(run).or_insert_with(|| {
-            level.turns.push_back(run);
-            VecDeque::new()
-        });
-        waiting.push_back((now, instance));
+        self.waiting(priority, run).fresh.push_back((now, instance));
         self.len += 1;
+    }
+
+    /// Lets an instance that an agent gave back wait before those of its run that have not had their turn. Of several, the
+    /// first comes first.
+    pub(super) fn push_again(&mut self, priority: i32, run: RunId, instance: Instance, since: Timestamp) {
+        self.waiting(priority, run).again.push_back((since, instance));
+        self.len += 1;
+    }
+
+    fn waiting(&mut self, priority: i32, run: RunId) -> &mut Waiting {
+        let level = self.levels.entry(priority).or_default();
+        level.runs.entry(run).or_insert_with(|| {
+            level.turns.push_back(run);
+            Waiting::default()
+        })
     }
 
     /// Takes out the instance whose turn it is; its run's next turn comes after the others'.
@@ -64,26 +111,28 @@ impl ReadyQueue {
         let level = self.levels.get_mut(&priority)?;
         let run = level.turns.pop_front()?;
         let waiting = level.runs.get_mut(&run)?;
-        let (since, instance) = waiting.pop_front()?;
-        if waiting.is_empty() {
+        let ((since, instance), is_again) = waiting.pop()?;
+        if waiting.len() == 0 {
             level.runs.remove(&run);
         } else {
             level.turns.push_back(run);
         }
         self.tidy(priority);
         self.len -= 1;
-        Some(Ready { run, instance, since, priority })
+        Some(Ready { run, instance, since, priority, is_again })
     }
 
     /// Puts back what was popped: it is its turn still. Of several, the last is put back first.
-    pub(super) fn put_back(&mut self, Ready { run, instance, since, priority }: Ready) {
+    pub(super) fn put_back(&mut self, Ready { run, instance, since, priority, is_again }: Ready) {
         let level = self.levels.entry(priority).or_default();
         // It was moved to the end a moment ago.
         if let Some(place) = level.turns.iter().rposition(|other| *other == run) {
             level.turns.remove(place);
         }
         level.turns.push_front(run);
-        level.runs.entry(run).or_default().push_front((since, instance));
+        let waiting = level.runs.entry(run).or_default();
+        let list = if is_again { &mut waiting.again } else { &mut waiting.fresh };
+        list.push_front((since, instance));
         self.len += 1;
     }
 
@@ -102,10 +151,11 @@ impl ReadyQueue {
     pub(super) fn remove_one(&mut self, priority: i32, run: RunId, instance: Instance) {
         let Some(level) = self.levels.get_mut(&priority) else { return };
         let Some(waiting) = level.runs.get_mut(&run) else { return };
-        let Some(place) = waiting.iter().position(|(_, other)| *other == instance) else { return };
-        waiting.remove(place);
+        if !waiting.remove(instance) {
+            return;
+        }
         self.len -= 1;
-        if waiting.is_empty() {
+        if waiting.len() == 0 {
             level.runs.remove(&run);
             level.turns.retain(|other| *other != run);
         }
@@ -124,7 +174,7 @@ impl ReadyQueue {
     fn most_urgent(&self, now: Timestamp) -> Option<i32> {
         let point = limits::PRIORITY_POINT.as_millis().max(1);
         let urgency = |(priority, level): (&i32, &Level)| {
-            let (since, _) = level.runs.get(level.turns.front()?)?.front()?;
+            let (since, _) = level.runs.get(level.turns.front()?)?.iter().next()?;
             let waited = i64::try_from(now.since(*since).as_millis() / point).unwrap_or(i64::MAX);
             Some((i64::from(*priority).saturating_add(waited), *priority))
         };
@@ -180,6 +230,21 @@ mod tests {
             queue.put_back(first);
         }
         assert_eq!(drain(&mut queue, START), [(1, 0), (2, 0), (1, 1)]);
+    }
+
+    #[test]
+    fn what_is_given_back_goes_before_what_had_no_turn() {
+        let mut queue = ReadyQueue::default();
+        for node in 0..4 {
+            queue.push(0, RunId(1), instance(node), START);
+        }
+        queue.push(0, RunId(2), instance(0), START);
+        let first: Vec<Ready> = std::iter::from_fn(|| queue.pop(START)).take(3).collect();
+        for ready in first.iter().filter(|ready| ready.run == RunId(1)) {
+            queue.push_again(ready.priority, ready.run, ready.instance, ready.since);
+        }
+        assert_eq!(queue.len(), 4);
+        assert_eq!(drain(&mut queue, START), [(1, 0), (1, 1), (1, 2), (1, 3)]);
     }
 
     #[test]

@@ -83,6 +83,21 @@ fn what_is_more_important_goes_first() {
     assert_eq!(order[..5], [SECOND; 5], "{order:?}");
 }
 
+/// An agent that is busy for long gives back what waits there, and somebody else may be free.
+#[test]
+fn what_an_agent_gives_back_goes_before_what_has_not_been_given_to_any() {
+    let mut bench = Bench::with_agent();
+    let sent = bench.start(FIRST, &wide(6, &json!({})));
+    assert_eq!(sent.len(), 2);
+    let next = &sent[1];
+    bench.permits.grant(&next.to, next.session, PermitClass::Slot, 1);
+    bench.on([Input::HandedBack { from: next.to.clone(), key: next.key }]);
+    let granted: Vec<Input> = bench.permits.deal().into_iter().map(|(_, grant)| Input::Granted(vec![grant])).collect();
+    bench.on(granted);
+    let again = dispatches(&bench.land_all());
+    assert_eq!(again.iter().map(|attempt| attempt.key.instance).collect::<Vec<_>>(), [next.key.instance]);
+}
+
 /// More comes than is served, and all of it is more important than what waits.
 #[test]
 fn a_run_is_overtaken_only_by_what_came_in_the_time_that_its_distance_is_worth() {
