@@ -92,6 +92,8 @@ async fn one_trace_goes_from_the_request_to_the_attempts() {
     let attempt_of = |id: &Value| attempts.iter().find(|attempt| *id == attempt.id.as_str()).unwrap();
     let listed: Vec<&Value> =
         told["nodes"].as_array().unwrap().iter().flat_map(|node| node["attempts"].as_array().unwrap()).collect();
+    // What waited too long in an agent went back unbegun: it has no span.
+    let listed: Vec<&Value> = listed.into_iter().filter(|attempt| attempt["outcome"] != "HANDED_BACK").collect();
     assert_eq!(listed.len(), NODES);
     for attempt in listed {
         assert_eq!(attempt["agentId"], attempt_of(&attempt["spanId"]).attribute("heddle.agent.id"));

@@ -186,7 +186,7 @@ macro_rules! number {
         impl $name {
             /// The next one.
             pub fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
         }
 
