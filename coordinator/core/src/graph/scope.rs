@@ -182,6 +182,12 @@ impl Graph {
         self.node(ix).within
     }
 
+    /// The node itself; of a map that no document names, the first of the nodes that it runs for.
+    pub fn named(&self, ix: NodeIx) -> NodeIx {
+        let lifted = self.body(ix).first().filter(|_| self.node(ix).is_anonymous);
+        lifted.copied().unwrap_or(ix)
+    }
+
     /// The nodes inside a container, in the order of their places; none for other nodes.
     pub fn body(&self, container: NodeIx) -> &[NodeIx] {
         self.bodies.get(&container).map_or(&[], Vec::as_slice)
