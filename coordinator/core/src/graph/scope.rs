@@ -157,6 +157,13 @@ pub(super) fn parents(draft: &Draft) -> BTreeMap<&str, &str> {
     draft.nodes.iter().filter_map(|node| Some((&*node.id, node.parent.as_deref()?))).collect()
 }
 
+/// A warning about a node whose parent is no node, or none that others lie in: it runs outside.
+pub(super) fn unknown_parent(node: &str, parent: &str, is_there: bool) -> Problem {
+    let what = if is_there { "is no map, loop or group" } else { "does not exist" };
+    let message = format!("Node \"{}\" says that it lies inside \"{}\", which {what}.", shown(node), shown(parent));
+    Problem::new(rule::UNKNOWN_PARENT, message, "Correct parentId, or take it out.")
+}
+
 /// A problem with an edge between two nodes of which neither sees the other.
 pub(super) fn across(source: &str, target: &str) -> Problem {
     let message = format!(
