@@ -217,6 +217,20 @@ impl<'a> Compiler<'a> {
         // As many plain groups inside each other as anybody draws.
         const GROUPS_MAX: usize = 64;
         self.nesting.within = vec![None; self.running.len()];
+        for running in &self.running {
+            let Some(parent) = running.draft.parent.as_deref() else { continue };
+            let place = self.places.get(parent);
+            let is_inside = match place {
+                // Of a type that is not known nobody can say.
+                Some(Place::Runs(ix)) => self.is_container(ix) || self.running[ix.0 as usize].node_type.is_none(),
+                Some(_) => true,
+                None => false,
+            };
+            if !is_inside {
+                let problem = scope::unknown_parent(&running.draft.id, parent, place.is_some());
+                self.warnings.push(problem.node(&running.draft.id).at(format!("{}/parentId", running.path)));
+            }
+        }
         if !self.running.iter().any(|node| matches!(node.runner, Runner::Control(control) if control.is_container())) {
             return;
         }
@@ -229,8 +243,7 @@ impl<'a> Compiler<'a> {
                     Some(Place::Runs(ix)) => Some(ix),
                     _ => None,
                 };
-                let is_container = |ix: &NodeIx| matches!(self.running[ix.0 as usize].runner, Runner::Control(it) if it.is_container());
-                if let Some(container) = container.filter(is_container) {
+                if let Some(container) = container.filter(|ix| self.is_container(*ix)) {
                     self.nesting.within[place] = Some(container);
                     break;
                 }
@@ -247,6 +260,10 @@ impl<'a> Compiler<'a> {
                 self.problems.push(problem.node(&running.draft.id).at(format!("{}/parentId", running.path)));
             }
         }
+    }
+
+    fn is_container(&self, ix: NodeIx) -> bool {
+        matches!(self.running[ix.0 as usize].runner, Runner::Control(control) if control.is_container())
     }
 
     /// An edge as its source sees it.

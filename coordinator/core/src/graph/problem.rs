@@ -44,6 +44,8 @@ pub mod rule {
     pub const BAD_CONFIG: &str = "bad-config";
     /// A config key that the node's type does not know, so that nothing reads it.
     pub const UNKNOWN_CONFIG_KEY: &str = "unknown-config-key";
+    /// A node says that it lies inside one that is not there, or that runs nothing.
+    pub const UNKNOWN_PARENT: &str = "unknown-parent";
     /// A condition cannot be read, or names what is not there.
     pub const BAD_EXPRESSION: &str = "bad_expression";
     /// A config value is a secret; a graph names a credential instead.

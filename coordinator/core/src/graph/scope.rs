@@ -157,6 +157,13 @@ pub(super) fn parents(draft: &Draft) -> BTreeMap<&str, &str> {
     draft.nodes.iter().filter_map(|node| Some((&*node.id, node.parent.as_deref()?))).collect()
 }
 
+/// A warning about a node whose parent is no node, or none that others lie in: it runs outside.
+pub(super) fn unknown_parent(node: &str, parent: &str, is_there: bool) -> Problem {
+    let what = if is_there { "is no map, loop or group" } else { "does not exist" };
+    let message = format!("Node \"{}\" says that it lies inside \"{}\", which {what}.", shown(node), shown(parent));
+    Problem::new(rule::UNKNOWN_PARENT, message, "Correct parentId, or take it out.")
+}
+
 /// A problem with an edge between two nodes of which neither sees the other.
 pub(super) fn across(source: &str, target: &str) -> Problem {
     let message = format!(
@@ -180,6 +187,12 @@ impl Graph {
     /// The container around a node.
     pub fn within(&self, ix: NodeIx) -> Option<NodeIx> {
         self.node(ix).within
+    }
+
+    /// The node itself; of a map that no document names, the first of the nodes that it runs for.
+    pub fn named(&self, ix: NodeIx) -> NodeIx {
+        let lifted = self.body(ix).first().filter(|_| self.node(ix).is_anonymous);
+        lifted.copied().unwrap_or(ix)
     }
 
     /// The nodes inside a container, in the order of their places; none for other nodes.

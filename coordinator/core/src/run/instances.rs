@@ -205,7 +205,7 @@ impl Search {
         let (run, node) = (items.run(), self.wanted.node);
         let is_item = self.wanted.kind == InstanceKind::Item;
         let slot = frame.slots.get(run.graph().node(node).place as usize).filter(|_| !is_item);
-        let state = match (frame.state(), slot) {
+        let state = match (frame.state(run.status() != RunStatus::Running), slot) {
             (state, None) => item_state(state, run.status()),
             (_, Some(slot)) if at.is_none() => {
                 state_of(run.phase_shown(Instance { scope, ..Instance::root(node) }, slot.phase), run.status())

@@ -82,17 +82,15 @@ impl ItemFailure {
 }
 
 impl Frame {
-    /// How its item stands.
-    pub(super) fn state(&self) -> ItemState {
+    /// How its item stands, while the run goes on or after it.
+    pub(super) fn state(&self, is_over: bool) -> ItemState {
         let Some(failure) = &self.failure else {
             return if self.open == 0 { ItemState::Completed } else { ItemState::Open };
         };
-        // What failed the container marks its own item as given up, too.
-        let has_failed = || self.slots.iter().any(|slot| slot.phase == NodePhase::Failed && slot.result.is_none());
         match failure.is_given_up() {
-            _ if self.open > 0 => ItemState::Open,
-            true if !has_failed() => ItemState::GivenUp,
-            _ => ItemState::Failed,
+            _ if self.open > 0 && !is_over => ItemState::Open,
+            true => ItemState::GivenUp,
+            false => ItemState::Failed,
         }
     }
 }
@@ -192,7 +190,7 @@ impl ItemsView {
             ..ItemCounts::default()
         };
         for frame in self.run.state.frames.values().filter(|frame| frame.container.node == container) {
-            match frame.state() {
+            match frame.state(self.run.status() != RunStatus::Running) {
                 ItemState::Open if self.run.status() != RunStatus::Running => counts.skipped += 1,
                 ItemState::Open => counts.running += 1,
                 ItemState::Failed => counts.failed += 1,
@@ -254,7 +252,7 @@ impl ItemsView {
         }
         for (_, frame) in self.run.closed.iter().flatten() {
             let counted = self.containers.entry(frame.container.node).or_default();
-            match frame.state() {
+            match frame.state(false) {
                 ItemState::Failed => counted.failed += 1,
                 ItemState::GivenUp | ItemState::Open => counted.given_up += 1,
                 ItemState::Completed => {}

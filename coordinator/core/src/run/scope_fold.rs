@@ -237,7 +237,7 @@ impl Run {
     }
 
     /// A node in an item has failed for good: what that does to the item, and to its container.
-    pub(super) fn fail_item(&mut self, instance: Instance, error: &NodeError) -> Result<(), Corrupt> {
+    pub(super) fn fail_item(&mut self, instance: Instance, error: &NodeError, origin: Instance) -> Result<(), Corrupt> {
         let Some(frame) = self.frame(instance.scope) else { return Ok(()) };
         let (container, index) = (frame.container, frame.index);
         let choice = match self.graph.scope(container.node).map(|scope| &scope.kind) {
@@ -250,27 +250,32 @@ impl Run {
         let leaves = match choice {
             OnItemError::Fail => {
                 let node = self.graph.node(container.node);
-                // A map that no document names is not worth a word.
-                let place = if node.is_anonymous { String::new() } else { format!(" of \"{}\"", node.label) };
+                // A map that no document names runs for the node that is lifted.
+                let label = if node.is_anonymous { &self.graph.node(instance.node).label } else { &node.label };
                 let what = match node.runner {
                     crate::node_type::Runner::Control(crate::node_type::Control::Loop) => "turn",
                     _ => "item",
                 };
-                let message = format!("{what} {index}{place}: {}", error.message);
+                let message = format!("{what} {index} of \"{label}\": {}", error.message);
+                self.fail_frame(instance.scope, error, Leaves::Nothing);
                 let error = NodeError { message: cut(message), ..error.clone() };
-                return self.fail_container(container, &error, instance.node);
+                return self.fail_container(container, &error, origin);
             }
             OnItemError::Skip => Leaves::Nothing,
             OnItemError::Collect => Leaves::Null,
         };
-        let failure = Box::new(ItemFailure { error: error.clone(), leaves });
-        if let Some(frame) = self.state.frames.get_mut(&instance.scope) {
-            frame.failure.get_or_insert(failure);
-        }
+        self.fail_frame(instance.scope, error, leaves);
         if is_planted(Fault::FailedItemGoesOn) {
             return Ok(());
         }
         self.abandon(instance.scope, AtAgent::Finishes)
+    }
+
+    /// Notes why an item has failed, if it has not yet.
+    fn fail_frame(&mut self, scope: ScopeIx, error: &NodeError, leaves: Leaves) {
+        if let Some(frame) = self.state.frames.get_mut(&scope) {
+            frame.failure.get_or_insert_with(|| Box::new(ItemFailure { error: error.clone(), leaves }));
+        }
     }
 
     /// The first failed item fails its container, or it cannot go on itself: what is open of it is abandoned.
@@ -278,7 +283,7 @@ impl Run {
         &mut self,
         container: Instance,
         error: &NodeError,
-        node: NodeIx,
+        origin: Instance,
     ) -> Result<(), Corrupt> {
         if let Some(expansion) = self.state.expansions.get_mut(&container) {
             expansion.has_failed = true;
@@ -292,7 +297,7 @@ impl Run {
             self.state.expansions.entry(container).and_modify(|expansion| expansion.failure = failure);
         } else {
             // The run's error names the node that failed, not what it lies in.
-            self.give_up_at(container, error, node)?;
+            self.give_up_at(container, error, origin)?;
         }
         for scope in self.frames_of(container) {
             self.abandon(scope, AtAgent::Finishes)?;

@@ -217,7 +217,7 @@ impl Run {
                 self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
             }
             Decision::Failed { error, .. } if self.has_open_items(instance) => {
-                self.fail_container(instance, error, instance.node)?;
+                self.fail_container(instance, error, instance)?;
             }
             Decision::Failed { error, caught, .. } => {
                 self.give_up(instance, error, caught)?;
@@ -311,18 +311,25 @@ impl Run {
     ) -> Result<(), Corrupt> {
         self.end_scope(instance);
         if Self::ends_run(caught) {
-            self.give_up_at(instance, error, instance.node)?;
+            self.give_up_at(instance, error, instance)?;
         }
         if caught.is_empty() { self.leave(instance) } else { self.give(instance, NodePhase::Failed, None, caught) }
     }
 
-    /// Outside of maps and loops, the first node that fails for good is what the run ends with; inside, its item fails.
-    pub(super) fn give_up_at(&mut self, instance: Instance, error: &NodeError, node: NodeIx) -> Result<(), Corrupt> {
+    /// Outside of maps and loops, the first node that fails for good is what the run ends with; inside, its item fails. `origin`
+    /// is what failed by itself: the instance, or one in its body.
+    pub(super) fn give_up_at(
+        &mut self,
+        instance: Instance,
+        error: &NodeError,
+        origin: Instance,
+    ) -> Result<(), Corrupt> {
         self.slot(instance)?.phase = NodePhase::Failed;
         if instance.scope != ROOT {
-            return self.fail_item(instance, error);
+            return self.fail_item(instance, error, origin);
         }
-        let attempts = self.state.tries.get(&instance).map_or(0, |tries| tries.last.0);
+        let attempts = self.state.tries.get(&origin).map_or(0, |tries| tries.last.0);
+        let node = self.graph.named(origin.node);
         self.state.failure.get_or_insert_with(|| {
             Box::new(RunError {
                 code: error.code.clone(),

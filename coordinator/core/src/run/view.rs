@@ -6,7 +6,7 @@ use super::items::{ItemCounts, ItemsView};
 use super::{Corrupt, NodePhase, Run, RunStatus};
 use crate::graph::Graph;
 use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId};
-use crate::run::event::{Decision, Event, Fact, NodeError};
+use crate::run::event::{Decision, Event, Fact, NodeError, RunError};
 use crate::time::Timestamp;
 
 /// A run as far as its history has been read.
@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 pub struct RunView {
     items: ItemsView,
     nodes: Vec<NodeView>,
-    /// The last event before which a node's readiness was recorded.
+    /// When the run ended.
     ended_at: Option<Timestamp>,
 }
 
@@ -135,11 +135,33 @@ impl RunView {
         })
     }
 
+    /// With the run everything of it is over. What its error says is true of all containers around the node, too.
+    fn close(&mut self, at: Timestamp, error: Option<&RunError>) {
+        let begun = self.nodes.iter_mut().filter(|view| view.started_at.is_some());
+        begun.for_each(|view| view.ended_at = view.ended_at.or(Some(at)));
+        self.nodes.iter_mut().for_each(|view| view.waits_until = None);
+        let Some((error, node, class)) = error.and_then(|error| Some((error, error.node?, error.class?))) else {
+            return;
+        };
+        let graph = Arc::clone(self.run().graph());
+        for container in std::iter::successors(graph.within(node), |around| graph.within(*around)) {
+            let view = &mut self.nodes[container.0 as usize];
+            view.error.get_or_insert_with(|| NodeError {
+                class,
+                code: error.code.clone(),
+                message: error.message.clone(),
+            });
+        }
+    }
+
     fn note_all(&mut self, event: &Event) {
         if let Fact::Ended { .. } = event.fact {
             self.ended_at = Some(event.at);
         }
         note(event, self);
+        if let Fact::Ended { error, .. } = &event.fact {
+            self.close(event.at, error.as_ref());
+        }
         for node in self.items.run().dropped_nodes() {
             let view = &mut self.nodes[node.0 as usize];
             (view.ended_at, view.waits_until) = (Some(event.at), None);

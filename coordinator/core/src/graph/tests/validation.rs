@@ -235,6 +235,35 @@ fn a_key_that_a_type_does_not_know_is_a_warning() {
 }
 
 #[test]
+fn a_parent_that_is_not_there_or_runs_nothing_is_a_warning() {
+    let inside = |id: &str, parent: &str| {
+        let mut inside = node(id, "debug:echo", json!({}));
+        inside["parentId"] = parent.into();
+        inside
+    };
+    let nodes = json!([
+        node("m", "logic:map", json!({})),
+        {"id": "g", "type": "group", "data": {}},
+        inside("a", "m"),
+        inside("b", "g"),
+        inside("c", "M"),
+        inside("d", "a"),
+    ]);
+    let edges = json!([{"id": "e", "source": "m", "sourceHandle": "out-item", "target": "a", "targetHandle": "in-in"}]);
+    let found = match compile(&nodes, &edges) {
+        Ok(compiled) => compiled.warnings,
+        Err(problems) => panic!("{problems:?}"),
+    };
+    let found: Vec<_> = found.iter().filter(|found| found.rule == rule::UNKNOWN_PARENT).collect();
+    let said: Vec<_> = found.iter().map(|found| (found.path.as_deref().unwrap(), &*found.message)).collect();
+    let expected = [
+        ("/nodes/4/parentId", "Node \"c\" says that it lies inside \"M\", which does not exist."),
+        ("/nodes/5/parentId", "Node \"d\" says that it lies inside \"a\", which is no map, loop or group."),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn the_config_may_change_the_effect() {
     let manifest = json!({"id": "http:request", "version": 1, "title": "T", "effect": "blind", "inputs": [], "outputs": [],
     "effectRules": [

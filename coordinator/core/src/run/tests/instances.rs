@@ -9,7 +9,7 @@ use crate::run::event::{ErrorClass, OutputValue};
 use crate::run::instances::{InstanceKind, InstanceView, Search, Wanted};
 use crate::run::items::{ItemCounts, ItemsView};
 use crate::run::trace::AttemptOutcome;
-use crate::run::view::NodeState;
+use crate::run::view::{NodeState, RunView};
 use crate::run::{Outcome, RunStatus};
 
 /// A map over numbers, whose node `w` fails for those that end in 3.
@@ -86,6 +86,58 @@ fn the_item_that_failed_its_map_is_told_from_those_that_were_given_up() {
         (found[2].state, found[3].state, found[4].state),
         (NodeState::Completed, NodeState::Failed, NodeState::Cancelled)
     );
+}
+
+/// What fails in a map that lies in another one fails both.
+#[test]
+fn a_failure_is_told_at_each_level_with_the_node_that_failed_and_its_tries() {
+    let fixture = Fixture::default()
+        .list("list", json!([[1, 2], [4, 3]]))
+        .logic("a", "map", json!({}))
+        .logic("b", "map", json!({}))
+        .inside("a")
+        .work("w", "pure", &json!({"retry": {"maxAttempts": 1}}))
+        .inside("b")
+        .output("end")
+        .edge("list", "a.items")
+        .edge("a.item", "b.items")
+        .edge("b.item", "w.extra")
+        .edge("w.out", "b.result")
+        .edge("b.results", "a.result")
+        .edge("a.results", "end");
+    let mut course = Course::begin(&fixture.build());
+    course.run_through(|_, inputs| match inputs["extra"].as_u64() {
+        Some(3) => failure(ErrorClass::InvalidRequest),
+        _ => success("done"),
+    });
+    let error = course.run.error().unwrap();
+    assert_eq!((error.node, error.attempts), (Some(node(&course, "w")), 1));
+    let (found, _, items) = search(&course, all(&course, "a", InstanceKind::Item));
+    assert_eq!(found.iter().map(|item| item.state).collect::<Vec<_>>(), [NodeState::Completed, NodeState::Failed]);
+    assert!(found[1].view.error.is_some());
+    let counts = items.counts(node(&course, "a")).unwrap();
+    assert_eq!((counts.completed, counts.failed, counts.skipped), (1, 1, 0));
+    let mut view = RunView::begin(course.run.id(), course.run.graph().clone(), &course.events[0]).unwrap();
+    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+    for container in ["a", "b"] {
+        let seen = view.node(node(&course, container));
+        assert_eq!(seen.error.as_ref().map(|error| &error.message), Some(&error.message), "{container}");
+        assert_eq!(seen.ended_at, view.ended_at(), "{container}");
+    }
+}
+
+#[test]
+fn what_was_under_way_ends_with_its_run() {
+    let fixture = Fixture::default().work("bad", "pure", &json!({"retry": {"maxAttempts": 1}}));
+    let graph =
+        fixture.logic("wait", "wait", json!({"forMs": 60_000})).edge("list", "wait").list("list", json!([1])).build();
+    let mut course = Course::begin(&graph);
+    course.run_through(|_, _| failure(ErrorClass::InvalidRequest));
+    let mut view = RunView::begin(course.run.id(), graph, &course.events[0]).unwrap();
+    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+    let waited = view.node(node(&course, "wait"));
+    assert!(waited.started_at.is_some());
+    assert_eq!((waited.ended_at, waited.waits_until), (view.ended_at(), None));
 }
 
 #[test]

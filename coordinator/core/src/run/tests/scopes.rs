@@ -546,7 +546,7 @@ fn lists_of_unequal_lengths_fail_the_run() {
     let course = through(fixture.edge("x", "w.extra").edge("y", "w.other"), |_, _| success("never"));
     assert_eq!(course.run.status(), RunStatus::Failed);
     let error = course.run.error().unwrap();
-    assert_eq!(&*error.code, "unequal_lists");
+    assert_eq!((&*error.code, error.node), ("unequal_lists", course.run.graph().find("w")));
     assert_eq!(&*error.message, "its lists have 2 and 3 items; lists that go together are equally long");
 }
 
