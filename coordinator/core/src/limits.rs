@@ -86,6 +86,11 @@ pub const EVENT_BODY_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_EVENTS_MAX: usize = 512;
 /// Bytes in one batch, after which no more is taken in (E14).
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// A run with at least so many events in a batch, and so many times as many as all others in it, is put off to the next one.
+/// Below that, one more commit costs more than the rows.
+pub const HEAVY_RUN_EVENTS_MIN: usize = 8;
+/// See [`HEAVY_RUN_EVENTS_MIN`].
+pub const HEAVY_RUN_SHARE: usize = 3;
 /// Commands taken at one wake-up of a partition (E1).
 pub const WAKE_COMMANDS_MAX: usize = 512;
 /// Ready attempts that one run exposes to the dispatcher (E14).

@@ -16,6 +16,11 @@ pub const WRITER_QUEUE_MAX: usize = 4_096;
 pub const MERGE_WRITES_MAX: usize = 1_024;
 /// Bytes after which a merge takes no more writes in.
 pub const MERGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A write of at least so many bytes that is at least so many times as much as all it would be merged with is written after
+/// them. Below that, one more fsync costs more than the rows.
+pub const HEAVY_WRITE_BYTES_MIN: usize = 4 * 1024;
+/// See [`HEAVY_WRITE_BYTES_MIN`].
+pub const HEAVY_WRITE_SHARE: usize = 3;
 /// Reads that wait before the readers; callers beyond it wait.
 pub const READER_QUEUE_MAX: usize = 1_024;
 /// Read connections, each with a thread of its own.
@@ -39,6 +44,9 @@ pub const CHECKPOINT_BYTES: usize = 4 * 1024 * 1024;
 pub const LOG_PAGES_MAX: i64 = 16 * 1024;
 /// Bytes that the write-ahead log keeps on disk once it has begun anew.
 pub const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+/// Bytes of the write-ahead log that are there before anything is written: what overwrites bytes of a file is durable
+/// sooner than what makes the file longer. A log grows to so much between two checkpoints under light load.
+pub const LOG_BYTES_PREPARED: u64 = 16 * 1024 * 1024;
 /// Memory of the writer's page cache, in KiB.
 pub const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// Memory of a reader's page cache, in KiB.

@@ -432,7 +432,7 @@ impl Partition {
             held.releases.into_iter().for_each(|(_, release)| self.let_go(release, turn));
             return;
         }
-        let mut open = std::mem::take(&mut self.open);
+        let mut open = self.open.take();
         for written in &mut open.runs {
             self.summarise(written);
             if let Some(last) = written.events.last() {

@@ -25,6 +25,8 @@ pub(super) struct Open {
     events: usize,
     bytes: usize,
     pub(super) held: Held,
+    /// Whether a run in it was put off already.
+    has_put_off: bool,
 }
 
 /// What leaves when a batch lands, and the keys whose rows land with it.
@@ -123,6 +125,40 @@ impl Open {
                 false => Some((about, release)),
             })
             .collect();
+    }
+
+    /// What is to be written now. A run that has most of the events by far is put off to the next batch, once: else each
+    /// run beside it would wait for its rows. What belongs to no single run stays with it.
+    pub(super) fn take(&mut self) -> Open {
+        let Some(place) = self.heavy() else { return std::mem::take(self) };
+        let heavy = self.runs.swap_remove(place);
+        let run = heavy.run;
+        let (of_heavy, of_others) = std::mem::take(&mut self.held.releases)
+            .into_iter()
+            .partition(|(about, _)| about.is_none_or(|about| about == run));
+        let Held { keys, places, .. } = std::mem::take(&mut self.held);
+        let held = Held { releases: of_heavy, keys, places };
+        let put_off = Open {
+            places: BTreeMap::from([(run, 0)]),
+            events: heavy.events.len(),
+            bytes: heavy.events.iter().map(|event| weight(event)).sum(),
+            runs: vec![heavy],
+            held,
+            has_put_off: true,
+            ..Open::default()
+        };
+        let mut now = std::mem::replace(self, put_off);
+        now.held.releases = of_others;
+        now
+    }
+
+    /// The place of a run that is to be put off. Rows beside the events land with what has caused them.
+    fn heavy(&self) -> Option<usize> {
+        let is_heavy = |events: usize| {
+            events >= limits::HEAVY_RUN_EVENTS_MIN && events >= (self.events - events) * limits::HEAVY_RUN_SHARE
+        };
+        let is_split = !self.has_put_off && self.beside.is_empty() && self.runs.len() > 1;
+        is_split.then(|| self.runs.iter().position(|written| is_heavy(written.events.len())))?
     }
 
     /// Whether this batch writes about a run.

@@ -119,6 +119,9 @@ impl SqliteJournal {
         let lock = open::lock(&options.file)?;
         let connection = open::writer(&options)?;
         let partitions = open::partitions(&connection, options.partitions)?;
+        if matches!(options.durability, Durability::Full) {
+            open::lengthen_log(&options.file);
+        }
         let for_reading = (0..READERS).map(|_| open::reader(&options.file)).collect::<Result<Vec<_>, _>>()?;
         let for_checkpoints = open::checkpointer(&options.file)?;
 

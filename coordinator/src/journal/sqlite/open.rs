@@ -1,7 +1,7 @@
 //! Opening the database: lock, connections, schema.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,9 @@ use heddle_core::id::PartitionId;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Durability, Options};
-use crate::journal::limits::{BUSY_WAIT_MAX, LOG_BYTES_KEPT, READER_CACHE_KIB, STATEMENTS_MAX, WRITER_CACHE_KIB};
+use crate::journal::limits::{
+    BUSY_WAIT_MAX, LOG_BYTES_KEPT, LOG_BYTES_PREPARED, READER_CACHE_KIB, STATEMENTS_MAX, WRITER_CACHE_KIB,
+};
 use crate::journal::{JournalError, Partitions};
 
 /// The schema, step by step; the number of steps done is the format stamp. A step that a release has shipped never
@@ -71,6 +73,30 @@ pub(super) fn writer(options: &Options) -> Result<Connection, JournalError> {
     set("journal_size_limit", &LOG_BYTES_KEPT.to_string())?;
     migrate(&connection)?;
     Ok(connection)
+}
+
+/// Makes the write-ahead log long before it is used: a commit that makes a file longer has to have the file's length
+/// written, too. Must be called while nobody writes: before the writer's thread has its connection.
+///
+/// What lies behind the log's end is nothing to SQLite: a frame counts only with the salt and the checksum of the log.
+pub(super) fn lengthen_log(database: &Path) {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    let zeros = vec![0; 1024 * 1024];
+    let lengthen = || -> std::io::Result<()> {
+        // Appends, so that it touches nothing that is there.
+        let mut log = OpenOptions::new().append(true).open(&path)?;
+        let mut length = log.metadata()?.len();
+        while length < LOG_BYTES_PREPARED {
+            let missing = usize::try_from(LOG_BYTES_PREPARED - length).unwrap_or(usize::MAX).min(zeros.len());
+            log.write_all(&zeros[..missing])?;
+            length += missing as u64;
+        }
+        Ok(())
+    };
+    if let Err(error) = lengthen() {
+        tracing::debug!(%error, "the database's log was not made longer: the first commits take a little longer");
+    }
 }
 
 /// Opens a connection that only reads, after the writer's is open.

@@ -2,7 +2,7 @@
 //!
 //! It takes what waits in its queue, without a timer, and puts all of it into one transaction: so the slower the disk,
 //! the more a commit carries. Each write stands in a SAVEPOINT, so that none falls with another; a write that is alone
-//! needs none (E4).
+//! needs none (E4). What would make all others wait for its rows goes into a transaction of its own, after theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::checkpoint::Checkpointer;
 use super::{FatalHook, open};
 use crate::journal::limits::{
-    MERGE_BYTES_MAX, MERGE_WRITES_MAX, STALLED_BACKOFF_MAX, STALLED_BACKOFF_MIN, WRITER_QUEUE_MAX,
+    HEAVY_WRITE_BYTES_MIN, HEAVY_WRITE_SHARE, MERGE_BYTES_MAX, MERGE_WRITES_MAX, STALLED_BACKOFF_MAX,
+    STALLED_BACKOFF_MIN, WRITER_QUEUE_MAX,
 };
 use crate::journal::numbers::Retries;
 use crate::journal::{Clock, JournalError, JournalState};
@@ -145,7 +146,15 @@ enum Failure {
 impl Loop {
     fn run(&mut self, mut queue: mpsc::Receiver<Box<dyn Write>>) {
         let mut writes = Vec::new();
-        while let Some(first) = queue.blocking_recv() {
+        let mut heavy = None;
+        loop {
+            let (may_put_off, first) = match heavy.take() {
+                Some(put_off) => (false, put_off),
+                None => match queue.blocking_recv() {
+                    Some(write) => (true, write),
+                    None => return,
+                },
+            };
             let mut bytes = first.bytes();
             writes.push(first);
             while writes.len() < MERGE_WRITES_MAX && bytes < MERGE_BYTES_MAX {
@@ -153,13 +162,16 @@ impl Loop {
                 bytes += write.bytes();
                 writes.push(write);
             }
+            if may_put_off {
+                heavy = put_off_heavy(&mut writes, &mut bytes);
+            }
             if !self.commit(&mut writes) {
                 return;
             }
             let now = (self.parts.clock)();
             writes.drain(..).for_each(|write| write.done(now));
             self.parts.checkpointer.committed(&self.parts.connection, bytes);
-            if self.is_closing.load(Ordering::Acquire) && queue.is_empty() {
+            if self.is_closing.load(Ordering::Acquire) && heavy.is_none() && queue.is_empty() {
                 return;
             }
         }
@@ -210,6 +222,19 @@ impl Loop {
             has_changed
         });
     }
+}
+
+/// Takes out of a merge the one write that is most of it: else whoever writes a row waits for the rows of one who writes
+/// many. It goes with the next transaction, whatever is in that, so it waits for one only. Writes that wait beside each
+/// other do not depend on each other.
+fn put_off_heavy(writes: &mut Vec<Box<dyn Write>>, bytes: &mut usize) -> Option<Box<dyn Write>> {
+    let (place, most) = writes.iter().map(|write| write.bytes()).enumerate().max_by_key(|(_, bytes)| *bytes)?;
+    let others = *bytes - most;
+    if writes.len() == 1 || most < HEAVY_WRITE_BYTES_MIN || most < others * HEAVY_WRITE_SHARE {
+        return None;
+    }
+    *bytes = others;
+    Some(writes.swap_remove(place))
 }
 
 fn transact(connection: &Connection, writes: &mut [Box<dyn Write>]) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::bench::{Bench, RUN, cancel, dispatches, finished, replies, submit};
 use crate::graph::fixture::Fixture;
 use crate::id::{AgentId, CallerId, EventSeq, RunId, TenantId};
+use crate::limits;
 use crate::partition::batch::CommitOutcome;
 use crate::partition::io::{Effect, Input, Refusal, Release, Reply, StopReason};
 use crate::run::RunStatus;
@@ -129,4 +130,31 @@ fn another_tenant_finds_nothing() {
     let (caller, by) = (CallerId(9), "somebody".into());
     let foreign = Input::Cancel { caller, run: RUN, tenant: TenantId::from("another"), by };
     assert_eq!(replies(&bench.on([foreign]).releases), [(9, Reply::Refused(Refusal::NotFound))]);
+}
+
+#[test]
+fn a_run_with_most_of_the_rows_is_put_off_once() {
+    let mut bench = Bench::new();
+    bench.join_with("a", 1, 16);
+    let wide = (0..limits::HEAVY_RUN_EVENTS_MIN)
+        .fold(Fixture::default(), |fixture, at| fixture.work(&format!("n{at}"), "pure", &json!({})))
+        .build();
+    let attempts = bench.start(RUN, &wide);
+    assert_eq!(attempts.len(), limits::HEAVY_RUN_EVENTS_MIN);
+    bench.on([submit(RunId(2), &graph(), None)]);
+    bench.on(attempts.iter().map(|attempt| finished(attempt, "done")).chain([submit(RunId(3), &graph(), None)]));
+    let written = |bench: &Bench| -> Vec<RunId> {
+        bench.flying.iter().flat_map(|batch| batch.runs.iter().map(|written| written.run)).collect()
+    };
+    let acknowledged = |releases: &[Release]| {
+        releases.iter().filter(|release| matches!(release, Release::Effect(Effect::Acknowledge { .. }))).count()
+    };
+    bench.land();
+    assert_eq!(written(&bench), [RunId(3)], "who writes a row does not wait for the rows of the other");
+    bench.on([submit(RunId(4), &graph(), None)]);
+    let releases = bench.land().releases;
+    assert!(dispatches(&releases).iter().any(|dispatch| dispatch.key.run == RunId(3)));
+    assert_eq!(acknowledged(&releases), 0, "its results are not durable yet");
+    assert_eq!(written(&bench), [RUN, RunId(4)], "the second time it goes with the others");
+    assert_eq!(acknowledged(&bench.land().releases), attempts.len());
 }
