@@ -27,27 +27,13 @@
 
 use serde_json::{Value, json};
 
-use super::course::{Course, failure, success};
+use super::course::{Course, failure, mapped, success};
 use crate::graph::fixture::Fixture;
 use crate::run::event::{Decision, ErrorClass};
 use crate::run::{NodePhase, Outcome, RunStatus};
 
 fn gives(value: &Value) -> Outcome {
     Outcome::Succeeded(vec![("out".into(), crate::value::Value::from_json(value.to_string().into()))])
-}
-
-/// A map over a list whose one node `w` gives what `work` makes of its item.
-fn mapped(config: Value, items: Value) -> Fixture {
-    Fixture::default()
-        .list("list", items)
-        .logic("m", "map", config)
-        .work("w", "pure", &json!({"retry": {"maxAttempts": 1}}))
-        .inside("m")
-        .output("end")
-        .edge("list", "m.items")
-        .edge("m.item", "w.extra")
-        .edge("w.out", "m.result")
-        .edge("m.results", "end")
 }
 
 fn doubled(_: &str, inputs: Value) -> Outcome {
