@@ -195,6 +195,12 @@ impl Graph {
         lifted.copied().unwrap_or(ix)
     }
 
+    /// The nodes in a body that take its items themselves: of lifted nodes those that take the lists.
+    pub(crate) fn takes_items(&self, container: NodeIx) -> impl Iterator<Item = NodeIx> {
+        let takes = move |ix: &NodeIx| self.in_edges(*ix).iter().any(|edge| edge.source == container);
+        self.body(container).iter().copied().filter(takes)
+    }
+
     /// The nodes inside a container, in the order of their places; none for other nodes.
     pub fn body(&self, container: NodeIx) -> &[NodeIx] {
         self.bodies.get(&container).map_or(&[], Vec::as_slice)

@@ -291,7 +291,7 @@ impl Run {
                 self.take_due(container);
             }
         }
-        if self.graph.node(container.node).error_port.is_some() {
+        if self.catches(container, origin) {
             // It gives what was wrong, which is a decision: when nothing of its body is at an agent any more.
             let failure = Some(Box::new(error.clone()));
             self.state.expansions.entry(container).and_modify(|expansion| expansion.failure = failure);
