@@ -9,7 +9,7 @@ use axum::response::Response;
 use heddle_crash_point::crash_point;
 use heddle_proto::control::{GetRunRequest, Run, SubmitReply, SubmitRequest};
 use heddle_telemetry::{RunTrace, TraceParent};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::artifacts::Origin;
 use super::auth::{Caller, DescribeInputs, Execute, ReadExecutions};
@@ -20,8 +20,23 @@ use super::workflows::{GraphBody, graph, refuse_empty};
 use crate::app::App;
 use crate::artifacts::{Linker, has_artifacts};
 use crate::convert;
+use crate::json::Slip;
 use crate::layer::front::{TRACEPARENT, is_traceparent};
 use crate::limits::{CONTROL_BODY_BYTES_MAX, NODES_PER_ANSWER_MAX, POLL_WAIT_MAX};
+
+/// What `execute` takes.
+const EXECUTE_FIELDS: &[&str] = &[
+    "nodes",
+    "edges",
+    "policy",
+    "inputs",
+    "iteratorConfigs",
+    "triggerData",
+    "targetNodeId",
+    "force",
+    "only",
+    "fromExecutionId",
+];
 
 type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
 
@@ -72,7 +87,8 @@ pub(crate) async fn execute(
         ..SubmitRequest::default()
     };
     let reply = submit(&app, &caller, request).await?;
-    let response = reply::enveloped(StatusCode::CREATED, &convert::submit::executed(&reply))?;
+    let slips = fields.slips(EXECUTE_FIELDS, ("", &[]));
+    let response = noted(StatusCode::CREATED, &convert::submit::executed(&reply), &slips)?;
     started(response, &reply)
 }
 
@@ -94,7 +110,9 @@ pub(crate) async fn run(
         ..SubmitRequest::default()
     };
     let reply = submit(&app, &caller, request).await?;
-    let response = reply::enveloped(StatusCode::ACCEPTED, &convert::submit::accepted(&reply))?;
+    // It is always as fresh as `force` asks for.
+    let slips = fields.slips(&["inputs", "force"], ("POST /workflows/{id}/execute", EXECUTE_FIELDS));
+    let response = noted(StatusCode::ACCEPTED, &convert::submit::accepted(&reply), &slips)?;
     started(response, &reply)
 }
 
@@ -166,6 +184,14 @@ async fn submit(app: &App, caller: &Caller<Execute>, request: SubmitRequest) -> 
     let reply = app.coordinator.submit(caller, request).await?;
     crash_point!("gateway.submitted");
     Ok(reply)
+}
+
+/// A resource, and beside it what may have been meant otherwise; what existing clients send is answered as ever.
+fn noted(status: StatusCode, resource: &impl Serialize, slips: &[Slip]) -> Result<Response, ApiError> {
+    match slips.is_empty() {
+        true => reply::enveloped(status, resource),
+        false => reply::enveloped_beside(status, resource, &convert::diagnosis::slips(slips)),
+    }
 }
 
 fn started(response: Response, reply: &SubmitReply) -> Result<Response, ApiError> {

@@ -17,7 +17,7 @@ use super::reply;
 use crate::app::App;
 use crate::convert;
 use crate::dto::time::Time;
-use crate::dto::workflow::{Deleted, SaveNotes, Workflow};
+use crate::dto::workflow::{Deleted, Notes, Workflow};
 use crate::json::Fields;
 use crate::limits::{GRAPH_BODY_BYTES_MAX, WORKFLOW_NAME_CHARS_MAX, WORKFLOWS_LIMIT_MAX};
 
@@ -214,10 +214,8 @@ async fn save(app: &App, caller: &Caller<WriteWorkflows>, request: SaveWorkflowR
     })?;
     let workflow = saved.workflow.ok_or_else(|| convert::unreadable("saved workflow"))?;
     let diagnosis = saved.diagnosis.unwrap_or_default();
-    let notes = SaveNotes {
-        meta: convert::diagnosis::meta(&diagnosis),
-        diagnostics: convert::diagnosis::diagnostics(&diagnosis),
-    };
+    let notes =
+        Notes { meta: convert::diagnosis::meta(&diagnosis), diagnostics: convert::diagnosis::diagnostics(&diagnosis) };
     let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = reply::enveloped_beside(status, &convert::workflow::workflow(&workflow), &notes)?;
     if saved.created {
