@@ -392,12 +392,13 @@ impl Run {
         let verdict = match (expansion.verdict, self.reach(container, deciding.values, deciding.lists)) {
             (Some(verdict), _) => verdict,
             (None, Reach::Here) => {
-                let seen = self.seen(at, scope.conditions(), deciding.values)?;
+                let named = |error| self.naming_turn(container, error);
+                let seen = self.seen(at, scope.conditions(), deciding.values).map_err(named)?;
                 let mut budget = limits::EXPRESSION_COST_MAX;
                 let id = &self.graph.node(container.node).id;
                 let found = evaluate::turn(id, until.as_deref(), score.as_deref(), &seen, &mut budget);
                 *deciding.cost += limits::EXPRESSION_COST_MAX - budget;
-                let (ends, score) = found.map_err(unanswered)?;
+                let (ends, score) = found.map_err(|it| named(unanswered(it)))?;
                 Verdict { ends, score }
             }
             (None, Reach::Agent) => return Ok(Decision::Delegated { instance: container }),

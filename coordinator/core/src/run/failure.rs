@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use super::scope_fold::cut;
 use super::{Body, Run};
 use crate::fault::{Fault, is_planted};
 use crate::graph::InEdge;
@@ -41,6 +42,14 @@ impl Run {
         let room = limits::ERROR_MESSAGE_BYTES_MAX.saturating_sub(tried.len());
         let end = error.message.floor_char_boundary(room);
         NodeError { message: format!("{}{tried}", &error.message[..end]).into(), ..error }
+    }
+
+    /// An error of a loop that looks at a turn, with which turn it was.
+    pub(super) fn naming_turn(&self, instance: Instance, error: NodeError) -> NodeError {
+        let expansion = self.state.expansions.get(&instance).filter(|_| self.is_between_turns(instance));
+        let Some(turn) = expansion.and_then(|expansion| expansion.next.checked_sub(1)) else { return error };
+        let label = &self.graph.node(instance.node).label;
+        NodeError { message: cut(format!("turn {turn} of \"{label}\": {}", error.message)), ..error }
     }
 
     /// What an instance gives that has failed for good: what was wrong, if its policy wants that; its own outputs are

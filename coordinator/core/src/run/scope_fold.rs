@@ -398,7 +398,7 @@ impl Run {
 }
 
 /// A message within its limit.
-fn cut(mut message: String) -> Arc<str> {
+pub(super) fn cut(mut message: String) -> Arc<str> {
     let mut end = limits::ERROR_MESSAGE_BYTES_MAX.min(message.len());
     while !message.is_char_boundary(end) {
         end -= 1;

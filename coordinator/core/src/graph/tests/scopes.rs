@@ -31,7 +31,8 @@ fn expressions_of_loops_are_read_with_their_positions() {
     assert_eq!(found[0].path.as_deref(), Some("/nodes/0/data/config/until"));
     assert!(found[0].message.contains("line 1, column"), "{}", found[0].message);
     assert_eq!(found[1].path.as_deref(), Some("/nodes/0/data/config/score"));
-    assert!(found[1].message.contains("\"other\" is not known here"), "{}", found[1].message);
+    assert!(found[1].message.contains("\"other\" is not known here; there are"), "{}", found[1].message);
+    assert!(found[1].message.contains(", iteration, inputs"), "what its turns are is there: {}", found[1].message);
     assert!(found[1].message.contains("line 1, column 18"), "{}", found[1].message);
     assert_eq!(problems(looping(json!({"until": "result == carry || iteration > 2", "select": "all"}))), []);
 }

@@ -219,8 +219,10 @@ fn a_loop_ends_when_its_condition_holds_after_a_turn() {
     assert_eq!((course.gave("end.value"), course.gave("l.iterations")), (Some(json!(8)), Some(json!(3))));
     let course = through(looping(json!({"until": "true"})), doubled);
     assert_eq!(course.gave("l.iterations"), Some(json!(1)), "it always runs once");
-    let course = through(looping(json!({"until": "result > 'a'"})), doubled);
-    assert_eq!(&*course.run.error().unwrap().code, "condition_failed");
+    let course = through(looping(json!({"until": "iteration == 1 ? result > 'a' : false"})), doubled);
+    let error = course.run.error().unwrap();
+    assert_eq!(&*error.code, "condition_failed");
+    assert!(error.message.starts_with("turn 1 of \"l\": until: the condition"), "{}", error.message);
 }
 
 #[test]
