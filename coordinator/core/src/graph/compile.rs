@@ -104,6 +104,7 @@ impl Graph {
         logic::read(&mut graph, &path_of, &mut |problem| compiler.problems.push(problem));
         fallback::read(&mut compiler, &mut graph, fallbacks);
         compiler.report_missing_inputs(&graph);
+        scope::without_results(&graph).for_each(|(ix, problem)| compiler.warnings.push(problem.at(path_of(ix))));
         compiler.problems.tell_configs_once();
         let Compiler { problems, warnings, migrations, .. } = compiler;
         problems.into_result(Compiled { graph, warnings: warnings.into_list(), migrations })

@@ -46,6 +46,8 @@ pub mod rule {
     pub const UNKNOWN_CONFIG_KEY: &str = "unknown-config-key";
     /// A node says that it lies inside one that is not there, or that runs nothing.
     pub const UNKNOWN_PARENT: &str = "unknown-parent";
+    /// Nothing leads to where a map or loop takes what its body gives.
+    pub const NO_RESULT: &str = "no-result";
     /// A condition cannot be read, or names what is not there.
     pub const BAD_EXPRESSION: &str = "bad_expression";
     /// A config value is a secret; a graph names a credential instead.

@@ -124,6 +124,7 @@ fn failed_items_are_left_out_or_null_and_listed() {
         let errors = course.gave("m.errors").unwrap();
         let indices: Vec<_> = errors.as_array().unwrap().iter().map(|error| error["index"].as_i64().unwrap()).collect();
         assert_eq!(indices, [1, 3]);
+        assert_eq!(errors[0]["nodeId"], "w");
         assert_eq!((&errors[0]["code"], &errors[0]["message"]), (&json!("because"), &json!("it did not go well")));
     }
 }
