@@ -13,6 +13,7 @@ use serde_json::json;
 use super::auth::{Caller, ReadWorkflows, WriteWorkflows};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
+use super::query::limit;
 use super::reply;
 use crate::app::App;
 use crate::convert;
@@ -28,7 +29,7 @@ pub(super) type GraphBody = JsonBody<GRAPH_BODY_BYTES_MAX>;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListParameters {
     is_active: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -46,15 +47,14 @@ pub(crate) async fn list(
     let is_active = flag("isActive", parameters.is_active.as_deref())?;
     let request = ListWorkflowsRequest {
         is_active,
-        limit: parameters.limit.unwrap_or(WORKFLOWS_LIMIT_MAX).clamp(1, WORKFLOWS_LIMIT_MAX),
+        limit: limit("limit", parameters.limit.as_deref(), WORKFLOWS_LIMIT_MAX, WORKFLOWS_LIMIT_MAX)?,
         cursor: parameters.cursor.unwrap_or_default(),
         ..ListWorkflowsRequest::default()
     };
     let list = app.coordinator.workflows(&caller, request).await?;
     let items: Vec<Workflow<'_>> = list.workflows.iter().map(convert::workflow::workflow).collect();
     let response = reply::bare(StatusCode::OK, &items)?;
-    let limit = parameters.limit.map(|limit| limit.to_string());
-    let kept = [("isActive", parameters.is_active.as_deref()), ("limit", limit.as_deref())];
+    let kept = [("isActive", parameters.is_active.as_deref()), ("limit", parameters.limit.as_deref())];
     reply::next_page(response, "/api/v1/workflows", &list.next_cursor, &kept)
 }
 
