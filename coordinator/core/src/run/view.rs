@@ -127,6 +127,7 @@ impl RunView {
         Some(match self.node_state(container)? {
             NodeState::Completed if tally.completed > 0 => NodeState::Completed,
             NodeState::Completed if tally.failed > 0 => NodeState::Failed,
+            NodeState::Completed if tally.dropped > 0 => NodeState::Cancelled,
             NodeState::Completed => NodeState::Skipped,
             NodeState::Running if is_open(NodePhase::Waiting) && !is_open(NodePhase::Running) => NodeState::Waiting,
             NodeState::Failed if tally.failed > 0 || is_open(NodePhase::Failed) => NodeState::Failed,
