@@ -6,6 +6,7 @@
 //!   facts and never a library's version (E2).
 
 mod admit;
+mod as_text;
 mod body;
 mod branch;
 mod control;
