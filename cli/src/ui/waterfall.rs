@@ -148,7 +148,7 @@ impl Waterfall {
             if node.attempts.is_empty() || opened.is_some() {
                 let ended = node.end_time.as_deref().and_then(clock::parse).unwrap_or(now);
                 let waits = node.wait_start_time.as_deref().and_then(clock::parse);
-                let since = opened.map(|at| (Part::Items, at)).or(waits.map(|at| (Part::Wait, at)));
+                let since = opened.map(|at| (Part::Items, at)).or_else(|| waits.map(|at| (Part::Wait, at)));
                 let (part, begun) = since.unwrap_or((Part::Decision, ended));
                 let (name, error) = (node.name(), node.error_code.as_deref());
                 // Until it opens, it waits for what leads into its body.
