@@ -30,7 +30,30 @@ pub fn configs(given: &[String], file: &WorkflowFile, combine: bool) -> Result<V
         };
         configs.push(json!({ "nodeId": file.resolve(name)?, "values": values, "mode": mode }));
     }
+    if !combine {
+        of_one_length(&configs)?;
+    }
     Ok(Value::Array(configs))
+}
+
+/// Lists that go along with each other are equally long. The server says so, too, in the words of its requests.
+fn of_one_length(configs: &[Value]) -> Result<()> {
+    let length = |config: &Value| config["values"].as_array().map_or(0, Vec::len);
+    let Some((first, others)) = configs.split_first() else { return Ok(()) };
+    match others.iter().find(|other| length(other) != length(first)) {
+        None => Ok(()),
+        Some(other) => {
+            let name = |config: &Value| config["nodeId"].as_str().unwrap_or_default().to_owned();
+            Err(Failure::usage(format!(
+                "{} has {} values and {} has {}, and they go along with each other",
+                name(first),
+                length(first),
+                name(other),
+                length(other)
+            ))
+            .with_next("give both as many values, or add --combine for all their combinations"))
+        }
+    }
 }
 
 fn listed(path: &Path) -> Result<Value> {
@@ -143,6 +166,11 @@ mod tests {
         assert_eq!(found[1], json!({"nodeId": "n2", "values": [1, 2], "mode": "zip"}));
         let array = format!("n1=@{}", path("array.json").display());
         assert_eq!(configs(&[array], &file, true).unwrap()[0]["mode"], "product");
+        let uneven = ["Topic:=[\"a\", \"b\"]".to_owned(), "n2:=[1]".to_owned()];
+        let refused = configs(&uneven, &file, false).unwrap_err();
+        assert_eq!(refused.message, "n1 has 2 values and n2 has 1, and they go along with each other");
+        assert!(refused.next.unwrap().contains("--combine"), "the option of the command, not of the request");
+        assert!(configs(&uneven, &file, true).is_ok());
         for wrong in ["n1", "n1=x", "n1:=1", "n1:=[", "n1=@/nowhere/at/all", "nobody:=[1]"] {
             assert!(configs(&[wrong.to_owned()], &file, false).is_err(), "{wrong}");
         }

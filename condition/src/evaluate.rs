@@ -171,8 +171,17 @@ pub fn turn(
     seen: &Seen,
     budget: &mut u64,
 ) -> Result<(bool, Option<f64>), Unanswered> {
-    let ends = until.map(|until| holds(node, until, seen, budget)).transpose()?.unwrap_or(false);
-    let number = |score: &Condition| score.number(seen, budget).map_err(|no_answer| unanswered(node, score, no_answer));
+    // A loop has both: which of them it was has to be said.
+    let named = |key: &str, it: Unanswered| match it.code {
+        "condition_failed" => Unanswered { message: format!("{key}: {}", it.message), ..it },
+        _ => it,
+    };
+    let holds = |until| holds(node, until, seen, budget).map_err(|it| named("until", it));
+    let ends = until.map(holds).transpose()?.unwrap_or(false);
+    let number = |score: &Condition| {
+        let number = score.number(seen, budget);
+        number.map_err(|no_answer| named("score", unanswered(node, score, no_answer)))
+    };
     Ok((ends, score.map(number).transpose()?))
 }
 

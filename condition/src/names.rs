@@ -27,6 +27,8 @@ const OPERATORS: [&str; 18] = [
 ];
 /// Names of types, for `type(value) == string`.
 const TYPES: [&str; 9] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"];
+/// What items and turns are called, where a node lies in some.
+const OF_SCOPES: [&str; 3] = ["item", "index", "iteration"];
 /// Loops inside each other.
 const LOOPS_MAX: usize = 2;
 
@@ -137,9 +139,12 @@ impl<'a> Walk<'a> {
         if name == "nodes" {
             return Err(fault(name, "name a node: nodes.<id>.output, or nodes[\"<id>\"].output"));
         }
-        let inputs: Vec<String> = self.known.inputs().iter().map(|id| format!("\"{id}\"")).collect();
+        let inputs = self.known.inputs().into_iter().map(|id| format!("\"{id}\""));
+        let is_there = |name: &&str| self.known.is_own(name) || self.known.of_scope(name).is_some();
+        let of_scopes = OF_SCOPES.into_iter().filter(is_there).map(str::to_owned);
+        let there: Vec<String> = inputs.chain(of_scopes).collect();
         let message =
-            format!("\"{}\" is not known here; there are {}, inputs, nodes and run", short(name), inputs.join(", "));
+            format!("\"{}\" is not known here; there are {}, inputs, nodes and run", short(name), there.join(", "));
         Err(fault(name, message))
     }
 

@@ -24,6 +24,8 @@ pub(crate) const INPUTS_PART_BYTES: usize = 2 * 1024 * 1024;
 pub(crate) const ATTEMPT_ITEMS_MAX: usize = 250_000;
 /// Artifacts among them: the one message that names them all holds no more.
 pub(crate) const ATTEMPT_ARTIFACTS_MAX: usize = 10_000;
+/// Nodes in one event that it says were given up.
+pub(crate) const EVENT_GIVEN_UP_MAX: usize = 1_000;
 /// Values that are read from the journal at once for an attempt.
 pub(crate) const READ_VALUES_MAX: usize = 256;
 /// Bytes of a list in the artifact store that a map goes through.

@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 
 use crate::agent::{Exit, Status};
 use crate::artifacts::desk::Desk;
-use crate::attempts::{Attempts, AttemptsArguments, AttemptsMessage};
+use crate::attempts::{Attempts, AttemptsArguments, AttemptsMessage, Farewell};
 use crate::limits::{LINK_RESTART_WINDOW, LINK_RESTARTS_MAX};
 use crate::link::{Identity, Link, LinkArguments, LinkMessage};
 use crate::runners::Registry;
@@ -87,11 +87,19 @@ impl Actor for Root {
         let RootArguments { endpoint, way, identity, registry, prefetch_patience, status } = arguments;
         let agent_id = identity.agent_id.as_str().into();
         let (slots, root, desk) = (identity.slots, myself.clone(), Arc::new(Desk::default()));
-        let for_attempts =
-            AttemptsArguments { slots, registry, prefetch_patience, root, agent_id, desk: Arc::clone(&desk) };
+        let farewell = Farewell::default();
+        let for_attempts = AttemptsArguments {
+            slots,
+            registry,
+            prefetch_patience,
+            root,
+            agent_id,
+            desk: Arc::clone(&desk),
+            farewell: farewell.clone(),
+        };
         let (attempts, _) = Actor::spawn_linked(None, Attempts, for_attempts, myself.get_cell()).await?;
         let (reach, root) = (attempts.clone(), myself.clone());
-        let link_arguments = LinkArguments { endpoint, way, identity, attempts: reach, root, desk };
+        let link_arguments = LinkArguments { endpoint, way, identity, attempts: reach, root, desk, farewell };
         let (link, _) = Actor::spawn_linked(None, Link, link_arguments.clone(), myself.get_cell()).await?;
         let drained = Exit::Drained { unfinished: 0, unacknowledged: 0 };
         Ok(RootState { attempts, link, link_arguments, link_restarts: RestartWindow::default(), drained, status })

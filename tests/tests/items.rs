@@ -32,23 +32,8 @@ fn code(answer: &Answer) -> (u16, String) {
 
 /// A map that ends well with some failed items: those of 7, 17, 27…
 fn failing() -> Graph {
-    let numbers: Value = (0..ITEMS).collect();
-    Graph::default()
-        .node("list", "input:json", json!({ "value": numbers }))
-        .node("m", "logic:map", json!({ "onItemError": "collect", "concurrency": 8 }))
-        .node("even", "logic:if", json!({ "condition": "value % 10 != 7" }))
-        .inside("m")
-        .node("w", "debug:echo", json!({}))
-        .inside("m")
-        .node_with("no", "debug:fail", json!({ "times": 9, "class": "invalid_request" }), json!({}))
-        .inside("m")
-        .node("out", "output:preview", json!({}))
-        .edge("list.json", "m.items")
-        .edge("m.item", "even.value")
-        .edge("even.true", "w.item")
-        .edge("even.false", "no.item")
-        .edge("w.out", "m.result")
-        .edge("m.results", "out.value")
+    let config = json!({ "onItemError": "collect", "concurrency": 8 });
+    Graph::failing_map((0..ITEMS).collect(), config, "value % 10 != 7")
 }
 
 async fn run(client: &Client, name: &str, graph: &Graph) -> String {
@@ -202,6 +187,8 @@ async fn items_at_work_are_shown_with_what_they_wait_for() {
     assert_eq!((&within["kind"], indices(&within)), (&json!("node"), vec![json!([0, 0]), json!([0, 1])]));
     let inner = client.get_json(&path(&execution, "nodes/inner?index=1")).await;
     assert_eq!((&inner["inputs"]["items"], indices(&inner)), (&json!([3]), vec![json!([1, 0])]), "{inner}");
+    let none = client.get(&path(&execution, "nodes/w?index=99")).await;
+    assert_eq!(code(&none), (404, "instance_not_found".to_owned()), "{none}");
     let cancelled = client.post(&path(&execution, "cancel"), &json!({}), "cancel").await;
     assert!(cancelled.is_success(), "{cancelled}");
     let ended = client.ended(&execution, RUN_TIME_MAX).await;
@@ -253,4 +240,53 @@ async fn files_of_all_items_have_addresses_and_turns_their_numbers() {
         (&turn["kind"], &turn["inputs"]["iteration"], &turn["output"]["result"]),
         (&json!("item"), &json!(2), &json!(2))
     );
+}
+
+/// A race between what is quick and what sleeps, which is given up.
+fn race(graph: Graph, source: &str, inside: Option<&str>, [quick, slow, race]: [&str; 3]) -> Graph {
+    let placed = |graph: Graph| inside.into_iter().fold(graph, |graph, container| graph.inside(container));
+    let graph = placed(graph.node(quick, "debug:echo", json!({})));
+    let graph = placed(graph.node(slow, "debug:sleep", json!({ "ms": 600_000 })));
+    let graph = placed(graph.node(race, "logic:race", json!({})));
+    let (from, to) = (|node: &str| format!("{node}.out"), |node: &str| format!("{node}.in"));
+    let graph = graph.edge(source, &to(quick)).edge(source, &to(slow));
+    graph.edge(&from(quick), &format!("{race}.branches")).edge(&from(slow), &format!("{race}.branches"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_loses_a_race_is_told_and_lists_of_events_are_counted() {
+    let cluster = Cluster::start(1, 8).await;
+    let client = cluster.client();
+    let graph = Graph::default()
+        .node("list", "input:json", json!({ "value": [1, 2] }))
+        .node("m", "logic:map", json!({}))
+        .node("out", "output:preview", json!({}));
+    let graph = race(graph, "list.json", None, ["quick", "slow", "race"]);
+    let graph = race(graph, "m.item", Some("m"), ["quickItem", "slowItem", "raceItem"]);
+    let graph = graph.edge("list.json", "m.items").edge("raceItem.value", "m.result").edge("m.results", "out.value");
+    let execution = run(client, "races", &graph).await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended}");
+    let state = |id: &str| node(&ended["nodeRuns"], id)["state"].clone();
+    assert_eq!((state("slow"), state("slowItem")), (json!("CANCELLED"), json!("CANCELLED")), "one word for one thing");
+    let events = client.events(&execution).await;
+    let given_up: Vec<(&Value, &Value)> = events
+        .iter()
+        .flat_map(|event| event["givenUp"].as_array().into_iter().flatten().map(move |it| (event, it)))
+        .collect();
+    let mut names: Vec<String> =
+        given_up.iter().map(|(_, it)| format!("{} {} {}", it["nodeId"], it["index"], it["state"])).collect();
+    names.sort_unstable();
+    assert_eq!(names, [r#""slow" null "CANCELLED""#, r#""slowItem" [0] "CANCELLED""#, r#""slowItem" [1] "CANCELLED""#]);
+    for (event, loser) in given_up {
+        let race = if loser["nodeId"] == "slow" { "race" } else { "raceItem" };
+        let decided = event["decided"].as_array().into_iter().flatten();
+        assert!(decided.into_iter().any(|it| it["nodeId"] == race && it["index"] == loser["index"]), "{event}");
+    }
+    let list = events
+        .iter()
+        .flat_map(|event| event["decided"].as_array().into_iter().flatten())
+        .find(|it| it["nodeId"] == "out")
+        .unwrap();
+    assert_eq!(list["outputs"]["value"], json!({ "leftOut": true, "items": 2 }), "{list}");
 }

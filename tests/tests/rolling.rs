@@ -118,20 +118,7 @@ fn graph() -> Graph {
 
 /// A few items at a time, so that there is one under way in every moment.
 fn map() -> Graph {
-    Graph::default()
-        .node("list", "input:json", json!({ "value": (0..ITEMS).collect::<Vec<_>>() }))
-        .node("m", "logic:map", json!({ "concurrency": 2 }))
-        .node("work", "debug:effect", json!({ "file": EFFECTS, "ms": 50 }))
-        .inside("m")
-        .node("same", "debug:echo", json!({}))
-        .inside("m")
-        .node("out", "output:preview", json!({}))
-        .edge("list.json", "m.items")
-        .edge("m.item", "work.item")
-        .edge("work.out", "same.in")
-        .edge("m.item", "same.in")
-        .edge("same.out", "m.result")
-        .edge("m.results", "out.value")
+    Graph::effects_map(ITEMS, 2, json!({ "file": EFFECTS, "ms": 50 }))
 }
 
 /// A workflow that is run again and again, and what works in each of its runs.

@@ -95,20 +95,7 @@ fn graph() -> Graph {
 }
 
 fn map() -> Graph {
-    Graph::default()
-        .node("list", "input:json", json!({ "value": (0..ITEMS).collect::<Vec<_>>() }))
-        .node("m", "logic:map", json!({ "concurrency": 4 }))
-        .node("work", "debug:effect", json!({ "file": MAP_EFFECTS, "ms": 50 }))
-        .inside("m")
-        .node("same", "debug:echo", json!({}))
-        .inside("m")
-        .node("out", "output:preview", json!({}))
-        .edge("list.json", "m.items")
-        .edge("m.item", "work.item")
-        .edge("work.out", "same.in")
-        .edge("m.item", "same.in")
-        .edge("same.out", "m.result")
-        .edge("m.results", "out.value")
+    Graph::effects_map(ITEMS, 4, json!({ "file": MAP_EFFECTS, "ms": 50 }))
 }
 
 /// The map that the first coordinator had begun is brought to its end by the second: each item once, but for what was lost

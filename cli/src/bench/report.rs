@@ -149,11 +149,18 @@ fn open(folder: &Path, machine: &Machine, fdatasync_ms: f64) -> Result<(PathBuf,
     Ok((path, file))
 }
 
-/// The arguments, without the address of a database: it may hold a password.
+/// The arguments, without the address of a database, which may hold a password, and without where folders lie: what is kept is
+/// shown to others, and says nothing of the machine's people.
 fn command(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    let scheme =
-        |text: String| text.split_once("://").map_or_else(|| text.clone(), |(scheme, _)| format!("{scheme}://…"));
-    arguments.map(scheme).collect()
+    let bare = |text: &str| match text.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://…"),
+        None => Path::new(text).file_name().map_or_else(|| text.to_owned(), |name| name.to_string_lossy().into_owned()),
+    };
+    let whole = |text: String| match text.split_once('=').filter(|(name, _)| name.starts_with("--")) {
+        Some((name, value)) => format!("{name}={}", bare(value)),
+        None => bare(&text),
+    };
+    arguments.map(whole).collect()
 }
 
 /// The commit of the checkout, with `-dirty` when files differ from it; `None` outside of one.
@@ -185,6 +192,13 @@ mod tests {
     fn kept_arguments_hold_no_password() {
         let given = ["bench", "--database=postgres://a:secret@h/d"].map(str::to_owned);
         assert_eq!(command(given.into_iter()), ["bench", "--database=postgres://…"]);
+    }
+
+    #[test]
+    fn kept_arguments_do_not_say_where_folders_lie() {
+        let given = ["bench", "--graphs", "/home/somebody/wfinstances/", "--save=../there/kept", "--repeats", "0.5"];
+        let kept = command(given.map(str::to_owned).into_iter());
+        assert_eq!(kept, ["bench", "--graphs", "wfinstances", "--save=kept", "--repeats", "0.5"]);
     }
 
     #[test]

@@ -106,17 +106,18 @@ impl Client {
         self.page(execution, &[("wait", wait), ("nodesLimit", 1)]).await
     }
 
-    /// The results of a run's nodes named in `wanted`, read page by page until all are found.
-    pub async fn node_runs(&self, execution: &str, wanted: &[&str]) -> Result<Vec<NodeRun>> {
-        let (mut found, mut offset) = (Vec::new(), 0);
+    /// The results of those nodes of a run that are named in `wanted`, and the states of all, read page by page.
+    pub async fn node_runs(&self, execution: &str, wanted: &[&str]) -> Result<(Vec<NodeRun>, Vec<String>)> {
+        let (mut found, mut states, mut offset) = (Vec::new(), Vec::new(), 0);
         loop {
             let poll = self.page(execution, &[("nodesOffset", offset), ("nodesLimit", NODES_PAGE)]).await?;
             let page = poll.node_results.node_runs;
             offset += page.len() as u64;
             let is_last = page.is_empty() || offset >= poll.nodes_total;
+            states.extend(page.iter().filter_map(|run| run.state.clone()));
             found.extend(page.into_iter().filter(|run| wanted.contains(&run.node_id.as_str())));
-            if is_last || found.len() >= wanted.len() {
-                return Ok(found);
+            if is_last {
+                return Ok((found, states));
             }
         }
     }

@@ -42,6 +42,8 @@ struct Detail {
     index: Vec<u64>,
     kind: String,
     state: String,
+    /// The type of the fallback that was asked; nothing: the node's own.
+    provider: Option<String>,
     error: Option<Value>,
     start_time: Option<String>,
     end_time: Option<String>,
@@ -58,6 +60,7 @@ struct Detail {
 struct Try {
     number: u32,
     agent: String,
+    provider: Option<String>,
     outcome: String,
     error: Option<Value>,
     assigned_time: String,
@@ -69,6 +72,7 @@ struct Try {
 struct Instance {
     index: Vec<u64>,
     state: String,
+    provider: Option<String>,
     error: Option<Value>,
     attempts: u32,
     start_time: Option<String>,
@@ -103,6 +107,7 @@ impl Detail {
         let took = clock::elapsed(self.start_time.as_deref(), self.end_time.as_deref());
         let took = if took.is_empty() { took } else { format!("  {took}") };
         let mut parts = vec![format!("{}{what}  {}{took}", style.bold(&name), style.status(&self.state))];
+        parts.extend(self.provider.as_ref().map(|provider| format!("by      {provider} (a fallback)")));
         parts.extend(self.items.map(|items| format!("items   {}", items.text())));
         parts.extend(said(&self.error).map(|error| style.red(&format!("error   {error}"))));
         for (name, values) in [("inputs", &self.inputs), ("output", &self.output)] {
@@ -111,21 +116,28 @@ impl Detail {
             );
         }
         if !self.attempt_runs.is_empty() {
-            let mut table = Table::new(&["TRY", "OUTCOME", "TOOK", "AGENT", "ERROR"]);
+            let has_fallback = self.attempt_runs.iter().any(|it| it.provider.is_some());
+            let mut table = Table::new(&with_fallback(&["TRY", "OUTCOME", "TOOK", "AGENT"], has_fallback));
             for it in &self.attempt_runs {
                 let took = clock::elapsed(Some(&it.assigned_time), it.end_time.as_deref());
-                let error = said(&it.error).unwrap_or_default();
-                table.row(vec![it.number.to_string(), it.outcome.clone(), took, it.agent.clone(), error]);
+                let mut cells = vec![it.number.to_string(), it.outcome.clone(), took, it.agent.clone()];
+                cells.extend(has_fallback.then(|| it.provider.clone().unwrap_or_default()));
+                cells.push(said(&it.error).unwrap_or_default());
+                table.row(cells);
             }
             parts.push(format!("\n{}", table.render(style)));
         }
         if !self.instances.is_empty() {
-            let mut table = Table::new(&["INDEX", "STATUS", "TOOK", "ATTEMPTS", "ERROR"]);
+            let has_fallback = self.instances.iter().any(|it| it.provider.is_some());
+            let mut table = Table::new(&with_fallback(&["INDEX", "STATUS", "TOOK", "ATTEMPTS"], has_fallback));
             for it in &self.instances {
                 let index = it.index.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
                 let took = clock::elapsed(it.start_time.as_deref(), it.end_time.as_deref());
                 let attempts = if it.attempts > 0 { it.attempts.to_string() } else { String::new() };
-                table.row(vec![index, it.state.clone(), took, attempts, said(&it.error).unwrap_or_default()]);
+                let mut cells = vec![index, it.state.clone(), took, attempts];
+                cells.extend(has_fallback.then(|| it.provider.clone().unwrap_or_default()));
+                cells.push(said(&it.error).unwrap_or_default());
+                table.row(cells);
             }
             parts.push(format!("\n{}", table.render(style)));
         }
@@ -144,6 +156,11 @@ fn cut(values: &Value) -> String {
         Some((end, _)) => format!("{}… (whole with --json)", &text[..end]),
         None => text,
     }
+}
+
+/// Headings, with a column for fallbacks only where one was asked.
+fn with_fallback<'a>(headings: &[&'a str], has_fallback: bool) -> Vec<&'a str> {
+    headings.iter().copied().chain(has_fallback.then_some("FALLBACK")).chain(["ERROR"]).collect()
 }
 
 #[cfg(test)]
@@ -175,5 +192,23 @@ mod tests {
         let text = page.text(Style::PLAIN);
         assert!(text.starts_with("each  RUNNING\nitems   3/8 done, 1 failed\n\nINDEX"), "{text}");
         assert!(text.ends_with("no money"), "{text}");
+    }
+
+    #[test]
+    fn a_fallback_that_was_asked_is_named() {
+        let node: Detail = serde_json::from_value(json!({
+            "nodeId": "draw", "index": [], "kind": "instance", "state": "COMPLETED", "provider": "utility:hash",
+            "attemptRuns": [
+                {"number": 1, "outcome": "FAILED", "agent": "agt_1", "assignedTime": "2026-05-02T09:00:00.000Z"},
+                {"number": 2, "outcome": "SUCCEEDED", "agent": "agt_1", "provider": "utility:hash",
+                    "assignedTime": "2026-05-02T09:00:01.000Z"},
+            ],
+        }))
+        .unwrap();
+        let text = node.text(Style::PLAIN);
+        assert!(text.contains("\nby      utility:hash (a fallback)\n"), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        let column = lines.iter().find_map(|line| line.find("FALLBACK")).unwrap();
+        assert!(lines.last().unwrap()[column..].starts_with("utility:hash"), "{text}");
     }
 }

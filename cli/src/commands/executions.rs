@@ -276,7 +276,8 @@ async fn watch(client: &Client, id: &str, until: Until, as_json: bool) -> Result
     } else {
         let run: Execution = read(run)?;
         let took = clock::elapsed(run.start_time.as_deref(), run.end_time.as_deref());
-        note(&totals.with_skipped(poll.skipped_nodes.len()).line(id, poll.status, &took));
+        let (_, states) = client.node_runs(id, &[]).await?;
+        note(&totals.with_states(states.iter().map(String::as_str)).line(id, poll.status, &took));
     }
     outcome(id, &poll)
 }

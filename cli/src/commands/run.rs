@@ -107,7 +107,7 @@ impl Run {
         let end = follow(client, &execution, &mut progress, until).await;
         let totals = progress.finish();
         let poll = end.map_err(|end| stopped(&execution, end, session.leaves_behind()))?;
-        let (mut outputs, is_sandbox) = outputs(client, &execution, &file.results(target)).await?;
+        let (mut outputs, states, is_sandbox) = outputs(client, &execution, &file.results(target)).await?;
         let saved = self.save(client, &execution, &outputs).await;
         let files = saved.as_deref().unwrap_or_default();
         if self.json {
@@ -120,7 +120,7 @@ impl Run {
             if is_sandbox {
                 note("answers come from the sandbox, not from providers");
             }
-            let totals = totals.with_skipped(poll.skipped_nodes.len());
+            let totals = totals.with_states(states.iter().map(String::as_str));
             note(&totals.line(&execution, poll.status, &clock::span(since.elapsed())));
             outputs.values_mut().for_each(|output| with_paths(output, files));
             print_outputs(&outputs)?;
@@ -205,12 +205,17 @@ pub(super) fn is_of_run(workflow: &WorkflowSummary) -> bool {
     made && workflow.tags.iter().any(|tag| tag == TAG)
 }
 
-/// What the result nodes gave, by node id, and whether the sandbox was asked; those that gave nothing are left out.
-async fn outputs(client: &Client, execution: &str, results: &[&str]) -> Result<(Map<String, Value>, bool)> {
-    let runs = client.node_runs(execution, results).await?;
+/// What the result nodes gave, by node id, those that gave nothing left out; the states of all nodes; and whether the sandbox
+/// was asked.
+async fn outputs(
+    client: &Client,
+    execution: &str,
+    results: &[&str],
+) -> Result<(Map<String, Value>, Vec<String>, bool)> {
+    let (runs, states) = client.node_runs(execution, results).await?;
     let is_sandbox = runs.iter().any(|run| run.sandbox);
     let given = runs.into_iter().filter_map(|run| Some((run.node_id, run.output?)));
-    Ok((given.filter(|(_, output)| !output.is_null()).collect(), is_sandbox))
+    Ok((given.filter(|(_, output)| !output.is_null()).collect(), states, is_sandbox))
 }
 
 /// One value is printed bare, so that it can be piped; several have their node's id before them.

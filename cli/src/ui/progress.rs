@@ -39,7 +39,8 @@ pub struct Change {
 }
 
 impl Change {
-    /// What an event says of nodes: the one it is about, those decided in its wake, and those that started then.
+    /// What an event says of nodes: the one it is about, those decided or given up in its wake, and those that
+    /// started then.
     pub fn all(event: &Event) -> Vec<Self> {
         let about = match event.kind.split_once('.') {
             Some(("node", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
@@ -50,8 +51,15 @@ impl Change {
         let at_ms = event.data["at"].as_str().and_then(clock::parse);
         let list = |name: &str| event.data.get(name).and_then(Value::as_array).into_iter().flatten();
         let decided = list("decided").filter_map(|item| Change::read(item, None));
+        let given_up = list("givenUp").filter_map(|item| Change::read(item, None));
         let started = list("assigned").filter_map(|item| Change::read(item, Some("STARTED")));
-        about.into_iter().chain(decided).chain(started).map(|change| Change { at_ms, ..change }).collect()
+        about
+            .into_iter()
+            .chain(decided)
+            .chain(given_up)
+            .chain(started)
+            .map(|change| Change { at_ms, ..change })
+            .collect()
     }
 
     fn read(data: &Value, state: Option<&str>) -> Option<Self> {
@@ -294,6 +302,8 @@ mod tests {
         });
         let expected = [row("a", "COMPLETED", ""), row("w", "WAITING", "for 2.5 s"), row("b", "STARTED", "")];
         assert_eq!(changes("node.completed", data), expected);
+        let data = json!({"nodeId": "a", "givenUp": [{"nodeId": "loser", "state": "CANCELLED"}]});
+        assert_eq!(changes("node.completed", data), [row("a", "COMPLETED", ""), row("loser", "CANCELLED", "")]);
         assert_eq!(changes("run.started", json!({"assigned": [{"nodeId": "b"}]})), [row("b", "STARTED", "")]);
         assert_eq!(changes("timer.fired", json!({"nodeId": "w"})), [row("w", "COMPLETED", "")]);
         assert_eq!(changes("run.completed", json!({"error": null})), []);

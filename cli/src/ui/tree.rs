@@ -95,9 +95,20 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// The same, with the nodes on branches that were not taken: no event tells of them.
-    pub fn with_skipped(self, skipped: usize) -> Self {
-        Self { skipped: self.skipped.max(skipped), ..self }
+    /// The same, with what the answer about the run says of its nodes, by the words of their states: no event tells of nodes
+    /// on branches that were not taken, nor of what nodes inside maps and loops came to over all items.
+    pub fn with_states<'a>(self, states: impl Iterator<Item = &'a str>) -> Self {
+        let mut totals = Totals { completed: 0, failed: 0, skipped: 0, cancelled: 0, ..self };
+        for state in states.filter_map(State::of) {
+            match state {
+                State::Completed => totals.completed += 1,
+                State::Failed => totals.failed += 1,
+                State::Skipped => totals.skipped += 1,
+                State::Cancelled => totals.cancelled += 1,
+                State::Running | State::Waiting => {}
+            }
+        }
+        totals
     }
 
     /// The summary of a run: `exec_1 COMPLETED in 2.1 s: 3 nodes completed, 1 retry, 1 agent`.
@@ -456,7 +467,8 @@ mod tests {
         let totals = tree.totals();
         let line = totals.line("exec_1", RunStatus::Failed, "3.5 s");
         assert_eq!(line, "exec_1 FAILED in 3.5 s: 1 node completed, 1 failed, 1 not run, 1 retry, 1 agent");
-        let line = tree.totals().with_skipped(1).line("exec_1", RunStatus::Failed, "3.5 s");
+        let states = ["COMPLETED", "FAILED", "SKIPPED"];
+        let line = tree.totals().with_states(states.into_iter()).line("exec_1", RunStatus::Failed, "3.5 s");
         assert_eq!(line, "exec_1 FAILED in 3.5 s: 1 node completed, 1 failed, 1 skipped, 1 retry, 1 agent");
     }
 
@@ -503,6 +515,10 @@ mod tests {
         assert_eq!(lines[1], "✓ └ Write a story      3.0 s  7/8 done, 1 failed");
         assert_eq!(lines[2], "✓   └ Out              2.0 s  2 done, 1 failed");
         assert_eq!(tree.totals().nodes, 3, "items are no nodes");
+        // Its items say that it is done; the answer says that the map was given up with them.
+        let states = ["COMPLETED", "FAILED", "CANCELLED"];
+        let line = tree.totals().with_states(states.into_iter()).line("exec_1", RunStatus::Failed, "3.0 s");
+        assert_eq!(line, "exec_1 FAILED in 3.0 s: 1 node completed, 1 failed, 1 cancelled");
     }
 
     #[test]

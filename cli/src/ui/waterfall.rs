@@ -14,7 +14,7 @@ const NAME_WIDTH_MAX: usize = 28;
 /// Columns where nobody says how many there are.
 const WIDTH_USUAL: usize = 100;
 const BAR_WIDTH_MIN: usize = 20;
-const LEGEND: &str = "· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time   ◆ decided at once";
+const LEGEND: &str = "· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time   ▓ has items at work   ◆ decided at once";
 
 /// A trace as the API gives it.
 #[derive(Debug, Deserialize)]
@@ -38,6 +38,7 @@ struct Node {
     error_code: Option<String>,
     ready_time: String,
     wait_start_time: Option<String>,
+    opened_time: Option<String>,
     end_time: Option<String>,
     attempts: Vec<Attempt>,
 }
@@ -77,6 +78,8 @@ struct Line<'a> {
 enum Part {
     Work,
     Wait,
+    /// From its first items to its end.
+    Items,
     /// The coordinator decided it in no time.
     Decision,
 }
@@ -86,6 +89,7 @@ impl Part {
         match self {
             Part::Work => '█',
             Part::Wait => '▒',
+            Part::Items => '▓',
             Part::Decision => '◆',
         }
     }
@@ -95,7 +99,7 @@ impl Part {
         match self {
             Part::Decision => "at once".to_owned(),
             Part::Work if line.ended == line.begun => "<1 ms".to_owned(),
-            Part::Work | Part::Wait => clock::span(millis(line.ended - line.begun)),
+            Part::Work | Part::Wait | Part::Items => clock::span(millis(line.ended - line.begun)),
         }
     }
 }
@@ -139,11 +143,16 @@ impl Waterfall {
         for node in &self.nodes {
             let mut ready = clock::parse(&node.ready_time).unwrap_or(start);
             let now = clock::now_ms();
-            if node.attempts.is_empty() {
+            let opened = node.opened_time.as_deref().and_then(clock::parse);
+            // What an agent found of a loop's turns stands in that agent's lane.
+            if node.attempts.is_empty() || opened.is_some() {
                 let ended = node.end_time.as_deref().and_then(clock::parse).unwrap_or(now);
                 let waits = node.wait_start_time.as_deref().and_then(clock::parse);
-                let (part, begun) = waits.map_or((Part::Decision, ended), |since| (Part::Wait, since));
+                let since = opened.map(|at| (Part::Items, at)).or_else(|| waits.map(|at| (Part::Wait, at)));
+                let (part, begun) = since.unwrap_or((Part::Decision, ended));
                 let (name, error) = (node.name(), node.error_code.as_deref());
+                // Until it opens, it waits for what leads into its body.
+                let ready = if part == Part::Items { begun } else { ready };
                 let line = Line { name, ready, given: begun, begun, ended, part, state: &node.state, error };
                 lanes.entry("coordinator".into()).or_default().push(line);
             }
@@ -186,7 +195,7 @@ impl Line<'_> {
         let ready = scale.column(self.ready).min(given);
         let ended = match self.part {
             Part::Decision => begun + 1,
-            Part::Work | Part::Wait => scale.column(self.ended).max(begun + 1),
+            Part::Work | Part::Wait | Part::Items => scale.column(self.ended).max(begun + 1),
         };
         let fill = |count: usize, with: char| with.to_string().repeat(count);
         let work = fill(ended - begun, self.part.fill());
@@ -245,6 +254,8 @@ mod tests {
                 node("o", 400, 400, vec![]),
                 json!({"nodeId": "w", "state": "COMPLETED", "readyTime": at(200), "waitStartTime": at(200), "endTime": at(300),
                     "attempts": []}),
+                json!({"nodeId": "m", "state": "COMPLETED", "readyTime": at(0), "openedTime": at(100), "endTime": at(400),
+                    "attempts": []}),
                 node("q", 100, 400, vec![attempt(1, "agt_2", [200, 400, 400], "SUCCEEDED")]),
             ],
         });
@@ -261,7 +272,8 @@ coordinator
   i     ◆                     at once
   o     ···················◆  at once
   w     ··········▒▒▒▒▒       100 ms
-· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time   ◆ decided at once";
+  m     ·····▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓  300 ms
+· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time   ▓ has items at work   ◆ decided at once";
         assert_eq!(waterfall.render(40, Style::PLAIN), expected);
     }
 

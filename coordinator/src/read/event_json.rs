@@ -13,11 +13,12 @@ use serde_json::{Map, Value, json};
 
 use super::live::{News, Place};
 use super::scopes::Scopes;
+use crate::limits::EVENT_GIVEN_UP_MAX;
 
 /// An event of the history that `scopes` has read just before.
 pub(super) fn show(scopes: &Scopes, event: &Event) -> wire::Event {
     let mut data = fact(scopes, event);
-    let is_shown = |decision: &&Decision| is_shown(scopes, decision.instance().node);
+    let is_shown = |decision: &&Decision| is_shown(scopes, decision);
     let decided: Vec<Value> =
         event.decisions.iter().filter(is_shown).map(|decision| self::decision(scopes, event, decision)).collect();
     if !decided.is_empty() {
@@ -26,6 +27,18 @@ pub(super) fn show(scopes: &Scopes, event: &Event) -> wire::Event {
     if !event.assignments.is_empty() {
         let assigned = event.assignments.iter().map(|assignment| self::assignment(scopes, assignment));
         data.insert("assigned".into(), assigned.collect());
+    }
+    // No fact is written for what is given up: it follows from the event.
+    let given_up = scopes.given_up().iter().take(EVENT_GIVEN_UP_MAX);
+    let given_up: Vec<Value> = given_up
+        .map(|instance| {
+            let mut fields = named(scopes, *instance);
+            fields.insert("state".into(), "CANCELLED".into());
+            fields.into()
+        })
+        .collect();
+    if !given_up.is_empty() {
+        data.insert("givenUp".into(), given_up.into());
     }
     let items: Vec<Value> = scopes
         .changed()
@@ -77,9 +90,10 @@ fn event_of(seq: u64, at_ms: i64, name: &str, data: &Value) -> wire::Event {
     wire::Event { seq, at_ms, r#type: name.into(), data_json }
 }
 
-/// Maps that no document knows are not spoken of.
-fn is_shown(scopes: &Scopes, node: NodeIx) -> bool {
-    scopes.graph().get(node).is_none_or(|node| !node.is_anonymous)
+/// Maps that no document knows are not spoken of, but for what fails in the nodes that they run for.
+fn is_shown(scopes: &Scopes, decision: &Decision) -> bool {
+    let is_named = scopes.graph().get(decision.instance().node).is_none_or(|node| !node.is_anonymous);
+    is_named || matches!(decision, Decision::Failed { .. })
 }
 
 /// The node, and the numbers of the items and turns that it lies in.
@@ -248,7 +262,8 @@ fn add_caught(
     instance: Instance,
     caught: &[PortOutput],
 ) {
-    if !caught.is_empty() {
+    let is_named = graph.get(instance.node).is_some_and(|node| !node.is_anonymous);
+    if !caught.is_empty() && is_named {
         fields.insert("outputs".into(), outputs(graph, event, instance, caught));
     }
 }
@@ -257,7 +272,8 @@ fn error(error: &NodeError) -> Value {
     json!({ "class": error.class.name(), "code": &*error.code, "message": &*error.message })
 }
 
-/// Values of this event in full; those of earlier events by where they lie.
+/// Values of this event in full; those of earlier events by where they lie. A list of which a part lies elsewhere is counted: the
+/// answer about its node has it whole.
 fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutput]) -> Value {
     let node_type = graph.get(instance.node).and_then(|node| node.node_type.as_ref());
     let mut ports = BTreeMap::new();
@@ -268,25 +284,32 @@ fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutp
         let shown = match &output.value {
             OutputValue::Closed => continue,
             OutputValue::One(reference) => value(event, *reference),
-            OutputValue::Gather(references) => references.iter().map(|reference| value(event, *reference)).collect(),
-            OutputValue::Pieces(pieces) => {
-                let piece = |piece: &Piece| match piece {
-                    Piece::Item(reference) => value(event, *reference),
-                    // A chunk holds references only: it is worth no more than where it lies.
-                    Piece::Chunk(chunk) => lies(chunk.reference),
-                };
-                pieces.iter().map(piece).collect()
-            }
+            list => self::list(event, &list.pieces()),
         };
         ports.insert(port.id.to_string(), shown);
     }
     json!(ports)
 }
 
+fn list(event: &Event, pieces: &[Piece]) -> Value {
+    let here = |piece: &Piece| match piece {
+        Piece::Item(reference) => value_here(event, *reference),
+        Piece::Chunk(_) => None,
+    };
+    let items: Option<Vec<Value>> = pieces.iter().map(here).collect();
+    items.map_or_else(
+        || json!({ "leftOut": true, "items": pieces.iter().map(|piece| u64::from(piece.items())).sum::<u64>() }),
+        Value::from,
+    )
+}
+
 fn value(event: &Event, reference: ValueRef) -> Value {
-    let here = (reference.seq == event.seq).then(|| event.values.get(reference.place as usize)).flatten();
-    let parsed = here.and_then(|value| serde_json::from_slice(value.json()).ok());
-    parsed.unwrap_or_else(|| lies(reference))
+    value_here(event, reference).unwrap_or_else(|| lies(reference))
+}
+
+fn value_here(event: &Event, reference: ValueRef) -> Option<Value> {
+    let value = event.values.get(reference.place as usize).filter(|_| reference.seq == event.seq)?;
+    serde_json::from_slice(value.json()).ok()
 }
 
 fn lies(reference: ValueRef) -> Value {
@@ -294,5 +317,5 @@ fn lies(reference: ValueRef) -> Value {
 }
 
 fn node_id(graph: &Graph, node: NodeIx) -> String {
-    graph.get(node).map_or_else(String::new, |node| node.id.to_string())
+    graph.get(node).map_or_else(String::new, |_| graph.node(graph.named(node)).id.to_string())
 }

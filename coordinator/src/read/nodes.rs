@@ -71,13 +71,15 @@ pub(crate) async fn detail(
     let kind = kind(&graph, ix, &ask)?;
     let mut one = exact(kind, ix, &ask).map(|wanted| Search::new(&graph, wanted));
     let mut page = listed(&graph, kind, ix, &ask).map(|wanted| Search::new(&graph, wanted));
+    let mut around = around(&graph, kind, ix, &ask).map(|wanted| Search::new(&graph, wanted));
     let looks = |view: &RunView, event: &_| {
-        one.iter_mut().chain(&mut page).for_each(|search| search.note(view.items(), event));
+        one.iter_mut().chain(&mut page).chain(&mut around).for_each(|search| search.note(view.items(), event));
     };
     let (view, kept) = runs::history(shared, &row, Arc::clone(&graph), looks).await?;
     view.node_state(ix).ok_or_else(no_node)?;
     let one = one.and_then(|search| search.finish(view.items()).0.pop());
-    if one.is_none() && kind != wire::NodeKind::Node {
+    let is_around = around.is_none_or(|search| !search.finish(view.items()).0.is_empty());
+    if (one.is_none() && kind != wire::NodeKind::Node) || !is_around {
         let index = ask.index.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         return Err(NodeReadError::NoInstance { node: ask.node.to_owned(), index });
     }
@@ -136,6 +138,15 @@ fn exact(kind: wire::NodeKind, node: NodeIx, ask: &Ask<'_>) -> Option<Wanted> {
         _ => return None,
     };
     Some(Wanted { node, kind, within: ask.index.clone(), state: None, after: ScopeIx::default(), limit: 1 })
+}
+
+/// The search for the item that an index with fewer numbers names: what begins with them lies in it.
+fn around(graph: &Graph, kind: wire::NodeKind, node: NodeIx, ask: &Ask<'_>) -> Option<Wanted> {
+    let depth = ask.index.len().checked_sub(1).filter(|_| kind == wire::NodeKind::Node)?;
+    let mut containers = std::iter::successors(graph.within(node), |ix| graph.within(*ix));
+    let node = containers.find(|ix| graph.depth(*ix) == depth)?;
+    let (within, after) = (ask.index.clone(), ScopeIx::default());
+    Some(Wanted { node, kind: InstanceKind::Item, within, state: None, after, limit: 1 })
 }
 
 /// The search for a page: of a container's items, or of a node's instances.

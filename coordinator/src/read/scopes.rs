@@ -1,9 +1,9 @@
-//! Items and turns beside a run's events, for readers that begin anywhere in a history.
+//! Items and turns beside a run's events, and what is given up, for readers that begin anywhere in a history.
 
 use std::sync::Arc;
 
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, NodeIx, RunId, ScopeIx};
+use heddle_core::id::{EventSeq, Instance, NodeIx, RunId, ScopeIx};
 use heddle_core::run::event::Event;
 use heddle_core::run::items::{ItemCounts, ItemsView};
 
@@ -18,7 +18,7 @@ pub(super) struct Scopes {
 
 impl Scopes {
     pub(super) fn new(graph: Arc<Graph>) -> Self {
-        Self { is_wanted: graph.has_scopes(), graph, items: None }
+        Self { is_wanted: graph.has_scopes() || graph.has_losers(), graph, items: None }
     }
 
     /// The graph of the run.
@@ -50,6 +50,11 @@ impl Scopes {
     /// The numbers of the items and turns that a scope lies in.
     pub(super) fn index(&self, scope: ScopeIx) -> Vec<u32> {
         self.items.as_ref().map_or_else(Vec::new, |items| items.path(scope))
+    }
+
+    /// What the last event has given up.
+    pub(super) fn given_up(&self) -> &[Instance] {
+        self.items.as_ref().map_or(&[], |items| items.run().given_up())
     }
 
     /// How the items of those containers stand that the last event has changed.

@@ -163,6 +163,7 @@ fn show_node(graph: &Graph, names: &RunTrace<'_>, paths: &ScopePaths, node: &Nod
         ended_at_ms: node.ended_at.map(Timestamp::as_millis),
         index: paths.path(node.instance.scope),
         waiting_since_ms: node.waiting_since.map(Timestamp::as_millis),
+        opened_at_ms: node.opened_at.map(Timestamp::as_millis),
         attempts: node.attempts.iter().map(|it| show_attempt(names, name, it, provider(graph, node, it))).collect(),
     }
 }
@@ -228,7 +229,7 @@ fn node_span(names: &RunTrace<'_>, graph: &Graph, node: &NodeSpan, trace: &Trace
         parent: Some(names.run()),
         name: format!("node {}", described.type_id).into(),
         kind: Kind::Internal,
-        start: instant(node.ready_at),
+        start: instant(node.opened_at.unwrap_or(node.ready_at)),
         end: instant(node.ended_at.or(trace.ended_at).unwrap_or(node.ready_at)),
         attributes,
         error: (node.state == SpanState::Failed).then(|| text(node.error_code.as_ref()).into()),

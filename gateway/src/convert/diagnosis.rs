@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::non_empty;
 use crate::dto::diagnosis::{Counts, Diagnosis, Diagnostic, Diagnostics, Target, Violation};
-use crate::dto::workflow::Meta;
+use crate::dto::workflow::{Meta, Notes};
+use crate::json::Slip;
 
 pub(crate) fn diagnosis(diagnosis: &control::Diagnosis) -> Diagnosis<'_> {
     Diagnosis {
@@ -47,6 +48,25 @@ pub(crate) fn meta(diagnosis: &control::Diagnosis) -> Meta<'_> {
     Meta {
         migrations: &diagnosis.migrations,
         warnings: diagnosis.warnings.iter().map(|warning| warning.message.as_str()).collect(),
+    }
+}
+
+/// What stands beside the answer to a request of which some fields may have been meant otherwise.
+pub(crate) fn slips(slips: &[Slip]) -> Notes<'_> {
+    let diagnostics = slips.iter().map(|slip| Diagnostic {
+        code: "request.unknown-field".to_owned(),
+        severity: "warning",
+        message: &slip.message,
+        target: Target { path: Some(&slip.path), ..Target::default() },
+        hint: Some(&slip.fix),
+    });
+    Notes {
+        meta: Meta { migrations: &[], warnings: slips.iter().map(|slip| slip.message.as_str()).collect() },
+        diagnostics: Diagnostics {
+            version: 1,
+            counts: Counts { error: 0, warning: slips.len(), info: 0 },
+            diagnostics: diagnostics.collect(),
+        },
     }
 }
 

@@ -38,6 +38,7 @@ fn node(node: &wire::NodeSpan) -> NodeSpan<'_> {
         error_code: given(&node.error_code),
         ready_time: Time(node.ready_at_ms),
         wait_start_time: node.waiting_since_ms.map(Time),
+        opened_time: node.opened_at_ms.map(Time),
         end_time: node.ended_at_ms.map(Time),
         attempts: node.attempts.iter().map(attempt).collect(),
     }

@@ -168,9 +168,14 @@ fn count(most: impl Into<u64>) -> serde_json::Value {
     json!({"type": "integer", "minimum": 0, "maximum": most.into()})
 }
 
+/// A number that says how many come at once.
+fn page_size() -> serde_json::Value {
+    json!({"type": "integer", "minimum": 1, "maximum": u32::MAX})
+}
+
 /// How many of a list come at once.
 fn limited(operation: Operation, usual: u32, says: &'static str) -> Operation {
-    let mut schema = count(u32::MAX);
+    let mut schema = page_size();
     schema["default"] = json!(usual);
     operation.query("limit", schema, says)
 }
@@ -178,7 +183,7 @@ fn limited(operation: Operation, usual: u32, says: &'static str) -> Operation {
 fn page_of_nodes(operation: Operation) -> Operation {
     operation.query("nodesOffset", count(u32::MAX), "Nodes to leave out at the front.").query(
         "nodesLimit",
-        count(u32::MAX),
+        page_size(),
         "Nodes to show, of which 1000 come at most.",
     )
 }

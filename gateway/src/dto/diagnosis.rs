@@ -44,7 +44,7 @@ pub(crate) struct Counts {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Diagnostic<'a> {
-    /// `graph.` and the rule.
+    /// `graph.` and the rule; of the request itself, `request.` and what is odd.
     pub(crate) code: String,
     pub(crate) severity: &'static str,
     pub(crate) message: &'a str,

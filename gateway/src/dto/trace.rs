@@ -34,8 +34,11 @@ pub(crate) struct NodeSpan<'a> {
     pub(crate) error_code: Option<&'a str>,
     /// When the last of its inputs came.
     pub(crate) ready_time: Time,
-    /// When it began to wait for an instant. Without it and without attempts it was decided at once.
+    /// When it began to wait for an instant. Without it, without `openedTime` and without attempts it was decided at once.
     pub(crate) wait_start_time: Option<Time>,
+    /// Of a map, a loop and their like: when its first items began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) opened_time: Option<Time>,
     pub(crate) end_time: Option<Time>,
     pub(crate) attempts: Vec<AttemptSpan<'a>>,
 }

@@ -46,14 +46,14 @@ pub(crate) struct WorkflowWithGraph<'a> {
     pub(crate) policy: Option<&'a RawValue>,
 }
 
-/// What stands beside a saved workflow.
+/// What stands beside a saved workflow, or another answer that there is something to say about.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct SaveNotes<'a> {
+pub(crate) struct Notes<'a> {
     pub(crate) meta: Meta<'a>,
     pub(crate) diagnostics: Diagnostics<'a>,
 }
 
-/// What the server changed or noticed while saving.
+/// What the server changed or noticed.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Meta<'a> {
     pub(crate) migrations: &'a [String],

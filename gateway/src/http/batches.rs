@@ -12,6 +12,7 @@ use super::artifacts::Origin;
 use super::auth::{Caller, Execute, ReadExecutions};
 use super::error::ApiError;
 use super::input::{JsonBody, Parameters, Segment};
+use super::query::{limit, number};
 use super::reply;
 use super::runs::link;
 use super::workflows::flag;
@@ -23,8 +24,8 @@ use crate::limits::{BATCH_RUNS_LIMIT_DEFAULT, BATCH_RUNS_LIMIT_MAX, CONTROL_BODY
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BatchParameters {
-    offset: Option<u32>,
-    limit: Option<u32>,
+    offset: Option<String>,
+    limit: Option<String>,
     /// Whether with what they gave.
     outputs: Option<String>,
 }
@@ -39,8 +40,8 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let request = BatchRequest {
         batch_id,
-        offset: parameters.offset.unwrap_or(0),
-        limit: parameters.limit.unwrap_or(BATCH_RUNS_LIMIT_DEFAULT).clamp(1, BATCH_RUNS_LIMIT_MAX),
+        offset: number("offset", parameters.offset.as_deref(), (0, u32::MAX))?.unwrap_or(0),
+        limit: limit("limit", parameters.limit.as_deref(), BATCH_RUNS_LIMIT_DEFAULT, BATCH_RUNS_LIMIT_MAX)?,
         with_nodes: flag("outputs", parameters.outputs.as_deref())?.unwrap_or(true),
         ..BatchRequest::default()
     };

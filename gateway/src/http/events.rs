@@ -17,6 +17,7 @@ use tonic::Streaming;
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
 use super::input::{Parameters, Segment};
+use super::query::number;
 use super::reply;
 use super::workflows::flag;
 use crate::app::App;
@@ -40,7 +41,7 @@ const END: &str = "event: stream.end\ndata: {}\n\n";
 #[derive(Deserialize)]
 pub(crate) struct EventParameters {
     /// Only those after this seq.
-    after: Option<u64>,
+    after: Option<String>,
     /// Whether to wait for those to come.
     follow: Option<String>,
 }
@@ -54,7 +55,8 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     // A browser that connects again keeps the address and sends the newer place in the header.
-    let after = last_event_id(&headers)?.or(parameters.after).unwrap_or(0);
+    let asked = number("after", parameters.after.as_deref(), (0, u64::MAX))?;
+    let after = last_event_id(&headers)?.or(asked).unwrap_or(0);
     if wants_json(&headers) {
         return listed(&app, &caller, id, after).await;
     }

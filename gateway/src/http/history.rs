@@ -12,6 +12,7 @@ use super::artifacts::Origin;
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
 use super::input::{Parameters, Segment};
+use super::query::limit;
 use super::reply::{self, encoded};
 use super::runs::link;
 use super::workflows::flag;
@@ -29,7 +30,7 @@ pub(crate) struct HistoryParameters {
     tag: Option<String>,
     from: Option<String>,
     to: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
     /// Whether each run comes with its nodes, where the route does not say so itself.
     nodes: Option<String>,
@@ -75,7 +76,7 @@ fn asked(parameters: &HistoryParameters) -> Result<ListRunsRequest, ApiError> {
         status: status.into(),
         from_ms: time("from", parameters.from.as_deref())?,
         to_ms: time("to", parameters.to.as_deref())?,
-        limit: parameters.limit.unwrap_or(HISTORY_LIMIT_DEFAULT).clamp(1, HISTORY_LIMIT_MAX),
+        limit: limit("limit", parameters.limit.as_deref(), HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX)?,
         cursor: parameters.cursor.clone().unwrap_or_default(),
         ..ListRunsRequest::default()
     })
@@ -109,13 +110,12 @@ async fn page(
     link(app, caller.tenant(), origin, &mut list.runs).await?;
     let runs = list.runs.iter().map(convert::run::run).collect::<Result<Vec<_>, _>>()?;
     let response = reply::bare(StatusCode::OK, &runs)?;
-    let limit = parameters.limit.map(|limit| limit.to_string());
     let kept = [
         ("status", parameters.status.as_deref()),
         ("workflowId", parameters.workflow_id.as_deref()),
         ("from", parameters.from.as_deref()),
         ("to", parameters.to.as_deref()),
-        ("limit", limit.as_deref()),
+        ("limit", parameters.limit.as_deref()),
         ("nodes", parameters.nodes.as_deref()),
     ];
     reply::next_page(response, path, &list.next_cursor, &kept)

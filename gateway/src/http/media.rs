@@ -22,6 +22,7 @@ use super::auth::{Caller, ReadWorkflows, WriteWorkflows};
 use super::error::{ApiError, unix_second_now};
 use super::input::{JsonBody, Parameters, Segment};
 use super::pace::Paced;
+use super::query::limit;
 use super::reply;
 use crate::app::App;
 use crate::artifacts::{Linker, UploadOwner, refused};
@@ -317,7 +318,7 @@ pub(crate) async fn complete(
 /// Which page of the list.
 #[derive(Deserialize)]
 pub(crate) struct ListParameters {
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -328,7 +329,7 @@ pub(crate) async fn list(
     Origin(origin): Origin,
     Parameters(parameters): Parameters<ListParameters>,
 ) -> Result<Response, ApiError> {
-    let limit = parameters.limit.unwrap_or(MEDIA_LIMIT_DEFAULT).clamp(1, MEDIA_LIMIT_MAX);
+    let limit = limit("limit", parameters.limit.as_deref(), MEDIA_LIMIT_DEFAULT, MEDIA_LIMIT_MAX)?;
     let list = app.coordinator.uploads(&caller, limit, parameters.cursor.unwrap_or_default()).await?;
     let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
     let linker = Linker { signer, tenant: caller.tenant(), origin: &origin };

@@ -15,6 +15,7 @@ pub(crate) mod media;
 pub(crate) mod nodes;
 pub(crate) mod pace;
 pub(crate) mod page;
+pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod router;
 pub(crate) mod run_nodes;

@@ -12,6 +12,7 @@ use super::artifacts::Origin;
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
 use super::input::{Parameters, TwoSegments};
+use super::query::limit;
 use super::reply::{self, encoded};
 use crate::app::App;
 use crate::artifacts::Linker;
@@ -24,7 +25,7 @@ pub(crate) struct NodeParameters {
     /// Numbers of items and turns, the outermost first, with commas between them.
     index: Option<String>,
     status: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -42,16 +43,18 @@ pub(crate) async fn get(
         node_id,
         index: index(parameters.index.as_deref().unwrap_or_default())?,
         state: parameters.status.as_deref().map(state).transpose()?.unwrap_or_default().into(),
-        limit: parameters.limit.unwrap_or(INSTANCES_LIMIT_DEFAULT).clamp(1, INSTANCES_LIMIT_MAX),
+        limit: limit("limit", parameters.limit.as_deref(), INSTANCES_LIMIT_DEFAULT, INSTANCES_LIMIT_MAX)?,
         cursor: parameters.cursor.clone().unwrap_or_default(),
         ..GetNodeRequest::default()
     };
     let mut detail = app.coordinator.node(&caller, request).await?;
     link(&app, caller.tenant(), &origin, &mut detail).await?;
     let response = reply::enveloped(StatusCode::OK, &convert::node::detail(&detail)?)?;
-    let limit = parameters.limit.map(|limit| limit.to_string());
-    let kept =
-        [("index", parameters.index.as_deref()), ("status", parameters.status.as_deref()), ("limit", limit.as_deref())];
+    let kept = [
+        ("index", parameters.index.as_deref()),
+        ("status", parameters.status.as_deref()),
+        ("limit", parameters.limit.as_deref()),
+    ];
     reply::next_page(response, &path, &detail.next_cursor, &kept)
 }
 

@@ -9,19 +9,35 @@ use axum::response::Response;
 use heddle_crash_point::crash_point;
 use heddle_proto::control::{GetRunRequest, Run, SubmitReply, SubmitRequest};
 use heddle_telemetry::{RunTrace, TraceParent};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::artifacts::Origin;
 use super::auth::{Caller, DescribeInputs, Execute, ReadExecutions};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
+use super::query::{limit, number};
 use super::reply;
 use super::workflows::{GraphBody, graph, refuse_empty};
 use crate::app::App;
 use crate::artifacts::{Linker, has_artifacts};
 use crate::convert;
+use crate::json::Slip;
 use crate::layer::front::{TRACEPARENT, is_traceparent};
 use crate::limits::{CONTROL_BODY_BYTES_MAX, NODES_PER_ANSWER_MAX, POLL_WAIT_MAX};
+
+/// What `execute` takes.
+const EXECUTE_FIELDS: &[&str] = &[
+    "nodes",
+    "edges",
+    "policy",
+    "inputs",
+    "iteratorConfigs",
+    "triggerData",
+    "targetNodeId",
+    "force",
+    "only",
+    "fromExecutionId",
+];
 
 type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
 
@@ -30,11 +46,11 @@ type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReadParameters {
     /// Seconds to wait for the run's end.
-    wait: Option<f64>,
+    wait: Option<String>,
     /// Never answer with an older state.
-    min_seq: Option<u64>,
-    nodes_offset: Option<u32>,
-    nodes_limit: Option<u32>,
+    min_seq: Option<String>,
+    nodes_offset: Option<String>,
+    nodes_limit: Option<String>,
 }
 
 /// `POST /workflows/{id}/execute`: runs the graph in the body, or the saved one; with `iteratorConfigs` once for each
@@ -72,7 +88,8 @@ pub(crate) async fn execute(
         ..SubmitRequest::default()
     };
     let reply = submit(&app, &caller, request).await?;
-    let response = reply::enveloped(StatusCode::CREATED, &convert::submit::executed(&reply))?;
+    let slips = fields.slips(EXECUTE_FIELDS, ("", &[]));
+    let response = noted(StatusCode::CREATED, &convert::submit::executed(&reply), &slips)?;
     started(response, &reply)
 }
 
@@ -94,7 +111,9 @@ pub(crate) async fn run(
         ..SubmitRequest::default()
     };
     let reply = submit(&app, &caller, request).await?;
-    let response = reply::enveloped(StatusCode::ACCEPTED, &convert::submit::accepted(&reply))?;
+    // It is always as fresh as `force` asks for.
+    let slips = fields.slips(&["inputs", "force"], ("POST /workflows/{id}/execute", EXECUTE_FIELDS));
+    let response = noted(StatusCode::ACCEPTED, &convert::submit::accepted(&reply), &slips)?;
     started(response, &reply)
 }
 
@@ -168,6 +187,14 @@ async fn submit(app: &App, caller: &Caller<Execute>, request: SubmitRequest) -> 
     Ok(reply)
 }
 
+/// A resource, and beside it what may have been meant otherwise; what existing clients send is answered as ever.
+fn noted(status: StatusCode, resource: &impl Serialize, slips: &[Slip]) -> Result<Response, ApiError> {
+    match slips.is_empty() {
+        true => reply::enveloped(status, resource),
+        false => reply::enveloped_beside(status, resource, &convert::diagnosis::slips(slips)),
+    }
+}
+
 fn started(response: Response, reply: &SubmitReply) -> Result<Response, ApiError> {
     let response = reply::located(response, &format!("/api/v1/workflows/executions/{}", reply.execution_id))?;
     Ok(traced(reply::replayed(response, reply.replayed), reply))
@@ -190,15 +217,19 @@ async fn read(
     execution_id: String,
     parameters: &ReadParameters,
 ) -> Result<Run, ApiError> {
-    let wait = parameters.wait.unwrap_or(0.0);
-    let wait = Duration::try_from_secs_f64(if wait.is_nan() { wait } else { wait.min(POLL_WAIT_MAX.as_secs_f64()) })
-        .map_err(|_| ApiError::invalid_parameter("wait", "a number of seconds, 0 or more"))?;
+    let wait = match parameters.wait.as_deref().filter(|text| !text.is_empty()) {
+        None => Some(0.0),
+        Some(text) => text.parse::<f64>().ok().filter(|wait| !wait.is_nan()),
+    };
+    let wait = wait.and_then(|wait| Duration::try_from_secs_f64(wait.min(POLL_WAIT_MAX.as_secs_f64())).ok());
+    let wait = wait.ok_or_else(|| ApiError::invalid_parameter("wait", "a number of seconds, 0 or more"))?;
+    let most = NODES_PER_ANSWER_MAX;
     let request = GetRunRequest {
         execution_id,
         wait_ms: wait.as_millis() as u32,
-        min_seq: parameters.min_seq.unwrap_or(0),
-        nodes_offset: parameters.nodes_offset.unwrap_or(0),
-        nodes_limit: parameters.nodes_limit.unwrap_or(NODES_PER_ANSWER_MAX).clamp(1, NODES_PER_ANSWER_MAX),
+        min_seq: number("minSeq", parameters.min_seq.as_deref(), (0, u64::MAX))?.unwrap_or(0),
+        nodes_offset: number("nodesOffset", parameters.nodes_offset.as_deref(), (0, u32::MAX))?.unwrap_or(0),
+        nodes_limit: limit("nodesLimit", parameters.nodes_limit.as_deref(), most, most)?,
         ..GetRunRequest::default()
     };
     if wait.is_zero() {

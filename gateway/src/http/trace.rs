@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
 use super::input::{Parameters, Segment};
+use super::query::{limit, number};
 use super::reply;
 use crate::app::App;
 use crate::convert;
@@ -22,8 +23,8 @@ use crate::limits::TRACE_NODES_PER_ANSWER_MAX;
 pub(crate) struct TraceParameters {
     /// `otlp` gives OTLP/JSON; nothing, or `json`, gives Heddle's own form.
     format: Option<String>,
-    nodes_offset: Option<u32>,
-    nodes_limit: Option<u32>,
+    nodes_offset: Option<String>,
+    nodes_limit: Option<String>,
 }
 
 /// `GET /workflows/executions/{id}/trace`.
@@ -38,10 +39,11 @@ pub(crate) async fn trace(
         Some("otlp") => true,
         Some(_) => return Err(ApiError::invalid_parameter("format", "json or otlp")),
     };
+    let most = TRACE_NODES_PER_ANSWER_MAX;
     let request = TraceRequest {
         execution_id: id,
-        nodes_offset: parameters.nodes_offset.unwrap_or(0),
-        nodes_limit: parameters.nodes_limit.unwrap_or(TRACE_NODES_PER_ANSWER_MAX).clamp(1, TRACE_NODES_PER_ANSWER_MAX),
+        nodes_offset: number("nodesOffset", parameters.nodes_offset.as_deref(), (0, u32::MAX))?.unwrap_or(0),
+        nodes_limit: limit("nodesLimit", parameters.nodes_limit.as_deref(), most, most)?,
         ..TraceRequest::default()
     };
     let trace = app.coordinator.trace(&caller, request).await?;

@@ -13,11 +13,12 @@ use serde_json::json;
 use super::auth::{Caller, ReadWorkflows, WriteWorkflows};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
+use super::query::limit;
 use super::reply;
 use crate::app::App;
 use crate::convert;
 use crate::dto::time::Time;
-use crate::dto::workflow::{Deleted, SaveNotes, Workflow};
+use crate::dto::workflow::{Deleted, Notes, Workflow};
 use crate::json::Fields;
 use crate::limits::{GRAPH_BODY_BYTES_MAX, WORKFLOW_NAME_CHARS_MAX, WORKFLOWS_LIMIT_MAX};
 
@@ -28,7 +29,7 @@ pub(super) type GraphBody = JsonBody<GRAPH_BODY_BYTES_MAX>;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListParameters {
     is_active: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -46,15 +47,14 @@ pub(crate) async fn list(
     let is_active = flag("isActive", parameters.is_active.as_deref())?;
     let request = ListWorkflowsRequest {
         is_active,
-        limit: parameters.limit.unwrap_or(WORKFLOWS_LIMIT_MAX).clamp(1, WORKFLOWS_LIMIT_MAX),
+        limit: limit("limit", parameters.limit.as_deref(), WORKFLOWS_LIMIT_MAX, WORKFLOWS_LIMIT_MAX)?,
         cursor: parameters.cursor.unwrap_or_default(),
         ..ListWorkflowsRequest::default()
     };
     let list = app.coordinator.workflows(&caller, request).await?;
     let items: Vec<Workflow<'_>> = list.workflows.iter().map(convert::workflow::workflow).collect();
     let response = reply::bare(StatusCode::OK, &items)?;
-    let limit = parameters.limit.map(|limit| limit.to_string());
-    let kept = [("isActive", parameters.is_active.as_deref()), ("limit", limit.as_deref())];
+    let kept = [("isActive", parameters.is_active.as_deref()), ("limit", parameters.limit.as_deref())];
     reply::next_page(response, "/api/v1/workflows", &list.next_cursor, &kept)
 }
 
@@ -214,10 +214,8 @@ async fn save(app: &App, caller: &Caller<WriteWorkflows>, request: SaveWorkflowR
     })?;
     let workflow = saved.workflow.ok_or_else(|| convert::unreadable("saved workflow"))?;
     let diagnosis = saved.diagnosis.unwrap_or_default();
-    let notes = SaveNotes {
-        meta: convert::diagnosis::meta(&diagnosis),
-        diagnostics: convert::diagnosis::diagnostics(&diagnosis),
-    };
+    let notes =
+        Notes { meta: convert::diagnosis::meta(&diagnosis), diagnostics: convert::diagnosis::diagnostics(&diagnosis) };
     let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = reply::enveloped_beside(status, &convert::workflow::workflow(&workflow), &notes)?;
     if saved.created {

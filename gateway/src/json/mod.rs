@@ -4,7 +4,9 @@ mod canonical;
 mod cursor;
 mod fields;
 mod scan;
+mod slips;
 
 pub(crate) use canonical::canonical;
 pub(crate) use fields::Fields;
 pub(crate) use scan::{Fault, FaultKind, check};
+pub(crate) use slips::Slip;

@@ -49,6 +49,24 @@ async fn api() -> Api {
 }
 
 #[tokio::test]
+async fn fields_that_may_have_been_meant_otherwise_are_warned_of() {
+    let api = api().await;
+    for (path, body, field) in [
+        (EXECUTE, r#"{"iteratorConfig":[{"nodeId":"a","values":[1]}]}"#, "/iteratorConfig"),
+        ("/api/v1/workflows/wf_1/run", r#"{"inputs":{},"iteratorConfigs":[{"nodeId":"a"}]}"#, "/iteratorConfigs"),
+        ("/api/v1/workflows/wf_1/run", r#"{"input":{"a":1}}"#, "/input"),
+    ] {
+        let answer = api.post(path, body).await;
+        assert!(matches!(answer.status, 201 | 202), "{}", answer.text);
+        let diagnostic = &answer.body["diagnostics"]["diagnostics"][0];
+        assert_eq!(diagnostic["target"]["path"], field, "{}", answer.text);
+        assert_eq!(answer.body["meta"]["warnings"][0], diagnostic["message"]);
+    }
+    let answer = api.post(EXECUTE, r#"{"inputs":{},"viewport":{"x":1},"name":"mine"}"#).await;
+    assert_eq!((&answer.body["meta"], answer.status), (&Value::Null, 201), "what else clients send is ignored");
+}
+
+#[tokio::test]
 async fn execute_takes_all_three_forms() {
     let api = api().await;
     let nodes = r#"[{"id":"n1", "x":1.0}]"#;

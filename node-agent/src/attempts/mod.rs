@@ -12,6 +12,7 @@ mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -53,6 +54,22 @@ pub(crate) struct AttemptsArguments {
     pub(crate) root: ActorRef<RootMessage>,
     pub(crate) agent_id: Arc<str>,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) farewell: Farewell,
+}
+
+/// Whether the agent has said goodbye: the coordinator may end the stream before anybody else knows of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Farewell(Arc<AtomicBool>);
+
+impl Farewell {
+    fn say(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the end of a stream is no loss.
+    pub(crate) fn is_said(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Numbers the sessions of one agent: what a former one says is stale.
@@ -109,6 +126,7 @@ pub(crate) struct AttemptsState {
     drain: Drain,
     /// The agent's way to the artifact store.
     desk: Arc<Desk>,
+    farewell: Farewell,
     /// For how long work may wait here.
     prefetch_patience: Duration,
     /// Whether what waits is about to be looked at.
@@ -380,6 +398,7 @@ impl AttemptsState {
             return;
         }
         self.drain = Drain::Done;
+        self.farewell.say();
         self.send(Outgoing::message(Kind::Goodbye(wire::Goodbye {})));
         self.close_session();
         let _ = self.root.cast(RootMessage::Drained { unfinished, unacknowledged });
@@ -416,6 +435,7 @@ impl Actor for Attempts {
             prefetch_patience: arguments.prefetch_patience,
             is_watching: false,
             desk: arguments.desk,
+            farewell: arguments.farewell,
             parts: HashMap::new(),
             _slots: Share::of(&NUMBERS.slots, i64::from(arguments.slots)),
             open: Share::of(&NUMBERS.open, 0),

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Endpoint;
 
 use crate::artifacts::desk::Desk;
-use crate::attempts::AttemptsMessage;
+use crate::attempts::{AttemptsMessage, Farewell};
 use crate::limits::GOODBYE_WAIT;
 use crate::metrics::NUMBERS;
 use crate::root::RootMessage;
@@ -33,6 +33,7 @@ pub(crate) struct LinkArguments {
     pub(crate) attempts: ActorRef<AttemptsMessage>,
     pub(crate) root: ActorRef<RootMessage>,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) farewell: Farewell,
 }
 
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub(crate) struct LinkState {
     surroundings: Arc<Surroundings>,
     root: ActorRef<RootMessage>,
     session: Option<AbortOnDropHandle<()>>,
+    farewell: Farewell,
 }
 
 impl LinkState {
@@ -73,6 +75,11 @@ impl LinkState {
 
     fn session_ended(&mut self, myself: &ActorRef<LinkMessage>, end: SessionEnd) {
         self.session = None;
+        if self.farewell.is_said() && !self.redial.is_leaving() {
+            // The coordinator was quicker than the word to leave, which comes.
+            tracing::debug!("left the coordinator");
+            return;
+        }
         match &end {
             SessionEnd::Lost { .. } if self.redial.is_leaving() => tracing::debug!("left the coordinator"),
             SessionEnd::Lost { was_welcomed: true, reason } => {
@@ -132,11 +139,18 @@ impl Actor for Link {
         myself: ActorRef<LinkMessage>,
         arguments: LinkArguments,
     ) -> Result<LinkState, ActorProcessingErr> {
-        let LinkArguments { endpoint, way, identity, attempts, root, desk } = arguments;
+        let LinkArguments { endpoint, way, identity, attempts, root, desk, farewell } = arguments;
         let surroundings = Arc::new(Surroundings { endpoint, way, identity, attempts, desk });
         myself.cast(LinkMessage::Dial)?;
         tracing::info!(coordinator = %surroundings.way, "dialling the coordinator");
-        Ok(LinkState { redial: Redial::default(), outage: Outage::default(), surroundings, root, session: None })
+        Ok(LinkState {
+            redial: Redial::default(),
+            outage: Outage::default(),
+            surroundings,
+            root,
+            session: None,
+            farewell,
+        })
     }
 
     async fn handle(

@@ -35,6 +35,46 @@ impl Graph {
         self
     }
 
+    /// A map whose nodes `w` and `no` do what they do for items for which this condition over `value` holds, and fail for the
+    /// others; `list` gives the items and `out` shows the results.
+    pub fn failing_map(items: Value, config: Value, condition: &str) -> Self {
+        let failing = json!({ "times": 9, "class": "invalid_request" });
+        Self::default()
+            .node("list", "input:json", json!({ "value": items }))
+            .node("m", "logic:map", config)
+            .node("good", "logic:if", json!({ "condition": condition }))
+            .inside("m")
+            .node("w", "debug:echo", json!({}))
+            .inside("m")
+            .node("no", "debug:fail", failing)
+            .inside("m")
+            .node("out", "output:preview", json!({}))
+            .edge("list.json", "m.items")
+            .edge("m.item", "good.value")
+            .edge("good.true", "w.item")
+            .edge("good.false", "no.item")
+            .edge("w.out", "m.result")
+            .edge("m.results", "out.value")
+    }
+
+    /// A map over numbers from 0, so many at a time, each of which works on a file of effects and then gives itself.
+    pub fn effects_map(items: usize, concurrency: usize, effect: Value) -> Self {
+        Self::default()
+            .node("list", "input:json", json!({ "value": (0..items).collect::<Vec<_>>() }))
+            .node("m", "logic:map", json!({ "concurrency": concurrency }))
+            .node("work", "debug:effect", effect)
+            .inside("m")
+            .node("same", "debug:echo", json!({}))
+            .inside("m")
+            .node("out", "output:preview", json!({}))
+            .edge("list.json", "m.items")
+            .edge("m.item", "work.item")
+            .edge("work.out", "same.in")
+            .edge("m.item", "same.in")
+            .edge("same.out", "m.result")
+            .edge("m.results", "out.value")
+    }
+
     /// Adds an edge from a port to a port, each written `node.port`.
     ///
     /// # Panics

@@ -106,24 +106,7 @@ async fn maps_loops_and_lists_give_what_they_should() {
         .edge("l.result", "out.value");
     assert_eq!(result(client, "a loop", &looping).await, json!([0, 1, 2, 3, 4]));
 
-    let failing = |mode: &str| {
-        Graph::default()
-            .node("list", "input:json", json!({ "value": [0, 1, 2] }))
-            .node("m", "logic:map", json!({ "onItemError": mode }))
-            .node("even", "logic:if", json!({ "condition": "value != 1" }))
-            .inside("m")
-            .node("w", "debug:echo", json!({}))
-            .inside("m")
-            .node_with("no", "debug:fail", json!({ "times": 9, "class": "invalid_request" }), json!({}))
-            .inside("m")
-            .node("out", "output:preview", json!({}))
-            .edge("list.json", "m.items")
-            .edge("m.item", "even.value")
-            .edge("even.true", "w.item")
-            .edge("even.false", "no.item")
-            .edge("w.out", "m.result")
-            .edge("m.results", "out.value")
-    };
+    let failing = |mode: &str| Graph::failing_map(json!([0, 1, 2]), json!({ "onItemError": mode }), "value != 1");
     assert_eq!(result(client, "collect", &failing("collect")).await, json!([0, null, 2]));
     assert_eq!(result(client, "skip", &failing("skip")).await, json!([0, 2]));
 }

@@ -123,6 +123,7 @@ impl Graph {
         let (mut seen, mut given) = (BTreeSet::new(), Vec::new());
         for (place, config) in Json(&text).elements().enumerate() {
             let at = format!("{AT}/{place}");
+            unknown_members(config, &at).for_each(|problem| problems.push(problem));
             let node = self.iterated(part, config, &at).and_then(|ix| match seen.insert(ix) {
                 true => Ok(ix),
                 false => {
@@ -242,6 +243,20 @@ fn read(configs: &[u8]) -> Result<String, Problem> {
         }
         _ => Ok(text),
     }
+}
+
+/// Members of an element that nobody reads: a slip there would quietly start other runs than were meant.
+fn unknown_members<'a>(config: Json<'a>, at: &'a str) -> impl Iterator<Item = Problem> + 'a {
+    let list = VALUES.into_iter().find(|name| config.get(name).is_some());
+    let is_known = move |key: &str| ["nodeId", "mode"].contains(&key) || list == Some(key);
+    config.members().filter(move |member| !is_known(&member.key)).map(move |member| {
+        let message = match VALUES.contains(&&*member.key) {
+            true => format!("An iterator has two lists, \"{}\" and \"{}\".", list.unwrap_or_default(), member.key),
+            false => format!("An iterator has no field \"{}\".", shown(&member.key)),
+        };
+        let fix = "Take it out, or correct its name: the fields are nodeId, values and mode.";
+        Problem::new(rule::BAD_JSON, message, fix).at(join(at, &member.key))
+    })
 }
 
 /// Whether an element is zipped with the others that are; it is unless it says otherwise.

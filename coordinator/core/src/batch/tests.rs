@@ -44,7 +44,7 @@ fn zipped_lists_go_along() {
 fn zips_are_one_axis_and_each_product_another() {
     let plan = plan(&json!([
         {"nodeId": "a", "items": ["1", "2"], "mode": "zip"},
-        {"nodeId": "b", "values": [7, 8, 9], "mode": "product", "title": "unknown keys are ignored"},
+        {"nodeId": "b", "values": [7, 8, 9], "mode": "product"},
         {"nodeId": "c", "data": ["p", "q"]},
     ]));
     assert_eq!((plan.total(), plan.stride()), (6, 3));
@@ -81,6 +81,8 @@ fn every_fault_is_told_with_its_place() {
             "/iteratorConfigs/0/values/3",
         ),
         (json!([{"nodeId": "a", "values": ["x"], "mode": "all"}]), rule::BAD_INPUT, "/iteratorConfigs/0/mode"),
+        (json!([{"nodeId": "a", "values": ["x"], "Mode": "product"}]), rule::BAD_JSON, "/iteratorConfigs/0/Mode"),
+        (json!([{"nodeId": "a", "values": ["x"], "items": ["y"]}]), rule::BAD_JSON, "/iteratorConfigs/0/items"),
         (
             json!([{"nodeId": "a", "values": ["x"]}, {"nodeId": "a", "values": ["y"]}]),
             rule::AMBIGUOUS_INPUT,

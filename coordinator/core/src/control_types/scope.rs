@@ -93,6 +93,16 @@ pub(crate) fn doors(control: Control) -> Option<Doors> {
     }
 }
 
+/// The input that takes what the body of a container gives.
+pub(crate) fn result(control: Control) -> Option<PortIx> {
+    match control {
+        Control::Map => Some(map::RESULT),
+        Control::Loop => Some(looping::RESULT),
+        Control::Reduce => Some(reduce::RESULT),
+        _ => None,
+    }
+}
+
 /// The type of one container: its config may make a list of what is one value else.
 pub(crate) fn shaped(control: Control, node_type: &Arc<NodeType>, config: &Value) -> Option<Arc<NodeType>> {
     let mut own = match control {

@@ -12,7 +12,7 @@ use super::kinds::{self, Kind};
 use super::order::{self, Wire};
 use super::policies::{self, Defaults};
 use super::ports::Found;
-use super::problem::{Problem, Problems, rule, shown};
+use super::problem::{Problem, Problems, SCHEMA_FIX, rule, shown};
 use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
 use super::{Graph, Node, OutEdge, config_keys, fallback, lift, logic, wires};
@@ -104,6 +104,8 @@ impl Graph {
         logic::read(&mut graph, &path_of, &mut |problem| compiler.problems.push(problem));
         fallback::read(&mut compiler, &mut graph, fallbacks);
         compiler.report_missing_inputs(&graph);
+        scope::without_results(&graph).for_each(|(ix, problem)| compiler.warnings.push(problem.at(path_of(ix))));
+        compiler.problems.tell_configs_once();
         let Compiler { problems, warnings, migrations, .. } = compiler;
         problems.into_result(Compiled { graph, warnings: warnings.into_list(), migrations })
     }
@@ -440,7 +442,7 @@ impl<'a> Compiler<'a> {
         node.constants = carried.constants(&node_type, wired, &mut report);
         for (place, message) in (self.scope.check_config)(&node_type, &config) {
             let path = format!("{}/data/config{place}", running.path);
-            report(Problem::new(rule::BAD_CONFIG, message, "See the node type's config schema.").at(path));
+            report(Problem::new(rule::BAD_CONFIG, message, SCHEMA_FIX).at(path));
         }
         if running.runner == Runner::Control(Control::Wait)
             && let Err(message) = super::wait::Pause::read(Json(&config))

@@ -9,9 +9,9 @@ use super::compile::{Compiler, effect_of};
 use super::json::{Json, Member};
 use super::policies;
 use super::ports::{is_assignable, type_name};
-use super::problem::{Problem, join, rule, shown};
+use super::problem::{Problem, Problems, SCHEMA_FIX, join, rule, shown};
 use super::values::Carried;
-use super::{Graph, Provider, secrets};
+use super::{Graph, Provider, config_keys, secrets};
 use crate::control_types::control_of;
 use crate::id::{NodeIx, PortIx};
 use crate::limits::FALLBACKS_MAX;
@@ -144,8 +144,14 @@ fn read_one(
     secrets::find(Json(&config), &format!("{path}/config")).into_iter().for_each(&mut report);
     let effect = effect_of(&node_type, &config, path, &mut report);
     for (place, message) in compiler.check_config(&node_type, &config) {
-        let problem = Problem::new(rule::BAD_CONFIG, message, "See the node type's config schema.");
+        let problem = Problem::new(rule::BAD_CONFIG, message, SCHEMA_FIX);
         report(problem.at(format!("{path}/config{place}")));
+    }
+    let mut warnings = Problems::default();
+    config_keys::report_unknown(&node_type, &graph.node(node).id, &data, path, &mut warnings);
+    for warning in warnings.into_list() {
+        let at = warning.path.as_ref().map(|at| at.replacen(&own_data, path, 1));
+        compiler.warn(Problem { path: at, ..warning });
     }
     let wired = wired_by_id(graph, node, &node_type);
     let given = carried.constants(&plain, &[], &mut report);

@@ -95,8 +95,8 @@ pub(super) fn read(graph: &mut Graph, path_of: &dyn Fn(NodeIx) -> String, report
         graph.nodes[ix.0 as usize].logic = Some(Box::new(logic));
     }
     let logics = || graph.nodes.iter().filter_map(|node| node.logic.as_deref());
-    graph.decides_on_values =
-        logics().any(|logic| !logic.conditions().is_empty() || matches!(logic, Logic::Gate | Logic::Scope(_)));
+    let looks = |logic: &Logic| !logic.conditions().is_empty() || matches!(logic, Logic::Gate | Logic::Scope(_));
+    graph.decides_on_values = logics().any(looks) || graph.nodes().any(|(ix, _)| graph.makes_text(ix));
     let of_scopes = logics().filter_map(|logic| match logic {
         Logic::Scope(scope) => Some(scope),
         _ => None,

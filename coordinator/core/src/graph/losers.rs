@@ -6,6 +6,11 @@ use super::{Graph, Logic, OutEdge};
 use crate::id::NodeIx;
 
 impl Graph {
+    /// Whether any node of it is a race that stops the losers.
+    pub fn has_losers(&self) -> bool {
+        self.nodes().any(|(ix, _)| self.cancels_losers(ix))
+    }
+
     /// Whether a node is a race that stops the losers.
     pub(crate) fn cancels_losers(&self, ix: NodeIx) -> bool {
         matches!(self.node(ix).logic.as_deref(), Some(Logic::Race { cancel_losers: true }))

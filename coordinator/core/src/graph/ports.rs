@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::nearest::distance;
-use crate::id::PortIx;
+use super::{Graph, InEdge, Node};
+use crate::id::{NodeIx, PortIx};
 use crate::node_type::{Control, NodeType, Port, PortType, Runner};
 
 /// Stands in an alias for any number: `image{n} → images[]`.
@@ -160,6 +161,23 @@ pub(super) fn takes_whole_lists(to: &Port, target: Runner) -> bool {
 /// The type as messages show it.
 pub(super) fn type_name(port: &Port) -> String {
     format!("{}{}", port.port_type, if port.list { " list" } else { "" })
+}
+
+impl Graph {
+    /// Whether a node gives a text and may be given something else, of which it makes one.
+    pub(crate) fn makes_text(&self, ix: NodeIx) -> bool {
+        let port_type = |ports: Option<&Vec<Port>>, place: PortIx| {
+            ports.and_then(|ports| ports.get(usize::from(place.0))).map(|port| port.port_type)
+        };
+        let is_text =
+            |node: &Node| port_type(node.node_type.as_ref().map(|it| &it.inputs), PortIx(0)) == Some(PortType::Text);
+        let brings_text = |edge: &InEdge| {
+            let source = self.node(edge.source).node_type.as_ref();
+            port_type(source.map(|it| &it.outputs), edge.source_port) == Some(PortType::Text)
+        };
+        let node = self.node(ix);
+        node.runner == Runner::Control(Control::Output) && is_text(node) && !self.in_edges(ix).iter().all(brings_text)
+    }
 }
 
 #[cfg(test)]

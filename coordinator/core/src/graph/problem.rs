@@ -46,6 +46,8 @@ pub mod rule {
     pub const UNKNOWN_CONFIG_KEY: &str = "unknown-config-key";
     /// A node says that it lies inside one that is not there, or that runs nothing.
     pub const UNKNOWN_PARENT: &str = "unknown-parent";
+    /// Nothing leads to where a map or loop takes what its body gives.
+    pub const NO_RESULT: &str = "no-result";
     /// A condition cannot be read, or names what is not there.
     pub const BAD_EXPRESSION: &str = "bad_expression";
     /// A config value is a secret; a graph names a credential instead.
@@ -102,6 +104,9 @@ impl Problem {
     }
 }
 
+/// What to do about a config that its type's schema refuses.
+pub(crate) const SCHEMA_FIX: &str = "See the node type's config schema.";
+
 /// All problems of one validation, at most [`GRAPH_PROBLEMS_MAX`]; the rest are counted.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
@@ -127,6 +132,30 @@ impl Problems {
         }
     }
 
+    /// A fault of a config that both its type's schema and its reader have found is told once, in the reader's words.
+    pub(crate) fn tell_configs_once(&mut self) {
+        let is_of_schema = |problem: &Problem| problem.fix == SCHEMA_FIX;
+        let of_schemas: Vec<Problem> = self.list.iter().filter(|problem| is_of_schema(problem)).cloned().collect();
+        for problem in &of_schemas {
+            let is_alone = of_schemas.iter().filter(|other| other.node_id == problem.node_id).count() == 1;
+            // Some readers name the config as a whole.
+            let is_whole = |other: &Problem| {
+                let path = other.path.as_deref().zip(problem.path.as_deref());
+                other.rule == rule::BAD_CONFIG
+                    && other.node_id == problem.node_id
+                    && path.is_some_and(|(whole, part)| whole.ends_with("/data/config") && part.starts_with(whole))
+            };
+            let mut others = self.list.iter_mut().filter(|other| !is_of_schema(other));
+            let said = others.find(|other| is_said_by(problem, other) || (is_alone && is_whole(other)));
+            if let Some(said) = said {
+                if is_whole(said) {
+                    said.path.clone_from(&problem.path);
+                }
+                self.list.retain(|other| other != problem);
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -142,6 +171,14 @@ impl Problems {
         }
         self.list
     }
+}
+
+/// Whether what a schema says of a config is what its reader says: of the same value, or of a key that is missing.
+fn is_said_by(of_schema: &Problem, other: &Problem) -> bool {
+    let (Some(path), Some(said)) = (&of_schema.path, &other.path) else { return false };
+    let names_key = |key: &str| of_schema.message.contains(&format!("\"{key}\""));
+    let is_there = path == said || said.rsplit_once('/').is_some_and(|(around, key)| around == path && names_key(key));
+    is_there && of_schema.node_id == other.node_id
 }
 
 /// Adds one step to a JSON pointer.

@@ -8,9 +8,10 @@ use super::draft::Draft;
 use super::problem::{Problem, rule, shown};
 use super::{Graph, InEdge};
 use crate::condition::Condition;
-use crate::control_types::scope::Doors;
+use crate::control_types::scope::{Doors, result};
 use crate::id::{NodeIx, PortIx};
 use crate::limits;
+use crate::node_type::{Control, Runner};
 use crate::policy::OnItemError;
 
 /// What a container does with its body.
@@ -164,6 +165,22 @@ pub(super) fn unknown_parent(node: &str, parent: &str, is_there: bool) -> Proble
     Problem::new(rule::UNKNOWN_PARENT, message, "Correct parentId, or take it out.")
 }
 
+/// Warnings about maps and loops that nothing inside gives a result.
+pub(super) fn without_results(graph: &Graph) -> impl Iterator<Item = (NodeIx, Problem)> {
+    let containers = graph.nodes().filter(|(ix, node)| graph.doors(*ix).is_some() && !node.is_anonymous);
+    containers.filter_map(|(ix, node)| {
+        let Runner::Control(control) = node.runner else { return None };
+        let port = result(control)?;
+        if graph.in_edges(ix).iter().any(|edge| edge.target_port == port) {
+            return None;
+        }
+        let gives = if control == Control::Map { "each of its results is null" } else { "its result is null" };
+        let message = format!("No edge leads to \"in-result\" of \"{}\": {gives}.", shown(&node.label));
+        let problem = Problem::new(rule::NO_RESULT, message, "Join a node inside to \"in-result\".");
+        Some((ix, problem.node(&node.id)))
+    })
+}
+
 /// A problem with an edge between two nodes of which neither sees the other.
 pub(super) fn across(source: &str, target: &str) -> Problem {
     let message = format!(
@@ -193,6 +210,12 @@ impl Graph {
     pub fn named(&self, ix: NodeIx) -> NodeIx {
         let lifted = self.body(ix).first().filter(|_| self.node(ix).is_anonymous);
         lifted.copied().unwrap_or(ix)
+    }
+
+    /// The nodes in a body that take its items themselves: of lifted nodes those that take the lists.
+    pub(crate) fn takes_items(&self, container: NodeIx) -> impl Iterator<Item = NodeIx> {
+        let takes = move |ix: &NodeIx| self.in_edges(*ix).iter().any(|edge| edge.source == container);
+        self.body(container).iter().copied().filter(takes)
     }
 
     /// The nodes inside a container, in the order of their places; none for other nodes.

@@ -246,7 +246,7 @@ impl Run {
         if retry_at.is_some() || fallback.is_some() {
             return Fact::Failed { attempt, error, retry_at, fallback, caught: Vec::new(), timing }.into();
         }
-        let error = self.naming_tried(instance, error);
+        let error = self.naming_turn(instance, self.naming_tried(instance, error));
         let mut body = Body::new(self.seq().next());
         let caught = self.caught(instance, &error, number, &mut body);
         let fact = Fact::Failed { attempt, error, retry_at, fallback, caught, timing };

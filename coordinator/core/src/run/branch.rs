@@ -28,7 +28,9 @@ impl Run {
     /// What a node looks at when it is decided, beside the graph's own values, as far as that can be told from what is at
     /// hand: asked again until nothing is missing.
     pub(crate) fn needs_to_decide(&self, instance: Instance, values: &Values, lists: &Lists) -> Needs {
-        let Some(logic) = &self.graph.node(instance.node).logic else { return Needs::default() };
+        let Some(logic) = &self.graph.node(instance.node).logic else {
+            return Needs { values: self.to_be_text(instance).into_iter().collect(), lists: Vec::new() };
+        };
         if let Logic::Scope(scope) = &**logic {
             return self.needs_of_scope(instance, scope, values, lists);
         }

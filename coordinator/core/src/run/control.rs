@@ -42,7 +42,9 @@ impl Run {
         };
         match control {
             Control::Input => self.decide_input(instance, body),
-            Control::Output => Decision::Completed { instance, outputs: self.pass_on(instance, body) },
+            Control::Output => {
+                Decision::Completed { instance, outputs: self.decide_output(instance, deciding.values, body) }
+            }
             Control::Wait => match self.graph.wait_until(instance.node, now) {
                 Err(message) => self.undecidable(instance, &message),
                 Ok(until) if until <= now => Decision::Completed { instance, outputs: self.pass_on(instance, body) },

@@ -72,6 +72,11 @@ impl Run {
         if self.is_given_up(&live) { Ok(()) } else { Err(Corrupt::WrongSide { seq }) }
     }
 
+    /// The instances that were given up by the event that was read last.
+    pub fn given_up(&self) -> &[Instance] {
+        &self.dropped
+    }
+
     /// The nodes outside of maps and loops that were given up by the event that was read last.
     pub(super) fn dropped_nodes(&self) -> impl Iterator<Item = NodeIx> {
         self.dropped.iter().filter(|instance| instance.scope == ROOT).map(|instance| instance.node)

@@ -332,7 +332,7 @@ pub enum OutputValue {
 
 impl OutputValue {
     /// Its parts, as a list of lists' parts takes them.
-    pub(crate) fn pieces(&self) -> Vec<Piece> {
+    pub fn pieces(&self) -> Vec<Piece> {
         match self {
             OutputValue::One(reference) => vec![Piece::Item(*reference)],
             OutputValue::Gather(references) => references.iter().copied().map(Piece::Item).collect(),

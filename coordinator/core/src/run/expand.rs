@@ -14,7 +14,7 @@ use super::scope::{Chunk, Expansion, Leaves, Outcome, ROOT};
 use super::{Body, Run, Values};
 use crate::condition::evaluate;
 use crate::control_types::scope::{looping, reduce};
-use crate::graph::{Scope, ScopeKind, Select};
+use crate::graph::{Graph, Scope, ScopeKind, Select};
 use crate::id::{Instance, PortIx, ScopeIx};
 use crate::limits;
 use crate::policy::OnItemError;
@@ -392,12 +392,13 @@ impl Run {
         let verdict = match (expansion.verdict, self.reach(container, deciding.values, deciding.lists)) {
             (Some(verdict), _) => verdict,
             (None, Reach::Here) => {
-                let seen = self.seen(at, scope.conditions(), deciding.values)?;
+                let named = |error| self.naming_turn(container, error);
+                let seen = self.seen(at, scope.conditions(), deciding.values).map_err(named)?;
                 let mut budget = limits::EXPRESSION_COST_MAX;
                 let id = &self.graph.node(container.node).id;
                 let found = evaluate::turn(id, until.as_deref(), score.as_deref(), &seen, &mut budget);
                 *deciding.cost += limits::EXPRESSION_COST_MAX - budget;
-                let (ends, score) = found.map_err(unanswered)?;
+                let (ends, score) = found.map_err(|it| named(unanswered(it)))?;
                 Verdict { ends, score }
             }
             (None, Reach::Agent) => return Ok(Decision::Delegated { instance: container }),
@@ -413,7 +414,7 @@ impl Run {
             return self.opened(container, *turns_max, expansion.next, vec![given], score);
         }
         let last = self.turn_result(container, turn).unwrap_or(OutputValue::Closed);
-        let (mut lists, _) = lists_of(expansion, scope, body);
+        let (mut lists, _) = lists_of(expansion, (&*self.graph, scope), body);
         let all = lists.pop().unwrap_or(OutputValue::Closed);
         let result = match (select, &expansion.best, score) {
             (Select::All, ..) => all.clone(),
@@ -434,7 +435,7 @@ impl Run {
     fn gather_chunk(&self, container: Instance, scope: &Scope, chunk: u32, body: &mut Body) -> Decision {
         let outcomes = self.state.expansions.get(&container).and_then(|expansion| expansion.closed.get(&chunk));
         let empty = Chunk::default();
-        let (results, errors) = written_out(chunk, outcomes.unwrap_or(&empty), scope, body);
+        let (results, errors) = written_out(chunk, outcomes.unwrap_or(&empty), (&*self.graph, scope), body);
         let results = results.iter().map(|items| list::write_chunk(items, body)).collect();
         let errors = (!errors.is_empty()).then(|| list::write_chunk(&errors, body));
         Decision::Gathered { instance: container, chunk, results, errors }
@@ -454,7 +455,7 @@ impl Run {
         } else {
             let none = Expansion::empty();
             let expansion = self.state.expansions.get(&container).unwrap_or(&none);
-            let (lists, errors) = lists_of(expansion, scope, body);
+            let (lists, errors) = lists_of(expansion, (&*self.graph, scope), body);
             scope.results.iter().zip(lists).for_each(|((_, port), list)| set(*port, list));
             scope.errors.into_iter().for_each(|port| set(port, errors.clone()));
         }
@@ -466,7 +467,7 @@ impl Run {
 fn written_out(
     chunk: u32,
     outcomes: &Chunk,
-    scope: &Scope,
+    (graph, scope): (&Graph, &Scope),
     body: &mut Body,
 ) -> (Vec<Vec<Option<OutputValue>>>, Vec<Option<OutputValue>>) {
     let leaves_out = matches!(scope.kind, ScopeKind::Map { on_item_error: Some(OnItemError::Skip), .. });
@@ -488,8 +489,11 @@ fn written_out(
                 }
                 let error = &failure.error;
                 let index = chunk * CHUNK + place;
-                let error =
-                    json!({"index": index, "code": error.code, "class": error.class.name(), "message": error.message});
+                let node = &graph.node(graph.named(failure.node)).id;
+                let (code, message) = (&error.code, &error.message);
+                let error = json!({
+                    "index": index, "nodeId": node, "code": code, "class": error.class.name(), "message": message,
+                });
                 errors.push(Some(OutputValue::One(body.put(Value::from_json(error.to_string().into())))));
             }
         }
@@ -498,10 +502,14 @@ fn written_out(
 }
 
 /// The lists of all results, and of the items that failed.
-fn lists_of(expansion: &Expansion, scope: &Scope, body: &mut Body) -> (Vec<OutputValue>, OutputValue) {
+fn lists_of(
+    expansion: &Expansion,
+    (graph, scope): (&Graph, &Scope),
+    body: &mut Body,
+) -> (Vec<OutputValue>, OutputValue) {
     let (mut results, mut errors) = (vec![Vec::new(); scope.results.len()], Vec::new());
     for (chunk, outcomes) in &expansion.closed {
-        let (some, failed) = written_out(*chunk, outcomes, scope, body);
+        let (some, failed) = written_out(*chunk, outcomes, (graph, scope), body);
         results.iter_mut().zip(some).for_each(|(list, items)| list.extend(items));
         errors.extend(failed);
     }

@@ -6,6 +6,7 @@
 //!   facts and never a library's version (E2).
 
 mod admit;
+mod as_text;
 mod body;
 mod branch;
 mod control;
@@ -60,7 +61,7 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 5;
+pub const FOLD_VERSION: u32 = 6;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;

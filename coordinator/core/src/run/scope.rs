@@ -37,6 +37,8 @@ pub(super) struct Frame {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct ItemFailure {
     pub(super) error: NodeError,
+    /// The node that failed by itself.
+    pub(super) node: NodeIx,
     /// What becomes of its place in the results.
     pub(super) leaves: Leaves,
 }

@@ -257,14 +257,14 @@ impl Run {
                     _ => "item",
                 };
                 let message = format!("{what} {index} of \"{label}\": {}", error.message);
-                self.fail_frame(instance.scope, error, Leaves::Nothing);
+                self.fail_frame(instance.scope, error, origin.node, Leaves::Nothing);
                 let error = NodeError { message: cut(message), ..error.clone() };
                 return self.fail_container(container, &error, origin);
             }
             OnItemError::Skip => Leaves::Nothing,
             OnItemError::Collect => Leaves::Null,
         };
-        self.fail_frame(instance.scope, error, leaves);
+        self.fail_frame(instance.scope, error, origin.node, leaves);
         if is_planted(Fault::FailedItemGoesOn) {
             return Ok(());
         }
@@ -272,9 +272,9 @@ impl Run {
     }
 
     /// Notes why an item has failed, if it has not yet.
-    fn fail_frame(&mut self, scope: ScopeIx, error: &NodeError, leaves: Leaves) {
+    fn fail_frame(&mut self, scope: ScopeIx, error: &NodeError, node: NodeIx, leaves: Leaves) {
         if let Some(frame) = self.state.frames.get_mut(&scope) {
-            frame.failure.get_or_insert_with(|| Box::new(ItemFailure { error: error.clone(), leaves }));
+            frame.failure.get_or_insert_with(|| Box::new(ItemFailure { error: error.clone(), node, leaves }));
         }
     }
 
@@ -291,7 +291,7 @@ impl Run {
                 self.take_due(container);
             }
         }
-        if self.graph.node(container.node).error_port.is_some() {
+        if self.catches(container, origin) {
             // It gives what was wrong, which is a decision: when nothing of its body is at an agent any more.
             let failure = Some(Box::new(error.clone()));
             self.state.expansions.entry(container).and_modify(|expansion| expansion.failure = failure);
@@ -333,6 +333,7 @@ impl Run {
                 code: super::items::GIVEN_UP.into(),
                 message: "another part of it failed".into(),
             },
+            node: frame.container.node,
             leaves: Leaves::Nothing,
         };
         if let Some(frame) = self.state.frames.get_mut(&scope) {
@@ -398,7 +399,7 @@ impl Run {
 }
 
 /// A message within its limit.
-fn cut(mut message: String) -> Arc<str> {
+pub(super) fn cut(mut message: String) -> Arc<str> {
     let mut end = limits::ERROR_MESSAGE_BYTES_MAX.min(message.len());
     while !message.is_char_boundary(end) {
         end -= 1;

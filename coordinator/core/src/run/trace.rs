@@ -41,8 +41,11 @@ pub struct NodeSpan {
     pub instance: Instance,
     /// When the last of its inputs came.
     pub ready_at: Timestamp,
-    /// When it began to wait for an instant, if it did. A node with neither this nor attempts was decided at once.
+    /// When it began to wait for an instant, if it did. A node with neither this nor attempts nor items was
+    /// decided at once.
     pub waiting_since: Option<Timestamp>,
+    /// Of a container: when its first items or turns began.
+    pub opened_at: Option<Timestamp>,
     /// When it got its final phase, or its run ended.
     pub ended_at: Option<Timestamp>,
     /// How it stands.
@@ -214,7 +217,9 @@ impl Trace {
                     self.end_node(graph, *instance, event.at, SpanState::Failed, Some(&error.code));
                 }
                 Decision::Opened { instance, opened } => {
-                    let _ = self.entry(graph, *instance);
+                    if let Some(node) = self.entry(graph, *instance) {
+                        node.opened_at.get_or_insert(event.at);
+                    }
                     let scopes = (opened.scope.0..).take(opened.items.len()).map(ScopeIx);
                     let room = limits::TRACE_SPANS_MAX.saturating_sub(self.opened.len());
                     self.opened.extend(scopes.take(room).map(|scope| (scope, event.at)));
@@ -299,6 +304,7 @@ impl Trace {
                 instance,
                 ready_at: self.ready_at(graph, instance),
                 waiting_since: None,
+                opened_at: None,
                 ended_at: None,
                 state: SpanState::Running,
                 error_code: None,

@@ -127,12 +127,38 @@ impl RunView {
         Some(match self.node_state(container)? {
             NodeState::Completed if tally.completed > 0 => NodeState::Completed,
             NodeState::Completed if tally.failed > 0 => NodeState::Failed,
+            NodeState::Completed if tally.dropped > 0 => NodeState::Cancelled,
             NodeState::Completed => NodeState::Skipped,
             NodeState::Running if is_open(NodePhase::Waiting) && !is_open(NodePhase::Running) => NodeState::Waiting,
             NodeState::Failed if tally.failed > 0 || is_open(NodePhase::Failed) => NodeState::Failed,
+            // Without items none has failed in one: the lists were to blame.
+            NodeState::Failed if self.is_to_blame(container) => {
+                let takes_items = self.run().graph().takes_items(container).any(|ix| ix == node);
+                if takes_items { NodeState::Failed } else { NodeState::Skipped }
+            }
             NodeState::Failed => NodeState::Cancelled,
             state => state,
         })
+    }
+
+    /// Whether lifted nodes failed because their lists cannot be gone through.
+    fn is_to_blame(&self, container: NodeIx) -> bool {
+        let run = self.run();
+        let has_failed = |ix: &NodeIx| {
+            run.tally(*ix).failed > 0 || run.open_instances(*ix).any(|(_, phase)| phase == NodePhase::Failed)
+        };
+        run.graph().node(container).is_anonymous && !run.graph().body(container).iter().any(has_failed)
+    }
+
+    /// What lifted nodes are told of their lists: no document names the map that they run in.
+    fn blame(&mut self, event: &Event) {
+        let graph = Arc::clone(self.run().graph());
+        for decision in &event.decisions {
+            let Decision::Failed { instance, error, .. } = decision else { continue };
+            for ix in graph.takes_items(instance.node).filter(|_| graph.node(instance.node).is_anonymous) {
+                over(self.nodes.get_mut(ix.0 as usize), event.at, Some(error));
+            }
+        }
     }
 
     /// With the run everything of it is over. What its error says is true of all containers around the node, too.
@@ -159,6 +185,7 @@ impl RunView {
             self.ended_at = Some(event.at);
         }
         note(event, self);
+        self.blame(event);
         if let Fact::Ended { error, .. } = &event.fact {
             self.close(event.at, error.as_ref());
         }

@@ -151,7 +151,7 @@ impl Interpreter<'_> {
         }
         let count = lists.first().map_or(0, |(_, items)| items.len());
         if lists.iter().any(|(_, items)| items.len() != count) {
-            return all(Expected::Failed(vec!["unequal_lists".to_owned()]));
+            return self.unequal(region, frame, &nodes);
         }
         let mut gave: BTreeMap<(usize, String), Vec<Json>> = BTreeMap::new();
         let (mut why_failed, mut is_whole) = (Vec::new(), true);
@@ -192,6 +192,29 @@ impl Interpreter<'_> {
             let of_node = gave.iter().filter(|((source, _), _)| source == node);
             let outputs = of_node.map(|((_, output), list)| (output.clone(), Given::List(list.clone()))).collect();
             self.note(frame, *node, Expected::Done(outputs));
+        }
+    }
+
+    /// Lists of different lengths fail the nodes that take them, or are caught if all of these want that: then what
+    /// runs with them is skipped.
+    fn unequal(&self, region: usize, frame: &Frame<'_>, nodes: &[usize]) {
+        let origins = &self.document.regions[region].origins;
+        let takes_lists = |node: &usize| {
+            self.document.edges_into(*node).any(|edge| {
+                origins.contains(&(edge.source, edge.output.clone()))
+                    && !takes_list(&self.document.nodes[*node].kind, &edge.input)
+            })
+        };
+        let code = || vec!["unequal_lists".to_owned()];
+        let is_caught = |node: &usize| matches!(self.failed(*node, code()), Expected::Done(_));
+        let is_told = nodes.iter().filter(|node| takes_lists(node)).all(is_caught);
+        for node in nodes {
+            let expected = match (is_told, takes_lists(node)) {
+                (true, true) => self.failed(*node, code()),
+                (true, false) => Expected::Skipped,
+                (false, _) => Expected::Failed(code()),
+            };
+            self.note(frame, *node, expected);
         }
     }
 

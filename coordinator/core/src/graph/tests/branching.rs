@@ -30,7 +30,7 @@ fn a_bad_expression_names_the_key_and_the_position() {
             "logic:filter",
             json!({"condition": "item > 1 &&\n  value"}),
             "condition",
-            "\"value\" is not known here; there are \"items\", inputs, nodes and run, at line 2, column 3.",
+            "\"value\" is not known here; there are \"items\", item, index, inputs, nodes and run, at line 2, column 3.",
         ),
         ("logic:if", json!({"condition": "nodes.later.output == 1"}), "condition", "there is no node \"later\""),
         ("logic:if", json!({"condition": "nodes.other.output == 1"}), "condition", "node \"other\" does not lead here"),

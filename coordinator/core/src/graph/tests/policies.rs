@@ -134,6 +134,17 @@ fn fallbacks_are_read_with_their_own_type() {
 }
 
 #[test]
+fn a_key_of_a_fallbacks_config_that_its_type_does_not_know_is_warned_of() {
+    let fallback = json!([{"nodeType": "generate:flux_2_pro", "config": {"widht": 3}}]);
+    let policy = json!({"onError": "fallback", "fallback": fallback});
+    let nodes = json!([with_policy("a", "generate:flux_2_pro", json!({"prompt": "x"}), policy)]);
+    let warnings = compile(&nodes, &json!([])).unwrap().warnings;
+    let warning = warnings.iter().find(|warning| warning.rule == rule::UNKNOWN_CONFIG_KEY).unwrap();
+    assert_eq!(warning.path.as_deref(), Some("/nodes/0/data/policy/fallback/0/config/widht"));
+    assert_eq!(warning.fix, "Did you mean \"width\"?");
+}
+
+#[test]
 fn what_is_wrong_with_a_fallback_is_said_with_its_place() {
     let path = |rest: &str| format!("/nodes/1/data/policy/{rest}");
     let key = "sk-abcdefghij0123456789abcd";

@@ -31,7 +31,8 @@ fn expressions_of_loops_are_read_with_their_positions() {
     assert_eq!(found[0].path.as_deref(), Some("/nodes/0/data/config/until"));
     assert!(found[0].message.contains("line 1, column"), "{}", found[0].message);
     assert_eq!(found[1].path.as_deref(), Some("/nodes/0/data/config/score"));
-    assert!(found[1].message.contains("\"other\" is not known here"), "{}", found[1].message);
+    assert!(found[1].message.contains("\"other\" is not known here; there are"), "{}", found[1].message);
+    assert!(found[1].message.contains(", iteration, inputs"), "what its turns are is there: {}", found[1].message);
     assert!(found[1].message.contains("line 1, column 18"), "{}", found[1].message);
     assert_eq!(problems(looping(json!({"until": "result == carry || iteration > 2", "select": "all"}))), []);
 }
@@ -191,4 +192,21 @@ fn in_the_body_of_a_map_a_list_for_each_item_lifts() {
     ]);
     let compiled = compile(&nodes, &edges).unwrap();
     assert_eq!(compiled.graph.nodes().filter(|(_, node)| node.is_anonymous).count(), 1);
+}
+
+#[test]
+fn a_map_that_nothing_inside_gives_a_result_is_warned_of() {
+    let nodes = json!([
+        node("list", "input:list", json!({"items": [1]})),
+        logic("m", "map", json!({})),
+        inside("m", node("e", "debug:echo", json!({}))),
+    ]);
+    let edges = |last: Vec<Value>| {
+        Value::from([vec![edge("list", "", "m", "items"), edge("m", "item", "e", "in")], last].concat())
+    };
+    let of = |edges: Value| compile(&nodes, &edges).unwrap().warnings;
+    let found = of(edges(Vec::new()));
+    assert_eq!(rules(&found), [rule::NO_RESULT]);
+    assert_eq!((found[0].path.as_deref(), found[0].node_id.as_deref()), (Some("/nodes/1"), Some("m")));
+    assert_eq!(of(edges(vec![edge("e", "out", "m", "result")])), []);
 }

@@ -320,3 +320,32 @@ fn a_plain_group_is_only_drawn() {
     let edges = json!([{"source": "g", "target": "c"}]);
     assert_eq!(problem(&json!([child, group]), &edges).rule, rule::DANGLING_EDGE);
 }
+
+#[test]
+fn a_fault_of_a_config_is_told_once() {
+    let by_schema = |node_type: &NodeType, _: &str| {
+        let fault = |place: &str, message: &str| vec![(place.to_owned(), message.to_owned())];
+        match &*node_type.id {
+            "logic:map" => fault("/onItemError", "\"ignore\" is not one of \"fail\", \"skip\" or \"collect\""),
+            "logic:if" => fault("", "\"condition\" is a required property"),
+            "input:number" => fault("/value", "\"many\" is not of types \"number\", \"null\""),
+            "generate:flux_2_pro" => fault("/width", "\"wide\" is not of type \"integer\""),
+            _ => Vec::new(),
+        }
+    };
+    let nodes = json!([
+        node("map", "logic:map", json!({"onItemError": "ignore"})),
+        node("if", "logic:if", json!({})),
+        node("number", "input:number", json!({"value": "many"})),
+        node("draw", "generate:flux_2_pro", json!({"prompt": "x", "width": "wide"})),
+    ]);
+    let compile = Compile { strict: true, complete: false, check_config: &by_schema };
+    let problems = Graph::compile(&draft(&nodes, &json!([])).unwrap(), &types(), compile).unwrap_err();
+    let mut told: Vec<_> = problems.iter().map(|problem| problem.path.as_deref().unwrap()).collect();
+    told.sort_unstable();
+    let places =
+        ["/0/data/config/onItemError", "/1/data/config/condition", "/2/data/config/value", "/3/data/config/width"];
+    assert_eq!(told, places.map(|place| format!("/nodes{place}")), "{problems:?}");
+    let of_schema: Vec<_> = problems.iter().filter(|problem| problem.fix.contains("schema")).collect();
+    assert_eq!(of_schema.len(), 1, "the reader says it better: {problems:?}");
+}

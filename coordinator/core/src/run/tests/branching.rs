@@ -34,7 +34,7 @@ use crate::graph::fixture::Fixture;
 use crate::id::PortIx;
 use crate::limits;
 use crate::run::event::{Decision, ErrorClass, OutputValue};
-use crate::run::view::{NodeState, RunView};
+use crate::run::view::NodeState;
 use crate::run::{NodePhase, RunStatus};
 
 /// A run of `before → logic → one output node for each port`, where `before` gives a value.
@@ -220,8 +220,7 @@ fn a_stop_ends_the_run_with_its_status() {
             "paid work of a failed run goes on"
         );
         assert_eq!(course.replayed().snapshot(), course.run.snapshot());
-        let mut view = RunView::begin(course.run.id(), course.run.graph().clone(), &course.events[0]).unwrap();
-        course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+        let view = course.view();
         assert_eq!(view.node_state(course.instance("it").node), Some(NodeState::Completed));
         let next = view.node_state(course.instance("next").node);
         assert_eq!(next, Some(if finishes { NodeState::Pending } else { NodeState::Cancelled }), "{status}");
@@ -355,8 +354,7 @@ fn a_list_input_is_closed_only_when_all_its_edges_are() {
 fn a_run_whose_outputs_were_all_skipped_is_completed() {
     let course = decided("if", json!({"condition": "false"}), json!(1), &["true"]);
     assert_eq!(course.run.status(), RunStatus::Completed);
-    let mut view = RunView::begin(course.run.id(), course.run.graph().clone(), &course.events[0]).unwrap();
-    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+    let view = course.view();
     let skipped: Vec<_> =
         course.run.graph().nodes().filter(|(ix, _)| view.node_state(*ix) == Some(NodeState::Skipped)).collect();
     assert_eq!(skipped.iter().map(|(_, node)| &*node.id).collect::<Vec<_>>(), ["out-true"]);

@@ -1,10 +1,11 @@
 //! Lists that are closed, where nodes are lifted over several (graph.md, parts 1 and 4): a closed list that a node needs skips it,
-//! any other is absent from each item.
+//! any other is absent from each item. And lists that do not go together.
 
 use serde_json::{Value, json};
 
 use super::course::{Course, success};
 use crate::graph::fixture::Fixture;
+use crate::run::view::NodeState;
 use crate::run::{NodePhase, RunStatus};
 
 /// A node over two lists, of which one or both are closed.
@@ -57,5 +58,32 @@ fn an_empty_list_is_not_a_closed_one() {
     let fixture = Fixture::default().list("x", json!([1, 2])).list("y", json!([])).work("w", "pure", &json!({}));
     let mut course = Course::begin(&fixture.edge("x", "w.extra").edge("y", "w.other").build());
     course.run_through(|id, _| success(id));
+    assert_eq!(&*course.run.error().unwrap().code, "unequal_lists");
+}
+
+#[test]
+fn a_lifted_node_that_is_to_go_on_catches_lists_of_unequal_lengths() {
+    let policy = json!({"onError": "continue"});
+    let lifted = |more: fn(Fixture) -> Fixture| {
+        let fixture =
+            Fixture::default().list("x", json!([1, 2])).list("y", json!([1, 2, 3])).work("w", "pure", &policy);
+        let fixture = fixture.work("after", "pure", &json!({})).output("end").output("wrong");
+        let fixture = fixture.edge("x", "w.extra").edge("y", "w.other").edge("w.out", "after.extra");
+        let mut course = Course::begin(&more(fixture.edge("after.out", "end").edge("w.error", "wrong")).build());
+        course.run_through(|_, _| success("never"));
+        assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+        course
+    };
+    let course = lifted(|fixture| fixture);
+    assert_eq!(course.run.status(), RunStatus::Completed);
+    let wrong = course.gave("wrong.value").unwrap();
+    assert_eq!((&wrong[0]["code"], &wrong[0]["nodeId"]), (&json!("unequal_lists"), &json!("w")));
+    assert_eq!((wrong.as_array().unwrap().len(), course.gave("end.value")), (1, None));
+    let view = course.view();
+    let state = |id: &str| view.node_state(course.instance(id).node);
+    assert_eq!((state("w"), state("after")), (Some(NodeState::Failed), Some(NodeState::Skipped)));
+    assert_eq!(&*view.node(course.instance("w").node).error.as_ref().unwrap().code, "unequal_lists");
+    // Another node that takes the same lists and says nothing of the kind fails the run.
+    let course = lifted(|fixture| fixture.work("v", "pure", &json!({})).edge("x", "v.extra").edge("y", "v.other"));
     assert_eq!(&*course.run.error().unwrap().code, "unequal_lists");
 }

@@ -6,11 +6,13 @@ use bytes::Bytes;
 
 use crate::draw::Draw;
 use crate::graph::Graph;
+use crate::graph::fixture::Fixture;
 use crate::id::{AgentBoot, AttemptToken, BootId, EventSeq, Instance, RunId, Subject, TenantId, WorkflowId};
 use crate::run::event::{
     Assignment, Attempt, ErrorClass, Event, Fact, NodeError, OutputValue, PermitClass, Piece, Submitted, Timing,
 };
 use crate::run::list::{self, ChunkItem, ListPart};
+use crate::run::view::RunView;
 use crate::run::{Admitted, Body, Command, Deciding, Lists, Outcome, Rejection, Run, RunStatus, Values, WiredInput};
 use crate::time::{Span, Timestamp};
 use crate::value::{Value, ValueRef};
@@ -216,6 +218,13 @@ impl Course {
         run
     }
 
+    /// What people see of the recorded history.
+    pub(super) fn view(&self) -> RunView {
+        let mut view = RunView::begin(ID, Arc::clone(self.run.graph()), &self.events[0]).unwrap();
+        self.events[1..].iter().for_each(|event| view.step(event).expect("a recorded event follows"));
+        view
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.run.status() != RunStatus::Running
     }
@@ -223,6 +232,20 @@ impl Course {
 
 pub(super) fn bare(seq: EventSeq, at: Timestamp, fact: Fact) -> Event {
     Event { seq, at, fact, decisions: Vec::new(), assignments: Vec::new(), values: Vec::new() }
+}
+
+/// A map over a list whose one node `w` gets the item as `extra`, and is tried once.
+pub(super) fn mapped(config: serde_json::Value, items: serde_json::Value) -> Fixture {
+    Fixture::default()
+        .list("list", items)
+        .logic("m", "map", config)
+        .work("w", "pure", &serde_json::json!({"retry": {"maxAttempts": 1}}))
+        .inside("m")
+        .output("end")
+        .edge("list", "m.items")
+        .edge("m.item", "w.extra")
+        .edge("w.out", "m.result")
+        .edge("m.results", "end")
 }
 
 pub(super) fn value(text: &str) -> Value {

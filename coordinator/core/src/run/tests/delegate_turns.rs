@@ -10,7 +10,7 @@ use crate::graph::fixture::Fixture;
 use crate::id::{AttemptNumber, Instance};
 use crate::limits;
 use crate::run::event::{Decision, ErrorClass, Fact};
-use crate::run::view::{NodeState, RunView};
+use crate::run::view::NodeState;
 use crate::run::{Body, Corrupt, Deciding, NodePhase, Outcome, Run, RunStatus};
 use crate::value::Value;
 
@@ -74,8 +74,7 @@ fn an_agent_looks_at_large_turns_and_the_loop_goes_on_by_its_word() {
 fn a_loop_whose_turn_an_agent_looks_at_is_at_work() {
     let mut course = Course::begin(&looping(json!({"until": "size(result) > 3"})).build());
     turn(&mut course, large(1_000_000));
-    let mut view = RunView::begin(course.run.id(), course.run.graph().clone(), &course.events[0]).unwrap();
-    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+    let view = course.view();
     let l = course.instance("l").node;
     assert_eq!((course.run.phase_of(l), view.node_state(l)), (NodePhase::Ready, Some(NodeState::Running)));
 }

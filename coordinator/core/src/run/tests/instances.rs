@@ -2,30 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::course::{Course, failure, success};
+use super::course::{self, Course, failure, success};
 use crate::graph::fixture::Fixture;
 use crate::id::{NodeIx, ScopeIx};
 use crate::run::event::{ErrorClass, OutputValue};
 use crate::run::instances::{InstanceKind, InstanceView, Search, Wanted};
 use crate::run::items::{ItemCounts, ItemsView};
 use crate::run::trace::AttemptOutcome;
-use crate::run::view::{NodeState, RunView};
+use crate::run::view::NodeState;
 use crate::run::{Outcome, RunStatus};
 
 /// A map over numbers, whose node `w` fails for those that end in 3.
 fn mapped(config: Value, items: usize) -> Course {
     let list: Vec<usize> = (0..items).collect();
-    let fixture = Fixture::default()
-        .list("list", json!(list))
-        .logic("m", "map", config)
-        .work("w", "pure", &json!({"retry": {"maxAttempts": 1}}))
-        .inside("m")
-        .output("end")
-        .edge("list", "m.items")
-        .edge("m.item", "w.extra")
-        .edge("w.out", "m.result")
-        .edge("m.results", "end");
-    let mut course = Course::begin(&fixture.build());
+    let mut course = Course::begin(&course::mapped(config, json!(list)).build());
     course.run_through(|_, inputs| match inputs["extra"].as_u64() {
         Some(item) if item % 10 == 3 => failure(ErrorClass::InvalidRequest),
         _ => success("done"),
@@ -117,8 +107,7 @@ fn a_failure_is_told_at_each_level_with_the_node_that_failed_and_its_tries() {
     assert!(found[1].view.error.is_some());
     let counts = items.counts(node(&course, "a")).unwrap();
     assert_eq!((counts.completed, counts.failed, counts.skipped), (1, 1, 0));
-    let mut view = RunView::begin(course.run.id(), course.run.graph().clone(), &course.events[0]).unwrap();
-    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+    let view = course.view();
     for container in ["a", "b"] {
         let seen = view.node(node(&course, container));
         assert_eq!(seen.error.as_ref().map(|error| &error.message), Some(&error.message), "{container}");
@@ -133,8 +122,7 @@ fn what_was_under_way_ends_with_its_run() {
         fixture.logic("wait", "wait", json!({"forMs": 60_000})).edge("list", "wait").list("list", json!([1])).build();
     let mut course = Course::begin(&graph);
     course.run_through(|_, _| failure(ErrorClass::InvalidRequest));
-    let mut view = RunView::begin(course.run.id(), graph, &course.events[0]).unwrap();
-    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+    let view = course.view();
     let waited = view.node(node(&course, "wait"));
     assert!(waited.started_at.is_some());
     assert_eq!((waited.ended_at, waited.waits_until), (view.ended_at(), None));

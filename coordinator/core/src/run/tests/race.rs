@@ -6,7 +6,7 @@ use super::course::{Course, failure, success};
 use crate::graph::fixture::Fixture;
 use crate::id::AttemptToken;
 use crate::run::event::{Attempt, ErrorClass, LossCause, Timing};
-use crate::run::view::{NodeState, RunView};
+use crate::run::view::NodeState;
 use crate::run::{Command, NodePhase, Outcome, Rejection, RunStatus};
 
 /// `a`, `b` and `c` race; what wins goes to `out`.
@@ -23,12 +23,6 @@ fn phase(course: &Course, id: &str) -> NodePhase {
 fn complete(course: &mut Course, id: &str, text: &str) {
     let attempt = course.assign(course.instance(id), 1, false);
     course.finish(attempt, success(text)).unwrap();
-}
-
-fn view(course: &Course) -> RunView {
-    let mut view = RunView::begin(course.run.id(), course.run.graph().clone(), &course.events[0]).unwrap();
-    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
-    view
 }
 
 #[test]
@@ -82,7 +76,7 @@ fn what_leads_only_to_a_race_is_given_up_when_it_is_won() {
         "what leads elsewhere, too, goes on"
     );
     assert!(course.run.attempt(loser.instance).unwrap().stopping, "its agent is told");
-    let seen = view(&course);
+    let seen = course.view();
     for id in ["wait", "slow", "loser", "retried"] {
         let node = course.instance(id).node;
         assert_eq!(seen.node_state(node), Some(NodeState::Cancelled), "{id}");

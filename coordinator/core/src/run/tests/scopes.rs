@@ -27,27 +27,13 @@
 
 use serde_json::{Value, json};
 
-use super::course::{Course, failure, success};
+use super::course::{Course, failure, mapped, success};
 use crate::graph::fixture::Fixture;
 use crate::run::event::{Decision, ErrorClass};
 use crate::run::{NodePhase, Outcome, RunStatus};
 
 fn gives(value: &Value) -> Outcome {
     Outcome::Succeeded(vec![("out".into(), crate::value::Value::from_json(value.to_string().into()))])
-}
-
-/// A map over a list whose one node `w` gives what `work` makes of its item.
-fn mapped(config: Value, items: Value) -> Fixture {
-    Fixture::default()
-        .list("list", items)
-        .logic("m", "map", config)
-        .work("w", "pure", &json!({"retry": {"maxAttempts": 1}}))
-        .inside("m")
-        .output("end")
-        .edge("list", "m.items")
-        .edge("m.item", "w.extra")
-        .edge("w.out", "m.result")
-        .edge("m.results", "end")
 }
 
 fn doubled(_: &str, inputs: Value) -> Outcome {
@@ -138,6 +124,7 @@ fn failed_items_are_left_out_or_null_and_listed() {
         let errors = course.gave("m.errors").unwrap();
         let indices: Vec<_> = errors.as_array().unwrap().iter().map(|error| error["index"].as_i64().unwrap()).collect();
         assert_eq!(indices, [1, 3]);
+        assert_eq!(errors[0]["nodeId"], "w");
         assert_eq!((&errors[0]["code"], &errors[0]["message"]), (&json!("because"), &json!("it did not go well")));
     }
 }
@@ -233,8 +220,10 @@ fn a_loop_ends_when_its_condition_holds_after_a_turn() {
     assert_eq!((course.gave("end.value"), course.gave("l.iterations")), (Some(json!(8)), Some(json!(3))));
     let course = through(looping(json!({"until": "true"})), doubled);
     assert_eq!(course.gave("l.iterations"), Some(json!(1)), "it always runs once");
-    let course = through(looping(json!({"until": "result > 'a'"})), doubled);
-    assert_eq!(&*course.run.error().unwrap().code, "condition_failed");
+    let course = through(looping(json!({"until": "iteration == 1 ? result > 'a' : false"})), doubled);
+    let error = course.run.error().unwrap();
+    assert_eq!(&*error.code, "condition_failed");
+    assert!(error.message.starts_with("turn 1 of \"l\": until: the condition"), "{}", error.message);
 }
 
 #[test]

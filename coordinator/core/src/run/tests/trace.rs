@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::course::{Course, failure, success};
+use super::course::{Course, failure, mapped, success};
 use crate::graph::fixture::Fixture;
 use crate::run::event::{ErrorClass, Timing};
 use crate::run::trace::{AttemptOutcome, SpanState, Trace};
@@ -73,4 +73,25 @@ fn a_node_that_waits_is_told_from_one_that_is_decided_at_once() {
     assert_eq!(waits, [None, Some(begun), None]);
     assert_eq!(trace.nodes()[1].ended_at, Some(begun.plus(Span::from_millis(500))));
     assert_eq!(trace.nodes()[2].ready_at, trace.nodes()[2].ended_at.unwrap());
+}
+
+#[test]
+fn the_span_of_a_map_lasts_from_its_first_items_to_its_end() {
+    let fixture = mapped(json!({"concurrency": 1}), json!([1, 2])).work("before", "pure", &json!({}));
+    let mut course = Course::begin(&fixture.edge("before.out", "w.in").build());
+    let begun = course.now;
+    course.pass(10);
+    let before = course.assign(course.instance("before"), 1, false);
+    course.finish(before, success("x")).unwrap();
+    while let Some(item) = course.next_ready() {
+        let attempt = course.assign(item, 1, false);
+        course.pass(20);
+        course.finish(attempt, success("x")).unwrap();
+    }
+    let (trace, m) = (trace(&course), course.instance("m"));
+    let nodes = trace.nodes();
+    let span = nodes.iter().find(|node| node.instance == m).unwrap();
+    let ms = |millis| Some(begun.plus(Span::from_millis(millis)));
+    assert_eq!((span.opened_at, span.ended_at), (ms(10), ms(50)));
+    assert_eq!(nodes.iter().filter(|node| node.opened_at.is_some()).count(), 1);
 }

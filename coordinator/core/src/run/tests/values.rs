@@ -25,3 +25,20 @@ fn several_edges_append_in_their_order() {
     course.finish(attempt, success("first")).unwrap();
     assert_eq!(course.inputs(course.instance("w")), json!({"in": ["first", "second", "third"]}));
 }
+
+#[test]
+fn an_output_for_a_text_makes_one_of_numbers_and_json() {
+    let gave = |source: &str, config: serde_json::Value, output: &str| {
+        let fixture = Fixture::default().node("in", json!({"nodeType": source, "config": config}));
+        let fixture =
+            fixture.logic("gate", "gate", json!({"open": true})).node("end", json!({"nodeType": "output:text"}));
+        let fixture = fixture.edge(&format!("in.{output}"), "gate.value").edge("gate.value", "end.text");
+        Course::begin(&fixture.build()).gave("end.text")
+    };
+    assert_eq!(gave("input:number", json!({"value": 3}), "value"), Some(json!("3")));
+    assert_eq!(gave("input:boolean", json!({"value": true}), "value"), Some(json!("true")));
+    let object = json!({"a": [1, 2.5], "b": "x y"});
+    assert_eq!(gave("input:json", json!({"value": object}), "json"), Some(json!("{\"a\":[1,2.5],\"b\":\"x y\"}")));
+    assert_eq!(gave("input:json", json!({"value": "text"}), "json"), Some(json!("text")), "a text stays one");
+    assert_eq!(gave("input:text", json!({"text": "text"}), "text"), Some(json!("text")));
+}

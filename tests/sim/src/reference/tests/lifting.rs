@@ -45,6 +45,12 @@ fn lists_go_together_and_values_to_every_item() {
     assert_eq!(sketch.gives("b.out"), Some(json!(to_each)));
     assert_eq!(both("two.kept").expected("a", &[]), Expected::Failed(vec!["unequal_lists".to_owned()]));
     assert_eq!(both("list.kept").gives("list.kept"), Some(all));
+    let caught = list().with("two", "logic:filter", json!({"condition": "item.n < 3"})).edge("json.json", "two.items");
+    let caught = caught.with("a", work::ONE, json!({})).policy(json!({"onError": "continue"}));
+    let caught = caught.edge("list.kept", "a.one").edge("two.kept", "a.extra").with("b", work::ONE, json!({}));
+    let caught = caught.edge("a.out", "b.one");
+    assert!(matches!(caught.expected("a", &[]), Expected::Done(outputs) if outputs.contains_key("error")));
+    assert_eq!(caught.expected("b", &[]), Expected::Skipped);
 }
 
 #[test]
