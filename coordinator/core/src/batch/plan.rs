@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::graph::json::{self, Json};
+use crate::graph::nearest::is_slip_of;
 use crate::graph::problem::{Problems, join, shown};
 use crate::graph::{Graph, Problem, rule};
 use crate::id::NodeIx;
@@ -123,7 +124,7 @@ impl Graph {
         let (mut seen, mut given) = (BTreeSet::new(), Vec::new());
         for (place, config) in Json(&text).elements().enumerate() {
             let at = format!("{AT}/{place}");
-            unknown_members(config, &at).for_each(|problem| problems.push(problem));
+            slips(config, &at).for_each(|problem| problems.push(problem));
             let node = self.iterated(part, config, &at).and_then(|ix| match seen.insert(ix) {
                 true => Ok(ix),
                 false => {
@@ -245,11 +246,18 @@ fn read(configs: &[u8]) -> Result<String, Problem> {
     }
 }
 
-/// Members of an element that nobody reads: a slip there would quietly start other runs than were meant.
-fn unknown_members<'a>(config: Json<'a>, at: &'a str) -> impl Iterator<Item = Problem> + 'a {
+/// Members of an element that nobody reads and that look like one that is read: a slip there would quietly start other runs
+/// than were meant. All others are let be, as everywhere in what existing clients send.
+fn slips<'a>(config: Json<'a>, at: &'a str) -> impl Iterator<Item = Problem> + 'a {
     let list = VALUES.into_iter().find(|name| config.get(name).is_some());
-    let is_known = move |key: &str| ["nodeId", "mode"].contains(&key) || list == Some(key);
-    config.members().filter(move |member| !is_known(&member.key)).map(move |member| {
+    let is_read = move |key: &str| ["nodeId", "mode"].contains(&key) || list == Some(key);
+    let is_meant = |key: &str| {
+        let known = ["nodeId", "mode"].into_iter().chain(VALUES);
+        // Of short names each is near another.
+        let is_near = |known: &str| known.len() > 4 && is_slip_of(key, known);
+        known.into_iter().any(|known| key.eq_ignore_ascii_case(known) || is_near(known))
+    };
+    config.members().filter(move |member| !is_read(&member.key) && is_meant(&member.key)).map(move |member| {
         let message = match VALUES.contains(&&*member.key) {
             true => format!("An iterator has two lists, \"{}\" and \"{}\".", list.unwrap_or_default(), member.key),
             false => format!("An iterator has no field \"{}\".", shown(&member.key)),

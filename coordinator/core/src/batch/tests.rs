@@ -32,7 +32,7 @@ fn combinations(plan: &Plan) -> Vec<Vec<String>> {
 #[test]
 fn zipped_lists_go_along() {
     let plan = plan(&json!([
-        {"nodeId": "a", "values": ["1", "2"]},
+        {"nodeId": "a", "values": ["1", "2"], "title": "kept by those who sent it", "note": 1},
         {"nodeId": "b", "values": [10, null], "mode": "zip"},
     ]));
     assert_eq!((plan.total(), plan.stride()), (2, 1));

@@ -14,7 +14,7 @@ mod kinds;
 mod lift;
 mod logic;
 mod losers;
-mod nearest;
+pub(crate) mod nearest;
 mod order;
 mod part;
 mod policies;

@@ -13,7 +13,7 @@ pub(super) fn distance(a: &str, b: &str, most: usize) -> Option<usize> {
 }
 
 /// Whether one may be the other mistyped.
-pub(super) fn is_slip_of(written: &str, known: &str) -> bool {
+pub(crate) fn is_slip_of(written: &str, known: &str) -> bool {
     distance(written, known, SLIP_DISTANCE_MAX).is_some()
 }
 
