@@ -116,7 +116,7 @@ pub(crate) async fn poll(
     Parameters(parameters): Parameters<ReadParameters>,
     origin: Origin,
 ) -> Result<Response, ApiError> {
-    let mut run = read(&app, &caller, id, &parameters).await?;
+    let mut run = read(&app, &caller, asked(id, &parameters), &parameters).await?;
     link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::poll(&run)?)
 }
@@ -129,7 +129,9 @@ pub(crate) async fn get(
     Parameters(parameters): Parameters<ReadParameters>,
     origin: Origin,
 ) -> Result<Response, ApiError> {
-    let mut run = read(&app, &caller, id, &parameters).await?;
+    // Whoever polls does not pay for it.
+    let request = GetRunRequest { with_version: true, ..asked(id, &parameters) };
+    let mut run = read(&app, &caller, request, &parameters).await?;
     link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
 }
@@ -184,23 +186,26 @@ fn traced(mut response: Response, reply: &SubmitReply) -> Response {
     response
 }
 
+fn asked(execution_id: String, parameters: &ReadParameters) -> GetRunRequest {
+    GetRunRequest {
+        execution_id,
+        min_seq: parameters.min_seq.unwrap_or(0),
+        nodes_offset: parameters.nodes_offset.unwrap_or(0),
+        nodes_limit: parameters.nodes_limit.unwrap_or(NODES_PER_ANSWER_MAX).clamp(1, NODES_PER_ANSWER_MAX),
+        ..GetRunRequest::default()
+    }
+}
+
 async fn read(
     app: &App,
     caller: &Caller<ReadExecutions>,
-    execution_id: String,
+    request: GetRunRequest,
     parameters: &ReadParameters,
 ) -> Result<Run, ApiError> {
     let wait = parameters.wait.unwrap_or(0.0);
     let wait = Duration::try_from_secs_f64(if wait.is_nan() { wait } else { wait.min(POLL_WAIT_MAX.as_secs_f64()) })
         .map_err(|_| ApiError::invalid_parameter("wait", "a number of seconds, 0 or more"))?;
-    let request = GetRunRequest {
-        execution_id,
-        wait_ms: wait.as_millis() as u32,
-        min_seq: parameters.min_seq.unwrap_or(0),
-        nodes_offset: parameters.nodes_offset.unwrap_or(0),
-        nodes_limit: parameters.nodes_limit.unwrap_or(NODES_PER_ANSWER_MAX).clamp(1, NODES_PER_ANSWER_MAX),
-        ..GetRunRequest::default()
-    };
+    let request = GetRunRequest { wait_ms: wait.as_millis() as u32, ..request };
     if wait.is_zero() {
         return app.coordinator.run(caller, request).await;
     }
