@@ -232,8 +232,8 @@ fn fits(draft: &Draft) -> Result<(), Status> {
 
 fn refused(error: EditError) -> Status {
     match error {
-        EditError::NodeNotFound => {
-            failure::plain(404, "node_not_found", "the workflow has no such node; read it again")
+        EditError::NodeNotFound(id) => {
+            failure::plain(404, "node_not_found", format!("the workflow has no node {id:?}; read it again"))
         }
         EditError::BadField(name, what) => failure::plain(400, "invalid_field", format!("{name} {what}")),
         EditError::Refused(problems) => failure::invalid_graph(problems, Vec::new()),

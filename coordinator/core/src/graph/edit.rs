@@ -24,8 +24,8 @@ pub struct NodePatch<'a> {
 /// Why a document is not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EditError {
-    /// It has no such node.
-    NodeNotFound,
+    /// It has no node of this id.
+    NodeNotFound(String),
     /// A part of the change is not what it must be: its name, and what is wrong.
     BadField(&'static str, String),
     /// The document would not be one any more.
@@ -47,7 +47,7 @@ impl Draft {
     /// # Errors
     /// There is no such node, the patch is malformed, or what comes out breaks a bound of documents.
     pub fn patched(&self, node_id: &str, patch: NodePatch<'_>) -> Result<Draft, EditError> {
-        let place = self.place_of(node_id).ok_or(EditError::NodeNotFound)?;
+        let place = self.place_of(node_id).ok_or_else(|| EditError::NodeNotFound(node_id.to_owned()))?;
         let [config, params, position] =
             [("config", patch.config), ("params", patch.params), ("position", patch.position)]
                 .map(|(name, text)| text.map(|text| object(name, text)).transpose());

@@ -113,7 +113,7 @@ impl Draft {
         let known: BTreeSet<&str> = self.nodes.iter().map(|node| &*node.id).collect();
         match ids.difference(&known).next() {
             None => Ok(chosen),
-            Some(id) => Err(EditError::BadField("scope", format!("names {id:?}, which is no node of this workflow"))),
+            Some(id) => Err(EditError::NodeNotFound((*id).to_owned())),
         }
     }
 

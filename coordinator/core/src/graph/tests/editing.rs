@@ -48,7 +48,7 @@ fn a_node_without_data_or_position_gets_them() {
 
 #[test]
 fn what_cannot_be_done_is_said() {
-    assert_eq!(draft().patched("z", NodePatch::default()).unwrap_err(), EditError::NodeNotFound);
+    assert_eq!(draft().patched("z", NodePatch::default()).unwrap_err(), EditError::NodeNotFound("z".into()));
     for (patch, field) in [
         (NodePatch { config: Some(b"[]"), ..NodePatch::default() }, "config"),
         (NodePatch { params: Some(b"{"), ..NodePatch::default() }, "params"),

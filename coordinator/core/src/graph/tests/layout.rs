@@ -82,7 +82,7 @@ fn a_scope_moves_its_own_nodes_only_from_where_they_lie() {
     assert_eq!(laid_out(&draft, Some(&["c", "b"])), expected.map(|(id, at)| (id.to_owned(), at)).into());
     assert_eq!(draft.lay_out(GAPS, Some(&["b".into(), "c".into()])).unwrap().moved, 1);
     assert!(laid_out(&draft, Some(&[])).is_empty());
-    assert!(matches!(draft.lay_out(GAPS, Some(&["z".into()])), Err(EditError::BadField("scope", _))));
+    assert_eq!(draft.lay_out(GAPS, Some(&["z".into()])), Err(EditError::NodeNotFound("z".into())));
 }
 
 #[test]
