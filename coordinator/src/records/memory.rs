@@ -220,7 +220,7 @@ impl Tables {
             let names = KeyNames::Saved { row: Box::new(row.clone()), created };
             self.keys.insert(given.key, KeptKey { body: given.body, created_at: save.now, names });
         }
-        Saved::Done { row: self.with_usage(&row), created }
+        Saved::Done { row, created }
     }
 
     fn with_usage(&self, row: &WorkflowRow) -> WorkflowRow {

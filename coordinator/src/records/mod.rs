@@ -175,10 +175,21 @@ pub struct SaveWorkflow {
     pub base_updated_at: Option<Timestamp>,
     /// Database time, as the caller knows it.
     pub now: Timestamp,
+    /// Its runs, as the caller has counted them for the answer: a repeated request gets the same.
+    pub usage: Usage,
     /// A request with this key is done once: the row it left is answered again for 24 h.
     pub key: Option<KeyRow>,
     /// Who asks.
     pub subject: Subject,
+}
+
+/// Runs of a workflow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many were started.
+    pub execution_count: u64,
+    /// When the last of them was.
+    pub last_executed_at: Option<Timestamp>,
 }
 
 /// What became of a write to a workflow.

@@ -387,11 +387,7 @@ async fn save_workflow(connection: &mut PgConnection, save: &SaveWorkflow) -> Re
     };
     write_workflow(&mut transaction, &row, created, save).await?;
     transaction.commit().await?;
-    // Counting its runs is left until others may write again.
-    let counted = with_usage(connection, &save.tenant, row.id).await?;
-    let (execution_count, last_executed_at) =
-        counted.map_or((0, None), |counted| (counted.execution_count, counted.last_executed_at));
-    Ok(Saved::Done { row: WorkflowRow { execution_count, last_executed_at, ..row }, created })
+    Ok(Saved::Done { row, created })
 }
 
 async fn write_workflow(

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use heddle_core::id::{KeyId, TenantId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::KeyRow;
@@ -50,19 +49,7 @@ impl Records for SqliteJournal {
     }
 
     fn save_workflow(&self, save: SaveWorkflow) -> Answer<Saved> {
-        let readers = self.reader();
-        let saved = self.write("save a workflow", move |connection| save_workflow(connection, &save));
-        async move {
-            match saved.await? {
-                // Counting its runs is left to a reader: the writer has partitions waiting.
-                Saved::Done { row, created } => {
-                    let row = readers.run(move |connection| with_usage(connection, row)).await?;
-                    Ok(Saved::Done { row, created })
-                }
-                saved => Ok(saved),
-            }
-        }
-        .boxed()
+        self.write("save a workflow", move |connection| save_workflow(connection, &save))
     }
 
     fn workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<Option<WorkflowRow>> {

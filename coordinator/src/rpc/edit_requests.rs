@@ -18,7 +18,7 @@ use super::run_requests::key_row;
 use super::{failure, workflow_requests};
 use crate::auth::{self, Tenant};
 use crate::limits::{EDIT_PAUSE_MAX, EDIT_TRIES_MAX};
-use crate::records::{SaveWorkflow, Saved, WorkflowRow};
+use crate::records::{SaveWorkflow, Saved, Usage, WorkflowRow};
 use crate::shared::Shared;
 
 /// What a name of a copy ends with.
@@ -136,6 +136,7 @@ pub(super) async fn duplicate(
         graph: Some(row.graph),
         base_updated_at: None,
         now: shared.clock.now(),
+        usage: Usage::default(),
         key,
         subject: request.subject.as_str().into(),
     };
@@ -178,6 +179,7 @@ impl Edit {
                 graph: Some(graph),
                 base_updated_at: Some(row.updated_at),
                 now: shared.clock.now(),
+                usage: Usage::default(),
                 key: None,
                 subject: self.subject.as_str().into(),
             });

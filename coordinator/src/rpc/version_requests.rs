@@ -13,7 +13,7 @@ use super::run_requests::key_row;
 use super::{failure, workflow_requests};
 use crate::auth::{self, Tenant};
 use crate::limits::VERSIONS_PAGE_MAX;
-use crate::records::{SaveWorkflow, VersionRow, WorkflowRow};
+use crate::records::{SaveWorkflow, Usage, VersionRow, WorkflowRow};
 use crate::shared::Shared;
 
 pub(super) async fn list(
@@ -65,6 +65,7 @@ pub(super) async fn restore(
         graph: Some(row.graph),
         base_updated_at: workflow_requests::base(&request.base_updated_at)?,
         now: shared.clock.now(),
+        usage: Usage::default(),
         key,
         subject: request.subject.as_str().into(),
     };

@@ -17,7 +17,7 @@ use super::run_requests::key_row;
 use crate::auth::{self, Tenant};
 use crate::graphs;
 use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};
-use crate::records::{SaveWorkflow, Saved, WorkflowPage, WorkflowRow};
+use crate::records::{SaveWorkflow, Saved, Usage, WorkflowPage, WorkflowRow};
 use crate::shared::Shared;
 
 pub(super) async fn save(
@@ -47,6 +47,7 @@ pub(super) async fn save(
         graph,
         base_updated_at: base(&request.base_updated_at)?,
         now: shared.clock.now(),
+        usage: Usage::default(),
         key,
         subject: request.subject.as_str().into(),
     };
@@ -54,10 +55,16 @@ pub(super) async fn save(
     Ok(wire::SavedWorkflow { diagnosis: Some(diagnosis), ..saved })
 }
 
-/// Writes a workflow, whose graph is kept already.
+/// Writes a workflow, whose graph is kept already. Its runs are counted before: the writer has others waiting, and a
+/// repeated request is answered what the first was.
 pub(super) async fn write(shared: &Shared, save: SaveWorkflow) -> Result<wire::SavedWorkflow, Status> {
     let (owner, id) = (save.tenant.clone(), save.id);
-    let saved = shared.records.save_workflow(save).await;
+    let known = shared.records.workflow(owner.clone(), id).await.map_err(|error| failure::journal(&error))?;
+    let usage = known.map_or_else(Usage::default, |row| Usage {
+        execution_count: row.execution_count,
+        last_executed_at: row.last_executed_at,
+    });
+    let saved = shared.records.save_workflow(SaveWorkflow { usage, ..save }).await;
     shared.workflows.changed(&owner, id);
     let (row, created, replayed) = match saved.map_err(|error| failure::journal(&error))? {
         Saved::Done { row, created } => (row, created, false),

@@ -7,7 +7,8 @@ use heddle_core::value::Digest;
 use super::{Pair, same};
 use crate::auth::Tenant;
 use crate::records::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved, TenantChange, TenantRow, Usage,
+    WorkflowPage,
 };
 
 pub(super) const OPERATIONS: &[&str] = &[
@@ -78,7 +79,7 @@ impl Pair {
             "delete_workflow" => same!(self, delete_workflow(tenant, id)).unwrap(),
             "versions" => {
                 let limit = 1 + self.draw.below(2) as usize;
-                let rows = same!(self, versions(tenant.clone(), id, None, limit)).unwrap();
+                let rows = same!(self, versions(tenant.clone(), id, None::<u64>, limit)).unwrap();
                 let before = rows.last().map(|row| row.version);
                 let rest = same!(self, versions(tenant, id, before, limit)).unwrap();
                 before.is_some() && !rest.is_empty()
@@ -156,6 +157,7 @@ impl Pair {
             graph: self.draw.maybe(graph),
             base_updated_at: None,
             now: self.clock.now(),
+            usage: Usage { execution_count: self.draw.below(3), last_executed_at: Some(self.clock.now()) },
             key: None,
             subject: "somebody".into(),
         }
