@@ -74,7 +74,7 @@ pub struct NodeDifference {
     /// Its type; empty if it names none.
     pub node_type: String,
     /// What of its meaning differs: `label`, `nodeType`, `config.text`, `params.n`, `policy.timeoutMs`, `data.mine`,
-    /// `parentId`. A param that the config overrides means nothing.
+    /// `parentId`. A param that the config overrides means nothing, which null does not.
     pub keys: Vec<KeyDifference>,
     /// Which of its looks differ: `position`…
     pub looks: Vec<String>,
@@ -251,12 +251,18 @@ impl<'a> Parts<'a> {
     }
 
     fn read_data(&mut self, data: Json<'a>, is_note: bool) {
-        let config = data.get("config");
+        let config = data.get("config").filter(|config| config.is_object());
+        let config: BTreeSet<_> = config
+            .into_iter()
+            .flat_map(Json::members)
+            .filter(|member| !member.value.is_null())
+            .map(|member| member.key)
+            .collect();
         for member in data.members() {
             match &*member.key {
                 name if OBJECTS.contains(&name) && member.value.is_object() => {
                     for inner in member.value.members() {
-                        let is_overridden = name == "params" && config.is_some_and(|it| it.get(&inner.key).is_some());
+                        let is_overridden = name == "params" && config.contains(&inner.key);
                         if !is_overridden {
                             self.meaning.insert(format!("{name}.{}", inner.key), inner.value);
                         }
