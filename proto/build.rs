@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "control/v1/join.proto",
         "control/v1/tenants.proto",
         "control/v1/trace.proto",
+        "control/v1/workflow.proto",
         "enrol/v1/enrol.proto",
         "journal/v1/beside.proto",
         "journal/v1/journal.proto",

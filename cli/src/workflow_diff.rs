@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::ui::style::Style;
 
 /// Members of a node that say where and how it is drawn.
-const LAYOUT: [&str; 12] = [
+const LAYOUT: [&str; 13] = [
+    "dims",
     "position",
     "positionAbsolute",
     "width",
@@ -184,7 +185,8 @@ fn edges(before: &[Value], after: &[Value]) -> Vec<PartChange> {
     removed.chain(added).collect()
 }
 
-fn edge_name(edge: &Value) -> String {
+/// What an edge joins, as `a.out -> b.in`.
+pub fn edge_name(edge: &Value) -> String {
     let end = |node: &str, handle: &str| {
         let text = |name: &str| edge.get(name).and_then(Value::as_str).unwrap_or_default();
         match text(handle) {

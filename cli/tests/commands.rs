@@ -155,6 +155,7 @@ fn objects_hold_what_is_documented() {
                 "FILE" => file.clone(),
                 "OUT" => cluster.temp.path().join("imported.json").to_str().unwrap().to_owned(),
                 "NODE" => "a".to_owned(),
+                "V" | "FROM" | "TO" => "1".to_owned(),
                 "TYPE" => "input:text".to_owned(),
                 word => word.to_owned(),
             })
@@ -225,6 +226,26 @@ fn a_file_is_applied_once_and_its_changes_are_told() {
     let (code, _, stderr) = cluster.ended(&["workflows", "apply", &file]);
     assert!(code == Some(5) && stderr.contains(id) && stderr.contains("--id"), "{stderr}");
     assert_eq!(cluster.json(&["workflows", "apply", &file, "--id", id])["action"], "unchanged");
+    // By now its text was changed once.
+    let listed = cluster.json(&["workflows", "versions", id])["versions"].clone();
+    let of = |name: &str| listed.as_array().unwrap().iter().map(|version| version[name].clone()).collect::<Vec<_>>();
+    let count = of("version").len();
+    assert!(count >= 2 && of("isCurrent")[0] == true, "{listed}");
+    let (code, stdout, _) = cluster.ended(&["workflows", "versions", id, "--limit", "1"]);
+    assert!(code == Some(0) && stdout.contains("current") && stdout.lines().count() == 2, "{stdout}");
+    let (code, stdout, stderr) = cluster.ended(&["workflows", "diff", id, "1", "2"]);
+    assert!(code == Some(0) && stdout.contains("~ node a") && stdout.contains("config.text"), "{stdout}{stderr}");
+    assert_eq!(cluster.json(&["workflows", "diff", id, "1", "1"])["identical"], true);
+    assert_eq!(cluster.ended(&["workflows", "diff", id, &file, "2"]).0, Some(2), "a file is no version");
+    let old = cluster.json(&["workflows", "get", id, "--version", "1"]);
+    assert_eq!(old["nodes"][0]["data"]["config"]["text"], "tides");
+    let (code, stdout, _) = cluster.ended(&["workflows", "get", id, "--version", "1"]);
+    assert!(code == Some(0) && stdout.contains("version 1, saved ") && stdout.contains("input:text"), "{stdout}");
+    assert_eq!(cluster.json(&["workflows", "restore", id, "1"])["version"], json!(count + 1));
+    assert_eq!(cluster.ended(&["workflows", "restore", id, "99"]).0, Some(3));
+    let copy = cluster.json(&["workflows", "duplicate", id, "--name", "Copy"]);
+    assert_eq!((&copy["name"], &copy["version"]), (&json!("Copy"), &json!(1)));
+    assert_ne!(copy["id"].as_str(), Some(id));
     assert_eq!(cluster.ended(&["workflows", "delete", id]).0, Some(0));
     assert_eq!(cluster.ended(&["workflows", "get", id]).0, Some(3));
 }

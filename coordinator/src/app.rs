@@ -17,6 +17,7 @@ use heddle_proto::control::control_server::ControlServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
+use heddle_proto::control::workflows_server::WorkflowsServer;
 use heddle_proto::enrol::enrol_server::EnrolServer;
 use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, ENROL_MESSAGE_BYTES_MAX};
 use heddle_trust::Secret;
@@ -62,6 +63,7 @@ use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
+use crate::rpc::workflows::WorkflowsService;
 use crate::session::Sessions;
 use crate::shared::Shared;
 use crate::workflows::Workflows;
@@ -343,6 +345,9 @@ fn serve(
     let members = MembersService { shared: Arc::clone(&shared), desk: desk.clone() };
     let enrol = EnrolServer::new(EnrolService { shared: Arc::clone(&shared), desk: desk.clone() })
         .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
+    let workflows = WorkflowsServer::new(WorkflowsService { shared: Arc::clone(&shared) })
+        .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let router = server
         .layer(in_flight.clone())
         .layer(Admission(Arc::clone(&shared)))
@@ -353,6 +358,7 @@ fn serve(
         .add_service(control)
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
+        .add_service(workflows)
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))
         .add_service(MembersServer::new(members))
         .add_service(enrol)

@@ -90,6 +90,8 @@ authenticated! {
     CreateKeyRequest: tenant, ListKeysRequest: tenant, RotateKeyRequest: tenant, RevokeKeyRequest: tenant,
     ArtifactRequest: tenant, AdmitUploadRequest: tenant, KeepUploadRequest: tenant, UploadRequest: tenant,
     ListUploadsRequest: tenant,
+    ListVersionsRequest: tenant, VersionRequest: tenant, RestoreVersionRequest: tenant, CompareVersionsRequest: tenant,
+    PatchNodeRequest: tenant, DuplicateWorkflowRequest: tenant, LayOutRequest: tenant,
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,

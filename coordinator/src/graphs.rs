@@ -153,13 +153,7 @@ impl Graphs {
         if let Some(graph) = self.cached(&address) {
             return Ok(graph);
         }
-        let text = self
-            .records
-            .graph(tenant.clone(), digest)
-            .await
-            .map_err(GraphError::Journal)?
-            .ok_or(GraphError::Missing)?;
-        let draft = draft(&text.nodes, &text.edges, &text.policy).map_err(GraphError::Invalid)?;
+        let draft = self.document(tenant, digest).await?;
         let generation = self.known().generation;
         let graph = Arc::new(self.compile(&draft, false, false).map_err(GraphError::Invalid)?.graph);
         self.keep(address, &graph, generation);
@@ -174,11 +168,23 @@ impl Graphs {
         }
         let generation = self.known().generation;
         let graph = Arc::new(self.compile(draft, false, false).map_err(GraphError::Invalid)?.graph);
-        let Stored { nodes, edges, policy } = draft.stored().clone();
-        let text = GraphText { nodes, edges, policy };
-        self.records.put_graph(tenant.clone(), address.1, text).await.map_err(GraphError::Journal)?;
+        self.keep_unchecked(tenant, draft).await.map_err(GraphError::Journal)?;
         self.keep(address, &graph, generation);
         Ok(graph)
+    }
+
+    /// Makes a document durable that may be half finished: nothing in it is checked.
+    pub(crate) async fn keep_unchecked(&self, tenant: &Tenant, draft: &Draft) -> Result<(), JournalError> {
+        let Stored { nodes, edges, policy } = draft.stored().clone();
+        let text = GraphText { nodes, edges, policy };
+        self.records.put_graph(tenant.clone(), draft.stored().digest(), text).await
+    }
+
+    /// A document that is kept in the database, as it was sent.
+    pub(crate) async fn document(&self, tenant: &Tenant, digest: Digest) -> Result<Draft, GraphError> {
+        let text = self.records.graph(tenant.clone(), digest).await.map_err(GraphError::Journal)?;
+        let text = text.ok_or(GraphError::Missing)?;
+        draft(&text.nodes, &text.edges, &text.policy).map_err(GraphError::Invalid)
     }
 
     fn known(&self) -> Known {

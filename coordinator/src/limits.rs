@@ -10,6 +10,14 @@ pub(crate) const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(crate) const RECENT_RUN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Workflows' rows that are kept at hand.
 pub(crate) const WORKFLOW_CACHE_MAX: usize = 1_024;
+/// Versions of a workflow in one page of a list.
+pub(crate) const VERSIONS_PAGE_MAX: usize = 200;
+/// Versions with one and the same graph that are looked through for the one that a run began with.
+pub(crate) const VERSIONS_OF_GRAPH_MAX: usize = 1_000;
+/// Times that a change of what is saved now is made again when another one came between.
+pub(crate) const EDIT_TRIES_MAX: usize = 8;
+/// Longest pause before that.
+pub(crate) const EDIT_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Nodes of compiled graphs that are kept at hand, over all graphs.
 pub(crate) const GRAPH_CACHE_NODES_MAX: usize = 200_000;
 /// Bundles of messages that wait for one agent's stream; an agent that does not read is cut off.

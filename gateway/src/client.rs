@@ -3,6 +3,7 @@
 mod batches;
 mod members;
 mod tenants;
+mod workflows;
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
+use heddle_proto::control::workflows_client::WorkflowsClient;
 use heddle_proto::control::{
     AdmitUploadRequest, AdmittedUpload, ArtifactInfo, ArtifactRequest, DeletedUpload, DescribeStoreRequest,
     KeepUploadRequest, ListUploadsRequest, StoreDescription, Upload, UploadList, UploadRequest,
@@ -54,6 +56,7 @@ pub(crate) struct Coordinator {
     tenants: TenantsClient<Channel>,
     members: MembersClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
+    workflows: WorkflowsClient<Channel>,
 }
 
 /// When a call may be sent again, for as long as the coordinator may be away.
@@ -104,13 +107,16 @@ impl Coordinator {
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let tenants = TenantsClient::new(calls.clone());
+        let workflows = WorkflowsClient::new(calls.clone())
+            .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let client = |channel: Channel| {
             ControlClient::new(channel)
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
-        Self { calls: client(calls), followers: client(followers), traces, tenants, members, artifacts }
+        Self { calls: client(calls), followers: client(followers), traces, tenants, members, artifacts, workflows }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, READ_WAIT_SECONDS_MAX, REQUEST_BODY_BYTES_MAX};
 
+pub(crate) use heddle_proto::limits::WORKFLOW_NAME_CHARS_MAX;
+
 /// Largest request body that holds a graph, in bytes.
 pub(crate) const GRAPH_BODY_BYTES_MAX: usize = REQUEST_BODY_BYTES_MAX;
 /// Largest request body of every other route, in bytes.
 pub(crate) const CONTROL_BODY_BYTES_MAX: usize = 64 * 1024;
-/// Longest name of a workflow, in characters.
-pub(crate) const WORKFLOW_NAME_CHARS_MAX: usize = 500;
+/// Largest request body that changes one node, in bytes.
+pub(crate) const NODE_PATCH_BYTES_MAX: usize = 256 * 1024;
+/// Largest space between two nodes that are laid out, in pixels.
+pub(crate) const LAYOUT_GAP_PIXELS_MAX: f64 = 10_000.0;
 /// How long a key that is replaced works on, unless the request says otherwise.
 pub(crate) const KEY_OVERLAP_SECONDS_DEFAULT: u64 = 24 * 3_600;
 /// The longest it may.
@@ -108,6 +112,10 @@ pub(crate) const INSTANCES_LIMIT_MAX: u32 = 200;
 pub(crate) const INDEX_NUMBERS_MAX: usize = 9;
 /// Most workflows in one answer, also to whoever names no limit.
 pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
+/// Versions of a workflow in one answer, unless the caller says otherwise.
+pub(crate) const VERSIONS_LIMIT_DEFAULT: u32 = 50;
+/// Most versions of a workflow in one answer.
+pub(crate) const VERSIONS_LIMIT_MAX: u32 = 200;
 /// Most nodes in one answer about a run.
 pub(crate) const NODES_PER_ANSWER_MAX: u32 = 1_000;
 /// Longest Idempotency-Key, in characters.

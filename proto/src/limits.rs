@@ -13,6 +13,8 @@ pub const ENROL_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 36 * 1024 * 1024;
 /// Largest request body the gateway takes, in bytes (a graph).
 pub const REQUEST_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest name of a workflow, in characters.
+pub const WORKFLOW_NAME_CHARS_MAX: usize = 500;
 
 /// Bytes of all inputs of one attempt that are no artifacts: they are in memory at both ends of the stream.
 pub const INLINE_INPUTS_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -81,6 +81,13 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("GET", "/api/v1/workflows/executions/{id}", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/poll", Tenants, Run, 200),
     ("POST", "/api/v1/workflows/lint", Tenants, Nothing, 200),
+    ("GET", "/api/v1/workflows/{id}/versions", Tenants, Workflow, 200),
+    ("GET", "/api/v1/workflows/{id}/versions/{version}", Tenants, Workflow, 200),
+    ("POST", "/api/v1/workflows/{id}/versions/{version}/restore", Tenants, Workflow, 200),
+    ("GET", "/api/v1/workflows/{id}/diff", Tenants, Workflow, 200),
+    ("PATCH", "/api/v1/workflows/{id}/nodes/{nodeId}", Tenants, Workflow, 200),
+    ("POST", "/api/v1/workflows/{id}/duplicate", Tenants, Workflow, 201),
+    ("POST", "/api/v1/workflows/{id}/layout", Tenants, Workflow, 200),
     ("GET", "/api/v1/workflows/executions", Tenants, Nothing, 200),
     ("GET", "/api/v1/workflows/executions/{id}/events", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/nodes/{nodeId}", Tenants, Run, 200),
@@ -289,8 +296,9 @@ fn request(cluster: &Cluster, shown: Shown<'_>, method: &str, path: &str) -> req
 }
 
 fn path(route: Route, id: &str) -> String {
-    let path = route.path.replace("{id}", id).replace("{type}", id).replace("{nodeId}", "in");
+    let path = route.path.replace("{id}", id).replace("{type}", id).replace("{nodeId}", "in").replace("{version}", "1");
     match route.path {
+        "/api/v1/workflows/{id}/diff" => format!("{path}?from=1&to=1"),
         "/api/v1/workflows/executions/{id}/events" => format!("{path}?follow=false"),
         // Signed by nobody: whoever asks is told so.
         "/api/v1/media/uploads/{id}" => {
@@ -317,6 +325,7 @@ fn body(route: Route, number: usize, id: &str, named: &str) -> Value {
         (_, "/api/v1/keys" | "/api/v1/tenants/{id}/keys") => json!({ "scopes": ["workflows:read"] }),
         (_, "/api/v1/tenants") => json!({ "id": format!("new-{number}") }),
         (_, "/api/v1/tenants/{id}") => json!({ "name": Side::canary(id, "tenant") }),
+        ("PATCH", "/api/v1/workflows/{id}/nodes/{nodeId}") => json!({ "label": Side::canary(id, "label") }),
         ("PUT", _) => json!({ "name": Side::canary(id, "name") }),
         _ => json!({}),
     }

@@ -7,6 +7,7 @@ mod events;
 mod files;
 mod refusal;
 mod types;
+mod versions;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
     NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,
 };
+pub use versions::{KeyDifference, NodeDifference, Version, VersionDifference};
 
 use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::{

@@ -18,4 +18,5 @@ pub mod sandbox;
 pub mod secrets;
 pub mod tenants;
 pub mod up;
+mod workflow_versions;
 pub mod workflows;

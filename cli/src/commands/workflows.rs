@@ -1,6 +1,6 @@
 //! `heddle workflows`: workflows as files, and the server's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -17,8 +17,9 @@ use crate::workflow_diff::{Diff, State};
 use crate::workflow_file::WorkflowFile;
 
 use super::run::is_of_run;
+use super::workflow_versions;
 
-/// List, get, apply, lint, diff and delete workflows
+/// List, get, apply, lint, compare, restore, copy and delete workflows
 #[derive(Debug, Args)]
 pub struct Workflows {
     #[command(flatten)]
@@ -43,6 +44,18 @@ enum Verb {
         /// The workflow's id
         #[arg(add = completion::workflows())]
         id: String,
+        /// As it was saved then: the number of a version
+        #[arg(long)]
+        version: Option<u64>,
+    },
+    /// List the versions of a workflow, newest first: every change of its graph is one
+    Versions {
+        /// The workflow's id
+        #[arg(add = completion::workflows())]
+        id: String,
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
     },
     /// Make the server's workflow what the file says: create it, or replace it if nobody else has meanwhile
     Apply {
@@ -60,13 +73,33 @@ enum Verb {
         /// The workflow: JSON with `nodes` and `edges`
         file: PathBuf,
     },
-    /// Show what apply would change
+    /// Show what apply would change; or, of two numbers, what differs between two versions
     Diff {
         /// The workflow's id
         #[arg(add = completion::workflows())]
         id: String,
-        /// The workflow: JSON with `nodes` and `edges`
+        /// The workflow: JSON with `nodes` and `edges`; or the number of the older version
+        #[arg(value_name = "FILE|FROM")]
         file: PathBuf,
+        /// The number of the newer version
+        to: Option<u64>,
+    },
+    /// Make the graph of a version the newest one again, as a version of its own
+    Restore {
+        /// The workflow's id
+        #[arg(add = completion::workflows())]
+        id: String,
+        /// The number of the version
+        version: u64,
+    },
+    /// Make a workflow of its own with the same graph
+    Duplicate {
+        /// The workflow's id
+        #[arg(add = completion::workflows())]
+        id: String,
+        /// What the copy is called [default: the original's name with `(copy)`]
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Delete a workflow; its runs stay
     Delete {
@@ -86,11 +119,17 @@ impl Workflows {
         let client = connection.client().await?;
         match verb {
             Verb::List { tag } => list(&client, tag.as_deref(), json).await,
-            Verb::Get { id } => get(&client, &id, json).await,
+            Verb::Get { id, version } => get(&client, &id, version, json).await,
+            Verb::Versions { id, limit } => workflow_versions::list(&client, &id, limit as usize, json).await,
+            Verb::Restore { id, version } => workflow_versions::restore(&client, &id, version, json).await,
+            Verb::Duplicate { id, name } => workflow_versions::duplicate(&client, &id, name.as_deref(), json).await,
             Verb::Apply { file, id, dry_run } => {
                 apply(&client, &WorkflowFile::read(&file)?, id.as_deref(), dry_run, json).await
             }
-            Verb::Diff { id, file } => diff(&client, &id, &WorkflowFile::read(&file)?, json).await,
+            Verb::Diff { id, file, to: None } => diff(&client, &id, &WorkflowFile::read(&file)?, json).await,
+            Verb::Diff { id, file, to: Some(to) } => {
+                workflow_versions::diff(&client, &id, number(&file)?, to, json).await
+            }
             Verb::Delete { id } => delete(&client, &id, json).await,
             Verb::Lint { .. } => Ok(()),
         }
@@ -116,20 +155,40 @@ async fn list(client: &Client, tag: Option<&str>, as_json: bool) -> Result<()> {
     print(&table.render(Style::stdout()))
 }
 
-async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
-    let value = client.workflow(id).await?;
+/// The number of a version, where a file could stand.
+fn number(text: &Path) -> Result<u64> {
+    text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let message = format!("{} is not the number of a version", text.display());
+        Failure::usage(message).with_next("heddle workflows diff ID FROM TO, or heddle workflows diff ID FILE")
+    })
+}
+
+async fn get(client: &Client, id: &str, version: Option<u64>, as_json: bool) -> Result<()> {
+    let value = match version {
+        None => client.workflow(id).await?,
+        Some(version) => client.version(id, version).await?,
+    };
     if as_json {
         return print_json(&value);
     }
-    let (item, style): (Workflow, _) = (read_value(value, "workflow")?, Style::stdout());
+    let style = Style::stdout();
+    if version.is_some() {
+        print(&format!("{}  {}", style.bold(id), workflow_versions::head(&value)?))?;
+        return show_nodes(&read_value(value, "version")?, style);
+    }
+    let item: Workflow = read_value(value, "workflow")?;
     print(&format!("{}  {}", style.bold(&item.id), item.name))?;
-    if let Some(description) = item.description.filter(|text| !text.is_empty()) {
-        print(&description)?;
+    if let Some(description) = item.description.as_ref().filter(|text| !text.is_empty()) {
+        print(description)?;
     }
     print(&format!("version {}, changed {}", item.version, item.updated_at))?;
     if !item.tags.is_empty() {
         print(&format!("tags {}", item.tags.join(", ")))?;
     }
+    show_nodes(&item, style)
+}
+
+fn show_nodes(item: &Workflow, style: Style) -> Result<()> {
     let mut table = Table::new(&["NODE", "TYPE", "LABEL", "AFTER"]);
     for node in &item.nodes {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

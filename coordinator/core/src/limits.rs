@@ -17,6 +17,12 @@ pub const GRAPH_JSON_DEPTH_MAX: usize = 64;
 pub const GRAPH_ID_BYTES_MAX: usize = 256;
 /// Problems that one validation reports; the rest are counted.
 pub const GRAPH_PROBLEMS_MAX: usize = 200;
+/// How far from its corner a canvas reaches, in pixels.
+pub const CANVAS_PIXELS_MAX: f64 = 1e9;
+/// Bytes of what is said about the difference of two graphs.
+pub const DIFFERENCE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one value in it.
+pub const DIFFERENCE_VALUE_BYTES_MAX: usize = 4 * 1024;
 /// A value kept inside a row, in bytes. A larger one is an artifact.
 pub const INLINE_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one artifact.

@@ -12,4 +12,5 @@ pub(crate) mod runs;
 mod scopes;
 pub(crate) mod trace;
 mod values;
+pub(crate) mod versions;
 mod waiting;

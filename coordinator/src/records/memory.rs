@@ -9,18 +9,20 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
-    WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, VersionRow,
+    WorkflowPage, WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::Answer;
 use crate::journal::memory::{KeptKey, KeyNames, MemoryJournal, Tables, answer};
+use crate::limits::VERSIONS_OF_GRAPH_MAX;
 
 /// The plain rows' tables.
 #[derive(Default)]
 pub(crate) struct PlainRows {
     graphs: BTreeMap<(TenantId, Digest), GraphText>,
     workflows: BTreeMap<(TenantId, WorkflowId), WorkflowRow>,
+    versions: BTreeMap<(TenantId, WorkflowId, u64), VersionRow>,
     tenants: BTreeMap<TenantId, TenantRow>,
     api_keys: BTreeMap<Digest, ApiKeyRow>,
     /// In the order they came.
@@ -62,7 +64,31 @@ impl Records for MemoryJournal {
     }
 
     fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool> {
-        answer(self.tables().plain.workflows.remove(&(tenant.id().clone(), id)).is_some())
+        let plain = &mut self.tables().plain;
+        plain.versions.retain(|(owner, workflow, _), _| (owner, *workflow) != (tenant.id(), id));
+        answer(plain.workflows.remove(&(tenant.id().clone(), id)).is_some())
+    }
+
+    fn versions(
+        &self,
+        tenant: Tenant,
+        workflow: WorkflowId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Answer<Vec<VersionRow>> {
+        let tables = self.tables();
+        let older = tables.plain.versions_of(&tenant, workflow).filter(|row| before.is_none_or(|it| row.version < it));
+        answer(older.take(limit).cloned().collect())
+    }
+
+    fn version(&self, tenant: Tenant, workflow: WorkflowId, version: u64) -> Answer<Option<VersionRow>> {
+        answer(self.tables().plain.versions.get(&(tenant.id().clone(), workflow, version)).cloned())
+    }
+
+    fn versions_of_graph(&self, tenant: Tenant, workflow: WorkflowId, graph: Digest) -> Answer<Vec<(u64, Timestamp)>> {
+        let tables = self.tables();
+        let rows = tables.plain.versions_of(&tenant, workflow).filter(|row| row.graph == graph);
+        answer(rows.take(VERSIONS_OF_GRAPH_MAX).map(|row| (row.version, row.created_at)).collect())
     }
 
     fn api_key(&self, mac: Digest) -> Answer<Option<ApiKeyRow>> {
@@ -160,6 +186,14 @@ impl Records for MemoryJournal {
     }
 }
 
+impl PlainRows {
+    /// The newest first.
+    fn versions_of(&self, tenant: &Tenant, workflow: WorkflowId) -> impl Iterator<Item = &VersionRow> {
+        let [first, last] = [0, u64::MAX].map(|version| (tenant.id().clone(), workflow, version));
+        self.versions.range(first..=last).rev().map(|(_, row)| row)
+    }
+}
+
 impl Tables {
     fn save(&mut self, save: SaveWorkflow) -> Saved {
         if let Some(given) = &save.key
@@ -179,11 +213,14 @@ impl Tables {
                 Err(refusal) => return refusal.into(),
             };
         self.plain.workflows.insert((row.tenant.clone(), row.id), row.clone());
+        let (subject, created_at) = (save.subject, row.updated_at);
+        let version = VersionRow { version: row.version, graph: row.graph, subject, created_at };
+        self.plain.versions.entry((row.tenant.clone(), row.id, row.version)).or_insert(version);
         if let Some(given) = save.key {
             let names = KeyNames::Saved { row: Box::new(row.clone()), created };
             self.keys.insert(given.key, KeptKey { body: given.body, created_at: save.now, names });
         }
-        Saved::Done { row: self.with_usage(&row), created }
+        Saved::Done { row, created }
     }
 
     fn with_usage(&self, row: &WorkflowRow) -> WorkflowRow {

@@ -34,7 +34,23 @@ pub trait Records: Send + Sync + 'static {
     /// A page of a tenant's workflows, the youngest change first.
     fn workflows(&self, tenant: Tenant, page: WorkflowPage) -> Answer<Vec<WorkflowRow>>;
 
-    /// Removes a workflow; its runs stay. `false` = there was none.
+    /// A page of a workflow's versions, the newest first: those older than `before`, if it is given.
+    fn versions(
+        &self,
+        tenant: Tenant,
+        workflow: WorkflowId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Answer<Vec<VersionRow>>;
+
+    /// One version of a workflow.
+    fn version(&self, tenant: Tenant, workflow: WorkflowId, version: u64) -> Answer<Option<VersionRow>>;
+
+    /// The versions of a workflow that have this graph, the newest first, with the instants since when; at most
+    /// [`crate::limits::VERSIONS_OF_GRAPH_MAX`].
+    fn versions_of_graph(&self, tenant: Tenant, workflow: WorkflowId, graph: Digest) -> Answer<Vec<(u64, Timestamp)>>;
+
+    /// Removes a workflow with its versions; its runs stay. `false` = there was none.
     fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool>;
 
     /// The key whose MAC this is, if it is not revoked and its tenant is open.
@@ -123,6 +139,19 @@ pub struct WorkflowRow {
     pub last_executed_at: Option<Timestamp>,
 }
 
+/// One saved graph of a workflow. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRow {
+    /// From 1, without gaps.
+    pub version: u64,
+    /// The graph.
+    pub graph: Digest,
+    /// Who saved it.
+    pub subject: Subject,
+    /// When.
+    pub created_at: Timestamp,
+}
+
 /// A write to a workflow. Absent fields keep what is stored; on creation they are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaveWorkflow {
@@ -146,10 +175,21 @@ pub struct SaveWorkflow {
     pub base_updated_at: Option<Timestamp>,
     /// Database time, as the caller knows it.
     pub now: Timestamp,
+    /// Its runs, as the caller has counted them for the answer: a repeated request gets the same.
+    pub usage: Usage,
     /// A request with this key is done once: the row it left is answered again for 24 h.
     pub key: Option<KeyRow>,
     /// Who asks.
     pub subject: Subject,
+}
+
+/// Runs of a workflow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many were started.
+    pub execution_count: u64,
+    /// When the last of them was.
+    pub last_executed_at: Option<Timestamp>,
 }
 
 /// What became of a write to a workflow.

@@ -13,13 +13,14 @@ use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::{Connection as _, QueryBuilder, Row as _, Transaction};
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
-    WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, VersionRow,
+    WorkflowPage, WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::limits::DEADLOCK_TRIES_MAX;
 use crate::journal::postgres::{PostgresJournal, Trouble, bytes, id, time};
 use crate::journal::{Answer, JournalError};
+use crate::limits::VERSIONS_OF_GRAPH_MAX;
 
 /// A query of what [`api_key`] reads.
 macro_rules! select_api_key {
@@ -125,10 +126,50 @@ impl Records for PostgresJournal {
 
     fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool> {
         self.ask("delete a workflow", move |connection| {
+            async move { delete_workflow(connection, &tenant, id).await }.boxed()
+        })
+    }
+
+    fn versions(
+        &self,
+        tenant: Tenant,
+        workflow: WorkflowId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Answer<Vec<VersionRow>> {
+        self.ask("read versions", move |connection| {
             async move {
-                let sql = "DELETE FROM workflow WHERE tenant = $1 AND id = $2";
-                let done = sqlx::query(sql).bind(tenant.text()).bind(id.to_bytes()).execute(connection).await?;
-                Ok(done.rows_affected() == 1)
+                let sql = "SELECT version, graph, subject, created_at FROM workflow_version
+                           WHERE tenant = $1 AND workflow = $2 AND version < $3 ORDER BY version DESC LIMIT $4";
+                let before = before.and_then(|version| i64::try_from(version).ok()).unwrap_or(i64::MAX);
+                let query = sqlx::query(sql).bind(tenant.text()).bind(workflow.to_bytes()).bind(before);
+                query.bind(limit as i64).fetch_all(connection).await?.iter().map(version).collect()
+            }
+            .boxed()
+        })
+    }
+
+    fn version(&self, tenant: Tenant, workflow: WorkflowId, number: u64) -> Answer<Option<VersionRow>> {
+        self.ask("read a version", move |connection| {
+            async move {
+                let sql = "SELECT version, graph, subject, created_at FROM workflow_version
+                           WHERE tenant = $1 AND workflow = $2 AND version = $3";
+                let number = i64::try_from(number).unwrap_or(i64::MAX);
+                let query = sqlx::query(sql).bind(tenant.text()).bind(workflow.to_bytes()).bind(number);
+                query.fetch_optional(connection).await?.as_ref().map(version).transpose()
+            }
+            .boxed()
+        })
+    }
+
+    fn versions_of_graph(&self, tenant: Tenant, workflow: WorkflowId, graph: Digest) -> Answer<Vec<(u64, Timestamp)>> {
+        self.ask("read versions", move |connection| {
+            async move {
+                let sql = "SELECT version, created_at FROM workflow_version
+                           WHERE tenant = $1 AND workflow = $2 AND graph = $3 ORDER BY version DESC LIMIT $4";
+                let query = sqlx::query(sql).bind(tenant.text()).bind(workflow.to_bytes()).bind(graph.0);
+                let found = query.bind(VERSIONS_OF_GRAPH_MAX as i64).fetch_all(connection).await?;
+                found.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u64, time(row, 1)?))).collect()
             }
             .boxed()
         })
@@ -314,6 +355,17 @@ async fn node_types(connection: &mut PgConnection) -> Result<Vec<ManifestRow>> {
     sqlx::query(sql).fetch_all(connection).await?.iter().map(manifest).collect()
 }
 
+/// Under the lock, so that nobody saves a version meanwhile that would be left over.
+async fn delete_workflow(connection: &mut PgConnection, tenant: &Tenant, id: WorkflowId) -> Result<bool> {
+    let mut transaction = begin(connection).await?;
+    let sql = "DELETE FROM workflow_version WHERE tenant = $1 AND workflow = $2";
+    sqlx::query(sql).bind(tenant.text()).bind(id.to_bytes()).execute(&mut *transaction).await?;
+    let sql = "DELETE FROM workflow WHERE tenant = $1 AND id = $2";
+    let done = sqlx::query(sql).bind(tenant.text()).bind(id.to_bytes()).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(done.rows_affected() == 1)
+}
+
 async fn save_workflow(connection: &mut PgConnection, save: &SaveWorkflow) -> Result<Saved> {
     let mut transaction = begin(connection).await?;
     if let Some(key) = &save.key
@@ -335,11 +387,7 @@ async fn save_workflow(connection: &mut PgConnection, save: &SaveWorkflow) -> Re
     };
     write_workflow(&mut transaction, &row, created, save).await?;
     transaction.commit().await?;
-    // Counting its runs is left until others may write again.
-    let counted = with_usage(connection, &save.tenant, row.id).await?;
-    let (execution_count, last_executed_at) =
-        counted.map_or((0, None), |counted| (counted.execution_count, counted.last_executed_at));
-    Ok(Saved::Done { row: WorkflowRow { execution_count, last_executed_at, ..row }, created })
+    Ok(Saved::Done { row, created })
 }
 
 async fn write_workflow(
@@ -430,6 +478,15 @@ fn workflow(row: &PgRow) -> Result<WorkflowRow> {
         updated_at: time(row, 9)?,
         execution_count: 0,
         last_executed_at: None,
+    })
+}
+
+fn version(row: &PgRow) -> Result<VersionRow> {
+    Ok(VersionRow {
+        version: row.try_get::<i64, _>(0)? as u64,
+        graph: Digest(row.try_get(1)?),
+        subject: text(row, 2)?.as_ref().into(),
+        created_at: time(row, 3)?,
     })
 }
 

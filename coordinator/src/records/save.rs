@@ -48,8 +48,8 @@ fn fresh(save: &SaveWorkflow) -> Option<WorkflowRow> {
         graph: save.graph?,
         created_at: save.now,
         updated_at: save.now,
-        execution_count: 0,
-        last_executed_at: None,
+        execution_count: save.usage.execution_count,
+        last_executed_at: save.usage.last_executed_at,
     })
 }
 
@@ -64,6 +64,8 @@ fn replaced(row: WorkflowRow, save: &SaveWorkflow) -> WorkflowRow {
         graph,
         // A conditional write compares it, so it moves on even within one millisecond.
         updated_at: save.now.max(Timestamp::from_millis(row.updated_at.as_millis() + 1)),
+        execution_count: save.usage.execution_count,
+        last_executed_at: save.usage.last_executed_at,
         ..row
     }
 }
@@ -74,7 +76,8 @@ pub(super) fn reply_of(row: &WorkflowRow, created: bool) -> Vec<u8> {
         "id": row.id.to_string(), "name": &*row.name, "description": row.description.as_deref(),
         "tags": row.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), "isActive": row.is_active,
         "version": row.version, "createdAt": row.created_at.as_millis(), "updatedAt": row.updated_at.as_millis(),
-        "graph": row.graph.0.to_vec(), "created": created,
+        "graph": row.graph.0.to_vec(), "created": created, "executionCount": row.execution_count,
+        "lastExecutedAt": row.last_executed_at.map(Timestamp::as_millis),
     });
     reply.to_string().into_bytes()
 }
@@ -96,8 +99,9 @@ pub(super) fn row_of(reply: &[u8], tenant: TenantId) -> Option<(WorkflowRow, boo
         graph: Digest(graph.try_into().ok()?),
         created_at: Timestamp::from_millis(reply.get("createdAt")?.as_i64()?),
         updated_at: Timestamp::from_millis(reply.get("updatedAt")?.as_i64()?),
-        execution_count: 0,
-        last_executed_at: None,
+        // Rows of earlier builds say nothing of it.
+        execution_count: reply.get("executionCount").and_then(serde_json::Value::as_u64).unwrap_or(0),
+        last_executed_at: reply.get("lastExecutedAt").and_then(serde_json::Value::as_i64).map(Timestamp::from_millis),
     };
     Some((row, reply.get("created")?.as_bool()?))
 }

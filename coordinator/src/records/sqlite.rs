@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use heddle_core::id::{KeyId, TenantId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::KeyRow;
@@ -13,12 +12,13 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
-    WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, VersionRow,
+    WorkflowPage, WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Answer, JournalError};
+use crate::limits::VERSIONS_OF_GRAPH_MAX;
 
 const WORKFLOW_COLUMNS: &str = "id, tenant, name, description, tags, is_active, version, graph, created_at, updated_at";
 
@@ -49,19 +49,7 @@ impl Records for SqliteJournal {
     }
 
     fn save_workflow(&self, save: SaveWorkflow) -> Answer<Saved> {
-        let readers = self.reader();
-        let saved = self.write("save a workflow", move |connection| save_workflow(connection, &save));
-        async move {
-            match saved.await? {
-                // Counting its runs is left to a reader: the writer has partitions waiting.
-                Saved::Done { row, created } => {
-                    let row = readers.run(move |connection| with_usage(connection, row)).await?;
-                    Ok(Saved::Done { row, created })
-                }
-                saved => Ok(saved),
-            }
-        }
-        .boxed()
+        self.write("save a workflow", move |connection| save_workflow(connection, &save))
     }
 
     fn workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<Option<WorkflowRow>> {
@@ -93,8 +81,42 @@ impl Records for SqliteJournal {
 
     fn delete_workflow(&self, tenant: Tenant, id: WorkflowId) -> Answer<bool> {
         self.write("delete a workflow", move |connection| {
-            let sql = "DELETE FROM workflow WHERE tenant = ?1 AND id = ?2";
-            Ok(connection.execute(sql, params![tenant.text(), id.to_bytes()])? == 1)
+            let place = params![tenant.text(), id.to_bytes()];
+            connection.execute("DELETE FROM workflow_version WHERE tenant = ?1 AND workflow = ?2", place)?;
+            Ok(connection.execute("DELETE FROM workflow WHERE tenant = ?1 AND id = ?2", place)? == 1)
+        })
+    }
+
+    fn versions(
+        &self,
+        tenant: Tenant,
+        workflow: WorkflowId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Answer<Vec<VersionRow>> {
+        self.read(move |connection| {
+            let sql = "SELECT version, graph, subject, created_at FROM workflow_version
+                       WHERE tenant = ?1 AND workflow = ?2 AND version < ?3 ORDER BY version DESC LIMIT ?4";
+            let before = before.and_then(|version| i64::try_from(version).ok()).unwrap_or(i64::MAX);
+            many(connection, sql, params![tenant.text(), workflow.to_bytes(), before, limit as i64], version)
+        })
+    }
+
+    fn version(&self, tenant: Tenant, workflow: WorkflowId, number: u64) -> Answer<Option<VersionRow>> {
+        self.read(move |connection| {
+            let sql = "SELECT version, graph, subject, created_at FROM workflow_version
+                       WHERE tenant = ?1 AND workflow = ?2 AND version = ?3";
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            one(connection, sql, params![tenant.text(), workflow.to_bytes(), number], version)
+        })
+    }
+
+    fn versions_of_graph(&self, tenant: Tenant, workflow: WorkflowId, graph: Digest) -> Answer<Vec<(u64, Timestamp)>> {
+        self.read(move |connection| {
+            let sql = "SELECT version, created_at FROM workflow_version
+                       WHERE tenant = ?1 AND workflow = ?2 AND graph = ?3 ORDER BY version DESC LIMIT ?4";
+            let values = params![tenant.text(), workflow.to_bytes(), graph.0, VERSIONS_OF_GRAPH_MAX as i64];
+            many(connection, sql, values, |row| Ok((row.get::<_, i64>(0)? as u64, Timestamp::from_millis(row.get(1)?))))
         })
     }
 
@@ -310,6 +332,15 @@ fn workflow(row: &Row<'_>) -> rusqlite::Result<WorkflowRow> {
         updated_at: Timestamp::from_millis(row.get(9)?),
         execution_count: 0,
         last_executed_at: None,
+    })
+}
+
+fn version(row: &Row<'_>) -> rusqlite::Result<VersionRow> {
+    Ok(VersionRow {
+        version: row.get::<_, i64>(0)? as u64,
+        graph: Digest(array(row, 1)?),
+        subject: text(row, 2)?.as_ref().into(),
+        created_at: Timestamp::from_millis(row.get(3)?),
     })
 }
 

@@ -23,7 +23,8 @@ use crate::auth::{self, Tenant};
 use crate::graphs;
 use crate::journal::{RunCursor, RunFilter};
 use crate::limits::ANSWER_VALUES_BYTES;
-use crate::read::runs::{self, Ask};
+use crate::read::runs::{self, Ask, ReadError};
+use crate::read::versions::Versions;
 use crate::read::{batches, events as history};
 use crate::shared::Shared;
 
@@ -139,7 +140,24 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::GetRunRequest) -> R
         nodes_offset: request.nodes_offset as usize,
         nodes_limit: request.nodes_limit as usize,
     };
-    runs::run(shared, &auth::tenant(&request)?, run, ask).await.map_err(failure::read)
+    let tenant = auth::tenant(&request)?;
+    let found = runs::run(shared, &tenant, run, ask).await.map_err(failure::read)?;
+    if request.with_version { with_version(shared, &tenant, run, found).await } else { Ok(found) }
+}
+
+/// A run with the version of its workflow; a run of a batch that has not begun it has none yet.
+async fn with_version(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    run: RunId,
+    found: wire::Run,
+) -> Result<wire::Run, Status> {
+    let row = match runs::row(shared, tenant, run).await {
+        Err(ReadError::NotFound) => return Ok(found),
+        row => row.map_err(failure::read)?,
+    };
+    let workflow_version = Versions::default().of(shared, &row).await.map_err(|error| failure::journal(&error))?;
+    Ok(wire::Run { workflow_version, ..found })
 }
 
 pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -> Result<wire::RunList, Status> {
@@ -174,11 +192,14 @@ pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -
     let more = rows.len() > limit;
     rows.truncate(limit);
     let (mut found, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+    let mut versions = Versions::default();
     for row in &rows {
         let run = match request.with_nodes {
             true => runs::with_nodes(shared, row, Ask::default()).await.map_err(failure::read)?,
             false => runs::summary(row),
         };
+        let workflow_version = versions.of(shared, row).await.map_err(|error| failure::journal(&error))?;
+        let run = wire::Run { workflow_version, ..run };
         bytes += run.encoded_len();
         // What runs gave may be much: a page is cut where it would become too large, but never to nothing.
         if bytes > ANSWER_VALUES_BYTES && !found.is_empty() {
@@ -228,7 +249,8 @@ pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest
             }
             // The answer is given when its batch has landed, so a read sees at least this.
             tracing::debug!(%run, %seq, "cancelled");
-            runs::run(shared, &tenant, run, Ask::default()).await.map_err(failure::read)
+            let found = runs::run(shared, &tenant, run, Ask::default()).await.map_err(failure::read)?;
+            with_version(shared, &tenant, run, found).await
         }
         Reply::Refused(Refusal::NotFound) => Err(not_begun(shared, &tenant, run).await),
         Reply::Refused(refusal) => Err(failure::refused(refusal)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_core::graph::{Compiled, Draft};
+use heddle_core::graph::{Compiled, Draft, Stored};
 use heddle_core::id::{Slot, WorkflowId};
 use heddle_core::partition::permits::Need;
 use heddle_core::time::Timestamp;
@@ -17,7 +17,7 @@ use super::run_requests::key_row;
 use crate::auth::{self, Tenant};
 use crate::graphs;
 use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};
-use crate::records::{SaveWorkflow, Saved, WorkflowPage, WorkflowRow};
+use crate::records::{SaveWorkflow, Saved, Usage, WorkflowPage, WorkflowRow};
 use crate::shared::Shared;
 
 pub(super) async fn save(
@@ -26,7 +26,7 @@ pub(super) async fn save(
 ) -> Result<wire::SavedWorkflow, Status> {
     failure::if_stalled(shared)?;
     let tenant = auth::tenant(&request)?;
-    let (id, owner) = (workflow_id(shared, &request)?, tenant.clone());
+    let id = workflow_id(shared, &request)?;
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
     let (graph, diagnosis) = match &request.graph {
         None => (None, failure::diagnosis(Vec::new(), Vec::new(), &[])),
@@ -36,7 +36,7 @@ pub(super) async fn save(
         }
     };
     let description = request.description.map(|text| Some(text).filter(|text| !text.is_empty()).map(Arc::from));
-    let saved = shared.records.save_workflow(SaveWorkflow {
+    let save = SaveWorkflow {
         tenant,
         id,
         must_exist: request.must_exist,
@@ -47,28 +47,48 @@ pub(super) async fn save(
         graph,
         base_updated_at: base(&request.base_updated_at)?,
         now: shared.clock.now(),
+        usage: Usage::default(),
         key,
         subject: request.subject.as_str().into(),
+    };
+    let saved = write(shared, save).await?;
+    Ok(wire::SavedWorkflow { diagnosis: Some(diagnosis), ..saved })
+}
+
+/// Writes a workflow, whose graph is kept already. Its runs are counted before: the writer has others waiting, and a
+/// repeated request is answered what the first was.
+pub(super) async fn write(shared: &Shared, save: SaveWorkflow) -> Result<wire::SavedWorkflow, Status> {
+    let (owner, id) = (save.tenant.clone(), save.id);
+    let known = shared.records.workflow(owner.clone(), id).await.map_err(|error| failure::journal(&error))?;
+    let usage = known.map_or_else(Usage::default, |row| Usage {
+        execution_count: row.execution_count,
+        last_executed_at: row.last_executed_at,
     });
-    let saved = saved.await;
+    let saved = shared.records.save_workflow(SaveWorkflow { usage, ..save }).await;
     shared.workflows.changed(&owner, id);
     let (row, created, replayed) = match saved.map_err(|error| failure::journal(&error))? {
         Saved::Done { row, created } => (row, created, false),
         Saved::Replayed { row, created } => (row, created, true),
         Saved::KeyMismatch => return Err(failure::key_mismatch()),
         Saved::NotFound => return Err(failure::workflow_not_found()),
-        Saved::Stale { updated_at } => return Err(stale(updated_at)),
+        Saved::Stale { updated_at } => return Err(stale(updated_at, None)),
     };
-    Ok(wire::SavedWorkflow { workflow: Some(to_wire(&row)), diagnosis: Some(diagnosis), created, replayed })
+    let diagnosis = Some(failure::diagnosis(Vec::new(), Vec::new(), &[]));
+    Ok(wire::SavedWorkflow { workflow: Some(to_wire(&row)), diagnosis, created, replayed })
 }
 
 /// The id in the request, which may be new, or a fresh one.
 fn workflow_id(shared: &Shared, request: &wire::SaveWorkflowRequest) -> Result<WorkflowId, Status> {
     if request.id.is_empty() {
-        let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
-        return Ok(WorkflowId::new(shared.clock.now(), Slot(0), random));
+        return Ok(fresh_id(shared));
     }
     request.id.parse().map_err(|_| failure::workflow_not_found())
+}
+
+/// An id that no workflow has.
+pub(super) fn fresh_id(shared: &Shared) -> WorkflowId {
+    let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
+    WorkflowId::new(shared.clock.now(), Slot(0), random)
 }
 
 async fn keep_graph(
@@ -91,7 +111,7 @@ fn parse(json: &wire::GraphJson) -> Result<Draft, Status> {
 }
 
 /// The instant of a conditional write, as the gateway read it from `updatedAt`.
-fn base(text: &str) -> Result<Option<Timestamp>, Status> {
+pub(super) fn base(text: &str) -> Result<Option<Timestamp>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -101,12 +121,14 @@ fn base(text: &str) -> Result<Option<Timestamp>, Status> {
     Ok(Some(Timestamp::from_millis(parsed.as_millisecond())))
 }
 
-fn stale(updated_at: Timestamp) -> Status {
+/// `base`: what the write was compared with, if its caller has not named it.
+pub(super) fn stale(updated_at: Timestamp, base: Option<Timestamp>) -> Status {
     failure::failure(wire::Failure {
         code: "stale_write".into(),
         http_status: 409,
         message: "somebody else changed this workflow since; read it again, then write".into(),
         current_updated_at: shown(updated_at),
+        base_updated_at: base.map_or_else(String::new, shown),
         ..Default::default()
     })
 }
@@ -117,10 +139,10 @@ fn shown(at: Timestamp) -> String {
 
 pub(super) async fn get(shared: &Arc<Shared>, request: wire::WorkflowRequest) -> Result<wire::Workflow, Status> {
     let row = find(shared, &request).await?;
-    let text =
-        shared.records.graph(Tenant::of_workflow(&row), row.graph).await.map_err(|error| failure::journal(&error))?;
-    let graph = text.map(|text| wire::GraphJson { nodes: text.nodes, edges: text.edges, policy: text.policy });
-    Ok(wire::Workflow { graph, ..to_wire(&row) })
+    let draft = shared.graphs.document(&Tenant::of_workflow(&row), row.graph).await.map_err(failure::graph)?;
+    let Stored { edges, policy, .. } = draft.stored().clone();
+    let graph = wire::GraphJson { nodes: draft.nodes_with_dims(), edges, policy };
+    Ok(wire::Workflow { graph: Some(graph), ..to_wire(&row) })
 }
 
 async fn find(shared: &Arc<Shared>, request: &wire::WorkflowRequest) -> Result<WorkflowRow, Status> {

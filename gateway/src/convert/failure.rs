@@ -99,6 +99,9 @@ pub(crate) fn said(status: &Status) -> Option<ApiError> {
     if !failure.current_updated_at.is_empty() {
         error = error.with("currentUpdatedAt", json!(failure.current_updated_at));
     }
+    if !failure.base_updated_at.is_empty() {
+        error = error.with("yourBaseUpdatedAt", json!(failure.base_updated_at));
+    }
     Some(error)
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod agent;
 pub(crate) mod batch;
 pub(crate) mod diagnosis;
+pub(crate) mod edit;
 pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod key;
@@ -14,6 +15,7 @@ pub(crate) mod submit;
 pub(crate) mod tenant;
 pub(crate) mod trace;
 pub(crate) mod value;
+pub(crate) mod version;
 pub(crate) mod workflow;
 
 use serde_json::value::RawValue;

@@ -25,6 +25,7 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
             start_time: Time(run.started_at_ms),
             end_time: run.ended_at_ms.map(Time),
         },
+        workflow_version: run.workflow_version,
         final_output: final_output(run, &node_runs),
         skipped_nodes: run.skipped_nodes.iter().map(String::as_str).collect(),
         node_runs,

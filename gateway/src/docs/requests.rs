@@ -56,6 +56,80 @@ pub(super) struct ChangedWorkflow {
     base_updated_at: Option<String>,
 }
 
+/// Changes of one node. Everything else of it changes with the whole workflow only.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, extend("anyOf" = some_change()))]
+pub(super) struct NodePatch {
+    /// Keys to set, and with null to remove.
+    config: Option<Object>,
+    /// Keys to set, and with null to remove; what `config` says is set here, too.
+    params: Option<Object>,
+    label: Option<String>,
+    position: Option<Position>,
+    /// Refuses with 409 if somebody has changed the workflow since.
+    #[schemars(length(min = 20), extend("format" = "date-time"))]
+    base_updated_at: Option<String>,
+}
+
+/// Where a node lies.
+#[derive(JsonSchema)]
+pub(super) struct Position {
+    x: f64,
+    y: f64,
+}
+
+/// A patch says something.
+fn some_change() -> Value {
+    let said = |name: &str, kind: &str| json!({"required": [name], "properties": {name: {"type": kind}}});
+    json!([said("config", "object"), said("params", "object"), said("label", "string"), said("position", "object")])
+}
+
+/// How a version is restored.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Restore {
+    /// Refuses with 409 if somebody has changed the workflow since.
+    #[schemars(length(min = 20), extend("format" = "date-time"))]
+    base_updated_at: Option<String>,
+}
+
+/// How a workflow is copied.
+#[derive(JsonSchema)]
+pub(super) struct Duplicate {
+    /// That of the original with ` (copy)` if it is left out.
+    #[schemars(length(max = WORKFLOW_NAME_CHARS_MAX))]
+    name: Option<String>,
+}
+
+/// How nodes are laid out.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub(super) struct LayOut {
+    /// Pixels between two columns.
+    #[schemars(range(min = 0, max = 10_000))]
+    gap_x: Option<f64>,
+    /// Pixels between two nodes of a column.
+    #[schemars(range(min = 0, max = 10_000))]
+    gap_y: Option<f64>,
+    /// `all`, or the ids of the nodes that may move.
+    scope: Option<Scope>,
+}
+
+/// Which nodes may move.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum Scope {
+    Word(AllNodes),
+    Nodes(Vec<String>),
+}
+
+/// All of them.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub(super) enum AllNodes {
+    All,
+}
+
 /// A graph to check, whatever it is made of.
 #[derive(JsonSchema)]
 pub(super) struct GraphToCheck {

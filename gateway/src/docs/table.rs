@@ -8,6 +8,7 @@ use super::requests;
 use crate::dto::agent::{Agent, DrainedAgent, JoinToken};
 use crate::dto::batch::Batch;
 use crate::dto::diagnosis::Diagnosis;
+use crate::dto::edit::{Copied, Layout, PatchedNode};
 use crate::dto::event::Events;
 use crate::dto::key::ApiKey;
 use crate::dto::media::{Address, Media, MediaPage};
@@ -17,6 +18,7 @@ use crate::dto::run::{Poll, Run};
 use crate::dto::submit::{Accepted, Executed, Inputs};
 use crate::dto::tenant::Tenant;
 use crate::dto::trace::{OtlpTrace, Trace};
+use crate::dto::version::{Version, VersionDifference, VersionWithGraph};
 use crate::dto::workflow::{Deleted, Workflow, WorkflowWithGraph};
 use crate::http::auth::{
     Administer, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadWorkflows, WriteWorkflows,
@@ -42,6 +44,9 @@ const OF_WORKFLOWS: &[&str] = &[
     "postWorkflowsByIdExecute",
     "postWorkflowsByIdRun",
     "getWorkflowsByIdExecutions",
+    "getWorkflowsByIdVersions",
+    "postWorkflowsByIdDuplicate",
+    "postWorkflowsByIdLayout",
 ];
 /// Operations on a run that is there.
 const OF_RUNS: &[&str] = &[
@@ -96,8 +101,11 @@ pub(crate) fn create_workflow() -> Operation {
 }
 
 pub(crate) fn get_workflow() -> Operation {
-    Operation::of::<ReadWorkflows>(WORKFLOWS, "Get a workflow with its graph, byte for byte as it was saved")
-        .answers::<WorkflowWithGraph<'_>>(OK, Shape::Bare)
+    Operation::of::<ReadWorkflows>(
+        WORKFLOWS,
+        "Get a workflow with its graph as it was saved, and the size of each node",
+    )
+    .answers::<WorkflowWithGraph<'_>>(OK, Shape::Bare)
 }
 
 pub(crate) fn replace_workflow() -> Operation {
@@ -117,6 +125,60 @@ pub(crate) fn lint() -> Operation {
     Operation::of::<ReadWorkflows>(WORKFLOWS, "Check a graph and list everything that is wrong with it")
         .body::<requests::GraphToCheck>(graph())
         .answers::<Diagnosis<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+pub(crate) fn list_versions() -> Operation {
+    let list = Operation::of::<ReadWorkflows>(WORKFLOWS, "List the versions of a workflow, the newest first");
+    limited(list, 50, "Versions in a page, of which 200 come at most.")
+        .query("cursor", json!({"type": "string"}), "The next page: what the Link header names.")
+        .answers::<Version<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn get_version() -> Operation {
+    Operation::of::<ReadWorkflows>(WORKFLOWS, "Get a version with its graph, byte for byte as it was saved")
+        .answers::<VersionWithGraph<'_>>(OK, Shape::Bare)
+}
+
+pub(crate) fn restore_version() -> Operation {
+    let says = "Make the graph of a version the newest one again; it becomes a version of its own";
+    Operation::of::<WriteWorkflows>(WORKFLOWS, says)
+        .idempotent()
+        .body::<requests::Restore>(json!({}))
+        .answers::<Workflow<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn compare_versions() -> Operation {
+    let number = json!({"type": "integer", "minimum": 1, "maximum": u64::MAX});
+    Operation::of::<ReadWorkflows>(WORKFLOWS, "Say what differs between two versions, node by node")
+        .query("from", number.clone(), "The older version; the one before `to` if it is left out.")
+        .query("to", number, "The newer version; the newest of all if it is left out.")
+        .answers::<VersionDifference<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn patch_node() -> Operation {
+    let says =
+        "Change config, params, label or position of one node; the graph is not checked, as it may be half finished";
+    Operation::of::<WriteWorkflows>(WORKFLOWS, says)
+        .body::<requests::NodePatch>(json!({"label": "Topic", "config": {"text": "herons", "placeholder": null}}))
+        .answers::<PatchedNode<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::CONFLICT)
+        .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+pub(crate) fn duplicate_workflow() -> Operation {
+    Operation::of::<WriteWorkflows>(WORKFLOWS, "Make a workflow of its own with the same graph")
+        .idempotent()
+        .body::<requests::Duplicate>(json!({"name": "Postcard, shorter"}))
+        .answers::<Copied<'_>>(CREATED, Shape::Enveloped)
+        .leads_to("id", "id", OF_WORKFLOWS)
+}
+
+pub(crate) fn lay_out() -> Operation {
+    Operation::of::<WriteWorkflows>(WORKFLOWS, "Put nodes in columns, from left to right; only positions change")
+        .body::<requests::LayOut>(json!({"gapX": 120, "scope": "all"}))
+        .answers::<Layout<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::CONFLICT)
         .refuses(StatusCode::UNPROCESSABLE_ENTITY)
 }
 

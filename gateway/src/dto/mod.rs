@@ -4,6 +4,7 @@
 pub(crate) mod agent;
 pub(crate) mod batch;
 pub(crate) mod diagnosis;
+pub(crate) mod edit;
 pub(crate) mod envelope;
 pub(crate) mod event;
 pub(crate) mod key;
@@ -15,4 +16,5 @@ pub(crate) mod submit;
 pub(crate) mod tenant;
 pub(crate) mod time;
 pub(crate) mod trace;
+pub(crate) mod version;
 pub(crate) mod workflow;

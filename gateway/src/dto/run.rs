@@ -31,6 +31,8 @@ pub(crate) struct RunHead<'a> {
 pub(crate) struct Run<'a> {
     #[serde(flatten)]
     pub(crate) head: RunHead<'a>,
+    /// The version of the workflow whose graph it runs; null if the graph came with the request.
+    pub(crate) workflow_version: Option<u64>,
     pub(crate) node_runs: Vec<NodeRun<'a>>,
     pub(crate) nodes_total: u32,
     pub(crate) target_node_id: Option<&'a str>,

@@ -68,7 +68,16 @@ impl ApiError {
     pub(crate) fn unknown_field(name: &str, known: &[&str]) -> Self {
         let known = known.join(", ");
         Self::bad_request("unknown_field", format!("this body has no field {name:?}; its fields are: {known}"))
-            .at(format!("/{}", name.replace('~', "~0").replace('/', "~1")))
+            .at(pointer(name))
+    }
+
+    /// A field of a node that cannot be changed by itself.
+    pub(crate) fn structural_field(name: &str) -> Self {
+        let message = format!(
+            "{name:?} cannot be changed here, only config, params, label and position; save the whole workflow to change \
+             what a node is"
+        );
+        Self::bad_request("invalid_field", message).at(pointer(name))
     }
 
     /// `missing` in the words that existing clients know.
@@ -180,6 +189,11 @@ impl IntoResponse for ApiError {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// A field as a JSON pointer (RFC 6901).
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Seconds since 1970.

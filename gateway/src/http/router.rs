@@ -11,8 +11,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, events, health, history, keys, media, nodes, page, run_nodes, runs, tenants,
-    trace, workflows,
+    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, run_nodes, runs,
+    tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
@@ -109,6 +109,13 @@ fn documented() -> Table {
 fn own() -> Table {
     Table::of(ErrorForm::Object)
         .post("/api/v1/workflows/lint", workflows::lint, table::lint())
+        .get("/api/v1/workflows/{id}/versions", versions::list, table::list_versions())
+        .get("/api/v1/workflows/{id}/versions/{version}", versions::get, table::get_version())
+        .post("/api/v1/workflows/{id}/versions/{version}/restore", versions::restore, table::restore_version())
+        .get("/api/v1/workflows/{id}/diff", versions::compare, table::compare_versions())
+        .patch("/api/v1/workflows/{id}/nodes/{nodeId}", edits::patch_node, table::patch_node())
+        .post("/api/v1/workflows/{id}/duplicate", edits::duplicate, table::duplicate_workflow())
+        .post("/api/v1/workflows/{id}/layout", edits::lay_out, table::lay_out())
         .get("/api/v1/workflows/executions", history::of_all, table::runs_of_all())
         .get("/api/v1/workflows/executions/{id}/events", events::events, table::events())
         .get("/api/v1/workflows/executions/{id}/trace", trace::trace, table::trace())

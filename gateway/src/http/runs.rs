@@ -135,7 +135,7 @@ pub(crate) async fn poll(
     Parameters(parameters): Parameters<ReadParameters>,
     origin: Origin,
 ) -> Result<Response, ApiError> {
-    let mut run = read(&app, &caller, id, &parameters).await?;
+    let mut run = read(&app, &caller, asked(id, &parameters)?).await?;
     link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::poll(&run)?)
 }
@@ -148,7 +148,9 @@ pub(crate) async fn get(
     Parameters(parameters): Parameters<ReadParameters>,
     origin: Origin,
 ) -> Result<Response, ApiError> {
-    let mut run = read(&app, &caller, id, &parameters).await?;
+    // Whoever polls does not pay for it.
+    let request = GetRunRequest { with_version: true, ..asked(id, &parameters)? };
+    let mut run = read(&app, &caller, request).await?;
     link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
 }
@@ -211,12 +213,8 @@ fn traced(mut response: Response, reply: &SubmitReply) -> Response {
     response
 }
 
-async fn read(
-    app: &App,
-    caller: &Caller<ReadExecutions>,
-    execution_id: String,
-    parameters: &ReadParameters,
-) -> Result<Run, ApiError> {
+/// What is asked of the coordinator.
+fn asked(execution_id: String, parameters: &ReadParameters) -> Result<GetRunRequest, ApiError> {
     let wait = match parameters.wait.as_deref().filter(|text| !text.is_empty()) {
         None => Some(0.0),
         Some(text) => text.parse::<f64>().ok().filter(|wait| !wait.is_nan()),
@@ -224,15 +222,18 @@ async fn read(
     let wait = wait.and_then(|wait| Duration::try_from_secs_f64(wait.min(POLL_WAIT_MAX.as_secs_f64())).ok());
     let wait = wait.ok_or_else(|| ApiError::invalid_parameter("wait", "a number of seconds, 0 or more"))?;
     let most = NODES_PER_ANSWER_MAX;
-    let request = GetRunRequest {
+    Ok(GetRunRequest {
         execution_id,
         wait_ms: wait.as_millis() as u32,
         min_seq: number("minSeq", parameters.min_seq.as_deref(), (0, u64::MAX))?.unwrap_or(0),
         nodes_offset: number("nodesOffset", parameters.nodes_offset.as_deref(), (0, u32::MAX))?.unwrap_or(0),
         nodes_limit: limit("nodesLimit", parameters.nodes_limit.as_deref(), most, most)?,
         ..GetRunRequest::default()
-    };
-    if wait.is_zero() {
+    })
+}
+
+async fn read(app: &App, caller: &Caller<ReadExecutions>, request: GetRunRequest) -> Result<Run, ApiError> {
+    if request.wait_ms == 0 {
         return app.coordinator.run(caller, request).await;
     }
     let at_once = GetRunRequest { wait_ms: 0, ..request.clone() };

@@ -183,19 +183,9 @@ fn draft(body: &GraphBody, fields: &Fields<'_>) -> Result<SaveWorkflowRequest, A
     let graph = graph(body, fields)?;
     refuse_empty(graph.as_ref())?;
     let tags = fields.texts("tags")?;
-    let base_updated_at = fields.text("baseUpdatedAt")?;
-    if base_updated_at.as_ref().is_some_and(|time| Time::parse(time).is_none()) {
-        return Err(ApiError::invalid_field("baseUpdatedAt", "a time as in updatedAt"));
-    }
-    let name = fields.text("name")?;
-    if name.as_ref().is_some_and(|name| name.chars().count() > WORKFLOW_NAME_CHARS_MAX) {
-        return Err(ApiError::invalid_field(
-            "name",
-            &format!("a text of at most {WORKFLOW_NAME_CHARS_MAX} characters"),
-        ));
-    }
+    let base_updated_at = base_updated_at(fields)?;
     Ok(SaveWorkflowRequest {
-        name,
+        name: name(fields)?,
         description: fields.nullable_text("description")?.map(Option::unwrap_or_default),
         tags_given: tags.is_some(),
         tags: tags.unwrap_or_default(),
@@ -206,12 +196,38 @@ fn draft(body: &GraphBody, fields: &Fields<'_>) -> Result<SaveWorkflowRequest, A
     })
 }
 
+/// The instant of a conditional write.
+pub(super) fn base_updated_at(fields: &Fields<'_>) -> Result<Option<String>, ApiError> {
+    let base_updated_at = fields.text("baseUpdatedAt")?;
+    match base_updated_at.as_ref().is_some_and(|time| Time::parse(time).is_none()) {
+        true => Err(ApiError::invalid_field("baseUpdatedAt", "a time as in updatedAt")),
+        false => Ok(base_updated_at),
+    }
+}
+
+/// What a workflow is to be called.
+pub(super) fn name(fields: &Fields<'_>) -> Result<Option<String>, ApiError> {
+    let name = fields.text("name")?;
+    match name.as_ref().is_some_and(|name| name.chars().count() > WORKFLOW_NAME_CHARS_MAX) {
+        true => {
+            let expected = format!("a text of at most {WORKFLOW_NAME_CHARS_MAX} characters");
+            Err(ApiError::invalid_field("name", &expected))
+        }
+        false => Ok(name),
+    }
+}
+
+/// A refused conditional write names the instant that it was compared with, as its caller wrote it.
+pub(super) fn stale(error: ApiError, base_updated_at: &str) -> ApiError {
+    match &*error.code {
+        "stale_write" if !base_updated_at.is_empty() => error.with("yourBaseUpdatedAt", json!(base_updated_at)),
+        _ => error,
+    }
+}
+
 async fn save(app: &App, caller: &Caller<WriteWorkflows>, request: SaveWorkflowRequest) -> Result<Response, ApiError> {
     let base_updated_at = request.base_updated_at.clone();
-    let saved = app.coordinator.save_workflow(caller, request).await.map_err(|error| match &*error.code {
-        "stale_write" => error.with("yourBaseUpdatedAt", json!(base_updated_at)),
-        _ => error,
-    })?;
+    let saved = app.coordinator.save_workflow(caller, request).await.map_err(|error| stale(error, &base_updated_at))?;
     let workflow = saved.workflow.ok_or_else(|| convert::unreadable("saved workflow"))?;
     let diagnosis = saved.diagnosis.unwrap_or_default();
     let notes =

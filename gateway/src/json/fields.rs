@@ -92,6 +92,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A number.
+    pub(crate) fn number(&self, name: &'static str) -> Result<Option<f64>, ApiError> {
+        self.typed(name, "a number")
+    }
+
     /// An instant, in milliseconds since 1970.
     pub(crate) fn instant(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
@@ -121,10 +126,15 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// 400 `unknown_field` when there is a member that `known` does not list.
     pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), ApiError> {
-        match self.0.iter().find(|(key, _)| !known.contains(&&**key)) {
+        match self.first_unknown(known) {
             None => Ok(()),
-            Some((key, _)) => Err(ApiError::unknown_field(key, known)),
+            Some(key) => Err(ApiError::unknown_field(key, known)),
         }
+    }
+
+    /// The first member that `known` does not list, whatever it holds.
+    pub(crate) fn first_unknown(&self, known: &[&str]) -> Option<&str> {
+        self.0.iter().map(|(key, _)| &**key).find(|key| !known.contains(key))
     }
 
     fn typed<T: Deserialize<'a>>(&self, name: &'static str, expected: &str) -> Result<Option<T>, ApiError> {

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use heddle_proto::control::control_server::{Control, ControlServer};
 use heddle_proto::control::members_server::{Members, MembersServer};
+use heddle_proto::control::workflows_server::WorkflowsServer;
 use heddle_proto::control::*;
 use heddle_proto::limits::PROTOCOL_VERSION;
 use prost::Message;
@@ -68,6 +69,16 @@ pub(crate) struct Script {
     pub(crate) key_revocations: Vec<RevokeKeyRequest>,
     pub(crate) token_creations: Vec<CreateJoinTokenRequest>,
     pub(crate) drains: Vec<DrainAgentRequest>,
+    pub(crate) version: Version,
+    pub(crate) difference: VersionDifference,
+    pub(crate) patched: PatchedNode,
+    pub(crate) layout: Layout,
+    pub(crate) version_lists: Vec<ListVersionsRequest>,
+    pub(crate) restores: Vec<RestoreVersionRequest>,
+    pub(crate) comparisons: Vec<CompareVersionsRequest>,
+    pub(crate) patches: Vec<PatchNodeRequest>,
+    pub(crate) copies: Vec<DuplicateWorkflowRequest>,
+    pub(crate) layouts: Vec<LayOutRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -92,8 +103,10 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = ControlServer::new(fake.clone()).max_decoding_message_size(64 << 20);
-        let server =
-            tonic::transport::Server::builder().add_service(service).add_service(MembersServer::new(fake.clone()));
+        let server = tonic::transport::Server::builder()
+            .add_service(service)
+            .add_service(MembersServer::new(fake.clone()))
+            .add_service(WorkflowsServer::new(fake.clone()).max_decoding_message_size(64 << 20));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         (fake, address)
     }
@@ -102,7 +115,7 @@ impl Fake {
         self.script.lock().unwrap()
     }
 
-    fn refusal(&self, method: &'static str) -> Result<(), Status> {
+    pub(super) fn refusal(&self, method: &'static str) -> Result<(), Status> {
         let mut script = self.script();
         if let Some(left) = script.breaks.get_mut(method).filter(|left| **left > 0) {
             *left -= 1;

@@ -90,6 +90,17 @@ def a_node():
     return {"id": waiting(), "nodeId": "topic"}
 
 
+def a_version():
+    """A workflow with two versions, and a node."""
+    saved = asked("/api/v1/workflows", WAITING | {"name": "of two versions"})["id"]
+    asked("/api/v1/workflows", WAITING | {"id": saved, "nodes": WAITING["nodes"][:1]})
+    return {"id": saved, "version": "1", "nodeId": "topic"}
+
+
+def part_of_a_version(*names):
+    return lambda: {name: value for name, value in a_version().items() if name in names}
+
+
 def a_file():
     boundary = "a-boundary"
     head = f'--{boundary}\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
@@ -101,6 +112,10 @@ def a_file():
 THERE = {
     "POST /api/v1/workflows/executions/{id}/cancel": ("id", waiting),
     "GET /api/v1/workflows/executions/{id}/nodes/{nodeId}": ("nodeId", a_node),
+    "GET /api/v1/workflows/{id}/versions/{version}": ("version", part_of_a_version("id", "version")),
+    "POST /api/v1/workflows/{id}/versions/{version}/restore": ("version", part_of_a_version("id", "version")),
+    "GET /api/v1/workflows/{id}/diff": ("id", part_of_a_version("id")),
+    "PATCH /api/v1/workflows/{id}/nodes/{nodeId}": ("nodeId", part_of_a_version("id", "nodeId")),
     "GET /api/v1/batches/{id}": ("id", a_batch),
     "POST /api/v1/batches/{id}/cancel": ("id", a_batch),
     "GET /api/v1/artifacts/{id}": ("id", a_file),

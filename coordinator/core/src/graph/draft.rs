@@ -63,9 +63,14 @@ pub(super) struct DraftNode {
 }
 
 impl DraftNode {
+    /// The whole node as it is kept.
+    pub(super) fn json(&self) -> Json<'_> {
+        Json(utf8(&self.text))
+    }
+
     /// The members of its `data`.
     pub(super) fn data(&self) -> impl Iterator<Item = Member<'_>> {
-        Json(utf8(&self.text)).get("data").into_iter().flat_map(Json::members)
+        self.json().get("data").into_iter().flat_map(Json::members)
     }
 }
 

@@ -4,13 +4,16 @@
 mod catalogue;
 mod compile;
 mod config_keys;
+mod difference;
 mod draft;
+mod edit;
 mod fallback;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod inputs;
 pub(crate) mod json;
 mod kinds;
+mod layout;
 mod lift;
 mod logic;
 mod losers;
@@ -25,6 +28,7 @@ mod provider;
 mod scope;
 mod scope_config;
 mod secrets;
+mod size;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -38,8 +42,11 @@ use bytes::Bytes;
 
 pub use self::catalogue::{MANIFEST_BYTES_MAX, ManifestError, TYPE_PORTS_MAX, TypeCatalogue};
 pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
+pub use self::difference::{Difference, EdgeDifference, KeyDifference, NodeChange, NodeDifference};
 pub use self::draft::{Draft, Stored};
+pub use self::edit::{EditError, NodePatch, Point};
 pub use self::inputs::InputDescription;
+pub use self::layout::{Bounds, Gaps, Layout};
 pub use self::logic::Logic;
 pub use self::policies::{ServerPolicyError, read_server_policy};
 pub use self::problem::{Problem, rule};

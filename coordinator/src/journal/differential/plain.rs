@@ -7,7 +7,8 @@ use heddle_core::value::Digest;
 use super::{Pair, same};
 use crate::auth::Tenant;
 use crate::records::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved, TenantChange, TenantRow, WorkflowPage,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved, TenantChange, TenantRow, Usage,
+    WorkflowPage,
 };
 
 pub(super) const OPERATIONS: &[&str] = &[
@@ -18,6 +19,9 @@ pub(super) const OPERATIONS: &[&str] = &[
     "workflow",
     "workflows",
     "delete_workflow",
+    "versions",
+    "version",
+    "versions_of_graph",
     "api_key",
     "api_keys",
     "end_api_key",
@@ -73,6 +77,21 @@ impl Pair {
                 after.is_some() && !rest.is_empty()
             }
             "delete_workflow" => same!(self, delete_workflow(tenant, id)).unwrap(),
+            "versions" => {
+                let limit = 1 + self.draw.below(2) as usize;
+                let rows = same!(self, versions(tenant.clone(), id, None::<u64>, limit)).unwrap();
+                let before = rows.last().map(|row| row.version);
+                let rest = same!(self, versions(tenant, id, before, limit)).unwrap();
+                before.is_some() && !rest.is_empty()
+            }
+            "version" => {
+                let number = self.draw.below(4);
+                same!(self, version(tenant, id, number)).unwrap().is_some_and(|row| row.version > 1)
+            }
+            "versions_of_graph" => {
+                let graph = self.draw.digest();
+                !same!(self, versions_of_graph(tenant, id, graph)).unwrap().is_empty()
+            }
             "api_key" => {
                 let (mac, row) = self.api_key();
                 let only_first = self.draw.below(2) == 0;
@@ -138,6 +157,7 @@ impl Pair {
             graph: self.draw.maybe(graph),
             base_updated_at: None,
             now: self.clock.now(),
+            usage: Usage { execution_count: self.draw.below(3), last_executed_at: Some(self.clock.now()) },
             key: None,
             subject: "somebody".into(),
         }

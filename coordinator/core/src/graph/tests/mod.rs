@@ -1,9 +1,12 @@
 //! The graph module as its callers see it.
 
 mod branching;
+mod difference;
 mod document;
+mod editing;
 mod executing;
 mod language;
+mod layout;
 mod policies;
 mod properties;
 mod scopes;
