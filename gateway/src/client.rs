@@ -161,8 +161,9 @@ impl Coordinator {
         .await
     }
 
+    /// A workflow, with what its nodes gave last.
     pub(crate) async fn workflow(&self, caller: &Caller<ReadWorkflows>, id: String) -> Result<Workflow, ApiError> {
-        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        let request = WorkflowRequest { tenant: caller.tenant(), id, with_cached: true };
         self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.get_workflow(request).await
         })
@@ -186,7 +187,7 @@ impl Coordinator {
         caller: &Caller<WriteWorkflows>,
         id: String,
     ) -> Result<DeletedWorkflow, ApiError> {
-        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        let request = WorkflowRequest { tenant: caller.tenant(), id, with_cached: false };
         self.call(request, Repeat::IfUnsent, CALL_TIME_MAX, |mut client, request| async move {
             client.delete_workflow(request).await
         })
@@ -205,7 +206,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn inputs(&self, caller: &Caller<DescribeInputs>, id: String) -> Result<InputList, ApiError> {
-        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        let request = WorkflowRequest { tenant: caller.tenant(), id, with_cached: false };
         self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.describe_inputs(request).await
         })

@@ -279,6 +279,7 @@ pub(super) async fn node(
         failed: counts.failed,
         skipped: counts.skipped,
         running: counts.running,
+        cached: 0,
     });
     Ok(Some(wire::Node { outputs, progress, items, ..node_of(run, ix, state, view.node(ix)) }))
 }

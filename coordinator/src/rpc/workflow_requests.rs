@@ -241,5 +241,6 @@ fn to_wire(row: &WorkflowRow) -> wire::Workflow {
         execution_count: row.execution_count,
         last_executed_at_ms: row.last_executed_at.map(|at| at.as_millis()),
         graph: None,
+        cached: Vec::new(),
     }
 }

@@ -125,8 +125,8 @@ pub(super) fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_
 }
 
 fn items(items: control::Items) -> Items {
-    let control::Items { total, completed, failed, skipped, running } = items;
-    Items { total, completed, failed, skipped, running }
+    let control::Items { total, completed, failed, skipped, running, cached } = items;
+    Items { total, completed, failed, skipped, running, cached }
 }
 
 /// Whether a node that has failed gives what was wrong.

@@ -122,6 +122,8 @@ pub(crate) struct Items {
     pub(crate) skipped: u32,
     /// At work now.
     pub(crate) running: u32,
+    /// Of the completed ones, those that another run has made.
+    pub(crate) cached: u32,
 }
 
 /// A node of a run, with its outputs in a form that does not depend on the node's type.

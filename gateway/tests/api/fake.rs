@@ -202,6 +202,7 @@ impl Control for Fake {
             replayed: script.replayed,
             runs_total: script.started.len() as u32,
             runs: script.started.clone(),
+            stale_dependencies: Vec::new(),
         }))
     }
 
