@@ -6,7 +6,7 @@ use reqwest::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::types::error_text;
+use super::types::{error_text, with_index};
 use crate::error::{Exit, Failure};
 use crate::ui::program;
 
@@ -19,6 +19,17 @@ struct Refusal {
     message: Option<String>,
     request_id: Option<String>,
     violations: Vec<Value>,
+    changes: Vec<PlanChange>,
+}
+
+/// What is different from the plan that was agreed to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PlanChange {
+    node_id: String,
+    index: Vec<u64>,
+    was: Option<String>,
+    is: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -54,6 +65,10 @@ fn sentence(refusal: &Refusal, status: u16) -> String {
     };
     for violation in &refusal.violations {
         let _ = write!(text, "\n  - {}", violation_line(violation));
+    }
+    for PlanChange { node_id, index, was, is } in &refusal.changes {
+        let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "absent".to_owned());
+        let _ = write!(text, "\n  - {}: was {}, is {}", with_index(node_id, index), word(was), word(is));
     }
     text
 }
@@ -99,6 +114,8 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (409, "execution_over" | "execution_not_terminal") => {
             Some(format!("read how it stands with `{} executions get ID`, then decide again", program()))
         }
+        (409, "plan_changed") => Some("look at the plan again, and then carry it out".into()),
+        (422, "nothing_to_resume") => Some("name a node with --from, or change an output with --set".into()),
         (409, "token_used") => list("agents token"),
         (409, "key_ended") => list("keys"),
         (409, "last_admin_key") => Some(format!("make another first: `{} keys create --scope admin`", program())),
