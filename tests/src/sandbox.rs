@@ -1,16 +1,16 @@
 //! The sandbox as a process of its own, with a ledger that can be read, for the agents of a cluster.
 
-use cluster_tests::cluster::client::{ready, send};
-use cluster_tests::cluster::process::Process;
-use cluster_tests::cluster::{Part, START_TIME_MAX, free_address};
-use cluster_tests::wait;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::example;
+use crate::cluster::client::{Answer, ready, send};
+use crate::cluster::process::Process;
+use crate::cluster::{Part, START_TIME_MAX, free_address};
+use crate::wait;
 
 /// A provider that answers by scripts and notes who asked what.
-pub(crate) struct Sandbox {
+#[derive(Debug)]
+pub struct Sandbox {
     address: String,
     http: reqwest::Client,
     _process: Process,
@@ -20,52 +20,68 @@ pub(crate) struct Sandbox {
 
 /// A call in the ledger.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) credential: String,
-    pub(crate) model: String,
+pub struct Call {
+    /// With whose key.
+    pub credential: String,
+    /// Of which model.
+    pub model: String,
     /// What it was answered with; none if the caller went away before.
-    pub(crate) status: Option<u64>,
-    /// All its messages, and the text of the last one.
-    pub(crate) messages: Value,
-    pub(crate) prompt: String,
+    pub status: Option<u64>,
+    /// All its messages.
+    pub messages: Value,
+    /// The text of the last one.
+    pub prompt: String,
 }
 
 impl Sandbox {
     /// Starts one without scripts.
-    pub(crate) async fn start() -> Self {
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start() -> Self {
         ready();
-        let (address, folder) = (free_address(), TempDir::new().unwrap());
-        let process =
-            Process::start(&["sandbox", "--listen", &address].map(str::to_owned), &folder.path().join("log"), None);
+        let (address, folder) = (free_address(), TempDir::new().expect("a folder for the sandbox"));
+        let words = ["sandbox", "--listen", &address].map(str::to_owned);
+        let process = Process::start(&words, &folder.path().join("log"), None);
         let sandbox = Self { address, http: reqwest::Client::new(), _process: process, _folder: folder };
         wait::until("a sandbox that answers", START_TIME_MAX, || send(sandbox.http.get(sandbox.at("health")))).await;
         sandbox
     }
 
     /// What these agents are told, so that they ask it.
-    pub(crate) fn arguments(&self, agents: impl IntoIterator<Item = Part>) -> Vec<(Part, Vec<String>)> {
+    pub fn arguments(&self, agents: impl IntoIterator<Item = Part>) -> Vec<(Part, Vec<String>)> {
         let words = ["--sandbox-address", &self.address].map(str::to_owned).to_vec();
         agents.into_iter().map(|agent| (agent, words.clone())).collect()
     }
 
     /// Takes up scripts by credential.
-    pub(crate) async fn follow(&self, scripts: &Value) {
-        for (credential, script) in scripts.as_object().unwrap() {
-            let put = self.http.put(self.at(&format!("script/{credential}"))).json(script);
-            let answer = send(put).await.unwrap();
+    ///
+    /// # Panics
+    /// When they are refused.
+    pub async fn follow(&self, scripts: &Value) {
+        for (credential, script) in scripts.as_object().into_iter().flatten() {
+            let answer = answered(self.http.put(self.at(&format!("script/{credential}"))).json(script)).await;
             assert!(answer.is_success(), "{credential}: {answer}");
         }
     }
 
     /// The calls that came, in their order.
-    pub(crate) async fn calls(&self) -> Vec<Call> {
-        let ledger = send(self.http.get(self.at("ledger"))).await.unwrap().json();
-        ledger["calls"].as_array().unwrap().iter().map(Call::read).collect()
+    ///
+    /// # Panics
+    /// When it does not say them.
+    pub async fn calls(&self) -> Vec<Call> {
+        let ledger = answered(self.http.get(self.at("ledger"))).await;
+        let calls = ledger.json()["calls"].as_array().cloned();
+        calls.unwrap_or_else(|| panic!("no ledger: {ledger}")).iter().map(Call::read).collect()
     }
 
     fn at(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }
+}
+
+async fn answered(request: reqwest::RequestBuilder) -> Answer {
+    send(request).await.unwrap_or_else(|error| panic!("the sandbox does not answer: {error}"))
 }
 
 impl Call {
@@ -81,22 +97,4 @@ impl Call {
             messages,
         }
     }
-}
-
-/// The scripts of an example, by credential; none for one that needs none.
-pub(crate) fn scripts(name: &str) -> Value {
-    let file = example(&format!("{name}/sandbox.json"));
-    if !file.exists() {
-        return Value::Object(serde_json::Map::new());
-    }
-    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
-}
-
-/// These words for a server whose agents ask a sandbox.
-pub(crate) fn without_sandbox(words: Vec<String>) -> Vec<String> {
-    let mut words: Vec<String> = words.into_iter().filter(|word| word != "--sandbox").collect();
-    if let Some(place) = words.iter().position(|word| word == "--sandbox-script") {
-        words.drain(place..place + 2);
-    }
-    words
 }
