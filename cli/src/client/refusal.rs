@@ -6,7 +6,7 @@ use reqwest::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::types::{error_text, with_index};
+use super::types::error_text;
 use crate::error::{Exit, Failure};
 use crate::ui::program;
 
@@ -19,17 +19,6 @@ struct Refusal {
     message: Option<String>,
     request_id: Option<String>,
     violations: Vec<Value>,
-    changes: Vec<PlanChange>,
-}
-
-/// What is different from the plan that was agreed to.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PlanChange {
-    node_id: String,
-    index: Vec<u64>,
-    was: Option<String>,
-    is: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,10 +54,6 @@ fn sentence(refusal: &Refusal, status: u16) -> String {
     };
     for violation in &refusal.violations {
         let _ = write!(text, "\n  - {}", violation_line(violation));
-    }
-    for PlanChange { node_id, index, was, is } in &refusal.changes {
-        let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "absent".to_owned());
-        let _ = write!(text, "\n  - {}: was {}, is {}", with_index(node_id, index), word(was), word(is));
     }
     text
 }

@@ -158,7 +158,7 @@ async fn a_node_alone_runs_on_what_is_there_or_says_what_is_missing() {
     alone["only"] = json!(true);
     let refused = post(models.client(), &path, &alone).await;
     assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("only_needs_results")), "{refused}");
-    assert!(refused.json()["violations"].to_string().contains("ask-teaser"), "{refused}");
+    assert!(refused.json()["message"].as_str().unwrap().contains("ask-teaser"), "{refused}");
     assert!(models.asked().await.is_empty());
 
     // A client's own word is as good as a run's.
