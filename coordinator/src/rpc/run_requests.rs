@@ -69,6 +69,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         traceparent: Some(request.traceparent.as_str()).filter(|text| !text.is_empty()).map(Arc::from),
         sandbox: request.sandbox || shared.sandbox,
         batch: None,
+        lineage: None,
     };
     let partition = shared.partition_of(submission.run);
     match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {
