@@ -2,6 +2,7 @@
 
 mod batches;
 mod members;
+mod resumes;
 mod tenants;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
+use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::{
@@ -51,6 +53,7 @@ pub(crate) struct Coordinator {
     /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
     followers: ControlClient<Channel>,
     traces: TracesClient<Channel>,
+    resumes: ResumesClient<Channel>,
     tenants: TenantsClient<Channel>,
     members: MembersClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
@@ -103,6 +106,9 @@ impl Coordinator {
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let resumes = ResumesClient::new(calls.clone())
+            .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let tenants = TenantsClient::new(calls.clone());
         let client = |channel: Channel| {
             ControlClient::new(channel)
@@ -110,7 +116,7 @@ impl Coordinator {
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
-        Self { calls: client(calls), followers: client(followers), traces, tenants, members, artifacts }
+        Self { calls: client(calls), followers: client(followers), traces, resumes, tenants, members, artifacts }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

@@ -24,7 +24,7 @@ use crate::http::auth::{
 use crate::http::health::{Alive, Ready};
 
 const WORKFLOWS: &str = "Workflows";
-const RUNS: &str = "Runs";
+pub(super) const RUNS: &str = "Runs";
 const FILES: &str = "Files";
 const NODES: &str = "Node types";
 const CLUSTER: &str = "Cluster";
@@ -44,12 +44,13 @@ const OF_WORKFLOWS: &[&str] = &[
     "getWorkflowsByIdExecutions",
 ];
 /// Operations on a run that is there.
-const OF_RUNS: &[&str] = &[
+pub(super) const OF_RUNS: &[&str] = &[
     "getWorkflowsExecutionsById",
     "getWorkflowsExecutionsByIdPoll",
     "getWorkflowsExecutionsByIdEvents",
     "getWorkflowsExecutionsByIdNodesByNodeId",
     "getWorkflowsExecutionsByIdTrace",
+    "getWorkflowsExecutionsByIdLineage",
     "postWorkflowsExecutionsByIdCancel",
 ];
 
@@ -96,8 +97,11 @@ pub(crate) fn create_workflow() -> Operation {
 }
 
 pub(crate) fn get_workflow() -> Operation {
-    Operation::of::<ReadWorkflows>(WORKFLOWS, "Get a workflow with its graph, byte for byte as it was saved")
-        .answers::<WorkflowWithGraph<'_>>(OK, Shape::Bare)
+    Operation::of::<ReadWorkflows>(
+        WORKFLOWS,
+        "Get a workflow with its graph, byte for byte as it was saved, and what its nodes gave last",
+    )
+    .answers::<WorkflowWithGraph<'_>>(OK, Shape::Bare)
 }
 
 pub(crate) fn replace_workflow() -> Operation {
@@ -121,7 +125,7 @@ pub(crate) fn lint() -> Operation {
 }
 
 pub(crate) fn execute() -> Operation {
-    Operation::of::<Execute>(RUNS, "Run the graph in the body, or the saved one")
+    Operation::of::<Execute>(RUNS, "Run the graph in the body, or the saved one, or a part of it")
         .idempotent()
         .body::<requests::Execute>(json!({"inputs": {"topic": "herons"}}))
         .answers::<Executed<'_>>(CREATED, Shape::Enveloped)
@@ -169,7 +173,7 @@ fn count(most: impl Into<u64>) -> serde_json::Value {
 }
 
 /// How many of a list come at once.
-fn limited(operation: Operation, usual: u32, says: &'static str) -> Operation {
+pub(super) fn limited(operation: Operation, usual: u32, says: &'static str) -> Operation {
     let mut schema = count(u32::MAX);
     schema["default"] = json!(usual);
     operation.query("limit", schema, says)
@@ -196,8 +200,9 @@ pub(crate) fn get_run() -> Operation {
 
 pub(crate) fn get_run_node() -> Operation {
     let says = "Get a node of a run: one instance with its inputs, attempts and outputs, and a page of its items";
-    let states =
-        json!({"enum": ["PENDING", "READY", "RUNNING", "WAITING", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED"]});
+    let states = json!({
+        "enum": ["PENDING", "READY", "RUNNING", "WAITING", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED", "CACHED"],
+    });
     let index = json!({"type": "string", "pattern": "^([0-9]{1,9}(,[0-9]{1,9}){0,8})?$"});
     limited(Operation::of::<ReadExecutions>(RUNS, says), 50, "Instances in a page, of which 200 come at most.")
         .query("index", index, "Which item of the maps and loops around it, the outermost first, such as 17 or 3,0.")

@@ -23,6 +23,10 @@ pub(crate) struct RunHead<'a> {
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) start_time: Time,
     pub(crate) end_time: Option<Time>,
+    /// The run that it goes on from.
+    pub(crate) parent_execution_id: Option<&'a str>,
+    /// The first run of its family; null while it has none.
+    pub(crate) lineage_id: Option<&'a str>,
 }
 
 /// A run: the answer of `GET /workflows/executions/{id}` and an item of histories.
@@ -70,6 +74,10 @@ pub(crate) struct Poll<'a> {
     pub(crate) end_time: Option<Time>,
     pub(crate) cancel_requested: bool,
     pub(crate) seq: u64,
+    /// The run that it goes on from.
+    pub(crate) parent_execution_id: Option<&'a str>,
+    /// The first run of its family; null while it has none.
+    pub(crate) lineage_id: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -91,6 +99,9 @@ pub(crate) struct NodeRun<'a> {
     pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
+    /// Where the output of a cached node comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cached_from: Option<CachedFrom<'a>>,
     /// Whether servers were not asked, but the sandbox provider.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) sandbox: bool,
@@ -107,6 +118,19 @@ pub(crate) struct NodeRun<'a> {
     /// Of a map or a loop, and of nodes inside one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) items: Option<Items>,
+}
+
+/// Where an output comes from that the run itself has not made.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CachedFrom<'a> {
+    /// `run`: another run made it. `edit`: somebody changed what the parent gave. `request`: it came with the graph.
+    pub(crate) source: &'a str,
+    /// The run that made it; of an edit the parent.
+    pub(crate) execution_id: Option<&'a str>,
+    /// Of an edit: who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edited_by: Option<&'a str>,
 }
 
 /// How the items of a map or the turns of a loop stand; of a node inside one, how it stands in them.

@@ -68,7 +68,7 @@ impl ApiError {
     pub(crate) fn unknown_field(name: &str, known: &[&str]) -> Self {
         let known = known.join(", ");
         Self::bad_request("unknown_field", format!("this body has no field {name:?}; its fields are: {known}"))
-            .at(format!("/{}", name.replace('~', "~0").replace('/', "~1")))
+            .at(step(name))
     }
 
     /// `missing` in the words that existing clients know.
@@ -137,6 +137,26 @@ impl ApiError {
         self.with("path", Value::String(path))
     }
 
+    /// The place is this member of the one named so far.
+    pub(crate) fn below(mut self, member: &str) -> Self {
+        if let Some(Value::String(path)) = self.path_mut() {
+            path.push_str(&step(member));
+        }
+        self
+    }
+
+    /// What was named so far lies in this member of the body.
+    pub(crate) fn within(mut self, member: &str) -> Self {
+        if let Some(Value::String(path)) = self.path_mut() {
+            path.insert_str(0, &step(member));
+        }
+        self
+    }
+
+    fn path_mut(&mut self) -> Option<&mut Value> {
+        self.details.iter_mut().find(|(name, _)| *name == "path").map(|(_, path)| path)
+    }
+
     /// The body, in the form of the route.
     pub(crate) fn body(&self, form: ErrorForm, request_id: &RequestId) -> Vec<u8> {
         let kind = kind(self.status);
@@ -161,6 +181,11 @@ impl ApiError {
         }
         serde_json::to_vec(&body).unwrap_or_default()
     }
+}
+
+/// A member as a step of a JSON pointer (RFC 6901).
+fn step(member: &str) -> String {
+    format!("/{}", member.replace('~', "~0").replace('/', "~1"))
 }
 
 impl std::fmt::Display for ApiError {
