@@ -342,7 +342,7 @@ pub(super) fn provider(graph: &Graph, ix: NodeIx, provider: ProviderIx) -> Strin
 }
 
 /// What a port gave or got, as far as there is room.
-pub(super) async fn port_value(
+pub(crate) async fn port_value(
     shared: &Arc<Shared>,
     run: RunId,
     values: &Kept,

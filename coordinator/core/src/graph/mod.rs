@@ -18,6 +18,7 @@ mod logic;
 mod losers;
 mod nearest;
 mod order;
+mod outputs;
 mod part;
 mod policies;
 mod policy_json;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::items::ItemsView;
 use super::lineage::Source;
 use super::reuse::content;
-use super::{Corrupt, NodePhase, Run, RunStatus};
+use super::{Corrupt, NodePhase, Run};
 use crate::graph::Graph;
-use crate::id::{EventSeq, Instance, NodeIx, RunId};
-use crate::run::event::{Decision, Event, Fact, OutputValue, PortOutput};
-use crate::value::Digest;
+use crate::id::{EventSeq, Instance, NodeIx, RunId, Subject};
+use crate::run::event::{Decision, Event, Fact, PortOutput};
+use crate::value::{Digest, ValueRef};
 
 /// What an instance gave, and by what it is known again.
 #[derive(Debug, Clone, PartialEq)]
@@ -186,14 +186,13 @@ impl Run {
         self.phase_of(node) != NodePhase::Excluded
     }
 
-    /// The value that was given for an input node.
-    pub fn given_input(&self, node: NodeIx) -> Option<OutputValue> {
-        let inputs = &self.state.origin.inputs;
-        inputs.iter().find(|(known, _)| *known == node).map(|(_, reference)| OutputValue::One(*reference))
+    /// Who asked for it.
+    pub fn subject(&self) -> &Subject {
+        &self.state.origin.subject
     }
 
-    /// Whether it can be gone on from.
-    pub fn is_terminal(&self) -> bool {
-        self.status() != RunStatus::Running
+    /// The values that were given for input nodes.
+    pub fn given_inputs(&self) -> &[(NodeIx, ValueRef)] {
+        &self.state.origin.inputs
     }
 }

@@ -26,7 +26,7 @@ mod outcome;
 pub mod plan;
 mod race;
 pub mod resume;
-mod reuse;
+pub mod reuse;
 mod scope;
 mod scope_fold;
 mod step;
@@ -329,11 +329,6 @@ impl Run {
     /// Whose run it is.
     pub fn tenant(&self) -> &TenantId {
         &self.state.origin.tenant
-    }
-
-    /// Who asked for it.
-    pub fn subject(&self) -> &Subject {
-        &self.state.origin.subject
     }
 
     /// The workflow it belongs to.

@@ -1,7 +1,7 @@
 //! Results on their way into another run: their values are copied into its first events, so that it never reads where they came
 //! from (E22).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::Body;
 use super::lineage::Offer;
@@ -14,13 +14,58 @@ use crate::value::{Digest, Value, ValueRef};
 /// Gives the value behind a reference of the run that results come from.
 pub type Read<'a> = &'a dyn Fn(&ValueRef) -> Option<Value>;
 
+/// Where the values of outputs lie: leaves, and chunks and lists that name others.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// Values.
+    pub leaves: Vec<ValueRef>,
+    /// Values that are lists of references; what they name is found with [`Wanted::within`].
+    pub lists: Vec<ValueRef>,
+}
+
+impl Wanted {
+    /// What an output refers to.
+    pub fn add(&mut self, value: &OutputValue) {
+        match value {
+            OutputValue::Closed => {}
+            OutputValue::One(reference) => self.leaves.push(*reference),
+            OutputValue::Gather(references) => self.leaves.extend(references),
+            OutputValue::Pieces(pieces) => self.add_pieces(pieces),
+        }
+    }
+
+    /// What a chunk or a list names.
+    pub fn within(&mut self, list: &Value) {
+        if let Some(items) = list::read_chunk(list) {
+            for item in items {
+                match item {
+                    ChunkItem::Null => {}
+                    ChunkItem::One(reference) => self.leaves.push(reference),
+                    ChunkItem::List(reference) => self.lists.push(reference),
+                }
+            }
+        }
+        // What is no chunk of references may be a list of pieces; of one that is both, both are read.
+        self.add_pieces(&list::read_list(list).unwrap_or_default());
+    }
+
+    fn add_pieces(&mut self, pieces: &[Piece]) {
+        for piece in pieces {
+            match piece {
+                Piece::Item(reference) => self.leaves.push(*reference),
+                Piece::Chunk(chunk) => self.lists.push(chunk.reference),
+            }
+        }
+    }
+}
+
 /// Fills the events that follow the first one of a run: at most [`limits::OFFERS_PER_EVENT_MAX`] offers and about
 /// [`limits::OFFERED_BYTES_PER_EVENT_MAX`] bytes each.
 #[derive(Debug)]
 pub struct Packing {
     events: Vec<(Vec<Offer>, Vec<Value>)>,
     /// Where values lie that were copied already: what is equal is copied once.
-    copied: HashMap<(Digest, Option<bool>), ValueRef>,
+    copied: BTreeMap<(Digest, Option<bool>), ValueRef>,
     offers: Vec<Offer>,
     body: Body,
     bytes: usize,
@@ -30,7 +75,7 @@ pub struct Packing {
 impl Default for Packing {
     fn default() -> Self {
         let body = Body::new(EventSeq(2));
-        Self { events: Vec::new(), copied: HashMap::new(), offers: Vec::new(), body, bytes: 0, all_bytes: 0 }
+        Self { events: Vec::new(), copied: BTreeMap::new(), offers: Vec::new(), body, bytes: 0, all_bytes: 0 }
     }
 }
 
@@ -108,7 +153,7 @@ impl Packing {
     }
 
     /// Bytes of all that was copied.
-    pub fn bytes(&self) -> usize {
+    pub fn bytes_copied(&self) -> usize {
         self.all_bytes
     }
 

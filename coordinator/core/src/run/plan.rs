@@ -2,7 +2,7 @@
 //! not known; so what depends on it may run or not.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::{Begun, Checkpoint, Checkpoints};
 use super::lineage::{Forced, Lineage, Source};
@@ -83,6 +83,9 @@ pub struct Plan {
     pub inputs: BTreeMap<NodeIx, Vec<(String, Digest)>>,
 }
 
+/// What nodes give whatever comes into them, output by output, and where that comes from.
+pub type Trusted = BTreeMap<NodeIx, (Source, Vec<(PortIx, Option<Digest>)>)>;
+
 /// What a plan is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Planning<'a> {
@@ -97,7 +100,7 @@ pub struct Planning<'a> {
     /// Earlier results.
     pub results: &'a Checkpoints,
     /// Of nodes whose result counts whatever comes into them: what they give, and where that comes from.
-    pub trusted: &'a BTreeMap<NodeIx, (Source, Vec<(PortIx, Option<Digest>)>)>,
+    pub trusted: &'a Trusted,
     /// What is given for input nodes.
     pub inputs: &'a BTreeMap<NodeIx, Digest>,
 }
@@ -132,12 +135,18 @@ pub fn content_of(digest: Digest, bytes: u32) -> Digest {
 impl Planning<'_> {
     /// The plan.
     pub fn plan(&self) -> Plan {
-        let mut by_node: HashMap<NodeIx, Vec<usize>> = HashMap::new();
+        let mut by_node: BTreeMap<NodeIx, Vec<usize>> = BTreeMap::new();
         for (place, result) in self.results.results.iter().enumerate() {
             by_node.entry(result.node).or_default().push(place);
         }
-        let mut planner =
-            Planner { ask: *self, by_node, used: BTreeSet::new(), frames: vec![HashMap::new()], plan: Plan::default() };
+        let mut planner = Planner {
+            ask: *self,
+            by_node,
+            used: BTreeSet::new(),
+            frames: vec![BTreeMap::new()],
+            plan: Plan::default(),
+            afresh: 0,
+        };
         let outside: Vec<NodeIx> =
             self.graph.nodes().map(|(ix, _)| ix).filter(|ix| self.graph.within(*ix).is_none()).collect();
         planner.scope(&outside, &[]);
@@ -169,12 +178,14 @@ fn together(planned: &mut Vec<Planned>) {
 
 struct Planner<'a> {
     ask: Planning<'a>,
-    by_node: HashMap<NodeIx, Vec<usize>>,
+    by_node: BTreeMap<NodeIx, Vec<usize>>,
     /// Results that are taken over already.
     used: BTreeSet<usize>,
     /// What outputs give, the innermost item last.
-    frames: Vec<HashMap<(NodeIx, PortIx), Known>>,
+    frames: Vec<BTreeMap<(NodeIx, PortIx), Known>>,
     plan: Plan,
+    /// How many run that the engine does not decide itself.
+    afresh: usize,
 }
 
 impl<'a> Planner<'a> {
@@ -196,7 +207,7 @@ impl<'a> Planner<'a> {
     /// The nodes of one item, or those outside of all, in an order in which each comes after what leads to it.
     fn scope(&mut self, nodes: &[NodeIx], index: &[u32]) {
         let graph = self.ask.graph;
-        let mut waits: HashMap<NodeIx, u32> = nodes.iter().map(|ix| (*ix, graph.node(*ix).waits_for)).collect();
+        let mut waits: BTreeMap<NodeIx, u32> = nodes.iter().map(|ix| (*ix, graph.node(*ix).waits_for)).collect();
         let mut open: Vec<NodeIx> = nodes.iter().rev().filter(|ix| waits[*ix] == 0).copied().collect();
         while let Some(ix) = open.pop() {
             self.node(ix, index);
@@ -402,6 +413,7 @@ impl<'a> Planner<'a> {
         }
         let why = self.why(ix, index, &inputs);
         self.plan.will_run.push(self.note(ix, index, why, None));
+        self.afresh += 1;
         self.set_all(ix, Known::Fresh);
     }
 
@@ -468,9 +480,9 @@ impl<'a> Planner<'a> {
     fn turns(&mut self, ix: NodeIx, index: &[u32], begun: &Begun) {
         for turn in 0..begun.count {
             let Some(given) = begun.items.get(&turn) else { return };
-            let before = (self.runs(), self.plan.may_run.len());
+            let before = (self.afresh, self.plan.may_run.len());
             self.item(ix, index, turn, Some(given));
-            if before != (self.runs(), self.plan.may_run.len()) {
+            if before != (self.afresh, self.plan.may_run.len()) {
                 if turn + 1 < begun.count {
                     self.uncounted(ix);
                 }
@@ -479,14 +491,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// How much runs that is not decided by the engine itself.
-    fn runs(&self) -> usize {
-        self.plan.will_run.iter().filter(|planned| planned.why != Why::Evaluated).count()
-    }
-
     fn item(&mut self, ix: NodeIx, index: &[u32], item: u32, given: Option<&[Option<Digest>]>) {
         let graph = self.ask.graph;
-        self.frames.push(HashMap::new());
+        self.frames.push(BTreeMap::new());
         match given {
             Some(given) => {
                 for (port, digest) in (0..).map(PortIx).zip(given) {

@@ -172,8 +172,17 @@ impl Resume {
     }
 }
 
+/// The nodes that a run covers, sorted.
+pub fn part(graph: &Graph, lineage: &Lineage, target: Option<NodeIx>) -> Vec<NodeIx> {
+    let targets: Vec<NodeIx> = target.iter().chain(&lineage.ends).copied().collect();
+    match targets.is_empty() {
+        true => graph.nodes().map(|(ix, _)| ix).collect(),
+        false => graph.closure_of(&targets, &lineage.trusted),
+    }
+}
+
 /// An instance, and of a container all in its body.
-fn forced_whole(graph: &Graph, start: Forced) -> impl Iterator<Item = Forced> {
+pub fn forced_whole(graph: &Graph, start: Forced) -> impl Iterator<Item = Forced> {
     let inside = graph.all_inside(start.node);
     let index = start.index.clone();
     let inside = inside.into_iter().map(move |node| Forced { node, index: index.clone() });

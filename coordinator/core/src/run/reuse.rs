@@ -105,15 +105,29 @@ impl Lineage {
         if is_planted(Fault::ForcedReused) {
             return false;
         }
-        let is_container = graph.scope(node).is_some();
-        self.forced.iter().any(|forced| {
-            let agrees = |forced: &Forced| forced.index.iter().zip(index).all(|(a, b)| a == b);
-            if forced.node == node && index.len() >= forced.index.len() && agrees(forced) {
-                return true;
-            }
-            (is_container && graph.is_inside(forced.node, node) && agrees(forced))
-                || is_later(graph, forced, node, index)
-        })
+        if self.names(node, index) {
+            return true;
+        }
+        let inside = if graph.scope(node).is_some() { graph.all_inside(node) } else { Vec::new() };
+        if inside.iter().any(|inside| self.names(*inside, index) || self.names_within(*inside, index)) {
+            return true;
+        }
+        let is_turn = graph.turns_around(node).contains(&true);
+        is_turn && self.forced.iter().any(|forced| is_later(graph, forced, node, index))
+    }
+
+    /// Whether an instance, or all of a node in what is around it, was named. What is forced is in order.
+    fn names(&self, node: NodeIx, index: &[u32]) -> bool {
+        let is_named = |index: &[u32]| {
+            self.forced.binary_search_by(|forced| (forced.node, &forced.index[..]).cmp(&(node, index))).is_ok()
+        };
+        (0..=index.len()).any(|length| is_named(&index[..length]))
+    }
+
+    /// Whether an instance of a node was named that lies in an item of this index.
+    fn names_within(&self, node: NodeIx, index: &[u32]) -> bool {
+        let first = self.forced.partition_point(|forced| (forced.node, &forced.index[..]) < (node, index));
+        self.forced.get(first).is_some_and(|forced| forced.node == node && forced.index.starts_with(index))
     }
 }
 
@@ -138,7 +152,7 @@ fn is_later(graph: &Graph, forced: &Forced, node: NodeIx, index: &[u32]) -> bool
 }
 
 /// What a value is, wherever it lies: what is equal has the same digest in all runs. `None` if it is closed.
-pub(crate) fn content(value: &OutputValue) -> Option<Digest> {
+pub fn content(value: &OutputValue) -> Option<Digest> {
     let mut hasher = Hasher::default();
     match value {
         OutputValue::Closed => return None,

@@ -29,7 +29,7 @@ use crate::run::checkpoint::{Checkpoints, Gatherer};
 use crate::run::event::{Decision, ErrorClass, Fact, OutputValue, PortOutput};
 use crate::run::lineage::{Edited, Lineage, Offer, Source};
 use crate::run::offers::Packing;
-use crate::run::plan::{Plan, Planning, Why, content_of};
+use crate::run::plan::{Plan, Planning, Trusted, Why, content_of};
 use crate::run::resume::{self, Parent, Resume, ResumeRefusal};
 use crate::run::{Command, NodePhase, Outcome, RunStatus};
 use crate::value::{Digest, Value as Kept};
@@ -58,7 +58,7 @@ fn child(
     edits: &[(&str, &str, Value)],
 ) -> Result<Child, ResumeRefusal> {
     let results = results(parent).in_graph(parent.run.graph(), graph);
-    let root = parent.run.lineage().and_then(|lineage| lineage.root).unwrap_or(parent.run.id());
+    let root = parent.run.lineage().and_then(|lineage| lineage.root).unwrap_or_else(|| parent.run.id());
     let edited: Vec<(Edited, Kept)> = edits
         .iter()
         .map(|(id, port, value)| {
@@ -92,7 +92,6 @@ fn child(
     Ok(begin(parent, graph, (taken.lineage, taken.target, taken.reasons), &results, (packing, trusted)))
 }
 
-type Trusted = BTreeMap<NodeIx, (Source, Vec<(crate::id::PortIx, Option<Digest>)>)>;
 type Reasons = Vec<(crate::run::lineage::Forced, Why)>;
 
 fn begin(
@@ -102,11 +101,7 @@ fn begin(
     results: &Checkpoints,
     (mut packing, trusted): (Packing, Trusted),
 ) -> Child {
-    let targets: Vec<NodeIx> = target.iter().chain(&lineage.ends).copied().collect();
-    let part = match targets.is_empty() {
-        true => graph.nodes().map(|(ix, _)| ix).collect(),
-        false => graph.closure_of(&targets, &lineage.trusted),
-    };
+    let part = resume::part(graph, &lineage, target);
     let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
     let inputs = defaults.map(|(ix, value)| (ix, content_of(value.digest(), value.bytes() as u32))).collect();
     let planning = Planning {
