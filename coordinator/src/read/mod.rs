@@ -11,5 +11,5 @@ pub(crate) mod recent;
 pub(crate) mod runs;
 mod scopes;
 pub(crate) mod trace;
-mod values;
+pub(crate) mod values;
 mod waiting;

@@ -18,6 +18,7 @@ use crate::auth::{self, Tenant};
 use crate::graphs;
 use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};
 use crate::records::{SaveWorkflow, Saved, WorkflowPage, WorkflowRow};
+use crate::resume::cached;
 use crate::shared::Shared;
 
 pub(super) async fn save(
@@ -120,7 +121,8 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::WorkflowRequest) ->
     let text =
         shared.records.graph(Tenant::of_workflow(&row), row.graph).await.map_err(|error| failure::journal(&error))?;
     let graph = text.map(|text| wire::GraphJson { nodes: text.nodes, edges: text.edges, policy: text.policy });
-    Ok(wire::Workflow { graph, ..to_wire(&row) })
+    let cached = if request.with_cached { cached::of_workflow(shared, &row).await? } else { Vec::new() };
+    Ok(wire::Workflow { graph, cached, ..to_wire(&row) })
 }
 
 async fn find(shared: &Arc<Shared>, request: &wire::WorkflowRequest) -> Result<WorkflowRow, Status> {

@@ -142,6 +142,7 @@ impl World {
             key,
             traceparent: None,
             sandbox: false,
+            lineage: None,
             batch: None,
         }
     }

@@ -29,6 +29,9 @@ impl Run {
     /// hand: asked again until nothing is missing.
     pub(crate) fn needs_to_decide(&self, instance: Instance, values: &Values, lists: &Lists) -> Needs {
         let Some(logic) = &self.graph.node(instance.node).logic else { return Needs::default() };
+        if self.reuse(instance).is_some() {
+            return Needs::default();
+        }
         if let Logic::Scope(scope) = &**logic {
             return self.needs_of_scope(instance, scope, values, lists);
         }
