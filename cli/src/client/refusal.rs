@@ -52,8 +52,11 @@ fn sentence(refusal: &Refusal, status: u16) -> String {
         (None, Value::Null) => format!("the server answered {status} and did not say why"),
         (None, error) => error_text(error),
     };
-    for violation in &refusal.violations {
-        let _ = write!(text, "\n  - {}", violation_line(violation));
+    // A single one is often what the sentence says already.
+    let is_news = |violation: &&Value| !violation["message"].as_str().is_some_and(|message| text.starts_with(message));
+    let news: Vec<String> = refusal.violations.iter().filter(is_news).map(violation_line).collect();
+    for line in news {
+        let _ = write!(text, "\n  - {line}");
     }
     text
 }

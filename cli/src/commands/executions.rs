@@ -215,7 +215,7 @@ async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
 }
 
 /// What the run gave: each result node and its value, cut where it grows long. Nodes between are in `--json`.
-pub(super) fn results(nodes: &[NodeRun]) -> Vec<String> {
+fn results(nodes: &[NodeRun]) -> Vec<String> {
     let is_result = |node: &&NodeRun| node.node_type.as_deref().is_some_and(|kind| kind.starts_with("output:"));
     let given = nodes.iter().filter(is_result).filter_map(|node| {
         let value = bare(node.output.as_ref().filter(|output| !output.is_null())?);

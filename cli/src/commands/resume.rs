@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::executions::results;
+use super::run::print_outputs;
 use crate::client::{
     Client, Execution, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Way, read_value, with_index,
 };
@@ -177,10 +177,10 @@ impl Start {
         }
         let plan: Plan = read_value(said, "plan")?;
         if self.plan {
-            return print(&shown(&plan, Style::stdout()));
+            return print(&shown(&plan, &parent.id, Style::stdout()));
         }
         if !as_json {
-            note(&shown(&plan, Style::stderr()));
+            note(&shown(&plan, &parent.id, Style::stderr()));
             if !self.yes && !confirmed()? {
                 return Err(Failure::new(Exit::Interrupted, "nothing was started"));
             }
@@ -196,10 +196,11 @@ impl Start {
         if as_json {
             print_json(&run)?;
         } else {
+            let outputs = given(&run);
             let run: Execution = read_value(run, "execution")?;
             let took = clock::elapsed(run.start_time.as_deref(), run.end_time.as_deref());
             note(&totals.with_skipped(poll.skipped_nodes.len()).line(&child.execution_id, poll.status, &took));
-            results(&run.node_runs).iter().try_for_each(|result| print(result.trim_start_matches('\n')))?;
+            print_outputs(&outputs)?;
         }
         outcome(&child.execution_id, &poll)
     }
@@ -318,6 +319,18 @@ impl Given {
     }
 }
 
+/// What the result nodes of a run gave, by node id; without any, what the run was for.
+fn given(run: &Value) -> Map<String, Value> {
+    let is_result = |node: &&Value| node["nodeType"].as_str().is_some_and(|kind| kind.starts_with("output:"));
+    let named = |node: &Value| {
+        let output = Some(&node["output"]).filter(|output| output.is_object())?;
+        Some((node["nodeId"].as_str()?.to_owned(), output.clone()))
+    };
+    let results: Map<String, Value> =
+        run["nodeRuns"].as_array().into_iter().flatten().filter(is_result).filter_map(named).collect();
+    if results.is_empty() { named(&run["finalOutput"]).into_iter().collect() } else { results }
+}
+
 /// Asks on a terminal. Where nobody can answer, whoever has called meant it.
 fn confirmed() -> Result<bool> {
     let stdin = std::io::stdin();
@@ -333,7 +346,7 @@ fn confirmed() -> Result<bool> {
 }
 
 /// A plan for eyes: what runs, what may, what is reused with why, and what it costs.
-fn shown(plan: &Plan, style: Style) -> String {
+fn shown(plan: &Plan, parent: &str, style: Style) -> String {
     let mut table = Table::new(&["NODE", "PLAN", "WHY", "TYPE"]);
     let parts =
         [("runs", &plan.will_run), ("may run", &plan.may_run), ("reused", &plan.reused), ("skipped", &plan.skipped)];
@@ -345,12 +358,13 @@ fn shown(plan: &Plan, style: Style) -> String {
                 continue;
             }
             rows += 1;
-            table.row(vec![named(node), word.to_owned(), why(node), node.node_type.clone()]);
+            table.row(vec![named(node), word.to_owned(), why(node, parent), node.node_type.clone()]);
         }
     }
     let count = |nodes: &[PlannedNode]| nodes.iter().map(|node| node.instances.unwrap_or(1)).sum::<u64>();
     let counts = parts.iter().filter(|(_, nodes)| !nodes.is_empty());
-    let counts: Vec<_> = counts.map(|(word, nodes)| format!("{} {word}", count(nodes))).collect();
+    let counts: Vec<_> =
+        counts.map(|(word, nodes)| format!("{} {}", count(nodes), word.replace("runs", "to run"))).collect();
     let mut end = counts.join(", ");
     if plan.unknown_count > 0 {
         end.push_str(&format!(", {} with items that nobody can count yet", plan.unknown_count));
@@ -371,8 +385,9 @@ fn named(node: &PlannedNode) -> String {
     }
 }
 
-/// The sentence behind a word of the API; a word that this build does not know stands for itself.
-fn why(node: &PlannedNode) -> String {
+/// The sentence behind a word of the API; a word that this build does not know stands for itself. Which run has made what is
+/// reused is said where it is not the parent.
+fn why(node: &PlannedNode, parent: &str) -> String {
     let text = match node.why.as_str() {
         "start" => "start here",
         "edited_input" => "takes what was changed by hand",
@@ -392,8 +407,8 @@ fn why(node: &PlannedNode) -> String {
         "branch_not_taken" => "on a branch that is not taken",
         word => word,
     };
-    match &node.from {
-        Some(from) => format!("{text}, from {from}"),
+    match node.from.as_deref().filter(|from| *from != parent) {
+        Some(from) => format!("{text}, made by {from}"),
         None => text.to_owned(),
     }
 }
@@ -473,11 +488,11 @@ mod tests {
         let expected = "NODE     PLAN     WHY                                          TYPE\n\
                         say[17]  runs     named with --index                           llm:x\n\
                         join ×3  may run  if what runs before it gives something else  text:join\n\
-                        draft    reused   same type, config and inputs, from exec_0    llm:x\n\
+                        draft    reused   same type, config and inputs, made by exec_0    llm:x\n\
                         title    reused   changed by hand                              llm:x\n\
                         end      skipped  a_new_word                                   output:text\n\
-                        1 runs, 3 may run, 2 reused, 1 skipped, 1 with items that nobody can count yet; 2 to 5 credits";
-        assert_eq!(shown(&plan, Style::PLAIN), expected);
+                        1 to run, 3 may run, 2 reused, 1 skipped, 1 with items that nobody can count yet; 2 to 5 credits";
+        assert_eq!(shown(&plan, "exec_1", Style::PLAIN), expected);
     }
 
     #[test]

@@ -231,7 +231,7 @@ async fn outputs(client: &Client, execution: &str, results: &[&str]) -> Result<(
 }
 
 /// One value is printed bare, so that it can be piped; several have their node's id before them.
-fn print_outputs(outputs: &Map<String, Value>) -> Result<()> {
+pub(super) fn print_outputs(outputs: &Map<String, Value>) -> Result<()> {
     let several = outputs.len() > 1;
     for (id, output) in outputs {
         let text = bare(output);
