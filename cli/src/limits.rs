@@ -125,3 +125,5 @@ pub const SECRET_INPUT_BYTES_MAX: u64 = 64 * 1024;
 pub const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
 /// Bytes of one result that `executions get` shows; the rest is in `--json`.
 pub const RESULT_SHOWN_CHARS_MAX: usize = 2_000;
+/// Rows of a plan that are shown.
+pub const PLAN_ROWS_SHOWN_MAX: usize = 200;

@@ -99,6 +99,8 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (409, "execution_over" | "execution_not_terminal") => {
             Some(format!("read how it stands with `{} executions get ID`, then decide again", program()))
         }
+        (409, "plan_changed") => Some("look at the plan again, and then carry it out".into()),
+        (422, "nothing_to_resume") => Some("name a node with --from, or change an output with --set".into()),
         (409, "token_used") => list("agents token"),
         (409, "key_ended") => list("keys"),
         (409, "last_admin_key") => Some(format!("make another first: `{} keys create --scope admin`", program())),

@@ -3,9 +3,9 @@
 use std::error::Error;
 
 use axum::http::StatusCode;
-use heddle_proto::control::{Failure, PlanChange};
+use heddle_proto::control::Failure;
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::json;
 use tonic::{Code, Status};
 
 use super::{diagnosis, run};
@@ -102,16 +102,7 @@ pub(crate) fn said(status: &Status) -> Option<ApiError> {
     if !failure.waiting_on.is_empty() {
         error = error.with("waitingOn", json!(run::waiting_on(&failure.waiting_on)));
     }
-    if !failure.plan_changes.is_empty() {
-        error = error.with("changes", failure.plan_changes.iter().map(changed).collect());
-    }
     Some(error)
-}
-
-/// A node that a plan treats otherwise than the plan that was agreed to.
-fn changed(change: &PlanChange) -> Value {
-    let word = |word: &str| if word.is_empty() { Value::Null } else { json!(word) };
-    json!({ "nodeId": change.node_id, "index": change.index, "was": word(&change.was), "is": word(&change.is) })
 }
 
 fn is_timeout(status: &Status) -> bool {

@@ -1,5 +1,7 @@
 //! Runs and their nodes.
 
+use std::num::NonZeroU32;
+
 use heddle_proto::control::{self, NodeState, RunStatus};
 
 use super::value::Essence;
@@ -141,7 +143,7 @@ pub(super) fn cached_from(from: &control::CachedFrom) -> CachedFrom<'_> {
 
 fn items(items: control::Items) -> Items {
     let control::Items { total, completed, failed, skipped, running, cached } = items;
-    Items { total, completed, failed, skipped, running, cached }
+    Items { total, completed, failed, skipped, running, cached: NonZeroU32::new(cached) }
 }
 
 /// Whether a node that has failed gives what was wrong.

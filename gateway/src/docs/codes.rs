@@ -147,10 +147,10 @@ pub const REFUSALS: &[Code] = &[
     code(
         "only_needs_results",
         "A node cannot run alone, since there is no result for it to run on.",
-        "`violations` says what is missing; leave `only` out.",
+        "The message names what is missing; leave `only` out, or carry outputs.",
     ),
     code("overloaded", "Too much is under way.", "Try again after `Retry-After`; nothing was started."),
-    code("plan_changed", "What would run is not what the plan says any more.", "`changes` says what; plan again."),
+    code("plan_changed", "What would run is not what the plan says any more.", "The message says what; plan again."),
     code(
         "protocol_mismatch",
         "Gateway and coordinator do not speak the same protocol.",

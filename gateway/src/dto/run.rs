@@ -1,6 +1,7 @@
 //! Runs (*executions*) as clients see them.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -146,8 +147,9 @@ pub(crate) struct Items {
     pub(crate) skipped: u32,
     /// At work now.
     pub(crate) running: u32,
-    /// Of the completed ones, those that another run has made.
-    pub(crate) cached: u32,
+    /// Of the completed ones, those that another run has made; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cached: Option<NonZeroU32>,
 }
 
 /// A node of a run, with its outputs in a form that does not depend on the node's type.

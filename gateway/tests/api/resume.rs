@@ -191,12 +191,8 @@ async fn a_conflict_says_what_is_different() {
         message: "no".to_owned(),
         ..Failure::default()
     };
-    let change = PlanChange { node_id: "a".to_owned(), was: "reused".to_owned(), ..PlanChange::default() };
-    let changed = Failure { plan_changes: vec![change], ..conflict("plan_changed") };
-    api.fake.script().failures.insert("resume", changed);
-    let refused = api.post(RESUME, r#"{"planToken":"tok"}"#).await;
-    refused.check_refusal(409, "plan_changed");
-    assert_eq!(refused.body["changes"], json!([{"nodeId": "a", "index": [], "was": "reused", "is": null}]));
+    api.fake.script().failures.insert("resume", conflict("plan_changed"));
+    api.post(RESUME, r#"{"planToken":"tok"}"#).await.check_refusal(409, "plan_changed");
 
     let waiting = WaitingOn { kind: "timer".to_owned(), node_id: "w".to_owned(), ..WaitingOn::default() };
     let not_over = Failure { waiting_on: vec![waiting], ..conflict("execution_not_terminal") };
