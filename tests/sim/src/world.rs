@@ -437,10 +437,13 @@ impl World {
             if let (Some(fold), Some(scripted)) = (account, scripted)
                 && let Err(what) =
                     reference::compare(&scripted.document, self.store.stored(*id), fold, &|run| self.history_of(run))
-                        .and_then(|()| resumes::check(fold, &row.events, self.plans.get(id)))
                         .and_then(|()| policies::compare(&scripted.nodes, &row.events, fold))
             {
                 self.check.fail("H30", format!("{id}: {what}"));
+            }
+            let taken_over = account.map(|fold| resumes::check(fold, &row.events, self.plans.get(id)));
+            if let Some(Err(what)) = taken_over {
+                self.check.fail("H32", format!("{id}: {what}"));
             }
         }
     }
