@@ -74,7 +74,7 @@ pub enum Fault {
     AnswerNotHeard,
     /// Another try of a node gets the values of its inputs in another order.
     InputsReordered,
-    /// What consumes an edited output is not forced to run.
+    /// An edited node gives what it makes, and not what it was edited to.
     EditIgnored,
     /// A node that is forced to run takes over an earlier result.
     ForcedReused,

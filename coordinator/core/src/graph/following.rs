@@ -22,7 +22,31 @@ impl Graph {
             self.lead_to(&[target], &around, known, &mut found);
             wanted.iter_mut().zip(found).for_each(|(wanted, found)| *wanted |= found);
         }
+        if !known.is_empty() {
+            self.keep_known(targets, known, &mut wanted);
+        }
         marked(&wanted)
+    }
+
+    /// Of what is not needed, what costs nothing stays: nodes that give something already, and what the engine decides by such alone.
+    /// So it can be seen whether they were made of what is there now.
+    fn keep_known(&self, targets: &[NodeIx], known: &[NodeIx], wanted: &mut [bool]) {
+        let all = self.closure_of(targets, &[]);
+        let is_free = |ix: NodeIx| !self.is_reusable(ix) && self.within(ix).is_none();
+        loop {
+            let can_stay = |ix: &NodeIx| {
+                let sources = self.in_edges(*ix).iter().map(|edge| edge.source);
+                !wanted[ix.0 as usize]
+                    && (known.contains(ix) || is_free(*ix) && sources.into_iter().all(|it| wanted[it.0 as usize]))
+            };
+            let kept: Vec<NodeIx> = all.iter().filter(|ix| can_stay(ix)).copied().collect();
+            if kept.is_empty() {
+                return;
+            }
+            for ix in kept.iter().flat_map(|ix| self.all_inside(*ix).into_iter().chain([*ix])) {
+                wanted[ix.0 as usize] = true;
+            }
+        }
     }
 
     fn lead_to(&self, targets: &[NodeIx], around: &[NodeIx], known: &[NodeIx], wanted: &mut [bool]) {

@@ -91,8 +91,16 @@ impl Gatherer {
     }
 
     /// What it has found.
-    pub fn finish(self) -> (Run, Checkpoints) {
-        (self.items.run().clone(), self.found)
+    pub fn finish(mut self) -> (Run, Checkpoints) {
+        let run = self.items.run();
+        let trusted = run.lineage().map_or(&[][..], |lineage| &lineage.trusted);
+        // These had their result before anything had come into them.
+        let early = self.found.results.iter_mut().filter(|it| trusted.binary_search(&it.node).is_ok());
+        for result in early {
+            let instance = Instance::root(result.node);
+            (result.key, result.inputs) = (run.key_of(instance), run.inputs_of(instance));
+        }
+        (run.clone(), self.found)
     }
 
     fn note(&mut self, event: &Event) {

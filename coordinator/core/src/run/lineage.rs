@@ -77,10 +77,10 @@ pub enum Source {
 impl Submitted {
     /// The nodes that a run covers, sorted; `None` if that is the whole graph. What is not in the graph leads to nothing.
     pub(crate) fn part(&self, graph: &Graph) -> Option<Vec<NodeIx>> {
-        let (ends, trusted) =
-            self.lineage.as_ref().map_or((&[][..], &[][..]), |lineage| (&lineage.ends[..], &lineage.trusted[..]));
-        let targets: Vec<NodeIx> = self.target.iter().chain(ends).copied().collect();
-        (!targets.is_empty()).then(|| graph.closure_of(&targets, trusted))
+        match &self.lineage {
+            Some(lineage) => lineage.part(graph, self.target),
+            None => self.target.map(|target| graph.closure(target)),
+        }
     }
 }
 
@@ -99,6 +99,14 @@ impl Lineage {
         }
         self.forced.extend(forced);
         self.tidy();
+    }
+
+    /// The nodes that a run covers, sorted; `None` if that is the whole graph. A resume covers what leads to edited nodes, too: whoever
+    /// goes on from it finds all results there.
+    pub(crate) fn part(&self, graph: &Graph, target: Option<NodeIx>) -> Option<Vec<NodeIx>> {
+        let targets: Vec<NodeIx> = target.iter().chain(&self.ends).copied().collect();
+        let known = if self.parent.is_some() { &[][..] } else { &self.trusted };
+        (!targets.is_empty()).then(|| graph.closure_of(&targets, known))
     }
 
     /// Each forced instance once.

@@ -231,7 +231,7 @@ impl<'a> Planner<'a> {
             if index.is_empty() {
                 self.plan.skipped.push(self.note(ix, index, Why::NotInPart, None));
             }
-            return;
+            return self.set_all(ix, Known::Unknown);
         }
         if let Some((source, outputs)) = ask.trusted.get(&ix).filter(|_| index.is_empty()) {
             let (inputs, _) = self.inputs(ix);

@@ -8,7 +8,6 @@ use super::checkpoint::Checkpoints;
 use super::lineage::{Edited, Forced, Lineage, Offer};
 use super::plan::{Planned, Why};
 use super::{Run, RunStatus};
-use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{NodeIx, PortIx, RunId};
 
@@ -161,9 +160,6 @@ impl Resume {
     }
 
     fn forced_by_edits(&self, graph: &Graph) -> Vec<(Forced, Why)> {
-        if is_planted(Fault::EditIgnored) {
-            return Vec::new();
-        }
         let edges = self
             .edits
             .iter()
@@ -174,11 +170,7 @@ impl Resume {
 
 /// The nodes that a run covers, sorted.
 pub fn part(graph: &Graph, lineage: &Lineage, target: Option<NodeIx>) -> Vec<NodeIx> {
-    let targets: Vec<NodeIx> = target.iter().chain(&lineage.ends).copied().collect();
-    match targets.is_empty() {
-        true => graph.nodes().map(|(ix, _)| ix).collect(),
-        false => graph.closure_of(&targets, &lineage.trusted),
-    }
+    lineage.part(graph, target).unwrap_or_else(|| graph.nodes().map(|(ix, _)| ix).collect())
 }
 
 /// An instance, and of a container all in its body.

@@ -237,7 +237,9 @@ impl Run {
 
     fn is_trusted(&self, node: NodeIx) -> bool {
         let trusted = self.lineage().is_some_and(|lineage| lineage.trusted.binary_search(&node).is_ok());
-        trusted && self.state.offers.as_ref().is_some_and(|offers| offers.by_node.contains_key(&node))
+        trusted
+            && !is_planted(Fault::EditIgnored)
+            && self.state.offers.as_ref().is_some_and(|offers| offers.by_node.contains_key(&node))
     }
 
     /// Whether an instance may take over an earlier result, so that this has to be decided before an agent gets it.

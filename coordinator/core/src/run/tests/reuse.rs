@@ -280,6 +280,17 @@ fn consumers_of_an_edit_run_and_ports_that_are_not_named_stay() {
     assert!(child.plan.reused.iter().any(|it| it.why == Why::Edited && it.source == Some(Source::Edit)));
 }
 
+#[test]
+fn an_edit_stands_in_the_runs_after_it() {
+    let parent = complete(chain(), joined);
+    let graph = parent.run.graph();
+    let mut edited = child(&parent, graph, from(graph, "c"), &[("b", "out", json!("edited"))]).unwrap();
+    assert_eq!(edited.through(joined), ["c"]);
+    let mut again = child(&edited.course, graph, from(graph, "c"), &[]).unwrap();
+    assert_eq!(again.through(joined), ["c"]);
+    assert_eq!(again.course.gave("c.out"), Some(json!("c[\"edited\"]")));
+}
+
 fn inputs_of_none() -> Value {
     json!({})
 }
@@ -501,6 +512,7 @@ fn what_is_trusted_is_reused_whatever_its_inputs_are() {
     let mut child = begin(&parent, &graph, taken, &Checkpoints::default(), (packing, trusted));
     assert_eq!(child.through(joined), ["c"], "what leads only to it is not needed");
     assert_eq!(child.phase("a"), NodePhase::Excluded);
+    assert_eq!(child.phase("in"), NodePhase::Completed, "what costs nothing is there to compare with");
     assert_eq!(child.course.gave("c.out"), Some(json!("c[\"carried\"]")));
 }
 
