@@ -157,24 +157,34 @@ fn source(place: &str) -> Result<Source> {
     }
 }
 
-enum Content {
+/// What a file is, for the server.
+pub enum Content {
+    /// Goes as a text.
     Text(String),
     /// A file for the server, and what it is.
     Media(String),
 }
 
 /// Reads a file that is a text; any other stays where it is.
+pub fn content_of(path: &Path) -> Result<Content> {
+    read_content(path, false)
+}
+
 fn content(path: &Path, name: &str, file: &WorkflowFile) -> Result<Content> {
+    let wants_file = matches!(
+        file.node_type(name.trim_end_matches(':')),
+        Some("input:image" | "input:video" | "input:audio" | "input:file")
+    );
+    read_content(path, wants_file)
+}
+
+fn read_content(path: &Path, wants_file: bool) -> Result<Content> {
     let shown = path.display();
     let found = std::fs::metadata(path).context(Exit::Usage, format_args!("cannot read {shown}"))?;
     if !found.is_file() {
         return Err(Failure::usage(format!("{shown} is no file")));
     }
     let media_type = mime_guess::from_path(path).first_or_octet_stream();
-    let wants_file = matches!(
-        file.node_type(name.trim_end_matches(':')),
-        Some("input:image" | "input:video" | "input:audio" | "input:file")
-    );
     let is_media = matches!(media_type.type_().as_str(), "image" | "video" | "audio" | "font");
     if wants_file || is_media || media_type == "application/pdf" {
         return Ok(Content::Media(media_type.to_string()));

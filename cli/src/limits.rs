@@ -127,3 +127,5 @@ pub const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
 pub const RESULT_SHOWN_CHARS_MAX: usize = 2_000;
 /// Versions of a workflow asked for at once.
 pub const VERSIONS_PAGE: usize = 200;
+/// Rows of a plan that are shown.
+pub const PLAN_ROWS_SHOWN_MAX: usize = 200;

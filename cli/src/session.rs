@@ -157,7 +157,7 @@ impl Session {
 }
 
 /// The sandbox's scripts, from a file.
-fn scripts(path: &Path) -> Result<ScriptsByCredential> {
+pub(crate) fn scripts(path: &Path) -> Result<ScriptsByCredential> {
     let text = text_file::read(path, SANDBOX_SCRIPT_BYTES_MAX)?;
     ScriptsByCredential::read(text.as_bytes()).map_err(|fault| {
         Failure::usage(format!("{} is no script of the sandbox: {fault}", path.display()))

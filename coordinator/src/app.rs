@@ -15,6 +15,7 @@ use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
 use heddle_proto::control::members_server::MembersServer;
+use heddle_proto::control::resumes_server::ResumesServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::control::workflows_server::WorkflowsServer;
@@ -61,6 +62,7 @@ use crate::rpc::control::ControlService;
 use crate::rpc::enrol::{Desk, EnrolService};
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
+use crate::rpc::resumes::ResumesService;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::rpc::workflows::WorkflowsService;
@@ -337,6 +339,9 @@ fn serve(
     let link = AgentLinkServer::new(AgentLinkService { agents })
         .max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(AGENT_MESSAGE_BYTES_MAX);
+    let resumes = ResumesServer::new(ResumesService { shared: Arc::clone(&shared) })
+        .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let in_flight = InFlight::default();
     let mut server = Server::builder();
     if let Some(desk) = &desk {
@@ -357,6 +362,7 @@ fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(control)
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
+        .add_service(resumes)
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(workflows)
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))

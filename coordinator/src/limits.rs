@@ -125,6 +125,14 @@ pub(crate) const PLANS_KEPT_BYTES: usize = 32 * 1024 * 1024;
 pub(crate) const PLAN_WITHOUT_BATCH_KEPT: Span = Span::from_seconds(24 * 60 * 60);
 /// Batches, and messages that are owed, read from the journal at once while a partition is loaded.
 pub(crate) const LOAD_PAGE_ROWS: usize = 1_000;
+/// Runs in one page of a family, unless a caller asks for fewer.
+pub(crate) const LINEAGE_PAGE: u32 = 50;
+/// The same, whatever a caller asks for.
+pub(crate) const LINEAGE_PAGE_MAX: u32 = 200;
+/// Edited outputs that a family shows of one run.
+pub(crate) const EDITS_SHOWN_MAX: usize = 100;
+/// Runs of a workflow, the youngest first, in which what its nodes gave last is looked for.
+pub(crate) const CACHED_RUNS_READ_MAX: usize = 20;
 /// Bytes of values that are kept while a history is read for people; others are read when an answer shows them.
 pub(crate) const HISTORY_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Skipped nodes that an answer about a run names.

@@ -2,6 +2,7 @@
 
 mod batches;
 mod members;
+mod resumes;
 mod tenants;
 mod workflows;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
+use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::workflows_client::WorkflowsClient;
@@ -53,6 +55,7 @@ pub(crate) struct Coordinator {
     /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
     followers: ControlClient<Channel>,
     traces: TracesClient<Channel>,
+    resumes: ResumesClient<Channel>,
     tenants: TenantsClient<Channel>,
     members: MembersClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
@@ -106,6 +109,9 @@ impl Coordinator {
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let resumes = ResumesClient::new(calls.clone())
+            .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let tenants = TenantsClient::new(calls.clone());
         let workflows = WorkflowsClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
@@ -116,7 +122,7 @@ impl Coordinator {
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
-        Self { calls: client(calls), followers: client(followers), traces, tenants, members, artifacts, workflows }
+        Self { calls: client(calls), followers: client(followers), traces, resumes, tenants, members, artifacts, workflows }
     }
 
     /// `request` without its tenant, which only the caller's key knows.
@@ -167,8 +173,9 @@ impl Coordinator {
         .await
     }
 
+    /// A workflow, with what its nodes gave last.
     pub(crate) async fn workflow(&self, caller: &Caller<ReadWorkflows>, id: String) -> Result<Workflow, ApiError> {
-        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        let request = WorkflowRequest { tenant: caller.tenant(), id, with_cached: true };
         self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.get_workflow(request).await
         })
@@ -192,7 +199,7 @@ impl Coordinator {
         caller: &Caller<WriteWorkflows>,
         id: String,
     ) -> Result<DeletedWorkflow, ApiError> {
-        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        let request = WorkflowRequest { tenant: caller.tenant(), id, with_cached: false };
         self.call(request, Repeat::IfUnsent, CALL_TIME_MAX, |mut client, request| async move {
             client.delete_workflow(request).await
         })
@@ -211,7 +218,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn inputs(&self, caller: &Caller<DescribeInputs>, id: String) -> Result<InputList, ApiError> {
-        let request = WorkflowRequest { tenant: caller.tenant(), id };
+        let request = WorkflowRequest { tenant: caller.tenant(), id, with_cached: false };
         self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.describe_inputs(request).await
         })

@@ -110,6 +110,13 @@ pub(crate) const INSTANCES_LIMIT_DEFAULT: u32 = 50;
 pub(crate) const INSTANCES_LIMIT_MAX: u32 = 200;
 /// Numbers in an index: maps and loops lie eight deep, and the innermost has items of its own.
 pub(crate) const INDEX_NUMBERS_MAX: usize = 9;
+/// Items that one resume may name.
+pub(crate) const RESUME_INDICES_MAX: usize = 10_000;
+/// Longest token of a plan, in characters.
+pub(crate) const PLAN_TOKEN_LENGTH_MAX: usize = 255;
+/// Runs of a family in one answer, unless the client asks for another number, and at most.
+pub(crate) const LINEAGE_LIMIT_DEFAULT: u32 = 50;
+pub(crate) const LINEAGE_LIMIT_MAX: u32 = 200;
 /// Most workflows in one answer, also to whoever names no limit.
 pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Versions of a workflow in one answer, unless the caller says otherwise.

@@ -9,8 +9,8 @@ pub const PROTOCOL_VERSION_MIN: u32 = 3;
 pub const AGENT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest message about a certificate, in bytes: whoever sends it need not have one.
 pub const ENROL_MESSAGE_BYTES_MAX: usize = 16 * 1024;
-/// Largest message between gateway and coordinator, in bytes: one request body and its envelope.
-pub const CONTROL_MESSAGE_BYTES_MAX: usize = 36 * 1024 * 1024;
+/// Largest message between gateway and coordinator, in bytes: one request body, once more what its nodes carry, and an envelope.
+pub const CONTROL_MESSAGE_BYTES_MAX: usize = 68 * 1024 * 1024;
 /// Largest request body the gateway takes, in bytes (a graph).
 pub const REQUEST_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Longest name of a workflow, in characters.
@@ -46,8 +46,10 @@ pub const READ_WAIT_SECONDS_MAX: u64 = 30;
 
 const _: () =
     assert!(STREAM_SILENCE_MS_MAX >= 4 * HEARTBEAT_INTERVAL_MS, "three lost heartbeats must not end a stream");
-const _: () =
-    assert!(CONTROL_MESSAGE_BYTES_MAX > REQUEST_BODY_BYTES_MAX, "a full request body must fit into one message");
+const _: () = assert!(
+    CONTROL_MESSAGE_BYTES_MAX > 2 * REQUEST_BODY_BYTES_MAX,
+    "a full request body must fit into one message, twice"
+);
 const _: () = assert!(
     FAILURE_BYTES_MAX / 3 * 4 + 4 * FAILURE_TEXT_BYTES_MAX + 16 * 1024 <= ANSWER_HEADERS_BYTES_MAX as usize,
     "the largest refusal arrives"

@@ -8,4 +8,5 @@ pub mod collector;
 pub mod python;
 pub mod repository;
 pub mod s3;
+pub mod sandbox;
 pub mod wait;

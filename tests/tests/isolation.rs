@@ -93,6 +93,9 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("GET", "/api/v1/workflows/executions/{id}/nodes/{nodeId}", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/trace", Tenants, Run, 200),
     ("POST", "/api/v1/workflows/executions/{id}/cancel", Tenants, Waiting, 200),
+    ("POST", "/api/v1/workflows/executions/{id}/resume", Tenants, Run, 201),
+    ("POST", "/api/v1/workflows/executions/{id}/rerun", Tenants, Run, 201),
+    ("GET", "/api/v1/workflows/executions/{id}/lineage", Tenants, Run, 200),
     ("GET", "/api/v1/batches/{id}", Tenants, Batch, 200),
     ("POST", "/api/v1/batches/{id}/cancel", Tenants, Batch, 200),
     ("GET", "/api/v1/artifacts/{id}", Tenants, File, 200),
@@ -327,6 +330,9 @@ fn body(route: Route, number: usize, id: &str, named: &str) -> Value {
         (_, "/api/v1/tenants/{id}") => json!({ "name": Side::canary(id, "tenant") }),
         ("PATCH", "/api/v1/workflows/{id}/nodes/{nodeId}") => json!({ "label": Side::canary(id, "label") }),
         ("PUT", _) => json!({ "name": Side::canary(id, "name") }),
+        (_, "/api/v1/workflows/executions/{id}/resume") => {
+            json!({ "fromNodeId": "in", "inputs": { "in": Side::canary(id, "input") } })
+        }
         _ => json!({}),
     }
 }

@@ -6,6 +6,7 @@ mod catalogue;
 mod events;
 mod files;
 mod refusal;
+mod resumes;
 mod types;
 mod versions;
 
@@ -22,6 +23,7 @@ pub use catalogue::{
     read as read_value,
 };
 pub use events::{Event, EventStream};
+pub use resumes::{Credits, EditedPort, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Resumed, Way};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
     NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,
@@ -84,11 +86,16 @@ impl Client {
 
     /// Starts a run. Tried again, under one idempotency key, while the server is overloaded or cannot be reached.
     pub async fn execute(&self, workflow: &str, execute: &Execute<'_>) -> Result<Started> {
+        self.submit(&format!("/workflows/{workflow}/execute"), execute).await
+    }
+
+    /// Sends what starts a run, under one idempotency key, until there is an answer that is more than "not now".
+    async fn submit<T: DeserializeOwned>(&self, path: &str, body: &impl serde::Serialize) -> Result<T> {
         let idempotency_key = random_key()?;
         let mut tries = 1;
         loop {
-            let request = self.request(Method::POST, &format!("/workflows/{workflow}/execute"));
-            let sent = request.header("Idempotency-Key", &idempotency_key).json(execute).send().await;
+            let request = self.request(Method::POST, path);
+            let sent = request.header("Idempotency-Key", &idempotency_key).json(body).send().await;
             let pause = match &sent {
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => retry_after(response),
                 Err(_) => Duration::from_millis(200 << tries),

@@ -52,8 +52,11 @@ fn sentence(refusal: &Refusal, status: u16) -> String {
         (None, Value::Null) => format!("the server answered {status} and did not say why"),
         (None, error) => error_text(error),
     };
-    for violation in &refusal.violations {
-        let _ = write!(text, "\n  - {}", violation_line(violation));
+    // A single one is often what the sentence says already.
+    let is_news = |violation: &&Value| !violation["message"].as_str().is_some_and(|message| text.starts_with(message));
+    let news: Vec<String> = refusal.violations.iter().filter(is_news).map(violation_line).collect();
+    for line in news {
+        let _ = write!(text, "\n  - {line}");
     }
     text
 }
@@ -99,6 +102,8 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (409, "execution_over" | "execution_not_terminal") => {
             Some(format!("read how it stands with `{} executions get ID`, then decide again", program()))
         }
+        (409, "plan_changed") => Some("look at the plan again, and then carry it out".into()),
+        (422, "nothing_to_resume") => Some("name a node with --from, or change an output with --set".into()),
         (409, "token_used") => list("agents token"),
         (409, "key_ended") => list("keys"),
         (409, "last_admin_key") => Some(format!("make another first: `{} keys create --scope admin`", program())),

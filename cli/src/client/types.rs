@@ -163,6 +163,12 @@ pub struct Execute<'a> {
     /// Lists of values, for a run with each combination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterator_configs: Option<Value>,
+    /// The target alone, on results that are reused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub only: bool,
+    /// Reuse what this run made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_execution_id: Option<&'a str>,
 }
 
 /// A run that was started.
@@ -174,6 +180,19 @@ pub struct Started {
     /// The batch that it belongs to.
     #[serde(default)]
     pub batch_id: String,
+    /// Nodes whose results are reused though what they were made of has changed since.
+    #[serde(default)]
+    pub stale_dependencies: Vec<StaleDependency>,
+}
+
+/// A node whose result is reused, and what has changed since it was made.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StaleDependency {
+    /// The node.
+    pub node_id: String,
+    /// Its ports, `config` or `nodeType`.
+    pub changed_keys: Vec<String>,
 }
 
 /// Where a run stands.
@@ -290,6 +309,8 @@ pub struct ItemCounts {
     pub skipped: u64,
     /// At work.
     pub running: u64,
+    /// Of those that are done, the ones that another run has made.
+    pub cached: u64,
 }
 
 impl ItemCounts {
@@ -299,8 +320,8 @@ impl ItemCounts {
             Some(total) => format!("{}/{total} done", self.completed),
             None => format!("{} done", self.completed),
         };
-        for (count, word) in [(self.failed, "failed"), (self.skipped, "skipped")].iter().filter(|(count, _)| *count > 0)
-        {
+        let parts = [(self.cached, "reused"), (self.failed, "failed"), (self.skipped, "skipped")];
+        for (count, word) in parts.iter().filter(|(count, _)| *count > 0) {
             text.push_str(&format!(", {count} {word}"));
         }
         text
@@ -363,6 +384,8 @@ pub struct Execution {
     pub nodes_total: u64,
     /// What it waits for.
     pub waiting_on: Vec<Waiting>,
+    /// The run that it goes on from.
+    pub parent_execution_id: Option<String>,
 }
 
 /// Which runs to list.

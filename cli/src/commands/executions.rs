@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::execution_node::NodeOf;
+use super::resume::{LineageOf, RerunOf, ResumeOf};
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
 use crate::completion;
 use crate::connection::Connection;
@@ -19,7 +20,7 @@ use crate::ui::table::Table;
 use crate::ui::waterfall::{self, Waterfall};
 use crate::ui::{clock, note, print, print_json, program};
 
-/// List, get, watch, trace and cancel runs
+/// List, get, watch, trace, cancel and resume runs
 #[derive(Debug, Args)]
 pub struct Executions {
     #[command(flatten)]
@@ -82,6 +83,12 @@ enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Go on from a run that is over, in a new run that reuses what did not change; shows the plan first
+    Resume(Box<ResumeOf>),
+    /// Run again what a run has run, in a new run that reuses nothing
+    Rerun(RerunOf),
+    /// Show the family of a run: what it goes on from, and what goes on from it
+    Lineage(LineageOf),
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +136,9 @@ impl Executions {
             Verb::Trace { id } => trace(&client, &id, self.json).await,
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
+            Verb::Resume(resume) => resume.run(&client, self.json).await,
+            Verb::Rerun(rerun) => rerun.run(&client, self.json).await,
+            Verb::Lineage(lineage) => lineage.run(&client, self.json).await,
         }
     }
 }
@@ -226,6 +236,7 @@ fn head(run: &Execution, style: Style) -> String {
         let took = clock::elapsed(Some(start), run.end_time.as_deref());
         lines.push(format!("started   {start}, took {took}"));
     }
+    lines.extend(run.parent_execution_id.iter().map(|parent| format!("goes on   from {parent}")));
     if run.node_runs.iter().any(|node| node.sandbox) {
         lines.push("sandbox   answers come from it, not from providers".to_owned());
     }

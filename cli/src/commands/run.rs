@@ -40,8 +40,14 @@ pub struct Run {
     #[arg(long, requires = "iterate")]
     combine: bool,
     /// Run up to and with this node, by id or label
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, visible_alias = "target", value_name = "NODE")]
     to: Option<String>,
+    /// With --to: run that node alone, on what is reused
+    #[arg(long, requires_all = ["to", "from_execution"])]
+    only: bool,
+    /// Reuse what this run of the file made, where nothing has changed
+    #[arg(long, value_name = "ID", conflicts_with = "iterate")]
+    from_execution: Option<String>,
     /// Where results that are files go [default: heddle-out/ID, only if there are any]
     #[arg(short, long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -95,12 +101,23 @@ impl Run {
             inputs,
             target_node_id: target,
             iterator_configs,
+            only: self.only,
+            from_execution_id: self.from_execution.as_deref(),
         };
         let started = client.execute(&workflow, &execute).await?;
         if is_batch {
             return self.follow_batch(session, &started.batch_id).await;
         }
         let execution = started.execution_id;
+        if !self.json {
+            for stale in &started.stale_dependencies {
+                note(&format!(
+                    "{} is reused, though it was made from another {}",
+                    stale.node_id,
+                    stale.changed_keys.join(", ")
+                ));
+            }
+        }
 
         let mut progress = Progress::new(&file.tree(), self.json);
         let until = Until { timeout: self.timeout, ..Until::default() };
@@ -219,7 +236,7 @@ async fn outputs(
 }
 
 /// One value is printed bare, so that it can be piped; several have their node's id before them.
-fn print_outputs(outputs: &Map<String, Value>) -> Result<()> {
+pub(super) fn print_outputs(outputs: &Map<String, Value>) -> Result<()> {
     let several = outputs.len() > 1;
     for (id, output) in outputs {
         let text = bare(output);

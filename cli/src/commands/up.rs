@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::limits::{AGENTS_MAX, DRAIN_WAIT_MAX};
 use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind, check_debug_nodes};
+use crate::session;
 use crate::telemetry;
 use crate::ui::style::Style;
 use crate::ui::{note, print, program};
@@ -39,6 +40,9 @@ pub struct Up {
     /// Let a provider inside this process answer in the place of every server: offline, at no cost, always alike
     #[arg(long)]
     sandbox: bool,
+    /// What that provider answers: a JSON object with a script for each credential
+    #[arg(long, value_name = "FILE", requires = "sandbox")]
+    sandbox_script: Option<PathBuf>,
     /// Make a key again, if the one in the data folder is lost or does not work any more
     #[arg(long)]
     new_key: bool,
@@ -137,6 +141,8 @@ impl Up {
         telemetry::start(LevelFilter::WARN);
         telemetry::export(&[Component::Coordinator, Component::Agent, Component::Gateway]);
         self.debug.check()?;
+        let scripts = self.sandbox_script.as_deref().map(session::scripts).transpose()?;
+        let sandbox = self.sandbox.then(|| scripts.unwrap_or_default());
         self.metrics.check("--listen", self.listen)?;
         self.metrics.serve()?;
         check_debug_nodes(self.debug.debug_nodes, self.listen, false)?;
@@ -147,7 +153,7 @@ impl Up {
         data.create()?;
         let lock = data.lock()?;
         let cluster = tokio::select! {
-            cluster = self.start(listener, &data, lock) => cluster?,
+            cluster = self.start(listener, &data, lock, sandbox) => cluster?,
             () = stop.asked() => return Ok(()),
         };
         cluster.publish()?;
@@ -160,14 +166,20 @@ impl Up {
         stop.drain(cluster.shutdown(DRAIN_WAIT_MAX / 2)).await.and(ended)
     }
 
-    async fn start(&self, listener: TcpListener, data: &DataDir, lock: crate::data_dir::FolderLock) -> Result<Cluster> {
+    async fn start(
+        &self,
+        listener: TcpListener,
+        data: &DataDir,
+        lock: crate::data_dir::FolderLock,
+        sandbox: Option<ScriptsByCredential>,
+    ) -> Result<Cluster> {
         let options = ClusterOptions {
             listener,
             data: data.clone(),
             agents: self.agents,
             slots: self.slots,
             debug: self.debug.clone().into(),
-            sandbox: self.sandbox.then(ScriptsByCredential::default),
+            sandbox,
             artifacts: self.artifacts.clone().into(),
             fetch_allowed: self.fetch.allow_fetch.clone(),
             public_url: self.fetch.public_url.clone(),

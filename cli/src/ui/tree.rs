@@ -50,6 +50,8 @@ struct Row {
     /// Of a node inside one: the items that it is at work in, and what came of the others.
     at_work: BTreeSet<String>,
     done: u64,
+    /// Of the done ones, those that another run has made.
+    cached: u64,
     failed: u64,
 }
 
@@ -59,6 +61,8 @@ enum State {
     Running,
     Waiting,
     Completed,
+    /// Another run has made what it gives.
+    Cached,
     Failed,
     Skipped,
     Cancelled,
@@ -69,7 +73,8 @@ impl State {
         Some(match word {
             "STARTED" | "RUNNING" | "PROGRESS" | "DELTA" | "OUTPUT" => State::Running,
             "WAITING" | "RETRYING" | "LOST" => State::Waiting,
-            "COMPLETED" | "CACHED" => State::Completed,
+            "COMPLETED" => State::Completed,
+            "CACHED" => State::Cached,
             "FAILED" => State::Failed,
             "SKIPPED" => State::Skipped,
             "CANCELLED" => State::Cancelled,
@@ -87,6 +92,7 @@ impl State {
 pub struct Totals {
     nodes: usize,
     completed: usize,
+    cached: usize,
     failed: usize,
     skipped: usize,
     cancelled: usize,
@@ -98,10 +104,11 @@ impl Totals {
     /// The same, with what the answer about the run says of its nodes, by the words of their states: no event tells of nodes
     /// on branches that were not taken, nor of what nodes inside maps and loops came to over all items.
     pub fn with_states<'a>(self, states: impl Iterator<Item = &'a str>) -> Self {
-        let mut totals = Totals { completed: 0, failed: 0, skipped: 0, cancelled: 0, ..self };
+        let mut totals = Totals { completed: 0, cached: 0, failed: 0, skipped: 0, cancelled: 0, ..self };
         for state in states.filter_map(State::of) {
             match state {
                 State::Completed => totals.completed += 1,
+                State::Cached => totals.cached += 1,
                 State::Failed => totals.failed += 1,
                 State::Skipped => totals.skipped += 1,
                 State::Cancelled => totals.cancelled += 1,
@@ -117,6 +124,7 @@ impl Totals {
         let mut parts = Vec::new();
         let counts = [
             (self.completed, "completed"),
+            (self.cached, "reused"),
             (self.failed, "failed"),
             (self.skipped, "skipped"),
             (self.cancelled, "cancelled"),
@@ -209,6 +217,7 @@ impl Tree {
         Totals {
             nodes: self.rows.len(),
             completed: count(State::Completed),
+            cached: count(State::Cached),
             failed: count(State::Failed),
             skipped: count(State::Skipped),
             cancelled: count(State::Cancelled),
@@ -299,6 +308,7 @@ impl Row {
         self.started_ms = self.started_ms.or(change.at_ms);
         match state {
             State::Completed => self.done += 1,
+            State::Cached => (self.done, self.cached) = (self.done + 1, self.cached + 1),
             State::Failed => self.failed += 1,
             _ => {}
         }
@@ -310,8 +320,11 @@ impl Row {
         self.state = Some(if self.at_work.is_empty() { over } else { State::Running });
         let since = self.started_ms.zip(change.at_ms).and_then(|(start, end)| u64::try_from(end - start).ok());
         self.ran = since.map(Duration::from_millis);
-        let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
-        self.detail = format!("{} done{failed}", self.done);
+        let mut detail = format!("{} done", self.done);
+        for (count, word) in [(self.cached, "reused"), (self.failed, "failed")].iter().filter(|(count, _)| *count > 0) {
+            detail.push_str(&format!(", {count} {word}"));
+        }
+        self.detail = detail;
     }
 
     /// A bar and numbers of a map, numbers of a loop.
@@ -343,6 +356,7 @@ impl Row {
             }
             Some(State::Waiting) => style.yellow("◷"),
             Some(State::Completed) => style.green("✓"),
+            Some(State::Cached) => style.green("↺"),
             Some(State::Failed) => style.red("✗"),
             Some(State::Skipped) => style.dim("↷"),
             Some(State::Cancelled) => style.dim("■"),
@@ -352,7 +366,7 @@ impl Row {
     fn time(&self, now_ms: i64) -> String {
         let runs = || u64::try_from(now_ms - self.started_ms?).ok().map(Duration::from_millis);
         match self.state {
-            None | Some(State::Skipped) => String::new(),
+            None | Some(State::Skipped | State::Cached) => String::new(),
             // What took no time at all was no work.
             Some(state) if state.is_over() => {
                 self.ran.filter(|ran| !ran.is_zero()).map(clock::span).unwrap_or_default()
@@ -377,6 +391,9 @@ impl Row {
             notes.push(style.dim(agent));
         }
         notes.extend(self.items(style));
+        if self.state == Some(State::Cached) {
+            notes.push(style.dim("reused"));
+        }
         if !self.detail.is_empty() {
             notes.push(match self.state {
                 Some(State::Failed) => style.red(&self.detail),
@@ -493,7 +510,8 @@ mod tests {
     #[test]
     fn a_map_has_a_bar_and_its_nodes_have_a_line_each() {
         let mut tree = tree();
-        let counts = |completed, failed| ItemCounts { total: Some(8), completed, failed, skipped: 0, running: 1 };
+        let counts =
+            |completed, failed| ItemCounts { total: Some(8), completed, failed, skipped: 0, running: 1, cached: 0 };
         tree.change(&change("b", "RUNNING", 0));
         tree.counts("b", counts(0, 0));
         let item = |state: &str, index: &str, at_ms| Change { index: index.into(), ..change("c", state, at_ms) };

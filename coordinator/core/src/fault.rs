@@ -74,6 +74,12 @@ pub enum Fault {
     AnswerNotHeard,
     /// Another try of a node gets the values of its inputs in another order.
     InputsReordered,
+    /// An edited node gives what it makes, and not what it was edited to.
+    EditIgnored,
+    /// A node that is forced to run takes over an earlier result.
+    ForcedReused,
+    /// What came through first outputs does not count when an earlier result is looked for.
+    KeyWithoutInput,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -81,6 +81,18 @@ pub const INSTANCE_ATTEMPTS_SHOWN_MAX: usize = 1_000;
 /// Parts of lists that a run keeps at hand between decisions: each has at most [`LIST_CHUNK_ITEMS_MAX`] items.
 pub const LIST_PARTS_KEPT_MAX: usize = 4;
 
+/// Earlier results that one run may reuse.
+pub const OFFERS_MAX: usize = 200_000;
+/// Bytes of all values of these: they are written in one commit.
+pub const OFFERED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Earlier results in one event.
+pub const OFFERS_PER_EVENT_MAX: usize = 1_000;
+/// Bytes of their values.
+pub const OFFERED_BYTES_PER_EVENT_MAX: usize = 1024 * 1024;
+
+/// Instances of one node that a plan names; more are told as a number.
+pub const PLAN_INSTANCES_NAMED_MAX: usize = 100;
+
 /// Decisions of one run before the next run gets its turn (E2).
 pub const TURN_DECISIONS_MAX: usize = 256;
 /// What the conditions of all runs may cost in one call of a partition, before others get their turn: about as much time as

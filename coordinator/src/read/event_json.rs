@@ -7,6 +7,7 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{Instance, NodeIx, ProviderIx};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput};
+use heddle_core::run::lineage::Source;
 use heddle_core::value::ValueRef;
 use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
@@ -110,11 +111,20 @@ fn named(scopes: &Scopes, instance: Instance) -> Map<String, Value> {
 fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
     let graph = scopes.graph();
     let fields = match &event.fact {
-        Fact::Submitted(submitted) => json!({
-            "workflowId": submitted.workflow.to_string(),
-            "targetNodeId": submitted.target.map(|target| node_id(graph, target)),
-            "by": submitted.subject.to_string(),
-        }),
+        Fact::Submitted(submitted) => {
+            let mut fields = json!({
+                "workflowId": submitted.workflow.to_string(),
+                "targetNodeId": submitted.target.map(|target| node_id(graph, target)),
+                "by": submitted.subject.to_string(),
+            });
+            if let Some((lineage, parent)) = submitted.lineage.as_ref().and_then(|it| Some((it, it.parent?))) {
+                fields["parentExecutionId"] = parent.to_string().into();
+                fields["fromNodeId"] = lineage.from.map(|from| node_id(graph, from)).into();
+            }
+            fields
+        }
+        // What is offered shows where it is taken over.
+        Fact::Offered { offers } => json!({ "offers": offers.len() }),
         Fact::Continued => json!({}),
         Fact::Succeeded { attempt, outputs, timing } => {
             let mut fields = about(scopes, attempt);
@@ -196,6 +206,12 @@ fn decision(scopes: &Scopes, event: &Event, decision: &Decision) -> Value {
             say("state", "COMPLETED".into());
             say("outputs", self::outputs(graph, event, instance, outputs));
         }
+        Decision::Reused { source, outputs, .. } => {
+            say("state", "CACHED".into());
+            say("cachedFrom", cached_from(*source));
+            say("outputs", self::outputs(graph, event, instance, outputs));
+        }
+        Decision::Afresh { .. } => say("state", "READY".into()),
         Decision::Waiting { until, .. } => {
             say("state", "WAITING".into());
             say("dueInMs", until.since(event.at).as_millis().into());
@@ -237,6 +253,15 @@ fn decision(scopes: &Scopes, event: &Event, decision: &Decision) -> Value {
         }
     }
     fields.into()
+}
+
+/// Where a result comes from that the run did not make.
+fn cached_from(source: Source) -> Value {
+    match source {
+        Source::Run(run) => json!({ "source": "run", "executionId": run.to_string() }),
+        Source::Edit => json!({ "source": "edit" }),
+        Source::Request => json!({ "source": "request" }),
+    }
 }
 
 fn assignment(scopes: &Scopes, assignment: &Assignment) -> Value {

@@ -11,6 +11,6 @@ pub(crate) mod recent;
 pub(crate) mod runs;
 mod scopes;
 pub(crate) mod trace;
-mod values;
+pub(crate) mod values;
 pub(crate) mod versions;
 mod waiting;

@@ -214,6 +214,7 @@ fn instance(view: &RunView, ix: NodeIx, found: &InstanceView) -> wire::NodeInsta
         provider: runs::provider(graph, ix, seen.provider),
         started_at_ms: seen.started_at.map(|at| at.as_millis()),
         ended_at_ms: seen.ended_at.map(|at| at.as_millis()),
+        cached_from: seen.source.map(|source| runs::cached_from(view.run(), source)),
     }
 }
 

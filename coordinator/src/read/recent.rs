@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::partition::batch::{Batch, Phase, RunCreated, RunSummary};
 use heddle_core::run::event::{Assignment, Decision, Event, Fact, OutputValue, Piece, PortOutput};
+use heddle_core::run::lineage::Offer;
 use heddle_core::value::{Value, ValueRef};
 
 use crate::journal::RunRow;
@@ -196,6 +197,10 @@ fn behind_fact(fact: &Fact) -> usize {
             behind_outputs(outputs)
         }
         Fact::Failed { caught, .. } | Fact::Lost { caught, .. } => behind_outputs(caught),
+        Fact::Offered { offers } => {
+            let outputs = offers.iter().map(|offer| behind_outputs(&offer.outputs) + 4 * offer.index.capacity());
+            offers.capacity() * size_of::<Offer>() + outputs.sum::<usize>()
+        }
         // Bounded, and few.
         _ => 0,
     }
@@ -203,14 +208,16 @@ fn behind_fact(fact: &Fact) -> usize {
 
 fn behind_decision(decision: &Decision) -> usize {
     match decision {
-        Decision::Completed { outputs, .. } | Decision::Failed { caught: outputs, .. } => behind_outputs(outputs),
+        Decision::Completed { outputs, .. }
+        | Decision::Reused { outputs, .. }
+        | Decision::Failed { caught: outputs, .. } => behind_outputs(outputs),
         Decision::Opened { opened, .. } => {
             let items = opened.items.iter();
             opened.items.capacity() * size_of::<Vec<OutputValue>>()
                 + items.map(|item| item.capacity() * size_of::<OutputValue>() + behind_values(item)).sum::<usize>()
         }
         Decision::Gathered { results, .. } => size_of_val(results.as_slice()),
-        Decision::Waiting { .. } | Decision::Delegated { .. } | Decision::Stopped { .. } => 0,
+        Decision::Waiting { .. } | Decision::Afresh { .. } | Decision::Delegated { .. } | Decision::Stopped { .. } => 0,
     }
 }
 

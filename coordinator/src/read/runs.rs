@@ -7,6 +7,7 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId};
 use heddle_core::run::event::{Event, NodeError, OutputValue};
 use heddle_core::run::items::ItemCounts;
+use heddle_core::run::lineage::Source;
 use heddle_core::run::view::{NodeState, NodeView, RunView};
 use heddle_core::run::{Corrupt, Run, RunStatus};
 use heddle_proto::control as wire;
@@ -221,6 +222,8 @@ async fn show(
         progress: f64::from(all - open) / f64::from(all.max(1)),
         target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
         sandbox: run.is_sandboxed(),
+        parent_execution_id: parent_of(run).map_or_else(String::new, |parent| parent.to_string()),
+        lineage_id: root_of(run).to_string(),
         skipped_nodes: skipped(view, &part),
         ..summary(row)
     })
@@ -268,7 +271,7 @@ pub(super) async fn node(
     }
     let counts = view.counts(ix);
     let progress = match (state, &counts) {
-        (NodeState::Completed, _) => 1.0,
+        (NodeState::Completed | NodeState::Cached, _) => 1.0,
         (NodeState::Running, Some(counts)) => share_done(counts),
         (NodeState::Running, None) => shared.live.progress(run.id(), Instance::root(ix)).unwrap_or(0.0),
         _ => 0.0,
@@ -279,6 +282,7 @@ pub(super) async fn node(
         failed: counts.failed,
         skipped: counts.skipped,
         running: counts.running,
+        cached: counts.cached,
     });
     Ok(Some(wire::Node { outputs, progress, items, ..node_of(run, ix, state, view.node(ix)) }))
 }
@@ -298,8 +302,35 @@ pub(super) fn node_of(run: &Run, ix: NodeIx, state: NodeState, seen: &NodeView) 
         ended_at_ms: seen.ended_at.map(|at| at.as_millis()),
         provider: provider(run.graph(), ix, seen.provider),
         terminal: run.graph().is_terminal(ix),
+        cached_from: seen.source.filter(|_| state == NodeState::Cached).map(|source| cached_from(run, source)),
         ..wire::Node::default()
     }
+}
+
+/// Where outputs come from that a run did not make.
+pub(super) fn cached_from(run: &Run, source: Source) -> wire::CachedFrom {
+    let text = |id: Option<RunId>| id.map_or_else(String::new, |id| id.to_string());
+    match source {
+        Source::Run(made) => {
+            wire::CachedFrom { source: "run".into(), execution_id: made.to_string(), edited_by: String::new() }
+        }
+        Source::Edit => wire::CachedFrom {
+            source: "edit".into(),
+            execution_id: text(parent_of(run)),
+            edited_by: run.subject().to_string(),
+        },
+        Source::Request => wire::CachedFrom { source: "request".into(), ..wire::CachedFrom::default() },
+    }
+}
+
+/// The run that another goes on from.
+pub(crate) fn parent_of(run: &Run) -> Option<RunId> {
+    run.lineage().and_then(|lineage| lineage.parent)
+}
+
+/// The first run of a run's family: itself, if it goes on from no other.
+pub(crate) fn root_of(run: &Run) -> RunId {
+    run.lineage().and_then(|lineage| lineage.root).unwrap_or_else(|| run.id())
 }
 
 /// The type of the fallback that does a node's work; nothing if it is the node's own type.
@@ -311,7 +342,7 @@ pub(super) fn provider(graph: &Graph, ix: NodeIx, provider: ProviderIx) -> Strin
 }
 
 /// What a port gave or got, as far as there is room.
-pub(super) async fn port_value(
+pub(crate) async fn port_value(
     shared: &Arc<Shared>,
     run: RunId,
     values: &Kept,
@@ -355,6 +386,7 @@ pub(super) fn node_state(state: NodeState) -> wire::NodeState {
         NodeState::Running => wire::NodeState::Running,
         NodeState::Waiting => wire::NodeState::Waiting,
         NodeState::Completed => wire::NodeState::Completed,
+        NodeState::Cached => wire::NodeState::Cached,
         NodeState::Failed => wire::NodeState::Failed,
         NodeState::Skipped => wire::NodeState::Skipped,
         NodeState::Cancelled => wire::NodeState::Cancelled,

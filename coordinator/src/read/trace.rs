@@ -10,6 +10,7 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, Instance, ProviderIx, RunId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::items::ScopePaths;
+use heddle_core::run::lineage::Source;
 use heddle_core::run::trace::{AttemptSpan, NodeSpan, SpanState, Trace};
 use heddle_core::time::Timestamp;
 use heddle_proto::control as wire;
@@ -164,6 +165,10 @@ fn show_node(graph: &Graph, names: &RunTrace<'_>, paths: &ScopePaths, node: &Nod
         index: paths.path(node.instance.scope),
         waiting_since_ms: node.waiting_since.map(Timestamp::as_millis),
         opened_at_ms: node.opened_at.map(Timestamp::as_millis),
+        cached_from_execution_id: match node.source {
+            Some(Source::Run(run)) => run.to_string(),
+            _ => String::new(),
+        },
         attempts: node.attempts.iter().map(|it| show_attempt(names, name, it, provider(graph, node, it))).collect(),
     }
 }
@@ -221,6 +226,9 @@ fn node_span(names: &RunTrace<'_>, graph: &Graph, node: &NodeSpan, trace: &Trace
         ("heddle.node.attempts", node.attempts.len().to_string().into()),
     ];
     attributes.extend(node.attempts.last().map(|last| ("heddle.agent.id", last.agent.to_string().into())));
+    if let Some(Source::Run(run)) = node.source {
+        attributes.push(("heddle.node.cached_from", run.to_string().into()));
+    }
     let provider = node.attempts.last().and_then(|last| provider(graph, node, last));
     attributes.extend(provider.map(|provider| ("heddle.node.provider", provider.into())));
     Span {

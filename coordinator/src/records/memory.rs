@@ -1,10 +1,10 @@
 //! Plain rows in memory, for tests: beside the runs of the journal in memory.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use heddle_core::id::{KeyId, TenantId, WorkflowId};
+use heddle_core::id::{KeyId, RunId, TenantId, WorkflowId};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
@@ -25,6 +25,7 @@ pub(crate) struct PlainRows {
     versions: BTreeMap<(TenantId, WorkflowId, u64), VersionRow>,
     tenants: BTreeMap<TenantId, TenantRow>,
     api_keys: BTreeMap<Digest, ApiKeyRow>,
+    relatives: BTreeSet<(TenantId, RunId, RunId)>,
     /// In the order they came.
     node_types: Vec<ManifestRow>,
 }
@@ -162,6 +163,17 @@ impl Records for MemoryJournal {
             row.closed_at = change.closed_at.map_or(row.closed_at, |at| at.map(|at| row.closed_at.unwrap_or(at)));
             row.clone()
         }))
+    }
+
+    fn put_relative(&self, tenant: Tenant, root: RunId, run: RunId) -> Answer<()> {
+        self.tables().plain.relatives.insert((tenant.id().clone(), root, run));
+        answer(())
+    }
+
+    fn relatives(&self, tenant: Tenant, root: RunId, after: RunId, limit: usize) -> Answer<Vec<RunId>> {
+        let tables = self.tables();
+        let of_root = tables.plain.relatives.iter().filter(|(owner, of, _)| (owner, *of) == (tenant.id(), root));
+        answer(of_root.map(|(.., run)| *run).filter(|run| *run > after).take(limit).collect())
     }
 
     fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()> {

@@ -9,7 +9,7 @@ pub(crate) mod sqlite;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_core::id::{KeyId, Subject, TenantId, WorkflowId};
+use heddle_core::id::{KeyId, RunId, Subject, TenantId, WorkflowId};
 use heddle_core::partition::batch::KeyRow;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
@@ -80,6 +80,13 @@ pub trait Records: Send + Sync + 'static {
 
     /// Renames, closes or opens a tenant; gives the row as it is now, if there is one.
     fn change_tenant(&self, tenant: Tenant, change: TenantChange) -> Answer<Option<TenantRow>>;
+
+    /// Notes that a run belongs to the family that `root` began, before it begins. Noting it again changes nothing.
+    fn put_relative(&self, tenant: Tenant, root: RunId, run: RunId) -> Answer<()>;
+
+    /// The runs that go on from `root` or from each other, in the order of their ids, from the first after `after` on. Some may
+    /// never have begun.
+    fn relatives(&self, tenant: Tenant, root: RunId, after: RunId, limit: usize) -> Answer<Vec<RunId>>;
 
     /// Keeps node type manifests; the newest version of each id counts. Ones that are kept already change nothing.
     fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()>;

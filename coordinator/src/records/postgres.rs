@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use heddle_core::id::{KeyId, TenantId, WorkflowId};
+use heddle_core::id::{KeyId, RunId, TenantId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::KeyRow;
 use heddle_core::time::Timestamp;
@@ -279,6 +279,30 @@ impl Records for PostgresJournal {
                 let query = sqlx::query(sql).bind(of.text()).bind(change.name.as_deref());
                 let query = query.bind(change.closed_at.is_some()).bind(closed_at);
                 query.fetch_optional(connection).await?.as_ref().map(tenant).transpose()
+            }
+            .boxed()
+        })
+    }
+
+    fn put_relative(&self, tenant: Tenant, root: RunId, run: RunId) -> Answer<()> {
+        self.ask("note a run's family", move |connection| {
+            async move {
+                let sql = "INSERT INTO lineage (tenant, root, run) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+                let query = sqlx::query(sql).bind(tenant.text()).bind(root.to_bytes()).bind(run.to_bytes());
+                query.execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        })
+    }
+
+    fn relatives(&self, tenant: Tenant, root: RunId, after: RunId, limit: usize) -> Answer<Vec<RunId>> {
+        self.ask("read a run's family", move |connection| {
+            async move {
+                let sql = "SELECT run FROM lineage WHERE tenant = $1 AND root = $2 AND run > $3 ORDER BY run LIMIT $4";
+                let query = sqlx::query(sql).bind(tenant.text()).bind(root.to_bytes()).bind(after.to_bytes());
+                let rows = query.bind(limit as i64).fetch_all(connection).await?;
+                rows.iter().map(|row| Ok(RunId(id(row, 0)?))).collect()
             }
             .boxed()
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_core::id::{KeyId, TenantId, WorkflowId};
+use heddle_core::id::{KeyId, RunId, TenantId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::KeyRow;
 use heddle_core::time::Timestamp;
@@ -192,6 +192,21 @@ impl Records for SqliteJournal {
             let closed_at = change.closed_at.flatten().map(Timestamp::as_millis);
             let values = params![of.text(), change.name.as_deref(), change.closed_at.is_some(), closed_at];
             connection.prepare_cached(sql)?.query_row(values, tenant).optional()
+        })
+    }
+
+    fn put_relative(&self, tenant: Tenant, root: RunId, run: RunId) -> Answer<()> {
+        self.write("note a run's family", move |connection| {
+            let sql = "INSERT INTO lineage (tenant, root, run) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+            connection.execute(sql, params![tenant.text(), root.to_bytes(), run.to_bytes()]).map(drop)
+        })
+    }
+
+    fn relatives(&self, tenant: Tenant, root: RunId, after: RunId, limit: usize) -> Answer<Vec<RunId>> {
+        self.read(move |connection| {
+            let sql = "SELECT run FROM lineage WHERE tenant = ?1 AND root = ?2 AND run > ?3 ORDER BY run LIMIT ?4";
+            let values = params![tenant.text(), root.to_bytes(), after.to_bytes(), limit as i64];
+            many(connection, sql, values, |row| Ok(RunId(u128::from_be_bytes(row.get(0)?))))
         })
     }
 

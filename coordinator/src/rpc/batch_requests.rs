@@ -87,6 +87,7 @@ pub(super) async fn submit(
             replayed,
             runs: started(batch, total, stride),
             runs_total: total,
+            stale_dependencies: Vec::new(),
         }),
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
         _ => Err(Status::internal("a batch was answered as something else")),

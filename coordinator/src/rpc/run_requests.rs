@@ -9,7 +9,8 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
-use heddle_core::run::RunStatus;
+use heddle_core::run::lineage::Lineage;
+use heddle_core::run::{RunStatus, resume};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use heddle_proto::control as wire;
@@ -26,6 +27,7 @@ use crate::limits::ANSWER_VALUES_BYTES;
 use crate::read::runs::{self, Ask, ReadError};
 use crate::read::versions::Versions;
 use crate::read::{batches, events as history};
+use crate::resume::carried;
 use crate::shared::Shared;
 
 /// Rows in one page of a list of runs.
@@ -39,7 +41,18 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
     let graph = graph_of(shared, &tenant, workflow, request.graph.as_ref()).await?;
     let target = Some(request.target_node_id.as_str()).filter(|target| !target.is_empty());
-    let part = graph.executable(target).map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+    let target = target.map(|id| graph.find(id).ok_or_else(|| graph.unknown_target(id))).transpose();
+    let target = target.map_err(|problem| failure::invalid_graph(vec![problem], Vec::new()))?;
+    if request.only && target.is_none() {
+        return Err(failure::plain(422, "only_needs_target", "\"only\" runs one node: name it as targetNodeId"));
+    }
+    let carried = carried::resolve(shared, &tenant, (workflow, &graph, target), &request).await?;
+    let part = match &carried {
+        Some(carried) => carried.part(&graph, target),
+        None => resume::part(&graph, &Lineage::default(), target),
+    };
+    let known = carried.as_ref().map_or(&[][..], |carried| carried.known());
+    graph.can_execute(&part, known).map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
     let given = match request.inputs_json.is_empty() {
         true => Vec::new(),
         false => graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?,
@@ -49,7 +62,6 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         Some(row) => Slot::of_hash(hash_of(&row.key)),
         None => Slot::of_hash(shared.seed()),
     };
-    let target = target.and_then(|target| graph.find(target));
     if !request.iterator_configs_json.is_empty() {
         let tenant = &tenant;
         let checked = batch_requests::Checked { tenant, workflow, graph, part, target, inputs: given, key, slot };
@@ -57,6 +69,13 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
     }
     let given = submitted::resolve(shared, &tenant, given).await?;
     graph.complete_inputs(&part, &given).map_err(failure::bad_inputs)?;
+    let (lineage, stale_dependencies) = match carried {
+        None => (None, Vec::new()),
+        Some(carried) => {
+            let (inherited, stale) = carried.inherited(shared, (&graph, &part, target), &given).await?;
+            (Some(Box::new(inherited)), stale)
+        }
+    };
     let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
     let submission = Submission {
         run: RunId::new(shared.clock.now(), slot, random),
@@ -70,6 +89,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         traceparent: Some(request.traceparent.as_str()).filter(|text| !text.is_empty()).map(Arc::from),
         sandbox: request.sandbox || shared.sandbox,
         batch: None,
+        lineage,
     };
     let partition = shared.partition_of(submission.run);
     match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {
@@ -79,6 +99,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
             batch_id: runs::batch_id(run),
             started_at_ms: created_at.as_millis(),
             replayed,
+            stale_dependencies,
             ..Default::default()
         }),
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
@@ -87,7 +108,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
 }
 
 /// Nothing more is begun for a tenant whose artifacts have used up its quota; what runs goes on.
-async fn room(shared: &Shared, tenant: &Tenant) -> Result<(), Status> {
+pub(crate) async fn room(shared: &Shared, tenant: &Tenant) -> Result<(), Status> {
     let room = shared.artifacts.room(tenant).await.map_err(|error| failure::journal(&error))?;
     room.map(drop).map_err(|exceeded| failure::quota(&exceeded))
 }
@@ -114,7 +135,7 @@ async fn graph_of(
     }
 }
 
-pub(super) fn key_row(tenant: &Tenant, given: &wire::Idempotency) -> Result<KeyRow, Status> {
+pub(crate) fn key_row(tenant: &Tenant, given: &wire::Idempotency) -> Result<KeyRow, Status> {
     let body = <[u8; 32]>::try_from(given.body_hash.as_ref())
         .map_err(|_| failure::plain(400, "bad_request", "the body's hash has 32 bytes"))?;
     let key = IdempotencyKey {
@@ -126,7 +147,7 @@ pub(super) fn key_row(tenant: &Tenant, given: &wire::Idempotency) -> Result<KeyR
 }
 
 /// The same key always leads to the same slot, so that a request lands where its twin is (E24).
-fn hash_of(key: &IdempotencyKey) -> u64 {
+pub(crate) fn hash_of(key: &IdempotencyKey) -> u64 {
     let text = [&*key.tenant.0, &*key.route, &*key.key].join("\n");
     let [a, b, c, d, e, f, g, h, ..] = Digest::of(text.as_bytes()).0;
     u64::from_be_bytes([a, b, c, d, e, f, g, h])

@@ -18,6 +18,7 @@ use crate::auth::{self, Tenant};
 use crate::graphs;
 use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};
 use crate::records::{SaveWorkflow, Saved, Usage, WorkflowPage, WorkflowRow};
+use crate::resume::cached;
 use crate::shared::Shared;
 
 pub(super) async fn save(
@@ -142,7 +143,8 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::WorkflowRequest) ->
     let draft = shared.graphs.document(&Tenant::of_workflow(&row), row.graph).await.map_err(failure::graph)?;
     let Stored { edges, policy, .. } = draft.stored().clone();
     let graph = wire::GraphJson { nodes: draft.nodes_with_dims(), edges, policy };
-    Ok(wire::Workflow { graph: Some(graph), ..to_wire(&row) })
+    let cached = if request.with_cached { cached::of_workflow(shared, &row).await? } else { Vec::new() };
+    Ok(wire::Workflow { graph: Some(graph), cached, ..to_wire(&row) })
 }
 
 async fn find(shared: &Arc<Shared>, request: &wire::WorkflowRequest) -> Result<WorkflowRow, Status> {
@@ -263,5 +265,6 @@ fn to_wire(row: &WorkflowRow) -> wire::Workflow {
         execution_count: row.execution_count,
         last_executed_at_ms: row.last_executed_at.map(|at| at.as_millis()),
         graph: None,
+        cached: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use prost::Message;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use super::diagnosis;
+use super::{diagnosis, run};
 use crate::http::error::ApiError;
 
 /// Seconds after which a client should try again when the coordinator cannot be reached.
@@ -101,6 +101,9 @@ pub(crate) fn said(status: &Status) -> Option<ApiError> {
     }
     if !failure.base_updated_at.is_empty() {
         error = error.with("yourBaseUpdatedAt", json!(failure.base_updated_at));
+    }
+    if !failure.waiting_on.is_empty() {
+        error = error.with("waitingOn", json!(run::waiting_on(&failure.waiting_on)));
     }
     Some(error)
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod batch;
+pub(crate) mod cached;
 pub(crate) mod diagnosis;
 pub(crate) mod edit;
 pub(crate) mod event;
@@ -10,6 +11,7 @@ pub(crate) mod failure;
 pub(crate) mod key;
 pub(crate) mod node;
 pub(crate) mod node_type;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod submit;
 pub(crate) mod tenant;

@@ -2,7 +2,7 @@
 
 use heddle_proto::control::{self, NodeKind, PortValue};
 
-use super::run::{node_run, node_words, run_error};
+use super::run::{cached_from, node_run, node_words, run_error};
 use super::{non_empty, raw, unreadable};
 use crate::dto::node::{AttemptRun, NodeDetail, NodeInstance};
 use crate::dto::run::Outputs;
@@ -43,6 +43,8 @@ fn instance(instance: &control::NodeInstance) -> Result<NodeInstance<'_>, ApiErr
         index: &instance.index,
         status,
         state,
+        cached: state == "CACHED",
+        cached_from: instance.cached_from.as_ref().map(cached_from),
         error: instance.error.as_ref().map(run_error),
         attempts: instance.attempts,
         provider: non_empty(&instance.provider),

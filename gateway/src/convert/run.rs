@@ -1,12 +1,16 @@
 //! Runs and their nodes.
 
+use std::num::NonZeroU32;
+
 use heddle_proto::control::{self, NodeState, RunStatus};
 
 use super::value::Essence;
 use super::{non_empty, raw, unreadable};
 use crate::dto;
 use crate::dto::diagnosis::Diagnostics;
-use crate::dto::run::{FinalOutput, Items, NodeResults, NodeRun, Outputs, Poll, Run, RunError, RunHead, WaitingOn};
+use crate::dto::run::{
+    CachedFrom, FinalOutput, Items, NodeResults, NodeRun, Outputs, Poll, Run, RunError, RunHead, WaitingOn,
+};
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
 
@@ -24,6 +28,8 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
             error: run.error.as_ref().map(run_error),
             start_time: Time(run.started_at_ms),
             end_time: run.ended_at_ms.map(Time),
+            parent_execution_id: non_empty(&run.parent_execution_id),
+            lineage_id: non_empty(&run.lineage_id),
         },
         workflow_version: run.workflow_version,
         final_output: final_output(run, &node_runs),
@@ -31,7 +37,7 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
         node_runs,
         nodes_total: run.nodes_total,
         target_node_id: non_empty(&run.target_node_id),
-        waiting_on: waiting_on(run),
+        waiting_on: waiting_on(&run.waiting_on),
         progress: run.progress,
         cancel_requested: run.cancel_requested,
         seq: run.seq,
@@ -54,13 +60,15 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
         node_results: NodeResults { node_runs },
         nodes_total: run.nodes_total,
         diagnostics: Diagnostics::none(),
-        waiting_on: waiting_on(run),
+        waiting_on: waiting_on(&run.waiting_on),
         progress: run.progress,
         cost: None,
         start_time: Time(run.started_at_ms),
         end_time: run.ended_at_ms.map(Time),
         cancel_requested: run.cancel_requested,
         seq: run.seq,
+        parent_execution_id: non_empty(&run.parent_execution_id),
+        lineage_id: non_empty(&run.lineage_id),
     })
 }
 
@@ -110,6 +118,7 @@ pub(super) fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_
         status,
         state,
         cached: state == "CACHED",
+        cached_from: node.cached_from.as_ref().map(cached_from),
         sandbox,
         // A node that failed has outputs where its policy lets the run go on.
         output: Some(Outputs(outputs?))
@@ -125,9 +134,17 @@ pub(super) fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_
     })
 }
 
+pub(super) fn cached_from(from: &control::CachedFrom) -> CachedFrom<'_> {
+    CachedFrom {
+        source: &from.source,
+        execution_id: non_empty(&from.execution_id),
+        edited_by: non_empty(&from.edited_by),
+    }
+}
+
 fn items(items: control::Items) -> Items {
-    let control::Items { total, completed, failed, skipped, running } = items;
-    Items { total, completed, failed, skipped, running }
+    let control::Items { total, completed, failed, skipped, running, cached } = items;
+    Items { total, completed, failed, skipped, running, cached: NonZeroU32::new(cached) }
 }
 
 /// Whether a node that has failed gives what was wrong.
@@ -180,8 +197,8 @@ pub(super) fn run_error(error: &control::RunError) -> RunError<'_> {
     }
 }
 
-fn waiting_on(run: &control::Run) -> Vec<WaitingOn<'_>> {
-    run.waiting_on
+pub(super) fn waiting_on(waiting: &[control::WaitingOn]) -> Vec<WaitingOn<'_>> {
+    waiting
         .iter()
         .map(|waiting| WaitingOn {
             kind: &waiting.kind,

@@ -1,10 +1,10 @@
 //! Starting runs.
 
-use heddle_proto::control::{InputDescription, InputList, SubmitReply};
+use heddle_proto::control::{self, InputDescription, InputList, SubmitReply};
 use serde_json::value::RawValue;
 
 use super::{raw, unreadable};
-use crate::dto::submit::{Accepted, Example, Executed, Input, Inputs, StartedRun};
+use crate::dto::submit::{Accepted, Example, Executed, Input, Inputs, StaleDependency, StartedRun};
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
 
@@ -39,8 +39,12 @@ pub(crate) fn executed(reply: &SubmitReply) -> Executed<'_> {
         runs_total: Some(reply.runs_total).filter(|total| *total > 0),
         execution_id: &reply.execution_id,
         status: RUNNING,
-        stale_dependencies: [],
+        stale_dependencies: reply.stale_dependencies.iter().map(stale).collect(),
     }
+}
+
+fn stale(stale: &control::StaleDependency) -> StaleDependency<'_> {
+    StaleDependency { node_id: &stale.node_id, changed_keys: &stale.changed_keys }
 }
 
 pub(crate) fn accepted(reply: &SubmitReply) -> Accepted<'_> {

@@ -72,6 +72,11 @@ pub const REFUSALS: &[Code] = &[
         "Wait until it has begun, or cancel the batch.",
     ),
     code("execution_not_found", "There is no such run, or it is another tenant's.", "Check the id."),
+    code(
+        "execution_not_terminal",
+        "The run is not over, so nothing can go on from it.",
+        "Wait or cancel it; `waitingOn` says what it waits for.",
+    ),
     code("execution_over", "The run is over already.", "Nothing; the message says how it ended."),
     code("fetch_failed", "The file could not be fetched from its address.", "The message says why."),
     code("first_tenant", "The first tenant cannot be closed.", "Close another one."),
@@ -99,6 +104,7 @@ pub const REFUSALS: &[Code] = &[
         "Choose another.",
     ),
     code("invalid_index", "The index has more numbers than there are maps and loops.", "The message says how many."),
+    code("invalid_indices", "The node has no such items.", "The message names one that it does not have."),
     code("invalid_inputs", "The inputs do not fit the workflow.", "`violations` says which and why."),
     code(
         "invalid_json",
@@ -108,6 +114,7 @@ pub const REFUSALS: &[Code] = &[
     code("invalid_key_format", "This is not what a key looks like.", "Send `Authorization: Bearer sk-…`."),
     code("invalid_key_request", "A key of this kind cannot be made.", "The message says why."),
     code("invalid_last_event_id", "Last-Event-ID is no number.", "Send the id of an event."),
+    code("invalid_outputs", "The new values do not fit the nodes' outputs.", "`violations` says which and why."),
     code("invalid_parameter", "A parameter of the query has a value that it cannot have.", "The message says which."),
     code("invalid_path", "The path is not UTF-8.", "Encode it."),
     code(
@@ -137,7 +144,14 @@ pub const REFUSALS: &[Code] = &[
     code("node_type_unavailable", "No agent offers a type that the run needs.", "Start an agent that does."),
     code("not_implemented", "The coordinator is older than the gateway.", "Update the coordinator."),
     code("not_supported_yet", "Heddle cannot do this yet.", "Leave it out."),
+    code("nothing_to_resume", "The run is completed, and nothing is to change.", "Name `fromNodeId` or `outputs`."),
+    code(
+        "only_needs_results",
+        "A node cannot run alone, since there is no result for it to run on.",
+        "The message names what is missing; leave `only` out, or carry outputs.",
+    ),
     code("overloaded", "Too much is under way.", "Try again after `Retry-After`; nothing was started."),
+    code("plan_changed", "What would run is not what the plan says any more.", "The message says what; plan again."),
     code(
         "protocol_mismatch",
         "Gateway and coordinator do not speak the same protocol.",
@@ -168,6 +182,7 @@ pub const REFUSALS: &[Code] = &[
         "The gateway is for its own machine and is not called what `Host` says.",
         "Ask for localhost, or start it with --public-url.",
     ),
+    code("unknown_node", "There is no such node in the graph.", "The message names those that there are."),
     code("unknown_route", "There is no such route.", "See the list of routes."),
     code("unsupported_media_type", "The body is not declared as JSON.", "Send `Content-Type: application/json`."),
     code(

@@ -7,4 +7,5 @@ pub(crate) mod openapi;
 pub(crate) mod operation;
 pub(crate) mod page;
 mod requests;
+pub(crate) mod resume;
 pub(crate) mod table;

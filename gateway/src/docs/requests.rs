@@ -163,6 +163,11 @@ pub(super) struct Execute {
     trigger_data: Option<Object>,
     /// One run for each combination of these values.
     iterator_configs: Option<Vec<IteratorConfig>>,
+    /// Runs `targetNodeId` alone, on results that are reused.
+    only: Option<bool>,
+    /// Reuses what this run of the workflow made, where nothing has changed.
+    from_execution_id: Option<String>,
+    /// Reuses nothing, whatever the nodes carry.
     force: Option<bool>,
 }
 

@@ -26,7 +26,7 @@ use crate::http::auth::{
 use crate::http::health::{Alive, Ready};
 
 const WORKFLOWS: &str = "Workflows";
-const RUNS: &str = "Runs";
+pub(super) const RUNS: &str = "Runs";
 const FILES: &str = "Files";
 const NODES: &str = "Node types";
 const CLUSTER: &str = "Cluster";
@@ -49,12 +49,13 @@ const OF_WORKFLOWS: &[&str] = &[
     "postWorkflowsByIdLayout",
 ];
 /// Operations on a run that is there.
-const OF_RUNS: &[&str] = &[
+pub(super) const OF_RUNS: &[&str] = &[
     "getWorkflowsExecutionsById",
     "getWorkflowsExecutionsByIdPoll",
     "getWorkflowsExecutionsByIdEvents",
     "getWorkflowsExecutionsByIdNodesByNodeId",
     "getWorkflowsExecutionsByIdTrace",
+    "getWorkflowsExecutionsByIdLineage",
     "postWorkflowsExecutionsByIdCancel",
 ];
 
@@ -103,7 +104,7 @@ pub(crate) fn create_workflow() -> Operation {
 pub(crate) fn get_workflow() -> Operation {
     Operation::of::<ReadWorkflows>(
         WORKFLOWS,
-        "Get a workflow with its graph as it was saved, and the size of each node",
+        "Get a workflow with its graph as it was saved, the size of each node, and what its nodes gave last",
     )
     .answers::<WorkflowWithGraph<'_>>(OK, Shape::Bare)
 }
@@ -183,7 +184,7 @@ pub(crate) fn lay_out() -> Operation {
 }
 
 pub(crate) fn execute() -> Operation {
-    Operation::of::<Execute>(RUNS, "Run the graph in the body, or the saved one")
+    Operation::of::<Execute>(RUNS, "Run the graph in the body, or the saved one, or a part of it")
         .idempotent()
         .body::<requests::Execute>(json!({"inputs": {"topic": "herons"}}))
         .answers::<Executed<'_>>(CREATED, Shape::Enveloped)
@@ -236,7 +237,7 @@ fn page_size() -> serde_json::Value {
 }
 
 /// How many of a list come at once.
-fn limited(operation: Operation, usual: u32, says: &'static str) -> Operation {
+pub(super) fn limited(operation: Operation, usual: u32, says: &'static str) -> Operation {
     let mut schema = page_size();
     schema["default"] = json!(usual);
     operation.query("limit", schema, says)
@@ -263,8 +264,9 @@ pub(crate) fn get_run() -> Operation {
 
 pub(crate) fn get_run_node() -> Operation {
     let says = "Get a node of a run: one instance with its inputs, attempts and outputs, and a page of its items";
-    let states =
-        json!({"enum": ["PENDING", "READY", "RUNNING", "WAITING", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED"]});
+    let states = json!({
+        "enum": ["PENDING", "READY", "RUNNING", "WAITING", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED", "CACHED"],
+    });
     let index = json!({"type": "string", "pattern": "^([0-9]{1,9}(,[0-9]{1,9}){0,8})?$"});
     limited(Operation::of::<ReadExecutions>(RUNS, says), 50, "Instances in a page, of which 200 come at most.")
         .query("index", index, "Which item of the maps and loops around it, the outermost first, such as 17 or 3,0.")

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::run::{NodeRun, Outputs, RunError};
+use super::run::{CachedFrom, NodeRun, Outputs, RunError};
 use super::time::Time;
 
 /// A node of a run, one instance of it, or one item of a map or turn of a loop.
@@ -36,6 +36,11 @@ pub(crate) struct NodeInstance<'a> {
     pub(crate) index: &'a [u32],
     pub(crate) status: &'static str,
     pub(crate) state: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cached: bool,
+    /// Where the output of a cached instance comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cached_from: Option<CachedFrom<'a>>,
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) attempts: u32,
     /// The type of the fallback that does its work or gave its result; absent: the node's own type.

@@ -1,6 +1,7 @@
 //! Runs (*executions*) as clients see them.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -23,6 +24,12 @@ pub(crate) struct RunHead<'a> {
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) start_time: Time,
     pub(crate) end_time: Option<Time>,
+    /// The run that it goes on from; absent if there is none, and in lists without nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_execution_id: Option<&'a str>,
+    /// The first run of its family, itself if it goes on from none; absent in lists without nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lineage_id: Option<&'a str>,
 }
 
 /// A run: the answer of `GET /workflows/executions/{id}` and an item of histories.
@@ -72,6 +79,12 @@ pub(crate) struct Poll<'a> {
     pub(crate) end_time: Option<Time>,
     pub(crate) cancel_requested: bool,
     pub(crate) seq: u64,
+    /// The run that it goes on from; absent if there is none, and in lists without nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_execution_id: Option<&'a str>,
+    /// The first run of its family, itself if it goes on from none; absent in lists without nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lineage_id: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -93,6 +106,9 @@ pub(crate) struct NodeRun<'a> {
     pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
+    /// Where the output of a cached node comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cached_from: Option<CachedFrom<'a>>,
     /// Whether servers were not asked, but the sandbox provider.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) sandbox: bool,
@@ -111,6 +127,19 @@ pub(crate) struct NodeRun<'a> {
     pub(crate) items: Option<Items>,
 }
 
+/// Where an output comes from that the run itself has not made.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CachedFrom<'a> {
+    /// `run`: another run made it. `edit`: somebody changed what the parent gave. `request`: it came with the graph.
+    pub(crate) source: &'a str,
+    /// The run that made it; of an edit the parent.
+    pub(crate) execution_id: Option<&'a str>,
+    /// Of an edit: who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edited_by: Option<&'a str>,
+}
+
 /// How the items of a map or the turns of a loop stand; of a node inside one, how it stands in them.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -124,6 +153,9 @@ pub(crate) struct Items {
     pub(crate) skipped: u32,
     /// At work now.
     pub(crate) running: u32,
+    /// Of the completed ones, those that another run has made; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cached: Option<NonZeroU32>,
 }
 
 /// A node of a run, with its outputs in a form that does not depend on the node's type.

@@ -19,8 +19,17 @@ pub(crate) struct Executed<'a> {
     pub(crate) runs_total: Option<u32>,
     pub(crate) execution_id: &'a str,
     pub(crate) status: &'static str,
-    /// No cached output is ever used, so none can be stale.
-    pub(crate) stale_dependencies: [(); 0],
+    /// Nodes whose results are reused though what they were made of has changed since.
+    pub(crate) stale_dependencies: Vec<StaleDependency<'a>>,
+}
+
+/// A node whose result is reused, and what has changed since it was made.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StaleDependency<'a> {
+    pub(crate) node_id: &'a str,
+    /// Input ports; `config` and `nodeType` for the node itself.
+    pub(crate) changed_keys: &'a [String],
 }
 
 /// A run at the moment of its start.

@@ -68,7 +68,7 @@ impl ApiError {
     pub(crate) fn unknown_field(name: &str, known: &[&str]) -> Self {
         let known = known.join(", ");
         Self::bad_request("unknown_field", format!("this body has no field {name:?}; its fields are: {known}"))
-            .at(pointer(name))
+            .at(step(name))
     }
 
     /// A field of a node that cannot be changed by itself.
@@ -77,7 +77,7 @@ impl ApiError {
             "{name:?} cannot be changed here, only config, params, label and position; save the whole workflow to change \
              what a node is"
         );
-        Self::bad_request("invalid_field", message).at(pointer(name))
+        Self::bad_request("invalid_field", message).at(step(name))
     }
 
     /// `missing` in the words that existing clients know.
@@ -146,6 +146,26 @@ impl ApiError {
         self.with("path", Value::String(path))
     }
 
+    /// The place is this member of the one named so far.
+    pub(crate) fn below(mut self, member: &str) -> Self {
+        if let Some(Value::String(path)) = self.path_mut() {
+            path.push_str(&step(member));
+        }
+        self
+    }
+
+    /// What was named so far lies in this member of the body.
+    pub(crate) fn within(mut self, member: &str) -> Self {
+        if let Some(Value::String(path)) = self.path_mut() {
+            path.insert_str(0, &step(member));
+        }
+        self
+    }
+
+    fn path_mut(&mut self) -> Option<&mut Value> {
+        self.details.iter_mut().find(|(name, _)| *name == "path").map(|(_, path)| path)
+    }
+
     /// The body, in the form of the route.
     pub(crate) fn body(&self, form: ErrorForm, request_id: &RequestId) -> Vec<u8> {
         let kind = kind(self.status);
@@ -172,6 +192,11 @@ impl ApiError {
     }
 }
 
+/// A member as a step of a JSON pointer (RFC 6901).
+fn step(member: &str) -> String {
+    format!("/{}", member.replace('~', "~0").replace('/', "~1"))
+}
+
 impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
@@ -189,11 +214,6 @@ impl IntoResponse for ApiError {
         response.extensions_mut().insert(self);
         response
     }
-}
-
-/// A field as a JSON pointer (RFC 6901).
-fn pointer(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Seconds since 1970.

@@ -18,6 +18,7 @@ pub(crate) mod pace;
 pub(crate) mod page;
 pub(crate) mod query;
 pub(crate) mod reply;
+pub(crate) mod resume;
 pub(crate) mod router;
 pub(crate) mod run_nodes;
 pub(crate) mod runs;

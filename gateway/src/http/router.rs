@@ -11,13 +11,13 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, run_nodes, runs,
+    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume, run_nodes, runs,
     tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
 use crate::docs::operation::Operation;
-use crate::docs::table;
+use crate::docs::{resume as resumes, table};
 use crate::layer::request_trace::with_routes;
 
 /// One route: what a request must say to get there.
@@ -121,6 +121,9 @@ fn own() -> Table {
         .get("/api/v1/workflows/executions/{id}/trace", trace::trace, table::trace())
         .get("/api/v1/workflows/executions/{id}/nodes/{nodeId}", run_nodes::get, table::get_run_node())
         .post("/api/v1/workflows/executions/{id}/cancel", runs::cancel, table::cancel())
+        .post("/api/v1/workflows/executions/{id}/resume", resume::resume, resumes::resume())
+        .post("/api/v1/workflows/executions/{id}/rerun", resume::rerun, resumes::rerun())
+        .get("/api/v1/workflows/executions/{id}/lineage", resume::lineage, resumes::lineage())
         .get("/api/v1/batches/{id}", batches::get, table::get_batch())
         .post("/api/v1/batches/{id}/cancel", batches::cancel, table::cancel_batch())
         .get("/api/v1/artifacts/{id}", artifacts::get, table::get_artifact())

@@ -82,8 +82,9 @@ fn state(word: &str) -> Result<NodeState, ApiError> {
         "FAILED" => NodeState::Failed,
         "SKIPPED" => NodeState::Skipped,
         "CANCELLED" => NodeState::Cancelled,
+        "CACHED" => NodeState::Cached,
         _ => {
-            let words = "one of PENDING, READY, RUNNING, WAITING, COMPLETED, FAILED, SKIPPED, CANCELLED";
+            let words = "one of PENDING, READY, RUNNING, WAITING, COMPLETED, FAILED, SKIPPED, CANCELLED, CACHED";
             return Err(ApiError::invalid_parameter("status", words));
         }
     })

@@ -21,6 +21,7 @@ use super::workflows::{GraphBody, graph, refuse_empty};
 use crate::app::App;
 use crate::artifacts::{Linker, has_artifacts};
 use crate::convert;
+use crate::convert::cached::carried;
 use crate::json::Slip;
 use crate::layer::front::{TRACEPARENT, is_traceparent};
 use crate::limits::{CONTROL_BODY_BYTES_MAX, NODES_PER_ANSWER_MAX, POLL_WAIT_MAX};
@@ -64,24 +65,31 @@ pub(crate) async fn execute(
     body: GraphBody,
 ) -> Result<Response, ApiError> {
     let fields = body.fields()?;
-    for unsupported in ["only", "fromExecutionId"] {
-        if fields.asks_for(unsupported) {
-            return Err(ApiError::not_supported_yet(unsupported));
-        }
+    let force = fields.flag("force")?.unwrap_or(false);
+    let only = fields.flag("only")?.unwrap_or(false);
+    let target_node_id = fields.text("targetNodeId")?.unwrap_or_default();
+    if only && target_node_id.is_empty() {
+        return Err(ApiError::invalid_field(
+            "only",
+            "left out, or come with the node that alone shall run: targetNodeId",
+        ));
     }
-    // Nothing is reused yet, so a run is always as fresh as `force` asks for.
-    fields.flag("force")?;
+    let from_execution_id = fields.text("fromExecutionId")?.filter(|_| !force).unwrap_or_default();
     let graph = graph(&body, &fields)?;
     refuse_empty(graph.as_ref())?;
     // An empty list says that there is nothing to iterate over: one run.
     let iterators = fields.array("iteratorConfigs")?.filter(|_| fields.asks_for("iteratorConfigs"));
     let share = |part: Option<&[u8]>| part.map(|part| body.share(part)).unwrap_or_default();
     let request = SubmitRequest {
-        graph,
         inputs_json: share(fields.object("inputs")?),
         iterator_configs_json: share(iterators),
         trigger_data_json: share(fields.object("triggerData")?),
-        target_node_id: fields.text("targetNodeId")?.unwrap_or_default(),
+        target_node_id,
+        only,
+        from_execution_id,
+        carried: graph.as_ref().filter(|_| !force).map(|graph| carried(&graph.nodes)).unwrap_or_default(),
+        force,
+        graph,
         idempotency: key.of_request("POST /api/v1/workflows/{id}/execute", &[&id], body.text()),
         traceparent: traceparent(&headers),
         workflow_id: id,
@@ -197,7 +205,7 @@ fn noted(status: StatusCode, resource: &impl Serialize, slips: &[Slip]) -> Resul
     }
 }
 
-fn started(response: Response, reply: &SubmitReply) -> Result<Response, ApiError> {
+pub(super) fn started(response: Response, reply: &SubmitReply) -> Result<Response, ApiError> {
     let response = reply::located(response, &format!("/api/v1/workflows/executions/{}", reply.execution_id))?;
     Ok(traced(reply::replayed(response, reply.replayed), reply))
 }
@@ -245,7 +253,7 @@ async fn read(app: &App, caller: &Caller<ReadExecutions>, request: GetRunRequest
 }
 
 /// The caller's trace, if it is one.
-fn traceparent(headers: &HeaderMap) -> String {
+pub(super) fn traceparent(headers: &HeaderMap) -> String {
     let value = headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes()));
     value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }

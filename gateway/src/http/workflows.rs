@@ -6,16 +6,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use heddle_proto::control::{GraphJson, ListWorkflowsRequest, SaveWorkflowRequest};
+use heddle_proto::control::{CachedNode, GraphJson, ListWorkflowsRequest, SaveWorkflowRequest};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::artifacts::Origin;
 use super::auth::{Caller, ReadWorkflows, WriteWorkflows};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
 use super::query::limit;
 use super::reply;
 use crate::app::App;
+use crate::artifacts::Linker;
 use crate::convert;
 use crate::dto::time::Time;
 use crate::dto::workflow::{Deleted, Notes, Workflow};
@@ -98,13 +100,23 @@ pub(crate) async fn replace(
     save(&app, &caller, request).await
 }
 
-/// `GET /workflows/{id}`: everything at top level, the graph as it was sent.
+/// `GET /workflows/{id}`: everything at top level, the graph as it was sent, and on its nodes what they gave last.
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     caller: Caller<ReadWorkflows>,
     Segment(id): Segment,
+    origin: Origin,
 ) -> Result<Response, ApiError> {
-    let workflow = app.coordinator.workflow(&caller, id).await?;
+    let mut workflow = app.coordinator.workflow(&caller, id).await?;
+    let has_artifacts = |node: &CachedNode| node.outputs.iter().any(|output| !output.artifacts.is_empty());
+    if workflow.cached.iter().any(has_artifacts) {
+        let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
+        let linker = Linker { signer, tenant: caller.tenant(), origin: &origin.0 };
+        workflow.cached.iter_mut().for_each(|node| linker.link_values(&mut node.outputs));
+    }
+    if let Some(graph) = workflow.graph.as_mut().filter(|_| !workflow.cached.is_empty()) {
+        graph.nodes = convert::cached::decorated(&graph.nodes, &workflow.cached)?.into();
+    }
     reply::bare(StatusCode::OK, &convert::workflow::with_graph(&workflow)?)
 }
 

@@ -44,6 +44,16 @@ impl<'a> Fields<'a> {
         self.raw(name).filter(|value| value.get() != "null")
     }
 
+    /// A member as its text, if it is there and not `null`.
+    pub(crate) fn value(&self, name: &str) -> Option<&'a RawValue> {
+        self.get(name)
+    }
+
+    /// All members, in their order.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(key, value)| (&**key, *value))
+    }
+
     /// Whether the member is there, whatever it holds but `null`.
     pub(crate) fn says(&self, name: &str) -> bool {
         self.get(name).is_some()

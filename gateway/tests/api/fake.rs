@@ -8,9 +8,10 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use heddle_proto::control::control_server::{Control, ControlServer};
 use heddle_proto::control::members_server::{Members, MembersServer};
+use heddle_proto::control::resumes_server::{Resumes, ResumesServer};
 use heddle_proto::control::workflows_server::WorkflowsServer;
 use heddle_proto::control::*;
-use heddle_proto::limits::PROTOCOL_VERSION;
+use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -79,6 +80,12 @@ pub(crate) struct Script {
     pub(crate) patches: Vec<PatchNodeRequest>,
     pub(crate) copies: Vec<DuplicateWorkflowRequest>,
     pub(crate) layouts: Vec<LayOutRequest>,
+    pub(crate) stale: Vec<StaleDependency>,
+    pub(crate) resumes: Vec<ResumeRequest>,
+    pub(crate) plan: ResumePlan,
+    pub(crate) plans: Vec<ResumeRequest>,
+    pub(crate) lineage: Lineage,
+    pub(crate) lineages: Vec<LineageRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -102,11 +109,13 @@ impl Fake {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = ControlServer::new(fake.clone()).max_decoding_message_size(64 << 20);
+        let service = ControlServer::new(fake.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let workflows = WorkflowsServer::new(fake.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let server = tonic::transport::Server::builder()
             .add_service(service)
+            .add_service(ResumesServer::new(fake.clone()))
             .add_service(MembersServer::new(fake.clone()))
-            .add_service(WorkflowsServer::new(fake.clone()).max_decoding_message_size(64 << 20));
+            .add_service(workflows);
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         (fake, address)
     }
@@ -215,6 +224,7 @@ impl Control for Fake {
             replayed: script.replayed,
             runs_total: script.started.len() as u32,
             runs: script.started.clone(),
+            stale_dependencies: script.stale.clone(),
         }))
     }
 
@@ -312,6 +322,36 @@ impl Control for Fake {
         self.script().key_revocations.push(request.into_inner());
         self.refusal("revoke_key")?;
         Ok(Response::new(self.script().key.clone()))
+    }
+}
+
+#[tonic::async_trait]
+impl Resumes for Fake {
+    async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<ResumeReply>, Status> {
+        let request = request.into_inner();
+        self.script().resumes.push(request.clone());
+        self.refusal("resume")?;
+        let run = SubmitReply {
+            execution_id: "exec_2".to_owned(),
+            workflow_id: "wf_1".to_owned(),
+            started_at_ms: 1_777_712_400_007,
+            replayed: self.script().replayed,
+            ..SubmitReply::default()
+        };
+        let lineage_id = "exec_0".to_owned();
+        Ok(Response::new(ResumeReply { run: Some(run), parent_execution_id: request.execution_id, lineage_id }))
+    }
+
+    async fn plan_resume(&self, request: Request<ResumeRequest>) -> Result<Response<ResumePlan>, Status> {
+        self.script().plans.push(request.into_inner());
+        self.refusal("plan_resume")?;
+        Ok(Response::new(self.script().plan.clone()))
+    }
+
+    async fn read_lineage(&self, request: Request<LineageRequest>) -> Result<Response<Lineage>, Status> {
+        self.script().lineages.push(request.into_inner());
+        self.refusal("read_lineage")?;
+        Ok(Response::new(self.script().lineage.clone()))
     }
 }
 

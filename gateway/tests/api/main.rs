@@ -15,6 +15,7 @@ mod fake_workflows;
 mod health;
 mod history;
 mod keys;
+mod resume;
 mod runs;
 mod setup;
 mod workflows;

@@ -161,8 +161,9 @@ async fn execute_refuses_what_it_cannot_do() {
         (r#"{"targetNodeId":7}"#, 400, "invalid_field"),
         (r#"{"iteratorConfigs":"all"}"#, 400, "invalid_field"),
         (r#"{"iteratorConfigs":{"nodeId":"a","values":[1]}}"#, 400, "invalid_field"),
-        (r#"{"only":true}"#, 422, "not_supported_yet"),
-        (r#"{"fromExecutionId":"exec_0"}"#, 422, "not_supported_yet"),
+        (r#"{"only":true}"#, 400, "invalid_field"),
+        (r#"{"only":"a","targetNodeId":"a"}"#, 400, "invalid_field"),
+        (r#"{"fromExecutionId":7}"#, 400, "invalid_field"),
     ] {
         api.post(EXECUTE, body).await.check_refusal(status, code);
     }
@@ -309,7 +310,7 @@ async fn a_node_of_a_run_is_asked_for_by_its_index() {
     let api = api().await;
     {
         let mut script = api.fake.script();
-        let items = Items { total: Some(8), completed: 3, failed: 1, skipped: 0, running: 4 };
+        let items = Items { total: Some(8), completed: 3, failed: 1, skipped: 0, running: 4, cached: 2 };
         script.run.nodes[0].items = Some(items);
         script.node = NodeDetail {
             execution_id: "exec_1".to_owned(),
@@ -333,7 +334,10 @@ async fn a_node_of_a_run_is_asked_for_by_its_index() {
     read.check_envelope();
     let body = &read.body;
     assert_eq!((&body["kind"], &body["index"], &body["nodeId"]), (&json!("instance"), &json!([3, 0]), &json!("n1")));
-    assert_eq!(body["items"], json!({"total": 8, "completed": 3, "failed": 1, "skipped": 0, "running": 4}));
+    assert_eq!(
+        body["items"],
+        json!({"total": 8, "completed": 3, "failed": 1, "skipped": 0, "running": 4, "cached": 2})
+    );
     assert_eq!((&body["inputs"]["prompt"], &body["attemptRuns"][0]["outcome"]), (&json!("sea"), &json!("SUCCEEDED")));
     let instance = &body["instances"][0];
     assert_eq!(

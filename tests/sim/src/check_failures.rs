@@ -137,7 +137,8 @@ impl Checker {
 
 /// Whether something that a node waits for is not settled. A container waits for what enters its body, too.
 fn has_open_input(fold: &Run, node: NodeIx) -> bool {
-    const SETTLED: [NodePhase; 4] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed, NodePhase::Dropped];
+    use NodePhase::{Cached, Completed, Dropped, Failed, Skipped};
+    const SETTLED: [NodePhase; 5] = [Completed, Cached, Skipped, Failed, Dropped];
     let is_container = !fold.graph().body(node).is_empty();
     let mut sources = fold.graph().in_edges(node).iter().map(|edge| edge.source);
     is_container || sources.any(|source| !SETTLED.contains(&fold.phase_of(source)))

@@ -106,17 +106,22 @@ impl Checker {
                 self.instances.entry((run, attempt.instance)).or_default().has_handle = true;
             }
             Fact::TimerFired { instance, .. } => self.committed(run, *instance),
-            Fact::Submitted(_) | Fact::Continued | Fact::Ended { .. } => {}
+            Fact::Submitted(_) | Fact::Offered { .. } | Fact::Continued | Fact::Ended { .. } => {}
         }
         for decision in &event.decisions {
             match decision {
-                Decision::Completed { instance, .. } => self.committed(run, *instance),
+                Decision::Completed { instance, .. } | Decision::Reused { instance, .. } => {
+                    self.committed(run, *instance);
+                }
                 Decision::Stopped { instance, .. } => {
                     self.committed(run, *instance);
                     self.runs.entry(run).or_default().is_stopped = true;
                 }
                 // Whether a node cannot decide, the reference interpreter knows.
-                Decision::Failed { .. } | Decision::Waiting { .. } | Decision::Delegated { .. } => {}
+                Decision::Failed { .. }
+                | Decision::Waiting { .. }
+                | Decision::Delegated { .. }
+                | Decision::Afresh { .. } => {}
                 Decision::Opened { instance, opened } => {
                     let scopes = (opened.scope.0..).take(opened.items.len());
                     self.scopes.extend(scopes.map(|scope| ((run, ScopeIx(scope)), *instance)));
@@ -213,7 +218,8 @@ impl Checker {
 
     /// Whether what a node gives is certain, seen from inside a scope.
     fn is_settled(&self, fold: &Run, run: RunId, source: NodeIx, mut scope: ScopeIx) -> bool {
-        const SETTLED: [NodePhase; 3] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed];
+        use NodePhase::{Cached, Completed, Failed, Skipped};
+        const SETTLED: [NodePhase; 4] = [Completed, Cached, Skipped, Failed];
         let home = fold.graph().within(source);
         loop {
             let around = self.scopes.get(&(run, scope));

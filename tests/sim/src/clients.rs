@@ -32,9 +32,18 @@ struct Job {
 
 #[derive(Debug, Clone)]
 enum JobKind {
-    Submit { graph: usize, key: Option<usize> },
-    Cancel { is_foreign: bool },
-    Batch { key: Option<usize> },
+    Submit {
+        graph: usize,
+        key: Option<usize>,
+    },
+    Cancel {
+        is_foreign: bool,
+    },
+    /// A run that goes on from one that is over.
+    Resume,
+    Batch {
+        key: Option<usize>,
+    },
     CancelBatch,
 }
 
@@ -60,6 +69,11 @@ impl World {
                 if self.random.percent(self.knobs.cancel_percent) {
                     let is_foreign = self.random.percent(10);
                     self.plan_job(client, JobKind::Cancel { is_foreign });
+                }
+            }
+            for _ in 0..self.knobs.submissions {
+                if self.random.percent(self.knobs.resume_percent) {
+                    self.plan_job(client, JobKind::Resume);
                 }
             }
             if self.random.percent(self.knobs.batch_percent) {
@@ -94,6 +108,10 @@ impl World {
                 let asked = self.cancellation(client, caller, is_foreign);
                 asked.map(|(run, input)| (self.partition_of(run), input))
             }
+            JobKind::Resume => self.resumption(client).map(|submission| {
+                self.check.invoked(submission.run);
+                (self.partition_of(submission.run), Input::Submit(caller, Box::new(submission)))
+            }),
             JobKind::Batch { key } => Some(self.ask_for_batch(caller, key)),
             JobKind::CancelBatch => self.cancel_of_batch(client, caller),
         };
@@ -112,6 +130,10 @@ impl World {
             let pause = millis(self.random.between((50, 500)));
             self.after(pause, Event::ClientActs { client, job });
         }
+    }
+
+    pub(super) fn known_runs(&self, client: usize) -> &[RunId] {
+        &self.clients[client].acknowledged
     }
 
     pub(super) fn known_batches(&self, client: usize) -> &[BatchId] {
@@ -142,6 +164,7 @@ impl World {
             key,
             traceparent: None,
             sandbox: false,
+            lineage: None,
             batch: None,
         }
     }
@@ -167,7 +190,10 @@ impl World {
             }
             Reply::Submitted { run, .. } => {
                 self.clients[client].acknowledged.push(*run);
-                let JobKind::Submit { key, .. } = self.clients[client].jobs[job].kind else { return };
+                let key = match self.clients[client].jobs[job].kind {
+                    JobKind::Submit { key, .. } => key,
+                    _ => None,
+                };
                 self.check.acknowledged(*run, key);
             }
             Reply::BatchSubmitted { batch, .. } => {
@@ -184,7 +210,7 @@ impl World {
     pub(super) fn gives_up(&mut self, client: usize, caller: CallerId) {
         let Some(job) = self.clients[client].waiting.remove(&caller) else { return };
         match self.clients[client].jobs[job].kind {
-            JobKind::Submit { key: None, .. } | JobKind::Batch { key: None } => {
+            JobKind::Submit { key: None, .. } | JobKind::Batch { key: None } | JobKind::Resume => {
                 self.clients[client].jobs[job].is_done = true
             }
             _ => self.after(millis(100), Event::ClientActs { client, job }),

@@ -10,14 +10,17 @@ use heddle_core::run::{NodePhase, Run, RunStatus};
 use serde_json::Value as Json;
 
 /// Moves of a node.
-const NODES: [(NodePhase, NodePhase); 26] = {
-    use NodePhase::{Backoff, Completed, Dropped, Due, Failed, Open, Pending, Ready, Running, Skipped, Waiting};
+const NODES: [(NodePhase, NodePhase); 27] = {
+    use NodePhase::{
+        Backoff, Cached, Completed, Dropped, Due, Failed, Open, Pending, Ready, Running, Skipped, Waiting,
+    };
     [
         (Pending, Due),
         (Pending, Ready),
         (Pending, Skipped),
         (Pending, Dropped),
         (Due, Completed),
+        (Due, Cached),
         (Due, Waiting),
         (Due, Failed),
         (Due, Open),
@@ -148,7 +151,7 @@ fn is_outside(phase: NodePhase) -> bool {
 
 /// What an event says of single nodes, in order.
 fn steps(event: &Event) -> Vec<(Instance, NodePhase)> {
-    use NodePhase::{Backoff, Completed, Failed, Open, Ready, Running, Waiting};
+    use NodePhase::{Backoff, Cached, Completed, Failed, Open, Ready, Running, Waiting};
     let mut steps = match &event.fact {
         Fact::Succeeded { attempt, .. } => vec![(attempt.instance, Completed)],
         Fact::Answered { attempt, .. } => vec![(attempt.instance, Open)],
@@ -168,7 +171,8 @@ fn steps(event: &Event) -> Vec<(Instance, NodePhase)> {
         Decision::Waiting { instance, .. } => Some((*instance, Waiting)),
         Decision::Failed { instance, .. } => Some((*instance, Failed)),
         Decision::Opened { instance, .. } => Some((*instance, Open)),
-        Decision::Delegated { instance, .. } => Some((*instance, Ready)),
+        Decision::Delegated { instance, .. } | Decision::Afresh { instance } => Some((*instance, Ready)),
+        Decision::Reused { instance, .. } => Some((*instance, Cached)),
         Decision::Gathered { .. } => None,
     }));
     steps.extend(event.assignments.iter().map(|assignment| (assignment.attempt.instance, Running)));

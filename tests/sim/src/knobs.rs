@@ -65,6 +65,8 @@ pub(super) struct Knobs {
     pub(super) batch_runs: u32,
     /// Runs of one batch that are under way at the same time.
     pub(super) batch_under_way: usize,
+    /// Clients that go on from a run of theirs that is over.
+    pub(super) resume_percent: u64,
     /// Messages between slots, and hints, that do not arrive.
     pub(super) lost_percent: u64,
 }
@@ -133,6 +135,7 @@ impl Knobs {
             batch_runs: random.between((1, 8)) as u32,
             batch_under_way: random.between((1, 4)) as usize,
             lost_percent: random.pick(&[0, 10, 40]),
+            resume_percent: random.pick(&[0, 0, 70]),
         }
     }
 }

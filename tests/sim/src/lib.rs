@@ -29,6 +29,7 @@ mod progress;
 mod queue;
 mod random;
 mod reference;
+mod resumes;
 mod search;
 mod sessions;
 mod shell;

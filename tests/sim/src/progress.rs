@@ -45,6 +45,7 @@ fn is_progress(event: &Event) -> bool {
         Fact::HandedBack { .. } | Fact::IntentRecorded { .. } | Fact::HandleRecorded { .. } | Fact::Continued => false,
         Fact::Lost { failure, .. } => failure.is_some(),
         Fact::Submitted(_)
+        | Fact::Offered { .. }
         | Fact::Succeeded { .. }
         | Fact::Answered { .. }
         | Fact::Failed { .. }

@@ -6,6 +6,7 @@ use heddle_core::id::{PartitionId, RunId, SessionNumber};
 use heddle_core::partition::batch::{Batch, IdempotencyKey, Phase};
 use heddle_core::partition::io::{Input, Leaving};
 use heddle_core::run::event::{Fact, LossCause};
+use heddle_core::run::plan::Plan;
 use heddle_core::run::{NodePhase, Run};
 use heddle_core::time::{Span, Timestamp};
 
@@ -23,9 +24,11 @@ use super::progress::Progress;
 use super::queue::{Queue, millis};
 use super::random::Random;
 use super::reference;
+use super::resumes;
 use super::sessions::agent_id;
 use super::shell::{Sent, Shell};
 use super::store::{RunRow, Store, replay};
+use super::stored::Stored;
 use super::{Kills, Report};
 
 /// When every world begins.
@@ -64,13 +67,16 @@ pub(super) struct World {
     pub(super) kills: Kills,
     /// What the last batch wrote over.
     undo: Option<Undo>,
+    /// What was planned for runs that go on from others.
+    pub(super) plans: BTreeMap<RunId, Plan>,
     /// Takes a line for each thing that happens.
     trace: Option<fn(&str)>,
 }
 
 /// What is not done of the items and turns of a run.
 fn open_in_bodies(run: &Run) -> String {
-    const DONE: [NodePhase; 4] = [NodePhase::Completed, NodePhase::Skipped, NodePhase::Failed, NodePhase::Dropped];
+    use NodePhase::{Cached, Completed, Dropped, Failed, Skipped};
+    const DONE: [NodePhase; 5] = [Completed, Cached, Skipped, Failed, Dropped];
     let all = run.graph().nodes().flat_map(|(ix, _)| run.open_instances(ix));
     let open = all.filter(|(_, phase)| !DONE.contains(phase));
     let open: Vec<String> =
@@ -122,6 +128,7 @@ impl World {
             database_stalled_until: START,
             kills: Kills::default(),
             undo: None,
+            plans: BTreeMap::new(),
             trace,
         };
         // Epochs begin above zero, as in the real rows.
@@ -428,12 +435,23 @@ impl World {
             self.check.expect(is_same, "H9", || format!("the rows of {id} are not the fold of its events"));
             let scripted = self.graphs.iter().find(|scripted| scripted.graph.digest() == row.created.graph);
             if let (Some(fold), Some(scripted)) = (account, scripted)
-                && let Err(what) = reference::compare(&scripted.document, self.store.stored(*id), fold)
-                    .and_then(|()| policies::compare(&scripted.nodes, &row.events, fold))
+                && let Err(what) =
+                    reference::compare(&scripted.document, self.store.stored(*id), fold, &|run| self.history_of(run))
+                        .and_then(|()| policies::compare(&scripted.nodes, &row.events, fold))
             {
                 self.check.fail("H30", format!("{id}: {what}"));
             }
+            let taken_over = account.map(|fold| resumes::check(fold, &row.events, self.plans.get(id)));
+            if let Some(Err(what)) = taken_over {
+                self.check.fail("H32", format!("{id}: {what}"));
+            }
         }
+    }
+
+    /// A run as it is kept.
+    fn history_of(&self, run: RunId) -> Option<(&Run, Stored<'_>)> {
+        let fold = self.check.runs.get(&run).and_then(|account| account.fold.as_ref())?;
+        Some((fold, self.store.stored(run)))
     }
 
     /// What is in memory, where it is as far as the journal, is what the journal says.

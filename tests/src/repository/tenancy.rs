@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Problem, TextFile};
 
 /// Tables whose rows belong to a tenant.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "run",
     "event",
     "snapshot",
@@ -20,6 +20,7 @@ const TABLES: [&str; 13] = [
     "upload",
     "batch",
     "batch_plan",
+    "lineage",
 ];
 /// Where their statements are.
 const STATEMENTS: [&str; 4] = [

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use cluster_tests::cluster::{Cluster, Part, Setting, Shape};
+use cluster_tests::sandbox::{Call, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::sandbox::{Call, Sandbox, scripts, without_sandbox};
+use super::sandbox::{scripts, without_sandbox};
 use super::{example, heddle, said, shown};
 
 /// A run of an example on a cluster whose one agent asks a sandbox.

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 
 use cluster_tests::cluster::runs::text;
 use cluster_tests::cluster::{Cluster, Part, Setting};
+use cluster_tests::sandbox::Sandbox;
 use cluster_tests::wait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::example;
-use super::sandbox::{Sandbox, scripts, without_sandbox};
+use super::sandbox::{scripts, without_sandbox};
 use super::three_agents::{AGENTS, Course, RUN_TIME_MAX, Results, SLOTS, alone, cluster, of, words};
 
 /// How long a model says nothing: an agent is dead long before.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cluster_tests::cluster::{Cluster, Part, START_TIME_MAX, Setting, Shape};
+use cluster_tests::sandbox::Sandbox;
 use cluster_tests::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::api::{Api, set_key};
-use super::sandbox::{Sandbox, without_sandbox};
+use super::sandbox::without_sandbox;
 use super::{heddle, said, shown};
 
 pub(crate) const AGENTS: [Part; 3] = [Part::Agent(0), Part::Agent(1), Part::Agent(2)];

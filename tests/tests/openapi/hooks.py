@@ -26,6 +26,13 @@ BEYOND_SCHEMAS = {
     "link_expired": "an address that was signed ends",
     "range_not_satisfiable": "how long a file is, only the file says",
     "url_denied": "addresses within this machine are not fetched from",
+    "execution_not_terminal": "whether a run is over, only the run says",
+    "nothing_to_resume": "what there is to do depends on how the run ended",
+    "invalid_indices": "which items a node has, only the run says",
+    "invalid_outputs": "what a node gives is its own matter",
+    "only_needs_results": "what can be reused depends on what has run",
+    "plan_changed": "a token is the server's own: only one that a plan gave is right",
+    "unknown_node": "which nodes a run has is its own matter",
     "workflow_inactive": "another call switched the workflow off",
 }
 # A run that goes on until somebody stops it, and not much longer: whoever follows it must not wait for ever.
@@ -37,6 +44,7 @@ WAITING = {
     ],
     "edges": [],
 }
+OVER = []
 # Nobody outside this machine is asked.
 INSIDE = "http://127.0.0.1:9/cat.png"
 
@@ -80,6 +88,16 @@ def waiting():
     return asked(f"/api/v1/workflows/{workflow}/run", {})["executionId"]
 
 
+def over():
+    """A run that has ended; it is the same one each time, and stays as it is."""
+    if not OVER:
+        run = asked("/api/v1/workflows", WAITING | {"name": "over"})["id"]
+        run = asked(f"/api/v1/workflows/{run}/run", {})["executionId"]
+        asked(f"/api/v1/workflows/executions/{run}/cancel", {})
+        OVER.append(run)
+    return OVER[0]
+
+
 def a_batch():
     workflow = asked("/api/v1/workflows", WAITING | {"name": "waiting runs"})["id"]
     body = {"iteratorConfigs": [{"nodeId": "topic", "values": ["one", "two"]}]}
@@ -111,6 +129,8 @@ def a_file():
 # What stands in the path of an operation for something that is there.
 THERE = {
     "POST /api/v1/workflows/executions/{id}/cancel": ("id", waiting),
+    "POST /api/v1/workflows/executions/{id}/resume": ("id", over),
+    "POST /api/v1/workflows/executions/{id}/rerun": ("id", over),
     "GET /api/v1/workflows/executions/{id}/nodes/{nodeId}": ("nodeId", a_node),
     "GET /api/v1/workflows/{id}/versions/{version}": ("version", part_of_a_version("id", "version")),
     "POST /api/v1/workflows/{id}/versions/{version}/restore": ("version", part_of_a_version("id", "version")),

@@ -129,6 +129,7 @@ fn submission(run: RunId, graph: &Arc<Graph>) -> Submission {
         key: None,
         traceparent: None,
         sandbox: false,
+        lineage: None,
         batch: None,
     }
 }

@@ -1,7 +1,7 @@
 //! From a draft to a graph: every rule of graph.md, part 2, in one pass over nodes and one over edges.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -99,6 +99,7 @@ impl Graph {
             by_id,
             bodies,
             decides_on_values: false,
+            identities: OnceLock::new(),
         };
         let path_of = |ix: NodeIx| paths.get(&ix).cloned().unwrap_or_default();
         logic::read(&mut graph, &path_of, &mut |problem| compiler.problems.push(problem));

@@ -10,6 +10,8 @@ mod edit;
 mod fallback;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod following;
+mod identity;
 mod inputs;
 pub(crate) mod json;
 mod kinds;
@@ -19,6 +21,7 @@ mod logic;
 mod losers;
 pub(crate) mod nearest;
 mod order;
+mod outputs;
 mod part;
 mod policies;
 mod policy_json;
@@ -36,7 +39,7 @@ mod wait;
 mod wires;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -45,6 +48,7 @@ pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
 pub use self::difference::{Difference, EdgeDifference, KeyDifference, NodeChange, NodeDifference};
 pub use self::draft::{Draft, Stored};
 pub use self::edit::{EditError, NodePatch, Point};
+pub(crate) use self::identity::Hasher;
 pub use self::inputs::InputDescription;
 pub use self::layout::{Bounds, Gaps, Layout};
 pub use self::logic::Logic;
@@ -77,6 +81,8 @@ pub struct Graph {
     pub(crate) bodies: BTreeMap<NodeIx, Vec<NodeIx>>,
     /// Whether a node of it decides by what values are.
     pub(crate) decides_on_values: bool,
+    /// What each node is, once somebody has asked.
+    pub(crate) identities: OnceLock<Box<[Digest]>>,
 }
 
 /// One node of a valid graph.
@@ -188,27 +194,5 @@ impl Graph {
     /// The edges that begin at a node, in the order of the document.
     pub fn out_edges(&self, ix: NodeIx) -> &[OutEdge] {
         &self.out_edges[self.out_offsets[ix.0 as usize] as usize..self.out_offsets[ix.0 as usize + 1] as usize]
-    }
-
-    /// The nodes that a run up to and with `target` needs, sorted (graph.md, part 8): what leads there, containers with
-    /// all that is inside. Of a container around the target, only what leads there.
-    pub fn closure(&self, target: NodeIx) -> Vec<NodeIx> {
-        let mut wanted = vec![false; self.len()];
-        let mut open = vec![target];
-        let around: Vec<NodeIx> = std::iter::successors(self.within(target), |ix| self.within(*ix)).collect();
-        while let Some(ix) = open.pop() {
-            if std::mem::replace(&mut wanted[ix.0 as usize], true) {
-                continue;
-            }
-            open.extend(self.within(ix));
-            let is_around = around.contains(&ix);
-            // What comes out of a body does not lead to a node inside it.
-            let leads = |source: NodeIx| !is_around || self.within(source) != Some(ix);
-            open.extend(self.in_edges(ix).iter().map(|edge| edge.source).filter(|source| leads(*source)));
-            if !is_around {
-                open.extend(self.body(ix));
-            }
-        }
-        wanted.iter().enumerate().filter(|(_, wanted)| **wanted).map(|(ix, _)| NodeIx(ix as u32)).collect()
     }
 }

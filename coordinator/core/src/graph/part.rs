@@ -1,7 +1,6 @@
 //! Which part of a graph a run covers, and whether that part can run (graph.md, part 8).
 
-use super::nearest::is_slip_of;
-use super::problem::{Problem, Problems, rule, shown};
+use super::problem::{Problem, Problems, rule};
 use super::{Graph, Node};
 use crate::id::NodeIx;
 use crate::node_type::Runner;
@@ -18,8 +17,14 @@ impl Graph {
                 self.closure(target)
             }
         };
+        self.can_execute(&part, &[])?;
+        Ok(part)
+    }
+
+    /// Refuses a part of the graph that cannot run. What gives something already need not be able to.
+    pub fn can_execute(&self, part: &[NodeIx], known: &[NodeIx]) -> Result<(), Vec<Problem>> {
         let mut problems = Problems::default();
-        for ix in &part {
+        for ix in part.iter().filter(|ix| !known.contains(ix)) {
             let node = self.node(*ix);
             if node.runner == Runner::Unavailable {
                 problems.push(unavailable(node, &node.type_id));
@@ -31,7 +36,7 @@ impl Graph {
                 problems.push(problem);
             }
         }
-        problems.into_result(part)
+        problems.into_result(())
     }
 
     /// A problem for each required input that neither an edge nor a value feeds.
@@ -50,14 +55,9 @@ impl Graph {
         })
     }
 
-    fn unknown_target(&self, id: &str) -> Problem {
-        let nearest = self.nodes().find(|(_, node)| is_slip_of(id, &node.id));
-        let fix = match nearest {
-            Some((_, node)) => format!("Did you mean \"{}\"?", node.id),
-            None => "Name a node of the graph; notes and groups never run.".to_owned(),
-        };
-        let message = format!("The graph has no node \"{}\" that can run.", shown(id));
-        Problem::new(rule::UNKNOWN_TARGET, message, fix).at("/targetNodeId")
+    /// What is wrong with a target that is no node of the graph.
+    pub fn unknown_target(&self, id: &str) -> Problem {
+        self.unknown_node(id).at("/targetNodeId")
     }
 }
 

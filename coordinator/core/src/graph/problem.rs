@@ -98,7 +98,8 @@ impl Problem {
         self
     }
 
-    pub(crate) fn at(mut self, path: impl Into<String>) -> Self {
+    /// The place in the document that it is about.
+    pub fn at(mut self, path: impl Into<String>) -> Self {
         self.path = Some(path.into());
         self
     }

@@ -14,6 +14,7 @@ use crate::outbox::{Message, MessageId};
 use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
 use crate::run::event::{NodeError, PermitClass, Timing};
+use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
 use crate::run::{ListNeed, Outcome, Run, RunStatus};
 use crate::time::Timestamp;
@@ -159,6 +160,17 @@ pub struct Submission {
     pub sandbox: bool,
     /// The batch that starts it.
     pub batch: Option<OfBatch>,
+    /// What it takes over from earlier runs.
+    pub lineage: Option<Box<Inherited>>,
+}
+
+/// What a run takes over: why, and the results that it may reuse.
+#[derive(Debug, Clone, Default)]
+pub struct Inherited {
+    /// Part of its first event, but for the number of those that follow.
+    pub lineage: Lineage,
+    /// For each event that follows the first, what it offers and the values in its body ([`crate::run::offers::Packing`]).
+    pub offers: Vec<(Vec<Offer>, Vec<Value>)>,
 }
 
 /// A message with all that is needed to do what it says.

@@ -3,14 +3,15 @@
 use std::collections::btree_map;
 
 use super::batch::{IdempotencyKey, KeyFound, KeyRow, Started};
-use super::io::{Input, Refusal, Release, Reply, Submission};
+use super::io::{Inherited, Input, Refusal, Release, Reply, Submission};
 use super::{Entry, Partition, Turn};
 use crate::batch::BatchSubmission;
 use crate::fault::{Fault, is_planted};
 use crate::id::{CallerId, EventSeq, RunId, Subject, TenantId};
 use crate::limits;
 use crate::run::event::{Event, Fact, Submitted};
-use crate::run::{Body, Command, Rejection, Run};
+use crate::run::lineage::Lineage;
+use crate::run::{Admitted, Body, Command, Rejection, Run};
 use crate::value::Digest;
 
 /// What is known of a key that is not yet in the journal, or not yet looked for there.
@@ -111,13 +112,21 @@ impl Partition {
     /// A run begins.
     #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
     pub(super) fn begin(&mut self, submission: Submission, turn: &mut Turn<'_>) {
-        let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent, sandbox, batch } =
+        let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent, sandbox, .. } =
             submission;
+        let (batch, inherited) = (submission.batch, submission.lineage.map(|inherited| *inherited));
+        let (lineage, offers) = match inherited {
+            Some(Inherited { lineage, offers }) => {
+                (Some(Box::new(Lineage { offered: offers.len() as u32, ..lineage })), offers)
+            }
+            None => (None, Vec::new()),
+        };
         self.current = Some(id);
         let mut body = Body::new(EventSeq(1));
         let inputs = inputs.into_iter().map(|(node, value)| (node, body.put(value))).collect();
         let digest = graph.digest();
-        let submitted = Submitted { tenant, subject, workflow, graph: digest, target, inputs, traceparent, sandbox };
+        let submitted =
+            Submitted { tenant, subject, workflow, graph: digest, target, inputs, traceparent, sandbox, lineage };
         let event = Event {
             seq: EventSeq(1),
             at: turn.now,
@@ -142,6 +151,9 @@ impl Partition {
         self.runs.insert(id, Entry::new(run));
         self.open.push(id, event);
         self.open.of(id).created = Some(created);
+        for (offers, values) in offers {
+            self.append(id, Admitted { fact: Fact::Offered { offers }, values }, turn);
+        }
         self.settle(id, turn);
     }
 

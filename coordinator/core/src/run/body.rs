@@ -1,7 +1,7 @@
 //! What an event carries beside what it says: the values that came to be with it.
 
 use crate::id::EventSeq;
-use crate::value::{Value, ValueRef};
+use crate::value::{Digest, Value, ValueRef};
 
 /// The body of an event while it is written: takes values, gives references.
 #[derive(Debug, Default)]
@@ -31,6 +31,11 @@ impl Body {
         };
         self.values.push(value);
         reference
+    }
+
+    /// Takes in a value that names others, and is known by the digest of what these are: where they lie differs from run to run.
+    pub fn put_as(&mut self, value: Value, digest: Digest) -> ValueRef {
+        ValueRef { digest, ..self.put(value) }
     }
 
     /// The values, in the order of their places.

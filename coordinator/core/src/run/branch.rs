@@ -28,6 +28,9 @@ impl Run {
     /// What a node looks at when it is decided, beside the graph's own values, as far as that can be told from what is at
     /// hand: asked again until nothing is missing.
     pub(crate) fn needs_to_decide(&self, instance: Instance, values: &Values, lists: &Lists) -> Needs {
+        if self.reuse(instance).is_some() {
+            return Needs::default();
+        }
         let Some(logic) = &self.graph.node(instance.node).logic else {
             return Needs { values: self.to_be_text(instance).into_iter().collect(), lists: Vec::new() };
         };

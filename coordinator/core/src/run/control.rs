@@ -27,6 +27,9 @@ pub(crate) struct Deciding<'a> {
 impl Run {
     /// Evaluates a control node that is due. New values go into `body`.
     pub(crate) fn decide(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
+        if let Some(reused) = self.reuse(instance) {
+            return reused;
+        }
         let decision = self.evaluate(instance, deciding, body);
         self.caught_decision(decision, body)
     }
@@ -38,7 +41,7 @@ impl Run {
         let now = deciding.now;
         let control = match self.graph.node(instance.node).runner {
             Runner::Control(control) => control,
-            Runner::Agent | Runner::Unavailable => return self.undecidable(instance, "only control nodes are decided"),
+            Runner::Agent | Runner::Unavailable => return Decision::Afresh { instance },
         };
         match control {
             Control::Input => self.decide_input(instance, body),

@@ -36,6 +36,7 @@ impl Run {
             NodePhase::Excluded
             | NodePhase::Inside
             | NodePhase::Completed
+            | NodePhase::Cached
             | NodePhase::Failed
             | NodePhase::Skipped
             | NodePhase::Dropped => return Ok(()),

@@ -13,6 +13,7 @@ use crate::id::{
     WorkflowId,
 };
 use crate::run::RunStatus;
+use crate::run::lineage::{Lineage, Offer, Source};
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
@@ -38,6 +39,12 @@ pub struct Event {
 pub enum Fact {
     /// The run was accepted. Always the first event, and only the first.
     Submitted(Box<Submitted>),
+    /// Results of earlier runs that may be reused, copied into this event's body. They come right after the first event, in the
+    /// same commit, before anything is decided.
+    Offered {
+        /// Which.
+        offers: Vec<Offer>,
+    },
     /// Nothing new from outside: decisions and assignments that had to wait for their turn or for a permit.
     Continued,
     /// An attempt gave its result: the one output of its instance and generation (I6).
@@ -155,6 +162,8 @@ pub struct Submitted {
     pub traceparent: Option<Arc<str>>,
     /// Whether its work asks the sandbox provider alone.
     pub sandbox: bool,
+    /// What it takes over from earlier runs, and why.
+    pub lineage: Option<Box<Lineage>>,
 }
 
 /// Names one try of one instance inside a run.
@@ -223,6 +232,22 @@ pub enum Decision {
         /// Which node.
         instance: Instance,
     },
+    /// An earlier result of it is taken over (E22).
+    Reused {
+        /// Which node.
+        instance: Instance,
+        /// Which of the offers, by its number in this run.
+        offer: u32,
+        /// Where that came from.
+        source: Source,
+        /// What it gives.
+        outputs: Vec<PortOutput>,
+    },
+    /// None of the results that were offered fits: an agent runs it.
+    Afresh {
+        /// Which node.
+        instance: Instance,
+    },
     /// It ends the run.
     Stopped {
         /// Which node.
@@ -259,6 +284,8 @@ impl Decision {
         | Decision::Waiting { instance, .. }
         | Decision::Failed { instance, .. }
         | Decision::Delegated { instance }
+        | Decision::Reused { instance, .. }
+        | Decision::Afresh { instance }
         | Decision::Stopped { instance, .. }
         | Decision::Opened { instance, .. }
         | Decision::Gathered { instance, .. }) = self;
@@ -477,6 +504,7 @@ impl Fact {
             | Fact::Settled { attempt, .. } => std::slice::from_ref(attempt),
             Fact::HandedBack { attempts } | Fact::Stopped { attempts } => attempts,
             Fact::Submitted(_)
+            | Fact::Offered { .. }
             | Fact::Continued
             | Fact::IntentRecorded { .. }
             | Fact::HandleRecorded { .. }
@@ -489,6 +517,7 @@ impl Fact {
     pub fn name(&self) -> &'static str {
         match self {
             Fact::Submitted(_) => "run.started",
+            Fact::Offered { .. } => "run.offered",
             Fact::Continued => "run.continued",
             Fact::Succeeded { .. } => "node.completed",
             Fact::Failed { retry_at: Some(_), .. } => "node.retrying",

@@ -56,6 +56,8 @@ pub struct ItemCounts {
     pub total: Option<u32>,
     /// Done.
     pub completed: u32,
+    /// Of these, the instances of a node whose output an earlier run gave.
+    pub cached: u32,
     /// Failed for good.
     pub failed: u32,
     /// Did not run, or not to their end.
@@ -207,6 +209,7 @@ impl ItemsView {
         let mut counts = ItemCounts {
             total: self.total(container),
             completed: tally.completed,
+            cached: tally.cached,
             failed: tally.failed,
             skipped: tally.skipped + tally.dropped,
             running: 0,
@@ -215,6 +218,10 @@ impl ItemsView {
         for (_, phase) in self.run.open_instances(node) {
             match phase {
                 NodePhase::Completed => counts.completed += 1,
+                NodePhase::Cached => {
+                    counts.completed += 1;
+                    counts.cached += 1;
+                }
                 NodePhase::Failed => counts.failed += 1,
                 NodePhase::Skipped | NodePhase::Dropped => counts.skipped += 1,
                 NodePhase::Running | NodePhase::Backoff | NodePhase::Waiting | NodePhase::Open => match is_over {

@@ -1,10 +1,13 @@
-//! Lists that are kept as references (E16): how a chunk of them is written down as a value, and what is read back.
+//! Lists that are kept as references (E16): how a chunk of them is written down as a value, and what is read back. A chunk's own
+//! digest is that of what its items are, so that equal lists have equal digests in all runs (E22).
 
 use bytes::Bytes;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::Body;
+use super::reuse::content;
+use crate::graph::Hasher;
 use crate::id::EventSeq;
 use crate::limits;
 use crate::run::event::{ListChunk, OutputValue, Piece};
@@ -78,22 +81,30 @@ pub(super) fn write(done: Vec<ListChunk>, rest: &[Option<OutputValue>], body: &m
 /// Writes down one chunk of at most [`limits::LIST_CHUNK_ITEMS_MAX`] items.
 pub(super) fn write_chunk(items: &[Option<OutputValue>], body: &mut Body) -> ListChunk {
     let mut text = String::with_capacity(96 * items.len() + 2);
+    let mut content = Hasher::default();
     text.push('[');
     for (place, item) in items.iter().enumerate() {
         if place > 0 {
             text.push(',');
         }
         match item {
-            None | Some(OutputValue::Closed) => text.push_str("null"),
-            Some(OutputValue::One(reference)) => text.push_str(&reference_text(reference)),
+            None | Some(OutputValue::Closed) => {
+                content.digest(None);
+                text.push_str("null");
+            }
+            Some(OutputValue::One(reference)) => {
+                content.digest(Some(reference.digest));
+                text.push_str(&reference_text(reference));
+            }
             Some(list) => {
                 let inner = write_list(list, body);
+                content.number(1).digest(Some(inner.digest));
                 text.push_str(&format!("{{\"list\":{}}}", reference_text(&inner)));
             }
         }
     }
     text.push(']');
-    let reference = body.put(Value::from_json(text.into()));
+    let reference = body.put_as(Value::from_json(text.into()), content.done());
     ListChunk { reference, items: items.len() as u32 }
 }
 
@@ -116,7 +127,8 @@ fn write_list(list: &OutputValue, body: &mut Body) -> ValueRef {
         Piece::Chunk(chunk) => format!("{{\"items\":{},\"chunk\":{}}}", chunk.items, reference_text(&chunk.reference)),
     });
     let text = format!("[{}]", texts.collect::<Vec<_>>().join(","));
-    body.put(Value::from_json(text.into()))
+    let content = content(&OutputValue::Pieces(pieces)).unwrap_or(Digest([0; 32]));
+    body.put_as(Value::from_json(text.into()), content)
 }
 
 fn reference_text(reference: &ValueRef) -> String {

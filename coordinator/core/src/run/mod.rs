@@ -9,6 +9,7 @@ mod admit;
 mod as_text;
 mod body;
 mod branch;
+pub mod checkpoint;
 mod control;
 mod corrupt;
 mod delegate;
@@ -19,9 +20,14 @@ mod failure;
 mod inputs;
 pub mod instances;
 pub mod items;
+pub mod lineage;
 pub mod list;
+pub mod offers;
 mod outcome;
+pub mod plan;
 mod race;
+pub mod resume;
+pub mod reuse;
 mod scope;
 mod scope_fold;
 mod step;
@@ -56,6 +62,8 @@ use crate::id::{
 use crate::limits;
 use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
+use crate::run::lineage::Lineage;
+use crate::run::reuse::Offers;
 use crate::run::scope::{Expansion, Frame};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
@@ -91,6 +99,7 @@ pub enum RunStatus {
 /// Pending ─▶ Skipped                                  a required input is closed
 /// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
 /// Open ─▶ Ready … Running ─▶ Open | Failed            loops: an agent looks at a turn
+/// Pending ─▶ Due ─▶ Cached | Ready                    where an earlier result may be reused
 /// any but a final one ─▶ Dropped                      given up: what it would give counts no more
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,6 +120,8 @@ pub enum NodePhase {
     Waiting,
     /// Has its output.
     Completed,
+    /// Has the output that an earlier run gave.
+    Cached,
     /// Has failed for good; where its policy says so, it gives what was wrong.
     Failed,
     /// Will not run: a required input is closed.
@@ -174,6 +185,8 @@ struct State {
     next_scope: u32,
     /// What nodes in bodies came to, in items that have closed.
     tallies: BTreeMap<NodeIx, Tally>,
+    /// Results of earlier runs, if any were offered.
+    offers: Option<Box<Offers>>,
 }
 
 /// How a node ends its run.
@@ -196,6 +209,7 @@ struct Origin {
     traceparent: Option<Arc<str>>,
     sandbox: bool,
     started_at: Timestamp,
+    lineage: Option<Box<Lineage>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -576,6 +590,7 @@ impl Origin {
             traceparent: submitted.traceparent.clone(),
             sandbox: submitted.sandbox,
             started_at,
+            lineage: submitted.lineage.clone(),
         }
     }
 }

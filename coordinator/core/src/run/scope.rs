@@ -96,6 +96,8 @@ pub(super) struct Chunk {
 pub struct Tally {
     /// Have their output.
     pub completed: u32,
+    /// Of these, the ones whose output an earlier run gave.
+    pub cached: u32,
     /// Failed for good.
     pub failed: u32,
     /// Did not run: a branch was not taken.

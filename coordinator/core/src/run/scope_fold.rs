@@ -157,6 +157,10 @@ impl Run {
             let tally = self.state.tallies.entry(*ix).or_default();
             match slot.phase {
                 NodePhase::Completed => tally.completed += 1,
+                NodePhase::Cached => {
+                    tally.completed += 1;
+                    tally.cached += 1;
+                }
                 NodePhase::Failed => tally.failed += 1,
                 NodePhase::Skipped => tally.skipped += 1,
                 NodePhase::Excluded => {}

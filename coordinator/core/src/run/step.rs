@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::corrupt::Corrupt;
+use super::reuse::Offers;
 use super::scope::ROOT;
 use super::{
     Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
@@ -73,9 +74,10 @@ impl Run {
                 Some(_) => Slot { phase: NodePhase::Inside, ..Slot::waiting_for(0) },
             })
             .collect();
-        if let Some(target) = submitted.target {
-            graph.get(target).ok_or_else(|| unknown(target))?;
-            let wanted = graph.closure(target);
+        let lineage = submitted.lineage.as_deref();
+        let named = lineage.iter().flat_map(|lineage| lineage.ends.iter().chain(&lineage.trusted));
+        named.chain(&submitted.target).try_for_each(|node| graph.get(*node).map(drop).ok_or_else(|| unknown(*node)))?;
+        if let Some(wanted) = submitted.part(&graph) {
             let is_wanted = |place: usize| wanted.binary_search(&NodeIx(place as u32)).is_ok();
             let unwanted = nodes.iter_mut().enumerate().filter(|(place, _)| !is_wanted(*place));
             unwanted.for_each(|(_, slot)| slot.phase = NodePhase::Excluded);
@@ -108,14 +110,10 @@ impl Run {
             expansions: BTreeMap::new(),
             next_scope: 1,
             tallies: BTreeMap::new(),
+            offers: lineage.filter(|it| it.offered > 0).map(|it| Box::new(Offers::awaiting(it.offered))),
         };
         let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None };
-        for ix in (0..run.graph.len() as u32).map(NodeIx) {
-            let slot = &run.state.nodes[ix.0 as usize];
-            if slot.phase == NodePhase::Pending && slot.unsettled == 0 {
-                run.make_ready(Instance::root(ix))?;
-            }
-        }
+        run.begin_nodes()?;
         Ok(run)
     }
 
@@ -140,6 +138,7 @@ impl Run {
             Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
             _ if over && !is_planted(Fault::TerminalNotAbsorbing) => return Err(Corrupt::WrongSide { seq }),
             Fact::Continued => {}
+            Fact::Offered { offers } => self.offered(offers)?,
             Fact::Succeeded { attempt, outputs, .. } => {
                 let live = self.remove(attempt)?;
                 if self.graph.scope(attempt.instance.node).is_some() {
@@ -227,6 +226,11 @@ impl Run {
                 return Err(Corrupt::WrongItems { seq: self.state.seq, instance });
             }
             Decision::Delegated { .. } => self.queue(instance)?,
+            Decision::Reused { offer, outputs, .. } => self.reused(instance, *offer, outputs)?,
+            Decision::Afresh { .. } if !matches!(self.graph.node(instance.node).runner, Runner::Control(_)) => {
+                self.queue(instance)?;
+            }
+            Decision::Afresh { .. } => return Err(Corrupt::WrongSide { seq: self.state.seq }),
             Decision::Stopped { status, message, .. } => {
                 self.complete(instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };
@@ -383,7 +387,7 @@ impl Run {
     }
 
     /// As [`Run::complete`], for a node that ends in another phase.
-    fn give(
+    pub(super) fn give(
         &mut self,
         instance: Instance,
         phase: NodePhase,
@@ -436,13 +440,18 @@ impl Run {
             return Ok(false);
         }
         match self.graph.node(instance.node).runner {
-            Runner::Control(_) => {
-                self.slot(instance)?.phase = NodePhase::Due;
-                self.state.due.push_back(instance);
-            }
+            Runner::Agent | Runner::Unavailable if self.may_reuse(instance) => self.fall_due(instance)?,
+            Runner::Control(_) => self.fall_due(instance)?,
             Runner::Agent | Runner::Unavailable => self.queue(instance)?,
         }
         Ok(true)
+    }
+
+    /// It is decided next, after what fell due before.
+    fn fall_due(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        self.slot(instance)?.phase = NodePhase::Due;
+        self.state.due.push_back(instance);
+        Ok(())
     }
 
     /// A port is closed when all its edges are (graph.md, part 1). A node is closed off when a required port is, or when

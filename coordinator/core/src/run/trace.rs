@@ -9,6 +9,7 @@ use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, ProviderIx, ScopeIx};
 use crate::limits;
 use crate::run::RunStatus;
 use crate::run::event::{self, Decision, Event, Fact, Timing};
+use crate::run::lineage::Source;
 use crate::time::{Span, Timestamp};
 
 /// The spans of one run, as far as its history has been read.
@@ -30,8 +31,8 @@ pub struct Trace {
     nodes: BTreeMap<Instance, NodeSpan>,
     /// When items and turns began.
     opened: BTreeMap<ScopeIx, Timestamp>,
-    /// The node up to which the run goes.
-    target: Option<NodeIx>,
+    /// What the run covers, if that is not all.
+    part: Option<Vec<NodeIx>>,
 }
 
 /// How one node's time went.
@@ -52,6 +53,8 @@ pub struct NodeSpan {
     pub state: SpanState,
     /// The stable code of its failure.
     pub error_code: Option<Arc<str>>,
+    /// Where its output comes from, if an earlier run gave it.
+    pub source: Option<Source>,
     /// Its attempts, in order.
     pub attempts: Vec<AttemptSpan>,
 }
@@ -86,6 +89,8 @@ pub enum SpanState {
     Waiting,
     /// Has its output.
     Completed,
+    /// Has the output that an earlier run gave.
+    Cached,
     /// Failed for good.
     Failed,
     /// The run ended before it did, or it was given up.
@@ -116,6 +121,7 @@ impl SpanState {
             SpanState::Running => "RUNNING",
             SpanState::Waiting => "WAITING",
             SpanState::Completed => "COMPLETED",
+            SpanState::Cached => "CACHED",
             SpanState::Failed => "FAILED",
             SpanState::Cancelled => "CANCELLED",
         }
@@ -149,7 +155,7 @@ impl Trace {
             left_out: 0,
             nodes: BTreeMap::new(),
             opened: BTreeMap::new(),
-            target: submitted.target,
+            part: submitted.part(graph),
         };
         trace.follow(graph, first);
         Some(trace)
@@ -188,7 +194,11 @@ impl Trace {
             Fact::Settled { attempt, .. } => self.end_attempt(attempt, at, AttemptOutcome::Succeeded, None, None),
             Fact::TimerFired { instance, .. } => self.end_node(graph, *instance, at, SpanState::Completed, None),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref().map(|error| &error.code), at),
-            Fact::Submitted(_) | Fact::Continued | Fact::IntentRecorded { .. } | Fact::HandleRecorded { .. } => {}
+            Fact::Submitted(_)
+            | Fact::Offered { .. }
+            | Fact::Continued
+            | Fact::IntentRecorded { .. }
+            | Fact::HandleRecorded { .. } => {}
         }
         self.follow(graph, event);
     }
@@ -207,7 +217,13 @@ impl Trace {
                     self.end_node(graph, *instance, event.at, SpanState::Completed, None);
                     self.end_losers(graph, *instance, event.at);
                 }
-                Decision::Delegated { .. } => {}
+                Decision::Reused { instance, source, .. } => {
+                    self.end_node(graph, *instance, event.at, SpanState::Cached, None);
+                    if let Some(node) = self.nodes.get_mut(instance) {
+                        node.source = Some(*source);
+                    }
+                }
+                Decision::Delegated { .. } | Decision::Afresh { .. } => {}
                 Decision::Waiting { instance, .. } => {
                     if let Some(node) = self.entry(graph, *instance) {
                         (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));
@@ -256,7 +272,7 @@ impl Trace {
         if !graph.cancels_losers(race.node) {
             return;
         }
-        let part = self.target.map(|target| graph.closure(target));
+        let part = self.part.clone();
         let belongs = |node: NodeIx| part.as_ref().is_none_or(|part| part.binary_search(&node).is_ok());
         for loser in graph.leading_only_to(race.node, &belongs) {
             let loser = Instance { node: loser, ..race };
@@ -308,6 +324,7 @@ impl Trace {
                 ended_at: None,
                 state: SpanState::Running,
                 error_code: None,
+                source: None,
                 attempts: Vec::new(),
             };
             self.nodes.insert(instance, span);

@@ -7,6 +7,7 @@ use super::{Corrupt, NodePhase, Run, RunStatus};
 use crate::graph::Graph;
 use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use crate::run::event::{Decision, Event, Fact, NodeError, RunError};
+use crate::run::lineage::Source;
 use crate::time::Timestamp;
 
 /// A run as far as its history has been read.
@@ -35,6 +36,8 @@ pub struct NodeView {
     pub waits_until: Option<Timestamp>,
     /// Who does its work, or gave its result.
     pub provider: ProviderIx,
+    /// Where its output comes from, if an earlier run gave it; of a node in a body, that of one of its instances.
+    pub source: Option<Source>,
 }
 
 /// A node's state in the words of the public API (graph.md, part 3).
@@ -50,6 +53,8 @@ pub enum NodeState {
     Waiting,
     /// Has its output.
     Completed,
+    /// Has the output that an earlier run gave.
+    Cached,
     /// Failed for good.
     Failed,
     /// A required input is closed.
@@ -125,6 +130,7 @@ impl RunView {
         let tally = self.run().tally(node);
         let is_open = |phase| self.run().open_instances(node).any(|(_, it)| phase == it);
         Some(match self.node_state(container)? {
+            NodeState::Completed if tally.completed > 0 && tally.completed == tally.cached => NodeState::Cached,
             NodeState::Completed if tally.completed > 0 => NodeState::Completed,
             NodeState::Completed if tally.failed > 0 => NodeState::Failed,
             NodeState::Completed if tally.dropped > 0 => NodeState::Cancelled,
@@ -202,6 +208,7 @@ pub(super) fn state_of(phase: NodePhase, status: RunStatus) -> Option<NodeState>
     Some(match phase {
         NodePhase::Excluded | NodePhase::Inside => return None,
         NodePhase::Completed => NodeState::Completed,
+        NodePhase::Cached => NodeState::Cached,
         NodePhase::Failed => NodeState::Failed,
         NodePhase::Skipped => NodeState::Skipped,
         NodePhase::Dropped => NodeState::Cancelled,
@@ -256,7 +263,12 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
             }
             Decision::Failed { error, .. } => over(node, at, Some(error)),
             Decision::Opened { .. } => drop(begun(node, at)),
-            Decision::Delegated { .. } | Decision::Gathered { .. } => {}
+            Decision::Reused { source, .. } => {
+                if let Some(node) = node {
+                    (node.started_at, node.ended_at, node.source) = (Some(at), Some(at), Some(*source));
+                }
+            }
+            Decision::Afresh { .. } | Decision::Delegated { .. } | Decision::Gathered { .. } => {}
         }
     }
     for assignment in &event.assignments {

@@ -18,7 +18,7 @@ use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message;
 
-use super::{DecodeError, Row, VERSION, checksums, kind};
+use super::{DecodeError, Row, VERSION, checksums, kind, lineage};
 
 /// Turns a row into its event. A row read without its body gives an event without values.
 ///
@@ -105,7 +105,7 @@ pub fn decode_run_error(bytes: &[u8]) -> Option<RunError> {
 }
 
 /// What part of a message is wrong.
-type Part<T> = Result<T, &'static str>;
+pub(super) type Part<T> = Result<T, &'static str>;
 
 fn verify(row: &Row) -> Result<(), DecodeError> {
     let Row { run, seq, kind, version, .. } = *row;
@@ -133,6 +133,7 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
     use pb::head::Fact as Wire;
     Ok(match fact.ok_or("no fact")? {
         Wire::Submitted(it) => (kind::SUBMITTED, Fact::Submitted(Box::new(submitted(it)?))),
+        Wire::Offered(it) => (kind::OFFERED, Fact::Offered { offers: lineage::decode_offers(it)? }),
         Wire::Continued(pb::Continued {}) => (kind::CONTINUED, Fact::Continued),
         Wire::Succeeded(pb::Succeeded { attempt: of, outputs: gave, queued_ms, ran_ms }) => {
             let timing = timing(queued_ms, ran_ms);
@@ -190,6 +191,7 @@ fn submitted(it: pb::Submitted) -> Part<Submitted> {
         inputs: it.inputs.into_iter().map(input).collect::<Part<_>>()?,
         traceparent: it.traceparent.map(Arc::from),
         sandbox: it.sandbox,
+        lineage: it.lineage.map(lineage::decode).transpose()?.map(Box::new),
     })
 }
 
@@ -222,6 +224,13 @@ fn decision(it: pb::Decision) -> Part<Decision> {
         Outcome::WaitingUntil(until) => Decision::Waiting { instance, until: Timestamp::from_millis(until) },
         Outcome::Failed(error) => Decision::Failed { instance, error: node_error(error)?, caught },
         Outcome::Delegated(pb::Delegated {}) => Decision::Delegated { instance },
+        Outcome::Reused(it) => Decision::Reused {
+            instance,
+            offer: it.offer,
+            source: lineage::decode_source(it.source)?,
+            outputs: outputs(it.outputs)?,
+        },
+        Outcome::Afresh(pb::Afresh {}) => Decision::Afresh { instance },
         Outcome::Stopped(it) => {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }
@@ -251,7 +260,7 @@ fn given(it: pb::Given) -> Part<OutputValue> {
     })
 }
 
-fn outputs(outputs: Vec<pb::PortOutput>) -> Part<Vec<PortOutput>> {
+pub(super) fn outputs(outputs: Vec<pb::PortOutput>) -> Part<Vec<PortOutput>> {
     use pb::port_output::Value;
     let output = |it: pb::PortOutput| {
         let value = match it.value.ok_or("an output without value")? {
@@ -287,7 +296,7 @@ fn value_ref(it: Option<pb::ValueRef>) -> Part<ValueRef> {
     Ok(ValueRef { seq: EventSeq(it.seq), place: it.place, bytes: it.bytes, digest: digest(&it.digest)? })
 }
 
-fn digest(bytes: &[u8]) -> Part<Digest> {
+pub(super) fn digest(bytes: &[u8]) -> Part<Digest> {
     bytes.try_into().map(Digest).map_err(|_| "a digest")
 }
 

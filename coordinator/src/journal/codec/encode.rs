@@ -11,7 +11,7 @@ use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message as _;
 
-use super::{Row, VERSION, checksums, kind};
+use super::{Row, VERSION, checksums, kind, lineage};
 
 /// Turns an event of a run into its row.
 pub fn encode(run: RunId, event: &Event) -> Row {
@@ -57,6 +57,7 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
     use pb::head::Fact as Wire;
     match fact {
         Fact::Submitted(it) => (kind::SUBMITTED, Wire::Submitted(submitted(it))),
+        Fact::Offered { offers } => (kind::OFFERED, Wire::Offered(lineage::encode_offers(offers))),
         Fact::Continued => (kind::CONTINUED, Wire::Continued(pb::Continued {})),
         Fact::Succeeded { attempt: of, outputs: gave, timing } => {
             let (queued_ms, ran_ms) = (timing.queued.as_millis(), timing.ran.as_millis());
@@ -130,6 +131,7 @@ fn submitted(it: &Submitted) -> pb::Submitted {
             .collect(),
         traceparent: it.traceparent.as_deref().map(str::to_owned),
         sandbox: it.sandbox,
+        lineage: it.lineage.as_deref().map(lineage::encode),
     }
 }
 
@@ -169,6 +171,11 @@ fn decision(decision: &Decision) -> pb::Decision {
             (instance, Outcome::Failed(node_error(error)))
         }
         Decision::Delegated { instance } => (instance, Outcome::Delegated(pb::Delegated {})),
+        Decision::Reused { instance, offer, source, outputs: gave } => {
+            let source = Some(lineage::encode_source(*source));
+            (instance, Outcome::Reused(pb::Reused { offer: *offer, source, outputs: outputs(gave) }))
+        }
+        Decision::Afresh { instance } => (instance, Outcome::Afresh(pb::Afresh {})),
         Decision::Stopped { instance, status, message } => {
             let it = pb::Stop { status: run_status(*status).into(), message: message.as_ref().to_owned() };
             (instance, Outcome::Stopped(it))
@@ -199,7 +206,7 @@ fn given(it: &OutputValue) -> pb::Given {
     pb::Given { value: Some(value) }
 }
 
-fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
+pub(super) fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
     use pb::port_output::Value;
     outputs
         .iter()

@@ -10,6 +10,7 @@ use heddle_core::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
     PermitClass, Piece, PortOutput, RunError, Submitted, Timing, Verdict,
 };
+use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Digest, Value, ValueRef};
 use proptest::prelude::*;
@@ -40,7 +41,7 @@ proptest! {
 
 #[test]
 fn each_kind_keeps_its_bytes() {
-    let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated()];
+    let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused()];
     let events = facts().into_iter().map(plain).chain(more);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
@@ -185,6 +186,30 @@ fn delegated() -> Event {
     Event { decisions: vec![Decision::Delegated { instance: instance() }], ..plain(Fact::Continued) }
 }
 
+fn reused() -> Event {
+    let decided = |source| Decision::Reused { instance: instance(), offer: 3, source, outputs: outputs() };
+    let afresh = Decision::Afresh { instance: instance() };
+    Event { decisions: vec![decided(Source::Run(RUN)), decided(Source::Edit), afresh], ..plain(Fact::Continued) }
+}
+
+fn lineage() -> Lineage {
+    Lineage {
+        parent: Some(RUN),
+        root: Some(RunId(9)),
+        rerun: true,
+        from: Some(NodeIx(0)),
+        ends: vec![NodeIx(4), NodeIx(300)],
+        forced: vec![Forced { node: NodeIx(0), index: vec![17, 0] }],
+        edits: vec![Edited { node: NodeIx(2), port: PortIx(1) }],
+        trusted: vec![NodeIx(2)],
+        offered: 1,
+    }
+}
+
+fn offer(source: Source) -> Offer {
+    Offer { node: NodeIx(3), index: vec![0, 9], key: Digest([7; 32]), source, outputs: outputs() }
+}
+
 fn facts() -> Vec<Fact> {
     let timing = Timing { queued: Span::from_millis(3), ran: Span::from_millis(400) };
     let submitted = Submitted {
@@ -196,7 +221,9 @@ fn facts() -> Vec<Fact> {
         inputs: vec![(NodeIx(3), value_ref())],
         traceparent: Some("00-1-2-01".into()),
         sandbox: false,
+        lineage: None,
     };
+    let resumed = Submitted { lineage: Some(Box::new(lineage())), ..submitted.clone() };
     vec![
         Fact::Submitted(Box::new(submitted)),
         Fact::Continued,
@@ -231,6 +258,8 @@ fn facts() -> Vec<Fact> {
         Fact::Settled { attempt: attempt(), outputs: outputs() },
         Fact::Answered { attempt: attempt(), verdict: Verdict { ends: true, score: Some(0.0) }, timing },
         Fact::Answered { attempt: attempt(), verdict: Verdict { ends: false, score: None }, timing: Timing::default() },
+        Fact::Submitted(Box::new(resumed)),
+        Fact::Offered { offers: vec![offer(Source::Run(RUN)), offer(Source::Edit), offer(Source::Request)] },
     ]
 }
 

@@ -7,6 +7,7 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod golden;
+mod lineage;
 #[cfg(test)]
 pub(crate) mod random;
 
@@ -117,9 +118,10 @@ mod kind {
     pub(super) const DISCARDED: u16 = 12;
     pub(super) const SETTLED: u16 = 16;
     pub(super) const ANSWERED: u16 = 17;
+    pub(super) const OFFERED: u16 = 24;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED)
+        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | OFFERED)
     }
 }
 

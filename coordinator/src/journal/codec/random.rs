@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle_core::id::{
     AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx,
-    ProviderIx, ScopeIx, Subject, TenantId, WorkflowId,
+    ProviderIx, RunId, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
     PermitClass, Piece, PortOutput, RunError, Submitted, Timing, Verdict,
 };
+use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use proptest::collection::vec;
@@ -35,6 +36,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         submitted().prop_map(|it| Fact::Submitted(Box::new(it))),
         Just(Fact::Continued),
+        vec(offer(), 0..4).prop_map(|offers| Fact::Offered { offers }),
         (attempt(), outputs(), timing()).prop_map(|(attempt, outputs, timing)| Fact::Succeeded {
             attempt,
             outputs,
@@ -73,8 +75,9 @@ fn fact() -> impl Strategy<Value = Fact> {
 fn submitted() -> impl Strategy<Value = Submitted> {
     let inputs = vec((any::<u32>().prop_map(NodeIx), value_ref()), 0..4);
     let target = option::of(any::<u32>().prop_map(NodeIx));
-    (text(), text(), any::<u128>(), any::<[u8; 32]>(), target, inputs, option::of(text()), any::<bool>()).prop_map(
-        |(tenant, subject, workflow, graph, target, inputs, traceparent, sandbox)| Submitted {
+    let origin = (option::of(text()), any::<bool>(), option::of(lineage().prop_map(Box::new)));
+    (text(), text(), any::<u128>(), any::<[u8; 32]>(), target, inputs, origin).prop_map(
+        |(tenant, subject, workflow, graph, target, inputs, (traceparent, sandbox, lineage))| Submitted {
             tenant: TenantId(tenant),
             subject: Subject(subject),
             workflow: WorkflowId(workflow),
@@ -83,8 +86,42 @@ fn submitted() -> impl Strategy<Value = Submitted> {
             inputs,
             traceparent,
             sandbox,
+            lineage,
         },
     )
+}
+
+fn lineage() -> impl Strategy<Value = Lineage> {
+    let nodes = || vec(any::<u32>().prop_map(NodeIx), 0..3);
+    let forced = (any::<u32>(), vec(any::<u32>(), 0..3));
+    let forced = vec(forced.prop_map(|(node, index)| Forced { node: NodeIx(node), index }), 0..3);
+    let edited =
+        (any::<u32>(), any::<u16>()).prop_map(|(node, port)| Edited { node: NodeIx(node), port: PortIx(port) });
+    let run = || option::of(any::<u128>().prop_map(RunId));
+    let from = option::of(any::<u32>().prop_map(NodeIx));
+    ((run(), run(), any::<bool>()), from, nodes(), forced, vec(edited, 0..3), nodes(), any::<u32>()).prop_map(
+        |((parent, root, rerun), from, ends, forced, edits, trusted, offered)| Lineage {
+            parent,
+            root,
+            rerun,
+            from,
+            ends,
+            forced,
+            edits,
+            trusted,
+            offered,
+        },
+    )
+}
+
+fn offer() -> impl Strategy<Value = Offer> {
+    (any::<u32>(), vec(any::<u32>(), 0..3), any::<[u8; 32]>(), source(), outputs()).prop_map(
+        |(node, index, key, source, outputs)| Offer { node: NodeIx(node), index, key: Digest(key), source, outputs },
+    )
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    prop_oneof![any::<u128>().prop_map(|run| Source::Run(RunId(run))), Just(Source::Edit), Just(Source::Request)]
 }
 
 fn decision() -> impl Strategy<Value = Decision> {
@@ -97,6 +134,9 @@ fn decision() -> impl Strategy<Value = Decision> {
             caught
         }),
         instance().prop_map(|instance| Decision::Delegated { instance }),
+        instance().prop_map(|instance| Decision::Afresh { instance }),
+        (instance(), any::<u32>(), source(), outputs())
+            .prop_map(|(instance, offer, source, outputs)| Decision::Reused { instance, offer, source, outputs }),
         (instance(), run_status(), text()).prop_map(|(instance, status, message)| Decision::Stopped {
             instance,
             status,

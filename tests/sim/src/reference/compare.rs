@@ -8,13 +8,18 @@ use serde_json::Value as Json;
 
 use super::super::stored::Stored;
 use super::document::{Document, Place};
-use super::history::History;
+use super::history::{History, Others};
 use super::interpreter::{Frame, Interpreter};
 use super::{Expected, Outputs, Path};
 
 /// The error names the first node that does not stand as it must.
-pub(in super::super) fn compare(document: &Document, stored: Stored<'_>, run: &Run) -> Result<(), String> {
-    let history = History::read(run, stored);
+pub(in super::super) fn compare(
+    document: &Document,
+    stored: Stored<'_>,
+    run: &Run,
+    others: Others<'_>,
+) -> Result<(), String> {
+    let history = History::read(run, stored, others);
     let interpreter = Interpreter::new(document, &history.outside);
     let root = Frame::root();
     interpreter.pass(&root);
@@ -43,7 +48,9 @@ pub(in super::super) fn compare(document: &Document, stored: Stored<'_>, run: &R
         }
     }
     if is_whole {
-        for ((node, path), must) in found.iter().filter(|((node, _), _)| document.nodes[*node].place != Place::Root) {
+        let inside = found.iter().filter(|((node, _), _)| document.nodes[*node].place != Place::Root);
+        let is_covered = |node: usize| run.phase_of(NodeIx(node as u32)) != NodePhase::Excluded;
+        for ((node, path), must) in inside.filter(|((node, _), _)| is_covered(*node)) {
             let id = &document.nodes[*node].id;
             let is_missing =
                 matches!(must, Expected::Done(_)) && !history.outputs.contains_key(&(id.clone(), path.clone()));
@@ -63,13 +70,16 @@ fn check_roots(
 ) -> Result<(), String> {
     for (ix, node) in document.nodes.iter().enumerate().filter(|(_, node)| node.place == Place::Root) {
         let phase = run.phase_of(NodeIx(ix as u32));
-        let is_final = matches!(phase, NodePhase::Completed | NodePhase::Skipped);
+        if phase == NodePhase::Excluded {
+            continue;
+        }
+        let is_final = matches!(phase, NodePhase::Completed | NodePhase::Cached | NodePhase::Skipped);
         let must = interpreter.found.borrow().get(&(ix, Path::new())).cloned().unwrap_or(Expected::Never);
         let actual = history.outputs.get(&(node.id.clone(), Path::new()));
         let stands = match (&must, actual) {
             // What was caught has failed all the same.
             (Expected::Done(outputs), Some(_)) if outputs.contains_key("error") => phase == NodePhase::Failed,
-            (Expected::Done(_), Some(_)) => phase == NodePhase::Completed,
+            (Expected::Done(_), Some(_)) => matches!(phase, NodePhase::Completed | NodePhase::Cached),
             (Expected::Skipped, None) => {
                 let is_given_up = phase == NodePhase::Dropped && interpreter.has_lost(ix, root);
                 phase == NodePhase::Skipped || is_given_up || (!is_whole && !is_final)

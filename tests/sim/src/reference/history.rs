@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use heddle_core::id::{Instance, ProviderIx, ScopeIx};
+use heddle_core::id::{Instance, ProviderIx, RunId, ScopeIx};
 use heddle_core::run::Run;
 use heddle_core::run::event::{Decision, Fact, PortOutput};
+use heddle_core::run::lineage::{Offer, Source};
 use serde_json::Value as Json;
 
 use super::super::stored::Stored;
 use super::super::work;
+use super::interpreter::given;
 use super::{At, Outside, Path};
 
 /// A history, read.
@@ -23,9 +25,16 @@ pub(super) struct History {
     pub(super) order: BTreeMap<At, usize>,
     /// Where items and turns lie: their container, and their number in it.
     scopes: BTreeMap<ScopeIx, (Instance, u32)>,
+    /// What was offered, in order.
+    offers: Vec<Offer>,
+    /// The run that this one goes on from.
+    parent: Option<Box<History>>,
     /// Who does the work of nodes.
     providers: BTreeMap<Instance, ProviderIx>,
 }
+
+/// Another run, as it is kept.
+pub(in super::super) type Others<'a> = &'a dyn Fn(RunId) -> Option<(&'a Run, Stored<'a>)>;
 
 /// A run's events, and how its nodes and ports are called.
 struct Reader<'a> {
@@ -34,9 +43,11 @@ struct Reader<'a> {
 }
 
 impl History {
-    pub(super) fn read(run: &Run, stored: Stored<'_>) -> Self {
+    pub(super) fn read(run: &Run, stored: Stored<'_>, others: Others<'_>) -> Self {
         let reader = Reader { run, stored };
-        let mut history = Self::default();
+        let parent = run.lineage().and_then(|lineage| lineage.parent).and_then(others);
+        let parent = parent.map(|(run, stored)| Box::new(Self::read(run, stored, others)));
+        let mut history = Self { parent, ..Self::default() };
         for event in stored.events {
             history.fact(&reader, &event.fact);
             event.decisions.iter().for_each(|decision| history.decision(&reader, decision));
@@ -53,6 +64,18 @@ impl History {
                 self.gave(reader, attempt.instance, outputs);
             }
             Fact::TimerFired { instance, outputs } => self.gave(reader, *instance, outputs),
+            Fact::Offered { offers } => {
+                for offer in offers.iter().filter(|offer| offer.source == Source::Edit) {
+                    let at = (reader.run.graph().node(offer.node).id.to_string(), Path::new());
+                    let outputs = reader.outputs(Instance::root(offer.node), &offer.outputs).into_iter();
+                    let outputs = outputs.map(|(port, value)| {
+                        let value = given(&port, value);
+                        (port, value)
+                    });
+                    self.outside.edited.insert(at, outputs.collect());
+                }
+                self.offers.extend(offers.iter().cloned());
+            }
             Fact::Failed { attempt, error, retry_at: None, fallback: None, caught, .. } => {
                 self.provided(reader, attempt.instance);
                 self.caught(reader, attempt.instance, caught);
@@ -87,6 +110,7 @@ impl History {
     fn decision(&mut self, reader: &Reader<'_>, decision: &Decision) {
         match decision {
             Decision::Completed { instance, outputs } => self.gave(reader, *instance, outputs),
+            Decision::Reused { instance, offer, outputs, .. } => self.reused(reader, (*instance, *offer), outputs),
             Decision::Stopped { instance, .. } => {
                 let at = self.at(reader, *instance);
                 self.outside.stopped.insert(at.clone());
@@ -101,8 +125,43 @@ impl History {
                 let scopes = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
                 self.scopes.extend(scopes.map(|(scope, index)| (ScopeIx(scope), (*instance, index))));
             }
-            Decision::Waiting { .. } | Decision::Gathered { .. } | Decision::Delegated { .. } => {}
+            Decision::Waiting { .. }
+            | Decision::Gathered { .. }
+            | Decision::Delegated { .. }
+            | Decision::Afresh { .. } => {}
         }
+    }
+
+    /// An instance takes over what another run gave: with that all that only chance has decided there, and all that is inside.
+    fn reused(&mut self, reader: &Reader<'_>, (instance, offer): (Instance, u32), outputs: &[PortOutput]) {
+        self.gave(reader, instance, outputs);
+        let at = self.at(reader, instance);
+        let Some(offer) = self.offers.get(offer as usize).filter(|offer| offer.source != Source::Edit) else { return };
+        let Some(parent) = self.parent.take() else { return };
+        let graph = reader.run.graph();
+        let moved = |(id, path): &At| -> Option<At> {
+            let is_inside = graph.find(id).is_some_and(|node| graph.is_inside(node, instance.node));
+            let is_its = *id == at.0 && *path == offer.index;
+            let rest = path.strip_prefix(&offer.index[..]).filter(|_| is_its || is_inside)?;
+            Some((id.clone(), [&at.1[..], rest].concat()))
+        };
+        fn take<T: Clone>(mine: &mut BTreeMap<At, T>, other: &BTreeMap<At, T>, moved: &dyn Fn(&At) -> Option<At>) {
+            for (at, value) in other {
+                if let Some(at) = moved(at) {
+                    mine.entry(at).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        take(&mut self.outputs, &parent.outputs, &moved);
+        take(&mut self.refused, &parent.refused, &moved);
+        take(&mut self.outside.failed, &parent.outside.failed, &moved);
+        take(&mut self.outside.edited, &parent.outside.edited, &moved);
+        take(&mut self.outside.split, &parent.outside.split, &moved);
+        take(&mut self.outside.winner, &parent.outside.winner, &moved);
+        take(&mut self.outside.brought, &parent.outside.brought, &moved);
+        take(&mut self.outside.fallbacks, &parent.outside.fallbacks, &moved);
+        take(&mut self.outside.unseen, &parent.outside.unseen, &moved);
+        self.parent = Some(parent);
     }
 
     /// Notes who had the last word on an instance.

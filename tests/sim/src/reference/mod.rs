@@ -64,6 +64,8 @@ struct Outside {
     fallbacks: BTreeMap<At, usize>,
     /// Loops of which no agent could look at this turn.
     unseen: BTreeMap<At, usize>,
+    /// What was given to nodes as their outputs.
+    edited: BTreeMap<At, Outputs>,
     /// Nodes that have ended the run.
     stopped: BTreeSet<At>,
 }

@@ -230,6 +230,7 @@ pub(super) fn submission(run: RunId, graph: &Arc<Graph>, key: Option<(&str, &str
         key,
         traceparent: None,
         sandbox: false,
+        lineage: None,
         batch: None,
     }
 }

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use crate::draw::Draw;
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::{AgentBoot, AttemptToken, BootId, EventSeq, Instance, RunId, Subject, TenantId, WorkflowId};
+use crate::id::{AgentBoot, AttemptToken, BootId, EventSeq, Instance, NodeIx, RunId, Subject, TenantId, WorkflowId};
 use crate::run::event::{
     Assignment, Attempt, ErrorClass, Event, Fact, NodeError, OutputValue, PermitClass, Piece, Submitted, Timing,
 };
+use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::{self, ChunkItem, ListPart};
 use crate::run::view::RunView;
 use crate::run::{Admitted, Body, Command, Deciding, Lists, Outcome, Rejection, Run, RunStatus, Values, WiredInput};
@@ -36,19 +37,36 @@ impl Course {
 
     /// Draws begin with this seed.
     pub(super) fn begin_drawing(graph: &Arc<Graph>, draws: u64) -> Self {
+        Self::begin_with(graph, draws, ID, (None, None), Vec::new())
+    }
+
+    /// A run that takes over what is offered.
+    pub(super) fn begin_with(
+        graph: &Arc<Graph>,
+        draws: u64,
+        id: RunId,
+        (lineage, target): (Option<Box<Lineage>>, Option<NodeIx>),
+        offers: Vec<(Vec<Offer>, Vec<Value>)>,
+    ) -> Self {
         let submitted = Submitted {
             tenant: TenantId::from("acme"),
             subject: Subject::from("somebody"),
             workflow: WorkflowId(1),
             graph: graph.digest(),
-            target: None,
+            target,
             inputs: Vec::new(),
             traceparent: None,
             sandbox: false,
+            lineage,
         };
         let event = bare(EventSeq(1), START, Fact::Submitted(Box::new(submitted)));
-        let run = Run::begin(ID, Arc::clone(graph), &event).unwrap();
+        let run = Run::begin(id, Arc::clone(graph), &event).unwrap();
         let mut course = Self { run, events: vec![event], now: START, tokens: 0, draws };
+        for (offers, values) in offers {
+            let event = Event { values, ..bare(course.run.seq().next(), START, Fact::Offered { offers }) };
+            course.run.step_fact(event.seq, event.at, &event.fact).expect("offers follow");
+            course.events.push(event);
+        }
         course.settle();
         course
     }
@@ -213,7 +231,7 @@ impl Course {
 
     /// The fold of the recorded history.
     pub(super) fn replayed(&self) -> Run {
-        let mut run = Run::begin(ID, Arc::clone(self.run.graph()), &self.events[0]).unwrap();
+        let mut run = Run::begin(self.run.id(), Arc::clone(self.run.graph()), &self.events[0]).unwrap();
         self.events[1..].iter().for_each(|event| run.step(event).expect("a recorded event follows"));
         run
     }

@@ -54,7 +54,7 @@ fn indices(found: &[InstanceView]) -> Vec<Vec<u32>> {
 fn items_are_counted_by_what_became_of_them() {
     let course = mapped(json!({"onItemError": "collect"}), 30);
     let (_, _, items) = search(&course, all(&course, "m", InstanceKind::Item));
-    let done = ItemCounts { total: Some(30), completed: 27, failed: 3, skipped: 0, running: 0 };
+    let done = ItemCounts { total: Some(30), completed: 27, cached: 0, failed: 3, skipped: 0, running: 0 };
     assert_eq!(items.counts(node(&course, "m")), Some(done));
     assert_eq!(items.counts(node(&course, "w")), Some(done));
     assert_eq!(items.counts(node(&course, "end")), None);

@@ -293,6 +293,10 @@ fn displaced(event: Event, node: NodeIx) -> Event {
             Decision::Waiting { instance: Instance { scope: ScopeIx(1), ..Instance::root(node) }, until }
         }
         Decision::Delegated { .. } => Decision::Delegated { instance: Instance::root(node) },
+        Decision::Afresh { .. } => Decision::Afresh { instance: Instance::root(node) },
+        Decision::Reused { offer, source, outputs, .. } => {
+            Decision::Reused { instance: Instance::root(node), offer, source, outputs }
+        }
         Decision::Failed { error, caught, .. } => Decision::Failed { instance: Instance::root(node), error, caught },
         Decision::Stopped { status, message, .. } => {
             Decision::Stopped { instance: Instance::root(node), status, message }

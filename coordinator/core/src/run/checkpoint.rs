@@ -1,0 +1,206 @@
+//! The results of a run, found while its history is read (E22): for each instance that completed its key and what it gave, and of
+//! containers how their items began. What failed and was caught is none of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::items::ItemsView;
+use super::lineage::Source;
+use super::reuse::content;
+use super::{Corrupt, NodePhase, Run};
+use crate::graph::Graph;
+use crate::id::{EventSeq, Instance, NodeIx, RunId, Subject};
+use crate::run::event::{Decision, Event, Fact, PortOutput};
+use crate::value::{Digest, ValueRef};
+
+/// What an instance gave, and by what it is known again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// Of which node.
+    pub node: NodeIx,
+    /// The numbers of the items and turns it lies in, the outermost first.
+    pub index: Vec<u32>,
+    /// What the node was and what came into it.
+    pub key: Digest,
+    /// What came into it, by name.
+    pub inputs: Vec<(String, Digest)>,
+    /// The event that made it durable.
+    pub seq: EventSeq,
+    /// Where it comes from.
+    pub source: Source,
+    /// What it gave.
+    pub outputs: Vec<PortOutput>,
+}
+
+/// How the items of a container began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begun {
+    /// What came into the container from outside, by name.
+    pub inputs: Vec<(String, Digest)>,
+    /// How many items there were to be, or turns at most.
+    pub count: u32,
+    /// For each that began, what the container's outputs into its body gave.
+    pub items: BTreeMap<u32, Vec<Option<Digest>>>,
+}
+
+/// All results of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoints {
+    /// In the order in which they became durable.
+    pub results: Vec<Checkpoint>,
+    /// Of containers, by node and index.
+    pub begun: BTreeMap<(NodeIx, Vec<u32>), Begun>,
+    /// Instances that failed for good.
+    pub failed: Vec<(NodeIx, Vec<u32>)>,
+}
+
+/// A run as it is read, with its results so far.
+#[derive(Debug)]
+pub struct Gatherer {
+    items: ItemsView,
+    found: Checkpoints,
+    /// Whether only nodes outside of maps and loops count.
+    is_shallow: bool,
+}
+
+impl Gatherer {
+    /// Begins with a run's first event. A shallow one takes down nodes outside of maps and loops only.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if the history does not begin with this event.
+    pub fn begin(id: RunId, graph: Arc<Graph>, first: &Event, is_shallow: bool) -> Result<Self, Corrupt> {
+        let items = ItemsView::begin(id, graph, first)?;
+        let mut gatherer = Self { items, found: Checkpoints::default(), is_shallow };
+        gatherer.note(first);
+        Ok(gatherer)
+    }
+
+    /// Reads the next event.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if it does not follow.
+    pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
+        self.items.step(event)?;
+        self.note(event);
+        Ok(())
+    }
+
+    /// The state that it has come to.
+    pub fn run(&self) -> &Run {
+        self.items.run()
+    }
+
+    /// What it has found.
+    pub fn finish(mut self) -> (Run, Checkpoints) {
+        let run = self.items.run();
+        let trusted = run.lineage().map_or(&[][..], |lineage| &lineage.trusted);
+        // These had their result before anything had come into them.
+        let early = self.found.results.iter_mut().filter(|it| trusted.binary_search(&it.node).is_ok());
+        for result in early {
+            let instance = Instance::root(result.node);
+            (result.key, result.inputs) = (run.key_of(instance), run.inputs_of(instance));
+        }
+        (run.clone(), self.found)
+    }
+
+    fn note(&mut self, event: &Event) {
+        let made = Source::Run(self.run().id());
+        match &event.fact {
+            Fact::Succeeded { attempt, outputs, .. } | Fact::Settled { attempt, outputs } => {
+                self.add(attempt.instance, event.seq, made, outputs);
+            }
+            Fact::TimerFired { instance, outputs } => self.add(*instance, event.seq, made, outputs),
+            Fact::Failed { attempt, retry_at: None, fallback: None, .. }
+            | Fact::Lost { attempt, failure: Some(_), .. } => self.fail(attempt.instance),
+            _ => {}
+        }
+        for decision in &event.decisions {
+            match decision {
+                Decision::Completed { instance, outputs } => self.add(*instance, event.seq, made, outputs),
+                Decision::Reused { instance, source, outputs, .. } => {
+                    // An edit is known by the run that it was made for.
+                    let source = if *source == Source::Edit { made } else { *source };
+                    self.add(*instance, event.seq, source, outputs);
+                }
+                Decision::Failed { instance, .. } => self.fail(*instance),
+                Decision::Opened { instance, opened } if !self.is_shallow => {
+                    let inputs = self.run().inputs_of(*instance);
+                    let place = (instance.node, self.items.path(instance.scope));
+                    let begun = self.found.begun.entry(place);
+                    let begun = begun.or_insert_with(|| Begun { inputs, count: opened.count, items: BTreeMap::new() });
+                    for (index, given) in (opened.index..).zip(&opened.items) {
+                        begun.items.insert(index, given.iter().map(content).collect());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn fail(&mut self, instance: Instance) {
+        if !self.is_shallow {
+            self.found.failed.push((instance.node, self.items.path(instance.scope)));
+        }
+    }
+
+    fn add(&mut self, instance: Instance, seq: EventSeq, source: Source, outputs: &[PortOutput]) {
+        let run = self.items.run();
+        if self.is_shallow && run.graph().within(instance.node).is_some() {
+            return;
+        }
+        let inputs = run.inputs_of(instance);
+        let checkpoint = Checkpoint {
+            node: instance.node,
+            index: self.items.path(instance.scope),
+            key: run.key_of(instance),
+            inputs,
+            seq,
+            source,
+            outputs: outputs.to_vec(),
+        };
+        self.found.results.push(checkpoint);
+    }
+}
+
+impl Checkpoints {
+    /// The same for another graph: nodes are the same that have the same id. What is not there any more is left out.
+    pub fn in_graph(self, from: &Graph, to: &Graph) -> Self {
+        let known: Vec<Option<NodeIx>> = (0..from.len() as u32).map(|ix| to.counterpart(from, NodeIx(ix))).collect();
+        let at = |node: NodeIx| known.get(node.0 as usize).copied().flatten();
+        let results = self.results.into_iter().filter_map(|it| Some(Checkpoint { node: at(it.node)?, ..it }));
+        let begun = self.begun.into_iter().filter_map(|((node, index), begun)| Some(((at(node)?, index), begun)));
+        let failed = self.failed.into_iter().filter_map(|(node, index)| Some((at(node)?, index)));
+        Self { results: results.collect(), begun: begun.collect(), failed: failed.collect() }
+    }
+}
+
+impl Graph {
+    /// The node of this graph that is the same as one of another: it has the same id, and as much around it. A map that no document
+    /// names is known by the node that it runs for.
+    pub fn counterpart(&self, other: &Graph, ix: NodeIx) -> Option<NodeIx> {
+        if self.digest() == other.digest() && self.len() == other.len() {
+            return Some(ix);
+        }
+        let named = self.find(&other.node(other.named(ix)).id)?;
+        let found = if other.node(ix).is_anonymous { self.within(named)? } else { named };
+        let is_same = self.node(found).is_anonymous == other.node(ix).is_anonymous;
+        (is_same && self.depth(found) == other.depth(ix)).then_some(found)
+    }
+}
+
+impl Run {
+    /// Whether a node belongs to this run.
+    pub fn covers(&self, node: NodeIx) -> bool {
+        self.phase_of(node) != NodePhase::Excluded
+    }
+
+    /// Who asked for it.
+    pub fn subject(&self) -> &Subject {
+        &self.state.origin.subject
+    }
+
+    /// The values that were given for input nodes.
+    pub fn given_inputs(&self) -> &[(NodeIx, ValueRef)] {
+        &self.state.origin.inputs
+    }
+}

@@ -1,0 +1,335 @@
+//! Parts of a graph on what is there: results that the nodes of a request carried, and those of a run that it names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use heddle_core::graph::Graph;
+use heddle_core::id::{NodeIx, PortIx, RunId, WorkflowId};
+use heddle_core::partition::io::Inherited;
+use heddle_core::run::checkpoint::{Checkpoint, Checkpoints};
+use heddle_core::run::event::{OutputValue, PortOutput};
+use heddle_core::run::lineage::{Forced, Lineage, Offer, Source};
+use heddle_core::run::offers::Packing;
+use heddle_core::run::plan::{Plan, Planning, Trusted, Why};
+use heddle_core::run::resume;
+use heddle_core::run::reuse::content;
+use heddle_core::value::{Digest, Value};
+use heddle_proto::control as wire;
+use tonic::Status;
+
+use super::parent::{self, Read};
+use super::start::{known_inputs, pack};
+use crate::artifacts::submitted;
+use crate::auth::Tenant;
+use crate::read::runs::{self, ReadError};
+use crate::rpc::failure;
+use crate::shared::Shared;
+
+/// What a submission takes over.
+pub(crate) struct Carried {
+    lineage: Lineage,
+    packing: Packing,
+    trusted: Trusted,
+    results: Checkpoints,
+    /// The run that `results` are of.
+    from: Option<RunId>,
+    /// What nodes were given when they made what they carry, and what they were.
+    made: BTreeMap<NodeIx, Made>,
+    only: bool,
+}
+
+struct Made {
+    graph: Arc<Graph>,
+    result: Checkpoint,
+}
+
+/// What a request asks to be taken over; nothing if that is nothing.
+pub(crate) async fn resolve(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    (workflow, graph, target): (WorkflowId, &Arc<Graph>, Option<NodeIx>),
+    request: &wire::SubmitRequest,
+) -> Result<Option<Carried>, Status> {
+    let asks = !request.carried.is_empty() || !request.from_execution_id.is_empty();
+    if !(asks && !request.force || request.only) {
+        return Ok(None);
+    }
+    if !request.iterator_configs_json.is_empty() {
+        // Each run of a batch has other inputs: nothing that is there is theirs.
+        return Ok(None);
+    }
+    let mut carried = Carried {
+        lineage: Lineage::default(),
+        packing: Packing::default(),
+        trusted: Trusted::new(),
+        results: Checkpoints::default(),
+        from: None,
+        made: BTreeMap::new(),
+        only: request.only,
+    };
+    if let Some(target) = target {
+        let whole = resume::forced_whole(graph, Forced { node: target, index: Vec::new() });
+        carried.lineage.forced = whole.collect();
+    }
+    if !request.force {
+        carried.take_all(shared, tenant, (workflow, graph, target), &request.carried).await?;
+        if !request.from_execution_id.is_empty() {
+            let run = failure::run_id(&request.from_execution_id)?;
+            let row = runs::row(shared, tenant, run).await.map_err(failure::read)?;
+            if row.created.workflow != workflow {
+                return Err(failure::run_not_found());
+            }
+            let Read { run: read, results } = parent::read(shared, &row, false).await.map_err(failure::read)?;
+            carried.results = results.in_graph(read.graph(), graph);
+            carried.from = Some(run);
+        }
+    }
+    carried.lineage.tidy();
+    Ok(Some(carried))
+}
+
+impl Carried {
+    /// The nodes that the run covers.
+    pub(crate) fn part(&self, graph: &Graph, target: Option<NodeIx>) -> Vec<NodeIx> {
+        resume::part(graph, &self.lineage, target)
+    }
+
+    /// Nodes that give something already.
+    pub(crate) fn known(&self) -> &[NodeIx] {
+        &self.lineage.trusted
+    }
+
+    /// What the run takes over, and what of that was made of something else than would come into it now.
+    pub(crate) async fn inherited(
+        mut self,
+        shared: &Arc<Shared>,
+        (graph, part, target): (&Arc<Graph>, &[NodeIx], Option<NodeIx>),
+        inputs: &[(NodeIx, Value)],
+    ) -> Result<(Inherited, Vec<wire::StaleDependency>), Status> {
+        let known = known_inputs(graph, inputs);
+        let reasons: Vec<(Forced, Why)> =
+            self.lineage.forced.iter().map(|forced| (forced.clone(), Why::Start)).collect();
+        let planning = Planning {
+            graph,
+            part,
+            lineage: &self.lineage,
+            reasons: &reasons,
+            results: &self.results,
+            trusted: &self.trusted,
+            inputs: &known,
+        };
+        let plan = planning.plan();
+        if let Some(target) = target.filter(|_| self.only) {
+            refuse_missing(graph, target, &plan)?;
+        }
+        let stale = self.stale(graph, part, &plan);
+        if let Some(from) = self.from {
+            let offers = resume::offers(graph, &self.lineage, part, &self.results, &plan.reused);
+            pack(shared, from, offers, &mut self.packing).await?;
+        }
+        Ok((Inherited { lineage: self.lineage, offers: self.packing.finish() }, stale))
+    }
+
+    async fn take_all(
+        &mut self,
+        shared: &Arc<Shared>,
+        tenant: &Tenant,
+        (workflow, graph, target): (WorkflowId, &Arc<Graph>, Option<NodeIx>),
+        all: &[wire::CarriedOutput],
+    ) -> Result<(), Status> {
+        let mut read: BTreeMap<RunId, Option<Read>> = BTreeMap::new();
+        for carried in all {
+            let Some(node) = graph.find(&carried.node_id) else { continue };
+            let is_around = target.is_some_and(|target| graph.is_inside(target, node));
+            if target == Some(node) || is_around || graph.within(node).is_some() || !graph.is_reusable(node) {
+                continue;
+            }
+            if let Ok(run) = carried.execution_id.parse::<RunId>() {
+                if let std::collections::btree_map::Entry::Vacant(place) = read.entry(run) {
+                    place.insert(of_workflow(shared, tenant, workflow, run).await?);
+                }
+                let of_run = read.get(&run).and_then(Option::as_ref);
+                if let Some(made) = of_run.and_then(|read| recorded(read, graph, node, carried.seq))
+                    && self.take_recorded(shared, (run, node), &made, carried).await?
+                {
+                    self.made.insert(node, made);
+                    continue;
+                }
+            }
+            self.take_given(shared, tenant, graph, node, &carried.output_json).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what a run has recorded; false if the request carries something else.
+    async fn take_recorded(
+        &mut self,
+        shared: &Arc<Shared>,
+        (run, node): (RunId, NodeIx),
+        made: &Made,
+        carried: &wire::CarriedOutput,
+    ) -> Result<bool, Status> {
+        let values = parent::values(shared, run, made.result.outputs.iter().map(|output| &output.value)).await?;
+        if is_changed(made, &values, &carried.output_json) {
+            return Ok(false);
+        }
+        let outputs = made.result.outputs.iter();
+        let outputs = outputs.map(|output| {
+            let value = self.packing.copy(&output.value, &|reference| values.get(reference).cloned())?;
+            Some(PortOutput { port: output.port, value })
+        });
+        let outputs = outputs.collect::<Option<Vec<_>>>();
+        let outputs = outputs.ok_or_else(|| Status::internal("a value that a node carries cannot be read"))?;
+        self.trust(node, made.result.source, outputs);
+        Ok(true)
+    }
+
+    /// Takes what the request says itself, if it is something that the node could have given.
+    async fn take_given(
+        &mut self,
+        shared: &Arc<Shared>,
+        tenant: &Tenant,
+        graph: &Graph,
+        node: NodeIx,
+        output: &[u8],
+    ) -> Result<(), Status> {
+        let Some(given) = graph.carried_outputs(node, output) else { return Ok(()) };
+        let values = given.iter().map(|(_, value)| (node, value.clone())).collect();
+        let resolved = submitted::resolve(shared, tenant, values).await?;
+        let given: BTreeMap<PortIx, Value> =
+            given.into_iter().map(|(port, _)| port).zip(resolved.into_iter().map(|(_, value)| value)).collect();
+        let ports = graph.node(node).node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
+        let outputs = (0..ports as u16).map(PortIx).map(|port| PortOutput {
+            port,
+            value: match given.get(&port) {
+                Some(value) => OutputValue::One(self.packing.put(value.clone())),
+                None => OutputValue::Closed,
+            },
+        });
+        let outputs = outputs.collect();
+        self.trust(node, Source::Request, outputs);
+        Ok(())
+    }
+
+    fn trust(&mut self, node: NodeIx, source: Source, outputs: Vec<PortOutput>) {
+        let known = outputs.iter().map(|output| (output.port, content(&output.value))).collect();
+        self.trusted.insert(node, (source, known));
+        self.lineage.trusted.push(node);
+        self.lineage.trusted.sort_unstable();
+        self.lineage.trusted.dedup();
+        self.packing.add_own(Offer { node, index: Vec::new(), key: Digest([0; 32]), source, outputs });
+    }
+
+    /// Nodes that are reused though they were made of something else.
+    fn stale(&self, graph: &Graph, part: &[NodeIx], plan: &Plan) -> Vec<wire::StaleDependency> {
+        let in_part = self.made.iter().filter(|(node, _)| part.binary_search(node).is_ok());
+        let stale = in_part.filter_map(|(node, made)| {
+            let now = plan.inputs.get(node).map_or(&[][..], Vec::as_slice);
+            let mut changed_keys = Vec::new();
+            let was = made.graph.node(made.result.node);
+            let is = graph.node(*node);
+            if was.type_id != is.type_id {
+                changed_keys.push("nodeType".to_owned());
+            } else if made.graph.identity(made.result.node) != graph.identity(*node) {
+                changed_keys.push("config".to_owned());
+            }
+            // What leads only to the node is not known: it does not run.
+            for (name, digest) in now {
+                let before = made.result.inputs.iter().find(|(known, _)| known == name);
+                if before.is_none_or(|(_, before)| before != digest) {
+                    changed_keys.push(name.clone());
+                }
+            }
+            (!changed_keys.is_empty()).then(|| wire::StaleDependency { node_id: is.id.to_string(), changed_keys })
+        });
+        stale.collect()
+    }
+}
+
+/// A run, if it is one of the workflow's.
+async fn of_workflow(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    workflow: WorkflowId,
+    run: RunId,
+) -> Result<Option<Read>, Status> {
+    let row = match runs::row(shared, tenant, run).await {
+        Err(ReadError::NotFound) => return Ok(None),
+        row => row.map_err(failure::read)?,
+    };
+    if row.created.workflow != workflow || row.quarantine_reason.is_some() {
+        return Ok(None);
+    }
+    parent::read(shared, &row, true).await.map(Some).map_err(failure::read)
+}
+
+/// What a node gave in a run.
+fn recorded(read: &Read, graph: &Graph, node: NodeIx, seq: u64) -> Option<Made> {
+    let of_run = read.run.graph();
+    let there = of_run.find(&graph.node(node).id)?;
+    let results = read.results.results.iter().rev();
+    let result = results.into_iter().find(|result| result.node == there && (seq == 0 || result.seq.0 == seq))?;
+    // Outputs are known by their places: another type may have others.
+    let ports =
+        |graph: &Graph, node| graph.outer_outputs(node).map(|(ix, port)| (ix, port.id.clone())).collect::<Vec<_>>();
+    (ports(of_run, there) == ports(graph, node)).then(|| Made { graph: Arc::clone(of_run), result: result.clone() })
+}
+
+/// Whether a request carries something else than was recorded. Files are told by where they lie, which differs from answer to
+/// answer: they are not compared.
+fn is_changed(made: &Made, values: &parent::Values, output: &[u8]) -> bool {
+    let Ok(serde_json::Value::Object(given)) = serde_json::from_slice(output) else { return false };
+    let node_type = made.graph.node(made.result.node).node_type.as_ref();
+    let ports = node_type.iter().flat_map(|node_type| node_type.outputs.iter().zip(0..));
+    ports.into_iter().any(|(port, place)| {
+        let Some(given) = given.get(&*port.id) else { return false };
+        let kept = made.result.outputs.iter().find(|output| output.port == PortIx(place));
+        match kept.map(|kept| &kept.value) {
+            Some(OutputValue::One(reference)) => match values.get(reference) {
+                Some(value) if value.artifact().is_none() => {
+                    let kept = serde_json::from_slice::<serde_json::Value>(value.json());
+                    kept.is_ok_and(|kept| kept != *given) && !is_described(given)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    })
+}
+
+/// Whether a value is, or holds, the description of a file.
+fn is_described(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Object(object) => object.contains_key("digest") || object.values().any(is_described),
+        serde_json::Value::Array(items) => items.iter().any(is_described),
+        _ => false,
+    }
+}
+
+/// One node alone runs on what is there: says what is not.
+fn refuse_missing(graph: &Graph, target: NodeIx, plan: &Plan) -> Result<(), Status> {
+    let runs = plan.will_run.iter().chain(&plan.may_run).map(|planned| planned.node);
+    let is_other = |node: &NodeIx| {
+        *node != target
+            && graph.is_reusable(*node)
+            && !graph.is_inside(*node, target)
+            && !graph.is_inside(target, *node)
+            && !graph.node(*node).is_anonymous
+    };
+    let mut missing: Vec<NodeIx> = runs.filter(is_other).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    const NAMED_MAX: usize = 20;
+    let names: Vec<String> =
+        missing.iter().take(NAMED_MAX).map(|node| format!("\"{}\"", graph.node(*node).id)).collect();
+    let message = format!(
+        "nothing is there to run that node alone on: {} of the nodes before it have no result ({}); leave out \"only\", or \
+         carry their outputs",
+        missing.len(),
+        names.join(", ")
+    );
+    Err(failure::plain(422, "only_needs_results", message))
+}

@@ -1,0 +1,413 @@
+//! Resume and rerun: a run that goes on from another, or the plan of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use heddle_core::graph::{Graph, Problem};
+use heddle_core::id::{NodeIx, RunId, Slot};
+use heddle_core::limits::{OFFERED_BYTES_MAX, OFFERS_MAX};
+use heddle_core::partition::batch::{KeyRow, Phase, Started};
+use heddle_core::partition::io::{Inherited, Input, Reply, Submission};
+use heddle_core::run::RunStatus;
+use heddle_core::run::event::{OutputValue, PortOutput};
+use heddle_core::run::lineage::{Edited, Offer, Source};
+use heddle_core::run::offers::Packing;
+use heddle_core::run::plan::{Plan, Planning, Trusted, content_of};
+use heddle_core::run::resume::{self, Parent, Resume, ResumeRefusal, Taken};
+use heddle_core::run::reuse::content;
+use heddle_core::value::{Digest, Value};
+use heddle_proto::control as wire;
+use tonic::Status;
+
+use super::parent::{self, Read};
+use super::plan as shown;
+use crate::artifacts::submitted;
+use crate::auth::{self, Tenant};
+use crate::graphs;
+use crate::journal::RunRow;
+use crate::read::batches;
+use crate::read::runs::{self, Ask, ReadError};
+use crate::rpc::{failure, run_requests};
+use crate::shared::Shared;
+
+/// A resume that can begin.
+struct Prepared {
+    row: RunRow,
+    graph: Arc<Graph>,
+    read: Read,
+    results: heddle_core::run::checkpoint::Checkpoints,
+    taken: Taken,
+    part: Vec<NodeIx>,
+    inputs: Vec<(NodeIx, Value)>,
+    packing: Packing,
+    plan: Plan,
+    token: String,
+    root: RunId,
+}
+
+/// What a resume would do.
+pub(crate) async fn plan(shared: &Arc<Shared>, request: wire::ResumeRequest) -> Result<wire::ResumePlan, Status> {
+    let prepared = prepare(shared, &request).await?;
+    Ok(shown::to_wire(&prepared.graph, prepared.row.run, &prepared.plan, prepared.token))
+}
+
+/// Starts the child.
+pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -> Result<wire::ResumeReply, Status> {
+    failure::if_stalled(shared)?;
+    let tenant = auth::tenant(&request)?;
+    let key = request.idempotency.as_ref().map(|given| run_requests::key_row(&tenant, given)).transpose()?;
+    if let Some(reply) = replayed(shared, &tenant, key.as_ref()).await? {
+        return Ok(reply);
+    }
+    let Prepared { row, graph, read, results, taken, part, inputs, mut packing, plan, token, root } =
+        prepare(shared, &request).await?;
+    if !request.plan_token.is_empty() && request.plan_token != token {
+        return Err(shown::changed(&request.plan_token, &token));
+    }
+    run_requests::room(shared, &tenant).await?;
+    let offers = resume::offers(&graph, &taken.lineage, &part, &results, &plan.reused);
+    pack(shared, row.run, offers, &mut packing).await?;
+    let slot = match &key {
+        Some(row) => Slot::of_hash(run_requests::hash_of(&row.key)),
+        None => Slot::of_hash(shared.seed()),
+    };
+    let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
+    let run = RunId::new(shared.clock.now(), slot, random);
+    let noted = shared.records.put_relative(tenant.clone(), root, run).await;
+    noted.map_err(|error| failure::journal(&error))?;
+    let submission = Submission {
+        run,
+        tenant: tenant.id().clone(),
+        subject: request.subject.as_str().into(),
+        workflow: row.created.workflow,
+        target: taken.target,
+        graph,
+        inputs,
+        key,
+        traceparent: Some(request.traceparent.as_str()).filter(|text| !text.is_empty()).map(Arc::from),
+        // What a run of the sandbox gave is no result of a real one.
+        sandbox: request.sandbox || shared.sandbox || read.run.is_sandboxed(),
+        batch: None,
+        lineage: Some(Box::new(Inherited { lineage: taken.lineage, offers: packing.finish() })),
+    };
+    let partition = shared.partition_of(run);
+    match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {
+        Reply::Submitted { run: started, replayed: true, .. } if started != run => {
+            replied(shared, &tenant, started).await
+        }
+        Reply::Submitted { run, workflow, created_at, replayed } => Ok(wire::ResumeReply {
+            run: Some(wire::SubmitReply {
+                execution_id: run.to_string(),
+                workflow_id: workflow.to_string(),
+                batch_id: runs::batch_id(run),
+                started_at_ms: created_at.as_millis(),
+                replayed,
+                ..Default::default()
+            }),
+            parent_execution_id: row.run.to_string(),
+            lineage_id: root.to_string(),
+        }),
+        Reply::Refused(refusal) => Err(failure::refused(refusal)),
+        _ => Err(Status::internal("a resume was answered as something else")),
+    }
+}
+
+/// The answer to a request that was made before; whatever has changed since is of no interest.
+async fn replayed(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    key: Option<&KeyRow>,
+) -> Result<Option<wire::ResumeReply>, Status> {
+    let Some(row) = key else { return Ok(None) };
+    let found = shared.journal.lookup_key(row.key.clone(), shared.clock.now()).await;
+    match found.map_err(|error| failure::journal(&error))? {
+        Some(found) if found.body != row.body => Err(failure::key_mismatch()),
+        Some(found) => match found.started {
+            Started::Run(run) => replied(shared, tenant, run).await.map(Some),
+            Started::Batch(_) => Ok(None),
+        },
+        None => Ok(None),
+    }
+}
+
+/// What was answered when a child began.
+async fn replied(shared: &Arc<Shared>, tenant: &Tenant, run: RunId) -> Result<wire::ResumeReply, Status> {
+    let row = runs::row(shared, tenant, run).await.map_err(failure::read)?;
+    let submitted = super::family::first(shared, tenant, run).await.map_err(failure::read)?;
+    let lineage = submitted.lineage.unwrap_or_default();
+    Ok(wire::ResumeReply {
+        run: Some(wire::SubmitReply {
+            execution_id: run.to_string(),
+            workflow_id: row.created.workflow.to_string(),
+            batch_id: runs::batch_id(run),
+            started_at_ms: row.created.created_at.as_millis(),
+            replayed: true,
+            ..Default::default()
+        }),
+        parent_execution_id: lineage.parent.map_or_else(String::new, |parent| parent.to_string()),
+        lineage_id: lineage.root.unwrap_or(run).to_string(),
+    })
+}
+
+/// Copies results into the events of a run.
+pub(super) async fn pack(
+    shared: &Arc<Shared>,
+    from: RunId,
+    offers: Vec<Offer>,
+    packing: &mut Packing,
+) -> Result<(), Status> {
+    if offers.len() > OFFERS_MAX {
+        return Err(parent::too_much());
+    }
+    let outputs = offers.iter().flat_map(|offer| &offer.outputs).map(|output| &output.value);
+    let values = parent::values(shared, from, outputs).await?;
+    for offer in offers {
+        let copied = packing.add(offer, &|reference| values.get(reference).cloned());
+        copied.ok_or_else(|| Status::internal("a value of the run that is gone on from cannot be read"))?;
+    }
+    if packing.bytes_copied() > OFFERED_BYTES_MAX { Err(parent::too_much()) } else { Ok(()) }
+}
+
+async fn prepare(shared: &Arc<Shared>, request: &wire::ResumeRequest) -> Result<Prepared, Status> {
+    let tenant = auth::tenant(request)?;
+    let row = parent_row(shared, &tenant, request).await?;
+    let graph = graph_of(shared, &tenant, &row, request).await?;
+    let read = parent::read(shared, &row, false).await.map_err(failure::read)?;
+    let root = runs::root_of(&read.run);
+    let results = read.results.clone().in_graph(read.run.graph(), &graph);
+    let edits = edits(shared, &tenant, &graph, request).await?;
+    let asked = Resume {
+        rerun: request.rerun,
+        from: node(&graph, &request.from_node_id, "fromNodeId")?,
+        to: node(&graph, &request.to_node_id, "toNodeId")?,
+        edits: edits.iter().map(|(edit, _)| *edit).collect(),
+        indices: request.indices.iter().map(|it| it.index.clone()).collect(),
+        failed_items: request.failed_items,
+        downstream_all: request.downstream_all,
+        differs: !request.inputs_json.is_empty() || graph.digest() != read.run.graph().digest(),
+    };
+    let taken = asked.taken(&graph, Parent { run: &read.run, results: &results, root });
+    let taken = taken.map_err(|refusal| refused(&graph, &refusal))?;
+    let part = resume::part(&graph, &taken.lineage, taken.target);
+    let can_run = graph.can_execute(&part, &taken.lineage.trusted);
+    can_run.map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+    let inputs = inputs(shared, &tenant, (&read, &graph, &part), request).await?;
+    let (packing, trusted) = trusted(shared, &row, (&graph, &results), &taken, &edits).await?;
+    let known = known_inputs(&graph, &inputs);
+    let planning = Planning {
+        graph: &graph,
+        part: &part,
+        lineage: &taken.lineage,
+        reasons: &taken.reasons,
+        results: &results,
+        trusted: &trusted,
+        inputs: &known,
+    };
+    let plan = planning.plan();
+    let token = shown::token(row.run, read.run.seq(), &graph, request);
+    Ok(Prepared { row, graph, read, results, taken, part, inputs, packing, plan, token, root })
+}
+
+/// The row of the parent, which must be over.
+async fn parent_row(shared: &Arc<Shared>, tenant: &Tenant, request: &wire::ResumeRequest) -> Result<RunRow, Status> {
+    let id = failure::run_id(&request.execution_id)?;
+    let row = match runs::row(shared, tenant, id).await {
+        Err(ReadError::NotFound) => {
+            let run = batches::not_begun(shared, tenant, id).await.map_err(failure::read)?;
+            return Err(not_terminal("the run has not begun: wait for it, or cancel its batch", run.waiting_on));
+        }
+        row => row.map_err(failure::read)?,
+    };
+    if let Some(reason) = &row.quarantine_reason {
+        let message = format!("the run was set aside ({reason}); start another one instead");
+        return Err(failure::plain(422, "quarantined", message));
+    }
+    match (row.summary.status, row.summary.phase) {
+        (RunStatus::Running, _) => {
+            let run = runs::run(shared, tenant, id, Ask::default()).await.map_err(failure::read)?;
+            let message = "the run goes on by itself; wait until it is over, or cancel it first";
+            Err(not_terminal(message, run.waiting_on))
+        }
+        // What is paid for and comes in a moment must not be paid for again.
+        (_, Phase::Closing) => {
+            let message = "attempts of the run still finish, and what they give is kept; ask again in a moment";
+            Err(not_terminal(message, Vec::new()))
+        }
+        _ => Ok(row),
+    }
+}
+
+fn not_terminal(message: &str, waiting_on: Vec<wire::WaitingOn>) -> Status {
+    failure::failure(wire::Failure {
+        code: "execution_not_terminal".into(),
+        http_status: 409,
+        message: message.into(),
+        waiting_on,
+        ..Default::default()
+    })
+}
+
+/// The graph that the child runs.
+async fn graph_of(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    row: &RunRow,
+    request: &wire::ResumeRequest,
+) -> Result<Arc<Graph>, Status> {
+    match request.graph_choice() {
+        wire::ResumeGraph::Unspecified | wire::ResumeGraph::Same => {
+            shared.graphs.get(tenant, row.created.graph).await.map_err(failure::graph)
+        }
+        wire::ResumeGraph::Current => {
+            let workflow = shared.workflows.get(tenant, row.created.workflow).await;
+            let workflow =
+                workflow.map_err(|error| failure::journal(&error))?.ok_or_else(failure::workflow_not_found)?;
+            shared.graphs.get(tenant, workflow.graph).await.map_err(failure::graph)
+        }
+        wire::ResumeGraph::Given => {
+            let json = request.graph.clone().unwrap_or_default();
+            let draft = graphs::draft(&json.nodes, &json.edges, &json.policy);
+            let draft = draft.map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+            shared.graphs.put(tenant, &draft).await.map_err(failure::graph)
+        }
+    }
+}
+
+fn node(graph: &Graph, id: &str, field: &str) -> Result<Option<NodeIx>, Status> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let unknown = || unknown_node(vec![graph.unknown_node(id).at(format!("/{field}"))]);
+    graph.find(id).map(Some).ok_or_else(unknown)
+}
+
+fn unknown_node(problems: Vec<Problem>) -> Status {
+    with_problems("unknown_node", problems)
+}
+
+fn with_problems(code: &str, problems: Vec<Problem>) -> Status {
+    let message = problems.first().map_or_else(String::new, |it| format!("{} {}", it.message, it.fix));
+    let diagnosis = Some(failure::diagnosis(problems, Vec::new(), &[]));
+    failure::failure(wire::Failure { code: code.into(), http_status: 422, message, diagnosis, ..Default::default() })
+}
+
+/// The edits, with files in the place of their descriptions.
+async fn edits(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    graph: &Graph,
+    request: &wire::ResumeRequest,
+) -> Result<Vec<(Edited, Value)>, Status> {
+    if request.outputs_json.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bound = graph.bind_outputs(&request.outputs_json).map_err(|problems| {
+        let is_unknown = problems.iter().all(|it| it.rule == heddle_core::graph::rule::UNKNOWN_TARGET);
+        with_problems(if is_unknown { "unknown_node" } else { "invalid_outputs" }, problems)
+    })?;
+    let values = bound.iter().map(|(node, _, value)| (*node, value.clone())).collect();
+    let resolved = submitted::resolve(shared, tenant, values).await?;
+    let edits = bound.into_iter().zip(resolved);
+    Ok(edits.map(|((node, port, _), (_, value))| (Edited { node, port }, value)).collect())
+}
+
+/// Values for the inputs of the part that runs: those of the parent, unless others are given.
+async fn inputs(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    (read, graph, part): (&Read, &Graph, &[NodeIx]),
+    request: &wire::ResumeRequest,
+) -> Result<Vec<(NodeIx, Value)>, Status> {
+    let given = match request.inputs_json.is_empty() {
+        true => Vec::new(),
+        false => {
+            let bound = graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?;
+            submitted::resolve(shared, tenant, bound).await?
+        }
+    };
+    let kept = read.run.given_inputs().iter();
+    let kept: Vec<_> = kept
+        .filter_map(|(node, reference)| Some((graph.counterpart(read.run.graph(), *node)?, *reference)))
+        .filter(|(node, _)| {
+            graph.node(*node).runner == heddle_core::node_type::Runner::Control(heddle_core::node_type::Control::Input)
+        })
+        .collect();
+    let outputs: Vec<OutputValue> = kept.iter().map(|(_, reference)| OutputValue::One(*reference)).collect();
+    let values = parent::values(shared, read.run.id(), &outputs).await?;
+    let mut all: BTreeMap<NodeIx, Value> = BTreeMap::new();
+    all.extend(kept.iter().filter_map(|(node, reference)| Some((*node, values.get(reference)?.clone()))));
+    all.extend(given);
+    let all: Vec<(NodeIx, Value)> = all.into_iter().filter(|(ix, _)| part.binary_search(ix).is_ok()).collect();
+    graph.complete_inputs(part, &all).map_err(failure::bad_inputs)?;
+    Ok(all)
+}
+
+/// What the plan knows of input nodes.
+pub(super) fn known_inputs(graph: &Graph, given: &[(NodeIx, Value)]) -> BTreeMap<NodeIx, Digest> {
+    let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
+    let given = given.iter().map(|(ix, value)| (*ix, value.clone()));
+    defaults.chain(given).map(|(ix, value)| (ix, content_of(value.digest(), value.bytes() as u32))).collect()
+}
+
+/// What edited nodes give: what was edited, and what the parent gave at other outputs.
+async fn trusted(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    (graph, results): (&Graph, &heddle_core::run::checkpoint::Checkpoints),
+    taken: &Taken,
+    edits: &[(Edited, Value)],
+) -> Result<(Packing, Trusted), Status> {
+    let (mut packing, mut trusted) = (Packing::default(), Trusted::new());
+    for node in taken.lineage.trusted.iter().copied() {
+        let before = resume::edited_outputs(graph, node, results);
+        let kept = before.iter().filter_map(|(_, kept)| kept.as_ref());
+        let values = parent::values(shared, row.run, kept).await?;
+        let mut outputs = Vec::with_capacity(before.len());
+        for (port, kept) in before {
+            let edit = edits.iter().find(|(edit, _)| (edit.node, edit.port) == (node, port));
+            let value = match (edit, kept) {
+                (Some((_, value)), _) => OutputValue::One(packing.put(value.clone())),
+                (None, Some(kept)) => {
+                    let copied = packing.copy(&kept, &|reference| values.get(reference).cloned());
+                    copied.ok_or_else(|| Status::internal("a value of an edited node cannot be read"))?
+                }
+                (None, None) => OutputValue::Closed,
+            };
+            outputs.push(PortOutput { port, value });
+        }
+        let known = outputs.iter().map(|output| (output.port, content(&output.value))).collect();
+        trusted.insert(node, (Source::Edit, known));
+        packing.add_own(Offer { node, index: Vec::new(), key: Digest([0; 32]), source: Source::Edit, outputs });
+    }
+    Ok((packing, trusted))
+}
+
+fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
+    match refusal {
+        ResumeRefusal::NotTerminal => not_terminal("the run goes on by itself; wait until it is over", Vec::new()),
+        ResumeRefusal::Nothing => failure::plain(
+            422,
+            "nothing_to_resume",
+            "the run completed: name the node to go on from (fromNodeId), or change an output (outputs)",
+        ),
+        ResumeRefusal::NotOnTheWay => failure::plain(
+            422,
+            "unknown_node",
+            "fromNodeId does not lead to toNodeId; name a node behind it, or leave one of them out",
+        ),
+        ResumeRefusal::BadIndex(index) => {
+            let message = format!(
+                "there is no item {index:?} of that node; an index has a number for each map or loop around it, the outermost first"
+            );
+            failure::plain(422, "invalid_indices", message)
+        }
+        ResumeRefusal::EditInside(node) => {
+            let node = graph.node(*node);
+            let message = format!(
+                "node \"{}\" lies inside a map or loop; change what its container gives, or name indices to run items again",
+                node.label
+            );
+            failure::plain(422, "invalid_outputs", message)
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Runs that go on from others: resume, rerun, what either would do, and the family.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use heddle_proto::control::{GraphJson, LineageRequest, NodeIndex, ResumeGraph, ResumeRequest};
+use serde::Deserialize;
+
+use super::auth::{Caller, Execute, ReadExecutions};
+use super::error::ApiError;
+use super::input::{IdempotencyKey, Parameters, Segment};
+use super::reply;
+use super::runs::{started, traceparent};
+use super::workflows::{GraphBody, refuse_empty};
+use crate::app::App;
+use crate::convert;
+use crate::json::Fields;
+use crate::limits::{
+    INDEX_NUMBERS_MAX, LINEAGE_LIMIT_DEFAULT, LINEAGE_LIMIT_MAX, PLAN_TOKEN_LENGTH_MAX, RESUME_INDICES_MAX,
+};
+
+const RESUME_FIELDS: [&str; 11] = [
+    "fromNodeId",
+    "targetNodeId",
+    "toNodeId",
+    "outputs",
+    "inputs",
+    "graph",
+    "downstream",
+    "indices",
+    "failedItems",
+    "plan",
+    "planToken",
+];
+const RERUN_FIELDS: [&str; 4] = ["inputs", "graph", "plan", "planToken"];
+const GRAPH_FIELDS: [&str; 3] = ["nodes", "edges", "policy"];
+
+#[derive(Deserialize)]
+pub(crate) struct LineageParameters {
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+/// `POST /workflows/executions/{id}/resume`: a new run that goes on from this one, or what it would do.
+pub(crate) async fn resume(
+    State(app): State<Arc<App>>,
+    caller: Caller<Execute>,
+    Segment(id): Segment,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    body: GraphBody,
+) -> Result<Response, ApiError> {
+    let fields = body.fields()?;
+    fields.refuse_unknown(&RESUME_FIELDS)?;
+    let request = ResumeRequest {
+        from_node_id: from_node(&fields)?,
+        to_node_id: fields.text("toNodeId")?.unwrap_or_default(),
+        outputs_json: edits(&body, &fields)?,
+        downstream_all: downstream_all(&fields)?,
+        indices: indices(&fields)?,
+        failed_items: fields.flag("failedItems")?.unwrap_or(false),
+        idempotency: key.of_request("POST /api/v1/workflows/executions/{id}/resume", &[&id], body.text()),
+        traceparent: traceparent(&headers),
+        execution_id: id,
+        ..common(&body, &fields)?
+    };
+    if !request.indices.is_empty() && request.from_node_id.is_empty() {
+        return Err(ApiError::invalid_field("indices", "of a node: name it as fromNodeId"));
+    }
+    answer(&app, &caller, request, fields.flag("plan")?.unwrap_or(false)).await
+}
+
+/// `POST /workflows/executions/{id}/rerun`: a new run that reuses nothing of this one.
+pub(crate) async fn rerun(
+    State(app): State<Arc<App>>,
+    caller: Caller<Execute>,
+    Segment(id): Segment,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    body: GraphBody,
+) -> Result<Response, ApiError> {
+    let fields = body.fields()?;
+    fields.refuse_unknown(&RERUN_FIELDS)?;
+    let request = ResumeRequest {
+        rerun: true,
+        idempotency: key.of_request("POST /api/v1/workflows/executions/{id}/rerun", &[&id], body.text()),
+        traceparent: traceparent(&headers),
+        execution_id: id,
+        ..common(&body, &fields)?
+    };
+    answer(&app, &caller, request, fields.flag("plan")?.unwrap_or(false)).await
+}
+
+/// `GET /workflows/executions/{id}/lineage`: the family of a run.
+pub(crate) async fn lineage(
+    State(app): State<Arc<App>>,
+    caller: Caller<ReadExecutions>,
+    Segment(id): Segment,
+    Parameters(parameters): Parameters<LineageParameters>,
+) -> Result<Response, ApiError> {
+    let path = format!("/api/v1/workflows/executions/{}/lineage", reply::encoded(&id));
+    let request = LineageRequest {
+        execution_id: id,
+        limit: parameters.limit.unwrap_or(LINEAGE_LIMIT_DEFAULT).clamp(1, LINEAGE_LIMIT_MAX),
+        cursor: parameters.cursor.unwrap_or_default(),
+        ..LineageRequest::default()
+    };
+    let lineage = app.coordinator.lineage(&caller, request).await?;
+    let response = reply::enveloped(StatusCode::OK, &convert::resume::lineage(&lineage)?)?;
+    let limit = parameters.limit.map(|limit| limit.to_string());
+    reply::next_page(response, &path, &lineage.next_cursor, &[("limit", limit.as_deref())])
+}
+
+async fn answer(
+    app: &App,
+    caller: &Caller<Execute>,
+    request: ResumeRequest,
+    is_plan: bool,
+) -> Result<Response, ApiError> {
+    if is_plan {
+        let request = ResumeRequest { idempotency: None, plan_token: String::new(), ..request };
+        let plan = app.coordinator.plan_resume(caller, request).await?;
+        return reply::enveloped(StatusCode::OK, &convert::resume::plan(&plan)?);
+    }
+    let reply = app.coordinator.resume(caller, request).await?;
+    let response = reply::enveloped(StatusCode::CREATED, &convert::resume::resumed(&reply)?)?;
+    started(response, &reply.run.unwrap_or_default())
+}
+
+/// What resume and rerun have in common.
+fn common(body: &GraphBody, fields: &Fields<'_>) -> Result<ResumeRequest, ApiError> {
+    let (graph_choice, graph) = graph(body, fields)?;
+    let plan_token = fields.text("planToken")?.unwrap_or_default();
+    if plan_token.len() > PLAN_TOKEN_LENGTH_MAX {
+        return Err(ApiError::invalid_field("planToken", "one that a plan gave"));
+    }
+    Ok(ResumeRequest {
+        inputs_json: fields.object("inputs")?.map(|inputs| body.share(inputs)).unwrap_or_default(),
+        graph_choice: graph_choice.into(),
+        graph,
+        plan_token,
+        ..ResumeRequest::default()
+    })
+}
+
+/// The vendor's guide calls the node to go on from the target.
+fn from_node(fields: &Fields<'_>) -> Result<String, ApiError> {
+    match (fields.text("fromNodeId")?, fields.text("targetNodeId")?) {
+        (Some(from), Some(target)) if from != target => {
+            Err(ApiError::invalid_field("targetNodeId", "the same as fromNodeId, whose other name it is, or left out"))
+        }
+        (from, target) => Ok(from.or(target).unwrap_or_default()),
+    }
+}
+
+/// Values by node, then by output port. What they may be is the graph's to say.
+fn edits(body: &GraphBody, fields: &Fields<'_>) -> Result<Bytes, ApiError> {
+    let Some(outputs) = fields.object("outputs")? else { return Ok(Bytes::new()) };
+    for (node, ports) in Fields::parse(outputs)?.members() {
+        if !ports.get().starts_with('{') {
+            let expected = "an object for each node: its new values by output port";
+            return Err(ApiError::invalid_field("outputs", expected).below(node));
+        }
+    }
+    Ok(body.share(outputs))
+}
+
+fn downstream_all(fields: &Fields<'_>) -> Result<bool, ApiError> {
+    match fields.text("downstream")?.as_deref() {
+        None | Some("changed") => Ok(false),
+        Some("all") => Ok(true),
+        Some(_) => Err(ApiError::invalid_field("downstream", "changed or all")),
+    }
+}
+
+fn indices(fields: &Fields<'_>) -> Result<Vec<NodeIndex>, ApiError> {
+    let Some(text) = fields.array("indices")? else { return Ok(Vec::new()) };
+    let refused = || {
+        let most = INDEX_NUMBERS_MAX;
+        let expected = format!(
+            "at most {RESUME_INDICES_MAX} indices, each a list of 1 to {most} item numbers counted from 0, as [[17],[3,0]]"
+        );
+        ApiError::invalid_field("indices", &expected)
+    };
+    let indices: Vec<Vec<u32>> = serde_json::from_slice(text).map_err(|_| refused())?;
+    let is_good = indices.len() <= RESUME_INDICES_MAX
+        && indices.iter().all(|index| (1..=INDEX_NUMBERS_MAX).contains(&index.len()));
+    if !is_good {
+        return Err(refused());
+    }
+    Ok(indices.into_iter().map(|index| NodeIndex { index }).collect())
+}
+
+/// Which graph the child runs.
+fn graph(body: &GraphBody, fields: &Fields<'_>) -> Result<(ResumeGraph, Option<GraphJson>), ApiError> {
+    let refused = || ApiError::invalid_field("graph", "same, current, or an object with nodes and edges");
+    let Some(value) = fields.value("graph") else { return Ok((ResumeGraph::Same, None)) };
+    match value.get() {
+        r#""same""# => Ok((ResumeGraph::Same, None)),
+        r#""current""# => Ok((ResumeGraph::Current, None)),
+        text if text.starts_with('{') => {
+            let within = |error: ApiError| error.within("graph");
+            let given = Fields::parse(text.as_bytes())?;
+            given.refuse_unknown(&GRAPH_FIELDS).map_err(within)?;
+            let graph = super::workflows::graph(body, &given).map_err(within)?.ok_or_else(refused)?;
+            refuse_empty(Some(&graph))?;
+            Ok((ResumeGraph::Given, Some(graph)))
+        }
+        _ => Err(refused()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_is_another_name_for_the_node_to_go_on_from() {
+        let from = |body: &str| from_node(&Fields::parse(body.as_bytes()).unwrap());
+        assert_eq!(from(r#"{"targetNodeId":"a"}"#).unwrap(), "a");
+        assert_eq!(from(r#"{"fromNodeId":"a","targetNodeId":"a"}"#).unwrap(), "a");
+        assert_eq!(from("{}").unwrap(), "");
+        assert!(from(r#"{"fromNodeId":"a","targetNodeId":"b"}"#).is_err());
+    }
+
+    #[test]
+    fn indices_are_lists_of_numbers() {
+        let read = |text: &str| {
+            let body = format!(r#"{{"indices":{text}}}"#);
+            let read = indices(&Fields::parse(body.as_bytes()).unwrap());
+            read.map(|all| all.into_iter().map(|one| one.index).collect::<Vec<_>>())
+        };
+        assert_eq!(read("[[17],[3,0]]").unwrap(), vec![vec![17], vec![3, 0]]);
+        assert_eq!(read("[]").unwrap(), Vec::<Vec<u32>>::new());
+        for wrong in ["[17]", "[[]]", "[[-1]]", "[[1.5]]", "[[\"1\"]]", "[[0,0,0,0,0,0,0,0,0,0]]", "{}"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(read(&format!("[{}[0]]", "[0],".repeat(RESUME_INDICES_MAX))).is_err());
+    }
+}

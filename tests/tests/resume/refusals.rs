@@ -1,0 +1,89 @@
+//! What makes no sense is refused with what to do, and changes nothing.
+
+use cluster_tests::cluster::Cluster;
+use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::runs::text;
+use serde_json::{Value, json};
+
+use super::{CHAIN, chain, completed, id, once, post, run_path, worked};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_is_refused_and_changes_nothing() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    let graph = chain()
+        .node("numbers", "utility:text_split", json!({ "by": "words", "size": 1 }))
+        .node("map", "logic:map", json!({}))
+        .node("item", "debug:echo", json!({}))
+        .inside("map")
+        .edge("topic.text", "numbers.text")
+        .edge("numbers.chunks", "map.items")
+        .edge("map.item", "item.item")
+        .edge("item.out", "map.result");
+    let parent = completed(client, "nonsense", &graph).await;
+    let (execution, workflow) = (id(&parent), text(&parent["workflowId"]));
+    let elsewhere =
+        completed(client, "elsewhere", &Graph::default().node("x", "input:text", json!({ "text": "x" }))).await;
+    let path = run_path(&execution, "resume");
+    for (body, status, code) in [
+        (json!({}), 422, "nothing_to_resume"),
+        (json!({ "downstream": "all" }), 422, "nothing_to_resume"),
+        (json!({ "fromNodeId": "nowhere" }), 422, "unknown_node"),
+        (json!({ "fromNodeId": "a", "toNodeId": "nowhere" }), 422, "unknown_node"),
+        (json!({ "outputs": { "nowhere": { "out": 1 } } }), 422, "unknown_node"),
+        (json!({ "outputs": { "draft": { "nothing": 1 } } }), 422, "invalid_outputs"),
+        (json!({ "outputs": { "numbers": { "chunks": { "no": "list" } } } }), 422, "invalid_outputs"),
+        (json!({ "fromNodeId": "a", "indices": [[3]] }), 422, "invalid_indices"),
+        (json!({ "fromNodeId": "item", "indices": [[999]] }), 422, "invalid_indices"),
+        (json!({ "fromNodeId": "a", "planToken": "no such plan" }), 409, "plan_changed"),
+        (json!({ "fromNodeId": "a", "inputs": { "nowhere": 1 } }), 422, "invalid_inputs"),
+        (json!({ "fromNodeId": "a", "graph": { "nodes": [{ "id": "a" }], "edges": [] } }), 422, "invalid_graph"),
+        (json!({ "from": "a" }), 400, "unknown_field"),
+        (json!({ "outputs": { "draft": "text" } }), 400, "invalid_field"),
+    ] {
+        for plan in [false, true] {
+            let mut body = body.clone();
+            // A plan agrees to nothing beforehand, so no token can be wrong.
+            if plan && code == "plan_changed" {
+                continue;
+            }
+            if plan {
+                body["plan"] = json!(true);
+            }
+            let refused = post(client, &path, &body).await;
+            assert_eq!((refused.status, &refused.json()["code"]), (status, &json!(code)), "{body}: {refused}");
+            assert!(refused.json()["message"].as_str().is_some_and(|text| text.len() > 10), "{refused}");
+        }
+    }
+    let absent = post(client, &run_path("exec_01KZZZZZZZ0000000000000000", "resume"), &json!({})).await;
+    assert_eq!((absent.status, &absent.json()["code"]), (404, &json!("execution_not_found")));
+    let execute = format!("/api/v1/workflows/{workflow}/execute");
+    for (from, code) in
+        [("exec_01KZZZZZZZ0000000000000000", "execution_not_found"), (&id(&elsewhere), "execution_not_found")]
+    {
+        let refused = post(client, &execute, &json!({ "fromExecutionId": from })).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (404, &json!(code)), "{refused}");
+    }
+    assert_eq!(client.runs_of(&workflow).await, [&execution[..]], "no run has begun");
+    assert_eq!((client.execution(&execution).await, worked(&cluster, &execution)), (parent, once(&CHAIN)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_not_over_is_not_resumed() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    let graph = Graph::default()
+        .node("topic", "input:text", json!({ "text": "tides" }))
+        .node("wait", "logic:wait", json!({ "forMs": 600_000 }))
+        .edge("topic.text", "wait.value");
+    let workflow = client.save("waits", &graph).await;
+    let execution = client.run(&workflow, "waits").await;
+    for verb in ["resume", "rerun"] {
+        let refused = post(client, &run_path(&execution, verb), &json!({})).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("execution_not_terminal")), "{refused}");
+        let waiting = &refused.json()["waitingOn"][0];
+        assert_eq!((&waiting["kind"], &waiting["nodeId"]), (&json!("timer"), &json!("wait")), "{refused}");
+    }
+    let standing: Value = client.execution(&execution).await;
+    assert_eq!((&standing["status"], client.runs_of(&workflow).await.len()), (&json!("RUNNING"), 1));
+}
