@@ -8,8 +8,7 @@ use serde_json::Value;
 use crate::ui::style::Style;
 
 /// Members of a node that say where and how it is drawn.
-const LAYOUT: [&str; 13] = [
-    "dims",
+const LAYOUT: [&str; 12] = [
     "position",
     "positionAbsolute",
     "width",
@@ -201,8 +200,9 @@ fn is_layout(key: &str) -> bool {
     LAYOUT.contains(&key)
 }
 
+/// The size that the server tells of a node is no part of it.
 fn is_work(key: &str) -> bool {
-    !is_layout(key) && key != "id"
+    !is_layout(key) && !matches!(key, "id" | "dims")
 }
 
 /// The values of a node by their paths, of those members that are wanted. Arrays are values.

@@ -40,6 +40,8 @@ enum Verb {
         tag: Option<String>,
     },
     /// Get one workflow and its nodes
+    // The option takes the place of what prints the command's own version.
+    #[command(disable_version_flag = true)]
     Get {
         /// The workflow's id
         #[arg(add = completion::workflows())]
@@ -90,7 +92,8 @@ enum Verb {
         #[arg(add = completion::workflows())]
         id: String,
         /// The number of the version
-        version: u64,
+        #[arg(value_name = "VERSION")]
+        number: u64,
     },
     /// Make a workflow of its own with the same graph
     Duplicate {
@@ -121,7 +124,7 @@ impl Workflows {
             Verb::List { tag } => list(&client, tag.as_deref(), json).await,
             Verb::Get { id, version } => get(&client, &id, version, json).await,
             Verb::Versions { id, limit } => workflow_versions::list(&client, &id, limit as usize, json).await,
-            Verb::Restore { id, version } => workflow_versions::restore(&client, &id, version, json).await,
+            Verb::Restore { id, number } => workflow_versions::restore(&client, &id, number, json).await,
             Verb::Duplicate { id, name } => workflow_versions::duplicate(&client, &id, name.as_deref(), json).await,
             Verb::Apply { file, id, dry_run } => {
                 apply(&client, &WorkflowFile::read(&file)?, id.as_deref(), dry_run, json).await
