@@ -122,7 +122,10 @@ impl Carried {
         if let Some(target) = target.filter(|_| self.only) {
             refuse_missing(graph, target, &plan)?;
         }
-        let stale = self.stale(graph, part, &plan);
+        // What leads to nothing but reused results does not run; whether it still gives what they were made of is looked at all the
+        // same.
+        let before = resume::part(graph, &Lineage { trusted: Vec::new(), ..self.lineage.clone() }, target);
+        let stale = self.stale(graph, &before, &Planning { part: &before, ..planning }.plan());
         if let Some(from) = self.from {
             let offers = resume::offers(graph, &self.lineage, part, &self.results, &plan.reused);
             pack(shared, from, offers, &mut self.packing).await?;
@@ -233,7 +236,6 @@ impl Carried {
             } else if made.graph.identity(made.result.node) != graph.identity(*node) {
                 changed_keys.push("config".to_owned());
             }
-            // What leads only to the node is not known: it does not run.
             for (name, digest) in now {
                 let before = made.result.inputs.iter().find(|(known, _)| known == name);
                 if before.is_none_or(|(_, before)| before != digest) {

@@ -150,6 +150,7 @@ pub const REFUSALS: &[Code] = &[
         "A node cannot run alone, since there is no result for it to run on.",
         "The message names what is missing; leave `only` out, or carry outputs.",
     ),
+    code("only_needs_target", "`only` runs one node, and none is named.", "Name it as `targetNodeId`."),
     code("overloaded", "Too much is under way.", "Try again after `Retry-After`; nothing was started."),
     code("plan_changed", "What would run is not what the plan says any more.", "The message says what; plan again."),
     code(

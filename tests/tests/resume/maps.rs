@@ -36,7 +36,7 @@ fn book(pages: &Value) -> Graph {
         .edge("parts.item", "part.item")
         .edge("parts.item", "parted.item")
         .edge("part.out", "parts.result")
-        .edge("parts.results", "whole.item")
+        .edge("parts.results", "whole.in")
         .edge("parts.results", "out.value")
 }
 

@@ -15,8 +15,8 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
     let key = client.get_json("/api/v1/keys").await;
     let author = &key[0]["subject"];
 
-    let edits = json!({ "outputs": { "draft": { "out": "a better text" } }, "fromNodeId": "publish" });
-    let child = resume(client, &id(&parent), edits).await;
+    let edit = |text: &str| json!({ "draft": { "out": text } });
+    let child = resume(client, &id(&parent), json!({ "outputs": edit("a better text") })).await;
     assert_eq!(child["status"], "COMPLETED", "{child}");
     assert_eq!(worked(&cluster, &id(&child)), once(&["published"]), "only who takes what was changed");
     assert_eq!(child["finalOutput"]["output"]["value"], "a better text");
@@ -33,10 +33,16 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
     let history = Value::from(client.events(&id(&child)).await).to_string();
     assert!(history.contains("a better text") && history.contains(author.as_str().unwrap()), "{history}");
 
+    // Changed and run on from the next node, and nothing beside: what a person does who looks at a draft.
+    let body = json!({ "fromNodeId": "publish", "outputs": edit("for publishing") });
+    let published = resume(client, &id(&parent), body).await;
+    assert_eq!(published["finalOutput"]["output"]["value"], "for publishing");
+    assert!(worked(&cluster, &id(&published)).is_empty(), "{published}");
+
     // From the child in turn: what it took over is as good as what it made.
-    let grandchild = resume(client, &id(&child), json!({ "fromNodeId": "published" })).await;
+    let grandchild = resume(client, &id(&child), json!({ "outputs": edit("the best text") })).await;
     assert_eq!(worked(&cluster, &id(&grandchild)), once(&["published"]));
-    assert_eq!(grandchild["finalOutput"]["output"]["value"], "a better text");
+    assert_eq!(grandchild["finalOutput"]["output"]["value"], "the best text");
     assert_eq!(node(&grandchild, "a")["cachedFrom"]["executionId"], parent["id"], "who has made it");
     assert_eq!([&child["lineageId"], &grandchild["lineageId"]], [&parent["id"]; 2]);
 
@@ -44,9 +50,14 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
     assert_eq!(family["lineageId"], parent["id"], "{family}");
     let runs: Vec<_> = family["runs"].as_array().into_iter().flatten().collect();
     let shown: Vec<_> = runs.iter().map(|run| (&run["executionId"], &run["parentExecutionId"])).collect();
-    let expected = [(&parent["id"], &Value::Null), (&child["id"], &parent["id"]), (&grandchild["id"], &child["id"])];
+    let expected = [
+        (&parent["id"], &Value::Null),
+        (&child["id"], &parent["id"]),
+        (&published["id"], &parent["id"]),
+        (&grandchild["id"], &child["id"]),
+    ];
     assert_eq!(shown, expected, "{family}");
-    assert_eq!((&runs[1]["fromNodeId"], &runs[1]["subject"]), (&json!("publish"), author));
+    assert_eq!((&runs[2]["fromNodeId"], &runs[1]["subject"]), (&json!("publish"), author));
     assert_eq!(runs[1]["edits"], json!([{ "nodeId": "draft", "port": "out" }]));
 }
 
@@ -58,7 +69,8 @@ async fn what_lies_downstream_runs_only_where_an_input_has_really_changed() {
     // `a` gives the same bytes again, so `b` has nothing new to work on.
     let child = resume(client, &id(&parent), json!({ "targetNodeId": "a" })).await;
     assert_eq!(worked(&cluster, &id(&child)), once(&["a"]));
-    assert_eq!(in_state(&child, "CACHED"), ["b", "c", "draft", "drafted", "publish", "published"], "{child}");
+    assert_eq!(in_state(&child, "CACHED"), ["b", "c"], "{child}");
+    assert_eq!(node(&child, "draft"), &Value::Null, "the node, what leads to it, and what follows");
     let all = resume(client, &id(&parent), json!({ "fromNodeId": "a", "downstream": "all" })).await;
     assert_eq!(worked(&cluster, &id(&all)), once(&["a", "b", "c"]), "where the effect is the point");
     let to = resume(client, &id(&parent), json!({ "fromNodeId": "a", "toNodeId": "b", "downstream": "all" })).await;
