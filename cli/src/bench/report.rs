@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn kept_arguments_do_not_say_where_folders_lie() {
-        let given = ["bench", "--graphs", "/home/somebody/wfinstances/", "--save=../there/kept", "--repeats", "0.5"];
+        let given = ["bench", "--graphs", "/srv/somebody/wfinstances/", "--save=../there/kept", "--repeats", "0.5"];
         let kept = command(given.map(str::to_owned).into_iter());
         assert_eq!(kept, ["bench", "--graphs", "wfinstances", "--save=kept", "--repeats", "0.5"]);
     }
