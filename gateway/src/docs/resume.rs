@@ -16,7 +16,7 @@ type Object = Map<String, Value>;
 
 /// Where to go on, and with what.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, extend("not" = two_starts()))]
 struct Resume {
     /// Runs afresh, and with it what changes by it. Without it: what failed or never ran.
     from_node_id: Option<String>,
@@ -42,6 +42,12 @@ struct Resume {
     /// Does exactly what this plan said, or nothing.
     #[schemars(length(max = PLAN_TOKEN_LENGTH_MAX))]
     plan_token: Option<String>,
+}
+
+/// The node to go on from is named once.
+fn two_starts() -> Value {
+    let text = || json!({"type": "string"});
+    json!({"required": ["fromNodeId", "targetNodeId"], "properties": {"fromNodeId": text(), "targetNodeId": text()}})
 }
 
 /// How to run it again.

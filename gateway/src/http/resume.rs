@@ -68,7 +68,8 @@ pub(crate) async fn resume(
         ..common(&body, &fields)?
     };
     if !request.indices.is_empty() && request.from_node_id.is_empty() {
-        return Err(ApiError::invalid_field("indices", "of a node: name it as fromNodeId"));
+        let message = "indices are of items of a node: name it as fromNodeId";
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_indices", message));
     }
     answer(&app, &caller, request, fields.flag("plan")?.unwrap_or(false)).await
 }
@@ -149,9 +150,10 @@ fn common(body: &GraphBody, fields: &Fields<'_>) -> Result<ResumeRequest, ApiErr
 /// The vendor's guide calls the node to go on from the target.
 fn from_node(fields: &Fields<'_>) -> Result<String, ApiError> {
     match (fields.text("fromNodeId")?, fields.text("targetNodeId")?) {
-        (Some(from), Some(target)) if from != target => {
-            Err(ApiError::invalid_field("targetNodeId", "the same as fromNodeId, whose other name it is, or left out"))
-        }
+        (Some(_), Some(_)) => Err(ApiError::invalid_field(
+            "targetNodeId",
+            "left out, since it is another name for fromNodeId, which is given",
+        )),
         (from, target) => Ok(from.or(target).unwrap_or_default()),
     }
 }
@@ -221,7 +223,7 @@ mod tests {
     fn the_target_is_another_name_for_the_node_to_go_on_from() {
         let from = |body: &str| from_node(&Fields::parse(body.as_bytes()).unwrap());
         assert_eq!(from(r#"{"targetNodeId":"a"}"#).unwrap(), "a");
-        assert_eq!(from(r#"{"fromNodeId":"a","targetNodeId":"a"}"#).unwrap(), "a");
+        assert_eq!(from(r#"{"fromNodeId":"a","targetNodeId":null}"#).unwrap(), "a");
         assert_eq!(from("{}").unwrap(), "");
         assert!(from(r#"{"fromNodeId":"a","targetNodeId":"b"}"#).is_err());
     }

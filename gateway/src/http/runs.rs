@@ -68,12 +68,6 @@ pub(crate) async fn execute(
     let force = fields.flag("force")?.unwrap_or(false);
     let only = fields.flag("only")?.unwrap_or(false);
     let target_node_id = fields.text("targetNodeId")?.unwrap_or_default();
-    if only && target_node_id.is_empty() {
-        return Err(ApiError::invalid_field(
-            "only",
-            "left out, or come with the node that alone shall run: targetNodeId",
-        ));
-    }
     let from_execution_id = fields.text("fromExecutionId")?.filter(|_| !force).unwrap_or_default();
     let graph = graph(&body, &fields)?;
     refuse_empty(graph.as_ref())?;

@@ -30,6 +30,7 @@ BEYOND_SCHEMAS = {
     "nothing_to_resume": "what there is to do depends on how the run ended",
     "invalid_indices": "which items a node has, only the run says",
     "invalid_outputs": "what a node gives is its own matter",
+    "only_needs_target": "a node that runs alone has to be named",
     "only_needs_results": "what can be reused depends on what has run",
     "plan_changed": "a token is the server's own: only one that a plan gave is right",
     "unknown_node": "which nodes a run has is its own matter",
