@@ -122,7 +122,16 @@ impl Coordinator {
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
-        Self { calls: client(calls), followers: client(followers), traces, resumes, tenants, members, artifacts, workflows }
+        Self {
+            calls: client(calls),
+            followers: client(followers),
+            traces,
+            resumes,
+            tenants,
+            members,
+            artifacts,
+            workflows,
+        }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

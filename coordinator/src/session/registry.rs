@@ -7,7 +7,7 @@ use heddle_core::id::{AgentBoot, AgentId, AttemptKey, AttemptToken, BootId, Part
 use heddle_core::partition::io::Verdict;
 use heddle_core::time::Timestamp;
 use heddle_proto::agent::coordinator_message::Kind;
-use heddle_proto::agent::{CoordinatorMessage, HandBackRequest, Ping};
+use heddle_proto::agent::{CoordinatorMessage, HandBackRequest, PermitClass, Ping, ReturnPermit};
 use heddle_telemetry::metrics::Counter;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -134,6 +134,17 @@ impl Sessions {
         let Some(session) = inner.agents.get(agent) else { return };
         let asked = CoordinatorMessage { kind: Some(Kind::HandBackRequest(HandBackRequest {})) };
         if session.welcome.is_none() && session.outgoing.try_send(vec![asked]).is_err() {
+            session.end.send_replace(true);
+        }
+    }
+
+    /// Returns permits that an agent granted on a stream, and that nobody will use.
+    pub(crate) fn return_permits(&self, agent: &AgentBoot, number: SessionNumber, class: PermitClass, count: u32) {
+        let inner = self.lock();
+        let Some(session) = inner.agents.get(&agent.agent).filter(|session| session.number == number) else { return };
+        let returned = ReturnPermit { class: class.into(), count };
+        let returned = CoordinatorMessage { kind: Some(Kind::ReturnPermit(returned)) };
+        if session.outgoing.try_send(vec![returned]).is_err() {
             session.end.send_replace(true);
         }
     }

@@ -290,6 +290,7 @@ impl Session {
         let mut reports: Vec<(AttemptKey, Input)> = Vec::with_capacity(frame.messages.len());
         let mut granted: Vec<(PermitClass, u32)> = Vec::new();
         let (mut left, mut end) = (0, None);
+        let mut has_returned = false;
         let mut ended: Vec<AttemptKey> = Vec::new();
         for message in frame.messages {
             match message.kind {
@@ -306,6 +307,7 @@ impl Session {
                 },
                 Some(Kind::HandedBack(back)) => {
                     let keys = back.keys.iter().filter_map(|key| convert::key_from_wire(Some(key)));
+                    has_returned = true;
                     for key in keys {
                         left += 1;
                         ended.push(key);
@@ -345,6 +347,9 @@ impl Session {
             self.shared.sessions.ended(&self.agent, ended.iter().map(|key| key.token));
             ended.into_iter().for_each(|key| self.shared.live.ended(key));
         }
+        if has_returned {
+            self.return_places();
+        }
         self.pass_on(left, granted, reports);
         end
     }
@@ -361,6 +366,15 @@ impl Session {
         let key = convert::key_from_wire(finished.key.as_ref())?;
         let (outcome, timing) = convert::outcome_from_wire(finished)?;
         Some((key, Input::Finished { from: self.agent.clone(), key, outcome, timing }))
+    }
+
+    /// What the agent could not begin in time, other places of its queue would keep from idle agents, too.
+    fn return_places(&self) {
+        let count = self.shared.permits().withdraw_prefetch(&self.agent, self.number);
+        if count > 0 {
+            let class = wire::PermitClass::Prefetch;
+            self.shared.sessions.return_permits(&self.agent, self.number, class, count);
+        }
     }
 
     fn pass_on(&self, left: u32, granted: Vec<(PermitClass, u32)>, reports: Vec<(AttemptKey, Input)>) {

@@ -215,6 +215,13 @@ impl Permits {
         }
     }
 
+    /// Takes back the places in an agent's queue that nobody has taken: what it runs has turned out to be long, and it grants
+    /// new ones by what it runs then. Says how many there were; the agent is to be told.
+    pub fn withdraw_prefetch(&mut self, agent: &AgentBoot, session: SessionNumber) -> u32 {
+        let pool = self.of(agent).filter(|pool| pool.offer.session == session);
+        pool.map_or(0, |pool| std::mem::take(&mut pool.offer.prefetch))
+    }
+
     /// Attempts have left an agent, as it said on this stream.
     pub fn finished(&mut self, agent: &AgentBoot, session: SessionNumber, count: u32) {
         if let Some(pool) = self.of(agent).filter(|pool| pool.offer.session == session) {

@@ -36,8 +36,8 @@ struct Level {
 /// Instances of one run and priority, with the time from which their waiting counts.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// What had its turn already and is here again: it goes first.
-    again: VecDeque<(Timestamp, Instance)>,
+    /// What had its turn already and is here again: it goes first, as in the document, however often it came back.
+    again: BTreeMap<Instance, Timestamp>,
     /// As it came.
     fresh: VecDeque<(Timestamp, Instance)>,
 }
@@ -47,24 +47,25 @@ impl Waiting {
         self.again.len() + self.fresh.len()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &(Timestamp, Instance)> {
-        self.again.iter().chain(&self.fresh)
+    fn iter(&self) -> impl Iterator<Item = (Timestamp, Instance)> {
+        let again = self.again.iter().map(|(instance, since)| (*since, *instance));
+        again.chain(self.fresh.iter().copied())
     }
 
     /// Takes out the first, and says whether it had its turn already.
     fn pop(&mut self) -> Option<((Timestamp, Instance), bool)> {
-        match self.again.pop_front() {
-            Some(first) => Some((first, true)),
+        match self.again.pop_first() {
+            Some((instance, since)) => Some(((since, instance), true)),
             None => self.fresh.pop_front().map(|first| (first, false)),
         }
     }
 
     fn remove(&mut self, instance: Instance) -> bool {
-        let mut lists = [&mut self.again, &mut self.fresh].into_iter();
-        lists.any(|list| {
-            let place = list.iter().position(|(_, other)| *other == instance);
-            place.and_then(|place| list.remove(place)).is_some()
-        })
+        if self.again.remove(&instance).is_some() {
+            return true;
+        }
+        let place = self.fresh.iter().position(|(_, other)| *other == instance);
+        place.and_then(|place| self.fresh.remove(place)).is_some()
     }
 }
 
@@ -90,10 +91,9 @@ impl ReadyQueue {
         self.len += 1;
     }
 
-    /// Lets an instance that an agent gave back wait before those of its run that have not had their turn. Of several, the
-    /// first comes first.
+    /// Lets an instance that an agent gave back wait before those of its run that have not had their turn.
     pub(super) fn push_again(&mut self, priority: i32, run: RunId, instance: Instance, since: Timestamp) {
-        self.waiting(priority, run).again.push_back((since, instance));
+        self.waiting(priority, run).again.insert(instance, since);
         self.len += 1;
     }
 
@@ -131,8 +131,10 @@ impl ReadyQueue {
         }
         level.turns.push_front(run);
         let waiting = level.runs.entry(run).or_default();
-        let list = if is_again { &mut waiting.again } else { &mut waiting.fresh };
-        list.push_front((since, instance));
+        match is_again {
+            true => drop(waiting.again.insert(instance, since)),
+            false => waiting.fresh.push_front((since, instance)),
+        }
         self.len += 1;
     }
 
@@ -166,7 +168,7 @@ impl ReadyQueue {
     pub(super) fn oldest(&self, stands: impl Fn(RunId, Instance) -> bool) -> Option<Timestamp> {
         let runs = self.levels.values().flat_map(|level| &level.runs);
         let firsts = runs.filter_map(|(run, waiting)| waiting.iter().find(|(_, instance)| stands(*run, *instance)));
-        firsts.map(|(since, _)| *since).min()
+        firsts.map(|(since, _)| since).min()
     }
 
     /// The priority whose next instance is the most urgent: each [`limits::PRIORITY_POINT`] of waiting is worth a point, so
@@ -175,7 +177,7 @@ impl ReadyQueue {
         let point = limits::PRIORITY_POINT.as_millis().max(1);
         let urgency = |(priority, level): (&i32, &Level)| {
             let (since, _) = level.runs.get(level.turns.front()?)?.iter().next()?;
-            let waited = i64::try_from(now.since(*since).as_millis() / point).unwrap_or(i64::MAX);
+            let waited = i64::try_from(now.since(since).as_millis() / point).unwrap_or(i64::MAX);
             Some((i64::from(*priority).saturating_add(waited), *priority))
         };
         self.levels.iter().filter_map(urgency).max().map(|(_, priority)| priority)
@@ -240,7 +242,7 @@ mod tests {
         }
         queue.push(0, RunId(2), instance(0), START);
         let first: Vec<Ready> = std::iter::from_fn(|| queue.pop(START)).take(3).collect();
-        for ready in first.iter().filter(|ready| ready.run == RunId(1)) {
+        for ready in first.iter().rev().filter(|ready| ready.run == RunId(1)) {
             queue.push_again(ready.priority, ready.run, ready.instance, ready.since);
         }
         assert_eq!(queue.len(), 4);

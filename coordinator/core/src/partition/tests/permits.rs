@@ -97,6 +97,17 @@ fn what_an_earlier_stream_still_brings_changes_nothing() {
 }
 
 #[test]
+fn places_of_an_agent_whose_work_has_turned_long_are_taken_back() {
+    let mut permits = Permits::default();
+    permits.join("a".into(), offer(2, &["x"], 1, 5));
+    assert_eq!(permits.withdraw_prefetch(&boot("a"), SessionNumber(1)), 0, "an earlier stream says nothing");
+    assert_eq!(permits.withdraw_prefetch(&boot("a"), SessionNumber(2)), 5);
+    assert_eq!(permits.free(&"a".into()), (1, 0));
+    permits.grant(&boot("a"), SessionNumber(2), PermitClass::Prefetch, 2);
+    assert_eq!(permits.free(&"a".into()), (1, 2));
+}
+
+#[test]
 fn only_types_that_ask_for_it_are_sent_ahead() {
     let mut permits = Permits::default();
     permits.join("a".into(), offer(1, &["x"], 0, 1));
