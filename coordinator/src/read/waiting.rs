@@ -45,6 +45,7 @@ fn waits(
         due_at_ms,
         need,
         index: view.items().path(instance.scope),
+        review_id: String::new(),
     };
     match phase {
         NodePhase::Waiting => {

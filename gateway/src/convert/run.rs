@@ -189,6 +189,7 @@ fn waiting_on(run: &control::Run) -> Vec<WaitingOn<'_>> {
             since: Time(waiting.since_ms),
             due_at: waiting.due_at_ms.map(Time),
             need: non_empty(&waiting.need),
+            review_id: non_empty(&waiting.review_id),
         })
         .collect()
 }
