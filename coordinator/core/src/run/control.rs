@@ -32,6 +32,9 @@ impl Run {
     }
 
     fn evaluate(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
+        if let Some(asked) = self.ask(instance, deciding.now, body) {
+            return asked;
+        }
         if let Some(logic) = &self.graph.node(instance.node).logic {
             return self.decide_branch(instance, logic, deciding, body);
         }
@@ -58,6 +61,7 @@ impl Run {
             | Control::Filter
             | Control::Stop
             | Control::SplitTest
+            | Control::Review
             | Control::Map
             | Control::Loop
             | Control::Reduce

@@ -12,6 +12,7 @@ mod given_up;
 mod instances;
 mod properties;
 mod race;
+mod reviews;
 mod scopes;
 mod scopes_ending;
 mod trace;
