@@ -89,7 +89,7 @@ authenticated! {
     ReadEventsRequest: tenant, CancelRunRequest: tenant, BatchRequest: tenant, CancelBatchRequest: tenant, TraceRequest: tenant, ListNodeTypesRequest: tenant, ListAgentsRequest: tenant,
     CreateKeyRequest: tenant, ListKeysRequest: tenant, RotateKeyRequest: tenant, RevokeKeyRequest: tenant,
     ArtifactRequest: tenant, AdmitUploadRequest: tenant, KeepUploadRequest: tenant, UploadRequest: tenant,
-    ListUploadsRequest: tenant,
+    ListUploadsRequest: tenant, ListReviewsRequest: tenant, ReviewRequest: tenant, DecideReviewRequest: tenant,
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,

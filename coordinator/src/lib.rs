@@ -24,6 +24,7 @@ mod metrics;
 mod policies;
 mod read;
 pub mod records;
+mod reviews;
 mod rpc;
 mod session;
 mod shared;

@@ -12,6 +12,8 @@ pub(crate) mod incoming;
 mod key_requests;
 pub(crate) mod members;
 mod node_requests;
+mod review_requests;
+pub(crate) mod reviews;
 mod run_requests;
 mod tenant_requests;
 pub(crate) mod tenants;

@@ -18,7 +18,7 @@ use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message;
 
-use super::{DecodeError, Row, VERSION, checksums, kind};
+use super::{DecodeError, Row, VERSION, checksums, kind, reviews};
 
 /// Turns a row into its event. A row read without its body gives an event without values.
 ///
@@ -105,7 +105,7 @@ pub fn decode_run_error(bytes: &[u8]) -> Option<RunError> {
 }
 
 /// What part of a message is wrong.
-type Part<T> = Result<T, &'static str>;
+pub(super) type Part<T> = Result<T, &'static str>;
 
 fn verify(row: &Row) -> Result<(), DecodeError> {
     let Row { run, seq, kind, version, .. } = *row;
@@ -142,20 +142,21 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
             let (verdict, timing) = (Verdict { ends, score }, timing(queued_ms, ran_ms));
             (kind::ANSWERED, Fact::Answered { attempt: attempt(of)?, verdict, timing })
         }
-        Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms, fallback, caught }) => {
+        Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms, fallback, caught, asks }) => {
             let fact = Fact::Failed {
                 attempt: attempt(of)?,
                 error: node_error(error.ok_or("no error")?)?,
                 retry_at: retry_at.map(Timestamp::from_millis),
                 fallback: Some(provider(fallback)?).filter(|provider| provider.0 > 0),
                 caught: outputs(caught)?,
+                asks,
                 timing: timing(queued_ms, ran_ms),
             };
             (kind::FAILED, fact)
         }
-        Wire::Lost(pb::Lost { attempt: of, cause, failure, caught }) => {
+        Wire::Lost(pb::Lost { attempt: of, cause, failure, caught, asks }) => {
             let (failure, caught) = (failure.map(node_error).transpose()?, outputs(caught)?);
-            (kind::LOST, Fact::Lost { attempt: attempt(of)?, cause: loss_cause(cause)?, failure, caught })
+            (kind::LOST, Fact::Lost { attempt: attempt(of)?, cause: loss_cause(cause)?, failure, caught, asks })
         }
         Wire::HandedBack(it) => (kind::HANDED_BACK, Fact::HandedBack { attempts: attempts(it.attempts)? }),
         Wire::IntentRecorded(it) => (kind::INTENT_RECORDED, Fact::IntentRecorded { attempt: attempt(it.attempt)? }),
@@ -166,6 +167,7 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         Wire::TimerFired(it) => {
             (kind::TIMER_FIRED, Fact::TimerFired { instance: instance(it.instance)?, outputs: outputs(it.outputs)? })
         }
+        Wire::Reviewed(it) => (kind::REVIEWED, Fact::Reviewed(Box::new(reviews::from_wire(it)?))),
         Wire::Ended(it) => {
             let error = it.error.map(run_error).transpose()?;
             let by = it.by.map(|by| Subject(by.into()));
@@ -225,6 +227,7 @@ fn decision(it: pb::Decision) -> Part<Decision> {
         Outcome::Stopped(it) => {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }
+        Outcome::Asked(it) => Decision::Asked { instance, asked: Box::new(reviews::asked_from_wire(it)?) },
         Outcome::Opened(it) => Decision::Opened { instance, opened: opened(it)? },
         Outcome::Gathered(pb::Gathered { chunk, results, errors }) => Decision::Gathered {
             instance,
@@ -251,7 +254,7 @@ fn given(it: pb::Given) -> Part<OutputValue> {
     })
 }
 
-fn outputs(outputs: Vec<pb::PortOutput>) -> Part<Vec<PortOutput>> {
+pub(super) fn outputs(outputs: Vec<pb::PortOutput>) -> Part<Vec<PortOutput>> {
     use pb::port_output::Value;
     let output = |it: pb::PortOutput| {
         let value = match it.value.ok_or("an output without value")? {
@@ -282,7 +285,7 @@ fn list_chunk(it: pb::ListChunk) -> Part<ListChunk> {
     Ok(ListChunk { reference: value_ref(it.reference)?, items: it.items })
 }
 
-fn value_ref(it: Option<pb::ValueRef>) -> Part<ValueRef> {
+pub(super) fn value_ref(it: Option<pb::ValueRef>) -> Part<ValueRef> {
     let it = it.ok_or("no reference to a value")?;
     Ok(ValueRef { seq: EventSeq(it.seq), place: it.place, bytes: it.bytes, digest: digest(&it.digest)? })
 }
@@ -291,7 +294,7 @@ fn digest(bytes: &[u8]) -> Part<Digest> {
     bytes.try_into().map(Digest).map_err(|_| "a digest")
 }
 
-fn instance(it: Option<pb::Instance>) -> Part<Instance> {
+pub(super) fn instance(it: Option<pb::Instance>) -> Part<Instance> {
     let it = it.ok_or("no instance")?;
     Ok(Instance { node: NodeIx(it.node), scope: ScopeIx(it.scope), generation: Generation(it.generation) })
 }
@@ -313,7 +316,7 @@ fn timing(queued_ms: u64, ran_ms: u64) -> Timing {
     Timing { queued: Span::from_millis(queued_ms), ran: Span::from_millis(ran_ms) }
 }
 
-fn node_error(it: pb::NodeError) -> Part<NodeError> {
+pub(super) fn node_error(it: pb::NodeError) -> Part<NodeError> {
     let class = error_class(it.class)?.ok_or("no error class")?;
     Ok(NodeError { class, code: it.code.into(), message: it.message.into() })
 }
