@@ -175,7 +175,7 @@ impl World {
                 let JobKind::Batch { key } = self.clients[client].jobs[job].kind else { return };
                 self.check.acknowledged_batch(*batch, key);
             }
-            Reply::Cancelled { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
+            Reply::Cancelled { .. } | Reply::Answered { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
         }
         self.clients[client].jobs[job].is_done = true;
     }

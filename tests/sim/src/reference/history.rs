@@ -53,7 +53,7 @@ impl History {
                 self.gave(reader, attempt.instance, outputs);
             }
             Fact::TimerFired { instance, outputs } => self.gave(reader, *instance, outputs),
-            Fact::Failed { attempt, error, retry_at: None, fallback: None, caught, .. } => {
+            Fact::Failed { attempt, error, retry_at: None, fallback: None, caught, asks: false, .. } => {
                 self.provided(reader, attempt.instance);
                 self.caught(reader, attempt.instance, caught);
                 let at = self.at(reader, attempt.instance);
@@ -65,7 +65,7 @@ impl History {
                     false => self.failed(attempt.instance, at, &error.code),
                 };
             }
-            Fact::Lost { attempt, failure: Some(error), caught, .. } => {
+            Fact::Lost { attempt, failure: Some(error), caught, asks: false, .. } => {
                 self.caught(reader, attempt.instance, caught);
                 let at = self.at(reader, attempt.instance);
                 self.failed(attempt.instance, at, &error.code);
@@ -101,7 +101,10 @@ impl History {
                 let scopes = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
                 self.scopes.extend(scopes.map(|(scope, index)| (ScopeIx(scope), (*instance, index))));
             }
-            Decision::Waiting { .. } | Decision::Gathered { .. } | Decision::Delegated { .. } => {}
+            Decision::Waiting { .. }
+            | Decision::Asked { .. }
+            | Decision::Gathered { .. }
+            | Decision::Delegated { .. } => {}
         }
     }
 
