@@ -76,8 +76,8 @@ enum Verb {
         id: String,
         /// Keys of the node's config to change: a JSON object, @FILE, or @- (the standard input)
         // `--config` is every command's.
-        #[arg(long = "set", value_name = "JSON")]
-        config: Option<String>,
+        #[arg(long, value_name = "JSON")]
+        set: Option<String>,
         /// Why
         #[arg(long)]
         comment: Option<String>,
@@ -145,8 +145,8 @@ impl Reviews {
             Verb::Reject { ids, comment } => {
                 each(&client, &ids, &Decision { decision: "reject", comment, ..Decision::default() }, self.json).await
             }
-            Verb::Retry { id, config, comment } => {
-                let config = config.map(|given| config_of(&content(&given, EDIT_BYTES_MAX)?)).transpose()?;
+            Verb::Retry { id, set, comment } => {
+                let config = set.map(|given| config_of(&content(&given, EDIT_BYTES_MAX)?)).transpose()?;
                 let decision = Decision { decision: "retry", config, comment, ..Decision::default() };
                 each(&client, &[id], &decision, self.json).await
             }
