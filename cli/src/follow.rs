@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn an_open_review_ends_the_watching_if_that_is_wanted() {
         let events = || async {
-            let text = "id: 1\nevent: review.opened\ndata: {\"nodeId\":\"gate\",\"reviewId\":\"rev_1\"}\n\n";
+            let text = "id: 1\nevent: node.completed\ndata: {\"decided\":[{\"nodeId\":\"gate\",\"state\":\"WAITING\",\"reviewId\":\"rev_1\"}]}\n\n";
             ([("Content-Type", "text/event-stream")], text).into_response()
         };
         let poll = || async { Json(json!({"status": "RUNNING", "waitingOn": [{"kind": "review", "nodeId": "gate"}]})) };

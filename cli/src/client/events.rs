@@ -35,19 +35,19 @@ pub struct Asked {
 impl Event {
     /// The reviews that open with it.
     pub fn asked(&self) -> Vec<Asked> {
-        let itself = (self.kind == "review.opened").then_some(&self.data);
         let decided = self.data.get("decided").and_then(Value::as_array).into_iter().flatten();
         let read = |item: &Value| {
             let text = |name: &str| item[name].as_str().map(str::to_owned);
             Some(Asked { node: text("nodeId")?, review: text("reviewId")? })
         };
-        itself.into_iter().chain(decided.filter(|item| item["state"] == "WAITING")).filter_map(read).collect()
+        decided.filter(|item| item["state"] == "WAITING").filter_map(read).collect()
     }
 
     /// The review that it closes.
     pub fn answered(&self) -> Option<&str> {
-        let is_answer = self.kind.starts_with("review.") && self.kind != "review.opened" && self.data["last"] != false;
-        self.data["reviewId"].as_str().filter(|_| is_answer)
+        // One that waits for further people stays open.
+        let closes = self.kind.starts_with("review.") && self.data["state"] != "WAITING";
+        self.data["reviewId"].as_str().filter(|_| closes)
     }
 }
 

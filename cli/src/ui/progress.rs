@@ -45,8 +45,7 @@ impl Change {
             Some(("node", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
             Some(("timer", "fired")) => Change::read(&event.data, Some("COMPLETED")),
             Some(("attempt", "lost")) => Change::read(&event.data, Some("LOST")),
-            Some(("review", "opened")) => Change::read(&event.data, Some("WAITING")),
-            Some(("review", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
+            Some(("review", _)) => Change::read(&event.data, None),
             _ => None,
         };
         let at_ms = event.data["at"].as_str().and_then(clock::parse);
@@ -67,7 +66,7 @@ impl Change {
         let asks = text("reviewId").filter(|_| text("decision").is_none()).map(|id| format!("for the review {id}"));
         let decision = text("decision").map(|decision| match text("by") {
             Some(by) => format!("{decision} by {by}"),
-            None => decision.to_owned(),
+            None => format!("{decision}, its time was over"),
         });
         let progress = data.get("progress").and_then(Value::as_f64).map(|part| format!("{:.0} %", part * 100.0));
         let message = text("message").filter(|message| !message.is_empty()).map(str::to_owned);
@@ -342,10 +341,14 @@ mod tests {
             changes("node.completed", data),
             [row("a", "COMPLETED", ""), row("r[2]", "WAITING", "for the review rev_1")]
         );
-        let data = json!({"nodeId": "r", "reviewId": "rev_1", "decision": "approve", "by": "grace", "last": true});
+        let data =
+            json!({"nodeId": "r", "reviewId": "rev_1", "decision": "approve", "by": "grace", "state": "COMPLETED"});
         let event = Event { seq: Some(2), kind: "review.decided".into(), data: data.clone() };
         assert_eq!((event.asked(), event.answered()), (vec![], Some("rev_1")));
-        assert_eq!(changes("review.decided", data), [row("r", "DECIDED", "approve by grace")]);
+        assert_eq!(changes("review.decided", data), [row("r", "COMPLETED", "approve by grace")]);
+        let data = json!({"nodeId": "r", "reviewId": "rev_1", "decision": "approve", "by": "ada", "state": "WAITING"});
+        let event = Event { seq: Some(2), kind: "review.decided".into(), data };
+        assert_eq!((event.asked(), event.answered()), (vec![], None), "others have to approve, too");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use cluster_tests::cluster::{Cluster, Part, Setting, Shape};
 use cluster_tests::wait;
 use serde_json::{Value, json};
 
-use super::{RUN_TIME_MAX, SCOPES, decided, output, person, review, start, the_review};
+use super::{RUN_TIME_MAX, SCOPES, decide, decided, output, person, refusal, review, start, the_review};
 
 /// What the node under review has done.
 const DONE: &str = "done";
@@ -36,9 +36,13 @@ async fn before_a_node_begins_people_see_what_it_gets() {
         (&json!("review"), &json!("before"), &json!("work"))
     );
     assert_eq!(asked["value"], json!({ "item": "as it was" }), "{asked}");
-    decided(&grace, &id, &json!({ "decision": "approve", "data": { "item": "edited" } })).await;
+    // What goes in is not changed there.
+    let edit = json!({ "decision": "approve", "data": { "item": "edited" } });
+    let refused = decide(&grace, &id, &edit, "edit").await;
+    assert_eq!(refusal(&refused), (422, "decision_not_allowed".into()), "{refused}");
+    decided(&grace, &id, &json!({ "decision": "approve" })).await;
     let ended = client.ended(&execution, RUN_TIME_MAX).await;
-    assert_eq!(output(&ended, "out")["value"], "edited", "{ended}");
+    assert_eq!(output(&ended, "out")["value"], "as it was", "{ended}");
     // A node that may not begin fails.
     let execution = start(client, "not begun", &graph(&json!({}), &json!({ "review": "before" }))).await;
     decided(&grace, &the_review(client, &execution).await, &json!({ "decision": "reject", "comment": "no" })).await;
