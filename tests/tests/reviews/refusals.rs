@@ -2,6 +2,7 @@
 
 use cluster_tests::cluster::Cluster;
 use cluster_tests::cluster::client::send;
+use cluster_tests::cluster::graph::Graph;
 use reqwest::Method;
 use serde_json::json;
 
@@ -18,7 +19,12 @@ async fn what_is_no_decision_is_refused_and_changes_nothing() {
     let reader = person(&mut cluster, "reader", &["executions:read"]).await;
     let writer = person(&mut cluster, "writer", &["workflows:write", "workflows:execute", "reviews:decide"]).await;
     let schema = json!({ "type": "object", "required": ["title"], "properties": { "title": { "type": "string", "maxLength": 5 } } });
-    let graph = reviewed(json!({ "schema": schema, "allow": ["approve", "edit"] }));
+    let graph = Graph::default()
+        .node("value", "input:json", json!({ "value": { "title": "old" } }))
+        .node("check", "logic:review", json!({ "schema": schema, "allow": ["approve", "edit"] }))
+        .node("yes", "output:preview", json!({}))
+        .edge("value.json", "check.value")
+        .edge("check.approved", "yes.value");
     // Whoever decides it has not started it.
     let workflow = writer.save("refused", &graph).await;
     let execution = writer.run(&workflow, "refused").await;
@@ -50,6 +56,20 @@ async fn what_is_no_decision_is_refused_and_changes_nothing() {
     decided(&grace, &id, &json!({ "decision": "approve", "data": { "title": "good" }, "revision": 0 })).await;
     let ended = grace.ended(&execution, RUN_TIME_MAX).await;
     assert_eq!(output(&ended, "yes")["value"], json!({ "title": "good" }), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_is_of_the_type_of_what_is_asked_about() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let grace = person(&mut cluster, "grace", &SCOPES).await;
+    let client = cluster.client();
+    let execution = start(client, "typed", &reviewed(json!({}))).await;
+    let id = the_review(client, &execution).await;
+    assert_eq!(review(client, &id).await["ports"], json!([{ "port": "value", "type": "TEXT", "list": false }]));
+    let refused = decide(&grace, &id, &json!({ "decision": "approve", "data": { "a": "picture" } }), "wrong").await;
+    assert_eq!((refusal(&refused), &refused.json()["path"]), ((422, "invalid_decision".into()), &json!("/data")));
+    decided(&grace, &id, &json!({ "decision": "approve", "data": "a text" })).await;
+    assert_eq!(output(&client.ended(&execution, RUN_TIME_MAX).await, "yes")["value"], "a text");
 }
 
 #[tokio::test(flavor = "multi_thread")]
