@@ -144,6 +144,14 @@ impl Session {
         Some(format!("`{} up{sandbox} --data-dir {}` goes on with it", ui::program(), data.path().display()))
     }
 
+    /// The options with which other commands reach the server, as the end of a command line.
+    pub fn options(&self) -> String {
+        match self.own.as_deref() {
+            Some(Own { data, .. }) => format!(" --data-dir {}", data.path().display()),
+            None => String::new(),
+        }
+    }
+
     /// Ends the server, if it is our own; a signal meanwhile ends it at once.
     pub async fn close(self) -> Result<()> {
         let Session { client, own } = self;

@@ -2,6 +2,7 @@
 
 mod batches;
 mod members;
+mod reviews;
 mod tenants;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
+use heddle_proto::control::reviews_client::ReviewsClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::{
@@ -52,6 +54,7 @@ pub(crate) struct Coordinator {
     followers: ControlClient<Channel>,
     traces: TracesClient<Channel>,
     tenants: TenantsClient<Channel>,
+    reviews: ReviewsClient<Channel>,
     members: MembersClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
 }
@@ -104,13 +107,16 @@ impl Coordinator {
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let tenants = TenantsClient::new(calls.clone());
+        let reviews = ReviewsClient::new(calls.clone())
+            .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let client = |channel: Channel| {
             ControlClient::new(channel)
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
-        Self { calls: client(calls), followers: client(followers), traces, tenants, members, artifacts }
+        Self { calls: client(calls), followers: client(followers), traces, tenants, reviews, members, artifacts }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

@@ -106,6 +106,12 @@ pub(crate) const INSTANCES_LIMIT_DEFAULT: u32 = 50;
 pub(crate) const INSTANCES_LIMIT_MAX: u32 = 200;
 /// Numbers in an index: maps and loops lie eight deep, and the innermost has items of its own.
 pub(crate) const INDEX_NUMBERS_MAX: usize = 9;
+/// Reviews in one page of a list, unless the caller says otherwise.
+pub(crate) const REVIEWS_LIMIT_DEFAULT: u32 = 50;
+/// Most reviews in one page of a list.
+pub(crate) const REVIEWS_LIMIT_MAX: u32 = 200;
+/// Largest request body that decides a review: an edit of the size that events keep, with escapes.
+pub(crate) const DECISION_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Most workflows in one answer, also to whoever names no limit.
 pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Most nodes in one answer about a run.

@@ -6,6 +6,7 @@ mod catalogue;
 mod events;
 mod files;
 mod refusal;
+mod reviews;
 mod types;
 
 use std::time::Duration;
@@ -20,7 +21,8 @@ pub use catalogue::{
     AgentInfo, Diagnosis, Draft, NodeType, Place, Port, Problem, SaveNote, SaveNotes, Saved, Workflow, bare,
     read as read_value,
 };
-pub use events::{Event, EventStream};
+pub use events::{Asked, Event, EventStream};
+pub use reviews::{Decided, Decision, Review, ReviewEntry, ReviewFilter, ReviewPort};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
     NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,
@@ -82,18 +84,24 @@ impl Client {
 
     /// Starts a run. Tried again, under one idempotency key, while the server is overloaded or cannot be reached.
     pub async fn execute(&self, workflow: &str, execute: &Execute<'_>) -> Result<Started> {
+        let path = format!("/workflows/{workflow}/execute");
+        let sent = self.persist(|| self.request(Method::POST, &path).json(execute)).await?;
+        self.read(sent).await
+    }
+
+    /// Sends a request again, under one idempotency key, while the server is overloaded or cannot be reached.
+    async fn persist(&self, request: impl Fn() -> RequestBuilder) -> Result<reqwest::Result<Response>> {
         let idempotency_key = random_key()?;
         let mut tries = 1;
         loop {
-            let request = self.request(Method::POST, &format!("/workflows/{workflow}/execute"));
-            let sent = request.header("Idempotency-Key", &idempotency_key).json(execute).send().await;
+            let sent = request().header("Idempotency-Key", &idempotency_key).send().await;
             let pause = match &sent {
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => retry_after(response),
                 Err(_) => Duration::from_millis(200 << tries),
-                Ok(_) => return self.read(sent).await,
+                Ok(_) => return Ok(sent),
             };
             if tries == SUBMIT_TRIES_MAX {
-                return self.read(sent).await;
+                return Ok(sent);
             }
             tries += 1;
             tokio::time::sleep(pause.min(SUBMIT_PAUSE_MAX)).await;

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod import;
 pub mod keys;
 pub mod nodes;
+pub mod reviews;
 pub mod run;
 pub mod sandbox;
 pub mod secrets;

@@ -99,6 +99,15 @@ pub(crate) fn said(status: &Status) -> Option<ApiError> {
     if !failure.current_updated_at.is_empty() {
         error = error.with("currentUpdatedAt", json!(failure.current_updated_at));
     }
+    if let Some(decided) = &failure.decided {
+        error = error.with("decided", json!(super::review::decided(decided)));
+    }
+    if let Some(revision) = failure.current_revision {
+        error = error.with("currentRevision", json!(revision));
+    }
+    if !failure.path.is_empty() {
+        error = error.with("path", json!(failure.path));
+    }
     Some(error)
 }
 

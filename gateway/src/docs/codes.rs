@@ -18,6 +18,7 @@ const fn code(code: &'static str, meaning: &'static str, next: &'static str) -> 
 /// Refusals of requests, by code.
 pub const REFUSALS: &[Code] = &[
     code("agent_not_found", "No agent of this id is connected.", "List the agents."),
+    code("already_approved", "You have approved this review already.", "Another person must, too."),
     code("ambiguous_authorization", "There are several Authorization headers.", "Send one."),
     code("ambiguous_host", "There are several Host headers.", "Send one."),
     code("api_key_expired", "The key's time is over.", "Make a new key, or rotate before it ends."),
@@ -64,6 +65,11 @@ pub const REFUSALS: &[Code] = &[
         "The database takes no commits now.",
         "Try again after `Retry-After`; nothing was done.",
     ),
+    code(
+        "decision_not_allowed",
+        "The review does not take this decision.",
+        "`allow` of the review lists what it takes.",
+    ),
     code("duplicate_key", "The JSON body has a key twice.", "`path` says where."),
     code("empty_graph", "The graph has no node.", "Add a node."),
     code(
@@ -88,6 +94,11 @@ pub const REFUSALS: &[Code] = &[
     ),
     code("internal", "A fault of the server.", "Report it with the request id."),
     code("invalid_api_key", "There is no such key, or it was revoked.", "Use another key."),
+    code(
+        "invalid_decision",
+        "The edit does not fit what the review asks for.",
+        "`path` says where; the message says why.",
+    ),
     code("invalid_field", "A field of the body has a value that it cannot have.", "`path` says which."),
     code("invalid_form", "The body is no form that can be read.", "Send multipart/form-data with a field `file`."),
     code("invalid_graph", "The graph has problems.", "`violations` lists all of them, with what to do."),
@@ -134,9 +145,15 @@ pub const REFUSALS: &[Code] = &[
     code("node_not_found", "The run has no such node.", "`nodeRuns` of the run lists those that it has."),
     code("node_type_not_found", "There is no node type of this name.", "`GET /api/v1/nodes` lists them."),
     code("node_type_unavailable", "No agent offers a type that the run needs.", "Start an agent that does."),
+    code("not_an_assignee", "The review names who may decide it, and not you.", "`assignees` says who may."),
     code("not_implemented", "The coordinator is older than the gateway.", "Update the coordinator."),
     code("not_supported_yet", "Heddle cannot do this yet.", "Leave it out."),
     code("overloaded", "Too much is under way.", "Try again after `Retry-After`; nothing was started."),
+    code(
+        "own_review",
+        "The review is of a run that you have started.",
+        "Let another person decide, or use a key with the scope `reviews:decide:own`.",
+    ),
     code(
         "protocol_mismatch",
         "Gateway and coordinator do not speak the same protocol.",
@@ -148,6 +165,10 @@ pub const REFUSALS: &[Code] = &[
         "The range begins beyond the end of the file.",
         "`Content-Range` says how long it is.",
     ),
+    code("review_decided", "Somebody was first.", "`decided` says who, what and when."),
+    code("review_not_found", "There is no such review, or it is another tenant's.", "List the reviews."),
+    code("review_withdrawn", "The run of the review is over.", "Nothing; the run says how it ended."),
+    code("stale_review", "Something was decided at the review since you read it.", "Read it again and repeat."),
     code("stale_write", "Somebody changed the workflow since you read it.", "Read it again and repeat."),
     code("tenant_exists", "There is a tenant of this id.", "Choose another id."),
     code("tenant_name_invalid", "The tenant's name is too long for the store.", "Use a tenant with a shorter name."),

@@ -16,6 +16,7 @@ pub(crate) mod nodes;
 pub(crate) mod pace;
 pub(crate) mod page;
 pub(crate) mod reply;
+pub(crate) mod reviews;
 pub(crate) mod router;
 pub(crate) mod run_nodes;
 pub(crate) mod runs;

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use heddle_proto::control::control_server::{Control, ControlServer};
 use heddle_proto::control::members_server::{Members, MembersServer};
+use heddle_proto::control::reviews_server::{Reviews, ReviewsServer};
 use heddle_proto::control::*;
 use heddle_proto::limits::PROTOCOL_VERSION;
 use prost::Message;
@@ -51,6 +52,7 @@ pub(crate) struct Script {
     pub(crate) node_types: NodeTypeList,
     pub(crate) agents: AgentList,
     pub(crate) key: ApiKey,
+    pub(crate) review: Review,
 
     pub(crate) authentications: u32,
     pub(crate) saves: Vec<SaveWorkflowRequest>,
@@ -68,6 +70,8 @@ pub(crate) struct Script {
     pub(crate) key_revocations: Vec<RevokeKeyRequest>,
     pub(crate) token_creations: Vec<CreateJoinTokenRequest>,
     pub(crate) drains: Vec<DrainAgentRequest>,
+    pub(crate) review_lists: Vec<ListReviewsRequest>,
+    pub(crate) decisions: Vec<DecideReviewRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -92,8 +96,10 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = ControlServer::new(fake.clone()).max_decoding_message_size(64 << 20);
-        let server =
-            tonic::transport::Server::builder().add_service(service).add_service(MembersServer::new(fake.clone()));
+        let server = tonic::transport::Server::builder()
+            .add_service(service)
+            .add_service(MembersServer::new(fake.clone()))
+            .add_service(ReviewsServer::new(fake.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         (fake, address)
     }
@@ -299,6 +305,30 @@ impl Control for Fake {
         self.script().key_revocations.push(request.into_inner());
         self.refusal("revoke_key")?;
         Ok(Response::new(self.script().key.clone()))
+    }
+}
+
+#[tonic::async_trait]
+impl Reviews for Fake {
+    async fn list_reviews(&self, request: Request<ListReviewsRequest>) -> Result<Response<ReviewList>, Status> {
+        self.refusal("list_reviews")?;
+        let (request, mut script) = (request.into_inner(), self.script());
+        // One page and a last one.
+        let next_cursor = if request.cursor.is_empty() { "7-rev_1".to_owned() } else { String::new() };
+        script.review_lists.push(request);
+        Ok(Response::new(ReviewList { reviews: script.review.head.clone().into_iter().collect(), next_cursor }))
+    }
+
+    async fn get_review(&self, _: Request<ReviewRequest>) -> Result<Response<Review>, Status> {
+        self.refusal("get_review")?;
+        Ok(Response::new(self.script().review.clone()))
+    }
+
+    async fn decide_review(&self, request: Request<DecideReviewRequest>) -> Result<Response<DecidedReview>, Status> {
+        self.script().decisions.push(request.into_inner());
+        self.refusal("decide_review")?;
+        let script = self.script();
+        Ok(Response::new(DecidedReview { review: Some(script.review.clone()), replayed: script.replayed }))
     }
 }
 

@@ -13,6 +13,7 @@ mod fake;
 mod health;
 mod history;
 mod keys;
+mod reviews;
 mod runs;
 mod setup;
 mod workflows;

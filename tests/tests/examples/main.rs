@@ -6,6 +6,7 @@ mod api;
 mod ledger;
 mod maps_on_three_agents;
 mod one_agent;
+mod review;
 mod sandbox;
 mod three_agents;
 
