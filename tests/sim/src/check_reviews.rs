@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use heddle_core::id::{Instance, ReviewIx, RunId, Subject};
 use heddle_core::policy::ReviewWhen;
+use heddle_core::run::OpenReview;
 use heddle_core::run::event::{Attempt, ReviewOutcome, ReviewVerdict, Reviewed};
 
 use super::check::Checker;
@@ -22,6 +23,18 @@ impl Checker {
         let fold = self.runs.get(&run).and_then(|account| account.fold.as_ref());
         let node = fold.map(|fold| fold.graph().node(attempt.instance.node));
         node.is_some_and(|node| node.policy.review == Some(ReviewWhen::After))
+    }
+
+    /// A review that waits for people, as far as that is durable.
+    pub(super) fn open_review(&self, run: RunId, review: ReviewIx) -> Option<&OpenReview> {
+        let account = self.runs.get(&run).filter(|account| !account.is_quarantined)?;
+        account.fold.as_ref()?.open_review(review)
+    }
+
+    /// The type of an instance's node.
+    pub(super) fn kind_of(&self, run: RunId, instance: Instance) -> &str {
+        let fold = self.runs.get(&run).and_then(|account| account.fold.as_ref());
+        fold.map_or("", |fold| &*fold.graph().node(instance.node).type_id)
     }
 
     /// A review is opened.

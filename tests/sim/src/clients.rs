@@ -10,6 +10,7 @@ use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
 use heddle_core::value::Digest;
 
 use super::event::Event;
+use super::people;
 use super::queue::millis;
 use super::world::World;
 
@@ -159,6 +160,10 @@ impl World {
     }
 
     pub(super) fn answered(&mut self, client: usize, caller: CallerId, reply: &Reply) {
+        // People see in the history what became of what they said.
+        if client == people::CLIENT {
+            return;
+        }
         let Some(job) = self.clients[client].waiting.remove(&caller) else { return };
         match reply {
             Reply::Refused(Refusal::Retry | Refusal::Overloaded) => {

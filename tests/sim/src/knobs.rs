@@ -67,6 +67,8 @@ pub(super) struct Knobs {
     pub(super) batch_under_way: usize,
     /// Messages between slots, and hints, that do not arrive.
     pub(super) lost_percent: u64,
+    /// How many of the nodes ask people.
+    pub(super) review_percent: u64,
 }
 
 /// Which effect classes nodes have.
@@ -133,6 +135,7 @@ impl Knobs {
             batch_runs: random.between((1, 8)) as u32,
             batch_under_way: random.between((1, 4)) as usize,
             lost_percent: random.pick(&[0, 10, 40]),
+            review_percent: random.pick(&[0, 0, 30]),
         }
     }
 }

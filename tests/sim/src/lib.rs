@@ -25,6 +25,7 @@ mod knobs;
 mod known;
 mod large;
 mod nemesis;
+mod people;
 mod policies;
 mod progress;
 mod queue;

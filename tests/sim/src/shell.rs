@@ -446,6 +446,7 @@ impl World {
                 self.store.damage(&batch);
             }
             self.check.written(&self.store, id, &batch, &quarantined);
+            self.show_reviews(&batch, &quarantined);
             self.check_losses(&batch);
             if self.is_planted(ShellFault::CommitAppliedTwice) && reply == CommitReply::Lost {
                 batch.runs.iter().for_each(|run| self.store.write_run(run));

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use heddle_core::id::{Instance, ProviderIx, ScopeIx};
+use heddle_core::id::{Instance, ProviderIx, ReviewIx, ScopeIx};
+use heddle_core::policy::ReviewWhen;
 use heddle_core::run::Run;
-use heddle_core::run::event::{Decision, Fact, PortOutput};
+use heddle_core::run::event::{Decision, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use serde_json::Value as Json;
 
 use super::super::stored::Stored;
@@ -23,6 +24,8 @@ pub(super) struct History {
     pub(super) order: BTreeMap<At, usize>,
     /// Where items and turns lie: their container, and their number in it.
     scopes: BTreeMap<ScopeIx, (Instance, u32)>,
+    /// What reviews look at.
+    kinds: BTreeMap<ReviewIx, ReviewKind>,
     /// Who does the work of nodes.
     providers: BTreeMap<Instance, ProviderIx>,
 }
@@ -50,7 +53,9 @@ impl History {
         match fact {
             Fact::Succeeded { attempt, outputs, .. } => {
                 self.provided(reader, attempt.instance);
-                self.gave(reader, attempt.instance, outputs);
+                if reader.run.graph().node(attempt.instance.node).policy.review != Some(ReviewWhen::After) {
+                    self.gave(reader, attempt.instance, outputs);
+                }
             }
             Fact::TimerFired { instance, outputs } => self.gave(reader, *instance, outputs),
             Fact::Failed { attempt, error, retry_at: None, fallback: None, caught, asks: false, .. } => {
@@ -70,7 +75,49 @@ impl History {
                 let at = self.at(reader, attempt.instance);
                 self.failed(attempt.instance, at, &error.code);
             }
+            Fact::Reviewed(it) => self.reviewed(reader, it),
             _ => {}
+        }
+    }
+
+    /// People have decided.
+    fn reviewed(&mut self, reader: &Reader<'_>, it: &Reviewed) {
+        let at = self.at(reader, it.instance);
+        let kind = self.kinds.get(&it.review).copied();
+        let edits: BTreeMap<String, Json> = match kind {
+            Some(ReviewKind::Value) => {
+                let values = it.edit.iter().filter_map(|edit| reader.stored.output(&edit.value));
+                values.map(|value| ("approved".to_owned(), value)).collect()
+            }
+            _ => reader.outputs(it.instance, &it.edit),
+        };
+        self.outside.edited.entry(at.clone()).or_default().extend(edits);
+        match &it.outcome {
+            ReviewOutcome::Open { .. } | ReviewOutcome::Begins => {}
+            ReviewOutcome::Gave(outputs) => {
+                match kind {
+                    Some(ReviewKind::Value) => {
+                        self.outside.reviewed.insert(at, it.verdict == ReviewVerdict::Approve);
+                    }
+                    Some(ReviewKind::Outcome) => {
+                        self.outside.told.insert(at, reader.outputs(it.instance, &it.edit));
+                    }
+                    _ => {}
+                }
+                self.gave(reader, it.instance, outputs);
+            }
+            ReviewOutcome::Failed { error, caught } => {
+                self.caught(reader, it.instance, caught);
+                self.failed(it.instance, at, &error.code);
+            }
+            ReviewOutcome::Again { instance } => {
+                let again = self.at(reader, *instance);
+                self.outside.edited.remove(&again);
+                self.outside.edited.remove(&at);
+                self.outside.fallbacks.remove(&again);
+                self.outputs.remove(&again);
+                self.order.remove(&again);
+            }
         }
     }
 
@@ -101,10 +148,8 @@ impl History {
                 let scopes = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
                 self.scopes.extend(scopes.map(|(scope, index)| (ScopeIx(scope), (*instance, index))));
             }
-            Decision::Waiting { .. }
-            | Decision::Asked { .. }
-            | Decision::Gathered { .. }
-            | Decision::Delegated { .. } => {}
+            Decision::Asked { asked, .. } => drop(self.kinds.insert(asked.review, asked.kind)),
+            Decision::Waiting { .. } | Decision::Gathered { .. } | Decision::Delegated { .. } => {}
         }
     }
 

@@ -64,6 +64,12 @@ struct Outside {
     fallbacks: BTreeMap<At, usize>,
     /// Loops of which no agent could look at this turn.
     unseen: BTreeMap<At, usize>,
+    /// What people have decided of the value that a node asks about: whether it is good.
+    reviewed: BTreeMap<At, bool>,
+    /// What they have changed, by output.
+    edited: BTreeMap<At, BTreeMap<String, Json>>,
+    /// What they say that a node gave of which nobody knew.
+    told: BTreeMap<At, BTreeMap<String, Json>>,
     /// Nodes that have ended the run.
     stopped: BTreeSet<At>,
 }
