@@ -232,7 +232,7 @@ async fn answer(
     })
 }
 
-/// An edit by port: of a node with one output, or of a `logic:review`, the value itself; else an object by the ids of ports.
+/// An edit by port: of a `logic:review` the value itself; else an object by the ids of ports.
 async fn edit(
     shared: &Arc<Shared>,
     tenant: &Tenant,
@@ -275,11 +275,6 @@ fn by_port(graph: &Graph, node: NodeIx, data: Json) -> Result<Vec<(PortIx, Strin
     let document = graph.node(node);
     let outputs = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
     let ports = || (0..).map(PortIx).zip(outputs).filter(|(ix, _)| Some(*ix) != document.error_port);
-    if ports().count() == 1
-        && let Some((port, _)) = ports().next()
-    {
-        return Ok(vec![(port, "/data".to_owned(), data)]);
-    }
     let Json::Object(data) = data else {
         let ids: Vec<&str> = ports().map(|(_, port)| &*port.id).collect();
         return Err(invalid("/data", format!("data is an object of the outputs to change: {}", ids.join(", "))));
