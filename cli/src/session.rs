@@ -147,7 +147,10 @@ impl Session {
     /// The options with which other commands reach the server, as the end of a command line.
     pub fn options(&self) -> String {
         match self.own.as_deref() {
-            Some(Own { data, .. }) => format!(" --data-dir {}", data.path().display()),
+            // It is in no file of the folder: others would take it for one that stays.
+            Some(Own { cluster, data, .. }) => {
+                format!(" --server {} --key \"$(cat '{}')\"", cluster.url(), data.key_path().display())
+            }
             None => String::new(),
         }
     }

@@ -1,10 +1,11 @@
 //! The example `review-gate`: the draft is asked for once, and nothing is published but what a person has approved.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use cluster_tests::cluster::{Cluster, Part, Setting, Shape};
+use cluster_tests::repository;
 use cluster_tests::wait;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -147,12 +148,15 @@ fn one_command_says_what_to_call_next() {
     let mut run = run.spawn().unwrap();
     let mut told = BufReader::new(run.stderr.take().unwrap()).lines();
     let next = told.find_map(|line| Some(line.unwrap().split_once("next: ")?.1.to_owned())).unwrap();
-    let words: Vec<&str> = next.split(' ').skip(1).collect();
-    let ["reviews", "get", review, ..] = words.as_slice() else { panic!("{next}") };
-    let shown = said(&heddle(data.path()).args(&words).output().unwrap());
-    assert!(shown.contains("Is it true? Is it short?") && shown.contains(DRAFT), "{shown}");
-    let approve = [&["reviews", "approve", review, "--data", "Tides wait."], &words[3..]].concat();
-    said(&heddle(data.path()).args(approve).output().unwrap());
+    // As people would type it.
+    let shell = |line: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(repository::root()).env("HEDDLE_DATA", data.path());
+        said(&shell.output().unwrap())
+    };
+    let shown = shell(&next);
+    assert!(shown.contains("Is it true? Is it short?") && shown.contains(DRAFT), "{next}: {shown}");
+    shell(&format!("{} --data 'Tides wait.'", next.replace("reviews get", "reviews approve")));
     // It is read to its end, so that the run can say everything.
     told.for_each(drop);
     assert!(said(&run.wait_with_output().unwrap()).contains("It is in the paper."));

@@ -12,10 +12,11 @@ mod thousand;
 use std::time::Duration;
 
 use cluster_tests::cluster::Cluster;
-use cluster_tests::cluster::client::{Answer, Client};
+use cluster_tests::cluster::client::{Answer, Client, send};
 use cluster_tests::cluster::graph::Graph;
 use cluster_tests::cluster::runs::text;
 use cluster_tests::wait;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// How long a run may take, or a review to open.
@@ -85,6 +86,12 @@ async fn review(client: &Client, id: &str) -> Value {
 
 async fn decide(client: &Client, id: &str, decision: &Value, key: &str) -> Answer {
     client.post(&format!("/api/v1/reviews/{id}/decision"), decision, key).await
+}
+
+/// The same without an Idempotency-Key: it is a request of its own, whatever was said before.
+async fn decide_anew(client: &Client, id: &str, decision: &Value) -> Answer {
+    let request = client.request(Method::POST, &format!("/api/v1/reviews/{id}/decision"));
+    send(request.json(decision)).await.unwrap()
 }
 
 /// A decision that is taken.
