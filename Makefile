@@ -84,8 +84,8 @@ suites: ## suites against real processes, four minutes of kills among them: CLUS
 binary: # the one that the suites below start and kill
 	cargo build --release --locked --package heddle --features crash-points
 
-faults: binary ## the same suites on a release build, for figures; SCOPE_ITEMS (100,000)
-	SCOPE_ITEMS="$${SCOPE_ITEMS:-100000}" HEDDLE_BIN="$(TARGET)/release/heddle" $(RUN_SUITES)
+faults: binary ## the same suites on a release build, for figures; SCOPE_ITEMS (100,000), REVIEWS (1,000)
+	SCOPE_ITEMS="$${SCOPE_ITEMS:-100000}" REVIEWS="$${REVIEWS:-1000}" HEDDLE_BIN="$(TARGET)/release/heddle" $(RUN_SUITES)
 
 soak: binary ## the kill suite until there were 500 kills
 	HEDDLE_BIN="$(TARGET)/release/heddle" FAULT_KILLS="$${FAULT_KILLS:-500}" \

@@ -5,9 +5,9 @@
 
 mod items;
 mod kinds;
+mod many;
 mod people;
 mod refusals;
-mod thousand;
 
 use std::time::Duration;
 
