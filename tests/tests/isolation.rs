@@ -386,7 +386,7 @@ async fn every_route_answers_who_may_ask_and_nobody_else() {
         let nobodys = rival.ask(&cluster, route.method, &path(route, unknown(id)), &nobodys).await;
         match (who, id) {
             (Operators, _) => assert_eq!((other.status, nobodys.status), (403, 403), "{route:?}: {other}"),
-            (Tenants, Workflow | Run | Waiting | Batch | Key | File | Upload) => {
+            (Tenants, Workflow | Run | Waiting | Batch | Key | File | Upload | Review) => {
                 assert_eq!(without(&other, &its), without(&nobodys, unknown(id)), "{route:?}");
                 assert_eq!(other.status, 404, "{route:?}: {other}");
             }
