@@ -259,7 +259,7 @@ pub enum Reply {
     },
     /// What was said to a review counts.
     Answered {
-        /// The event that records it.
+        /// The event that the answer reflects.
         seq: EventSeq,
     },
     /// The batch exists, and its runs will be started.

@@ -256,7 +256,7 @@ impl Run {
             return Fact::Failed { attempt, error, retry_at, fallback, caught: Vec::new(), asks: false, timing }.into();
         }
         let error = self.naming_tried(instance, error);
-        if error.class == ErrorClass::UnknownOutcome && policy.on_unknown == OnUnknown::Park {
+        if error.class == ErrorClass::UnknownOutcome && self.parks(instance, policy.on_unknown) {
             let (caught, asks) = (Vec::new(), true);
             return Fact::Failed { attempt, error, retry_at, fallback, caught, asks, timing }.into();
         }
@@ -264,6 +264,11 @@ impl Run {
         let caught = self.caught(instance, &error, number, &mut body);
         let fact = Fact::Failed { attempt, error, retry_at, fallback, caught, asks: false, timing };
         Admitted { fact, values: body.into_values() }
+    }
+
+    /// Whether people decide what came of an attempt, where nobody knows. Looking at values for the engine has no effects.
+    fn parks(&self, instance: Instance, on_unknown: OnUnknown) -> bool {
+        on_unknown == OnUnknown::Park && !self.is_delegated(instance)
     }
 
     fn lose(&self, attempt: Attempt, cause: LossCause) -> Result<Admitted, Rejection> {
@@ -275,7 +280,7 @@ impl Run {
         let failure = failure.map(|error| self.naming_tried(attempt.instance, error));
         let on_unknown = self.graph.node(attempt.instance.node).provided(live.provider).policy.on_unknown;
         let is_unknown = failure.as_ref().is_some_and(|error| error.class == ErrorClass::UnknownOutcome);
-        if is_unknown && on_unknown == OnUnknown::Park {
+        if is_unknown && self.parks(attempt.instance, on_unknown) {
             return Ok(Fact::Lost { attempt, cause, failure, caught: Vec::new(), asks: true }.into());
         }
         let mut body = Body::new(self.seq().next());

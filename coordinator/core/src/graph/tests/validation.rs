@@ -134,8 +134,8 @@ fn all_problems_are_reported_at_once() {
     let expected = [
         (rule::DUPLICATE_ID, "/nodes/1/id"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/2/data/nodeType"),
-        (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
         (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/cache"),
+        (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/5"),
         (rule::BAD_TARGET_HANDLE, "/edges/0/targetHandle"),
         (rule::BAD_SOURCE_HANDLE, "/edges/1/sourceHandle"),

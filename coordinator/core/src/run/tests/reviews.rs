@@ -29,8 +29,8 @@ use crate::graph::fixture::Fixture;
 use crate::id::{AttemptNumber, Generation, Instance, PortIx, ReviewIx, Subject};
 use crate::limits;
 use crate::run::event::{ErrorClass, Fact, LossCause, ReviewVerdict};
-use crate::run::{Command, NodePhase, Rejection, ReviewAnswer, ReviewChange, ReviewRefusal, Run, RunStatus};
-use crate::value::Value;
+use crate::run::{Command, NodePhase, Outcome, Rejection, ReviewAnswer, ReviewChange, ReviewRefusal, Run, RunStatus};
+use crate::value::{Artifact, Digest, Value};
 
 fn answer(review: u32, by: &str, verdict: ReviewVerdict) -> ReviewAnswer {
     ReviewAnswer {
@@ -504,4 +504,22 @@ fn a_race_withdraws_the_review_that_has_lost() {
     course.run_through(|_, _| success("first"));
     same(&course);
     assert_eq!((open(&course), course.gave("race.value")), (vec![], Some(json!("first"))));
+}
+
+#[test]
+fn a_question_of_the_engine_is_no_matter_for_people() {
+    let large = Value::from_artifact(Artifact {
+        digest: Digest([7; 32]),
+        bytes: 1_000_000,
+        media_type: "application/json".into(),
+        is_json: true,
+    });
+    let graph =
+        Fixture::default().work("a", "pure", &json!({})).logic("it", "if", json!({"condition": "size(value) > 1"}));
+    let mut course = Course::begin(&graph.edge("a.out", "it").build());
+    let attempt = course.assign(course.instance("a"), 1, false);
+    course.finish(attempt, Outcome::Succeeded(vec![("out".into(), large)])).unwrap();
+    let question = course.assign(course.instance("it"), 1, false);
+    course.finish(question, failure(ErrorClass::UnknownOutcome)).unwrap();
+    assert_eq!((course.run.status(), open(&course)), (RunStatus::Failed, vec![]));
 }
