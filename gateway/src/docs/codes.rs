@@ -321,6 +321,16 @@ pub const FAILURES: &[Code] = &[
     ),
     code("provider_failed", "A provider ended its answer with an error.", "Try again later."),
     code("quarantined", "The database could not keep the run's data.", "Look at the coordinator's log."),
+    code(
+        "review_rejected",
+        "A person rejected at a review what the node got or gave.",
+        "The message says who, and why; mend it and run again.",
+    ),
+    code(
+        "review_timeout",
+        "Nobody decided a review in time.",
+        "Give it more time, or say in `onTimeout` what happens then.",
+    ),
     code("quota_exhausted", "The provider's account has no credit left.", "Check the account."),
     code("rate_limited", "A server asks to slow down.", "Nothing: it is tried again."),
     code(

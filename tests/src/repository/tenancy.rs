@@ -94,6 +94,8 @@ const NAMES_TENANTS: &[&str] = &[
     "coordinator/src/journal/sqlite/rows.rs",
     "coordinator/src/records/postgres.rs",
     "coordinator/src/records/sqlite.rs",
+    "coordinator/src/reviews/rows/postgres.rs",
+    "coordinator/src/reviews/rows/sqlite.rs",
 ];
 
 /// What the engine may ask of the journal and requests may not, and the one reader that works for the engine.

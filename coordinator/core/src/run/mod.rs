@@ -22,6 +22,7 @@ pub mod list;
 mod outcome;
 mod race;
 mod review;
+mod review_event;
 mod review_fold;
 mod scope;
 mod scope_fold;

@@ -426,9 +426,11 @@ impl Run {
         if let Some(error) = &open.error {
             return self.failed_at(open, error.clone(), body);
         }
-        let who =
-            by.map_or("nobody decided in time, so it counts as rejected".to_owned(), |by| format!("{by} rejected it"));
-        let message = comment.map_or(who.clone(), |comment| format!("{who}: {comment}"));
+        let who = by.map_or_else(
+            || "nobody decided in time, so it counts as rejected".to_owned(),
+            |by| format!("{by} rejected it"),
+        );
+        let message = comment.map_or_else(|| who.clone(), |comment| format!("{who}: {comment}"));
         let error = NodeError { class: ErrorClass::Cancelled, code: "review_rejected".into(), message: cut(message) };
         self.failed_at(open, error, body)
     }

@@ -111,7 +111,7 @@ impl Run {
     pub(super) fn reviewed(&mut self, reviewed: &Reviewed) -> Result<(), Corrupt> {
         let Reviewed { review, instance, by, verdict, edit, outcome, .. } = reviewed;
         let wrong = Corrupt::WrongReview { seq: self.state.seq, review: *review };
-        self.open_review(*review).filter(|open| open.instance == *instance).ok_or(wrong.clone())?;
+        self.open_review(*review).filter(|open| open.instance == *instance).ok_or_else(|| wrong.clone())?;
         if is_planted(Fault::TimeoutAfterDecision) && self.slot(*instance)?.phase != NodePhase::Waiting {
             self.reviews().open.remove(review);
             self.take_timer(*instance);

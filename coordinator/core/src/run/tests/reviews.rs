@@ -9,7 +9,7 @@
 //! | required number of approvals; N approvals = N subjects | `several_people_have_to_approve` |
 //! | `policy.review` | `a_node_begins_when_it_may`, `what_a_node_gave_goes_on_when_it_may` |
 //! | the run costs no memory and no slot | `a_run_that_waits_for_people_is_parked` |
-//! | a restart changes nothing | every test compares with a replay and with a snapshot |
+//! | a restart changes nothing | `a_retry_is_of_the_next_generation` (all compare with a replay and a snapshot) |
 //! | kind `outcome` | `people_decide_what_came_of_an_unknown_outcome` |
 //! | `reject` takes the `rejected` branch or fails | `what_is_rejected_leaves_by_its_port`, `what_nobody_takes_fails` |
 //! | `retry` runs the reviewed node again, in a new generation | `a_retry_is_of_the_next_generation`, `a_reviewed_node_runs_again` |
