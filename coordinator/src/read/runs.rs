@@ -137,7 +137,7 @@ pub(crate) fn batch_id(run: RunId) -> String {
 }
 
 /// The graph that a run was started with.
-pub(super) async fn graph_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Graph>, ReadError> {
+pub(crate) async fn graph_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Graph>, ReadError> {
     shared.graphs.get(&Tenant::of_run(&row.created), row.created.graph).await.map_err(ReadError::Graph)
 }
 
@@ -360,7 +360,7 @@ fn share_done(counts: &ItemCounts) -> f64 {
     counts.total.map_or(0.0, |total| f64::from(done) / f64::from(total.max(1)))
 }
 
-pub(super) fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError {
+pub(crate) fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError {
     wire::RunError {
         code: error.code.to_string(),
         message: error.message.to_string(),
