@@ -31,6 +31,7 @@ pub mod reuse;
 mod review;
 mod review_event;
 mod review_fold;
+mod row;
 mod scope;
 mod scope_fold;
 mod step;
@@ -64,7 +65,7 @@ use crate::id::{
     ScopeIx, Subject, TenantId, WorkflowId,
 };
 use crate::limits;
-use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
+use crate::partition::batch::Snapshot;
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
 use crate::run::lineage::Lineage;
 use crate::run::reuse::Offers;
@@ -513,37 +514,6 @@ impl Run {
     /// The value of one output of a finished node outside of maps and loops; `None` if the node gave nothing there.
     pub fn output(&self, node: NodeIx, port: PortIx) -> Option<&OutputValue> {
         self.outputs(node).iter().find(|output| output.port == port).map(|output| &output.value)
-    }
-
-    /// The row for lists, timers and start-up, as it stands now.
-    pub fn summary(&self) -> RunSummary {
-        let phase = match (self.state.status, self.state.attempts.is_empty()) {
-            (RunStatus::Running, _) if self.is_parked() => Phase::Parked,
-            (RunStatus::Running, _) => Phase::Active,
-            (_, false) => Phase::Closing,
-            (_, true) => Phase::Closed,
-        };
-        RunSummary {
-            status: self.state.status,
-            phase,
-            next_due: if phase == Phase::Parked { self.next_due() } else { None },
-            ended_at: self.state.ended_at,
-            error: self.state.error.clone(),
-        }
-    }
-
-    /// The part of that row that never changes, for the first commit; key and batch are the caller's to add.
-    pub fn created(&self) -> RunCreated {
-        let origin = &self.state.origin;
-        RunCreated {
-            tenant: origin.tenant.clone(),
-            subject: origin.subject.clone(),
-            workflow: origin.workflow,
-            graph: origin.graph,
-            created_at: origin.started_at,
-            key: None,
-            batch: None,
-        }
     }
 
     /// Its state as bytes.

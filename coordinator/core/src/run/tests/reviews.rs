@@ -32,7 +32,7 @@ use crate::run::event::{ErrorClass, Fact, LossCause, ReviewVerdict};
 use crate::run::{Command, NodePhase, Outcome, Rejection, ReviewAnswer, ReviewChange, ReviewRefusal, Run, RunStatus};
 use crate::value::{Artifact, Digest, Value};
 
-fn answer(review: u32, by: &str, verdict: ReviewVerdict) -> ReviewAnswer {
+pub(super) fn answer(review: u32, by: &str, verdict: ReviewVerdict) -> ReviewAnswer {
     ReviewAnswer {
         review: ReviewIx(review),
         by: Subject::from(by),
@@ -45,13 +45,13 @@ fn answer(review: u32, by: &str, verdict: ReviewVerdict) -> ReviewAnswer {
     }
 }
 
-fn say(course: &mut Course, answer: ReviewAnswer) -> Result<(), Rejection> {
+pub(super) fn say(course: &mut Course, answer: ReviewAnswer) -> Result<(), Rejection> {
     let said = course.command(Command::Answer(Box::new(answer)));
     same(course);
     said
 }
 
-fn approve(course: &mut Course, review: u32) {
+pub(super) fn approve(course: &mut Course, review: u32) {
     say(course, answer(review, "ann", ReviewVerdict::Approve)).unwrap();
 }
 
@@ -76,7 +76,7 @@ fn reviewed(config: Json, has_rejected: bool) -> Arc<Graph> {
     if has_rejected { graph.output("no").edge("r.rejected", "no").build() } else { graph.build() }
 }
 
-fn open(course: &Course) -> Vec<u32> {
+pub(super) fn open(course: &Course) -> Vec<u32> {
     course.run.open_reviews().map(|(ix, _)| ix.0).collect()
 }
 
