@@ -1,8 +1,9 @@
 //! A review as people see it: its row, and what its run's history says of it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use heddle_core::graph::{Allow, Graph, Review};
+use heddle_core::graph::{Graph, Review};
 use heddle_core::id::{NodeIx, PortIx, ReviewIx};
 use heddle_core::node_type::{Port, PortType};
 use heddle_core::partition::batch::ReviewState;
@@ -24,17 +25,23 @@ use crate::shared::Shared;
 pub(crate) struct Found {
     asked: Option<Box<Asked>>,
     pub(crate) entries: Vec<(Box<Reviewed>, Timestamp)>,
-    may: Option<Allow>,
     pub(crate) revision: u64,
+    kept: Kept,
+    is_sandboxed: bool,
 }
 
 impl Found {
-    fn note(&mut self, review: ReviewIx, event: &Event) {
+    /// Takes down what an event says; no later one says more than the last word.
+    fn note(&mut self, review: ReviewIx, event: &Event) -> ControlFlow<()> {
+        if let Fact::Submitted(submitted) = &event.fact {
+            self.is_sandboxed = submitted.sandbox;
+        }
         for decision in &event.decisions {
             if let Decision::Asked { asked, .. } = decision
                 && asked.review == review
             {
                 self.asked = Some(asked.clone());
+                self.kept.keep(event);
             }
         }
         if let Fact::Reviewed(reviewed) = &event.fact
@@ -42,7 +49,12 @@ impl Found {
         {
             self.revision += 1;
             self.entries.push((reviewed.clone(), event.at));
+            self.kept.keep(event);
+            if !matches!(reviewed.outcome, ReviewOutcome::Open { .. }) {
+                return ControlFlow::Break(());
+            }
         }
+        ControlFlow::Continue(())
     }
 }
 
@@ -88,18 +100,16 @@ pub(crate) async fn review(
     if row.quarantine_reason.is_some() {
         return Ok((wire::Review { head: Some(head(stored, None)), ..Default::default() }, found));
     }
-    let looks = |_: &_, event: &Event| found.note(stored.created.ordinal, event);
-    let (view, kept) = runs::history(shared, &row, Arc::clone(&graph), looks).await?;
-    let run = view.run();
-    // What may be decided depends on what is there to be made again.
-    let may = run.may_decide(heddle_core::id::Instance::root(node), stored.created.kind);
-    found.may = Some(may);
+    // What the run has come to does not matter here, and to fold a long history for each decision would take too long.
+    runs::events(shared, &row, |event| found.note(stored.created.ordinal, event)).await?;
+    let may = graph.may_decide(node, stored.created.kind);
+    let kept = &found.kept;
     let mut room = ANSWER_VALUES_BYTES;
     let asked = found.asked.clone().unwrap_or_else(|| nothing(stored));
-    let values = shown(shared, stored, &graph, node, &kept, &asked.values, &mut room).await?;
+    let values = shown(shared, stored, &graph, node, kept, &asked.values, &mut room).await?;
     let mut history = Vec::with_capacity(found.entries.len());
     for (reviewed, at) in &found.entries {
-        history.push(entry(shared, stored, &graph, node, &kept, (reviewed, *at), &mut room).await?);
+        history.push(entry(shared, stored, &graph, node, kept, (reviewed, *at), &mut room).await?);
     }
     let definition = graph.review(node).filter(|_| stored.created.kind == ReviewKind::Value);
     let approvals = found.entries.iter().filter(|(it, _)| it.by.is_some() && it.verdict == ReviewVerdict::Approve);
@@ -117,7 +127,7 @@ pub(crate) async fn review(
         revision: found.revision,
         history,
         error: asked.error.as_ref().map(|error| runs::node_error(error, &stored.created.node, 0)),
-        sandbox: run.is_sandboxed(),
+        sandbox: found.is_sandboxed,
     };
     Ok((review, found))
 }

@@ -105,7 +105,10 @@ pub(super) async fn decide(
         Reply::Refused(Refusal::Review(why)) => {
             let is_mine = why == ReviewRefusal::AlreadyApproved || matches!(why, ReviewRefusal::Stale { .. });
             match is_mine && request.idempotency.is_some() {
-                true => replayed(shared, &tenant, &request, &answer).await?.ok_or_else(|| refused(why)),
+                true => match current(shared, &tenant, &request.id).await? {
+                    (review, found) if has_said(&found, &answer) => Ok(replayed(review)),
+                    _ => Err(refused(why)),
+                },
                 false => Err(refused(why)),
             }
         }
@@ -121,12 +124,10 @@ async fn closed(
     request: &wire::DecideReviewRequest,
     answer: &ReviewAnswer,
 ) -> Result<wire::DecidedReview, Status> {
-    if request.idempotency.is_some()
-        && let Some(replayed) = replayed(shared, tenant, request, answer).await?
-    {
-        return Ok(replayed);
+    let (review, found) = current(shared, tenant, &request.id).await?;
+    if request.idempotency.is_some() && has_said(&found, answer) {
+        return Ok(replayed(review));
     }
-    let (review, _) = current(shared, tenant, &request.id).await?;
     let head = review.head.unwrap_or_default();
     match head.decided {
         Some(decided) => {
@@ -148,15 +149,9 @@ async fn closed(
     }
 }
 
-/// The answer to a request that came before, if it did: the same subject has said the same.
-async fn replayed(
-    shared: &Arc<Shared>,
-    tenant: &Tenant,
-    request: &wire::DecideReviewRequest,
-    answer: &ReviewAnswer,
-) -> Result<Option<wire::DecidedReview>, Status> {
-    let (review, found) = current(shared, tenant, &request.id).await?;
-    let is_same = found.entries.iter().any(|(reviewed, _)| {
+/// Whether the same subject has said the same before.
+fn has_said(found: &Found, answer: &ReviewAnswer) -> bool {
+    found.entries.iter().any(|(reviewed, _)| {
         let edit = |port: PortIx| reviewed.edit.iter().find(|output| output.port == port).map(|output| &output.value);
         let is_edit = |(port, value): &(PortIx, Value)| {
             matches!(edit(*port), Some(OutputValue::One(reference)) if reference.digest == value.digest())
@@ -167,8 +162,12 @@ async fn replayed(
             && reviewed.edit.len() == answer.edit.len()
             && answer.edit.iter().all(is_edit)
             && reviewed.config.map(|config| config.digest) == answer.config.as_ref().map(Value::digest)
-    });
-    Ok(is_same.then_some(wire::DecidedReview { review: Some(review), replayed: true }))
+    })
+}
+
+/// The answer to a request that came before.
+fn replayed(review: wire::Review) -> wire::DecidedReview {
+    wire::DecidedReview { review: Some(review), replayed: true }
 }
 
 async fn current(shared: &Arc<Shared>, tenant: &Tenant, id: &str) -> Result<(wire::Review, Found), Status> {

@@ -13,8 +13,8 @@ use super::scope_fold::cut;
 use super::{Admitted, Body, NodePhase, Rejection, Run, Slot};
 use crate::fault::{Fault, is_planted};
 use crate::graph::review::REJECTED;
-use crate::graph::{Allow, OnTimeout};
-use crate::id::{AttemptNumber, AttemptToken, Generation, Instance, PortIx, ReviewIx, Subject};
+use crate::graph::{Allow, Graph, OnTimeout};
+use crate::id::{AttemptNumber, AttemptToken, Generation, Instance, NodeIx, PortIx, ReviewIx, Subject};
 use crate::limits;
 use crate::run::event::{
     Asked, Decision, ErrorClass, Fact, NodeError, OutputValue, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict,
@@ -185,6 +185,17 @@ impl Reviews {
     }
 }
 
+impl Graph {
+    /// What may be decided at a review of this kind of a node.
+    pub fn may_decide(&self, node: NodeIx, kind: ReviewKind) -> Allow {
+        match kind {
+            ReviewKind::Value => self.review(node).map_or(Allow::ALL, |review| review.allow),
+            ReviewKind::Before => Allow { approve: true, edit: false, reject: true, retry: false },
+            ReviewKind::After | ReviewKind::Outcome => Allow::ALL,
+        }
+    }
+}
+
 impl Run {
     /// The reviews that wait for people, in the order in which they were opened.
     pub fn open_reviews(&self) -> impl Iterator<Item = (ReviewIx, &OpenReview)> {
@@ -210,15 +221,6 @@ impl Run {
                 _ => &review.assignees,
             },
             _ => &review.assignees,
-        }
-    }
-
-    /// What may be decided at a review of this kind of an instance's node.
-    pub fn may_decide(&self, instance: Instance, kind: ReviewKind) -> Allow {
-        match kind {
-            ReviewKind::Value => self.graph.review(instance.node).map_or(Allow::ALL, |review| review.allow),
-            ReviewKind::Before => Allow { approve: true, edit: false, reject: true, retry: false },
-            ReviewKind::After | ReviewKind::Outcome => Allow::ALL,
         }
     }
 
@@ -297,7 +299,7 @@ impl Run {
             return refused(ReviewRefusal::NotAllowed("config"));
         }
         let comment = comment.filter(|comment| !comment.is_empty());
-        let allow = self.may_decide(open.instance, open.kind);
+        let allow = self.graph.may_decide(open.instance.node, open.kind);
         let outcome = match verdict {
             ReviewVerdict::Approve
                 if allow.approve && open.approvals.contains(&by) && !is_planted(Fault::DecidedTwice) =>
@@ -333,7 +335,8 @@ impl Run {
         body: &mut Body,
     ) -> Result<Vec<PortOutput>, ReviewRefusal> {
         let refused = ReviewRefusal::NotAllowed("data");
-        if !edit.is_empty() && (verdict != ReviewVerdict::Approve || !self.may_decide(open.instance, open.kind).edit) {
+        let allow = self.graph.may_decide(open.instance.node, open.kind);
+        if !edit.is_empty() && (verdict != ReviewVerdict::Approve || !allow.edit) {
             return Err(refused);
         }
         let node = self.graph.node(open.instance.node);
