@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "control/v1/control.proto",
         "control/v1/join.proto",
         "control/v1/resume.proto",
+        "control/v1/review.proto",
         "control/v1/tenants.proto",
         "control/v1/trace.proto",
         "control/v1/workflow.proto",

@@ -7,7 +7,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::client::{Client, ExecutionFilter};
+use crate::client::{Client, ExecutionFilter, ReviewFilter};
 use crate::connection::Connection;
 use crate::error::Result;
 use crate::limits::{COMPLETION_WAIT_MAX, COMPLETIONS_MAX};
@@ -18,6 +18,7 @@ enum Of {
     Workflows,
     Executions,
     NodeTypes,
+    Reviews,
 }
 
 /// Completes ids of workflows.
@@ -33,6 +34,11 @@ pub fn executions() -> ArgValueCompleter {
 /// Completes node types.
 pub fn node_types() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| complete(Of::NodeTypes, current))
+}
+
+/// Completes ids of reviews that are open, the oldest ones.
+pub fn reviews() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| complete(Of::Reviews, current))
 }
 
 fn complete(of: Of, current: &OsStr) -> Vec<CompletionCandidate> {
@@ -62,6 +68,10 @@ async fn candidates(of: Of, client: &Client) -> Result<Vec<(String, String)>> {
             let filter = ExecutionFilter { limit: COMPLETIONS_MAX, ..ExecutionFilter::default() };
             (client.executions(&filter).await?.items, "id", "status")
         }
+        Of::Reviews => {
+            let filter = ReviewFilter { limit: COMPLETIONS_MAX, ..ReviewFilter::default() };
+            (client.reviews(&filter).await?.0, "id", "nodeId")
+        }
         Of::NodeTypes => (client.node_types().await?, "nodeType", "label"),
     };
     let text = |item: &Value, name: &str| item[name].as_str().map(str::to_owned);
@@ -79,9 +89,11 @@ mod tests {
     async fn ids_come_with_what_they_are_called() {
         let nodes = || async { Json(json!({"nodes": [{"nodeType": "input:text", "label": "Text"}]})) };
         let runs = || async { Json(json!([{"id": "exec_1", "status": "RUNNING"}])) };
+        let reviews = || async { Json(json!([{"id": "rev_1", "nodeId": "check"}])) };
         let workflows = || async { Json(json!([{"id": "wf_1", "name": "Hello"}, {"name": "no id"}])) };
         let router = Router::new()
             .route("/api/v1/nodes", get(nodes))
+            .route("/api/v1/reviews", get(reviews))
             .route("/api/v1/workflows", get(workflows))
             .route("/api/v1/workflows/executions", get(runs));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -90,6 +102,7 @@ mod tests {
         let pair = |id: &str, help: &str| vec![(id.to_owned(), help.to_owned())];
         assert_eq!(candidates(Of::NodeTypes, &client).await.unwrap(), pair("input:text", "Text"));
         assert_eq!(candidates(Of::Executions, &client).await.unwrap(), pair("exec_1", "RUNNING"));
+        assert_eq!(candidates(Of::Reviews, &client).await.unwrap(), pair("rev_1", "check"));
         assert_eq!(candidates(Of::Workflows, &client).await.unwrap(), pair("wf_1", "Hello"));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::client::{Client, Poll, RunStatus, error_text};
+use crate::client::{Asked, Client, Poll, RunStatus, error_text};
 use crate::error::{Exit, Failure, Result};
 use crate::limits::{EVENT_STREAM_FAILURES_MAX, EVENT_STREAM_PAUSE, EVENT_STREAM_PAUSE_MAX};
 use crate::ui::program;
@@ -17,8 +17,8 @@ pub enum Stopped {
     Interrupted,
     /// The time given by the user is over.
     TimedOut,
-    /// It waits for somebody's review, at this node.
-    Review(String),
+    /// It waits for somebody's review.
+    Review(Asked),
     /// The server cannot be followed any more.
     Failed(Failure),
 }
@@ -69,7 +69,7 @@ async fn watch(
         let failure = match (ended, polled) {
             (_, Ok(poll)) if poll.status.is_over() => return Ok(poll),
             // The review may be over by now: the events before it are told again to each new watcher.
-            (Ok(Some(node)), Ok(poll)) if poll.waits_for_review(&node) => return Err(Stopped::Review(node)),
+            (Ok(Some(asked)), Ok(poll)) if poll.waits_for_review(&asked.node) => return Err(Stopped::Review(asked)),
             (Err(failure), _) | (_, Err(failure)) => failure,
             _ => {
                 sleep(pause).await;
@@ -86,23 +86,23 @@ async fn watch(
     }
 }
 
-/// One stream of events, to its end; `after` moves along. With `review` it also ends where a review opens, and returns
-/// the node.
+/// One stream of events, to its end; `after` moves along. With `review` it also ends where a review opens, and returns it.
 async fn stream(
     client: &Client,
     execution: &str,
     progress: &mut Progress,
     after: &mut u64,
     review: bool,
-) -> Result<Option<String>> {
+) -> Result<Option<Asked>> {
     let mut events = client.events(execution, *after, true).await?;
     while let Some(event) = events.next().await? {
         *after = events.after();
         progress.event(&event);
-        match event.kind.as_str() {
-            "run.completed" | "run.failed" | "run.cancelled" => break,
-            "review.opened" if review => return Ok(event.data["nodeId"].as_str().map(str::to_owned)),
-            _ => {}
+        if matches!(event.kind.as_str(), "run.completed" | "run.failed" | "run.cancelled") {
+            break;
+        }
+        if let Some(asked) = event.asked().into_iter().next().filter(|_| review) {
+            return Ok(Some(asked));
         }
     }
     Ok(None)
@@ -125,9 +125,10 @@ pub fn stopped(execution: &str, stopped: Stopped, left: Option<String>) -> Failu
     let (exit, why) = match stopped {
         Stopped::Interrupted => (Exit::Interrupted, "interrupted"),
         Stopped::TimedOut => (Exit::Timeout, "the time is over"),
-        Stopped::Review(node) => {
-            let message = format!("the run {execution} waits for a review at {node}");
-            let next = format!("when it is decided: heddle executions watch {execution}");
+        Stopped::Review(Asked { node, review }) => {
+            let (heddle, message) = (program(), format!("the run {execution} waits for a review at {node}"));
+            let next =
+                format!("{heddle} reviews get {review}; when it is decided: {heddle} executions watch {execution}");
             return Failure::new(Exit::Review, message).with_next(next);
         }
         Stopped::Failed(failure) => return failure,
@@ -188,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn an_open_review_ends_the_watching_if_that_is_wanted() {
         let events = || async {
-            let text = "id: 1\nevent: review.opened\ndata: {\"nodeId\":\"gate\"}\n\n";
+            let text = "id: 1\nevent: node.completed\ndata: {\"decided\":[{\"nodeId\":\"gate\",\"state\":\"WAITING\",\"reviewId\":\"rev_1\"}]}\n\n";
             ([("Content-Type", "text/event-stream")], text).into_response()
         };
         let poll = || async { Json(json!({"status": "RUNNING", "waitingOn": [{"kind": "review", "nodeId": "gate"}]})) };
@@ -203,6 +204,7 @@ mod tests {
         let end = follow(&client, "exec_1", &mut progress, until).await.unwrap_err();
         let failure = stopped("exec_1", end, None);
         assert_eq!((failure.exit, &*failure.message), (Exit::Review, "the run exec_1 waits for a review at gate"));
+        assert!(failure.next.unwrap().contains("reviews get rev_1;"));
     }
 
     #[tokio::test]

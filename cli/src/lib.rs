@@ -22,6 +22,7 @@ pub mod json_shape;
 pub mod limits;
 pub mod metrics;
 pub mod outputs;
+pub mod review_edit;
 pub mod service;
 pub mod session;
 pub mod telemetry;
@@ -61,6 +62,7 @@ enum Verb {
     Run(commands::run::Run),
     #[command(alias = "runs")]
     Executions(commands::executions::Executions),
+    Reviews(commands::reviews::Reviews),
     Batches(commands::batches::Batches),
     Workflows(commands::workflows::Workflows),
     Import(commands::import::Import),
@@ -109,6 +111,7 @@ fn run(command: Command) -> Result<()> {
             Verb::Agent(agent) => agent.run().await,
             Verb::Run(run) => run.run().await,
             Verb::Executions(executions) => executions.run().await,
+            Verb::Reviews(reviews) => reviews.run().await,
             Verb::Batches(batches) => batches.run().await,
             Verb::Workflows(workflows) => workflows.run().await,
             Verb::Import(import) => import.run(),
@@ -156,6 +159,13 @@ mod tests {
             "heddle gateway --join @token --data-dir /tmp/x",
             "heddle agent --join hjt_x --coordinator https://c:7420",
             "heddle agent --insecure --coordinator http://c:7420",
+            "heddle reviews list --state all --assignee grace --workflow wf_1 --execution exec_1 --all --json",
+            "heddle reviews get rev_1 --json",
+            "heddle reviews approve rev_1 rev_2 --comment good",
+            "heddle reviews approve rev_1 --data @draft.txt",
+            "heddle reviews edit rev_1 --comment shorter",
+            "heddle reviews reject rev_1",
+            "heddle reviews retry rev_1 --set @config.json",
             "heddle agents list --json",
             "heddle agents drain agt_1",
             "heddle agents resume agt_1",
@@ -193,6 +203,9 @@ mod tests {
             "heddle runs list --limit 0",
             "heddle bench --work W9",
             "heddle up --agents 0",
+            "heddle reviews approve",
+            "heddle reviews edit rev_1 rev_2",
+            "heddle reviews list --state closed",
             "heddle import f.json",
             "heddle import wfformat f.json --scale 0",
             "heddle import wfformat f.json --scale 2 --total-seconds 4",

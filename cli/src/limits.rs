@@ -123,6 +123,12 @@ pub const SECRET_INPUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Files that were being written when their process was killed are removed when they are older than this.
 pub const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
+/// Reviews of one run that are named with what to call, where each change is a line.
+pub const REVIEWS_NAMED_MAX: usize = 3;
+/// Bytes of an edit of a review's value.
+pub const EDIT_BYTES_MAX: u64 = 128 * 1024;
+/// Lines that are shown of what an edit changes.
+pub const EDIT_DIFF_LINES_MAX: usize = 40;
 /// Bytes of one result that `executions get` shows; the rest is in `--json`.
 pub const RESULT_SHOWN_CHARS_MAX: usize = 2_000;
 /// Versions of a workflow asked for at once.

@@ -144,6 +144,17 @@ impl Session {
         Some(format!("`{} up{sandbox} --data-dir {}` goes on with it", ui::program(), data.path().display()))
     }
 
+    /// The options with which other commands reach the server, as the end of a command line.
+    pub fn options(&self) -> String {
+        match self.own.as_deref() {
+            // It is in no file of the folder: others would take it for one that stays.
+            Some(Own { cluster, data, .. }) => {
+                format!(" --server {} --key \"$(cat '{}')\"", cluster.url(), data.key_path().display())
+            }
+            None => String::new(),
+        }
+    }
+
     /// Ends the server, if it is our own; a signal meanwhile ends it at once.
     pub async fn close(self) -> Result<()> {
         let Session { client, own } = self;

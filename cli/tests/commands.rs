@@ -139,6 +139,19 @@ fn objects_hold_what_is_documented() {
     assert_eq!(cluster.ended(&["run", &waits, "--timeout", "1s"]).0, Some(7));
     let waiting = cluster.json(&["executions", "list", "--status", "running"])["executions"][0]["id"].clone();
 
+    let asks = cluster.file(
+        "asks.json",
+        &json!({
+            "nodes": [
+                {"id": "v", "data": {"nodeType": "input:text", "config": {"text": "good?"}}},
+                {"id": "r", "data": {"nodeType": "logic:review", "config": {}}},
+            ],
+            "edges": [{"id": "e", "source": "v", "target": "r"}],
+        }),
+    );
+    assert_eq!(cluster.ended(&["run", &asks, "--timeout", "1s"]).0, Some(7));
+    let review = cluster.json(&["reviews", "list"])["reviews"][0]["id"].as_str().unwrap().to_owned();
+
     let mut rows = documented_members();
     assert!(rows.len() > 14, "{rows:?}");
     // What takes things away goes last.
@@ -154,6 +167,7 @@ fn objects_hold_what_is_documented() {
                 "FILE" if line.starts_with("import") => bakery(),
                 "FILE" => file.clone(),
                 "OUT" => cluster.temp.path().join("imported.json").to_str().unwrap().to_owned(),
+                "REVIEW" => review.clone(),
                 "NODE" => "a".to_owned(),
                 "V" | "FROM" | "TO" => "1".to_owned(),
                 "TYPE" => "input:text".to_owned(),

@@ -16,6 +16,7 @@ use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::resumes_server::ResumesServer;
+use heddle_proto::control::reviews_server::ReviewsServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::control::workflows_server::WorkflowsServer;
@@ -55,6 +56,7 @@ use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::read::trace;
 use crate::records::Records;
+use crate::reviews::rows::ReviewRows;
 use crate::rpc::admission::Admission;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::artifacts::ArtifactsService;
@@ -63,6 +65,7 @@ use crate::rpc::enrol::{Desk, EnrolService};
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
 use crate::rpc::resumes::ResumesService;
+use crate::rpc::reviews::ReviewsService;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::rpc::workflows::WorkflowsService;
@@ -184,7 +187,7 @@ impl std::fmt::Debug for Coordinator {
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
-    let Opened { journal, records, members, artifacts, batches, name } = open(&options.database).await?;
+    let Opened { journal, records, members, artifacts, batches, reviews, name } = open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     if let Access::Secret(_) = options.access {
@@ -212,6 +215,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         database: name,
         artifacts,
         batches: Batches::new(batches),
+        reviews,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
             .await
@@ -288,6 +292,7 @@ struct Opened {
     members: Arc<dyn Members>,
     artifacts: Arc<dyn ArtifactRows>,
     batches: Arc<dyn BatchRows>,
+    reviews: Arc<dyn ReviewRows>,
     name: &'static str,
 }
 
@@ -306,11 +311,15 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows>(opened: T, name: &'static str) -> Self {
+    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows>(
+        opened: T,
+        name: &'static str,
+    ) -> Self {
         let opened = Arc::new(opened);
         let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
         let (artifacts, batches) = (Arc::clone(&opened), Arc::clone(&opened));
-        Self { records, members, artifacts, batches, journal: opened, name }
+        let reviews = Arc::clone(&opened);
+        Self { records, members, artifacts, batches, reviews, journal: opened, name }
     }
 }
 
@@ -339,6 +348,10 @@ fn serve(
     let link = AgentLinkServer::new(AgentLinkService { agents })
         .max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(AGENT_MESSAGE_BYTES_MAX);
+    // An edit may be as large as a value.
+    let reviews = ReviewsServer::new(ReviewsService { shared: Arc::clone(&shared) })
+        .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let resumes = ResumesServer::new(ResumesService { shared: Arc::clone(&shared) })
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
@@ -363,6 +376,7 @@ fn serve(
         .add_service(control)
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(resumes)
+        .add_service(reviews)
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(workflows)
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))

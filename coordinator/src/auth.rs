@@ -90,7 +90,7 @@ authenticated! {
     ResumeRequest: tenant, LineageRequest: tenant, ListNodeTypesRequest: tenant, ListAgentsRequest: tenant,
     CreateKeyRequest: tenant, ListKeysRequest: tenant, RotateKeyRequest: tenant, RevokeKeyRequest: tenant,
     ArtifactRequest: tenant, AdmitUploadRequest: tenant, KeepUploadRequest: tenant, UploadRequest: tenant,
-    ListUploadsRequest: tenant,
+    ListUploadsRequest: tenant, ListReviewsRequest: tenant, ReviewRequest: tenant, DecideReviewRequest: tenant,
     ListVersionsRequest: tenant, VersionRequest: tenant, RestoreVersionRequest: tenant, CompareVersionsRequest: tenant,
     PatchNodeRequest: tenant, DuplicateWorkflowRequest: tenant, LayOutRequest: tenant,
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,

@@ -211,7 +211,8 @@ impl Graphs {
         }
     }
 
-    fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<(String, String)> {
+    /// Checks a config by its type's schema: each fault with its place.
+    pub(crate) fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<(String, String)> {
         let Some(schema) = &node_type.config_schema else { return Vec::new() };
         let validator = {
             let mut cache = self.cache();

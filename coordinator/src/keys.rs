@@ -18,7 +18,7 @@ use crate::limits::{KEY_USE_NOTE_PERIOD, KEY_USES_MAX};
 use crate::records::{ApiKeyRow, Records};
 
 /// Everything that a key may be allowed.
-pub(crate) const SCOPES: [&str; 11] = [
+pub(crate) const SCOPES: [&str; 12] = [
     "workflows:read",
     "workflows:write",
     "workflows:execute",
@@ -26,6 +26,7 @@ pub(crate) const SCOPES: [&str; 11] = [
     "usage:read",
     "apps:execute",
     "reviews:decide",
+    "reviews:decide:own",
     "schedules:write",
     "secrets:write",
     ADMIN,

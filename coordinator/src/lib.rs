@@ -25,6 +25,7 @@ mod policies;
 mod read;
 pub mod records;
 mod resume;
+mod reviews;
 mod rpc;
 mod session;
 mod shared;

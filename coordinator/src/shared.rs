@@ -22,6 +22,7 @@ use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::records::Records;
+use crate::reviews::rows::ReviewRows;
 use crate::session::Sessions;
 use crate::workflows::Workflows;
 
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) drains: Mutex<BTreeSet<AgentId>>,
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) batches: Batches,
+    pub(crate) reviews: Arc<dyn ReviewRows>,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

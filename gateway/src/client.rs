@@ -3,6 +3,7 @@
 mod batches;
 mod members;
 mod resumes;
+mod reviews;
 mod tenants;
 mod workflows;
 
@@ -13,6 +14,7 @@ use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::resumes_client::ResumesClient;
+use heddle_proto::control::reviews_client::ReviewsClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::workflows_client::WorkflowsClient;
@@ -57,6 +59,7 @@ pub(crate) struct Coordinator {
     traces: TracesClient<Channel>,
     resumes: ResumesClient<Channel>,
     tenants: TenantsClient<Channel>,
+    reviews: ReviewsClient<Channel>,
     members: MembersClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     workflows: WorkflowsClient<Channel>,
@@ -116,22 +119,17 @@ impl Coordinator {
         let workflows = WorkflowsClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let reviews = ReviewsClient::new(calls.clone())
+            .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let client = |channel: Channel| {
             ControlClient::new(channel)
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
-        Self {
-            calls: client(calls),
-            followers: client(followers),
-            traces,
-            resumes,
-            tenants,
-            members,
-            artifacts,
-            workflows,
-        }
+        let (calls, followers) = (client(calls), client(followers));
+        Self { calls, followers, traces, resumes, tenants, reviews, members, artifacts, workflows }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

@@ -117,6 +117,12 @@ pub(crate) const PLAN_TOKEN_LENGTH_MAX: usize = 255;
 /// Runs of a family in one answer, unless the client asks for another number, and at most.
 pub(crate) const LINEAGE_LIMIT_DEFAULT: u32 = 50;
 pub(crate) const LINEAGE_LIMIT_MAX: u32 = 200;
+/// Reviews in one page of a list, unless the caller says otherwise.
+pub(crate) const REVIEWS_LIMIT_DEFAULT: u32 = 50;
+/// Most reviews in one page of a list.
+pub(crate) const REVIEWS_LIMIT_MAX: u32 = 200;
+/// Largest request body that decides a review: an edit of the size that events keep, with escapes.
+pub(crate) const DECISION_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Most workflows in one answer, also to whoever names no limit.
 pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Versions of a workflow in one answer, unless the caller says otherwise.

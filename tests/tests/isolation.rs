@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// How long the suite waits for what should be there at once.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Everything that a key of any tenant may be allowed.
-const SCOPES: [&str; 10] = [
+const SCOPES: [&str; 11] = [
     "workflows:read",
     "workflows:write",
     "workflows:execute",
@@ -27,6 +27,7 @@ const SCOPES: [&str; 10] = [
     "usage:read",
     "apps:execute",
     "reviews:decide",
+    "reviews:decide:own",
     "schedules:write",
     "secrets:write",
     "admin",
@@ -62,9 +63,13 @@ enum Id {
     Echoed,
     /// Of runs that wait.
     Batch,
+    /// That is open.
+    Review,
 }
 
-use Id::{Agent, Batch, Echoed, File, JoinToken, Key, NodeType, Nothing, Run, Tenant, Upload, Waiting, Workflow};
+use Id::{
+    Agent, Batch, Echoed, File, JoinToken, Key, NodeType, Nothing, Review, Run, Tenant, Upload, Waiting, Workflow,
+};
 use Who::{Anyone, Operators, Tenants};
 
 /// A row for every route, with the status that its owner gets.
@@ -98,6 +103,9 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("GET", "/api/v1/workflows/executions/{id}/lineage", Tenants, Run, 200),
     ("GET", "/api/v1/batches/{id}", Tenants, Batch, 200),
     ("POST", "/api/v1/batches/{id}/cancel", Tenants, Batch, 200),
+    ("GET", "/api/v1/reviews", Tenants, Nothing, 200),
+    ("GET", "/api/v1/reviews/{id}", Tenants, Review, 200),
+    ("POST", "/api/v1/reviews/{id}/decision", Tenants, Review, 200),
     ("GET", "/api/v1/artifacts/{id}", Tenants, File, 200),
     ("GET", "/api/v1/media", Tenants, Nothing, 200),
     ("DELETE", "/api/v1/media/{id}", Tenants, Upload, 204),
@@ -211,6 +219,22 @@ impl Side {
             Upload => text(&uploaded(cluster, key, self.id).await["mediaId"]),
             Workflow => text(&created(cluster, key, "/api/v1/workflows", &workflow_of(self.id)).await["id"]),
             Key => text(&created(cluster, key, "/api/v1/keys", &json!({ "scopes": ["workflows:read"] })).await["id"]),
+            Review => {
+                let asked = json!({ "title": Self::canary(self.id, "title") });
+                let graph = Graph::default()
+                    .node("in", "input:text", json!({ "text": Self::canary(self.id, "input") }))
+                    .node("check", "logic:review", asked)
+                    .edge("in.text", "check.value");
+                let saved = created(cluster, key, "/api/v1/workflows", &graph.named("asks")).await;
+                let path = format!("/api/v1/workflows/{}/execute", text(&saved["id"]));
+                let run = text(&created(cluster, key, &path, &json!({})).await["executionId"]);
+                let inbox = format!("/api/v1/reviews?executionId={run}");
+                wait::until("an open review", DEADLINE, || async {
+                    let answer = ask(cluster, key, "GET", &inbox, &Value::Null).await;
+                    answer.json()[0]["id"].as_str().map(str::to_owned).ok_or_else(|| answer.to_string())
+                })
+                .await
+            }
             Waiting | Batch => {
                 let nowhere = json!({ "agent": { "labels": { "nobody": "has-it" } } });
                 let graph = Graph::default()
@@ -254,6 +278,7 @@ fn unknown(id: Id) -> &'static str {
         Agent => "agt_01KZZZZZZZ0000000000000000",
         JoinToken => "jtk_01KZZZZZZZ0000000000000000",
         Batch => "00000000-0000-4000-8000-000000000000",
+        Review => "rev_01KZZZZZZZ0000000000000000",
         Nothing | Echoed => "anything",
     }
 }
@@ -327,6 +352,9 @@ fn body(route: Route, number: usize, id: &str, named: &str) -> Value {
         (_, "/api/v1/workflows/lint") => Graph::default().parts(),
         (_, "/api/v1/keys" | "/api/v1/tenants/{id}/keys") => json!({ "scopes": ["workflows:read"] }),
         (_, "/api/v1/tenants") => json!({ "id": format!("new-{number}") }),
+        (_, "/api/v1/reviews/{id}/decision") => {
+            json!({ "decision": "approve", "data": Side::canary(id, "edit"), "comment": Side::canary(id, "comment") })
+        }
         (_, "/api/v1/tenants/{id}") => json!({ "name": Side::canary(id, "tenant") }),
         ("PATCH", "/api/v1/workflows/{id}/nodes/{nodeId}") => json!({ "label": Side::canary(id, "label") }),
         ("PUT", _) => json!({ "name": Side::canary(id, "name") }),
@@ -373,7 +401,7 @@ async fn every_route_answers_who_may_ask_and_nobody_else() {
         let nobodys = rival.ask(&cluster, route.method, &path(route, unknown(id)), &nobodys).await;
         match (who, id) {
             (Operators, _) => assert_eq!((other.status, nobodys.status), (403, 403), "{route:?}: {other}"),
-            (Tenants, Workflow | Run | Waiting | Batch | Key | File | Upload) => {
+            (Tenants, Workflow | Run | Waiting | Batch | Key | File | Upload | Review) => {
                 assert_eq!(without(&other, &its), without(&nobodys, unknown(id)), "{route:?}");
                 assert_eq!(other.status, 404, "{route:?}: {other}");
             }

@@ -81,6 +81,20 @@ pub(super) fn parked() -> Value {
     workflow("bench parked", &[node("wait".into(), "logic:wait", json!({ "forMs": PARKED_MS }))], &[])
 }
 
+/// The node that waits for a review.
+pub(super) const AFTER_REVIEW: &str = "next";
+
+/// A value that people are asked about, and a node after that.
+pub(super) fn reviewed() -> Value {
+    let nodes = [
+        node("value".into(), "input:text", json!({ "text": "good?" })),
+        node("check".into(), "logic:review", json!({})),
+        noop(AFTER_REVIEW.into()),
+    ];
+    let edges = [wire("value", "text", "check", "value"), wire("check", "approved", AFTER_REVIEW, "in")];
+    workflow("bench review", &nodes, &edges)
+}
+
 fn workflow(name: &str, nodes: &[Value], edges: &[Value]) -> Value {
     json!({ "name": name, "tags": ["bench"], "nodes": nodes, "edges": edges })
 }
@@ -121,6 +135,7 @@ mod tests {
         assert_eq!(sizes(chain()), (10, 9));
         assert_eq!(sizes(fan_out(1_000)), (1_001, 1_000));
         assert_eq!(sizes(parked()), (1, 0));
+        assert_eq!(sizes(reviewed()), (3, 2));
         assert_eq!(sizes(map(1_000)), (4, 4));
         assert_eq!(sizes(turns(10)), (2, 2));
         assert_eq!(sizes(long_chain()), (10_000, 9_999));

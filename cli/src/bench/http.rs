@@ -123,6 +123,11 @@ impl Connection {
         self.send_json("GET", path, None).await
     }
 
+    /// Posts JSON to a path of the gateway.
+    pub(super) async fn post<T: DeserializeOwned>(&mut self, path: &str, body: &[u8]) -> Result<T> {
+        self.send_json("POST", path, Some(body)).await
+    }
+
     async fn send_json<T: DeserializeOwned>(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<T> {
         let (status, body) = self.send(method, path, body).await?;
         decode(method, path, status, body)

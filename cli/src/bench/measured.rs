@@ -59,6 +59,19 @@ pub(super) enum Measured {
         /// Of one run.
         wall_ms: f64,
     },
+    #[serde(rename = "review")]
+    Review {
+        /// Runs that wait for people.
+        parked_runs: usize,
+        /// Those of them that were answered, one after the other.
+        reviews: usize,
+        /// From the request that decides to the start of the next node.
+        start_p50_ms: f64,
+        start_p99_ms: f64,
+        /// From the same to its answer.
+        answer_p50_ms: f64,
+        answer_p99_ms: f64,
+    },
     #[serde(rename = "makespan")]
     Makespan {
         graph: String,
@@ -226,6 +239,11 @@ impl Measured {
                 line("lint", case, format!("{lint_ms} ms to look at, {wall_ms} ms to run"))
                     .at_most(*lint_ms, LINT_MS_GOAL)
             }
+            Measured::Review { parked_runs, start_p50_ms, start_p99_ms, .. } => line(
+                "review",
+                format!("answer → next node, {parked_runs} waiting runs"),
+                format!("p50 {start_p50_ms} ms, p99 {start_p99_ms} ms"),
+            ),
             Measured::Makespan { graph, slots, agents, priorities, wall_ms, list_ms, bound_ms, ratio, .. } => {
                 let case = format!("{graph}, slots {slots}, agents {agents}, priorities {priorities}");
                 line("makespan", case, format!("{wall_ms} ms = {ratio} × {list_ms} (bound {bound_ms})"))

@@ -15,6 +15,7 @@ mod measured;
 mod parked;
 mod progress;
 mod report;
+mod reviews;
 mod scopes;
 mod share;
 
@@ -53,6 +54,9 @@ pub enum Work {
     /// Graphs of 10,000 nodes: how long it takes to look at one, and to run it.
     #[value(name = "lint")]
     Lint,
+    /// Runs that wait for people: how long it takes from an answer to the start of the next node.
+    #[value(name = "review")]
+    Review,
     /// Recorded workflows: how long a run takes, beside a list schedule that costs nothing.
     #[value(name = "makespan")]
     Makespan,
@@ -60,7 +64,8 @@ pub enum Work {
 
 impl Work {
     /// Those that need nothing, in order.
-    pub const ALL: [Work; 8] = [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5, Work::Map, Work::Loop, Work::Lint];
+    pub const ALL: [Work; 9] =
+        [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5, Work::Map, Work::Loop, Work::Lint, Work::Review];
 
     /// W4 and all after it look at the coordinator's memory or database, so they get a fresh cluster on SQLite; the
     /// makespan is measured on several.
@@ -80,12 +85,13 @@ pub async fn measure(
     report: &mut Report,
 ) -> Result<()> {
     let chosen = |cluster: &[Work]| works.iter().copied().filter(|work| cluster.contains(work)).collect::<Vec<_>>();
-    let clusters: [(&str, &[Work]); 5] = [
+    let clusters: [(&str, &[Work]); 6] = [
         ("load", &[Work::W1, Work::W2, Work::W3]),
         ("parked", &[Work::W4, Work::W5]),
         ("map", &[Work::Map]),
         ("loop", &[Work::Loop]),
         ("lint", &[Work::Lint]),
+        ("review", &[Work::Review]),
     ];
     for (name, works) in clusters.map(|(name, works)| (name, chosen(works))) {
         if works.is_empty() {
@@ -104,6 +110,7 @@ pub async fn measure(
                 Work::Map => scopes::map(&cluster, items, report).await?,
                 Work::Loop => scopes::turns(&cluster, report).await?,
                 Work::Lint => lint::measure(&cluster, report).await?,
+                Work::Review => reviews::answered(&cluster, report).await?,
                 Work::Makespan => {}
             }
             note(&format!("{work:?} took {}", clock::span(since.elapsed())));

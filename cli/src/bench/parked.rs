@@ -117,7 +117,7 @@ async fn park(cluster: &Cluster, workflow: &str, runs: usize, until: Option<Inst
 }
 
 /// Waits until next to no run is in the coordinator's memory.
-async fn evicted(cluster: &Cluster) -> Result<()> {
+pub(super) async fn evicted(cluster: &Cluster) -> Result<()> {
     let until = Instant::now() + BENCH_EVICT_WAIT_MAX;
     loop {
         let held = cluster.counters().await?.runs_in_memory;

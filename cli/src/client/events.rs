@@ -23,6 +23,34 @@ pub struct Event {
     pub data: Value,
 }
 
+/// What a run asks of people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The node that asks.
+    pub node: String,
+    /// The review.
+    pub review: String,
+}
+
+impl Event {
+    /// The reviews that open with it.
+    pub fn asked(&self) -> Vec<Asked> {
+        let decided = self.data.get("decided").and_then(Value::as_array).into_iter().flatten();
+        let read = |item: &Value| {
+            let text = |name: &str| item[name].as_str().map(str::to_owned);
+            Some(Asked { node: text("nodeId")?, review: text("reviewId")? })
+        };
+        decided.filter(|item| item["state"] == "WAITING").filter_map(read).collect()
+    }
+
+    /// The review that it closes.
+    pub fn answered(&self) -> Option<&str> {
+        // One that waits for further people stays open.
+        let closes = self.kind.starts_with("review.") && self.data["state"] != "WAITING";
+        self.data["reviewId"].as_str().filter(|_| closes)
+    }
+}
+
 /// A stream of events that remembers where it is.
 #[derive(Debug)]
 pub struct EventStream {

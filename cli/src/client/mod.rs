@@ -7,6 +7,7 @@ mod events;
 mod files;
 mod refusal;
 mod resumes;
+mod reviews;
 mod types;
 mod versions;
 
@@ -22,8 +23,9 @@ pub use catalogue::{
     AgentInfo, Diagnosis, Draft, NodeType, Place, Port, Problem, SaveNote, SaveNotes, Saved, Workflow, bare,
     read as read_value,
 };
-pub use events::{Event, EventStream};
+pub use events::{Asked, Event, EventStream};
 pub use resumes::{Credits, EditedPort, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Resumed, Way};
+pub use reviews::{Decided, Decision, Review, ReviewEntry, ReviewFilter, ReviewPort};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
     NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,
@@ -89,20 +91,25 @@ impl Client {
         self.submit(&format!("/workflows/{workflow}/execute"), execute).await
     }
 
-    /// Sends what starts a run, under one idempotency key, until there is an answer that is more than "not now".
+    /// Sends what starts a run, until there is an answer that is more than "not now".
     async fn submit<T: DeserializeOwned>(&self, path: &str, body: &impl serde::Serialize) -> Result<T> {
+        let sent = self.persist(|| self.request(Method::POST, path).json(body)).await?;
+        self.read(sent).await
+    }
+
+    /// Sends a request again, under one idempotency key, while the server is overloaded or cannot be reached.
+    async fn persist(&self, request: impl Fn() -> RequestBuilder) -> Result<reqwest::Result<Response>> {
         let idempotency_key = random_key()?;
         let mut tries = 1;
         loop {
-            let request = self.request(Method::POST, path);
-            let sent = request.header("Idempotency-Key", &idempotency_key).json(body).send().await;
+            let sent = request().header("Idempotency-Key", &idempotency_key).send().await;
             let pause = match &sent {
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => retry_after(response),
                 Err(_) => Duration::from_millis(200 << tries),
-                Ok(_) => return self.read(sent).await,
+                Ok(_) => return Ok(sent),
             };
             if tries == SUBMIT_TRIES_MAX {
-                return self.read(sent).await;
+                return Ok(sent);
             }
             tries += 1;
             tokio::time::sleep(pause.min(SUBMIT_PAUSE_MAX)).await;

@@ -6,6 +6,7 @@ use reqwest::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::reviews::Decided;
 use super::types::error_text;
 use crate::error::{Exit, Failure};
 use crate::ui::program;
@@ -19,6 +20,8 @@ struct Refusal {
     message: Option<String>,
     request_id: Option<String>,
     violations: Vec<Value>,
+    /// Who was first at a review.
+    decided: Option<Decided>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +61,9 @@ fn sentence(refusal: &Refusal, status: u16) -> String {
     for line in news {
         let _ = write!(text, "\n  - {line}");
     }
+    if let Some(decided) = &refusal.decided {
+        let _ = write!(text, "\n  - {}", decided.text());
+    }
     text
 }
 
@@ -91,6 +97,11 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (404, "workflow_not_found") => list("workflows"),
         (404, "execution_not_found") => list("executions"),
         (404, "node_type_not_found") => list("nodes"),
+        (404, "review_not_found") => list("reviews"),
+        (409, "review_decided" | "stale_review" | "already_approved") => {
+            Some(format!("read how it stands with `{} reviews get ID`", program()))
+        }
+        (403, "own_review") => Some("let somebody else decide, or use a key with the scope reviews:decide:own".into()),
         (404, "key_not_found") => list("keys"),
         (404, "agent_not_found") => list("agents"),
         (404, "token_not_found") => list("agents token"),
@@ -129,6 +140,7 @@ mod tests {
             ("key_not_found", "keys list"),
             ("execution_not_found", "executions list"),
             ("workflow_not_found", "workflows list"),
+            ("review_not_found", "reviews list"),
             ("node_type_not_found", "nodes list"),
         ] {
             assert!(said(404, code).contains(list), "{code}: {}", said(404, code));

@@ -360,6 +360,8 @@ pub struct Waiting {
     pub due_at: Option<String>,
     /// What no agent offers.
     pub need: Option<String>,
+    /// What people are asked.
+    pub review_id: Option<String>,
 }
 
 /// A run, as lists show it.

@@ -248,7 +248,8 @@ fn head(run: &Execution, style: Style) -> String {
 }
 
 fn waiting_line(waiting: &Waiting) -> String {
-    let detail = waiting.need.clone().or_else(|| waiting.due_at.as_ref().map(|due| format!("until {due}")));
+    let due = waiting.due_at.as_ref().map(|due| format!("until {due}"));
+    let detail = waiting.review_id.clone().or_else(|| waiting.need.clone()).or(due);
     let detail = detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
     let node = with_index(&waiting.node_id, &waiting.index);
     format!("{} at {node}{}", waiting.kind, detail.unwrap_or_default())

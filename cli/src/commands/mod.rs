@@ -14,6 +14,7 @@ pub mod import;
 pub mod keys;
 pub mod nodes;
 pub mod resume;
+pub mod reviews;
 pub mod run;
 pub mod sandbox;
 pub mod secrets;

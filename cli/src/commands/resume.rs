@@ -487,12 +487,12 @@ mod tests {
             "unknownCount": 1, "credits": {"min": 2, "max": 5}, "planToken": "tok",
         });
         let plan: Plan = read_value(plan, "plan").unwrap();
-        let expected = "NODE     PLAN     WHY                                          TYPE\n\
-                        say[17]  runs     named with --index                           llm:x\n\
-                        join ×3  may run  if what runs before it gives something else  text:join\n\
-                        draft    reused   same type, config and inputs, made by exec_0    llm:x\n\
-                        title    reused   changed by hand                              llm:x\n\
-                        end      skipped  a_new_word                                   output:text\n\
+        let expected = "NODE     PLAN     WHY                                           TYPE\n\
+                        say[17]  runs     named with --index                            llm:x\n\
+                        join ×3  may run  if what runs before it gives something else   text:join\n\
+                        draft    reused   same type, config and inputs, made by exec_0  llm:x\n\
+                        title    reused   changed by hand                               llm:x\n\
+                        end      skipped  a_new_word                                    output:text\n\
                         1 to run, 3 may run, 2 reused, 1 skipped, 1 with items that nobody can count yet; 2 to 5 credits";
         assert_eq!(shown(&plan, "exec_1", Style::PLAIN), expected);
     }

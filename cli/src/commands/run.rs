@@ -119,7 +119,7 @@ impl Run {
             }
         }
 
-        let mut progress = Progress::new(&file.tree(), self.json);
+        let mut progress = Progress::new(&file.tree(), self.json).reached_by(session.options());
         let until = Until { timeout: self.timeout, ..Until::default() };
         let end = follow(client, &execution, &mut progress, until).await;
         let totals = progress.finish();

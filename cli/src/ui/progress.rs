@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::style::Style;
 use super::tree::{Totals, Tree};
-use super::{clock, note};
+use super::{clock, note, program};
 use crate::client::{Event, ItemCounts, error_text};
-use crate::limits::TREE_PAUSE;
+use crate::limits::{REVIEWS_NAMED_MAX, TREE_PAUSE};
 
 /// What became of one node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,6 +46,7 @@ impl Change {
             Some(("node", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
             Some(("timer", "fired")) => Change::read(&event.data, Some("COMPLETED")),
             Some(("attempt", "lost")) => Change::read(&event.data, Some("LOST")),
+            Some(("review", _)) => Change::read(&event.data, None),
             _ => None,
         };
         let at_ms = event.data["at"].as_str().and_then(clock::parse);
@@ -70,9 +71,15 @@ impl Change {
         let error = data.get("error").filter(|error| !error.is_null()).map(error_text);
         let retry = number("retryInMs").map(|pause| format!("again in {}", clock::span(pause)));
         let due = number("dueInMs").map(|pause| format!("for {}", clock::span(pause)));
+        let asks = text("reviewId").filter(|_| text("decision").is_none()).map(|id| format!("for the review {id}"));
+        let decision = text("decision").map(|decision| match text("by") {
+            Some(by) => format!("{decision} by {by}"),
+            None => format!("{decision}, its time was over"),
+        });
         let progress = data.get("progress").and_then(Value::as_f64).map(|part| format!("{:.0} %", part * 100.0));
         let message = text("message").filter(|message| !message.is_empty()).map(str::to_owned);
-        let detail: Vec<String> = [error, retry, due, progress, message].into_iter().flatten().collect();
+        let detail: Vec<String> =
+            [error, asks, decision, retry, due, progress, message].into_iter().flatten().collect();
         let state = state.or_else(|| text("state"))?.to_owned();
         Some(Change {
             node,
@@ -128,6 +135,10 @@ impl EventClock {
 pub struct Progress {
     tree: Arc<Mutex<Tree>>,
     view: View,
+    /// Reviews that were spoken of.
+    asked: usize,
+    /// Options with which other commands reach the same server.
+    options: String,
 }
 
 enum View {
@@ -145,7 +156,12 @@ impl Progress {
             false if is_live() => View::Live(Screen::start(tree.clone())),
             false => View::Lines { clock: EventClock::start(), is_lost: false },
         };
-        Progress { tree, view }
+        Progress { tree, view, asked: 0, options: String::new() }
+    }
+
+    /// Says with which options other commands reach the run's server.
+    pub fn reached_by(self, options: String) -> Self {
+        Progress { options, ..self }
     }
 
     /// Takes in one event.
@@ -165,6 +181,22 @@ impl Progress {
                 let label = format!("{}{}", tree.label(&change.node), change.index);
                 note(&line(elapsed, &label, &Change { detail: tree.said_of(&change), ..change }));
             }
+        }
+        event.answered().into_iter().for_each(|review| tree.answered(review));
+        for asked in event.asked() {
+            self.asked += 1;
+            let list = || event.data["executionId"].as_str().map(|run| format!("list --execution {run}"));
+            let verb = match self.asked {
+                ..=REVIEWS_NAMED_MAX => Some(format!("get {}", asked.review)),
+                // A map may ask a thousand times.
+                asked if asked == REVIEWS_NAMED_MAX + 1 => list(),
+                _ => None,
+            };
+            if let (View::Lines { .. }, Some(verb)) = (&self.view, verb) {
+                note(&format!("{:>9}  next: {} reviews {verb}{}", "", program(), self.options));
+            }
+            let list = list().unwrap_or_else(|| "list".to_owned());
+            tree.asked(asked.review, &format!("{} reviews {list}{}", program(), self.options));
         }
     }
 
@@ -307,6 +339,26 @@ mod tests {
         assert_eq!(changes("run.started", json!({"assigned": [{"nodeId": "b"}]})), [row("b", "STARTED", "")]);
         assert_eq!(changes("timer.fired", json!({"nodeId": "w"})), [row("w", "COMPLETED", "")]);
         assert_eq!(changes("run.completed", json!({"error": null})), []);
+    }
+
+    #[test]
+    fn what_is_asked_of_people_names_the_review() {
+        let data =
+            json!({"nodeId": "a", "decided": [{"nodeId": "r", "index": [2], "state": "WAITING", "reviewId": "rev_1"}]});
+        let event = Event { seq: Some(1), kind: "node.completed".into(), data: data.clone() };
+        assert_eq!(event.asked().len(), 1);
+        assert_eq!(
+            changes("node.completed", data),
+            [row("a", "COMPLETED", ""), row("r[2]", "WAITING", "for the review rev_1")]
+        );
+        let data =
+            json!({"nodeId": "r", "reviewId": "rev_1", "decision": "approve", "by": "grace", "state": "COMPLETED"});
+        let event = Event { seq: Some(2), kind: "review.decided".into(), data: data.clone() };
+        assert_eq!((event.asked(), event.answered()), (vec![], Some("rev_1")));
+        assert_eq!(changes("review.decided", data), [row("r", "COMPLETED", "approve by grace")]);
+        let data = json!({"nodeId": "r", "reviewId": "rev_1", "decision": "approve", "by": "ada", "state": "WAITING"});
+        let event = Event { seq: Some(2), kind: "review.decided".into(), data };
+        assert_eq!((event.asked(), event.answered()), (vec![], None), "others have to approve, too");
     }
 
     #[test]

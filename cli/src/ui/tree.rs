@@ -28,6 +28,9 @@ pub struct Tree {
     places: HashMap<String, usize>,
     agents: BTreeSet<String>,
     retries: u64,
+    /// Reviews that are open, and the command that lists them.
+    asked: BTreeSet<String>,
+    answer_with: String,
     /// Why nothing comes at the moment.
     notice: Option<String>,
 }
@@ -201,6 +204,19 @@ impl Tree {
         parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("  ")
     }
 
+    /// A review has opened; `answer_with` is the command that lists all of the run.
+    pub fn asked(&mut self, review: String, answer_with: &str) {
+        if self.asked.len() < TREE_ROWS_MAX {
+            self.asked.insert(review);
+        }
+        answer_with.clone_into(&mut self.answer_with);
+    }
+
+    /// A review has closed.
+    pub fn answered(&mut self, review: &str) {
+        self.asked.remove(review);
+    }
+
     /// Says why nothing comes, until something does.
     pub fn notice(&mut self, text: &str) {
         self.notice = Some(text.replace(char::is_control, " "));
@@ -226,9 +242,10 @@ impl Tree {
         }
     }
 
-    /// The picture at this instant, no line wider than `width`, no more lines than `height`.
+    /// The picture at this instant, no more lines than `height`, and none wider than `width` but what is to be typed.
     pub fn render(&self, now_ms: i64, width: usize, height: usize, style: Style) -> Vec<String> {
-        let room = TREE_LINES_MAX.min(height.saturating_sub(2)).max(1);
+        let asks = if self.asked.is_empty() { 0 } else { 2 };
+        let room = TREE_LINES_MAX.min(height.saturating_sub(2 + asks)).max(1);
         let shown = self.shown(room);
         let label = |place: &usize| self.rows.get(*place).map_or(0, Row::head_columns);
         let labels = shown.iter().map(label).max().unwrap_or(0).min(LABEL_COLUMNS_MAX).min(width / 2);
@@ -236,6 +253,14 @@ impl Tree {
         let mut lines: Vec<String> = rows.map(|row| row.render(now_ms, labels, width, style)).collect();
         if shown.len() < self.rows.len() {
             lines.push(fit(&style.dim(&self.rest(&shown)), width));
+        }
+        if !self.asked.is_empty() {
+            let count = match self.asked.len() {
+                1 => "a review is".to_owned(),
+                count => format!("{count} reviews are"),
+            };
+            // It is to be typed, so it is not cut: a narrow terminal wraps it.
+            lines.push(style.yellow(&format!("{count} open; next: {}", self.answer_with)));
         }
         if let Some(notice) = &self.notice {
             lines.push(fit(&style.yellow(notice), width));

@@ -1,6 +1,7 @@
 //! The node types that the core evaluates itself: where values enter a graph, where results leave it, pauses and branches.
 
 pub(crate) mod branch;
+mod review;
 pub(crate) mod scope;
 
 use serde_json::{Value, json};
@@ -17,14 +18,14 @@ pub fn control_of(type_id: &str) -> Option<Control> {
         "logic:wait" => Some(Control::Wait),
         other => {
             let name = other.strip_prefix("logic:")?;
-            branch::control_of(name).or_else(|| scope::control_of(name))
+            branch::control_of(name).or_else(|| scope::control_of(name)).or_else(|| review::control_of(name))
         }
     }
 }
 
-/// Whether the id belongs to a part of the language that the engine does not run yet: a scope, a review…
+/// Whether the id belongs to a part of the language that the engine does not run yet: a form, a trigger…
 pub fn is_planned(type_id: &str) -> bool {
-    const LOGIC: [&str; 7] = ["review", "wait_webhook", "wait_event", "signal", "fallback", "retry", "try"];
+    const LOGIC: [&str; 6] = ["wait_webhook", "wait_event", "signal", "fallback", "retry", "try"];
     const INPUTS: [&str; 2] = ["form", "trigger_data"];
     match type_id.split_once(':') {
         Some(("logic", name)) => LOGIC.contains(&name),
@@ -61,6 +62,7 @@ pub fn all() -> Vec<NodeType> {
     ];
     types.extend(branch::all());
     types.extend(scope::all());
+    types.push(review::review());
     types
 }
 
@@ -279,6 +281,6 @@ mod tests {
             assert!(control_of(&node_type.id).is_some(), "{}", node_type.id);
             assert!(!is_planned(&node_type.id), "{}", node_type.id);
         }
-        assert!(is_planned("logic:review") && !is_planned("logic:revue") && !is_planned("llm:review"));
+        assert!(is_planned("logic:signal") && !is_planned("logic:signals") && !is_planned("llm:signal"));
     }
 }

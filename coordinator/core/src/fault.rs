@@ -72,6 +72,14 @@ pub enum Fault {
     OldTimersHeard,
     /// What an agent found out for a node's conditions is taken as if none held.
     AnswerNotHeard,
+    /// Two approvals of one person count as those of two.
+    DecidedTwice,
+    /// The time of a review is over though it was decided.
+    TimeoutAfterDecision,
+    /// A node gives what it has made, though people have changed it.
+    EditForgotten,
+    /// What a load finds of open reviews is not kept.
+    ReviewLost,
     /// Another try of a node gets the values of its inputs in another order.
     InputsReordered,
     /// An edited node gives what it makes, and not what it was edited to.

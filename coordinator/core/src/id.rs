@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::draw::Draw;
 use crate::time::Timestamp;
 
 /// How many slots there are. A slot maps to a partition by a table, so the number of partitions may change.
@@ -144,6 +145,22 @@ sortable_id!(
     "jtk"
 );
 
+sortable_id!(
+    /// Something that a run asks of people.
+    ReviewId,
+    "rev"
+);
+
+impl ReviewId {
+    /// The id of a run's review; it has the run's slot and time.
+    pub fn of(run: RunId, review: ReviewIx) -> Self {
+        let mixed = |salt: u64| Draw::from_seed((run.0 as u64) ^ (run.0 >> 64) as u64 ^ salt).next_u64();
+        let salt = u64::from(review.0) << 8;
+        let random = u128::from(mixed(salt)) << 64 | u128::from(mixed(salt | 1));
+        Self(run.0 >> RANDOM_BITS << RANDOM_BITS | random & ((1 << RANDOM_BITS) - 1))
+    }
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -239,6 +256,10 @@ number!(
     Generation(u32)
 );
 number!(
+    /// A review of a run, in the order in which they were opened.
+    ReviewIx(u32)
+);
+number!(
     /// Tries of one instance, from 1; never restarts (E12).
     AttemptNumber(u32)
 );
@@ -270,6 +291,16 @@ impl Instance {
     /// The first generation of a node outside all scopes.
     pub fn root(node: NodeIx) -> Self {
         Self { node, scope: ScopeIx(0), generation: Generation(0) }
+    }
+
+    /// The first generation of another node in the same scope.
+    pub fn beside(self, node: NodeIx) -> Self {
+        Self { node, scope: self.scope, generation: Generation(0) }
+    }
+
+    /// Its first generation.
+    pub fn first(self) -> Self {
+        self.beside(self.node)
     }
 }
 

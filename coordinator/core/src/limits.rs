@@ -146,6 +146,21 @@ pub const BATCH_LOOK_PERIOD: Span = Span::from_millis(2_000);
 /// A message to another slot that has not been heard of goes again after this long (E25).
 pub const MESSAGE_AGAIN_AFTER: Span = Span::from_millis(2_000);
 
+/// Reviews that are open in one run at a time; others wait until one of them closes.
+pub const OPEN_REVIEWS_PER_RUN_MAX: usize = 1_000;
+/// Approvals that one review can ask for.
+pub const REVIEW_APPROVALS_MAX: u32 = 100;
+/// Subjects that one review names.
+pub const REVIEW_ASSIGNEES_MAX: usize = 100;
+/// Bytes of one of them.
+pub const REVIEW_ASSIGNEE_BYTES_MAX: usize = 256;
+/// Bytes of a review's title.
+pub const REVIEW_TITLE_BYTES_MAX: usize = 256;
+/// Bytes of what a review tells those who decide.
+pub const REVIEW_DESCRIPTION_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a comment with a decision.
+pub const REVIEW_COMMENT_BYTES_MAX: usize = 4 * 1024;
+
 /// Attempts of one instance over its life, whatever a policy asks for.
 pub const ATTEMPTS_MAX: u32 = 1_000;
 /// Pause before the second attempt, unless a policy says otherwise.

@@ -222,6 +222,8 @@ pub enum Control {
     SplitTest,
     /// `logic:batch`: cuts a list into lists.
     Batch,
+    /// `logic:review`: asks people.
+    Review,
     /// `logic:map`: runs its body once for each item of a list; also what lifted nodes lie in.
     Map,
     /// `logic:loop`: runs its body again and again.

@@ -34,6 +34,9 @@ pub struct PolicyDraft {
     /// With which other attempts it shares a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<KeyTemplate>,
+    /// Whether people look at it before it begins, or after it has worked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewWhen>,
     /// What a failed item does to the map that the node is run by, once per item.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_item_error: Option<OnItemError>,
@@ -96,12 +99,22 @@ pub enum OnItemError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnUnknown {
-    /// A person decides. Until there is an inbox, the node fails with class `unknown_outcome`.
+    /// A person decides, at a review.
     Park,
     /// It runs again, at the risk of a second effect.
     Retry,
     /// The node fails with class `unknown_outcome`.
     Fail,
+}
+
+/// When people look at a node that agents run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReviewWhen {
+    /// At its inputs, before it begins.
+    Before,
+    /// At its outputs, before they go on.
+    After,
 }
 
 /// What happens to an attempt in flight when the run fails elsewhere.
@@ -133,6 +146,8 @@ pub struct Policy {
     pub labels: Vec<(String, String)>,
     /// With which other attempts it shares a limit.
     pub concurrency_key: Option<KeyTemplate>,
+    /// Whether people look at it, and when.
+    pub review: Option<ReviewWhen>,
     /// What a failed item does where the node is run once per item; `None` = the map's own default.
     pub on_item_error: Option<OnItemError>,
 }
@@ -169,6 +184,7 @@ impl Default for Policy {
             priority: 0,
             labels: Vec::new(),
             concurrency_key: None,
+            review: None,
             on_item_error: None,
         }
     }
@@ -194,6 +210,7 @@ impl Policy {
             self.labels = agent.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         }
         self.concurrency_key = draft.concurrency_key.clone().or(self.concurrency_key);
+        self.review = draft.review.or(self.review);
         self.on_item_error = draft.on_item_error.or(self.on_item_error);
         self
     }

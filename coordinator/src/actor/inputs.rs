@@ -30,7 +30,8 @@ pub(super) fn at_hand(shared: &Shared, dispatch: &Dispatch) -> Option<Filled> {
     if bound().any(|value| value.holds == Holds::Chunk) {
         return None;
     }
-    let mut references = bound().map(|value| value.reference).chain(dispatch.handle).peekable();
+    let apart = dispatch.handle.into_iter().chain(dispatch.config);
+    let mut references = bound().map(|value| value.reference).chain(apart).peekable();
     let values = match references.peek() {
         None => Vec::new(),
         Some(_) => shared.recent.values(dispatch.key.run, references)?,
@@ -42,7 +43,8 @@ pub(super) fn at_hand(shared: &Shared, dispatch: &Dispatch) -> Option<Filled> {
         .iter()
         .map(|input| input.values.iter().zip(values.by_ref()).map(|(bound, value)| item(bound.holds, value)).collect());
     let inputs = inputs.collect();
-    Some(Filled { inputs, handle: dispatch.handle.and_then(|_| values.next()) })
+    let handle = dispatch.handle.and_then(|_| values.next());
+    Some(Filled { inputs, handle, config: dispatch.config.and_then(|_| values.next()) })
 }
 
 /// The inputs of any attempt, read in several steps: what long lists name is known when they are read.
@@ -69,7 +71,7 @@ pub(super) async fn read(shared: &Shared, dispatch: &Dispatch) -> Result<Filled,
     measure(&tree)?;
     let mut leaves = Vec::new();
     tree.iter().flatten().for_each(|part| part.leaves(&mut leaves));
-    leaves.extend(dispatch.handle);
+    leaves.extend(dispatch.handle.into_iter().chain(dispatch.config));
     let mut values = values(shared, run, &leaves).await.into_iter();
     let inputs = tree
         .into_iter()
@@ -79,7 +81,8 @@ pub(super) async fn read(shared: &Shared, dispatch: &Dispatch) -> Result<Filled,
             items
         })
         .collect();
-    Ok(Filled { inputs, handle: dispatch.handle.and_then(|_| values.next()) })
+    let handle = dispatch.handle.and_then(|_| values.next());
+    Ok(Filled { inputs, handle, config: dispatch.config.and_then(|_| values.next()) })
 }
 
 /// Values of a run, wherever they are: mostly young ones, else from the journal, a window at a time.

@@ -310,6 +310,7 @@ fn remember(callers: &mut HashMap<CallerId, oneshot::Sender<Reply>>, input: &Inp
         Input::Submit(caller, _)
         | Input::SubmitBatch(caller, _)
         | Input::Cancel { caller, .. }
+        | Input::Answer { caller, .. }
         | Input::CancelBatch { caller, .. } => *caller,
         _ => return,
     };

@@ -1,7 +1,10 @@
 //! What every database keeps in the same numbers and columns.
 
-use heddle_core::partition::batch::Phase;
+use std::sync::Arc;
+
+use heddle_core::partition::batch::{Phase, ReviewState};
 use heddle_core::run::RunStatus;
+use heddle_core::run::event::{ReviewKind, ReviewVerdict};
 
 /// The columns of a run's row, in the order in which readers take them.
 pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
@@ -36,4 +39,76 @@ pub(super) fn phase(number: i64) -> Option<Phase> {
     [Phase::Active, Phase::Parked, Phase::Closing, Phase::Closed]
         .into_iter()
         .find(|phase| phase_number(*phase) == number)
+}
+
+pub(crate) fn review_kind_number(kind: ReviewKind) -> i64 {
+    match kind {
+        ReviewKind::Value => 1,
+        ReviewKind::Before => 2,
+        ReviewKind::After => 3,
+        ReviewKind::Outcome => 4,
+    }
+}
+
+pub(crate) fn review_state_number(state: ReviewState) -> i64 {
+    match state {
+        ReviewState::Open => 1,
+        ReviewState::Decided => 2,
+        ReviewState::Withdrawn => 3,
+    }
+}
+
+pub(crate) fn verdict_number(verdict: ReviewVerdict) -> i64 {
+    match verdict {
+        ReviewVerdict::Approve => 1,
+        ReviewVerdict::Reject => 2,
+        ReviewVerdict::Retry => 3,
+        ReviewVerdict::Fail => 4,
+        ReviewVerdict::Escalate => 5,
+    }
+}
+
+pub(crate) fn review_kind(number: i64) -> Option<ReviewKind> {
+    [ReviewKind::Value, ReviewKind::Before, ReviewKind::After, ReviewKind::Outcome]
+        .into_iter()
+        .find(|kind| review_kind_number(*kind) == number)
+}
+
+pub(crate) fn review_state(number: i64) -> Option<ReviewState> {
+    [ReviewState::Open, ReviewState::Decided, ReviewState::Withdrawn]
+        .into_iter()
+        .find(|state| review_state_number(*state) == number)
+}
+
+pub(crate) fn verdict(number: i64) -> Option<ReviewVerdict> {
+    [ReviewVerdict::Approve, ReviewVerdict::Reject, ReviewVerdict::Retry, ReviewVerdict::Fail, ReviewVerdict::Escalate]
+        .into_iter()
+        .find(|verdict| verdict_number(*verdict) == number)
+}
+
+/// Subjects in one text that can be searched for one of them: each between two ends of lines. None has one inside.
+pub(crate) fn assignees_text(assignees: &[Arc<str>]) -> String {
+    let mut text = String::new();
+    for assignee in assignees {
+        text.push('\n');
+        text.push_str(assignee);
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+pub(crate) fn assignees(text: &str) -> Vec<Arc<str>> {
+    text.split('\n').filter(|assignee| !assignee.is_empty()).map(Arc::from).collect()
+}
+
+/// The numbers of items and turns, with dots between.
+pub(crate) fn place_text(index: &[u32]) -> String {
+    let numbers: Vec<String> = index.iter().map(u32::to_string).collect();
+    numbers.join(".")
+}
+
+pub(crate) fn place(text: &str) -> Option<Vec<u32>> {
+    text.split('.').filter(|number| !number.is_empty()).map(|number| number.parse().ok()).collect()
 }

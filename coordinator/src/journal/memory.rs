@@ -30,6 +30,7 @@ use crate::batches::rows::memory::BatchTables;
 use crate::members::memory::MemberRows;
 use crate::records::WorkflowRow;
 use crate::records::memory::PlainRows;
+use crate::reviews::rows::memory::ReviewTable;
 
 /// The journal in memory.
 pub struct MemoryJournal {
@@ -51,6 +52,7 @@ pub(crate) struct Tables {
     pub(crate) members: MemberRows,
     pub(crate) artifacts: ArtifactTables,
     pub(crate) batches: BatchTables,
+    pub(crate) reviews: ReviewTable,
 }
 
 #[derive(Default)]
@@ -178,6 +180,9 @@ impl Journal for MemoryJournal {
                 row.summary.ended_at = Some(self.clock());
                 row.summary.error = Some(quarantine_error());
             }
+        }
+        if is_there {
+            tables.reviews.withdraw(run, self.clock());
         }
         answer(is_there)
     }
@@ -323,7 +328,9 @@ impl Tables {
     }
 
     fn commit(&mut self, batch: Batch) -> CommitOutcome {
-        let follows = self.follows(&batch.runs) && self.beside_follows(&batch.runs, &batch.beside);
+        let follows = self.follows(&batch.runs)
+            && self.reviews.follows(&batch.runs)
+            && self.beside_follows(&batch.runs, &batch.beside);
         if self.owned(batch.partition, batch.epoch).is_none() || !follows {
             return CommitOutcome::Refused;
         }
@@ -381,6 +388,7 @@ impl Tables {
         if let Some(tenant) = self.runs.get(&run).map(|row| row.created.tenant.clone()) {
             artifacts::used(&it.events).into_iter().for_each(|used| self.artifacts.refer(run, &tenant, used));
         }
+        self.reviews.write(run, it.reviews);
         self.events.entry(run).or_default().extend(it.events);
         if let Some(snapshot) = it.snapshot {
             self.snapshots.insert(run, snapshot);

@@ -6,7 +6,7 @@
 
 pub(crate) mod artifacts;
 pub mod codec;
-mod columns;
+pub(crate) mod columns;
 #[cfg(test)]
 mod differential;
 mod error;

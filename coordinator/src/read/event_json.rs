@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use heddle_core::graph::Graph;
-use heddle_core::id::{Instance, NodeIx, ProviderIx};
+use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewId};
 use heddle_core::run::RunStatus;
-use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput};
+use heddle_core::run::event::{
+    Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput, ReviewOutcome, Reviewed,
+};
 use heddle_core::run::lineage::Source;
 use heddle_core::value::ValueRef;
 use heddle_proto::control as wire;
@@ -139,7 +141,7 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
             fields.insert("ranMs".into(), timing.ran.as_millis().into());
             return fields;
         }
-        Fact::Failed { attempt, error, retry_at, fallback, caught, timing } => {
+        Fact::Failed { attempt, error, retry_at, fallback, caught, timing, .. } => {
             let mut fields = about(scopes, attempt);
             fields.insert("error".into(), self::error(error));
             fields.insert("retryInMs".into(), json!(retry_at.map(|at| at.since(event.at).as_millis())));
@@ -150,7 +152,7 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
             add_caught(&mut fields, graph, event, attempt.instance, caught);
             return fields;
         }
-        Fact::Lost { attempt, cause, failure, caught } => {
+        Fact::Lost { attempt, cause, failure, caught, .. } => {
             let mut fields = about(scopes, attempt);
             fields.insert("cause".into(), format!("{cause:?}").into());
             fields.insert("error".into(), failure.as_ref().map_or(Value::Null, error));
@@ -173,6 +175,7 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
             fields.insert("outputs".into(), self::outputs(graph, event, *instance, outputs));
             return fields;
         }
+        Fact::Reviewed(it) => return reviewed(scopes, event, it),
         Fact::Ended { error, by, .. } => json!({
             "error": error.as_ref().map(|error| json!({
                 "code": &*error.code,
@@ -188,6 +191,36 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
         Value::Object(fields) => fields,
         _ => Map::new(),
     }
+}
+
+/// What was decided at a review, and what came of that.
+fn reviewed(scopes: &Scopes, event: &Event, it: &Reviewed) -> Map<String, Value> {
+    let graph = scopes.graph();
+    let mut fields = named(scopes, it.instance);
+    fields.insert("reviewId".into(), ReviewId::of(scopes.run(), it.review).to_string().into());
+    fields.insert("decision".into(), it.verdict.name().into());
+    fields.insert("by".into(), json!(it.by.as_ref().map(ToString::to_string)));
+    fields.insert("comment".into(), json!(it.comment.as_deref()));
+    fields.insert("edited".into(), (!it.edit.is_empty()).into());
+    let state = match &it.outcome {
+        ReviewOutcome::Open { .. } => "WAITING",
+        ReviewOutcome::Begins => "READY",
+        ReviewOutcome::Gave(outputs) => {
+            fields.insert("outputs".into(), self::outputs(graph, event, it.instance, outputs));
+            "COMPLETED"
+        }
+        ReviewOutcome::Failed { error, caught } => {
+            fields.insert("error".into(), self::error(error));
+            add_caught(&mut fields, graph, event, it.instance, caught);
+            "FAILED"
+        }
+        ReviewOutcome::Again { instance } => {
+            fields.insert("again".into(), node_id(graph, instance.node).into());
+            "PENDING"
+        }
+    };
+    fields.insert("state".into(), state.into());
+    fields
 }
 
 fn about(scopes: &Scopes, attempt: &Attempt) -> Map<String, Value> {
@@ -239,6 +272,12 @@ fn decision(scopes: &Scopes, event: &Event, decision: &Decision) -> Value {
                 .into(),
             );
             say("message", (**message).into());
+        }
+        Decision::Asked { asked, .. } => {
+            say("state", "WAITING".into());
+            say("reviewId", ReviewId::of(scopes.run(), asked.review).to_string().into());
+            say("kind", asked.kind.name().into());
+            say("dueInMs", json!(asked.due_at.map(|at| at.since(event.at).as_millis())));
         }
         // What the items are shows where they are looked at.
         Decision::Opened { opened, .. } => {

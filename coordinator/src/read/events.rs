@@ -61,7 +61,7 @@ impl Asked {
             row => row?,
         };
         let (shared, tenant) = (Arc::clone(&self.shared), self.tenant.clone());
-        let scopes = Scopes::new(runs::graph_of(&shared, &row).await?);
+        let scopes = Scopes::new(row.run, runs::graph_of(&shared, &row).await?);
         let (is_over, has_ended) = (row.quarantine_reason.is_some(), row.summary.ended_at.is_some());
         let (id, after, follow, heard) = (self.id, self.after, self.follow, Cursor::default());
         Ok(Some(Reader { shared, tenant, scopes, id, after, follow, is_over, has_ended, heard }))

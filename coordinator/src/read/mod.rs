@@ -8,6 +8,7 @@ pub(crate) mod items;
 pub(crate) mod live;
 pub(crate) mod nodes;
 pub(crate) mod recent;
+pub(crate) mod reviews;
 pub(crate) mod runs;
 mod scopes;
 pub(crate) mod trace;

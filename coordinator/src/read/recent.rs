@@ -201,6 +201,7 @@ fn behind_fact(fact: &Fact) -> usize {
             let outputs = offers.iter().map(|offer| behind_outputs(&offer.outputs) + 4 * offer.index.capacity());
             offers.capacity() * size_of::<Offer>() + outputs.sum::<usize>()
         }
+        Fact::Reviewed(it) => size_of_val(&**it) + behind_outputs(&it.edit),
         // Bounded, and few.
         _ => 0,
     }
@@ -216,6 +217,7 @@ fn behind_decision(decision: &Decision) -> usize {
             opened.items.capacity() * size_of::<Vec<OutputValue>>()
                 + items.map(|item| item.capacity() * size_of::<OutputValue>() + behind_values(item)).sum::<usize>()
         }
+        Decision::Asked { asked, .. } => size_of_val(&**asked) + behind_outputs(&asked.values),
         Decision::Gathered { results, .. } => size_of_val(results.as_slice()),
         Decision::Waiting { .. } | Decision::Afresh { .. } | Decision::Delegated { .. } | Decision::Stopped { .. } => 0,
     }
@@ -257,7 +259,7 @@ mod tests {
             Arc::new(Event { seq: EventSeq(seq), at: Timestamp::from_millis(0), fact, decisions, assignments, values })
         };
         let events = (from..=to).map(event).collect();
-        let runs = vec![RunBatch { run, events, created: None, summary: None, snapshot: None }];
+        let runs = vec![RunBatch { run, events, created: None, summary: None, snapshot: None, reviews: Vec::new() }];
         let (partition, epoch, number) = (PartitionId(0), Epoch(1), BatchNumber(1));
         let batch = Batch { partition, epoch, number, runs, beside: Beside::default() };
         recent.landed(Landing::of(&batch), &[]);

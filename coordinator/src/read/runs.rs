@@ -1,5 +1,6 @@
 //! A run as people see it: its history folded, with its values.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ pub(crate) fn batch_id(run: RunId) -> String {
 }
 
 /// The graph that a run was started with.
-pub(super) async fn graph_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Graph>, ReadError> {
+pub(crate) async fn graph_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Graph>, ReadError> {
     shared.graphs.get(&Tenant::of_run(&row.created), row.created.graph).await.map_err(ReadError::Graph)
 }
 
@@ -148,21 +149,11 @@ pub(super) async fn history(
     graph: Arc<Graph>,
     mut looks: impl FnMut(&RunView, &Event) + Send,
 ) -> Result<(RunView, Kept), ReadError> {
-    let tenant = Tenant::of_run(&row.created);
     let mut values = Kept::default();
     let mut view: Option<RunView> = None;
     loop {
         let after = view.as_ref().map_or(EventSeq(0), RunView::seq);
-        let young = shared.recent.events(row.run, after, EVENT_PAGE_ROWS);
-        let is_young = young.is_some();
-        let page: Vec<Arc<Event>> = match young {
-            Some(page) => page,
-            None => {
-                let tenant = tenant.clone();
-                let page = shared.journal.read_history(tenant, row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
-                page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect()
-            }
-        };
+        let (page, is_young) = next_page(shared, row, after).await?;
         let is_short = page.len() < EVENT_PAGE_ROWS;
         let is_empty = page.is_empty();
         for event in page {
@@ -185,6 +176,34 @@ pub(super) async fn history(
         // To fold a long history takes a while, and others want the thread.
         yield_now().await;
     }
+}
+
+/// A run's events from the first on, without the state that they come to, until `looks` has seen enough.
+pub(super) async fn events(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    mut looks: impl FnMut(&Event) -> ControlFlow<()> + Send,
+) -> Result<(), ReadError> {
+    let mut after = EventSeq(0);
+    loop {
+        let (page, is_young) = next_page(shared, row, after).await?;
+        let Some(last) = page.last().map(|event| event.seq) else { return Ok(()) };
+        if page.iter().try_for_each(|event| looks(event)).is_break() || is_young && page.len() < EVENT_PAGE_ROWS {
+            return Ok(());
+        }
+        after = last;
+        yield_now().await;
+    }
+}
+
+/// The events that follow one, and whether they were still in memory.
+async fn next_page(shared: &Arc<Shared>, row: &RunRow, after: EventSeq) -> Result<(Vec<Arc<Event>>, bool), ReadError> {
+    if let Some(page) = shared.recent.events(row.run, after, EVENT_PAGE_ROWS) {
+        return Ok((page, true));
+    }
+    let tenant = Tenant::of_run(&row.created);
+    let page = shared.journal.read_history(tenant, row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+    Ok((page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect(), false))
 }
 
 async fn show(
@@ -360,7 +379,7 @@ fn share_done(counts: &ItemCounts) -> f64 {
     counts.total.map_or(0.0, |total| f64::from(done) / f64::from(total.max(1)))
 }
 
-pub(super) fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError {
+pub(crate) fn node_error(error: &NodeError, node_id: &str, attempts: u32) -> wire::RunError {
     wire::RunError {
         code: error.code.to_string(),
         message: error.message.to_string(),

@@ -10,6 +10,7 @@ use heddle_core::run::items::{ItemCounts, ItemsView};
 /// What is known of a run's items as far as its events have been read. Runs without maps and loops cost nothing.
 #[derive(Debug)]
 pub(super) struct Scopes {
+    run: RunId,
     graph: Arc<Graph>,
     /// Nothing where there is nothing to know, or where the history does not follow: whoever decides says so.
     items: Option<ItemsView>,
@@ -17,8 +18,13 @@ pub(super) struct Scopes {
 }
 
 impl Scopes {
-    pub(super) fn new(graph: Arc<Graph>) -> Self {
-        Self { is_wanted: graph.has_scopes() || graph.has_losers(), graph, items: None }
+    pub(super) fn new(run: RunId, graph: Arc<Graph>) -> Self {
+        Self { run, is_wanted: graph.has_scopes() || graph.has_losers(), graph, items: None }
+    }
+
+    /// The run.
+    pub(super) fn run(&self) -> RunId {
+        self.run
     }
 
     /// The graph of the run.

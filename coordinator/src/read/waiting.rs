@@ -1,12 +1,13 @@
-//! What keeps a run from going on: timers, and nodes that no agent can run.
+//! What keeps a run from going on: timers, people, and nodes that no agent can run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use heddle_core::id::{Instance, NodeIx};
+use heddle_core::id::{Instance, NodeIx, ReviewId, ReviewIx};
 use heddle_core::partition::permits::Need;
+use heddle_core::run::event::ReviewKind;
 use heddle_core::run::view::RunView;
-use heddle_core::run::{NodePhase, Run};
+use heddle_core::run::{NodePhase, OpenReview, Run};
 use heddle_proto::control as wire;
 
 use crate::limits::WAITING_INSTANCES_MAX;
@@ -16,14 +17,32 @@ use crate::shared::Shared;
 pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire::WaitingOn> {
     let run = view.run();
     let retries: BTreeSet<Instance> = run.retries_due(shared.clock.now()).collect();
+    let reviews: BTreeMap<Instance, (ReviewIx, &OpenReview)> =
+        run.open_reviews().map(|(ix, open)| (open.instance.first(), (ix, open))).collect();
     let of_node = |ix: &NodeIx| -> Vec<wire::WaitingOn> {
-        let wait = |(instance, phase)| waits(shared, view, &retries, instance, phase);
+        let wait = |(instance, phase)| match reviews.get(&instance) {
+            Some((ix, open)) => Some(waits_for_people(view, *ix, open)),
+            None => waits(shared, view, &retries, instance, phase),
+        };
         match run.graph().within(*ix) {
             None => wait((Instance::root(*ix), run.phase_of(*ix))).into_iter().collect(),
             Some(_) => run.open_instances(*ix).filter_map(wait).take(WAITING_INSTANCES_MAX).collect(),
         }
     };
     part.iter().flat_map(of_node).collect()
+}
+
+fn waits_for_people(view: &RunView, review: ReviewIx, open: &OpenReview) -> wire::WaitingOn {
+    let run = view.run();
+    wire::WaitingOn {
+        kind: if open.kind == ReviewKind::Outcome { "outcome" } else { "review" }.into(),
+        node_id: run.graph().node(open.instance.node).id.to_string(),
+        since_ms: open.opened_at.as_millis(),
+        due_at_ms: open.due_at.map(|at| at.as_millis()),
+        need: String::new(),
+        index: view.items().path(open.instance.scope),
+        review_id: ReviewId::of(run.id(), review).to_string(),
+    }
 }
 
 /// What one instance waits for, if it does.
@@ -45,6 +64,7 @@ fn waits(
         due_at_ms,
         need,
         index: view.items().path(instance.scope),
+        review_id: String::new(),
     };
     match phase {
         NodePhase::Waiting => {

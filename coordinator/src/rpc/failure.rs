@@ -133,6 +133,7 @@ pub(crate) fn refused(refusal: Refusal) -> Status {
         Refusal::NotFound => run_not_found(),
         Refusal::Overloaded => busy("overloaded", "too much is under way; nothing was started, try again in a moment"),
         Refusal::KeyMismatch => key_mismatch(),
+        Refusal::Review(_) => plain(409, "review_decided", "the review takes no decision"),
         Refusal::Quarantined => {
             plain(422, "quarantined", "the run's data could not be kept; it was set aside, and nothing of it will run")
         }

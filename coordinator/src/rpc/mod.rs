@@ -14,6 +14,8 @@ mod key_requests;
 pub(crate) mod members;
 mod node_requests;
 pub(crate) mod resumes;
+mod review_requests;
+pub(crate) mod reviews;
 pub(crate) mod run_requests;
 mod tenant_requests;
 pub(crate) mod tenants;

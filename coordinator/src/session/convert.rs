@@ -18,6 +18,7 @@ use heddle_proto::agent as wire;
 use heddle_proto::agent::coordinator_message::Kind;
 use serde::de::IgnoredAny;
 
+use super::changed;
 use super::inputs::{self, Filled};
 
 /// A key as it goes over the wire.
@@ -85,12 +86,20 @@ pub(crate) fn assign(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMe
         let declared = provided.node_type.and_then(|node_type| node_type.inputs.get(usize::from(port.0)));
         declared.map_or(String::new(), |declared| declared.id.to_string())
     };
+    let changed = filled.config.as_ref().map(|changes| changed::lay_over(provided, changes.json()));
     for (input, values) in dispatch.inputs.iter().zip(filled.inputs) {
         inputs.extend(inputs::to_wire(port_id(input.port), input, values));
     }
+    let changed_inputs = changed.iter().flat_map(|changed| &changed.inputs);
+    let ports = changed_inputs.filter_map(|(id, value)| Some((provided.node_type?.input(id)?.0, value)));
+    let changed_ports: Vec<_> = ports.collect();
+    for (port, value) in &changed_ports {
+        inputs.push(constant(port_id(*port), *port, provided, value));
+    }
     // What is a constant of the graph stands in the question itself.
     for (port, value) in provided.constants.iter().filter(|_| question.is_none()) {
-        if dispatch.inputs.iter().all(|input| input.port != *port) {
+        let is_changed = changed_ports.iter().any(|(changed, _)| changed == port);
+        if !is_changed && dispatch.inputs.iter().all(|input| input.port != *port) {
             inputs.push(constant(port_id(*port), *port, provided, value));
         }
     }
@@ -111,7 +120,11 @@ pub(crate) fn assign(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMe
             Some(_) => EVALUATOR_VERSION,
             None => provided.node_type.map_or(0, |node_type| node_type.version),
         },
-        config_json: question.map_or_else(|| provided.config.clone(), question_to_json),
+        config_json: match (question, changed) {
+            (Some(question), _) => question_to_json(question),
+            (None, Some(changed)) => changed.config,
+            (None, None) => provided.config.clone(),
+        },
         inputs,
         timeout_ms: provided.policy.timeout.map_or(0, Span::as_millis),
         effect: effect_to_wire(provided.effect).into(),

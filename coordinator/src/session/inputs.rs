@@ -20,6 +20,8 @@ pub(crate) struct Filled {
     pub(crate) inputs: Vec<Vec<Item>>,
     /// The pollable job to go on with.
     pub(crate) handle: Option<Value>,
+    /// Keys of the node's config that a person has changed.
+    pub(crate) config: Option<Value>,
 }
 
 /// One input as it goes over the wire; none if nothing came.

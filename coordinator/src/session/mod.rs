@@ -1,5 +1,6 @@
 //! Agents that are connected: who they are, what is sent to them, what they say.
 
+pub(crate) mod changed;
 pub(crate) mod convert;
 pub(crate) mod inputs;
 mod outgoing;

@@ -105,6 +105,15 @@ pub(crate) fn said(status: &Status) -> Option<ApiError> {
     if !failure.waiting_on.is_empty() {
         error = error.with("waitingOn", json!(run::waiting_on(&failure.waiting_on)));
     }
+    if let Some(decided) = &failure.decided {
+        error = error.with("decided", json!(super::review::decided(decided)));
+    }
+    if let Some(revision) = failure.current_revision {
+        error = error.with("currentRevision", json!(revision));
+    }
+    if !failure.path.is_empty() {
+        error = error.with("path", json!(failure.path));
+    }
     Some(error)
 }
 

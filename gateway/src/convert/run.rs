@@ -207,6 +207,7 @@ pub(super) fn waiting_on(waiting: &[control::WaitingOn]) -> Vec<WaitingOn<'_>> {
             since: Time(waiting.since_ms),
             due_at: waiting.due_at_ms.map(Time),
             need: non_empty(&waiting.need),
+            review_id: non_empty(&waiting.review_id),
         })
         .collect()
 }

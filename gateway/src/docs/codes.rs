@@ -18,6 +18,7 @@ const fn code(code: &'static str, meaning: &'static str, next: &'static str) -> 
 /// Refusals of requests, by code.
 pub const REFUSALS: &[Code] = &[
     code("agent_not_found", "No agent of this id is connected.", "List the agents."),
+    code("already_approved", "You have approved this review already.", "Another person must, too."),
     code("ambiguous_authorization", "There are several Authorization headers.", "Send one."),
     code("ambiguous_host", "There are several Host headers.", "Send one."),
     code("api_key_expired", "The key's time is over.", "Make a new key, or rotate before it ends."),
@@ -64,6 +65,11 @@ pub const REFUSALS: &[Code] = &[
         "The database takes no commits now.",
         "Try again after `Retry-After`; nothing was done.",
     ),
+    code(
+        "decision_not_allowed",
+        "The review does not take this decision.",
+        "`allow` of the review lists what it takes.",
+    ),
     code("duplicate_key", "The JSON body has a key twice.", "`path` says where."),
     code("empty_graph", "The graph has no node.", "Add a node."),
     code(
@@ -94,6 +100,11 @@ pub const REFUSALS: &[Code] = &[
     ),
     code("internal", "A fault of the server.", "Report it with the request id."),
     code("invalid_api_key", "There is no such key, or it was revoked.", "Use another key."),
+    code(
+        "invalid_decision",
+        "The edit does not fit what the review asks for.",
+        "`path` says where; the message says why.",
+    ),
     code("invalid_field", "A field of the body has a value that it cannot have.", "`path` says which."),
     code("invalid_form", "The body is no form that can be read.", "Send multipart/form-data with a field `file`."),
     code("invalid_graph", "The graph has problems.", "`violations` lists all of them, with what to do."),
@@ -142,6 +153,7 @@ pub const REFUSALS: &[Code] = &[
     code("node_not_found", "The run or the workflow has no such node.", "Read it: it lists those that it has."),
     code("node_type_not_found", "There is no node type of this name.", "`GET /api/v1/nodes` lists them."),
     code("node_type_unavailable", "No agent offers a type that the run needs.", "Start an agent that does."),
+    code("not_an_assignee", "The review names who may decide it, and not you.", "`assignees` says who may."),
     code("not_implemented", "The coordinator is older than the gateway.", "Update the coordinator."),
     code("not_supported_yet", "Heddle cannot do this yet.", "Leave it out."),
     code("nothing_to_resume", "The run is completed, and nothing is to change.", "Name `fromNodeId` or `outputs`."),
@@ -154,6 +166,11 @@ pub const REFUSALS: &[Code] = &[
     code("overloaded", "Too much is under way.", "Try again after `Retry-After`; nothing was started."),
     code("plan_changed", "What would run is not what the plan says any more.", "The message says what; plan again."),
     code(
+        "own_review",
+        "The review is of a run that you have started.",
+        "Let another person decide, or use a key with the scope `reviews:decide:own`.",
+    ),
+    code(
         "protocol_mismatch",
         "Gateway and coordinator do not speak the same protocol.",
         "Update the older of the two.",
@@ -164,6 +181,10 @@ pub const REFUSALS: &[Code] = &[
         "The range begins beyond the end of the file.",
         "`Content-Range` says how long it is.",
     ),
+    code("review_decided", "Somebody was first.", "`decided` says who, what and when."),
+    code("review_not_found", "There is no such review, or it is another tenant's.", "List the reviews."),
+    code("review_withdrawn", "The run of the review is over.", "Nothing; the run says how it ended."),
+    code("stale_review", "Something was decided at the review since you read it.", "Read it again and repeat."),
     code("stale_write", "Somebody changed the workflow since you read it.", "Read it again and repeat."),
     code("tenant_exists", "There is a tenant of this id.", "Choose another id."),
     code("tenant_name_invalid", "The tenant's name is too long for the store.", "Use a tenant with a shorter name."),
@@ -318,6 +339,16 @@ pub const FAILURES: &[Code] = &[
     ),
     code("provider_failed", "A provider ended its answer with an error.", "Try again later."),
     code("quarantined", "The database could not keep the run's data.", "Look at the coordinator's log."),
+    code(
+        "review_rejected",
+        "A person rejected at a review what the node got or gave.",
+        "The message says who, and why; mend it and run again.",
+    ),
+    code(
+        "review_timeout",
+        "Nobody decided a review in time.",
+        "Give it more time, or say in `onTimeout` what happens then.",
+    ),
     code("quota_exhausted", "The provider's account has no credit left.", "Check the account."),
     code("rate_limited", "A server asks to slow down.", "Nothing: it is tried again."),
     code(

@@ -198,6 +198,32 @@ pub(super) struct Cancel {
     reason: Option<String>,
 }
 
+/// What is decided at a review.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("anyOf" = each_with_its_own()))]
+pub(super) struct Decision {
+    #[schemars(extend("enum" = ["approve", "reject", "retry"]))]
+    decision: String,
+    /// With approve: the value as edited, or an object of the ports that were.
+    data: Option<Value>,
+    /// With retry: keys of the node's config to change.
+    config: Option<Object>,
+    comment: Option<String>,
+    /// Refuses with 409 if the review has another one by now.
+    #[schemars(range(min = 0))]
+    revision: Option<u64>,
+}
+
+/// Edits come with approvals, and another config with another try.
+fn each_with_its_own() -> Value {
+    let without = |decision: &str, fields: &[&str]| {
+        let mut properties = json!({"decision": {"const": decision}});
+        fields.iter().for_each(|field| properties[*field] = json!({"type": "null"}));
+        json!({"properties": properties})
+    };
+    json!([without("approve", &["config"]), without("reject", &["data", "config"]), without("retry", &["data"])])
+}
+
 /// A key to make.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]

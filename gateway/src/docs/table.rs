@@ -14,6 +14,7 @@ use crate::dto::key::ApiKey;
 use crate::dto::media::{Address, Media, MediaPage};
 use crate::dto::node::NodeDetail;
 use crate::dto::node_type::{Catalogue, NodeType};
+use crate::dto::review::{Review, ReviewHead};
 use crate::dto::run::{Poll, Run};
 use crate::dto::submit::{Accepted, Executed, Inputs};
 use crate::dto::tenant::Tenant;
@@ -21,12 +22,14 @@ use crate::dto::trace::{OtlpTrace, Trace};
 use crate::dto::version::{Version, VersionDifference, VersionWithGraph};
 use crate::dto::workflow::{Deleted, Workflow, WorkflowWithGraph};
 use crate::http::auth::{
-    Administer, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadWorkflows, WriteWorkflows,
+    Administer, DecideReviews, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadReviews,
+    ReadWorkflows, WriteWorkflows,
 };
 use crate::http::health::{Alive, Ready};
 
 const WORKFLOWS: &str = "Workflows";
 pub(super) const RUNS: &str = "Runs";
+const REVIEWS: &str = "Reviews";
 const FILES: &str = "Files";
 const NODES: &str = "Node types";
 const CLUSTER: &str = "Cluster";
@@ -325,6 +328,31 @@ pub(crate) fn runs_of_all() -> Operation {
         .query("nodes", json!({"type": "boolean", "default": false}), "true: with their nodes.")
         .refuses(StatusCode::NOT_FOUND)
         .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+pub(crate) fn list_reviews() -> Operation {
+    let state = json!({"enum": ["open", "decided", "withdrawn", "all"], "default": "open"});
+    let list = Operation::of::<ReadReviews>(REVIEWS, "List what runs ask of people, the oldest first");
+    limited(list, 50, "Reviews in a page, of which 200 come at most.")
+        .query("state", state, "Only reviews that stand so.")
+        .query("assignee", json!({"type": "string"}), "Only those that this subject may decide.")
+        .query("workflowId", json!({"type": "string"}), "Only of runs of this workflow.")
+        .query("executionId", json!({"type": "string"}), "Only of this run.")
+        .query("cursor", json!({"type": "string"}), "The next page: what the Link header names.")
+        .answers::<ReviewHead<'_>>(OK, Shape::List)
+}
+
+pub(crate) fn get_review() -> Operation {
+    Operation::of::<ReadReviews>(REVIEWS, "Get a review with the value that it is about, and what was decided")
+        .answers::<Review<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn decide_review() -> Operation {
+    let says = "Decide a review: approve, with an edit or without, reject, or have the node run again";
+    Operation::of::<DecideReviews>(REVIEWS, says)
+        .idempotent()
+        .body::<requests::Decision>(json!({"decision": "approve", "data": "As edited.", "comment": "shorter"}))
+        .answers::<Review<'_>>(OK, Shape::Enveloped)
 }
 
 /// Bytes, or a part of them.

@@ -12,6 +12,7 @@ pub(crate) mod media;
 pub(crate) mod node;
 pub(crate) mod node_type;
 pub(crate) mod resume;
+pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod submit;
 pub(crate) mod tenant;

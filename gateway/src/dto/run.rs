@@ -236,4 +236,7 @@ pub(crate) struct WaitingOn<'a> {
     pub(crate) due_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) need: Option<&'a str>,
+    /// What to decide: `GET /reviews/{id}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) review_id: Option<&'a str>,
 }

@@ -41,6 +41,9 @@ scopes! {
     ReadExecutions = ["executions:read", "workflows:read", "workflows:execute"];
     /// Whoever may see a run may see its files.
     ReadArtifacts = ["executions:read", "workflows:read", "workflows:execute"];
+    /// Whoever may see a run may see what it asks.
+    ReadReviews = ["executions:read", "workflows:read", "workflows:execute", "reviews:decide"];
+    DecideReviews = ["reviews:decide"];
     /// Of its own tenant.
     Administer = ["admin"];
     /// Of the cluster: what belongs to no tenant, and tenants themselves.
@@ -68,6 +71,11 @@ impl<S: Scope> Caller<S> {
     /// Whether the key operates the cluster, whatever this route asks for.
     pub(crate) fn operates(&self) -> bool {
         self.principal.scopes.iter().any(|scope| Operate::ACCEPTED.contains(&scope.as_str()))
+    }
+
+    /// Whether the key may decide reviews of runs that its subject has started.
+    pub(crate) fn decides_own(&self) -> bool {
+        self.principal.scopes.iter().any(|scope| scope == "reviews:decide:own")
     }
 
     /// Whether provider nodes run against the sandbox.

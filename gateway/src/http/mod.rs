@@ -19,6 +19,7 @@ pub(crate) mod page;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod resume;
+pub(crate) mod reviews;
 pub(crate) mod router;
 pub(crate) mod run_nodes;
 pub(crate) mod runs;

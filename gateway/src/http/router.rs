@@ -11,8 +11,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume, run_nodes,
-    runs, tenants, trace, versions, workflows,
+    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume, reviews,
+    run_nodes, runs, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
@@ -126,6 +126,9 @@ fn own() -> Table {
         .get("/api/v1/workflows/executions/{id}/lineage", resume::lineage, resumes::lineage())
         .get("/api/v1/batches/{id}", batches::get, table::get_batch())
         .post("/api/v1/batches/{id}/cancel", batches::cancel, table::cancel_batch())
+        .get("/api/v1/reviews", reviews::list, table::list_reviews())
+        .get("/api/v1/reviews/{id}", reviews::get, table::get_review())
+        .post("/api/v1/reviews/{id}/decision", reviews::decide, table::decide_review())
         .get("/api/v1/artifacts/{id}", artifacts::get, table::get_artifact())
         .get("/api/v1/media", media::list, table::list_media())
         .delete("/api/v1/media/{id}", media::delete, table::delete_media())

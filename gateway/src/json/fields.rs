@@ -133,6 +133,11 @@ impl<'a> Fields<'a> {
         self.shaped(name, b'{', "an object")
     }
 
+    /// The text of any value.
+    pub(crate) fn any(&self, name: &str) -> Option<&'a [u8]> {
+        self.get(name).map(|value| value.get().as_bytes())
+    }
+
     /// # Errors
     /// 400 `unknown_field` when there is a member that `known` does not list.
     pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), ApiError> {

@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use heddle_proto::control::control_server::{Control, ControlServer};
 use heddle_proto::control::members_server::{Members, MembersServer};
 use heddle_proto::control::resumes_server::{Resumes, ResumesServer};
+use heddle_proto::control::reviews_server::{Reviews, ReviewsServer};
 use heddle_proto::control::workflows_server::WorkflowsServer;
 use heddle_proto::control::*;
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
@@ -53,6 +54,7 @@ pub(crate) struct Script {
     pub(crate) node_types: NodeTypeList,
     pub(crate) agents: AgentList,
     pub(crate) key: ApiKey,
+    pub(crate) review: Review,
 
     pub(crate) authentications: u32,
     pub(crate) saves: Vec<SaveWorkflowRequest>,
@@ -86,6 +88,8 @@ pub(crate) struct Script {
     pub(crate) plans: Vec<ResumeRequest>,
     pub(crate) lineage: Lineage,
     pub(crate) lineages: Vec<LineageRequest>,
+    pub(crate) review_lists: Vec<ListReviewsRequest>,
+    pub(crate) decisions: Vec<DecideReviewRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -114,6 +118,7 @@ impl Fake {
         let server = tonic::transport::Server::builder()
             .add_service(service)
             .add_service(ResumesServer::new(fake.clone()))
+            .add_service(ReviewsServer::new(fake.clone()))
             .add_service(MembersServer::new(fake.clone()))
             .add_service(workflows);
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -352,6 +357,30 @@ impl Resumes for Fake {
         self.script().lineages.push(request.into_inner());
         self.refusal("read_lineage")?;
         Ok(Response::new(self.script().lineage.clone()))
+    }
+}
+
+#[tonic::async_trait]
+impl Reviews for Fake {
+    async fn list_reviews(&self, request: Request<ListReviewsRequest>) -> Result<Response<ReviewList>, Status> {
+        self.refusal("list_reviews")?;
+        let (request, mut script) = (request.into_inner(), self.script());
+        // One page and a last one.
+        let next_cursor = if request.cursor.is_empty() { "7-rev_1".to_owned() } else { String::new() };
+        script.review_lists.push(request);
+        Ok(Response::new(ReviewList { reviews: script.review.head.clone().into_iter().collect(), next_cursor }))
+    }
+
+    async fn get_review(&self, _: Request<ReviewRequest>) -> Result<Response<Review>, Status> {
+        self.refusal("get_review")?;
+        Ok(Response::new(self.script().review.clone()))
+    }
+
+    async fn decide_review(&self, request: Request<DecideReviewRequest>) -> Result<Response<DecidedReview>, Status> {
+        self.script().decisions.push(request.into_inner());
+        self.refusal("decide_review")?;
+        let script = self.script();
+        Ok(Response::new(DecidedReview { review: Some(script.review.clone()), replayed: script.replayed }))
     }
 }
 

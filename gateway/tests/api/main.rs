@@ -16,6 +16,7 @@ mod health;
 mod history;
 mod keys;
 mod resume;
+mod reviews;
 mod runs;
 mod setup;
 mod workflows;

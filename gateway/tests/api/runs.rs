@@ -270,12 +270,13 @@ async fn a_run_that_waits_or_failed_says_why() {
             due_at_ms: Some(1_000),
             need: String::new(),
             index: vec![3, 0],
+            review_id: "rev_1".to_owned(),
         }];
     }
     let waiting = api.get("/api/v1/workflows/executions/exec_1").await;
     waiting.check_envelope();
     let expected = json!([{"kind": "timer", "nodeId": "n1", "index": [3, 0], "since": "1970-01-01T00:00:00.000Z",
-        "dueAt": "1970-01-01T00:00:01.000Z"}]);
+        "dueAt": "1970-01-01T00:00:01.000Z", "reviewId": "rev_1"}]);
     assert_eq!((&waiting.body["status"], &waiting.body["waitingOn"]), (&json!("RUNNING"), &expected));
     {
         let mut script = api.fake.script();

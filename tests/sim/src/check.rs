@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_core::batch::BatchId;
 use heddle_core::id::{
-    AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, ProviderIx, RunId, ScopeIx,
+    AgentBoot, AttemptKey, AttemptNumber, AttemptToken, EventSeq, Instance, PartitionId, ProviderIx, ReviewIx, RunId,
+    ScopeIx,
 };
 use heddle_core::partition::batch::{Batch, IdempotencyKey};
 use heddle_core::run::event::{Attempt, ErrorClass, OutputValue, PortOutput};
@@ -17,6 +18,7 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::Violation;
+use super::check_reviews::ReviewAccount;
 use super::coverage::{Coverage, Stand};
 use super::event::SeatId;
 use super::policies::Places;
@@ -48,6 +50,7 @@ pub(super) struct Checker {
     pub(super) inputs: BTreeMap<(RunId, Instance, ProviderIx), Digest>,
     /// What became durable that cannot happen without end.
     pub(super) done: u64,
+    pub(super) reviews: BTreeMap<(RunId, ReviewIx), ReviewAccount>,
     /// Which container's items and turns have these numbers.
     pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
 }

@@ -87,14 +87,18 @@ impl Checker {
     /// Nothing waits without something that wakes it: a place in the line, an agent, a timer, or an input that is open.
     pub(super) fn check_waiting(&self, run: RunId) {
         let Some(fold) = self.fold_of(run).filter(|fold| fold.status() == RunStatus::Running) else { return };
-        let ready: Vec<Instance> = fold.ready().collect();
+        let ready: Vec<Instance> = fold.ready().map(Instance::first).collect();
         for (node, _) in fold.graph().nodes() {
             let (instance, phase) = (Instance::root(node), fold.phase_of(node));
             let is_woken = match phase {
                 NodePhase::Ready => ready.contains(&instance),
-                NodePhase::Running => fold.attempt(instance).is_some(),
-                NodePhase::Backoff => fold.retries_due(Timestamp::from_millis(i64::MAX)).any(|due| due == instance),
-                NodePhase::Waiting => fold.next_due().is_some(),
+                NodePhase::Running => fold.attempts().any(|(it, _)| it.first() == instance),
+                NodePhase::Backoff => {
+                    fold.retries_due(Timestamp::from_millis(i64::MAX)).any(|due| due.first() == instance)
+                }
+                NodePhase::Waiting => {
+                    fold.next_due().is_some() || fold.open_reviews().any(|(_, open)| open.instance.first() == instance)
+                }
                 NodePhase::Due => fold.next_decision().is_some(),
                 NodePhase::Pending => has_open_input(fold, node),
                 _ => true,

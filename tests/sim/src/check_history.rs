@@ -76,7 +76,10 @@ impl Checker {
             Fact::Succeeded { attempt, outputs, .. } => {
                 self.made_by(run, attempt, outputs);
                 self.over(run, attempt);
-                self.committed(run, attempt.instance);
+                // What people look at is committed when they have approved it.
+                if !self.is_looked_at(run, attempt) {
+                    self.committed(run, attempt.instance);
+                }
             }
             Fact::Settled { attempt, outputs } => {
                 self.made_by(run, attempt, outputs);
@@ -106,6 +109,7 @@ impl Checker {
                 self.instances.entry((run, attempt.instance)).or_default().has_handle = true;
             }
             Fact::TimerFired { instance, .. } => self.committed(run, *instance),
+            Fact::Reviewed(it) => self.reviewed(run, it),
             Fact::Submitted(_) | Fact::Offered { .. } | Fact::Continued | Fact::Ended { .. } => {}
         }
         for decision in &event.decisions {
@@ -122,6 +126,7 @@ impl Checker {
                 | Decision::Waiting { .. }
                 | Decision::Delegated { .. }
                 | Decision::Afresh { .. } => {}
+                Decision::Asked { instance, asked } => self.asked(run, *instance, asked.review),
                 Decision::Opened { instance, opened } => {
                     let scopes = (opened.scope.0..).take(opened.items.len());
                     self.scopes.extend(scopes.map(|scope| ((run, ScopeIx(scope)), *instance)));
@@ -138,7 +143,7 @@ impl Checker {
         self.expect(was_live, "H6", || format!("{run}: {attempt:?} ends, but was not out"));
     }
 
-    fn committed(&mut self, run: RunId, instance: Instance) {
+    pub(super) fn committed(&mut self, run: RunId, instance: Instance) {
         let account = self.instances.entry((run, instance)).or_default();
         let was_committed = std::mem::replace(&mut account.is_committed, true);
         self.expect(!was_committed, "H4", || format!("{run}: node {} has two outputs", instance.node));
@@ -243,9 +248,11 @@ impl Checker {
     fn given(&mut self, run: RunId, assignment: &Assignment) {
         let attempt = assignment.attempt;
         let account = self.instances.entry((run, attempt.instance)).or_default();
-        let is_next = attempt.number > account.number && !account.is_committed;
-        account.number = attempt.number;
-        let is_unknown = account.is_unknown;
+        let (is_committed, is_unknown) = (account.is_committed, account.is_unknown);
+        // Numbers go on over all generations.
+        let first = self.instances.entry((run, attempt.instance.first())).or_default();
+        let is_next = attempt.number > first.number && !is_committed;
+        first.number = attempt.number;
         self.expect(is_next, "H5", || format!("{run}: {attempt:?} does not follow the attempt before it"));
         self.expect(!is_unknown, "H7", || format!("{run}: {attempt:?} may be a second effect that nobody asked for"));
         let fold = self.runs.get(&run).and_then(|account| account.fold.as_ref());

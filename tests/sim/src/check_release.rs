@@ -35,6 +35,10 @@ impl Checker {
                 let is_there = self.runs.values().any(|account| account.events > 0 || account.is_quarantined);
                 self.expect(is_there, "E3", || "a refusal speaks of a run before any is durable".to_owned());
             }
+            Reply::Answered { seq } => {
+                let is_there = self.runs.values().any(|account| account.events >= seq.0 || account.is_quarantined);
+                self.expect(is_there, "E3", || "an answer to a review is told before it is durable".to_owned());
+            }
             // What is acknowledged of batches is looked at in the end.
             Reply::BatchSubmitted { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
         }
@@ -111,7 +115,7 @@ impl Checker {
             // An item that has closed has left memory.
             _ => {
                 let mut open = fold.open_instances(key.instance.node);
-                open.find(|(instance, _)| *instance == key.instance)
+                open.find(|(instance, _)| *instance == key.instance.first())
                     .is_none_or(|(_, phase)| phase == NodePhase::Dropped)
             }
         })

@@ -10,6 +10,7 @@ use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
 use heddle_core::value::Digest;
 
 use super::event::Event;
+use super::people;
 use super::queue::millis;
 use super::world::World;
 
@@ -182,6 +183,10 @@ impl World {
     }
 
     pub(super) fn answered(&mut self, client: usize, caller: CallerId, reply: &Reply) {
+        // People see in the history what became of what they said.
+        if client == people::CLIENT {
+            return;
+        }
         let Some(job) = self.clients[client].waiting.remove(&caller) else { return };
         match reply {
             Reply::Refused(Refusal::Retry | Refusal::Overloaded) => {
@@ -201,7 +206,7 @@ impl World {
                 let JobKind::Batch { key } = self.clients[client].jobs[job].kind else { return };
                 self.check.acknowledged_batch(*batch, key);
             }
-            Reply::Cancelled { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
+            Reply::Cancelled { .. } | Reply::Answered { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
         }
         self.clients[client].jobs[job].is_done = true;
     }

@@ -3,14 +3,17 @@
 
 use std::fmt;
 
+use heddle_core::graph::Graph;
 use heddle_core::id::{Instance, NodeIx, ScopeIx};
+use heddle_core::node_type::{Control, Runner};
 use heddle_core::partition::batch::Phase;
-use heddle_core::run::event::{Decision, Event, Fact};
+use heddle_core::policy::ReviewWhen;
+use heddle_core::run::event::{Decision, Event, Fact, ReviewOutcome};
 use heddle_core::run::{NodePhase, Run, RunStatus};
 use serde_json::Value as Json;
 
 /// Moves of a node.
-const NODES: [(NodePhase, NodePhase); 27] = {
+const NODES: [(NodePhase, NodePhase); 32] = {
     use NodePhase::{
         Backoff, Cached, Completed, Dropped, Due, Failed, Open, Pending, Ready, Running, Skipped, Waiting,
     };
@@ -34,10 +37,15 @@ const NODES: [(NodePhase, NodePhase); 27] = {
         (Running, Ready),
         (Running, Open),
         (Running, Dropped),
+        (Running, Due),
         (Backoff, Running),
         (Backoff, Dropped),
         (Waiting, Completed),
         (Waiting, Dropped),
+        (Waiting, Ready),
+        (Waiting, Failed),
+        (Waiting, Pending),
+        (Completed, Ready),
         (Open, Completed),
         (Open, Failed),
         (Open, Ready),
@@ -105,7 +113,7 @@ impl Coverage {
         let after: Vec<NodePhase> = (0..run.graph().len() as u32).map(|ix| run.phase_of(NodeIx(ix))).collect();
         let begun = || after.iter().map(|phase| if is_outside(*phase) { *phase } else { NodePhase::Pending }).collect();
         let mut now = if stand.phases.is_empty() { begun() } else { std::mem::take(&mut stand.phases) };
-        for (instance, to) in steps(event) {
+        for (instance, to) in steps(event, run.graph()) {
             let here = (instance.scope == ScopeIx(0)).then(|| now.get_mut(instance.node.0 as usize)).flatten();
             let Some(here) = here else { continue };
             // What an event decides or gives away may have become ready with it.
@@ -150,11 +158,17 @@ fn is_outside(phase: NodePhase) -> bool {
 }
 
 /// What an event says of single nodes, in order.
-fn steps(event: &Event) -> Vec<(Instance, NodePhase)> {
-    use NodePhase::{Backoff, Cached, Completed, Failed, Open, Ready, Running, Waiting};
+fn steps(event: &Event, graph: &Graph) -> Vec<(Instance, NodePhase)> {
+    use NodePhase::{Backoff, Cached, Completed, Due, Failed, Open, Pending, Ready, Running, Waiting};
     let mut steps = match &event.fact {
-        Fact::Succeeded { attempt, .. } => vec![(attempt.instance, Completed)],
+        Fact::Succeeded { attempt, .. } => {
+            let is_reviewed = graph.node(attempt.instance.node).policy.review == Some(ReviewWhen::After);
+            vec![(attempt.instance, if is_reviewed { Due } else { Completed })]
+        }
         Fact::Answered { attempt, .. } => vec![(attempt.instance, Open)],
+        Fact::Failed { attempt, asks: true, .. } | Fact::Lost { attempt, asks: true, .. } => {
+            vec![(attempt.instance, Due)]
+        }
         Fact::Failed { attempt, retry_at, fallback, .. } => {
             let to = if retry_at.is_some() { Backoff } else { Failed };
             vec![(attempt.instance, if fallback.is_some() { Ready } else { to })]
@@ -164,19 +178,34 @@ fn steps(event: &Event) -> Vec<(Instance, NodePhase)> {
         }
         Fact::HandedBack { attempts } => attempts.iter().map(|attempt| (attempt.instance, Ready)).collect(),
         Fact::TimerFired { instance, .. } => vec![(*instance, Completed)],
+        Fact::Reviewed(it) => match &it.outcome {
+            ReviewOutcome::Open { .. } => Vec::new(),
+            ReviewOutcome::Begins => vec![(it.instance, Ready)],
+            ReviewOutcome::Gave(_) => vec![(it.instance, Completed)],
+            ReviewOutcome::Failed { .. } => vec![(it.instance, Failed)],
+            ReviewOutcome::Again { instance } if instance.node == it.instance.node => vec![(*instance, Ready)],
+            ReviewOutcome::Again { instance } => vec![(it.instance, Pending), (*instance, Ready)],
+        },
         _ => Vec::new(),
     };
     steps.extend(event.decisions.iter().filter_map(|decision| match decision {
         Decision::Completed { instance, .. } | Decision::Stopped { instance, .. } => Some((*instance, Completed)),
-        Decision::Waiting { instance, .. } => Some((*instance, Waiting)),
+        Decision::Waiting { instance, .. } | Decision::Asked { instance, .. } => Some((*instance, Waiting)),
         Decision::Failed { instance, .. } => Some((*instance, Failed)),
         Decision::Opened { instance, .. } => Some((*instance, Open)),
+        Decision::Afresh { instance } if asks_first(graph, instance.node) => None,
         Decision::Delegated { instance, .. } | Decision::Afresh { instance } => Some((*instance, Ready)),
         Decision::Reused { instance, .. } => Some((*instance, Cached)),
         Decision::Gathered { .. } => None,
     }));
     steps.extend(event.assignments.iter().map(|assignment| (assignment.attempt.instance, Running)));
     steps
+}
+
+/// Whether a node asks people before anything else.
+fn asks_first(graph: &Graph, node: NodeIx) -> bool {
+    let node = graph.node(node);
+    node.runner == Runner::Control(Control::Review) || node.policy.review == Some(ReviewWhen::Before)
 }
 
 impl fmt::Display for Coverage {

@@ -1,7 +1,7 @@
 //! What happens in a simulated world, and what its parts say to each other.
 
 use heddle_core::id::BatchNumber;
-use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, PartitionId, RunId, SessionNumber};
+use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, PartitionId, ReviewIx, RunId, SessionNumber};
 use heddle_core::partition::batch::{CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Dispatch, Input, Reply, Verdict};
 use heddle_core::run::event::PermitClass;
@@ -24,6 +24,12 @@ pub(super) enum Event {
     ClientActs {
         client: usize,
         job: usize,
+    },
+    /// Somebody looks at a review.
+    PersonActs {
+        person: usize,
+        run: RunId,
+        review: ReviewIx,
     },
     /// The client has waited long enough.
     ClientGivesUp {

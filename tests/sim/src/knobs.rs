@@ -69,6 +69,8 @@ pub(super) struct Knobs {
     pub(super) resume_percent: u64,
     /// Messages between slots, and hints, that do not arrive.
     pub(super) lost_percent: u64,
+    /// How many of the nodes ask people.
+    pub(super) review_percent: u64,
 }
 
 /// Which effect classes nodes have.
@@ -136,6 +138,7 @@ impl Knobs {
             batch_under_way: random.between((1, 4)) as usize,
             lost_percent: random.pick(&[0, 10, 40]),
             resume_percent: random.pick(&[0, 0, 70]),
+            review_percent: random.pick(&[0, 0, 30]),
         }
     }
 }

@@ -177,6 +177,8 @@ pub(super) fn compare(nodes: &[Json], events: &[Event], fold: &Run) -> Result<()
 /// What a fact says of a provider's failure for good: of which attempt, why, who is tried next, and what the node gives.
 fn failure(fact: &Fact) -> Option<(&Attempt, &NodeError, Option<ProviderIx>, &[PortOutput])> {
     match fact {
+        // Where people decide, it is not over with that.
+        Fact::Failed { asks: true, .. } | Fact::Lost { asks: true, .. } => None,
         Fact::Failed { attempt, error, retry_at: None, fallback, caught, .. } => {
             Some((attempt, error, *fallback, caught))
         }

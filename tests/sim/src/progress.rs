@@ -50,6 +50,7 @@ fn is_progress(event: &Event) -> bool {
         | Fact::Answered { .. }
         | Fact::Failed { .. }
         | Fact::TimerFired { .. }
+        | Fact::Reviewed(_)
         | Fact::Stopped { .. }
         | Fact::Discarded { .. }
         | Fact::Settled { .. }

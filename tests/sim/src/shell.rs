@@ -201,6 +201,7 @@ impl World {
             Input::Submit(caller, _)
             | Input::SubmitBatch(caller, _)
             | Input::Cancel { caller, .. }
+            | Input::Answer { caller, .. }
             | Input::CancelBatch { caller, .. } => *caller,
             _ => return,
         };
@@ -445,6 +446,7 @@ impl World {
                 self.store.damage(&batch);
             }
             self.check.written(&self.store, id, &batch, &quarantined);
+            self.show_reviews(&batch, &quarantined);
             self.check_losses(&batch);
             if self.is_planted(ShellFault::CommitAppliedTwice) && reply == CommitReply::Lost {
                 batch.runs.iter().for_each(|run| self.store.write_run(run));

@@ -204,6 +204,7 @@ impl World {
         match event {
             Event::ClientActs { client, job } => self.client_acts(client, job),
             Event::ClientGivesUp { client, caller } => self.gives_up(client, caller),
+            Event::PersonActs { person, run, review } => self.person_acts(person, run, review),
             Event::Request { client, partition, input } => self.request(client, partition, *input),
             Event::Mail { partition, input } => self.mail(partition, *input),
             Event::Answer { client, caller, reply } => self.answered(client, caller, &reply),
@@ -288,6 +289,7 @@ impl World {
             | Event::Trouble(Trouble::PartitionCrashes(_)) => return Some(self.coordinator_paused_until),
             Event::ClientActs { .. }
             | Event::ClientGivesUp { .. }
+            | Event::PersonActs { .. }
             | Event::Answer { .. }
             | Event::CoordinatorStarts(_)
             | Event::FallsSilent { .. }

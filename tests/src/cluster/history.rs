@@ -64,6 +64,12 @@ impl Fold<'_> {
                 self.completed(event);
             }
             "timer.fired" => self.completed(event),
+            // What a node gave that agents run was told before people looked at it.
+            "review.decided" | "review.timed_out" => match event["state"].as_str() {
+                Some("COMPLETED") if self.node(event).outputs.is_empty() => self.completed(event),
+                Some("FAILED") => self.node(event).failed = true,
+                _ => {}
+            },
             "attempt.lost" if event["error"].is_null() => self.gone(event),
             "node.retrying" | "node.fallback" | "attempt.discarded" => self.gone(event),
             "node.failed" | "attempt.lost" => {
@@ -243,6 +249,17 @@ mod tests {
     fn a_clean_history_has_no_problem() {
         let events = [started(), completed(2, 1), ended(3)];
         assert_eq!(problems(&graph(), &execution(3, "x"), &events), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_people_decide_is_an_output() {
+        let mut asked = started();
+        asked["decided"] = json!([asked["decided"][0], { "nodeId": "b", "state": "WAITING", "reviewId": "rev" }]);
+        asked["assigned"] = json!([]);
+        let decided = json!({
+            "seq": 2, "type": "review.decided", "nodeId": "b", "state": "COMPLETED", "outputs": { "out": "x" },
+        });
+        assert_eq!(problems(&graph(), &execution(3, "x"), &[asked, decided, ended(3)]), Vec::<String>::new());
     }
 
     #[test]

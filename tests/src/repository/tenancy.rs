@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Problem, TextFile};
 
 /// Tables whose rows belong to a tenant.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "run",
     "event",
     "snapshot",
@@ -21,13 +21,15 @@ const TABLES: [&str; 14] = [
     "batch",
     "batch_plan",
     "lineage",
+    "review",
 ];
 /// Where their statements are.
-const STATEMENTS: [&str; 4] = [
+const STATEMENTS: [&str; 5] = [
     "coordinator/src/journal/",
     "coordinator/src/records/",
     "coordinator/src/artifacts/rows/",
     "coordinator/src/batches/rows/",
+    "coordinator/src/reviews/rows/",
 ];
 
 /// Functions whose statements name no tenant, by file and name, and why.
@@ -66,6 +68,17 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("batches/rows/postgres.rs", "batch_row", "the engine starts runs of a batch that it owns"),
     ("batches/rows/postgres.rs", "going_on", "the engine looks after a batch that it owns"),
     ("batches/rows/postgres.rs", "loadable_batches", "the engine loads a partition's batches, of all tenants"),
+    (
+        "journal/sqlite/reviews.rs",
+        "update",
+        "a batch is guarded by its partition's epoch, and so are its runs' reviews",
+    ),
+    ("journal/sqlite/reviews.rs", "withdraw", "the engine sets aside a run that it owns"),
+    (
+        "journal/postgres/reviews.rs",
+        "update",
+        "a batch is guarded by its partition's epoch, and so are its runs' reviews",
+    ),
     ("records/sqlite.rs", "api_key", "the key is what says the tenant"),
     ("records/postgres.rs", "api_key", "the key is what says the tenant"),
 ];
@@ -82,6 +95,8 @@ const NAMES_TENANTS: &[&str] = &[
     "coordinator/src/journal/sqlite/rows.rs",
     "coordinator/src/records/postgres.rs",
     "coordinator/src/records/sqlite.rs",
+    "coordinator/src/reviews/rows/postgres.rs",
+    "coordinator/src/reviews/rows/sqlite.rs",
 ];
 
 /// What the engine may ask of the journal and requests may not, and the one reader that works for the engine.

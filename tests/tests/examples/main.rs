@@ -7,6 +7,7 @@ mod ledger;
 mod maps_on_three_agents;
 mod one_agent;
 mod resume;
+mod review;
 mod sandbox;
 mod three_agents;
 

@@ -311,6 +311,11 @@ impl<'a> Compiler<'a> {
         let node_type = node_type.map(|node_type| shaped(node_type, runner, &data));
         let problems = &mut self.problems;
         let own = policies::own(&data, &path, &mut |problem| problems.push(problem.node(&node.id)));
+        if own.review.is_some() && matches!(runner, Runner::Control(_)) {
+            let message = format!("policy: review has no meaning for {type_id}, which is built in.");
+            let problem = Problem::new(rule::BAD_POLICY, message, "Put a logic:review before or behind the node.");
+            self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/review")));
+        }
         let policy = self.defaults().with(node_type.as_deref(), &own);
         let (node_type, has_error_output) = match (node_type, policy.on_error) {
             (Some(node_type), OnError::Continue) => {
@@ -424,6 +429,7 @@ impl<'a> Compiler<'a> {
             },
             is_anonymous: false,
             fallback: Vec::new(),
+            is_reviewed: false,
             error_port: None,
         };
         let problems = &mut self.problems;

@@ -355,6 +355,7 @@ impl Region {
             doors: Some(Doors { inner_outputs: lists as u16, outer_inputs: lists as u16 }),
             is_anonymous: true,
             fallback: Vec::new(),
+            is_reviewed: false,
             error_port: None,
         }
     }

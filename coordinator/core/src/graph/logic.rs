@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::problem::{Problem, join, rule, shown};
-use super::{Graph, Node, Scope};
+use super::{Graph, Node, Review, Scope, review};
 use crate::condition::{Condition, Known, Need};
 use crate::control_types::branch::{DEFAULT_OUTPUT, cases_key};
 use crate::control_types::scope as ports;
@@ -53,6 +53,8 @@ pub enum Logic {
     },
     /// Output 0 with this probability, else output 1.
     Split(f64),
+    /// Asks people.
+    Review(Box<Review>),
     /// Runs a body of other nodes, or cuts a list as if it did.
     Scope(Box<Scope>),
 }
@@ -69,6 +71,7 @@ impl Logic {
             | Logic::Gate
             | Logic::Stop { .. }
             | Logic::Split(_)
+            | Logic::Review(_)
             | Logic::Scope(_) => &[],
         }
     }
@@ -94,6 +97,7 @@ pub(super) fn read(graph: &mut Graph, path_of: &dyn Fn(NodeIx) -> String, report
     for (ix, logic) in found {
         graph.nodes[ix.0 as usize].logic = Some(Box::new(logic));
     }
+    review::link(graph);
     let logics = || graph.nodes.iter().filter_map(|node| node.logic.as_deref());
     let looks = |logic: &Logic| !logic.conditions().is_empty() || matches!(logic, Logic::Gate | Logic::Scope(_));
     graph.decides_on_values = logics().any(looks) || graph.nodes().any(|(ix, _)| graph.makes_text(ix));
@@ -153,6 +157,7 @@ impl Reader<'_> {
                 message: self.message()?,
             },
             Control::SplitTest => Logic::Split(self.share()?),
+            Control::Review => Logic::Review(Box::new(self.review()?)),
             Control::Map => Logic::Scope(Box::new(self.map(report)?)),
             Control::Loop => Logic::Scope(Box::new(self.looping(report)?)),
             Control::Reduce => Logic::Scope(Box::new(self.reduce())),

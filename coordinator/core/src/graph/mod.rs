@@ -28,6 +28,7 @@ mod policy_json;
 mod ports;
 pub(crate) mod problem;
 mod provider;
+pub(crate) mod review;
 mod scope;
 mod scope_config;
 mod secrets;
@@ -55,6 +56,7 @@ pub use self::logic::Logic;
 pub use self::policies::{ServerPolicyError, read_server_policy};
 pub use self::problem::{Problem, rule};
 pub use self::provider::{Provided, Provider};
+pub use self::review::{Allow, OnTimeout, Review, Timeout};
 pub use self::scope::{Scope, ScopeKind, Select};
 pub use self::values::CONFIG_BYTES_MAX;
 
@@ -63,6 +65,11 @@ use crate::id::{NodeIx, PortIx};
 use crate::node_type::{EffectClass, NodeType, Runner};
 use crate::policy::Policy;
 use crate::value::{Digest, Value};
+
+/// Secrets that stand in a config, which a graph or a person would share with it; each with its place.
+pub fn literal_secrets(config: &str, path: &str) -> Vec<Problem> {
+    secrets::find(json::Json(config), path)
+}
 
 /// A valid graph, compiled to dense indices. Nodes that never run (notes, groups) are not in it.
 #[derive(Debug)]
@@ -120,6 +127,8 @@ pub struct Node {
     pub is_anonymous: bool,
     /// Who does its work instead when its own type fails for good, in order.
     pub fallback: Vec<Provider>,
+    /// Whether people can have it run again after it has given its output.
+    pub(crate) is_reviewed: bool,
     /// The output that gives what was wrong when it fails for good: there is one iff `policy.on_error` is `Continue`.
     pub error_port: Option<PortIx>,
 }

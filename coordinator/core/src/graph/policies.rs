@@ -25,6 +25,7 @@ pub(super) fn check_server(policy: &PolicyDraft) -> Result<(), ServerPolicyError
         ("onItemError", policy.on_item_error.is_some()),
         ("priority", policy.priority.is_some()),
         ("agent", policy.agent.is_some()),
+        ("review", policy.review.is_some()),
         ("concurrencyKey", policy.concurrency_key.is_some()),
     ];
     said.iter().find(|(_, is_said)| *is_said).map_or(Ok(()), |(name, _)| Err(ServerPolicyError(name)))

@@ -33,7 +33,8 @@ pub(super) fn read(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)
             "priority" => draft.priority = field.number(-100..=100),
             "agent" => draft.agent = field.object(read_agent),
             "cache" if field.is_one_of(&["off"]) => {}
-            "review" | "cache" => {
+            "review" => draft.review = field.value("\"before\" or \"after\""),
+            "cache" => {
                 if !member.value.is_null() {
                     field.refuse_planned();
                 }
@@ -159,7 +160,7 @@ fn bad(message: &str, fix: &str, path: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{OnError, OnItemError, OnRunFailure, OnUnknown};
+    use crate::policy::{OnError, OnItemError, OnRunFailure, OnUnknown, ReviewWhen};
 
     fn problems(policy: &str) -> (PolicyDraft, Vec<(&'static str, String)>) {
         let mut found = Vec::new();
@@ -170,13 +171,14 @@ mod tests {
     #[test]
     fn a_whole_policy_is_read() {
         let (draft, found) = problems(
-            r#"{"retry":{"maxAttempts":3,"initialMs":0,"factor":2,"maxMs":9,"jitter":0.5},"timeoutMs":5,"onError":"fail","onUnknown":"retry","priority":-7,"onRunFailure":"stop","cache":"off","agent":{"labels":{"gpu":"true"}},"concurrencyKey":"a:{{tenant}}","onItemError":"skip"}"#,
+            r#"{"retry":{"maxAttempts":3,"initialMs":0,"factor":2,"maxMs":9,"jitter":0.5},"timeoutMs":5,"onError":"fail","onUnknown":"retry","priority":-7,"onRunFailure":"stop","cache":"off","agent":{"labels":{"gpu":"true"}},"concurrencyKey":"a:{{tenant}}","onItemError":"skip","review":"after"}"#,
         );
         assert_eq!(found, []);
         let retry = draft.retry.unwrap();
         assert_eq!((retry.max_attempts, retry.factor, draft.timeout_ms), (Some(3), Some(2.0), Some(5)));
         assert_eq!((draft.on_unknown, draft.on_run_failure), (Some(OnUnknown::Retry), Some(OnRunFailure::Stop)));
         assert_eq!((draft.priority, draft.agent.unwrap().labels["gpu"].as_str()), (Some(-7), "true"));
+        assert_eq!(draft.review, Some(ReviewWhen::After));
         assert_eq!(draft.concurrency_key.unwrap().to_string(), "a:{{tenant}}");
         assert_eq!((draft.on_error, draft.on_item_error), (Some(OnError::Fail), Some(OnItemError::Skip)));
     }
@@ -184,10 +186,18 @@ mod tests {
     #[test]
     fn every_fault_is_named_with_its_place() {
         let (_, found) = problems(
-            r#"{"retry":{"maxAttempts":0,"pause":1},"timeoutMs":"5","colour":1,"agent":{"labels":{"a":1}},"priority":101,"onUnknown":"no","onError":"ignore","onItemError":1,"fallback":{},"concurrencyKey":"{{input}}"}"#,
+            r#"{"retry":{"maxAttempts":0,"pause":1},"timeoutMs":"5","colour":1,"agent":{"labels":{"a":1}},"priority":101,"onUnknown":"no","onError":"ignore","onItemError":1,"fallback":{},"concurrencyKey":"{{input}}","review":"during"}"#,
         );
         let paths: Vec<_> = found.iter().map(|(_, path)| path.as_str()).collect();
-        let more = ["/p/priority", "/p/onUnknown", "/p/onError", "/p/onItemError", "/p/fallback", "/p/concurrencyKey"];
+        let more = [
+            "/p/priority",
+            "/p/onUnknown",
+            "/p/onError",
+            "/p/onItemError",
+            "/p/fallback",
+            "/p/concurrencyKey",
+            "/p/review",
+        ];
         let expected = ["/p/retry/maxAttempts", "/p/retry/pause", "/p/timeoutMs", "/p/colour", "/p/agent/labels"];
         assert_eq!(paths, [&expected[..], &more].concat());
         assert!(found.iter().all(|(rule, _)| *rule == rule::BAD_POLICY));
@@ -195,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_the_engine_does_not_do_is_said() {
-        for policy in [r#"{"review":"before"}"#, r#"{"cache":"on"}"#, r#"{"cache":{"ttlSeconds":1}}"#] {
+        for policy in [r#"{"cache":"on"}"#, r#"{"cache":{"ttlSeconds":1}}"#] {
             let (_, found) = problems(policy);
             assert_eq!(found.first().map(|(rule, _)| *rule), Some(rule::NOT_SUPPORTED_YET), "{policy}");
         }

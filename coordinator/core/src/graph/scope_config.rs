@@ -96,7 +96,7 @@ impl Reader<'_> {
     }
 
     /// A whole number, if the key is there.
-    fn number(&self, key: &str, bounds: RangeInclusive<u32>) -> Result<Option<u32>, Problem> {
+    pub(super) fn number(&self, key: &str, bounds: RangeInclusive<u32>) -> Result<Option<u32>, Problem> {
         let given = match self.config.get(key) {
             None | Some(Value::Null) => return Ok(None),
             Some(given) => given,

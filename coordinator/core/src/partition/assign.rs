@@ -322,6 +322,8 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
         graph: run.graph().clone(),
         provider: assignment.provider,
         inputs,
+        // A fallback has a config of its own.
+        config: run.changed_config(instance).filter(|_| assignment.provider == ProviderIx::default()),
         question,
         handle: live.and_then(|live| live.handle),
         traceparent: run.traceparent().cloned(),

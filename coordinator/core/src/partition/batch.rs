@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::batch::{BatchCreated, BatchId, BatchState, OfBatch};
-use crate::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId, Slot, Subject, TenantId, WorkflowId};
+use crate::id::{
+    BatchNumber, Epoch, EventSeq, PartitionId, ReviewId, ReviewIx, RunId, Slot, Subject, TenantId, WorkflowId,
+};
 use crate::outbox::{Message, MessageId};
 use crate::run::RunStatus;
-use crate::run::event::{Event, RunError};
+use crate::run::event::{Event, ReviewKind, ReviewVerdict, RunError};
 use crate::time::Timestamp;
 use crate::value::Digest;
 
@@ -70,6 +72,59 @@ pub struct RunBatch {
     pub summary: Option<RunSummary>,
     /// A snapshot up to and with the last of `events`; replaces the one before (E19).
     pub snapshot: Option<Snapshot>,
+    /// What changes in the rows of its reviews, in order.
+    pub reviews: Vec<ReviewRow>,
+}
+
+/// What a transaction writes about a review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewRow {
+    /// Which review.
+    pub review: ReviewId,
+    /// With its first row.
+    pub created: Option<ReviewCreated>,
+    /// How it stands.
+    pub state: ReviewState,
+    /// Who may decide; nobody = whoever is allowed to.
+    pub assignees: Option<Vec<Arc<str>>>,
+    /// When its time is over.
+    pub due_at: Option<Timestamp>,
+    /// When it closed.
+    pub closed_at: Option<Timestamp>,
+    /// Who has decided; nobody: it is open, was withdrawn, or its time was over.
+    pub decided_by: Option<Subject>,
+    /// What was decided.
+    pub verdict: Option<ReviewVerdict>,
+}
+
+/// The part of a review's row that never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewCreated {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The workflow of its run.
+    pub workflow: WorkflowId,
+    /// Its number within the run.
+    pub ordinal: ReviewIx,
+    /// The id of its node in the document.
+    pub node: Arc<str>,
+    /// The numbers of the items and turns that it lies in, the outermost first.
+    pub index: Vec<u32>,
+    /// What is looked at.
+    pub kind: ReviewKind,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+}
+
+/// How a review stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReviewState {
+    /// Waits for people.
+    Open,
+    /// By people, or by its time.
+    Decided,
+    /// Nothing depends on it any more.
+    Withdrawn,
 }
 
 /// A run's state as bytes: disposable, since the events give the same (E19).

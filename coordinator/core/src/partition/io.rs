@@ -16,7 +16,7 @@ use crate::partition::permits::Grant;
 use crate::run::event::{NodeError, PermitClass, Timing};
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
-use crate::run::{ListNeed, Outcome, Run, RunStatus};
+use crate::run::{ListNeed, Outcome, ReviewAnswer, ReviewRefusal, Run, RunStatus};
 use crate::time::Timestamp;
 use crate::value::{Value, ValueRef};
 
@@ -64,6 +64,17 @@ pub enum Input {
         tenant: TenantId,
         /// Who stops it.
         by: Subject,
+    },
+    /// Somebody answers a review of a run.
+    Answer {
+        /// Who waits for what comes of it.
+        caller: CallerId,
+        /// Which run.
+        run: RunId,
+        /// Whose it must be.
+        tenant: TenantId,
+        /// What they say.
+        answer: Box<ReviewAnswer>,
     },
     /// An agent is there, with everything it holds of this partition's.
     AgentHello {
@@ -258,6 +269,11 @@ pub enum Reply {
         /// The event that the answer reflects.
         seq: EventSeq,
     },
+    /// What was said to a review counts.
+    Answered {
+        /// The event that the answer reflects.
+        seq: EventSeq,
+    },
     /// The batch exists, and its runs will be started.
     BatchSubmitted {
         /// Which batch.
@@ -284,6 +300,8 @@ pub enum Refusal {
     Overloaded,
     /// The same key came with another body.
     KeyMismatch,
+    /// The review does not take it.
+    Review(ReviewRefusal),
     /// The run's rows could not be written or read; it is set aside.
     Quarantined,
     /// The commit did not land for certain, or nobody knows: ask again.
@@ -382,6 +400,8 @@ pub struct Dispatch {
     pub provider: ProviderIx,
     /// What its wired inputs hold, by reference; ports are those of the provider's type.
     pub inputs: Vec<InputBinding>,
+    /// Keys of its node's config that people have changed, a JSON object.
+    pub config: Option<ValueRef>,
     /// What it has to answer, if it looks at values for the engine: its inputs are at the ports that the question names.
     pub question: Option<Arc<Question>>,
     /// A pollable job to go on with.

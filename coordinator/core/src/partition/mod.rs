@@ -18,6 +18,7 @@ mod open;
 pub mod permits;
 mod places;
 mod ready;
+mod reviews;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ use crate::partition::mail::Mail;
 use crate::partition::open::{Flying, Open};
 use crate::partition::permits::{Access, Reservation};
 use crate::partition::ready::{Lane, ReadyQueue};
-use crate::partition::submit::{Asked, KeyState, Waiting, turn_away};
+use crate::partition::submit::{Asked, KeyState, Waiting, Wish, turn_away};
 use crate::partition::values::{Lack, RecentValues};
 use crate::run::event::{Event, Fact};
 use crate::run::{Admitted, Body, Command, Deciding, Rank, Rejection, Run, Values};
@@ -230,7 +231,12 @@ impl Partition {
         match input {
             Input::Submit(caller, submission) => self.ask(caller, Asked::Run(submission), turn),
             Input::KeyLookedUp(key, found) => self.key_looked_up(&key, found, turn),
-            Input::Cancel { caller, run, tenant, by } => self.cancel(Waiting { caller, tenant, by }, run, turn),
+            Input::Cancel { caller, run, tenant, by } => {
+                self.grant(Waiting { caller, tenant, wish: Wish::Cancel(by) }, run, turn);
+            }
+            Input::Answer { caller, run, tenant, answer } => {
+                self.grant(Waiting { caller, tenant, wish: Wish::Answer(answer) }, run, turn);
+            }
             Input::AgentHello { agent, session, running, finished } => {
                 self.agent_hello(agent, session, &running, &finished, turn);
             }
@@ -279,6 +285,7 @@ impl Partition {
         }
         self.open.push(id, event);
         self.stop_dropped(id);
+        self.write_reviews(id);
         self.end_places(id, &ended_attempts, turn);
         if ended {
             self.unexpose(id);
@@ -349,6 +356,7 @@ impl Partition {
         entry.tail_bytes += grown;
         self.open.grow(grown);
         self.stop_dropped(id);
+        self.write_reviews(id);
         true
     }
 
@@ -572,7 +580,8 @@ impl Partition {
 }
 
 impl Entry {
-    fn new(run: Run) -> Self {
+    fn new(mut run: Run) -> Self {
+        run.note_reviews();
         Self {
             run,
             written: None,

@@ -11,7 +11,7 @@ use crate::id::{CallerId, EventSeq, RunId, Subject, TenantId};
 use crate::limits;
 use crate::run::event::{Event, Fact, Submitted};
 use crate::run::lineage::Lineage;
-use crate::run::{Admitted, Body, Command, Rejection, Run};
+use crate::run::{Admitted, Body, Command, Rejection, ReviewAnswer, Run};
 use crate::value::Digest;
 
 /// What is known of a key that is not yet in the journal, or not yet looked for there.
@@ -39,12 +39,21 @@ impl Asked {
     }
 }
 
-/// Somebody who waits for a run to be read from the journal, in order to cancel it.
+/// Somebody who wants something of a run, and may have to wait until it is read from the journal.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) caller: CallerId,
     pub(super) tenant: TenantId,
-    pub(super) by: Subject,
+    pub(super) wish: Wish,
+}
+
+/// What somebody wants of a run.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// That it stops.
+    Cancel(Subject),
+    /// That a review is decided.
+    Answer(Box<ReviewAnswer>),
 }
 
 impl Partition {
@@ -157,16 +166,20 @@ impl Partition {
         self.settle(id, turn);
     }
 
-    pub(super) fn cancel(&mut self, waiting: Waiting, run: RunId, turn: &mut Turn<'_>) {
+    pub(super) fn grant(&mut self, waiting: Waiting, run: RunId, turn: &mut Turn<'_>) {
         if !self.runs.contains_key(&run) {
             self.load(run, turn);
             self.loading.entry(run).or_default().push(waiting);
             return;
         }
-        let Waiting { caller, tenant, by } = waiting;
+        let Waiting { caller, tenant, wish } = waiting;
         if self.runs.get(&run).is_some_and(|entry| *entry.run.tenant() != tenant) {
             return self.refuse(caller, Refusal::NotFound, turn);
         }
+        let by = match wish {
+            Wish::Cancel(by) => by,
+            Wish::Answer(answer) => return self.answer(caller, run, answer, turn),
+        };
         let applied = match self.apply(run, Command::Cancel { by }, turn) {
             Ok(()) => true,
             Err(Rejection::Over(_)) => false,
@@ -194,14 +207,17 @@ impl Partition {
                 self.deliver_cancels(id, turn);
                 return waiting.into_iter().for_each(|waiting| self.refuse(waiting.caller, Refusal::NotFound, turn));
             }
-            Some(run) => {
+            Some(mut run) => {
+                if is_planted(Fault::ReviewLost) {
+                    run.lose_reviews();
+                }
                 self.runs.insert(id, Entry::new(run));
                 self.hold_places(id, turn);
                 self.look_for_losses(turn.now);
             }
         }
         for waiting in waiting {
-            self.cancel(waiting, id, turn);
+            self.grant(waiting, id, turn);
         }
         self.deliver_cancels(id, turn);
         self.settle(id, turn);
@@ -237,6 +253,7 @@ pub(super) fn turn_away(input: Input, turn: &mut Turn<'_>) {
         Input::Submit(caller, _)
         | Input::SubmitBatch(caller, _)
         | Input::Cancel { caller, .. }
+        | Input::Answer { caller, .. }
         | Input::CancelBatch { caller, .. } => {
             turn.outputs.releases.push(Release::Reply(caller, Reply::Refused(Refusal::Retry)));
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::review::{ReviewAnswer, ReviewRefusal};
 use super::{Body, LiveAttempt, Outcome, Run, RunStatus, Stop, TimerKind};
 use crate::fault::{Fault, is_planted};
 use crate::id::{Instance, PortIx, ProviderIx, Subject};
@@ -55,6 +56,8 @@ pub enum Command {
         /// Who.
         by: Subject,
     },
+    /// Somebody answers a review.
+    Answer(Box<ReviewAnswer>),
     /// Every node has its final phase, or one has failed: the run ends.
     Conclude,
 }
@@ -68,6 +71,8 @@ pub enum Rejection {
     AlreadyCommitted,
     /// The run is over.
     Over(RunStatus),
+    /// The review does not take it.
+    Review(ReviewRefusal),
     /// There is nothing to do.
     Idle,
 }
@@ -110,6 +115,10 @@ impl Run {
                 RunStatus::Running => {
                     Ok(Fact::Ended { status: RunStatus::Cancelled, error: None, by: Some(by) }.into())
                 }
+                status => Err(Rejection::Over(status)),
+            },
+            Command::Answer(answer) => match self.status() {
+                RunStatus::Running => self.answer(*answer),
                 status => Err(Rejection::Over(status)),
             },
             Command::Conclude => self.conclude(),
@@ -244,13 +253,22 @@ impl Run {
         });
         let fallback = self.next_provider(&attempt, error.class).filter(|_| retry_at.is_none());
         if retry_at.is_some() || fallback.is_some() {
-            return Fact::Failed { attempt, error, retry_at, fallback, caught: Vec::new(), timing }.into();
+            return Fact::Failed { attempt, error, retry_at, fallback, caught: Vec::new(), asks: false, timing }.into();
         }
         let error = self.naming_turn(instance, self.naming_tried(instance, error));
+        if error.class == ErrorClass::UnknownOutcome && self.parks(instance, policy.on_unknown) {
+            let (caught, asks) = (Vec::new(), true);
+            return Fact::Failed { attempt, error, retry_at, fallback, caught, asks, timing }.into();
+        }
         let mut body = Body::new(self.seq().next());
         let caught = self.caught(instance, &error, number, &mut body);
-        let fact = Fact::Failed { attempt, error, retry_at, fallback, caught, timing };
+        let fact = Fact::Failed { attempt, error, retry_at, fallback, caught, asks: false, timing };
         Admitted { fact, values: body.into_values() }
+    }
+
+    /// Whether people decide what came of an attempt, where nobody knows. Looking at values for the engine has no effects.
+    fn parks(&self, instance: Instance, on_unknown: OnUnknown) -> bool {
+        on_unknown == OnUnknown::Park && !self.is_delegated(instance)
     }
 
     fn lose(&self, attempt: Attempt, cause: LossCause) -> Result<Admitted, Rejection> {
@@ -260,9 +278,14 @@ impl Run {
         }
         let failure = self.failure_of_loss(attempt, live, cause);
         let failure = failure.map(|error| self.naming_tried(attempt.instance, error));
+        let on_unknown = self.graph.node(attempt.instance.node).provided(live.provider).policy.on_unknown;
+        let is_unknown = failure.as_ref().is_some_and(|error| error.class == ErrorClass::UnknownOutcome);
+        if is_unknown && self.parks(attempt.instance, on_unknown) {
+            return Ok(Fact::Lost { attempt, cause, failure, caught: Vec::new(), asks: true }.into());
+        }
         let mut body = Body::new(self.seq().next());
         let caught = failure.as_ref().map(|error| self.caught(attempt.instance, error, attempt.number, &mut body));
-        let fact = Fact::Lost { attempt, cause, failure, caught: caught.unwrap_or_default() };
+        let fact = Fact::Lost { attempt, cause, failure, caught: caught.unwrap_or_default(), asks: false };
         Ok(Admitted { fact, values: body.into_values() })
     }
 
@@ -310,7 +333,10 @@ impl Run {
             return Err(Rejection::Over(self.status()));
         }
         let mut due = self.state.timers.iter().take_while(|timer| timer.at <= now);
-        if let Some(timer) = due.find(|timer| timer.kind == TimerKind::Wait) {
+        if let Some(timer) = due.find(|timer| timer.kind != TimerKind::Retry) {
+            if timer.kind == TimerKind::Review {
+                return self.timed_out(timer.instance, now).ok_or(Rejection::Idle);
+            }
             let mut body = Body::new(self.seq().next());
             let outputs = self.pass_on(timer.instance, &mut body);
             let fact = Fact::TimerFired { instance: timer.instance, outputs };

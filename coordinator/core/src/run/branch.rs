@@ -10,6 +10,7 @@ use super::{Body, ListNeed, Lists, Run, SourcedValue, Values};
 use crate::condition::evaluate::{self, Name, Unanswered};
 use crate::condition::{Condition, Need, Seen};
 use crate::fault::{Fault, is_planted};
+use crate::graph::review::REJECTED;
 use crate::graph::{InEdge, Logic};
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::limits;
@@ -84,6 +85,7 @@ impl Run {
             Control::If | Control::Switch | Control::Router | Control::Gate | Control::SplitTest | Control::Wait => {
                 edges.next()
             }
+            Control::Review if port <= REJECTED => edges.next(),
             Control::Merge if port == PORT => {
                 let is_open = |edge: &&InEdge| {
                     !matches!(self.output_at(scope, edge.source, edge.source_port), None | Some(OutputValue::Closed))
@@ -100,6 +102,7 @@ impl Run {
             | Control::Map
             | Control::Loop
             | Control::Reduce
+            | Control::Review
             | Control::Batch => None,
         }
     }
@@ -147,6 +150,7 @@ impl Run {
                 let taken = if drawn < *share { PORT } else { SECOND };
                 Ok(done(self.open(instance, &[taken], body)))
             }
+            Logic::Review(_) => Err(refused("bad_config", "it asks people, and has not fallen due to ask".to_owned())),
             Logic::Scope(_) => Err(refused("bad_config", "its body is not run by its conditions".to_owned())),
         };
         *deciding.cost += limits::EXPRESSION_COST_MAX - budget + read as u64;

@@ -10,7 +10,8 @@ use super::reuse::content;
 use super::{Corrupt, NodePhase, Run};
 use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, RunId, Subject};
-use crate::run::event::{Decision, Event, Fact, PortOutput};
+use crate::policy::ReviewWhen;
+use crate::run::event::{Decision, Event, Fact, PortOutput, ReviewOutcome};
 use crate::value::{Digest, ValueRef};
 
 /// What an instance gave, and by what it is known again.
@@ -106,12 +107,21 @@ impl Gatherer {
     fn note(&mut self, event: &Event) {
         let made = Source::Run(self.run().id());
         match &event.fact {
+            // What it gives is not settled before people have looked at it.
+            Fact::Succeeded { attempt, .. }
+                if self.run().graph().node(attempt.instance.node).policy.review == Some(ReviewWhen::After) => {}
             Fact::Succeeded { attempt, outputs, .. } | Fact::Settled { attempt, outputs } => {
                 self.add(attempt.instance, event.seq, made, outputs);
             }
             Fact::TimerFired { instance, outputs } => self.add(*instance, event.seq, made, outputs),
-            Fact::Failed { attempt, retry_at: None, fallback: None, .. }
-            | Fact::Lost { attempt, failure: Some(_), .. } => self.fail(attempt.instance),
+            Fact::Failed { attempt, retry_at: None, fallback: None, asks: false, .. }
+            | Fact::Lost { attempt, failure: Some(_), asks: false, .. } => self.fail(attempt.instance),
+            Fact::Reviewed(it) => match &it.outcome {
+                ReviewOutcome::Gave(outputs) => self.add(it.instance, event.seq, made, outputs),
+                ReviewOutcome::Failed { .. } => self.fail(it.instance),
+                ReviewOutcome::Again { instance } => self.take_back(*instance),
+                ReviewOutcome::Open { .. } | ReviewOutcome::Begins => {}
+            },
             _ => {}
         }
         for decision in &event.decisions {
@@ -143,9 +153,19 @@ impl Gatherer {
         }
     }
 
+    /// What an instance gave does not count: a person had it made again.
+    fn take_back(&mut self, instance: Instance) {
+        let index = self.items.path(instance.scope);
+        self.found.results.retain(|result| result.node != instance.node || result.index != index);
+    }
+
     fn add(&mut self, instance: Instance, seq: EventSeq, source: Source, outputs: &[PortOutput]) {
         let run = self.items.run();
         if self.is_shallow && run.graph().within(instance.node).is_some() {
+            return;
+        }
+        if run.changed_config(instance).is_some() {
+            // A person has changed its config for this run: the graph's would give something else.
             return;
         }
         let inputs = run.inputs_of(instance);

@@ -27,6 +27,9 @@ pub(crate) struct Deciding<'a> {
 impl Run {
     /// Evaluates a control node that is due. New values go into `body`.
     pub(crate) fn decide(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
+        if let Some(asked) = self.ask(instance, deciding.now, body) {
+            return asked;
+        }
         if let Some(reused) = self.reuse(instance) {
             return reused;
         }
@@ -35,14 +38,17 @@ impl Run {
     }
 
     fn evaluate(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
+        let control = match self.graph.node(instance.node).runner {
+            // What was offered does not fit.
+            Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable => {
+                return Decision::Afresh { instance };
+            }
+            Runner::Control(control) => control,
+        };
         if let Some(logic) = &self.graph.node(instance.node).logic {
             return self.decide_branch(instance, logic, deciding, body);
         }
         let now = deciding.now;
-        let control = match self.graph.node(instance.node).runner {
-            Runner::Control(control) => control,
-            Runner::Agent | Runner::Unavailable => return Decision::Afresh { instance },
-        };
         match control {
             Control::Input => self.decide_input(instance, body),
             Control::Output => {
@@ -63,6 +69,7 @@ impl Run {
             | Control::Filter
             | Control::Stop
             | Control::SplitTest
+            | Control::Review
             | Control::Map
             | Control::Loop
             | Control::Reduce

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::NodePhase;
-use crate::id::{EventSeq, Instance, NodeIx, ProviderIx};
+use crate::id::{EventSeq, Instance, NodeIx, ProviderIx, ReviewIx};
 use crate::run::event::Attempt;
 
 /// Why an event does not follow from what was before it.
@@ -53,6 +53,14 @@ pub enum Corrupt {
         seq: EventSeq,
         /// Which container.
         instance: Instance,
+    },
+    /// It names a review that is not open, or opens another one than comes next.
+    #[error("event {seq} does not follow: it names review {review}, which does not stand so")]
+    WrongReview {
+        /// Which event.
+        seq: EventSeq,
+        /// Which review.
+        review: ReviewIx,
     },
     /// More has ended than was open, or more inputs were settled than there are.
     #[error("event {seq} does not follow: more of what node {} belongs to has ended than had begun", instance.node)]

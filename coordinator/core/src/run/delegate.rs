@@ -92,7 +92,12 @@ impl Run {
                 at.scope = self.state.expansions.get(&instance)?.turn;
                 Asks::Turn { until: until.as_deref().map(text), score: score.as_deref().map(text) }
             }
-            Logic::Pass | Logic::Merge { .. } | Logic::Race { .. } | Logic::Stop { .. } | Logic::Split(_) => {
+            Logic::Pass
+            | Logic::Merge { .. }
+            | Logic::Race { .. }
+            | Logic::Stop { .. }
+            | Logic::Split(_)
+            | Logic::Review(_) => {
                 return None;
             }
         };

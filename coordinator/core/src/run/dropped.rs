@@ -19,14 +19,22 @@ impl Run {
     /// Gives up an instance that is not done: it will never run, or not again; a container with all that is open of its body.
     /// An instance that has its final phase keeps it. Whether its own item is over with that, the caller has to look.
     pub(super) fn drop_instance(&mut self, instance: Instance, at_agent: AtAgent) -> Result<(), Corrupt> {
+        let instance = self.current(instance);
         let phase = self.slot(instance)?.phase;
         match phase {
-            NodePhase::Due => self.take_due(instance),
+            NodePhase::Due => {
+                self.take_due(instance);
+                self.withdraw(instance);
+            }
             NodePhase::Ready => {
                 let rank = self.rank(instance);
                 self.state.ready.remove(&rank);
             }
-            NodePhase::Backoff | NodePhase::Waiting => self.take_timer(instance),
+            NodePhase::Backoff => self.take_timer(instance),
+            NodePhase::Waiting => {
+                self.take_timer(instance);
+                self.withdraw(instance);
+            }
             NodePhase::Running if at_agent == AtAgent::Finishes => return Ok(()),
             NodePhase::Running => {
                 self.state.attempts.get_mut(&instance).into_iter().for_each(|live| live.stopping = true);

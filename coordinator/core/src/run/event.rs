@@ -14,6 +14,7 @@ use crate::id::{
 };
 use crate::run::RunStatus;
 use crate::run::lineage::{Lineage, Offer, Source};
+pub use crate::run::review_event::{Asked, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
@@ -68,6 +69,8 @@ pub enum Fact {
         fallback: Option<ProviderIx>,
         /// What the node gives though it has failed; nothing = its failure ends the run.
         caught: Vec<PortOutput>,
+        /// Whether people decide what came of it: nobody knows whether it took effect.
+        asks: bool,
         /// How the time went.
         timing: Timing,
     },
@@ -81,6 +84,8 @@ pub enum Fact {
         failure: Option<NodeError>,
         /// What the node gives though it has failed; nothing = its failure ends the run.
         caught: Vec<PortOutput>,
+        /// Whether people decide what came of it: nobody knows whether it took effect.
+        asks: bool,
     },
     /// An agent has looked at a turn of a loop, whose values are not inline (E17): the loop decides by that.
     Answered {
@@ -115,6 +120,8 @@ pub enum Fact {
         /// What it gives.
         outputs: Vec<PortOutput>,
     },
+    /// Somebody has decided at a review, or its time was over.
+    Reviewed(Box<Reviewed>),
     /// The terminal event: status and outputs never change after it (I7).
     Ended {
         /// How it ended.
@@ -257,6 +264,13 @@ pub enum Decision {
         /// Why, for people.
         message: Arc<str>,
     },
+    /// It asks people: of built-in nodes only a `logic:review`, of those that agents run each that its policy says.
+    Asked {
+        /// Which node.
+        instance: Instance,
+        /// What it asks.
+        asked: Box<Asked>,
+    },
     /// It runs its body for further items, or for a further turn.
     Opened {
         /// Which container.
@@ -287,6 +301,7 @@ impl Decision {
         | Decision::Reused { instance, .. }
         | Decision::Afresh { instance }
         | Decision::Stopped { instance, .. }
+        | Decision::Asked { instance, .. }
         | Decision::Opened { instance, .. }
         | Decision::Gathered { instance, .. }) = self;
         *instance
@@ -509,6 +524,7 @@ impl Fact {
             | Fact::IntentRecorded { .. }
             | Fact::HandleRecorded { .. }
             | Fact::TimerFired { .. }
+            | Fact::Reviewed(_)
             | Fact::Ended { .. } => &[],
         }
     }
@@ -522,6 +538,7 @@ impl Fact {
             Fact::Succeeded { .. } => "node.completed",
             Fact::Failed { retry_at: Some(_), .. } => "node.retrying",
             Fact::Failed { fallback: Some(_), .. } => "node.fallback",
+            Fact::Failed { asks: true, .. } => "attempt.unknown",
             Fact::Failed { .. } => "node.failed",
             Fact::Lost { .. } => "attempt.lost",
             Fact::Answered { .. } => "attempt.answered",
@@ -529,6 +546,8 @@ impl Fact {
             Fact::IntentRecorded { .. } => "attempt.intent",
             Fact::HandleRecorded { .. } => "attempt.handle",
             Fact::TimerFired { .. } => "timer.fired",
+            Fact::Reviewed(it) if it.by.is_none() => "review.timed_out",
+            Fact::Reviewed(_) => "review.decided",
             Fact::Ended { status: RunStatus::Completed, .. } => "run.completed",
             Fact::Ended { status: RunStatus::Cancelled, .. } => "run.cancelled",
             Fact::Ended { .. } => "run.failed",

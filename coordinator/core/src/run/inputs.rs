@@ -52,7 +52,7 @@ impl Run {
         }
         let mut made: BTreeMap<&AgentId, u64> = BTreeMap::new();
         for edge in self.graph.in_edges(instance.node) {
-            let source = Instance { node: edge.source, ..instance };
+            let source = instance.beside(edge.source);
             let beside = self.state.makers.get(&source);
             let maker = beside.or_else(|| self.state.makers.get(&Instance::root(edge.source)));
             let (Some(maker), Some(value)) = (maker, self.output_at(instance.scope, edge.source, edge.source_port))

@@ -28,6 +28,10 @@ pub mod plan;
 mod race;
 pub mod resume;
 pub mod reuse;
+mod review;
+mod review_event;
+mod review_fold;
+mod row;
 mod scope;
 mod scope_fold;
 mod step;
@@ -51,25 +55,27 @@ pub use expand::ListNeed;
 pub(crate) use expand::Lists;
 pub use inputs::{SourcedValue, WiredInput};
 pub use outcome::Outcome;
+pub use review::{OpenReview, ReviewAnswer, ReviewChange, ReviewRefusal};
 pub use scope::Tally;
 
 use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, RunId, ScopeIx,
-    Subject, TenantId, WorkflowId,
+    AgentBoot, AgentId, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, ReviewIx, RunId,
+    ScopeIx, Subject, TenantId, WorkflowId,
 };
 use crate::limits;
-use crate::partition::batch::{Phase, RunCreated, RunSummary, Snapshot};
+use crate::partition::batch::Snapshot;
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
 use crate::run::lineage::Lineage;
 use crate::run::reuse::Offers;
+use crate::run::review::Reviews;
 use crate::run::scope::{Expansion, Frame};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 6;
+pub const FOLD_VERSION: u32 = 7;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -95,6 +101,7 @@ pub enum RunStatus {
 ///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt; another provider
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer
+/// Due ─▶ Waiting ─▶ Ready | Completed | Failed         people are asked
 /// Due ─▶ Ready                                        an agent looks at its values
 /// Pending ─▶ Skipped                                  a required input is closed
 /// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
@@ -116,7 +123,7 @@ pub enum NodePhase {
     Running,
     /// Waits for its next try.
     Backoff,
-    /// Waits for a timer.
+    /// Waits for a timer or for people.
     Waiting,
     /// Has its output.
     Completed,
@@ -144,6 +151,8 @@ pub struct Run {
     dropped: Vec<Instance>,
     /// Items and turns that left memory with the last event, where somebody looks at them; no part of the state.
     closed: Option<Vec<(ScopeIx, Frame)>>,
+    /// What has changed in the rows of reviews, where somebody writes them; no part of the state.
+    review_changes: Option<Vec<(ReviewIx, ReviewChange)>>,
 }
 
 /// Everything about a run but its graph: what a snapshot holds.
@@ -187,6 +196,8 @@ struct State {
     tallies: BTreeMap<NodeIx, Tally>,
     /// Results of earlier runs, if any were offered.
     offers: Option<Box<Offers>>,
+    /// What it asks of people; nothing if it never has.
+    reviews: Option<Box<Reviews>>,
 }
 
 /// How a node ends its run.
@@ -290,6 +301,7 @@ struct Timer {
 enum TimerKind {
     Wait,
     Retry,
+    Review,
 }
 
 /// Order among ready instances: by priority, then as in the document.
@@ -408,16 +420,18 @@ impl Run {
         self.state.ready.len() + self.retries_due(now).count()
     }
 
-    /// Whether a wait is over that has not been recorded yet.
+    /// Whether a wait is over, or the time of a review, that has not been recorded yet.
     pub(crate) fn has_wait_due(&self, now: Timestamp) -> bool {
         let mut due = self.state.timers.iter().take_while(|timer| timer.at <= now);
-        due.any(|timer| timer.kind == TimerKind::Wait)
+        due.any(|timer| timer.kind != TimerKind::Retry)
     }
 
     /// Whether this attempt gave the committed output of its instance.
     pub(crate) fn is_result_of(&self, attempt: &Attempt) -> bool {
         let slot = self.slot_of(attempt.instance);
-        slot.and_then(|slot| slot.result.as_ref()).is_some_and(|result| result.token == Some(attempt.token))
+        let result = slot.and_then(|slot| slot.result.as_ref());
+        result.is_some_and(|result| result.token == Some(attempt.token))
+            || self.is_looked_at(attempt.instance, attempt.token)
     }
 
     /// Whether this instance may be given to an agent at `now`.
@@ -453,7 +467,7 @@ impl Run {
             && state.attempts.is_empty()
             && state.ready.is_empty()
             && state.due.is_empty()
-            && !state.timers.is_empty()
+            && (!state.timers.is_empty() || self.has_open_reviews())
     }
 
     /// Whether it is over and no attempt is out.
@@ -502,37 +516,6 @@ impl Run {
         self.outputs(node).iter().find(|output| output.port == port).map(|output| &output.value)
     }
 
-    /// The row for lists, timers and start-up, as it stands now.
-    pub fn summary(&self) -> RunSummary {
-        let phase = match (self.state.status, self.state.attempts.is_empty()) {
-            (RunStatus::Running, _) if self.is_parked() => Phase::Parked,
-            (RunStatus::Running, _) => Phase::Active,
-            (_, false) => Phase::Closing,
-            (_, true) => Phase::Closed,
-        };
-        RunSummary {
-            status: self.state.status,
-            phase,
-            next_due: if phase == Phase::Parked { self.next_due() } else { None },
-            ended_at: self.state.ended_at,
-            error: self.state.error.clone(),
-        }
-    }
-
-    /// The part of that row that never changes, for the first commit; key and batch are the caller's to add.
-    pub fn created(&self) -> RunCreated {
-        let origin = &self.state.origin;
-        RunCreated {
-            tenant: origin.tenant.clone(),
-            subject: origin.subject.clone(),
-            workflow: origin.workflow,
-            graph: origin.graph,
-            created_at: origin.started_at,
-            key: None,
-            batch: None,
-        }
-    }
-
     /// Its state as bytes.
     pub fn snapshot(&self) -> Snapshot {
         let bytes = postcard::to_stdvec(&self.state).map(Bytes::from).unwrap_or_default();
@@ -551,6 +534,7 @@ impl Run {
             state,
             dropped: Vec::new(),
             closed: None,
+            review_changes: None,
         })
     }
 

@@ -78,7 +78,7 @@ impl Run {
         let belongs = |node: NodeIx| self.phase_of(node) != NodePhase::Excluded;
         for node in self.graph.leading_only_to(race.node, &belongs) {
             if is_there(self) {
-                self.drop_instance(Instance { node, ..race }, AtAgent::Stops)?;
+                self.drop_instance(race.beside(node), AtAgent::Stops)?;
             }
         }
         if self.frame(race.scope).is_some_and(|frame| frame.open == 0) { self.close_frame(race.scope) } else { Ok(()) }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::corrupt::Corrupt;
 use super::dropped::AtAgent;
 use super::scope::{Expansion, Frame, ItemFailure, Leaves, Outcome, ROOT};
-use super::{NodePhase, Run, Slot, TimerKind, Tries};
+use super::{NodePhase, Run, Slot, Tries};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{ScopeKind, Select};
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
@@ -166,16 +166,17 @@ impl Run {
                 NodePhase::Excluded => {}
                 _ => tally.dropped += 1,
             }
-            let instance = Instance { scope, ..Instance::root(*ix) };
+            let instance = self.current(Instance { scope, ..Instance::root(*ix) });
             if !self.state.tries.is_empty() {
                 self.state.tries.remove(&instance);
             }
             if !self.state.makers.is_empty() {
-                self.state.makers.remove(&instance);
+                self.state.makers.remove(&instance.first());
             }
             if !self.state.winners.is_empty() {
                 self.state.winners.remove(&instance);
             }
+            self.forget_generation(instance);
         }
         if let Some(closed) = &mut self.closed {
             closed.push((scope, frame));
@@ -398,7 +399,6 @@ impl Run {
     pub(super) fn take_timer(&mut self, instance: Instance) {
         let found = self.state.timers.iter().find(|timer| timer.instance == instance).copied();
         found.map(|timer| self.state.timers.remove(&timer));
-        debug_assert!(found.is_none_or(|timer| matches!(timer.kind, TimerKind::Wait | TimerKind::Retry)));
     }
 }
 

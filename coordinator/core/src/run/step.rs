@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use super::corrupt::Corrupt;
 use super::reuse::Offers;
+use super::review::Ask;
 use super::scope::ROOT;
 use super::{
     Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
 };
 use crate::fault::{Fault, is_planted};
 use crate::graph::{Graph, InEdge, Logic};
-use crate::id::{EventSeq, Generation, Instance, NodeIx, ProviderIx, RunId};
+use crate::id::{AttemptToken, EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use crate::limits;
-use crate::node_type::{EffectClass, Runner};
-use crate::policy::OnRunFailure;
+use crate::node_type::{Control, EffectClass, Runner};
+use crate::policy::{OnRunFailure, ReviewWhen};
 use crate::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PortOutput, RunError,
-    Submitted,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PortOutput, ReviewKind,
+    RunError, Submitted,
 };
 use crate::time::Timestamp;
 
@@ -111,8 +112,9 @@ impl Run {
             next_scope: 1,
             tallies: BTreeMap::new(),
             offers: lineage.filter(|it| it.offered > 0).map(|it| Box::new(Offers::awaiting(it.offered))),
+            reviews: None,
         };
-        let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None };
+        let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None, review_changes: None };
         run.begin_nodes()?;
         Ok(run)
     }
@@ -145,13 +147,28 @@ impl Run {
                     return Err(Corrupt::WrongItems { seq, instance: attempt.instance });
                 }
                 if outputs.iter().map(|output| output.value.bytes()).sum::<u64>() >= limits::LOCALITY_OUTPUT_BYTES_MIN {
-                    self.state.makers.insert(attempt.instance, live.agent.agent);
+                    self.state.makers.insert(attempt.instance.first(), live.agent.agent);
                 }
-                self.state.tries.remove(&attempt.instance);
-                self.complete(attempt.instance, Some(attempt), outputs)?;
+                let (is_reviewed, review) = {
+                    let node = self.graph.node(attempt.instance.node);
+                    (node.is_reviewed, node.policy.review)
+                };
+                if is_reviewed {
+                    // A person may have it run again, and its tries are counted on then.
+                    let tries = self.tries_of(attempt);
+                    *tries = Tries { last: tries.last, ..Tries::default() };
+                } else {
+                    self.state.tries.remove(&attempt.instance);
+                }
+                match review {
+                    Some(ReviewWhen::After) if is_reviewed && !self.is_abandoned(attempt.instance) => {
+                        self.ask_after(attempt, outputs)?;
+                    }
+                    _ => self.complete(attempt.instance, Some(attempt.token), outputs)?,
+                }
             }
             Fact::Answered { attempt, verdict, .. } => self.answered(attempt, *verdict)?,
-            Fact::Failed { attempt, error, retry_at, fallback, caught, .. } => {
+            Fact::Failed { attempt, error, retry_at, fallback, caught, asks, .. } => {
                 self.failed(attempt, error)?;
                 match (retry_at, fallback) {
                     _ if self.is_abandoned(attempt.instance) => self.over_in_vain(attempt.instance)?,
@@ -160,12 +177,14 @@ impl Run {
                         self.state.timers.insert(Timer { at: *at, instance: attempt.instance, kind: TimerKind::Retry });
                     }
                     (None, Some(provider)) => self.fall_back(attempt, *provider)?,
+                    (None, None) if *asks => self.ask_outcome(attempt, error)?,
                     (None, None) => self.give_up(attempt.instance, error, caught)?,
                 }
             }
-            Fact::Lost { attempt, cause, failure, caught } => {
+            Fact::Lost { attempt, cause, failure, caught, asks } => {
                 self.lost(attempt, *cause)?;
                 match failure {
+                    Some(error) if *asks && !self.is_abandoned(attempt.instance) => self.ask_outcome(attempt, error)?,
                     Some(error) if !self.is_abandoned(attempt.instance) => {
                         self.give_up(attempt.instance, error, caught)?;
                     }
@@ -186,6 +205,7 @@ impl Run {
                 self.take_timer(*instance);
                 self.complete(*instance, None, outputs)?;
             }
+            Fact::Reviewed(it) => self.reviewed(it)?,
             Fact::Ended { status: RunStatus::Running, .. } => return Err(Corrupt::WrongSide { seq }),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref(), at),
         }
@@ -227,10 +247,13 @@ impl Run {
             }
             Decision::Delegated { .. } => self.queue(instance)?,
             Decision::Reused { offer, outputs, .. } => self.reused(instance, *offer, outputs)?,
-            Decision::Afresh { .. } if !matches!(self.graph.node(instance.node).runner, Runner::Control(_)) => {
-                self.queue(instance)?;
-            }
-            Decision::Afresh { .. } => return Err(Corrupt::WrongSide { seq: self.state.seq }),
+            Decision::Afresh { .. } => match self.graph.node(instance.node).runner {
+                Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable => {
+                    self.begin_afresh(instance)?
+                }
+                Runner::Control(_) => return Err(Corrupt::WrongSide { seq: self.state.seq }),
+            },
+            Decision::Asked { asked, .. } => self.asked(instance, asked)?,
             Decision::Stopped { status, message, .. } => {
                 self.complete(instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };
@@ -362,6 +385,7 @@ impl Run {
         self.state.ready.clear();
         self.state.due.clear();
         self.state.timers.clear();
+        self.withdraw_all();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
         let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {
@@ -380,10 +404,10 @@ impl Run {
     fn complete(
         &mut self,
         instance: Instance,
-        attempt: Option<&Attempt>,
+        token: Option<AttemptToken>,
         outputs: &[PortOutput],
     ) -> Result<(), Corrupt> {
-        self.give(instance, NodePhase::Completed, attempt, outputs)
+        self.give(instance, NodePhase::Completed, token, outputs)
     }
 
     /// As [`Run::complete`], for a node that ends in another phase.
@@ -391,10 +415,10 @@ impl Run {
         &mut self,
         instance: Instance,
         phase: NodePhase,
-        attempt: Option<&Attempt>,
+        token: Option<AttemptToken>,
         outputs: &[PortOutput],
     ) -> Result<(), Corrupt> {
-        let committed = Committed { outputs: outputs.to_vec(), token: attempt.map(|attempt| attempt.token) };
+        let committed = Committed { outputs: outputs.to_vec(), token };
         let is_abandoned = self.is_abandoned(instance);
         let slot = self.slot(instance)?;
         slot.phase = phase;
@@ -412,7 +436,7 @@ impl Run {
         while let Some(source) = settled.pop() {
             for edge in graph.out_edges(source) {
                 let Some(target) = edge.settles else { continue };
-                let target = Instance { node: target, ..instance };
+                let target = instance.beside(target);
                 let slot = self.slot(target)?;
                 if slot.phase != NodePhase::Pending {
                     continue;
@@ -440,11 +464,25 @@ impl Run {
             return Ok(false);
         }
         match self.graph.node(instance.node).runner {
-            Runner::Agent | Runner::Unavailable if self.may_reuse(instance) => self.fall_due(instance)?,
-            Runner::Control(_) => self.fall_due(instance)?,
-            Runner::Agent | Runner::Unavailable => self.queue(instance)?,
+            Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable if self.may_reuse(instance) => {
+                self.fall_due(instance)?;
+            }
+            _ => self.begin_afresh(instance)?,
         }
         Ok(true)
+    }
+
+    /// Nothing is taken over: people are asked if they come first, an agent gets it, or the engine decides it.
+    fn begin_afresh(&mut self, instance: Instance) -> Result<(), Corrupt> {
+        let node = self.graph.node(instance.node);
+        match node.runner {
+            Runner::Control(Control::Review) => self.ask_next(instance, Ask::new(ReviewKind::Value)),
+            Runner::Control(_) => self.fall_due(instance),
+            Runner::Agent if node.policy.review == Some(ReviewWhen::Before) => {
+                self.ask_next(instance, Ask::new(ReviewKind::Before))
+            }
+            Runner::Agent | Runner::Unavailable => self.queue(instance),
+        }
     }
 
     /// It is decided next, after what fell due before.
@@ -483,7 +521,7 @@ impl Run {
         if self.is_abandoned(instance) { self.over_in_vain(instance) } else { self.queue(instance) }
     }
 
-    fn queue(&mut self, instance: Instance) -> Result<(), Corrupt> {
+    pub(super) fn queue(&mut self, instance: Instance) -> Result<(), Corrupt> {
         self.slot(instance)?.phase = NodePhase::Ready;
         let rank = self.rank(instance);
         self.state.ready.insert(rank);
@@ -503,8 +541,7 @@ impl Run {
 
     pub(super) fn slot(&mut self, instance: Instance) -> Result<&mut Slot, Corrupt> {
         let unknown = Corrupt::UnknownNode { seq: self.state.seq, node: instance.node };
-        // Generations come with reviews.
-        let node = self.graph.get(instance.node).filter(|_| instance.generation == Generation(0));
+        let node = self.graph.get(instance.node).filter(|_| instance == self.current(instance));
         let Some(node) = node else { return Err(unknown) };
         let slot = match (node.within, instance.scope) {
             (None, ROOT) => self.state.nodes.get_mut(instance.node.0 as usize),
@@ -517,7 +554,7 @@ impl Run {
         slot.ok_or(unknown)
     }
 
-    fn expect(&mut self, instance: Instance, phases: &[NodePhase]) -> Result<(), Corrupt> {
+    pub(super) fn expect(&mut self, instance: Instance, phases: &[NodePhase]) -> Result<(), Corrupt> {
         let seq = self.state.seq;
         if self.state.status != RunStatus::Running {
             return Err(Corrupt::WrongSide { seq });

@@ -8,7 +8,7 @@ use crate::graph::Graph;
 use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, ProviderIx, ScopeIx};
 use crate::limits;
 use crate::run::RunStatus;
-use crate::run::event::{self, Decision, Event, Fact, Timing};
+use crate::run::event::{self, Decision, Event, Fact, ReviewOutcome, Timing};
 use crate::run::lineage::Source;
 use crate::time::{Span, Timestamp};
 
@@ -42,7 +42,7 @@ pub struct NodeSpan {
     pub instance: Instance,
     /// When the last of its inputs came.
     pub ready_at: Timestamp,
-    /// When it began to wait for an instant, if it did. A node with neither this nor attempts nor items was
+    /// When it began to wait for an instant or for people, if it did. A node with neither this nor attempts nor items was
     /// decided at once.
     pub waiting_since: Option<Timestamp>,
     /// Of a container: when its first items or turns began.
@@ -85,7 +85,7 @@ pub struct AttemptSpan {
 pub enum SpanState {
     /// At work, or about to be.
     Running,
-    /// Waits for an instant.
+    /// Waits for an instant or for people.
     Waiting,
     /// Has its output.
     Completed,
@@ -172,15 +172,15 @@ impl Trace {
             Fact::Answered { attempt, timing, .. } => {
                 self.end_attempt(attempt, at, AttemptOutcome::Succeeded, Some(*timing), None);
             }
-            Fact::Failed { attempt, error, retry_at, fallback, timing, .. } => {
+            Fact::Failed { attempt, error, retry_at, fallback, asks, timing, .. } => {
                 self.end_attempt(attempt, at, AttemptOutcome::Failed, Some(*timing), Some(&error.code));
-                if retry_at.is_none() && fallback.is_none() {
+                if retry_at.is_none() && fallback.is_none() && !asks {
                     self.end_node(graph, attempt.instance, at, SpanState::Failed, Some(&error.code));
                 }
             }
-            Fact::Lost { attempt, failure, .. } => {
+            Fact::Lost { attempt, failure, asks, .. } => {
                 self.end_attempt(attempt, at, AttemptOutcome::Lost, None, failure.as_ref().map(|error| &error.code));
-                if let Some(error) = failure {
+                if let Some(error) = failure.as_ref().filter(|_| !asks) {
                     self.end_node(graph, attempt.instance, at, SpanState::Failed, Some(&error.code));
                 }
             }
@@ -193,6 +193,7 @@ impl Trace {
             Fact::Discarded { attempt } => self.end_attempt(attempt, at, AttemptOutcome::Stopped, None, None),
             Fact::Settled { attempt, .. } => self.end_attempt(attempt, at, AttemptOutcome::Succeeded, None, None),
             Fact::TimerFired { instance, .. } => self.end_node(graph, *instance, at, SpanState::Completed, None),
+            Fact::Reviewed(it) => self.reviewed(graph, it, at),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref().map(|error| &error.code), at),
             Fact::Submitted(_)
             | Fact::Offered { .. }
@@ -229,6 +230,12 @@ impl Trace {
                         (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));
                     }
                 }
+                Decision::Asked { instance, .. } => {
+                    if let Some(node) = self.entry(graph, *instance) {
+                        node.waiting_since.get_or_insert(event.at);
+                        (node.state, node.ended_at) = (SpanState::Waiting, None);
+                    }
+                }
                 Decision::Failed { instance, error, .. } => {
                     self.end_node(graph, *instance, event.at, SpanState::Failed, Some(&error.code));
                 }
@@ -260,6 +267,24 @@ impl Trace {
         }
     }
 
+    /// People have decided, or their time was over.
+    fn reviewed(&mut self, graph: &Graph, it: &event::Reviewed, at: Timestamp) {
+        match &it.outcome {
+            ReviewOutcome::Open { .. } => {}
+            ReviewOutcome::Begins => {
+                self.entry(graph, it.instance).into_iter().for_each(|node| node.state = SpanState::Running);
+            }
+            ReviewOutcome::Gave(_) => self.end_node(graph, it.instance, at, SpanState::Completed, None),
+            ReviewOutcome::Failed { error, .. } => {
+                self.end_node(graph, it.instance, at, SpanState::Failed, Some(&error.code));
+            }
+            ReviewOutcome::Again { instance } => {
+                self.end_node(graph, *instance, at, SpanState::Cancelled, None);
+                self.entry(graph, it.instance).into_iter().for_each(|node| node.state = SpanState::Running);
+            }
+        }
+    }
+
     fn end(&mut self, status: RunStatus, code: Option<&Arc<str>>, at: Timestamp) {
         (self.status, self.error_code, self.ended_at) = (status, code.cloned(), Some(at));
         for node in self.nodes.values_mut().filter(|node| node.ended_at.is_none()) {
@@ -275,7 +300,7 @@ impl Trace {
         let part = self.part.clone();
         let belongs = |node: NodeIx| part.as_ref().is_none_or(|part| part.binary_search(&node).is_ok());
         for loser in graph.leading_only_to(race.node, &belongs) {
-            let loser = Instance { node: loser, ..race };
+            let loser = race.beside(loser);
             let open = self.nodes.get_mut(&loser).filter(|node| node.ended_at.is_none());
             open.into_iter().for_each(|node| (node.state, node.ended_at) = (SpanState::Cancelled, Some(at)));
         }
@@ -335,7 +360,7 @@ impl Trace {
     /// When the last of a node's inputs came: the end of the last node before it, or the beginning of its item or run.
     fn ready_at(&self, graph: &Graph, instance: Instance) -> Timestamp {
         let beside = graph.in_edges(instance.node).iter();
-        let before = beside.filter_map(|edge| self.nodes.get(&Instance { node: edge.source, ..instance }));
+        let before = beside.filter_map(|edge| self.nodes.get(&instance.beside(edge.source)));
         let begun = self.opened.get(&instance.scope).copied().unwrap_or(self.started_at);
         before.filter_map(|node| node.ended_at).chain([begun]).max().unwrap_or(begun)
     }

@@ -6,7 +6,7 @@ use super::items::{ItemCounts, ItemsView};
 use super::{Corrupt, NodePhase, Run, RunStatus};
 use crate::graph::Graph;
 use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId};
-use crate::run::event::{Decision, Event, Fact, NodeError, RunError};
+use crate::run::event::{Decision, Event, Fact, NodeError, ReviewOutcome, RunError};
 use crate::run::lineage::Source;
 use crate::time::Timestamp;
 
@@ -49,7 +49,7 @@ pub enum NodeState {
     Ready,
     /// An agent has it.
     Running,
-    /// Waits for an instant.
+    /// Waits for an instant or for people.
     Waiting,
     /// Has its output.
     Completed,
@@ -241,15 +241,36 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
     let at = event.at;
     match &event.fact {
         Fact::Succeeded { attempt, .. } => over(nodes.entry(attempt.instance), at, None),
-        Fact::Failed { attempt, error, retry_at, fallback, .. } => {
+        Fact::Failed { attempt, error, retry_at, fallback, asks, .. } => {
             if let Some(node) = nodes.entry(attempt.instance) {
                 node.error = Some(error.clone());
-                node.ended_at = (retry_at.is_none() && fallback.is_none()).then_some(at);
+                node.ended_at = (retry_at.is_none() && fallback.is_none() && !asks).then_some(at);
                 node.provider = fallback.unwrap_or(node.provider);
             }
         }
+        // People decide whether it is over with that.
+        Fact::Lost { attempt, failure: Some(error), asks: true, .. } => {
+            nodes.entry(attempt.instance).into_iter().for_each(|node| node.error = Some(error.clone()));
+        }
         Fact::Lost { attempt, failure: Some(error), .. } => over(nodes.entry(attempt.instance), at, Some(error)),
         Fact::TimerFired { instance, .. } => over(nodes.entry(*instance), at, None),
+        Fact::Reviewed(it) => match &it.outcome {
+            ReviewOutcome::Open { due_at } => {
+                nodes.entry(it.instance).into_iter().for_each(|node| node.waits_until = *due_at);
+            }
+            ReviewOutcome::Begins => {
+                nodes.entry(it.instance).into_iter().for_each(|node| node.waits_until = None);
+            }
+            ReviewOutcome::Gave(_) => over(nodes.entry(it.instance), at, None),
+            ReviewOutcome::Failed { error, .. } => over(nodes.entry(it.instance), at, Some(error)),
+            ReviewOutcome::Again { instance } => {
+                for instance in [it.instance, *instance] {
+                    if let Some(node) = nodes.entry(instance) {
+                        (node.ended_at, node.waits_until, node.error) = (None, None, None);
+                    }
+                }
+            }
+        },
         _ => {}
     }
     for decision in &event.decisions {
@@ -259,6 +280,11 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
             Decision::Waiting { until, .. } => {
                 if let Some(node) = node {
                     (node.started_at, node.waits_until) = (Some(at), Some(*until));
+                }
+            }
+            Decision::Asked { asked, .. } => {
+                if let Some(node) = begun(node, at) {
+                    (node.ended_at, node.waits_until) = (None, asked.due_at);
                 }
             }
             Decision::Failed { error, .. } => over(node, at, Some(error)),

@@ -18,7 +18,7 @@ use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message;
 
-use super::{DecodeError, Row, VERSION, checksums, kind, lineage};
+use super::{DecodeError, Row, VERSION, checksums, kind, lineage, reviews};
 
 /// Turns a row into its event. A row read without its body gives an event without values.
 ///
@@ -143,20 +143,21 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
             let (verdict, timing) = (Verdict { ends, score }, timing(queued_ms, ran_ms));
             (kind::ANSWERED, Fact::Answered { attempt: attempt(of)?, verdict, timing })
         }
-        Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms, fallback, caught }) => {
+        Wire::Failed(pb::Failed { attempt: of, error, retry_at, queued_ms, ran_ms, fallback, caught, asks }) => {
             let fact = Fact::Failed {
                 attempt: attempt(of)?,
                 error: node_error(error.ok_or("no error")?)?,
                 retry_at: retry_at.map(Timestamp::from_millis),
                 fallback: Some(provider(fallback)?).filter(|provider| provider.0 > 0),
                 caught: outputs(caught)?,
+                asks,
                 timing: timing(queued_ms, ran_ms),
             };
             (kind::FAILED, fact)
         }
-        Wire::Lost(pb::Lost { attempt: of, cause, failure, caught }) => {
+        Wire::Lost(pb::Lost { attempt: of, cause, failure, caught, asks }) => {
             let (failure, caught) = (failure.map(node_error).transpose()?, outputs(caught)?);
-            (kind::LOST, Fact::Lost { attempt: attempt(of)?, cause: loss_cause(cause)?, failure, caught })
+            (kind::LOST, Fact::Lost { attempt: attempt(of)?, cause: loss_cause(cause)?, failure, caught, asks })
         }
         Wire::HandedBack(it) => (kind::HANDED_BACK, Fact::HandedBack { attempts: attempts(it.attempts)? }),
         Wire::IntentRecorded(it) => (kind::INTENT_RECORDED, Fact::IntentRecorded { attempt: attempt(it.attempt)? }),
@@ -167,6 +168,7 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         Wire::TimerFired(it) => {
             (kind::TIMER_FIRED, Fact::TimerFired { instance: instance(it.instance)?, outputs: outputs(it.outputs)? })
         }
+        Wire::Reviewed(it) => (kind::REVIEWED, Fact::Reviewed(Box::new(reviews::from_wire(it)?))),
         Wire::Ended(it) => {
             let error = it.error.map(run_error).transpose()?;
             let by = it.by.map(|by| Subject(by.into()));
@@ -234,6 +236,7 @@ fn decision(it: pb::Decision) -> Part<Decision> {
         Outcome::Stopped(it) => {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }
+        Outcome::Asked(it) => Decision::Asked { instance, asked: Box::new(reviews::asked_from_wire(it)?) },
         Outcome::Opened(it) => Decision::Opened { instance, opened: opened(it)? },
         Outcome::Gathered(pb::Gathered { chunk, results, errors }) => Decision::Gathered {
             instance,
@@ -291,7 +294,7 @@ fn list_chunk(it: pb::ListChunk) -> Part<ListChunk> {
     Ok(ListChunk { reference: value_ref(it.reference)?, items: it.items })
 }
 
-fn value_ref(it: Option<pb::ValueRef>) -> Part<ValueRef> {
+pub(super) fn value_ref(it: Option<pb::ValueRef>) -> Part<ValueRef> {
     let it = it.ok_or("no reference to a value")?;
     Ok(ValueRef { seq: EventSeq(it.seq), place: it.place, bytes: it.bytes, digest: digest(&it.digest)? })
 }
@@ -300,7 +303,7 @@ pub(super) fn digest(bytes: &[u8]) -> Part<Digest> {
     bytes.try_into().map(Digest).map_err(|_| "a digest")
 }
 
-fn instance(it: Option<pb::Instance>) -> Part<Instance> {
+pub(super) fn instance(it: Option<pb::Instance>) -> Part<Instance> {
     let it = it.ok_or("no instance")?;
     Ok(Instance { node: NodeIx(it.node), scope: ScopeIx(it.scope), generation: Generation(it.generation) })
 }
@@ -322,7 +325,7 @@ fn timing(queued_ms: u64, ran_ms: u64) -> Timing {
     Timing { queued: Span::from_millis(queued_ms), ran: Span::from_millis(ran_ms) }
 }
 
-fn node_error(it: pb::NodeError) -> Part<NodeError> {
+pub(super) fn node_error(it: pb::NodeError) -> Part<NodeError> {
     let class = error_class(it.class)?.ok_or("no error class")?;
     Ok(NodeError { class, code: it.code.into(), message: it.message.into() })
 }

@@ -11,7 +11,7 @@ use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message as _;
 
-use super::{Row, VERSION, checksums, kind, lineage};
+use super::{Row, VERSION, checksums, kind, lineage, reviews};
 
 /// Turns an event of a run into its row.
 pub fn encode(run: RunId, event: &Event) -> Row {
@@ -69,7 +69,7 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             let it = pb::Answered { attempt: Some(attempt(of)), ends: *ends, score: *score, queued_ms, ran_ms };
             (kind::ANSWERED, Wire::Answered(it))
         }
-        Fact::Failed { attempt: of, error, retry_at, fallback, caught, timing } => {
+        Fact::Failed { attempt: of, error, retry_at, fallback, caught, asks, timing } => {
             let it = pb::Failed {
                 attempt: Some(attempt(of)),
                 error: Some(node_error(error)),
@@ -78,13 +78,14 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
                 ran_ms: timing.ran.as_millis(),
                 fallback: fallback.map_or(0, |provider| u32::from(provider.0)),
                 caught: outputs(caught),
+                asks: *asks,
             };
             (kind::FAILED, Wire::Failed(it))
         }
-        Fact::Lost { attempt: of, cause, failure, caught } => {
+        Fact::Lost { attempt: of, cause, failure, caught, asks } => {
             let (cause, failure) = (loss_cause(*cause).into(), failure.as_ref().map(node_error));
-            let caught = outputs(caught);
-            (kind::LOST, Wire::Lost(pb::Lost { attempt: Some(attempt(of)), cause, failure, caught }))
+            let (caught, asks) = (outputs(caught), *asks);
+            (kind::LOST, Wire::Lost(pb::Lost { attempt: Some(attempt(of)), cause, failure, caught, asks }))
         }
         Fact::HandedBack { attempts } => {
             let attempts = attempts.iter().map(attempt).collect();
@@ -101,6 +102,7 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             let it = pb::TimerFired { instance: Some(instance(*of)), outputs: outputs(gave) };
             (kind::TIMER_FIRED, Wire::TimerFired(it))
         }
+        Fact::Reviewed(it) => (kind::REVIEWED, Wire::Reviewed(reviews::to_wire(it))),
         Fact::Ended { status, error, by } => {
             let (error, by) = (error.as_ref().map(run_error), by.as_ref().map(|by| by.0.as_ref().to_owned()));
             (kind::ENDED, Wire::Ended(pb::Ended { status: run_status(*status).into(), error, by }))
@@ -180,6 +182,7 @@ fn decision(decision: &Decision) -> pb::Decision {
             let it = pb::Stop { status: run_status(*status).into(), message: message.as_ref().to_owned() };
             (instance, Outcome::Stopped(it))
         }
+        Decision::Asked { instance, asked } => (instance, Outcome::Asked(reviews::asked_to_wire(asked))),
         Decision::Opened { instance, opened: it } => (instance, Outcome::Opened(opened(it))),
         Decision::Gathered { instance, chunk, results, errors } => {
             let (results, errors) = (results.iter().map(list_chunk).collect(), errors.as_ref().map(list_chunk));
@@ -242,12 +245,12 @@ fn list_chunk(it: &ListChunk) -> pb::ListChunk {
     pb::ListChunk { reference: Some(value_ref(&it.reference)), items: it.items }
 }
 
-fn value_ref(it: &ValueRef) -> pb::ValueRef {
+pub(super) fn value_ref(it: &ValueRef) -> pb::ValueRef {
     let digest = Bytes::copy_from_slice(&it.digest.0);
     pb::ValueRef { seq: it.seq.0, place: it.place, bytes: it.bytes, digest }
 }
 
-fn instance(it: Instance) -> pb::Instance {
+pub(super) fn instance(it: Instance) -> pb::Instance {
     pb::Instance { node: it.node.0, scope: it.scope.0, generation: it.generation.0 }
 }
 
@@ -261,7 +264,7 @@ fn attempt(it: &Attempt) -> pb::Attempt {
     }
 }
 
-fn node_error(it: &NodeError) -> pb::NodeError {
+pub(super) fn node_error(it: &NodeError) -> pb::NodeError {
     let (code, message) = (it.code.as_ref().to_owned(), it.message.as_ref().to_owned());
     pb::NodeError { class: error_class(it.class).into(), code, message }
 }

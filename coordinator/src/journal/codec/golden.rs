@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use heddle_core::id::{
-    AgentBoot, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ProviderIx, RunId,
-    ScopeIx, WorkflowId,
+    AgentBoot, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ProviderIx,
+    ReviewIx, RunId, ScopeIx, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
-    PermitClass, Piece, PortOutput, RunError, Submitted, Timing, Verdict,
+    Asked, Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened,
+    OutputValue, PermitClass, Piece, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed, RunError,
+    Submitted, Timing, Verdict,
 };
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_core::time::{Span, Timestamp};
@@ -42,7 +43,7 @@ proptest! {
 #[test]
 fn each_kind_keeps_its_bytes() {
     let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused()];
-    let events = facts().into_iter().map(plain).chain(more);
+    let events = facts().into_iter().map(plain).chain(more).chain(reviews());
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
 }
@@ -72,8 +73,8 @@ fn what_a_newer_release_wrote_is_refused_by_name() {
     };
     let row = encode(RUN, &plain(Fact::Continued));
     let (run, seq) = (RUN, EventSeq(7));
-    let kind = seal(super::Row { kind: 18, ..row.clone() });
-    assert_eq!(decode(&kind), Err(DecodeError::UnknownKind { run, seq, kind: 18 }));
+    let kind = seal(super::Row { kind: 19, ..row.clone() });
+    assert_eq!(decode(&kind), Err(DecodeError::UnknownKind { run, seq, kind: 19 }));
     let version = seal(super::Row { version: 2, ..row.clone() });
     assert_eq!(decode(&version), Err(DecodeError::UnknownVersion { run, seq, kind: 2, version: 2 }));
     let field = seal(super::Row { head: [&row.head[..], b"\xa2\x06\x01x"].concat().into(), ..row.clone() });
@@ -146,20 +147,22 @@ fn falling_back() -> Event {
     };
     let (error, timing) = (node_error(), Timing::default());
     let fallback = Some(ProviderIx(2));
-    let fact = Fact::Failed { attempt: attempt(), error, retry_at: None, fallback, caught: Vec::new(), timing };
+    let (caught, asks) = (Vec::new(), false);
+    let fact = Fact::Failed { attempt: attempt(), error, retry_at: None, fallback, caught, asks, timing };
     Event { assignments: vec![assignment], ..plain(fact) }
 }
 
 fn caught() -> Event {
     let decided = Decision::Failed { instance: instance(), error: node_error(), caught: outputs() };
     let (error, timing) = (node_error(), Timing::default());
-    let fact = Fact::Failed { attempt: attempt(), error, retry_at: None, fallback: None, caught: outputs(), timing };
+    let (retry_at, fallback, caught, asks) = (None, None, outputs(), false);
+    let fact = Fact::Failed { attempt: attempt(), error, retry_at, fallback, caught, asks, timing };
     Event { decisions: vec![decided], ..plain(fact) }
 }
 
 fn caught_loss() -> Event {
     let (cause, failure) = (LossCause::NewBoot, Some(node_error()));
-    plain(Fact::Lost { attempt: attempt(), cause, failure, caught: outputs() })
+    plain(Fact::Lost { attempt: attempt(), cause, failure, caught: outputs(), asks: false })
 }
 
 fn scopes() -> Event {
@@ -210,6 +213,48 @@ fn offer(source: Source) -> Offer {
     Offer { node: NodeIx(3), index: vec![0, 9], key: Digest([7; 32]), source, outputs: outputs() }
 }
 
+fn reviews() -> Vec<Event> {
+    let asked = |kind| Asked {
+        review: ReviewIx(1),
+        kind,
+        values: outputs(),
+        due_at: Some(Timestamp::from_millis(0)),
+        error: Some(node_error()),
+    };
+    let kinds = [ReviewKind::Value, ReviewKind::Before, ReviewKind::After, ReviewKind::Outcome];
+    let decisions = kinds.map(|kind| Decision::Asked { instance: instance(), asked: Box::new(asked(kind)) });
+    let attempt = attempt();
+    let outcomes = [
+        (ReviewVerdict::Escalate, ReviewOutcome::Open { due_at: Some(Timestamp::from_millis(5)) }),
+        (ReviewVerdict::Approve, ReviewOutcome::Begins),
+        (ReviewVerdict::Approve, ReviewOutcome::Gave(outputs())),
+        (ReviewVerdict::Reject, ReviewOutcome::Failed { error: node_error(), caught: outputs() }),
+        (ReviewVerdict::Retry, ReviewOutcome::Again { instance: instance() }),
+        (ReviewVerdict::Fail, ReviewOutcome::Failed { error: node_error(), caught: Vec::new() }),
+    ];
+    let reviewed = outcomes.map(|(verdict, outcome)| {
+        let by = matches!(outcome, ReviewOutcome::Gave(_)).then(|| "key_1".into());
+        let is_retry = verdict == ReviewVerdict::Retry;
+        Fact::Reviewed(Box::new(Reviewed {
+            review: ReviewIx(1),
+            instance: instance(),
+            comment: by.is_some().then(|| "good".into()),
+            edit: if by.is_some() { outputs() } else { Vec::new() },
+            by,
+            verdict,
+            config: is_retry.then(value_ref),
+            outcome,
+        }))
+    });
+    let (error, timing) = (node_error(), Timing::default());
+    let (retry_at, fallback, caught, asks) = (None, None, Vec::new(), true);
+    let failed = Fact::Failed { attempt, error, retry_at, fallback, caught, asks, timing };
+    let (cause, failure, caught) = (LossCause::StreamGone, Some(node_error()), Vec::new());
+    let lost = Fact::Lost { attempt, cause, failure, caught, asks };
+    let asked = Event { decisions: decisions.to_vec(), ..plain(Fact::Continued) };
+    [asked].into_iter().chain(reviewed.map(plain)).chain([failed, lost].map(plain)).collect()
+}
+
 fn facts() -> Vec<Fact> {
     let timing = Timing { queued: Span::from_millis(3), ran: Span::from_millis(400) };
     let submitted = Submitted {
@@ -234,6 +279,7 @@ fn facts() -> Vec<Fact> {
             retry_at: Some(Timestamp::from_millis(0)),
             fallback: None,
             caught: Vec::new(),
+            asks: false,
             timing: Timing::default(),
         },
         Fact::Failed {
@@ -242,10 +288,17 @@ fn facts() -> Vec<Fact> {
             retry_at: None,
             fallback: None,
             caught: Vec::new(),
+            asks: false,
             timing,
         },
-        Fact::Lost { attempt: attempt(), cause: LossCause::NewBoot, failure: None, caught: Vec::new() },
-        Fact::Lost { attempt: attempt(), cause: LossCause::NotHeld, failure: Some(node_error()), caught: Vec::new() },
+        Fact::Lost { attempt: attempt(), cause: LossCause::NewBoot, failure: None, caught: Vec::new(), asks: false },
+        Fact::Lost {
+            attempt: attempt(),
+            cause: LossCause::NotHeld,
+            failure: Some(node_error()),
+            caught: Vec::new(),
+            asks: false,
+        },
         Fact::HandedBack { attempts: vec![attempt(), attempt()] },
         Fact::IntentRecorded { attempt: attempt() },
         Fact::HandleRecorded { attempt: attempt(), handle: value_ref() },

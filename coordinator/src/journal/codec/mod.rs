@@ -10,6 +10,7 @@ mod golden;
 mod lineage;
 #[cfg(test)]
 pub(crate) mod random;
+mod reviews;
 
 use bytes::Bytes;
 use heddle_core::id::{EventSeq, RunId};
@@ -118,10 +119,11 @@ mod kind {
     pub(super) const DISCARDED: u16 = 12;
     pub(super) const SETTLED: u16 = 16;
     pub(super) const ANSWERED: u16 = 17;
+    pub(super) const REVIEWED: u16 = 18;
     pub(super) const OFFERED: u16 = 24;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | OFFERED)
+        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED)
     }
 }
 

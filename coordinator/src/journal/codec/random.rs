@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle_core::id::{
     AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx,
-    ProviderIx, RunId, ScopeIx, Subject, TenantId, WorkflowId,
+    ProviderIx, ReviewIx, RunId, ScopeIx, Subject, TenantId, WorkflowId,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
-    PermitClass, Piece, PortOutput, RunError, Submitted, Timing, Verdict,
+    Asked, Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened,
+    OutputValue, PermitClass, Piece, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed, RunError,
+    Submitted, Timing, Verdict,
 };
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_core::time::{Span, Timestamp};
@@ -42,18 +43,27 @@ fn fact() -> impl Strategy<Value = Fact> {
             outputs,
             timing
         }),
-        (attempt(), node_error(), option::of(timestamp()), option::of(1..=u16::MAX), outputs(), timing()).prop_map(
-            |(attempt, error, retry_at, fallback, caught, timing)| Fact::Failed {
+        (
+            attempt(),
+            node_error(),
+            option::of(timestamp()),
+            option::of(1..=u16::MAX),
+            outputs(),
+            timing(),
+            any::<bool>()
+        )
+            .prop_map(|(attempt, error, retry_at, fallback, caught, timing, asks)| Fact::Failed {
                 attempt,
                 error,
                 retry_at,
                 fallback: fallback.map(ProviderIx),
                 caught,
+                asks,
                 timing
-            }
-        ),
-        (attempt(), loss_cause(), option::of(node_error()), outputs())
-            .prop_map(|(attempt, cause, failure, caught)| Fact::Lost { attempt, cause, failure, caught }),
+            }),
+        (attempt(), loss_cause(), option::of(node_error()), outputs(), any::<bool>())
+            .prop_map(|(attempt, cause, failure, caught, asks)| Fact::Lost { attempt, cause, failure, caught, asks }),
+        reviewed().prop_map(|it| Fact::Reviewed(Box::new(it))),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::HandedBack { attempts }),
         attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
         (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
@@ -142,10 +152,49 @@ fn decision() -> impl Strategy<Value = Decision> {
             status,
             message
         }),
+        (instance(), asked()).prop_map(|(instance, asked)| Decision::Asked { instance, asked: Box::new(asked) }),
         (instance(), opened()).prop_map(|(instance, opened)| Decision::Opened { instance, opened }),
         (instance(), any::<u32>(), vec(list_chunk(), 0..3), option::of(list_chunk()))
             .prop_map(|(instance, chunk, results, errors)| Decision::Gathered { instance, chunk, results, errors }),
     ]
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let kind =
+        prop::sample::select(vec![ReviewKind::Value, ReviewKind::Before, ReviewKind::After, ReviewKind::Outcome]);
+    (any::<u32>(), kind, outputs(), option::of(timestamp()), option::of(node_error())).prop_map(
+        |(review, kind, values, due_at, error)| Asked { review: ReviewIx(review), kind, values, due_at, error },
+    )
+}
+
+fn reviewed() -> impl Strategy<Value = Reviewed> {
+    let verdict = prop::sample::select(vec![
+        ReviewVerdict::Approve,
+        ReviewVerdict::Reject,
+        ReviewVerdict::Retry,
+        ReviewVerdict::Fail,
+        ReviewVerdict::Escalate,
+    ]);
+    let outcome = prop_oneof![
+        option::of(timestamp()).prop_map(|due_at| ReviewOutcome::Open { due_at }),
+        Just(ReviewOutcome::Begins),
+        outputs().prop_map(ReviewOutcome::Gave),
+        (node_error(), outputs()).prop_map(|(error, caught)| ReviewOutcome::Failed { error, caught }),
+        instance().prop_map(|instance| ReviewOutcome::Again { instance }),
+    ];
+    let said = (option::of(text()), verdict, option::of(text()), outputs(), option::of(value_ref()));
+    (any::<u32>(), instance(), said, outcome).prop_map(
+        |(review, instance, (by, verdict, comment, edit, config), outcome)| Reviewed {
+            review: ReviewIx(review),
+            instance,
+            by: by.map(Subject),
+            verdict,
+            comment,
+            edit,
+            config,
+            outcome,
+        },
+    )
 }
 
 fn opened() -> impl Strategy<Value = Opened> {

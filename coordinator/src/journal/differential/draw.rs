@@ -140,6 +140,7 @@ impl Pair {
             created: known.is_none().then_some(created),
             summary: self.draw.maybe(summary),
             snapshot: self.snapshot(last),
+            reviews: Vec::new(),
         }
     }
 }

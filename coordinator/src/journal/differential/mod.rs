@@ -6,6 +6,7 @@ mod batches;
 mod draw;
 mod members;
 mod plain;
+mod reviews;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::artifacts::rows::ArtifactRows;
 use crate::batches::rows::BatchRows;
 use crate::members::Members;
 use crate::records::Records;
+use crate::reviews::rows::ReviewRows;
 
 const PARTITIONS: u16 = 3;
 const OPERATIONS_MIN: usize = 1_500;
@@ -42,8 +44,8 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records + Members + ArtifactRows + BatchRows {}
-impl<T: Journal + Records + Members + ArtifactRows + BatchRows> Database for T {}
+trait Database: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows {}
+impl<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows> Database for T {}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -79,8 +81,8 @@ async fn compare(place: Place) {
     let seed = std::env::var("JOURNAL_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
     println!("JOURNAL_SEED={seed}");
     let mut pair = Pair::new(seed, place).await;
-    let operations =
-        [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, artifacts::OPERATIONS, batches::OPERATIONS].concat();
+    let beside = [artifacts::OPERATIONS, batches::OPERATIONS, reviews::OPERATIONS].concat();
+    let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, &beside].concat();
     for count in 0.. {
         assert!(count < OPERATIONS_MAX, "only these succeeded: {:?}", pair.succeeded);
         if count >= OPERATIONS_MIN && pair.succeeded.len() == operations.len() {
@@ -183,6 +185,7 @@ impl Pair {
             _ if members::OPERATIONS.contains(&operation) => self.perform_members(operation).await,
             _ if plain::OPERATIONS.contains(&operation) => self.perform_plain(operation).await,
             _ if artifacts::OPERATIONS.contains(&operation) => self.perform_on_artifacts(operation).await,
+            _ if reviews::OPERATIONS.contains(&operation) => self.perform_on_reviews(operation).await,
             _ if batches::OPERATIONS.contains(&operation) => self.perform_on_batches(operation).await,
             _ => self.read(operation).await,
         }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use heddle_core::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
-use heddle_core::partition::batch::{Batch, Beside, KeyRow, Phase, RunBatch, RunCreated, RunSummary, Snapshot};
+use heddle_core::partition::batch::{
+    Batch, Beside, KeyRow, Phase, ReviewRow, RunBatch, RunCreated, RunSummary, Snapshot,
+};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::Event;
 use heddle_core::time::Timestamp;
@@ -118,6 +120,8 @@ pub(super) struct RunRows {
     pub(super) summary: Option<RunSummary>,
     pub(super) snapshot: Option<Snapshot>,
     artifacts: Vec<Used>,
+    /// Not part of the statement.
+    pub(super) reviews: Vec<ReviewRow>,
     /// Why it is set aside, if this is all that is kept of it.
     pub(super) quarantine_reason: Option<String>,
 }
@@ -140,6 +144,11 @@ impl Rows {
             runs[place].add(given)?;
         }
         Some(Self { partition: batch.partition, epoch: batch.epoch, number: batch.number, runs, beside: batch.beside })
+    }
+
+    /// Whether there is more to write than one statement holds.
+    pub(super) fn is_more_than_runs(&self) -> bool {
+        !self.beside.is_empty() || self.runs.iter().any(|run| !run.reviews.is_empty())
     }
 
     /// Whose row guards it.
@@ -212,8 +221,8 @@ impl Rows {
 
 impl RunRows {
     fn new(run: RunId) -> Self {
-        let (events, artifacts) = (Vec::new(), Vec::new());
-        Self { run, events, created: None, summary: None, snapshot: None, artifacts, quarantine_reason: None }
+        let (events, artifacts, reviews) = (Vec::new(), Vec::new(), Vec::new());
+        Self { run, events, created: None, summary: None, snapshot: None, artifacts, reviews, quarantine_reason: None }
     }
 
     /// Adds what another entry says of the run; `None` = it does not follow.
@@ -227,6 +236,7 @@ impl RunRows {
         }
         self.summary = given.summary.or_else(|| self.summary.take());
         self.snapshot = given.snapshot.or_else(|| self.snapshot.take());
+        self.reviews.extend(given.reviews);
         for used in artifacts::used(&given.events) {
             match self.artifacts.iter_mut().find(|known| known.digest == used.digest) {
                 Some(known) => (known.from, known.to) = (known.from.min(used.from), known.to.max(used.to)),

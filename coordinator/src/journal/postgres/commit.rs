@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 use super::batch::{Rows, RunRows};
 use super::fault::{Trouble, Verdict};
 use super::health::Backoff;
-use super::{Inner, beside, partition};
+use super::{Inner, beside, partition, reviews};
 use crate::journal::{Clock, Committed, Landed};
 
 /// Whom to tell, once: if the task is dropped, that nothing is known.
@@ -107,7 +107,7 @@ impl Inner {
                 if is_apart {
                     return write_apart(connection, &rows, clock).await;
                 }
-                if !rows.beside.is_empty() {
+                if rows.is_more_than_runs() {
                     return write_with_beside(connection, &rows).await;
                 }
                 let now = rows.write(connection, &rows.runs).await?;
@@ -123,6 +123,9 @@ impl Inner {
 async fn write_with_beside(connection: &mut PgConnection, rows: &Rows) -> Result<Written, Trouble> {
     connection.execute("BEGIN").await?;
     let now = rows.write(connection, &rows.runs).await?;
+    for run in &rows.runs {
+        reviews::write(connection, run.run, &run.reviews).await?;
+    }
     beside::write(connection, &rows.beside).await?;
     crash_point!("journal.in-transaction");
     connection.execute("COMMIT").await?;
@@ -137,7 +140,7 @@ async fn write_apart(connection: &mut PgConnection, rows: &Rows, clock: Option<C
     let mut quarantined = Vec::new();
     for run in &rows.runs {
         connection.execute("SAVEPOINT one_run").await?;
-        match rows.write(connection, std::slice::from_ref(run)).await {
+        match write_one(connection, rows, run).await {
             Ok(at) => now = at,
             Err(trouble) if trouble.verdict() == Verdict::Data => {
                 connection.execute("ROLLBACK TO one_run").await?;
@@ -153,6 +156,13 @@ async fn write_apart(connection: &mut PgConnection, rows: &Rows, clock: Option<C
     crash_point!("journal.in-transaction");
     connection.execute("COMMIT").await?;
     Ok(Written { now, quarantined })
+}
+
+/// A run's rows and those of its reviews.
+async fn write_one(connection: &mut PgConnection, rows: &Rows, run: &RunRows) -> Result<Timestamp, Trouble> {
+    let now = rows.write(connection, std::slice::from_ref(run)).await?;
+    reviews::write(connection, run.run, &run.reviews).await?;
+    Ok(now)
 }
 
 /// Leaves a row that says why this run is not here, if the database holds at least that.

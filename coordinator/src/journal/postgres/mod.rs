@@ -15,6 +15,7 @@ mod health;
 mod open;
 mod partition;
 mod query;
+mod reviews;
 mod rows;
 #[cfg(test)]
 mod tests;

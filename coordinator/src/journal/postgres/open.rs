@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_batches.sql"),
     include_str!("../../../migrations/postgres/0003_graph_policy.sql"),
+    include_str!("../../../migrations/postgres/0004_reviews.sql"),
     include_str!("../../../migrations/postgres/0005_lineage.sql"),
 ];
 

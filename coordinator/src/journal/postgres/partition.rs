@@ -79,7 +79,10 @@ pub(super) async fn quarantine(
     now: Option<Timestamp>,
 ) -> Result<bool, Trouble> {
     let sql = concat!(
-        "WITH owned AS MATERIALIZED (SELECT 1 FROM partition WHERE id = $1 AND epoch = $2 FOR UPDATE)
+        "WITH owned AS MATERIALIZED (SELECT 1 FROM partition WHERE id = $1 AND epoch = $2 FOR UPDATE),
+         withdrawn AS (UPDATE review SET state = 3, closed_at = coalesce($8, ",
+        super::now!(),
+        ") WHERE run = $3 AND state = 1 AND EXISTS (SELECT 1 FROM owned))
          UPDATE run SET phase = $4, next_due = NULL, quarantine_reason = $5,
              status = CASE status WHEN $6 THEN $7 ELSE status END,
              ended_at = CASE status WHEN $6 THEN coalesce($8, ",

@@ -3,14 +3,14 @@
 use heddle_core::id::{EventSeq, PartitionId, RunId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{
-    Batch, Beside, CommitOutcome, KeyRow, Phase, RunBatch, RunCreated, RunSummary, Snapshot,
+    Batch, Beside, CommitOutcome, KeyRow, Phase, ReviewRow, RunBatch, RunCreated, RunSummary, Snapshot,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, ffi, params};
 
-use super::beside;
 use super::writer::{Kept, Write, execute, is_of_data};
+use super::{beside, reviews};
 use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{phase_number, status_number};
@@ -39,6 +39,7 @@ struct RunRows {
     summary: Option<RunSummary>,
     snapshot: Option<Snapshot>,
     artifacts: Vec<Used>,
+    reviews: Vec<ReviewRow>,
 }
 
 /// Why the rows of one run are not in the transaction.
@@ -149,8 +150,8 @@ impl RunRows {
     fn encode(batch: RunBatch) -> Self {
         let events = batch.events.iter().map(|event| codec::encode(batch.run, event)).collect();
         let artifacts = artifacts::used(&batch.events);
-        let RunBatch { run, created, summary, snapshot, .. } = batch;
-        Self { run, events, created, summary, snapshot, artifacts }
+        let RunBatch { run, created, summary, snapshot, reviews, .. } = batch;
+        Self { run, events, created, summary, snapshot, artifacts, reviews }
     }
 
     fn bytes(&self) -> usize {
@@ -168,7 +169,8 @@ impl RunRows {
         if let Some(snapshot) = &self.snapshot {
             self.replace_snapshot(connection, snapshot)?;
         }
-        self.artifacts.iter().try_for_each(|used| self.refer(connection, used))
+        self.artifacts.iter().try_for_each(|used| self.refer(connection, used))?;
+        if reviews::write(connection, self.run, &self.reviews)? { Ok(()) } else { Err(RunFailure::NotNext) }
     }
 
     /// The run's own row says whose artifact it is.
@@ -377,5 +379,8 @@ pub(super) fn quarantine(connection: &Connection, run: RunId, reason: &str, now:
             now.as_millis(),
             codec::encode_run_error(&quarantine_error()),
         ])?;
+    if marked == 1 {
+        reviews::withdraw(connection, run, now)?;
+    }
     Ok(marked == 1)
 }

@@ -11,6 +11,7 @@ mod open;
 mod partition;
 mod query;
 mod readers;
+mod reviews;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_first.sql"),
     include_str!("../../../migrations/sqlite/0002_batches.sql"),
     include_str!("../../../migrations/sqlite/0003_graph_policy.sql"),
+    include_str!("../../../migrations/sqlite/0004_reviews.sql"),
     include_str!("../../../migrations/sqlite/0005_lineage.sql"),
 ];
 

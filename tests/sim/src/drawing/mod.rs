@@ -138,12 +138,29 @@ impl<'a> Drawing<'a> {
     }
 
     fn wait(&mut self, level: Level, sources: &mut Vec<Source>) {
+        if self.repeats <= 8 && self.random.percent(self.knobs.review_percent) {
+            return self.review(level, sources);
+        }
         let Some(source) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
         let most = if level.parent.is_some() { (0, 300) } else { self.knobs.wait_ms };
         let config = json!({"forMs": self.random.between(most)});
         let node = self.node(level, "logic:wait", config, json!({}));
         self.edge(&source, node, "value");
         sources.push(Source::of(node, "value", Shape::Item));
+    }
+
+    /// People look at a value, for ever or for a while.
+    fn review(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let Some(source) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        let mut config = json!({"required": self.random.between((1, 2))});
+        if self.random.percent(50) {
+            config["timeoutMs"] = json!(self.random.between((300, 4_000)));
+            config["onTimeout"] = json!(self.random.pick(&["approve", "reject", "fail", "escalate"]));
+            config["escalateTo"] = json!("person 1");
+        }
+        let node = self.node(level, "logic:review", config, json!({}));
+        self.edge(&source, node, "value");
+        sources.extend([Source::of(node, "approved", Shape::Item), Source::of(node, "rejected", Shape::Item)]);
     }
 
     fn work(&mut self, level: Level, sources: &mut Vec<Source>) {
@@ -162,6 +179,9 @@ impl<'a> Drawing<'a> {
         }
         let kind = self.kind_of_work(&sources[..]);
         let mut policy = policy;
+        if self.repeats <= 8 && self.random.percent(self.knobs.review_percent) {
+            policy["review"] = json!(self.random.pick(&["before", "after"]));
+        }
         let on_error = if kind == work::LIST { OnError::Ends } else { OnError::draw(self.random, self.knobs) };
         policies::add(&mut policy, (kind, &config), on_error, self.random, self.knobs);
         // What runs many times and one at a time takes too long.

@@ -33,6 +33,14 @@ impl Interpreter<'_> {
         match here.kind.as_str() {
             "input:json" => to(Some(Given::One(config["value"].clone())), &["json"]),
             "logic:wait" | "output:preview" => to(came("value"), &["value"]),
+            "logic:review" => match self.outside.reviewed.get(&at) {
+                Some(true) => {
+                    let edit = self.outside.changed.get(&at).and_then(|edits| edits.get("approved"));
+                    to(edit.cloned().map(Given::One).or_else(|| came("value")), &["approved"])
+                }
+                Some(false) => to(came("value"), &["rejected"]),
+                None => Expected::Never,
+            },
             "logic:if" => match holds(&config["condition"], &[]) {
                 Ok(true) => to(came("value"), &["true"]),
                 Ok(false) => to(came("value"), &["false"]),

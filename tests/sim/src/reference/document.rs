@@ -202,7 +202,7 @@ pub(super) fn required_inputs(kind: &str) -> &'static [&'static str] {
         work::WORK | work::PREFETCHED | work::LIST => &["in"],
         "logic:filter" | "logic:map" | "logic:reduce" | "logic:batch" => &["items"],
         "logic:merge" | "logic:race" => &["branches"],
-        "logic:if" | "logic:switch" | "logic:gate" | "logic:split_test" => &["value"],
+        "logic:if" | "logic:switch" | "logic:gate" | "logic:split_test" | "logic:review" => &["value"],
         "logic:router" => &["input"],
         _ => &[],
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use heddle_core::id::{Instance, ProviderIx, RunId, ScopeIx};
+use heddle_core::id::{Instance, ProviderIx, ReviewIx, RunId, ScopeIx};
+use heddle_core::policy::ReviewWhen;
 use heddle_core::run::Run;
-use heddle_core::run::event::{Decision, Fact, PortOutput};
+use heddle_core::run::event::{Decision, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use heddle_core::run::lineage::{Offer, Source};
 use serde_json::Value as Json;
 
@@ -29,6 +30,8 @@ pub(super) struct History {
     offers: Vec<Offer>,
     /// The run that this one goes on from.
     parent: Option<Box<History>>,
+    /// What reviews look at.
+    kinds: BTreeMap<ReviewIx, ReviewKind>,
     /// Who does the work of nodes.
     providers: BTreeMap<Instance, ProviderIx>,
 }
@@ -61,7 +64,9 @@ impl History {
         match fact {
             Fact::Succeeded { attempt, outputs, .. } => {
                 self.provided(reader, attempt.instance);
-                self.gave(reader, attempt.instance, outputs);
+                if reader.run.graph().node(attempt.instance.node).policy.review != Some(ReviewWhen::After) {
+                    self.gave(reader, attempt.instance, outputs);
+                }
             }
             Fact::TimerFired { instance, outputs } => self.gave(reader, *instance, outputs),
             Fact::Offered { offers } => {
@@ -76,7 +81,7 @@ impl History {
                 }
                 self.offers.extend(offers.iter().cloned());
             }
-            Fact::Failed { attempt, error, retry_at: None, fallback: None, caught, .. } => {
+            Fact::Failed { attempt, error, retry_at: None, fallback: None, caught, asks: false, .. } => {
                 self.provided(reader, attempt.instance);
                 self.caught(reader, attempt.instance, caught);
                 let at = self.at(reader, attempt.instance);
@@ -88,12 +93,54 @@ impl History {
                     false => self.failed(attempt.instance, at, &error.code),
                 };
             }
-            Fact::Lost { attempt, failure: Some(error), caught, .. } => {
+            Fact::Lost { attempt, failure: Some(error), caught, asks: false, .. } => {
                 self.caught(reader, attempt.instance, caught);
                 let at = self.at(reader, attempt.instance);
                 self.failed(attempt.instance, at, &error.code);
             }
+            Fact::Reviewed(it) => self.reviewed(reader, it),
             _ => {}
+        }
+    }
+
+    /// People have decided.
+    fn reviewed(&mut self, reader: &Reader<'_>, it: &Reviewed) {
+        let at = self.at(reader, it.instance);
+        let kind = self.kinds.get(&it.review).copied();
+        let edits: BTreeMap<String, Json> = match kind {
+            Some(ReviewKind::Value) => {
+                let values = it.edit.iter().filter_map(|edit| reader.stored.output(&edit.value));
+                values.map(|value| ("approved".to_owned(), value)).collect()
+            }
+            _ => reader.outputs(it.instance, &it.edit),
+        };
+        self.outside.changed.entry(at.clone()).or_default().extend(edits);
+        match &it.outcome {
+            ReviewOutcome::Open { .. } | ReviewOutcome::Begins => {}
+            ReviewOutcome::Gave(outputs) => {
+                match kind {
+                    Some(ReviewKind::Value) => {
+                        self.outside.reviewed.insert(at, it.verdict == ReviewVerdict::Approve);
+                    }
+                    Some(ReviewKind::Outcome) => {
+                        self.outside.told.insert(at, reader.outputs(it.instance, &it.edit));
+                    }
+                    _ => {}
+                }
+                self.gave(reader, it.instance, outputs);
+            }
+            ReviewOutcome::Failed { error, caught } => {
+                self.caught(reader, it.instance, caught);
+                self.failed(it.instance, at, &error.code);
+            }
+            ReviewOutcome::Again { instance } => {
+                let again = self.at(reader, *instance);
+                self.outside.changed.remove(&again);
+                self.outside.changed.remove(&at);
+                self.outside.fallbacks.remove(&again);
+                self.outputs.remove(&again);
+                self.order.remove(&again);
+            }
         }
     }
 
@@ -125,6 +172,7 @@ impl History {
                 let scopes = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
                 self.scopes.extend(scopes.map(|(scope, index)| (ScopeIx(scope), (*instance, index))));
             }
+            Decision::Asked { asked, .. } => drop(self.kinds.insert(asked.review, asked.kind)),
             Decision::Waiting { .. }
             | Decision::Gathered { .. }
             | Decision::Delegated { .. }
@@ -156,6 +204,9 @@ impl History {
         take(&mut self.refused, &parent.refused, &moved);
         take(&mut self.outside.failed, &parent.outside.failed, &moved);
         take(&mut self.outside.edited, &parent.outside.edited, &moved);
+        take(&mut self.outside.changed, &parent.outside.changed, &moved);
+        take(&mut self.outside.reviewed, &parent.outside.reviewed, &moved);
+        take(&mut self.outside.told, &parent.outside.told, &moved);
         take(&mut self.outside.split, &parent.outside.split, &moved);
         take(&mut self.outside.winner, &parent.outside.winner, &moved);
         take(&mut self.outside.brought, &parent.outside.brought, &moved);

@@ -183,6 +183,11 @@ impl<'a> Interpreter<'a> {
         if let Some(code) = self.outside.failed.get(&at).filter(|_| !self.outside.unseen.contains_key(&at)) {
             return self.failed(node, vec![code.clone()]);
         }
+        if let Some(told) = self.outside.told.get(&at) {
+            return Expected::Done(
+                told.iter().map(|(port, value)| (port.clone(), given(port, value.clone()))).collect(),
+            );
+        }
         if work::TYPES.contains(&&*here.kind) {
             return self.work(node, frame, &brought);
         }
@@ -226,7 +231,10 @@ impl<'a> Interpreter<'a> {
         };
         match work::make(kind, config, &inputs) {
             Some(made) => {
-                Expected::Done(made.into_iter().map(|(port, value)| (port.to_owned(), given(port, value))).collect())
+                let made = made.into_iter().map(|(port, value)| (port.to_owned(), given(port, value)));
+                let edits = self.outside.changed.get(&at).into_iter().flatten();
+                let edits = edits.map(|(port, value)| (port.clone(), given(port, value.clone())));
+                Expected::Done(made.chain(edits).collect())
             }
             None if self.has_another(node, self.outside.fallbacks.get(&at).copied()) => Expected::Never,
             None => self.failed(node, vec![work::REFUSED.to_owned()]),
@@ -318,6 +326,7 @@ impl<'a> Interpreter<'a> {
 fn outputs_in_order(kind: &str) -> &'static [&'static str] {
     match kind {
         "logic:if" => &["true", "false"],
+        "logic:review" => &["approved", "rejected", "comment"],
         "logic:filter" => &["kept", "dropped"],
         "logic:map" => &["results", "errors"],
         "logic:loop" => &["result", "iterations", "all"],

@@ -66,6 +66,12 @@ struct Outside {
     unseen: BTreeMap<At, usize>,
     /// What was given to nodes as their outputs.
     edited: BTreeMap<At, Outputs>,
+    /// What people have decided of the value that a node asks about: whether it is good.
+    reviewed: BTreeMap<At, bool>,
+    /// What they have changed, by output.
+    changed: BTreeMap<At, BTreeMap<String, Json>>,
+    /// What they say that a node gave of which nobody knew.
+    told: BTreeMap<At, BTreeMap<String, Json>>,
     /// Nodes that have ended the run.
     stopped: BTreeSet<At>,
 }

@@ -118,7 +118,7 @@ fn all_problems_are_reported_at_once() {
         node("a", "input:text", json!({})),
         node("b", "outputs:preview", json!({})),
         node("draw", "generate:flux_2_pro", json!({"width": "x"})),
-        {"id": "p", "data": {"nodeType": "debug:echo", "policy": {"colour": 1, "review": "before"}}},
+        {"id": "p", "data": {"nodeType": "debug:echo", "policy": {"colour": 1, "cache": "on"}}},
         {"id": "untyped", "type": "basedNode", "data": {}},
     ]);
     let edges = json!([
@@ -134,8 +134,8 @@ fn all_problems_are_reported_at_once() {
     let expected = [
         (rule::DUPLICATE_ID, "/nodes/1/id"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/2/data/nodeType"),
+        (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/cache"),
         (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
-        (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/review"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/5"),
         (rule::BAD_TARGET_HANDLE, "/edges/0/targetHandle"),
         (rule::BAD_SOURCE_HANDLE, "/edges/1/sourceHandle"),
@@ -165,7 +165,7 @@ fn unknown_models_of_foreign_families_are_kept() {
     let slip = problem(&json!([node("v", "generate:flux_2_pr", json!({}))]), &json!([]));
     assert_eq!((slip.rule, &*slip.fix), (rule::UNKNOWN_NODE_TYPE, "Did you mean \"generate:flux_2_pro\"?"));
     let lenient = Compile { strict: false, ..STRICT };
-    let other = json!([node("o", "storage:unheard_of", json!({})), node("m", "logic:review", json!({}))]);
+    let other = json!([node("o", "storage:unheard_of", json!({})), node("m", "logic:signal", json!({}))]);
     let compiled = Graph::compile(&draft(&other, &json!([])).unwrap(), &types(), lenient).unwrap();
     assert_eq!(rules(&compiled.warnings), [rule::UNKNOWN_NODE_TYPE, rule::NOT_SUPPORTED_YET]);
 }
@@ -188,7 +188,7 @@ fn old_documents_name_their_types_elsewhere() {
 
 #[test]
 fn what_the_engine_does_not_do_yet_is_said() {
-    for node_type in ["logic:review", "blueprint:invoke", "input:form", "trigger:webhook"] {
+    for node_type in ["logic:signal", "blueprint:invoke", "input:form", "trigger:webhook"] {
         assert_eq!(problem(&json!([node("n", node_type, json!({}))]), &json!([])).rule, rule::NOT_SUPPORTED_YET);
     }
     let scope = json!({"id": "m", "type": "group", "data": {"nodeType": "iterator:text"}});

@@ -8,5 +8,6 @@ mod lists;
 mod permits;
 mod placement;
 mod places;
+mod reviews;
 mod runs;
 mod values;

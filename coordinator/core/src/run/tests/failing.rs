@@ -120,7 +120,8 @@ fn a_control_node_is_caught_as_well() {
 
 #[test]
 fn a_loss_for_good_is_caught() {
-    let graph = Fixture::default().work("a", "blind", &json!({"onError": "continue"})).output("wrong");
+    let graph =
+        Fixture::default().work("a", "blind", &json!({"onError": "continue", "onUnknown": "fail"})).output("wrong");
     let mut course = Course::begin(&graph.edge("a.error", "wrong").build());
     let attempt = course.assign(course.instance("a"), 1, false);
     course.command(Command::Intend { attempt }).unwrap();
@@ -197,12 +198,12 @@ fn a_long_message_leaves_room_for_who_was_tried() {
 #[test]
 fn an_unknown_outcome_is_not_tried_elsewhere() {
     for class in [ErrorClass::UnknownOutcome, ErrorClass::Poison, ErrorClass::Cancelled] {
-        let mut course = falling_back("pure", &json!({}));
+        let mut course = falling_back("pure", &json!({"onUnknown": "fail"}));
         fail(&mut course, "a", class);
         assert_eq!(course.run.status(), RunStatus::Failed, "{class:?}");
     }
     // What the lost attempt of a fallback may have done is judged by what the fallback may do.
-    let mut course = falling_back("blind", &json!({"onUnknown": "park"}));
+    let mut course = falling_back("blind", &json!({"onUnknown": "fail"}));
     fail(&mut course, "a", ErrorClass::Auth);
     let attempt = course.assign(course.instance("a"), 1, false);
     course.command(Command::Intend { attempt }).unwrap();

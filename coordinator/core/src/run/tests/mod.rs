@@ -13,6 +13,8 @@ mod instances;
 mod properties;
 mod race;
 mod reuse;
+mod reuse_reviews;
+mod reviews;
 mod scopes;
 mod scopes_ending;
 mod trace;

@@ -279,8 +279,8 @@ fn displaced(event: Event, node: NodeIx) -> Event {
     let moved = |attempt: Attempt| Attempt { instance: Instance::root(node), ..attempt };
     let fact = match event.fact {
         Fact::Succeeded { attempt, outputs, timing } => Fact::Succeeded { attempt: moved(attempt), outputs, timing },
-        Fact::Lost { attempt, cause, failure, caught } => {
-            Fact::Lost { attempt: moved(attempt), cause, failure, caught }
+        Fact::Lost { attempt, cause, failure, caught, asks } => {
+            Fact::Lost { attempt: moved(attempt), cause, failure, caught, asks }
         }
         Fact::TimerFired { outputs, .. } => Fact::TimerFired { instance: Instance::root(node), outputs },
         Fact::IntentRecorded { attempt } => Fact::IntentRecorded { attempt: moved(attempt) },
@@ -301,6 +301,7 @@ fn displaced(event: Event, node: NodeIx) -> Event {
         Decision::Stopped { status, message, .. } => {
             Decision::Stopped { instance: Instance::root(node), status, message }
         }
+        Decision::Asked { asked, .. } => Decision::Asked { instance: Instance::root(node), asked },
         Decision::Opened { opened, .. } => Decision::Opened { instance: Instance::root(node), opened },
         Decision::Gathered { chunk, results, errors, .. } => {
             Decision::Gathered { instance: Instance::root(node), chunk, results, errors }

@@ -34,11 +34,11 @@ use crate::run::resume::{self, Parent, Resume, ResumeRefusal};
 use crate::run::{Command, NodePhase, Outcome, RunStatus};
 use crate::value::{Digest, Value as Kept};
 
-fn gives(value: &Value) -> Outcome {
+pub(super) fn gives(value: &Value) -> Outcome {
     Outcome::Succeeded(vec![("out".into(), Kept::from_json(value.to_string().into()))])
 }
 
-fn results(parent: &Course) -> Checkpoints {
+pub(super) fn results(parent: &Course) -> Checkpoints {
     let graph = Arc::clone(parent.run.graph());
     let mut gatherer = Gatherer::begin(parent.run.id(), graph, &parent.events[0], false).unwrap();
     parent.events[1..].iter().for_each(|event| gatherer.step(event).unwrap());
@@ -46,12 +46,12 @@ fn results(parent: &Course) -> Checkpoints {
 }
 
 /// A child run, with what was planned for it.
-struct Child {
-    course: Course,
-    plan: Plan,
+pub(super) struct Child {
+    pub(super) course: Course,
+    pub(super) plan: Plan,
 }
 
-fn child(
+pub(super) fn child(
     parent: &Course,
     graph: &Arc<Graph>,
     asked: Resume,
@@ -125,7 +125,7 @@ fn begin(
 
 impl Child {
     /// Runs it to its end, and says what ran, each with its item's first input if it has one; that is what was planned.
-    fn through(&mut self, mut work: impl FnMut(&str, Value) -> Outcome) -> Vec<String> {
+    pub(super) fn through(&mut self, mut work: impl FnMut(&str, Value) -> Outcome) -> Vec<String> {
         let mut ran = Vec::new();
         self.course.run_through(|id, inputs| {
             let item = inputs.get("extra").map_or(String::new(), |item| format!("({item})"));
@@ -150,7 +150,7 @@ impl Child {
         ran
     }
 
-    fn phase(&self, id: &str) -> NodePhase {
+    pub(super) fn phase(&self, id: &str) -> NodePhase {
         self.course.run.phase_of(self.course.instance(id).node)
     }
 }
@@ -163,7 +163,7 @@ fn chain() -> Fixture {
     fixture.output("end").edge("in", "a").edge("a", "b").edge("b", "c").edge("c", "end")
 }
 
-fn joined(id: &str, inputs: Value) -> Outcome {
+pub(super) fn joined(id: &str, inputs: Value) -> Outcome {
     gives(&json!(format!("{id}{}", inputs["in"])))
 }
 
@@ -173,7 +173,7 @@ fn complete(fixture: Fixture, work: impl FnMut(&str, Value) -> Outcome) -> Cours
     course
 }
 
-fn from(graph: &Graph, id: &str) -> Resume {
+pub(super) fn from(graph: &Graph, id: &str) -> Resume {
     Resume { from: graph.find(id), ..Resume::default() }
 }
 

@@ -1,0 +1,246 @@
+//! A review as people see it: its row, and what its run's history says of it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use heddle_core::graph::{Graph, Review};
+use heddle_core::id::{NodeIx, PortIx, ReviewIx};
+use heddle_core::node_type::{Port, PortType};
+use heddle_core::partition::batch::ReviewState;
+use heddle_core::run::event::{
+    Asked, Decision, Event, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
+};
+use heddle_core::time::Timestamp;
+use heddle_proto::control as wire;
+
+use super::runs::{self, ReadError};
+use super::values::{self, Kept};
+use crate::auth::Tenant;
+use crate::limits::ANSWER_VALUES_BYTES;
+use crate::reviews::rows::StoredReview;
+use crate::shared::Shared;
+
+/// What a history says of one review.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    asked: Option<Box<Asked>>,
+    pub(crate) entries: Vec<(Box<Reviewed>, Timestamp)>,
+    pub(crate) revision: u64,
+    kept: Kept,
+    is_sandboxed: bool,
+}
+
+impl Found {
+    /// Takes down what an event says; no later one says more than the last word.
+    fn note(&mut self, review: ReviewIx, event: &Event) -> ControlFlow<()> {
+        if let Fact::Submitted(submitted) = &event.fact {
+            self.is_sandboxed = submitted.sandbox;
+        }
+        for decision in &event.decisions {
+            if let Decision::Asked { asked, .. } = decision
+                && asked.review == review
+            {
+                self.asked = Some(asked.clone());
+                self.kept.keep(event);
+            }
+        }
+        if let Fact::Reviewed(reviewed) = &event.fact
+            && reviewed.review == review
+        {
+            self.revision += 1;
+            self.entries.push((reviewed.clone(), event.at));
+            self.kept.keep(event);
+            if !matches!(reviewed.outcome, ReviewOutcome::Open { .. }) {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A port that people look at.
+pub(crate) struct Looked {
+    pub(crate) id: Arc<str>,
+    pub(crate) port_type: PortType,
+    pub(crate) list: bool,
+}
+
+/// The port of a review's value: what comes into a `logic:review` is what its source gives.
+pub(crate) fn looked_at(graph: &Graph, node: NodeIx, kind: ReviewKind, port: PortIx) -> Option<Looked> {
+    let node_type = graph.node(node).node_type.as_ref()?;
+    let of = |port: &Port| Looked { id: port.id.clone(), port_type: port.port_type, list: port.list };
+    match kind {
+        ReviewKind::Before => node_type.inputs.get(usize::from(port.0)).map(of),
+        ReviewKind::After | ReviewKind::Outcome => node_type.outputs.get(usize::from(port.0)).map(of),
+        ReviewKind::Value => {
+            let own = of(node_type.inputs.get(usize::from(port.0))?);
+            let edge = graph.in_edges(node).first();
+            let source = edge.and_then(|edge| {
+                let node_type = graph.node(edge.source).node_type.as_ref()?;
+                node_type.outputs.get(usize::from(edge.source_port.0))
+            });
+            Some(match source {
+                Some(source) => Looked { port_type: source.port_type, list: source.list, ..own },
+                None => own,
+            })
+        }
+    }
+}
+
+/// A review with all that is known of it, and what its history says.
+pub(crate) async fn review(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    stored: &StoredReview,
+) -> Result<(wire::Review, Found), ReadError> {
+    let row = runs::row(shared, tenant, stored.run).await?;
+    let graph = runs::graph_of(shared, &row).await?;
+    let node = graph.find(&stored.created.node).ok_or(ReadError::NotFound)?;
+    let mut found = Found::default();
+    if row.quarantine_reason.is_some() {
+        return Ok((wire::Review { head: Some(head(stored, None)), ..Default::default() }, found));
+    }
+    // What the run has come to does not matter here, and to fold a long history for each decision would take too long.
+    runs::events(shared, &row, |event| found.note(stored.created.ordinal, event)).await?;
+    let may = graph.may_decide(node, stored.created.kind);
+    let kept = &found.kept;
+    let mut room = ANSWER_VALUES_BYTES;
+    let asked = found.asked.clone().unwrap_or_else(|| nothing(stored));
+    let values = shown(shared, stored, &graph, node, kept, &asked.values, &mut room).await?;
+    let mut history = Vec::with_capacity(found.entries.len());
+    for (reviewed, at) in &found.entries {
+        history.push(entry(shared, stored, &graph, node, kept, (reviewed, *at), &mut room).await?);
+    }
+    let definition = graph.review(node).filter(|_| stored.created.kind == ReviewKind::Value);
+    let approvals = found.entries.iter().filter(|(it, _)| it.by.is_some() && it.verdict == ReviewVerdict::Approve);
+    let last = found.entries.last().filter(|(it, _)| !matches!(it.outcome, ReviewOutcome::Open { .. }));
+    let review = wire::Review {
+        head: Some(head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)))),
+        title: definition.map_or_else(String::new, |it| it.title.to_string()),
+        description: definition.map_or_else(String::new, |it| it.description.to_string()),
+        values,
+        schema_json: definition.and_then(|it| it.schema.clone()).unwrap_or_default(),
+        allow: may.names().map(str::to_owned).collect(),
+        required: definition.map_or(1, |it| it.required),
+        approvals: approvals.count() as u32,
+        on_timeout: on_timeout(definition),
+        revision: found.revision,
+        history,
+        error: asked.error.as_ref().map(|error| runs::node_error(error, &stored.created.node, 0)),
+        sandbox: found.is_sandboxed,
+    };
+    Ok((review, found))
+}
+
+fn nothing(stored: &StoredReview) -> Box<Asked> {
+    let (review, kind) = (stored.created.ordinal, stored.created.kind);
+    Box::new(Asked { review, kind, values: Vec::new(), due_at: stored.due_at, error: None })
+}
+
+fn on_timeout(definition: Option<&Review>) -> String {
+    let timeout = definition.and_then(|it| it.timeout.as_ref());
+    timeout.map_or_else(String::new, |timeout| timeout.then.name().to_owned())
+}
+
+/// What lists show of a review.
+pub(crate) fn head(stored: &StoredReview, last: Option<wire::ReviewDecision>) -> wire::ReviewHead {
+    let of_row = || {
+        Some(wire::ReviewDecision {
+            decision: stored.verdict?.name().into(),
+            by: stored.decided_by.as_ref().map_or_else(String::new, ToString::to_string),
+            at_ms: stored.closed_at?.as_millis(),
+            ..Default::default()
+        })
+    };
+    let kind = match stored.created.kind {
+        ReviewKind::Value => wire::ReviewKind::Review,
+        ReviewKind::Before => wire::ReviewKind::Before,
+        ReviewKind::After => wire::ReviewKind::After,
+        ReviewKind::Outcome => wire::ReviewKind::Outcome,
+    };
+    let state = match stored.state {
+        ReviewState::Open => wire::ReviewState::Open,
+        ReviewState::Decided => wire::ReviewState::Decided,
+        ReviewState::Withdrawn => wire::ReviewState::Withdrawn,
+    };
+    wire::ReviewHead {
+        id: stored.review.to_string(),
+        execution_id: stored.run.to_string(),
+        workflow_id: stored.created.workflow.to_string(),
+        node_id: stored.created.node.to_string(),
+        index: stored.created.index.clone(),
+        kind: kind.into(),
+        state: state.into(),
+        assignees: stored.assignees.iter().map(ToString::to_string).collect(),
+        opened_at_ms: stored.created.opened_at.as_millis(),
+        due_at_ms: stored.due_at.map(|at| at.as_millis()),
+        closed_at_ms: stored.closed_at.map(|at| at.as_millis()),
+        decided: last.or_else(of_row),
+    }
+}
+
+/// What was decided, for people.
+pub(crate) fn decided(reviewed: &Reviewed, at: Timestamp) -> wire::ReviewDecision {
+    wire::ReviewDecision {
+        decision: reviewed.verdict.name().into(),
+        by: reviewed.by.as_ref().map_or_else(String::new, ToString::to_string),
+        at_ms: at.as_millis(),
+        comment: reviewed.comment.as_deref().unwrap_or_default().into(),
+        edited: !reviewed.edit.is_empty(),
+    }
+}
+
+async fn entry(
+    shared: &Arc<Shared>,
+    stored: &StoredReview,
+    graph: &Graph,
+    node: NodeIx,
+    kept: &Kept,
+    (reviewed, at): (&Reviewed, Timestamp),
+    room: &mut usize,
+) -> Result<wire::ReviewEntry, ReadError> {
+    let data = shown(shared, stored, graph, node, kept, &reviewed.edit, room).await?;
+    let config = match reviewed.config {
+        None => None,
+        Some(config) => {
+            values::output(shared, stored.run, kept, &heddle_core::run::event::OutputValue::One(config), *room).await?
+        }
+    };
+    let due_at = match reviewed.outcome {
+        ReviewOutcome::Open { due_at } if reviewed.verdict == ReviewVerdict::Escalate => due_at,
+        _ => None,
+    };
+    let escalated = due_at.and_then(|_| graph.review(node)?.timeout.as_ref());
+    let assignees = match escalated.map(|timeout| &timeout.then) {
+        Some(heddle_core::graph::OnTimeout::Escalate { to }) => to.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    Ok(wire::ReviewEntry {
+        decision: Some(decided(reviewed, at)),
+        last: !matches!(reviewed.outcome, ReviewOutcome::Open { .. }),
+        data,
+        config_json: config.map_or_else(Default::default, |shown| shown.json),
+        assignees,
+        due_at_ms: due_at.map(|at| at.as_millis()),
+    })
+}
+
+async fn shown(
+    shared: &Arc<Shared>,
+    stored: &StoredReview,
+    graph: &Graph,
+    node: NodeIx,
+    kept: &Kept,
+    given: &[PortOutput],
+    room: &mut usize,
+) -> Result<Vec<wire::ReviewedValue>, ReadError> {
+    let mut shown = Vec::with_capacity(given.len());
+    for output in given {
+        let Some(port) = looked_at(graph, node, stored.created.kind, output.port) else { continue };
+        let value = runs::port_value(shared, stored.run, kept, (&port.id, &output.value), room).await?;
+        let Some(value) = value else { continue };
+        let list = port.list;
+        shown.push(wire::ReviewedValue { value: Some(value), r#type: port.port_type.to_string(), list });
+    }
+    Ok(shown)
+}

@@ -1,0 +1,3 @@
+//! Reviews around the engine: rows that serve inboxes and find the runs that people decide in.
+
+pub(crate) mod rows;

@@ -1,0 +1,71 @@
+//! Rows of reviews, as they are read. Partitions write them with their commits.
+
+pub(crate) mod memory;
+mod postgres;
+mod sqlite;
+
+use std::sync::Arc;
+
+use heddle_core::id::{ReviewId, RunId, Subject, WorkflowId};
+use heddle_core::partition::batch::{ReviewCreated, ReviewState};
+use heddle_core::run::event::ReviewVerdict;
+use heddle_core::time::Timestamp;
+
+use crate::auth::Tenant;
+use crate::journal::Answer;
+
+/// What keeps reviews.
+pub(crate) trait ReviewRows: Send + Sync + 'static {
+    /// A review of this tenant.
+    fn review(&self, tenant: Tenant, review: ReviewId) -> Answer<Option<StoredReview>>;
+
+    /// Reviews of a tenant, the oldest first, after `cursor` if there is one.
+    fn reviews(&self, filter: ReviewFilter, cursor: Option<ReviewCursor>, limit: usize) -> Answer<Vec<StoredReview>>;
+}
+
+/// A review's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredReview {
+    /// Which review.
+    pub review: ReviewId,
+    /// Of which run.
+    pub run: RunId,
+    /// What never changes.
+    pub created: ReviewCreated,
+    /// How it stands.
+    pub state: ReviewState,
+    /// Who may decide; nobody = whoever is allowed to.
+    pub assignees: Vec<Arc<str>>,
+    /// When its time is over.
+    pub due_at: Option<Timestamp>,
+    /// When it closed.
+    pub closed_at: Option<Timestamp>,
+    /// Who has decided.
+    pub decided_by: Option<Subject>,
+    /// What was decided.
+    pub verdict: Option<ReviewVerdict>,
+}
+
+/// Which reviews are listed.
+#[derive(Debug, Clone)]
+pub(crate) struct ReviewFilter {
+    /// Whose.
+    pub tenant: Tenant,
+    /// Only those that stand so.
+    pub state: Option<ReviewState>,
+    /// Only those that name this subject, or nobody.
+    pub assignee: Option<Arc<str>>,
+    /// Only those of this workflow.
+    pub workflow: Option<WorkflowId>,
+    /// Only those of this run.
+    pub run: Option<RunId>,
+}
+
+/// The last review of the page before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReviewCursor {
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// Which it is.
+    pub review: ReviewId,
+}

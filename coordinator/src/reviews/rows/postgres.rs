@@ -1,0 +1,93 @@
+//! Reviews on PostgreSQL.
+
+use futures::FutureExt as _;
+use heddle_core::id::{ReviewId, ReviewIx, RunId, Subject, TenantId, WorkflowId};
+use heddle_core::partition::batch::ReviewCreated;
+use heddle_core::time::Timestamp;
+use sqlx::postgres::{PgRow, Postgres};
+use sqlx::{QueryBuilder, Row as _};
+
+use super::{ReviewCursor, ReviewFilter, ReviewRows, StoredReview};
+use crate::auth::Tenant;
+use crate::journal::columns::{
+    assignees, assignees_text, place, review_kind, review_state, review_state_number, verdict,
+};
+use crate::journal::limits::PAGE_ROWS_MAX;
+use crate::journal::postgres::{PostgresJournal, Trouble, id, index, time};
+use crate::journal::{Answer, JournalError};
+
+/// What [`stored`] reads.
+macro_rules! columns {
+    () => {
+        "id, run, tenant, workflow, ordinal, node, place, kind, state, assignees, opened_at, due_at, closed_at, decided_by, \
+         verdict"
+    };
+}
+
+impl ReviewRows for PostgresJournal {
+    fn review(&self, tenant: Tenant, review: ReviewId) -> Answer<Option<StoredReview>> {
+        self.ask("read a review", move |connection| {
+            async move {
+                let sql = concat!("SELECT ", columns!(), " FROM review WHERE id = $1 AND tenant = $2");
+                let query = sqlx::query(sql).bind(review.to_bytes()).bind(tenant.text());
+                query.fetch_optional(connection).await?.as_ref().map(stored).transpose()
+            }
+            .boxed()
+        })
+    }
+
+    fn reviews(&self, filter: ReviewFilter, cursor: Option<ReviewCursor>, limit: usize) -> Answer<Vec<StoredReview>> {
+        self.ask("list reviews", move |connection| {
+            async move {
+                // One statement per set of filters, so that each gets the index that fits.
+                let mut query = QueryBuilder::<Postgres>::new(concat!("SELECT ", columns!(), " FROM review"));
+                query.push(" WHERE tenant = ").push_bind(filter.tenant.text().to_owned());
+                if let Some(state) = filter.state {
+                    query.push(" AND state = ").push_bind(review_state_number(state));
+                }
+                if let Some(assignee) = filter.assignee {
+                    query.push(" AND (assignees = '' OR strpos(assignees, ");
+                    query.push_bind(assignees_text(&[assignee])).push(") > 0)");
+                }
+                if let Some(workflow) = filter.workflow {
+                    query.push(" AND workflow = ").push_bind(workflow.to_bytes());
+                }
+                if let Some(run) = filter.run {
+                    query.push(" AND run = ").push_bind(run.to_bytes());
+                }
+                if let Some(ReviewCursor { opened_at, review }) = cursor {
+                    query.push(" AND (opened_at, id) > (").push_bind(opened_at.as_millis());
+                    query.push(", ").push_bind(review.to_bytes()).push(")");
+                }
+                query.push(" ORDER BY opened_at, id LIMIT ").push_bind(limit.min(PAGE_ROWS_MAX) as i64);
+                query.build().fetch_all(connection).await?.iter().map(stored).collect()
+            }
+            .boxed()
+        })
+    }
+}
+
+fn stored(row: &PgRow) -> Result<StoredReview, Trouble> {
+    let wrong = || Trouble::from(JournalError::Row { table: "review", what: "one of its numbers" });
+    let maybe = |column| Ok::<_, Trouble>(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis));
+    let verdict = row.try_get::<Option<i64>, _>(14)?.map(|number| verdict(number).ok_or_else(wrong)).transpose()?;
+    Ok(StoredReview {
+        review: ReviewId(id(row, 0)?),
+        run: RunId(id(row, 1)?),
+        created: ReviewCreated {
+            tenant: TenantId(row.try_get::<String, _>(2)?.into()),
+            workflow: WorkflowId(id(row, 3)?),
+            ordinal: ReviewIx(index(row, 4, "review")?),
+            node: row.try_get::<String, _>(5)?.into(),
+            index: place(row.try_get(6)?).ok_or_else(wrong)?,
+            kind: review_kind(row.try_get(7)?).ok_or_else(wrong)?,
+            opened_at: time(row, 10)?,
+        },
+        state: review_state(row.try_get(8)?).ok_or_else(wrong)?,
+        assignees: assignees(row.try_get(9)?),
+        due_at: maybe(11)?,
+        closed_at: maybe(12)?,
+        decided_by: row.try_get::<Option<String>, _>(13)?.map(|by| Subject(by.into())),
+        verdict,
+    })
+}

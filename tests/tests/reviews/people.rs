@@ -1,0 +1,102 @@
+//! Who decides, and what happens when nobody does.
+
+use cluster_tests::cluster::Cluster;
+use serde_json::{Value, json};
+
+use super::{
+    RUN_TIME_MAX, SCOPES, decide, decide_anew, decided, open, output, person, refusal, review, reviewed, start, state,
+    the_review,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_people_approve_as_are_asked_for() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let ada = person(&mut cluster, "ada", &SCOPES).await;
+    let grace = person(&mut cluster, "grace", &SCOPES).await;
+    let edsger = person(&mut cluster, "edsger", &SCOPES).await;
+    let client = cluster.client();
+    let execution = start(client, "three", &reviewed(json!({ "required": 3 }))).await;
+    let id = the_review(client, &execution).await;
+    let approve = json!({ "decision": "approve" });
+    for (person, approvals) in [(&ada, 1), (&grace, 2)] {
+        let after = decided(person, &id, &approve).await;
+        let shown = (&after["state"], &after["approvals"], &after["decided"]);
+        assert_eq!(shown, (&json!("open"), &json!(approvals), &Value::Null), "{after}");
+        let again = decide_anew(person, &id, &approve).await;
+        assert_eq!(refusal(&again), (409, "already_approved".into()), "N approvals are N subjects: {again}");
+    }
+    assert_eq!(client.execution(&execution).await["status"], "RUNNING");
+    let last = decided(&edsger, &id, &json!({ "decision": "approve", "data": "edited" })).await;
+    assert_eq!(
+        (&last["state"], &last["approvals"], &last["decided"]["by"]),
+        (&json!("decided"), &json!(3), &json!("edsger"))
+    );
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(
+        (output(&ended, "yes")["value"].as_str(), &*state(&ended, "no")),
+        (Some("edited"), "SKIPPED"),
+        "{ended}"
+    );
+    // One who says no is enough.
+    let execution = start(client, "three again", &reviewed(json!({ "required": 3 }))).await;
+    let id = the_review(client, &execution).await;
+    decided(&ada, &id, &approve).await;
+    decided(&grace, &id, &json!({ "decision": "reject", "comment": "no" })).await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(
+        (output(&ended, "no")["value"].as_str(), &*state(&ended, "yes")),
+        (Some("as it was"), "SKIPPED"),
+        "{ended}"
+    );
+    let shown = review(client, &id).await;
+    let by: Vec<&Value> = shown["history"].as_array().unwrap().iter().map(|entry| &entry["by"]).collect();
+    assert_eq!(by, ["ada", "grace"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_decides_in_time_goes_on_as_it_says() {
+    let cluster = Cluster::start(1, 2).await;
+    let client = cluster.client();
+    for (on_timeout, status, node) in
+        [("approve", "COMPLETED", "yes"), ("reject", "COMPLETED", "no"), ("fail", "FAILED", "none")]
+    {
+        let config = json!({ "timeoutMs": 200, "onTimeout": on_timeout });
+        let execution = start(client, on_timeout, &reviewed(config)).await;
+        let ended = client.ended(&execution, RUN_TIME_MAX).await;
+        assert_eq!(ended["status"], status, "{ended}");
+        assert_eq!(output(&ended, node)["value"], if node == "none" { Value::Null } else { json!("as it was") });
+        assert!(open(client, &execution).await.is_empty());
+        let closed = client.get_json(&format!("/api/v1/reviews?state=all&executionId={execution}")).await;
+        let shown = (&closed[0]["state"], &closed[0]["decided"]["by"], &closed[0]["decided"]["decision"]);
+        assert_eq!(shown, (&json!("decided"), &Value::Null, &json!(on_timeout)), "{closed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_that_is_escalated_is_others_to_decide_once() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let ada = person(&mut cluster, "ada", &SCOPES).await;
+    let boss = person(&mut cluster, "boss", &SCOPES).await;
+    let client = cluster.client();
+    let config = json!({ "assignees": ["ada"], "timeoutMs": 2_000, "onTimeout": "escalate", "escalateTo": "boss" });
+    let execution = start(client, "escalated", &reviewed(config)).await;
+    let id = the_review(client, &execution).await;
+    let approve = json!({ "decision": "approve" });
+    let early = decide(&boss, &id, &approve, "early").await;
+    assert_eq!(refusal(&early), (403, "not_an_assignee".into()), "{early}");
+    let inbox = |subject: &'static str| {
+        let path = format!("/api/v1/reviews?assignee={subject}&executionId={execution}");
+        async move { client.get_json(&path).await.as_array().map(Vec::len) }
+    };
+    assert_eq!((inbox("ada").await, inbox("boss").await), (Some(1), Some(0)));
+    cluster_tests::wait::until("an escalation", RUN_TIME_MAX, || async {
+        if inbox("boss").await == Some(1) { Ok(()) } else { Err(review(client, &id).await.to_string()) }
+    })
+    .await;
+    let late = decide(&ada, &id, &approve, "late").await;
+    assert_eq!(refusal(&late), (403, "not_an_assignee".into()), "{late}");
+    let after = decided(&boss, &id, &approve).await;
+    let history: Vec<&Value> = after["history"].as_array().unwrap().iter().map(|entry| &entry["decision"]).collect();
+    assert_eq!(history, ["escalate", "approve"], "{after}");
+    assert_eq!(client.ended(&execution, RUN_TIME_MAX).await["status"], "COMPLETED");
+}
