@@ -20,7 +20,9 @@ pub(in super::super) fn compare(
     others: Others<'_>,
 ) -> Result<(), String> {
     let history = History::read(run, stored, others);
-    let interpreter = Interpreter::new(document, &history.outside);
+    let is_left_out = |ix: &usize| run.phase_of(NodeIx(*ix as u32)) == NodePhase::Excluded;
+    let left_out = (0..document.nodes.len()).filter(is_left_out).collect();
+    let interpreter = Interpreter::new(document, &history.outside, left_out);
     let root = Frame::root();
     interpreter.pass(&root);
     let is_whole = run.status() == RunStatus::Completed && history.outside.stopped.is_empty();

@@ -35,6 +35,8 @@ pub(super) struct Interpreter<'a> {
     pub(super) outside: &'a Outside,
     /// Everything that was found out, by node and path.
     pub(super) found: RefCell<BTreeMap<(usize, Path), Expected>>,
+    /// Nodes that are no part of the run: nothing waits for them.
+    pub(super) left_out: BTreeSet<usize>,
     /// Items that have failed.
     pub(super) broken: RefCell<BTreeSet<(Place, Path)>>,
 }
@@ -57,8 +59,8 @@ impl<'f> Frame<'f> {
 }
 
 impl<'a> Interpreter<'a> {
-    pub(super) fn new(document: &'a Document, outside: &'a Outside) -> Self {
-        Self { document, outside, found: RefCell::default(), broken: RefCell::default() }
+    pub(super) fn new(document: &'a Document, outside: &'a Outside, left_out: BTreeSet<usize>) -> Self {
+        Self { document, outside, left_out, found: RefCell::default(), broken: RefCell::default() }
     }
 
     /// Runs all nodes in the place of a frame.
@@ -97,7 +99,8 @@ impl<'a> Interpreter<'a> {
 
     /// Whether a node leads only to races that are won: then it need not have run.
     pub(super) fn has_lost(&self, node: usize, frame: &Frame<'_>) -> bool {
-        let after = self.document.edges.iter().filter(|edge| edge.source == node);
+        let edges = self.document.edges.iter().filter(|edge| !self.left_out.contains(&edge.target));
+        let after = edges.filter(|edge| edge.source == node);
         // What a container gives to its body does not lead on.
         let after = after.map(|edge| self.beside(edge.target, frame.place)).filter(|target| *target != Some(node));
         let mut after = after.peekable();

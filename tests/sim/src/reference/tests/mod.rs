@@ -79,7 +79,7 @@ impl Sketch {
 
     fn expected(&self, id: &str, path: &[u32]) -> Expected {
         let document = Document::read(&self.nodes, &self.edges);
-        let interpreter = Interpreter::new(&document, &self.outside);
+        let interpreter = Interpreter::new(&document, &self.outside, BTreeSet::new());
         let root = Frame::root();
         interpreter.pass(&root);
         let node = document.nodes.iter().position(|node| node.id == id).expect("there is the node");
