@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use cluster_tests::cluster::{Cluster, Part, Setting, Shape};
 use cluster_tests::repository;
+use cluster_tests::sandbox::Sandbox;
 use cluster_tests::wait;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::sandbox::{Sandbox, scripts, without_sandbox};
+use super::sandbox::{scripts, without_sandbox};
 use super::{example, heddle, said, shown};
 
 const NAME: &str = "review-gate";
