@@ -48,6 +48,14 @@ pub(super) async fn failure(response: Response, had_key: bool) -> Failure {
     failure
 }
 
+/// What a violation says that is not said already: a single one is often the sentence itself, but for what to do.
+fn news(violation: &Value, said: &str) -> Option<String> {
+    match violation["message"].as_str() {
+        Some(message) if said.starts_with(message) => violation["fix"].as_str().map(str::to_owned),
+        _ => Some(violation_line(violation)),
+    }
+}
+
 fn sentence(refusal: &Refusal, status: u16) -> String {
     let said = refusal.message.clone().filter(|text| !text.is_empty());
     let mut text = match (said, &refusal.error) {
@@ -55,10 +63,8 @@ fn sentence(refusal: &Refusal, status: u16) -> String {
         (None, Value::Null) => format!("the server answered {status} and did not say why"),
         (None, error) => error_text(error),
     };
-    // A single one is often what the sentence says already.
-    let is_news = |violation: &&Value| !violation["message"].as_str().is_some_and(|message| text.starts_with(message));
-    let news: Vec<String> = refusal.violations.iter().filter(is_news).map(violation_line).collect();
-    for line in news {
+    let lines: Vec<String> = refusal.violations.iter().filter_map(|violation| news(violation, &text)).collect();
+    for line in lines {
         let _ = write!(text, "\n  - {line}");
     }
     if let Some(decided) = &refusal.decided {

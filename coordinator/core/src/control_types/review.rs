@@ -30,7 +30,7 @@ pub(super) fn review() -> NodeType {
         "timeoutMs": {"type": "integer", "minimum": 1, "description": "how long it waits; for ever if absent"},
         "onTimeout": {"enum": ["fail", "approve", "reject", "escalate"], "description": "what happens then; fail if absent"},
         "escalateTo": of("subjects who may decide after an escalation, for timeoutMs more"),
-        "allow": {"type": "array", "items": {"enum": ["approve", "edit", "reject", "retry"]}, "description": "what may be decided; all if absent"}
+        "allow": {"type": "array", "items": {"enum": ["approve", "edit", "reject", "retry"]}, "examples": [["approve", "edit", "reject"]], "description": "what may be decided; all if absent"}
     });
     let summary = "Waits until a person approves its value, changes it, rejects it, or has it made again.";
     NodeType {

@@ -479,7 +479,8 @@ impl<'a> Planner<'a> {
     /// Turn by turn, as long as each is what it was.
     fn turns(&mut self, ix: NodeIx, index: &[u32], begun: &Begun) {
         for turn in 0..begun.count {
-            let Some(given) = begun.items.get(&turn) else { return };
+            // The parent ended before it began this one.
+            let Some(given) = begun.items.get(&turn) else { return self.uncounted(ix) };
             let before = (self.afresh, self.plan.may_run.len());
             self.item(ix, index, turn, Some(given));
             if before != (self.afresh, self.plan.may_run.len()) {

@@ -25,6 +25,8 @@ mod loops;
 mod policies;
 mod scopes;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value as Json, json};
 
 use super::super::work;
