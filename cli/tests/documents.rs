@@ -61,8 +61,13 @@ fn command(line: &str) -> Option<String> {
 /// Why a line is none, if it is none.
 fn fault(line: &Line) -> Option<String> {
     let Some(words) = shlex::split(&line.text) else { return Some("its quotes are not closed".to_owned()) };
-    // A part of the cluster, in a sentence about all of them.
-    let words = words.into_iter().map(|word| if word == "PART" { "up".to_owned() } else { word });
+    let words = words.into_iter().map(|word| match word.as_str() {
+        // A part of the cluster, in a sentence about all of them.
+        "PART" => "up".to_owned(),
+        // Numbers of versions.
+        "V" | "FROM" | "TO" => "1".to_owned(),
+        _ => word,
+    });
     let error = heddle::Command::try_parse_from(["heddle".to_owned()].into_iter().chain(words)).err()?;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => None,
