@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::auth::{Caller, Execute, ReadExecutions};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, Parameters, Segment};
+use super::query::limit;
 use super::reply;
 use super::runs::{started, traceparent};
 use super::workflows::{GraphBody, refuse_empty};
@@ -40,7 +41,7 @@ const GRAPH_FIELDS: [&str; 3] = ["nodes", "edges", "policy"];
 
 #[derive(Deserialize)]
 pub(crate) struct LineageParameters {
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -105,14 +106,13 @@ pub(crate) async fn lineage(
     let path = format!("/api/v1/workflows/executions/{}/lineage", reply::encoded(&id));
     let request = LineageRequest {
         execution_id: id,
-        limit: parameters.limit.unwrap_or(LINEAGE_LIMIT_DEFAULT).clamp(1, LINEAGE_LIMIT_MAX),
+        limit: limit("limit", parameters.limit.as_deref(), LINEAGE_LIMIT_DEFAULT, LINEAGE_LIMIT_MAX)?,
         cursor: parameters.cursor.unwrap_or_default(),
         ..LineageRequest::default()
     };
     let lineage = app.coordinator.lineage(&caller, request).await?;
     let response = reply::enveloped(StatusCode::OK, &convert::resume::lineage(&lineage)?)?;
-    let limit = parameters.limit.map(|limit| limit.to_string());
-    reply::next_page(response, &path, &lineage.next_cursor, &[("limit", limit.as_deref())])
+    reply::next_page(response, &path, &lineage.next_cursor, &[("limit", parameters.limit.as_deref())])
 }
 
 async fn answer(
@@ -187,7 +187,14 @@ fn indices(fields: &Fields<'_>) -> Result<Vec<NodeIndex>, ApiError> {
         );
         ApiError::invalid_field("indices", &expected)
     };
-    let indices: Vec<Vec<u32>> = serde_json::from_slice(text).map_err(|_| refused())?;
+    // 17.0 is a whole number, too.
+    let numbers: Vec<Vec<f64>> = serde_json::from_slice(text).map_err(|_| refused())?;
+    let whole = |number: f64| {
+        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+        is_whole.then_some(number as u32)
+    };
+    let read = |index: Vec<f64>| index.into_iter().map(whole).collect::<Option<Vec<u32>>>();
+    let indices: Vec<Vec<u32>> = numbers.into_iter().map(read).collect::<Option<_>>().ok_or_else(refused)?;
     let is_good = indices.len() <= RESUME_INDICES_MAX
         && indices.iter().all(|index| (1..=INDEX_NUMBERS_MAX).contains(&index.len()));
     if !is_good {

@@ -12,6 +12,7 @@ use super::artifacts::Origin;
 use super::auth::{Caller, DecideReviews, ReadReviews};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
+use super::query::limit;
 use super::reply;
 use crate::app::App;
 use crate::artifacts::Linker;
@@ -28,7 +29,7 @@ pub(crate) struct ReviewParameters {
     assignee: Option<String>,
     workflow_id: Option<String>,
     execution_id: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -43,20 +44,19 @@ pub(crate) async fn list(
         assignee: parameters.assignee.clone().unwrap_or_default(),
         workflow_id: parameters.workflow_id.clone().unwrap_or_default(),
         execution_id: parameters.execution_id.clone().unwrap_or_default(),
-        limit: parameters.limit.unwrap_or(REVIEWS_LIMIT_DEFAULT).clamp(1, REVIEWS_LIMIT_MAX),
+        limit: limit("limit", parameters.limit.as_deref(), REVIEWS_LIMIT_DEFAULT, REVIEWS_LIMIT_MAX)?,
         cursor: parameters.cursor.clone().unwrap_or_default(),
         ..ListReviewsRequest::default()
     };
     let list = app.coordinator.reviews(&caller, request).await?;
     let reviews = list.reviews.iter().map(convert::review::head).collect::<Result<Vec<_>, _>>()?;
     let response = reply::bare(StatusCode::OK, &reviews)?;
-    let limit = parameters.limit.map(|limit| limit.to_string());
     let kept = [
         ("state", parameters.state.as_deref()),
         ("assignee", parameters.assignee.as_deref()),
         ("workflowId", parameters.workflow_id.as_deref()),
         ("executionId", parameters.execution_id.as_deref()),
-        ("limit", limit.as_deref()),
+        ("limit", parameters.limit.as_deref()),
     ];
     reply::next_page(response, "/api/v1/reviews", &list.next_cursor, &kept)
 }
