@@ -1,10 +1,9 @@
 //! A review as people see it: its row, and what its run's history says of it.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use heddle_core::graph::{Graph, Review};
-use heddle_core::id::{NodeIx, PortIx, ReviewIx};
+use heddle_core::id::{EventSeq, NodeIx, PortIx, ReviewIx};
 use heddle_core::node_type::{Port, PortType};
 use heddle_core::partition::batch::ReviewState;
 use heddle_core::run::event::{
@@ -31,8 +30,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Takes down what an event says; no later one says more than the last word.
-    fn note(&mut self, review: ReviewIx, event: &Event) -> ControlFlow<()> {
+    /// Takes down what an event says.
+    fn note(&mut self, review: ReviewIx, event: &Event) {
         if let Fact::Submitted(submitted) = &event.fact {
             self.is_sandboxed = submitted.sandbox;
         }
@@ -50,11 +49,7 @@ impl Found {
             self.revision += 1;
             self.entries.push((reviewed.clone(), event.at));
             self.kept.keep(event);
-            if !matches!(reviewed.outcome, ReviewOutcome::Open { .. }) {
-                return ControlFlow::Break(());
-            }
         }
-        ControlFlow::Continue(())
     }
 }
 
@@ -100,8 +95,10 @@ pub(crate) async fn review(
     if row.quarantine_reason.is_some() {
         return Ok((wire::Review { head: Some(head(stored, None)), ..Default::default() }, found));
     }
-    // What the run has come to does not matter here, and to fold a long history for each decision would take too long.
-    runs::events(shared, &row, |event| found.note(stored.created.ordinal, event)).await?;
+    // The row names the events that tell of the review; a history may be long.
+    for seq in [EventSeq(1)].into_iter().chain(stored.told.iter().copied()) {
+        found.note(stored.created.ordinal, &*runs::event(shared, &row, seq).await?);
+    }
     let may = graph.may_decide(node, stored.created.kind);
     let kept = &found.kept;
     let mut room = ANSWER_VALUES_BYTES;

@@ -81,6 +81,8 @@ pub struct RunBatch {
 pub struct ReviewRow {
     /// Which review.
     pub review: ReviewId,
+    /// The event that changes it: it tells more than the row does.
+    pub seq: EventSeq,
     /// With its first row.
     pub created: Option<ReviewCreated>,
     /// How it stands.

@@ -142,6 +142,8 @@ pub enum ReviewChange {
         /// When its time is over.
         due_at: Option<Timestamp>,
     },
+    /// Somebody has approved, and others have yet to.
+    Approved,
     /// Others may decide, for a while.
     Escalated {
         /// Who.

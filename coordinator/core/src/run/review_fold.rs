@@ -159,6 +159,7 @@ impl Run {
             open.edits.push(output.clone());
         }
         if *verdict != ReviewVerdict::Escalate {
+            self.changed(*review, ReviewChange::Approved);
             return Ok(());
         }
         (open.is_escalated, open.due_at) = (true, due_at);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heddle_core::id::{BatchNumber, ReviewId, ReviewIx, RunId};
+use heddle_core::id::{BatchNumber, EventSeq, ReviewId, ReviewIx, RunId};
 use heddle_core::partition::batch::{Batch, Beside, CommitOutcome, ReviewCreated, ReviewRow, ReviewState};
 use heddle_core::run::event::{ReviewKind, ReviewVerdict};
 
@@ -110,6 +110,7 @@ impl Pair {
         let (by, verdict) = (self.draw.text().as_str().into(), self.draw.one_of(&verdicts));
         ReviewRow {
             review: ReviewId::of(run, ordinal),
+            seq: EventSeq(self.draw.below(900)),
             created: is_new.then_some(created),
             state: self.review_state(),
             assignees: self.draw.maybe(people),

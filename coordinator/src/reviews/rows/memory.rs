@@ -40,6 +40,7 @@ impl ReviewTable {
                     closed_at: None,
                     decided_by: None,
                     verdict: None,
+                    told: Vec::new(),
                 };
                 self.0.insert(row.review, stored);
             }
@@ -49,6 +50,7 @@ impl ReviewTable {
             }
             (stored.state, stored.closed_at) = (row.state, row.closed_at);
             (stored.decided_by, stored.verdict) = (row.decided_by, row.verdict);
+            stored.told.push(row.seq);
         }
     }
 

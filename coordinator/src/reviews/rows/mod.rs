@@ -6,7 +6,7 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use heddle_core::id::{ReviewId, RunId, Subject, WorkflowId};
+use heddle_core::id::{EventSeq, ReviewId, RunId, Subject, WorkflowId};
 use heddle_core::partition::batch::{ReviewCreated, ReviewState};
 use heddle_core::run::event::ReviewVerdict;
 use heddle_core::time::Timestamp;
@@ -44,6 +44,8 @@ pub(crate) struct StoredReview {
     pub decided_by: Option<Subject>,
     /// What was decided.
     pub verdict: Option<ReviewVerdict>,
+    /// The events that tell of it, in order: the first one asks. Long histories need not be searched for them.
+    pub told: Vec<EventSeq>,
 }
 
 /// Which reviews are listed.

@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Row as _};
 use super::{ReviewCursor, ReviewFilter, ReviewRows, StoredReview};
 use crate::auth::Tenant;
 use crate::journal::columns::{
-    assignees, assignees_text, place, review_kind, review_state, review_state_number, verdict,
+    assignees, assignees_text, place, review_kind, review_state, review_state_number, told, verdict,
 };
 use crate::journal::limits::PAGE_ROWS_MAX;
 use crate::journal::postgres::{PostgresJournal, Trouble, id, index, time};
@@ -20,7 +20,7 @@ use crate::journal::{Answer, JournalError};
 macro_rules! columns {
     () => {
         "id, run, tenant, workflow, ordinal, node, place, kind, state, assignees, opened_at, due_at, closed_at, decided_by, \
-         verdict"
+         verdict, told"
     };
 }
 
@@ -89,5 +89,6 @@ fn stored(row: &PgRow) -> Result<StoredReview, Trouble> {
         closed_at: maybe(12)?,
         decided_by: row.try_get::<Option<String>, _>(13)?.map(|by| Subject(by.into())),
         verdict,
+        told: told(row.try_get(15)?).ok_or_else(wrong)?,
     })
 }

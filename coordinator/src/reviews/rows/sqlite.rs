@@ -8,7 +8,7 @@ use rusqlite::{Row, ToSql, params};
 use super::{ReviewCursor, ReviewFilter, ReviewRows, StoredReview};
 use crate::auth::Tenant;
 use crate::journal::columns::{
-    assignees, assignees_text, place, review_kind, review_state, review_state_number, verdict,
+    assignees, assignees_text, place, review_kind, review_state, review_state_number, told, verdict,
 };
 use crate::journal::limits::PAGE_ROWS_MAX;
 use crate::journal::sqlite::SqliteJournal;
@@ -17,7 +17,7 @@ use crate::records::sqlite::{array, many, one, text};
 
 /// What [`stored`] reads.
 const COLUMNS: &str = "id, run, tenant, workflow, ordinal, node, place, kind, state, assignees, opened_at, due_at, closed_at, \
-                       decided_by, verdict";
+                       decided_by, verdict, told";
 
 /// A row whose numbers may be none that this release knows.
 type Read = Option<StoredReview>;
@@ -80,7 +80,8 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Read> {
     let number = row.get::<_, Option<i64>>(14)?;
     let (kind, state) = (review_kind(row.get(7)?), review_state(row.get(8)?));
     let (index, verdict) = (place(&text(row, 6)?), number.map(verdict));
-    let (Some(kind), Some(state), Some(index)) = (kind, state, index) else { return Ok(None) };
+    let told = told(&text(row, 15)?);
+    let (Some(kind), Some(state), Some(index), Some(told)) = (kind, state, index, told) else { return Ok(None) };
     if verdict == Some(None) {
         return Ok(None);
     }
@@ -102,5 +103,6 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Read> {
         closed_at: time(12)?,
         decided_by: row.get::<_, Option<String>>(13)?.map(|by| Subject(by.into())),
         verdict: verdict.flatten(),
+        told,
     }))
 }
