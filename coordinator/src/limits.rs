@@ -131,6 +131,8 @@ pub(crate) const LINEAGE_PAGE: u32 = 50;
 pub(crate) const LINEAGE_PAGE_MAX: u32 = 200;
 /// Edited outputs that a family shows of one run.
 pub(crate) const EDITS_SHOWN_MAX: usize = 100;
+/// Nodes that stand elsewhere in a plan than in the one that was agreed to, as far as they are named.
+pub(crate) const PLAN_MOVES_SHOWN_MAX: usize = 50;
 /// Runs of a workflow, the youngest first, in which what its nodes gave last is looked for.
 pub(crate) const CACHED_RUNS_READ_MAX: usize = 20;
 /// Bytes of values that are kept while a history is read for people; others are read when an answer shows them.

@@ -1,7 +1,9 @@
 //! Resume of runs that are completed: edits, the one rule, plans, families.
 
 use cluster_tests::cluster::Cluster;
+use cluster_tests::cluster::client::send;
 use cluster_tests::cluster::runs::text;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{CHAIN, chain, completed, id, in_state, node, once, post, resume, run_path, worked};
@@ -135,5 +137,38 @@ async fn a_plan_says_what_will_run_and_is_carried_out_as_it_is() {
     let other = json!({ "fromNodeId": "a", "planToken": plan["planToken"] });
     let refused = post(client, &path, &other).await;
     assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("plan_changed")), "{refused}");
+    let changes = &refused.json()["planChanges"];
+    assert_eq!(changes["options"], json!(["fromNodeId", "outputs"]), "{refused}");
+    assert_eq!(changes["outputs"], json!([{ "nodeId": "draft", "port": "out" }]), "{refused}");
+    let moved = json!({ "nodeId": "a", "from": "reused", "to": "willRun", "why": "start" });
+    assert!(changes["moved"].as_array().unwrap().contains(&moved), "{refused}");
     assert_eq!(client.runs_of(&workflow).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_somebody_changed_the_workflow_under_says_which_nodes_move() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    let parent = completed(client, "moved", &chain()).await;
+    let (path, workflow) = (run_path(&id(&parent), "resume"), text(&parent["workflowId"]));
+    let mut body = json!({ "outputs": { "draft": { "out": "edited" } }, "graph": "current", "plan": true });
+    let planned = post(client, &path, &body).await;
+    assert_eq!(planned.status, 200, "{planned}");
+    let patch = client.request(Method::PATCH, &format!("/api/v1/workflows/{workflow}/nodes/a"));
+    let patched = send(patch.json(&json!({ "config": { "file": "elsewhere" } }))).await.unwrap();
+    assert_eq!(patched.status, 200, "{patched}");
+    body["plan"] = json!(false);
+    body["planToken"] = planned.json()["planToken"].clone();
+    let refused = post(client, &path, &body).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("plan_changed")), "{refused}");
+    let changes = &refused.json()["planChanges"];
+    assert_eq!((&changes["graph"], &changes["parent"], &changes["options"]), (&json!(true), &json!(false), &json!([])));
+    let moved = json!({ "nodeId": "a", "from": "reused", "to": "willRun", "why": "config_changed" });
+    assert!(changes["moved"].as_array().unwrap().contains(&moved), "{refused}");
+    assert_eq!(client.runs_of(&workflow).await.len(), 1, "nothing has begun");
+    // Planned again, it is carried out.
+    body["plan"] = json!(true);
+    body["planToken"] = post(client, &path, &body).await.json()["planToken"].clone();
+    body["plan"] = json!(false);
+    assert_eq!(post(client, &path, &body).await.status, 201);
 }

@@ -25,6 +25,7 @@ pub mod list;
 pub mod offers;
 mod outcome;
 pub mod plan;
+pub mod plan_moves;
 mod race;
 pub mod resume;
 pub mod reuse;
