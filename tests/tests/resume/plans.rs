@@ -35,11 +35,16 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
     let history = Value::from(client.events(&id(&child)).await).to_string();
     assert!(history.contains("a better text") && history.contains(author.as_str().unwrap()), "{history}");
 
-    // Changed and run on from the next node, and nothing beside: what a person does who looks at a draft.
+    // Changed and run on from the next node: what takes the edit beside that node runs, too, and nothing that does not.
     let body = json!({ "fromNodeId": "publish", "outputs": edit("for publishing") });
     let published = resume(client, &id(&parent), body).await;
     assert_eq!(published["finalOutput"]["output"]["value"], "for publishing");
-    assert!(worked(&cluster, &id(&published)).is_empty(), "{published}");
+    assert_eq!(worked(&cluster, &id(&published)), once(&["published"]), "{published}");
+    // Up to a node, and nothing beside: what a person does who looks at a draft.
+    let body = json!({ "toNodeId": "out", "outputs": edit("for looking at") });
+    let looked_at = resume(client, &id(&parent), body).await;
+    assert_eq!(looked_at["finalOutput"]["output"]["value"], "for looking at");
+    assert!(worked(&cluster, &id(&looked_at)).is_empty(), "{looked_at}");
 
     // From the child in turn: what it took over is as good as what it made.
     let grandchild = resume(client, &id(&child), json!({ "outputs": edit("the best text") })).await;
@@ -47,6 +52,20 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
     assert_eq!(grandchild["finalOutput"]["output"]["value"], "the best text");
     assert_eq!(node(&grandchild, "a")["cachedFrom"]["executionId"], parent["id"], "who has made it");
     assert_eq!([&child["lineageId"], &grandchild["lineageId"]], [&parent["id"]; 2]);
+
+    // Lists say it, too.
+    let workflow = text(&parent["workflowId"]);
+    for list in [
+        format!("/api/v1/workflows/executions?workflowId={workflow}"),
+        format!("/api/v1/workflows/{workflow}/executions"),
+    ] {
+        let listed = client.get_json(&list).await;
+        let listed = listed.as_array().or_else(|| listed["executions"].as_array()).unwrap();
+        for (run, goes_on) in [(&parent, &Value::Null), (&child, &parent["id"]), (&grandchild, &child["id"])] {
+            let shown = listed.iter().find(|shown| shown["id"] == run["id"]).unwrap();
+            assert_eq!((&shown["parentExecutionId"], &shown["lineageId"]), (goes_on, &parent["id"]), "{list}: {shown}");
+        }
+    }
 
     let family = client.get_json(&run_path(&id(&child), "lineage")).await;
     assert_eq!(family["lineageId"], parent["id"], "{family}");
@@ -56,6 +75,7 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
         (&parent["id"], &Value::Null),
         (&child["id"], &parent["id"]),
         (&published["id"], &parent["id"]),
+        (&looked_at["id"], &parent["id"]),
         (&grandchild["id"], &child["id"]),
     ];
     assert_eq!(shown, expected, "{family}");
