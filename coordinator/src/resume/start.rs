@@ -30,6 +30,7 @@ use crate::graphs;
 use crate::journal::RunRow;
 use crate::read::batches;
 use crate::read::runs::{self, Ask, ReadError};
+use crate::records::Relative;
 use crate::rpc::{failure, run_requests};
 use crate::shared::Shared;
 
@@ -77,7 +78,8 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
     };
     let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
     let run = RunId::new(shared.clock.now(), slot, random);
-    let noted = shared.records.put_relative(tenant.clone(), root, run).await;
+    let relative = Relative { root, run, parent: Some(row.run) };
+    let noted = shared.records.put_relative(tenant.clone(), relative).await;
     noted.map_err(|error| failure::journal(&error))?;
     let submission = Submission {
         run,
@@ -446,6 +448,16 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
                 "there is no item {index:?} of that node; an index has a number for each map or loop around it, the outermost first"
             );
             failure::plain(422, "invalid_indices", message)
+        }
+        ResumeRefusal::EditOutside(edit) => {
+            let node = graph.node(edit.node);
+            let port = node.node_type.as_ref().and_then(|node_type| node_type.outputs.get(usize::from(edit.port.0)));
+            let message = format!(
+                "nothing that would run takes \"{}\" of node \"{}\"; leave this output as it is, or name another toNodeId, or none",
+                port.map_or("", |port| &port.id),
+                node.label
+            );
+            failure::plain(422, "invalid_outputs", message)
         }
         ResumeRefusal::EditInside(node) => {
             let node = graph.node(*node);
