@@ -111,6 +111,10 @@ pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
 /// Bytes of values after which a page of a run's nodes ends, and a page of runs with their nodes: a gateway says each value
 /// twice, and none is larger than an answer.
 pub(crate) const ANSWER_VALUES_BYTES: usize = 12 * 1024 * 1024;
+/// Bytes of earlier results that each run of a batch takes over, and all of them together: each run has a copy.
+pub(crate) const BATCH_INHERITED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// See [`BATCH_INHERITED_BYTES_MAX`].
+pub(crate) const BATCH_INHERITED_TOTAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Runs of a batch that the answer to its start names.
 pub(crate) const BATCH_STARTS_PER_ANSWER_MAX: u32 = 1_000;
 /// Runs of a batch in one answer about it, unless the caller says otherwise.

@@ -64,7 +64,8 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
     };
     if !request.iterator_configs_json.is_empty() {
         let tenant = &tenant;
-        let checked = batch_requests::Checked { tenant, workflow, graph, part, target, inputs: given, key, slot };
+        let inputs = given;
+        let checked = batch_requests::Checked { tenant, workflow, graph, part, target, inputs, carried, key, slot };
         return batch_requests::submit(shared, &request, checked).await;
     }
     let given = submitted::resolve(shared, &tenant, given).await?;
