@@ -87,11 +87,12 @@ pub(crate) fn looked_at(graph: &Graph, node: NodeIx, kind: ReviewKind, port: Por
     }
 }
 
-/// A review with all that is known of it, and what its history says.
+/// A review with all that is known of it, and what its history says; if a revision is named, as it stood then.
 pub(crate) async fn review(
     shared: &Arc<Shared>,
     tenant: &Tenant,
     stored: &StoredReview,
+    at: Option<u64>,
 ) -> Result<(wire::Review, Found), ReadError> {
     let row = runs::row(shared, tenant, stored.run).await?;
     let graph = runs::graph_of(shared, &row).await?;
@@ -101,7 +102,11 @@ pub(crate) async fn review(
         return Ok((wire::Review { head: Some(head(stored, None)), ..Default::default() }, found));
     }
     // What the run has come to does not matter here, and to fold a long history for each decision would take too long.
-    runs::events(shared, &row, |event| found.note(stored.created.ordinal, event)).await?;
+    let note = |event: &Event| match found.note(stored.created.ordinal, event) {
+        ControlFlow::Continue(()) if at != Some(found.revision) || found.asked.is_none() => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    runs::events(shared, &row, note).await?;
     let may = graph.may_decide(node, stored.created.kind);
     let kept = &found.kept;
     let mut room = ANSWER_VALUES_BYTES;
@@ -114,8 +119,14 @@ pub(crate) async fn review(
     let definition = graph.review(node).filter(|_| stored.created.kind == ReviewKind::Value);
     let approvals = found.entries.iter().filter(|(it, _)| it.by.is_some() && it.verdict == ReviewVerdict::Approve);
     let last = found.entries.last().filter(|(it, _)| !matches!(it.outcome, ReviewOutcome::Open { .. }));
+    let mut head = head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)));
+    if at.is_some() && last.is_none() {
+        // What came later is not known yet.
+        (head.decided, head.closed_at_ms) = (None, None);
+        head.set_state(wire::ReviewState::Open);
+    }
     let review = wire::Review {
-        head: Some(head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)))),
+        head: Some(head),
         title: definition.map_or_else(String::new, |it| it.title.to_string()),
         description: definition.map_or_else(String::new, |it| it.description.to_string()),
         values,

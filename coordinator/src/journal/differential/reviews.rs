@@ -18,6 +18,8 @@ pub(super) const OPERATIONS: &[&str] = &[
     "review of another tenant",
     "reviews",
     "reviews of an assignee",
+    "take_key",
+    "free_key",
     "quarantine with reviews",
 ];
 
@@ -51,6 +53,16 @@ impl Pair {
                 let cursor = self.draw.rarely(cursor);
                 let found = same!(self, reviews(filter, cursor, limit)).unwrap();
                 found.len() > 1 && (!is_named || found.iter().any(|row| !row.assignees.is_empty()))
+            }
+            "take_key" => {
+                let (row, now) = (self.key(), self.draw.time_near(self.clock.now()));
+                same!(self, take_key(row, now)).unwrap().is_some()
+            }
+            "free_key" => {
+                let (row, now) = (self.key(), self.clock.now());
+                let taken = same!(self, take_key(row.clone(), now)).unwrap();
+                same!(self, free_key(row.key.clone())).unwrap();
+                same!(self, take_key(row, now)).unwrap().is_none() && taken.is_none()
             }
             "quarantine with reviews" => {
                 let (partition, epoch) = self.partition();
