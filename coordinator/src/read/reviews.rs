@@ -127,7 +127,7 @@ pub(crate) async fn review(
     }
     let review = wire::Review {
         head: Some(head),
-        title: definition.map_or_else(String::new, |it| it.title.to_string()),
+        title: title(&graph, node, definition),
         description: definition.map_or_else(String::new, |it| it.description.to_string()),
         values,
         schema_json: definition.and_then(|it| it.schema.clone()).unwrap_or_default(),
@@ -141,6 +141,14 @@ pub(crate) async fn review(
         sandbox: found.is_sandboxed,
     };
     Ok((review, found))
+}
+
+/// What a review is called: by its config, or else as its node is.
+fn title(graph: &Graph, node: NodeIx, definition: Option<&Review>) -> String {
+    let given = definition.map(|it| &it.title).filter(|title| !title.is_empty());
+    let node = graph.node(node);
+    let label = Some(&node.label).filter(|label| !label.is_empty());
+    given.or(label).unwrap_or(&node.id).to_string()
 }
 
 fn nothing(stored: &StoredReview) -> Box<Asked> {

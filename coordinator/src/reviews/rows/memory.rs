@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_core::id::{ReviewId, RunId};
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow, ReviewRow, ReviewState, RunBatch};
+use heddle_core::run::event::ReviewKind;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
@@ -101,6 +102,14 @@ impl ReviewRows for MemoryJournal {
         found.sort_by_key(|row| place(row));
         found.truncate(limit.min(PAGE_ROWS_MAX));
         answer(found)
+    }
+
+    fn open_by_kind(&self) -> Answer<Vec<(ReviewKind, u64)>> {
+        let mut counts = BTreeMap::new();
+        let tables = self.tables();
+        let open = tables.reviews.0.values().filter(|row| row.state == ReviewState::Open);
+        open.for_each(|row| *counts.entry(row.created.kind).or_default() += 1);
+        answer(counts.into_iter().collect())
     }
 
     fn take_key(&self, row: KeyRow, now: Timestamp) -> Answer<Option<Digest>> {

@@ -4,6 +4,7 @@ use futures::FutureExt as _;
 use heddle_core::id::{ReviewId, ReviewIx, RunId, Subject, TenantId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow, ReviewCreated};
+use heddle_core::run::event::ReviewKind;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use sqlx::postgres::{PgRow, Postgres};
@@ -63,6 +64,20 @@ impl ReviewRows for PostgresJournal {
                 }
                 query.push(" ORDER BY opened_at, id LIMIT ").push_bind(limit.min(PAGE_ROWS_MAX) as i64);
                 query.build().fetch_all(connection).await?.iter().map(stored).collect()
+            }
+            .boxed()
+        })
+    }
+
+    fn open_by_kind(&self) -> Answer<Vec<(ReviewKind, u64)>> {
+        self.ask("count open reviews", |connection| {
+            async move {
+                // The condition is the index's own.
+                let sql = "SELECT kind, count(*) FROM review WHERE state = 1 GROUP BY kind ORDER BY kind";
+                let rows = sqlx::query(sql).fetch_all(connection).await?;
+                let count = |row: &PgRow| Ok((review_kind(row.try_get(0)?), row.try_get::<i64, _>(1)? as u64));
+                let counts = rows.iter().map(count).collect::<Result<Vec<_>, Trouble>>()?;
+                Ok(counts.into_iter().filter_map(|(kind, count)| Some((kind?, count))).collect())
             }
             .boxed()
         })

@@ -3,6 +3,7 @@
 use heddle_core::id::{ReviewId, ReviewIx, RunId, Subject, TenantId, WorkflowId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow, ReviewCreated};
+use heddle_core::run::event::ReviewKind;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use rusqlite::{Row, ToSql, params};
@@ -69,6 +70,16 @@ impl ReviewRows for SqliteJournal {
                 "SELECT {COLUMNS} FROM review WHERE tenant = :tenant{wheres} ORDER BY opened_at, id LIMIT :limit"
             );
             many(connection, &sql, given.as_slice(), stored)?.into_iter().map(known).collect()
+        })
+    }
+
+    fn open_by_kind(&self) -> Answer<Vec<(ReviewKind, u64)>> {
+        self.read(|connection| {
+            // The condition is the index's own.
+            let sql = "SELECT kind, count(*) FROM review WHERE state = 1 GROUP BY kind ORDER BY kind";
+            let count = |row: &Row<'_>| Ok((review_kind(row.get(0)?), row.get::<_, i64>(1)? as u64));
+            let counts = many(connection, sql, params![], count)?;
+            Ok(counts.into_iter().filter_map(|(kind, count)| Some((kind?, count))).collect())
         })
     }
 
