@@ -56,6 +56,7 @@ use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::read::trace;
 use crate::records::Records;
+use crate::cache::CacheRows;
 use crate::reviews::rows::ReviewRows;
 use crate::rpc::admission::Admission;
 use crate::rpc::agent_link::AgentLinkService;
@@ -187,7 +188,7 @@ impl std::fmt::Debug for Coordinator {
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
-    let Opened { journal, records, members, artifacts, batches, reviews, name } = open(&options.database).await?;
+    let Opened { journal, records, members, artifacts, batches, reviews, cache, name } = open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     if let Access::Secret(_) = options.access {
@@ -216,6 +217,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         artifacts,
         batches: Batches::new(batches),
         reviews,
+        cache,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
             .await
@@ -293,6 +295,7 @@ struct Opened {
     artifacts: Arc<dyn ArtifactRows>,
     batches: Arc<dyn BatchRows>,
     reviews: Arc<dyn ReviewRows>,
+    cache: Arc<dyn CacheRows>,
     name: &'static str,
 }
 
@@ -311,15 +314,15 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows>(
+    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows>(
         opened: T,
         name: &'static str,
     ) -> Self {
         let opened = Arc::new(opened);
         let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
         let (artifacts, batches) = (Arc::clone(&opened), Arc::clone(&opened));
-        let reviews = Arc::clone(&opened);
-        Self { records, members, artifacts, batches, reviews, journal: opened, name }
+        let (reviews, cache) = (Arc::clone(&opened), Arc::clone(&opened));
+        Self { records, members, artifacts, batches, reviews, cache, journal: opened, name }
     }
 }
 

@@ -142,7 +142,8 @@ impl World {
     }
 
     pub(super) fn submission(&mut self, graph: usize, key: Option<usize>) -> Submission {
-        let tenant = TenantId::from("acme");
+        let is_other = self.knobs.has_tenants() && key.is_none() && self.random.percent(40);
+        let tenant = TenantId::from(if is_other { "umbrella" } else { "acme" });
         let random = u128::from(self.random.next()) << 64 | u128::from(self.random.next());
         let slot = key.map_or_else(|| Slot::of_hash(self.random.next()), |key| Slot::of_hash(key as u64 * 7 + 1));
         let key = key.map(|key| KeyRow {
@@ -173,7 +174,7 @@ impl World {
     fn cancellation(&mut self, client: usize, caller: CallerId, is_foreign: bool) -> Option<(RunId, Input)> {
         let known = &self.clients[client].acknowledged;
         let run = *known.get(self.random.below(known.len()))?;
-        let tenant = TenantId::from(if is_foreign { "another" } else { "acme" });
+        let tenant = if is_foreign { TenantId::from("another") } else { self.store.tenant_of(run) };
         Some((run, Input::Cancel { caller, run, tenant, by: Subject::from("a client") }))
     }
 

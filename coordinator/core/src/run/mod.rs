@@ -26,6 +26,7 @@ pub mod offers;
 mod outcome;
 pub mod plan;
 mod race;
+pub mod recall;
 pub mod resume;
 pub mod reuse;
 mod review;
@@ -75,7 +76,7 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 7;
+pub const FOLD_VERSION: u32 = 8;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -198,6 +199,8 @@ struct State {
     offers: Option<Box<Offers>>,
     /// What it asks of people; nothing if it never has.
     reviews: Option<Box<Reviews>>,
+    /// Instances that are due, and for which a result that runs share is looked for.
+    recalls: BTreeSet<Instance>,
 }
 
 /// How a node ends its run.
@@ -467,6 +470,7 @@ impl Run {
             && state.attempts.is_empty()
             && state.ready.is_empty()
             && state.due.is_empty()
+            && state.recalls.is_empty()
             && (!state.timers.is_empty() || self.has_open_reviews())
     }
 
