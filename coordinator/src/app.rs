@@ -39,6 +39,7 @@ use crate::artifacts::{Artifacts, ArtifactsError, collect};
 use crate::authority::{Authority, AuthorityError, OwnCertificate, TlsOptions, Tokens};
 use crate::batches::Batches;
 use crate::batches::rows::BatchRows;
+use crate::cache::CacheRows;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::entrance::{self, Entrance};
@@ -56,7 +57,6 @@ use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::read::trace;
 use crate::records::Records;
-use crate::cache::CacheRows;
 use crate::reviews::rows::ReviewRows;
 use crate::rpc::admission::Admission;
 use crate::rpc::agent_link::AgentLinkService;
@@ -188,7 +188,8 @@ impl std::fmt::Debug for Coordinator {
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
-    let Opened { journal, records, members, artifacts, batches, reviews, cache, name } = open(&options.database).await?;
+    let Opened { journal, records, members, artifacts, batches, reviews, cache, name } =
+        open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     if let Access::Secret(_) = options.access {

@@ -103,14 +103,22 @@ async fn two_workflows_on_two_agents_share_one_result() {
     let third = run(setup.client(), &workflow, "run", &json!({})).await;
     is_taken(&third, "draft", &first);
     let events = setup.client().events(&text(&third["id"])).await;
-    let told = events.iter().flat_map(|event| event["decisions"].as_array().cloned().unwrap_or_default());
+    let told = events.iter().flat_map(|event| event["decided"].as_array().cloned().unwrap_or_default());
     let told: Vec<Value> = told.filter(|decision| decision["nodeId"] == "draft").collect();
-    assert!(told.iter().any(|it| it["state"] == "CACHED" && it["cachedFrom"]["executionId"] == first["id"]), "{told:?}");
+    assert!(
+        told.iter().any(|it| it["state"] == "CACHED" && it["cachedFrom"]["executionId"] == first["id"]),
+        "{told:?}"
+    );
 
     // Another text, another config, and a node that shares nothing.
     run_new(setup.client(), "other text", &asking("herons", at("here"))).await;
     let mut other = asking("tides", at("here"));
-    other = other.node_with("warm", "llm:openai_compatible", json!({ "model": "gpt-5", "credential": "writer" }), at("here"));
+    other = other.node_with(
+        "warm",
+        "llm:openai_compatible",
+        json!({ "model": "gpt-5", "credential": "writer" }),
+        at("here"),
+    );
     other = other.edge("topic.text", "warm.prompt");
     let other = run_new(setup.client(), "other config", &other).await;
     is_taken(&other, "draft", &first);
@@ -140,9 +148,10 @@ async fn results_outlive_the_coordinator_and_the_run_that_takes_them_needs_no_ot
         .node("topic", "input:text", json!({ "text": "tides" }))
         .node_with("draft", "llm:openai_compatible", model(), json!({ "cache": "on" }))
         .node_with("big", "debug:bytes", json!({ "count": 300_000 }), json!({ "cache": "on" }))
+        .node("said", "output:preview", json!({}))
         .node("out", "output:preview", json!({}))
         .edge("topic.text", "draft.prompt")
-        .edge("draft.text", "out.value")
+        .edge("draft.text", "said.value")
         .edge("big.out", "out.value");
     let client = setup.client().clone();
     let workflow = client.save("large", &large).await;
@@ -191,7 +200,8 @@ async fn another_tenant_gets_nothing() {
     let made = post(setup.client(), "/api/v1/tenants", &json!({ "id": "others", "name": "Others" })).await;
     assert_eq!(made.status, 201, "{made}");
     let scopes = ["workflows:read", "workflows:write", "workflows:execute", "executions:read"];
-    let key = post(setup.client(), "/api/v1/tenants/others/keys", &json!({ "scopes": scopes, "subject": "them" })).await;
+    let key =
+        post(setup.client(), "/api/v1/tenants/others/keys", &json!({ "scopes": scopes, "subject": "them" })).await;
     assert_eq!(key.status, 201, "{key}");
     let log = setup.cluster.folder().join("others.jsonl");
     let others = Client::new(&setup.cluster.origin(0), &text(&key.json()["key"]), &log);
@@ -238,10 +248,10 @@ async fn who_wants_it_made_now_gets_it_so_and_gives_it_to_the_next() {
     plan["plan"] = json!(true);
     let plan = post(client, &of(&first["id"], "resume"), &plan).await.json();
     let may_run = plan["mayRun"].as_array().cloned().unwrap_or_default();
-    assert_eq!(may_run.iter().map(|it| (&it["nodeId"], &it["why"])).collect::<Vec<_>>(), [(
-        &json!("draft"),
-        &json!("cache_may_answer")
-    )]);
+    assert_eq!(
+        may_run.iter().map(|it| (&it["nodeId"], &it["why"])).collect::<Vec<_>>(),
+        [(&json!("draft"), &json!("cache_may_answer"))]
+    );
     run_new(client, "herons", &asking("herons", json!({ "cache": "on" }))).await;
     let resumed = post(client, &of(&first["id"], "resume"), &other).await;
     let resumed = client.ended(&text(&resumed.json()["executionId"]), RUN_TIME_MAX).await;

@@ -13,7 +13,7 @@ use heddle_core::value::Digest;
 
 use crate::auth::Tenant;
 use crate::journal::{Answer, JournalError};
-use crate::limits::{CACHED_PER_TENANT_MAX, CACHE_ROWS_REMOVED_MAX, CACHE_TENANTS_MAX};
+use crate::limits::{CACHE_ROWS_REMOVED_MAX, CACHE_TENANTS_MAX, CACHED_PER_TENANT_MAX};
 use crate::shared::Shared;
 
 /// What keeps shared results.

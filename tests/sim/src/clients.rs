@@ -101,7 +101,10 @@ impl World {
         let caller = CallerId(self.next_serial());
         let asked = match self.clients[client].jobs[job].kind.clone() {
             JobKind::Submit { graph, key } => {
-                let submission = self.submission(graph, key);
+                let mut submission = self.submission(graph, key);
+                if self.knobs.has_tenants() && key.is_none() && self.random.percent(40) {
+                    submission.tenant = TenantId::from("umbrella");
+                }
                 self.check.invoked(submission.run);
                 Some((self.partition_of(submission.run), Input::Submit(caller, Box::new(submission))))
             }
@@ -142,8 +145,7 @@ impl World {
     }
 
     pub(super) fn submission(&mut self, graph: usize, key: Option<usize>) -> Submission {
-        let is_other = self.knobs.has_tenants() && key.is_none() && self.random.percent(40);
-        let tenant = TenantId::from(if is_other { "umbrella" } else { "acme" });
+        let tenant = TenantId::from("acme");
         let random = u128::from(self.random.next()) << 64 | u128::from(self.random.next());
         let slot = key.map_or_else(|| Slot::of_hash(self.random.next()), |key| Slot::of_hash(key as u64 * 7 + 1));
         let key = key.map(|key| KeyRow {

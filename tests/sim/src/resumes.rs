@@ -47,7 +47,7 @@ impl World {
         let place = self.graphs.iter().position(|scripted| scripted.graph.digest() == graph.digest())?;
         let submission = self.submission(place, None);
         self.plans.insert(submission.run, plan);
-        let tenant = row.created.tenant.clone();
+        let tenant = row.created.tenant;
         Some(Submission { tenant, target: taken.target, lineage: Some(Box::new(inherited)), ..submission })
     }
 

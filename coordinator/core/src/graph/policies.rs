@@ -101,7 +101,9 @@ pub(super) fn misplaced_cache(
     policy: &Policy,
 ) -> Option<Problem> {
     if is_built_in {
-        let message = format!("policy: cache has no meaning for {type_id}, which is built in: it costs nothing to decide it anew.");
+        let message = format!(
+            "policy: cache has no meaning for {type_id}, which is built in: it costs nothing to decide it anew."
+        );
         let fix = "Take cache out, or write it in the policy of nodes that agents run.";
         return own.cache.and_then(CacheDraft::ttl).map(|_| Problem::new(rule::BAD_POLICY, message, fix));
     }

@@ -154,7 +154,6 @@ impl Field<'_, '_> {
         let message = format!("policy has no field \"{}\".", shown(&self.member.key));
         (self.report)(bad(&message, "Take the field out, or correct its name.", &self.path));
     }
-
 }
 
 fn bad(message: &str, fix: &str, path: &str) -> Problem {

@@ -10,8 +10,8 @@ use crate::id::{
 };
 use crate::outbox::{Message, MessageId};
 use crate::run::RunStatus;
-use crate::run::recall::CachedResult;
 use crate::run::event::{Event, ReviewKind, ReviewVerdict, RunError};
+use crate::run::recall::CachedResult;
 use crate::time::Timestamp;
 use crate::value::Digest;
 

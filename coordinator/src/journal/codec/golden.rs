@@ -42,7 +42,8 @@ proptest! {
 
 #[test]
 fn each_kind_keeps_its_bytes() {
-    let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused(), recalled()];
+    let more =
+        [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused(), recalled()];
     let events = facts().into_iter().map(plain).chain(more).chain(reviews());
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");

@@ -26,7 +26,8 @@ fn cached(config: &Json) -> Json {
 }
 
 fn chain(text: &str, config: &Json) -> Arc<Graph> {
-    let graph = Fixture::default().text("in", text).node("a", cached(config)).node("b", cached(&json!({}))).output("out");
+    let graph =
+        Fixture::default().text("in", text).node("a", cached(config)).node("b", cached(&json!({}))).output("out");
     graph.edge("in", "a.in").edge("a.out", "b.in").edge("b.out", "out").build()
 }
 
@@ -111,7 +112,11 @@ fn another_config_another_input_and_the_sandbox_have_keys_of_their_own() {
     let mut cache = Cache::new();
     let ran = |graph: &Arc<Graph>, cache: &mut Cache| through(&mut begin(graph, 1, None, None), cache, echo);
     assert_eq!(ran(&chain("given", &json!({"x": 1, "y": 2})), &mut cache), ["a", "b"]);
-    assert_eq!(ran(&chain("given", &json!({"y": 2, "x": 1})), &mut cache), [""; 0], "the order of keys does not matter");
+    assert_eq!(
+        ran(&chain("given", &json!({"y": 2, "x": 1})), &mut cache),
+        [""; 0],
+        "the order of keys does not matter"
+    );
     // What comes into `b` is what it was.
     assert_eq!(ran(&chain("given", &json!({"x": 1, "y": 3})), &mut cache), ["a"]);
     assert_eq!(ran(&chain("other", &json!({"x": 1, "y": 2})), &mut cache), ["a", "b"]);
@@ -151,7 +156,12 @@ fn who_wants_it_afresh_asks_nobody_and_gives_all_the_same() {
         ("a start node", Lineage { parent, ..forced(a) }, None, vec!["a"]),
         ("a target", Lineage::default(), Some("b"), vec!["b"]),
         ("the end of a resume", Lineage { parent, ..Lineage::default() }, Some("b"), vec![]),
-        ("all that is forced", Lineage { forced: [forced(a).forced, forced(b).forced].concat(), ..forced(a) }, None, vec!["a", "b"]),
+        (
+            "all that is forced",
+            Lineage { forced: [forced(a).forced, forced(b).forced].concat(), ..forced(a) },
+            None,
+            vec!["a", "b"],
+        ),
     ];
     for (name, lineage, target, expected) in cases {
         let mut cache = old.clone();
