@@ -98,9 +98,9 @@ pub const CACHE_TTL_DEFAULT: Span = Span::from_seconds(24 * 60 * 60);
 /// Longest time that `policy.cache.ttlSeconds` names.
 pub const CACHE_TTL_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
 /// Bytes of one shared result, artifacts by their descriptions; what is larger is not shared.
-pub const CACHED_BYTES_MAX: usize = 512 * 1024;
+pub const CACHED_BYTES_MAX: usize = 256 * 1024;
 /// Questions for shared results that one partition has under way; other instances wait until one is answered.
-pub const CACHE_QUESTIONS_MAX: usize = 256;
+pub const CACHE_QUESTIONS_MAX: usize = 64;
 /// The same of one run at a time, before the next run asks.
 pub const CACHE_QUESTIONS_AT_ONCE: usize = 16;
 /// An instance whose question for a shared result has no answer after this long runs.

@@ -10,7 +10,6 @@ use super::super::testing::commit;
 use super::{Pair, same};
 use crate::artifacts::rows::{ArtifactRows as _, UploadRow};
 use crate::cache::CacheRows as _;
-use crate::journal::Journal as _;
 
 pub(super) const OPERATIONS: &[&str] = &[
     "commit with shared results",
