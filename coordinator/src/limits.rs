@@ -90,6 +90,14 @@ pub(crate) const ANSWERS_DRAIN_MAX: Duration = Duration::from_secs(2);
 pub(crate) const KEY_EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 /// Idempotency keys removed in one transaction.
 pub(crate) const KEY_EXPIRY_ROWS_MAX: usize = 500;
+/// How often results that runs share are looked through for what is too old or too much.
+pub(crate) const CACHE_TIDY_PERIOD: Duration = Duration::from_secs(60);
+/// Shared results removed in one transaction.
+pub(crate) const CACHE_ROWS_REMOVED_MAX: usize = 500;
+/// Shared results of one tenant; the oldest go.
+pub(crate) const CACHED_PER_TENANT_MAX: usize = 20_000;
+/// Tenants with too many whose caches are shortened at a time.
+pub(crate) const CACHE_TENANTS_MAX: usize = 100;
 /// How long a gateway may trust a key it has had checked, in milliseconds.
 pub(crate) const KEY_CACHE_MS: u32 = 1_000;
 /// Keys of one tenant that work at the same time.

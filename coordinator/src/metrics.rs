@@ -18,6 +18,7 @@ use crate::shared::Shared;
 
 const COMMIT_OUTCOMES: [&str; 3] = ["applied", "refused", "unknown"];
 const LOSS_REASONS: [&str; 4] = ["new_boot", "stream_gone", "goodbye", "not_held"];
+const CACHE_ANSWERS: [&str; 2] = ["hit", "miss"];
 const ENDS: [&str; 3] = ["completed", "failed", "cancelled"];
 const KINDS: [ReviewKind; 4] = [ReviewKind::Value, ReviewKind::Before, ReviewKind::After, ReviewKind::Outcome];
 /// What closes a review.
@@ -34,6 +35,7 @@ pub(crate) struct Metrics {
     started: Counter,
     parks: Counter,
     ended: [Counter; ENDS.len()],
+    cache: [Counter; CACHE_ANSWERS.len()],
     /// Runs that were set aside.
     pub(crate) quarantined: Counter,
     /// Agents' streams that were refused.
@@ -123,6 +125,7 @@ impl Metrics {
             started: Counter::new(),
             parks: Counter::new(),
             ended: Default::default(),
+            cache: Default::default(),
             quarantined: Counter::new(),
             refused_agents: Counter::new(),
             loads: Counter::new(),
@@ -193,6 +196,11 @@ impl Metrics {
         });
     }
 
+    /// Somebody has asked for a shared result.
+    pub(crate) fn cache_asked(&self, is_hit: bool) {
+        self.cache[usize::from(!is_hit)].add(1);
+    }
+
     fn of(&self, id: PartitionId) -> Option<&OfPartition> {
         self.partitions.get(usize::from(id.0))
     }
@@ -205,6 +213,7 @@ impl Metrics {
         page.counter("heddle_coordinator_poison_nodes", "Nodes that ended their agents", self.poisoned.get())?;
         page.counter("heddle_coordinator_runs_started", "Runs that were accepted", self.started.get())?;
         labelled(page, "runs_ended", "Runs that are over", "status", &ENDS, &self.ended)?;
+        labelled(page, "cache_answers", "Questions for shared results", "answer", &CACHE_ANSWERS, &self.cache)?;
         page.counter("heddle_coordinator_run_parks", "Times that a run began to wait on disk", self.parks.get())?;
         page.counter("heddle_coordinator_runs_quarantined", "Runs that were set aside", self.quarantined.get())?;
         page.counter("heddle_coordinator_agents_refused", "Agents that were refused", self.refused_agents.get())?;

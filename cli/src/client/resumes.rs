@@ -217,6 +217,7 @@ pub fn reason(word: &str) -> &str {
         "evaluated" => "decided anew, at no cost",
         "rerun" => "nothing is reused",
         "input_may_change" => "if what runs before it gives something else",
+        "cache_may_answer" => "if no other run has given its result",
         "same" => "same type, config and inputs",
         "edited" => "changed by hand",
         "not_in_part" => "not needed",

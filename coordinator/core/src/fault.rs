@@ -88,6 +88,12 @@ pub enum Fault {
     ForcedReused,
     /// What came through first outputs does not count when an earlier result is looked for.
     KeyWithoutInput,
+    /// What a node's config says does not count when a shared result is looked for.
+    SharedKeyWithoutConfig,
+    /// Results are shared among tenants.
+    SharedAcrossTenants,
+    /// A shared result is taken after its time.
+    SharedTooLong,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -27,6 +27,7 @@ use super::{
 use crate::artifacts::rows::memory::ArtifactTables;
 use crate::auth::Tenant;
 use crate::batches::rows::memory::BatchTables;
+use crate::cache::memory::CacheTable;
 use crate::members::memory::MemberRows;
 use crate::records::WorkflowRow;
 use crate::records::memory::PlainRows;
@@ -53,6 +54,7 @@ pub(crate) struct Tables {
     pub(crate) artifacts: ArtifactTables,
     pub(crate) batches: BatchTables,
     pub(crate) reviews: ReviewTable,
+    pub(crate) cache: CacheTable,
 }
 
 #[derive(Default)]
@@ -391,6 +393,7 @@ impl Tables {
             artifacts::used(&it.events).into_iter().for_each(|used| self.artifacts.refer(run, &tenant, used));
         }
         self.reviews.write(run, it.reviews);
+        self.cache.write(it.cached);
         self.events.entry(run).or_default().extend(it.events);
         if let Some(snapshot) = it.snapshot {
             self.snapshots.insert(run, snapshot);

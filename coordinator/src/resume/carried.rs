@@ -54,11 +54,12 @@ pub(crate) async fn resolve(
     request: &wire::SubmitRequest,
 ) -> Result<Option<Carried>, Status> {
     let asks = !request.carried.is_empty() || !request.from_execution_id.is_empty();
-    if !(asks && !request.force || request.only) {
+    let is_fresh = request.force && graph.shares_results();
+    if !(asks && !request.force || request.only || is_fresh) {
         return Ok(None);
     }
     let mut carried = Carried {
-        lineage: Lineage::default(),
+        lineage: Lineage { fresh: request.force, ..Lineage::default() },
         packing: Packing::default(),
         trusted: Trusted::new(),
         results: Checkpoints::default(),

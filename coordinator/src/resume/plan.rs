@@ -52,6 +52,7 @@ pub(super) fn why(why: Why) -> wire::PlanReason {
         Why::Evaluated => wire::PlanReason::Evaluated,
         Why::Rerun => wire::PlanReason::Rerun,
         Why::InputMayChange => wire::PlanReason::InputMayChange,
+        Why::CacheMayAnswer => wire::PlanReason::CacheMayAnswer,
         Why::Same => wire::PlanReason::Same,
         Why::Edited => wire::PlanReason::Edited,
         Why::NotInPart => wire::PlanReason::NotInPart,

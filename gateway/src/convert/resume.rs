@@ -62,6 +62,7 @@ fn why(reason: PlanReason) -> Result<&'static str, ApiError> {
         PlanReason::Evaluated => "evaluated",
         PlanReason::Rerun => "rerun",
         PlanReason::InputMayChange => "input_may_change",
+        PlanReason::CacheMayAnswer => "cache_may_answer",
         PlanReason::Same => "same",
         PlanReason::Edited => "edited",
         PlanReason::NotInPart => "not_in_part",

@@ -47,7 +47,8 @@ impl World {
         let place = self.graphs.iter().position(|scripted| scripted.graph.digest() == graph.digest())?;
         let submission = self.submission(place, None);
         self.plans.insert(submission.run, plan);
-        Some(Submission { target: taken.target, lineage: Some(Box::new(inherited)), ..submission })
+        let tenant = row.created.tenant;
+        Some(Submission { tenant, target: taken.target, lineage: Some(Box::new(inherited)), ..submission })
     }
 
     /// Now and then another result for a node outside of maps and loops.

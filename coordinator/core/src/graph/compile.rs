@@ -317,6 +317,10 @@ impl<'a> Compiler<'a> {
             self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/review")));
         }
         let policy = self.defaults().with(node_type.as_deref(), &own);
+        let is_built_in = matches!(runner, Runner::Control(_));
+        if let Some(problem) = policies::misplaced_cache((&type_id, is_built_in), &own, &policy) {
+            self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/cache")));
+        }
         let (node_type, has_error_output) = match (node_type, policy.on_error) {
             (Some(node_type), OnError::Continue) => {
                 if !policies::takes_error(&node_type) {

@@ -11,6 +11,7 @@ use crate::id::{
 use crate::outbox::{Message, MessageId};
 use crate::run::RunStatus;
 use crate::run::event::{Event, ReviewKind, ReviewVerdict, RunError};
+use crate::run::recall::CachedResult;
 use crate::time::Timestamp;
 use crate::value::Digest;
 
@@ -74,6 +75,21 @@ pub struct RunBatch {
     pub snapshot: Option<Snapshot>,
     /// What changes in the rows of its reviews, in order.
     pub reviews: Vec<ReviewRow>,
+    /// What it gives to other runs.
+    pub cached: Vec<CacheRow>,
+}
+
+/// A result that runs share (`policy.cache`): the youngest of a key counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheRow {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The id of its node in the document.
+    pub node: Arc<str>,
+    /// The event that made it durable.
+    pub seq: EventSeq,
+    /// The result.
+    pub result: CachedResult,
 }
 
 /// What a transaction writes about a review.

@@ -28,6 +28,8 @@ pub struct Lineage {
     pub trusted: Vec<NodeIx>,
     /// How many events with offers follow.
     pub offered: u32,
+    /// Whether results that runs share are not taken, either.
+    pub fresh: bool,
 }
 
 /// An instance that runs whatever was offered; with fewer numbers than lie around it, all of them.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use heddle_core::batch::{Axis, BatchId, Column, Plan};
-use heddle_core::id::{NodeIx, RunId, Slot, Subject};
+use heddle_core::id::{NodeIx, PortIx, RunId, Slot, Subject};
 use heddle_core::outbox::{Message, MessageBody, MessageId};
 use heddle_core::partition::io::Inherited;
 use heddle_core::run::lineage::Offer;
@@ -46,6 +46,22 @@ pub fn decode_message(id: MessageId, source: Slot, destination: Slot, kind: i64,
         _ => return None,
     };
     Some(Message { id, source, destination, body })
+}
+
+/// A result that runs share, as its row keeps it.
+pub fn encode_cached(outputs: &[(PortIx, Value)]) -> Vec<u8> {
+    let (ports, values): (Vec<u32>, Vec<Value>) =
+        outputs.iter().map(|(port, value)| (u32::from(port.0), value.clone())).unzip();
+    pb::CachedOutputs { ports, values: Some(encode::body(&values)) }.encode_to_vec()
+}
+
+/// A result that runs share from its row; `None` if it is not one that this release understands.
+pub fn decode_cached(bytes: &Bytes) -> Option<Vec<(PortIx, Value)>> {
+    let cached: pb::CachedOutputs = decode::message(bytes).ok()?;
+    let values = decode::values(cached.values?).ok()?;
+    let ports = cached.ports.into_iter().map(|port| u16::try_from(port).map(PortIx).ok());
+    let ports = ports.collect::<Option<Vec<_>>>()?;
+    (ports.len() == values.len()).then(|| ports.into_iter().zip(values).collect())
 }
 
 /// A plan as its row keeps it.

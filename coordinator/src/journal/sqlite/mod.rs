@@ -5,6 +5,7 @@
 
 mod batch;
 mod beside;
+mod cached;
 mod checkpoint;
 mod inspect;
 mod open;

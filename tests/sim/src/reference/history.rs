@@ -157,7 +157,10 @@ impl History {
     fn decision(&mut self, reader: &Reader<'_>, decision: &Decision) {
         match decision {
             Decision::Completed { instance, outputs } => self.gave(reader, *instance, outputs),
-            Decision::Reused { instance, offer, outputs, .. } => self.reused(reader, (*instance, *offer), outputs),
+            Decision::Reused { instance, offer: Some(offer), outputs, .. } => {
+                self.reused(reader, (*instance, *offer), outputs);
+            }
+            Decision::Reused { instance, offer: None, outputs, .. } => self.gave(reader, *instance, outputs),
             Decision::Stopped { instance, .. } => {
                 let at = self.at(reader, *instance);
                 self.outside.stopped.insert(at.clone());

@@ -12,6 +12,7 @@ mod given_up;
 mod instances;
 mod properties;
 mod race;
+mod recall;
 mod reuse;
 mod reuse_reviews;
 mod reviews;
