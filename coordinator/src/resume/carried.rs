@@ -127,7 +127,7 @@ impl Carried {
         let before = resume::part(graph, &Lineage { trusted: Vec::new(), ..self.lineage.clone() }, target);
         let stale = self.stale(graph, &before, &Planning { part: &before, ..planning }.plan());
         if let Some(from) = self.from {
-            let offers = resume::offers(graph, &self.lineage, part, &self.results, &plan.reused);
+            let offers = resume::offers(graph, &self.lineage, part, &self.results, &plan.covered);
             pack(shared, from, offers, &mut self.packing).await?;
         }
         Ok((Inherited { lineage: self.lineage, offers: self.packing.finish() }, stale))

@@ -65,7 +65,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
         return Err(shown::changed(&request.plan_token, &token));
     }
     run_requests::room(shared, &tenant).await?;
-    let offers = resume::offers(&graph, &taken.lineage, &part, &results, &plan.reused);
+    let offers = resume::offers(&graph, &taken.lineage, &part, &results, &plan.covered);
     pack(shared, row.run, offers, &mut packing).await?;
     let slot = match &key {
         Some(row) => Slot::of_hash(run_requests::hash_of(&row.key)),
