@@ -401,6 +401,7 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
             );
             failure::plain(422, "invalid_indices", message)
         }
+        ResumeRefusal::EditReviewed(node) => not_decided(graph, *node),
         ResumeRefusal::EditInside(node) => {
             let node = graph.node(*node);
             let message = format!(
@@ -410,4 +411,14 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
             failure::plain(422, "invalid_outputs", message)
         }
     }
+}
+
+/// Something is to stand in for what people decide, and they have not.
+pub(super) fn not_decided(graph: &Graph, node: NodeIx) -> Status {
+    let message = format!(
+        "people decide on what node \"{}\" gives, and nothing stands in for that: leave its output out, and decide its review; \
+         or change what comes into it",
+        graph.node(node).label
+    );
+    failure::plain(422, "review_not_decided", message)
 }

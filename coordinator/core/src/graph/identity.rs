@@ -45,7 +45,7 @@ impl Hasher {
 }
 
 impl Graph {
-    /// Type, version and config of a node, its own values of inputs among them; of a container, of all in its body and of how
+    /// Type, version and config of a node, its own values of inputs among them, and whether people look at it; of a container, of all in its body and of how
     /// that is joined.
     pub fn identity(&self, ix: NodeIx) -> Digest {
         let all = self.identities.get_or_init(|| self.find_identities());
@@ -194,6 +194,10 @@ fn plain(node: &Node) -> Digest {
     if node.within.is_some() {
         // What a failed item leaves in the results of its container is said by the nodes in it.
         hasher.text(format!("{:?}{:?}", node.policy.on_error, node.policy.on_item_error).as_bytes());
+    }
+    // What nobody was asked about is no result of a node that asks people.
+    if let Some(review) = node.policy.review {
+        hasher.text(format!("review {review:?}").as_bytes());
     }
     hasher.done()
 }

@@ -54,6 +54,8 @@ pub enum ResumeRefusal {
     NotOnTheWay,
     /// An index names no item or instance.
     BadIndex(Vec<u32>),
+    /// An edit is of a node whose output people decide on, and nobody has decided on the edit.
+    EditReviewed(NodeIx),
     /// An edit is of a node inside a map or loop.
     EditInside(NodeIx),
 }
@@ -93,6 +95,9 @@ impl Resume {
         if self.rerun {
             lineage.ends = parent_ends();
             return Ok(Taken { lineage, reasons: Vec::new(), target: parent_target() });
+        }
+        if let Some(reviewed) = self.edits.iter().find(|edit| graph.asks_people(edit.node)) {
+            return Err(ResumeRefusal::EditReviewed(reviewed.node));
         }
         if let Some(inside) = self.edits.iter().find(|edit| graph.within(edit.node).is_some()) {
             return Err(ResumeRefusal::EditInside(inside.node));
