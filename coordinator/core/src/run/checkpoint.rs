@@ -167,6 +167,11 @@ impl Gatherer {
         if self.is_shallow && run.graph().within(instance.node).is_some() {
             return;
         }
+        let inside = run.graph().all_inside(instance.node);
+        if inside.into_iter().any(|inside| !run.covers(inside)) {
+            // Only a part of its body ran: it may have given less than it would.
+            return;
+        }
         if run.changed_config(instance).is_some() {
             // A person has changed its config for this run: the graph's would give something else.
             return;

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::course::{Course, failure, success};
-use super::reuse::{Child, child, gives};
+use super::reuse::{Child, child, from, gives};
 use crate::graph::fixture::Fixture;
 use crate::run::event::ErrorClass;
 use crate::run::plan::{Planned, Why};
@@ -99,6 +99,35 @@ fn a_result_that_was_planned_for_another_item_stays_when_the_container_around_it
     let mut child = child(&parent, graph, Resume::default(), &[]).unwrap();
     assert_eq!(child.through(negated), Vec::<String>::new(), "what it needs was made for the other item");
     assert_eq!(child.course.gave("end.value"), Some(json!([[-5], [-5, -6]])));
+}
+
+#[test]
+fn a_part_that_ends_inside_maps_does_not_wait_for_what_it_leaves_out() {
+    // Beside w, in the inner map, is a node that takes what lies outside of both, and one that takes what lies beside its map.
+    let fixture = nested(json!([[1], [2]])).text("in", "x").work("out", "pure", &json!({})).edge("in", "out.extra");
+    let fixture = fixture.work("beside", "pure", &json!({})).inside("m").edge("m.index", "beside.extra");
+    let fixture = fixture.work("u", "pure", &json!({})).inside("n").edge("out", "u.extra");
+    let fixture = fixture.work("v", "pure", &json!({})).inside("n").edge("beside", "v.extra");
+    let mut parent = Course::begin(&fixture.build());
+    parent.run_through(|_, _| success("done"));
+    let graph = parent.run.graph();
+    let asked = Resume { to: graph.find("w"), ..from(graph, "w") };
+    let mut child = child(&parent, graph, asked, &[]).unwrap();
+    assert_eq!(child.through(negated), ["w(1)", "w(2)"]);
+    assert_eq!(child.course.run.status(), RunStatus::Completed);
+}
+
+#[test]
+fn what_a_container_gave_of_which_a_part_ran_is_no_result_of_all_of_it() {
+    let fixture = nested(json!([[1], [2]])).work("after", "pure", &json!({})).inside("n").edge("w.out", "after.extra");
+    let graph = fixture.build();
+    let mut parent = Course::begin(&graph);
+    parent.run_through(negated);
+    let asked = Resume { to: graph.find("w"), ..from(&graph, "w") };
+    let mut part = child(&parent, &graph, asked, &[]).unwrap();
+    assert_eq!(part.through(negated), ["w(1)", "w(2)"]);
+    let mut whole = child(&part.course, &graph, from(&graph, "end"), &[]).unwrap();
+    assert_eq!(whole.through(negated), ["after(-1)", "after(-2)"]);
 }
 
 #[test]
