@@ -153,7 +153,7 @@ fn what_was_made_with_another_config_is_made_again() {
 #[test]
 fn people_are_asked_about_a_node_that_nobody_looked_at_before() {
     let plain = |review: Option<&str>| {
-        let policy = review.map_or(json!({}), |when| json!({ "review": when }));
+        let policy = review.map_or_else(|| json!({}), |when| json!({ "review": when }));
         let fixture = Fixture::default().text("in", "x").work("a", "keyed", &policy).work("c", "pure", &json!({}));
         fixture.output("end").edge("in", "a").edge("a.out", "c").edge("c", "end").build()
     };
