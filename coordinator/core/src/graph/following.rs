@@ -91,6 +91,16 @@ impl Graph {
         marked(&found)
     }
 
+    /// How many edges a node waits for in a run of a part of the graph. What leads to a node in its body counts only if one of both
+    /// belongs to that.
+    pub(crate) fn waits_for_of(&self, ix: NodeIx, covers: &dyn Fn(NodeIx) -> bool) -> u32 {
+        let left_out = self.all_inside(ix).into_iter().filter(|inside| !covers(*inside));
+        let edges = left_out.flat_map(|inside| self.in_edges(inside));
+        let is_beside = |source: NodeIx| self.within(source) == self.within(ix) && source != ix;
+        let unheard = edges.filter(|edge| is_beside(edge.source) && !covers(edge.source)).count();
+        self.node(ix).waits_for.saturating_sub(unheard as u32)
+    }
+
     /// How many containers lie around both of two nodes.
     pub fn shared_depth(&self, one: NodeIx, other: NodeIx) -> usize {
         let around = |ix| {

@@ -127,6 +127,9 @@ impl Gatherer {
         for decision in &event.decisions {
             match decision {
                 Decision::Completed { instance, outputs } => self.add(*instance, event.seq, made, outputs),
+                // It stood in for what people were to decide.
+                Decision::Reused { instance, source: Source::Edit | Source::Request, .. }
+                    if self.run().graph().asks_people(instance.node) => {}
                 Decision::Reused { instance, source, outputs, .. } => {
                     // An edit is known by the run that it was made for.
                     let source = if *source == Source::Edit { made } else { *source };
@@ -162,6 +165,11 @@ impl Gatherer {
     fn add(&mut self, instance: Instance, seq: EventSeq, source: Source, outputs: &[PortOutput]) {
         let run = self.items.run();
         if self.is_shallow && run.graph().within(instance.node).is_some() {
+            return;
+        }
+        let inside = run.graph().all_inside(instance.node);
+        if inside.into_iter().any(|inside| !run.covers(inside)) {
+            // Only a part of its body ran: it may have given less than it would.
             return;
         }
         if run.changed_config(instance).is_some() {

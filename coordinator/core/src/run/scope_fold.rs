@@ -59,11 +59,13 @@ impl Run {
     fn open_frames(&mut self, container: Instance, opened: &Opened) -> Result<(), Corrupt> {
         let graph = Arc::clone(&self.graph);
         let body = graph.body(container.node);
+        let is_partial = self.state.origin.target.is_some() || self.lineage().is_some_and(|it| !it.ends.is_empty());
         for ((index, scope), given) in (opened.index..).zip(opened.scope.0..).zip(&opened.items) {
             let slots: Vec<Slot> = body
                 .iter()
                 .map(|ix| match self.state.nodes[ix.0 as usize].phase {
                     NodePhase::Excluded => Slot::excluded(),
+                    _ if is_partial => Slot::waiting_for(graph.waits_for_of(*ix, &|ix| self.covers(ix))),
                     _ => Slot::waiting_for(graph.node(*ix).waits_for),
                 })
                 .collect();

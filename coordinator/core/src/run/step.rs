@@ -80,8 +80,14 @@ impl Run {
         named.chain(&submitted.target).try_for_each(|node| graph.get(*node).map(drop).ok_or_else(|| unknown(*node)))?;
         if let Some(wanted) = submitted.part(&graph) {
             let is_wanted = |place: usize| wanted.binary_search(&NodeIx(place as u32)).is_ok();
-            let unwanted = nodes.iter_mut().enumerate().filter(|(place, _)| !is_wanted(*place));
-            unwanted.for_each(|(_, slot)| slot.phase = NodePhase::Excluded);
+            let waits_for = |ix| graph.waits_for_of(ix, &|ix: NodeIx| is_wanted(ix.0 as usize));
+            for (place, slot) in nodes.iter_mut().enumerate() {
+                match (is_wanted(place), slot.phase) {
+                    (false, _) => slot.phase = NodePhase::Excluded,
+                    (true, NodePhase::Pending) => slot.unsettled = waits_for(NodeIx(place as u32)),
+                    (true, _) => {}
+                }
+            }
         }
         let all_nodes = nodes.iter().filter(|slot| slot.phase == NodePhase::Pending).count() as u32;
         if let Some((node, _)) = submitted.inputs.iter().find(|(node, _)| graph.get(*node).is_none()) {
