@@ -200,8 +200,13 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
         Decision::Reused { instance, .. } => Some((*instance, Cached)),
         Decision::Gathered { .. } => None,
     }));
-    // What is asked for after what was offered may be answered in the same event.
-    steps.dedup_by(|next, step| next == step && step.1 == Ready);
+    // What is asked for after what was offered may be answered in the same event, with others decided in between.
+    let all = steps.clone();
+    let mut at = 0;
+    steps.retain(|step| {
+        at += 1;
+        !(step.1 == Ready && all[at..].iter().find(|next| next.0 == step.0) == Some(step))
+    });
     steps.extend(event.assignments.iter().map(|assignment| (assignment.attempt.instance, Running)));
     steps
 }

@@ -138,6 +138,7 @@ impl History {
                 self.outside.changed.remove(&again);
                 self.outside.changed.remove(&at);
                 self.outside.fallbacks.remove(&again);
+                self.outside.told.remove(&again);
                 self.outputs.remove(&again);
                 self.order.remove(&again);
             }
