@@ -82,6 +82,7 @@ pub(crate) async fn resolve(
             let Read { run: read, results } = parent::read(shared, &row, false).await.map_err(failure::read)?;
             carried.results = results.in_graph(read.graph(), graph);
             carried.from = Some(run);
+            carried.lineage.note_starters(&read);
         }
     }
     carried.lineage.tidy();
@@ -195,6 +196,7 @@ impl Carried {
                 if let Some(made) = of_run.and_then(|read| recorded(read, graph, node, carried.seq))
                     && self.take_recorded(shared, (run, node), &made, carried).await?
                 {
+                    of_run.iter().for_each(|read| self.lineage.note_starters(&read.run));
                     self.made.insert(node, made);
                     continue;
                 }

@@ -206,6 +206,7 @@ fn lineage() -> Lineage {
         edits: vec![Edited { node: NodeIx(2), port: PortIx(1) }],
         trusted: vec![NodeIx(2)],
         offered: 1,
+        subjects: Vec::new(),
     }
 }
 

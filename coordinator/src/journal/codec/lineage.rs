@@ -1,7 +1,7 @@
 //! What a run takes over from earlier ones, as rows keep it, and back.
 
 use bytes::Bytes;
-use heddle_core::id::{NodeIx, PortIx, RunId};
+use heddle_core::id::{NodeIx, PortIx, RunId, Subject};
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_proto::journal as pb;
 
@@ -23,6 +23,7 @@ pub(super) fn encode(it: &Lineage) -> pb::Lineage {
         edits: it.edits.iter().map(edited).collect(),
         trusted: nodes(&it.trusted),
         offered: it.offered,
+        subjects: it.subjects.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -39,6 +40,7 @@ pub(super) fn decode(it: pb::Lineage) -> Part<Lineage> {
         edits: it.edits.into_iter().map(edited).collect::<Part<_>>()?,
         trusted: nodes(it.trusted),
         offered: it.offered,
+        subjects: it.subjects.iter().map(|subject| Subject::from(subject.as_str())).collect(),
     })
 }
 
