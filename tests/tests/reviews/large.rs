@@ -6,7 +6,7 @@ use cluster_tests::cluster::graph::Graph;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{RUN_TIME_MAX, SCOPES, decide, decided, output, person, refusal, review, start, the_review};
+use super::{RUN_TIME_MAX, SCOPES, decide_anew, output, person, refusal, review, start, the_review};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and what follows";
 
@@ -38,6 +38,13 @@ fn approve(data: impl Into<Value>) -> Value {
     json!({ "decision": "approve", "data": data.into() })
 }
 
+/// An approval that is taken.
+async fn approved(client: &Client, id: &str, decision: &Value) -> Value {
+    let answer = decide_anew(client, id, decision).await;
+    assert_eq!(answer.status, 200, "{answer}");
+    answer.json()
+}
+
 /// What a run gave at last, behind its address if it has one.
 async fn given(client: &Client, execution: &str) -> Value {
     let ended = client.ended(execution, RUN_TIME_MAX).await;
@@ -65,13 +72,13 @@ async fn a_long_text_is_seen_and_edited_as_the_text_it_is() {
     let asked = review(&grace, &id).await;
     assert_eq!((asked["value"].as_str(), &asked["ports"][0]["type"]), (Some(&*line.repeat(1000)), &json!("TEXT")));
     let edit = "other ".repeat(18_000);
-    let after = decided(&grace, &id, &approve(&*edit)).await;
+    let after = approved(&grace, &id, &approve(&*edit)).await;
     assert_eq!(after["history"][0]["data"], json!(edit));
     assert_eq!(given(client, &execution).await, json!(edit));
     // What was shown may come back, too.
     let execution = start(client, "long, as it is", &long(&line, json!({}))).await;
     let id = the_review(client, &execution).await;
-    decided(&grace, &id, &approve(line.repeat(1000))).await;
+    approved(&grace, &id, &approve(line.repeat(1000))).await;
     assert_eq!(given(client, &execution).await, json!(line.repeat(1000)));
 }
 
@@ -101,17 +108,17 @@ async fn a_reference_is_the_text_behind_it_and_never_a_text_itself() {
         (json!("x".repeat(1_100_000)), "invalid_decision"),
         (json!({ "leftOut": true, "bytes": 9 }), "invalid_decision"),
     ] {
-        let answer = decide(&grace, &id, &approve(data), code).await;
+        let answer = decide_anew(&grace, &id, &approve(data)).await;
         assert_eq!(refused(&answer), (422, code.to_owned(), json!("/data")), "{answer}");
     }
-    decided(&grace, &id, &approve(shown)).await;
+    approved(&grace, &id, &approve(shown)).await;
     assert_eq!(given(client, &execution).await, json!(line.repeat(1000)));
     for (name, content_type, file) in
         [("text", "text/plain", "a line\n"), ("json", "application/json", "\"a line\\n\"")]
     {
         let (execution, id) = begin(name, json!({ "schema": { "type": "string", "maxLength": 7 } })).await;
         let uploaded = upload(client, content_type, file.as_bytes()).await;
-        let answer = decided(&grace, &id, &approve(uploaded)).await;
+        let answer = approved(&grace, &id, &approve(uploaded)).await;
         assert_eq!(answer["history"][0]["data"], "a line\n", "{answer}");
         assert_eq!(given(client, &execution).await, "a line\n");
     }
@@ -140,11 +147,11 @@ async fn a_file_is_checked_before_anything_goes_on() {
         (text, "invalid_decision"),
         (json!({ "digest": "0".repeat(64), "mediaType": "image/png" }), "artifact_not_found"),
     ] {
-        let answer = decide(&grace, &id, &approve(data.clone()), &data.to_string()).await;
+        let answer = decide_anew(&grace, &id, &approve(data.clone())).await;
         assert_eq!(refused(&answer), (422, code.to_owned(), json!("/data")), "{data}: {answer}");
     }
     let image = upload(client, "image/png", PNG).await;
-    decided(&grace, &id, &approve(image["url"].clone())).await;
+    approved(&grace, &id, &approve(image["url"].clone())).await;
     let ended = client.ended(&execution, RUN_TIME_MAX).await;
     assert_eq!(output(&ended, "yes")["value"]["digest"], image["digest"], "{ended}");
 }
