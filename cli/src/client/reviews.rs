@@ -244,3 +244,25 @@ impl Client {
         self.read(sent).await.map(bare)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_stands_for_a_value_is_got_from_its_address() {
+        let whole = json!({"url": "http://h/a", "mediaType": "application/json", "bytes": 7, "digest": "00"});
+        let large = Large::of(&whole).unwrap();
+        assert_eq!((large.url.as_str(), large.bytes), ("http://h/a", 7));
+        for other in [
+            json!("text"),
+            json!({"url": "http://h/a", "mediaType": "image/png", "bytes": 7, "digest": "00"}),
+            json!({"mediaType": "application/json", "url": "http://h/a", "bytes": 7}),
+            json!({"mediaType": "application/json", "digest": "00"}),
+        ] {
+            assert!(Large::of(&other).is_none(), "{other}");
+        }
+    }
+}
