@@ -115,8 +115,7 @@ impl<'a> Edit<'a> {
 /// Whether people edit it as a text.
 fn is_text(review: &Review) -> bool {
     let [port] = review.ports.as_slice() else { return false };
-    let is_whole = review.kind == "review" && review.stage.is_none();
-    is_whole && !port.list && (port.r#type == "TEXT" || port.r#type == "ANY" && review.value.is_string())
+    review.is_whole() && !port.list && (port.r#type == "TEXT" || port.r#type == "ANY" && review.value.is_string())
 }
 
 /// The lines that are gone and that are new, in their order; equal ones between them are left out.

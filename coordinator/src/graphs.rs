@@ -16,6 +16,11 @@ use crate::journal::JournalError;
 use crate::limits::GRAPH_CACHE_NODES_MAX;
 use crate::policies::Policies;
 use crate::records::{GraphText, ManifestRow, Records};
+use crate::reviews::form;
+
+/// The type whose config holds a form, and where.
+const REVIEW_TYPE: &str = "logic:review";
+const FORM_KEY: &str = "schema";
 
 /// Types that exist for tests and benches.
 const DEBUG_FAMILY: &str = "debug:";
@@ -222,13 +227,14 @@ impl Graphs {
         let Some(validator) = validator else {
             return vec![(String::new(), format!("the config schema of {} is broken; tell its author", node_type.id))];
         };
-        match serde_json::from_str(config) {
-            Ok(config) => validator
-                .iter_errors(&config)
-                .map(|error| (error.instance_path().to_string(), error.to_string()))
-                .collect(),
-            Err(error) => vec![(String::new(), error.to_string())],
-        }
+        let config: serde_json::Value = match serde_json::from_str(config) {
+            Ok(config) => config,
+            Err(error) => return vec![(String::new(), error.to_string())],
+        };
+        let faults = validator.iter_errors(&config).map(|error| (error.instance_path().to_string(), error.to_string()));
+        let form = config.get(FORM_KEY).filter(|form| &*node_type.id == REVIEW_TYPE && form.is_object());
+        let broken = form.and_then(|form| form::compile(form).err()).map(|message| (format!("/{FORM_KEY}"), message));
+        faults.chain(broken).collect()
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {

@@ -123,6 +123,13 @@ pub(crate) const ANSWER_VALUES_BYTES: usize = 12 * 1024 * 1024;
 pub(crate) const BATCH_INHERITED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// See [`BATCH_INHERITED_BYTES_MAX`].
 pub(crate) const BATCH_INHERITED_TOTAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of an edit at a review that comes with the decision: as many as of a submission's inputs. A value that has no more is
+/// shown whole at its review, so that it can be edited where it is shown.
+pub(crate) const REVIEW_EDIT_BYTES_MAX: usize = heddle_core::limits::SUBMIT_INPUTS_BYTES_MAX;
+/// Artifacts that one such value is put together of.
+pub(crate) const REVIEW_ARTIFACTS_SHOWN_MAX: usize = 64;
+/// Bytes of an artifact that is given as an edit and is looked through: its type, and the form.
+pub(crate) const REVIEW_REFERENCE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Runs of a batch that the answer to its start names.
 pub(crate) const BATCH_STARTS_PER_ANSWER_MAX: u32 = 1_000;
 /// Runs of a batch in one answer about it, unless the caller says otherwise.

@@ -119,8 +119,8 @@ pub(crate) const LINEAGE_LIMIT_MAX: u32 = 200;
 pub(crate) const REVIEWS_LIMIT_DEFAULT: u32 = 50;
 /// Most reviews in one page of a list.
 pub(crate) const REVIEWS_LIMIT_MAX: u32 = 200;
-/// Largest request body that decides a review: an edit of the size that events keep, with escapes.
-pub(crate) const DECISION_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Largest request body that decides a review: an edit of 1 MiB, with white space and a comment.
+pub(crate) const DECISION_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most workflows in one answer, also to whoever names no limit.
 pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Versions of a workflow in one answer, unless the caller says otherwise.

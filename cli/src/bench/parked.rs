@@ -53,12 +53,7 @@ pub(super) async fn memory(cluster: &Cluster, report: &mut Report) -> Result<()>
 
     let Filled { bytes_after, resident_bytes, .. } = filled(cluster, &workflow).await?;
     let after = cluster.counters().await?;
-    let line = Measured::W4 {
-        bytes_before,
-        bytes_after,
-        parked_runs: cluster.parked_runs(),
-        resident_bytes,
-    };
+    let line = Measured::W4 { bytes_before, bytes_after, parked_runs: cluster.parked_runs(), resident_bytes };
     report.line(line, after.since(before))
 }
 

@@ -1,17 +1,17 @@
 //! `heddle reviews`: what runs ask of people, and what they answer.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::path::Path;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::pages::{Listed, Pages};
-use crate::client::{Client, Decision, Review, ReviewFilter, error_text, with_index};
+use crate::client::{Client, Decision, Large, Review, ReviewFilter, error_text, with_index};
 use crate::completion;
 use crate::connection::Connection;
 use crate::error::{Context, Exit, Failure, Result};
-use crate::limits::{EDIT_BYTES_MAX, RESULT_SHOWN_CHARS_MAX};
+use crate::limits::{EDIT_BYTES_MAX, EDIT_SENT_BYTES_MAX, RESULT_SHOWN_CHARS_MAX};
 use crate::review_edit::Edit;
 use crate::text_file;
 use crate::ui::style::Style;
@@ -123,15 +123,17 @@ impl Reviews {
                     return Err(Failure::usage("an edit is of one review; name one with --data"));
                 };
                 let text = content(&data, EDIT_BYTES_MAX)?;
-                let review = read(client.review(id).await?)?;
+                let mut review = read(client.review(id).await?)?;
+                client.spell_out(&mut review).await?;
                 approve_edited(&client, &Edit::of(&review)?, &review, &text, comment, self.json).await
             }
             Verb::Approve { ids, data: None, comment } => {
                 each(&client, &ids, &Decision { decision: "approve", comment, ..Decision::default() }, self.json).await
             }
             Verb::Edit { id, comment } => {
-                let review = read(client.review(&id).await?)?;
+                let mut review = read(client.review(&id).await?)?;
                 refuse_closed(&review)?;
+                client.spell_out(&mut review).await?;
                 let edit = Edit::of(&review)?;
                 let text = edit.in_editor()?;
                 approve_edited(&client, &edit, &review, &text, comment, self.json).await
@@ -242,7 +244,13 @@ fn whole(review: &Review, style: Style) -> Result<String> {
     if !review.description.is_empty() {
         lines.push(format!("\n{}", printable(&review.description)));
     }
-    lines.push(format!("\n{}", cut(Edit::of(review)?.text())));
+    let large = Large::of(&review.value).filter(|_| review.is_whole());
+    let value = match &large {
+        Some(large) => format!("{} bytes: {}", large.bytes, large.url),
+        None => cut(Edit::of(review)?.text()),
+    };
+    lines.push(format!("\n{value}"));
+    lines.extend(review.original.as_ref().map(|_| style.dim("(an edit; the first version is in --json as original)")));
     for entry in &review.history {
         let (decided, data) = (&entry.decided, entry.data.as_ref());
         lines.push(format!("\n{}", style.dim(&decided.text().replace(char::is_control, " "))));
@@ -277,9 +285,22 @@ async fn approve_edited(
     if !as_json {
         note(&edit.diff(&data, Style::stderr()));
     }
+    let data = if review.is_whole() { sendable(client, data).await? } else { data };
     let revision = Some(review.revision);
     let decision = Decision { decision: "approve", data: Some(data), comment, revision, ..Decision::default() };
     each(client, std::slice::from_ref(&review.id), &decision, as_json).await
+}
+
+/// An edit as it is sent: one that is too large for a request goes ahead as a file, and its description stands for it.
+async fn sendable(client: &Client, data: Value) -> Result<Value> {
+    let text = data.to_string();
+    if text.len() <= EDIT_SENT_BYTES_MAX {
+        return Ok(data);
+    }
+    let file = tempfile::Builder::new().prefix("heddle-review-").suffix(".json").tempfile();
+    let mut file = file.context(Exit::Failed, "cannot make a file to upload")?;
+    file.write_all(text.as_bytes()).context(Exit::Failed, "cannot write the file to upload")?;
+    client.upload(file.path(), "application/json").await
 }
 
 /// Decides these reviews alike, until one of them refuses.

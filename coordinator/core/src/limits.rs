@@ -90,6 +90,8 @@ pub const OFFERS_PER_EVENT_MAX: usize = 1_000;
 /// Bytes of their values.
 pub const OFFERED_BYTES_PER_EVENT_MAX: usize = 1024 * 1024;
 
+/// People who are remembered as those who started what a run goes on from: the nearest.
+pub const LINEAGE_SUBJECTS_MAX: usize = 1_000;
 /// Instances of one node that a plan names; more are told as a number.
 pub const PLAN_INSTANCES_NAMED_MAX: usize = 100;
 

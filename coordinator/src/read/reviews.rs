@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use heddle_core::graph::{Graph, Review};
+use heddle_core::graph::{Graph, OnTimeout, Review};
 use heddle_core::id::{EventSeq, NodeIx, PortIx, ReviewIx};
 use heddle_core::node_type::{Port, PortType};
 use heddle_core::partition::batch::ReviewState;
 use heddle_core::run::event::{
-    Asked, Decision, Event, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
+    Asked, Decision, Event, Fact, OutputValue, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
 };
 use heddle_core::time::Timestamp;
 use heddle_proto::control as wire;
@@ -50,6 +50,28 @@ impl Found {
             self.entries.push((reviewed.clone(), event.at));
             self.kept.keep(event);
         }
+    }
+
+    /// The version that is looked at now, or was when the review was decided; nothing: the first one.
+    fn newest(&self, asked: &Asked) -> Option<Vec<PortOutput>> {
+        let open = self.entries.iter().filter(|(it, _)| matches!(it.outcome, ReviewOutcome::Open { .. }));
+        let mut edits = open.flat_map(|(it, _)| &it.edit).peekable();
+        edits.peek()?;
+        let mut newest = asked.values.clone();
+        for edit in edits {
+            newest.retain(|known| known.port != edit.port);
+            newest.push(edit.clone());
+        }
+        newest.sort_by_key(|value| value.port);
+        Some(newest)
+    }
+
+    /// How many people have approved the newest version.
+    fn approvals(&self) -> u32 {
+        let is_edit = |(it, _): &(Box<Reviewed>, Timestamp)| !it.edit.is_empty();
+        let since = self.entries.iter().rposition(is_edit).unwrap_or(0);
+        let approvals = self.entries[since..].iter();
+        approvals.filter(|(it, _)| it.by.is_some() && it.verdict == ReviewVerdict::Approve).count() as u32
     }
 }
 
@@ -104,16 +126,20 @@ pub(crate) async fn review(
         }
     }
     let may = graph.may_decide(node, stored.created.kind);
-    let kept = &found.kept;
+    let about = About { shared, tenant, stored, graph: &graph, node, kept: &found.kept };
     let mut room = ANSWER_VALUES_BYTES;
     let asked = found.asked.clone().unwrap_or_else(|| nothing(stored));
-    let values = shown(shared, stored, &graph, node, kept, &asked.values, &mut room).await?;
+    let newest = found.newest(&asked);
+    let values = about.shown(newest.as_ref().unwrap_or(&asked.values), &mut room).await?;
     let mut history = Vec::with_capacity(found.entries.len());
     for (reviewed, at) in &found.entries {
-        history.push(entry(shared, stored, &graph, node, kept, (reviewed, *at), &mut room).await?);
+        history.push(about.entry((reviewed, *at), &mut room).await?);
     }
+    let originals = match newest {
+        Some(_) => about.shown(&asked.values, &mut room).await?,
+        None => Vec::new(),
+    };
     let definition = graph.review(node).filter(|_| stored.created.kind == ReviewKind::Value);
-    let approvals = found.entries.iter().filter(|(it, _)| it.by.is_some() && it.verdict == ReviewVerdict::Approve);
     let last = found.entries.last().filter(|(it, _)| !matches!(it.outcome, ReviewOutcome::Open { .. }));
     let mut head = head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)));
     if at.is_some() && last.is_none() {
@@ -125,16 +151,18 @@ pub(crate) async fn review(
         head: Some(head),
         title: title(&graph, node, definition),
         description: definition.map_or_else(String::new, |it| it.description.to_string()),
+        ports: about.ports(&values),
         values,
         schema_json: definition.and_then(|it| it.schema.clone()).unwrap_or_default(),
         allow: may.names().map(str::to_owned).collect(),
         required: definition.map_or(1, |it| it.required),
-        approvals: approvals.count() as u32,
+        approvals: found.approvals(),
         on_timeout: on_timeout(definition),
         revision: found.revision,
         history,
         error: asked.error.as_ref().map(|error| runs::node_error(error, &stored.created.node, 0)),
         sandbox: found.is_sandboxed,
+        originals,
     };
     Ok((review, found))
 }
@@ -205,57 +233,84 @@ pub(crate) fn decided(reviewed: &Reviewed, at: Timestamp) -> wire::ReviewDecisio
     }
 }
 
-async fn entry(
-    shared: &Arc<Shared>,
-    stored: &StoredReview,
-    graph: &Graph,
+/// One review, and where what it shows is read.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    shared: &'a Arc<Shared>,
+    tenant: &'a Tenant,
+    stored: &'a StoredReview,
+    graph: &'a Graph,
     node: NodeIx,
-    kept: &Kept,
-    (reviewed, at): (&Reviewed, Timestamp),
-    room: &mut usize,
-) -> Result<wire::ReviewEntry, ReadError> {
-    let data = shown(shared, stored, graph, node, kept, &reviewed.edit, room).await?;
-    let config = match reviewed.config {
-        None => None,
-        Some(config) => {
-            values::output(shared, stored.run, kept, &heddle_core::run::event::OutputValue::One(config), *room).await?
-        }
-    };
-    let due_at = match reviewed.outcome {
-        ReviewOutcome::Open { due_at } if reviewed.verdict == ReviewVerdict::Escalate => due_at,
-        _ => None,
-    };
-    let escalated = due_at.and_then(|_| graph.review(node)?.timeout.as_ref());
-    let assignees = match escalated.map(|timeout| &timeout.then) {
-        Some(heddle_core::graph::OnTimeout::Escalate { to }) => to.iter().map(ToString::to_string).collect(),
-        _ => Vec::new(),
-    };
-    Ok(wire::ReviewEntry {
-        decision: Some(decided(reviewed, at)),
-        last: !matches!(reviewed.outcome, ReviewOutcome::Open { .. }),
-        data,
-        config_json: config.map_or_else(Default::default, |shown| shown.json),
-        assignees,
-        due_at_ms: due_at.map(|at| at.as_millis()),
-    })
+    kept: &'a Kept,
 }
 
-async fn shown(
-    shared: &Arc<Shared>,
-    stored: &StoredReview,
-    graph: &Graph,
-    node: NodeIx,
-    kept: &Kept,
-    given: &[PortOutput],
-    room: &mut usize,
-) -> Result<Vec<wire::ReviewedValue>, ReadError> {
-    let mut shown = Vec::with_capacity(given.len());
-    for output in given {
-        let Some(port) = looked_at(graph, node, stored.created.kind, output.port) else { continue };
-        let value = runs::port_value(shared, stored.run, kept, (&port.id, &output.value), room).await?;
-        let Some(value) = value else { continue };
-        let list = port.list;
-        shown.push(wire::ReviewedValue { value: Some(value), r#type: port.port_type.to_string(), list });
+impl About<'_> {
+    async fn entry(
+        &self,
+        (reviewed, at): (&Reviewed, Timestamp),
+        room: &mut usize,
+    ) -> Result<wire::ReviewEntry, ReadError> {
+        let data = self.shown(&reviewed.edit, room).await?;
+        let config = match reviewed.config {
+            None => None,
+            Some(config) => {
+                values::output(self.shared, self.stored.run, self.kept, &OutputValue::One(config), *room).await?
+            }
+        };
+        let due_at = match reviewed.outcome {
+            ReviewOutcome::Open { due_at } if reviewed.verdict == ReviewVerdict::Escalate => due_at,
+            _ => None,
+        };
+        let escalated = due_at.and_then(|_| self.graph.review(self.node)?.timeout.as_ref());
+        let assignees = match escalated.map(|timeout| &timeout.then) {
+            Some(OnTimeout::Escalate { to }) => to.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        Ok(wire::ReviewEntry {
+            decision: Some(decided(reviewed, at)),
+            last: !matches!(reviewed.outcome, ReviewOutcome::Open { .. }),
+            data,
+            config_json: config.map_or_else(Default::default, |shown| shown.json),
+            assignees,
+            due_at_ms: due_at.map(|at| at.as_millis()),
+        })
     }
-    Ok(shown)
+
+    async fn shown(&self, given: &[PortOutput], room: &mut usize) -> Result<Vec<wire::ReviewedValue>, ReadError> {
+        let mut shown = Vec::with_capacity(given.len());
+        for output in given {
+            let Some(port) = looked_at(self.graph, self.node, self.stored.created.kind, output.port) else { continue };
+            let value =
+                values::whole_output(self.shared, self.tenant, self.stored.run, self.kept, (&output.value, *room))
+                    .await?;
+            let Some(whole) = value else { continue };
+            *room = room.saturating_sub(whole.json.len());
+            let value =
+                wire::PortValue { port: port.id.to_string(), value_json: whole.json, artifacts: whole.artifacts };
+            let list = port.list;
+            shown.push(wire::ReviewedValue { value: Some(value), r#type: port.port_type.to_string(), list });
+        }
+        Ok(shown)
+    }
+
+    /// The ports that an edit may name: of an outcome those that the node would have given, else those that are looked at.
+    fn ports(&self, values: &[wire::ReviewedValue]) -> Vec<wire::ReviewedPort> {
+        let looked_at = |of: &wire::ReviewedValue| {
+            let port = of.value.as_ref()?.port.clone();
+            Some(wire::ReviewedPort { port, r#type: of.r#type.clone(), list: of.list })
+        };
+        if self.stored.created.kind != ReviewKind::Outcome {
+            return values.iter().filter_map(looked_at).collect();
+        }
+        let document = self.graph.node(self.node);
+        let outputs = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
+        let given = (0..).map(PortIx).zip(outputs).filter(|(ix, _)| Some(*ix) != document.error_port);
+        given
+            .map(|(_, port)| wire::ReviewedPort {
+                port: port.id.to_string(),
+                r#type: port.port_type.to_string(),
+                list: port.list,
+            })
+            .collect()
+    }
 }

@@ -277,7 +277,7 @@ mod tests {
         let token = token(&was);
         assert!(token.len() <= PLAN_TOKEN_LENGTH_MAX);
         let read = wire::AgreedPlan::decode(&*URL_SAFE_NO_PAD.decode(&token).unwrap()).unwrap();
-        assert_eq!((read.asked.clone(), read.details.clone()), (was.asked.clone(), None));
+        assert_eq!((read.asked.clone(), read.details.clone()), (was.asked, None));
         let now = agreed("a", Vec::new());
         assert!(differences(&read, &now).unknown);
     }

@@ -86,6 +86,7 @@ pub(crate) async fn resolve(
             let Read { run: read, results } = parent::read(shared, &row, false).await.map_err(failure::read)?;
             carried.results = results.in_graph(read.graph(), graph);
             carried.from = Some(run);
+            carried.lineage.note_starters(&read);
         }
     }
     carried.lineage.tidy();
@@ -203,12 +204,15 @@ impl Carried {
                 found = made.map(|made| (run, made));
             }
             if graph.asks_people(node) {
+                let of_run = found.as_ref().and_then(|(run, _)| read.get(run)?.as_ref());
+                of_run.iter().for_each(|read| self.lineage.note_starters(&read.run));
                 self.take_decided(shared, (graph, node), found, carried).await?;
                 continue;
             }
             if let Some((run, made)) = found
                 && self.take_recorded(shared, (run, node), &made, carried).await?
             {
+                read.get(&run).into_iter().flatten().for_each(|read| self.lineage.note_starters(&read.run));
                 self.made.insert(node, made);
                 continue;
             }

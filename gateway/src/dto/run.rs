@@ -239,4 +239,7 @@ pub(crate) struct WaitingOn<'a> {
     /// What to decide: `GET /reviews/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) review_id: Option<&'a str>,
+    /// So many further items or turns of the node wait for the like, and are not named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) more: Option<u32>,
 }

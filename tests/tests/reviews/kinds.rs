@@ -98,6 +98,17 @@ async fn after_a_node_has_worked_people_see_what_it_gives() {
     let asked = review(client, &first).await;
     assert_eq!((&asked["stage"], &asked["value"]), (&json!("after"), &json!({ "out": "as it was" })), "{asked}");
     assert!(cluster.witnessed(DONE).is_empty(), "nothing goes on before");
+    for (config, code, path) in [
+        (json!({ "nope": 1 }), "invalid_decision", "/config/nope"),
+        (json!({ "effect": "nonsense" }), "invalid_decision", "/config/effect"),
+        (json!({ "credential": "press" }), "decision_not_allowed", "/config/credential"),
+        (json!({ "baseUrl": "http://127.0.0.1:1" }), "decision_not_allowed", "/config/baseUrl"),
+    ] {
+        let retry = json!({ "decision": "retry", "config": config });
+        let refused = decide(&grace, &first, &retry, path).await;
+        assert_eq!(refusal(&refused), (422, code.into()), "{config}: {refused}");
+        assert_eq!(refused.json()["path"], path, "{config}: {refused}");
+    }
     // It works again, with another config, and people are asked again.
     decided(&grace, &first, &json!({ "decision": "retry", "config": { "value": "again" } })).await;
     let second = the_review(client, &execution).await;
@@ -134,6 +145,7 @@ async fn when_nobody_knows_what_became_of_it_people_say() {
     let id = the_review(client, &execution).await;
     let asked = review(client, &id).await;
     assert_eq!((&asked["kind"], &asked["nodeId"]), (&json!("outcome"), &json!("work")), "{asked}");
+    assert_eq!(asked["ports"], json!([{ "port": "out", "type": "ANY", "list": false }]), "what it may have given");
     let waiting = client.execution(&execution).await;
     let waits = &waiting["waitingOn"][0];
     assert_eq!((&waits["kind"], &waits["reviewId"]), (&json!("outcome"), &json!(id)), "{waiting}");

@@ -73,6 +73,24 @@ async fn an_edit_is_of_the_type_of_what_is_asked_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_review_that_nobody_can_decide_is_not_saved() {
+    let cluster = Cluster::start(1, 2).await;
+    let client = cluster.client();
+    for (config, key) in [
+        (json!({ "required": 2, "assignees": ["grace", "grace"] }), "required"),
+        (json!({ "schema": { "type": "nonsense" } }), "schema"),
+        (json!({ "schema": { "pattern": "(" } }), "schema"),
+        (json!({ "schema": { "$ref": "http://h.example/schema" } }), "schema"),
+    ] {
+        let body = reviewed(config.clone()).named("no");
+        let refused = client.post("/api/v1/workflows", &body, &config.to_string()).await;
+        assert_eq!(refusal(&refused), (422, "invalid_graph".into()), "{config}: {refused}");
+        let place = format!("/nodes/1/data/config/{key}");
+        assert_eq!(refused.json()["violations"][0]["path"], place, "{config}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_request_twice_is_one_decision() {
     let mut cluster = Cluster::start(1, 2).await;
     let grace = person(&mut cluster, "grace", &SCOPES).await;

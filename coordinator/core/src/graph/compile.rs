@@ -15,7 +15,7 @@ use super::ports::Found;
 use super::problem::{Problem, Problems, SCHEMA_FIX, rule, shown};
 use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
-use super::{Graph, Node, OutEdge, config_keys, fallback, lift, logic, wires};
+use super::{Graph, Node, OutEdge, config_keys, fallback, lift, logic, review, wires};
 use crate::control_types::{branch, scope as containers};
 use crate::id::NodeIx;
 use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
@@ -106,6 +106,7 @@ impl Graph {
         fallback::read(&mut compiler, &mut graph, fallbacks);
         compiler.report_missing_inputs(&graph);
         scope::without_results(&graph).for_each(|(ix, problem)| compiler.warnings.push(problem.at(path_of(ix))));
+        review::failing_rejections(&graph).for_each(|(ix, problem)| compiler.warnings.push(problem.at(path_of(ix))));
         compiler.problems.tell_configs_once();
         let Compiler { problems, warnings, migrations, .. } = compiler;
         problems.into_result(Compiled { graph, warnings: warnings.into_list(), migrations })

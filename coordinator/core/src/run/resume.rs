@@ -94,6 +94,7 @@ impl Resume {
             from: self.from,
             ..Lineage::default()
         };
+        lineage.note_starters(parent.run);
         if self.rerun {
             lineage.ends = parent_ends();
             return Ok(Taken { lineage, reasons: Vec::new(), target: parent_target() });

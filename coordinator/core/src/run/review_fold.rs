@@ -168,6 +168,10 @@ impl Run {
         let wrong = Corrupt::WrongReview { seq: self.state.seq, review: *review };
         let open = self.reviews().open.get_mut(review).ok_or(wrong)?;
         open.revision += 1;
+        if !edit.is_empty() {
+            // Those before have approved another version.
+            open.approvals.clear();
+        }
         open.approvals.extend(by.clone().filter(|_| *verdict == ReviewVerdict::Approve));
         for output in edit {
             open.edits.retain(|known| known.port != output.port);

@@ -214,6 +214,7 @@ fn lineage() -> Lineage {
         trusted: vec![NodeIx(2)],
         offered: 1,
         fresh: false,
+        subjects: Vec::new(),
     }
 }
 

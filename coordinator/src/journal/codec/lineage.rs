@@ -1,7 +1,7 @@
 //! What a run takes over from earlier ones, as rows keep it, and back.
 
 use bytes::Bytes;
-use heddle_core::id::{NodeIx, PortIx, RunId};
+use heddle_core::id::{NodeIx, PortIx, RunId, Subject};
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_proto::journal as pb;
 
@@ -24,6 +24,7 @@ pub(super) fn encode(it: &Lineage) -> pb::Lineage {
         trusted: nodes(&it.trusted),
         offered: it.offered,
         fresh: it.fresh,
+        subjects: it.subjects.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -41,6 +42,7 @@ pub(super) fn decode(it: pb::Lineage) -> Part<Lineage> {
         trusted: nodes(it.trusted),
         offered: it.offered,
         fresh: it.fresh,
+        subjects: it.subjects.iter().map(|subject| Subject::from(subject.as_str())).collect(),
     })
 }
 

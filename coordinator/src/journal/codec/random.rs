@@ -109,18 +109,29 @@ fn lineage() -> impl Strategy<Value = Lineage> {
         (any::<u32>(), any::<u16>()).prop_map(|(node, port)| Edited { node: NodeIx(node), port: PortIx(port) });
     let run = || option::of(any::<u128>().prop_map(RunId));
     let from = option::of(any::<u32>().prop_map(NodeIx));
-    ((run(), run(), any::<bool>(), any::<bool>()), from, nodes(), forced, vec(edited, 0..3), nodes(), any::<u32>())
-        .prop_map(|((parent, root, rerun, fresh), from, ends, forced, edits, trusted, offered)| Lineage {
-            parent,
-            root,
-            rerun,
-            from,
-            ends,
-            forced,
-            edits,
-            trusted,
-            offered,
-            fresh,
+    (
+        (run(), run(), any::<bool>(), any::<bool>()),
+        from,
+        nodes(),
+        forced,
+        vec(edited, 0..3),
+        nodes(),
+        (any::<u32>(), vec(text(), 0..3)),
+    )
+        .prop_map(|((parent, root, rerun, fresh), from, ends, forced, edits, trusted, (offered, subjects))| {
+            Lineage {
+                parent,
+                root,
+                rerun,
+                from,
+                ends,
+                forced,
+                edits,
+                trusted,
+                offered,
+                fresh,
+                subjects: subjects.into_iter().map(Subject).collect(),
+            }
         })
 }
 
