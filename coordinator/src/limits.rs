@@ -111,6 +111,10 @@ pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
 /// Bytes of values after which a page of a run's nodes ends, and a page of runs with their nodes: a gateway says each value
 /// twice, and none is larger than an answer.
 pub(crate) const ANSWER_VALUES_BYTES: usize = 12 * 1024 * 1024;
+/// Bytes of earlier results that each run of a batch takes over, and all of them together: each run has a copy.
+pub(crate) const BATCH_INHERITED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// See [`BATCH_INHERITED_BYTES_MAX`].
+pub(crate) const BATCH_INHERITED_TOTAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Runs of a batch that the answer to its start names.
 pub(crate) const BATCH_STARTS_PER_ANSWER_MAX: u32 = 1_000;
 /// Runs of a batch in one answer about it, unless the caller says otherwise.
@@ -131,6 +135,8 @@ pub(crate) const LINEAGE_PAGE: u32 = 50;
 pub(crate) const LINEAGE_PAGE_MAX: u32 = 200;
 /// Edited outputs that a family shows of one run.
 pub(crate) const EDITS_SHOWN_MAX: usize = 100;
+/// Nodes that stand elsewhere in a plan than in the one that was agreed to, as far as they are named.
+pub(crate) const PLAN_MOVES_SHOWN_MAX: usize = 50;
 /// Runs of a workflow, the youngest first, in which what its nodes gave last is looked for.
 pub(crate) const CACHED_RUNS_READ_MAX: usize = 20;
 /// Bytes of values that are kept while a history is read for people; others are read when an answer shows them.

@@ -1,6 +1,6 @@
 //! Parts of a graph on what is there: results that the nodes of a request carried, and those of a run that it names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heddle_core::graph::Graph;
@@ -21,6 +21,7 @@ use super::parent::{self, Read};
 use super::start::{known_inputs, pack};
 use crate::artifacts::submitted;
 use crate::auth::Tenant;
+use crate::limits::{BATCH_INHERITED_BYTES_MAX, BATCH_INHERITED_TOTAL_BYTES_MAX};
 use crate::read::runs::{self, ReadError};
 use crate::rpc::failure;
 use crate::shared::Shared;
@@ -36,6 +37,8 @@ pub(crate) struct Carried {
     /// What nodes were given when they made what they carry, and what they were.
     made: BTreeMap<NodeIx, Made>,
     only: bool,
+    /// What follows from inputs that each run of a batch has another value for, sorted: what nodes of it carry is no run's.
+    differs: Vec<NodeIx>,
 }
 
 struct Made {
@@ -54,10 +57,6 @@ pub(crate) async fn resolve(
     if !(asks && !request.force || request.only) {
         return Ok(None);
     }
-    if !request.iterator_configs_json.is_empty() {
-        // Each run of a batch has other inputs: nothing that is there is theirs.
-        return Ok(None);
-    }
     let mut carried = Carried {
         lineage: Lineage::default(),
         packing: Packing::default(),
@@ -66,6 +65,7 @@ pub(crate) async fn resolve(
         from: None,
         made: BTreeMap::new(),
         only: request.only,
+        differs: differs(graph, target, &request.iterator_configs_json)?,
     };
     if let Some(target) = target {
         let whole = resume::forced_whole(graph, Forced { node: target, index: Vec::new() });
@@ -101,11 +101,43 @@ impl Carried {
 
     /// What the run takes over, and what of that was made of something else than would come into it now.
     pub(crate) async fn inherited(
+        self,
+        shared: &Arc<Shared>,
+        run: (&Arc<Graph>, &[NodeIx], Option<NodeIx>),
+        inputs: &[(NodeIx, Value)],
+    ) -> Result<(Inherited, Vec<wire::StaleDependency>), Status> {
+        let (inherited, stale, _) = self.taken_over(shared, run, inputs).await?;
+        Ok((inherited, stale))
+    }
+
+    /// The same for each run of a batch; the inputs are those of the first.
+    pub(crate) async fn inherited_by_all(
+        self,
+        shared: &Arc<Shared>,
+        run: (&Arc<Graph>, &[NodeIx], Option<NodeIx>),
+        inputs: &[(NodeIx, Value)],
+        runs: u32,
+    ) -> Result<(Inherited, Vec<wire::StaleDependency>), Status> {
+        let (inherited, stale, bytes) = self.taken_over(shared, run, inputs).await?;
+        if bytes > BATCH_INHERITED_BYTES_MAX || bytes as u64 * u64::from(runs) > BATCH_INHERITED_TOTAL_BYTES_MAX {
+            let mib = |bytes: u64| bytes / (1024 * 1024);
+            let message = format!(
+                "the runs of the batch would take over more than {} MiB of earlier results each, or {} MiB in all; leave out \
+                 outputs of nodes and fromExecutionId, or iterate over less",
+                mib(BATCH_INHERITED_BYTES_MAX as u64),
+                mib(BATCH_INHERITED_TOTAL_BYTES_MAX)
+            );
+            return Err(failure::plain(422, "results_too_large", message));
+        }
+        Ok((inherited, stale))
+    }
+
+    async fn taken_over(
         mut self,
         shared: &Arc<Shared>,
         (graph, part, target): (&Arc<Graph>, &[NodeIx], Option<NodeIx>),
         inputs: &[(NodeIx, Value)],
-    ) -> Result<(Inherited, Vec<wire::StaleDependency>), Status> {
+    ) -> Result<(Inherited, Vec<wire::StaleDependency>, usize), Status> {
         let known = known_inputs(graph, inputs);
         let reasons: Vec<(Forced, Why)> =
             self.lineage.forced.iter().map(|forced| (forced.clone(), Why::Start)).collect();
@@ -127,10 +159,13 @@ impl Carried {
         let before = resume::part(graph, &Lineage { trusted: Vec::new(), ..self.lineage.clone() }, target);
         let stale = self.stale(graph, &before, &Planning { part: &before, ..planning }.plan());
         if let Some(from) = self.from {
-            let offers = resume::offers(graph, &self.lineage, part, &self.results, &plan.reused);
+            // What is in a container that one run of a batch reuses as a whole, another may need.
+            let reused = if self.differs.is_empty() { &plan.reused[..] } else { &[] };
+            let offers = resume::offers(graph, &self.lineage, part, &self.results, reused);
             pack(shared, from, offers, &mut self.packing).await?;
         }
-        Ok((Inherited { lineage: self.lineage, offers: self.packing.finish() }, stale))
+        let bytes = self.packing.bytes_copied();
+        Ok((Inherited { lineage: self.lineage, offers: self.packing.finish() }, stale, bytes))
     }
 
     async fn take_all(
@@ -144,7 +179,12 @@ impl Carried {
         for carried in all {
             let Some(node) = graph.find(&carried.node_id) else { continue };
             let is_around = target.is_some_and(|target| graph.is_inside(target, node));
-            if target == Some(node) || is_around || graph.within(node).is_some() || !graph.is_reusable(node) {
+            if target == Some(node)
+                || is_around
+                || self.differs.binary_search(&node).is_ok()
+                || graph.within(node).is_some()
+                || !graph.is_reusable(node)
+            {
                 continue;
             }
             if let Ok(run) = carried.execution_id.parse::<RunId>() {
@@ -246,6 +286,18 @@ impl Carried {
         });
         stale.collect()
     }
+}
+
+/// What follows from the inputs that the runs of a batch differ in, sorted; nothing of a run that is started alone.
+fn differs(graph: &Graph, target: Option<NodeIx>, iterators: &[u8]) -> Result<Vec<NodeIx>, Status> {
+    if iterators.is_empty() {
+        return Ok(Vec::new());
+    }
+    let whole = resume::part(graph, &Lineage::default(), target);
+    let axes = graph.read_iterators(&whole, iterators).map_err(failure::bad_inputs)?;
+    let nodes = axes.iter().flat_map(|axis| &axis.columns).map(|column| column.node);
+    let following: BTreeSet<NodeIx> = nodes.flat_map(|node| graph.following(node)).collect();
+    Ok(following.into_iter().collect())
 }
 
 /// A run, if it is one of the workflow's.

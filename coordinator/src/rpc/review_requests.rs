@@ -5,7 +5,7 @@ use std::sync::Arc;
 use heddle_core::graph::Graph;
 use heddle_core::id::{NodeIx, PortIx, ReviewId, RunId, WorkflowId};
 use heddle_core::limits::{INLINE_VALUE_BYTES_MAX, REVIEW_COMMENT_BYTES_MAX};
-use heddle_core::node_type::PortType;
+use heddle_core::node_type::{Port, PortType};
 use heddle_core::partition::batch::ReviewState;
 use heddle_core::partition::io::{Input, Refusal, Reply};
 use heddle_core::run::event::{OutputValue, ReviewKind, ReviewVerdict};
@@ -241,13 +241,10 @@ async fn edit(
     json: &[u8],
 ) -> Result<Vec<(PortIx, Value)>, Status> {
     let kind = stored.created.kind;
-    if kind == ReviewKind::Before {
-        return Err(not_allowed("/data", "what goes into a node is not changed at its review: reject it instead"));
-    }
     let data: Json = serde_json::from_slice(json).map_err(|error| invalid("/data", format!("data: {error}")))?;
     let given = match kind {
         ReviewKind::Value => vec![(PortIx(0), String::from("/data"), data)],
-        _ => by_port(graph, node, data)?,
+        _ => by_port(graph, node, kind, data)?,
     };
     let mut checked = Vec::with_capacity(given.len());
     for (port, path, value) in given {
@@ -270,19 +267,28 @@ async fn edit(
     Ok(checked.into_iter().zip(resolved).map(|((port, _), (_, value))| (port, value)).collect())
 }
 
-fn by_port(graph: &Graph, node: NodeIx, data: Json) -> Result<Vec<(PortIx, String, Json)>, Status> {
+/// What an object says of ports: of a node that has not begun its wired inputs, of others its outputs.
+fn by_port(graph: &Graph, node: NodeIx, kind: ReviewKind, data: Json) -> Result<Vec<(PortIx, String, Json)>, Status> {
     let document = graph.node(node);
-    let outputs = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
-    let ports = || (0..).map(PortIx).zip(outputs).filter(|(ix, _)| Some(*ix) != document.error_port);
+    let (ports, what): (&[Port], _) = match (kind, &document.node_type) {
+        (_, None) => (&[], "output"),
+        (ReviewKind::Before, Some(node_type)) => (&node_type.inputs, "input with a value"),
+        (_, Some(node_type)) => (&node_type.outputs, "output"),
+    };
+    let is_looked_at = |ix: PortIx| match kind {
+        ReviewKind::Before => graph.in_edges(node).iter().any(|edge| edge.target_port == ix),
+        _ => Some(ix) != document.error_port,
+    };
+    let ports = || (0..).map(PortIx).zip(ports).filter(|(ix, _)| is_looked_at(*ix));
     let Json::Object(data) = data else {
         let ids: Vec<&str> = ports().map(|(_, port)| &*port.id).collect();
-        return Err(invalid("/data", format!("data is an object of the outputs to change: {}", ids.join(", "))));
+        return Err(invalid("/data", format!("data is an object of the ports to change: {}", ids.join(", "))));
     };
     let known = |(id, value): (String, Json)| {
         let path = format!("/data/{}", id.replace('~', "~0").replace('/', "~1"));
         match ports().find(|(_, port)| *port.id == *id) {
             Some((port, _)) => Ok((port, path, value)),
-            None => Err(invalid(&path, format!("the node has no output \"{id}\""))),
+            None => Err(invalid(&path, format!("the node has no {what} that is called \"{id}\""))),
         }
     };
     data.into_iter().map(known).collect()

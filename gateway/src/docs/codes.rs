@@ -164,7 +164,7 @@ pub const REFUSALS: &[Code] = &[
     ),
     code("only_needs_target", "`only` runs one node, and none is named.", "Name it as `targetNodeId`."),
     code("overloaded", "Too much is under way.", "Try again after `Retry-After`; nothing was started."),
-    code("plan_changed", "What would run is not what the plan says any more.", "The message says what; plan again."),
+    code("plan_changed", "What would run is not what the plan says any more.", "`planChanges` says what; plan again."),
     code(
         "own_review",
         "The review is of a run that you have started.",

@@ -34,6 +34,8 @@ async fn nonsense_is_refused_and_changes_nothing() {
         (json!({ "outputs": { "nowhere": { "out": 1 } } }), 422, "unknown_node"),
         (json!({ "outputs": { "draft": { "nothing": 1 } } }), 422, "invalid_outputs"),
         (json!({ "outputs": { "when": { "epoch": "soon" } } }), 422, "invalid_outputs"),
+        (json!({ "toNodeId": "c", "outputs": { "draft": { "out": "not on the way" } } }), 422, "invalid_outputs"),
+        (json!({ "outputs": { "item": { "out": "of one item" } } }), 422, "invalid_outputs"),
         (json!({ "fromNodeId": "a", "indices": [[3]] }), 422, "invalid_indices"),
         (json!({ "fromNodeId": "item", "indices": [[999]] }), 422, "invalid_indices"),
         (json!({ "fromNodeId": "a", "planToken": "no such plan" }), 409, "plan_changed"),

@@ -176,7 +176,7 @@ pub struct Submission {
 }
 
 /// What a run takes over: why, and the results that it may reuse.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inherited {
     /// Part of its first event, but for the number of those that follow.
     pub lineage: Lineage,

@@ -25,6 +25,7 @@ pub mod list;
 pub mod offers;
 mod outcome;
 pub mod plan;
+pub mod plan_moves;
 mod race;
 pub mod resume;
 pub mod reuse;
@@ -75,7 +76,7 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 7;
+pub const FOLD_VERSION: u32 = 8;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;

@@ -40,6 +40,8 @@ pub(super) struct Reviews {
     pub(super) generations: BTreeMap<Instance, Generation>,
     /// What was changed of their config, by the same.
     pub(super) configs: BTreeMap<Instance, ValueRef>,
+    /// What was changed of the inputs of instances before they began, by the same.
+    pub(super) inputs: BTreeMap<Instance, Vec<PortOutput>>,
 }
 
 /// What an instance is about to ask.
@@ -192,7 +194,7 @@ impl Graph {
     pub fn may_decide(&self, node: NodeIx, kind: ReviewKind) -> Allow {
         match kind {
             ReviewKind::Value => self.review(node).map_or(Allow::ALL, |review| review.allow),
-            ReviewKind::Before => Allow { approve: true, edit: false, reject: true, retry: false },
+            ReviewKind::Before => Allow { retry: false, ..Allow::ALL },
             ReviewKind::After | ReviewKind::Outcome => Allow::ALL,
         }
     }
@@ -236,6 +238,12 @@ impl Run {
     /// Keys of the node's config that people have changed for an instance, a JSON object.
     pub(crate) fn changed_config(&self, instance: Instance) -> Option<ValueRef> {
         self.state.reviews.as_ref()?.configs.get(&instance.first()).copied()
+    }
+
+    /// What people have put in the place of inputs of an instance, by port, before it began. A list is one value.
+    pub(crate) fn changed_inputs(&self, instance: Instance) -> &[PortOutput] {
+        let changed = self.state.reviews.as_ref().and_then(|reviews| reviews.inputs.get(&instance.first()));
+        changed.map_or(&[], Vec::as_slice)
     }
 
     /// Whether people look at what this attempt gave.
@@ -346,7 +354,9 @@ impl Run {
         for (port, value) in edit {
             let is_there = match open.kind {
                 ReviewKind::Value => port == PORT,
-                _ => {
+                // Inputs that nothing came into are not there to be changed.
+                ReviewKind::Before => open.values.iter().any(|input| input.port == port),
+                ReviewKind::After | ReviewKind::Outcome => {
                     let outputs = node.node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
                     usize::from(port.0) < outputs && node.error_port != Some(port)
                 }

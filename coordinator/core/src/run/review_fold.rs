@@ -133,7 +133,10 @@ impl Run {
         self.changed(*review, ReviewChange::Decided { at: self.state.last_at, by, verdict });
         match outcome {
             ReviewOutcome::Open { .. } => {}
-            ReviewOutcome::Begins => self.queue(*instance)?,
+            ReviewOutcome::Begins => {
+                self.change_inputs(*instance, open.edits, edit);
+                self.queue(*instance)?;
+            }
             ReviewOutcome::Gave(outputs) => {
                 let outputs: &[PortOutput] = match is_planted(Fault::EditForgotten) && !edit.is_empty() {
                     true => &unedited(outputs, &open.values),
@@ -146,6 +149,18 @@ impl Run {
         }
         self.fill_up();
         Ok(())
+    }
+
+    /// What the instance gets in the place of what its edges brought.
+    fn change_inputs(&mut self, instance: Instance, before: Vec<PortOutput>, last: &[PortOutput]) {
+        let mut changed = before;
+        for input in last {
+            changed.retain(|known| known.port != input.port);
+            changed.push(input.clone());
+        }
+        if !changed.is_empty() {
+            self.reviews().inputs.insert(instance.first(), changed);
+        }
     }
 
     fn stays_open(&mut self, reviewed: &Reviewed, due_at: Option<Timestamp>) -> Result<(), Corrupt> {
@@ -250,6 +265,7 @@ impl Run {
         let Some(reviews) = &mut self.state.reviews else { return };
         reviews.generations.remove(&instance.first());
         reviews.configs.remove(&instance.first());
+        reviews.inputs.remove(&instance.first());
     }
 }
 

@@ -273,6 +273,29 @@ fn a_node_begins_when_it_may() {
     assert_eq!(course.run.error().map(|error| &*error.code), Some("review_rejected"));
 }
 
+#[test]
+fn a_node_begins_with_what_people_have_made_of_its_inputs() {
+    let policy = json!({"review": "before"});
+    let graph = Fixture::default().input("in").work("a", "pure", &policy).edge("in", "a").build();
+    let mut course = Course::begin(&graph);
+    let edit = |port, text: &str| ReviewAnswer {
+        edit: vec![(PortIx(port), json_value(&json!([text])))],
+        ..answer(0, "ann", ReviewVerdict::Approve)
+    };
+    let not = Err(Rejection::Review(ReviewRefusal::NotAllowed("data")));
+    assert_eq!(say(&mut course, edit(1, "nothing came into it")), not);
+    say(&mut course, edit(0, "edited")).unwrap();
+    same(&course);
+    let instance = course.next_ready().unwrap();
+    let changed = course.run.changed_inputs(instance);
+    let shown: Vec<_> = changed.iter().map(|input| (input.port, course.json(&input.value))).collect();
+    assert_eq!(shown, [(PortIx(0), json!(["edited"]))]);
+    assert_eq!(course.inputs(instance), json!({"in": ["given"]}), "the original stays");
+    course.run_through(|_, _| success("done"));
+    let made = super::reuse::results(&course).results;
+    assert!(made.iter().all(|it| it.node != instance.node), "it was not made of what came into the node");
+}
+
 fn after() -> Arc<Graph> {
     let graph = Fixture::default().input("in").work("a", "keyed", &json!({"review": "after"})).output("out");
     graph.edge("in", "a").edge("a.out", "out").build()
