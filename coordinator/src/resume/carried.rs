@@ -18,7 +18,7 @@ use heddle_proto::control as wire;
 use tonic::Status;
 
 use super::parent::{self, Read};
-use super::start::{known_inputs, pack};
+use super::start::{known_inputs, not_decided, pack};
 use crate::artifacts::submitted;
 use crate::auth::Tenant;
 use crate::limits::{BATCH_INHERITED_BYTES_MAX, BATCH_INHERITED_TOTAL_BYTES_MAX};
@@ -34,6 +34,8 @@ pub(crate) struct Carried {
     results: Checkpoints,
     /// The run that `results` are of.
     from: Option<RunId>,
+    /// What people have decided in the runs that nodes name. It counts for the same inputs alone.
+    decided: Vec<Checkpoint>,
     /// What nodes were given when they made what they carry, and what they were.
     made: BTreeMap<NodeIx, Made>,
     only: bool,
@@ -63,6 +65,7 @@ pub(crate) async fn resolve(
         trusted: Trusted::new(),
         results: Checkpoints::default(),
         from: None,
+        decided: Vec::new(),
         made: BTreeMap::new(),
         only: request.only,
         differs: differs(graph, target, &request.iterator_configs_json)?,
@@ -141,12 +144,14 @@ impl Carried {
         let known = known_inputs(graph, inputs);
         let reasons: Vec<(Forced, Why)> =
             self.lineage.forced.iter().map(|forced| (forced.clone(), Why::Start)).collect();
+        let mut results = self.results.clone();
+        results.results.append(&mut self.decided);
         let planning = Planning {
             graph,
             part,
             lineage: &self.lineage,
             reasons: &reasons,
-            results: &self.results,
+            results: &results,
             trusted: &self.trusted,
             inputs: &known,
         };
@@ -160,8 +165,9 @@ impl Carried {
         let stale = self.stale(graph, &before, &Planning { part: &before, ..planning }.plan());
         if let Some(from) = self.from {
             // What is in a container that one run of a batch reuses as a whole, another may need.
-            let reused = if self.differs.is_empty() { &plan.reused[..] } else { &[] };
-            let offers = resume::offers(graph, &self.lineage, part, &self.results, reused);
+            let none = BTreeSet::new();
+            let covered = if self.differs.is_empty() { &plan.covered } else { &none };
+            let offers = resume::offers(graph, &self.lineage, part, &self.results, covered);
             pack(shared, from, offers, &mut self.packing).await?;
         }
         let bytes = self.packing.bytes_copied();
@@ -187,17 +193,24 @@ impl Carried {
             {
                 continue;
             }
+            let mut found = None;
             if let Ok(run) = carried.execution_id.parse::<RunId>() {
                 if let std::collections::btree_map::Entry::Vacant(place) = read.entry(run) {
                     place.insert(of_workflow(shared, tenant, workflow, run).await?);
                 }
                 let of_run = read.get(&run).and_then(Option::as_ref);
-                if let Some(made) = of_run.and_then(|read| recorded(read, graph, node, carried.seq))
-                    && self.take_recorded(shared, (run, node), &made, carried).await?
-                {
-                    self.made.insert(node, made);
-                    continue;
-                }
+                let made = of_run.and_then(|read| recorded(read, graph, node, carried.seq));
+                found = made.map(|made| (run, made));
+            }
+            if graph.asks_people(node) {
+                self.take_decided(shared, (graph, node), found, carried).await?;
+                continue;
+            }
+            if let Some((run, made)) = found
+                && self.take_recorded(shared, (run, node), &made, carried).await?
+            {
+                self.made.insert(node, made);
+                continue;
             }
             self.take_given(shared, tenant, graph, node, &carried.output_json).await?;
         }
@@ -225,6 +238,33 @@ impl Carried {
         let outputs = outputs.ok_or_else(|| Status::internal("a value that a node carries cannot be read"))?;
         self.trust(node, made.result.source, outputs);
         Ok(true)
+    }
+
+    /// Of a node that asks people counts what they have decided about the same value, and nothing that a request says itself.
+    async fn take_decided(
+        &mut self,
+        shared: &Arc<Shared>,
+        (graph, node): (&Graph, NodeIx),
+        found: Option<(RunId, Made)>,
+        carried: &wire::CarriedOutput,
+    ) -> Result<(), Status> {
+        let Some((run, made)) = found else {
+            // Of a run that is not there any more nobody knows what was decided: people are asked anew.
+            let is_own_word = carried.execution_id.is_empty();
+            let could_give = graph.carried_outputs(node, &carried.output_json).is_some();
+            return if is_own_word && could_give { Err(not_decided(graph, node)) } else { Ok(()) };
+        };
+        let values = parent::values(shared, run, made.result.outputs.iter().map(|output| &output.value)).await?;
+        if is_changed(&made, &values, &carried.output_json) {
+            return Err(not_decided(graph, node));
+        }
+        let result = Checkpoint { node, ..made.result };
+        let (index, outputs) = (Vec::new(), result.outputs.clone());
+        let offer = Offer { node, index, key: result.key, source: result.source, outputs };
+        let copied = self.packing.add(offer, &|reference| values.get(reference).cloned());
+        copied.ok_or_else(|| Status::internal("a value that a node carries cannot be read"))?;
+        self.decided.push(result);
+        Ok(())
     }
 
     /// Takes what the request says itself, if it is something that the node could have given.

@@ -70,7 +70,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
         return Err(agreed::changed(shared, &tenant, said, (&read, &now), (&graph, &plan)).await);
     }
     run_requests::room(shared, &tenant).await?;
-    let offers = resume::offers(&graph, &taken.lineage, &part, &results, &plan.reused);
+    let offers = resume::offers(&graph, &taken.lineage, &part, &results, &plan.covered);
     pack(shared, row.run, offers, &mut packing).await?;
     let slot = match &key {
         Some(row) => Slot::of_hash(run_requests::hash_of(&row.key)),
@@ -459,6 +459,7 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
             );
             failure::plain(422, "invalid_outputs", message)
         }
+        ResumeRefusal::EditReviewed(node) => not_decided(graph, *node),
         ResumeRefusal::EditInside(node) => {
             let node = graph.node(*node);
             let message = format!(
@@ -468,4 +469,14 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
             failure::plain(422, "invalid_outputs", message)
         }
     }
+}
+
+/// Something is to stand in for what people decide, and they have not.
+pub(super) fn not_decided(graph: &Graph, node: NodeIx) -> Status {
+    let message = format!(
+        "people decide on what node \"{}\" gives, and nothing stands in for that: leave its output out, and decide its review; \
+         or change what comes into it",
+        graph.node(node).label
+    );
+    failure::plain(422, "review_not_decided", message)
 }

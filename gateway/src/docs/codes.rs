@@ -156,6 +156,11 @@ pub const REFUSALS: &[Code] = &[
     code("not_an_assignee", "The review names who may decide it, and not you.", "`assignees` says who may."),
     code("not_implemented", "The coordinator is older than the gateway.", "Update the coordinator."),
     code("not_supported_yet", "Heddle cannot do this yet.", "Leave it out."),
+    code(
+        "review_not_decided",
+        "An output is given for a node on whose output people decide.",
+        "Leave it out and decide the review, or change what comes into the node.",
+    ),
     code("nothing_to_resume", "The run is completed, and nothing is to change.", "Name `fromNodeId` or `outputs`."),
     code(
         "only_needs_results",

@@ -32,6 +32,8 @@ impl Checker {
                     self.instances.entry((run, attempt.instance)).or_default().failed = 0;
                 }
             }
+            // A turn is looked at: the next look is other work, which has all tries of its own.
+            Fact::Answered { attempt, .. } => self.instances.entry((run, attempt.instance)).or_default().failed = 0,
             Fact::Lost { attempt, failure: Some(error), .. } => self.lost_for_good(run, attempt, error),
             Fact::Settled { attempt, .. } => {
                 let is_cancelled = self.fold_of(run).is_some_and(|fold| fold.status() == RunStatus::Cancelled);

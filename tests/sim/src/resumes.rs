@@ -100,7 +100,7 @@ impl World {
         let (lineage, reasons) = (&taken.lineage, &taken.reasons);
         let plan =
             Planning { graph, part: &part, lineage, reasons, results, trusted: &trusted, inputs: &inputs }.plan();
-        for offer in resume::offers(graph, &taken.lineage, &part, results, &plan.reused) {
+        for offer in resume::offers(graph, &taken.lineage, &part, results, &plan.covered) {
             packing.add(offer, &read)?;
         }
         Some((Inherited { lineage: taken.lineage.clone(), offers: packing.finish() }, plan))

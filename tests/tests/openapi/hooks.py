@@ -32,6 +32,7 @@ BEYOND_SCHEMAS = {
     "invalid_outputs": "what a node gives is its own matter",
     "only_needs_target": "a node that runs alone has to be named",
     "only_needs_results": "what can be reused depends on what has run",
+    "review_not_decided": "on which nodes people decide is a graph's own matter",
     "plan_changed": "a token is the server's own: only one that a plan gave is right",
     "unknown_node": "which nodes a run has is its own matter",
     "workflow_inactive": "another call switched the workflow off",

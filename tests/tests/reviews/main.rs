@@ -8,6 +8,7 @@ mod kinds;
 mod many;
 mod people;
 mod refusals;
+mod reused;
 
 use std::time::Duration;
 

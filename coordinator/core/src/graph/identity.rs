@@ -45,7 +45,7 @@ impl Hasher {
 }
 
 impl Graph {
-    /// Type, version and config of a node, its own values of inputs among them; of a container, of all in its body and of how
+    /// Type, version and config of a node, its own values of inputs among them, and whether people look at it; of a container, of all in its body and of how
     /// that is joined.
     pub fn identity(&self, ix: NodeIx) -> Digest {
         let all = self.identities.get_or_init(|| self.find_identities());
@@ -64,37 +64,35 @@ impl Graph {
         hasher.done()
     }
 
-    /// For each input that edges feed, by its name, the digest of what they bring. Of a container these are its outer inputs, and
-    /// all that leads into its body or is looked at there.
+    /// For each input that edges feed, by its name, the digest of what they bring, and what conditions look at beside that. Of a
+    /// container these are its outer inputs, and all that leads into its body or is looked at there.
     pub(crate) fn inputs_seen(&self, ix: NodeIx, seen: Seen<'_>) -> Vec<(String, Digest)> {
         let doors = self.doors(ix);
         let own = |edge: &&InEdge| doors.is_none_or(|doors| !doors.is_inner_input(edge.target_port));
         let mut ports = Vec::new();
         self.brought(ix, "", self.in_edges(ix).iter().filter(own), seen, &mut ports);
-        if doors.is_some() {
-            let inside = self.all_inside(ix);
-            let is_outside = |node: NodeIx| node != ix && inside.binary_search(&node).is_err();
-            for node in &inside {
-                let prefix = format!("{}.", self.node(*node).id);
-                let edges = self.in_edges(*node).iter().filter(|edge| is_outside(edge.source));
-                self.brought(*node, &prefix, edges, seen, &mut ports);
-            }
-            for need in inside.iter().chain([&ix]).flat_map(|node| self.needs(*node)) {
-                let (node, outputs) = match need {
-                    Need::Input(_) => continue,
-                    Need::Output(node, port) => (NodeIx(node), vec![PortIx(port)]),
-                    Need::Node(node) => {
-                        let node = NodeIx(node);
-                        (node, (0..self.outputs_of(node)).map(|port| PortIx(port as u16)).collect())
-                    }
-                };
-                if is_outside(node) {
-                    let mut hasher = Hasher::default();
-                    for port in &outputs {
-                        hasher.digest(seen(node, *port));
-                    }
-                    ports.push((format!("nodes.{}", self.node(node).id), hasher.done()));
+        let inside = self.all_inside(ix);
+        let is_outside = |node: NodeIx| node != ix && inside.binary_search(&node).is_err();
+        for node in &inside {
+            let prefix = format!("{}.", self.node(*node).id);
+            let edges = self.in_edges(*node).iter().filter(|edge| is_outside(edge.source));
+            self.brought(*node, &prefix, edges, seen, &mut ports);
+        }
+        for need in inside.iter().chain([&ix]).flat_map(|node| self.needs(*node)) {
+            let (node, outputs) = match need {
+                Need::Input(_) => continue,
+                Need::Output(node, port) => (NodeIx(node), vec![PortIx(port)]),
+                Need::Node(node) => {
+                    let node = NodeIx(node);
+                    (node, (0..self.outputs_of(node)).map(|port| PortIx(port as u16)).collect())
                 }
+            };
+            if is_outside(node) {
+                let mut hasher = Hasher::default();
+                for port in &outputs {
+                    hasher.digest(seen(node, *port));
+                }
+                ports.push((format!("nodes.{}", self.node(node).id), hasher.done()));
             }
         }
         ports.sort();
@@ -196,6 +194,10 @@ fn plain(node: &Node) -> Digest {
     if node.within.is_some() {
         // What a failed item leaves in the results of its container is said by the nodes in it.
         hasher.text(format!("{:?}{:?}", node.policy.on_error, node.policy.on_item_error).as_bytes());
+    }
+    // What nobody was asked about is no result of a node that asks people.
+    if let Some(review) = node.policy.review {
+        hasher.text(format!("review {review:?}").as_bytes());
     }
     hasher.done()
 }

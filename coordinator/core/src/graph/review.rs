@@ -99,6 +99,17 @@ impl Allow {
     }
 }
 
+impl Graph {
+    /// Whether people decide on what a node gives, or on something inside it: only what they have decided may stand in for that.
+    pub fn asks_people(&self, ix: NodeIx) -> bool {
+        let asks = |ix: NodeIx| {
+            let node = self.node(ix);
+            node.policy.review.is_some() || node.runner == Runner::Control(Control::Review)
+        };
+        asks(ix) || self.all_inside(ix).into_iter().any(asks)
+    }
+}
+
 impl Reader<'_> {
     pub(super) fn review(&self) -> Result<Review, Problem> {
         let timeout = match self.time()? {

@@ -127,6 +127,9 @@ impl Gatherer {
         for decision in &event.decisions {
             match decision {
                 Decision::Completed { instance, outputs } => self.add(*instance, event.seq, made, outputs),
+                // It stood in for what people were to decide.
+                Decision::Reused { instance, source: Source::Edit | Source::Request, .. }
+                    if self.run().graph().asks_people(instance.node) => {}
                 Decision::Reused { instance, source, outputs, .. } => {
                     // An edit is known by the run that it was made for.
                     let source = if *source == Source::Edit { made } else { *source };

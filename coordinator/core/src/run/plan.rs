@@ -81,6 +81,8 @@ pub struct Plan {
     pub unknown_count: u32,
     /// By names of inputs, what will come into nodes whose result counts whatever that is, as far as that is known.
     pub inputs: BTreeMap<NodeIx, Vec<(String, Digest)>>,
+    /// Results that nobody needs, by their places: they lie in a container whose own result is taken over.
+    pub covered: BTreeSet<usize>,
 }
 
 /// What nodes give whatever comes into them, output by output, and where that comes from.
@@ -136,12 +138,15 @@ impl Planning<'_> {
     /// The plan.
     pub fn plan(&self) -> Plan {
         let mut by_node: BTreeMap<NodeIx, Vec<usize>> = BTreeMap::new();
+        let mut by_index: BTreeMap<(NodeIx, &[u32]), Vec<usize>> = BTreeMap::new();
         for (place, result) in self.results.results.iter().enumerate() {
             by_node.entry(result.node).or_default().push(place);
+            by_index.entry((result.node, &result.index)).or_default().push(place);
         }
         let mut planner = Planner {
             ask: *self,
             by_node,
+            by_index,
             used: BTreeSet::new(),
             frames: vec![BTreeMap::new()],
             plan: Plan::default(),
@@ -179,7 +184,8 @@ fn together(planned: &mut Vec<Planned>) {
 struct Planner<'a> {
     ask: Planning<'a>,
     by_node: BTreeMap<NodeIx, Vec<usize>>,
-    /// Results that are taken over already.
+    by_index: BTreeMap<(NodeIx, &'a [u32]), Vec<usize>>,
+    /// Results that are taken over already, by themselves or with what is around them.
     used: BTreeSet<usize>,
     /// What outputs give, the innermost item last.
     frames: Vec<BTreeMap<(NodeIx, PortIx), Known>>,
@@ -338,7 +344,8 @@ impl<'a> Planner<'a> {
     /// The result of an instance, as the run itself would look for it.
     fn find(&self, ix: NodeIx, key: Digest, index: &[u32]) -> Option<usize> {
         let turns = self.ask.graph.turns_around(ix);
-        let of_node = self.by_node.get(&ix)?.iter().copied();
+        let at_home = self.by_index.get(&(ix, index)).into_iter().flatten().copied();
+        let mut of_node = self.by_node.get(&ix)?.iter().copied();
         let fits = |place: &usize| self.ask.results.results[*place].key == key && !self.used.contains(place);
         let same_turns = |result: &Checkpoint| {
             let places = result.index.iter().zip(index).zip(&turns);
@@ -346,8 +353,22 @@ impl<'a> Planner<'a> {
         };
         let result = |place: &usize| &self.ask.results.results[*place];
         let usable = |place: &usize| fits(place) && !self.ask.lineage.forces(self.ask.graph, ix, &result(place).index);
-        let at_home = of_node.clone().find(|place| usable(place) && result(place).index == index);
-        at_home.or_else(|| of_node.into_iter().find(|place| usable(place) && same_turns(result(place))))
+        at_home.into_iter().find(usable).or_else(|| of_node.find(|place| usable(place) && same_turns(result(place))))
+    }
+
+    /// A result is taken over; with that of a container all that is in it.
+    fn take(&mut self, place: usize) {
+        self.used.insert(place);
+        let result = &self.ask.results.results[place];
+        for node in self.ask.graph.all_inside(result.node) {
+            let within = self.by_index.range((node, &result.index[..])..);
+            let within = within.take_while(|((of, index), _)| *of == node && index.starts_with(&result.index));
+            for place in within.flat_map(|(_, places)| places) {
+                if self.used.insert(*place) {
+                    self.plan.covered.insert(*place);
+                }
+            }
+        }
     }
 
     fn control(&mut self, ix: NodeIx, index: &[u32]) {
@@ -385,7 +406,7 @@ impl<'a> Planner<'a> {
         let (inputs, is_known) = self.inputs(ix);
         if !is_forced && !self.ask.lineage.rerun {
             if is_known && let Some(place) = self.find(ix, self.key(ix), index) {
-                self.used.insert(place);
+                self.take(place);
                 let result = &self.ask.results.results[place];
                 self.plan.reused.push(self.note(ix, index, Why::Same, Some(result.source)));
                 for output in &result.outputs {

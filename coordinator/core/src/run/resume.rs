@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::checkpoint::Checkpoints;
 use super::lineage::{Edited, Forced, Lineage, Offer};
-use super::plan::{Planned, Why};
+use super::plan::Why;
 use super::{Run, RunStatus};
 use crate::graph::Graph;
 use crate::id::{NodeIx, PortIx, RunId};
@@ -54,6 +54,8 @@ pub enum ResumeRefusal {
     NotOnTheWay,
     /// An index names no item or instance.
     BadIndex(Vec<u32>),
+    /// An edit is of a node whose output people decide on, and nobody has decided on the edit.
+    EditReviewed(NodeIx),
     /// An edit is of a node inside a map or loop.
     EditInside(NodeIx),
     /// Nothing that takes an edited output belongs to what runs.
@@ -95,6 +97,9 @@ impl Resume {
         if self.rerun {
             lineage.ends = parent_ends();
             return Ok(Taken { lineage, reasons: Vec::new(), target: parent_target() });
+        }
+        if let Some(reviewed) = self.edits.iter().find(|edit| graph.asks_people(edit.node)) {
+            return Err(ResumeRefusal::EditReviewed(reviewed.node));
         }
         if let Some(inside) = self.edits.iter().find(|edit| graph.within(edit.node).is_some()) {
             return Err(ResumeRefusal::EditInside(inside.node));
@@ -222,36 +227,25 @@ fn ends_after(graph: &Graph, from: NodeIx) -> Vec<NodeIx> {
     outside.filter(|ix| !leads_on(*ix)).collect()
 }
 
-/// The results that are worth offering: those of the part that runs that are not forced. What lies in a container that is
-/// reused as a whole is not asked for.
+/// The results that are worth offering: those of the part that runs that are not forced. What lies in a container whose own result
+/// is taken over ([`super::plan::Plan::covered`]) is not asked for.
 pub fn offers(
     graph: &Arc<Graph>,
     lineage: &Lineage,
     part: &[NodeIx],
     results: &Checkpoints,
-    plan: &[Planned],
+    covered: &BTreeSet<usize>,
 ) -> Vec<Offer> {
     if lineage.rerun {
         return Vec::new();
     }
-    let whole: BTreeSet<(NodeIx, &[u32])> = plan
-        .iter()
-        .filter(|planned| graph.scope(planned.node).is_some())
-        .map(|planned| (planned.node, &planned.index[..]))
-        .collect();
-    let is_inside = |node: NodeIx, index: &[u32]| {
-        let around = std::iter::successors(graph.within(node), |ix| graph.within(*ix));
-        around.into_iter().any(|container| {
-            index.get(..graph.depth(container)).is_some_and(|index| whole.contains(&(container, index)))
-        })
-    };
     let mut last = BTreeMap::new();
-    for result in &results.results {
+    for (place, result) in results.results.iter().enumerate() {
         let is_wanted = part.binary_search(&result.node).is_ok()
             && graph.is_reusable(result.node)
             && lineage.trusted.binary_search(&result.node).is_err()
             && !lineage.forces(graph, result.node, &result.index)
-            && !is_inside(result.node, &result.index);
+            && !covered.contains(&place);
         if is_wanted {
             last.insert((result.node, &result.index), result);
         }

@@ -6,7 +6,6 @@
 //! later ones run, too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -272,7 +271,8 @@ impl Run {
         Some(Decision::Reused { instance, offer, source: found.source, outputs: found.outputs.clone() })
     }
 
-    /// Folds a result that is taken over.
+    /// Folds a result that is taken over. What was offered for the body of a container stays: where another item has the same in it,
+    /// that was planned to be taken over, too, whichever of the two comes first.
     pub(super) fn reused(&mut self, instance: Instance, offer: u32, outputs: &[PortOutput]) -> Result<(), Corrupt> {
         let seq = self.state.seq;
         let offers = self.state.offers.as_mut().ok_or(Corrupt::WrongSide { seq })?;
@@ -280,21 +280,6 @@ impl Run {
         if self.state.expansions.contains_key(&instance) {
             return Err(Corrupt::WrongItems { seq, instance });
         }
-        if self.graph.scope(instance.node).is_some() {
-            // Nothing in it will be asked for any more.
-            self.forget_offers_in(instance);
-        }
         self.give(instance, NodePhase::Cached, None, outputs)
-    }
-
-    /// What was offered for the body of a container that does not run.
-    fn forget_offers_in(&mut self, container: Instance) {
-        let (graph, index) = (Arc::clone(&self.graph), self.path(container.scope));
-        let Some(offers) = &mut self.state.offers else { return };
-        let nodes = graph.all_inside(container.node);
-        let of_body = nodes.iter().flat_map(|node| offers.by_node.get(node).into_iter().flatten());
-        let inside = |number: &&u32| offers.offers.get(number).is_some_and(|offer| offer.index.starts_with(&index));
-        let numbers: Vec<u32> = of_body.filter(inside).copied().collect();
-        numbers.into_iter().for_each(|number| drop(offers.remove(number)));
     }
 }

@@ -96,6 +96,32 @@ fn a_look_at_a_turn_is_tried_again_and_fails_its_loop_for_good() {
 }
 
 #[test]
+fn each_look_at_a_turn_has_all_tries_of_the_policy() {
+    let data = json!({"nodeType": "logic:loop", "config": {"until": "size(result) > 3", "maxIterations": 3},
+        "policy": {"retry": {"maxAttempts": 2}}});
+    let fixture = Fixture::default().node("l", data).work("w", "pure", &json!({})).inside("l");
+    let mut course = Course::begin(&fixture.edge("l.value", "w.extra").edge("w.out", "l.result").build());
+    let l = course.instance("l");
+    let fail = |course: &mut Course| {
+        let attempt = course.assign(l, 1, false);
+        course.finish(attempt, failure(ErrorClass::Retryable)).unwrap();
+        course.pass(100_000);
+        attempt.number
+    };
+    for first in [1, 3] {
+        turn(&mut course, large(1_000_000));
+        assert_eq!(fail(&mut course), AttemptNumber(first), "the numbers of attempts go on");
+        assert_eq!(phase(&course, "l"), NodePhase::Backoff, "one failure of two leaves one more try");
+        let attempt = course.assign(l, 1, false);
+        course.finish(attempt, verdict(false, None)).unwrap();
+    }
+    turn(&mut course, large(1_000_000));
+    fail(&mut course);
+    fail(&mut course);
+    assert_eq!(course.run.status(), RunStatus::Failed, "two failures of one look are all");
+}
+
+#[test]
 fn a_loop_that_is_caught_gives_its_error_when_an_agent_cannot_look_at_a_turn() {
     let data =
         json!({"nodeType": "logic:loop", "config": {"until": "size(result) > 3"}, "policy": {"onError": "continue"}});

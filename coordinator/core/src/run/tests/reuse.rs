@@ -115,7 +115,7 @@ fn begin(
         inputs: &inputs,
     };
     let plan = planning.plan();
-    for offer in resume::offers(graph, &lineage, &part, results, &plan.reused) {
+    for offer in resume::offers(graph, &lineage, &part, results, &plan.covered) {
         packing.add(offer, &|reference| Some(parent.value(reference))).unwrap();
     }
     let offers = packing.finish();

@@ -12,7 +12,7 @@ use crate::graph::fixture::Fixture;
 use crate::id::PortIx;
 use crate::run::event::ReviewVerdict;
 use crate::run::lineage::Source;
-use crate::run::resume::Resume;
+use crate::run::resume::{Resume, ResumeRefusal};
 use crate::run::{NodePhase, ReviewAnswer, RunStatus};
 
 /// a → r → c → end, where r asks people.
@@ -148,6 +148,49 @@ fn what_was_made_with_another_config_is_made_again() {
     };
     assert_eq!(of_a(None), [json!("again")]);
     assert_eq!(of_a(Some(json!({"tone": "friendly"}))), Vec::<Value>::new());
+}
+
+#[test]
+fn people_are_asked_about_a_node_that_nobody_looked_at_before() {
+    let plain = |review: Option<&str>| {
+        let policy = review.map_or(json!({}), |when| json!({ "review": when }));
+        let fixture = Fixture::default().text("in", "x").work("a", "keyed", &policy).work("c", "pure", &json!({}));
+        fixture.output("end").edge("in", "a").edge("a.out", "c").edge("c", "end").build()
+    };
+    let mut parent = Course::begin(&plain(None));
+    parent.run_through(joined);
+    let differs = || Resume { differs: true, ..Resume::default() };
+    let mut before = child(&parent, &plain(Some("before")), differs(), &[]).unwrap();
+    assert_eq!((open(&before.course), before.course.next_ready()), (vec![0], None));
+    approve(&mut before.course, 0);
+    assert_eq!(before.through(joined), ["a"], "it gives the same, so what follows stays");
+    let mut after = child(&parent, &plain(Some("after")), differs(), &[]).unwrap();
+    after.course.run_through(joined);
+    assert_eq!((open(&after.course), after.phase("a")), (vec![0], NodePhase::Waiting));
+    // Which is no reason to ask about what was looked at.
+    let mut same = child(&parent, &plain(None), from(parent.run.graph(), "c"), &[]).unwrap();
+    assert_eq!(same.through(joined), ["c"]);
+}
+
+#[test]
+fn no_edit_stands_in_for_what_people_decide() {
+    let graph = reviewed();
+    let parent = parent(&graph);
+    let of = |id: &str| Err(ResumeRefusal::EditReviewed(graph.find(id).unwrap()));
+    assert_eq!(child(&parent, &graph, Resume::default(), &[("r", "approved", json!("mine"))]).map(drop), of("r"));
+    let graph = looked_at("after", "x");
+    let parent = super::reuse_reviews::parent(&graph);
+    let refused = child(&parent, &graph, from(&graph, "c"), &[("a", "out", json!("mine"))]).map(drop);
+    assert_eq!(refused, Err(ResumeRefusal::EditReviewed(graph.find("a").unwrap())));
+    // What is around a review gives what people have decided, too.
+    let fixture = Fixture::default().list("list", json!([1])).logic("m", "map", json!({}));
+    let fixture = fixture.logic("r", "review", json!({})).inside("m").edge("list", "m.items").edge("m.item", "r");
+    let graph = fixture.output("end").edge("r.approved", "m.result").edge("m.results", "end").build();
+    let mut parent = Course::begin(&graph);
+    approve(&mut parent, 0);
+    assert_eq!(parent.run.status(), RunStatus::Completed);
+    let refused = child(&parent, &graph, Resume::default(), &[("m", "results", json!([2]))]).map(drop);
+    assert_eq!(refused, Err(ResumeRefusal::EditReviewed(graph.find("m").unwrap())));
 }
 
 #[test]
