@@ -45,7 +45,7 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::VersionRequest) -> 
     Ok(wire::Version { graph: Some(wire::GraphJson { nodes, edges, policy }), ..to_wire(&workflow, &row) })
 }
 
-/// Makes the graph of a version the newest one again. Nothing is checked: it was saved before.
+/// Makes the graph of a version the newest one again. It was saved before, so only secrets are looked for.
 pub(super) async fn restore(
     shared: &Arc<Shared>,
     request: wire::RestoreVersionRequest,
@@ -53,6 +53,7 @@ pub(super) async fn restore(
     failure::if_stalled(shared)?;
     let (tenant, workflow) = find(shared, auth::tenant(&request)?, &request.workflow_id).await?;
     let row = version(shared, &tenant, workflow.id, request.version).await?;
+    workflow_requests::refuse_secrets(shared, &tenant, row.graph).await?;
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
     let save = SaveWorkflow {
         tenant,
