@@ -4,8 +4,9 @@ use std::io::Read;
 use std::path::Path;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::pages::{Listed, Pages};
 use crate::client::{Client, Decision, Review, ReviewFilter, error_text, with_index};
 use crate::completion;
 use crate::connection::Connection;
@@ -98,15 +99,8 @@ struct List {
     /// Only those of this run
     #[arg(long, value_name = "ID", add = completion::executions())]
     execution: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// All pages, one after the other; a page has `--limit` reviews
-    #[arg(long)]
-    all: bool,
-    /// Go on after the page that named this cursor
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    pages: Pages,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -139,8 +133,9 @@ impl Reviews {
                 let review = read(client.review(&id).await?)?;
                 refuse_closed(&review)?;
                 let edit = Edit::of(&review)?;
-                let text = edit.in_editor()?;
-                approve_edited(&client, &edit, &review, &text, comment, self.json).await
+                let written = edit.in_editor()?;
+                let sent = approve_edited(&client, &edit, &review, &written.text, comment, self.json).await;
+                sent.map_err(|failure| written.refused(failure))
             }
             Verb::Reject { ids, comment } => {
                 each(&client, &ids, &Decision { decision: "reject", comment, ..Decision::default() }, self.json).await
@@ -157,49 +152,22 @@ impl Reviews {
 impl List {
     async fn run(self, client: &Client, as_json: bool) -> Result<()> {
         let state = self.state.to_possible_value().map(|state| state.get_name().to_owned());
-        let mut filter = ReviewFilter {
+        let filter = ReviewFilter {
             state,
             assignee: self.assignee,
             workflow_id: self.workflow,
             execution_id: self.execution,
-            limit: self.limit,
-            cursor: self.cursor,
+            limit: self.pages.limit,
+            cursor: None,
         };
-        let mut is_first = true;
-        let next = loop {
-            let (items, next) = client.reviews(&filter).await?;
-            let is_last = items.is_empty() || next.is_none() || next == filter.cursor;
-            let next = next.filter(|_| !is_last);
-            match as_json {
-                // A page a line: all of them may be more than fits into memory.
-                true => print_json(&json!({ "reviews": items, "nextCursor": next }))?,
-                false => show_page(items, is_first)?,
-            }
-            is_first = false;
-            if !self.all || next.is_none() {
-                break next;
-            }
-            filter.cursor = next;
-        };
-        if let Some(cursor) = next.filter(|_| !as_json) {
-            note(&format!("more: {} reviews list --cursor {cursor}, or --all", program()));
-        }
-        Ok(())
+        let listed = Listed { name: "reviews", word: "reviews", command: "reviews list", table: table_of };
+        let page = async |cursor| client.reviews(&ReviewFilter { cursor, ..filter.clone() }).await;
+        self.pages.show(listed, as_json, page).await
     }
 }
 
-/// Prints a page of reviews; those after the first have no headings.
-fn show_page(items: Vec<Value>, is_first: bool) -> Result<()> {
-    if items.is_empty() {
-        if is_first {
-            note("no reviews fit");
-        }
-        return Ok(());
-    }
-    let reviews = items.into_iter().map(read).collect::<Result<Vec<_>>>()?;
-    let table = table(&reviews);
-    let table = if is_first { table } else { table.without_headings() };
-    print(&table.render(Style::stdout()))
+fn table_of(items: Vec<Value>) -> Result<Table> {
+    Ok(table(&items.into_iter().map(read).collect::<Result<Vec<_>>>()?))
 }
 
 fn table(reviews: &[Review]) -> Table {
@@ -317,8 +285,17 @@ async fn approve_edited(
 
 /// Decides these reviews alike, until one of them refuses.
 async fn each(client: &Client, ids: &[String], decision: &Decision, as_json: bool) -> Result<()> {
-    for id in ids {
-        let value = client.decide(id, decision).await?;
+    for (place, id) in ids.iter().enumerate() {
+        let value = client.decide(id, decision).await.map_err(|mut failure| {
+            if ids.len() > 1 {
+                failure.message = format!("{id}: {}", failure.message);
+            }
+            let left = &ids[place + 1..];
+            if !left.is_empty() {
+                failure.message = format!("{}\n  not decided either: {}", failure.message, left.join(" "));
+            }
+            failure
+        })?;
         if as_json {
             print_json(&value)?;
             continue;
@@ -377,6 +354,8 @@ fn read(value: Value) -> Result<Review> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn review() -> Value {

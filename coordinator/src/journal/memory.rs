@@ -80,6 +80,8 @@ pub(crate) enum KeyNames {
     Batch(BatchId),
     /// What a request that started none had made of a workflow, and whether that was new.
     Saved { row: Box<WorkflowRow>, created: bool },
+    /// What was decided at a review, which the run's history says.
+    Decision,
 }
 
 impl KeptKey {
@@ -300,7 +302,7 @@ impl Journal for MemoryJournal {
                     let created = &tables.batches.row(*batch)?.created;
                     (Started::Batch(*batch), created.created_at, created.workflow)
                 }
-                KeyNames::Saved { .. } => return None,
+                KeyNames::Saved { .. } | KeyNames::Decision => return None,
             };
             Some(KeyFound { started, body: kept.body, created_at, workflow })
         });

@@ -82,11 +82,12 @@ pub(crate) fn looked_at(graph: &Graph, node: NodeIx, kind: ReviewKind, port: Por
     }
 }
 
-/// A review with all that is known of it, and what its history says.
+/// A review with all that is known of it, and what its history says; if a revision is named, as it stood then.
 pub(crate) async fn review(
     shared: &Arc<Shared>,
     tenant: &Tenant,
     stored: &StoredReview,
+    at: Option<u64>,
 ) -> Result<(wire::Review, Found), ReadError> {
     let row = runs::row(shared, tenant, stored.run).await?;
     let graph = runs::graph_of(shared, &row).await?;
@@ -98,6 +99,9 @@ pub(crate) async fn review(
     // The row names the events that tell of the review; a history may be long.
     for seq in [EventSeq(1)].into_iter().chain(stored.told.iter().copied()) {
         found.note(stored.created.ordinal, &*runs::event(shared, &row, seq).await?);
+        if at == Some(found.revision) && found.asked.is_some() {
+            break;
+        }
     }
     let may = graph.may_decide(node, stored.created.kind);
     let kept = &found.kept;
@@ -111,9 +115,15 @@ pub(crate) async fn review(
     let definition = graph.review(node).filter(|_| stored.created.kind == ReviewKind::Value);
     let approvals = found.entries.iter().filter(|(it, _)| it.by.is_some() && it.verdict == ReviewVerdict::Approve);
     let last = found.entries.last().filter(|(it, _)| !matches!(it.outcome, ReviewOutcome::Open { .. }));
+    let mut head = head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)));
+    if at.is_some() && last.is_none() {
+        // What came later is not known yet.
+        (head.decided, head.closed_at_ms) = (None, None);
+        head.set_state(wire::ReviewState::Open);
+    }
     let review = wire::Review {
-        head: Some(head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)))),
-        title: definition.map_or_else(String::new, |it| it.title.to_string()),
+        head: Some(head),
+        title: title(&graph, node, definition),
         description: definition.map_or_else(String::new, |it| it.description.to_string()),
         values,
         schema_json: definition.and_then(|it| it.schema.clone()).unwrap_or_default(),
@@ -127,6 +137,14 @@ pub(crate) async fn review(
         sandbox: found.is_sandboxed,
     };
     Ok((review, found))
+}
+
+/// What a review is called: by its config, or else as its node is.
+fn title(graph: &Graph, node: NodeIx, definition: Option<&Review>) -> String {
+    let given = definition.map(|it| &it.title).filter(|title| !title.is_empty());
+    let node = graph.node(node);
+    let label = Some(&node.label).filter(|label| !label.is_empty());
+    given.or(label).unwrap_or(&node.id).to_string()
 }
 
 fn nothing(stored: &StoredReview) -> Box<Asked> {

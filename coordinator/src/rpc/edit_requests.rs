@@ -173,7 +173,10 @@ impl Edit {
             }
             fits(&draft)?;
             if self.is_checked {
-                shared.graphs.check_change(&before, &draft).map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+                shared
+                    .graphs
+                    .check_change(&before, &draft)
+                    .map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
             }
             shared.graphs.keep_unchecked(&self.tenant, &draft).await.map_err(|error| failure::journal(&error))?;
             let saved = shared.records.save_workflow(SaveWorkflow {

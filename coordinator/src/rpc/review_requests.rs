@@ -14,9 +14,9 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Value;
 use heddle_proto::control as wire;
 use serde_json::Value as Json;
-use tonic::Status;
+use tonic::{Code, Status};
 
-use super::failure;
+use super::{failure, run_requests};
 use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
 use crate::read::reviews::{self, Found, looked_at};
@@ -79,19 +79,46 @@ fn cursor(text: &str) -> Result<Option<ReviewCursor>, Status> {
 pub(super) async fn get(shared: &Arc<Shared>, request: wire::ReviewRequest) -> Result<wire::Review, Status> {
     let tenant = auth::tenant(&request)?;
     let row = row(shared, &tenant, &request.id).await?;
-    Ok(reviews::review(shared, &tenant, &row).await.map_err(gone)?.0)
+    Ok(reviews::review(shared, &tenant, &row, None).await.map_err(gone)?.0)
 }
 
+/// Decides a review; a request with a key is carried out once, and answered again as it was then.
 pub(super) async fn decide(
     shared: &Arc<Shared>,
     request: wire::DecideReviewRequest,
 ) -> Result<wire::DecidedReview, Status> {
     failure::if_stalled(shared)?;
     let tenant = auth::tenant(&request)?;
-    let stored = row(shared, &tenant, &request.id).await?;
-    let answer = answer(shared, &tenant, &stored, &request).await?;
+    let Some(given) = &request.idempotency else { return decide_once(shared, &tenant, &request, false).await };
+    let row = run_requests::key_row(&tenant, given)?;
+    let (key, body) = (row.key.clone(), row.body);
+    let taken = shared.reviews.take_key(row, shared.clock.now()).await.map_err(|error| failure::journal(&error))?;
+    if taken.is_some_and(|taken| taken != body) {
+        return Err(failure::key_mismatch());
+    }
+    let decided = decide_once(shared, &tenant, &request, taken.is_some()).await;
+    // Refusals are not kept. Where nobody knows what became of it the same request has to come again.
+    let is_refused = |status: &Status| !matches!(status.code(), Code::Unavailable | Code::Internal);
+    if decided.as_ref().is_err_and(is_refused) {
+        let freed = shared.reviews.free_key(key).await;
+        freed.unwrap_or_else(|error| tracing::warn!(%error, "the key of a decision that was refused is kept"));
+    }
+    decided
+}
+
+async fn decide_once(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    request: &wire::DecideReviewRequest,
+    is_repeated: bool,
+) -> Result<wire::DecidedReview, Status> {
+    let stored = row(shared, tenant, &request.id).await?;
+    let answer = answer(shared, tenant, &stored, request).await?;
+    if is_repeated && let Some(first) = replayed(shared, tenant, &stored, &answer).await? {
+        return Ok(first);
+    }
     if stored.state != ReviewState::Open {
-        return closed(shared, &tenant, &request, &answer).await;
+        return Err(closed(shared, tenant, request).await?);
     }
     let (run, asked) = (stored.run, Box::new(answer.clone()));
     let ask = |caller| Input::Answer { caller, run, tenant: tenant.id().clone(), answer: asked };
@@ -99,17 +126,16 @@ pub(super) async fn decide(
         Reply::Answered { seq } => {
             // The answer is given when its batch has landed, so a read sees at least this.
             tracing::debug!(%run, %seq, review = %stored.review, "decided");
-            Ok(wire::DecidedReview { review: Some(current(shared, &tenant, &request.id).await?.0), replayed: false })
+            Ok(wire::DecidedReview { review: Some(current(shared, tenant, &request.id).await?), replayed: false })
         }
-        Reply::Refused(Refusal::Review(ReviewRefusal::Closed)) => closed(shared, &tenant, &request, &answer).await,
         Reply::Refused(Refusal::Review(why)) => {
-            let is_mine = why == ReviewRefusal::AlreadyApproved || matches!(why, ReviewRefusal::Stale { .. });
-            match is_mine && request.idempotency.is_some() {
-                true => match current(shared, &tenant, &request.id).await? {
-                    (review, found) if has_said(&found, &answer) => Ok(replayed(review)),
-                    _ => Err(refused(why)),
-                },
-                false => Err(refused(why)),
+            // Its twin may have come first.
+            if is_repeated && let Some(first) = replayed(shared, tenant, &stored, &answer).await? {
+                return Ok(first);
+            }
+            match why {
+                ReviewRefusal::Closed => Err(closed(shared, tenant, request).await?),
+                why => Err(refused(why)),
             }
         }
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
@@ -117,41 +143,46 @@ pub(super) async fn decide(
     }
 }
 
-/// Somebody was first: who, with what and when; or it was this very request.
-async fn closed(
-    shared: &Arc<Shared>,
-    tenant: &Tenant,
-    request: &wire::DecideReviewRequest,
-    answer: &ReviewAnswer,
-) -> Result<wire::DecidedReview, Status> {
-    let (review, found) = current(shared, tenant, &request.id).await?;
-    if request.idempotency.is_some() && has_said(&found, answer) {
-        return Ok(replayed(review));
-    }
-    let head = review.head.unwrap_or_default();
-    match head.decided {
+/// Somebody was first: who, with what and when.
+async fn closed(shared: &Arc<Shared>, tenant: &Tenant, request: &wire::DecideReviewRequest) -> Result<Status, Status> {
+    let head = current(shared, tenant, &request.id).await?.head.unwrap_or_default();
+    Ok(match head.decided {
         Some(decided) => {
             let who = if decided.by.is_empty() { "its time" } else { &decided.by };
             let message = format!("the review was decided before: {} by {who}", decided.decision);
-            Err(failure::failure(wire::Failure {
+            failure::failure(wire::Failure {
                 code: "review_decided".into(),
                 http_status: 409,
                 message,
                 decided: Some(decided),
                 ..Default::default()
-            }))
+            })
         }
-        None => Err(failure::plain(
+        None => failure::plain(
             409,
             "review_withdrawn",
             "nothing waits for the review any more: its run went on, or is over",
-        )),
-    }
+        ),
+    })
 }
 
-/// Whether the same subject has said the same before.
-fn has_said(found: &Found, answer: &ReviewAnswer) -> bool {
-    found.entries.iter().any(|(reviewed, _)| {
+/// What was answered when this very request came first, if it has had its effect.
+async fn replayed(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    stored: &StoredReview,
+    answer: &ReviewAnswer,
+) -> Result<Option<wire::DecidedReview>, Status> {
+    let (_, found) = reviews::review(shared, tenant, stored, None).await.map_err(gone)?;
+    let Some(place) = said_at(&found, answer) else { return Ok(None) };
+    let stored = row_of(shared, tenant, stored.review).await?;
+    let (review, _) = reviews::review(shared, tenant, &stored, Some(place as u64 + 1)).await.map_err(gone)?;
+    Ok(Some(wire::DecidedReview { review: Some(review), replayed: true }))
+}
+
+/// Where in the history the same subject has said the same.
+fn said_at(found: &Found, answer: &ReviewAnswer) -> Option<usize> {
+    found.entries.iter().position(|(reviewed, _)| {
         let edit = |port: PortIx| reviewed.edit.iter().find(|output| output.port == port).map(|output| &output.value);
         let is_edit = |(port, value): &(PortIx, Value)| {
             matches!(edit(*port), Some(OutputValue::One(reference)) if reference.digest == value.digest())
@@ -165,18 +196,16 @@ fn has_said(found: &Found, answer: &ReviewAnswer) -> bool {
     })
 }
 
-/// The answer to a request that came before.
-fn replayed(review: wire::Review) -> wire::DecidedReview {
-    wire::DecidedReview { review: Some(review), replayed: true }
-}
-
-async fn current(shared: &Arc<Shared>, tenant: &Tenant, id: &str) -> Result<(wire::Review, Found), Status> {
+async fn current(shared: &Arc<Shared>, tenant: &Tenant, id: &str) -> Result<wire::Review, Status> {
     let row = row(shared, tenant, id).await?;
-    reviews::review(shared, tenant, &row).await.map_err(gone)
+    Ok(reviews::review(shared, tenant, &row, None).await.map_err(gone)?.0)
 }
 
 async fn row(shared: &Arc<Shared>, tenant: &Tenant, id: &str) -> Result<StoredReview, Status> {
-    let id: ReviewId = id.parse().map_err(|_| not_found())?;
+    row_of(shared, tenant, id.parse().map_err(|_| not_found())?).await
+}
+
+async fn row_of(shared: &Arc<Shared>, tenant: &Tenant, id: ReviewId) -> Result<StoredReview, Status> {
     let found = shared.reviews.review(tenant.clone(), id).await.map_err(|error| failure::journal(&error))?;
     found.ok_or_else(not_found)
 }

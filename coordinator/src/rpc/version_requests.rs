@@ -79,6 +79,10 @@ pub(super) async fn compare(
 ) -> Result<wire::VersionDifference, Status> {
     let (tenant, workflow) = find(shared, auth::tenant(&request)?, &request.workflow_id).await?;
     let newer = if request.to == 0 { workflow.version } else { request.to };
+    if request.from == 0 && newer == 1 {
+        let message = "version 1 is the first, so nothing is before it: name the version to compare it with as from";
+        return Err(failure::plain(404, "version_not_found", message));
+    }
     let older = if request.from == 0 { newer.saturating_sub(1) } else { request.from };
     let (from, before) = document(shared, &tenant, &workflow, older).await?;
     let (to, after) = document(shared, &tenant, &workflow, newer).await?;

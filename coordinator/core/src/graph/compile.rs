@@ -437,7 +437,8 @@ impl<'a> Compiler<'a> {
         let Some(node_type) = running.node_type else {
             // What nobody knows yet has no place for secrets either.
             for level in ["config", "params"] {
-                let found = find(level).map(|value| super::secrets::find(value, &format!("{}/data/{level}", running.path)));
+                let found =
+                    find(level).map(|value| super::secrets::find(value, &format!("{}/data/{level}", running.path)));
                 found.into_iter().flatten().for_each(&mut report);
             }
             return node;

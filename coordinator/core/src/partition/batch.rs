@@ -97,6 +97,8 @@ pub struct ReviewRow {
     pub decided_by: Option<Subject>,
     /// What was decided.
     pub verdict: Option<ReviewVerdict>,
+    /// With a decision: when it was opened. No part of the row, but of what is counted.
+    pub opened_at: Option<Timestamp>,
 }
 
 /// The part of a review's row that never changes.

@@ -46,6 +46,7 @@ fn row(run: &Run, ordinal: ReviewIx, seq: EventSeq, change: ReviewChange) -> Rev
         closed_at: None,
         decided_by: None,
         verdict: None,
+        opened_at: None,
     };
     match change {
         ReviewChange::Opened { instance, index, kind, assignees, at, due_at } => {
@@ -62,8 +63,8 @@ fn row(run: &Run, ordinal: ReviewIx, seq: EventSeq, change: ReviewChange) -> Rev
         }
         ReviewChange::Approved => {}
         ReviewChange::Escalated { assignees, due_at } => (row.assignees, row.due_at) = (Some(assignees), due_at),
-        ReviewChange::Decided { at, by, verdict } => {
-            row.state = ReviewState::Decided;
+        ReviewChange::Decided { opened_at, at, by, verdict } => {
+            (row.state, row.opened_at) = (ReviewState::Decided, Some(opened_at));
             (row.closed_at, row.decided_by, row.verdict) = (Some(at), by, Some(verdict));
         }
         ReviewChange::Withdrawn { at } => (row.state, row.closed_at) = (ReviewState::Withdrawn, Some(at)),

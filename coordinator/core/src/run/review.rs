@@ -155,6 +155,8 @@ pub enum ReviewChange {
     },
     /// It is decided.
     Decided {
+        /// Since when it was open.
+        opened_at: Timestamp,
         /// When.
         at: Timestamp,
         /// By whom; nobody: its time was over.

@@ -129,8 +129,8 @@ impl Run {
         if open.due_at.is_some() && !is_kept {
             self.take_timer(*instance);
         }
-        let (by, verdict) = (by.clone(), *verdict);
-        self.changed(*review, ReviewChange::Decided { at: self.state.last_at, by, verdict });
+        let (opened_at, at) = (open.opened_at, self.state.last_at);
+        self.changed(*review, ReviewChange::Decided { opened_at, at, by: by.clone(), verdict: *verdict });
         match outcome {
             ReviewOutcome::Open { .. } => {}
             ReviewOutcome::Begins => {

@@ -18,6 +18,9 @@ pub(super) const OPERATIONS: &[&str] = &[
     "review of another tenant",
     "reviews",
     "reviews of an assignee",
+    "open_by_kind",
+    "take_key",
+    "free_key",
     "quarantine with reviews",
 ];
 
@@ -51,6 +54,17 @@ impl Pair {
                 let cursor = self.draw.rarely(cursor);
                 let found = same!(self, reviews(filter, cursor, limit)).unwrap();
                 found.len() > 1 && (!is_named || found.iter().any(|row| !row.assignees.is_empty()))
+            }
+            "open_by_kind" => same!(self, open_by_kind()).unwrap().iter().any(|(_, count)| *count > 1),
+            "take_key" => {
+                let (row, now) = (self.key(), self.draw.time_near(self.clock.now()));
+                same!(self, take_key(row, now)).unwrap().is_some()
+            }
+            "free_key" => {
+                let (row, now) = (self.key(), self.clock.now());
+                let taken = same!(self, take_key(row.clone(), now)).unwrap();
+                same!(self, free_key(row.key.clone())).unwrap();
+                same!(self, take_key(row, now)).unwrap().is_none() && taken.is_none()
             }
             "quarantine with reviews" => {
                 let (partition, epoch) = self.partition();
@@ -118,6 +132,7 @@ impl Pair {
             closed_at: self.draw.maybe(closed_at),
             decided_by: self.draw.maybe(by),
             verdict: self.draw.maybe(verdict),
+            opened_at: None,
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0003_graph_policy.sql"),
     include_str!("../../../migrations/postgres/0004_reviews.sql"),
     include_str!("../../../migrations/postgres/0005_lineage.sql"),
-    include_str!("../../../migrations/postgres/0007_lineage_parents.sql"),
+    include_str!("../../../migrations/postgres/0007_families_and_reviews.sql"),
 ];
 
 /// Whoever changes the schema has this lock until it is done.

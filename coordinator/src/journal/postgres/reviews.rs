@@ -6,7 +6,9 @@ use heddle_core::time::Timestamp;
 use sqlx::postgres::PgConnection;
 
 use super::fault::Trouble;
-use crate::journal::columns::{assignees_text, place_text, review_kind_number, review_state_number, told_text, verdict_number};
+use crate::journal::columns::{
+    assignees_text, place_text, review_kind_number, review_state_number, told_text, verdict_number,
+};
 
 type Result<T> = std::result::Result<T, Trouble>;
 

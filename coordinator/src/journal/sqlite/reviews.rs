@@ -5,7 +5,9 @@ use heddle_core::partition::batch::{ReviewCreated, ReviewRow, ReviewState};
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use crate::journal::columns::{assignees_text, place_text, review_kind_number, review_state_number, told_text, verdict_number};
+use crate::journal::columns::{
+    assignees_text, place_text, review_kind_number, review_state_number, told_text, verdict_number,
+};
 
 /// Writes them in order; false if they do not follow what is there.
 pub(super) fn write(connection: &Connection, run: RunId, rows: &[ReviewRow]) -> rusqlite::Result<bool> {

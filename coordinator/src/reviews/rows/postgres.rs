@@ -2,8 +2,11 @@
 
 use futures::FutureExt as _;
 use heddle_core::id::{ReviewId, ReviewIx, RunId, Subject, TenantId, WorkflowId};
-use heddle_core::partition::batch::ReviewCreated;
+use heddle_core::limits::IDEMPOTENCY_TTL;
+use heddle_core::partition::batch::{IdempotencyKey, KeyRow, ReviewCreated};
+use heddle_core::run::event::ReviewKind;
 use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{QueryBuilder, Row as _};
 
@@ -61,6 +64,56 @@ impl ReviewRows for PostgresJournal {
                 }
                 query.push(" ORDER BY opened_at, id LIMIT ").push_bind(limit.min(PAGE_ROWS_MAX) as i64);
                 query.build().fetch_all(connection).await?.iter().map(stored).collect()
+            }
+            .boxed()
+        })
+    }
+
+    fn open_by_kind(&self) -> Answer<Vec<(ReviewKind, u64)>> {
+        self.ask("count open reviews", |connection| {
+            async move {
+                // The condition is the index's own.
+                let sql = "SELECT kind, count(*) FROM review WHERE state = 1 GROUP BY kind ORDER BY kind";
+                let rows = sqlx::query(sql).fetch_all(connection).await?;
+                let count = |row: &PgRow| Ok((review_kind(row.try_get(0)?), row.try_get::<i64, _>(1)? as u64));
+                let counts = rows.iter().map(count).collect::<Result<Vec<_>, Trouble>>()?;
+                Ok(counts.into_iter().filter_map(|(kind, count)| Some((kind?, count))).collect())
+            }
+            .boxed()
+        })
+    }
+
+    fn take_key(&self, row: KeyRow, now: Timestamp) -> Answer<Option<Digest>> {
+        self.ask("take a decision's key", move |connection| {
+            async move {
+                let KeyRow { key, body } = &row;
+                let sql = "INSERT INTO idempotency (tenant, route, key, body, created_at) VALUES ($1, $2, $3, $4, $5)
+                           ON CONFLICT (tenant, route, key) DO UPDATE
+                           SET body = excluded.body, created_at = excluded.created_at, run = NULL, reply = NULL
+                           WHERE idempotency.created_at <= excluded.created_at - $6";
+                let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key).bind(body.0);
+                let query = query.bind(now.as_millis()).bind(IDEMPOTENCY_TTL.as_millis() as i64);
+                if query.execute(&mut *connection).await?.rows_affected() == 1 {
+                    return Ok(None);
+                }
+                let sql = "SELECT body FROM idempotency WHERE tenant = $1 AND route = $2 AND key = $3";
+                let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key);
+                // Whoever had it has freed it meanwhile: this request may be its twin.
+                let Some(found) = query.fetch_optional(connection).await? else { return Ok(Some(*body)) };
+                Ok(Some(Digest(found.try_get(0)?)))
+            }
+            .boxed()
+        })
+    }
+
+    fn free_key(&self, key: IdempotencyKey) -> Answer<()> {
+        self.ask("free a decision's key", move |connection| {
+            async move {
+                let sql = "DELETE FROM idempotency
+                           WHERE tenant = $1 AND route = $2 AND key = $3 AND run IS NULL AND reply IS NULL";
+                let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key);
+                query.execute(connection).await?;
+                Ok(())
             }
             .boxed()
         })
