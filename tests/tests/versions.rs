@@ -242,7 +242,7 @@ async fn a_change_is_checked_as_a_save_is() {
     let graph = graph("one").node("ask", "logic:review", json!({})).edge("copy.out", "ask.value");
     let graph = graph.node("if", "logic:if", json!({ "condition": "true" })).edge("topic.text", "if.value");
     // Half finished: nothing leads to what `later` needs.
-    let workflow = client.save("checked", &graph.node("later", "debug:echo", json!({}))).await;
+    let workflow = client.save("checked", &graph.node("later", "logic:if", json!({ "condition": "true" }))).await;
     let secret = "sk-1234567890abcdef1234567890abcdef";
     for (node, body, rule) in [
         ("topic", json!({ "config": { "text": [1] } }), "bad-config"),
