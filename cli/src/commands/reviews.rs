@@ -135,8 +135,9 @@ impl Reviews {
                 refuse_closed(&review)?;
                 client.spell_out(&mut review).await?;
                 let edit = Edit::of(&review)?;
-                let text = edit.in_editor()?;
-                approve_edited(&client, &edit, &review, &text, comment, self.json).await
+                let written = edit.in_editor()?;
+                let sent = approve_edited(&client, &edit, &review, &written.text, comment, self.json).await;
+                sent.map_err(|failure| written.refused(failure))
             }
             Verb::Reject { ids, comment } => {
                 each(&client, &ids, &Decision { decision: "reject", comment, ..Decision::default() }, self.json).await
@@ -305,8 +306,17 @@ async fn sendable(client: &Client, data: Value) -> Result<Value> {
 
 /// Decides these reviews alike, until one of them refuses.
 async fn each(client: &Client, ids: &[String], decision: &Decision, as_json: bool) -> Result<()> {
-    for id in ids {
-        let value = client.decide(id, decision).await?;
+    for (place, id) in ids.iter().enumerate() {
+        let value = client.decide(id, decision).await.map_err(|mut failure| {
+            if ids.len() > 1 {
+                failure.message = format!("{id}: {}", failure.message);
+            }
+            let left = &ids[place + 1..];
+            if !left.is_empty() {
+                failure.message = format!("{}\n  not decided either: {}", failure.message, left.join(" "));
+            }
+            failure
+        })?;
         if as_json {
             print_json(&value)?;
             continue;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use heddle_core::graph::Graph;
+use heddle_core::graph::{Graph, Problem};
 use heddle_core::id::{NodeIx, PortIx, RunId, WorkflowId};
 use heddle_core::partition::io::Inherited;
 use heddle_core::run::checkpoint::{Checkpoint, Checkpoints};
@@ -18,7 +18,7 @@ use heddle_proto::control as wire;
 use tonic::Status;
 
 use super::parent::{self, Read};
-use super::start::{known_inputs, not_decided, pack};
+use super::start::{known_inputs, not_decided, pack, with_problems};
 use crate::artifacts::submitted;
 use crate::auth::Tenant;
 use crate::limits::{BATCH_INHERITED_BYTES_MAX, BATCH_INHERITED_TOTAL_BYTES_MAX};
@@ -159,7 +159,10 @@ impl Carried {
         };
         let plan = planning.plan();
         if let Some(target) = target.filter(|_| self.only) {
-            refuse_missing(graph, target, &plan)?;
+            let planned = plan.will_run.iter().chain(&plan.may_run).map(|planned| planned.node);
+            // What the first run of a batch finds, another may not: each has other inputs.
+            let other = self.differs.iter().copied().filter(|node| part.binary_search(node).is_ok());
+            refuse_missing(graph, target, planned.chain(other))?;
         }
         // What leads to nothing but reused results does not run; whether it still gives what they were made of is looked at all the
         // same.
@@ -209,6 +212,8 @@ impl Carried {
                 self.take_decided(shared, (graph, node), found, carried).await?;
                 continue;
             }
+            // What names a run that is not there any more is no client's own word.
+            let is_own_word = carried.execution_id.is_empty() || found.is_some();
             if let Some((run, made)) = found
                 && self.take_recorded(shared, (run, node), &made, carried).await?
             {
@@ -216,7 +221,11 @@ impl Carried {
                 self.made.insert(node, made);
                 continue;
             }
-            self.take_given(shared, tenant, graph, node, &carried.output_json).await?;
+            match graph.carried_outputs(node, &carried.output_json) {
+                Ok(Some(given)) => self.take_given(shared, tenant, graph, node, given).await?,
+                Err(problem) if is_own_word => return Err(not_given(carried, problem)),
+                Ok(None) | Err(_) => {}
+            }
         }
         Ok(())
     }
@@ -255,7 +264,7 @@ impl Carried {
         let Some((run, made)) = found else {
             // Of a run that is not there any more nobody knows what was decided: people are asked anew.
             let is_own_word = carried.execution_id.is_empty();
-            let could_give = graph.carried_outputs(node, &carried.output_json).is_some();
+            let could_give = graph.carried_outputs(node, &carried.output_json).is_ok_and(|given| given.is_some());
             return if is_own_word && could_give { Err(not_decided(graph, node)) } else { Ok(()) };
         };
         let values = parent::values(shared, run, made.result.outputs.iter().map(|output| &output.value)).await?;
@@ -278,9 +287,8 @@ impl Carried {
         tenant: &Tenant,
         graph: &Graph,
         node: NodeIx,
-        output: &[u8],
+        given: Vec<(PortIx, Value)>,
     ) -> Result<(), Status> {
-        let Some(given) = graph.carried_outputs(node, output) else { return Ok(()) };
         let values = given.iter().map(|(_, value)| (node, value.clone())).collect();
         let resolved = submitted::resolve(shared, tenant, values).await?;
         let given: BTreeMap<PortIx, Value> =
@@ -344,6 +352,12 @@ fn differs(graph: &Graph, target: Option<NodeIx>, iterators: &[u8]) -> Result<Ve
     Ok(following.into_iter().collect())
 }
 
+/// A request says itself what a node gave, and the node could not have given it.
+fn not_given(carried: &wire::CarriedOutput, problem: Problem) -> Status {
+    let path = format!("{}{}", carried.path, problem.path.as_deref().unwrap_or_default());
+    with_problems("invalid_outputs", vec![problem.at(path)])
+}
+
 /// A run, if it is one of the workflow's.
 async fn of_workflow(
     shared: &Arc<Shared>,
@@ -405,8 +419,7 @@ fn is_described(value: &serde_json::Value) -> bool {
 }
 
 /// One node alone runs on what is there: says what is not.
-fn refuse_missing(graph: &Graph, target: NodeIx, plan: &Plan) -> Result<(), Status> {
-    let runs = plan.will_run.iter().chain(&plan.may_run).map(|planned| planned.node);
+fn refuse_missing(graph: &Graph, target: NodeIx, runs: impl Iterator<Item = NodeIx>) -> Result<(), Status> {
     let is_other = |node: &NodeIx| {
         *node != target
             && graph.is_reusable(*node)

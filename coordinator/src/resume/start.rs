@@ -257,6 +257,11 @@ async fn parent_row(shared: &Arc<Shared>, tenant: &Tenant, request: &wire::Resum
     let row = match runs::row(shared, tenant, id).await {
         Err(ReadError::NotFound) => {
             let run = batches::not_begun(shared, tenant, id).await.map_err(failure::read)?;
+            if matches!(run.status(), wire::RunStatus::Cancelled | wire::RunStatus::Failed) {
+                let message = "the run was cancelled with its batch before it began, or could not be started, so it has no inputs and no results to go on \
+                               from; execute the workflow with its values instead";
+                return Err(failure::plain(422, "nothing_to_resume", message));
+            }
             return Err(not_terminal("the run has not begun: wait for it, or cancel its batch", run.waiting_on));
         }
         row => row.map_err(failure::read)?,
@@ -328,7 +333,7 @@ fn unknown_node(problems: Vec<Problem>) -> Status {
     with_problems("unknown_node", problems)
 }
 
-fn with_problems(code: &str, problems: Vec<Problem>) -> Status {
+pub(super) fn with_problems(code: &str, problems: Vec<Problem>) -> Status {
     let message = problems.first().map_or_else(String::new, |it| format!("{} {}", it.message, it.fix));
     let diagnosis = Some(failure::diagnosis(problems, Vec::new(), &[]));
     failure::failure(wire::Failure { code: code.into(), http_status: 422, message, diagnosis, ..Default::default() })
@@ -436,7 +441,8 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
         ResumeRefusal::Nothing => failure::plain(
             422,
             "nothing_to_resume",
-            "the run completed: name the node to go on from (fromNodeId), or change an output (outputs)",
+            "the run completed: name the node to go on from (fromNodeId; toNodeId only says where to stop), or change an output \
+             (outputs)",
         ),
         ResumeRefusal::NotOnTheWay => failure::plain(
             422,

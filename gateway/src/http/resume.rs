@@ -146,7 +146,7 @@ fn read(way: Way, body: &GraphBody, fields: &Fields<'_>) -> Result<ResumeRequest
     let request = ResumeRequest {
         rerun: way == Way::Rerun,
         from_node_id: from_node(fields)?,
-        to_node_id: fields.text("toNodeId")?.unwrap_or_default(),
+        to_node_id: fields.id("toNodeId")?.unwrap_or_default(),
         outputs_json: edits(body, fields)?,
         inputs_json: fields.object("inputs")?.map(|inputs| body.share(inputs)).unwrap_or_default(),
         graph_choice: graph_choice.into(),
@@ -154,7 +154,7 @@ fn read(way: Way, body: &GraphBody, fields: &Fields<'_>) -> Result<ResumeRequest
         downstream_all: downstream_all(fields)?,
         indices: indices(fields)?,
         failed_items: fields.flag("failedItems")?.unwrap_or(false),
-        plan_token: fields.text("planToken")?.unwrap_or_default(),
+        plan_token: fields.id("planToken")?.unwrap_or_default(),
         ..ResumeRequest::default()
     };
     if request.plan_token.len() > PLAN_TOKEN_LENGTH_MAX {
@@ -169,7 +169,7 @@ fn read(way: Way, body: &GraphBody, fields: &Fields<'_>) -> Result<ResumeRequest
 
 /// The vendor's guide calls the node to go on from the target.
 fn from_node(fields: &Fields<'_>) -> Result<String, ApiError> {
-    match (fields.text("fromNodeId")?, fields.text("targetNodeId")?) {
+    match (fields.id("fromNodeId")?, fields.id("targetNodeId")?) {
         (Some(_), Some(_)) => Err(ApiError::invalid_field(
             "targetNodeId",
             "left out, since it is another name for fromNodeId, which is given",
@@ -185,6 +185,9 @@ fn edits(body: &GraphBody, fields: &Fields<'_>) -> Result<Bytes, ApiError> {
         if !ports.get().starts_with('{') {
             let expected = "an object for each node: its new values by output port";
             return Err(ApiError::invalid_field("outputs", expected).below(node));
+        }
+        if Fields::parse(ports.get().as_bytes())?.members().next().is_none() {
+            return Err(ApiError::empty_field("outputs").below(node));
         }
     }
     Ok(body.share(outputs))
@@ -213,6 +216,9 @@ fn indices(fields: &Fields<'_>) -> Result<Vec<NodeIndex>, ApiError> {
         let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
         is_whole.then_some(number as u32)
     };
+    if numbers.is_empty() {
+        return Err(ApiError::empty_field("indices"));
+    }
     let read = |index: Vec<f64>| index.into_iter().map(whole).collect::<Option<Vec<u32>>>();
     let indices: Vec<Vec<u32>> = numbers.into_iter().map(read).collect::<Option<_>>().ok_or_else(refused)?;
     let is_good = indices.len() <= RESUME_INDICES_MAX
@@ -263,8 +269,8 @@ mod tests {
             read.map(|all| all.into_iter().map(|one| one.index).collect::<Vec<_>>())
         };
         assert_eq!(read("[[17],[3,0]]").unwrap(), vec![vec![17], vec![3, 0]]);
-        assert_eq!(read("[]").unwrap(), Vec::<Vec<u32>>::new());
-        for wrong in ["[17]", "[[]]", "[[-1]]", "[[1.5]]", "[[\"1\"]]", "[[0,0,0,0,0,0,0,0,0,0]]", "{}"] {
+        assert_eq!(read("null").unwrap(), Vec::<Vec<u32>>::new());
+        for wrong in ["[]", "[17]", "[[]]", "[[-1]]", "[[1.5]]", "[[\"1\"]]", "[[0,0,0,0,0,0,0,0,0,0]]", "{}"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         assert!(read(&format!("[{}[0]]", "[0],".repeat(RESUME_INDICES_MAX))).is_err());

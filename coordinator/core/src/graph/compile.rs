@@ -439,7 +439,15 @@ impl<'a> Compiler<'a> {
         };
         let problems = &mut self.problems;
         let mut report = |problem: Problem| problems.push(problem.node(id));
-        let Some(node_type) = running.node_type else { return node };
+        let Some(node_type) = running.node_type else {
+            // What nobody knows yet has no place for secrets either.
+            for level in ["config", "params"] {
+                let found =
+                    find(level).map(|value| super::secrets::find(value, &format!("{}/data/{level}", running.path)));
+                found.into_iter().flatten().for_each(&mut report);
+            }
+            return node;
+        };
         for level in ["config", "params"] {
             if let Some(value) = find(level).filter(|value| !value.is_null() && !value.is_object()) {
                 let message = format!("{level} is {}, not an object.", shown(value.0));
