@@ -47,8 +47,7 @@ pub(crate) struct Review<'a> {
     /// a review that several have to approve it is the newest version, as the last one who approved has edited it.
     #[schemars(with = "serde_json::Value")]
     pub(crate) value: ReviewValue<'a>,
-    /// The first version, if `value` is another.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The first version, if `value` is another; null if it is not.
     #[schemars(with = "serde_json::Value")]
     pub(crate) original: Option<ReviewValue<'a>>,
     /// Of which type an edit must be, by port.
