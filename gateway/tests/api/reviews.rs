@@ -112,6 +112,7 @@ async fn a_review_shows_what_is_asked_and_what_was_decided() {
         ("title", json!("Check the draft")),
         ("description", json!("Is it *true*?")),
         ("value", json!("A draft.")),
+        ("original", json!(null)),
         ("ports", json!([{"port": "value", "type": "TEXT", "list": false}])),
         ("schema", json!({"minLength": 1})),
         ("allow", json!(["approve", "edit", "reject"])),
