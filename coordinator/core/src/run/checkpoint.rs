@@ -1,7 +1,7 @@
 //! The results of a run, found while its history is read (E22): for each instance that completed its key and what it gave, and of
 //! containers how their items began. What failed and was caught is none of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::items::ItemsView;
@@ -60,6 +60,8 @@ pub struct Checkpoints {
 pub struct Gatherer {
     items: ItemsView,
     found: Checkpoints,
+    /// Instances, by node and index, that people have given another config or other inputs than the graph does.
+    changed: BTreeSet<(NodeIx, Vec<u32>)>,
     /// Whether only nodes outside of maps and loops count.
     is_shallow: bool,
 }
@@ -71,7 +73,7 @@ impl Gatherer {
     /// [`Corrupt`] if the history does not begin with this event.
     pub fn begin(id: RunId, graph: Arc<Graph>, first: &Event, is_shallow: bool) -> Result<Self, Corrupt> {
         let items = ItemsView::begin(id, graph, first)?;
-        let mut gatherer = Self { items, found: Checkpoints::default(), is_shallow };
+        let mut gatherer = Self { items, found: Checkpoints::default(), changed: BTreeSet::new(), is_shallow };
         gatherer.note(first);
         Ok(gatherer)
     }
@@ -117,6 +119,11 @@ impl Gatherer {
             Fact::Failed { attempt, retry_at: None, fallback: None, asks: false, .. }
             | Fact::Lost { attempt, failure: Some(_), asks: false, .. } => self.fail(attempt.instance),
             Fact::Reviewed(it) => match &it.outcome {
+                ReviewOutcome::Begins if !it.edit.is_empty() => self.change(it.instance),
+                ReviewOutcome::Again { instance } if it.config.is_some() => {
+                    self.take_back(*instance);
+                    self.change(*instance);
+                }
                 ReviewOutcome::Gave(outputs) => self.add(it.instance, event.seq, made, outputs),
                 ReviewOutcome::Failed { .. } => self.fail(it.instance),
                 ReviewOutcome::Again { instance } => self.take_back(*instance),
@@ -156,6 +163,20 @@ impl Gatherer {
         }
     }
 
+    /// A person has changed what an instance is made of, for this run: the graph's would give something else.
+    fn change(&mut self, instance: Instance) {
+        self.changed.insert((instance.node, self.items.path(instance.scope)));
+    }
+
+    /// Whether people have changed what an instance was made of, or something in it.
+    fn is_changed(&self, instance: Instance, index: &[u32]) -> bool {
+        let graph = self.run().graph();
+        self.changed.iter().any(|(node, at)| {
+            let is_inside = graph.is_inside(*node, instance.node) && at.starts_with(index);
+            is_inside || *node == instance.node && at == index
+        })
+    }
+
     /// What an instance gave does not count: a person had it made again.
     fn take_back(&mut self, instance: Instance) {
         let index = self.items.path(instance.scope);
@@ -172,18 +193,14 @@ impl Gatherer {
             // Only a part of its body ran: it may have given less than it would.
             return;
         }
-        if run.changed_config(instance).is_some() {
-            // A person has changed its config for this run: the graph's would give something else.
-            return;
-        }
-        if !run.changed_inputs(instance).is_empty() {
-            // Nor was it made of what came into it.
+        let index = self.items.path(instance.scope);
+        if self.is_changed(instance, &index) {
             return;
         }
         let inputs = run.inputs_of(instance);
         let checkpoint = Checkpoint {
             node: instance.node,
-            index: self.items.path(instance.scope),
+            index,
             key: run.key_of(instance),
             inputs,
             seq,

@@ -206,3 +206,45 @@ fn what_a_person_had_made_again_is_no_result() {
     let of_a = found.results.iter().filter(|it| it.node == parent.instance("a").node);
     assert_eq!(of_a.map(|it| parent.json(&it.outputs[0].value)).collect::<Vec<_>>(), [json!("again")]);
 }
+
+/// list → m { w → v } → end, where people look at w.
+fn mapped(when: &str) -> Arc<Graph> {
+    let fixture = Fixture::default().list("list", json!(["a", "b"])).logic("m", "map", json!({}));
+    let fixture = fixture.work("w", "keyed", &json!({"review": when})).inside("m").work("v", "pure", &json!({})).inside("m");
+    let fixture = fixture.output("end").edge("list", "m.items").edge("m.item", "w").edge("w.out", "v");
+    fixture.edge("v.out", "m.result").edge("m.results", "end").build()
+}
+
+/// Which items of w are results, and whether the map is one.
+fn of_items(parent: &Course) -> (Vec<u32>, bool) {
+    assert_eq!(parent.run.status(), RunStatus::Completed);
+    let found = results(parent);
+    let of = |id: &str| found.results.iter().filter(|it| it.node == parent.instance(id).node).collect::<Vec<_>>();
+    (of("w").iter().flat_map(|it| it.index.clone()).collect(), !of("m").is_empty())
+}
+
+#[test]
+fn an_item_that_people_have_changed_is_no_result_and_nor_is_what_is_around_it() {
+    let mut parent = Course::begin(&mapped("before"));
+    say(&mut parent, edited(0, "as ann wants it")).unwrap();
+    approve(&mut parent, 1);
+    parent.run_through(joined);
+    assert_eq!(of_items(&parent), (vec![1], false));
+
+    let mut parent = Course::begin(&mapped("after"));
+    parent.run_through(joined);
+    let config = Some(crate::value::Value::from_json(r#"{"tone":"friendly"}"#.into()));
+    say(&mut parent, ReviewAnswer { config, ..answer(0, "ann", ReviewVerdict::Retry) }).unwrap();
+    approve(&mut parent, 1);
+    parent.run_through(joined);
+    approve(&mut parent, 2);
+    parent.run_through(joined);
+    assert_eq!(of_items(&parent), (vec![1], false));
+
+    // What they have let go on as it is counts.
+    let mut parent = Course::begin(&mapped("before"));
+    approve(&mut parent, 0);
+    approve(&mut parent, 1);
+    parent.run_through(joined);
+    assert_eq!(of_items(&parent), (vec![0, 1], true));
+}
