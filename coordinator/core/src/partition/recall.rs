@@ -105,7 +105,10 @@ impl Partition {
             return;
         }
         self.questions.forget(id, instance);
-        let is_alive = |found: &CachedResult| found.expires_at > turn.now || is_planted(Fault::SharedTooLong);
+        // Both say for how long: who made it, and who would take it.
+        let ttl = self.runs.get(&id).and_then(|entry| entry.run.graph().shared_for(instance.node)).unwrap_or_default();
+        let is_young = |found: &CachedResult| found.expires_at > turn.now && found.made_at.plus(ttl) > turn.now;
+        let is_alive = |found: &CachedResult| is_young(found) || is_planted(Fault::SharedTooLong);
         let found = found.filter(|found| found.key == key && is_alive(found));
         self.conclude_question(id, instance, found, turn);
     }

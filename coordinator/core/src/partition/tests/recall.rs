@@ -12,7 +12,7 @@ use crate::limits;
 use crate::partition::io::{Input, Outputs, Question};
 use crate::run::RunStatus;
 use crate::run::recall::CachedResult;
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value};
 
 fn graph() -> Arc<Graph> {
@@ -68,6 +68,10 @@ fn what_does_not_fit_is_no_answer() {
     for (name, change) in [
         ("another key", (|result: &mut CachedResult| result.key = Digest([9; 32])) as fn(&mut CachedResult)),
         ("too old", |result| result.expires_at = result.made_at),
+        ("too old for who asks", |result| {
+            result.made_at = Timestamp::from_millis(result.made_at.as_millis() - 60_000);
+            result.expires_at = result.made_at.plus(Span::from_seconds(3_600));
+        }),
     ] {
         let mut bench = Bench::with_agent();
         let question = asked(&bench.on([submit(RUN, &graph, None)]));
