@@ -25,17 +25,22 @@ pub struct Written {
     /// The text.
     pub text: String,
     path: TempPath,
+    /// What they began with.
+    before: String,
 }
 
 impl Written {
     /// Keeps the file, and says where it is: the text was not taken.
     pub fn refused(self, failure: Failure) -> Failure {
-        kept(self.path, failure)
+        kept(self.path, &self.before, failure)
     }
 }
 
-/// A failure that says where the edit is.
-fn kept(path: TempPath, mut failure: Failure) -> Failure {
+/// A failure that says where the edit is. A file that holds what was there before is none.
+fn kept(path: TempPath, before: &str, mut failure: Failure) -> Failure {
+    if std::fs::read(&path).is_ok_and(|bytes| bytes.trim_ascii_end() == before.trim_end().as_bytes()) {
+        return failure;
+    }
     // An editor may have put another file in its place, or none.
     match path.keep() {
         Ok(path) if path.exists() => {
@@ -86,7 +91,7 @@ impl<'a> Edit<'a> {
             .context(Exit::Failed, "cannot start the editor")?;
         if !ended.success() {
             let failure = Failure::failed(format!("the editor {editor:?} ended with {ended}; nothing was sent"));
-            return Err(kept(path, failure.with_next("set EDITOR to the editor that you use")));
+            return Err(kept(path, &self.before, failure.with_next("set EDITOR to the editor that you use")));
         }
         match text_file::read(&path, EDIT_BYTES_MAX) {
             Ok(text) if text.trim().is_empty() && !self.before.trim().is_empty() => {
@@ -96,8 +101,8 @@ impl<'a> Edit<'a> {
                     self.review.id
                 )))
             }
-            Ok(text) => Ok(Written { text, path }),
-            Err(failure) => Err(kept(path, failure)),
+            Ok(text) => Ok(Written { text, path, before: self.before.clone() }),
+            Err(failure) => Err(kept(path, &self.before, failure)),
         }
     }
 
@@ -236,11 +241,17 @@ mod tests {
     fn an_edit_that_is_refused_is_kept() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         write!(file, "my words").unwrap();
-        let written = Written { text: "my words".to_owned(), path: file.into_temp_path() };
+        let written = Written { text: "my words".to_owned(), path: file.into_temp_path(), before: String::new() };
         let (path, refused) = (written.path.to_path_buf(), written.refused(Failure::usage("no")));
         assert_eq!(refused.message, format!("no\n  your edit is kept in {}", path.display()));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "my words");
         std::fs::remove_file(path).unwrap();
+        // Nobody misses what was there before.
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "as it was").unwrap();
+        let written = Written { text: "as it was\n".into(), path: file.into_temp_path(), before: "as it was".into() };
+        let (path, refused) = (written.path.to_path_buf(), written.refused(Failure::usage("no")));
+        assert_eq!((&*refused.message, path.exists()), ("no", false));
     }
 
     #[test]
