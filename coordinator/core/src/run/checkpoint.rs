@@ -1,7 +1,7 @@
 //! The results of a run, found while its history is read (E22): for each instance that completed its key and what it gave, and of
 //! containers how their items began. What failed and was caught is none of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::items::ItemsView;
@@ -11,7 +11,7 @@ use super::{Corrupt, NodePhase, Run};
 use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, RunId, Subject};
 use crate::policy::ReviewWhen;
-use crate::run::event::{Decision, Event, Fact, PortOutput, ReviewOutcome};
+use crate::run::event::{Decision, ErrorClass, Event, Fact, NodeError, PortOutput, ReviewOutcome};
 use crate::value::{Digest, ValueRef};
 
 /// What an instance gave, and by what it is known again.
@@ -53,6 +53,19 @@ pub struct Checkpoints {
     pub begun: BTreeMap<(NodeIx, Vec<u32>), Begun>,
     /// Instances that failed for good.
     pub failed: Vec<(NodeIx, Vec<u32>)>,
+    /// Instances that began to act on the world, and of which nobody knows what became.
+    pub unknown: BTreeSet<(NodeIx, Vec<u32>)>,
+    /// Instances whose result is none, since people had changed what it was made of.
+    pub changed: BTreeMap<(NodeIx, Vec<u32>), Changed>,
+}
+
+/// What people had changed at a review when a result was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// The node's config.
+    Config,
+    /// What came into it.
+    Inputs,
 }
 
 /// A run as it is read, with its results so far.
@@ -109,17 +122,37 @@ impl Gatherer {
         match &event.fact {
             // What it gives is not settled before people have looked at it.
             Fact::Succeeded { attempt, .. }
-                if self.run().graph().node(attempt.instance.node).policy.review == Some(ReviewWhen::After) => {}
+                if self.run().graph().node(attempt.instance.node).policy.review == Some(ReviewWhen::After) =>
+            {
+                self.known(attempt.instance);
+            }
             Fact::Succeeded { attempt, outputs, .. } | Fact::Settled { attempt, outputs } => {
                 self.add(attempt.instance, event.seq, made, outputs);
             }
             Fact::TimerFired { instance, outputs } => self.add(*instance, event.seq, made, outputs),
-            Fact::Failed { attempt, retry_at: None, fallback: None, asks: false, .. }
-            | Fact::Lost { attempt, failure: Some(_), asks: false, .. } => self.fail(attempt.instance),
+            Fact::IntentRecorded { attempt } => self.unknown(attempt.instance),
+            Fact::Failed { attempt, error, retry_at, fallback, asks, .. } => {
+                self.ended(attempt.instance, error);
+                if (retry_at, fallback, asks) == (&None, &None, &false) {
+                    self.fail(attempt.instance);
+                }
+            }
+            Fact::Lost { attempt, failure: Some(error), asks, .. } => {
+                self.ended(attempt.instance, error);
+                if !asks {
+                    self.fail(attempt.instance);
+                }
+            }
             Fact::Reviewed(it) => match &it.outcome {
                 ReviewOutcome::Gave(outputs) => self.add(it.instance, event.seq, made, outputs),
-                ReviewOutcome::Failed { .. } => self.fail(it.instance),
-                ReviewOutcome::Again { instance } => self.take_back(*instance),
+                ReviewOutcome::Failed { .. } => {
+                    self.known(it.instance);
+                    self.fail(it.instance);
+                }
+                ReviewOutcome::Again { instance } => {
+                    self.known(*instance);
+                    self.take_back(*instance);
+                }
                 ReviewOutcome::Open { .. } | ReviewOutcome::Begins => {}
             },
             _ => {}
@@ -156,6 +189,34 @@ impl Gatherer {
         }
     }
 
+    fn place(&self, instance: Instance) -> (NodeIx, Vec<u32>) {
+        (instance.node, self.items.path(instance.scope))
+    }
+
+    /// It may act from now on: until more is heard of it, nobody knows whether it has.
+    fn unknown(&mut self, instance: Instance) {
+        if !self.is_shallow {
+            let place = self.place(instance);
+            self.found.unknown.insert(place);
+        }
+    }
+
+    /// What became of it is known.
+    fn known(&mut self, instance: Instance) {
+        if !self.found.unknown.is_empty() {
+            let place = self.place(instance);
+            self.found.unknown.remove(&place);
+        }
+    }
+
+    /// An attempt failed: most errors say that it has not done its work.
+    fn ended(&mut self, instance: Instance, error: &NodeError) {
+        match error.class {
+            ErrorClass::UnknownOutcome => self.unknown(instance),
+            _ => self.known(instance),
+        }
+    }
+
     /// What an instance gave does not count: a person had it made again.
     fn take_back(&mut self, instance: Instance) {
         let index = self.items.path(instance.scope);
@@ -163,6 +224,7 @@ impl Gatherer {
     }
 
     fn add(&mut self, instance: Instance, seq: EventSeq, source: Source, outputs: &[PortOutput]) {
+        self.known(instance);
         let run = self.items.run();
         if self.is_shallow && run.graph().within(instance.node).is_some() {
             return;
@@ -174,10 +236,12 @@ impl Gatherer {
         }
         if run.changed_config(instance).is_some() {
             // A person has changed its config for this run: the graph's would give something else.
+            self.found.changed.insert(self.place(instance), Changed::Config);
             return;
         }
         if !run.changed_inputs(instance).is_empty() {
             // Nor was it made of what came into it.
+            self.found.changed.insert(self.place(instance), Changed::Inputs);
             return;
         }
         let inputs = run.inputs_of(instance);
@@ -202,7 +266,15 @@ impl Checkpoints {
         let results = self.results.into_iter().filter_map(|it| Some(Checkpoint { node: at(it.node)?, ..it }));
         let begun = self.begun.into_iter().filter_map(|((node, index), begun)| Some(((at(node)?, index), begun)));
         let failed = self.failed.into_iter().filter_map(|(node, index)| Some((at(node)?, index)));
-        Self { results: results.collect(), begun: begun.collect(), failed: failed.collect() }
+        let unknown = self.unknown.into_iter().filter_map(|(node, index)| Some((at(node)?, index)));
+        let changed = self.changed.into_iter().filter_map(|((node, index), it)| Some(((at(node)?, index), it)));
+        Self {
+            results: results.collect(),
+            begun: begun.collect(),
+            failed: failed.collect(),
+            unknown: unknown.collect(),
+            changed: changed.collect(),
+        }
     }
 }
 
