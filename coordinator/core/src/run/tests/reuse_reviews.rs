@@ -206,3 +206,19 @@ fn what_a_person_had_made_again_is_no_result() {
     let of_a = found.results.iter().filter(|it| it.node == parent.instance("a").node);
     assert_eq!(of_a.map(|it| parent.json(&it.outputs[0].value)).collect::<Vec<_>>(), [json!("again")]);
 }
+
+#[test]
+fn another_title_of_a_review_is_no_reason_to_ask_again() {
+    let titled = |config: Value| {
+        let fixture = Fixture::default().text("in", "x").work("a", "pure", &json!({})).logic("r", "review", config);
+        let fixture = fixture.work("c", "pure", &json!({})).output("end").edge("in", "a").edge("a.out", "r");
+        fixture.edge("r.approved", "c").edge("c", "end").build()
+    };
+    let parent = parent(&titled(json!({"title": "Check"})));
+    let asked = |config: Value| {
+        let differs = Resume { differs: true, ..Resume::default() };
+        open(&child(&parent, &titled(config), differs, &[]).unwrap().course)
+    };
+    assert_eq!(asked(json!({"title": "Look at it"})), Vec::<u32>::new());
+    assert_eq!(asked(json!({"title": "Check", "instructions": "Count the words."})), [0], "another question");
+}
