@@ -224,14 +224,27 @@ async fn who_wants_it_made_now_gets_it_so_and_gives_it_to_the_next() {
     let next = run(client, &workflow, "execute", &json!({})).await;
     is_taken(&next, "draft", &forced);
 
+    // So do the runs of a batch: forced, they take no shared result.
+    for (force, calls) in [(false, 2), (true, 3)] {
+        let over = json!([{ "nodeId": "topic", "values": ["tides"] }]);
+        let body = json!({ "iteratorConfigs": over, "force": force });
+        let started = post(client, &format!("/api/v1/workflows/{workflow}/execute"), &body).await;
+        assert!(started.is_success(), "{started}");
+        for run in started.json()["executionRuns"].as_array().unwrap() {
+            let ended = client.ended(&text(&run["id"]), RUN_TIME_MAX).await;
+            assert_eq!(ended["status"], "COMPLETED", "{ended}");
+        }
+        assert_eq!(setup.asked().await.len(), calls, "force: {force}");
+    }
+
     let target = run(client, &workflow, "execute", &json!({ "targetNodeId": "draft" })).await;
-    assert_eq!((&node(&target, "draft")["state"], setup.asked().await.len()), (&json!("COMPLETED"), 3));
+    assert_eq!((&node(&target, "draft")["state"], setup.asked().await.len()), (&json!("COMPLETED"), 4));
 
     let of = |id: &Value, rest: &str| format!("/api/v1/workflows/executions/{}/{rest}", text(id));
     let rerun = post(client, &of(&first["id"], "rerun"), &json!({})).await;
     assert!(rerun.is_success(), "{rerun}");
     let rerun = client.ended(&text(&rerun.json()["executionId"]), RUN_TIME_MAX).await;
-    assert_eq!((&node(&rerun, "draft")["state"], setup.asked().await.len()), (&json!("COMPLETED"), 4));
+    assert_eq!((&node(&rerun, "draft")["state"], setup.asked().await.len()), (&json!("COMPLETED"), 5));
 
     // A resume says beforehand that another run may have it, and takes it.
     let inputs = json!({ "inputs": { "topic": "tides" }, "fromNodeId": "topic" });
@@ -242,7 +255,7 @@ async fn who_wants_it_made_now_gets_it_so_and_gives_it_to_the_next() {
     let resumed = post(client, &of(&first["id"], "resume"), &inputs).await;
     assert!(resumed.is_success(), "{resumed}");
     client.ended(&text(&resumed.json()["executionId"]), RUN_TIME_MAX).await;
-    assert_eq!(setup.asked().await.len(), 4, "its own parent has it");
+    assert_eq!(setup.asked().await.len(), 5, "its own parent has it");
     let other = json!({ "inputs": { "topic": "herons" }, "fromNodeId": "topic" });
     let mut plan = other.clone();
     plan["plan"] = json!(true);
@@ -255,7 +268,7 @@ async fn who_wants_it_made_now_gets_it_so_and_gives_it_to_the_next() {
     run_new(client, "herons", &asking("herons", json!({ "cache": "on" }))).await;
     let resumed = post(client, &of(&first["id"], "resume"), &other).await;
     let resumed = client.ended(&text(&resumed.json()["executionId"]), RUN_TIME_MAX).await;
-    assert_eq!((&node(&resumed, "draft")["state"], setup.asked().await.len()), (&json!("CACHED"), 5), "{resumed}");
+    assert_eq!((&node(&resumed, "draft")["state"], setup.asked().await.len()), (&json!("CACHED"), 6), "{resumed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

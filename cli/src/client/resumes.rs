@@ -208,7 +208,8 @@ pub fn reason(word: &str) -> &str {
         "start" => "start here",
         "edited_input" => "takes what was changed by hand",
         "failed" => "failed",
-        "never_ran" => "never ran",
+        "never_ran" => "has no result yet",
+        "outcome_unknown" => "began, and nobody knows what became of it: its effect may happen twice",
         "index" => "named with --index",
         "failed_item" => "lies in a failed item",
         "downstream" => "lies downstream",
@@ -323,7 +324,7 @@ mod tests {
             "the input topic has another value",
             "say[17]: reused → runs: its type or config is another",
             "join ×3: may run → gone",
-            "new: not there → runs: never ran",
+            "new: not there → runs: has no result yet",
             "and 1 more nodes",
         ];
         assert_eq!(changes.lines(), expected);

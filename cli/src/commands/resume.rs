@@ -399,12 +399,16 @@ fn why(node: &PlannedNode, parent: &str) -> String {
 /// A family as a tree: each run under the one that it goes on from.
 fn family(lineage_id: &str, asked: &str, runs: &[LineageRun]) -> Table {
     let mut table = Table::new(&["ID", "STATUS", "STARTED", "TOOK", "GOES ON"]);
-    let mut depths: HashMap<&str, usize> = HashMap::new();
-    for run in tree(lineage_id, runs) {
-        let above = run.parent_execution_id.as_deref().and_then(|parent| depths.get(parent));
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let in_order = tree(lineage_id, runs);
+    let mut depths = Vec::with_capacity(in_order.len());
+    for run in &in_order {
+        let above = run.parent_execution_id.as_deref().and_then(|parent| known.get(parent));
         let depth = above.map_or(0, |depth| depth + 1);
-        depths.insert(&run.execution_id, depth);
-        let branch = if depth == 0 { String::new() } else { format!("{}└ ", "  ".repeat(depth - 1)) };
+        known.insert(&run.execution_id, depth);
+        depths.push(depth);
+    }
+    for (run, branch) in in_order.into_iter().zip(branches(&depths)) {
         let mark = if run.execution_id == asked && runs.len() > 1 { " *" } else { "" };
         let took = clock::elapsed(run.start_time.as_deref(), run.end_time.as_deref());
         table.row(vec![
@@ -416,6 +420,28 @@ fn family(lineage_id: &str, asked: &str, runs: &[LineageRun]) -> Table {
         ]);
     }
     table
+}
+
+/// The lines that join runs to those that they go on from, by their depths in the order in which they are shown.
+fn branches(depths: &[usize]) -> Vec<String> {
+    // Of each depth, whether another one of the same family is still to come below.
+    let mut goes_on: Vec<bool> = Vec::new();
+    let mut lines: Vec<String> = Vec::with_capacity(depths.len());
+    for depth in depths.iter().rev().copied() {
+        goes_on.resize(depth + 1, false);
+        let line = |level: usize| match (level == depth, goes_on.get(level).copied().unwrap_or_default()) {
+            (true, true) => "├ ",
+            (true, false) => "└ ",
+            (false, true) => "│ ",
+            (false, false) => "  ",
+        };
+        lines.push((1..=depth).map(line).collect());
+        if let Some(own) = goes_on.get_mut(depth) {
+            *own = true;
+        }
+    }
+    lines.reverse();
+    lines
 }
 
 /// Parents before their children, children by their start.
@@ -491,7 +517,7 @@ mod tests {
         runs[1].subject = Some("ada".to_owned());
         let text = family("a", "d", &runs).render(Style::PLAIN);
         let ids: Vec<_> = text.lines().skip(1).map(|line| line.split("  RUNNING").next().unwrap().trim_end()).collect();
-        assert_eq!(ids, ["a", "└ b", "  └ d *", "└ c"]);
+        assert_eq!(ids, ["a", "├ b", "│ └ d *", "└ c"]);
         assert!(text.contains("from draft, draft.text changed by ada"), "{text}");
     }
 

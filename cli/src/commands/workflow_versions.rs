@@ -40,9 +40,16 @@ pub(super) fn head(value: &Value) -> Result<String> {
 }
 
 pub(super) async fn restore(client: &Client, id: &str, version: u64, as_json: bool) -> Result<()> {
+    let (before, _) = client.versions(id, 1).await?;
     let workflow = client.restore_version(id, version).await?;
     if as_json {
         return print_json(&workflow);
+    }
+    if before.first().is_some_and(|newest| newest["version"] == workflow["version"]) {
+        let newest = &workflow["version"];
+        return print(&format!(
+            "unchanged  {id}  what version {version} holds is current already, as version {newest}"
+        ));
     }
     print(&format!("restored  {id}  version {version} as version {}", workflow["version"]))
 }

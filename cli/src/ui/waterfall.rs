@@ -14,7 +14,7 @@ const NAME_WIDTH_MAX: usize = 28;
 /// Columns where nobody says how many there are.
 const WIDTH_USUAL: usize = 100;
 const BAR_WIDTH_MIN: usize = 20;
-const LEGEND: &str = "· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time   ▓ has items at work   ◆ decided at once";
+const LEGEND: &str = "· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time or for people   ▓ has items at work   ◆ decided at once";
 
 /// A trace as the API gives it.
 #[derive(Debug, Deserialize)]
@@ -273,7 +273,7 @@ coordinator
   o     ···················◆  at once
   w     ··········▒▒▒▒▒       100 ms
   m     ·····▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓  300 ms
-· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time   ▓ has items at work   ◆ decided at once";
+· waits for inputs   ░ waits for an agent   ╌ given, not begun   █ at work   ▒ waits for a time or for people   ▓ has items at work   ◆ decided at once";
         assert_eq!(waterfall.render(40, Style::PLAIN), expected);
     }
 

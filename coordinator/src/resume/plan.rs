@@ -44,6 +44,7 @@ pub(super) fn why(why: Why) -> wire::PlanReason {
         Why::EditedInput => wire::PlanReason::EditedInput,
         Why::Failed => wire::PlanReason::Failed,
         Why::NeverRan => wire::PlanReason::NeverRan,
+        Why::OutcomeUnknown => wire::PlanReason::OutcomeUnknown,
         Why::Index => wire::PlanReason::Index,
         Why::FailedItem => wire::PlanReason::FailedItem,
         Why::Downstream => wire::PlanReason::Downstream,

@@ -54,6 +54,7 @@ fn why(reason: PlanReason) -> Result<&'static str, ApiError> {
         PlanReason::EditedInput => "edited_input",
         PlanReason::Failed => "failed",
         PlanReason::NeverRan => "never_ran",
+        PlanReason::OutcomeUnknown => "outcome_unknown",
         PlanReason::Index => "index",
         PlanReason::FailedItem => "failed_item",
         PlanReason::Downstream => "downstream",

@@ -54,7 +54,7 @@ pub(crate) struct PlannedNode<'a> {
     /// How many there are like this; absent for the one that is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instances: Option<u32>,
-    /// `start`, `edited_input`, `failed`, `never_ran`, `index`, `failed_item`, `downstream`, `config_changed`,
+    /// `start`, `edited_input`, `failed`, `never_ran`, `outcome_unknown`, `index`, `failed_item`, `downstream`, `config_changed`,
     /// `input_changed`, `evaluated`, `rerun` (runs); `input_may_change`, `cache_may_answer` (may run); `same`, `edited` (reused); `not_in_part`,
     /// `branch_not_taken` (skipped).
     pub(crate) why: &'static str,

@@ -82,7 +82,7 @@ async fn nonsense_is_refused_and_changes_nothing() {
     // What a request says itself is what the node could have given, or refused with its place.
     let mut parts = graph.parts();
     let place = parts["nodes"].as_array().unwrap().iter().position(|node| node["id"] == "numbers").unwrap();
-    for output in [json!({ "chunks": [5] }), json!({ "chunks": "one" })] {
+    for output in [json!({ "chunks": [5] }), json!({ "chunks": 5 })] {
         parts["nodes"][place]["data"]["output"] = output;
         let refused = post(client, &execute, &parts).await;
         assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("invalid_outputs")), "{refused}");

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Graph, InEdge, Logic, Node};
 use crate::condition::{Condition, Need};
 use crate::id::{NodeIx, PortIx};
+use crate::node_type::{Control, Runner};
 use crate::value::Digest;
 
 /// What came out of an output, as a digest; `None` if nothing did.
@@ -186,7 +187,9 @@ fn plain(node: &Node) -> Digest {
     let mut hasher = Hasher::default();
     hasher.text(node.type_id.as_bytes());
     hasher.number(node.node_type.as_ref().map_or(0, |node_type| node_type.version as usize));
-    hasher.text(canonical(&node.config).as_bytes());
+    // What a review is called is no part of what is asked.
+    let is_review = node.runner == Runner::Control(Control::Review);
+    hasher.text(canonical(&node.config, is_review.then_some("title")).as_bytes());
     hasher.number(node.constants.len());
     for (port, value) in &node.constants {
         hasher.number(usize::from(port.0)).digest(Some(value.digest()));
@@ -202,8 +205,8 @@ fn plain(node: &Node) -> Digest {
     hasher.done()
 }
 
-/// A config whose keys are in order: how a document writes it does not matter.
-fn canonical(config: &[u8]) -> String {
+/// A config whose keys are in order, without one of them: how a document writes it does not matter.
+fn canonical(config: &[u8], without: Option<&str>) -> String {
     fn write(value: &Json, out: &mut String) {
         match value {
             Json::Object(members) => {
@@ -230,7 +233,10 @@ fn canonical(config: &[u8]) -> String {
         }
     }
     match serde_json::from_slice::<Json>(config) {
-        Ok(value) => {
+        Ok(mut value) => {
+            if let (Some(members), Some(key)) = (value.as_object_mut(), without) {
+                members.remove(key);
+            }
             let mut out = String::with_capacity(config.len() + 8);
             write(&value, &mut out);
             out

@@ -28,7 +28,7 @@ impl Graph {
                 continue;
             }
             for output in member.value.members() {
-                match self.output_value(node, &output.key, output.value) {
+                match self.output_value(node, &output.key, output.value, false) {
                     Ok((port, value)) => bound.push((node, port, value)),
                     Err(problem) => problems.push(problem.node(id).at(join(&path, &output.key))),
                 }
@@ -38,6 +38,7 @@ impl Graph {
     }
 
     /// Reads what a node carried: an object by output port, or the value of its only output. `None` if that is of no output of the node.
+    /// One value at an output that gives a list is a list of one: clients keep what they show, which may be a value alone.
     ///
     /// # Errors
     /// A value is not what its output gives; the place is told from the output on.
@@ -51,13 +52,14 @@ impl Graph {
             && value.members().all(|member| ports.iter().any(|port| *port.id == *member.key));
         if is_by_port {
             let read = |it: Member<'_>| {
-                self.output_value(node, &it.key, it.value).map_err(|problem| problem.node(id).at(join("", &it.key)))
+                self.output_value(node, &it.key, it.value, true)
+                    .map_err(|problem| problem.node(id).at(join("", &it.key)))
             };
             return value.members().map(read).collect::<Result<_, _>>().map(Some);
         }
         match ports.as_slice() {
             [only] if !value.is_null() => {
-                let read = self.output_value(node, &only.id, value).map_err(|problem| problem.node(id).at(""))?;
+                let read = self.output_value(node, &only.id, value, true).map_err(|problem| problem.node(id).at(""))?;
                 Ok(Some(vec![read]))
             }
             _ => Ok(None),
@@ -71,13 +73,22 @@ impl Graph {
         numbered.filter(move |(port, _)| !self.is_inner_output(node, *port))
     }
 
-    fn output_value(&self, node: NodeIx, port: &str, value: Json<'_>) -> Result<(PortIx, Value), Problem> {
+    fn output_value(
+        &self,
+        node: NodeIx,
+        port: &str,
+        value: Json<'_>,
+        lists_one: bool,
+    ) -> Result<(PortIx, Value), Problem> {
         let found = self.outer_outputs(node).find(|(_, known)| *known.id == *port);
         let (ix, found) = found.ok_or_else(|| {
             let message = format!("Node \"{}\" has no output \"{}\".", shown(&self.node(node).label), shown(port));
             let names: Vec<_> = self.outer_outputs(node).map(|(_, port)| format!("\"{}\"", port.id)).collect();
             Problem::new(rule::BAD_SOURCE_HANDLE, message, format!("It has: {}.", names.join(", ")))
         })?;
+        let is_one = lists_one && found.list && !value.is_array() && !value.is_null();
+        let list = is_one.then(|| format!("[{}]", value.0));
+        let value = list.as_deref().map_or(value, Json);
         let text = values::as_given(value, found).and_then(values::checked).map_err(|problem| match problem.rule {
             rule::BAD_CONFIG => Problem { rule: rule::BAD_INPUT, ..problem },
             _ => problem,
@@ -110,5 +121,30 @@ fn read(outputs: &[u8]) -> Result<String, Problem> {
             let message = format!("outputs is no object of at most {RESULT_VALUES_MAX} nodes.");
             Err(Problem::new(rule::BAD_JSON, message, fix))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::graph::fixture::Fixture;
+
+    #[test]
+    fn one_value_for_a_list_is_a_list_of_one_where_nodes_carry_it_and_nowhere_else() {
+        let fixture = Fixture::default().list("in", json!([1])).logic("m", "map", json!({})).output("end");
+        let fixture = fixture.work("w", "pure", &json!({})).inside("m").edge("in", "m.items").edge("m.item", "w.extra");
+        let graph = fixture.edge("w.out", "m.result").edge("m.results", "end").build();
+        let node = graph.find("m").unwrap();
+        let carried = |output: &[u8]| {
+            let values = graph.carried_outputs(node, output).ok().flatten()?;
+            Some(String::from_utf8(values.first()?.1.json().to_vec()).unwrap())
+        };
+        assert_eq!(carried(br#"{"results": "one"}"#).as_deref(), Some(r#"["one"]"#));
+        assert_eq!(carried(br#"{"results": ["one", 2]}"#).as_deref(), Some(r#"["one",2]"#));
+        assert_eq!(carried(br#"{"results": null}"#), None);
+        assert_eq!(carried(b"null"), None);
+        let problems = graph.bind_outputs(br#"{"m": {"results": "one"}}"#).unwrap_err();
+        assert_eq!(problems[0].path.as_deref(), Some("/outputs/m/results"));
     }
 }

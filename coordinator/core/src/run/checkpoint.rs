@@ -11,7 +11,7 @@ use super::{Corrupt, NodePhase, Run};
 use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, RunId, Subject};
 use crate::policy::ReviewWhen;
-use crate::run::event::{Decision, Event, Fact, PortOutput, ReviewOutcome};
+use crate::run::event::{Decision, ErrorClass, Event, Fact, NodeError, PortOutput, ReviewOutcome};
 use crate::value::{Digest, ValueRef};
 
 /// What an instance gave, and by what it is known again.
@@ -53,6 +53,19 @@ pub struct Checkpoints {
     pub begun: BTreeMap<(NodeIx, Vec<u32>), Begun>,
     /// Instances that failed for good.
     pub failed: Vec<(NodeIx, Vec<u32>)>,
+    /// Instances that began to act on the world, and of which nobody knows what became.
+    pub unknown: BTreeSet<(NodeIx, Vec<u32>)>,
+    /// Instances whose result is none, since people had changed what it was made of.
+    pub changed: BTreeMap<(NodeIx, Vec<u32>), Changed>,
+}
+
+/// What people had changed at a review when a result was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// The node's config.
+    Config,
+    /// What came into it.
+    Inputs,
 }
 
 /// A run as it is read, with its results so far.
@@ -60,8 +73,8 @@ pub struct Checkpoints {
 pub struct Gatherer {
     items: ItemsView,
     found: Checkpoints,
-    /// Instances, by node and index, that people have given another config or other inputs than the graph does.
-    changed: BTreeSet<(NodeIx, Vec<u32>)>,
+    /// What people have changed, of which instances.
+    changed: BTreeMap<(NodeIx, Vec<u32>), Changed>,
     /// Whether only nodes outside of maps and loops count.
     is_shallow: bool,
 }
@@ -73,7 +86,7 @@ impl Gatherer {
     /// [`Corrupt`] if the history does not begin with this event.
     pub fn begin(id: RunId, graph: Arc<Graph>, first: &Event, is_shallow: bool) -> Result<Self, Corrupt> {
         let items = ItemsView::begin(id, graph, first)?;
-        let mut gatherer = Self { items, found: Checkpoints::default(), changed: BTreeSet::new(), is_shallow };
+        let mut gatherer = Self { items, found: Checkpoints::default(), changed: BTreeMap::new(), is_shallow };
         gatherer.note(first);
         Ok(gatherer)
     }
@@ -111,22 +124,41 @@ impl Gatherer {
         match &event.fact {
             // What it gives is not settled before people have looked at it.
             Fact::Succeeded { attempt, .. }
-                if self.run().graph().node(attempt.instance.node).policy.review == Some(ReviewWhen::After) => {}
+                if self.run().graph().node(attempt.instance.node).policy.review == Some(ReviewWhen::After) =>
+            {
+                self.known(attempt.instance);
+            }
             Fact::Succeeded { attempt, outputs, .. } | Fact::Settled { attempt, outputs } => {
                 self.add(attempt.instance, event.seq, made, outputs);
             }
             Fact::TimerFired { instance, outputs } => self.add(*instance, event.seq, made, outputs),
-            Fact::Failed { attempt, retry_at: None, fallback: None, asks: false, .. }
-            | Fact::Lost { attempt, failure: Some(_), asks: false, .. } => self.fail(attempt.instance),
-            Fact::Reviewed(it) => match &it.outcome {
-                ReviewOutcome::Begins if !it.edit.is_empty() => self.change(it.instance),
-                ReviewOutcome::Again { instance } if it.config.is_some() => {
-                    self.take_back(*instance);
-                    self.change(*instance);
+            Fact::IntentRecorded { attempt } => self.unknown(attempt.instance),
+            Fact::Failed { attempt, error, retry_at, fallback, asks, .. } => {
+                self.ended(attempt.instance, error);
+                if (retry_at, fallback, asks) == (&None, &None, &false) {
+                    self.fail(attempt.instance);
                 }
+            }
+            Fact::Lost { attempt, failure: Some(error), asks, .. } => {
+                self.ended(attempt.instance, error);
+                if !asks {
+                    self.fail(attempt.instance);
+                }
+            }
+            Fact::Reviewed(it) => match &it.outcome {
+                ReviewOutcome::Begins if !it.edit.is_empty() => self.change(it.instance, Changed::Inputs),
                 ReviewOutcome::Gave(outputs) => self.add(it.instance, event.seq, made, outputs),
-                ReviewOutcome::Failed { .. } => self.fail(it.instance),
-                ReviewOutcome::Again { instance } => self.take_back(*instance),
+                ReviewOutcome::Failed { .. } => {
+                    self.known(it.instance);
+                    self.fail(it.instance);
+                }
+                ReviewOutcome::Again { instance } => {
+                    self.known(*instance);
+                    self.take_back(*instance);
+                    if it.config.is_some() {
+                        self.change(*instance, Changed::Config);
+                    }
+                }
                 ReviewOutcome::Open { .. } | ReviewOutcome::Begins => {}
             },
             _ => {}
@@ -164,17 +196,43 @@ impl Gatherer {
     }
 
     /// A person has changed what an instance is made of, for this run: the graph's would give something else.
-    fn change(&mut self, instance: Instance) {
-        self.changed.insert((instance.node, self.items.path(instance.scope)));
+    fn change(&mut self, instance: Instance, what: Changed) {
+        let place = self.place(instance);
+        self.changed.insert(place, what);
     }
 
-    /// Whether people have changed what an instance was made of, or something in it.
-    fn is_changed(&self, instance: Instance, index: &[u32]) -> bool {
+    /// Whether people have changed what lies in a container, at this index.
+    fn is_changed_inside(&self, container: NodeIx, index: &[u32]) -> bool {
         let graph = self.run().graph();
-        self.changed.iter().any(|(node, at)| {
-            let is_inside = graph.is_inside(*node, instance.node) && at.starts_with(index);
-            is_inside || *node == instance.node && at == index
-        })
+        self.changed.keys().any(|(node, at)| graph.is_inside(*node, container) && at.starts_with(index))
+    }
+
+    fn place(&self, instance: Instance) -> (NodeIx, Vec<u32>) {
+        (instance.node, self.items.path(instance.scope))
+    }
+
+    /// It may act from now on: until more is heard of it, nobody knows whether it has.
+    fn unknown(&mut self, instance: Instance) {
+        if !self.is_shallow {
+            let place = self.place(instance);
+            self.found.unknown.insert(place);
+        }
+    }
+
+    /// What became of it is known.
+    fn known(&mut self, instance: Instance) {
+        if !self.found.unknown.is_empty() {
+            let place = self.place(instance);
+            self.found.unknown.remove(&place);
+        }
+    }
+
+    /// An attempt failed: most errors say that it has not done its work.
+    fn ended(&mut self, instance: Instance, error: &NodeError) {
+        match error.class {
+            ErrorClass::UnknownOutcome => self.unknown(instance),
+            _ => self.known(instance),
+        }
     }
 
     /// What an instance gave does not count: a person had it made again.
@@ -184,6 +242,7 @@ impl Gatherer {
     }
 
     fn add(&mut self, instance: Instance, seq: EventSeq, source: Source, outputs: &[PortOutput]) {
+        self.known(instance);
         let run = self.items.run();
         if self.is_shallow && run.graph().within(instance.node).is_some() {
             return;
@@ -193,14 +252,18 @@ impl Gatherer {
             // Only a part of its body ran: it may have given less than it would.
             return;
         }
-        let index = self.items.path(instance.scope);
-        if self.is_changed(instance, &index) {
+        let place = self.place(instance);
+        if let Some(what) = self.changed.get(&place) {
+            self.found.changed.insert(place, *what);
+            return;
+        }
+        if self.is_changed_inside(instance.node, &place.1) {
             return;
         }
         let inputs = run.inputs_of(instance);
         let checkpoint = Checkpoint {
             node: instance.node,
-            index,
+            index: place.1,
             key: run.key_of(instance),
             inputs,
             seq,
@@ -219,7 +282,15 @@ impl Checkpoints {
         let results = self.results.into_iter().filter_map(|it| Some(Checkpoint { node: at(it.node)?, ..it }));
         let begun = self.begun.into_iter().filter_map(|((node, index), begun)| Some(((at(node)?, index), begun)));
         let failed = self.failed.into_iter().filter_map(|(node, index)| Some((at(node)?, index)));
-        Self { results: results.collect(), begun: begun.collect(), failed: failed.collect() }
+        let unknown = self.unknown.into_iter().filter_map(|(node, index)| Some((at(node)?, index)));
+        let changed = self.changed.into_iter().filter_map(|((node, index), it)| Some(((at(node)?, index), it)));
+        Self {
+            results: results.collect(),
+            begun: begun.collect(),
+            failed: failed.collect(),
+            unknown: unknown.collect(),
+            changed: changed.collect(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::checkpoint::{Begun, Checkpoint, Checkpoints};
+use super::checkpoint::{Begun, Changed, Checkpoint, Checkpoints};
 use super::lineage::{Forced, Lineage, Source};
 use super::reuse::content;
 use crate::graph::{Graph, InEdge, Logic, ScopeKind};
@@ -25,6 +25,8 @@ pub enum Why {
     Failed,
     /// There is no result of it.
     NeverRan,
+    /// It began to act, and nobody knows what became of it.
+    OutcomeUnknown,
     /// It is one of those that were named.
     Index,
     /// It is in an item that failed.
@@ -458,13 +460,21 @@ impl<'a> Planner<'a> {
         if self.ask.lineage.forces(self.ask.graph, ix, index) {
             return Why::Downstream;
         }
-        if self.ask.results.failed.iter().any(|(node, at)| *node == ix && at == index) {
+        let place = (ix, index.to_vec());
+        if self.ask.results.unknown.contains(&place) {
+            return Why::OutcomeUnknown;
+        }
+        if self.ask.results.failed.contains(&place) {
             return Why::Failed;
         }
         let results = self.by_node.get(&ix).into_iter().flatten().map(|place| &self.ask.results.results[*place]);
         let before = results.into_iter().find(|result| result.index == index);
         match before {
-            None => Why::NeverRan,
+            None => match self.ask.results.changed.get(&place) {
+                Some(Changed::Config) => Why::ConfigChanged,
+                Some(Changed::Inputs) => Why::InputChanged,
+                None => Why::NeverRan,
+            },
             Some(before) if before.inputs == inputs => Why::ConfigChanged,
             Some(_) => Why::InputChanged,
         }

@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 
 use super::course::{Course, failure, success};
 use super::reuse::{Child, child, from, gives};
+use super::reviews::{answer, approve, say};
 use crate::graph::fixture::Fixture;
-use crate::run::event::ErrorClass;
+use crate::id::Subject;
+use crate::run::event::{ErrorClass, LossCause, ReviewVerdict};
 use crate::run::plan::{Planned, Why};
 use crate::run::resume::Resume;
-use crate::run::{Outcome, RunStatus};
+use crate::run::{Command, Outcome, ReviewAnswer, RunStatus};
 use crate::value::Value as Kept;
 
 /// Where a node is planned to run, and why.
@@ -153,4 +155,63 @@ fn turns_that_the_parent_never_began_may_run() {
     assert_eq!(places(&child, &child.plan.reused, "w"), [(vec![0], Why::Same)]);
     assert_eq!(places(&child, &child.plan.may_run, "w"), [(vec![], Why::InputMayChange)]);
     assert_eq!(child.plan.unknown_count, 1);
+}
+
+/// Why a runs if all goes on from what is left.
+fn why(parent: &Course) -> Vec<(Vec<u32>, Why)> {
+    let child = child(parent, parent.run.graph(), Resume::default(), &[]).unwrap();
+    places(&child, &child.plan.will_run, "a")
+}
+
+#[test]
+fn of_what_began_to_act_nobody_says_that_it_never_ran() {
+    let begun = |intends: bool, policy: &str| {
+        let fixture = Fixture::default().input("in").work("a", "blind", &json!({"onUnknown": policy})).output("out");
+        let mut course = Course::begin(&fixture.edge("in", "a").edge("a.out", "out").build());
+        let attempt = course.assign(course.instance("a"), 1, false);
+        if intends {
+            course.command(Command::Intend { attempt }).unwrap();
+        }
+        (course, attempt)
+    };
+    let cancelled = |mut course: Course| {
+        course.command(Command::Cancel { by: Subject::from("somebody") }).unwrap();
+        why(&course)
+    };
+    let lost = |policy: &str| {
+        let (mut course, attempt) = begun(true, policy);
+        course.command(Command::Lose { attempt, cause: LossCause::StreamGone }).unwrap();
+        course
+    };
+    let unknown = [(vec![], Why::OutcomeUnknown)];
+    assert_eq!(cancelled(begun(false, "park").0), [(vec![], Why::NeverRan)]);
+    assert_eq!(cancelled(begun(true, "park").0), unknown, "the run ended while it acted");
+    assert_eq!(cancelled(lost("park")), unknown, "nobody had decided what became of it");
+    assert_eq!(cancelled(lost("retry")), unknown, "nor had the next attempt");
+    assert_eq!(why(&lost("fail")), unknown);
+    let (mut course, attempt) = begun(true, "park");
+    course.finish(attempt, failure(ErrorClass::InvalidRequest)).unwrap();
+    assert_eq!(why(&course), [(vec![], Why::Failed)], "an answer is an answer");
+    let mut course = lost("park");
+    say(&mut course, answer(0, "ann", ReviewVerdict::Reject)).unwrap();
+    assert_eq!(why(&course), [(vec![], Why::Failed)], "ann knows");
+    let mut course = lost("park");
+    say(&mut course, answer(0, "ann", ReviewVerdict::Retry)).unwrap();
+    assert_eq!(cancelled(course), [(vec![], Why::NeverRan)], "ann knows, too");
+}
+
+#[test]
+fn what_a_person_had_made_with_another_config_says_so() {
+    let fixture = Fixture::default().text("in", "x").work("a", "keyed", &json!({"review": "after"}));
+    let fixture = fixture.work("c", "pure", &json!({})).output("end").edge("in", "a").edge("a.out", "c");
+    let mut parent = Course::begin(&fixture.edge("c", "end").build());
+    parent.run_through(|_, _| success("first"));
+    let config = Some(Kept::from_json(json!({"tone": "friendly"}).to_string().into()));
+    say(&mut parent, ReviewAnswer { config, ..answer(0, "ann", ReviewVerdict::Retry) }).unwrap();
+    parent.run_through(|_, _| success("again"));
+    approve(&mut parent, 1);
+    parent.run_through(|_, _| success("end"));
+    let asked = from(parent.run.graph(), "c");
+    let child = child(&parent, parent.run.graph(), asked, &[]).unwrap();
+    assert_eq!(places(&child, &child.plan.will_run, "a"), [(vec![], Why::ConfigChanged)]);
 }

@@ -248,3 +248,19 @@ fn an_item_that_people_have_changed_is_no_result_and_nor_is_what_is_around_it() 
     parent.run_through(joined);
     assert_eq!(of_items(&parent), (vec![0, 1], true));
 }
+
+#[test]
+fn another_title_of_a_review_is_no_reason_to_ask_again() {
+    let titled = |config: Value| {
+        let fixture = Fixture::default().text("in", "x").work("a", "pure", &json!({})).logic("r", "review", config);
+        let fixture = fixture.work("c", "pure", &json!({})).output("end").edge("in", "a").edge("a.out", "r");
+        fixture.edge("r.approved", "c").edge("c", "end").build()
+    };
+    let parent = parent(&titled(json!({"title": "Check"})));
+    let asked = |config: Value| {
+        let differs = Resume { differs: true, ..Resume::default() };
+        open(&child(&parent, &titled(config), differs, &[]).unwrap().course)
+    };
+    assert_eq!(asked(json!({"title": "Look at it"})), Vec::<u32>::new());
+    assert_eq!(asked(json!({"title": "Check", "instructions": "Count the words."})), [0], "another question");
+}
