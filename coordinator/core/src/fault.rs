@@ -88,6 +88,14 @@ pub enum Fault {
     ForcedReused,
     /// What came through first outputs does not count when an earlier result is looked for.
     KeyWithoutInput,
+    /// A config does not count when an earlier result is looked for.
+    KeyWithoutConfig,
+    /// That people look at a node does not count when an earlier result is looked for.
+    KeyWithoutReview,
+    /// A run that goes on from another one does not end with the node that it is to end with.
+    EndNotHeard,
+    /// What lies downstream of the start takes over earlier results though it is to run.
+    DownstreamReused,
 }
 
 #[cfg(feature = "planted-faults")]

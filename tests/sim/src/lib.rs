@@ -13,6 +13,7 @@ mod check;
 mod check_failures;
 mod check_history;
 mod check_release;
+mod check_resumes;
 mod check_reviews;
 mod clients;
 mod coverage;

@@ -8,6 +8,7 @@ use super::checkpoint::Checkpoints;
 use super::lineage::{Edited, Forced, Lineage, Offer};
 use super::plan::Why;
 use super::{Run, RunStatus};
+use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{NodeIx, PortIx, RunId};
 
@@ -115,7 +116,8 @@ impl Resume {
         if parent.run.status() == RunStatus::Completed && !asks {
             return Err(ResumeRefusal::Nothing);
         }
-        let target = match (self.from, self.to) {
+        let to = self.to.filter(|_| !is_planted(Fault::EndNotHeard));
+        let target = match (self.from, to) {
             (Some(from), Some(to)) if graph.closure(to).binary_search(&from).is_err() => {
                 return Err(ResumeRefusal::NotOnTheWay);
             }
@@ -131,7 +133,7 @@ impl Resume {
             }
         };
         lineage.forced = reasons.iter().map(|(forced, _)| forced.clone()).collect();
-        if self.downstream_all {
+        if self.downstream_all && !is_planted(Fault::DownstreamReused) {
             let before: BTreeSet<Forced> = lineage.forced.iter().cloned().collect();
             lineage.force_downstream(graph);
             let added = lineage.forced.iter().filter(|forced| !before.contains(forced));

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use heddle_core::id::{Instance, ProviderIx, ReviewIx, RunId, ScopeIx};
+use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewIx, RunId, ScopeIx};
 use heddle_core::policy::ReviewWhen;
-use heddle_core::run::Run;
 use heddle_core::run::event::{Decision, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use heddle_core::run::lineage::{Offer, Source};
+use heddle_core::run::{NodePhase, Run};
 use serde_json::Value as Json;
 
 use super::super::stored::Stored;
@@ -185,8 +185,16 @@ impl History {
         self.gave(reader, instance, outputs);
         let at = self.at(reader, instance);
         let Some(offer) = self.offers.get(offer as usize).filter(|offer| offer.source != Source::Edit) else { return };
-        let Some(parent) = self.parent.take() else { return };
         let graph = reader.run.graph();
+        // A run of a part of a body takes over what all of it gave.
+        let is_left_out = |ix: NodeIx| reader.run.phase_of(ix) == NodePhase::Excluded;
+        if graph.nodes().any(|(ix, _)| graph.is_inside(ix, instance.node) && is_left_out(ix)) {
+            let outputs = reader.outputs(instance, outputs).into_iter();
+            let outputs = outputs.map(|(port, value)| (port.clone(), given(&port, value)));
+            self.outside.edited.insert(at, outputs.collect());
+            return;
+        }
+        let Some(parent) = self.parent.take() else { return };
         let moved = |(id, path): &At| -> Option<At> {
             let is_inside = graph.find(id).is_some_and(|node| graph.is_inside(node, instance.node));
             let is_its = *id == at.0 && *path == offer.index;

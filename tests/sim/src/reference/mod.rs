@@ -10,6 +10,7 @@ mod document;
 mod expression;
 mod history;
 mod interpreter;
+mod part;
 mod scope;
 #[cfg(test)]
 mod tests;

@@ -248,7 +248,7 @@ impl Interpreter<'_> {
 
     /// What an item or turn gave to an input of its container; nothing if that was closed.
     fn gave(&self, container: usize, input: &str, inner: &Frame<'_>) -> Option<Given> {
-        let edge = self.results_into(container, input).next()?;
+        let edge = self.results_into(container, input).next().filter(|edge| !self.left_out.contains(&edge.source))?;
         match self.expected(edge.source, inner) {
             Expected::Done(mut outputs) => outputs.remove(&edge.output),
             _ => None,
