@@ -149,7 +149,8 @@ impl<'a> Looked<'a> {
         let Some(from) = asked.from.map(|from| from.0 as usize).filter(|_| !asked.indices.is_empty()) else {
             return Ok(());
         };
-        let asks_more = asked.failed_items || asked.downstream_all || !asked.edits.is_empty() || asked.differs;
+        let asks_more =
+            asked.rerun || asked.failed_items || asked.downstream_all || !asked.edits.is_empty() || asked.differs;
         let is_whole = self.parent.0.status() == RunStatus::Completed && self.resumed.failed.is_empty();
         if asks_more || !is_whole || document.has("logic:race") || !document.is_in_maps_only(from) {
             return Ok(());
@@ -159,7 +160,9 @@ impl<'a> Looked<'a> {
         for (node, path) in self.ran.iter().filter(|(node, _)| *node < self.scripted.nodes.len()) {
             let is_named = asked.indices.iter().any(|index| path.starts_with(index));
             let was_there = self.resumed.results.contains(&(*node, path.clone()));
-            if is_of_start(*node) && is_in_maps(*node) && !is_named && was_there {
+            // A container that opens again may be looked at by an agent, though its other items stay.
+            let is_around = *node == from && path.len() < asked.indices.iter().map(Vec::len).min().unwrap_or_default();
+            if is_of_start(*node) && !is_around && is_in_maps(*node) && !is_named && was_there {
                 return Err(format!("node {} at {path:?} ran, and was not named: {asked:?}", self.id(*node)));
             }
         }

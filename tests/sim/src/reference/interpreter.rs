@@ -68,6 +68,9 @@ impl<'a> Interpreter<'a> {
         let (mut failed, mut codes, mut is_whole) = (Vec::new(), Vec::new(), true);
         for (node, _) in self.document.nodes.iter().enumerate().filter(|(_, node)| self.is_in(node.place, frame.place))
         {
+            if self.left_out.contains(&node) {
+                continue;
+            }
             match self.expected(node, frame) {
                 Expected::Failed(why)
                     if !self.has_lost(node, frame) || self.outside.failed.contains_key(&self.at(node, frame)) =>
