@@ -125,8 +125,10 @@ pub const SECRET_INPUT_BYTES_MAX: u64 = 64 * 1024;
 pub const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
 /// Reviews of one run that are named with what to call, where each change is a line.
 pub const REVIEWS_NAMED_MAX: usize = 3;
-/// Bytes of an edit of a review's value.
-pub const EDIT_BYTES_MAX: u64 = 128 * 1024;
+/// Bytes of an edit of a review's value, and of a value that is edited.
+pub const EDIT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of one that comes with its decision; a larger one is uploaded before.
+pub const EDIT_SENT_BYTES_MAX: usize = 1024 * 1024;
 /// Lines that are shown of what an edit changes.
 pub const EDIT_DIFF_LINES_MAX: usize = 40;
 /// Bytes of one result that `executions get` shows; the rest is in `--json`.

@@ -1,10 +1,10 @@
 //! The value of a review as people edit it: a text where it is one, else JSON.
 
-use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use tempfile::TempPath;
 
 use crate::client::Review;
 use crate::error::{Context, Exit, Failure, Result};
@@ -17,6 +17,33 @@ use crate::ui::style::Style;
 pub struct Edit<'a> {
     review: &'a Review,
     before: String,
+}
+
+/// What somebody has written in an editor, and the file that it lies in.
+#[derive(Debug)]
+pub struct Written {
+    /// The text.
+    pub text: String,
+    path: TempPath,
+}
+
+impl Written {
+    /// Keeps the file, and says where it is: the text was not taken.
+    pub fn refused(self, failure: Failure) -> Failure {
+        kept(self.path, failure)
+    }
+}
+
+/// A failure that says where the edit is.
+fn kept(path: TempPath, mut failure: Failure) -> Failure {
+    // An editor may have put another file in its place, or none.
+    match path.keep() {
+        Ok(path) if path.exists() => {
+            failure.message = format!("{}\n  your edit is kept in {}", failure.message, path.display());
+            failure
+        }
+        _ => failure,
+    }
 }
 
 impl<'a> Edit<'a> {
@@ -37,11 +64,11 @@ impl<'a> Edit<'a> {
         &self.before
     }
 
-    /// Has the user's editor change it: `$VISUAL`, `$EDITOR` or vi.
+    /// Has the user's editor change it: `$VISUAL`, `$EDITOR` or vi. What they have written stays in its file until it is dropped.
     ///
     /// # Errors
-    /// When the editor cannot be started or says that it failed, and when the text is too large.
-    pub fn in_editor(&self) -> Result<String> {
+    /// When the editor cannot be started or says that it failed, when the text is too large, and when nothing is left of it.
+    pub fn in_editor(&self) -> Result<Written> {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".to_owned());
         let ending = if is_text(self.review) { ".txt" } else { ".json" };
@@ -58,13 +85,20 @@ impl<'a> Edit<'a> {
             .status()
             .context(Exit::Failed, "cannot start the editor")?;
         if !ended.success() {
-            return Err(Failure::failed(format!("the editor {editor:?} ended with {ended}; nothing was sent"))
-                .with_next("set EDITOR to the editor that you use"));
+            let failure = Failure::failed(format!("the editor {editor:?} ended with {ended}; nothing was sent"));
+            return Err(kept(path, failure.with_next("set EDITOR to the editor that you use")));
         }
-        let text = text_file::read(&path, EDIT_BYTES_MAX);
-        // An editor may have put another file in its place.
-        let _ = fs::remove_file(&path);
-        text
+        match text_file::read(&path, EDIT_BYTES_MAX) {
+            Ok(text) if text.trim().is_empty() && !self.before.trim().is_empty() => {
+                Err(Failure::usage("the edit is empty, so nothing was sent").with_next(format!(
+                    "approve the empty text, if it is meant: {} reviews approve {} --data ''",
+                    crate::ui::program(),
+                    self.review.id
+                )))
+            }
+            Ok(text) => Ok(Written { text, path }),
+            Err(failure) => Err(kept(path, failure)),
+        }
     }
 
     /// The value that a text stands for.
@@ -115,8 +149,7 @@ impl<'a> Edit<'a> {
 /// Whether people edit it as a text.
 fn is_text(review: &Review) -> bool {
     let [port] = review.ports.as_slice() else { return false };
-    let is_whole = review.kind == "review" && review.stage.is_none();
-    is_whole && !port.list && (port.r#type == "TEXT" || port.r#type == "ANY" && review.value.is_string())
+    review.is_whole() && !port.list && (port.r#type == "TEXT" || port.r#type == "ANY" && review.value.is_string())
 }
 
 /// The lines that are gone and that are new, in their order; equal ones between them are left out.
@@ -197,6 +230,17 @@ mod tests {
         }
         let review = review("review", "JSON", json!({"a": 1, "b": 2}));
         assert!(Edit::of(&review).unwrap().read("{\"b\":2,\n\"a\":1}").is_err(), "the same JSON in other words");
+    }
+
+    #[test]
+    fn an_edit_that_is_refused_is_kept() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, "my words").unwrap();
+        let written = Written { text: "my words".to_owned(), path: file.into_temp_path() };
+        let (path, refused) = (written.path.to_path_buf(), written.refused(Failure::usage("no")));
+        assert_eq!(refused.message, format!("no\n  your edit is kept in {}", path.display()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "my words");
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::artifacts::{Artifacts, ArtifactsError, collect};
 use crate::authority::{Authority, AuthorityError, OwnCertificate, TlsOptions, Tokens};
 use crate::batches::Batches;
 use crate::batches::rows::BatchRows;
+use crate::cache::CacheRows;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::entrance::{self, Entrance};
@@ -187,7 +188,8 @@ impl std::fmt::Debug for Coordinator {
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
-    let Opened { journal, records, members, artifacts, batches, reviews, name } = open(&options.database).await?;
+    let Opened { journal, records, members, artifacts, batches, reviews, cache, name } =
+        open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
     if let Access::Secret(_) = options.access {
@@ -216,6 +218,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         artifacts,
         batches: Batches::new(batches),
         reviews,
+        cache,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
             .await
@@ -293,6 +296,7 @@ struct Opened {
     artifacts: Arc<dyn ArtifactRows>,
     batches: Arc<dyn BatchRows>,
     reviews: Arc<dyn ReviewRows>,
+    cache: Arc<dyn CacheRows>,
     name: &'static str,
 }
 
@@ -311,15 +315,15 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows>(
+    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows>(
         opened: T,
         name: &'static str,
     ) -> Self {
         let opened = Arc::new(opened);
         let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
         let (artifacts, batches) = (Arc::clone(&opened), Arc::clone(&opened));
-        let reviews = Arc::clone(&opened);
-        Self { records, members, artifacts, batches, reviews, journal: opened, name }
+        let (reviews, cache) = (Arc::clone(&opened), Arc::clone(&opened));
+        Self { records, members, artifacts, batches, reviews, cache, journal: opened, name }
     }
 }
 

@@ -6,6 +6,7 @@ use heddle_artifacts::{Digest, Listed};
 use heddle_core::batch::BatchCreated;
 use heddle_core::id::TenantId;
 use heddle_core::partition::batch::RunCreated;
+use heddle_core::partition::io::Question;
 use heddle_proto::control as wire;
 use tonic::Status;
 
@@ -38,6 +39,11 @@ impl Tenant {
     /// For the engine, which works for its batches' own tenants.
     pub(crate) fn of_batch(created: &BatchCreated) -> Self {
         Self(created.tenant.clone())
+    }
+
+    /// For the engine, which looks for what its runs' own tenants share among their runs.
+    pub(crate) fn of_question(question: &Question) -> Self {
+        Self(question.tenant.clone())
     }
 
     /// For a note on the key itself.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use heddle_core::condition::question::EVALUATOR_TYPE;
-use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, Stored, TypeCatalogue};
+use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, Stored, TypeCatalogue, rule};
 use heddle_core::node_type::NodeType;
 use heddle_core::value::Digest;
 use heddle_proto::agent as wire;
@@ -16,6 +16,11 @@ use crate::journal::JournalError;
 use crate::limits::GRAPH_CACHE_NODES_MAX;
 use crate::policies::Policies;
 use crate::records::{GraphText, ManifestRow, Records};
+use crate::reviews::form;
+
+/// The type whose config holds a form, and where.
+const REVIEW_TYPE: &str = "logic:review";
+const FORM_KEY: &str = "schema";
 
 /// Types that exist for tests and benches.
 const DEBUG_FAMILY: &str = "debug:";
@@ -173,7 +178,23 @@ impl Graphs {
         Ok(graph)
     }
 
-    /// Makes a document durable that may be half finished: nothing in it is checked.
+    /// Refuses a change that makes something wrong in a document. What was wrong before may stay: types are others than when it was
+    /// saved, and whoever mends it does so step by step. Secrets never stay.
+    pub(crate) fn check_change(&self, before: &Draft, after: &Draft) -> Result<(), Vec<Problem>> {
+        let Err(mut problems) = self.compile(after, false, false) else { return Ok(()) };
+        let known = self.compile(before, false, false).err().unwrap_or_default();
+        problems.retain(|problem| problem.rule == rule::LITERAL_SECRET || !known.contains(problem));
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Refuses to keep a document anew that has secrets in it, whatever else may be wrong with it.
+    pub(crate) fn check_secrets(&self, draft: &Draft) -> Result<(), Vec<Problem>> {
+        let mut problems = self.compile(draft, false, false).err().unwrap_or_default();
+        problems.retain(|problem| problem.rule == rule::LITERAL_SECRET);
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Makes a document durable that is checked already, or moved only.
     pub(crate) async fn keep_unchecked(&self, tenant: &Tenant, draft: &Draft) -> Result<(), JournalError> {
         let Stored { nodes, edges, policy } = draft.stored().clone();
         let text = GraphText { nodes, edges, policy };
@@ -222,13 +243,14 @@ impl Graphs {
         let Some(validator) = validator else {
             return vec![(String::new(), format!("the config schema of {} is broken; tell its author", node_type.id))];
         };
-        match serde_json::from_str(config) {
-            Ok(config) => validator
-                .iter_errors(&config)
-                .map(|error| (error.instance_path().to_string(), error.to_string()))
-                .collect(),
-            Err(error) => vec![(String::new(), error.to_string())],
-        }
+        let config: serde_json::Value = match serde_json::from_str(config) {
+            Ok(config) => config,
+            Err(error) => return vec![(String::new(), error.to_string())],
+        };
+        let faults = validator.iter_errors(&config).map(|error| (error.instance_path().to_string(), error.to_string()));
+        let form = config.get(FORM_KEY).filter(|form| &*node_type.id == REVIEW_TYPE && form.is_object());
+        let broken = form.and_then(|form| form::compile(form).err()).map(|message| (format!("/{FORM_KEY}"), message));
+        faults.chain(broken).collect()
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {

@@ -12,6 +12,7 @@ pub mod artifacts;
 mod auth;
 mod authority;
 mod batches;
+mod cache;
 mod clock;
 mod counters;
 mod entrance;

@@ -90,6 +90,14 @@ pub(crate) const ANSWERS_DRAIN_MAX: Duration = Duration::from_secs(2);
 pub(crate) const KEY_EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 /// Idempotency keys removed in one transaction.
 pub(crate) const KEY_EXPIRY_ROWS_MAX: usize = 500;
+/// How often results that runs share are looked through for what is too old or too much.
+pub(crate) const CACHE_TIDY_PERIOD: Duration = Duration::from_secs(60);
+/// Shared results removed in one transaction.
+pub(crate) const CACHE_ROWS_REMOVED_MAX: usize = 500;
+/// Shared results of one tenant; the oldest go.
+pub(crate) const CACHED_PER_TENANT_MAX: usize = 20_000;
+/// Tenants with too many whose caches are shortened at a time.
+pub(crate) const CACHE_TENANTS_MAX: usize = 100;
 /// How long a gateway may trust a key it has had checked, in milliseconds.
 pub(crate) const KEY_CACHE_MS: u32 = 1_000;
 /// Keys of one tenant that work at the same time.
@@ -111,6 +119,17 @@ pub(crate) const AGENT_TYPES_MAX: usize = 4_096;
 /// Bytes of values after which a page of a run's nodes ends, and a page of runs with their nodes: a gateway says each value
 /// twice, and none is larger than an answer.
 pub(crate) const ANSWER_VALUES_BYTES: usize = 12 * 1024 * 1024;
+/// Bytes of earlier results that each run of a batch takes over, and all of them together: each run has a copy.
+pub(crate) const BATCH_INHERITED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// See [`BATCH_INHERITED_BYTES_MAX`].
+pub(crate) const BATCH_INHERITED_TOTAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of an edit at a review that comes with the decision: as many as of a submission's inputs. A value that has no more is
+/// shown whole at its review, so that it can be edited where it is shown.
+pub(crate) const REVIEW_EDIT_BYTES_MAX: usize = heddle_core::limits::SUBMIT_INPUTS_BYTES_MAX;
+/// Artifacts that one such value is put together of.
+pub(crate) const REVIEW_ARTIFACTS_SHOWN_MAX: usize = 64;
+/// Bytes of an artifact that is given as an edit and is looked through: its type, and the form.
+pub(crate) const REVIEW_REFERENCE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Runs of a batch that the answer to its start names.
 pub(crate) const BATCH_STARTS_PER_ANSWER_MAX: u32 = 1_000;
 /// Runs of a batch in one answer about it, unless the caller says otherwise.
@@ -131,6 +150,8 @@ pub(crate) const LINEAGE_PAGE: u32 = 50;
 pub(crate) const LINEAGE_PAGE_MAX: u32 = 200;
 /// Edited outputs that a family shows of one run.
 pub(crate) const EDITS_SHOWN_MAX: usize = 100;
+/// Nodes that stand elsewhere in a plan than in the one that was agreed to, as far as they are named.
+pub(crate) const PLAN_MOVES_SHOWN_MAX: usize = 50;
 /// Runs of a workflow, the youngest first, in which what its nodes gave last is looked for.
 pub(crate) const CACHED_RUNS_READ_MAX: usize = 20;
 /// Bytes of values that are kept while a history is read for people; others are read when an answer shows them.

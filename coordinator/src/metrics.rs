@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use heddle_core::id::{Epoch, PartitionId};
 use heddle_core::partition::Backlog;
-use heddle_core::partition::batch::{Batch, CommitOutcome, Phase};
+use heddle_core::partition::batch::{Batch, CommitOutcome, Phase, ReviewRow};
 use heddle_core::run::RunStatus;
-use heddle_core::run::event::{ErrorClass, Fact, LossCause};
+use heddle_core::run::event::{ErrorClass, Fact, LossCause, ReviewKind, ReviewVerdict};
 use heddle_core::time::Timestamp;
 use heddle_telemetry::metrics::{self, Counter, Gauge, Histogram, Labels, Page};
 use tokio::time::sleep;
@@ -18,7 +18,12 @@ use crate::shared::Shared;
 
 const COMMIT_OUTCOMES: [&str; 3] = ["applied", "refused", "unknown"];
 const LOSS_REASONS: [&str; 4] = ["new_boot", "stream_gone", "goodbye", "not_held"];
+const CACHE_ANSWERS: [&str; 2] = ["hit", "miss"];
 const ENDS: [&str; 3] = ["completed", "failed", "cancelled"];
+const KINDS: [ReviewKind; 4] = [ReviewKind::Value, ReviewKind::Before, ReviewKind::After, ReviewKind::Outcome];
+/// What closes a review.
+const VERDICTS: [ReviewVerdict; 4] =
+    [ReviewVerdict::Approve, ReviewVerdict::Reject, ReviewVerdict::Retry, ReviewVerdict::Fail];
 
 /// What is counted here; what others count is read from them.
 #[derive(Debug)]
@@ -30,11 +35,15 @@ pub(crate) struct Metrics {
     started: Counter,
     parks: Counter,
     ended: [Counter; ENDS.len()],
+    cache: [Counter; CACHE_ANSWERS.len()],
     /// Runs that were set aside.
     pub(crate) quarantined: Counter,
     /// Agents' streams that were refused.
     pub(crate) refused_agents: Counter,
     loads: Counter,
+    open_reviews: [Gauge; KINDS.len()],
+    decided: [Counter; VERDICTS.len()],
+    decision: Histogram,
     partitions: Vec<OfPartition>,
 }
 
@@ -57,6 +66,9 @@ pub(crate) struct Tally {
     started: u64,
     parks: u64,
     ended: [u64; ENDS.len()],
+    decided: [u64; VERDICTS.len()],
+    /// How long each review was open that was decided.
+    decisions: Vec<Duration>,
 }
 
 impl Tally {
@@ -66,8 +78,18 @@ impl Tally {
             tally.started += u64::from(run.created.is_some());
             tally.parks += u64::from(run.summary.as_ref().is_some_and(|summary| summary.phase == Phase::Parked));
             run.events.iter().for_each(|event| tally.count(&event.fact));
+            run.reviews.iter().for_each(|row| tally.count_review(row));
         }
         tally
+    }
+
+    fn count_review(&mut self, row: &ReviewRow) {
+        if let Some(place) = row.verdict.and_then(|verdict| VERDICTS.iter().position(|known| *known == verdict)) {
+            self.decided[place] += 1;
+        }
+        if let (Some(opened_at), Some(closed_at)) = (row.opened_at, row.closed_at) {
+            self.decisions.push(Duration::from_millis(closed_at.since(opened_at).as_millis()));
+        }
     }
 
     fn count(&mut self, fact: &Fact) {
@@ -103,9 +125,13 @@ impl Metrics {
             started: Counter::new(),
             parks: Counter::new(),
             ended: Default::default(),
+            cache: Default::default(),
             quarantined: Counter::new(),
             refused_agents: Counter::new(),
             loads: Counter::new(),
+            open_reviews: Default::default(),
+            decided: Default::default(),
+            decision: Histogram::of_people(),
             partitions: (0..partitions).map(|_| OfPartition::default()).collect(),
         }
     }
@@ -135,6 +161,8 @@ impl Metrics {
         };
         add(&self.lost, &tally.lost);
         add(&self.ended, &tally.ended);
+        add(&self.decided, &tally.decided);
+        tally.decisions.iter().for_each(|took| self.decision.observe(*took));
         for (counter, count) in
             [(&self.poisoned, tally.poisoned), (&self.started, tally.started), (&self.parks, tally.parks)]
         {
@@ -150,6 +178,14 @@ impl Metrics {
         self.of(id).inspect(|partition| partition.epoch.set(epoch.0 as i64));
     }
 
+    /// How many reviews are open.
+    fn reviews_counted(&self, counts: &[(ReviewKind, u64)]) {
+        for (kind, gauge) in KINDS.iter().zip(&self.open_reviews) {
+            let count = counts.iter().find(|(counted, _)| counted == kind).map_or(0, |(_, count)| *count);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
     /// What stands, runs and waits in a partition.
     pub(crate) fn measured(&self, id: PartitionId, backlog: Backlog) {
         self.of(id).inspect(|partition| {
@@ -158,6 +194,11 @@ impl Metrics {
             partition.assigned.set(backlog.assigned as i64);
             partition.parked.set(backlog.parked as i64);
         });
+    }
+
+    /// Somebody has asked for a shared result.
+    pub(crate) fn cache_asked(&self, is_hit: bool) {
+        self.cache[usize::from(!is_hit)].add(1);
     }
 
     fn of(&self, id: PartitionId) -> Option<&OfPartition> {
@@ -172,10 +213,18 @@ impl Metrics {
         page.counter("heddle_coordinator_poison_nodes", "Nodes that ended their agents", self.poisoned.get())?;
         page.counter("heddle_coordinator_runs_started", "Runs that were accepted", self.started.get())?;
         labelled(page, "runs_ended", "Runs that are over", "status", &ENDS, &self.ended)?;
+        labelled(page, "cache_answers", "Questions for shared results", "answer", &CACHE_ANSWERS, &self.cache)?;
         page.counter("heddle_coordinator_run_parks", "Times that a run began to wait on disk", self.parks.get())?;
         page.counter("heddle_coordinator_runs_quarantined", "Runs that were set aside", self.quarantined.get())?;
         page.counter("heddle_coordinator_agents_refused", "Agents that were refused", self.refused_agents.get())?;
         page.counter("heddle_coordinator_partition_loads", "Times that a partition was loaded", self.loads.get())?;
+        let labels = KINDS.map(|kind| [("kind", kind.name())]);
+        let open = labels.iter().zip(&self.open_reviews).map(|(labels, gauge)| (&labels[..], gauge.get() as f64));
+        page.gauges("heddle_coordinator_reviews_open", "Reviews that wait for people", open)?;
+        let words = VERDICTS.map(ReviewVerdict::name);
+        labelled(page, "reviews_decided", "Reviews that were decided", "verdict", &words, &self.decided)?;
+        let help = "From the opening of a review to its decision";
+        page.histograms("heddle_coordinator_review_seconds", help, [(none, &self.decision)])?;
         let names: Vec<String> = (0..self.partitions.len()).map(|id| id.to_string()).collect();
         let labels: Vec<_> = names.iter().map(|name| [("partition", name.as_str())]).collect();
         let epochs = labels.iter().zip(&self.partitions).map(|(labels, it)| (&labels[..], it.epoch.get() as f64));
@@ -218,6 +267,10 @@ pub(crate) fn register(shared: &Arc<Shared>) {
     tokio::spawn(async move {
         while let Some(shared) = asked.upgrade() {
             shared.doors.measure();
+            match shared.reviews.open_by_kind().await {
+                Ok(counts) => shared.metrics.reviews_counted(&counts),
+                Err(error) => tracing::debug!(%error, "open reviews were not counted"),
+            }
             drop(shared);
             sleep(MEASURE_PERIOD).await;
         }

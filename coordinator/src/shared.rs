@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::actor::doors::Doors;
 use crate::artifacts::Artifacts;
 use crate::batches::Batches;
+use crate::cache::CacheRows;
 use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) batches: Batches,
     pub(crate) reviews: Arc<dyn ReviewRows>,
+    pub(crate) cache: Arc<dyn CacheRows>,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

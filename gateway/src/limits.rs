@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, READ_WAIT_SECONDS_MAX, REQUEST_BODY_BYTES_MAX};
 
-pub(crate) use heddle_proto::limits::WORKFLOW_NAME_CHARS_MAX;
+pub(crate) use heddle_proto::limits::{PLAN_TOKEN_LENGTH_MAX, WORKFLOW_NAME_CHARS_MAX};
 
 /// Largest request body that holds a graph, in bytes.
 pub(crate) const GRAPH_BODY_BYTES_MAX: usize = REQUEST_BODY_BYTES_MAX;
@@ -112,8 +112,6 @@ pub(crate) const INSTANCES_LIMIT_MAX: u32 = 200;
 pub(crate) const INDEX_NUMBERS_MAX: usize = 9;
 /// Items that one resume may name.
 pub(crate) const RESUME_INDICES_MAX: usize = 10_000;
-/// Longest token of a plan, in characters.
-pub(crate) const PLAN_TOKEN_LENGTH_MAX: usize = 255;
 /// Runs of a family in one answer, unless the client asks for another number, and at most.
 pub(crate) const LINEAGE_LIMIT_DEFAULT: u32 = 50;
 pub(crate) const LINEAGE_LIMIT_MAX: u32 = 200;
@@ -121,8 +119,8 @@ pub(crate) const LINEAGE_LIMIT_MAX: u32 = 200;
 pub(crate) const REVIEWS_LIMIT_DEFAULT: u32 = 50;
 /// Most reviews in one page of a list.
 pub(crate) const REVIEWS_LIMIT_MAX: u32 = 200;
-/// Largest request body that decides a review: an edit of the size that events keep, with escapes.
-pub(crate) const DECISION_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Largest request body that decides a review: an edit of 1 MiB, with white space and a comment.
+pub(crate) const DECISION_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most workflows in one answer, also to whoever names no limit.
 pub(crate) const WORKFLOWS_LIMIT_MAX: u32 = 1_000;
 /// Versions of a workflow in one answer, unless the caller says otherwise.

@@ -28,6 +28,8 @@ pub const VALUE_WINDOW_BYTES: usize = 16 * 1024 * 1024;
 pub const FAILURE_BYTES_MAX: usize = 96 * 1024;
 /// Longest sentence in a refusal, in bytes; the rest is cut off.
 pub const FAILURE_TEXT_BYTES_MAX: usize = 2 * 1024;
+/// Longest token of a plan, in characters.
+pub const PLAN_TOKEN_LENGTH_MAX: usize = 2_048;
 /// Largest headers, and trailers, of an answer to a gateway, in bytes.
 pub const ANSWER_HEADERS_BYTES_MAX: u32 = 256 * 1024;
 

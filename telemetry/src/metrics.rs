@@ -18,9 +18,30 @@ use crate::exporter;
 /// What a scrape is answered with.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of the buckets of every histogram, in seconds; the last bucket has none.
-const BOUNDS: [f64; 16] =
+/// Upper bounds of the buckets of a histogram, in seconds; the last bucket has none.
+type Bounds = [f64; 16];
+/// Of what programs do.
+const BOUNDS: Bounds =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// Of what people do: from a second to four weeks.
+const BOUNDS_OF_PEOPLE: Bounds = [
+    1.0,
+    5.0,
+    15.0,
+    60.0,
+    300.0,
+    900.0,
+    1_800.0,
+    3_600.0,
+    7_200.0,
+    14_400.0,
+    28_800.0,
+    86_400.0,
+    172_800.0,
+    604_800.0,
+    1_209_600.0,
+    2_419_200.0,
+];
 
 static REGISTRY: OnceLock<Mutex<Registry>> = OnceLock::new();
 
@@ -72,28 +93,44 @@ impl Gauge {
 }
 
 /// How long something takes, in buckets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Histogram {
+    bounds: &'static Bounds,
     buckets: [AtomicU64; BOUNDS.len() + 1],
     sum_us: AtomicU64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Histogram {
     /// Without any.
     pub const fn new() -> Self {
-        Self { buckets: [const { AtomicU64::new(0) }; BOUNDS.len() + 1], sum_us: AtomicU64::new(0) }
+        Self::with(&BOUNDS)
+    }
+
+    /// Without any, for what people do: it has buckets up to weeks.
+    pub const fn of_people() -> Self {
+        Self::with(&BOUNDS_OF_PEOPLE)
+    }
+
+    const fn with(bounds: &'static Bounds) -> Self {
+        Self { bounds, buckets: [const { AtomicU64::new(0) }; BOUNDS.len() + 1], sum_us: AtomicU64::new(0) }
     }
 
     /// Counts one.
     pub fn observe(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        let place = BOUNDS.partition_point(|bound| *bound < seconds);
+        let place = self.bounds.partition_point(|bound| *bound < seconds);
         self.buckets[place].fetch_add(1, Ordering::Relaxed);
         self.sum_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
-        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

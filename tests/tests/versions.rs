@@ -225,12 +225,6 @@ async fn a_node_is_changed_without_a_byte_of_the_others() {
     let same = patch(client, &workflow, "a%20b%2Fc", &json!({ "label": "Topic" })).await.json();
     assert_eq!((&same["version"], &same["updatedAt"]), (&json!(2), &saved["updatedAt"]), "no change is no write");
 
-    // Half-finished is allowed; running it is not.
-    let broken = patch(client, &workflow, "if", &json!({ "config": { "condition": "((" } })).await;
-    assert_eq!(broken.status, 200, "{broken}");
-    let refused = client.execute(&workflow, "broken").await;
-    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("invalid_graph")), "{refused}");
-    assert_eq!(patch(client, &workflow, "if", &json!({ "config": { "condition": "true" } })).await.status, 200);
     let run = client.run(&workflow, "mended").await;
     assert_eq!(client.ended(&run, DEADLINE).await["status"], "COMPLETED");
 
@@ -239,6 +233,36 @@ async fn a_node_is_changed_without_a_byte_of_the_others() {
         let refused = ask(client, Method::PATCH, &format!("/api/v1/workflows/{workflow}{path}"), &label).await;
         assert_eq!((refused.status, &refused.json()["code"]), (404, &json!(code)), "{refused}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_checked_as_a_save_is() {
+    let cluster = Cluster::start(1, 1).await;
+    let client = cluster.client();
+    let graph = graph("one").node("ask", "logic:review", json!({})).edge("copy.out", "ask.value");
+    let graph = graph.node("if", "logic:if", json!({ "condition": "true" })).edge("topic.text", "if.value");
+    // Half finished: nothing leads to what `later` needs.
+    let workflow = client.save("checked", &graph.node("later", "logic:if", json!({ "condition": "true" }))).await;
+    let secret = "sk-1234567890abcdef1234567890abcdef";
+    for (node, body, rule) in [
+        ("topic", json!({ "config": { "text": [1] } }), "bad-config"),
+        ("topic", json!({ "config": { "apiKey": secret } }), "literal_secret"),
+        ("topic", json!({ "params": { "apiKey": secret } }), "literal_secret"),
+        ("ask", json!({ "config": { "required": -1 } }), "bad-config"),
+        ("ask", json!({ "config": { "title": 5 } }), "bad-config"),
+        ("if", json!({ "config": { "condition": "((" } }), "bad_expression"),
+    ] {
+        let refused = patch(client, &workflow, node, &body).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("invalid_graph")), "{body}: {refused}");
+        assert_eq!(refused.json()["violations"][0]["rule"], rule, "{refused}");
+        assert!(!refused.to_string().contains(secret), "{refused}");
+    }
+    let saved = get(client, &workflow).await;
+    assert_eq!(saved["version"], 1, "nothing was written");
+    // What is half finished can be changed, and running it says what is missing.
+    assert_eq!(patch(client, &workflow, "later", &json!({ "label": "Later" })).await.status, 200);
+    let refused = client.execute(&workflow, "unfinished").await;
+    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("invalid_graph")), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

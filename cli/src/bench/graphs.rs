@@ -95,6 +95,41 @@ pub(super) fn reviewed() -> Value {
     workflow("bench review", &nodes, &edges)
 }
 
+/// Maps one after the other over a list of as many items as one may have, then people who are asked `reviews` times,
+/// with a node after each.
+pub(super) fn long_reviewed(maps: usize, items: usize, reviews: usize) -> Value {
+    let mut nodes =
+        vec![noop("begin".into()), node("list".into(), "debug:list", json!({ "count": items })), noop("end".into())];
+    let mut edges = vec![edge("begin".into(), "list".into())];
+    let mut list = ("list".to_owned(), "out");
+    for at in 0..maps {
+        let (map, [first, second]) = (format!("map{at}"), ["first", "second"].map(|body| format!("{body}{at}")));
+        nodes.push(node(map.clone(), "logic:map", json!({ "concurrency": MAP_CONCURRENCY })));
+        nodes.extend([inside(&first, &map), inside(&second, &map)]);
+        edges.push(wire(&list.0, list.1, &map, "items"));
+        edges.push(wire(&map, "item", &first, "item"));
+        edges.push(edge(first, second.clone()));
+        edges.push(wire(&second, "out", &map, "result"));
+        list = (map, "results");
+    }
+    edges.push(wire(&list.0, list.1, "end", "in"));
+    let mut before = ("end".to_owned(), "out");
+    for at in 0..reviews {
+        let (check, after) = (format!("check{at}"), after_review(at));
+        nodes.push(node(check.clone(), "logic:review", json!({})));
+        nodes.push(noop(after.clone()));
+        edges.push(wire(&before.0, before.1, &check, "value"));
+        edges.push(wire(&check, "approved", &after, "in"));
+        before = (after, "out");
+    }
+    workflow("bench long review", &nodes, &edges)
+}
+
+/// The node after one of the reviews of [`long_reviewed`].
+pub(super) fn after_review(at: usize) -> String {
+    format!("next{at}")
+}
+
 fn workflow(name: &str, nodes: &[Value], edges: &[Value]) -> Value {
     json!({ "name": name, "tags": ["bench"], "nodes": nodes, "edges": edges })
 }
@@ -136,6 +171,7 @@ mod tests {
         assert_eq!(sizes(fan_out(1_000)), (1_001, 1_000));
         assert_eq!(sizes(parked()), (1, 0));
         assert_eq!(sizes(reviewed()), (3, 2));
+        assert_eq!(sizes(long_reviewed(2, 10, 3)), (15, 16));
         assert_eq!(sizes(map(1_000)), (4, 4));
         assert_eq!(sizes(turns(10)), (2, 2));
         assert_eq!(sizes(long_chain()), (10_000, 9_999));

@@ -110,7 +110,7 @@ pub async fn measure(
                 Work::Map => scopes::map(&cluster, items, report).await?,
                 Work::Loop => scopes::turns(&cluster, report).await?,
                 Work::Lint => lint::measure(&cluster, report).await?,
-                Work::Review => reviews::answered(&cluster, report).await?,
+                Work::Review => reviews::measure(&mut cluster, report).await?,
                 Work::Makespan => {}
             }
             note(&format!("{work:?} took {}", clock::span(since.elapsed())));

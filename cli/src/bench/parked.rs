@@ -39,7 +39,7 @@ pub(super) async fn memory(cluster: &Cluster, report: &mut Report) -> Result<()>
     let since = Instant::now();
     park(cluster, &workflow, WARM_UP_RUNS, None).await?;
     let rate = WARM_UP_RUNS as f64 / since.elapsed().as_secs_f64();
-    evicted(cluster).await?;
+    evicted(cluster, IN_MEMORY_REST).await?;
     let before = cluster.counters().await?;
 
     let half_runs = ((rate * HALF_TIME.as_secs_f64()) as usize).clamp(HALF_RUNS_MIN, HALF_RUNS_MAX);
@@ -51,22 +51,34 @@ pub(super) async fn memory(cluster: &Cluster, report: &mut Report) -> Result<()>
     // When most of the first half left memory meanwhile, there is nothing to divide by.
     let bytes_before = (held >= half_runs as u64 / 2).then(|| per_run(half.0, full.0, held));
 
-    fill(cluster, &workflow, START_RUNS - SLOPE_RUNS, BENCH_FILL_TIME_MAX).await?;
+    let Filled { bytes_after, resident_bytes, .. } = filled(cluster, &workflow).await?;
+    let after = cluster.counters().await?;
+    let line = Measured::W4 { bytes_before, bytes_after, parked_runs: cluster.parked_runs(), resident_bytes };
+    report.line(line, after.since(before))
+}
+
+/// Waiting runs up to [`START_RUNS`], all of which have left memory.
+pub(super) struct Filled {
+    /// What one more of the last of them added.
+    pub(super) bytes_after: i64,
+    /// The most that the coordinator had.
+    pub(super) resident_bytes: u64,
+    /// Those that were started for it.
+    pub(super) runs: Vec<String>,
+}
+
+/// Fills the database with waiting runs.
+pub(super) async fn filled(cluster: &Cluster, workflow: &str) -> Result<Filled> {
+    let mut runs = fill(cluster, workflow, START_RUNS - SLOPE_RUNS, BENCH_FILL_TIME_MAX).await?;
     let from = cluster.parked_runs();
     let mut looks = vec![(from as u64, sample(cluster).await?.0)];
     for look in 1..=SLOPE_LOOKS {
-        fill(cluster, &workflow, from + look * SLOPE_RUNS / SLOPE_LOOKS, BENCH_FILL_TIME_MAX / 8).await?;
+        let until = from + look * SLOPE_RUNS / SLOPE_LOOKS;
+        runs.extend(fill(cluster, workflow, until, BENCH_FILL_TIME_MAX / 8).await?);
         looks.push((cluster.parked_runs() as u64, sample(cluster).await?.0));
     }
     let resident_bytes = looks.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default();
-    let after = cluster.counters().await?;
-    let line = Measured::W4 {
-        bytes_before,
-        bytes_after: slope(&looks).round() as i64,
-        parked_runs: cluster.parked_runs(),
-        resident_bytes,
-    };
-    report.line(line, after.since(before))
+    Ok(Filled { bytes_after: slope(&looks).round() as i64, resident_bytes, runs })
 }
 
 /// W5: from the start of the coordinator's process to its word that it is ready, on a database full of waiting runs.
@@ -78,50 +90,59 @@ pub(super) async fn start(cluster: &mut Cluster, report: &mut Report) -> Result<
     let time = if is_begun { BENCH_FILL_TIME_MAX / 4 } else { BENCH_FILL_TIME_MAX };
     fill(cluster, &workflow, START_RUNS, time).await?;
     let after = cluster.counters().await?;
-    let mut times_ms = Vec::with_capacity(STARTS);
-    for _ in 0..STARTS {
-        times_ms.push(cluster.restart_coordinator().await?.as_secs_f64() * 1e3);
-    }
-    let start_ms = round(quantile(&times_ms, 0.5));
+    let start_ms = start_ms(cluster).await?;
     let line = Measured::W5 { start_ms, parked_runs: cluster.parked_runs(), starts: STARTS };
     report.line(line, after.since(before))
 }
 
-/// Starts waiting runs until there are `runs` in all, or the time is over, and waits until they have left memory.
-async fn fill(cluster: &Cluster, workflow: &str, runs: usize, time: Duration) -> Result<()> {
-    let missing = runs.saturating_sub(cluster.parked_runs());
-    park(cluster, workflow, missing, Some(Instant::now() + time)).await?;
-    evicted(cluster).await
+/// The median of a few starts of the coordinator's process, in milliseconds.
+pub(super) async fn start_ms(cluster: &mut Cluster) -> Result<f64> {
+    let mut times_ms = Vec::with_capacity(STARTS);
+    for _ in 0..STARTS {
+        times_ms.push(cluster.restart_coordinator().await?.as_secs_f64() * 1e3);
+    }
+    Ok(round(quantile(&times_ms, 0.5)))
 }
 
-/// Starts waiting runs until there are `runs` more, or the time is over.
-async fn park(cluster: &Cluster, workflow: &str, runs: usize, until: Option<Instant>) -> Result<()> {
+/// Starts waiting runs until there are `runs` in all, or the time is over, and waits until they have left memory; gives
+/// their ids.
+async fn fill(cluster: &Cluster, workflow: &str, runs: usize, time: Duration) -> Result<Vec<String>> {
+    let missing = runs.saturating_sub(cluster.parked_runs());
+    let started = park(cluster, workflow, missing, Some(Instant::now() + time)).await?;
+    evicted(cluster, IN_MEMORY_REST).await?;
+    Ok(started)
+}
+
+/// Starts waiting runs until there are `runs` more, or the time is over; gives their ids.
+async fn park(cluster: &Cluster, workflow: &str, runs: usize, until: Option<Instant>) -> Result<Vec<String>> {
     let share = Share::of(runs);
     let mut tasks = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let mut connection = cluster.connect().await?;
         let (share, workflow) = (share.clone(), workflow.to_owned());
         tasks.spawn(async move {
-            let mut started = 0;
+            let mut started = Vec::new();
             while until.is_none_or(|until| Instant::now() < until) && share.take() {
-                connection.execute(&workflow).await?;
-                started += 1;
+                started.push(connection.execute(&workflow).await?);
             }
             Ok(started)
         });
     }
+    let mut runs = Vec::new();
     while let Some(joined) = tasks.join_next().await {
-        cluster.add_parked_runs(joined.context(Exit::Failed, "the load generator broke")??);
+        let started = joined.context(Exit::Failed, "the load generator broke")??;
+        cluster.add_parked_runs(started.len());
+        runs.extend(started);
     }
-    Ok(())
+    Ok(runs)
 }
 
-/// Waits until next to no run is in the coordinator's memory.
-pub(super) async fn evicted(cluster: &Cluster) -> Result<()> {
+/// Waits until no more than `rest` runs are in the coordinator's memory.
+pub(super) async fn evicted(cluster: &Cluster, rest: u64) -> Result<()> {
     let until = Instant::now() + BENCH_EVICT_WAIT_MAX;
     loop {
         let held = cluster.counters().await?.runs_in_memory;
-        if held <= IN_MEMORY_REST {
+        if held <= rest {
             return Ok(());
         }
         if Instant::now() > until {

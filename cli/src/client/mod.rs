@@ -24,8 +24,10 @@ pub use catalogue::{
     read as read_value,
 };
 pub use events::{Asked, Event, EventStream};
-pub use resumes::{Credits, EditedPort, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Resumed, Way};
-pub use reviews::{Decided, Decision, Review, ReviewEntry, ReviewFilter, ReviewPort};
+pub use resumes::{
+    Credits, EditedPort, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Resumed, Way, reason,
+};
+pub use reviews::{Decided, Decision, Large, Review, ReviewEntry, ReviewFilter, ReviewPort};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
     NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,

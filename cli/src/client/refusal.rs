@@ -6,6 +6,7 @@ use reqwest::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::resumes::PlanChanges;
 use super::reviews::Decided;
 use super::types::error_text;
 use crate::error::{Exit, Failure};
@@ -22,6 +23,8 @@ struct Refusal {
     violations: Vec<Value>,
     /// Who was first at a review.
     decided: Option<Decided>,
+    /// In what a plan is not the one that was agreed to.
+    plan_changes: Option<PlanChanges>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +72,9 @@ fn sentence(refusal: &Refusal, status: u16) -> String {
     }
     if let Some(decided) = &refusal.decided {
         let _ = write!(text, "\n  - {}", decided.text());
+    }
+    for line in refusal.plan_changes.iter().flat_map(PlanChanges::lines) {
+        let _ = write!(text, "\n  - {line}");
     }
     text
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::catalogue::bare;
-use super::{Client, segment};
+use super::{Client, segment, with_index};
 use crate::error::Result;
 
 /// Where to go on, and with what.
@@ -134,6 +134,98 @@ pub struct PlannedNode {
     pub from: Option<String>,
 }
 
+/// In what a plan is not the one that was agreed to.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PlanChanges {
+    /// Edits that are others.
+    pub outputs: Vec<EditedPort>,
+    /// Input nodes with other values.
+    pub inputs: Vec<String>,
+    /// Nodes that stand elsewhere.
+    pub moved: Vec<PlanMove>,
+    /// All of them.
+    pub moved_total: usize,
+}
+
+/// A node that stands elsewhere in a plan.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PlanMove {
+    /// The node.
+    pub node_id: String,
+    /// The item that it is of.
+    pub index: Vec<u64>,
+    /// How many instances of it.
+    pub instances: Option<u64>,
+    /// Where it stood.
+    pub from: Option<String>,
+    /// Where it stands.
+    pub to: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+}
+
+impl PlanChanges {
+    /// What is different, a line each.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> =
+            self.outputs.iter().map(|edit| format!("{}.{} is given another value", edit.node_id, edit.port)).collect();
+        lines.extend(self.inputs.iter().map(|input| format!("the input {input} has another value")));
+        lines.extend(self.moved.iter().map(PlanMove::line));
+        if self.moved_total > self.moved.len() {
+            lines.push(format!("and {} more nodes", self.moved_total - self.moved.len()));
+        }
+        lines
+    }
+}
+
+impl PlanMove {
+    fn line(&self) -> String {
+        let node = match self.instances {
+            Some(count) => format!("{} ×{count}", self.node_id),
+            None => with_index(&self.node_id, &self.index),
+        };
+        let part = |part: &Option<String>, absent: &str| part.as_deref().map_or(absent, part_word).to_owned();
+        let why = self.why.as_deref().map(|word| format!(": {}", reason(word))).unwrap_or_default();
+        format!("{node}: {} → {}{why}", part(&self.from, "not there"), part(&self.to, "gone"))
+    }
+}
+
+/// How a part of a plan is called on a terminal.
+fn part_word(part: &str) -> &str {
+    match part {
+        "willRun" => "runs",
+        "mayRun" => "may run",
+        word => word,
+    }
+}
+
+/// The sentence behind a word of the API for why a node stands where it does in a plan; a word that this build does not know
+/// stands for itself.
+pub fn reason(word: &str) -> &str {
+    match word {
+        "start" => "start here",
+        "edited_input" => "takes what was changed by hand",
+        "failed" => "failed",
+        "never_ran" => "never ran",
+        "index" => "named with --index",
+        "failed_item" => "lies in a failed item",
+        "downstream" => "lies downstream",
+        "config_changed" => "its type or config is another",
+        "input_changed" => "takes another value than it did",
+        "evaluated" => "decided anew, at no cost",
+        "rerun" => "nothing is reused",
+        "input_may_change" => "if what runs before it gives something else",
+        "cache_may_answer" => "if no other run has given its result",
+        "same" => "same type, config and inputs",
+        "edited" => "changed by hand",
+        "not_in_part" => "not needed",
+        "branch_not_taken" => "on a branch that is not taken",
+        word => word,
+    }
+}
+
 /// A page of a family of runs.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -208,4 +300,32 @@ fn path(execution: &str, way: Way) -> Result<String> {
         Way::Rerun => "rerun",
     };
     Ok(format!("/workflows/executions/{}/{verb}", segment(execution)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_has_changed_in_a_plan_reads_well() {
+        let changes = json!({
+            "parent": false, "graph": true, "options": ["outputs"], "outputs": [{"nodeId": "draft", "port": "text"}],
+            "inputs": ["topic"], "movedTotal": 4, "moved": [
+                {"nodeId": "say", "index": [17], "from": "reused", "to": "willRun", "why": "config_changed"},
+                {"nodeId": "join", "instances": 3, "from": "mayRun", "to": null, "why": null},
+                {"nodeId": "new", "from": null, "to": "willRun", "why": "never_ran"}],
+        });
+        let changes: PlanChanges = serde_json::from_value(changes).unwrap();
+        let expected = [
+            "draft.text is given another value",
+            "the input topic has another value",
+            "say[17]: reused → runs: its type or config is another",
+            "join ×3: may run → gone",
+            "new: not there → runs: never ran",
+            "and 1 more nodes",
+        ];
+        assert_eq!(changes.lines(), expected);
+    }
 }

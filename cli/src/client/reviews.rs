@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::catalogue::bare;
 use super::{Client, next_cursor, segment};
-use crate::error::Result;
+use crate::error::{Context, Exit, Failure, Result};
+use crate::limits::EDIT_BYTES_MAX;
 
 /// A review, as lists and details show it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -40,8 +41,10 @@ pub struct Review {
     pub title: String,
     /// Markdown.
     pub description: String,
-    /// What is asked about: a value, or values by port.
+    /// What is asked about, in its newest version: a value, or values by port.
     pub value: Value,
+    /// The first version, if it is another.
+    pub original: Option<Value>,
     /// What an edit must be, by port.
     pub ports: Vec<ReviewPort>,
     /// What may be decided.
@@ -58,6 +61,31 @@ pub struct Review {
     pub history: Vec<ReviewEntry>,
     /// What is known of an attempt whose outcome is not.
     pub error: Option<Value>,
+}
+
+impl Review {
+    /// Whether it is about one value, not about the ports of a node.
+    pub fn is_whole(&self) -> bool {
+        self.kind == "review" && self.stage.is_none()
+    }
+}
+
+/// What stands for a value that is too large for an answer.
+#[derive(Debug, Deserialize)]
+pub struct Large {
+    /// Where it is.
+    pub url: String,
+    /// How long.
+    pub bytes: u64,
+}
+
+impl Large {
+    /// What a review shows in the place of a text or of JSON.
+    pub fn of(value: &Value) -> Option<Self> {
+        let is_json = value.get("mediaType").and_then(Value::as_str) == Some("application/json");
+        let is_described = is_json && value.get("digest").is_some_and(Value::is_string);
+        is_described.then(|| Self::deserialize(value).ok()).flatten()
+    }
 }
 
 /// What one port takes.
@@ -166,10 +194,75 @@ impl Client {
         self.json(self.request(Method::GET, &format!("/reviews/{}", segment(id)?))).await.map(bare)
     }
 
+    /// Puts into its place what a review names by its address, since it is too large for an answer: what a text or JSON is.
+    ///
+    /// # Errors
+    /// When it cannot be had: what people edit is the value, never what stands for it.
+    pub async fn spell_out(&self, review: &mut Review) -> Result<()> {
+        let types: Vec<(String, String)> =
+            review.ports.iter().map(|port| (port.port.clone(), port.r#type.clone())).collect();
+        let is_file = |r#type: &str| matches!(r#type, "IMAGE" | "VIDEO" | "AUDIO" | "FILE");
+        if review.is_whole() {
+            if types.first().is_some_and(|(_, r#type)| !is_file(r#type)) {
+                self.spell_out_value(&mut review.value).await?;
+            }
+            return Ok(());
+        }
+        let Value::Object(values) = &mut review.value else { return Ok(()) };
+        for (port, _) in types.iter().filter(|(_, r#type)| !is_file(r#type)) {
+            if let Some(value) = values.get_mut(port) {
+                self.spell_out_value(value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn spell_out_value(&self, value: &mut Value) -> Result<()> {
+        let Some(large) = Large::of(value) else { return Ok(()) };
+        if large.bytes > EDIT_BYTES_MAX {
+            let message = format!("the value has {} bytes, and at most {EDIT_BYTES_MAX} are edited here", large.bytes);
+            return Err(Failure::usage(message).with_next(format!("get it from {}", large.url)));
+        }
+        let elsewhere = || Failure::failed(format!("{} names a value at another server: {}", self.origin(), large.url));
+        let mut response = self.download(&large.url).await?.ok_or_else(elsewhere)?;
+        let mut whole = Vec::with_capacity(large.bytes as usize);
+        let broke = |error: reqwest::Error| Failure::failed(format!("the download of {} broke: {error}", large.url));
+        while let Some(piece) = response.chunk().await.map_err(broke)? {
+            whole.extend_from_slice(&piece);
+            if whole.len() as u64 > large.bytes {
+                break;
+            }
+        }
+        *value = serde_json::from_slice(&whole).context(Exit::Failed, "the value behind its address is no JSON")?;
+        Ok(())
+    }
+
     /// Decides a review. Tried again, under one idempotency key, while the server is overloaded or cannot be reached.
     pub async fn decide(&self, id: &str, decision: &Decision) -> Result<Value> {
         let path = format!("/reviews/{}/decision", segment(id)?);
         let sent = self.persist(|| self.request(Method::POST, &path).json(decision)).await?;
         self.read(sent).await.map(bare)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_stands_for_a_value_is_got_from_its_address() {
+        let whole = json!({"url": "http://h/a", "mediaType": "application/json", "bytes": 7, "digest": "00"});
+        let large = Large::of(&whole).unwrap();
+        assert_eq!((large.url.as_str(), large.bytes), ("http://h/a", 7));
+        for other in [
+            json!("text"),
+            json!({"url": "http://h/a", "mediaType": "image/png", "bytes": 7, "digest": "00"}),
+            json!({"mediaType": "application/json", "url": "http://h/a", "bytes": 7}),
+            json!({"mediaType": "application/json", "digest": "00"}),
+        ] {
+            assert!(Large::of(&other).is_none(), "{other}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::execution_node::NodeOf;
+use super::pages::{Listed, Pages};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
 use crate::completion;
@@ -102,15 +103,8 @@ struct List {
     /// Only runs that started since then: a span that is over (2h, 7d), a date, or a time
     #[arg(long, value_name = "TIME", value_parser = clock::parse_since)]
     since: Option<i64>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// All pages, one after the other; a page has `--limit` runs
-    #[arg(long)]
-    all: bool,
-    /// Go on after the page that named this cursor
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    pages: Pages,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -146,44 +140,23 @@ impl Executions {
 impl List {
     async fn run(self, client: &Client, as_json: bool) -> Result<()> {
         let status = self.status.and_then(|status| status.to_possible_value());
-        let mut filter = ExecutionFilter {
+        let filter = ExecutionFilter {
             status: status.map(|status| status.get_name().to_ascii_uppercase()),
             workflow_id: self.workflow,
             from: self.since.map(clock::rfc3339),
-            limit: self.limit,
-            cursor: self.cursor,
+            limit: self.pages.limit,
+            cursor: None,
         };
-        let mut is_first = true;
-        let next = loop {
-            let page = client.executions(&filter).await?;
-            let is_last = page.items.is_empty() || page.next_cursor.is_none() || page.next_cursor == filter.cursor;
-            let next = page.next_cursor.filter(|_| !is_last);
-            match as_json {
-                // A page a line: all of them may be more than fits into memory.
-                true => print_json(&json!({ "executions": page.items, "nextCursor": next }))?,
-                false => table(page.items, is_first)?,
-            }
-            is_first = false;
-            if !self.all || next.is_none() {
-                break next;
-            }
-            filter.cursor = next;
+        let listed = Listed { name: "executions", word: "runs", command: "executions list", table };
+        let page = async |cursor| {
+            let page = client.executions(&ExecutionFilter { cursor, ..filter.clone() }).await?;
+            Ok((page.items, page.next_cursor))
         };
-        if let Some(cursor) = next.filter(|_| !as_json) {
-            note(&format!("more: {} executions list --cursor {cursor}, or --all", program()));
-        }
-        Ok(())
+        self.pages.show(listed, as_json, page).await
     }
 }
 
-/// Prints a page of runs; those after the first have no headings.
-fn table(items: Vec<Value>, is_first: bool) -> Result<()> {
-    if items.is_empty() {
-        if is_first {
-            note("no runs fit");
-        }
-        return Ok(());
-    }
+fn table(items: Vec<Value>) -> Result<Table> {
     let mut table = Table::new(&["ID", "STATUS", "STARTED", "TOOK", "WORKFLOW", "ERROR"]);
     for item in items {
         let run: Execution = read(item)?;
@@ -191,8 +164,7 @@ fn table(items: Vec<Value>, is_first: bool) -> Result<()> {
         let started = run.start_time.unwrap_or_default();
         table.row(vec![run.id, run.status.word().into(), started, took, run.workflow_id, text_of(run.error)]);
     }
-    let table = if is_first { table } else { table.without_headings() };
-    print(&table.render(Style::stdout()))
+    Ok(table)
 }
 
 async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod import;
 pub mod keys;
 pub mod nodes;
+mod pages;
 pub mod resume;
 pub mod reviews;
 pub mod run;

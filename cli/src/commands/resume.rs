@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::run::print_outputs;
 use crate::client::{
-    Client, Execution, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Way, read_value, with_index,
+    Client, Execution, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Way, read_value, reason, with_index,
 };
 use crate::completion;
 use crate::error::{Context, Exit, Failure, Result};
@@ -387,28 +387,9 @@ fn named(node: &PlannedNode) -> String {
     }
 }
 
-/// The sentence behind a word of the API; a word that this build does not know stands for itself. Which run has made what is
-/// reused is said where it is not the parent.
+/// Why a node stands where it does. Which run has made what is reused is said where it is not the parent.
 fn why(node: &PlannedNode, parent: &str) -> String {
-    let text = match node.why.as_str() {
-        "start" => "start here",
-        "edited_input" => "takes what was changed by hand",
-        "failed" => "failed",
-        "never_ran" => "never ran",
-        "index" => "named with --index",
-        "failed_item" => "lies in a failed item",
-        "downstream" => "lies downstream",
-        "config_changed" => "its type or config is another",
-        "input_changed" => "takes another value than it did",
-        "evaluated" => "decided anew, at no cost",
-        "rerun" => "nothing is reused",
-        "input_may_change" => "if what runs before it gives something else",
-        "same" => "same type, config and inputs",
-        "edited" => "changed by hand",
-        "not_in_part" => "not needed",
-        "branch_not_taken" => "on a branch that is not taken",
-        word => word,
-    };
+    let text = reason(&node.why);
     match node.from.as_deref().filter(|from| *from != parent) {
         Some(from) => format!("{text}, made by {from}"),
         None => text.to_owned(),

@@ -1,16 +1,17 @@
 //! `heddle reviews`: what runs ask of people, and what they answer.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::path::Path;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::client::{Client, Decision, Review, ReviewFilter, error_text, with_index};
+use super::pages::{Listed, Pages};
+use crate::client::{Client, Decision, Large, Review, ReviewFilter, error_text, with_index};
 use crate::completion;
 use crate::connection::Connection;
 use crate::error::{Context, Exit, Failure, Result};
-use crate::limits::{EDIT_BYTES_MAX, RESULT_SHOWN_CHARS_MAX};
+use crate::limits::{EDIT_BYTES_MAX, EDIT_SENT_BYTES_MAX, RESULT_SHOWN_CHARS_MAX};
 use crate::review_edit::Edit;
 use crate::text_file;
 use crate::ui::style::Style;
@@ -98,15 +99,8 @@ struct List {
     /// Only those of this run
     #[arg(long, value_name = "ID", add = completion::executions())]
     execution: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// All pages, one after the other; a page has `--limit` reviews
-    #[arg(long)]
-    all: bool,
-    /// Go on after the page that named this cursor
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    pages: Pages,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -129,18 +123,21 @@ impl Reviews {
                     return Err(Failure::usage("an edit is of one review; name one with --data"));
                 };
                 let text = content(&data, EDIT_BYTES_MAX)?;
-                let review = read(client.review(id).await?)?;
+                let mut review = read(client.review(id).await?)?;
+                client.spell_out(&mut review).await?;
                 approve_edited(&client, &Edit::of(&review)?, &review, &text, comment, self.json).await
             }
             Verb::Approve { ids, data: None, comment } => {
                 each(&client, &ids, &Decision { decision: "approve", comment, ..Decision::default() }, self.json).await
             }
             Verb::Edit { id, comment } => {
-                let review = read(client.review(&id).await?)?;
+                let mut review = read(client.review(&id).await?)?;
                 refuse_closed(&review)?;
+                client.spell_out(&mut review).await?;
                 let edit = Edit::of(&review)?;
-                let text = edit.in_editor()?;
-                approve_edited(&client, &edit, &review, &text, comment, self.json).await
+                let written = edit.in_editor()?;
+                let sent = approve_edited(&client, &edit, &review, &written.text, comment, self.json).await;
+                sent.map_err(|failure| written.refused(failure))
             }
             Verb::Reject { ids, comment } => {
                 each(&client, &ids, &Decision { decision: "reject", comment, ..Decision::default() }, self.json).await
@@ -157,49 +154,22 @@ impl Reviews {
 impl List {
     async fn run(self, client: &Client, as_json: bool) -> Result<()> {
         let state = self.state.to_possible_value().map(|state| state.get_name().to_owned());
-        let mut filter = ReviewFilter {
+        let filter = ReviewFilter {
             state,
             assignee: self.assignee,
             workflow_id: self.workflow,
             execution_id: self.execution,
-            limit: self.limit,
-            cursor: self.cursor,
+            limit: self.pages.limit,
+            cursor: None,
         };
-        let mut is_first = true;
-        let next = loop {
-            let (items, next) = client.reviews(&filter).await?;
-            let is_last = items.is_empty() || next.is_none() || next == filter.cursor;
-            let next = next.filter(|_| !is_last);
-            match as_json {
-                // A page a line: all of them may be more than fits into memory.
-                true => print_json(&json!({ "reviews": items, "nextCursor": next }))?,
-                false => show_page(items, is_first)?,
-            }
-            is_first = false;
-            if !self.all || next.is_none() {
-                break next;
-            }
-            filter.cursor = next;
-        };
-        if let Some(cursor) = next.filter(|_| !as_json) {
-            note(&format!("more: {} reviews list --cursor {cursor}, or --all", program()));
-        }
-        Ok(())
+        let listed = Listed { name: "reviews", word: "reviews", command: "reviews list", table: table_of };
+        let page = async |cursor| client.reviews(&ReviewFilter { cursor, ..filter.clone() }).await;
+        self.pages.show(listed, as_json, page).await
     }
 }
 
-/// Prints a page of reviews; those after the first have no headings.
-fn show_page(items: Vec<Value>, is_first: bool) -> Result<()> {
-    if items.is_empty() {
-        if is_first {
-            note("no reviews fit");
-        }
-        return Ok(());
-    }
-    let reviews = items.into_iter().map(read).collect::<Result<Vec<_>>>()?;
-    let table = table(&reviews);
-    let table = if is_first { table } else { table.without_headings() };
-    print(&table.render(Style::stdout()))
+fn table_of(items: Vec<Value>) -> Result<Table> {
+    Ok(table(&items.into_iter().map(read).collect::<Result<Vec<_>>>()?))
 }
 
 fn table(reviews: &[Review]) -> Table {
@@ -275,7 +245,13 @@ fn whole(review: &Review, style: Style) -> Result<String> {
     if !review.description.is_empty() {
         lines.push(format!("\n{}", printable(&review.description)));
     }
-    lines.push(format!("\n{}", cut(Edit::of(review)?.text())));
+    let large = Large::of(&review.value).filter(|_| review.is_whole());
+    let value = match &large {
+        Some(large) => format!("{} bytes: {}", large.bytes, large.url),
+        None => cut(Edit::of(review)?.text()),
+    };
+    lines.push(format!("\n{value}"));
+    lines.extend(review.original.as_ref().map(|_| style.dim("(an edit; the first version is in --json as original)")));
     for entry in &review.history {
         let (decided, data) = (&entry.decided, entry.data.as_ref());
         lines.push(format!("\n{}", style.dim(&decided.text().replace(char::is_control, " "))));
@@ -310,15 +286,37 @@ async fn approve_edited(
     if !as_json {
         note(&edit.diff(&data, Style::stderr()));
     }
+    let data = if review.is_whole() { sendable(client, data).await? } else { data };
     let revision = Some(review.revision);
     let decision = Decision { decision: "approve", data: Some(data), comment, revision, ..Decision::default() };
     each(client, std::slice::from_ref(&review.id), &decision, as_json).await
 }
 
+/// An edit as it is sent: one that is too large for a request goes ahead as a file, and its description stands for it.
+async fn sendable(client: &Client, data: Value) -> Result<Value> {
+    let text = data.to_string();
+    if text.len() <= EDIT_SENT_BYTES_MAX {
+        return Ok(data);
+    }
+    let file = tempfile::Builder::new().prefix("heddle-review-").suffix(".json").tempfile();
+    let mut file = file.context(Exit::Failed, "cannot make a file to upload")?;
+    file.write_all(text.as_bytes()).context(Exit::Failed, "cannot write the file to upload")?;
+    client.upload(file.path(), "application/json").await
+}
+
 /// Decides these reviews alike, until one of them refuses.
 async fn each(client: &Client, ids: &[String], decision: &Decision, as_json: bool) -> Result<()> {
-    for id in ids {
-        let value = client.decide(id, decision).await?;
+    for (place, id) in ids.iter().enumerate() {
+        let value = client.decide(id, decision).await.map_err(|mut failure| {
+            if ids.len() > 1 {
+                failure.message = format!("{id}: {}", failure.message);
+            }
+            let left = &ids[place + 1..];
+            if !left.is_empty() {
+                failure.message = format!("{}\n  not decided either: {}", failure.message, left.join(" "));
+            }
+            failure
+        })?;
         if as_json {
             print_json(&value)?;
             continue;
@@ -377,6 +375,8 @@ fn read(value: Value) -> Result<Review> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn review() -> Value {

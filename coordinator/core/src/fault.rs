@@ -96,6 +96,12 @@ pub enum Fault {
     EndNotHeard,
     /// What lies downstream of the start takes over earlier results though it is to run.
     DownstreamReused,
+    /// What a node's config says does not count when a shared result is looked for.
+    SharedKeyWithoutConfig,
+    /// Results are shared among tenants.
+    SharedAcrossTenants,
+    /// A shared result is taken after its time.
+    SharedTooLong,
 }
 
 #[cfg(feature = "planted-faults")]

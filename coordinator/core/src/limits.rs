@@ -90,8 +90,23 @@ pub const OFFERS_PER_EVENT_MAX: usize = 1_000;
 /// Bytes of their values.
 pub const OFFERED_BYTES_PER_EVENT_MAX: usize = 1024 * 1024;
 
+/// People who are remembered as those who started what a run goes on from: the nearest.
+pub const LINEAGE_SUBJECTS_MAX: usize = 1_000;
 /// Instances of one node that a plan names; more are told as a number.
 pub const PLAN_INSTANCES_NAMED_MAX: usize = 100;
+
+/// How long a result is shared by `policy.cache` that is `on`.
+pub const CACHE_TTL_DEFAULT: Span = Span::from_seconds(24 * 60 * 60);
+/// Longest time that `policy.cache.ttlSeconds` names.
+pub const CACHE_TTL_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+/// Bytes of one shared result, artifacts by their descriptions; what is larger is not shared.
+pub const CACHED_BYTES_MAX: usize = 256 * 1024;
+/// Questions for shared results that one partition has under way; other instances wait until one is answered.
+pub const CACHE_QUESTIONS_MAX: usize = 64;
+/// The same of one run at a time, before the next run asks.
+pub const CACHE_QUESTIONS_AT_ONCE: usize = 16;
+/// An instance whose question for a shared result has no answer after this long runs.
+pub const CACHE_ANSWER_WAIT: Span = Span::from_millis(2_000);
 
 /// Decisions of one run before the next run gets its turn (E2).
 pub const TURN_DECISIONS_MAX: usize = 256;

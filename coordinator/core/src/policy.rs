@@ -37,6 +37,9 @@ pub struct PolicyDraft {
     /// Whether people look at it before it begins, or after it has worked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub review: Option<ReviewWhen>,
+    /// Whether its results are shared among runs, and for how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheDraft>,
     /// What a failed item does to the map that the node is run by, once per item.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_item_error: Option<OnItemError>,
@@ -107,6 +110,43 @@ pub enum OnUnknown {
     Fail,
 }
 
+/// `policy.cache` as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CacheDraft {
+    /// `"on"` or `"off"`.
+    Switch(CacheSwitch),
+    /// Shared for so long.
+    #[serde(rename_all = "camelCase")]
+    For {
+        /// How long.
+        ttl_seconds: u64,
+    },
+}
+
+/// Whether a node's results are shared among runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheSwitch {
+    /// They are, for [`limits::CACHE_TTL_DEFAULT`].
+    On,
+    /// They are not.
+    Off,
+}
+
+impl CacheDraft {
+    /// How long a result is shared; `None` = it is not.
+    pub fn ttl(self) -> Option<Span> {
+        match self {
+            CacheDraft::Switch(CacheSwitch::On) => Some(limits::CACHE_TTL_DEFAULT),
+            CacheDraft::Switch(CacheSwitch::Off) => None,
+            CacheDraft::For { ttl_seconds } => {
+                Some(Span::from_seconds(ttl_seconds.clamp(1, limits::CACHE_TTL_SECONDS_MAX)))
+            }
+        }
+    }
+}
+
 /// When people look at a node that agents run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -148,6 +188,8 @@ pub struct Policy {
     pub concurrency_key: Option<KeyTemplate>,
     /// Whether people look at it, and when.
     pub review: Option<ReviewWhen>,
+    /// How long its results are shared among runs; `None` = they are not.
+    pub cache: Option<Span>,
     /// What a failed item does where the node is run once per item; `None` = the map's own default.
     pub on_item_error: Option<OnItemError>,
 }
@@ -185,6 +227,7 @@ impl Default for Policy {
             labels: Vec::new(),
             concurrency_key: None,
             review: None,
+            cache: None,
             on_item_error: None,
         }
     }
@@ -211,6 +254,7 @@ impl Policy {
         }
         self.concurrency_key = draft.concurrency_key.clone().or(self.concurrency_key);
         self.review = draft.review.or(self.review);
+        self.cache = draft.cache.map_or(self.cache, CacheDraft::ttl);
         self.on_item_error = draft.on_item_error.or(self.on_item_error);
         self
     }

@@ -5,7 +5,7 @@
 -- A review, written with the event that opens it and with those that change how it stands. place: the numbers of the items
 -- and turns that it lies in, with dots between. kind: 1 of a value, 2 before a node, 3 after one, 4 of an unknown outcome.
 -- state: 1 open, 2 decided, 3 withdrawn. assignees: each between two ends of lines. verdict: 1 approved, 2 rejected, 3 made again,
--- 4 failed, 5 escalated.
+-- 4 failed, 5 escalated. told: the numbers of the events that tell of it, with dots between.
 CREATE TABLE review (
     id BYTEA NOT NULL PRIMARY KEY,
     slot BIGINT NOT NULL,
@@ -22,7 +22,8 @@ CREATE TABLE review (
     due_at BIGINT,
     closed_at BIGINT,
     decided_by TEXT COLLATE "C",
-    verdict BIGINT
+    verdict BIGINT,
+    told TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX review_by_tenant ON review (tenant, state, opened_at, id);
 CREATE INDEX review_by_run ON review (run);

@@ -11,7 +11,7 @@ use heddle_core::draw::Draw;
 use heddle_core::id::{BatchNumber, CallerId, Epoch, PartitionId, RunId};
 use heddle_core::partition::alarm::Alarm;
 use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
-use heddle_core::partition::io::{Input, Outputs, Release, Reply};
+use heddle_core::partition::io::{Input, Outputs, Question, Release, Reply};
 use heddle_core::partition::{Backlog, Partition};
 use heddle_core::run::ListNeed;
 use heddle_core::time::Timestamp;
@@ -25,6 +25,7 @@ use super::inbox::{Inbox, ReplyTo};
 use super::inputs;
 use super::load::{self, LoadedPartition};
 use super::release::Releaser;
+use crate::cache;
 use crate::journal::Committed;
 use crate::metrics::Tally;
 use crate::read::recent::Landing;
@@ -189,6 +190,7 @@ impl State {
         outputs.sightings.into_iter().for_each(|run| self.look_for(run));
         outputs.values.into_iter().for_each(|(run, references)| self.read_values(run, references));
         outputs.lists.into_iter().for_each(|(run, need)| self.read_list(run, need));
+        outputs.questions.into_iter().for_each(|question| self.look_for_shared(question));
         outputs.lookups.into_iter().for_each(|key| self.look_up(key));
         self.arm(outputs.wake_at, myself);
         Ok(())
@@ -249,6 +251,16 @@ impl State {
         self.work.spawn(async move {
             let going_on = load::until_answered(|| shared.batches.rows.going_on(batch)).await;
             shared.doors.outcome(id, &inbox, Input::BatchSeen(batch, going_on));
+        });
+    }
+
+    /// A result that runs share. Nobody waits long for it: it is asked for once.
+    fn look_for_shared(&mut self, question: Question) {
+        let (shared, id, inbox) = (Arc::clone(&self.shared), self.id, Arc::clone(&self.inbox));
+        self.work.spawn(async move {
+            let found = cache::answer(&shared, &question).await.map(Box::new);
+            let Question { run, instance, key, .. } = question;
+            shared.doors.outcome(id, &inbox, Input::SharedFound { run, instance, key, found });
         });
     }
 

@@ -10,7 +10,8 @@ use heddle_core::time::Timestamp;
 use heddle_crash_point::crash_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::limits::{KEY_EXPIRY_PERIOD, KEY_EXPIRY_ROWS_MAX, PLAN_WITHOUT_BATCH_KEPT};
+use crate::cache;
+use crate::limits::{CACHE_TIDY_PERIOD, KEY_EXPIRY_PERIOD, KEY_EXPIRY_ROWS_MAX, PLAN_WITHOUT_BATCH_KEPT};
 use crate::shared::Shared;
 
 const PERIOD: Duration = Duration::from_millis(DUE_SCAN_PERIOD.as_millis());
@@ -22,6 +23,8 @@ pub(crate) enum Message {
     Scan,
     /// Remove idempotency keys that have expired.
     ExpireKeys,
+    /// Remove results that runs share and that are too old or too many.
+    TidyCache,
 }
 
 impl Actor for TimersActor {
@@ -36,6 +39,7 @@ impl Actor for TimersActor {
     ) -> Result<Arc<Shared>, ActorProcessingErr> {
         myself.cast(Message::Scan)?;
         myself.cast(Message::ExpireKeys)?;
+        myself.cast(Message::TidyCache)?;
         Ok(shared)
     }
 
@@ -48,6 +52,7 @@ impl Actor for TimersActor {
         let again = match message {
             Message::Scan => scan(shared).await,
             Message::ExpireKeys => expire_keys(shared).await,
+            Message::TidyCache => tidy_cache(shared).await,
         };
         let _timer = myself.send_after(again, || message);
         Ok(())
@@ -78,6 +83,18 @@ async fn scan(shared: &Shared) -> Duration {
         Err(error) => tracing::warn!(%error, "parked runs could not be looked for; trying again"),
     }
     again
+}
+
+/// Removes a page of results that runs share; says when to remove the next.
+async fn tidy_cache(shared: &Shared) -> Duration {
+    match cache::tidy(shared).await {
+        Ok(true) => PERIOD,
+        Ok(false) => CACHE_TIDY_PERIOD,
+        Err(error) => {
+            tracing::warn!(%error, "old shared results could not be removed; trying again");
+            CACHE_TIDY_PERIOD
+        }
+    }
 }
 
 /// Removes a page of idempotency keys, and of plans whose batches were never begun; says when to remove the next.

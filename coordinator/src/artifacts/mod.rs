@@ -11,7 +11,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use heddle_artifacts::{Store, StoreError, link};
+use heddle_core::value::Artifact;
 use heddle_error_chain::chain;
 use lists::Lists;
 use rows::ArtifactRows;
@@ -103,6 +105,21 @@ impl Artifacts {
             Err(error) => return Err(ArtifactsError::Store(error)),
         }
         Ok(Self { store, id, link_key, rows, lists: Lists::default(), quota })
+    }
+
+    /// The bytes of an artifact of a tenant.
+    pub(crate) async fn whole(&self, tenant: &Tenant, artifact: &Artifact) -> Result<Bytes, StoreError> {
+        self.store.get(&tenant.id().0, heddle_artifacts::Digest(artifact.digest.0), artifact.bytes).await
+    }
+
+    /// The first of them.
+    pub(crate) async fn begin(&self, tenant: &Tenant, artifact: &Artifact) -> Result<Bytes, StoreError> {
+        const BYTES: u64 = 1024;
+        let range = 0..BYTES.min(artifact.bytes);
+        let digest = heddle_artifacts::Digest(artifact.digest.0);
+        let pieces = self.store.read(&tenant.id().0, digest, Some(range)).await?;
+        let pieces: Vec<Bytes> = pieces.try_collect().await?;
+        Ok(pieces.concat().into())
     }
 
     /// Bytes that a tenant may still bring; `u64::MAX` without a quota.

@@ -49,15 +49,20 @@ pub(crate) async fn resolve(
 }
 
 async fn touched(shared: &Shared, tenant: &Tenant, digest: Digest) -> Result<Artifact, Status> {
-    let touched = shared.artifacts.rows.touch_artifact(tenant.clone(), digest, shared.clock.now());
-    let row = touched.await.map_err(|error| failure::journal(&error))?;
-    let missing = || {
+    find(shared, tenant, digest).await?.ok_or_else(|| {
         let message = format!("inputs name the artifact {digest}, and there is none: upload the file first");
         failure::plain(422, "artifact_not_found", message)
-    };
-    let row = row.ok_or_else(missing)?;
-    let is_json = &*row.media_type == "application/json";
-    Ok(Artifact { digest, bytes: row.bytes, media_type: row.media_type, is_json })
+    })
+}
+
+/// An artifact, if the tenant has it. It is kept for another day.
+pub(crate) async fn find(shared: &Shared, tenant: &Tenant, digest: Digest) -> Result<Option<Artifact>, Status> {
+    let touched = shared.artifacts.rows.touch_artifact(tenant.clone(), digest, shared.clock.now());
+    let row = touched.await.map_err(|error| failure::journal(&error))?;
+    Ok(row.map(|row| {
+        let is_json = &*row.media_type == "application/json";
+        Artifact { digest, bytes: row.bytes, media_type: row.media_type, is_json }
+    }))
 }
 
 /// The files of a list that was given as one value, by their places. Their addresses are signed for the run's tenant, so

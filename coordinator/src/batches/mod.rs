@@ -97,7 +97,7 @@ pub(crate) async fn submission(shared: &Shared, batch: BatchId, index: u32) -> R
         key: None,
         traceparent: plan.traceparent.clone(),
         sandbox: plan.sandbox,
-        lineage: None,
+        lineage: plan.inherited.clone(),
         batch: Some(created.place(batch, index)),
     })
 }

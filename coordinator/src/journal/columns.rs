@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use heddle_core::id::EventSeq;
 use heddle_core::partition::batch::{Phase, ReviewState};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{ReviewKind, ReviewVerdict};
@@ -107,6 +108,15 @@ pub(crate) fn assignees(text: &str) -> Vec<Arc<str>> {
 pub(crate) fn place_text(index: &[u32]) -> String {
     let numbers: Vec<String> = index.iter().map(u32::to_string).collect();
     numbers.join(".")
+}
+
+/// One more event that tells of a review, as its row keeps them.
+pub(crate) fn told_text(seq: EventSeq) -> String {
+    format!("{}.", seq.0)
+}
+
+pub(crate) fn told(text: &str) -> Option<Vec<EventSeq>> {
+    text.split('.').filter(|number| !number.is_empty()).map(|number| number.parse().ok().map(EventSeq)).collect()
 }
 
 pub(crate) fn place(text: &str) -> Option<Vec<u32>> {

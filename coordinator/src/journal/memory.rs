@@ -27,6 +27,7 @@ use super::{
 use crate::artifacts::rows::memory::ArtifactTables;
 use crate::auth::Tenant;
 use crate::batches::rows::memory::BatchTables;
+use crate::cache::memory::CacheTable;
 use crate::members::memory::MemberRows;
 use crate::records::WorkflowRow;
 use crate::records::memory::PlainRows;
@@ -53,6 +54,7 @@ pub(crate) struct Tables {
     pub(crate) artifacts: ArtifactTables,
     pub(crate) batches: BatchTables,
     pub(crate) reviews: ReviewTable,
+    pub(crate) cache: CacheTable,
 }
 
 #[derive(Default)]
@@ -80,6 +82,8 @@ pub(crate) enum KeyNames {
     Batch(BatchId),
     /// What a request that started none had made of a workflow, and whether that was new.
     Saved { row: Box<WorkflowRow>, created: bool },
+    /// What was decided at a review, which the run's history says.
+    Decision,
 }
 
 impl KeptKey {
@@ -300,7 +304,7 @@ impl Journal for MemoryJournal {
                     let created = &tables.batches.row(*batch)?.created;
                     (Started::Batch(*batch), created.created_at, created.workflow)
                 }
-                KeyNames::Saved { .. } => return None,
+                KeyNames::Saved { .. } | KeyNames::Decision => return None,
             };
             Some(KeyFound { started, body: kept.body, created_at, workflow })
         });
@@ -389,6 +393,7 @@ impl Tables {
             artifacts::used(&it.events).into_iter().for_each(|used| self.artifacts.refer(run, &tenant, used));
         }
         self.reviews.write(run, it.reviews);
+        self.cache.write(it.cached);
         self.events.entry(run).or_default().extend(it.events);
         if let Some(snapshot) = it.snapshot {
             self.snapshots.insert(run, snapshot);

@@ -105,7 +105,7 @@ pub(crate) fn first(run: RunId, values: &[&'static str]) -> RunBatch {
 /// The rows of a run that goes on with these values.
 pub(crate) fn next(run: RunId, seq: u64, values: &[&'static str]) -> RunBatch {
     let events = (seq..).zip(values).map(|(seq, json)| Arc::new(result(seq, json).0)).collect();
-    RunBatch { run, events, created: None, summary: None, snapshot: None, reviews: Vec::new() }
+    RunBatch { run, events, created: None, summary: None, snapshot: None, reviews: Vec::new(), cached: Vec::new() }
 }
 
 pub(crate) fn batch(partition: u16, acquired: &Acquired, number: u64, runs: Vec<RunBatch>) -> Batch {

@@ -139,6 +139,19 @@ impl Part {
 }
 
 impl Item {
+    /// The values that are JSON in the artifact store, and the bytes of all that are no files.
+    pub(crate) fn values<'a>(&'a mut self, large: &mut Vec<&'a mut Value>, bytes: &mut u64) {
+        match self {
+            Item::Null => {}
+            Item::One(value) | Item::Spread(value) => {
+                let artifact = value.artifact().map(|artifact| artifact.is_json);
+                *bytes += if artifact == Some(false) { 0 } else { value.bytes() };
+                large.extend((artifact == Some(true)).then_some(value));
+            }
+            Item::List(items) => items.iter_mut().for_each(|item| item.values(large, bytes)),
+        }
+    }
+
     /// Its JSON text; of artifacts their descriptions.
     pub(crate) fn write(&self, text: &mut Vec<u8>) {
         match self {

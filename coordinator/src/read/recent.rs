@@ -259,7 +259,15 @@ mod tests {
             Arc::new(Event { seq: EventSeq(seq), at: Timestamp::from_millis(0), fact, decisions, assignments, values })
         };
         let events = (from..=to).map(event).collect();
-        let runs = vec![RunBatch { run, events, created: None, summary: None, snapshot: None, reviews: Vec::new() }];
+        let runs = vec![RunBatch {
+            run,
+            events,
+            created: None,
+            summary: None,
+            snapshot: None,
+            reviews: Vec::new(),
+            cached: Vec::new(),
+        }];
         let (partition, epoch, number) = (PartitionId(0), Epoch(1), BatchNumber(1));
         let batch = Batch { partition, epoch, number, runs, beside: Beside::default() };
         recent.landed(Landing::of(&batch), &[]);

@@ -1,14 +1,13 @@
 //! A review as people see it: its row, and what its run's history says of it.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use heddle_core::graph::{Graph, Review};
-use heddle_core::id::{NodeIx, PortIx, ReviewIx};
+use heddle_core::graph::{Graph, OnTimeout, Review};
+use heddle_core::id::{EventSeq, NodeIx, PortIx, ReviewIx};
 use heddle_core::node_type::{Port, PortType};
 use heddle_core::partition::batch::ReviewState;
 use heddle_core::run::event::{
-    Asked, Decision, Event, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
+    Asked, Decision, Event, Fact, OutputValue, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
 };
 use heddle_core::time::Timestamp;
 use heddle_proto::control as wire;
@@ -31,8 +30,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Takes down what an event says; no later one says more than the last word.
-    fn note(&mut self, review: ReviewIx, event: &Event) -> ControlFlow<()> {
+    /// Takes down what an event says.
+    fn note(&mut self, review: ReviewIx, event: &Event) {
         if let Fact::Submitted(submitted) = &event.fact {
             self.is_sandboxed = submitted.sandbox;
         }
@@ -50,11 +49,29 @@ impl Found {
             self.revision += 1;
             self.entries.push((reviewed.clone(), event.at));
             self.kept.keep(event);
-            if !matches!(reviewed.outcome, ReviewOutcome::Open { .. }) {
-                return ControlFlow::Break(());
-            }
         }
-        ControlFlow::Continue(())
+    }
+
+    /// The version that is looked at now, or was when the review was decided; nothing: the first one.
+    fn newest(&self, asked: &Asked) -> Option<Vec<PortOutput>> {
+        let open = self.entries.iter().filter(|(it, _)| matches!(it.outcome, ReviewOutcome::Open { .. }));
+        let mut edits = open.flat_map(|(it, _)| &it.edit).peekable();
+        edits.peek()?;
+        let mut newest = asked.values.clone();
+        for edit in edits {
+            newest.retain(|known| known.port != edit.port);
+            newest.push(edit.clone());
+        }
+        newest.sort_by_key(|value| value.port);
+        Some(newest)
+    }
+
+    /// How many people have approved the newest version.
+    fn approvals(&self) -> u32 {
+        let is_edit = |(it, _): &(Box<Reviewed>, Timestamp)| !it.edit.is_empty();
+        let since = self.entries.iter().rposition(is_edit).unwrap_or(0);
+        let approvals = self.entries[since..].iter();
+        approvals.filter(|(it, _)| it.by.is_some() && it.verdict == ReviewVerdict::Approve).count() as u32
     }
 }
 
@@ -87,11 +104,12 @@ pub(crate) fn looked_at(graph: &Graph, node: NodeIx, kind: ReviewKind, port: Por
     }
 }
 
-/// A review with all that is known of it, and what its history says.
+/// A review with all that is known of it, and what its history says; if a revision is named, as it stood then.
 pub(crate) async fn review(
     shared: &Arc<Shared>,
     tenant: &Tenant,
     stored: &StoredReview,
+    at: Option<u64>,
 ) -> Result<(wire::Review, Found), ReadError> {
     let row = runs::row(shared, tenant, stored.run).await?;
     let graph = runs::graph_of(shared, &row).await?;
@@ -100,36 +118,61 @@ pub(crate) async fn review(
     if row.quarantine_reason.is_some() {
         return Ok((wire::Review { head: Some(head(stored, None)), ..Default::default() }, found));
     }
-    // What the run has come to does not matter here, and to fold a long history for each decision would take too long.
-    runs::events(shared, &row, |event| found.note(stored.created.ordinal, event)).await?;
+    // The row names the events that tell of the review; a history may be long.
+    for seq in [EventSeq(1)].into_iter().chain(stored.told.iter().copied()) {
+        found.note(stored.created.ordinal, &*runs::event(shared, &row, seq).await?);
+        if found.asked.is_some() && at == Some(found.revision) {
+            break;
+        }
+    }
     let may = graph.may_decide(node, stored.created.kind);
-    let kept = &found.kept;
+    let about = About { shared, tenant, stored, graph: &graph, node, kept: &found.kept };
     let mut room = ANSWER_VALUES_BYTES;
     let asked = found.asked.clone().unwrap_or_else(|| nothing(stored));
-    let values = shown(shared, stored, &graph, node, kept, &asked.values, &mut room).await?;
+    let newest = found.newest(&asked);
+    let values = about.shown(newest.as_ref().unwrap_or(&asked.values), &mut room).await?;
     let mut history = Vec::with_capacity(found.entries.len());
     for (reviewed, at) in &found.entries {
-        history.push(entry(shared, stored, &graph, node, kept, (reviewed, *at), &mut room).await?);
+        history.push(about.entry((reviewed, *at), &mut room).await?);
     }
+    let originals = match newest {
+        Some(_) => about.shown(&asked.values, &mut room).await?,
+        None => Vec::new(),
+    };
     let definition = graph.review(node).filter(|_| stored.created.kind == ReviewKind::Value);
-    let approvals = found.entries.iter().filter(|(it, _)| it.by.is_some() && it.verdict == ReviewVerdict::Approve);
     let last = found.entries.last().filter(|(it, _)| !matches!(it.outcome, ReviewOutcome::Open { .. }));
+    let mut head = head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)));
+    if at.is_some() && last.is_none() {
+        // What came later is not known yet.
+        (head.decided, head.closed_at_ms) = (None, None);
+        head.set_state(wire::ReviewState::Open);
+    }
     let review = wire::Review {
-        head: Some(head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)))),
-        title: definition.map_or_else(String::new, |it| it.title.to_string()),
+        head: Some(head),
+        title: title(&graph, node, definition),
         description: definition.map_or_else(String::new, |it| it.description.to_string()),
+        ports: about.ports(&values),
         values,
         schema_json: definition.and_then(|it| it.schema.clone()).unwrap_or_default(),
         allow: may.names().map(str::to_owned).collect(),
         required: definition.map_or(1, |it| it.required),
-        approvals: approvals.count() as u32,
+        approvals: found.approvals(),
         on_timeout: on_timeout(definition),
         revision: found.revision,
         history,
         error: asked.error.as_ref().map(|error| runs::node_error(error, &stored.created.node, 0)),
         sandbox: found.is_sandboxed,
+        originals,
     };
     Ok((review, found))
+}
+
+/// What a review is called: by its config, or else as its node is.
+fn title(graph: &Graph, node: NodeIx, definition: Option<&Review>) -> String {
+    let given = definition.map(|it| &it.title).filter(|title| !title.is_empty());
+    let node = graph.node(node);
+    let label = Some(&node.label).filter(|label| !label.is_empty());
+    given.or(label).unwrap_or(&node.id).to_string()
 }
 
 fn nothing(stored: &StoredReview) -> Box<Asked> {
@@ -190,57 +233,84 @@ pub(crate) fn decided(reviewed: &Reviewed, at: Timestamp) -> wire::ReviewDecisio
     }
 }
 
-async fn entry(
-    shared: &Arc<Shared>,
-    stored: &StoredReview,
-    graph: &Graph,
+/// One review, and where what it shows is read.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    shared: &'a Arc<Shared>,
+    tenant: &'a Tenant,
+    stored: &'a StoredReview,
+    graph: &'a Graph,
     node: NodeIx,
-    kept: &Kept,
-    (reviewed, at): (&Reviewed, Timestamp),
-    room: &mut usize,
-) -> Result<wire::ReviewEntry, ReadError> {
-    let data = shown(shared, stored, graph, node, kept, &reviewed.edit, room).await?;
-    let config = match reviewed.config {
-        None => None,
-        Some(config) => {
-            values::output(shared, stored.run, kept, &heddle_core::run::event::OutputValue::One(config), *room).await?
-        }
-    };
-    let due_at = match reviewed.outcome {
-        ReviewOutcome::Open { due_at } if reviewed.verdict == ReviewVerdict::Escalate => due_at,
-        _ => None,
-    };
-    let escalated = due_at.and_then(|_| graph.review(node)?.timeout.as_ref());
-    let assignees = match escalated.map(|timeout| &timeout.then) {
-        Some(heddle_core::graph::OnTimeout::Escalate { to }) => to.iter().map(ToString::to_string).collect(),
-        _ => Vec::new(),
-    };
-    Ok(wire::ReviewEntry {
-        decision: Some(decided(reviewed, at)),
-        last: !matches!(reviewed.outcome, ReviewOutcome::Open { .. }),
-        data,
-        config_json: config.map_or_else(Default::default, |shown| shown.json),
-        assignees,
-        due_at_ms: due_at.map(|at| at.as_millis()),
-    })
+    kept: &'a Kept,
 }
 
-async fn shown(
-    shared: &Arc<Shared>,
-    stored: &StoredReview,
-    graph: &Graph,
-    node: NodeIx,
-    kept: &Kept,
-    given: &[PortOutput],
-    room: &mut usize,
-) -> Result<Vec<wire::ReviewedValue>, ReadError> {
-    let mut shown = Vec::with_capacity(given.len());
-    for output in given {
-        let Some(port) = looked_at(graph, node, stored.created.kind, output.port) else { continue };
-        let value = runs::port_value(shared, stored.run, kept, (&port.id, &output.value), room).await?;
-        let Some(value) = value else { continue };
-        let list = port.list;
-        shown.push(wire::ReviewedValue { value: Some(value), r#type: port.port_type.to_string(), list });
+impl About<'_> {
+    async fn entry(
+        &self,
+        (reviewed, at): (&Reviewed, Timestamp),
+        room: &mut usize,
+    ) -> Result<wire::ReviewEntry, ReadError> {
+        let data = self.shown(&reviewed.edit, room).await?;
+        let config = match reviewed.config {
+            None => None,
+            Some(config) => {
+                values::output(self.shared, self.stored.run, self.kept, &OutputValue::One(config), *room).await?
+            }
+        };
+        let due_at = match reviewed.outcome {
+            ReviewOutcome::Open { due_at } if reviewed.verdict == ReviewVerdict::Escalate => due_at,
+            _ => None,
+        };
+        let escalated = due_at.and_then(|_| self.graph.review(self.node)?.timeout.as_ref());
+        let assignees = match escalated.map(|timeout| &timeout.then) {
+            Some(OnTimeout::Escalate { to }) => to.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        Ok(wire::ReviewEntry {
+            decision: Some(decided(reviewed, at)),
+            last: !matches!(reviewed.outcome, ReviewOutcome::Open { .. }),
+            data,
+            config_json: config.map_or_else(Default::default, |shown| shown.json),
+            assignees,
+            due_at_ms: due_at.map(|at| at.as_millis()),
+        })
     }
-    Ok(shown)
+
+    async fn shown(&self, given: &[PortOutput], room: &mut usize) -> Result<Vec<wire::ReviewedValue>, ReadError> {
+        let mut shown = Vec::with_capacity(given.len());
+        for output in given {
+            let Some(port) = looked_at(self.graph, self.node, self.stored.created.kind, output.port) else { continue };
+            let value =
+                values::whole_output(self.shared, self.tenant, self.stored.run, self.kept, (&output.value, *room))
+                    .await?;
+            let Some(whole) = value else { continue };
+            *room = room.saturating_sub(whole.json.len());
+            let value =
+                wire::PortValue { port: port.id.to_string(), value_json: whole.json, artifacts: whole.artifacts };
+            let list = port.list;
+            shown.push(wire::ReviewedValue { value: Some(value), r#type: port.port_type.to_string(), list });
+        }
+        Ok(shown)
+    }
+
+    /// The ports that an edit may name: of an outcome those that the node would have given, else those that are looked at.
+    fn ports(&self, values: &[wire::ReviewedValue]) -> Vec<wire::ReviewedPort> {
+        let looked_at = |of: &wire::ReviewedValue| {
+            let port = of.value.as_ref()?.port.clone();
+            Some(wire::ReviewedPort { port, r#type: of.r#type.clone(), list: of.list })
+        };
+        if self.stored.created.kind != ReviewKind::Outcome {
+            return values.iter().filter_map(looked_at).collect();
+        }
+        let document = self.graph.node(self.node);
+        let outputs = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
+        let given = (0..).map(PortIx).zip(outputs).filter(|(ix, _)| Some(*ix) != document.error_port);
+        given
+            .map(|(_, port)| wire::ReviewedPort {
+                port: port.id.to_string(),
+                r#type: port.port_type.to_string(),
+                list: port.list,
+            })
+            .collect()
+    }
 }

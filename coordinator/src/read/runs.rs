@@ -1,6 +1,5 @@
 //! A run as people see it: its history folded, with its values.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,31 +177,35 @@ pub(super) async fn history(
     }
 }
 
-/// A run's events from the first on, without the state that they come to, until `looks` has seen enough.
-pub(super) async fn events(
-    shared: &Arc<Shared>,
-    row: &RunRow,
-    mut looks: impl FnMut(&Event) -> ControlFlow<()> + Send,
-) -> Result<(), ReadError> {
-    let mut after = EventSeq(0);
-    loop {
-        let (page, is_young) = next_page(shared, row, after).await?;
-        let Some(last) = page.last().map(|event| event.seq) else { return Ok(()) };
-        if page.iter().try_for_each(|event| looks(event)).is_break() || is_young && page.len() < EVENT_PAGE_ROWS {
-            return Ok(());
+/// One event of a run.
+pub(super) async fn event(shared: &Arc<Shared>, row: &RunRow, seq: EventSeq) -> Result<Arc<Event>, ReadError> {
+    let before = EventSeq(seq.0.saturating_sub(1));
+    let (page, _) = page_of(shared, row, before, 1).await?;
+    match page.into_iter().next() {
+        Some(event) if event.seq == seq => Ok(event),
+        other => {
+            let found = other.map_or(EventSeq(0), |event| event.seq);
+            Err(ReadError::Corrupt(Corrupt::Gap { expected: seq, found }))
         }
-        after = last;
-        yield_now().await;
     }
 }
 
 /// The events that follow one, and whether they were still in memory.
 async fn next_page(shared: &Arc<Shared>, row: &RunRow, after: EventSeq) -> Result<(Vec<Arc<Event>>, bool), ReadError> {
-    if let Some(page) = shared.recent.events(row.run, after, EVENT_PAGE_ROWS) {
+    page_of(shared, row, after, EVENT_PAGE_ROWS).await
+}
+
+async fn page_of(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    after: EventSeq,
+    rows: usize,
+) -> Result<(Vec<Arc<Event>>, bool), ReadError> {
+    if let Some(page) = shared.recent.events(row.run, after, rows) {
         return Ok((page, true));
     }
     let tenant = Tenant::of_run(&row.created);
-    let page = shared.journal.read_history(tenant, row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+    let page = shared.journal.read_history(tenant, row.run, after, rows, EVENT_PAGE_BYTES);
     Ok((page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect(), false))
 }
 

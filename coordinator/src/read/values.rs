@@ -7,12 +7,15 @@ use bytes::Bytes;
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::run::event::{Event, OutputValue};
 use heddle_core::value::{Value, ValueRef};
+use heddle_error_chain::chain;
 use heddle_proto::control as wire;
+use serde::de::IgnoredAny;
 
 use super::items::{Item, Part, Sum};
 use super::runs::ReadError;
 use crate::artifacts::submitted;
-use crate::limits::{HISTORY_VALUES_BYTES_MAX, READ_VALUES_MAX};
+use crate::auth::Tenant;
+use crate::limits::{HISTORY_VALUES_BYTES_MAX, READ_VALUES_MAX, REVIEW_ARTIFACTS_SHOWN_MAX, REVIEW_EDIT_BYTES_MAX};
 use crate::shared::Shared;
 
 /// What came with a run's history, as far as that is not too much.
@@ -54,6 +57,73 @@ pub(crate) async fn output(
     output: &OutputValue,
     room: usize,
 ) -> Result<Option<Shown>, ReadError> {
+    Ok(item(shared, run, kept, output, room).await?.map(|read| read.shown(room)))
+}
+
+/// The same with the values that were too large for a row as they are, if the whole can be sent back as an edit.
+pub(crate) async fn whole_output(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    run: RunId,
+    kept: &Kept,
+    (output, room): (&OutputValue, usize),
+) -> Result<Option<Shown>, ReadError> {
+    let Some(mut read) = item(shared, run, kept, output, room).await? else { return Ok(None) };
+    if let Read::Item(item) = &mut read {
+        spell_out(shared, tenant, item, room.min(REVIEW_EDIT_BYTES_MAX)).await;
+    }
+    Ok(Some(read.shown(room)))
+}
+
+/// Puts the values that lie in the store as JSON into their places, if all of it has at most `room` bytes. What the store does
+/// not give stays a reference.
+async fn spell_out(shared: &Shared, tenant: &Tenant, item: &mut Item, room: usize) {
+    let (mut values, mut bytes) = (Vec::new(), 0);
+    item.values(&mut values, &mut bytes);
+    if values.len() > REVIEW_ARTIFACTS_SHOWN_MAX || bytes > room as u64 {
+        return;
+    }
+    for value in values {
+        let Some(artifact) = value.artifact().filter(|artifact| artifact.is_json) else { continue };
+        match shared.artifacts.whole(tenant, artifact).await {
+            Ok(json) if serde_json::from_slice::<IgnoredAny>(&json).is_ok() => *value = Value::from_json(json),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "a value could not be read from the artifact store for a review");
+            }
+        }
+    }
+}
+
+/// What was read of an output.
+enum Read {
+    Item(Item),
+    /// It has so many bytes.
+    LeftOut(usize),
+}
+
+impl Read {
+    fn shown(self, room: usize) -> Shown {
+        let item = match self {
+            Read::Item(item) => item,
+            Read::LeftOut(bytes) => return left_out(bytes),
+        };
+        let mut json = Vec::new();
+        item.write(&mut json);
+        if json.len() > room {
+            return left_out(json.len());
+        }
+        Shown { artifacts: artifacts(&item), json: json.into() }
+    }
+}
+
+async fn item(
+    shared: &Arc<Shared>,
+    run: RunId,
+    kept: &Kept,
+    output: &OutputValue,
+    room: usize,
+) -> Result<Option<Read>, ReadError> {
     if *output == OutputValue::Closed {
         return Ok(None);
     }
@@ -64,7 +134,7 @@ pub(crate) async fn output(
         // An artifact shows as its description, an item as a null at least.
         let bytes = sum.bytes + sum.items * 2 + sum.artifacts * 100;
         if bytes > room {
-            return Ok(Some(left_out(bytes)));
+            return Ok(Some(Read::LeftOut(bytes)));
         }
         let mut named = Vec::new();
         part.unread(&mut named);
@@ -82,13 +152,7 @@ pub(crate) async fn output(
     part.leaves(&mut leaves);
     let mut items = Vec::new();
     part.fill(&mut read(shared, run, kept, &leaves).await?.into_iter(), &mut items);
-    let Some(item) = items.pop() else { return Ok(None) };
-    let mut json = Vec::new();
-    item.write(&mut json);
-    if json.len() > room {
-        return Ok(Some(left_out(json.len())));
-    }
-    Ok(Some(Shown { artifacts: artifacts(&item), json: json.into() }))
+    Ok(items.pop().map(Read::Item))
 }
 
 /// A value that a graph says itself, if it has at most `room` bytes.

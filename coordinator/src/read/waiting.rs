@@ -13,7 +13,11 @@ use heddle_proto::control as wire;
 use crate::limits::WAITING_INSTANCES_MAX;
 use crate::shared::Shared;
 
-/// What the nodes of a run wait for, in the order of the graph; of a node in a body only the first of its instances.
+/// Kinds of waiting that are told apart where a node has many instances: people twice, time, and work.
+const KINDS: usize = 4;
+
+/// What the nodes of a run wait for, in the order of the graph; of a node in a body the first of its instances of each kind, and
+/// how many more there are.
 pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire::WaitingOn> {
     let run = view.run();
     let retries: BTreeSet<Instance> = run.retries_due(shared.clock.now()).collect();
@@ -26,7 +30,29 @@ pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) 
         };
         match run.graph().within(*ix) {
             None => wait((Instance::root(*ix), run.phase_of(*ix))).into_iter().collect(),
-            Some(_) => run.open_instances(*ix).filter_map(wait).take(WAITING_INSTANCES_MAX).collect(),
+            Some(_) => {
+                let (mut named, mut more) = ([const { Vec::new() }; KINDS], [0; KINDS]);
+                for (instance, phase) in run.open_instances(*ix) {
+                    let kind = match (reviews.get(&instance), phase) {
+                        (Some((_, open)), _) => usize::from(open.kind == ReviewKind::Outcome),
+                        (None, NodePhase::Waiting) => 2,
+                        (None, NodePhase::Ready) => 3,
+                        (None, NodePhase::Backoff) if retries.contains(&instance) => 3,
+                        _ => continue,
+                    };
+                    match named[kind].len() < WAITING_INSTANCES_MAX {
+                        true => named[kind].extend(wait((instance, phase))),
+                        false => more[kind] += 1,
+                    }
+                }
+                let tell = |(mut named, more): (Vec<wire::WaitingOn>, u32)| {
+                    if let Some(last) = named.last_mut() {
+                        last.more = more;
+                    }
+                    named
+                };
+                named.into_iter().zip(more).flat_map(tell).collect()
+            }
         }
     };
     part.iter().flat_map(of_node).collect()
@@ -42,6 +68,7 @@ fn waits_for_people(view: &RunView, review: ReviewIx, open: &OpenReview) -> wire
         need: String::new(),
         index: view.items().path(open.instance.scope),
         review_id: ReviewId::of(run.id(), review).to_string(),
+        more: 0,
     }
 }
 
@@ -65,6 +92,7 @@ fn waits(
         need,
         index: view.items().path(instance.scope),
         review_id: String::new(),
+        more: 0,
     };
     match phase {
         NodePhase::Waiting => {

@@ -1,7 +1,7 @@
 //! Plain rows in memory, for tests: beside the runs of the journal in memory.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heddle_core::id::{KeyId, RunId, TenantId, WorkflowId};
@@ -9,8 +9,8 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, VersionRow,
-    WorkflowPage, WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, Relative, SaveWorkflow, Saved, TenantChange, TenantRow,
+    VersionRow, WorkflowPage, WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::Answer;
@@ -25,7 +25,7 @@ pub(crate) struct PlainRows {
     versions: BTreeMap<(TenantId, WorkflowId, u64), VersionRow>,
     tenants: BTreeMap<TenantId, TenantRow>,
     api_keys: BTreeMap<Digest, ApiKeyRow>,
-    relatives: BTreeSet<(TenantId, RunId, RunId)>,
+    relatives: BTreeMap<(TenantId, RunId, RunId), Option<RunId>>,
     /// In the order they came.
     node_types: Vec<ManifestRow>,
 }
@@ -165,15 +165,28 @@ impl Records for MemoryJournal {
         }))
     }
 
-    fn put_relative(&self, tenant: Tenant, root: RunId, run: RunId) -> Answer<()> {
-        self.tables().plain.relatives.insert((tenant.id().clone(), root, run));
+    fn put_relative(&self, tenant: Tenant, relative: Relative) -> Answer<()> {
+        let Relative { root, run, parent } = relative;
+        self.tables().plain.relatives.entry((tenant.id().clone(), root, run)).or_insert(parent);
         answer(())
     }
 
     fn relatives(&self, tenant: Tenant, root: RunId, after: RunId, limit: usize) -> Answer<Vec<RunId>> {
         let tables = self.tables();
-        let of_root = tables.plain.relatives.iter().filter(|(owner, of, _)| (owner, *of) == (tenant.id(), root));
+        let of_root = tables.plain.relatives.keys().filter(|(owner, of, _)| (owner, *of) == (tenant.id(), root));
         answer(of_root.map(|(.., run)| *run).filter(|run| *run > after).take(limit).collect())
+    }
+
+    fn kin(&self, tenant: Tenant, mut runs: Vec<RunId>) -> Answer<Vec<Relative>> {
+        let tables = self.tables();
+        runs.sort_unstable();
+        runs.dedup();
+        let of = |run: RunId| {
+            let mut rows = tables.plain.relatives.iter();
+            let ((_, root, _), parent) = rows.find(|((owner, _, of), _)| (owner, *of) == (tenant.id(), run))?;
+            Some(Relative { root: *root, run, parent: *parent })
+        };
+        answer(runs.into_iter().filter_map(of).collect())
     }
 
     fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()> {

@@ -81,18 +81,32 @@ pub trait Records: Send + Sync + 'static {
     /// Renames, closes or opens a tenant; gives the row as it is now, if there is one.
     fn change_tenant(&self, tenant: Tenant, change: TenantChange) -> Answer<Option<TenantRow>>;
 
-    /// Notes that a run belongs to the family that `root` began, before it begins. Noting it again changes nothing.
-    fn put_relative(&self, tenant: Tenant, root: RunId, run: RunId) -> Answer<()>;
+    /// Notes to which family a run belongs, before it begins. Noting it again changes nothing.
+    fn put_relative(&self, tenant: Tenant, relative: Relative) -> Answer<()>;
 
     /// The runs that go on from `root` or from each other, in the order of their ids, from the first after `after` on. Some may
     /// never have begun.
     fn relatives(&self, tenant: Tenant, root: RunId, after: RunId, limit: usize) -> Answer<Vec<RunId>>;
+
+    /// Of these runs those that go on from others, in the order of their ids.
+    fn kin(&self, tenant: Tenant, runs: Vec<RunId>) -> Answer<Vec<Relative>>;
 
     /// Keeps node type manifests; the newest version of each id counts. Ones that are kept already change nothing.
     fn put_node_types(&self, manifests: Vec<ManifestRow>) -> Answer<()>;
 
     /// The newest manifest of each id.
     fn node_types(&self) -> Answer<Vec<ManifestRow>>;
+}
+
+/// Where a run stands in its family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Relative {
+    /// The first run.
+    pub root: RunId,
+    /// The run.
+    pub run: RunId,
+    /// The one that it goes on from; unknown of runs of old formats.
+    pub parent: Option<RunId>,
 }
 
 /// A graph as it is kept: the texts of the two arrays, and of the policy (E31).

@@ -13,8 +13,8 @@ use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::{Connection as _, QueryBuilder, Row as _, Transaction};
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, VersionRow,
-    WorkflowPage, WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, Relative, SaveWorkflow, Saved, TenantChange, TenantRow,
+    VersionRow, WorkflowPage, WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::limits::DEADLOCK_TRIES_MAX;
@@ -284,12 +284,14 @@ impl Records for PostgresJournal {
         })
     }
 
-    fn put_relative(&self, tenant: Tenant, root: RunId, run: RunId) -> Answer<()> {
+    fn put_relative(&self, tenant: Tenant, relative: Relative) -> Answer<()> {
         self.ask("note a run's family", move |connection| {
             async move {
-                let sql = "INSERT INTO lineage (tenant, root, run) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+                let sql =
+                    "INSERT INTO lineage (tenant, root, run, parent) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+                let Relative { root, run, parent } = relative;
                 let query = sqlx::query(sql).bind(tenant.text()).bind(root.to_bytes()).bind(run.to_bytes());
-                query.execute(connection).await?;
+                query.bind(parent.map(|parent| parent.to_bytes())).execute(connection).await?;
                 Ok(())
             }
             .boxed()
@@ -303,6 +305,24 @@ impl Records for PostgresJournal {
                 let query = sqlx::query(sql).bind(tenant.text()).bind(root.to_bytes()).bind(after.to_bytes());
                 let rows = query.bind(limit as i64).fetch_all(connection).await?;
                 rows.iter().map(|row| Ok(RunId(id(row, 0)?))).collect()
+            }
+            .boxed()
+        })
+    }
+
+    fn kin(&self, tenant: Tenant, runs: Vec<RunId>) -> Answer<Vec<Relative>> {
+        self.ask("read families of runs", move |connection| {
+            async move {
+                let sql = "SELECT DISTINCT ON (run) root, run, parent FROM lineage WHERE tenant = $1 AND run = ANY($2)
+                           ORDER BY run, root";
+                let runs: Vec<[u8; 16]> = runs.iter().map(|run| run.to_bytes()).collect();
+                let rows = sqlx::query(sql).bind(tenant.text()).bind(runs).fetch_all(connection).await?;
+                let kin = rows.iter().map(|row| {
+                    let parent: Option<[u8; 16]> = row.try_get(2)?;
+                    let parent = parent.map(|bytes| RunId(u128::from_be_bytes(bytes)));
+                    Ok(Relative { root: RunId(id(row, 0)?), run: RunId(id(row, 1)?), parent })
+                });
+                kin.collect()
             }
             .boxed()
         })

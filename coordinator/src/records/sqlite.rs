@@ -12,8 +12,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, SaveWorkflow, Saved, TenantChange, TenantRow, VersionRow,
-    WorkflowPage, WorkflowRow, save,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records, Relative, SaveWorkflow, Saved, TenantChange, TenantRow,
+    VersionRow, WorkflowPage, WorkflowRow, save,
 };
 use crate::auth::Tenant;
 use crate::journal::sqlite::SqliteJournal;
@@ -195,10 +195,12 @@ impl Records for SqliteJournal {
         })
     }
 
-    fn put_relative(&self, tenant: Tenant, root: RunId, run: RunId) -> Answer<()> {
+    fn put_relative(&self, tenant: Tenant, relative: Relative) -> Answer<()> {
         self.write("note a run's family", move |connection| {
-            let sql = "INSERT INTO lineage (tenant, root, run) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-            connection.execute(sql, params![tenant.text(), root.to_bytes(), run.to_bytes()]).map(drop)
+            let sql = "INSERT INTO lineage (tenant, root, run, parent) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+            let Relative { root, run, parent } = relative;
+            let parent = parent.map(|parent| parent.to_bytes());
+            connection.execute(sql, params![tenant.text(), root.to_bytes(), run.to_bytes(), parent]).map(drop)
         })
     }
 
@@ -207,6 +209,22 @@ impl Records for SqliteJournal {
             let sql = "SELECT run FROM lineage WHERE tenant = ?1 AND root = ?2 AND run > ?3 ORDER BY run LIMIT ?4";
             let values = params![tenant.text(), root.to_bytes(), after.to_bytes(), limit as i64];
             many(connection, sql, values, |row| Ok(RunId(u128::from_be_bytes(row.get(0)?))))
+        })
+    }
+
+    fn kin(&self, tenant: Tenant, mut runs: Vec<RunId>) -> Answer<Vec<Relative>> {
+        self.read(move |connection| {
+            let sql = "SELECT root, parent FROM lineage WHERE tenant = ?1 AND run = ?2 ORDER BY root LIMIT 1";
+            let id = |bytes| RunId(u128::from_be_bytes(bytes));
+            runs.sort_unstable();
+            runs.dedup();
+            let found = runs.into_iter().map(|run| {
+                one(connection, sql, params![tenant.text(), run.to_bytes()], |row| {
+                    let parent: Option<[u8; 16]> = row.get(1)?;
+                    Ok(Relative { root: id(row.get(0)?), run, parent: parent.map(id) })
+                })
+            });
+            found.filter_map(Result::transpose).collect()
         })
     }
 

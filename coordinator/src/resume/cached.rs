@@ -6,15 +6,17 @@ use std::sync::Arc;
 use heddle_core::graph::Graph;
 use heddle_core::id::NodeIx;
 use heddle_core::run::checkpoint::Checkpoint;
+use heddle_error_chain::chain;
 use heddle_proto::control as wire;
 use prost::Message as _;
 use tonic::Status;
 
 use super::parent;
 use crate::auth::Tenant;
+use crate::graphs::GraphError;
 use crate::journal::{RunFilter, RunRow};
 use crate::limits::{ANSWER_VALUES_BYTES, CACHED_RUNS_READ_MAX};
-use crate::read::runs;
+use crate::read::runs::{self, ReadError};
 use crate::read::values::Kept;
 use crate::records::WorkflowRow;
 use crate::rpc::failure;
@@ -24,7 +26,11 @@ use crate::shared::Shared;
 /// may have.
 pub(crate) async fn of_workflow(shared: &Arc<Shared>, row: &WorkflowRow) -> Result<Vec<wire::CachedNode>, Status> {
     let tenant = Tenant::of_workflow(row);
-    let graph = shared.graphs.get(&tenant, row.graph).await.map_err(failure::graph)?;
+    let graph = match shared.graphs.get(&tenant, row.graph).await {
+        // Types may be others than when it was saved: who reads it is to see what to mend.
+        Err(GraphError::Invalid(_)) => return Ok(Vec::new()),
+        graph => graph.map_err(failure::graph)?,
+    };
     let wanted = |ix: NodeIx| graph.within(ix).is_none() && graph.is_reusable(ix) && !graph.node(ix).is_anonymous;
     let mut open: Vec<NodeIx> = graph.nodes().map(|(ix, _)| ix).filter(|ix| wanted(*ix)).collect();
     let filter = RunFilter { tenant, workflow: Some(row.id), status: None, from: None, to: None };
@@ -52,7 +58,15 @@ async fn of_run(
     graph: &Arc<Graph>,
     open: &[NodeIx],
 ) -> Result<Vec<(NodeIx, wire::CachedNode)>, Status> {
-    let read = parent::read(shared, row, true).await.map_err(failure::read)?;
+    let read = match parent::read(shared, row, true).await {
+        Ok(read) => read,
+        Err(ReadError::Journal(error)) => return Err(failure::journal(&error)),
+        Err(error) => {
+            // A run that cannot be read, as its graph is none any more, keeps nobody from the workflow.
+            tracing::debug!(run = %row.run, error = %chain(&error), "no results are shown of a run");
+            return Ok(Vec::new());
+        }
+    };
     // What a run of the sandbox gave is no result of a real one.
     if read.run.is_sandboxed() != shared.sandbox {
         return Ok(Vec::new());

@@ -1,9 +1,9 @@
 //! Parts of a graph on what is there: results that the nodes of a request carried, and those of a run that it names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use heddle_core::graph::Graph;
+use heddle_core::graph::{Graph, Problem};
 use heddle_core::id::{NodeIx, PortIx, RunId, WorkflowId};
 use heddle_core::partition::io::Inherited;
 use heddle_core::run::checkpoint::{Checkpoint, Checkpoints};
@@ -18,9 +18,10 @@ use heddle_proto::control as wire;
 use tonic::Status;
 
 use super::parent::{self, Read};
-use super::start::{known_inputs, not_decided, pack};
+use super::start::{known_inputs, not_decided, pack, with_problems};
 use crate::artifacts::submitted;
 use crate::auth::Tenant;
+use crate::limits::{BATCH_INHERITED_BYTES_MAX, BATCH_INHERITED_TOTAL_BYTES_MAX};
 use crate::read::runs::{self, ReadError};
 use crate::rpc::failure;
 use crate::shared::Shared;
@@ -38,6 +39,8 @@ pub(crate) struct Carried {
     /// What nodes were given when they made what they carry, and what they were.
     made: BTreeMap<NodeIx, Made>,
     only: bool,
+    /// What follows from inputs that each run of a batch has another value for, sorted: what nodes of it carry is no run's.
+    differs: Vec<NodeIx>,
 }
 
 struct Made {
@@ -53,15 +56,12 @@ pub(crate) async fn resolve(
     request: &wire::SubmitRequest,
 ) -> Result<Option<Carried>, Status> {
     let asks = !request.carried.is_empty() || !request.from_execution_id.is_empty();
-    if !(asks && !request.force || request.only) {
-        return Ok(None);
-    }
-    if !request.iterator_configs_json.is_empty() {
-        // Each run of a batch has other inputs: nothing that is there is theirs.
+    let is_fresh = request.force && graph.shares_results();
+    if !(asks && !request.force || request.only || is_fresh) {
         return Ok(None);
     }
     let mut carried = Carried {
-        lineage: Lineage::default(),
+        lineage: Lineage { fresh: request.force, ..Lineage::default() },
         packing: Packing::default(),
         trusted: Trusted::new(),
         results: Checkpoints::default(),
@@ -69,6 +69,7 @@ pub(crate) async fn resolve(
         decided: Vec::new(),
         made: BTreeMap::new(),
         only: request.only,
+        differs: differs(graph, target, &request.iterator_configs_json)?,
     };
     if let Some(target) = target {
         let whole = resume::forced_whole(graph, Forced { node: target, index: Vec::new() });
@@ -85,6 +86,7 @@ pub(crate) async fn resolve(
             let Read { run: read, results } = parent::read(shared, &row, false).await.map_err(failure::read)?;
             carried.results = results.in_graph(read.graph(), graph);
             carried.from = Some(run);
+            carried.lineage.note_starters(&read);
         }
     }
     carried.lineage.tidy();
@@ -104,11 +106,43 @@ impl Carried {
 
     /// What the run takes over, and what of that was made of something else than would come into it now.
     pub(crate) async fn inherited(
+        self,
+        shared: &Arc<Shared>,
+        run: (&Arc<Graph>, &[NodeIx], Option<NodeIx>),
+        inputs: &[(NodeIx, Value)],
+    ) -> Result<(Inherited, Vec<wire::StaleDependency>), Status> {
+        let (inherited, stale, _) = self.taken_over(shared, run, inputs).await?;
+        Ok((inherited, stale))
+    }
+
+    /// The same for each run of a batch; the inputs are those of the first.
+    pub(crate) async fn inherited_by_all(
+        self,
+        shared: &Arc<Shared>,
+        run: (&Arc<Graph>, &[NodeIx], Option<NodeIx>),
+        inputs: &[(NodeIx, Value)],
+        runs: u32,
+    ) -> Result<(Inherited, Vec<wire::StaleDependency>), Status> {
+        let (inherited, stale, bytes) = self.taken_over(shared, run, inputs).await?;
+        if bytes > BATCH_INHERITED_BYTES_MAX || bytes as u64 * u64::from(runs) > BATCH_INHERITED_TOTAL_BYTES_MAX {
+            let mib = |bytes: u64| bytes / (1024 * 1024);
+            let message = format!(
+                "the runs of the batch would take over more than {} MiB of earlier results each, or {} MiB in all; leave out \
+                 outputs of nodes and fromExecutionId, or iterate over less",
+                mib(BATCH_INHERITED_BYTES_MAX as u64),
+                mib(BATCH_INHERITED_TOTAL_BYTES_MAX)
+            );
+            return Err(failure::plain(422, "results_too_large", message));
+        }
+        Ok((inherited, stale))
+    }
+
+    async fn taken_over(
         mut self,
         shared: &Arc<Shared>,
         (graph, part, target): (&Arc<Graph>, &[NodeIx], Option<NodeIx>),
         inputs: &[(NodeIx, Value)],
-    ) -> Result<(Inherited, Vec<wire::StaleDependency>), Status> {
+    ) -> Result<(Inherited, Vec<wire::StaleDependency>, usize), Status> {
         let known = known_inputs(graph, inputs);
         let reasons: Vec<(Forced, Why)> =
             self.lineage.forced.iter().map(|forced| (forced.clone(), Why::Start)).collect();
@@ -125,17 +159,23 @@ impl Carried {
         };
         let plan = planning.plan();
         if let Some(target) = target.filter(|_| self.only) {
-            refuse_missing(graph, target, &plan)?;
+            let planned = plan.will_run.iter().chain(&plan.may_run).map(|planned| planned.node);
+            // What the first run of a batch finds, another may not: each has other inputs.
+            let other = self.differs.iter().copied().filter(|node| part.binary_search(node).is_ok());
+            refuse_missing(graph, target, planned.chain(other))?;
         }
         // What leads to nothing but reused results does not run; whether it still gives what they were made of is looked at all the
         // same.
         let before = resume::part(graph, &Lineage { trusted: Vec::new(), ..self.lineage.clone() }, target);
         let stale = self.stale(graph, &before, &Planning { part: &before, ..planning }.plan());
         if let Some(from) = self.from {
-            let offers = resume::offers(graph, &self.lineage, part, &self.results, &plan.covered);
+            // What is in a container that one run of a batch reuses as a whole, another may need.
+            let covered = if self.differs.is_empty() { &plan.covered } else { &BTreeSet::new() };
+            let offers = resume::offers(graph, &self.lineage, part, &self.results, covered);
             pack(shared, from, offers, &mut self.packing).await?;
         }
-        Ok((Inherited { lineage: self.lineage, offers: self.packing.finish() }, stale))
+        let bytes = self.packing.bytes_copied();
+        Ok((Inherited { lineage: self.lineage, offers: self.packing.finish() }, stale, bytes))
     }
 
     async fn take_all(
@@ -149,7 +189,12 @@ impl Carried {
         for carried in all {
             let Some(node) = graph.find(&carried.node_id) else { continue };
             let is_around = target.is_some_and(|target| graph.is_inside(target, node));
-            if target == Some(node) || is_around || graph.within(node).is_some() || !graph.is_reusable(node) {
+            if target == Some(node)
+                || is_around
+                || self.differs.binary_search(&node).is_ok()
+                || graph.within(node).is_some()
+                || !graph.is_reusable(node)
+            {
                 continue;
             }
             let mut found = None;
@@ -162,16 +207,25 @@ impl Carried {
                 found = made.map(|made| (run, made));
             }
             if graph.asks_people(node) {
+                let of_run = found.as_ref().and_then(|(run, _)| read.get(run)?.as_ref());
+                of_run.iter().for_each(|read| self.lineage.note_starters(&read.run));
                 self.take_decided(shared, (graph, node), found, carried).await?;
                 continue;
             }
+            // What names a run that is not there any more is no client's own word.
+            let is_own_word = carried.execution_id.is_empty() || found.is_some();
             if let Some((run, made)) = found
                 && self.take_recorded(shared, (run, node), &made, carried).await?
             {
+                read.get(&run).into_iter().flatten().for_each(|read| self.lineage.note_starters(&read.run));
                 self.made.insert(node, made);
                 continue;
             }
-            self.take_given(shared, tenant, graph, node, &carried.output_json).await?;
+            match graph.carried_outputs(node, &carried.output_json) {
+                Ok(Some(given)) => self.take_given(shared, tenant, graph, node, given).await?,
+                Err(problem) if is_own_word => return Err(not_given(carried, problem)),
+                Ok(None) | Err(_) => {}
+            }
         }
         Ok(())
     }
@@ -210,7 +264,7 @@ impl Carried {
         let Some((run, made)) = found else {
             // Of a run that is not there any more nobody knows what was decided: people are asked anew.
             let is_own_word = carried.execution_id.is_empty();
-            let could_give = graph.carried_outputs(node, &carried.output_json).is_some();
+            let could_give = graph.carried_outputs(node, &carried.output_json).is_ok_and(|given| given.is_some());
             return if is_own_word && could_give { Err(not_decided(graph, node)) } else { Ok(()) };
         };
         let values = parent::values(shared, run, made.result.outputs.iter().map(|output| &output.value)).await?;
@@ -233,9 +287,8 @@ impl Carried {
         tenant: &Tenant,
         graph: &Graph,
         node: NodeIx,
-        output: &[u8],
+        given: Vec<(PortIx, Value)>,
     ) -> Result<(), Status> {
-        let Some(given) = graph.carried_outputs(node, output) else { return Ok(()) };
         let values = given.iter().map(|(_, value)| (node, value.clone())).collect();
         let resolved = submitted::resolve(shared, tenant, values).await?;
         let given: BTreeMap<PortIx, Value> =
@@ -285,6 +338,24 @@ impl Carried {
         });
         stale.collect()
     }
+}
+
+/// What follows from the inputs that the runs of a batch differ in, sorted; nothing of a run that is started alone.
+fn differs(graph: &Graph, target: Option<NodeIx>, iterators: &[u8]) -> Result<Vec<NodeIx>, Status> {
+    if iterators.is_empty() {
+        return Ok(Vec::new());
+    }
+    let whole = resume::part(graph, &Lineage::default(), target);
+    let axes = graph.read_iterators(&whole, iterators).map_err(failure::bad_inputs)?;
+    let nodes = axes.iter().flat_map(|axis| &axis.columns).map(|column| column.node);
+    let following: BTreeSet<NodeIx> = nodes.flat_map(|node| graph.following(node)).collect();
+    Ok(following.into_iter().collect())
+}
+
+/// A request says itself what a node gave, and the node could not have given it.
+fn not_given(carried: &wire::CarriedOutput, problem: Problem) -> Status {
+    let path = format!("{}{}", carried.path, problem.path.as_deref().unwrap_or_default());
+    with_problems("invalid_outputs", vec![problem.at(path)])
 }
 
 /// A run, if it is one of the workflow's.
@@ -348,8 +419,7 @@ fn is_described(value: &serde_json::Value) -> bool {
 }
 
 /// One node alone runs on what is there: says what is not.
-fn refuse_missing(graph: &Graph, target: NodeIx, plan: &Plan) -> Result<(), Status> {
-    let runs = plan.will_run.iter().chain(&plan.may_run).map(|planned| planned.node);
+fn refuse_missing(graph: &Graph, target: NodeIx, runs: impl Iterator<Item = NodeIx>) -> Result<(), Status> {
     let is_other = |node: &NodeIx| {
         *node != target
             && graph.is_reusable(*node)

@@ -1,5 +1,6 @@
 //! Families of runs: the first one, and all that go on from it or from each other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heddle_core::id::{EventSeq, RunId};
@@ -9,8 +10,10 @@ use heddle_proto::control as wire;
 use tonic::Status;
 
 use crate::auth::{self, Tenant};
+use crate::journal::RunRow;
 use crate::limits::{EDITS_SHOWN_MAX, LINEAGE_PAGE, LINEAGE_PAGE_MAX};
 use crate::read::runs::{self, ReadError};
+use crate::records::Relative;
 use crate::rpc::failure;
 use crate::shared::Shared;
 
@@ -26,6 +29,37 @@ pub(super) async fn first(shared: &Arc<Shared>, tenant: &Tenant, run: RunId) -> 
     match page.first().map(|event| &event.fact) {
         Some(Fact::Submitted(submitted)) => Ok(Submitted::clone(submitted)),
         _ => Err(ReadError::NotFound),
+    }
+}
+
+/// Of runs that are listed those that go on from others.
+pub(crate) async fn families(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    rows: &[RunRow],
+) -> Result<BTreeMap<RunId, Relative>, Status> {
+    let kin = shared.records.kin(tenant.clone(), rows.iter().map(|row| row.run).collect()).await;
+    let mut families = BTreeMap::new();
+    for relative in kin.map_err(|error| failure::journal(&error))? {
+        let parent = match relative.parent {
+            Some(parent) => Some(parent),
+            // Noted before rows said so.
+            None => {
+                let begun = first(shared, tenant, relative.run).await.map_err(failure::read)?;
+                begun.lineage.and_then(|lineage| lineage.parent)
+            }
+        };
+        families.insert(relative.run, Relative { parent, ..relative });
+    }
+    Ok(families)
+}
+
+/// A run with its place in its family; one that nobody goes on from, and that goes on from nobody, is a family by itself.
+pub(crate) fn shown(run: wire::Run, relative: Option<&Relative>) -> wire::Run {
+    wire::Run {
+        parent_execution_id: relative.and_then(|it| it.parent).map_or_else(String::new, |parent| parent.to_string()),
+        lineage_id: relative.map_or_else(|| run.id.clone(), |relative| relative.root.to_string()),
+        ..run
     }
 }
 

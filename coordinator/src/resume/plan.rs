@@ -1,15 +1,10 @@
-//! A plan as a gateway gets it, and the token by which it is agreed to.
+//! A plan as a gateway gets it.
 
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, RunId};
+use heddle_core::id::RunId;
 use heddle_core::run::lineage::Source;
 use heddle_core::run::plan::{Plan, Planned, Why};
-use heddle_core::value::Digest;
 use heddle_proto::control as wire;
-use prost::Message as _;
-use tonic::Status;
-
-use crate::rpc::failure;
 
 pub(super) fn to_wire(graph: &Graph, parent: RunId, plan: &Plan, plan_token: String) -> wire::ResumePlan {
     let all = |planned: &[Planned]| planned.iter().map(|planned| node(graph, planned)).collect();
@@ -43,7 +38,7 @@ fn node(graph: &Graph, planned: &Planned) -> wire::PlannedNode {
     }
 }
 
-fn why(why: Why) -> wire::PlanReason {
+pub(super) fn why(why: Why) -> wire::PlanReason {
     match why {
         Why::Start => wire::PlanReason::Start,
         Why::EditedInput => wire::PlanReason::EditedInput,
@@ -57,47 +52,10 @@ fn why(why: Why) -> wire::PlanReason {
         Why::Evaluated => wire::PlanReason::Evaluated,
         Why::Rerun => wire::PlanReason::Rerun,
         Why::InputMayChange => wire::PlanReason::InputMayChange,
+        Why::CacheMayAnswer => wire::PlanReason::CacheMayAnswer,
         Why::Same => wire::PlanReason::Same,
         Why::Edited => wire::PlanReason::Edited,
         Why::NotInPart => wire::PlanReason::NotInPart,
         Why::BranchNotTaken => wire::PlanReason::BranchNotTaken,
     }
-}
-
-/// What a plan hangs on, each part by itself, so that it can be said which of them has changed: the parent's history, the graph, and
-/// what is asked for.
-pub(super) fn token(parent: RunId, seq: EventSeq, graph: &Graph, request: &wire::ResumeRequest) -> String {
-    let asked = wire::ResumeRequest {
-        // Which graph it comes to counts, not how it was named; and who asks, not at all.
-        tenant: String::new(),
-        subject: String::new(),
-        graph_choice: 0,
-        graph: None,
-        plan_token: String::new(),
-        idempotency: None,
-        traceparent: String::new(),
-        sandbox: false,
-        ..request.clone()
-    };
-    let history = Digest::of(format!("{parent}/{seq}").as_bytes());
-    [history, graph.digest(), Digest::of(&asked.encode_to_vec())].map(short).join("-")
-}
-
-fn short(digest: Digest) -> String {
-    const DIGITS: usize = 24;
-    digest.to_string().chars().take(DIGITS).collect()
-}
-
-/// The plan that was agreed to is not the one that would be carried out now.
-pub(super) fn changed(agreed: &str, now: &str) -> Status {
-    let what = ["the run's history has gone on", "the graph is another", "something else is asked for"];
-    let parts: Vec<&str> = agreed.split('-').collect();
-    let changed: Vec<&str> = match parts.len() == what.len() {
-        true => {
-            parts.iter().zip(now.split('-')).zip(what).filter(|((a, b), _)| *a != b).map(|(_, what)| what).collect()
-        }
-        false => vec!["the token is not one that a plan gave"],
-    };
-    let message = format!("the plan has changed since: {}; plan it again", changed.join(", and "));
-    failure::plain(409, "plan_changed", message)
 }

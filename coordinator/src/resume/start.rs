@@ -6,19 +6,22 @@ use std::sync::Arc;
 use heddle_core::graph::{Graph, Problem};
 use heddle_core::id::{NodeIx, RunId, Slot};
 use heddle_core::limits::{OFFERED_BYTES_MAX, OFFERS_MAX};
+use heddle_core::node_type::{Control, Runner};
 use heddle_core::partition::batch::{KeyRow, Phase, Started};
 use heddle_core::partition::io::{Inherited, Input, Reply, Submission};
 use heddle_core::run::RunStatus;
+use heddle_core::run::checkpoint::Checkpoints;
 use heddle_core::run::event::{OutputValue, PortOutput};
 use heddle_core::run::lineage::{Edited, Offer, Source};
 use heddle_core::run::offers::Packing;
 use heddle_core::run::plan::{Plan, Planning, Trusted, content_of};
 use heddle_core::run::resume::{self, Parent, Resume, ResumeRefusal, Taken};
 use heddle_core::run::reuse::content;
-use heddle_core::value::{Digest, Value};
+use heddle_core::value::{Digest, Value, ValueRef};
 use heddle_proto::control as wire;
 use tonic::Status;
 
+use super::agreed::{self, Given};
 use super::parent::{self, Read};
 use super::plan as shown;
 use crate::artifacts::submitted;
@@ -27,6 +30,7 @@ use crate::graphs;
 use crate::journal::RunRow;
 use crate::read::batches;
 use crate::read::runs::{self, Ask, ReadError};
+use crate::records::Relative;
 use crate::rpc::{failure, run_requests};
 use crate::shared::Shared;
 
@@ -35,20 +39,20 @@ struct Prepared {
     row: RunRow,
     graph: Arc<Graph>,
     read: Read,
-    results: heddle_core::run::checkpoint::Checkpoints,
+    results: Checkpoints,
     taken: Taken,
     part: Vec<NodeIx>,
     inputs: Vec<(NodeIx, Value)>,
     packing: Packing,
     plan: Plan,
-    token: String,
+    agreed: wire::AgreedPlan,
     root: RunId,
 }
 
 /// What a resume would do.
 pub(crate) async fn plan(shared: &Arc<Shared>, request: wire::ResumeRequest) -> Result<wire::ResumePlan, Status> {
     let prepared = prepare(shared, &request).await?;
-    Ok(shown::to_wire(&prepared.graph, prepared.row.run, &prepared.plan, prepared.token))
+    Ok(shown::to_wire(&prepared.graph, prepared.row.run, &prepared.plan, agreed::token(&prepared.agreed)))
 }
 
 /// Starts the child.
@@ -59,10 +63,11 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
     if let Some(reply) = replayed(shared, &tenant, key.as_ref()).await? {
         return Ok(reply);
     }
-    let Prepared { row, graph, read, results, taken, part, inputs, mut packing, plan, token, root } =
+    let Prepared { row, graph, read, results, taken, part, inputs, mut packing, plan, agreed: now, root } =
         prepare(shared, &request).await?;
-    if !request.plan_token.is_empty() && request.plan_token != token {
-        return Err(shown::changed(&request.plan_token, &token));
+    if !request.plan_token.is_empty() && request.plan_token != agreed::token(&now) {
+        let said = &request.plan_token;
+        return Err(agreed::changed(shared, &tenant, said, (&read, &now), (&graph, &plan)).await);
     }
     run_requests::room(shared, &tenant).await?;
     let offers = resume::offers(&graph, &taken.lineage, &part, &results, &plan.covered);
@@ -73,7 +78,8 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
     };
     let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
     let run = RunId::new(shared.clock.now(), slot, random);
-    let noted = shared.records.put_relative(tenant.clone(), root, run).await;
+    let relative = Relative { root, run, parent: Some(row.run) };
+    let noted = shared.records.put_relative(tenant.clone(), relative).await;
     noted.map_err(|error| failure::journal(&error))?;
     let submission = Submission {
         run,
@@ -176,36 +182,73 @@ async fn prepare(shared: &Arc<Shared>, request: &wire::ResumeRequest) -> Result<
     let root = runs::root_of(&read.run);
     let results = read.results.clone().in_graph(read.run.graph(), &graph);
     let edits = edits(shared, &tenant, &graph, request).await?;
-    let asked = Resume {
-        rerun: request.rerun,
-        from: node(&graph, &request.from_node_id, "fromNodeId")?,
-        to: node(&graph, &request.to_node_id, "toNodeId")?,
-        edits: edits.iter().map(|(edit, _)| *edit).collect(),
-        indices: request.indices.iter().map(|it| it.index.clone()).collect(),
-        failed_items: request.failed_items,
-        downstream_all: request.downstream_all,
-        differs: !request.inputs_json.is_empty() || graph.digest() != read.run.graph().digest(),
-    };
+    let edited: Vec<(Edited, Digest)> = edits.iter().map(|(edit, value)| (*edit, value.digest())).collect();
+    let given = given_inputs(shared, &tenant, &graph, request).await?;
+    let new: Vec<(NodeIx, Digest)> = given.iter().map(|(node, value)| (*node, value.digest())).collect();
+    let said = Given { edits: &edited, inputs: &new };
+    let ends = (node(&graph, &request.from_node_id, "fromNodeId")?, node(&graph, &request.to_node_id, "toNodeId")?);
+    let asked = asked_of(request, ends, said, &read, &graph);
     let taken = asked.taken(&graph, Parent { run: &read.run, results: &results, root });
     let taken = taken.map_err(|refusal| refused(&graph, &refusal))?;
     let part = resume::part(&graph, &taken.lineage, taken.target);
     let can_run = graph.can_execute(&part, &taken.lineage.trusted);
     can_run.map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
-    let inputs = inputs(shared, &tenant, (&read, &graph, &part), request).await?;
-    let (packing, trusted) = trusted(shared, &row, (&graph, &results), &taken, &edits).await?;
-    let known = known_inputs(&graph, &inputs);
+    let inputs = inputs(shared, (&read, &graph, &part), given).await?;
+    let packing = trusted(shared, &row, (&graph, &results), &taken, &edits).await?;
+    let plan = planned((&read, &graph, &results), &taken, &part, said);
+    let agreed = agreed::agreement(&read, &graph, request, said);
+    Ok(Prepared { row, graph, read, results, taken, part, inputs, packing, plan, agreed, root })
+}
+
+/// What is asked for, by nodes of the graph that the child will run.
+pub(super) fn asked_of(
+    request: &wire::ResumeRequest,
+    (from, to): (Option<NodeIx>, Option<NodeIx>),
+    given: Given<'_>,
+    read: &Read,
+    graph: &Graph,
+) -> Resume {
+    Resume {
+        rerun: request.rerun,
+        from,
+        to,
+        edits: given.edits.iter().map(|(edit, _)| *edit).collect(),
+        indices: request.indices.iter().map(|it| it.index.clone()).collect(),
+        failed_items: request.failed_items,
+        downstream_all: request.downstream_all,
+        differs: !given.inputs.is_empty() || graph.digest() != read.run.graph().digest(),
+    }
+}
+
+/// The plan. Of what is given only digests count.
+pub(super) fn planned(
+    (read, graph, results): (&Read, &Graph, &Checkpoints),
+    taken: &Taken,
+    part: &[NodeIx],
+    given: Given<'_>,
+) -> Plan {
+    let mut trusted = Trusted::new();
+    for node in taken.lineage.trusted.iter().copied() {
+        let outputs = resume::edited_outputs(graph, node, results).into_iter().map(|(port, kept)| {
+            let edit = given.edits.iter().find(|(edit, _)| (edit.node, edit.port) == (node, port));
+            (port, edit.map(|(_, digest)| content_of(*digest, 0)).or_else(|| kept.as_ref().and_then(content)))
+        });
+        trusted.insert(node, (Source::Edit, outputs.collect()));
+    }
+    let mut inputs = known_inputs(graph, &[]);
+    let kept = kept_inputs(read, graph).map(|(node, reference)| (node, reference.digest));
+    let given = kept.chain(given.inputs.iter().copied()).filter(|(node, _)| part.binary_search(node).is_ok());
+    inputs.extend(given.map(|(node, digest)| (node, content_of(digest, 0))));
     let planning = Planning {
-        graph: &graph,
-        part: &part,
+        graph,
+        part,
         lineage: &taken.lineage,
         reasons: &taken.reasons,
-        results: &results,
+        results,
         trusted: &trusted,
-        inputs: &known,
+        inputs: &inputs,
     };
-    let plan = planning.plan();
-    let token = shown::token(row.run, read.run.seq(), &graph, request);
-    Ok(Prepared { row, graph, read, results, taken, part, inputs, packing, plan, token, root })
+    planning.plan()
 }
 
 /// The row of the parent, which must be over.
@@ -214,6 +257,11 @@ async fn parent_row(shared: &Arc<Shared>, tenant: &Tenant, request: &wire::Resum
     let row = match runs::row(shared, tenant, id).await {
         Err(ReadError::NotFound) => {
             let run = batches::not_begun(shared, tenant, id).await.map_err(failure::read)?;
+            if matches!(run.status(), wire::RunStatus::Cancelled | wire::RunStatus::Failed) {
+                let message = "the run was cancelled with its batch before it began, or could not be started, so it has no inputs and no results to go on \
+                               from; execute the workflow with its values instead";
+                return Err(failure::plain(422, "nothing_to_resume", message));
+            }
             return Err(not_terminal("the run has not begun: wait for it, or cancel its batch", run.waiting_on));
         }
         row => row.map_err(failure::read)?,
@@ -285,7 +333,7 @@ fn unknown_node(problems: Vec<Problem>) -> Status {
     with_problems("unknown_node", problems)
 }
 
-fn with_problems(code: &str, problems: Vec<Problem>) -> Status {
+pub(super) fn with_problems(code: &str, problems: Vec<Problem>) -> Status {
     let message = problems.first().map_or_else(String::new, |it| format!("{} {}", it.message, it.fix));
     let diagnosis = Some(failure::diagnosis(problems, Vec::new(), &[]));
     failure::failure(wire::Failure { code: code.into(), http_status: 422, message, diagnosis, ..Default::default() })
@@ -311,27 +359,34 @@ async fn edits(
     Ok(edits.map(|((node, port, _), (_, value))| (Edited { node, port }, value)).collect())
 }
 
+/// Values that the request gives for inputs.
+async fn given_inputs(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    graph: &Graph,
+    request: &wire::ResumeRequest,
+) -> Result<Vec<(NodeIx, Value)>, Status> {
+    if request.inputs_json.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bound = graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?;
+    submitted::resolve(shared, tenant, bound).await
+}
+
+/// What the parent was given for input nodes that are there still.
+fn kept_inputs(read: &Read, graph: &Graph) -> impl Iterator<Item = (NodeIx, ValueRef)> {
+    let kept = read.run.given_inputs().iter();
+    let known = kept.filter_map(|(node, reference)| Some((graph.counterpart(read.run.graph(), *node)?, *reference)));
+    known.filter(|(node, _)| graph.node(*node).runner == Runner::Control(Control::Input))
+}
+
 /// Values for the inputs of the part that runs: those of the parent, unless others are given.
 async fn inputs(
     shared: &Arc<Shared>,
-    tenant: &Tenant,
     (read, graph, part): (&Read, &Graph, &[NodeIx]),
-    request: &wire::ResumeRequest,
+    given: Vec<(NodeIx, Value)>,
 ) -> Result<Vec<(NodeIx, Value)>, Status> {
-    let given = match request.inputs_json.is_empty() {
-        true => Vec::new(),
-        false => {
-            let bound = graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?;
-            submitted::resolve(shared, tenant, bound).await?
-        }
-    };
-    let kept = read.run.given_inputs().iter();
-    let kept: Vec<_> = kept
-        .filter_map(|(node, reference)| Some((graph.counterpart(read.run.graph(), *node)?, *reference)))
-        .filter(|(node, _)| {
-            graph.node(*node).runner == heddle_core::node_type::Runner::Control(heddle_core::node_type::Control::Input)
-        })
-        .collect();
+    let kept: Vec<(NodeIx, ValueRef)> = kept_inputs(read, graph).collect();
     let outputs: Vec<OutputValue> = kept.iter().map(|(_, reference)| OutputValue::One(*reference)).collect();
     let values = parent::values(shared, read.run.id(), &outputs).await?;
     let mut all: BTreeMap<NodeIx, Value> = BTreeMap::new();
@@ -353,11 +408,11 @@ pub(super) fn known_inputs(graph: &Graph, given: &[(NodeIx, Value)]) -> BTreeMap
 async fn trusted(
     shared: &Arc<Shared>,
     row: &RunRow,
-    (graph, results): (&Graph, &heddle_core::run::checkpoint::Checkpoints),
+    (graph, results): (&Graph, &Checkpoints),
     taken: &Taken,
     edits: &[(Edited, Value)],
-) -> Result<(Packing, Trusted), Status> {
-    let (mut packing, mut trusted) = (Packing::default(), Trusted::new());
+) -> Result<Packing, Status> {
+    let mut packing = Packing::default();
     for node in taken.lineage.trusted.iter().copied() {
         let before = resume::edited_outputs(graph, node, results);
         let kept = before.iter().filter_map(|(_, kept)| kept.as_ref());
@@ -375,11 +430,9 @@ async fn trusted(
             };
             outputs.push(PortOutput { port, value });
         }
-        let known = outputs.iter().map(|output| (output.port, content(&output.value))).collect();
-        trusted.insert(node, (Source::Edit, known));
         packing.add_own(Offer { node, index: Vec::new(), key: Digest([0; 32]), source: Source::Edit, outputs });
     }
-    Ok((packing, trusted))
+    Ok(packing)
 }
 
 fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
@@ -388,7 +441,8 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
         ResumeRefusal::Nothing => failure::plain(
             422,
             "nothing_to_resume",
-            "the run completed: name the node to go on from (fromNodeId), or change an output (outputs)",
+            "the run completed: name the node to go on from (fromNodeId; toNodeId only says where to stop), or change an output \
+             (outputs)",
         ),
         ResumeRefusal::NotOnTheWay => failure::plain(
             422,
@@ -400,6 +454,16 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
                 "there is no item {index:?} of that node; an index has a number for each map or loop around it, the outermost first"
             );
             failure::plain(422, "invalid_indices", message)
+        }
+        ResumeRefusal::EditOutside(edit) => {
+            let node = graph.node(edit.node);
+            let port = node.node_type.as_ref().and_then(|node_type| node_type.outputs.get(usize::from(edit.port.0)));
+            let message = format!(
+                "nothing that would run takes \"{}\" of node \"{}\"; leave this output as it is, or name another toNodeId, or none",
+                port.map_or("", |port| &port.id),
+                node.label
+            );
+            failure::plain(422, "invalid_outputs", message)
         }
         ResumeRefusal::EditReviewed(node) => not_decided(graph, *node),
         ResumeRefusal::EditInside(node) => {

@@ -20,6 +20,7 @@ use crate::auth::{self, Tenant};
 use crate::journal::codec;
 use crate::limits::{BATCH_RUNS_PER_ANSWER_DEFAULT, BATCH_RUNS_PER_ANSWER_MAX, BATCH_STARTS_PER_ANSWER_MAX};
 use crate::read::batches::{self, Page};
+use crate::resume::carried::Carried;
 use crate::shared::Shared;
 
 /// A submission with values to iterate over, checked as far as one without is.
@@ -32,6 +33,8 @@ pub(super) struct Checked<'a> {
     pub(super) target: Option<NodeIx>,
     /// Values that are the same for all runs.
     pub(super) inputs: Vec<(NodeIx, Value)>,
+    /// What is taken over from earlier runs.
+    pub(super) carried: Option<Carried>,
     pub(super) key: Option<KeyRow>,
     pub(super) slot: Slot,
 }
@@ -42,14 +45,23 @@ pub(super) async fn submit(
     request: &wire::SubmitRequest,
     checked: Checked<'_>,
 ) -> Result<wire::SubmitReply, Status> {
-    let Checked { tenant, workflow, graph, part, target, inputs, key, slot } = checked;
+    let Checked { tenant, workflow, graph, part, target, inputs, carried, key, slot } = checked;
     let axes = graph.read_iterators(&part, &request.iterator_configs_json).map_err(failure::bad_inputs)?;
     let traceparent = Some(request.traceparent.as_str()).filter(|text| !text.is_empty()).map(Arc::from);
     let sandbox = request.sandbox || shared.sandbox;
-    let mut plan = Plan { axes, inputs, target, traceparent, sandbox };
-    let artifacts = resolved(shared, tenant, &mut plan).await?;
+    let mut plan = Plan { axes, inputs, target, traceparent, sandbox, inherited: None };
+    let mut artifacts = resolved(shared, tenant, &mut plan).await?;
     graph.complete_inputs(&part, &plan.inputs_of_all()).map_err(failure::bad_inputs)?;
     plan.inputs.retain(|(ix, _)| part.binary_search(ix).is_ok());
+    let mut stale_dependencies = Vec::new();
+    if let Some(carried) = carried {
+        let (first, total) = (plan.inputs_of(0), plan.total());
+        let (inherited, stale) = carried.inherited_by_all(shared, (&graph, &part, target), &first, total).await?;
+        let values = inherited.offers.iter().flat_map(|(_, values)| values);
+        artifacts.extend(values.filter_map(Value::artifact).map(|artifact| artifact.digest));
+        plan.inherited = Some(Box::new(inherited));
+        stale_dependencies = stale;
+    }
     let batch = BatchId::new(shared.clock.now(), slot, shared.seed());
     let created = BatchCreated {
         tenant: tenant.id().clone(),
@@ -59,7 +71,7 @@ pub(super) async fn submit(
         created_at: shared.clock.now(),
         total: plan.total(),
         stride: plan.stride(),
-        artifacts,
+        artifacts: artifacts.into_iter().collect(),
     };
     let (total, stride) = (created.total, created.stride);
     let kept =
@@ -87,7 +99,7 @@ pub(super) async fn submit(
             replayed,
             runs: started(batch, total, stride),
             runs_total: total,
-            stale_dependencies: Vec::new(),
+            stale_dependencies,
         }),
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
         _ => Err(Status::internal("a batch was answered as something else")),
@@ -106,7 +118,7 @@ fn started(batch: BatchId, total: u32, stride: u32) -> Vec<wire::StartedRun> {
 }
 
 /// Puts artifacts in the place of their descriptions; says which there are, each once.
-async fn resolved(shared: &Arc<Shared>, tenant: &Tenant, plan: &mut Plan) -> Result<Vec<Digest>, Status> {
+async fn resolved(shared: &Arc<Shared>, tenant: &Tenant, plan: &mut Plan) -> Result<BTreeSet<Digest>, Status> {
     let mut artifacts = BTreeSet::new();
     for value in plan.values_mut() {
         if value.artifact().is_none() {
@@ -117,7 +129,7 @@ async fn resolved(shared: &Arc<Shared>, tenant: &Tenant, plan: &mut Plan) -> Res
         }
         artifacts.extend(value.artifact().map(|artifact| artifact.digest));
     }
-    Ok(artifacts.into_iter().collect())
+    Ok(artifacts)
 }
 
 pub(super) async fn get(shared: &Arc<Shared>, request: wire::BatchRequest) -> Result<wire::Batch, Status> {

@@ -33,6 +33,8 @@ struct Edit {
     subject: String,
     /// The state that the caller has seen.
     base: Option<Timestamp>,
+    /// Whether it may make something wrong that was not; where nodes lie never does.
+    is_checked: bool,
 }
 
 pub(super) async fn patch_node(
@@ -45,6 +47,7 @@ pub(super) async fn patch_node(
         workflow: request.workflow_id.parse().map_err(|_| failure::workflow_not_found())?,
         subject: request.subject.clone(),
         base: workflow_requests::base(&request.base_updated_at)?,
+        is_checked: true,
     };
     let given = |json: &'_ Bytes| (!json.is_empty()).then(|| json.clone());
     let (config, params) = (given(&request.config_json), given(&request.params_json));
@@ -86,6 +89,7 @@ pub(super) async fn lay_out(shared: &Arc<Shared>, request: wire::LayOutRequest) 
         workflow: request.workflow_id.parse().map_err(|_| failure::workflow_not_found())?,
         subject: request.subject.clone(),
         base: None,
+        is_checked: false,
     };
     let gaps = Gaps { x: request.gap_x.unwrap_or(GAPS.x), y: request.gap_y.unwrap_or(GAPS.y) };
     let scope = request.is_scoped.then_some(request.scope.as_slice());
@@ -123,6 +127,7 @@ pub(super) async fn duplicate(
     let id = request.workflow_id.parse().map_err(|_| failure::workflow_not_found())?;
     let row = shared.workflows.get(&tenant, id).await.map_err(|error| failure::journal(&error))?;
     let row = row.ok_or_else(failure::workflow_not_found)?;
+    workflow_requests::refuse_secrets(shared, &tenant, row.graph).await?;
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
     let name = if request.name.is_empty() { copy_of(&row.name) } else { request.name };
     let save = SaveWorkflow {
@@ -160,13 +165,19 @@ impl Edit {
         let mut tries = 1;
         loop {
             let row = self.seen(shared).await?;
-            let draft = shared.graphs.document(&self.tenant, row.graph).await.map_err(failure::graph)?;
-            let (draft, told) = change(&draft).map_err(refused)?;
+            let before = shared.graphs.document(&self.tenant, row.graph).await.map_err(failure::graph)?;
+            let (draft, told) = change(&before).map_err(refused)?;
             let graph = draft.stored().digest();
             if graph == row.graph {
                 return Ok((row, draft, told));
             }
             fits(&draft)?;
+            if self.is_checked {
+                shared
+                    .graphs
+                    .check_change(&before, &draft)
+                    .map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+            }
             shared.graphs.keep_unchecked(&self.tenant, &draft).await.map_err(|error| failure::journal(&error))?;
             let saved = shared.records.save_workflow(SaveWorkflow {
                 tenant: self.tenant.clone(),

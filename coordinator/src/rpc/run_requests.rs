@@ -27,7 +27,7 @@ use crate::limits::ANSWER_VALUES_BYTES;
 use crate::read::runs::{self, Ask, ReadError};
 use crate::read::versions::Versions;
 use crate::read::{batches, events as history};
-use crate::resume::carried;
+use crate::resume::{carried, family};
 use crate::shared::Shared;
 
 /// Rows in one page of a list of runs.
@@ -64,7 +64,8 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
     };
     if !request.iterator_configs_json.is_empty() {
         let tenant = &tenant;
-        let checked = batch_requests::Checked { tenant, workflow, graph, part, target, inputs: given, key, slot };
+        let inputs = given;
+        let checked = batch_requests::Checked { tenant, workflow, graph, part, target, inputs, carried, key, slot };
         return batch_requests::submit(shared, &request, checked).await;
     }
     let given = submitted::resolve(shared, &tenant, given).await?;
@@ -201,7 +202,7 @@ pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -
         known.ok_or_else(failure::workflow_not_found)?;
     }
     let filter = RunFilter {
-        tenant,
+        tenant: tenant.clone(),
         workflow,
         status,
         from: request.from_ms.map(Timestamp::from_millis),
@@ -214,10 +215,11 @@ pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -
     rows.truncate(limit);
     let (mut found, mut bytes) = (Vec::with_capacity(rows.len()), 0);
     let mut versions = Versions::default();
+    let families = family::families(shared, &tenant, &rows).await?;
     for row in &rows {
         let run = match request.with_nodes {
             true => runs::with_nodes(shared, row, Ask::default()).await.map_err(failure::read)?,
-            false => runs::summary(row),
+            false => family::shown(runs::summary(row), families.get(&row.run)),
         };
         let workflow_version = versions.of(shared, row).await.map_err(|error| failure::journal(&error))?;
         let run = wire::Run { workflow_version, ..run };

@@ -45,7 +45,7 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::VersionRequest) -> 
     Ok(wire::Version { graph: Some(wire::GraphJson { nodes, edges, policy }), ..to_wire(&workflow, &row) })
 }
 
-/// Makes the graph of a version the newest one again. Nothing is checked: it was saved before.
+/// Makes the graph of a version the newest one again. It was saved before, so only secrets are looked for.
 pub(super) async fn restore(
     shared: &Arc<Shared>,
     request: wire::RestoreVersionRequest,
@@ -53,6 +53,7 @@ pub(super) async fn restore(
     failure::if_stalled(shared)?;
     let (tenant, workflow) = find(shared, auth::tenant(&request)?, &request.workflow_id).await?;
     let row = version(shared, &tenant, workflow.id, request.version).await?;
+    workflow_requests::refuse_secrets(shared, &tenant, row.graph).await?;
     let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
     let save = SaveWorkflow {
         tenant,
@@ -78,6 +79,10 @@ pub(super) async fn compare(
 ) -> Result<wire::VersionDifference, Status> {
     let (tenant, workflow) = find(shared, auth::tenant(&request)?, &request.workflow_id).await?;
     let newer = if request.to == 0 { workflow.version } else { request.to };
+    if request.from == 0 && newer == 1 {
+        let message = "version 1 is the first, so nothing is before it: name the version to compare it with as from";
+        return Err(failure::plain(404, "version_not_found", message));
+    }
     let older = if request.from == 0 { newer.saturating_sub(1) } else { request.from };
     let (from, before) = document(shared, &tenant, &workflow, older).await?;
     let (to, after) = document(shared, &tenant, &workflow, newer).await?;

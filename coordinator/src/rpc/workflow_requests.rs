@@ -106,6 +106,12 @@ async fn keep_graph(
     Ok((draft.stored().digest(), failure::diagnosis(Vec::new(), warnings, &migrations)))
 }
 
+/// Refuses to keep a graph anew that has secrets in it.
+pub(super) async fn refuse_secrets(shared: &Shared, tenant: &Tenant, graph: Digest) -> Result<(), Status> {
+    let draft = shared.graphs.document(tenant, graph).await.map_err(failure::graph)?;
+    shared.graphs.check_secrets(&draft).map_err(|problems| failure::invalid_graph(problems, Vec::new()))
+}
+
 fn parse(json: &wire::GraphJson) -> Result<Draft, Status> {
     let draft = graphs::draft(&json.nodes, &json.edges, &json.policy);
     draft.map_err(|problems| failure::invalid_graph(problems, Vec::new()))

@@ -94,7 +94,7 @@ pub(crate) fn assign(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMe
     let ports = changed_inputs.filter_map(|(id, value)| Some((provided.node_type?.input(id)?.0, value)));
     let changed_ports: Vec<_> = ports.collect();
     for (port, value) in &changed_ports {
-        inputs.push(constant(port_id(*port), *port, provided, value));
+        inputs.extend(value.as_ref().map(|value| constant(port_id(*port), *port, provided, value)));
     }
     // What is a constant of the graph stands in the question itself.
     for (port, value) in provided.constants.iter().filter(|_| question.is_none()) {

@@ -52,6 +52,7 @@ impl Coordinator {
             tenant: caller.tenant(),
             subject: caller.subject(),
             decides_own: caller.decides_own(),
+            writes_workflows: caller.writes_workflows(),
             ..request
         };
         self.call_reviews(request, repeat, |mut client, request| async move { client.decide_review(request).await })

@@ -46,14 +46,16 @@ pub(crate) fn carried(nodes: &Bytes) -> Vec<CarriedOutput> {
     }
 
     let each: Vec<&RawValue> = serde_json::from_slice(nodes).unwrap_or_default();
-    let carried = each.into_iter().filter_map(|node| {
+    let carried = each.into_iter().enumerate().filter_map(|(place, node)| {
         let Node { id, data } = serde_json::from_str(node.get()).ok()?;
         let selected = || chosen(data.result?, data.selected_index);
+        let key = if data.output.is_some() { "output" } else { "result" };
         let output = data.output.or_else(selected).filter(|output| says_something(output))?;
         let cached: Option<Cached<'_>> = data.cached.and_then(|cached| serde_json::from_str(cached.get()).ok());
         let output = CarriedOutput {
             node_id: id.into_owned(),
             output_json: nodes.slice_ref(output.get().as_bytes()),
+            path: format!("/nodes/{place}/data/{key}"),
             ..CarriedOutput::default()
         };
         Some(match cached {

@@ -111,6 +111,9 @@ pub(crate) fn said(status: &Status) -> Option<ApiError> {
     if let Some(revision) = failure.current_revision {
         error = error.with("currentRevision", json!(revision));
     }
+    if let Some(changes) = &failure.plan_changes {
+        error = error.with("planChanges", json!(super::resume::changes(changes)));
+    }
     if !failure.path.is_empty() {
         error = error.with("path", json!(failure.path));
     }

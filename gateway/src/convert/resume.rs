@@ -4,7 +4,7 @@ use heddle_proto::control::{self, PlanReason, ResumeReply};
 
 use super::run::status;
 use super::{non_empty, submit, unreadable};
-use crate::dto::resume::{Credits, EditedPort, Lineage, LineageRun, Plan, PlannedNode, Resumed};
+use crate::dto::resume::{Credits, EditedPort, Lineage, LineageRun, Plan, PlanChanges, PlanMove, PlannedNode, Resumed};
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
 
@@ -62,12 +62,38 @@ fn why(reason: PlanReason) -> Result<&'static str, ApiError> {
         PlanReason::Evaluated => "evaluated",
         PlanReason::Rerun => "rerun",
         PlanReason::InputMayChange => "input_may_change",
+        PlanReason::CacheMayAnswer => "cache_may_answer",
         PlanReason::Same => "same",
         PlanReason::Edited => "edited",
         PlanReason::NotInPart => "not_in_part",
         PlanReason::BranchNotTaken => "branch_not_taken",
         PlanReason::Unspecified => return Err(unreadable("reason in a plan")),
     })
+}
+
+/// In what a plan is not the one that was agreed to.
+pub(crate) fn changes(changes: &control::PlanChanges) -> PlanChanges<'_> {
+    let moved = changes.moved.iter().map(|moved| PlanMove {
+        node_id: &moved.node_id,
+        index: &moved.index,
+        instances: Some(moved.instances).filter(|count| *count > 0),
+        from: non_empty(&moved.from),
+        to: non_empty(&moved.to),
+        why: why(moved.why()).ok(),
+    });
+    PlanChanges {
+        parent: changes.parent,
+        graph: changes.graph,
+        options: changes.options.iter().map(String::as_str).collect(),
+        outputs: edited(&changes.outputs),
+        inputs: changes.inputs.iter().map(String::as_str).collect(),
+        moved: moved.collect(),
+        moved_total: changes.moved_total,
+    }
+}
+
+fn edited(edits: &[control::EditedPort]) -> Vec<EditedPort<'_>> {
+    edits.iter().map(|edit| EditedPort { node_id: &edit.node_id, port: &edit.port }).collect()
 }
 
 pub(crate) fn lineage(lineage: &control::Lineage) -> Result<Lineage<'_>, ApiError> {
@@ -83,7 +109,7 @@ pub(crate) fn lineage(lineage: &control::Lineage) -> Result<Lineage<'_>, ApiErro
             from_node_id: non_empty(&run.from_node_id),
             to_node_id: non_empty(&run.to_node_id),
             subject: non_empty(&run.subject),
-            edits: run.edits.iter().map(|edit| EditedPort { node_id: &edit.node_id, port: &edit.port }).collect(),
+            edits: edited(&run.edits),
         })
     });
     Ok(Lineage {

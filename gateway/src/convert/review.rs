@@ -1,6 +1,6 @@
 //! Reviews.
 
-use heddle_proto::control::{self, ReviewKind, ReviewState, ReviewedValue};
+use heddle_proto::control::{self, ReviewKind, ReviewState, ReviewedPort, ReviewedValue};
 use serde_json::value::RawValue;
 
 use super::run::run_error;
@@ -48,7 +48,11 @@ pub(crate) fn review(review: &control::Review) -> Result<Review<'_>, ApiError> {
         title: &review.title,
         description: &review.description,
         value: value(&review.values, is_whole)?,
-        ports: review.values.iter().map(port).collect::<Result<_, _>>()?,
+        original: match review.originals.is_empty() {
+            true => None,
+            false => Some(value(&review.originals, is_whole)?),
+        },
+        ports: review.ports.iter().map(port).collect(),
         schema: optional(&review.schema_json, "form of a review")?,
         allow: review.allow.iter().map(String::as_str).collect(),
         required: review.required,
@@ -100,9 +104,8 @@ fn value(values: &[ReviewedValue], is_whole: bool) -> Result<ReviewValue<'_>, Ap
     }
 }
 
-fn port(of: &ReviewedValue) -> Result<ReviewPort<'_>, ApiError> {
-    let value = of.value.as_ref().ok_or_else(|| unreadable("value of a review"))?;
-    Ok(ReviewPort { port: &value.port, r#type: &of.r#type, list: of.list })
+fn port(of: &ReviewedPort) -> ReviewPort<'_> {
+    ReviewPort { port: &of.port, r#type: &of.r#type, list: of.list }
 }
 
 fn optional<'a>(json: &'a [u8], what: &str) -> Result<Option<&'a RawValue>, ApiError> {

@@ -208,6 +208,7 @@ pub(super) fn waiting_on(waiting: &[control::WaitingOn]) -> Vec<WaitingOn<'_>> {
             due_at: waiting.due_at_ms.map(Time),
             need: non_empty(&waiting.need),
             review_id: non_empty(&waiting.review_id),
+            more: Some(waiting.more).filter(|more| *more > 0),
         })
         .collect()
 }

@@ -18,7 +18,7 @@ const fn code(code: &'static str, meaning: &'static str, next: &'static str) -> 
 /// Refusals of requests, by code.
 pub const REFUSALS: &[Code] = &[
     code("agent_not_found", "No agent of this id is connected.", "List the agents."),
-    code("already_approved", "You have approved this review already.", "Another person must, too."),
+    code("already_approved", "You have approved this version already.", "Another person must, too."),
     code("ambiguous_authorization", "There are several Authorization headers.", "Send one."),
     code("ambiguous_host", "There are several Host headers.", "Send one."),
     code("api_key_expired", "The key's time is over.", "Make a new key, or rotate before it ends."),
@@ -169,7 +169,7 @@ pub const REFUSALS: &[Code] = &[
     ),
     code("only_needs_target", "`only` runs one node, and none is named.", "Name it as `targetNodeId`."),
     code("overloaded", "Too much is under way.", "Try again after `Retry-After`; nothing was started."),
-    code("plan_changed", "What would run is not what the plan says any more.", "The message says what; plan again."),
+    code("plan_changed", "What would run is not what the plan says any more.", "`planChanges` says what; plan again."),
     code(
         "own_review",
         "The review is of a run that you have started.",

@@ -161,8 +161,7 @@ pub(crate) fn compare_versions() -> Operation {
 }
 
 pub(crate) fn patch_node() -> Operation {
-    let says =
-        "Change config, params, label or position of one node; the graph is not checked, as it may be half finished";
+    let says = "Change config, params, label or position of one node; the graph may be half finished";
     Operation::of::<WriteWorkflows>(WORKFLOWS, says)
         .body::<requests::NodePatch>(json!({"label": "Topic", "config": {"text": "herons", "placeholder": null}}))
         .answers::<PatchedNode<'_>>(OK, Shape::Enveloped)

@@ -55,12 +55,50 @@ pub(crate) struct PlannedNode<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instances: Option<u32>,
     /// `start`, `edited_input`, `failed`, `never_ran`, `index`, `failed_item`, `downstream`, `config_changed`,
-    /// `input_changed`, `evaluated`, `rerun` (runs); `input_may_change` (may run); `same`, `edited` (reused); `not_in_part`,
+    /// `input_changed`, `evaluated`, `rerun` (runs); `input_may_change`, `cache_may_answer` (may run); `same`, `edited` (reused); `not_in_part`,
     /// `branch_not_taken` (skipped).
     pub(crate) why: &'static str,
     /// The run that made what is reused; absent for an edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) from: Option<&'a str>,
+}
+
+/// In what a plan that was agreed to is not the one of now; beside the error of a 409.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PlanChanges<'a> {
+    /// Whether another run is gone on from, or its history has gone on.
+    pub(crate) parent: bool,
+    /// Whether the graph is another.
+    pub(crate) graph: bool,
+    /// Fields of the request that say something else than with the plan.
+    pub(crate) options: Vec<&'a str>,
+    /// Which edits are others.
+    pub(crate) outputs: Vec<EditedPort<'a>>,
+    /// Input nodes with other values.
+    pub(crate) inputs: Vec<&'a str>,
+    /// Nodes that stand elsewhere in the plan, the first 50.
+    pub(crate) moved: Vec<PlanMove<'a>>,
+    /// All of them.
+    pub(crate) moved_total: u32,
+}
+
+/// A node, or instances of it, that stand elsewhere in a plan.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PlanMove<'a> {
+    pub(crate) node_id: &'a str,
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub(crate) index: &'a [u32],
+    /// How many; absent for the one that is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instances: Option<u32>,
+    /// `willRun`, `mayRun`, `reused` or `skipped`; null if the plan did not have it.
+    pub(crate) from: Option<&'a str>,
+    /// The same; null if it is not there any more.
+    pub(crate) to: Option<&'a str>,
+    /// Why it stands there now.
+    pub(crate) why: Option<&'static str>,
 }
 
 /// A family of runs: the first one, and those that go on from it or from each other.

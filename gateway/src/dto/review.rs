@@ -43,9 +43,14 @@ pub(crate) struct Review<'a> {
     pub(crate) title: &'a str,
     /// Markdown.
     pub(crate) description: &'a str,
-    /// What is asked about: the value, or where `stage` or `kind` speaks of a node with ports, an object of their values.
+    /// What is asked about: the value, or where `stage` or `kind` speaks of a node with ports, an object of their values. Of
+    /// a review that several have to approve it is the newest version, as the last one who approved has edited it.
     #[schemars(with = "serde_json::Value")]
     pub(crate) value: ReviewValue<'a>,
+    /// The first version, if `value` is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
+    pub(crate) original: Option<ReviewValue<'a>>,
     /// Of which type an edit must be, by port.
     pub(crate) ports: Vec<ReviewPort<'a>>,
     /// The form that an edit must fit, as JSON Schema.
@@ -55,7 +60,7 @@ pub(crate) struct Review<'a> {
     pub(crate) allow: Vec<&'a str>,
     /// How many people must approve.
     pub(crate) required: u32,
-    /// How many have.
+    /// How many have approved the newest version: an edit makes a new one.
     pub(crate) approvals: u32,
     /// What happens at `dueAt`: `approve`, `reject`, `fail` or `escalate`.
     pub(crate) on_timeout: Option<&'a str>,

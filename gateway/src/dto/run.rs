@@ -24,10 +24,10 @@ pub(crate) struct RunHead<'a> {
     pub(crate) error: Option<RunError<'a>>,
     pub(crate) start_time: Time,
     pub(crate) end_time: Option<Time>,
-    /// The run that it goes on from; absent if there is none, and in lists without nodes.
+    /// The run that it goes on from; absent if there is none, and in lists of a batch's runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent_execution_id: Option<&'a str>,
-    /// The first run of its family, itself if it goes on from none; absent in lists without nodes.
+    /// The first run of its family, itself if it goes on from none; absent in lists of a batch's runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lineage_id: Option<&'a str>,
 }
@@ -79,10 +79,10 @@ pub(crate) struct Poll<'a> {
     pub(crate) end_time: Option<Time>,
     pub(crate) cancel_requested: bool,
     pub(crate) seq: u64,
-    /// The run that it goes on from; absent if there is none, and in lists without nodes.
+    /// The run that it goes on from; absent if there is none, and in lists of a batch's runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent_execution_id: Option<&'a str>,
-    /// The first run of its family, itself if it goes on from none; absent in lists without nodes.
+    /// The first run of its family, itself if it goes on from none; absent in lists of a batch's runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lineage_id: Option<&'a str>,
 }
@@ -239,4 +239,7 @@ pub(crate) struct WaitingOn<'a> {
     /// What to decide: `GET /reviews/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) review_id: Option<&'a str>,
+    /// So many further items or turns of the node wait for the like, and are not named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) more: Option<u32>,
 }

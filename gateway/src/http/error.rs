@@ -61,6 +61,12 @@ impl ApiError {
         Self::bad_request("invalid_field", format!("{name} must be {expected}")).at(format!("/{name}"))
     }
 
+    /// A field that is there and says nothing; without it the request asks for something else.
+    pub(crate) fn empty_field(name: &'static str) -> Self {
+        let message = format!("{name} is empty: say what it names, or leave it out");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", message).at(format!("/{name}"))
+    }
+
     pub(crate) fn invalid_parameter(name: &'static str, expected: &str) -> Self {
         Self::bad_request("invalid_parameter", format!("the query parameter {name} must be {expected}"))
     }

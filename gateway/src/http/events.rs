@@ -57,7 +57,7 @@ pub(crate) async fn events(
     // A browser that connects again keeps the address and sends the newer place in the header.
     let asked = number("after", parameters.after.as_deref(), (0, u64::MAX))?;
     let after = last_event_id(&headers)?.or(asked).unwrap_or(0);
-    if wants_json(&headers) {
+    if !wants_stream(&headers, parameters.follow.is_some()) {
         return listed(&app, &caller, id, after).await;
     }
     let follow = flag("follow", parameters.follow.as_deref())?.unwrap_or(true);
@@ -286,10 +286,11 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     }
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+/// A list ends by itself: who asks neither for a stream nor whether to follow is not left to wait for its end.
+fn wants_stream(headers: &HeaderMap, says_follow: bool) -> bool {
     let accepts =
         |kind: &str| headers.get_all(ACCEPT).iter().any(|value| value.to_str().is_ok_and(|text| text.contains(kind)));
-    accepts("application/json") && !accepts("text/event-stream")
+    accepts("text/event-stream") || says_follow && !accepts("application/json")
 }
 
 fn too_many_followers() -> ApiError {

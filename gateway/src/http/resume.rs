@@ -54,25 +54,7 @@ pub(crate) async fn resume(
     headers: HeaderMap,
     body: GraphBody,
 ) -> Result<Response, ApiError> {
-    let fields = body.fields()?;
-    fields.refuse_unknown(&RESUME_FIELDS)?;
-    let request = ResumeRequest {
-        from_node_id: from_node(&fields)?,
-        to_node_id: fields.text("toNodeId")?.unwrap_or_default(),
-        outputs_json: edits(&body, &fields)?,
-        downstream_all: downstream_all(&fields)?,
-        indices: indices(&fields)?,
-        failed_items: fields.flag("failedItems")?.unwrap_or(false),
-        idempotency: key.of_request("POST /api/v1/workflows/executions/{id}/resume", &[&id], body.text()),
-        traceparent: traceparent(&headers),
-        execution_id: id,
-        ..common(&body, &fields)?
-    };
-    if !request.indices.is_empty() && request.from_node_id.is_empty() {
-        let message = "indices are of items of a node: name it as fromNodeId";
-        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_indices", message));
-    }
-    answer(&app, &caller, request, fields.flag("plan")?.unwrap_or(false)).await
+    go_on(&app, &caller, Way::Resume, Asked { id, key, headers, body }).await
 }
 
 /// `POST /workflows/executions/{id}/rerun`: a new run that reuses nothing of this one.
@@ -84,16 +66,7 @@ pub(crate) async fn rerun(
     headers: HeaderMap,
     body: GraphBody,
 ) -> Result<Response, ApiError> {
-    let fields = body.fields()?;
-    fields.refuse_unknown(&RERUN_FIELDS)?;
-    let request = ResumeRequest {
-        rerun: true,
-        idempotency: key.of_request("POST /api/v1/workflows/executions/{id}/rerun", &[&id], body.text()),
-        traceparent: traceparent(&headers),
-        execution_id: id,
-        ..common(&body, &fields)?
-    };
-    answer(&app, &caller, request, fields.flag("plan")?.unwrap_or(false)).await
+    go_on(&app, &caller, Way::Rerun, Asked { id, key, headers, body }).await
 }
 
 /// `GET /workflows/executions/{id}/lineage`: the family of a run.
@@ -115,12 +88,49 @@ pub(crate) async fn lineage(
     reply::next_page(response, &path, &lineage.next_cursor, &[("limit", parameters.limit.as_deref())])
 }
 
-async fn answer(
-    app: &App,
-    caller: &Caller<Execute>,
-    request: ResumeRequest,
-    is_plan: bool,
-) -> Result<Response, ApiError> {
+/// How a run goes on from another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Resume,
+    Rerun,
+}
+
+impl Way {
+    /// What the body may have; nothing else is there to be read.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Way::Resume => &RESUME_FIELDS,
+            Way::Rerun => &RERUN_FIELDS,
+        }
+    }
+
+    fn route(self) -> &'static str {
+        match self {
+            Way::Resume => "POST /api/v1/workflows/executions/{id}/resume",
+            Way::Rerun => "POST /api/v1/workflows/executions/{id}/rerun",
+        }
+    }
+}
+
+/// A request as it came.
+struct Asked {
+    id: String,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    body: GraphBody,
+}
+
+async fn go_on(app: &App, caller: &Caller<Execute>, way: Way, asked: Asked) -> Result<Response, ApiError> {
+    let Asked { id, key, headers, body } = asked;
+    let fields = body.fields()?;
+    fields.refuse_unknown(way.fields())?;
+    let is_plan = fields.flag("plan")?.unwrap_or(false);
+    let request = ResumeRequest {
+        idempotency: key.of_request(way.route(), &[&id], body.text()),
+        traceparent: traceparent(&headers),
+        execution_id: id,
+        ..read(way, &body, &fields)?
+    };
     if is_plan {
         let request = ResumeRequest { idempotency: None, plan_token: String::new(), ..request };
         let plan = app.coordinator.plan_resume(caller, request).await?;
@@ -131,25 +141,35 @@ async fn answer(
     started(response, &reply.run.unwrap_or_default())
 }
 
-/// What resume and rerun have in common.
-fn common(body: &GraphBody, fields: &Fields<'_>) -> Result<ResumeRequest, ApiError> {
+fn read(way: Way, body: &GraphBody, fields: &Fields<'_>) -> Result<ResumeRequest, ApiError> {
     let (graph_choice, graph) = graph(body, fields)?;
-    let plan_token = fields.text("planToken")?.unwrap_or_default();
-    if plan_token.len() > PLAN_TOKEN_LENGTH_MAX {
-        return Err(ApiError::invalid_field("planToken", "one that a plan gave"));
-    }
-    Ok(ResumeRequest {
+    let request = ResumeRequest {
+        rerun: way == Way::Rerun,
+        from_node_id: from_node(fields)?,
+        to_node_id: fields.id("toNodeId")?.unwrap_or_default(),
+        outputs_json: edits(body, fields)?,
         inputs_json: fields.object("inputs")?.map(|inputs| body.share(inputs)).unwrap_or_default(),
         graph_choice: graph_choice.into(),
         graph,
-        plan_token,
+        downstream_all: downstream_all(fields)?,
+        indices: indices(fields)?,
+        failed_items: fields.flag("failedItems")?.unwrap_or(false),
+        plan_token: fields.id("planToken")?.unwrap_or_default(),
         ..ResumeRequest::default()
-    })
+    };
+    if request.plan_token.len() > PLAN_TOKEN_LENGTH_MAX {
+        return Err(ApiError::invalid_field("planToken", "one that a plan gave"));
+    }
+    if !request.indices.is_empty() && request.from_node_id.is_empty() {
+        let message = "indices are of items of a node: name it as fromNodeId";
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_indices", message));
+    }
+    Ok(request)
 }
 
 /// The vendor's guide calls the node to go on from the target.
 fn from_node(fields: &Fields<'_>) -> Result<String, ApiError> {
-    match (fields.text("fromNodeId")?, fields.text("targetNodeId")?) {
+    match (fields.id("fromNodeId")?, fields.id("targetNodeId")?) {
         (Some(_), Some(_)) => Err(ApiError::invalid_field(
             "targetNodeId",
             "left out, since it is another name for fromNodeId, which is given",
@@ -165,6 +185,9 @@ fn edits(body: &GraphBody, fields: &Fields<'_>) -> Result<Bytes, ApiError> {
         if !ports.get().starts_with('{') {
             let expected = "an object for each node: its new values by output port";
             return Err(ApiError::invalid_field("outputs", expected).below(node));
+        }
+        if Fields::parse(ports.get().as_bytes())?.members().next().is_none() {
+            return Err(ApiError::empty_field("outputs").below(node));
         }
     }
     Ok(body.share(outputs))
@@ -193,6 +216,9 @@ fn indices(fields: &Fields<'_>) -> Result<Vec<NodeIndex>, ApiError> {
         let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
         is_whole.then_some(number as u32)
     };
+    if numbers.is_empty() {
+        return Err(ApiError::empty_field("indices"));
+    }
     let read = |index: Vec<f64>| index.into_iter().map(whole).collect::<Option<Vec<u32>>>();
     let indices: Vec<Vec<u32>> = numbers.into_iter().map(read).collect::<Option<_>>().ok_or_else(refused)?;
     let is_good = indices.len() <= RESUME_INDICES_MAX
@@ -243,8 +269,8 @@ mod tests {
             read.map(|all| all.into_iter().map(|one| one.index).collect::<Vec<_>>())
         };
         assert_eq!(read("[[17],[3,0]]").unwrap(), vec![vec![17], vec![3, 0]]);
-        assert_eq!(read("[]").unwrap(), Vec::<Vec<u32>>::new());
-        for wrong in ["[17]", "[[]]", "[[-1]]", "[[1.5]]", "[[\"1\"]]", "[[0,0,0,0,0,0,0,0,0,0]]", "{}"] {
+        assert_eq!(read("null").unwrap(), Vec::<Vec<u32>>::new());
+        for wrong in ["[]", "[17]", "[[]]", "[[-1]]", "[[1.5]]", "[[\"1\"]]", "[[0,0,0,0,0,0,0,0,0,0]]", "{}"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         assert!(read(&format!("[{}[0]]", "[0],".repeat(RESUME_INDICES_MAX))).is_err());

@@ -122,10 +122,11 @@ fn state(word: &str) -> Result<ReviewState, ApiError> {
     }
 }
 
-/// Puts the addresses of artifacts into what is asked about, and into edits.
+/// Puts the addresses of artifacts into what is asked about, in all versions.
 async fn link(app: &App, tenant: String, origin: &Origin, review: &mut Review) -> Result<(), ApiError> {
     let edits = review.history.iter_mut().flat_map(|entry| &mut entry.data);
-    let mut values: Vec<_> = review.values.iter_mut().chain(edits).filter_map(|of| of.value.as_mut()).collect();
+    let mut values: Vec<_> =
+        review.values.iter_mut().chain(&mut review.originals).chain(edits).filter_map(|of| of.value.as_mut()).collect();
     if values.iter().all(|value| value.artifacts.is_empty()) {
         return Ok(());
     }

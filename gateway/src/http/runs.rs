@@ -67,8 +67,8 @@ pub(crate) async fn execute(
     let fields = body.fields()?;
     let force = fields.flag("force")?.unwrap_or(false);
     let only = fields.flag("only")?.unwrap_or(false);
-    let target_node_id = fields.text("targetNodeId")?.unwrap_or_default();
-    let from_execution_id = fields.text("fromExecutionId")?.filter(|_| !force).unwrap_or_default();
+    let target_node_id = fields.id("targetNodeId")?.unwrap_or_default();
+    let from_execution_id = fields.id("fromExecutionId")?.filter(|_| !force).unwrap_or_default();
     let graph = graph(&body, &fields)?;
     refuse_empty(graph.as_ref())?;
     // An empty list says that there is nothing to iterate over: one run.

@@ -77,6 +77,14 @@ impl<'a> Fields<'a> {
         Ok(text)
     }
 
+    /// What names something: a string that is not empty. Empty is not absent, since what is done without a name is another thing.
+    pub(crate) fn id(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        match self.text(name)? {
+            Some(id) if id.is_empty() => Err(ApiError::empty_field(name)),
+            id => Ok(id),
+        }
+    }
+
     /// A string, or `null`, which is told apart from an absent member.
     pub(crate) fn nullable_text(&self, name: &'static str) -> Result<Option<Option<String>>, ApiError> {
         match self.raw(name) {
@@ -240,6 +248,9 @@ mod tests {
         assert!(fields.flag("on").is_err());
         assert!(fields.object("inputs").is_err());
         assert!(fields.refuse_unknown(&["nodes", "name", "on"]).is_err());
+        let empty = Fields::parse(br#"{"targetNodeId":"","planToken":null}"#).unwrap();
+        let refused = empty.id("targetNodeId").unwrap_err();
+        assert_eq!((refused.status.as_u16(), empty.id("planToken").unwrap()), (422, None));
         for body in ["", "[]", "1", "{\"a\":}", "{\"a\":1} x", "\u{FEFF}{}"] {
             assert!(Fields::parse(body.as_bytes()).is_err(), "{body}");
         }

@@ -20,7 +20,7 @@ async fn api() -> Api {
 
 /// Seqs and the text of the whole stream.
 async fn read(api: &Api, path: &str, last_event_id: Option<&str>) -> (Vec<u64>, String) {
-    let mut request = api.request(Method::GET, path);
+    let mut request = api.request(Method::GET, path).header("Accept", "text/event-stream");
     if let Some(id) = last_event_id {
         request = request.header("Last-Event-ID", id);
     }
@@ -41,6 +41,18 @@ async fn a_stream_tells_all_in_order() {
     assert!(text.contains(second), "{text}");
     assert!(text.starts_with("retry: "), "{text}");
     assert!(text.ends_with("event: stream.end\ndata: {}\n\n"), "{text}");
+}
+
+#[tokio::test]
+async fn who_asks_for_no_stream_gets_a_list() {
+    let api = api().await;
+    for accept in [None, Some("*/*"), Some("application/json")] {
+        let request = api.request(Method::GET, EVENTS);
+        let list = answer(accept.into_iter().fold(request, |request, accept| request.header("Accept", accept))).await;
+        assert_eq!((list.status, list.header("content-type")), (200, "application/json"), "{accept:?}: {}", list.text);
+    }
+    let asked = answer(api.request(Method::GET, &format!("{EVENTS}?follow=false"))).await;
+    assert_eq!(asked.header("content-type"), "text/event-stream", "who says whether to follow means a stream");
 }
 
 #[tokio::test]

@@ -191,8 +191,31 @@ async fn a_conflict_says_what_is_different() {
         message: "no".to_owned(),
         ..Failure::default()
     };
-    api.fake.script().failures.insert("resume", conflict("plan_changed"));
-    api.post(RESUME, r#"{"planToken":"tok"}"#).await.check_refusal(409, "plan_changed");
+    let moved = PlanMove {
+        node_id: "b".to_owned(),
+        from: "reused".to_owned(),
+        to: "willRun".to_owned(),
+        why: PlanReason::ConfigChanged.into(),
+        ..PlanMove::default()
+    };
+    let edit = EditedPort { node_id: "draft".to_owned(), port: "text".to_owned() };
+    let changes = PlanChanges {
+        graph: true,
+        options: vec!["outputs".to_owned()],
+        outputs: vec![edit],
+        moved: vec![moved],
+        moved_total: 1,
+        ..PlanChanges::default()
+    };
+    let changed = Failure { plan_changes: Some(changes), ..conflict("plan_changed") };
+    api.fake.script().failures.insert("resume", changed);
+    let refused = api.post(RESUME, r#"{"planToken":"tok"}"#).await;
+    refused.check_refusal(409, "plan_changed");
+    let expected = json!({
+        "parent": false, "graph": true, "options": ["outputs"], "outputs": [{"nodeId": "draft", "port": "text"}], "inputs": [],
+        "moved": [{"nodeId": "b", "from": "reused", "to": "willRun", "why": "config_changed"}], "movedTotal": 1,
+    });
+    assert_eq!(refused.body["planChanges"], expected);
 
     let waiting = WaitingOn { kind: "timer".to_owned(), node_id: "w".to_owned(), ..WaitingOn::default() };
     let not_over = Failure { waiting_on: vec![waiting], ..conflict("execution_not_terminal") };

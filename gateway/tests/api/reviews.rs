@@ -1,5 +1,6 @@
 use heddle_proto::control::{
-    Failure, PortValue, Review, ReviewDecision, ReviewEntry, ReviewHead, ReviewKind, ReviewState, ReviewedValue,
+    Failure, PortValue, Review, ReviewDecision, ReviewEntry, ReviewHead, ReviewKind, ReviewState, ReviewedPort,
+    ReviewedValue,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -42,6 +43,7 @@ fn review() -> Review {
         title: "Check the draft".to_owned(),
         description: "Is it *true*?".to_owned(),
         values: vec![value("value", "\"A draft.\"")],
+        ports: vec![ReviewedPort { port: "value".to_owned(), r#type: "TEXT".to_owned(), list: false }],
         schema_json: "{\"minLength\":1}".into(),
         allow: ["approve", "edit", "reject"].map(str::to_owned).to_vec(),
         required: 1,
@@ -122,9 +124,14 @@ async fn a_review_shows_what_is_asked_and_what_was_decided() {
         expected[name] = value;
     }
     assert_eq!(got.body["data"], expected, "{}", got.text);
+    // Of several versions the first is there, too.
+    api.fake.script().review.originals = vec![value("value", "\"Before.\"")];
+    let got = api.get("/api/v1/reviews/rev_1").await;
+    assert_eq!((&got.body["value"], &got.body["original"]), (&json!("A draft."), &json!("Before.")));
     // Of a node with ports they are named.
     {
         let mut script = api.fake.script();
+        script.review.originals.clear();
         script.review.head.as_mut().unwrap().kind = ReviewKind::After.into();
         script.review.values = vec![value("text", "\"a\""), value("more", "[1]")];
     }
@@ -152,7 +159,8 @@ async fn a_decision_goes_to_the_coordinator_with_its_subject() {
         ("approve", &br#"{"text": "x"}"#[..], Some(3))
     );
     assert_eq!((asked.comment.as_str(), asked.idempotency.unwrap().key.as_str()), ("ok", "k1"));
-    assert!(!asked.decides_own);
+    let writes = api.fake.script().principal.scopes.iter().any(|scope| scope == "workflows:write");
+    assert_eq!((asked.decides_own, asked.writes_workflows), (false, writes));
     api.post(DECISION, r#"{"decision":"retry","config":{"width":3}}"#).await;
     let asked = api.fake.script().decisions.pop().unwrap();
     assert_eq!((&*asked.config_json, &*asked.data_json, asked.revision), (&br#"{"width":3}"#[..], &b""[..], None));

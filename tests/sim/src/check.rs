@@ -18,6 +18,7 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::Violation;
+use super::check_cache::Given;
 use super::check_reviews::ReviewAccount;
 use super::coverage::{Coverage, Stand};
 use super::event::SeatId;
@@ -51,6 +52,7 @@ pub(super) struct Checker {
     /// What became durable that cannot happen without end.
     pub(super) done: u64,
     pub(super) reviews: BTreeMap<(RunId, ReviewIx), ReviewAccount>,
+    pub(super) given: Given,
     /// Which container's items and turns have these numbers.
     pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
 }

@@ -101,7 +101,7 @@ impl Checker {
                 NodePhase::Waiting => {
                     fold.next_due().is_some() || fold.open_reviews().any(|(_, open)| open.instance.first() == instance)
                 }
-                NodePhase::Due => fold.next_decision().is_some(),
+                NodePhase::Due => fold.next_decision().is_some() || fold.is_recalling(instance),
                 NodePhase::Pending => has_open_input(fold, node),
                 _ => true,
             };

@@ -63,6 +63,7 @@ impl Checker {
         }
         self.before(run, event);
         self.fold(store, run, event);
+        self.shared(run, event);
         self.after_end(run, event);
         for assignment in &event.assignments {
             self.given(run, assignment);

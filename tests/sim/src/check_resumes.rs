@@ -40,6 +40,8 @@ pub(super) struct Looked<'a> {
     ran: BTreeSet<Place>,
     /// What was taken over, but for edits.
     reused: BTreeSet<Place>,
+    /// Of that, what runs share, which need not be of the parent.
+    shared: BTreeSet<Place>,
 }
 
 impl<'a> Looked<'a> {
@@ -49,7 +51,15 @@ impl<'a> Looked<'a> {
         scripted: &'a Scripted,
         parent: (&'a Run, &'a Scripted),
     ) -> Self {
-        let mut looked = Self { resumed, fold, scripted, parent, ran: BTreeSet::new(), reused: BTreeSet::new() };
+        let mut looked = Self {
+            resumed,
+            fold,
+            scripted,
+            parent,
+            ran: BTreeSet::new(),
+            reused: BTreeSet::new(),
+            shared: BTreeSet::new(),
+        };
         let mut scopes: BTreeMap<ScopeIx, (Instance, u32)> = BTreeMap::new();
         for event in events {
             for decision in &event.decisions {
@@ -58,8 +68,10 @@ impl<'a> Looked<'a> {
                         let items = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
                         scopes.extend(items.map(|(scope, index)| (ScopeIx(scope), (*instance, index))));
                     }
-                    Decision::Reused { instance, source, .. } if *source != Source::Edit => {
-                        looked.reused.insert(place(&scopes, *instance));
+                    Decision::Reused { instance, source, offer, .. } if *source != Source::Edit => {
+                        let at = place(&scopes, *instance);
+                        looked.shared.extend(offer.is_none().then(|| at.clone()));
+                        looked.reused.insert(at);
                     }
                     _ => {}
                 }
@@ -176,7 +188,9 @@ impl<'a> Looked<'a> {
             (data["config"].clone(), data["policy"]["review"].clone())
         };
         let is_same = |node: usize| of(&self.scripted.nodes, node) == of(&self.parent.1.nodes, node);
-        for (node, path) in self.reused.iter().filter(|(node, _)| *node < self.scripted.nodes.len()) {
+        // What is shared is looked up by the config itself (H33).
+        let of_parent = self.reused.difference(&self.shared).filter(|(node, _)| *node < self.scripted.nodes.len());
+        for (node, path) in of_parent {
             let inside = (0..self.scripted.nodes.len()).filter(|it| self.scripted.document.is_within(*it, *node));
             if let Some(changed) = inside.chain([*node]).find(|node| !is_same(*node)) {
                 let (id, changed) = (self.id(*node), self.id(changed));

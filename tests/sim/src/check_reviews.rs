@@ -51,6 +51,10 @@ impl Checker {
         let account = self.reviews.entry((run, it.review)).or_default();
         let is_its = account.instance == Some(it.instance) && !account.is_closed;
         let is_approved = it.verdict == ReviewVerdict::Approve;
+        if !it.edit.is_empty() {
+            // Who has approved before has approved something else.
+            account.approved.clear();
+        }
         account.approved.extend(it.by.clone().filter(|_| is_approved));
         account.is_closed = !matches!(it.outcome, ReviewOutcome::Open { .. });
         let approved = account.approved.len() as u32;

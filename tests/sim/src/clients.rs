@@ -101,7 +101,10 @@ impl World {
         let caller = CallerId(self.next_serial());
         let asked = match self.clients[client].jobs[job].kind.clone() {
             JobKind::Submit { graph, key } => {
-                let submission = self.submission(graph, key);
+                let mut submission = self.submission(graph, key);
+                if self.knobs.has_tenants() && key.is_none() && self.random.percent(40) {
+                    submission.tenant = TenantId::from("umbrella");
+                }
                 self.check.invoked(submission.run);
                 Some((self.partition_of(submission.run), Input::Submit(caller, Box::new(submission))))
             }
@@ -173,7 +176,7 @@ impl World {
     fn cancellation(&mut self, client: usize, caller: CallerId, is_foreign: bool) -> Option<(RunId, Input)> {
         let known = &self.clients[client].acknowledged;
         let run = *known.get(self.random.below(known.len()))?;
-        let tenant = TenantId::from(if is_foreign { "another" } else { "acme" });
+        let tenant = if is_foreign { TenantId::from("another") } else { self.store.tenant_of(run) };
         Some((run, Input::Cancel { caller, run, tenant, by: Subject::from("a client") }))
     }
 

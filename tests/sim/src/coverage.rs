@@ -113,7 +113,7 @@ impl Coverage {
         let after: Vec<NodePhase> = (0..run.graph().len() as u32).map(|ix| run.phase_of(NodeIx(ix))).collect();
         let begun = || after.iter().map(|phase| if is_outside(*phase) { *phase } else { NodePhase::Pending }).collect();
         let mut now = if stand.phases.is_empty() { begun() } else { std::mem::take(&mut stand.phases) };
-        for (instance, to) in steps(event, run.graph()) {
+        for (instance, to) in steps(event, run) {
             let here = (instance.scope == ScopeIx(0)).then(|| now.get_mut(instance.node.0 as usize)).flatten();
             let Some(here) = here else { continue };
             // What an event decides or gives away may have become ready with it.
@@ -158,7 +158,8 @@ fn is_outside(phase: NodePhase) -> bool {
 }
 
 /// What an event says of single nodes, in order.
-fn steps(event: &Event, graph: &Graph) -> Vec<(Instance, NodePhase)> {
+fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
+    let graph = run.graph();
     use NodePhase::{Backoff, Cached, Completed, Due, Failed, Open, Pending, Ready, Running, Waiting};
     let mut steps = match &event.fact {
         Fact::Succeeded { attempt, .. } => {
@@ -193,11 +194,19 @@ fn steps(event: &Event, graph: &Graph) -> Vec<(Instance, NodePhase)> {
         Decision::Waiting { instance, .. } | Decision::Asked { instance, .. } => Some((*instance, Waiting)),
         Decision::Failed { instance, .. } => Some((*instance, Failed)),
         Decision::Opened { instance, .. } => Some((*instance, Open)),
-        Decision::Afresh { instance } if asks_first(graph, instance.node) => None,
+        // It is still due: people are asked next, or what runs share.
+        Decision::Afresh { instance } if asks_first(graph, instance.node) || run.is_recalling(*instance) => None,
         Decision::Delegated { instance, .. } | Decision::Afresh { instance } => Some((*instance, Ready)),
         Decision::Reused { instance, .. } => Some((*instance, Cached)),
         Decision::Gathered { .. } => None,
     }));
+    // What is asked for after what was offered may be answered in the same event, with others decided in between.
+    let all = steps.clone();
+    let mut at = 0;
+    steps.retain(|step| {
+        at += 1;
+        !(step.1 == Ready && all[at..].iter().find(|next| next.0 == step.0) == Some(step))
+    });
     steps.extend(event.assignments.iter().map(|assignment| (assignment.attempt.instance, Running)));
     steps
 }

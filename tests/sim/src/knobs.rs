@@ -71,6 +71,8 @@ pub(super) struct Knobs {
     pub(super) lost_percent: u64,
     /// How many of the nodes ask people.
     pub(super) review_percent: u64,
+    /// How many of those that agents run share their results among runs.
+    pub(super) cache_percent: u64,
 }
 
 /// Which effect classes nodes have.
@@ -139,6 +141,18 @@ impl Knobs {
             lost_percent: random.pick(&[0, 10, 40]),
             resume_percent: random.pick(&[0, 0, 70]),
             review_percent: random.pick(&[0, 0, 30]),
+            cache_percent: 0,
         }
+    }
+
+    /// The same world, in which results are shared or not: that is drawn beside, so that it changes nothing else.
+    pub(super) fn with_cache(self, seed: u64) -> Self {
+        const BESIDE: u64 = 0x5EED_CACE;
+        Self { cache_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 60]), ..self }
+    }
+
+    /// Whether runs are of more than one tenant. Limits on what is at work are counted for one.
+    pub(super) fn has_tenants(&self) -> bool {
+        self.cache_percent > 0 && self.shared_percent == 0
     }
 }

@@ -10,6 +10,7 @@
 mod agents;
 mod batches;
 mod check;
+mod check_cache;
 mod check_failures;
 mod check_history;
 mod check_release;

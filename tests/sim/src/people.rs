@@ -1,7 +1,7 @@
 //! People: they decide what runs ask of them, at random, now and then twice or too late.
 
 use bytes::Bytes;
-use heddle_core::id::{CallerId, PortIx, ReviewIx, RunId, Subject, TenantId};
+use heddle_core::id::{CallerId, PortIx, ReviewIx, RunId, Subject};
 use heddle_core::partition::batch::Batch;
 use heddle_core::partition::io::Input;
 use heddle_core::run::event::{ReviewKind, ReviewVerdict};
@@ -45,7 +45,7 @@ impl World {
         }
         let answer = self.decision(person, run, review, open.as_ref());
         let caller = CallerId(self.next_serial());
-        let input = Input::Answer { caller, run, tenant: TenantId::from("acme"), answer: Box::new(answer) };
+        let input = Input::Answer { caller, run, tenant: self.store.tenant_of(run), answer: Box::new(answer) };
         let (partition, pause) = (self.partition_of(run), millis(self.random.between(self.knobs.link_ms)));
         self.after(pause, Event::Request { client: CLIENT, partition, input: Box::new(input) });
         if !is_late {

@@ -75,6 +75,11 @@ pub(super) fn add(
             policy["fallback"] = (0..count).map(entry).collect();
         }
     }
+    // People decide anew in each run.
+    if knobs.cache_percent > 0 && policy.get("review").is_none() && random.percent(knobs.cache_percent) {
+        let seconds = random.pick(&[0, 1, 4]);
+        policy["cache"] = if seconds == 0 { json!("on") } else { json!({ "ttlSeconds": seconds }) };
+    }
     if random.percent(knobs.shared_percent) {
         policy["concurrencyKey"] = json!(random.pick(&KEYS).0);
     }

@@ -50,7 +50,8 @@ impl World {
         let failed = failed.map(|(node, index)| at(*node, index)).collect();
         let results = results.results.iter().map(|result| at(result.node, &result.index)).collect();
         self.resumed.insert(submission.run, Resumed { parent, asked, plan, failed, results });
-        Some(Submission { target: taken.target, lineage: Some(Box::new(inherited)), ..submission })
+        let tenant = row.created.tenant;
+        Some(Submission { tenant, target: taken.target, lineage: Some(Box::new(inherited)), ..submission })
     }
 
     /// From where to where, and what of that runs again.
@@ -184,6 +185,10 @@ fn change(node: &mut Json, random: &mut Random) {
     match kind.as_str() {
         work::WORK | work::PREFETCHED if is_outside && random.percent(30) => {
             data["policy"]["review"] = random.pick(&[json!("before"), json!("after"), Json::Null].each_ref()).clone();
+            // Runs share nothing that people look at.
+            if !data["policy"]["review"].is_null() {
+                data["policy"]["cache"] = json!("off");
+            }
         }
         kind if work::TYPES.contains(&kind) => data["config"]["salt"] = json!(random.below(1_000)),
         "logic:wait" => data["config"]["forMs"] = json!(random.between((0, 300))),

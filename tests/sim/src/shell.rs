@@ -10,7 +10,7 @@ use heddle_core::limits;
 use heddle_core::partition::Partition;
 use heddle_core::partition::alarm::Alarm;
 use heddle_core::partition::batch::{Batch, CommitOutcome, KeyFound, Phase};
-use heddle_core::partition::io::{Dispatch, Effect, Input, Outputs, Refusal, Release, Reply};
+use heddle_core::partition::io::{Dispatch, Effect, Input, Outputs, Question, Refusal, Release, Reply};
 use heddle_core::partition::permits::{Grant, Permits};
 use heddle_core::run::Run;
 use heddle_core::time::Timestamp;
@@ -317,6 +317,7 @@ impl World {
         }
         outputs.looks.into_iter().for_each(|batch| self.look_at_batch(id, batch));
         outputs.sightings.into_iter().for_each(|run| self.look_for_run(id, run));
+        outputs.questions.into_iter().for_each(|question| self.look_for_shared(id, question));
         for key in outputs.lookups {
             let pause = millis(self.random.between(self.knobs.read_ms));
             self.after(pause, Event::LookUpKey { seat: id, key });
@@ -497,6 +498,18 @@ impl World {
         let found = self.store.keys.get(&key).filter(is_seen).cloned();
         let pause = millis(self.random.between(self.knobs.read_ms));
         self.after(pause, Event::Outcome { seat: id, input: Box::new(Input::KeyLookedUp(key, found)) });
+    }
+
+    /// A result that runs share. The answer may get lost: nobody waits for it for ever.
+    fn look_for_shared(&mut self, id: SeatId, question: Question) {
+        let Question { run, instance, tenant, key, at } = question;
+        let found = self.store.cache.get(&(tenant, key)).filter(|found| found.expires_at > at).cloned();
+        if self.random.percent(self.knobs.lost_percent) {
+            return;
+        }
+        let pause = millis(self.random.between(self.knobs.read_ms));
+        let input = Input::SharedFound { run, instance, key, found: found.map(Box::new) };
+        self.after(pause, Event::Outcome { seat: id, input: Box::new(input) });
     }
 
     pub(super) fn scan_due(&mut self, id: SeatId) {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use heddle_core::batch::BatchId;
 use heddle_core::graph::Graph;
-use heddle_core::id::{Epoch, EventSeq, PartitionId, RunId, Slot};
+use heddle_core::id::{Epoch, EventSeq, PartitionId, RunId, Slot, TenantId};
 use heddle_core::outbox::{Message, MessageId};
 use heddle_core::partition::batch::{
     Batch, BatchRow, Beside, IdempotencyKey, KeyFound, Phase, RunBatch, RunCreated, RunSummary, Snapshot, Started,
 };
 use heddle_core::run::Run;
 use heddle_core::run::event::Event;
+use heddle_core::run::recall::CachedResult;
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Digest, Value};
 
@@ -32,6 +33,8 @@ pub(super) struct Store {
     pub(super) outbox: BTreeMap<(Slot, MessageId), Message>,
     /// What agents have put beside the database.
     pub(super) artifacts: Artifacts,
+    /// Results that runs share.
+    pub(super) cache: BTreeMap<(TenantId, Digest), CachedResult>,
     /// Runs whose rows the database cannot hold.
     pub(super) spoilt: BTreeSet<RunId>,
 }
@@ -82,6 +85,8 @@ impl Store {
                 }
             } else {
                 self.write_run(written);
+                let rows = written.cached.iter().map(|row| ((row.tenant.clone(), row.result.key), row.result.clone()));
+                self.cache.extend(rows);
             }
         }
         self.write_beside(&batch.beside);
@@ -99,6 +104,11 @@ impl Store {
         }
         self.outbox.extend(beside.sent.iter().map(|message| ((message.source, message.id), message.clone())));
         beside.received.iter().for_each(|place| drop(self.outbox.remove(place)));
+    }
+
+    /// Whose run it is.
+    pub(super) fn tenant_of(&self, run: RunId) -> TenantId {
+        self.runs.get(&run).map_or_else(|| TenantId::from("acme"), |row| row.created.tenant.clone())
     }
 
     /// Writes another maker into values that were written.

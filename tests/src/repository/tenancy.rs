@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Problem, TextFile};
 
 /// Tables whose rows belong to a tenant.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
     "run",
     "event",
     "snapshot",
@@ -22,13 +22,16 @@ const TABLES: [&str; 15] = [
     "batch_plan",
     "lineage",
     "review",
+    "cached_result",
+    "cached_artifact",
 ];
 /// Where their statements are.
-const STATEMENTS: [&str; 5] = [
+const STATEMENTS: [&str; 6] = [
     "coordinator/src/journal/",
     "coordinator/src/records/",
     "coordinator/src/artifacts/rows/",
     "coordinator/src/batches/rows/",
+    "coordinator/src/cache/",
     "coordinator/src/reviews/rows/",
 ];
 
@@ -58,6 +61,9 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
         "a batch is guarded by its partition's epoch, and so is what it writes",
     ),
     ("journal/postgres/beside.rs", "update", "a batch is guarded by its partition's epoch, and so is what it writes"),
+    ("cache/sqlite.rs", "expire_cached", "results that are too old, of all tenants"),
+    ("cache/sqlite.rs", "crowded_caches", "which tenants have too many is for the engine"),
+    ("cache/postgres.rs", "crowded_caches", "which tenants have too many is for the engine"),
     ("batches/rows/sqlite.rs", "expire_plans", "plans of no batch, of all tenants"),
     ("batches/rows/postgres.rs", "expire_plans", "plans of no batch, of all tenants"),
     ("batches/rows/sqlite.rs", "plan", "the engine starts runs of a batch that it owns"),
@@ -79,6 +85,8 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
         "update",
         "a batch is guarded by its partition's epoch, and so are its runs' reviews",
     ),
+    ("reviews/rows/sqlite.rs", "open_by_kind", "a number of all tenants, which names none"),
+    ("reviews/rows/postgres.rs", "open_by_kind", "a number of all tenants, which names none"),
     ("records/sqlite.rs", "api_key", "the key is what says the tenant"),
     ("records/postgres.rs", "api_key", "the key is what says the tenant"),
 ];
@@ -90,6 +98,8 @@ const NAMES_TENANTS: &[&str] = &[
     "coordinator/src/auth.rs",
     "coordinator/src/batches/rows/postgres.rs",
     "coordinator/src/batches/rows/sqlite.rs",
+    "coordinator/src/cache/postgres.rs",
+    "coordinator/src/cache/sqlite.rs",
     "coordinator/src/journal/codec/decode.rs",
     "coordinator/src/journal/postgres/rows.rs",
     "coordinator/src/journal/sqlite/rows.rs",

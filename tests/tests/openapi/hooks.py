@@ -6,6 +6,7 @@ a line for each call: operation and status.
 
 import json
 import os
+import time
 import urllib.request
 
 import schemathesis
@@ -26,6 +27,10 @@ BEYOND_SCHEMAS = {
     "link_expired": "an address that was signed ends",
     "range_not_satisfiable": "how long a file is, only the file says",
     "url_denied": "addresses within this machine are not fetched from",
+    "decision_not_allowed": "what a review takes is its own matter",
+    "invalid_decision": "what an edit may be depends on what is asked about, and a config on its node",
+    "review_decided": "another call was first",
+    "stale_review": "which revision is the present one, only the review says",
     "execution_not_terminal": "whether a run is over, only the run says",
     "nothing_to_resume": "what there is to do depends on how the run ended",
     "invalid_indices": "which items a node has, only the run says",
@@ -46,6 +51,18 @@ WAITING = {
     ],
     "edges": [],
 }
+# A run that goes on when somebody has decided.
+ASKING = {
+    "name": "asking",
+    "nodes": [
+        {"id": "topic", "data": {"nodeType": "input:text", "config": {"text": "tides"}}},
+        {"id": "check", "data": {"nodeType": "logic:review"}},
+    ],
+    "edges": [{"source": "topic", "sourceHandle": "out-text", "target": "check", "targetHandle": "in-value"}],
+}
+# How often it is looked whether a review is open, and how long it is waited between two looks, in seconds.
+LOOKS_MAX = 200
+LOOKS_PAUSE = 0.05
 OVER = []
 # Nobody outside this machine is asked.
 INSIDE = "http://127.0.0.1:9/cat.png"
@@ -117,6 +134,17 @@ def a_version():
     return {"id": saved, "version": "1", "nodeId": "topic"}
 
 
+def a_review():
+    workflow = asked("/api/v1/workflows", ASKING)["id"]
+    run = asked(f"/api/v1/workflows/{workflow}/run", {})["executionId"]
+    for _ in range(LOOKS_MAX):
+        open_now = asked(f"/api/v1/reviews?executionId={run}")
+        if open_now:
+            return open_now[0]["id"]
+        time.sleep(LOOKS_PAUSE)
+    raise TimeoutError(f"{run} asks nobody")
+
+
 def part_of_a_version(*names):
     return lambda: {name: value for name, value in a_version().items() if name in names}
 
@@ -141,14 +169,17 @@ THERE = {
     "GET /api/v1/batches/{id}": ("id", a_batch),
     "POST /api/v1/batches/{id}/cancel": ("id", a_batch),
     "GET /api/v1/artifacts/{id}": ("id", a_file),
+    "GET /api/v1/reviews/{id}": ("id", a_review),
+    "POST /api/v1/reviews/{id}/decision": ("id", a_review),
     "GET /api/v1/nodes/{type}": ("type", lambda: "input:text"),
 }
 
 
-def asked(path, body, kind="application/json"):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+def asked(path, body=None, kind="application/json"):
+    """The answer to a post of this body, or to a read without one."""
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     headers = {"authorization": f"Bearer {os.environ['HEDDLE_KEY']}", "content-type": kind}
-    request = urllib.request.Request(f"{os.environ['HEDDLE_ORIGIN']}{path}", data, headers, method="POST")
+    request = urllib.request.Request(f"{os.environ['HEDDLE_ORIGIN']}{path}", data, headers)
     with urllib.request.urlopen(request) as response:
         return json.load(response)
 

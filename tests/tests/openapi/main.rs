@@ -23,9 +23,7 @@ const PACKAGES: [&str; 1] = ["schemathesis>=4.32.5,<4.33"];
 const EXAMPLES: &str = "20";
 const TESTS_TIME_MAX: Duration = Duration::from_secs(300);
 /// Operations that never succeed here, each with its reason.
-const NEVER: [(&str, &str); 5] = [
-    ("GET /api/v1/reviews/{id}", "no run here asks people anything; the suite `reviews` does"),
-    ("POST /api/v1/reviews/{id}/decision", "for the same reason"),
+const NEVER: [(&str, &str); 3] = [
     ("POST /api/v1/agents/tokens", "a cluster in plaintext has no tokens: 409 says so"),
     ("DELETE /api/v1/agents/tokens/{id}", "there is none, for the same reason"),
     ("PUT /api/v1/media/uploads/{id}", "its address is signed: nobody makes one up"),

@@ -8,7 +8,7 @@ use cluster_tests::sandbox::Sandbox;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{RUN_TIME_MAX, id, in_state, node, post};
+use super::{RUN_TIME_MAX, completed, effect, id, in_state, node, once, post, worked};
 
 fn model(credential: &str) -> Value {
     json!({ "model": "gpt-5-mini", "credential": credential })
@@ -174,4 +174,56 @@ async fn a_node_alone_runs_on_what_is_there_or_says_what_is_missing() {
     let (_, run) = models.execute(&named).await;
     assert_eq!(models.asked().await[1..], ["writer", "editor", "editor"]);
     assert_eq!(node(&run, "ask-teaser")["cachedFrom"]["executionId"], whole["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_run_of_a_batch_reuses_what_does_not_follow_from_what_it_iterates_over() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    let graph = Graph::default()
+        .node("topic", "input:text", json!({ "text": "tides" }))
+        .node("word", "input:text", json!({ "text": "ebb" }))
+        .node("kept", "debug:effect", effect())
+        .node("each", "debug:effect", effect())
+        .node("both", "debug:echo", json!({}))
+        .node("last", "debug:effect", effect())
+        .edge("topic.text", "kept.in")
+        .edge("word.text", "each.in")
+        .edge("kept.out", "both.in")
+        .edge("each.out", "both.in")
+        .edge("both.out", "last.in");
+    let whole = completed(client, "iterated", &graph).await;
+    assert_eq!(worked(&cluster, &id(&whole)), once(&["kept", "each", "last"]));
+    let workflow = text(&whole["workflowId"]);
+    let path = format!("/api/v1/workflows/{workflow}/execute");
+    let batch = async |body: Value| {
+        let started = post(client, &path, &body).await;
+        assert_eq!(started.status, 201, "{started}");
+        let mut runs = Vec::new();
+        for run in started.json()["executionRuns"].as_array().unwrap() {
+            let run = client.ended(&text(&run["id"]), RUN_TIME_MAX).await;
+            assert_eq!(run["status"], "COMPLETED", "{run}");
+            runs.push(run);
+        }
+        runs
+    };
+    let over = |words: &[&str]| json!([{ "nodeId": "word", "values": words }]);
+
+    let read = client.get_json(&format!("/api/v1/workflows/{workflow}")).await;
+    let body = json!({ "nodes": read["nodes"], "edges": read["edges"], "iteratorConfigs": over(&["flow", "spring"]) });
+    let runs = batch(body).await;
+    assert_eq!(runs.len(), 2);
+    for run in &runs {
+        assert_eq!(
+            (in_state(run, "CACHED"), &node(run, "kept")["cachedFrom"]["executionId"]),
+            (vec!["kept"], &whole["id"])
+        );
+        assert_eq!(worked(&cluster, &id(run)), once(&["each", "last"]), "what a node carries is no run's that differs");
+    }
+    // Of a run that is named counts what has the same inputs.
+    let runs = batch(json!({ "fromExecutionId": whole["id"], "iteratorConfigs": over(&["ebb", "neap"]) })).await;
+    assert_eq!((worked(&cluster, &id(&runs[0])), worked(&cluster, &id(&runs[1]))), (once(&[]), once(&["each"])));
+    // Forced, nothing is.
+    let body = json!({ "fromExecutionId": whole["id"], "force": true, "iteratorConfigs": over(&["ebb"]) });
+    assert_eq!(worked(&cluster, &id(&batch(body).await[0])), once(&["kept", "each", "last"]));
 }

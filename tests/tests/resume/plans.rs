@@ -1,7 +1,9 @@
 //! Resume of runs that are completed: edits, the one rule, plans, families.
 
 use cluster_tests::cluster::Cluster;
+use cluster_tests::cluster::client::send;
 use cluster_tests::cluster::runs::text;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{CHAIN, chain, completed, id, in_state, node, once, post, resume, run_path, worked};
@@ -33,11 +35,16 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
     let history = Value::from(client.events(&id(&child)).await).to_string();
     assert!(history.contains("a better text") && history.contains(author.as_str().unwrap()), "{history}");
 
-    // Changed and run on from the next node, and nothing beside: what a person does who looks at a draft.
+    // Changed and run on from the next node: what takes the edit beside that node runs, too, and nothing that does not.
     let body = json!({ "fromNodeId": "publish", "outputs": edit("for publishing") });
     let published = resume(client, &id(&parent), body).await;
     assert_eq!(published["finalOutput"]["output"]["value"], "for publishing");
-    assert!(worked(&cluster, &id(&published)).is_empty(), "{published}");
+    assert_eq!(worked(&cluster, &id(&published)), once(&["published"]), "{published}");
+    // Up to a node, and nothing beside: what a person does who looks at a draft.
+    let body = json!({ "toNodeId": "out", "outputs": edit("for looking at") });
+    let looked_at = resume(client, &id(&parent), body).await;
+    assert_eq!(looked_at["finalOutput"]["output"]["value"], "for looking at");
+    assert!(worked(&cluster, &id(&looked_at)).is_empty(), "{looked_at}");
 
     // From the child in turn: what it took over is as good as what it made.
     let grandchild = resume(client, &id(&child), json!({ "outputs": edit("the best text") })).await;
@@ -45,6 +52,20 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
     assert_eq!(grandchild["finalOutput"]["output"]["value"], "the best text");
     assert_eq!(node(&grandchild, "a")["cachedFrom"]["executionId"], parent["id"], "who has made it");
     assert_eq!([&child["lineageId"], &grandchild["lineageId"]], [&parent["id"]; 2]);
+
+    // Lists say it, too.
+    let workflow = text(&parent["workflowId"]);
+    for list in [
+        format!("/api/v1/workflows/executions?workflowId={workflow}"),
+        format!("/api/v1/workflows/{workflow}/executions"),
+    ] {
+        let listed = client.get_json(&list).await;
+        let listed = listed.as_array().or_else(|| listed["executions"].as_array()).unwrap();
+        for (run, goes_on) in [(&parent, &Value::Null), (&child, &parent["id"]), (&grandchild, &child["id"])] {
+            let shown = listed.iter().find(|shown| shown["id"] == run["id"]).unwrap();
+            assert_eq!((&shown["parentExecutionId"], &shown["lineageId"]), (goes_on, &parent["id"]), "{list}: {shown}");
+        }
+    }
 
     let family = client.get_json(&run_path(&id(&child), "lineage")).await;
     assert_eq!(family["lineageId"], parent["id"], "{family}");
@@ -54,6 +75,7 @@ async fn an_edit_goes_on_downstream_and_nothing_before_it_runs() {
         (&parent["id"], &Value::Null),
         (&child["id"], &parent["id"]),
         (&published["id"], &parent["id"]),
+        (&looked_at["id"], &parent["id"]),
         (&grandchild["id"], &child["id"]),
     ];
     assert_eq!(shown, expected, "{family}");
@@ -135,5 +157,38 @@ async fn a_plan_says_what_will_run_and_is_carried_out_as_it_is() {
     let other = json!({ "fromNodeId": "a", "planToken": plan["planToken"] });
     let refused = post(client, &path, &other).await;
     assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("plan_changed")), "{refused}");
+    let changes = &refused.json()["planChanges"];
+    assert_eq!(changes["options"], json!(["fromNodeId", "outputs"]), "{refused}");
+    assert_eq!(changes["outputs"], json!([{ "nodeId": "draft", "port": "out" }]), "{refused}");
+    let moved = json!({ "nodeId": "a", "from": "reused", "to": "willRun", "why": "start" });
+    assert!(changes["moved"].as_array().unwrap().contains(&moved), "{refused}");
     assert_eq!(client.runs_of(&workflow).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_somebody_changed_the_workflow_under_says_which_nodes_move() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    let parent = completed(client, "moved", &chain()).await;
+    let (path, workflow) = (run_path(&id(&parent), "resume"), text(&parent["workflowId"]));
+    let mut body = json!({ "outputs": { "draft": { "out": "edited" } }, "graph": "current", "plan": true });
+    let planned = post(client, &path, &body).await;
+    assert_eq!(planned.status, 200, "{planned}");
+    let patch = client.request(Method::PATCH, &format!("/api/v1/workflows/{workflow}/nodes/a"));
+    let patched = send(patch.json(&json!({ "config": { "file": "elsewhere" } }))).await.unwrap();
+    assert_eq!(patched.status, 200, "{patched}");
+    body["plan"] = json!(false);
+    body["planToken"] = planned.json()["planToken"].clone();
+    let refused = post(client, &path, &body).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("plan_changed")), "{refused}");
+    let changes = &refused.json()["planChanges"];
+    assert_eq!((&changes["graph"], &changes["parent"], &changes["options"]), (&json!(true), &json!(false), &json!([])));
+    let moved = json!({ "nodeId": "a", "from": "reused", "to": "willRun", "why": "config_changed" });
+    assert!(changes["moved"].as_array().unwrap().contains(&moved), "{refused}");
+    assert_eq!(client.runs_of(&workflow).await.len(), 1, "nothing has begun");
+    // Planned again, it is carried out.
+    body["plan"] = json!(true);
+    body["planToken"] = post(client, &path, &body).await.json()["planToken"].clone();
+    body["plan"] = json!(false);
+    assert_eq!(post(client, &path, &body).await.status, 201);
 }

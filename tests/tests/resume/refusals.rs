@@ -34,12 +34,22 @@ async fn nonsense_is_refused_and_changes_nothing() {
         (json!({ "outputs": { "nowhere": { "out": 1 } } }), 422, "unknown_node"),
         (json!({ "outputs": { "draft": { "nothing": 1 } } }), 422, "invalid_outputs"),
         (json!({ "outputs": { "when": { "epoch": "soon" } } }), 422, "invalid_outputs"),
+        (json!({ "toNodeId": "c", "outputs": { "draft": { "out": "not on the way" } } }), 422, "invalid_outputs"),
+        (json!({ "outputs": { "item": { "out": "of one item" } } }), 422, "invalid_outputs"),
         (json!({ "fromNodeId": "a", "indices": [[3]] }), 422, "invalid_indices"),
         (json!({ "fromNodeId": "item", "indices": [[999]] }), 422, "invalid_indices"),
         (json!({ "fromNodeId": "a", "planToken": "no such plan" }), 409, "plan_changed"),
         (json!({ "fromNodeId": "a", "inputs": { "nowhere": 1 } }), 422, "invalid_inputs"),
         (json!({ "fromNodeId": "a", "graph": { "nodes": [{ "id": "a" }], "edges": [] } }), 422, "invalid_graph"),
         (json!({ "from": "a" }), 400, "unknown_field"),
+        (json!({ "fromNodeId": "" }), 422, "invalid_field"),
+        (json!({ "targetNodeId": "" }), 422, "invalid_field"),
+        (json!({ "fromNodeId": "a", "toNodeId": "" }), 422, "invalid_field"),
+        (json!({ "fromNodeId": "a", "planToken": "" }), 422, "invalid_field"),
+        (json!({ "fromNodeId": "item", "indices": [] }), 422, "invalid_field"),
+        (json!({ "outputs": { "draft": {} } }), 422, "invalid_field"),
+        (json!({ "outputs": { "topic": { "text": 5 } } }), 422, "invalid_outputs"),
+        (json!({ "outputs": { "numbers": { "chunks": "one" } } }), 422, "invalid_outputs"),
         (json!({ "outputs": { "draft": "text" } }), 400, "invalid_field"),
     ] {
         for plan in [false, true] {
@@ -65,6 +75,27 @@ async fn nonsense_is_refused_and_changes_nothing() {
         let refused = post(client, &execute, &json!({ "fromExecutionId": from })).await;
         assert_eq!((refused.status, &refused.json()["code"]), (404, &json!(code)), "{refused}");
     }
+    for field in ["targetNodeId", "fromExecutionId"] {
+        let refused = post(client, &execute, &json!({ field: "" })).await;
+        assert_eq!((refused.status, &refused.json()["path"]), (422, &json!(format!("/{field}"))), "{refused}");
+    }
+    // What a request says itself is what the node could have given, or refused with its place.
+    let mut parts = graph.parts();
+    let place = parts["nodes"].as_array().unwrap().iter().position(|node| node["id"] == "numbers").unwrap();
+    for output in [json!({ "chunks": [5] }), json!({ "chunks": "one" })] {
+        parts["nodes"][place]["data"]["output"] = output;
+        let refused = post(client, &execute, &parts).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("invalid_outputs")), "{refused}");
+        let path = format!("/nodes/{place}/data/output/chunks");
+        assert_eq!(refused.json()["violations"][0]["path"], json!(path), "{refused}");
+    }
+    // Alone runs only what has the same before it in each run of a batch.
+    let behind = json!({
+        "targetNodeId": "map", "only": true, "fromExecutionId": execution,
+        "iteratorConfigs": [{ "nodeId": "topic", "values": ["tides", "dunes"] }],
+    });
+    let refused = post(client, &execute, &behind).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("only_needs_results")), "{refused}");
     assert_eq!(client.runs_of(&workflow).await, [&execution[..]], "no run has begun");
     assert_eq!((client.execution(&execution).await, worked(&cluster, &execution)), (parent, once(&CHAIN)));
 }

@@ -47,6 +47,8 @@ async fn reviews_of_items_are_answered_in_any_order() {
     let waiting = client.execution(&execution).await;
     let waits = waiting["waitingOn"].as_array().unwrap();
     assert!(!waits.is_empty() && waits.len() <= SHOWN_MAX, "{waiting}");
+    let more = waits.last().and_then(|wait| wait["more"].as_u64()).unwrap_or_default();
+    assert_eq!(waits.len() + more as usize, ITEMS, "none is forgotten: {waiting}");
     for wait in waits {
         assert_eq!((&wait["kind"], &wait["nodeId"]), (&json!("review"), &json!("check")), "{wait}");
         let shown = review(client, &text(&wait["reviewId"])).await;

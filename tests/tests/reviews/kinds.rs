@@ -36,10 +36,6 @@ async fn before_a_node_begins_people_see_what_it_gets() {
         (&json!("review"), &json!("before"), &json!("work"))
     );
     assert_eq!(asked["value"], json!({ "item": "as it was" }), "{asked}");
-    // What goes in is not changed there.
-    let edit = json!({ "decision": "approve", "data": { "item": "edited" } });
-    let refused = decide(&grace, &id, &edit, "edit").await;
-    assert_eq!(refusal(&refused), (422, "decision_not_allowed".into()), "{refused}");
     decided(&grace, &id, &json!({ "decision": "approve" })).await;
     let ended = client.ended(&execution, RUN_TIME_MAX).await;
     assert_eq!(output(&ended, "out")["value"], "as it was", "{ended}");
@@ -52,6 +48,47 @@ async fn before_a_node_begins_people_see_what_it_gets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_gets_what_people_have_made_of_its_inputs() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let grace = person(&mut cluster, "grace", &SCOPES).await;
+    let client = cluster.client();
+    let template = json!({ "template": "{{a}} and {{b}}", "names": ["a", "b"] });
+    let graph = Graph::default()
+        .node("one", "input:text", json!({ "text": "ebb" }))
+        .node("two", "input:text", json!({ "text": "flow" }))
+        .node_with("work", "utility:prompt_template", template, json!({ "review": "before" }))
+        .node("out", "output:preview", json!({}))
+        .edge("one.text", "work.vars")
+        .edge("two.text", "work.vars")
+        .edge("work.text", "out.value");
+    let execution = start(client, "inputs", &graph).await;
+    let id = the_review(client, &execution).await;
+    let asked = review(client, &id).await;
+    assert_eq!(asked["value"], json!({ "vars": ["ebb", "flow"] }), "{asked}");
+    assert_eq!(asked["allow"], json!(["approve", "edit", "reject"]), "{asked}");
+    for (data, place) in [
+        (json!("all of it"), "/data"),
+        (json!({ "vars": "no list" }), "/data/vars"),
+        (json!({ "template": "not wired" }), "/data/template"),
+    ] {
+        let refused = decide(&grace, &id, &json!({ "decision": "approve", "data": data }), place).await;
+        assert_eq!(refusal(&refused), (422, "invalid_decision".into()), "{refused}");
+        assert_eq!(refused.json()["path"], place, "{refused}");
+    }
+    decided(&grace, &id, &json!({ "decision": "approve", "data": { "vars": ["neap", "spring"] } })).await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(output(&ended, "out")["value"], "neap and spring", "{ended}");
+    // Both versions are kept, and the node shows what it got.
+    let shown = review(client, &id).await;
+    assert_eq!(
+        (&shown["value"], &shown["history"][0]["data"]),
+        (&json!({ "vars": ["ebb", "flow"] }), &json!({ "vars": ["neap", "spring"] }))
+    );
+    let node = client.get_json(&format!("/api/v1/workflows/executions/{execution}/nodes/work")).await;
+    assert_eq!(node["inputs"]["vars"], json!(["neap", "spring"]), "{node}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_node_has_worked_people_see_what_it_gives() {
     let mut cluster = Cluster::start(1, 2).await;
     let grace = person(&mut cluster, "grace", &SCOPES).await;
@@ -61,6 +98,17 @@ async fn after_a_node_has_worked_people_see_what_it_gives() {
     let asked = review(client, &first).await;
     assert_eq!((&asked["stage"], &asked["value"]), (&json!("after"), &json!({ "out": "as it was" })), "{asked}");
     assert!(cluster.witnessed(DONE).is_empty(), "nothing goes on before");
+    for (config, code, path) in [
+        (json!({ "nope": 1 }), "invalid_decision", "/config/nope"),
+        (json!({ "effect": "nonsense" }), "invalid_decision", "/config/effect"),
+        (json!({ "credential": "press" }), "decision_not_allowed", "/config/credential"),
+        (json!({ "baseUrl": "http://127.0.0.1:1" }), "decision_not_allowed", "/config/baseUrl"),
+    ] {
+        let retry = json!({ "decision": "retry", "config": config });
+        let refused = decide(&grace, &first, &retry, path).await;
+        assert_eq!(refusal(&refused), (422, code.into()), "{config}: {refused}");
+        assert_eq!(refused.json()["path"], path, "{config}: {refused}");
+    }
     // It works again, with another config, and people are asked again.
     decided(&grace, &first, &json!({ "decision": "retry", "config": { "value": "again" } })).await;
     let second = the_review(client, &execution).await;
@@ -97,6 +145,7 @@ async fn when_nobody_knows_what_became_of_it_people_say() {
     let id = the_review(client, &execution).await;
     let asked = review(client, &id).await;
     assert_eq!((&asked["kind"], &asked["nodeId"]), (&json!("outcome"), &json!("work")), "{asked}");
+    assert_eq!(asked["ports"], json!([{ "port": "out", "type": "ANY", "list": false }]), "what it may have given");
     let waiting = client.execution(&execution).await;
     let waits = &waiting["waitingOn"][0];
     assert_eq!((&waits["kind"], &waits["reviewId"]), (&json!("outcome"), &json!(id)), "{waiting}");

@@ -5,6 +5,7 @@
 
 mod items;
 mod kinds;
+mod large;
 mod many;
 mod people;
 mod refusals;

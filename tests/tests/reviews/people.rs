@@ -26,7 +26,7 @@ async fn as_many_people_approve_as_are_asked_for() {
         assert_eq!(refusal(&again), (409, "already_approved".into()), "N approvals are N subjects: {again}");
     }
     assert_eq!(client.execution(&execution).await["status"], "RUNNING");
-    let last = decided(&edsger, &id, &json!({ "decision": "approve", "data": "edited" })).await;
+    let last = decided(&edsger, &id, &approve).await;
     assert_eq!(
         (&last["state"], &last["approvals"], &last["decided"]["by"]),
         (&json!("decided"), &json!(3), &json!("edsger"))
@@ -34,7 +34,7 @@ async fn as_many_people_approve_as_are_asked_for() {
     let ended = client.ended(&execution, RUN_TIME_MAX).await;
     assert_eq!(
         (output(&ended, "yes")["value"].as_str(), &*state(&ended, "no")),
-        (Some("edited"), "SKIPPED"),
+        (Some("as it was"), "SKIPPED"),
         "{ended}"
     );
     // One who says no is enough.
@@ -51,6 +51,32 @@ async fn as_many_people_approve_as_are_asked_for() {
     let shown = review(client, &id).await;
     let by: Vec<&Value> = shown["history"].as_array().unwrap().iter().map(|entry| &entry["by"]).collect();
     assert_eq!(by, ["ada", "grace"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_is_what_as_many_people_have_approved() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let ada = person(&mut cluster, "ada", &SCOPES).await;
+    let grace = person(&mut cluster, "grace", &SCOPES).await;
+    let client = cluster.client();
+    let execution = start(client, "versions", &reviewed(json!({ "required": 2 }))).await;
+    let id = the_review(client, &execution).await;
+    let edit = |text: &str| json!({ "decision": "approve", "data": text });
+    // Each of them wants something else: that is no agreement.
+    for (person, text) in [(&grace, "100"), (&ada, "200")] {
+        let after = decided(person, &id, &edit(text)).await;
+        let shown = (&after["state"], &after["approvals"], &after["value"], &after["original"]);
+        assert_eq!(shown, (&json!("open"), &json!(1), &json!(text), &json!("as it was")), "{after}");
+    }
+    let seen = json!({ "decision": "approve", "revision": 1 });
+    let stale = decide_anew(&grace, &id, &seen).await;
+    assert_eq!(refusal(&stale), (409, "stale_review".into()), "she has not seen the last edit: {stale}");
+    let last = decided(&grace, &id, &json!({ "decision": "approve", "revision": 2 })).await;
+    assert_eq!((&last["state"], &last["approvals"]), (&json!("decided"), &json!(2)), "{last}");
+    let edits: Vec<_> = last["history"].as_array().unwrap().iter().map(|entry| &entry["data"]).collect();
+    assert_eq!(edits, [&json!("100"), &json!("200"), &Value::Null], "the history has all of them");
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(output(&ended, "yes")["value"], "200", "{ended}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,4 +125,28 @@ async fn a_review_that_is_escalated_is_others_to_decide_once() {
     let history: Vec<&Value> = after["history"].as_array().unwrap().iter().map(|entry| &entry["decision"]).collect();
     assert_eq!(history, ["escalate", "approve"], "{after}");
     assert_eq!(client.ended(&execution, RUN_TIME_MAX).await["status"], "COMPLETED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_started_a_run_does_not_decide_in_what_goes_on_from_it() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let starts = ["workflows:write", "workflows:execute", "executions:read", "reviews:decide"];
+    let ada = person(&mut cluster, "ada", &starts).await;
+    let grace = person(&mut cluster, "grace", &starts).await;
+    let edsger = person(&mut cluster, "edsger", &SCOPES).await;
+    let approve = json!({ "decision": "approve" });
+    let mut execution = start(&ada, "own", &reviewed(json!({}))).await;
+    for turn in ["first", "second"] {
+        decided(&edsger, &the_review(&ada, &execution).await, &approve).await;
+        ada.ended(&execution, RUN_TIME_MAX).await;
+        let path = format!("/api/v1/workflows/executions/{execution}/rerun");
+        let child = grace.post(&path, &json!({}), turn).await;
+        assert!(child.is_success(), "{child}");
+        execution = cluster_tests::cluster::runs::text(&child.json()["executionId"]);
+        let id = the_review(&grace, &execution).await;
+        for person in [&grace, &ada] {
+            let refused = decide(person, &id, &approve, "own").await;
+            assert_eq!(refusal(&refused), (403, "own_review".into()), "{turn}: {refused}");
+        }
+    }
 }

@@ -73,6 +73,24 @@ async fn an_edit_is_of_the_type_of_what_is_asked_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_review_that_nobody_can_decide_is_not_saved() {
+    let cluster = Cluster::start(1, 2).await;
+    let client = cluster.client();
+    for (config, key) in [
+        (json!({ "required": 2, "assignees": ["grace", "grace"] }), "required"),
+        (json!({ "schema": { "type": "nonsense" } }), "schema"),
+        (json!({ "schema": { "pattern": "(" } }), "schema"),
+        (json!({ "schema": { "$ref": "http://h.example/schema" } }), "schema"),
+    ] {
+        let body = reviewed(config.clone()).named("no");
+        let refused = client.post("/api/v1/workflows", &body, &config.to_string()).await;
+        assert_eq!(refusal(&refused), (422, "invalid_graph".into()), "{config}: {refused}");
+        let place = format!("/nodes/1/data/config/{key}");
+        assert_eq!(refused.json()["violations"][0]["path"], place, "{config}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_request_twice_is_one_decision() {
     let mut cluster = Cluster::start(1, 2).await;
     let grace = person(&mut cluster, "grace", &SCOPES).await;
@@ -83,13 +101,37 @@ async fn the_same_request_twice_is_one_decision() {
     let first = decide(&grace, &id, &approve, "once").await;
     let again = decide(&grace, &id, &approve, "once").await;
     assert_eq!((first.status, again.status), (200, 200), "{again}");
-    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!((&again.headers["idempotent-replayed"], again.json()), (&"true".parse().unwrap(), first.json()));
+    // The key stands for that request, whatever else comes with it.
+    let other = decide(&grace, &id, &json!({ "decision": "reject" }), "once").await;
+    assert_eq!(refusal(&other), (422, "idempotency_mismatch".into()), "{other}");
+    // Under another key it is a request of its own, and too late.
+    let same = decide(&grace, &id, &approve, "once more").await;
+    assert_eq!(refusal(&same), (409, "review_decided".into()), "{same}");
     let second = decide(&grace, &id, &json!({ "decision": "reject" }), "another").await;
     assert_eq!(refusal(&second), (409, "review_decided".into()), "{second}");
     assert_eq!(
         (&second.json()["decided"]["by"], &second.json()["decided"]["comment"]),
         (&json!("grace"), &json!("good"))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_is_answered_as_it_was_then_and_a_refused_one_frees_its_key() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let grace = person(&mut cluster, "grace", &SCOPES).await;
+    let ada = person(&mut cluster, "ada", &SCOPES).await;
+    let client = cluster.client();
+    let execution = start(client, "both", &reviewed(json!({ "required": 2 }))).await;
+    let id = the_review(client, &execution).await;
+    let stale = json!({ "decision": "approve", "revision": 7 });
+    assert_eq!(refusal(&decide(&grace, &id, &stale, "grace").await), (409, "stale_review".into()));
+    let approve = json!({ "decision": "approve" });
+    let first = decide(&grace, &id, &approve, "grace").await;
+    assert_eq!((first.status, &first.json()["state"]), (200, &json!("open")), "refusals are not kept: {first}");
+    assert_eq!(decide(&ada, &id, &approve, "ada").await.json()["state"], "decided");
+    let again = decide(&grace, &id, &approve, "grace").await;
+    assert_eq!(again.json(), first.json(), "it was open then");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use crate::graph::problem::{Problems, join, shown};
 use crate::graph::{Graph, Problem, rule};
 use crate::id::NodeIx;
 use crate::limits::{BATCH_RUNS_MAX, BATCH_VALUES_BYTES_MAX, RESULT_VALUES_MAX};
+use crate::partition::io::Inherited;
 use crate::value::Value;
 
 /// Where the lists stand in a request.
@@ -32,6 +33,8 @@ pub struct Plan {
     pub traceparent: Option<Arc<str>>,
     /// Whether the work asks the sandbox provider alone.
     pub sandbox: bool,
+    /// What each run takes over from earlier ones.
+    pub inherited: Option<Box<Inherited>>,
 }
 
 /// Lists that go along together; all of one length, which is not zero.

@@ -20,7 +20,7 @@ fn read(configs: &Json) -> Result<Vec<Axis>, Vec<Problem>> {
 
 fn plan(configs: &Json) -> Plan {
     let inputs = vec![(NodeIx(2), Value::from_json("\"base\"".into()))];
-    Plan { axes: read(configs).unwrap(), inputs, target: None, traceparent: None, sandbox: false }
+    Plan { axes: read(configs).unwrap(), inputs, target: None, traceparent: None, sandbox: false, inherited: None }
 }
 
 fn combinations(plan: &Plan) -> Vec<Vec<String>> {

@@ -15,7 +15,7 @@ use super::ports::Found;
 use super::problem::{Problem, Problems, SCHEMA_FIX, rule, shown};
 use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
-use super::{Graph, Node, OutEdge, config_keys, fallback, lift, logic, wires};
+use super::{Graph, Node, OutEdge, config_keys, fallback, lift, logic, review, wires};
 use crate::control_types::{branch, scope as containers};
 use crate::id::NodeIx;
 use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
@@ -106,6 +106,7 @@ impl Graph {
         fallback::read(&mut compiler, &mut graph, fallbacks);
         compiler.report_missing_inputs(&graph);
         scope::without_results(&graph).for_each(|(ix, problem)| compiler.warnings.push(problem.at(path_of(ix))));
+        review::failing_rejections(&graph).for_each(|(ix, problem)| compiler.warnings.push(problem.at(path_of(ix))));
         compiler.problems.tell_configs_once();
         let Compiler { problems, warnings, migrations, .. } = compiler;
         problems.into_result(Compiled { graph, warnings: warnings.into_list(), migrations })
@@ -317,6 +318,10 @@ impl<'a> Compiler<'a> {
             self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/review")));
         }
         let policy = self.defaults().with(node_type.as_deref(), &own);
+        let is_built_in = matches!(runner, Runner::Control(_));
+        if let Some(problem) = policies::misplaced_cache((&type_id, is_built_in), &own, &policy) {
+            self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/cache")));
+        }
         let (node_type, has_error_output) = match (node_type, policy.on_error) {
             (Some(node_type), OnError::Continue) => {
                 if !policies::takes_error(&node_type) {
@@ -434,7 +439,15 @@ impl<'a> Compiler<'a> {
         };
         let problems = &mut self.problems;
         let mut report = |problem: Problem| problems.push(problem.node(id));
-        let Some(node_type) = running.node_type else { return node };
+        let Some(node_type) = running.node_type else {
+            // What nobody knows yet has no place for secrets either.
+            for level in ["config", "params"] {
+                let found =
+                    find(level).map(|value| super::secrets::find(value, &format!("{}/data/{level}", running.path)));
+                found.into_iter().flatten().for_each(&mut report);
+            }
+            return node;
+        };
         for level in ["config", "params"] {
             if let Some(value) = find(level).filter(|value| !value.is_null() && !value.is_object()) {
                 let message = format!("{level} is {}, not an object.", shown(value.0));

@@ -15,6 +15,9 @@ use crate::node_type::NodeType;
 /// Known keys that a message lists where none is alike.
 const KEYS_SHOWN_MAX: usize = 8;
 
+/// Keys that choose with which credential a node goes where, whatever its type says.
+const ACCESS_KEYS: [&str; 3] = ["credential", "baseUrl", "url"];
+
 /// Warns of each key of a node's `config` and `params` that neither its type's schema nor a port or alias names. A type
 /// whose schema names no keys, or takes others besides, is not judged; one that forbids others refuses them itself.
 pub(super) fn report_unknown(
@@ -42,6 +45,31 @@ pub(super) fn report_unknown(
             });
         }
     }
+}
+
+/// What to do about a key that a node's type does not know by just this name; nothing if it does, or judges no keys.
+pub fn unknown_key(node_type: &NodeType, key: &str) -> Option<String> {
+    if !names_all_keys(node_type) {
+        return None;
+    }
+    let is_named = is_schema_key(node_type, key)
+        || node_type.input(key).is_some()
+        || node_type.effect_rules.iter().any(|rule| *rule.key == *key)
+        || node_type.effect_from_config && key == "effect";
+    match node_type.config_aliases.get(key).or_else(|| node_type.input_aliases.get(key)) {
+        _ if is_named => None,
+        Some(name) => Some(format!("Did you mean \"{name}\"?")),
+        None => Some(fix(node_type, key)),
+    }
+}
+
+/// Whether a key chooses with which credential a node goes where: by its name, or as the type's schema marks it with
+/// `"x-access": true`.
+pub fn chooses_access(node_type: &NodeType, key: &str) -> bool {
+    let key = node_type.config_aliases.get(key).map_or(key, String::as_str);
+    let property = node_type.config_schema.as_ref().and_then(|schema| schema.get("properties")?.get(key));
+    let is_marked = property.and_then(|property| property.get("x-access")) == Some(&serde_json::Value::Bool(true));
+    is_marked || ACCESS_KEYS.contains(&key)
 }
 
 fn names_all_keys(node_type: &NodeType) -> bool {

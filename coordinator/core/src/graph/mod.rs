@@ -46,6 +46,7 @@ use bytes::Bytes;
 
 pub use self::catalogue::{MANIFEST_BYTES_MAX, ManifestError, TYPE_PORTS_MAX, TypeCatalogue};
 pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
+pub use self::config_keys::{chooses_access, unknown_key};
 pub use self::difference::{Difference, EdgeDifference, KeyDifference, NodeChange, NodeDifference};
 pub use self::draft::{Draft, Stored};
 pub use self::edit::{EditError, NodePatch, Point};

@@ -1,6 +1,6 @@
 //! Outputs that come from outside: edits of a resume, and what the nodes of a request carried (graph.md, part 8).
 
-use super::json::{self, Json};
+use super::json::{self, Json, Member};
 use super::nearest::is_slip_of;
 use super::problem::{Problem, Problems, join, rule, shown};
 use super::{Graph, values};
@@ -37,21 +37,30 @@ impl Graph {
         problems.into_result(bound)
     }
 
-    /// Reads what a node carried: an object by output port, or the value of its only output. `None` if that is nothing that the node
-    /// could have given.
-    pub fn carried_outputs(&self, node: NodeIx, output: &[u8]) -> Option<Vec<(PortIx, Value)>> {
-        let text = json::compact(output).ok()?;
+    /// Reads what a node carried: an object by output port, or the value of its only output. `None` if that is of no output of the node.
+    ///
+    /// # Errors
+    /// A value is not what its output gives; the place is told from the output on.
+    pub fn carried_outputs(&self, node: NodeIx, output: &[u8]) -> Result<Option<Vec<(PortIx, Value)>>, Problem> {
+        let Ok(text) = json::compact(output) else { return Ok(None) };
         let value = Json(&text);
+        let id = &self.node(node).id;
         let ports: Vec<&Port> = self.outer_outputs(node).map(|(_, port)| port).collect();
         let is_by_port = value.is_object()
             && value.members().count() > 0
             && value.members().all(|member| ports.iter().any(|port| *port.id == *member.key));
         if is_by_port {
-            return value.members().map(|it| self.output_value(node, &it.key, it.value).ok()).collect();
+            let read = |it: Member<'_>| {
+                self.output_value(node, &it.key, it.value).map_err(|problem| problem.node(id).at(join("", &it.key)))
+            };
+            return value.members().map(read).collect::<Result<_, _>>().map(Some);
         }
         match ports.as_slice() {
-            [only] if !value.is_null() => Some(vec![self.output_value(node, &only.id, value).ok()?]),
-            _ => None,
+            [only] if !value.is_null() => {
+                let read = self.output_value(node, &only.id, value).map_err(|problem| problem.node(id).at(""))?;
+                Ok(Some(vec![read]))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -69,7 +78,7 @@ impl Graph {
             let names: Vec<_> = self.outer_outputs(node).map(|(_, port)| format!("\"{}\"", port.id)).collect();
             Problem::new(rule::BAD_SOURCE_HANDLE, message, format!("It has: {}.", names.join(", ")))
         })?;
-        let text = values::fit(value, found).and_then(values::checked).map_err(|problem| match problem.rule {
+        let text = values::as_given(value, found).and_then(values::checked).map_err(|problem| match problem.rule {
             rule::BAD_CONFIG => Problem { rule: rule::BAD_INPUT, ..problem },
             _ => problem,
         })?;

@@ -8,7 +8,7 @@ use super::json::{self, Json, Member};
 use super::policy_json;
 use super::problem::{Problem, rule};
 use crate::node_type::{NodeType, Port, PortType};
-use crate::policy::{OnError, Policy, PolicyDraft};
+use crate::policy::{CacheDraft, OnError, Policy, PolicyDraft};
 
 /// The output that `onError: continue` opens.
 pub(super) const ERROR_OUTPUT: &str = "error";
@@ -26,6 +26,7 @@ pub(super) fn check_server(policy: &PolicyDraft) -> Result<(), ServerPolicyError
         ("priority", policy.priority.is_some()),
         ("agent", policy.agent.is_some()),
         ("review", policy.review.is_some()),
+        ("cache", policy.cache.is_some()),
         ("concurrencyKey", policy.concurrency_key.is_some()),
     ];
     said.iter().find(|(_, is_said)| *is_said).map_or(Ok(()), |(name, _)| Err(ServerPolicyError(name)))
@@ -91,6 +92,26 @@ pub(super) fn of_workflow(policy: Json<'_>, path: &str, report: &mut dyn FnMut(P
         draft.on_error = None;
     }
     draft
+}
+
+/// Why results of a node of this type cannot be shared as its policy says.
+pub(super) fn misplaced_cache(
+    (type_id, is_built_in): (&str, bool),
+    own: &PolicyDraft,
+    policy: &Policy,
+) -> Option<Problem> {
+    if is_built_in {
+        let message = format!(
+            "policy: cache has no meaning for {type_id}, which is built in: it costs nothing to decide it anew."
+        );
+        let fix = "Take cache out, or write it in the policy of nodes that agents run.";
+        return own.cache.and_then(CacheDraft::ttl).map(|_| Problem::new(rule::BAD_POLICY, message, fix));
+    }
+    (policy.cache.is_some() && policy.review.is_some()).then(|| {
+        let message = "policy: a node cannot have both cache and review: what people decided in one run is not what they would \
+                       decide in another.";
+        Problem::new(rule::BAD_POLICY, message, "Take one of them out; \"cache\": \"off\" takes out what the workflow's policy says.")
+    })
 }
 
 /// A type with the output `error`, and whether it had none before.

@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use super::json::{Json, Member};
 use super::problem::{Problem, join, rule, shown};
 use crate::concurrency::KeyTemplate;
-use crate::limits::ATTEMPTS_MAX;
-use crate::policy::{AgentDraft, PolicyDraft, RetryDraft};
+use crate::limits::{ATTEMPTS_MAX, CACHE_TTL_SECONDS_MAX};
+use crate::policy::{AgentDraft, CacheDraft, PolicyDraft, RetryDraft};
 
 /// Longest time that a policy may name: ten years, far from any overflow.
 const MILLISECONDS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
@@ -32,13 +32,8 @@ pub(super) fn read(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)
             "onItemError" => draft.on_item_error = field.value("\"fail\", \"skip\" or \"collect\""),
             "priority" => draft.priority = field.number(-100..=100),
             "agent" => draft.agent = field.object(read_agent),
-            "cache" if field.is_one_of(&["off"]) => {}
             "review" => draft.review = field.value("\"before\" or \"after\""),
-            "cache" => {
-                if !member.value.is_null() {
-                    field.refuse_planned();
-                }
-            }
+            "cache" => draft.cache = field.cache(),
             _ => field.refuse_unknown(),
         }
     }
@@ -80,10 +75,6 @@ struct Field<'a, 'b> {
 }
 
 impl Field<'_, '_> {
-    fn is_one_of(&self, texts: &[&str]) -> bool {
-        self.member.value.as_text().is_some_and(|text| texts.contains(&&*text))
-    }
-
     /// The value, if it is of the right kind; null is as good as absent.
     fn value<T: DeserializeOwned>(&mut self, expected: &str) -> Option<T> {
         if self.member.value.is_null() {
@@ -111,6 +102,24 @@ impl Field<'_, '_> {
                 (self.report)(bad(&message, fix, &self.path));
             })
             .ok()
+    }
+
+    fn cache(&mut self) -> Option<CacheDraft> {
+        if !self.member.value.is_object() {
+            return self.value("\"on\", \"off\" or {\"ttlSeconds\": a number}");
+        }
+        let mut ttl_seconds = None;
+        for member in self.member.value.members() {
+            let mut field = Field { path: join(&self.path, &member.key), member: &member, report: self.report };
+            match &*member.key {
+                "ttlSeconds" => ttl_seconds = field.number(1..=CACHE_TTL_SECONDS_MAX),
+                _ => field.refuse_unknown(),
+            }
+        }
+        if self.member.value.get("ttlSeconds").is_none_or(|it| it.is_null()) {
+            self.refuse("\"on\", \"off\" or {\"ttlSeconds\": a number}");
+        }
+        ttl_seconds.map(|ttl_seconds| CacheDraft::For { ttl_seconds })
     }
 
     fn number<T>(&mut self, bounds: std::ops::RangeInclusive<T>) -> Option<T>
@@ -144,12 +153,6 @@ impl Field<'_, '_> {
     fn refuse_unknown(&mut self) {
         let message = format!("policy has no field \"{}\".", shown(&self.member.key));
         (self.report)(bad(&message, "Take the field out, or correct its name.", &self.path));
-    }
-
-    fn refuse_planned(&mut self) {
-        let message = format!("policy: {} {} is not supported yet.", self.member.key, shown(self.member.value.0));
-        let problem = Problem::new(rule::NOT_SUPPORTED_YET, message, "Take the field out of the policy.");
-        (self.report)(problem.at(self.path.clone()));
     }
 }
 
@@ -204,10 +207,25 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engine_does_not_do_is_said() {
-        for policy in [r#"{"cache":"on"}"#, r#"{"cache":{"ttlSeconds":1}}"#] {
+    fn how_long_results_are_shared_is_read() {
+        let ttl = |policy: &str| {
+            let (draft, found) = problems(policy);
+            assert_eq!(found, [], "{policy}");
+            draft.cache.map(|cache| cache.ttl().map_or(0, |ttl| ttl.as_millis() / 1_000))
+        };
+        assert_eq!(ttl(r#"{"cache":null}"#), None);
+        assert_eq!(ttl(r#"{"cache":"off"}"#), Some(0));
+        assert_eq!(ttl(r#"{"cache":"on"}"#), Some(24 * 60 * 60));
+        assert_eq!(ttl(r#"{"cache":{"ttlSeconds":90}}"#), Some(90));
+        for (policy, path) in [
+            (r#"{"cache":"yes"}"#, "/p/cache"),
+            (r#"{"cache":true}"#, "/p/cache"),
+            (r#"{"cache":{}}"#, "/p/cache"),
+            (r#"{"cache":{"ttlSeconds":0}}"#, "/p/cache/ttlSeconds"),
+            (r#"{"cache":{"ttlSeconds":1,"for":2}}"#, "/p/cache/for"),
+        ] {
             let (_, found) = problems(policy);
-            assert_eq!(found.first().map(|(rule, _)| *rule), Some(rule::NOT_SUPPORTED_YET), "{policy}");
+            assert_eq!(found.first(), Some(&(rule::BAD_POLICY, path.to_owned())), "{policy}");
         }
     }
 }

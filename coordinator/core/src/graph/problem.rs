@@ -48,6 +48,8 @@ pub mod rule {
     pub const UNKNOWN_PARENT: &str = "unknown-parent";
     /// Nothing leads to where a map or loop takes what its body gives.
     pub const NO_RESULT: &str = "no-result";
+    /// What is rejected leads nowhere, so that a rejection fails the run.
+    pub const REJECTION_FAILS: &str = "rejection-fails";
     /// A condition cannot be read, or names what is not there.
     pub const BAD_EXPRESSION: &str = "bad_expression";
     /// A config value is a secret; a graph names a credential instead.

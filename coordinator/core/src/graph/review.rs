@@ -1,5 +1,6 @@
 //! What a `logic:review` asks, read from its config, and which node a person can have run again (graph.md, part 7).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,11 +8,11 @@ use serde_json::Value;
 
 use super::logic::Reader;
 use super::problem::{Problem, join, rule, shown};
-use super::{Graph, Logic};
+use super::{Graph, Logic, ScopeKind};
 use crate::id::{NodeIx, PortIx};
 use crate::limits;
 use crate::node_type::{Control, Runner};
-use crate::policy::ReviewWhen;
+use crate::policy::{OnError, OnItemError, ReviewWhen};
 use crate::time::Span;
 
 /// The output that a rejected value leaves by.
@@ -120,19 +121,39 @@ impl Reader<'_> {
             let message = format!("Node \"{}\" has onTimeout, but no timeoutMs.", shown(&self.node.label));
             return Err(self.wrong("timeoutMs", message, "Write timeoutMs, or take onTimeout out."));
         }
+        let (assignees, required) =
+            (self.people("assignees")?, self.number("required", 1..=limits::REVIEW_APPROVALS_MAX)?.unwrap_or(1));
+        self.can_be_approved(&assignees, required, timeout.as_ref())?;
         Ok(Review {
             title: self.text("title", limits::REVIEW_TITLE_BYTES_MAX)?,
             description: match self.is_given("instructions") {
                 true => self.text("instructions", limits::REVIEW_DESCRIPTION_BYTES_MAX)?,
                 false => self.text("description", limits::REVIEW_DESCRIPTION_BYTES_MAX)?,
             },
-            assignees: self.people("assignees")?,
+            assignees,
             schema: self.schema()?,
-            required: self.number("required", 1..=limits::REVIEW_APPROVALS_MAX)?.unwrap_or(1),
+            required,
             timeout,
             allow: self.allow()?,
             again: None,
         })
+    }
+
+    /// Approvals are of different people: of those who are named there must be enough, also after an escalation. Time may
+    /// approve what they do not.
+    fn can_be_approved(&self, assignees: &[Arc<str>], required: u32, timeout: Option<&Timeout>) -> Result<(), Problem> {
+        let later = match timeout.map(|timeout| &timeout.then) {
+            Some(OnTimeout::Approve) => return Ok(()),
+            Some(OnTimeout::Escalate { to }) => &to[..],
+            _ => &[],
+        };
+        let people = assignees.iter().chain(later).collect::<BTreeSet<_>>().len();
+        if assignees.is_empty() || people >= required as usize {
+            return Ok(());
+        }
+        let label = shown(&self.node.label);
+        let message = format!("Node \"{label}\" asks for {required} approvals, and names {people} who may approve.");
+        Err(self.wrong("required", message, "Name more people, each once, or ask for fewer approvals."))
     }
 
     fn is_given(&self, key: &str) -> bool {
@@ -265,7 +286,37 @@ pub(super) fn link(graph: &mut Graph) {
     }
 }
 
+/// Warnings about reviews whose rejection fails the run: nothing takes what is rejected, and nothing catches the failure.
+pub(super) fn failing_rejections(graph: &Graph) -> impl Iterator<Item = (NodeIx, Problem)> {
+    graph.nodes().filter_map(|(ix, node)| {
+        let review = graph.review(ix)?;
+        let by_time = review.timeout.as_ref().is_some_and(|timeout| timeout.then == OnTimeout::Reject);
+        let leads_on = graph.out_edges(ix).iter().any(|edge| edge.source_port == REJECTED);
+        if leads_on || !(review.allow.reject || by_time) || graph.is_caught(ix) {
+            return None;
+        }
+        let message =
+            format!("Nothing takes what is rejected at \"{}\": a rejection fails the run.", shown(&node.label));
+        let fix = "Join a node to \"out-rejected\", set policy.onError to continue, or leave reject out of allow.";
+        Some((ix, Problem::new(rule::REJECTION_FAILS, message, fix).node(&node.id)))
+    })
+}
+
 impl Graph {
+    /// Whether a failure of a node, or of what it lies in, is something that the run goes on with.
+    fn is_caught(&self, ix: NodeIx) -> bool {
+        let node = self.node(ix);
+        let goes_on = |found: Option<OnItemError>| found.is_some_and(|it| it != OnItemError::Fail);
+        let of_scope = match self.scope(ix).map(|scope| &scope.kind) {
+            Some(ScopeKind::Map { on_item_error, .. }) => *on_item_error,
+            _ => None,
+        };
+        node.policy.on_error == OnError::Continue
+            || goes_on(node.policy.on_item_error)
+            || goes_on(of_scope)
+            || self.within(ix).is_some_and(|container| self.is_caught(container))
+    }
+
     /// What a `logic:review` asks.
     pub fn review(&self, ix: NodeIx) -> Option<&Review> {
         match self.get(ix)?.logic.as_deref() {

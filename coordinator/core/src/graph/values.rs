@@ -296,6 +296,25 @@ pub(super) fn fit(value: Json<'_>, port: &Port) -> Result<String, Problem> {
     }
 }
 
+/// A value as a node gives it at an output: nothing is made into what the port takes.
+pub(super) fn as_given(value: Json<'_>, port: &Port) -> Result<String, Problem> {
+    let is_list = port.list && value.is_array();
+    let is_text = |value: Json<'_>| value.0.starts_with('"');
+    let wrong = match port.port_type {
+        PortType::Text if is_list => value.elements().find(|item| !is_text(*item)),
+        PortType::Text => Some(value).filter(|value| !is_text(*value)),
+        _ => None,
+    };
+    match wrong.or_else(|| Some(value).filter(|_| port.list && !is_list)) {
+        None => fit(value, port),
+        Some(wrong) => {
+            let what = if port.list { "a list of " } else { "" };
+            let message = format!("\"{}\" gives {what}{}, not {}.", port.id, port.port_type, shown(wrong.0));
+            Err(Problem::new(rule::BAD_CONFIG, message, format!("Give {what}values of type {}.", port.port_type)))
+        }
+    }
+}
+
 fn fit_one(value: Json<'_>, port_type: PortType) -> Option<String> {
     let is_text = value.0.starts_with('"');
     let fits = match port_type {

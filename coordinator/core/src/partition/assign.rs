@@ -10,7 +10,7 @@ use super::{Entry, Partition, Turn};
 use crate::fault::{Fault, is_planted};
 use crate::id::{AgentId, AttemptKey, AttemptToken, Instance, PortIx, ProviderIx, RunId, SessionNumber};
 use crate::limits;
-use crate::run::event::{Assignment, Attempt, Fact, OutputValue, Piece};
+use crate::run::event::{Assignment, Attempt, Fact, OutputValue, Piece, PortOutput};
 use crate::run::{Rank, Run, RunStatus, WiredInput};
 use crate::time::Timestamp;
 
@@ -339,7 +339,10 @@ fn bind_wired(run: &Run, instance: Instance, provider: ProviderIx) -> Vec<InputB
     inputs
         .filter_map(|input| {
             let port = node.input_at(provider, input.port)?;
-            Some(InputBinding { port, ..bind(run, instance, &input) })
+            let changed = run.changed_inputs(instance).iter().find(|changed| changed.port == input.port);
+            let bound =
+                changed.map_or_else(|| bind(run, instance, &input), |changed| bind_changed(run, instance, changed));
+            Some(InputBinding { port, ..bound })
         })
         .collect()
 }
@@ -348,6 +351,19 @@ fn bind_wired(run: &Run, instance: Instance, provider: ProviderIx) -> Vec<InputB
 fn bind_whole(port: PortIx, value: &OutputValue) -> InputBinding {
     let list = matches!(value, OutputValue::Gather(_) | OutputValue::Pieces(_));
     InputBinding { port, list, joined: false, values: value.pieces().into_iter().map(bound).collect() }
+}
+
+/// What a person has put in the place of what edges brought: of an input that takes a list the whole list.
+fn bind_changed(run: &Run, instance: Instance, changed: &PortOutput) -> InputBinding {
+    let node_type = run.graph().node(instance.node).node_type.as_ref();
+    let list =
+        node_type.and_then(|node_type| node_type.inputs.get(usize::from(changed.port.0))).is_some_and(|port| port.list);
+    let holds = if list { Holds::List } else { Holds::Value };
+    let values = match &changed.value {
+        OutputValue::One(reference) => vec![BoundValue { reference: *reference, holds }],
+        _ => Vec::new(),
+    };
+    InputBinding { port: changed.port, list, joined: false, values }
 }
 
 /// A part of a list, or a value of its own.

@@ -11,6 +11,7 @@ use crate::id::{
 use crate::outbox::{Message, MessageId};
 use crate::run::RunStatus;
 use crate::run::event::{Event, ReviewKind, ReviewVerdict, RunError};
+use crate::run::recall::CachedResult;
 use crate::time::Timestamp;
 use crate::value::Digest;
 
@@ -74,6 +75,21 @@ pub struct RunBatch {
     pub snapshot: Option<Snapshot>,
     /// What changes in the rows of its reviews, in order.
     pub reviews: Vec<ReviewRow>,
+    /// What it gives to other runs.
+    pub cached: Vec<CacheRow>,
+}
+
+/// A result that runs share (`policy.cache`): the youngest of a key counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheRow {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The id of its node in the document.
+    pub node: Arc<str>,
+    /// The event that made it durable.
+    pub seq: EventSeq,
+    /// The result.
+    pub result: CachedResult,
 }
 
 /// What a transaction writes about a review.
@@ -81,6 +97,8 @@ pub struct RunBatch {
 pub struct ReviewRow {
     /// Which review.
     pub review: ReviewId,
+    /// The event that changes it: it tells more than the row does.
+    pub seq: EventSeq,
     /// With its first row.
     pub created: Option<ReviewCreated>,
     /// How it stands.
@@ -95,6 +113,8 @@ pub struct ReviewRow {
     pub decided_by: Option<Subject>,
     /// What was decided.
     pub verdict: Option<ReviewVerdict>,
+    /// With a decision: when it was opened. No part of the row, but of what is counted.
+    pub opened_at: Option<Timestamp>,
 }
 
 /// The part of a review's row that never changes.

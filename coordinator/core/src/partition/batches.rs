@@ -53,7 +53,7 @@ impl Partition {
         self.batches.under_way_max = most.min(limits::BATCH_RUNS_UNDER_WAY_MAX);
     }
 
-    /// Inputs about batches and about messages between slots.
+    /// Inputs about batches, about messages between slots, and about results that runs share.
     pub(super) fn take_beside(&mut self, input: Input, turn: &mut Turn<'_>) {
         match input {
             Input::SubmitBatch(caller, submission) => self.ask(caller, Asked::Batch(submission), turn),
@@ -65,6 +65,9 @@ impl Partition {
             Input::Delivered(delivery) => self.delivered(*delivery, turn),
             Input::Received(message) => self.received(message, turn),
             Input::Sighted(run, exists) => self.sighted(run, exists, turn),
+            Input::SharedFound { run, instance, key, found } => {
+                self.shared_found((run, instance), key, found.map(|found| *found), turn);
+            }
             _ => {}
         }
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::batch::{BatchId, BatchSubmission, OfBatch};
-use crate::condition::question::Question;
+use crate::condition::question::Question as Condition;
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, NodeIx, PartitionId, PortIx, ProviderIx, RunId,
+    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, Instance, NodeIx, PartitionId, PortIx, ProviderIx, RunId,
     SessionNumber, Slot, Subject, TenantId, WorkflowId,
 };
 use crate::outbox::{Message, MessageId};
@@ -16,9 +16,10 @@ use crate::partition::permits::Grant;
 use crate::run::event::{NodeError, PermitClass, Timing};
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
+use crate::run::recall::CachedResult;
 use crate::run::{ListNeed, Outcome, ReviewAnswer, ReviewRefusal, Run, RunStatus};
 use crate::time::Timestamp;
-use crate::value::{Value, ValueRef};
+use crate::value::{Digest, Value, ValueRef};
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -140,6 +141,17 @@ pub enum Input {
     Values(RunId, Vec<(ValueRef, Value)>),
     /// The answer to [`Outputs::lists`]; a list that cannot be gone through fails whoever goes through it.
     ListPart(RunId, ListNeed, Result<ListPart, NodeError>),
+    /// The answer to [`Outputs::questions`]: the result, or nothing if there is none or nobody knows.
+    SharedFound {
+        /// Which run asks.
+        run: RunId,
+        /// For which instance.
+        instance: Instance,
+        /// By which key.
+        key: Digest,
+        /// What was found.
+        found: Option<Box<CachedResult>>,
+    },
     /// Parked runs that fall due soon.
     Due(Vec<RunId>),
     /// Time has passed.
@@ -176,7 +188,7 @@ pub struct Submission {
 }
 
 /// What a run takes over: why, and the results that it may reuse.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inherited {
     /// Part of its first event, but for the number of those that follow.
     pub lineage: Lineage,
@@ -225,6 +237,9 @@ pub struct Outputs {
     pub lists: Vec<(RunId, ListNeed)>,
     /// Keys to be looked up; each comes back as [`Input::KeyLookedUp`].
     pub lookups: Vec<IdempotencyKey>,
+    /// Results that runs share, to be looked for; each comes back as [`Input::SharedFound`], and an answer that never comes
+    /// counts as none.
+    pub questions: Vec<Question>,
     /// Batches of runs to be looked at in the journal; each comes back as [`Input::BatchSeen`].
     pub looks: Vec<BatchId>,
     /// Runs to be looked for in the journal; each comes back as [`Input::Sighted`].
@@ -235,6 +250,21 @@ pub struct Outputs {
     pub wake_at: Option<Timestamp>,
     /// The value must be thrown away: another load of the partition goes on.
     pub stop: Option<StopReason>,
+}
+
+/// A result that runs share, to be looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Which run asks.
+    pub run: RunId,
+    /// For which instance.
+    pub instance: Instance,
+    /// Whose results count.
+    pub tenant: TenantId,
+    /// By which key.
+    pub key: Digest,
+    /// What has expired by then does not count.
+    pub at: Timestamp,
 }
 
 /// Something that leaves the process.
@@ -403,7 +433,7 @@ pub struct Dispatch {
     /// Keys of its node's config that people have changed, a JSON object.
     pub config: Option<ValueRef>,
     /// What it has to answer, if it looks at values for the engine: its inputs are at the ports that the question names.
-    pub question: Option<Arc<Question>>,
+    pub question: Option<Arc<Condition>>,
     /// A pollable job to go on with.
     pub handle: Option<ValueRef>,
     /// The caller's trace context.

@@ -9,6 +9,7 @@ pub mod alarm;
 mod assign;
 pub mod batch;
 mod batches;
+mod decide;
 mod dropped;
 mod evict;
 pub mod io;
@@ -18,6 +19,7 @@ mod open;
 pub mod permits;
 mod places;
 mod ready;
+mod recall;
 mod reviews;
 mod submit;
 #[cfg(test)]
@@ -42,10 +44,11 @@ use crate::partition::mail::Mail;
 use crate::partition::open::{Flying, Open};
 use crate::partition::permits::{Access, Reservation};
 use crate::partition::ready::{Lane, ReadyQueue};
+use crate::partition::recall::Questions;
 use crate::partition::submit::{Asked, KeyState, Waiting, Wish, turn_away};
 use crate::partition::values::{Lack, RecentValues};
 use crate::run::event::{Event, Fact};
-use crate::run::{Admitted, Body, Command, Deciding, Rank, Rejection, Run, Values};
+use crate::run::{Admitted, Command, Rank, Rejection, Run, Values};
 use crate::time::Timestamp;
 
 /// The runs of one partition that are in memory, and everything owed for them.
@@ -83,6 +86,8 @@ pub struct Partition {
     idle: BTreeSet<(Timestamp, RunId)>,
     /// For decisions that look at values.
     recent: RecentValues,
+    /// For results that runs share.
+    questions: Questions,
     /// The run that is being worked on: if the core fails, it is the one to set aside (E5).
     current: Option<RunId>,
 }
@@ -149,6 +154,7 @@ impl Partition {
             alarms: BTreeSet::new(),
             idle: BTreeSet::new(),
             recent: RecentValues::default(),
+            questions: Questions::default(),
             current: None,
         }
     }
@@ -216,8 +222,10 @@ impl Partition {
         self.count_places(&mut turn);
         self.tend_batches(&mut turn);
         self.wake(&mut turn);
+        self.give_up_questions(&mut turn);
         self.lose_absent(&mut turn);
         self.take_turns(&mut turn);
+        self.ask_shared(&mut turn);
         self.assign(&mut turn);
         self.evict(&turn);
         self.seal(&mut turn);
@@ -271,6 +279,7 @@ impl Partition {
     fn append(&mut self, id: RunId, Admitted { fact, values }: Admitted, turn: &mut Turn<'_>) {
         let Some(entry) = self.runs.get_mut(&id) else { return };
         let (seq, at) = (entry.run.seq().next(), turn.now);
+        let shared = entry.run.shares(&fact, &values, at);
         if let Err(corrupt) = entry.run.step_fact(seq, at, &fact) {
             // The shell catches this, and sets aside the run in `current` without folding it again (E5).
             panic!("an admitted fact does not follow: {corrupt}");
@@ -284,6 +293,9 @@ impl Partition {
             self.recent.keep(id, seq, &event.values, 0);
         }
         self.open.push(id, event);
+        if let Some(shared) = shared {
+            self.share(id, seq, shared);
+        }
         self.stop_dropped(id);
         self.write_reviews(id);
         self.end_places(id, &ended_attempts, turn);
@@ -322,47 +334,10 @@ impl Partition {
         self.track(id, turn);
     }
 
-    /// Decides the next node; false if it has to wait for values.
-    #[expect(clippy::panic, reason = "the shell catches it and sets the run aside (E5): the engine contradicts itself")]
-    fn decide_one(&mut self, id: RunId, turn: &mut Turn<'_>) -> bool {
-        let Some(instance) = self.runs.get(&id).and_then(|entry| entry.run.next_decision()) else { return false };
-        let Some((values, lists)) = self.at_hand(id, instance, turn) else { return false };
-        // An event's decisions come before its assignments, and its body stays small.
-        let fits = self.open.last_event(id).is_some_and(|event| {
-            let bytes: usize = event.values.iter().map(|value| value.json().len()).sum();
-            event.assignments.is_empty() && bytes <= limits::EVENT_BODY_BYTES_MAX
-        });
-        if !fits {
-            self.append(id, Fact::Continued.into(), turn);
-        }
-        let Some(entry) = self.runs.get_mut(&id) else { return false };
-        let Some(event) = self.open.last_event(id) else { return false };
-        let (before, kept) = (open::weight(event), event.values.len());
-        let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
-        let (draw, cost) = (&mut turn.draw, &mut turn.cost);
-        let mut deciding = Deciding { now: turn.now, draw, values: &values, lists: &lists, cost };
-        let decision = entry.run.decide(instance, &mut deciding, &mut body);
-        event.values = body.into_values();
-        if let Err(corrupt) = entry.run.step_decision(&decision) {
-            panic!("a decision does not follow: {corrupt}");
-        }
-        event.decisions.push(decision);
-        entry.fetched.clear();
-        entry.lists.trim();
-        if entry.run.graph().decides_on_values {
-            self.recent.keep(id, event.seq, &event.values, kept);
-        }
-        let grown = open::weight(event) - before;
-        entry.tail_bytes += grown;
-        self.open.grow(grown);
-        self.stop_dropped(id);
-        self.write_reviews(id);
-        true
-    }
-
     /// Brings the queues, the alarm and the idle mark of a run up to date with its state.
     fn track(&mut self, id: RunId, turn: &Turn<'_>) {
         self.expose(id, turn.now);
+        self.want_shared(id);
         let Some(entry) = self.runs.get_mut(&id) else { return };
         let alarm = entry.run.next_alarm(turn.now);
         if alarm != entry.alarm {
@@ -575,7 +550,8 @@ impl Partition {
         }
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let turns = (!self.turns.is_empty()).then_some(now);
-        [alarm, idle, self.losses_at, turns, self.mail.wake_at(), self.batches.wake_at()].into_iter().flatten().min()
+        let beside = [self.mail.wake_at(), self.batches.wake_at(), self.questions.wake_at()];
+        [alarm, idle, self.losses_at, turns].into_iter().chain(beside).flatten().min()
     }
 }
 

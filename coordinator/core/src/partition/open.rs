@@ -81,8 +81,9 @@ impl Open {
     /// What is written about a run.
     pub(super) fn of(&mut self, run: RunId) -> &mut RunBatch {
         let place = *self.places.entry(run).or_insert_with(|| {
-            let (events, created, summary, snapshot, reviews) = (Vec::new(), None, None, None, Vec::new());
-            self.runs.push(RunBatch { run, events, created, summary, snapshot, reviews });
+            let (events, created, summary, snapshot) = (Vec::new(), None, None, None);
+            let (reviews, cached) = (Vec::new(), Vec::new());
+            self.runs.push(RunBatch { run, events, created, summary, snapshot, reviews, cached });
             self.runs.len() - 1
         });
         &mut self.runs[place]

@@ -3,7 +3,7 @@
 use super::batch::{ReviewCreated, ReviewRow, ReviewState};
 use super::io::{Refusal, Release, Reply};
 use super::{Partition, Turn};
-use crate::id::{CallerId, ReviewId, ReviewIx, RunId};
+use crate::id::{CallerId, EventSeq, ReviewId, ReviewIx, RunId};
 use crate::run::{Command, Rejection, ReviewAnswer, ReviewChange, ReviewRefusal, Run};
 
 impl Partition {
@@ -28,15 +28,17 @@ impl Partition {
         if changes.is_empty() {
             return;
         }
+        let Some(seq) = self.open.last_event(id).map(|event| event.seq) else { return };
         let rows: Vec<ReviewRow> =
-            changes.into_iter().map(|(review, change)| row(&entry.run, review, change)).collect();
+            changes.into_iter().map(|(review, change)| row(&entry.run, review, seq, change)).collect();
         self.open.of(id).reviews.extend(rows);
     }
 }
 
-fn row(run: &Run, ordinal: ReviewIx, change: ReviewChange) -> ReviewRow {
+fn row(run: &Run, ordinal: ReviewIx, seq: EventSeq, change: ReviewChange) -> ReviewRow {
     let mut row = ReviewRow {
         review: ReviewId::of(run.id(), ordinal),
+        seq,
         created: None,
         state: ReviewState::Open,
         assignees: None,
@@ -44,6 +46,7 @@ fn row(run: &Run, ordinal: ReviewIx, change: ReviewChange) -> ReviewRow {
         closed_at: None,
         decided_by: None,
         verdict: None,
+        opened_at: None,
     };
     match change {
         ReviewChange::Opened { instance, index, kind, assignees, at, due_at } => {
@@ -58,9 +61,10 @@ fn row(run: &Run, ordinal: ReviewIx, change: ReviewChange) -> ReviewRow {
             });
             (row.assignees, row.due_at) = (Some(assignees), due_at);
         }
+        ReviewChange::Approved => {}
         ReviewChange::Escalated { assignees, due_at } => (row.assignees, row.due_at) = (Some(assignees), due_at),
-        ReviewChange::Decided { at, by, verdict } => {
-            row.state = ReviewState::Decided;
+        ReviewChange::Decided { opened_at, at, by, verdict } => {
+            (row.state, row.opened_at) = (ReviewState::Decided, Some(opened_at));
             (row.closed_at, row.decided_by, row.verdict) = (Some(at), by, Some(verdict));
         }
         ReviewChange::Withdrawn { at } => (row.state, row.closed_at) = (ReviewState::Withdrawn, Some(at)),

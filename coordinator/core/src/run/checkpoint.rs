@@ -176,6 +176,10 @@ impl Gatherer {
             // A person has changed its config for this run: the graph's would give something else.
             return;
         }
+        if !run.changed_inputs(instance).is_empty() {
+            // Nor was it made of what came into it.
+            return;
+        }
         let inputs = run.inputs_of(instance);
         let checkpoint = Checkpoint {
             node: instance.node,

@@ -24,6 +24,7 @@ impl Run {
         match phase {
             NodePhase::Due => {
                 self.take_due(instance);
+                self.state.recalls.remove(&instance);
                 self.withdraw(instance);
             }
             NodePhase::Ready => {

@@ -243,8 +243,8 @@ pub enum Decision {
     Reused {
         /// Which node.
         instance: Instance,
-        /// Which of the offers, by its number in this run.
-        offer: u32,
+        /// Which of the offers, by its number in this run; nothing: a result that runs share (`policy.cache`).
+        offer: Option<u32>,
         /// Where that came from.
         source: Source,
         /// What it gives.

@@ -345,6 +345,9 @@ fn wired(items: &ItemsView, instance: Instance, is_inner: bool) -> Vec<(PortIx, 
     ports.dedup();
     ports.retain(|port| doors.is_some_and(|doors| doors.is_inner_input(*port)) == is_inner);
     let brought = |port: &PortIx| {
+        if let Some(changed) = run.changed_inputs(instance).iter().find(|changed| changed.port == *port) {
+            return Some((*port, changed.value.clone()));
+        }
         let inputs = run.wired_inputs(instance);
         match &inputs.iter().find(|input| input.port == *port)?.values[..] {
             // A list that goes to a list is not a list of one.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Graph;
-use crate::id::{NodeIx, PortIx, RunId};
+use crate::id::{NodeIx, PortIx, RunId, Subject};
+use crate::limits::LINEAGE_SUBJECTS_MAX;
+use crate::run::Run;
 use crate::run::event::{PortOutput, Submitted};
 use crate::value::Digest;
 
@@ -28,6 +30,11 @@ pub struct Lineage {
     pub trusted: Vec<NodeIx>,
     /// How many events with offers follow.
     pub offered: u32,
+    /// Whether results that runs share are not taken, either.
+    pub fresh: bool,
+    /// Who has started the runs whose results it goes on from, and those before them, the nearest first: what they have made they
+    /// do not approve here, either.
+    pub subjects: Vec<Subject>,
 }
 
 /// An instance that runs whatever was offered; with fewer numbers than lie around it, all of them.
@@ -107,6 +114,16 @@ impl Lineage {
         let targets: Vec<NodeIx> = target.iter().chain(&self.ends).copied().collect();
         let known = if self.parent.is_some() { &[][..] } else { &self.trusted };
         (!targets.is_empty()).then(|| graph.closure_of(&targets, known))
+    }
+
+    /// Results of this run are taken over: who has started it, and those before it, is kept.
+    pub fn note_starters(&mut self, run: &Run) {
+        let before = run.lineage().into_iter().flat_map(|lineage| &lineage.subjects);
+        for subject in std::iter::once(run.subject()).chain(before) {
+            if self.subjects.len() < LINEAGE_SUBJECTS_MAX && !self.subjects.contains(subject) {
+                self.subjects.push(subject.clone());
+            }
+        }
     }
 
     /// Each forced instance once.

@@ -25,7 +25,9 @@ pub mod list;
 pub mod offers;
 mod outcome;
 pub mod plan;
+pub mod plan_moves;
 mod race;
+pub mod recall;
 pub mod resume;
 pub mod reuse;
 mod review;
@@ -198,6 +200,8 @@ struct State {
     offers: Option<Box<Offers>>,
     /// What it asks of people; nothing if it never has.
     reviews: Option<Box<Reviews>>,
+    /// Instances that are due, and for which a result that runs share is looked for.
+    recalls: BTreeSet<Instance>,
 }
 
 /// How a node ends its run.
@@ -467,6 +471,7 @@ impl Run {
             && state.attempts.is_empty()
             && state.ready.is_empty()
             && state.due.is_empty()
+            && state.recalls.is_empty()
             && (!state.timers.is_empty() || self.has_open_reviews())
     }
 

@@ -41,6 +41,8 @@ pub enum Why {
     Rerun,
     /// What comes into it may be different.
     InputMayChange,
+    /// Its results are shared among runs: one may be there already.
+    CacheMayAnswer,
     /// It is what it was, and so is what comes into it.
     Same,
     /// Its outputs were edited.
@@ -71,7 +73,7 @@ pub struct Planned {
 pub struct Plan {
     /// Runs, if what comes before it does not fail.
     pub will_run: Vec<Planned>,
-    /// Runs if what comes into it changes.
+    /// Runs if what comes into it changes, or if no other run has given its result already.
     pub may_run: Vec<Planned>,
     /// Takes over an earlier result.
     pub reused: Vec<Planned>,
@@ -431,6 +433,10 @@ impl<'a> Planner<'a> {
         }
         if is_container {
             return self.expand(ix, index, &inputs);
+        }
+        if !is_forced && graph.shared_for(ix).is_some() && !(self.ask.lineage.rerun || self.ask.lineage.fresh) {
+            self.plan.may_run.push(self.note(ix, index, Why::CacheMayAnswer, None));
+            return self.set_all(ix, Known::Fresh);
         }
         let why = self.why(ix, index, &inputs);
         self.plan.will_run.push(self.note(ix, index, why, None));

@@ -59,6 +59,8 @@ pub enum ResumeRefusal {
     EditReviewed(NodeIx),
     /// An edit is of a node inside a map or loop.
     EditInside(NodeIx),
+    /// Nothing that takes an edited output belongs to what runs.
+    EditOutside(Edited),
 }
 
 /// What a child takes over, and why it runs what it is forced to.
@@ -93,6 +95,7 @@ impl Resume {
             from: self.from,
             ..Lineage::default()
         };
+        lineage.note_starters(parent.run);
         if self.rerun {
             lineage.ends = parent_ends();
             return Ok(Taken { lineage, reasons: Vec::new(), target: parent_target() });
@@ -123,7 +126,10 @@ impl Resume {
             }
             (_, Some(to)) => Some(to),
             (Some(from), None) => {
-                lineage.ends = ends_after(graph, from);
+                // What takes an edited output runs, wherever it lies, and so does what follows from it.
+                let starts = std::iter::once(from).chain(self.edits.iter().map(|edit| edit.node));
+                let ends: BTreeSet<NodeIx> = starts.flat_map(|start| ends_after(graph, start)).collect();
+                lineage.ends = ends.into_iter().collect();
                 // What a partial run was asked for is still of interest with what follows from the node.
                 None
             }
@@ -142,6 +148,11 @@ impl Resume {
         lineage.edits.clone_from(&self.edits);
         lineage.trusted = self.edits.iter().map(|edit| edit.node).collect();
         lineage.tidy();
+        if let Some(part) = lineage.part(graph, target)
+            && let Some(outside) = self.edits.iter().find(|edit| !matters(graph, **edit, &part))
+        {
+            return Err(ResumeRefusal::EditOutside(*outside));
+        }
         Ok(Taken { lineage, reasons, target })
     }
 
@@ -173,6 +184,14 @@ impl Resume {
             .flat_map(|edit| graph.out_edges(edit.node).iter().filter(move |edge| edge.source_port == edit.port));
         edges.map(|edge| (Forced { node: edge.target, index: Vec::new() }, Why::EditedInput)).collect()
     }
+}
+
+/// Whether an edited output counts in a part of a graph: its node belongs to it, and so does something that takes the output, unless
+/// nothing does.
+fn matters(graph: &Graph, edit: Edited, part: &[NodeIx]) -> bool {
+    let is_in = |node: NodeIx| part.binary_search(&node).is_ok();
+    let mut takers = graph.out_edges(edit.node).iter().filter(|edge| edge.source_port == edit.port).peekable();
+    is_in(edit.node) && (takers.peek().is_none() || takers.any(|edge| is_in(edge.target)))
 }
 
 /// The nodes that a run covers, sorted.

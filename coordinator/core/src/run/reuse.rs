@@ -250,7 +250,7 @@ impl Run {
         offers.by_node.contains_key(&instance.node) && !self.is_forced(instance)
     }
 
-    fn is_forced(&self, instance: Instance) -> bool {
+    pub(super) fn is_forced(&self, instance: Instance) -> bool {
         let index = if instance.scope == ROOT { Vec::new() } else { self.path(instance.scope) };
         self.lineage().is_some_and(|lineage| lineage.forces(&self.graph, instance.node, &index))
     }
@@ -268,13 +268,19 @@ impl Run {
         let index = self.path(instance.scope);
         let key = (!is_trusted).then(|| self.key_of(instance));
         let (offer, found) = offers.find(instance.node, key, &index, &self.graph.turns_around(instance.node))?;
-        Some(Decision::Reused { instance, offer, source: found.source, outputs: found.outputs.clone() })
+        Some(Decision::Reused { instance, offer: Some(offer), source: found.source, outputs: found.outputs.clone() })
     }
 
     /// Folds a result that is taken over. What was offered for the body of a container stays: where another item has the same in it,
     /// that was planned to be taken over, too, whichever of the two comes first.
-    pub(super) fn reused(&mut self, instance: Instance, offer: u32, outputs: &[PortOutput]) -> Result<(), Corrupt> {
+    pub(super) fn reused(
+        &mut self,
+        instance: Instance,
+        offer: Option<u32>,
+        outputs: &[PortOutput],
+    ) -> Result<(), Corrupt> {
         let seq = self.state.seq;
+        let Some(offer) = offer else { return self.recalled(instance, outputs) };
         let offers = self.state.offers.as_mut().ok_or(Corrupt::WrongSide { seq })?;
         offers.remove(offer).filter(|it| it.node == instance.node).ok_or(Corrupt::WrongSide { seq })?;
         if self.state.expansions.contains_key(&instance) {

@@ -21,7 +21,7 @@ use crate::run::event::{
     Reviewed,
 };
 use crate::time::Timestamp;
-use crate::value::{Value, ValueRef};
+use crate::value::{Digest, Value, ValueRef};
 
 /// The output of a `logic:review` that gives what the person said.
 const COMMENT: PortIx = PortIx(2);
@@ -40,6 +40,8 @@ pub(super) struct Reviews {
     pub(super) generations: BTreeMap<Instance, Generation>,
     /// What was changed of their config, by the same.
     pub(super) configs: BTreeMap<Instance, ValueRef>,
+    /// What was changed of the inputs of instances before they began, by the same.
+    pub(super) inputs: BTreeMap<Instance, Vec<PortOutput>>,
 }
 
 /// What an instance is about to ask.
@@ -63,7 +65,7 @@ pub struct OpenReview {
     pub kind: ReviewKind,
     /// That, by port.
     pub values: Vec<PortOutput>,
-    /// What was changed by those who have approved, by port.
+    /// What was changed by those who have approved, by port: with it the values are the newest version, which is approved.
     pub edits: Vec<PortOutput>,
     /// What is known of an attempt with an unknown outcome.
     pub error: Option<NodeError>,
@@ -73,7 +75,7 @@ pub struct OpenReview {
     pub due_at: Option<Timestamp>,
     /// Goes up with all that happens to it.
     pub revision: u64,
-    /// Who has approved, where several have to.
+    /// Who has approved the newest version, where several have to.
     pub approvals: Vec<Subject>,
     /// Whether its time was over once, and others may decide now.
     pub is_escalated: bool,
@@ -114,11 +116,11 @@ pub enum ReviewRefusal {
         /// Its revision.
         revision: u64,
     },
-    /// They have started the run.
+    /// They have started the run, or one that it goes on from.
     Own,
     /// It names others.
     NotAssignee,
-    /// They have approved already.
+    /// They have approved this version already.
     AlreadyApproved,
     /// It does not take that.
     NotAllowed(&'static str),
@@ -142,6 +144,8 @@ pub enum ReviewChange {
         /// When its time is over.
         due_at: Option<Timestamp>,
     },
+    /// Somebody has approved, and others have yet to.
+    Approved,
     /// Others may decide, for a while.
     Escalated {
         /// Who.
@@ -151,6 +155,8 @@ pub enum ReviewChange {
     },
     /// It is decided.
     Decided {
+        /// Since when it was open.
+        opened_at: Timestamp,
         /// When.
         at: Timestamp,
         /// By whom; nobody: its time was over.
@@ -163,6 +169,19 @@ pub enum ReviewChange {
         /// When.
         at: Timestamp,
     },
+}
+
+impl OpenReview {
+    /// What a port has in the newest version.
+    fn newest(&self, port: PortIx) -> Option<&PortOutput> {
+        self.edits.iter().chain(&self.values).find(|output| output.port == port)
+    }
+
+    /// Whether the newest version has just this there.
+    fn has(&self, port: PortIx, digest: Digest) -> bool {
+        let newest = self.newest(port).map(|output| &output.value);
+        matches!(newest, Some(OutputValue::One(reference)) if reference.digest == digest)
+    }
 }
 
 impl Ask {
@@ -190,7 +209,7 @@ impl Graph {
     pub fn may_decide(&self, node: NodeIx, kind: ReviewKind) -> Allow {
         match kind {
             ReviewKind::Value => self.review(node).map_or(Allow::ALL, |review| review.allow),
-            ReviewKind::Before => Allow { approve: true, edit: false, reject: true, retry: false },
+            ReviewKind::Before => Allow { retry: false, ..Allow::ALL },
             ReviewKind::After | ReviewKind::Outcome => Allow::ALL,
         }
     }
@@ -224,6 +243,11 @@ impl Run {
         }
     }
 
+    /// Whether somebody has started the run, or one whose results it goes on from.
+    fn is_own(&self, by: &Subject) -> bool {
+        *by == self.state.origin.subject || self.lineage().is_some_and(|lineage| lineage.subjects.contains(by))
+    }
+
     /// The generation of an instance that is the present one.
     pub(super) fn current(&self, instance: Instance) -> Instance {
         let Some(reviews) = &self.state.reviews else { return instance };
@@ -234,6 +258,12 @@ impl Run {
     /// Keys of the node's config that people have changed for an instance, a JSON object.
     pub(crate) fn changed_config(&self, instance: Instance) -> Option<ValueRef> {
         self.state.reviews.as_ref()?.configs.get(&instance.first()).copied()
+    }
+
+    /// What people have put in the place of inputs of an instance, by port, before it began. A list is one value.
+    pub(crate) fn changed_inputs(&self, instance: Instance) -> &[PortOutput] {
+        let changed = self.state.reviews.as_ref().and_then(|reviews| reviews.inputs.get(&instance.first()));
+        changed.map_or(&[], Vec::as_slice)
     }
 
     /// Whether people look at what this attempt gave.
@@ -283,7 +313,7 @@ impl Run {
         if revision.is_some_and(|revision| revision != open.revision) {
             return refused(ReviewRefusal::Stale { revision: open.revision });
         }
-        if by == self.state.origin.subject && !decides_own {
+        if self.is_own(&by) && !decides_own {
             return refused(ReviewRefusal::Own);
         }
         let assignees = self.assignees(open);
@@ -302,13 +332,18 @@ impl Run {
         let allow = self.graph.may_decide(open.instance.node, open.kind);
         let outcome = match verdict {
             ReviewVerdict::Approve
-                if allow.approve && open.approvals.contains(&by) && !is_planted(Fault::DecidedTwice) =>
+                if allow.approve
+                    && edit.is_empty()
+                    && open.approvals.contains(&by)
+                    && !is_planted(Fault::DecidedTwice) =>
             {
                 return refused(ReviewRefusal::AlreadyApproved);
             }
             ReviewVerdict::Approve if allow.approve => {
                 let required = self.graph.review(open.instance.node).map_or(1, |review| review.required);
-                match open.approvals.len() as u32 + 1 < required {
+                // Who has approved another version has not approved this one.
+                let before = if edit.is_empty() { open.approvals.len() as u32 } else { 0 };
+                match before + 1 < required {
                     true => ReviewOutcome::Open { due_at: open.due_at },
                     false => self.approved(open, &edit, comment.as_deref(), &mut body),
                 }
@@ -326,7 +361,7 @@ impl Run {
         Ok(Admitted { fact: Fact::Reviewed(Box::new(reviewed)), values: body.into_values() })
     }
 
-    /// What was changed, as far as the review takes changes.
+    /// What was changed, as far as the review takes changes. What is as it was makes no new version.
     fn edited(
         &self,
         open: &OpenReview,
@@ -344,7 +379,9 @@ impl Run {
         for (port, value) in edit {
             let is_there = match open.kind {
                 ReviewKind::Value => port == PORT,
-                _ => {
+                // Inputs that nothing came into are not there to be changed.
+                ReviewKind::Before => open.values.iter().any(|input| input.port == port),
+                ReviewKind::After | ReviewKind::Outcome => {
                     let outputs = node.node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
                     usize::from(port.0) < outputs && node.error_port != Some(port)
                 }
@@ -352,7 +389,9 @@ impl Run {
             if !is_there || check_size("data", &value).is_err() {
                 return Err(refused);
             }
-            edited.push(PortOutput { port, value: OutputValue::One(body.put(value)) });
+            if !open.has(port, value.digest()) {
+                edited.push(PortOutput { port, value: OutputValue::One(body.put(value)) });
+            }
         }
         Ok(edited)
     }
@@ -391,8 +430,8 @@ impl Run {
         body: &mut Body,
     ) -> ReviewOutcome {
         let value = |port: PortIx| {
-            let mut found = edit.iter().chain(&open.edits).chain(&open.values).filter(|output| output.port == port);
-            found.next().map_or(OutputValue::Closed, |output| output.value.clone())
+            let edited = edit.iter().find(|output| output.port == port);
+            edited.or_else(|| open.newest(port)).map_or(OutputValue::Closed, |output| output.value.clone())
         };
         match open.kind {
             ReviewKind::Before => ReviewOutcome::Begins,
@@ -426,15 +465,16 @@ impl Run {
                 self.said(comment, body),
             ]);
         }
-        if let Some(error) = &open.error {
-            return self.failed_at(open, error.clone(), body);
-        }
         let who = by.map_or_else(
             || "nobody decided in time, so it counts as rejected".to_owned(),
             |by| format!("{by} rejected it"),
         );
         let message = comment.map_or_else(|| who.clone(), |comment| format!("{who}: {comment}"));
-        let error = NodeError { class: ErrorClass::Cancelled, code: "review_rejected".into(), message: cut(message) };
+        let error = match &open.error {
+            // What is known of the attempt stays, and who has said that it counts as failed.
+            Some(known) => NodeError { message: cut(format!("{}; {message}", known.message)), ..known.clone() },
+            None => NodeError { class: ErrorClass::Cancelled, code: "review_rejected".into(), message: cut(message) },
+        };
         self.failed_at(open, error, body)
     }
 

@@ -129,11 +129,14 @@ impl Run {
         if open.due_at.is_some() && !is_kept {
             self.take_timer(*instance);
         }
-        let (by, verdict) = (by.clone(), *verdict);
-        self.changed(*review, ReviewChange::Decided { at: self.state.last_at, by, verdict });
+        let (opened_at, at) = (open.opened_at, self.state.last_at);
+        self.changed(*review, ReviewChange::Decided { opened_at, at, by: by.clone(), verdict: *verdict });
         match outcome {
             ReviewOutcome::Open { .. } => {}
-            ReviewOutcome::Begins => self.queue(*instance)?,
+            ReviewOutcome::Begins => {
+                self.change_inputs(*instance, open.edits, edit);
+                self.queue(*instance)?;
+            }
             ReviewOutcome::Gave(outputs) => {
                 let outputs: &[PortOutput] = match is_planted(Fault::EditForgotten) && !edit.is_empty() {
                     true => &unedited(outputs, &open.values),
@@ -148,17 +151,34 @@ impl Run {
         Ok(())
     }
 
+    /// What the instance gets in the place of what its edges brought.
+    fn change_inputs(&mut self, instance: Instance, before: Vec<PortOutput>, last: &[PortOutput]) {
+        let mut changed = before;
+        for input in last {
+            changed.retain(|known| known.port != input.port);
+            changed.push(input.clone());
+        }
+        if !changed.is_empty() {
+            self.reviews().inputs.insert(instance.first(), changed);
+        }
+    }
+
     fn stays_open(&mut self, reviewed: &Reviewed, due_at: Option<Timestamp>) -> Result<(), Corrupt> {
         let Reviewed { review, instance, by, verdict, edit, .. } = reviewed;
         let wrong = Corrupt::WrongReview { seq: self.state.seq, review: *review };
         let open = self.reviews().open.get_mut(review).ok_or(wrong)?;
         open.revision += 1;
+        if !edit.is_empty() {
+            // Those before have approved another version.
+            open.approvals.clear();
+        }
         open.approvals.extend(by.clone().filter(|_| *verdict == ReviewVerdict::Approve));
         for output in edit {
             open.edits.retain(|known| known.port != output.port);
             open.edits.push(output.clone());
         }
         if *verdict != ReviewVerdict::Escalate {
+            self.changed(*review, ReviewChange::Approved);
             return Ok(());
         }
         (open.is_escalated, open.due_at) = (true, due_at);
@@ -249,6 +269,7 @@ impl Run {
         let Some(reviews) = &mut self.state.reviews else { return };
         reviews.generations.remove(&instance.first());
         reviews.configs.remove(&instance.first());
+        reviews.inputs.remove(&instance.first());
     }
 }
 

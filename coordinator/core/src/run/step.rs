@@ -119,6 +119,7 @@ impl Run {
             tallies: BTreeMap::new(),
             offers: lineage.filter(|it| it.offered > 0).map(|it| Box::new(Offers::awaiting(it.offered))),
             reviews: None,
+            recalls: BTreeSet::new(),
         };
         let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None, review_changes: None };
         run.begin_nodes()?;
@@ -254,9 +255,7 @@ impl Run {
             Decision::Delegated { .. } => self.queue(instance)?,
             Decision::Reused { offer, outputs, .. } => self.reused(instance, *offer, outputs)?,
             Decision::Afresh { .. } => match self.graph.node(instance.node).runner {
-                Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable => {
-                    self.begin_afresh(instance)?
-                }
+                Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable => self.afresh(instance)?,
                 Runner::Control(_) => return Err(Corrupt::WrongSide { seq: self.state.seq }),
             },
             Decision::Asked { asked, .. } => self.asked(instance, asked)?,
@@ -390,6 +389,7 @@ impl Run {
         self.state.ended_at = Some(at);
         self.state.ready.clear();
         self.state.due.clear();
+        self.state.recalls.clear();
         self.state.timers.clear();
         self.withdraw_all();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
@@ -479,7 +479,7 @@ impl Run {
     }
 
     /// Nothing is taken over: people are asked if they come first, an agent gets it, or the engine decides it.
-    fn begin_afresh(&mut self, instance: Instance) -> Result<(), Corrupt> {
+    pub(super) fn begin_afresh(&mut self, instance: Instance) -> Result<(), Corrupt> {
         let node = self.graph.node(instance.node);
         match node.runner {
             Runner::Control(Control::Review) => self.ask_next(instance, Ask::new(ReviewKind::Value)),
@@ -487,6 +487,7 @@ impl Run {
             Runner::Agent if node.policy.review == Some(ReviewWhen::Before) => {
                 self.ask_next(instance, Ask::new(ReviewKind::Before))
             }
+            Runner::Agent if self.may_recall(instance) => self.ask_for_shared(instance),
             Runner::Agent | Runner::Unavailable => self.queue(instance),
         }
     }

@@ -53,6 +53,13 @@ impl ArtifactTables {
         (row.created_at, row.touched_at) = (row.created_at.min(from), row.touched_at.max(to));
     }
 
+    /// It is kept for another day.
+    pub(crate) fn touch(&mut self, tenant: &TenantId, digest: Digest, now: Timestamp) {
+        if let Some(row) = self.artifacts.get_mut(&(tenant.clone(), digest)) {
+            row.touched_at = row.touched_at.max(now);
+        }
+    }
+
     fn is_needed(&self, tenant: &TenantId, digest: Digest) -> bool {
         self.references.iter().any(|(whose, which, _)| whose == tenant && *which == digest)
             || self.uploads.values().any(|upload| upload.tenant == *tenant && upload.digest == digest)
@@ -115,10 +122,11 @@ impl ArtifactRows for MemoryJournal {
     }
 
     fn forget_artifacts(&self, before: Timestamp, limit: usize) -> Answer<Vec<(TenantId, Digest)>> {
-        let tables = &mut self.tables().artifacts;
+        let all = &mut *self.tables();
+        let (tables, cache) = (&mut all.artifacts, &all.cache);
         let old = tables.artifacts.iter().filter(|(_, row)| row.touched_at < before);
         let mut gone: Vec<_> = old
-            .filter(|((tenant, digest), _)| !tables.is_needed(tenant, *digest))
+            .filter(|((tenant, digest), _)| !tables.is_needed(tenant, *digest) && !cache.needs(tenant, *digest))
             .map(|((tenant, digest), row)| (row.touched_at, tenant.clone(), *digest))
             .collect();
         gone.sort();

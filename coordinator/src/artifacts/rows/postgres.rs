@@ -144,6 +144,8 @@ impl ArtifactRows for PostgresJournal {
                                    WHERE needed.tenant = artifact.tenant AND needed.digest = artifact.digest)
                                AND NOT EXISTS (SELECT 1 FROM upload
                                    WHERE upload.tenant = artifact.tenant AND upload.digest = artifact.digest)
+                               AND NOT EXISTS (SELECT 1 FROM cached_artifact AS shared
+                                   WHERE shared.tenant = artifact.tenant AND shared.digest = artifact.digest)
                                ORDER BY touched_at, tenant, digest LIMIT $2 FOR UPDATE SKIP LOCKED),
                            removed AS (
                                DELETE FROM artifact USING gone

@@ -100,6 +100,8 @@ impl ArtifactRows for SqliteJournal {
                            WHERE needed.tenant = artifact.tenant AND needed.digest = artifact.digest)
                        AND NOT EXISTS (SELECT 1 FROM upload
                            WHERE upload.tenant = artifact.tenant AND upload.digest = artifact.digest)
+                       AND NOT EXISTS (SELECT 1 FROM cached_artifact AS shared
+                           WHERE shared.tenant = artifact.tenant AND shared.digest = artifact.digest)
                        ORDER BY touched_at, tenant, digest LIMIT ?2";
             let values = params![before.as_millis(), limit.min(PAGE_ROWS_MAX) as i64];
             let address = |row: &Row<'_>| Ok((TenantId(text(row, 0)?), Digest(row.get(1)?)));

@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use heddle_core::batch::{Axis, BatchId, Column, Plan};
-use heddle_core::id::{NodeIx, RunId, Slot, Subject};
+use heddle_core::id::{NodeIx, PortIx, RunId, Slot, Subject};
 use heddle_core::outbox::{Message, MessageBody, MessageId};
+use heddle_core::partition::io::Inherited;
+use heddle_core::run::lineage::Offer;
 use heddle_core::value::Value;
 use heddle_proto::journal as pb;
 use prost::Message as _;
 
-use super::{decode, encode};
+use super::{decode, encode, lineage};
 
 /// The number of a message's kind, which is never reused.
 mod kind {
@@ -46,6 +48,22 @@ pub fn decode_message(id: MessageId, source: Slot, destination: Slot, kind: i64,
     Some(Message { id, source, destination, body })
 }
 
+/// A result that runs share, as its row keeps it.
+pub fn encode_cached(outputs: &[(PortIx, Value)]) -> Vec<u8> {
+    let (ports, values): (Vec<u32>, Vec<Value>) =
+        outputs.iter().map(|(port, value)| (u32::from(port.0), value.clone())).unzip();
+    pb::CachedOutputs { ports, values: Some(encode::body(&values)) }.encode_to_vec()
+}
+
+/// A result that runs share from its row; `None` if it is not one that this release understands.
+pub fn decode_cached(bytes: &Bytes) -> Option<Vec<(PortIx, Value)>> {
+    let cached: pb::CachedOutputs = decode::message(bytes).ok()?;
+    let values = decode::values(cached.values?).ok()?;
+    let ports = cached.ports.into_iter().map(|port| u16::try_from(port).map(PortIx).ok());
+    let ports = ports.collect::<Option<Vec<_>>>()?;
+    (ports.len() == values.len()).then(|| ports.into_iter().zip(values).collect())
+}
+
 /// A plan as its row keeps it.
 pub fn encode_plan(plan: &Plan) -> Vec<u8> {
     let nothing = Value::from_json(Bytes::new());
@@ -65,8 +83,14 @@ pub fn encode_plan(plan: &Plan) -> Vec<u8> {
         target: plan.target.map(|target| target.0),
         traceparent: plan.traceparent.as_deref().map(str::to_owned),
         sandbox: plan.sandbox,
+        lineage: plan.inherited.as_ref().map(|inherited| lineage::encode(&inherited.lineage)),
+        offered: plan.inherited.iter().flat_map(|inherited| &inherited.offers).map(offered).collect(),
     };
     plan.encode_to_vec()
+}
+
+fn offered((offers, values): &(Vec<Offer>, Vec<Value>)) -> pb::BatchOffered {
+    pb::BatchOffered { offers: Some(lineage::encode_offers(offers)), values: Some(encode::body(values)) }
 }
 
 /// A plan from its row; `None` if it is not one that this release understands.
@@ -87,11 +111,22 @@ pub fn decode_plan(bytes: Bytes) -> Option<Plan> {
     let values = decode::values(plan.inputs?).ok()?;
     let inputs = plan.input_nodes.into_iter().map(NodeIx).zip(values).collect();
     let target = plan.target.map(NodeIx);
-    Some(Plan { axes: axes?, inputs, target, traceparent: plan.traceparent.map(Into::into), sandbox: plan.sandbox })
+    let offered =
+        |it: pb::BatchOffered| Some((lineage::decode_offers(it.offers?).ok()?, decode::values(it.values?).ok()?));
+    let inherited = match plan.lineage {
+        None => None,
+        Some(lineage) => {
+            let offers: Option<Vec<_>> = plan.offered.into_iter().map(offered).collect();
+            Some(Box::new(Inherited { lineage: lineage::decode(lineage).ok()?, offers: offers? }))
+        }
+    };
+    let traceparent = plan.traceparent.map(Into::into);
+    Some(Plan { axes: axes?, inputs, target, traceparent, sandbox: plan.sandbox, inherited })
 }
 
 #[cfg(test)]
 mod tests {
+    use heddle_core::run::lineage::{Lineage, Source};
     use heddle_core::value::{Artifact, Digest};
 
     use super::*;
@@ -126,7 +161,19 @@ mod tests {
             target: Some(NodeIx(4)),
             traceparent: Some("00-a".into()),
             sandbox: true,
+            inherited: None,
         };
+        assert_eq!(decode_plan(encode_plan(&plan).into()), Some(plan.clone()));
+        let offer = Offer {
+            node: NodeIx(5),
+            index: vec![3],
+            key: Digest::of(b"key"),
+            source: Source::Request,
+            outputs: Vec::new(),
+        };
+        let lineage = Lineage { trusted: vec![NodeIx(5)], offered: 1, ..Lineage::default() };
+        let offers = vec![(vec![offer], vec![text("\"kept\"")])];
+        let plan = Plan { inherited: Some(Box::new(Inherited { lineage, offers })), ..plan };
         assert_eq!(decode_plan(encode_plan(&plan).into()), Some(plan));
         assert_eq!(decode_plan(Bytes::from_static(b"nonsense")), None);
     }

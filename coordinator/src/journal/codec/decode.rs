@@ -228,8 +228,14 @@ fn decision(it: pb::Decision) -> Part<Decision> {
         Outcome::Delegated(pb::Delegated {}) => Decision::Delegated { instance },
         Outcome::Reused(it) => Decision::Reused {
             instance,
-            offer: it.offer,
+            offer: Some(it.offer),
             source: lineage::decode_source(it.source)?,
+            outputs: outputs(it.outputs)?,
+        },
+        Outcome::Recalled(it) => Decision::Reused {
+            instance,
+            offer: None,
+            source: lineage::run_from(&it.run)?,
             outputs: outputs(it.outputs)?,
         },
         Outcome::Afresh(pb::Afresh {}) => Decision::Afresh { instance },

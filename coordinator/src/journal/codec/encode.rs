@@ -173,7 +173,10 @@ fn decision(decision: &Decision) -> pb::Decision {
             (instance, Outcome::Failed(node_error(error)))
         }
         Decision::Delegated { instance } => (instance, Outcome::Delegated(pb::Delegated {})),
-        Decision::Reused { instance, offer, source, outputs: gave } => {
+        Decision::Reused { instance, offer: None, source, outputs: gave } => {
+            (instance, Outcome::Recalled(pb::Recalled { run: lineage::run_of(*source), outputs: outputs(gave) }))
+        }
+        Decision::Reused { instance, offer: Some(offer), source, outputs: gave } => {
             let source = Some(lineage::encode_source(*source));
             (instance, Outcome::Reused(pb::Reused { offer: *offer, source, outputs: outputs(gave) }))
         }

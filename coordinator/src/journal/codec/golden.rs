@@ -42,7 +42,8 @@ proptest! {
 
 #[test]
 fn each_kind_keeps_its_bytes() {
-    let more = [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused()];
+    let more =
+        [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused(), recalled()];
     let events = facts().into_iter().map(plain).chain(more).chain(reviews());
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
@@ -190,9 +191,15 @@ fn delegated() -> Event {
 }
 
 fn reused() -> Event {
-    let decided = |source| Decision::Reused { instance: instance(), offer: 3, source, outputs: outputs() };
+    let decided = |source| Decision::Reused { instance: instance(), offer: Some(3), source, outputs: outputs() };
     let afresh = Decision::Afresh { instance: instance() };
     Event { decisions: vec![decided(Source::Run(RUN)), decided(Source::Edit), afresh], ..plain(Fact::Continued) }
+}
+
+fn recalled() -> Event {
+    let source = Source::Run(RUN);
+    let recalled = Decision::Reused { instance: instance(), offer: None, source, outputs: outputs() };
+    Event { decisions: vec![recalled], ..plain(Fact::Continued) }
 }
 
 fn lineage() -> Lineage {
@@ -206,6 +213,8 @@ fn lineage() -> Lineage {
         edits: vec![Edited { node: NodeIx(2), port: PortIx(1) }],
         trusted: vec![NodeIx(2)],
         offered: 1,
+        fresh: false,
+        subjects: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a run takes over from earlier ones, as rows keep it, and back.
 
 use bytes::Bytes;
-use heddle_core::id::{NodeIx, PortIx, RunId};
+use heddle_core::id::{NodeIx, PortIx, RunId, Subject};
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_proto::journal as pb;
 
@@ -23,6 +23,8 @@ pub(super) fn encode(it: &Lineage) -> pb::Lineage {
         edits: it.edits.iter().map(edited).collect(),
         trusted: nodes(&it.trusted),
         offered: it.offered,
+        fresh: it.fresh,
+        subjects: it.subjects.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -39,6 +41,8 @@ pub(super) fn decode(it: pb::Lineage) -> Part<Lineage> {
         edits: it.edits.into_iter().map(edited).collect::<Part<_>>()?,
         trusted: nodes(it.trusted),
         offered: it.offered,
+        fresh: it.fresh,
+        subjects: it.subjects.iter().map(|subject| Subject::from(subject.as_str())).collect(),
     })
 }
 
@@ -83,6 +87,19 @@ pub(super) fn decode_source(it: Option<pb::Source>) -> Part<Source> {
         Kind::Edit(pb::Closed {}) => Source::Edit,
         Kind::Request(pb::Closed {}) => Source::Request,
     })
+}
+
+/// The run that made a shared result; nothing else makes one.
+pub(super) fn run_of(source: Source) -> Bytes {
+    match source {
+        Source::Run(run) => Bytes::copy_from_slice(&run.to_bytes()),
+        Source::Edit | Source::Request => Bytes::new(),
+    }
+}
+
+/// The run that made a shared result.
+pub(super) fn run_from(bytes: &[u8]) -> Part<Source> {
+    Ok(Source::Run(run(bytes)?.ok_or("no run")?))
 }
 
 fn port(it: u32) -> Part<PortIx> {

@@ -17,7 +17,7 @@ use heddle_core::id::{EventSeq, RunId};
 use heddle_core::time::Timestamp;
 use thiserror::Error;
 
-pub use beside::{decode_message, decode_plan, encode_message, encode_plan};
+pub use beside::{decode_cached, decode_message, decode_plan, encode_cached, encode_message, encode_plan};
 pub use decode::{ReadBody, decode, decode_body, decode_run_error};
 pub use encode::{encode, encode_run_error};
 

@@ -109,19 +109,30 @@ fn lineage() -> impl Strategy<Value = Lineage> {
         (any::<u32>(), any::<u16>()).prop_map(|(node, port)| Edited { node: NodeIx(node), port: PortIx(port) });
     let run = || option::of(any::<u128>().prop_map(RunId));
     let from = option::of(any::<u32>().prop_map(NodeIx));
-    ((run(), run(), any::<bool>()), from, nodes(), forced, vec(edited, 0..3), nodes(), any::<u32>()).prop_map(
-        |((parent, root, rerun), from, ends, forced, edits, trusted, offered)| Lineage {
-            parent,
-            root,
-            rerun,
-            from,
-            ends,
-            forced,
-            edits,
-            trusted,
-            offered,
-        },
+    (
+        (run(), run(), any::<bool>(), any::<bool>()),
+        from,
+        nodes(),
+        forced,
+        vec(edited, 0..3),
+        nodes(),
+        (any::<u32>(), vec(text(), 0..3)),
     )
+        .prop_map(|((parent, root, rerun, fresh), from, ends, forced, edits, trusted, (offered, subjects))| {
+            Lineage {
+                parent,
+                root,
+                rerun,
+                from,
+                ends,
+                forced,
+                edits,
+                trusted,
+                offered,
+                fresh,
+                subjects: subjects.into_iter().map(Subject).collect(),
+            }
+        })
 }
 
 fn offer() -> impl Strategy<Value = Offer> {
@@ -145,8 +156,15 @@ fn decision() -> impl Strategy<Value = Decision> {
         }),
         instance().prop_map(|instance| Decision::Delegated { instance }),
         instance().prop_map(|instance| Decision::Afresh { instance }),
-        (instance(), any::<u32>(), source(), outputs())
-            .prop_map(|(instance, offer, source, outputs)| Decision::Reused { instance, offer, source, outputs }),
+        (instance(), any::<u32>(), source(), outputs()).prop_map(|(instance, offer, source, outputs)| {
+            Decision::Reused { instance, offer: Some(offer), source, outputs }
+        }),
+        (instance(), any::<u128>(), outputs()).prop_map(|(instance, run, outputs)| Decision::Reused {
+            instance,
+            offer: None,
+            source: Source::Run(RunId(run)),
+            outputs
+        }),
         (instance(), run_status(), text()).prop_map(|(instance, status, message)| Decision::Stopped {
             instance,
             status,

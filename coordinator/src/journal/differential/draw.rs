@@ -141,6 +141,7 @@ impl Pair {
             summary: self.draw.maybe(summary),
             snapshot: self.snapshot(last),
             reviews: Vec::new(),
+            cached: Vec::new(),
         }
     }
 }

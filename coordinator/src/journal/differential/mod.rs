@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod batches;
+mod cached;
 mod draw;
 mod members;
 mod plain;
@@ -24,6 +25,7 @@ use super::testing::{TestClock, commit, key, owner};
 use super::{Claim, Journal, RunCursor, RunFilter};
 use crate::artifacts::rows::ArtifactRows;
 use crate::batches::rows::BatchRows;
+use crate::cache::CacheRows;
 use crate::members::Members;
 use crate::records::Records;
 use crate::reviews::rows::ReviewRows;
@@ -44,8 +46,8 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows {}
-impl<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows> Database for T {}
+trait Database: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows {}
+impl<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows> Database for T {}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -81,7 +83,7 @@ async fn compare(place: Place) {
     let seed = std::env::var("JOURNAL_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
     println!("JOURNAL_SEED={seed}");
     let mut pair = Pair::new(seed, place).await;
-    let beside = [artifacts::OPERATIONS, batches::OPERATIONS, reviews::OPERATIONS].concat();
+    let beside = [artifacts::OPERATIONS, batches::OPERATIONS, reviews::OPERATIONS, cached::OPERATIONS].concat();
     let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, &beside].concat();
     for count in 0.. {
         assert!(count < OPERATIONS_MAX, "only these succeeded: {:?}", pair.succeeded);
@@ -186,6 +188,7 @@ impl Pair {
             _ if plain::OPERATIONS.contains(&operation) => self.perform_plain(operation).await,
             _ if artifacts::OPERATIONS.contains(&operation) => self.perform_on_artifacts(operation).await,
             _ if reviews::OPERATIONS.contains(&operation) => self.perform_on_reviews(operation).await,
+            _ if cached::OPERATIONS.contains(&operation) => self.perform_on_cache(operation).await,
             _ if batches::OPERATIONS.contains(&operation) => self.perform_on_batches(operation).await,
             _ => self.read(operation).await,
         }

@@ -1,14 +1,14 @@
 //! Operations on plain rows.
 
-use heddle_core::id::KeyId;
+use heddle_core::id::{KeyId, RunId};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 
 use super::{Pair, same};
 use crate::auth::Tenant;
 use crate::records::{
-    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, SaveWorkflow, Saved, TenantChange, TenantRow, Usage,
-    WorkflowPage,
+    ApiKeyRow, GraphText, KeyEnd, ManifestRow, Records as _, Relative, SaveWorkflow, Saved, TenantChange, TenantRow,
+    Usage, WorkflowPage,
 };
 
 pub(super) const OPERATIONS: &[&str] = &[
@@ -28,6 +28,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "note_key_use",
     "tenant",
     "change_tenant",
+    "kin",
     "node_types",
 ];
 
@@ -75,6 +76,15 @@ impl Pair {
                 let after = rows.last().map(|row| (row.updated_at, row.id));
                 let rest = same!(self, workflows(tenant, WorkflowPage { after, ..first })).unwrap();
                 after.is_some() && !rest.is_empty()
+            }
+            "kin" => {
+                let mut few = || RunId(self.draw.below(4).into());
+                let (root, parent, run, other) = (few(), few(), few(), few());
+                let parent = self.draw.maybe(parent);
+                same!(self, put_relative(tenant.clone(), Relative { root, run, parent })).unwrap();
+                let kin = same!(self, kin(tenant.clone(), vec![other, run])).unwrap();
+                let all = same!(self, relatives(tenant, root, RunId(0), 3)).unwrap();
+                kin.len() > 1 && all.len() > 1 && kin.iter().any(|it| it.parent.is_some())
             }
             "delete_workflow" => same!(self, delete_workflow(tenant, id)).unwrap(),
             "versions" => {

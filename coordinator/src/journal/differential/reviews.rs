@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heddle_core::id::{BatchNumber, ReviewId, ReviewIx, RunId};
+use heddle_core::id::{BatchNumber, EventSeq, ReviewId, ReviewIx, RunId};
 use heddle_core::partition::batch::{Batch, Beside, CommitOutcome, ReviewCreated, ReviewRow, ReviewState};
 use heddle_core::run::event::{ReviewKind, ReviewVerdict};
 
@@ -18,6 +18,9 @@ pub(super) const OPERATIONS: &[&str] = &[
     "review of another tenant",
     "reviews",
     "reviews of an assignee",
+    "open_by_kind",
+    "take_key",
+    "free_key",
     "quarantine with reviews",
 ];
 
@@ -51,6 +54,17 @@ impl Pair {
                 let cursor = self.draw.rarely(cursor);
                 let found = same!(self, reviews(filter, cursor, limit)).unwrap();
                 found.len() > 1 && (!is_named || found.iter().any(|row| !row.assignees.is_empty()))
+            }
+            "open_by_kind" => same!(self, open_by_kind()).unwrap().iter().any(|(_, count)| *count > 1),
+            "take_key" => {
+                let (row, now) = (self.key(), self.draw.time_near(self.clock.now()));
+                same!(self, take_key(row, now)).unwrap().is_some()
+            }
+            "free_key" => {
+                let (row, now) = (self.key(), self.clock.now());
+                let taken = same!(self, take_key(row.clone(), now)).unwrap();
+                same!(self, free_key(row.key.clone())).unwrap();
+                same!(self, take_key(row, now)).unwrap().is_none() && taken.is_none()
             }
             "quarantine with reviews" => {
                 let (partition, epoch) = self.partition();
@@ -110,6 +124,7 @@ impl Pair {
         let (by, verdict) = (self.draw.text().as_str().into(), self.draw.one_of(&verdicts));
         ReviewRow {
             review: ReviewId::of(run, ordinal),
+            seq: EventSeq(self.draw.below(900)),
             created: is_new.then_some(created),
             state: self.review_state(),
             assignees: self.draw.maybe(people),
@@ -117,6 +132,7 @@ impl Pair {
             closed_at: self.draw.maybe(closed_at),
             decided_by: self.draw.maybe(by),
             verdict: self.draw.maybe(verdict),
+            opened_at: None,
         }
     }
 }

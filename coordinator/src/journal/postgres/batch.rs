@@ -9,7 +9,7 @@ use std::sync::Arc;
 use heddle_core::id::{BatchNumber, Epoch, EventSeq, PartitionId, RunId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{
-    Batch, Beside, KeyRow, Phase, ReviewRow, RunBatch, RunCreated, RunSummary, Snapshot,
+    Batch, Beside, CacheRow, KeyRow, Phase, ReviewRow, RunBatch, RunCreated, RunSummary, Snapshot,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::Event;
@@ -122,6 +122,8 @@ pub(super) struct RunRows {
     artifacts: Vec<Used>,
     /// Not part of the statement.
     pub(super) reviews: Vec<ReviewRow>,
+    /// Nor are these.
+    pub(super) cached: Vec<CacheRow>,
     /// Why it is set aside, if this is all that is kept of it.
     pub(super) quarantine_reason: Option<String>,
 }
@@ -148,7 +150,7 @@ impl Rows {
 
     /// Whether there is more to write than one statement holds.
     pub(super) fn is_more_than_runs(&self) -> bool {
-        !self.beside.is_empty() || self.runs.iter().any(|run| !run.reviews.is_empty())
+        !self.beside.is_empty() || self.runs.iter().any(|run| !run.reviews.is_empty() || !run.cached.is_empty())
     }
 
     /// Whose row guards it.
@@ -221,8 +223,17 @@ impl Rows {
 
 impl RunRows {
     fn new(run: RunId) -> Self {
-        let (events, artifacts, reviews) = (Vec::new(), Vec::new(), Vec::new());
-        Self { run, events, created: None, summary: None, snapshot: None, artifacts, reviews, quarantine_reason: None }
+        Self {
+            run,
+            events: Vec::new(),
+            created: None,
+            summary: None,
+            snapshot: None,
+            artifacts: Vec::new(),
+            reviews: Vec::new(),
+            cached: Vec::new(),
+            quarantine_reason: None,
+        }
     }
 
     /// Adds what another entry says of the run; `None` = it does not follow.
@@ -237,6 +248,7 @@ impl RunRows {
         self.summary = given.summary.or_else(|| self.summary.take());
         self.snapshot = given.snapshot.or_else(|| self.snapshot.take());
         self.reviews.extend(given.reviews);
+        self.cached.extend(given.cached);
         for used in artifacts::used(&given.events) {
             match self.artifacts.iter_mut().find(|known| known.digest == used.digest) {
                 Some(known) => (known.from, known.to) = (known.from.min(used.from), known.to.max(used.to)),

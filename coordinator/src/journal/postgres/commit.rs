@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt as _;
 use heddle_core::id::RunId;
-use heddle_core::partition::batch::{Batch, CommitOutcome};
+use heddle_core::partition::batch::{Batch, CacheRow, CommitOutcome};
 use heddle_core::time::Timestamp;
 use heddle_crash_point::crash_point;
 use sqlx::Executor as _;
@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 use super::batch::{Rows, RunRows};
 use super::fault::{Trouble, Verdict};
 use super::health::Backoff;
-use super::{Inner, beside, partition, reviews};
+use super::{Inner, beside, cached, partition, reviews};
 use crate::journal::{Clock, Committed, Landed};
 
 /// Whom to tell, once: if the task is dropped, that nothing is known.
@@ -126,6 +126,7 @@ async fn write_with_beside(connection: &mut PgConnection, rows: &Rows) -> Result
     for run in &rows.runs {
         reviews::write(connection, run.run, &run.reviews).await?;
     }
+    cached::write(connection, rows.runs.iter().flat_map(shared)).await?;
     beside::write(connection, &rows.beside).await?;
     crash_point!("journal.in-transaction");
     connection.execute("COMMIT").await?;
@@ -162,7 +163,13 @@ async fn write_apart(connection: &mut PgConnection, rows: &Rows, clock: Option<C
 async fn write_one(connection: &mut PgConnection, rows: &Rows, run: &RunRows) -> Result<Timestamp, Trouble> {
     let now = rows.write(connection, std::slice::from_ref(run)).await?;
     reviews::write(connection, run.run, &run.reviews).await?;
+    cached::write(connection, shared(run)).await?;
     Ok(now)
+}
+
+/// What a run gives to others.
+fn shared(run: &RunRows) -> impl Iterator<Item = (RunId, &CacheRow)> {
+    run.cached.iter().map(|row| (run.run, row))
 }
 
 /// Leaves a row that says why this run is not here, if the database holds at least that.

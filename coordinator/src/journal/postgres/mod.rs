@@ -6,6 +6,7 @@
 
 mod batch;
 mod beside;
+mod cached;
 mod commit;
 mod connections;
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0003_graph_policy.sql"),
     include_str!("../../../migrations/postgres/0004_reviews.sql"),
     include_str!("../../../migrations/postgres/0005_lineage.sql"),
+    include_str!("../../../migrations/postgres/0006_cache.sql"),
+    include_str!("../../../migrations/postgres/0007_families_and_reviews.sql"),
 ];
 
 /// Whoever changes the schema has this lock until it is done.

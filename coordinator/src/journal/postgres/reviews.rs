@@ -6,7 +6,9 @@ use heddle_core::time::Timestamp;
 use sqlx::postgres::PgConnection;
 
 use super::fault::Trouble;
-use crate::journal::columns::{assignees_text, place_text, review_kind_number, review_state_number, verdict_number};
+use crate::journal::columns::{
+    assignees_text, place_text, review_kind_number, review_state_number, told_text, verdict_number,
+};
 
 type Result<T> = std::result::Result<T, Trouble>;
 
@@ -23,8 +25,8 @@ pub(super) async fn write(connection: &mut PgConnection, run: RunId, rows: &[Rev
 
 async fn insert(connection: &mut PgConnection, run: RunId, row: &ReviewRow, created: &ReviewCreated) -> Result<()> {
     let sql =
-        "INSERT INTO review (id, slot, tenant, run, workflow, ordinal, node, place, kind, state, assignees, opened_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', $11) ON CONFLICT DO NOTHING";
+        "INSERT INTO review (id, slot, tenant, run, workflow, ordinal, node, place, kind, state, assignees, opened_at, told)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', $11, '') ON CONFLICT DO NOTHING";
     let query = sqlx::query(sql)
         .bind(row.review.to_bytes())
         .bind(i64::from(row.review.slot().0))
@@ -42,7 +44,8 @@ async fn insert(connection: &mut PgConnection, run: RunId, row: &ReviewRow, crea
 
 async fn update(connection: &mut PgConnection, run: RunId, row: &ReviewRow) -> Result<()> {
     let sql = "UPDATE review SET state = $3, assignees = coalesce($4, assignees),
-                   due_at = CASE WHEN $4 IS NULL THEN due_at ELSE $5 END, closed_at = $6, decided_by = $7, verdict = $8
+                   due_at = CASE WHEN $4 IS NULL THEN due_at ELSE $5 END, closed_at = $6, decided_by = $7, verdict = $8,
+                   told = told || $9
                WHERE id = $1 AND run = $2";
     let query = sqlx::query(sql)
         .bind(row.review.to_bytes())
@@ -52,7 +55,8 @@ async fn update(connection: &mut PgConnection, run: RunId, row: &ReviewRow) -> R
         .bind(row.due_at.map(Timestamp::as_millis))
         .bind(row.closed_at.map(Timestamp::as_millis))
         .bind(row.decided_by.as_ref().map(|by| &*by.0))
-        .bind(row.verdict.map(verdict_number));
+        .bind(row.verdict.map(verdict_number))
+        .bind(told_text(row.seq));
     one(query.execute(connection).await?.rows_affected())
 }
 

@@ -3,14 +3,14 @@
 use heddle_core::id::{EventSeq, PartitionId, RunId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{
-    Batch, Beside, CommitOutcome, KeyRow, Phase, ReviewRow, RunBatch, RunCreated, RunSummary, Snapshot,
+    Batch, Beside, CacheRow, CommitOutcome, KeyRow, Phase, ReviewRow, RunBatch, RunCreated, RunSummary, Snapshot,
 };
 use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, ffi, params};
 
 use super::writer::{Kept, Write, execute, is_of_data};
-use super::{beside, reviews};
+use super::{beside, cached, reviews};
 use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{phase_number, status_number};
@@ -40,6 +40,7 @@ struct RunRows {
     snapshot: Option<Snapshot>,
     artifacts: Vec<Used>,
     reviews: Vec<ReviewRow>,
+    cached: Vec<CacheRow>,
 }
 
 /// Why the rows of one run are not in the transaction.
@@ -150,8 +151,8 @@ impl RunRows {
     fn encode(batch: RunBatch) -> Self {
         let events = batch.events.iter().map(|event| codec::encode(batch.run, event)).collect();
         let artifacts = artifacts::used(&batch.events);
-        let RunBatch { run, created, summary, snapshot, reviews, .. } = batch;
-        Self { run, events, created, summary, snapshot, artifacts, reviews }
+        let RunBatch { run, created, summary, snapshot, reviews, cached, .. } = batch;
+        Self { run, events, created, summary, snapshot, artifacts, reviews, cached }
     }
 
     fn bytes(&self) -> usize {
@@ -170,6 +171,7 @@ impl RunRows {
             self.replace_snapshot(connection, snapshot)?;
         }
         self.artifacts.iter().try_for_each(|used| self.refer(connection, used))?;
+        cached::write(connection, self.run, &self.cached)?;
         if reviews::write(connection, self.run, &self.reviews)? { Ok(()) } else { Err(RunFailure::NotNext) }
     }
 

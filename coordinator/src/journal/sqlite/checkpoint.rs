@@ -3,7 +3,12 @@
 //! A PASSIVE checkpoint waits for nobody and makes nobody wait, so it runs in a thread of its own. Under steady load it
 //! never catches up with the log's end, and the log would grow for ever: once the log is long, the writer itself does the
 //! short rest between two transactions, and the log begins anew.
+//!
+//! SQLite makes the database file durable only when all of the log is in it, which is in that rest: it would wait there for
+//! tens of megabytes. So the thread makes durable what it has moved, through a file of its own.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -22,14 +27,17 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the thread with a connection of its own. It ends when the writer's end is dropped.
-    pub(super) fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread with a connection of its own to the database in `file`. It ends when the writer's end is dropped.
+    /// Only then may its handle of the file be closed: that gives up the locks which the process's connections have, and
+    /// from then on only the data folder's lock keeps others out.
+    pub(super) fn start(connection: Connection, file: &Path) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let file = File::open(file)?;
         let (wake, woken) = sync_channel(1);
         let is_log_long = Arc::new(AtomicBool::new(false));
         let flag = is_log_long.clone();
         let thread = thread::Builder::new()
             .name("journal-checkpoint".to_owned())
-            .spawn(move || checkpoint_when_woken(&connection, &woken, &flag))?;
+            .spawn(move || checkpoint_when_woken(&connection, &file, &woken, &flag))?;
         Ok((Self { wake, is_log_long, commits: 0, bytes: 0 }, thread))
     }
 
@@ -48,9 +56,16 @@ impl Checkpointer {
     }
 }
 
-fn checkpoint_when_woken(connection: &Connection, woken: &Receiver<()>, is_log_long: &AtomicBool) {
+fn checkpoint_when_woken(connection: &Connection, file: &File, woken: &Receiver<()>, is_log_long: &AtomicBool) {
     while woken.recv().is_ok() {
-        if checkpoint(connection).is_some_and(|pages| pages >= LOG_PAGES_MAX) {
+        let pages = checkpoint(connection);
+        if let Err(error) = file.sync_data() {
+            // The writer's rest does it again, and what fails there keeps the log.
+            tracing::warn!(%error, "the database file could not be made durable ahead of time");
+        }
+        if pages.is_some_and(|pages| pages >= LOG_PAGES_MAX) {
+            // What came meanwhile, so that next to nothing is left.
+            checkpoint(connection);
             is_log_long.store(true, Ordering::Release);
         }
     }

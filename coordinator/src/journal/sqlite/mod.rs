@@ -5,6 +5,7 @@
 
 mod batch;
 mod beside;
+mod cached;
 mod checkpoint;
 mod inspect;
 mod open;
@@ -128,7 +129,7 @@ impl SqliteJournal {
 
         let spawn_failed = |source| JournalError::File { path: options.file.clone(), source };
         let readers = Readers::start(for_reading).map_err(spawn_failed)?;
-        let (checkpointer, checkpoints) = Checkpointer::start(for_checkpoints).map_err(spawn_failed)?;
+        let (checkpointer, checkpoints) = Checkpointer::start(for_checkpoints, &options.file).map_err(spawn_failed)?;
         let (state, watched) = watch::channel(JournalState::Ready);
         let clock = options.clock.clone();
         let (on_fatal, retries) = (options.on_fatal, Arc::<Retries>::default());

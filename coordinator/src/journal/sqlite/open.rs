@@ -22,6 +22,8 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_graph_policy.sql"),
     include_str!("../../../migrations/sqlite/0004_reviews.sql"),
     include_str!("../../../migrations/sqlite/0005_lineage.sql"),
+    include_str!("../../../migrations/sqlite/0006_cache.sql"),
+    include_str!("../../../migrations/sqlite/0007_families_and_reviews.sql"),
 ];
 
 /// Makes the data folder if it is not there, and keeps every other process out of it until the file is dropped.

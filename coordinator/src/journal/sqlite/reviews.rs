@@ -5,7 +5,9 @@ use heddle_core::partition::batch::{ReviewCreated, ReviewRow, ReviewState};
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use crate::journal::columns::{assignees_text, place_text, review_kind_number, review_state_number, verdict_number};
+use crate::journal::columns::{
+    assignees_text, place_text, review_kind_number, review_state_number, told_text, verdict_number,
+};
 
 /// Writes them in order; false if they do not follow what is there.
 pub(super) fn write(connection: &Connection, run: RunId, rows: &[ReviewRow]) -> rusqlite::Result<bool> {
@@ -25,8 +27,9 @@ pub(super) fn write(connection: &Connection, run: RunId, rows: &[ReviewRow]) -> 
 fn insert(connection: &Connection, run: RunId, row: &ReviewRow, created: &ReviewCreated) -> rusqlite::Result<bool> {
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO review (id, slot, tenant, run, workflow, ordinal, node, place, kind, state, assignees, opened_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, '', ?11) ON CONFLICT DO NOTHING",
+            "INSERT INTO review (id, slot, tenant, run, workflow, ordinal, node, place, kind, state, assignees, opened_at,
+                 told)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, '', ?11, '') ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             row.review.to_bytes(),
@@ -48,7 +51,8 @@ fn update(connection: &Connection, run: RunId, row: &ReviewRow) -> rusqlite::Res
     let updated = connection
         .prepare_cached(
             "UPDATE review SET state = ?3, assignees = coalesce(?4, assignees),
-                 due_at = CASE WHEN ?4 IS NULL THEN due_at ELSE ?5 END, closed_at = ?6, decided_by = ?7, verdict = ?8
+                 due_at = CASE WHEN ?4 IS NULL THEN due_at ELSE ?5 END, closed_at = ?6, decided_by = ?7, verdict = ?8,
+                 told = told || ?9
              WHERE id = ?1 AND run = ?2",
         )?
         .execute(params![
@@ -60,6 +64,7 @@ fn update(connection: &Connection, run: RunId, row: &ReviewRow) -> rusqlite::Res
             row.closed_at.map(Timestamp::as_millis),
             row.decided_by.as_ref().map(|by| &*by.0),
             row.verdict.map(verdict_number),
+            told_text(row.seq),
         ])?;
     Ok(updated == 1)
 }

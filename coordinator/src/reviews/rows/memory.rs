@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_core::id::{ReviewId, RunId};
-use heddle_core::partition::batch::{ReviewRow, ReviewState, RunBatch};
+use heddle_core::partition::batch::{IdempotencyKey, KeyRow, ReviewRow, ReviewState, RunBatch};
+use heddle_core::run::event::ReviewKind;
 use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
 
 use super::{ReviewCursor, ReviewFilter, ReviewRows, StoredReview};
 use crate::auth::Tenant;
 use crate::journal::Answer;
 use crate::journal::limits::PAGE_ROWS_MAX;
-use crate::journal::memory::{MemoryJournal, Tables, answer};
+use crate::journal::memory::{KeptKey, KeyNames, MemoryJournal, Tables, answer};
 
 /// The table.
 #[derive(Default)]
@@ -40,6 +42,7 @@ impl ReviewTable {
                     closed_at: None,
                     decided_by: None,
                     verdict: None,
+                    told: Vec::new(),
                 };
                 self.0.insert(row.review, stored);
             }
@@ -49,6 +52,7 @@ impl ReviewTable {
             }
             (stored.state, stored.closed_at) = (row.state, row.closed_at);
             (stored.decided_by, stored.verdict) = (row.decided_by, row.verdict);
+            stored.told.push(row.seq);
         }
     }
 
@@ -100,5 +104,30 @@ impl ReviewRows for MemoryJournal {
         found.sort_by_key(|row| place(row));
         found.truncate(limit.min(PAGE_ROWS_MAX));
         answer(found)
+    }
+
+    fn open_by_kind(&self) -> Answer<Vec<(ReviewKind, u64)>> {
+        let mut counts = BTreeMap::new();
+        let tables = self.tables();
+        let open = tables.reviews.0.values().filter(|row| row.state == ReviewState::Open);
+        open.for_each(|row| *counts.entry(row.created.kind).or_default() += 1);
+        answer(counts.into_iter().collect())
+    }
+
+    fn take_key(&self, row: KeyRow, now: Timestamp) -> Answer<Option<Digest>> {
+        let keys = &mut self.tables().keys;
+        let known = keys.get(&row.key).filter(|kept| kept.is_alive(now)).map(|kept| kept.body);
+        if known.is_none() {
+            keys.insert(row.key, KeptKey { body: row.body, created_at: now, names: KeyNames::Decision });
+        }
+        answer(known)
+    }
+
+    fn free_key(&self, key: IdempotencyKey) -> Answer<()> {
+        let keys = &mut self.tables().keys;
+        if keys.get(&key).is_some_and(|kept| matches!(kept.names, KeyNames::Decision)) {
+            keys.remove(&key);
+        }
+        answer(())
     }
 }

@@ -6,10 +6,11 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use heddle_core::id::{ReviewId, RunId, Subject, WorkflowId};
-use heddle_core::partition::batch::{ReviewCreated, ReviewState};
-use heddle_core::run::event::ReviewVerdict;
+use heddle_core::id::{EventSeq, ReviewId, RunId, Subject, WorkflowId};
+use heddle_core::partition::batch::{IdempotencyKey, KeyRow, ReviewCreated, ReviewState};
+use heddle_core::run::event::{ReviewKind, ReviewVerdict};
 use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
 
 use crate::auth::Tenant;
 use crate::journal::Answer;
@@ -21,6 +22,15 @@ pub(crate) trait ReviewRows: Send + Sync + 'static {
 
     /// Reviews of a tenant, the oldest first, after `cursor` if there is one.
     fn reviews(&self, filter: ReviewFilter, cursor: Option<ReviewCursor>, limit: usize) -> Answer<Vec<StoredReview>>;
+
+    /// How many reviews of all tenants are open, by kind; kinds without any are left out. For numbers alone.
+    fn open_by_kind(&self) -> Answer<Vec<(ReviewKind, u64)>>;
+
+    /// Takes the key of a decision for a request, unless it stands for one already: gives the body of that one then.
+    fn take_key(&self, row: KeyRow, now: Timestamp) -> Answer<Option<Digest>>;
+
+    /// The request with this key was refused: another one may have it.
+    fn free_key(&self, key: IdempotencyKey) -> Answer<()>;
 }
 
 /// A review's row.
@@ -44,6 +54,8 @@ pub(crate) struct StoredReview {
     pub decided_by: Option<Subject>,
     /// What was decided.
     pub verdict: Option<ReviewVerdict>,
+    /// The events that tell of it, in order: the first one asks. Long histories need not be searched for them.
+    pub told: Vec<EventSeq>,
 }
 
 /// Which reviews are listed.

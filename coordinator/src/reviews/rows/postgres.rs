@@ -2,15 +2,18 @@
 
 use futures::FutureExt as _;
 use heddle_core::id::{ReviewId, ReviewIx, RunId, Subject, TenantId, WorkflowId};
-use heddle_core::partition::batch::ReviewCreated;
+use heddle_core::limits::IDEMPOTENCY_TTL;
+use heddle_core::partition::batch::{IdempotencyKey, KeyRow, ReviewCreated};
+use heddle_core::run::event::ReviewKind;
 use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{QueryBuilder, Row as _};
 
 use super::{ReviewCursor, ReviewFilter, ReviewRows, StoredReview};
 use crate::auth::Tenant;
 use crate::journal::columns::{
-    assignees, assignees_text, place, review_kind, review_state, review_state_number, verdict,
+    assignees, assignees_text, place, review_kind, review_state, review_state_number, told, verdict,
 };
 use crate::journal::limits::PAGE_ROWS_MAX;
 use crate::journal::postgres::{PostgresJournal, Trouble, id, index, time};
@@ -20,7 +23,7 @@ use crate::journal::{Answer, JournalError};
 macro_rules! columns {
     () => {
         "id, run, tenant, workflow, ordinal, node, place, kind, state, assignees, opened_at, due_at, closed_at, decided_by, \
-         verdict"
+         verdict, told"
     };
 }
 
@@ -65,6 +68,56 @@ impl ReviewRows for PostgresJournal {
             .boxed()
         })
     }
+
+    fn open_by_kind(&self) -> Answer<Vec<(ReviewKind, u64)>> {
+        self.ask("count open reviews", |connection| {
+            async move {
+                // The condition is the index's own.
+                let sql = "SELECT kind, count(*) FROM review WHERE state = 1 GROUP BY kind ORDER BY kind";
+                let rows = sqlx::query(sql).fetch_all(connection).await?;
+                let count = |row: &PgRow| Ok((review_kind(row.try_get(0)?), row.try_get::<i64, _>(1)? as u64));
+                let counts = rows.iter().map(count).collect::<Result<Vec<_>, Trouble>>()?;
+                Ok(counts.into_iter().filter_map(|(kind, count)| Some((kind?, count))).collect())
+            }
+            .boxed()
+        })
+    }
+
+    fn take_key(&self, row: KeyRow, now: Timestamp) -> Answer<Option<Digest>> {
+        self.ask("take a decision's key", move |connection| {
+            async move {
+                let KeyRow { key, body } = &row;
+                let sql = "INSERT INTO idempotency (tenant, route, key, body, created_at) VALUES ($1, $2, $3, $4, $5)
+                           ON CONFLICT (tenant, route, key) DO UPDATE
+                           SET body = excluded.body, created_at = excluded.created_at, run = NULL, reply = NULL
+                           WHERE idempotency.created_at <= excluded.created_at - $6";
+                let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key).bind(body.0);
+                let query = query.bind(now.as_millis()).bind(IDEMPOTENCY_TTL.as_millis() as i64);
+                if query.execute(&mut *connection).await?.rows_affected() == 1 {
+                    return Ok(None);
+                }
+                let sql = "SELECT body FROM idempotency WHERE tenant = $1 AND route = $2 AND key = $3";
+                let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key);
+                // Whoever had it has freed it meanwhile: this request may be its twin.
+                let Some(found) = query.fetch_optional(connection).await? else { return Ok(Some(*body)) };
+                Ok(Some(Digest(found.try_get(0)?)))
+            }
+            .boxed()
+        })
+    }
+
+    fn free_key(&self, key: IdempotencyKey) -> Answer<()> {
+        self.ask("free a decision's key", move |connection| {
+            async move {
+                let sql = "DELETE FROM idempotency
+                           WHERE tenant = $1 AND route = $2 AND key = $3 AND run IS NULL AND reply IS NULL";
+                let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key);
+                query.execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        })
+    }
 }
 
 fn stored(row: &PgRow) -> Result<StoredReview, Trouble> {
@@ -89,5 +142,6 @@ fn stored(row: &PgRow) -> Result<StoredReview, Trouble> {
         closed_at: maybe(12)?,
         decided_by: row.try_get::<Option<String>, _>(13)?.map(|by| Subject(by.into())),
         verdict,
+        told: told(row.try_get(15)?).ok_or_else(wrong)?,
     })
 }

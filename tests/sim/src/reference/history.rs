@@ -138,6 +138,7 @@ impl History {
                 self.outside.changed.remove(&again);
                 self.outside.changed.remove(&at);
                 self.outside.fallbacks.remove(&again);
+                self.outside.told.remove(&again);
                 self.outputs.remove(&again);
                 self.order.remove(&again);
             }
@@ -157,7 +158,10 @@ impl History {
     fn decision(&mut self, reader: &Reader<'_>, decision: &Decision) {
         match decision {
             Decision::Completed { instance, outputs } => self.gave(reader, *instance, outputs),
-            Decision::Reused { instance, offer, outputs, .. } => self.reused(reader, (*instance, *offer), outputs),
+            Decision::Reused { instance, offer: Some(offer), outputs, .. } => {
+                self.reused(reader, (*instance, *offer), outputs);
+            }
+            Decision::Reused { instance, offer: None, outputs, .. } => self.gave(reader, *instance, outputs),
             Decision::Stopped { instance, .. } => {
                 let at = self.at(reader, *instance);
                 self.outside.stopped.insert(at.clone());

@@ -41,7 +41,7 @@
 //! | `concurrencyKey` | `a_limit_holds_across_runs_and_through_the_death_of_the_coordinator` |
 //! | `priority` | `runs_take_turns_and_higher_priorities_go_first` |
 //! | `agent.labels` | `labels_must_fit` |
-//! | `review` and `cache` are not there yet | `all_problems_are_reported_at_once` |
+//! | `cache` is `off`, `on` or `{ttlSeconds}`, of nodes that agents run and no person looks at | `results_are_shared_only_where_an_agent_makes_them_and_no_person_looks_at_them` |
 
 use super::super::rule;
 use super::*;

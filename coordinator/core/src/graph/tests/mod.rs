@@ -9,6 +9,7 @@ mod language;
 mod layout;
 mod policies;
 mod properties;
+mod reviews;
 mod scopes;
 mod validation;
 

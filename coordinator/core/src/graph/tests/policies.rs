@@ -36,6 +36,28 @@ fn an_edge_from_the_error_output_needs_the_policy() {
 }
 
 #[test]
+fn results_are_shared_only_where_an_agent_makes_them_and_no_person_looks_at_them() {
+    let of =
+        |node_type: &str, policy: Value| refused(&json!([with_policy("a", node_type, json!({}), policy)]), &json!([]));
+    let place = "/nodes/0/data/policy/cache".to_owned();
+    let [(rule, path, message)] = &of("logic:merge", json!({"cache": "on"}))[..] else { panic!("one problem") };
+    assert_eq!((*rule, path), (rule::BAD_POLICY, &place));
+    assert!(message.contains("built in"), "{message}");
+    let [(rule, path, message)] = &of("debug:echo", json!({"cache": {"ttlSeconds": 5}, "review": "after"}))[..] else {
+        panic!("one problem")
+    };
+    assert_eq!((*rule, path), (rule::BAD_POLICY, &place));
+    assert!(message.contains("people decided"), "{message}");
+    let nodes = json!([
+        with_policy("a", "debug:echo", json!({}), json!({"cache": {"ttlSeconds": 5}})),
+        with_policy("b", "logic:merge", json!({}), json!({"cache": "off"}))
+    ]);
+    let graph = compile(&nodes, &json!([])).unwrap().graph;
+    let shared = |id: &str| graph.shared_for(graph.find(id).unwrap()).map(|span| span.as_millis());
+    assert_eq!((shared("a"), shared("b"), graph.shares_results()), (Some(5_000), None, true));
+}
+
+#[test]
 fn an_edge_without_a_handle_never_means_the_error_output() {
     // A picture is no text; what was wrong would be one.
     let policy = json!({"onError": "continue"});

@@ -118,7 +118,7 @@ fn all_problems_are_reported_at_once() {
         node("a", "input:text", json!({})),
         node("b", "outputs:preview", json!({})),
         node("draw", "generate:flux_2_pro", json!({"width": "x"})),
-        {"id": "p", "data": {"nodeType": "debug:echo", "policy": {"colour": 1, "cache": "on"}}},
+        {"id": "p", "data": {"nodeType": "debug:echo", "policy": {"colour": 1, "cache": "always"}}},
         {"id": "untyped", "type": "basedNode", "data": {}},
     ]);
     let edges = json!([
@@ -134,7 +134,7 @@ fn all_problems_are_reported_at_once() {
     let expected = [
         (rule::DUPLICATE_ID, "/nodes/1/id"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/2/data/nodeType"),
-        (rule::NOT_SUPPORTED_YET, "/nodes/4/data/policy/cache"),
+        (rule::BAD_POLICY, "/nodes/4/data/policy/cache"),
         (rule::BAD_POLICY, "/nodes/4/data/policy/colour"),
         (rule::UNKNOWN_NODE_TYPE, "/nodes/5"),
         (rule::BAD_TARGET_HANDLE, "/edges/0/targetHandle"),

@@ -8,6 +8,7 @@ mod lists;
 mod permits;
 mod placement;
 mod places;
+mod recall;
 mod reviews;
 mod runs;
 mod values;

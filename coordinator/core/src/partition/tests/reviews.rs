@@ -11,7 +11,7 @@ use crate::id::{CallerId, EventSeq, ReviewId, ReviewIx, RunId, Subject, TenantId
 use crate::limits;
 use crate::partition::batch::{CommitOutcome, Phase, ReviewRow, ReviewState};
 use crate::partition::io::{Input, Refusal, Reply};
-use crate::run::event::ReviewVerdict;
+use crate::run::event::{Decision, Event, Fact, ReviewVerdict};
 use crate::run::{ReviewAnswer, ReviewRefusal, RunStatus};
 use crate::time::Span;
 
@@ -117,4 +117,28 @@ fn another_tenant_finds_no_review() {
     let Input::Answer { caller, run, answer, .. } = answer(1, RUN, "ann") else { panic!("an answer") };
     let outputs = bench.on([Input::Answer { caller, run, tenant: TenantId::from("other"), answer }]);
     assert_eq!(replies(&outputs.releases), [(1, Reply::Refused(Refusal::NotFound))]);
+}
+
+#[test]
+fn rows_name_the_events_that_tell_of_a_review() {
+    let config = json!({"required": 2});
+    let graph = Fixture::default().input("in").logic("r", "review", config).output("out");
+    let graph = graph.edge("in", "r").edge("r.approved", "out").build();
+    let mut bench = Bench::new();
+    bench.on([submit(RUN, &graph, None)]);
+    let mut told: Vec<EventSeq> = rows(&bench).iter().map(|row| row.seq).collect();
+    bench.land_all();
+    for (caller, by) in [(1, "ann"), (2, "bea")] {
+        bench.on([answer(caller, RUN, by)]);
+        told.extend(rows(&bench).iter().map(|row| row.seq));
+        bench.land_all();
+    }
+    let history = &bench.history[&RUN];
+    let tells = |event: &Event| {
+        let is_asked = event.decisions.iter().any(|decision| matches!(decision, Decision::Asked { .. }));
+        is_asked || matches!(event.fact, Fact::Reviewed(_))
+    };
+    let expected: Vec<EventSeq> = history.iter().filter(|event| tells(event)).map(|event| event.seq).collect();
+    assert_eq!(told, expected);
+    assert_eq!(told.len(), 3);
 }

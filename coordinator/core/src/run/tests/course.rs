@@ -13,6 +13,7 @@ use crate::run::event::{
 };
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::{self, ChunkItem, ListPart};
+use crate::run::recall::CachedResult;
 use crate::run::view::RunView;
 use crate::run::{Admitted, Body, Command, Deciding, Lists, Outcome, Rejection, Run, RunStatus, Values, WiredInput};
 use crate::time::{Span, Timestamp};
@@ -26,6 +27,8 @@ pub(super) struct Course {
     pub(super) run: Run,
     pub(super) events: Vec<Event>,
     pub(super) now: Timestamp,
+    /// What it gave to other runs.
+    pub(super) shared: Vec<CachedResult>,
     tokens: u64,
     draws: u64,
 }
@@ -61,7 +64,7 @@ impl Course {
         };
         let event = bare(EventSeq(1), START, Fact::Submitted(Box::new(submitted)));
         let run = Run::begin(id, Arc::clone(graph), &event).unwrap();
-        let mut course = Self { run, events: vec![event], now: START, tokens: 0, draws };
+        let mut course = Self { run, events: vec![event], now: START, shared: Vec::new(), tokens: 0, draws };
         for (offers, values) in offers {
             let event = Event { values, ..bare(course.run.seq().next(), START, Fact::Offered { offers }) };
             course.run.step_fact(event.seq, event.at, &event.fact).expect("offers follow");
@@ -86,6 +89,7 @@ impl Course {
         let admitted = self.run.admit(command, self.now, 0);
         assert_eq!(self.run.snapshot(), before, "admitting changes nothing");
         let Admitted { fact, values } = admitted?;
+        self.shared.extend(self.run.shares(&fact, &values, self.now).map(|(_, result)| result));
         let event = Event { values, ..bare(self.run.seq().next(), self.now, fact) };
         self.run.step_fact(event.seq, event.at, &event.fact).expect("an admitted fact follows");
         self.events.push(event);
@@ -94,7 +98,7 @@ impl Course {
     }
 
     /// Evaluates what has fallen due, and ends the run when it is done.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while let Some(instance) = self.run.next_decision().filter(|_| !self.run.can_conclude()) {
             let (values, lists) = self.at_hand(instance);
             let event = self.events.last_mut().unwrap();

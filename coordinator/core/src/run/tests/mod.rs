@@ -13,6 +13,7 @@ mod instances;
 mod plan;
 mod properties;
 mod race;
+mod recall;
 mod reuse;
 mod reuse_reviews;
 mod reviews;

@@ -9,6 +9,7 @@
 //! | `outputs`: ports not named keep the parent's value; direct consumers are forced | `consumers_of_an_edit_run_and_ports_that_are_not_named_stay` |
 //! | What lies downstream runs only where an input really changed; `downstream: all` forces it all | `the_start_node_runs_and_what_follows_only_where_an_input_changed` |
 //! | type, version, config and input digests must be the same | `a_changed_config_runs_and_the_order_of_keys_does_not_matter` |
+//! | Forced: direct consumers of an edit, wherever they lie | `what_takes_an_edit_runs_wherever_it_lies_and_an_edit_that_nothing_takes_is_refused` |
 //! | Maps match by input digest, then index | `items_are_found_again_by_what_they_are` |
 //! | `indices`, failed items | `named_items_run_alone`, `failed_items_run_again_where_the_map_went_on` |
 //! | an edited loop turn cuts the turns after it | `a_turn_that_is_forced_cuts_the_turns_after_it` |
@@ -278,6 +279,31 @@ fn consumers_of_an_edit_run_and_ports_that_are_not_named_stay() {
     assert_eq!(child.course.gave("a.side"), Some(json!(2)));
     assert_eq!(parent.gave("a.out"), Some(json!(1)), "the original stays");
     assert!(child.plan.reused.iter().any(|it| it.why == Why::Edited && it.source == Some(Source::Edit)));
+}
+
+#[test]
+fn what_takes_an_edit_runs_wherever_it_lies_and_an_edit_that_nothing_takes_is_refused() {
+    let fixture = ["a", "b", "c", "d"].iter().fold(Fixture::default(), |all, id| all.work(id, "pure", &json!({})));
+    let parent = complete(fixture.edge("a.out", "b").edge("a.out", "c").edge("a.side", "d"), |id, _| {
+        let text = |text: &str| Kept::from_json(json!(text).to_string().into());
+        Outcome::Succeeded(vec![("out".into(), text(id)), ("side".into(), text("side"))])
+    });
+    let graph = Arc::clone(parent.run.graph());
+    let edit = [("a", "out", json!("edited"))];
+    let mut beside = child(&parent, &graph, from(&graph, "b"), &edit).unwrap();
+    assert_eq!(beside.through(joined), ["b", "c"]);
+    assert_eq!(beside.phase("d"), NodePhase::Cached, "it takes another output");
+
+    let to = |id: &str| Resume { to: graph.find(id), ..Resume::default() };
+    let mut up_to = child(&parent, &graph, to("b"), &edit).unwrap();
+    assert_eq!(up_to.through(joined), ["b"]);
+    let refused = |asked: Resume, edit: (&str, &str, Value)| {
+        let refusal = child(&parent, &graph, asked, &[edit]).err();
+        matches!(refusal, Some(ResumeRefusal::EditOutside(_)))
+    };
+    assert!(refused(to("d"), ("a", "out", json!("edited"))), "nothing on the way takes this output");
+    assert!(refused(to("d"), ("b", "out", json!("edited"))), "the node is not on the way");
+    assert!(!refused(to("b"), ("b", "out", json!("edited"))));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! | assignees | `only_those_whom_it_names_decide` |
 //! | `timeoutMs` with `onTimeout: approve, reject, fail` | `a_review_that_nobody_decides_ends_as_it_says` |
 //! | `escalate` hands the review on with a new due time, once | `others_decide_after_an_escalation_and_there_is_one` |
-//! | required number of approvals; N approvals = N subjects | `several_people_have_to_approve` |
+//! | required number of approvals; N approvals = N subjects | `several_people_have_to_approve`, `an_approval_is_of_one_version` |
 //! | `policy.review` | `a_node_begins_when_it_may`, `what_a_node_gave_goes_on_when_it_may` |
 //! | the run costs no memory and no slot | `a_run_that_waits_for_people_is_parked` |
 //! | a restart changes nothing | `a_retry_is_of_the_next_generation` (all compare with a replay and a snapshot) |
@@ -14,7 +14,7 @@
 //! | `reject` takes the `rejected` branch or fails | `what_is_rejected_leaves_by_its_port`, `what_nobody_takes_fails` |
 //! | `retry` runs the reviewed node again, in a new generation | `a_retry_is_of_the_next_generation`, `a_reviewed_node_runs_again` |
 //! | Applied exactly once | `who_comes_second_is_told_so`, `a_decision_takes_the_timer_with_it` |
-//! | a run's own key | `who_has_started_a_run_decides_only_if_allowed` |
+//! | a run's own key | `who_has_started_a_run_decides_only_if_allowed`, `who_has_started_what_a_run_goes_on_from_decides_only_if_allowed` |
 //! | open reviews per run | `further_reviews_wait_until_one_closes` |
 //! | the end of a run withdraws | `the_end_withdraws_what_is_open` |
 
@@ -26,9 +26,10 @@ use serde_json::{Value as Json, json};
 use super::course::{Course, failure, success, value};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::{AttemptNumber, Generation, Instance, PortIx, ReviewIx, Subject};
+use crate::id::{AttemptNumber, Generation, Instance, PortIx, ReviewIx, RunId, Subject};
 use crate::limits;
 use crate::run::event::{ErrorClass, Fact, LossCause, ReviewVerdict};
+use crate::run::lineage::Lineage;
 use crate::run::{Command, NodePhase, Outcome, Rejection, ReviewAnswer, ReviewChange, ReviewRefusal, Run, RunStatus};
 use crate::value::{Artifact, Digest, Value};
 
@@ -146,20 +147,65 @@ fn who_has_started_a_run_decides_only_if_allowed() {
 }
 
 #[test]
+fn who_has_started_what_a_run_goes_on_from_decides_only_if_allowed() {
+    let graph = reviewed(json!({}), false);
+    let parent = Course::begin(&graph);
+    let mut lineage = Lineage { subjects: vec![Subject::from("ann")], ..Lineage::default() };
+    lineage.note_starters(&parent.run);
+    lineage.note_starters(&parent.run);
+    assert_eq!(lineage.subjects, [Subject::from("ann"), Subject::from("somebody")], "each once");
+    let of_parent = |subjects: &[&str]| {
+        let subjects = subjects.iter().map(|subject| Subject::from(*subject)).collect();
+        Some(Box::new(Lineage { subjects, ..Lineage::default() }))
+    };
+    let mut child = Course::begin_with(&graph, 0, RunId(8), (of_parent(&["ann"]), None), Vec::new());
+    let mut after = Lineage::default();
+    after.note_starters(&child.run);
+    assert_eq!(after.subjects, [Subject::from("somebody"), Subject::from("ann")], "those before it count, too");
+    let own = answer(0, "ann", ReviewVerdict::Approve);
+    assert_eq!(say(&mut child, own.clone()), Err(Rejection::Review(ReviewRefusal::Own)));
+    say(&mut child, ReviewAnswer { decides_own: true, ..own }).unwrap();
+    assert!(child.is_over());
+}
+
+#[test]
 fn several_people_have_to_approve() {
     let mut course = Course::begin(&reviewed(json!({"required": 2}), false));
-    let edit =
-        |text: &str, by| ReviewAnswer { edit: vec![(PortIx(0), value(text))], ..answer(0, by, ReviewVerdict::Approve) };
-    say(&mut course, edit("first", "ann")).unwrap();
+    approve(&mut course, 0);
     let again = say(&mut course, answer(0, "ann", ReviewVerdict::Approve));
     assert_eq!(again, Err(Rejection::Review(ReviewRefusal::AlreadyApproved)), "approvals are of different people");
     let open = course.run.open_review(ReviewIx(0)).unwrap();
-    assert_eq!((open.revision, open.approvals.len(), open.edits.len()), (1, 1, 1));
+    assert_eq!((open.revision, open.approvals.len(), open.edits.len()), (1, 1, 0));
     let stale = ReviewAnswer { revision: Some(0), ..answer(0, "bea", ReviewVerdict::Approve) };
     assert_eq!(say(&mut course, stale), Err(Rejection::Review(ReviewRefusal::Stale { revision: 1 })));
     let seen = ReviewAnswer { revision: Some(1), ..answer(0, "bea", ReviewVerdict::Approve) };
     say(&mut course, seen).unwrap();
-    assert_eq!(course.gave("out.value"), Some(json!("first")), "the last one has approved what the first one changed");
+    assert_eq!(course.gave("out.value"), Some(json!("given")));
+}
+
+#[test]
+fn an_approval_is_of_one_version() {
+    let graph = reviewed(json!({"required": 2}), false);
+    let edit =
+        |text: &str, by| ReviewAnswer { edit: vec![(PortIx(0), value(text))], ..answer(0, by, ReviewVerdict::Approve) };
+    let approvals = |course: &Course| course.run.open_review(ReviewIx(0)).map(|open| open.approvals.clone());
+    let mut course = Course::begin(&graph);
+    approve(&mut course, 0);
+    say(&mut course, edit("second", "bea")).unwrap();
+    assert_eq!(approvals(&course), Some(vec![Subject::from("bea")]), "the first one has approved something else");
+    say(&mut course, edit("third", "bea")).unwrap();
+    say(&mut course, edit("fourth", "cid")).unwrap();
+    assert_eq!(approvals(&course), Some(vec![Subject::from("cid")]));
+    approve(&mut course, 0);
+    assert_eq!(course.gave("out.value"), Some(json!("fourth")), "two people have approved this one");
+    let mut course = Course::begin(&graph);
+    say(&mut course, edit("second", "ann")).unwrap();
+    let same = say(&mut course, edit("second", "ann"));
+    assert_eq!(same, Err(Rejection::Review(ReviewRefusal::AlreadyApproved)), "it is the same version");
+    say(&mut course, edit("second", "bea")).unwrap();
+    assert_eq!(course.gave("out.value"), Some(json!("second")), "who says the same approves it");
+    let Fact::Reviewed(last) = &course.events[2].fact else { panic!("no decision") };
+    assert!(last.edit.is_empty(), "nothing was changed");
 }
 
 #[test]
@@ -273,6 +319,29 @@ fn a_node_begins_when_it_may() {
     assert_eq!(course.run.error().map(|error| &*error.code), Some("review_rejected"));
 }
 
+#[test]
+fn a_node_begins_with_what_people_have_made_of_its_inputs() {
+    let policy = json!({"review": "before"});
+    let graph = Fixture::default().input("in").work("a", "pure", &policy).edge("in", "a").build();
+    let mut course = Course::begin(&graph);
+    let edit = |port, text: &str| ReviewAnswer {
+        edit: vec![(PortIx(port), json_value(&json!([text])))],
+        ..answer(0, "ann", ReviewVerdict::Approve)
+    };
+    let not = Err(Rejection::Review(ReviewRefusal::NotAllowed("data")));
+    assert_eq!(say(&mut course, edit(1, "nothing came into it")), not);
+    say(&mut course, edit(0, "edited")).unwrap();
+    same(&course);
+    let instance = course.next_ready().unwrap();
+    let changed = course.run.changed_inputs(instance);
+    let shown: Vec<_> = changed.iter().map(|input| (input.port, course.json(&input.value))).collect();
+    assert_eq!(shown, [(PortIx(0), json!(["edited"]))]);
+    assert_eq!(course.inputs(instance), json!({"in": ["given"]}), "the original stays");
+    course.run_through(|_, _| success("done"));
+    let made = super::reuse::results(&course).results;
+    assert!(made.iter().all(|it| it.node != instance.node), "it was not made of what came into the node");
+}
+
 fn after() -> Arc<Graph> {
     let graph = Fixture::default().input("in").work("a", "keyed", &json!({"review": "after"})).output("out");
     graph.edge("in", "a").edge("a.out", "out").build()
@@ -372,8 +441,11 @@ fn people_decide_what_came_of_an_unknown_outcome() {
         say(&mut course, gave).unwrap();
         assert_eq!((course.gave("out.value"), course.run.status()), (Some(json!("sent")), RunStatus::Completed));
         let mut course = unknown(by_error);
-        say(&mut course, answer(0, "ann", ReviewVerdict::Reject)).unwrap();
-        assert_eq!(course.run.error().unwrap().class, Some(ErrorClass::UnknownOutcome));
+        let rejection = ReviewAnswer { comment: Some("not there".into()), ..answer(0, "ann", ReviewVerdict::Reject) };
+        say(&mut course, rejection).unwrap();
+        let error = course.run.error().unwrap();
+        assert_eq!(error.class, Some(ErrorClass::UnknownOutcome));
+        assert!(error.message.ends_with("; ann rejected it: not there"), "{}", error.message);
         let mut course = unknown(by_error);
         say(&mut course, answer(0, "ann", ReviewVerdict::Retry)).unwrap();
         let attempt = course.assign(course.next_ready().unwrap(), 1, false);
