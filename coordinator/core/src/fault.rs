@@ -94,6 +94,8 @@ pub enum Fault {
     KeyWithoutReview,
     /// A run that goes on from another one does not end with the node that it is to end with.
     EndNotHeard,
+    /// What people put in the place of what came into a node is forgotten.
+    InputEditForgotten,
     /// What lies downstream of the start takes over earlier results though it is to run.
     DownstreamReused,
     /// What a node's config says does not count when a shared result is looked for.

@@ -112,6 +112,11 @@ impl History {
                 let values = it.edit.iter().filter_map(|edit| reader.stored.output(&edit.value));
                 values.map(|value| ("approved".to_owned(), value)).collect()
             }
+            Some(ReviewKind::Before) => {
+                // Kept whatever becomes of the node: made again, it gets the same.
+                self.outside.put_in.entry(at.clone()).or_default().extend(reader.inputs(it.instance, &it.edit));
+                BTreeMap::new()
+            }
             _ => reader.outputs(it.instance, &it.edit),
         };
         self.outside.changed.entry(at.clone()).or_default().extend(edits);
@@ -218,6 +223,7 @@ impl History {
         take(&mut self.outside.edited, &parent.outside.edited, &moved);
         take(&mut self.outside.changed, &parent.outside.changed, &moved);
         take(&mut self.outside.reviewed, &parent.outside.reviewed, &moved);
+        take(&mut self.outside.put_in, &parent.outside.put_in, &moved);
         take(&mut self.outside.told, &parent.outside.told, &moved);
         take(&mut self.outside.split, &parent.outside.split, &moved);
         take(&mut self.outside.winner, &parent.outside.winner, &moved);
@@ -284,5 +290,11 @@ impl Reader<'_> {
         let node_type = self.run.graph().node(instance.node).node_type.as_ref();
         let name = |output: &PortOutput| Some(node_type?.outputs.get(usize::from(output.port.0))?.id.to_string());
         outputs.iter().filter_map(|output| Some((name(output)?, self.stored.output(&output.value)?))).collect()
+    }
+
+    fn inputs(&self, instance: Instance, inputs: &[PortOutput]) -> BTreeMap<String, Json> {
+        let node_type = self.run.graph().node(instance.node).node_type.as_ref();
+        let name = |input: &PortOutput| Some(node_type?.inputs.get(usize::from(input.port.0))?.id.to_string());
+        inputs.iter().filter_map(|input| Some((name(input)?, self.stored.output(&input.value)?))).collect()
     }
 }

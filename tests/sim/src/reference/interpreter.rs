@@ -218,15 +218,17 @@ impl<'a> Interpreter<'a> {
     fn work(&self, node: usize, frame: &Frame<'_>, brought: &[(&str, Given)]) -> Expected {
         let here = &self.document.nodes[node];
         let ports: &[&str] = if here.kind == work::ONE { &["one", "extra"] } else { &["in"] };
+        let at = self.at(node, frame);
+        let put_in = self.outside.put_in.get(&at);
         let inputs: Vec<Json> = ports
             .iter()
             .filter(|port| brought.iter().any(|(input, _)| input == *port))
-            .map(|port| match takes_list(&here.kind, port) {
-                true => Json::Array(items(brought, port)),
-                false => first(brought, port).map_or(Json::Null, Given::into_json),
+            .map(|port| match put_in.and_then(|put_in| put_in.get(*port)) {
+                Some(value) => value.clone(),
+                None if takes_list(&here.kind, port) => Json::Array(items(brought, port)),
+                None => first(brought, port).map_or(Json::Null, Given::into_json),
             })
             .collect();
-        let at = self.at(node, frame);
         // Which of its providers has answered, only agents know; what it answers, everybody.
         let (kind, config) = match self.outside.fallbacks.get(&at) {
             Some(place) => {
