@@ -68,6 +68,8 @@ impl History {
                     self.gave(reader, attempt.instance, outputs);
                 }
             }
+            // What came after the end of the run is no part of it, but others may go on from it.
+            Fact::Settled { attempt, .. } => self.provided(reader, attempt.instance),
             Fact::TimerFired { instance, outputs } => self.gave(reader, *instance, outputs),
             Fact::Offered { offers } => {
                 for offer in offers.iter().filter(|offer| offer.source == Source::Edit) {

@@ -277,12 +277,15 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// Edges from outside into a body are waited for before the first item opens.
+    /// Edges from outside into a body are waited for before the first item opens, but for those to what the run leaves out of it.
     fn are_surroundings_settled(&self, container: usize, frame: &Frame<'_>) -> bool {
         let body = Place::Body(container);
         let mut entering = self.document.edges.iter().filter(|edge| {
             let (source, target) = (self.document.nodes[edge.source].place, self.document.nodes[edge.target].place);
-            edge.source != container && self.document.lies_in(target, body) && !self.document.lies_in(source, body)
+            edge.source != container
+                && !self.left_out.contains(&edge.target)
+                && self.document.lies_in(target, body)
+                && !self.document.lies_in(source, body)
                 // What an outer scope gives its items is there.
                 && !(self.document.lies_in(self.document.nodes[container].place, Place::Body(edge.source)))
         });

@@ -234,7 +234,7 @@ impl Interpreter<'_> {
         let place = Place::Region(region);
         let mut entering = self.document.edges.iter().filter(|edge| {
             let (source, target) = (&self.document.nodes[edge.source], &self.document.nodes[edge.target]);
-            target.place == place && source.place != place
+            !self.left_out.contains(&edge.target) && target.place == place && source.place != place
         });
         entering.all(|edge| self.brought(edge, frame).is_ok())
     }
