@@ -98,6 +98,10 @@ pub enum Fault {
     InputEditForgotten,
     /// What lies downstream of the start takes over earlier results though it is to run.
     DownstreamReused,
+    /// Of the items that a run is to start from, all run.
+    IndicesIgnored,
+    /// What failed in a container that has completed is not made again though it is to be.
+    FailedItemsIgnored,
     /// What a node's config says does not count when a shared result is looked for.
     SharedKeyWithoutConfig,
     /// Results are shared among tenants.

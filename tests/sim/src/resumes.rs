@@ -15,7 +15,7 @@ use heddle_core::run::event::{OutputValue, PortOutput};
 use heddle_core::run::lineage::{Edited, Offer, Source};
 use heddle_core::run::offers::Packing;
 use heddle_core::run::plan::{Plan, Planning, Trusted, content_of};
-use heddle_core::run::resume::{self, Parent, Resume, Taken};
+use heddle_core::run::resume::{self, Parent, Resume, ResumeRefusal, Taken};
 use heddle_core::run::reuse::content;
 use heddle_core::value::{Digest, Value};
 use serde_json::{Value as Json, json};
@@ -42,7 +42,12 @@ impl World {
         let edits = self.edits(&graph);
         let asked = self.asked(&graph, &results, &edits, place != was);
         let root = run.lineage().and_then(|lineage| lineage.root).unwrap_or(parent);
-        let taken = asked.taken(&graph, Parent { run: &run, results: &results, root }).ok()?;
+        let taken = asked.taken(&graph, Parent { run: &run, results: &results, root });
+        let is_something = asked.failed_items && !asked.rerun && !results.failed.is_empty();
+        if is_something && matches!(taken, Err(ResumeRefusal::Nothing)) {
+            self.check.fail("H32", format!("nothing of {parent} is to run again, but something failed: {asked:?}"));
+        }
+        let taken = taken.ok()?;
         let (inherited, plan) = self.inherited(parent, (&graph, &results), &taken, &edits)?;
         let submission = self.submission(place, None);
         let at = |node: NodeIx, index: &[u32]| (node.0 as usize, index.to_vec());
@@ -71,6 +76,13 @@ impl World {
         if self.random.percent(25) {
             asked.to = node(&mut self.random);
         }
+        // A container that has completed although something in it failed: mostly that alone is made again.
+        let is_inside = |(node, _): &(NodeIx, Vec<u32>)| graph.within(*node).is_some();
+        if results.failed.iter().any(is_inside) && self.random.percent(50) {
+            (asked.rerun, asked.failed_items) = (false, true);
+            (asked.from, asked.to) = (asked.from.filter(|_| self.random.percent(50)), None);
+            return asked;
+        }
         // One or two items that the parent has begun, by the container or by a node in it.
         let begun = results.begun.iter().filter(|(_, begun)| !begun.items.is_empty());
         let begun: Vec<(&(NodeIx, Vec<u32>), &Begun)> = begun.collect();
@@ -82,6 +94,7 @@ impl World {
             let of: Vec<NodeIx> = of.collect();
             let items: Vec<u32> = begun.items.keys().copied().collect();
             if !of.is_empty() {
+                asked.rerun = false;
                 asked.from = Some(of[self.random.below(of.len())]);
                 let index = |random: &mut Random| [&around[..], &[items[random.below(items.len())]]].concat();
                 asked.indices = (0..self.random.between((1, 2))).map(|_| index(&mut self.random)).collect();

@@ -108,7 +108,7 @@ impl Resume {
         }
         let mut reasons = self.forced_by_start(graph, parent.results)?;
         reasons.extend(self.forced_by_edits(graph));
-        if self.failed_items {
+        if self.failed_items && !is_planted(Fault::FailedItemsIgnored) {
             let failed = parent.results.failed.iter();
             reasons.extend(failed.map(|(node, index)| {
                 let why = if index.is_empty() { Why::Failed } else { Why::FailedItem };
@@ -161,7 +161,7 @@ impl Resume {
             return self.indices.first().map_or(Ok(Vec::new()), |index| Err(ResumeRefusal::BadIndex(index.clone())));
         };
         let start = Forced { node: from, index: Vec::new() };
-        if self.indices.is_empty() {
+        if self.indices.is_empty() || is_planted(Fault::IndicesIgnored) {
             return Ok(forced_whole(graph, start).map(|forced| (forced, Why::Start)).collect());
         }
         let mut forced = Vec::new();
