@@ -54,7 +54,8 @@ fn command(line: &str) -> Option<String> {
     let rest = ["heddle ", "target/release/heddle ", "cargo run --release -- "]
         .iter()
         .find_map(|begin| line.strip_prefix(begin))?;
-    let end = [" #", " |", " >", " 2>", " &", ";"].iter().filter_map(|sign| rest.find(sign)).min().unwrap_or(rest.len());
+    let end =
+        [" #", " |", " >", " 2>", " &", ";"].iter().filter_map(|sign| rest.find(sign)).min().unwrap_or(rest.len());
     Some(rest[..end].trim().to_owned())
 }
 

@@ -88,6 +88,20 @@ pub enum Fault {
     ForcedReused,
     /// What came through first outputs does not count when an earlier result is looked for.
     KeyWithoutInput,
+    /// A config does not count when an earlier result is looked for.
+    KeyWithoutConfig,
+    /// That people look at a node does not count when an earlier result is looked for.
+    KeyWithoutReview,
+    /// A run that goes on from another one does not end with the node that it is to end with.
+    EndNotHeard,
+    /// What people put in the place of what came into a node is forgotten.
+    InputEditForgotten,
+    /// What lies downstream of the start takes over earlier results though it is to run.
+    DownstreamReused,
+    /// Of the items that a run is to start from, all run.
+    IndicesIgnored,
+    /// What failed in a container that has completed is not made again though it is to be.
+    FailedItemsIgnored,
     /// What a node's config says does not count when a shared result is looked for.
     SharedKeyWithoutConfig,
     /// Results are shared among tenants.

@@ -61,6 +61,11 @@ impl Scripted {
         Self::of(nodes, edges, scripts)
     }
 
+    /// The same graph with other data in its nodes.
+    pub(super) fn with(&self, nodes: Vec<Value>) -> Self {
+        Self::of(nodes, self.edges.clone(), self.scripts.clone())
+    }
+
     /// A graph whose document is known, and how its nodes behave.
     pub(super) fn of(nodes: Vec<Value>, edges: Vec<Value>, scripts: Vec<Script>) -> Self {
         let document = Document::read(&nodes, &edges);

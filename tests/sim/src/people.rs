@@ -60,16 +60,25 @@ impl World {
             1 | 2 if review < RETRIES_UNTIL => ReviewVerdict::Retry,
             _ => ReviewVerdict::Approve,
         };
-        let can_edit = open.filter(|open| verdict == ReviewVerdict::Approve && open.kind != ReviewKind::Before);
+        let can_edit = open.filter(|_| verdict == ReviewVerdict::Approve);
         // Whoever says that it took effect says what it gave.
         let edits = |open: &&OpenReview| open.kind == ReviewKind::Outcome || self.random.percent(40);
         let edit = match can_edit.filter(edits) {
             None => Vec::new(),
             Some(open) => {
                 let number = json!({"n": self.random.below(60)});
-                let is_list = open.kind != ReviewKind::Value && self.check.kind_of(run, open.instance) == work::LIST;
+                let kind = self.check.kind_of(run, open.instance);
+                let (port, is_list) = match open.kind {
+                    ReviewKind::Value => (PortIx(0), false),
+                    ReviewKind::After | ReviewKind::Outcome => (PortIx(0), kind == work::LIST),
+                    // Any of the inputs that something came into.
+                    ReviewKind::Before => match open.values.len() {
+                        0 => (PortIx(0), false),
+                        inputs => (open.values[self.random.below(inputs)].port, kind != work::ONE),
+                    },
+                };
                 let value = if is_list { json!([number]) } else { number };
-                vec![(PortIx(0), Value::from_json(Bytes::from(value.to_string())))]
+                vec![(port, Value::from_json(Bytes::from(value.to_string())))]
             }
         };
         ReviewAnswer {

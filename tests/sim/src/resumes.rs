@@ -1,5 +1,6 @@
-//! Clients that go on from runs that are over: from random nodes, with random edits. What such a run gives is held against the
-//! reference interpreter as any other; here is what must hold of what it takes over, and of its plan.
+//! Clients that go on from runs that are over: from and to random nodes, of random items, with random edits of outputs and of
+//! configs. What such a run gives is held against the reference interpreter as any other; what must hold of what it takes over, and of
+//! its plan, is in `check_resumes.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,17 +9,19 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{NodeIx, PortIx, RunId};
 use heddle_core::partition::batch::Phase;
 use heddle_core::partition::io::{Inherited, Submission};
-use heddle_core::run::checkpoint::{Checkpoints, Gatherer};
-use heddle_core::run::event::{Decision, Event, OutputValue, PortOutput};
+use heddle_core::run::Run;
+use heddle_core::run::checkpoint::{Begun, Checkpoints, Gatherer};
+use heddle_core::run::event::{OutputValue, PortOutput};
 use heddle_core::run::lineage::{Edited, Offer, Source};
 use heddle_core::run::offers::Packing;
 use heddle_core::run::plan::{Plan, Planning, Trusted, content_of};
-use heddle_core::run::resume::{self, Parent, Resume, Taken};
+use heddle_core::run::resume::{self, Parent, Resume, ResumeRefusal, Taken};
 use heddle_core::run::reuse::content;
-use heddle_core::run::{Run, RunStatus};
 use heddle_core::value::{Digest, Value};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
+use super::check_resumes::Resumed;
+use super::random::Random;
 use super::store::RunRow;
 use super::work;
 use super::world::World;
@@ -30,25 +33,97 @@ impl World {
         let parent = *known.get(self.random.below(known.len()))?;
         let row = self.store.runs.get(&parent).filter(|row| !row.is_quarantined)?.clone();
         row.summary.as_ref().filter(|summary| summary.phase == Phase::Closed)?;
-        let graph = Arc::clone(self.store.graphs.get(&row.created.graph)?);
-        let (run, results) = gather(parent, &graph, &row)?;
+        let of_parent = Arc::clone(self.store.graphs.get(&row.created.graph)?);
+        let (run, results) = gather(parent, &of_parent, &row)?;
+        let was = self.graphs.iter().position(|scripted| scripted.graph.digest() == of_parent.digest())?;
+        let place = if self.random.percent(40) { self.changed(was) } else { was };
+        let graph = Arc::clone(&self.graphs[place].graph);
+        let results = results.in_graph(&of_parent, &graph);
         let edits = self.edits(&graph);
-        let asked = Resume {
+        let asked = self.asked(&graph, &results, &edits, place != was);
+        let root = run.lineage().and_then(|lineage| lineage.root).unwrap_or(parent);
+        let taken = asked.taken(&graph, Parent { run: &run, results: &results, root });
+        let is_something = asked.failed_items && !asked.rerun && !results.failed.is_empty();
+        if is_something && matches!(taken, Err(ResumeRefusal::Nothing)) {
+            self.check.fail("H32", format!("nothing of {parent} is to run again, but something failed: {asked:?}"));
+        }
+        let taken = taken.ok()?;
+        let (inherited, plan) = self.inherited(parent, (&graph, &results), &taken, &edits)?;
+        let submission = self.submission(place, None);
+        let at = |node: NodeIx, index: &[u32]| (node.0 as usize, index.to_vec());
+        let failed = results.failed.iter().filter(|(node, _)| !graph.node(*node).is_anonymous);
+        let failed = failed.map(|(node, index)| at(*node, index)).collect();
+        let results = results.results.iter().map(|result| at(result.node, &result.index)).collect();
+        self.resumed.insert(submission.run, Resumed { parent, asked, plan, failed, results });
+        let tenant = row.created.tenant;
+        Some(Submission { tenant, target: taken.target, lineage: Some(Box::new(inherited)), ..submission })
+    }
+
+    /// From where to where, and what of that runs again.
+    fn asked(&mut self, graph: &Graph, results: &Checkpoints, edits: &[(Edited, Value)], differs: bool) -> Resume {
+        // What no document names nobody can ask for.
+        let named = graph.nodes().filter(|(_, node)| !node.is_anonymous).count();
+        let node = |random: &mut Random| Some(NodeIx(random.below(named) as u32));
+        let mut asked = Resume {
             rerun: self.random.percent(5),
-            from: self.random.percent(60).then(|| NodeIx(self.random.below(graph.len()) as u32)),
+            from: self.random.percent(60).then(|| node(&mut self.random)).flatten(),
             edits: edits.iter().map(|(edit, _)| *edit).collect(),
             failed_items: self.random.percent(30),
             downstream_all: self.random.percent(20),
+            differs,
             ..Resume::default()
         };
-        let root = run.lineage().and_then(|lineage| lineage.root).unwrap_or(parent);
-        let taken = asked.taken(&graph, Parent { run: &run, results: &results, root }).ok()?;
-        let (inherited, plan) = self.inherited(parent, (&graph, &results), &taken, &edits)?;
-        let place = self.graphs.iter().position(|scripted| scripted.graph.digest() == graph.digest())?;
-        let submission = self.submission(place, None);
-        self.plans.insert(submission.run, plan);
-        let tenant = row.created.tenant;
-        Some(Submission { tenant, target: taken.target, lineage: Some(Box::new(inherited)), ..submission })
+        if self.random.percent(25) {
+            asked.to = node(&mut self.random);
+        }
+        // A container that has completed although something in it failed: mostly that alone is made again.
+        let is_inside = |(node, _): &(NodeIx, Vec<u32>)| graph.within(*node).is_some();
+        if results.failed.iter().any(is_inside) && self.random.percent(50) {
+            (asked.rerun, asked.failed_items) = (false, true);
+            (asked.from, asked.to) = (asked.from.filter(|_| self.random.percent(50)), None);
+            return asked;
+        }
+        // One or two items that the parent has begun, by the container or by a node in it.
+        let begun = results.begun.iter().filter(|(_, begun)| !begun.items.is_empty());
+        let begun: Vec<(&(NodeIx, Vec<u32>), &Begun)> = begun.collect();
+        if !begun.is_empty() && self.random.percent(40) {
+            let ((container, around), begun) = begun[self.random.below(begun.len())];
+            let body: Vec<NodeIx> =
+                graph.nodes().map(|(ix, _)| ix).filter(|ix| graph.is_inside(*ix, *container)).collect();
+            let of = body.into_iter().chain([*container]).filter(|ix| !graph.node(*ix).is_anonymous);
+            let of: Vec<NodeIx> = of.collect();
+            let items: Vec<u32> = begun.items.keys().copied().collect();
+            if !of.is_empty() {
+                asked.rerun = false;
+                asked.from = Some(of[self.random.below(of.len())]);
+                let index = |random: &mut Random| [&around[..], &[items[random.below(items.len())]]].concat();
+                asked.indices = (0..self.random.between((1, 2))).map(|_| index(&mut self.random)).collect();
+                // Mostly nothing else, so that what is not named has to stay.
+                if self.random.percent(70) {
+                    (asked.failed_items, asked.downstream_all, asked.to) = (false, false, None);
+                }
+            }
+        }
+        asked
+    }
+
+    /// The same graph with other configs, as a client has edited it.
+    fn changed(&mut self, place: usize) -> usize {
+        let mut nodes = self.graphs[place].nodes.clone();
+        for node in &mut nodes {
+            if self.random.percent(30) {
+                change(node, &mut self.random);
+            }
+        }
+        let changed = self.graphs[place].with(nodes);
+        let digest = changed.graph.digest();
+        if let Some(known) = self.graphs.iter().position(|scripted| scripted.graph.digest() == digest) {
+            return known;
+        }
+        self.tell_trace(|| format!("a client changes configs: {changed}"));
+        self.store.graphs.insert(digest, Arc::clone(&changed.graph));
+        self.graphs.push(changed);
+        self.graphs.len() - 1
     }
 
     /// Now and then another result for a node outside of maps and loops.
@@ -62,7 +137,7 @@ impl World {
             return Vec::new();
         }
         let node = nodes[self.random.below(nodes.len())];
-        let number = |random: &mut super::random::Random| json!({"n": random.below(60), "by": "an edit"});
+        let number = |random: &mut Random| json!({"n": random.below(60), "by": "an edit"});
         let value = match &*graph.node(node).type_id == work::LIST {
             true => (0..self.random.below(4)).map(|_| number(&mut self.random)).collect(),
             false => number(&mut self.random),
@@ -115,37 +190,31 @@ fn gather(id: RunId, graph: &Arc<Graph>, row: &RunRow) -> Option<(Run, Checkpoin
     Some(gatherer.finish())
 }
 
-/// What was forced has run, and what ran was planned.
-pub(super) fn check(fold: &Run, events: &[Event], plan: Option<&Plan>) -> Result<(), String> {
-    let Some(lineage) = fold.lineage() else { return Ok(()) };
-    let graph = fold.graph();
-    for decision in events.iter().flat_map(|event| &event.decisions) {
-        let Decision::Reused { instance, .. } = decision else { continue };
-        let is_named = lineage.forced.iter().any(|forced| forced.node == instance.node && forced.index.is_empty());
-        if is_named && lineage.trusted.binary_search(&instance.node).is_err() {
-            return Err(format!("node {} was forced to run, and took over a result", graph.node(instance.node).id));
+/// Another config of the same node, with which the graph is still valid; now and then people look at it, or do not any more.
+fn change(node: &mut Json, random: &mut Random) {
+    let is_outside = node["parentId"].is_null();
+    let data = &mut node["data"];
+    let kind = data["nodeType"].as_str().unwrap_or_default().to_owned();
+    match kind.as_str() {
+        work::WORK | work::PREFETCHED if is_outside && random.percent(30) => {
+            data["policy"]["review"] = random.pick(&[json!("before"), json!("after"), Json::Null].each_ref()).clone();
+            // Runs share nothing that people look at.
+            if !data["policy"]["review"].is_null() {
+                data["policy"]["cache"] = json!("off");
+            }
         }
-    }
-    let Some(plan) = plan else { return Ok(()) };
-    let is_planned = |node| plan.will_run.iter().chain(&plan.may_run).any(|planned| planned.node == node);
-    let mut given = events.iter().flat_map(|event| &event.assignments).map(|it| it.attempt.instance.node);
-    if let Some(node) = given.find(|node| !is_planned(*node)) {
-        return Err(format!("node {} ran, and was not planned to", graph.node(node).id));
-    }
-    let ran = |node| {
-        let mut given = events.iter().flat_map(|event| &event.assignments);
-        given.any(|assignment| assignment.attempt.instance.node == node)
-    };
-    let must = |planned: &&heddle_core::run::plan::Planned| {
-        graph.within(planned.node).is_none() && work::TYPES.contains(&&*graph.node(planned.node).type_id)
-    };
-    let is_whole = fold.status() == RunStatus::Completed && fold.progress().1 == 0;
-    let missing = plan.will_run.iter().filter(must).find(|planned| {
-        // What came before it may have left the output closed that it hangs on.
-        is_whole && !ran(planned.node) && fold.phase_of(planned.node) == heddle_core::run::NodePhase::Cached
-    });
-    match missing {
-        Some(planned) => Err(format!("node {} was planned to run, and did not", graph.node(planned.node).id)),
-        None => Ok(()),
+        kind if work::TYPES.contains(&kind) => data["config"]["salt"] = json!(random.below(1_000)),
+        "logic:wait" => data["config"]["forMs"] = json!(random.between((0, 300))),
+        "logic:review" => data["config"]["required"] = json!(random.between((1, 2))),
+        "logic:loop" => {
+            let turns = data["config"]["maxIterations"].as_u64().unwrap_or(1);
+            data["config"]["maxIterations"] = json!(random.between((1, turns)));
+        }
+        "logic:map" => data["config"]["onItemError"] = json!(random.pick(&["fail", "skip", "collect"])),
+        "logic:if" => {
+            let condition = data["config"]["condition"].as_str().unwrap_or_default();
+            data["config"]["condition"] = json!(condition.replace("== 1", "== 0").replace("== 2", "== 1"));
+        }
+        _ => {}
     }
 }

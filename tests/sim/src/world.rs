@@ -6,13 +6,14 @@ use heddle_core::id::{PartitionId, RunId, SessionNumber};
 use heddle_core::partition::batch::{Batch, IdempotencyKey, Phase};
 use heddle_core::partition::io::{Input, Leaving};
 use heddle_core::run::event::{Fact, LossCause};
-use heddle_core::run::plan::Plan;
 use heddle_core::run::{NodePhase, Run};
 use heddle_core::time::{Span, Timestamp};
+use heddle_core::value::Digest;
 
 use super::agents::{Agent, Link};
 use super::check::Checker;
 use super::check_history::key_of;
+use super::check_resumes::{Looked, Resumed};
 use super::clients::Client;
 use super::event::{Event, SeatId};
 use super::fault::ShellFault;
@@ -24,7 +25,6 @@ use super::progress::Progress;
 use super::queue::{Queue, millis};
 use super::random::Random;
 use super::reference;
-use super::resumes;
 use super::sessions::agent_id;
 use super::shell::{Sent, Shell};
 use super::store::{RunRow, Store, replay};
@@ -67,8 +67,8 @@ pub(super) struct World {
     pub(super) kills: Kills,
     /// What the last batch wrote over.
     undo: Option<Undo>,
-    /// What was planned for runs that go on from others.
-    pub(super) plans: BTreeMap<RunId, Plan>,
+    /// What was asked for by runs that go on from others.
+    pub(super) resumed: BTreeMap<RunId, Resumed>,
     /// Takes a line for each thing that happens.
     trace: Option<fn(&str)>,
 }
@@ -128,7 +128,7 @@ impl World {
             database_stalled_until: START,
             kills: Kills::default(),
             undo: None,
-            plans: BTreeMap::new(),
+            resumed: BTreeMap::new(),
             trace,
         };
         // Epochs begin above zero, as in the real rows.
@@ -435,7 +435,7 @@ impl World {
                 _ => false,
             };
             self.check.expect(is_same, "H9", || format!("the rows of {id} are not the fold of its events"));
-            let scripted = self.graphs.iter().find(|scripted| scripted.graph.digest() == row.created.graph);
+            let scripted = self.scripted(row.created.graph);
             if let (Some(fold), Some(scripted)) = (account, scripted)
                 && let Err(what) =
                     reference::compare(&scripted.document, self.store.stored(*id), fold, &|run| self.history_of(run))
@@ -443,11 +443,25 @@ impl World {
             {
                 self.check.fail("H30", format!("{id}: {what}"));
             }
-            let taken_over = account.map(|fold| resumes::check(fold, &row.events, self.plans.get(id)));
-            if let Some(Err(what)) = taken_over {
+            if let Some(Err(what)) = self.looked(*id, row).map(|looked| looked.check()) {
                 self.check.fail("H32", format!("{id}: {what}"));
             }
         }
+    }
+
+    /// A run that goes on from another one, with that.
+    fn looked(&self, id: RunId, row: &RunRow) -> Option<Looked<'_>> {
+        let resumed = self.resumed.get(&id)?;
+        let (fold, _) = self.history_of(id)?;
+        let parent = self.store.runs.get(&resumed.parent).and_then(|row| self.scripted(row.created.graph))?;
+        let (parent_fold, _) = self.history_of(resumed.parent)?;
+        let scripted = self.scripted(row.created.graph)?;
+        Some(Looked::read(resumed, (fold, &row.events), scripted, (parent_fold, parent)))
+    }
+
+    /// A graph, as it was drawn.
+    fn scripted(&self, graph: Digest) -> Option<&Scripted> {
+        self.graphs.iter().find(|scripted| scripted.graph.digest() == graph)
     }
 
     /// A run as it is kept.

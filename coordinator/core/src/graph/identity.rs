@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Graph, InEdge, Logic, Node};
 use crate::condition::{Condition, Need};
+use crate::fault::{Fault, is_planted};
 use crate::id::{NodeIx, PortIx};
 use crate::node_type::{Control, Runner};
 use crate::value::Digest;
@@ -187,9 +188,11 @@ fn plain(node: &Node) -> Digest {
     let mut hasher = Hasher::default();
     hasher.text(node.type_id.as_bytes());
     hasher.number(node.node_type.as_ref().map_or(0, |node_type| node_type.version as usize));
-    // What a review is called is no part of what is asked.
-    let is_review = node.runner == Runner::Control(Control::Review);
-    hasher.text(canonical(&node.config, is_review.then_some("title")).as_bytes());
+    if !is_planted(Fault::KeyWithoutConfig) {
+        // What a review is called is no part of what is asked.
+        let is_review = node.runner == Runner::Control(Control::Review);
+        hasher.text(canonical(&node.config, is_review.then_some("title")).as_bytes());
+    }
     hasher.number(node.constants.len());
     for (port, value) in &node.constants {
         hasher.number(usize::from(port.0)).digest(Some(value.digest()));
@@ -199,7 +202,7 @@ fn plain(node: &Node) -> Digest {
         hasher.text(format!("{:?}{:?}", node.policy.on_error, node.policy.on_item_error).as_bytes());
     }
     // What nobody was asked about is no result of a node that asks people.
-    if let Some(review) = node.policy.review {
+    if let Some(review) = node.policy.review.filter(|_| !is_planted(Fault::KeyWithoutReview)) {
         hasher.text(format!("review {review:?}").as_bytes());
     }
     hasher.done()

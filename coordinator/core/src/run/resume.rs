@@ -8,6 +8,7 @@ use super::checkpoint::Checkpoints;
 use super::lineage::{Edited, Forced, Lineage, Offer};
 use super::plan::Why;
 use super::{Run, RunStatus};
+use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{NodeIx, PortIx, RunId};
 
@@ -107,7 +108,7 @@ impl Resume {
         }
         let mut reasons = self.forced_by_start(graph, parent.results)?;
         reasons.extend(self.forced_by_edits(graph));
-        if self.failed_items {
+        if self.failed_items && !is_planted(Fault::FailedItemsIgnored) {
             let failed = parent.results.failed.iter();
             reasons.extend(failed.map(|(node, index)| {
                 let why = if index.is_empty() { Why::Failed } else { Why::FailedItem };
@@ -118,7 +119,8 @@ impl Resume {
         if parent.run.status() == RunStatus::Completed && !asks {
             return Err(ResumeRefusal::Nothing);
         }
-        let target = match (self.from, self.to) {
+        let to = self.to.filter(|_| !is_planted(Fault::EndNotHeard));
+        let target = match (self.from, to) {
             (Some(from), Some(to)) if graph.closure(to).binary_search(&from).is_err() => {
                 return Err(ResumeRefusal::NotOnTheWay);
             }
@@ -137,7 +139,7 @@ impl Resume {
             }
         };
         lineage.forced = reasons.iter().map(|(forced, _)| forced.clone()).collect();
-        if self.downstream_all {
+        if self.downstream_all && !is_planted(Fault::DownstreamReused) {
             let before: BTreeSet<Forced> = lineage.forced.iter().cloned().collect();
             lineage.force_downstream(graph);
             let added = lineage.forced.iter().filter(|forced| !before.contains(forced));
@@ -159,7 +161,7 @@ impl Resume {
             return self.indices.first().map_or(Ok(Vec::new()), |index| Err(ResumeRefusal::BadIndex(index.clone())));
         };
         let start = Forced { node: from, index: Vec::new() };
-        if self.indices.is_empty() {
+        if self.indices.is_empty() || is_planted(Fault::IndicesIgnored) {
             return Ok(forced_whole(graph, start).map(|forced| (forced, Why::Start)).collect());
         }
         let mut forced = Vec::new();

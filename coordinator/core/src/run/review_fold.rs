@@ -158,7 +158,7 @@ impl Run {
             changed.retain(|known| known.port != input.port);
             changed.push(input.clone());
         }
-        if !changed.is_empty() {
+        if !changed.is_empty() && !is_planted(Fault::InputEditForgotten) {
             self.reviews().inputs.insert(instance.first(), changed);
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use heddle_core::id::{Instance, ProviderIx, ReviewIx, RunId, ScopeIx};
+use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewIx, RunId, ScopeIx};
 use heddle_core::policy::ReviewWhen;
-use heddle_core::run::Run;
 use heddle_core::run::event::{Decision, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use heddle_core::run::lineage::{Offer, Source};
+use heddle_core::run::{NodePhase, Run};
 use serde_json::Value as Json;
 
 use super::super::stored::Stored;
@@ -68,6 +68,8 @@ impl History {
                     self.gave(reader, attempt.instance, outputs);
                 }
             }
+            // What came after the end of the run is no part of it, but others may go on from it.
+            Fact::Settled { attempt, .. } => self.provided(reader, attempt.instance),
             Fact::TimerFired { instance, outputs } => self.gave(reader, *instance, outputs),
             Fact::Offered { offers } => {
                 for offer in offers.iter().filter(|offer| offer.source == Source::Edit) {
@@ -111,6 +113,11 @@ impl History {
             Some(ReviewKind::Value) => {
                 let values = it.edit.iter().filter_map(|edit| reader.stored.output(&edit.value));
                 values.map(|value| ("approved".to_owned(), value)).collect()
+            }
+            Some(ReviewKind::Before) => {
+                // Kept whatever becomes of the node: made again, it gets the same.
+                self.outside.put_in.entry(at.clone()).or_default().extend(reader.inputs(it.instance, &it.edit));
+                BTreeMap::new()
             }
             _ => reader.outputs(it.instance, &it.edit),
         };
@@ -189,8 +196,16 @@ impl History {
         self.gave(reader, instance, outputs);
         let at = self.at(reader, instance);
         let Some(offer) = self.offers.get(offer as usize).filter(|offer| offer.source != Source::Edit) else { return };
-        let Some(parent) = self.parent.take() else { return };
         let graph = reader.run.graph();
+        // A run of a part of a body takes over what all of it gave.
+        let is_left_out = |ix: NodeIx| reader.run.phase_of(ix) == NodePhase::Excluded;
+        if graph.nodes().any(|(ix, _)| graph.is_inside(ix, instance.node) && is_left_out(ix)) {
+            let outputs = reader.outputs(instance, outputs).into_iter();
+            let outputs = outputs.map(|(port, value)| (port.clone(), given(&port, value)));
+            self.outside.edited.insert(at, outputs.collect());
+            return;
+        }
+        let Some(parent) = self.parent.take() else { return };
         let moved = |(id, path): &At| -> Option<At> {
             let is_inside = graph.find(id).is_some_and(|node| graph.is_inside(node, instance.node));
             let is_its = *id == at.0 && *path == offer.index;
@@ -210,6 +225,7 @@ impl History {
         take(&mut self.outside.edited, &parent.outside.edited, &moved);
         take(&mut self.outside.changed, &parent.outside.changed, &moved);
         take(&mut self.outside.reviewed, &parent.outside.reviewed, &moved);
+        take(&mut self.outside.put_in, &parent.outside.put_in, &moved);
         take(&mut self.outside.told, &parent.outside.told, &moved);
         take(&mut self.outside.split, &parent.outside.split, &moved);
         take(&mut self.outside.winner, &parent.outside.winner, &moved);
@@ -276,5 +292,11 @@ impl Reader<'_> {
         let node_type = self.run.graph().node(instance.node).node_type.as_ref();
         let name = |output: &PortOutput| Some(node_type?.outputs.get(usize::from(output.port.0))?.id.to_string());
         outputs.iter().filter_map(|output| Some((name(output)?, self.stored.output(&output.value)?))).collect()
+    }
+
+    fn inputs(&self, instance: Instance, inputs: &[PortOutput]) -> BTreeMap<String, Json> {
+        let node_type = self.run.graph().node(instance.node).node_type.as_ref();
+        let name = |input: &PortOutput| Some(node_type?.inputs.get(usize::from(input.port.0))?.id.to_string());
+        inputs.iter().filter_map(|input| Some((name(input)?, self.stored.output(&input.value)?))).collect()
     }
 }

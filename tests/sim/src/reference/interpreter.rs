@@ -68,6 +68,9 @@ impl<'a> Interpreter<'a> {
         let (mut failed, mut codes, mut is_whole) = (Vec::new(), Vec::new(), true);
         for (node, _) in self.document.nodes.iter().enumerate().filter(|(_, node)| self.is_in(node.place, frame.place))
         {
+            if self.left_out.contains(&node) {
+                continue;
+            }
             match self.expected(node, frame) {
                 Expected::Failed(why)
                     if !self.has_lost(node, frame) || self.outside.failed.contains_key(&self.at(node, frame)) =>
@@ -215,15 +218,17 @@ impl<'a> Interpreter<'a> {
     fn work(&self, node: usize, frame: &Frame<'_>, brought: &[(&str, Given)]) -> Expected {
         let here = &self.document.nodes[node];
         let ports: &[&str] = if here.kind == work::ONE { &["one", "extra"] } else { &["in"] };
+        let at = self.at(node, frame);
+        let put_in = self.outside.put_in.get(&at);
         let inputs: Vec<Json> = ports
             .iter()
             .filter(|port| brought.iter().any(|(input, _)| input == *port))
-            .map(|port| match takes_list(&here.kind, port) {
-                true => Json::Array(items(brought, port)),
-                false => first(brought, port).map_or(Json::Null, Given::into_json),
+            .map(|port| match put_in.and_then(|put_in| put_in.get(*port)) {
+                Some(value) => value.clone(),
+                None if takes_list(&here.kind, port) => Json::Array(items(brought, port)),
+                None => first(brought, port).map_or(Json::Null, Given::into_json),
             })
             .collect();
-        let at = self.at(node, frame);
         // Which of its providers has answered, only agents know; what it answers, everybody.
         let (kind, config) = match self.outside.fallbacks.get(&at) {
             Some(place) => {
@@ -272,12 +277,15 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    /// Edges from outside into a body are waited for before the first item opens.
+    /// Edges from outside into a body are waited for before the first item opens, but for those to what the run leaves out of it.
     fn are_surroundings_settled(&self, container: usize, frame: &Frame<'_>) -> bool {
         let body = Place::Body(container);
         let mut entering = self.document.edges.iter().filter(|edge| {
             let (source, target) = (self.document.nodes[edge.source].place, self.document.nodes[edge.target].place);
-            edge.source != container && self.document.lies_in(target, body) && !self.document.lies_in(source, body)
+            edge.source != container
+                && !self.left_out.contains(&edge.target)
+                && self.document.lies_in(target, body)
+                && !self.document.lies_in(source, body)
                 // What an outer scope gives its items is there.
                 && !(self.document.lies_in(self.document.nodes[container].place, Place::Body(edge.source)))
         });

@@ -10,6 +10,7 @@ mod document;
 mod expression;
 mod history;
 mod interpreter;
+mod part;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,8 @@ struct Outside {
     reviewed: BTreeMap<At, bool>,
     /// What they have changed, by output.
     changed: BTreeMap<At, BTreeMap<String, Json>>,
+    /// What they have put in the place of what came into a node, by input.
+    put_in: BTreeMap<At, BTreeMap<String, Json>>,
     /// What they say that a node gave of which nobody knew.
     told: BTreeMap<At, BTreeMap<String, Json>>,
     /// Nodes that have ended the run.

@@ -234,7 +234,7 @@ impl Interpreter<'_> {
         let place = Place::Region(region);
         let mut entering = self.document.edges.iter().filter(|edge| {
             let (source, target) = (&self.document.nodes[edge.source], &self.document.nodes[edge.target]);
-            target.place == place && source.place != place
+            !self.left_out.contains(&edge.target) && target.place == place && source.place != place
         });
         entering.all(|edge| self.brought(edge, frame).is_ok())
     }
@@ -248,7 +248,7 @@ impl Interpreter<'_> {
 
     /// What an item or turn gave to an input of its container; nothing if that was closed.
     fn gave(&self, container: usize, input: &str, inner: &Frame<'_>) -> Option<Given> {
-        let edge = self.results_into(container, input).next()?;
+        let edge = self.results_into(container, input).next().filter(|edge| !self.left_out.contains(&edge.source))?;
         match self.expected(edge.source, inner) {
             Expected::Done(mut outputs) => outputs.remove(&edge.output),
             _ => None,

@@ -210,7 +210,8 @@ fn what_a_person_had_made_again_is_no_result() {
 /// list → m { w → v } → end, where people look at w.
 fn mapped(when: &str) -> Arc<Graph> {
     let fixture = Fixture::default().list("list", json!(["a", "b"])).logic("m", "map", json!({}));
-    let fixture = fixture.work("w", "keyed", &json!({"review": when})).inside("m").work("v", "pure", &json!({})).inside("m");
+    let fixture =
+        fixture.work("w", "keyed", &json!({"review": when})).inside("m").work("v", "pure", &json!({})).inside("m");
     let fixture = fixture.output("end").edge("list", "m.items").edge("m.item", "w").edge("w.out", "v");
     fixture.edge("v.out", "m.result").edge("m.results", "end").build()
 }
