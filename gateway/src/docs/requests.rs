@@ -159,6 +159,7 @@ pub(super) struct Execute {
     /// Values by the id, label or key of an input node.
     inputs: Option<Object>,
     /// Runs up to and with this node only.
+    #[schemars(length(min = 1))]
     target_node_id: Option<String>,
     trigger_data: Option<Object>,
     /// One run for each combination of these values.
@@ -166,6 +167,7 @@ pub(super) struct Execute {
     /// Runs `targetNodeId` alone, on results that are reused.
     only: Option<bool>,
     /// Reuses what this run of the workflow made, where nothing has changed.
+    #[schemars(length(min = 1))]
     from_execution_id: Option<String>,
     /// Reuses nothing, whatever the nodes carry.
     force: Option<bool>,

@@ -19,12 +19,16 @@ type Object = Map<String, Value>;
 #[schemars(rename_all = "camelCase", deny_unknown_fields, extend("not" = two_starts()))]
 struct Resume {
     /// Runs afresh, and with it what changes by it. Without it: what failed or never ran.
+    #[schemars(length(min = 1))]
     from_node_id: Option<String>,
     /// Another name for `fromNodeId`.
+    #[schemars(length(min = 1))]
     target_node_id: Option<String>,
     /// Runs up to and with this node only.
+    #[schemars(length(min = 1))]
     to_node_id: Option<String>,
     /// New values, by node id, then by output port. Ports that are not named keep the parent's values.
+    #[schemars(extend("additionalProperties" = values_by_port()))]
     outputs: Option<std::collections::BTreeMap<String, Object>>,
     /// Values by the id, label or key of an input node; the others keep the parent's.
     inputs: Option<Object>,
@@ -33,15 +37,20 @@ struct Resume {
     #[schemars(extend("enum" = ["changed", "all", null]))]
     downstream: Option<String>,
     /// Of `fromNodeId`: these items alone run, such as `[[17],[3,0]]`.
-    #[schemars(inner(length(min = 1, max = 9), inner(range(min = 0, max = u32::MAX))))]
+    #[schemars(length(min = 1), inner(length(min = 1, max = 9), inner(range(min = 0, max = u32::MAX))))]
     indices: Option<Vec<Vec<u32>>>,
     /// What failed in maps that went on without it.
     failed_items: Option<bool>,
     /// Starts nothing, and says what would run.
     plan: Option<bool>,
     /// Does exactly what this plan said, or nothing.
-    #[schemars(length(max = PLAN_TOKEN_LENGTH_MAX))]
+    #[schemars(length(min = 1, max = PLAN_TOKEN_LENGTH_MAX))]
     plan_token: Option<String>,
+}
+
+/// New values of a node; of one that is named at least one.
+fn values_by_port() -> Value {
+    json!({"type": "object", "minProperties": 1, "additionalProperties": true})
 }
 
 /// The node to go on from is named once.
@@ -60,7 +69,7 @@ struct Rerun {
     /// Starts nothing, and says what would run.
     plan: Option<bool>,
     /// Does exactly what this plan said, or nothing.
-    #[schemars(length(max = PLAN_TOKEN_LENGTH_MAX))]
+    #[schemars(length(min = 1, max = PLAN_TOKEN_LENGTH_MAX))]
     plan_token: Option<String>,
 }
 
