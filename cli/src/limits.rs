@@ -68,7 +68,7 @@ pub const BENCH_REFUSAL_PAUSE: Duration = Duration::from_millis(100);
 /// How long one case of W2 goes on before it starts no further set of rounds.
 pub const BENCH_CASE_TIME_MAX: Duration = Duration::from_secs(50);
 /// How long map and loop begin further long runs for the sake of small ones beside them.
-pub const BENCH_BESIDE_TIME_MAX: Duration = Duration::from_secs(60);
+pub const BENCH_BESIDE_TIME_MAX: Duration = Duration::from_secs(150);
 /// How long W4 or W5 may take to fill the database.
 pub const BENCH_FILL_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long parked runs may take to leave memory.

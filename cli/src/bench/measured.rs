@@ -112,7 +112,9 @@ pub(super) enum Measured {
 /// One long run: by itself, and beside another tenant's small runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Long {
-    /// Of the run by itself, which comes last: what is kept at hand within bounds is full by then.
+    /// Runs by themselves, which come last: what is kept at hand within bounds is full by then.
+    pub(super) runs: usize,
+    /// The median of them.
     pub(super) wall_ms: f64,
     pub(super) per_s: u64,
     #[serde(flatten)]
@@ -317,7 +319,7 @@ pub(super) mod tests {
         };
         Measured::Loop {
             turns: 10_000,
-            long: Long { wall_ms: 400.0, per_s: 25_000, costs, bytes_idle: 40 << 20, beside },
+            long: Long { runs: 5, wall_ms: 400.0, per_s: 25_000, costs, bytes_idle: 40 << 20, beside },
         }
     }
 
