@@ -69,6 +69,7 @@ fn waits_for_people(view: &RunView, review: ReviewIx, open: &OpenReview) -> wire
         index: view.items().path(open.instance.scope),
         review_id: ReviewId::of(run.id(), review).to_string(),
         more: 0,
+        ..wire::WaitingOn::default()
     }
 }
 
@@ -93,6 +94,7 @@ fn waits(
         index: view.items().path(instance.scope),
         review_id: String::new(),
         more: 0,
+        ..wire::WaitingOn::default()
     };
     match phase {
         NodePhase::Waiting => {
