@@ -223,6 +223,8 @@ pub const RECOVERY_DEATHS_MAX: u32 = 3;
 pub const SIGNALS_KEPT_PER_RUN_MAX: usize = 1_000;
 /// Bytes of a signal's name.
 pub const SIGNAL_NAME_BYTES_MAX: usize = 128;
+/// Signals and calls of one run that are known again by their idempotency key: the youngest.
+pub const HEARD_KEYS_PER_RUN_MAX: usize = 1_000;
 /// Bytes of the name of a time zone.
 pub const TIMEZONE_BYTES_MAX: usize = 64;
 

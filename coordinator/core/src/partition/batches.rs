@@ -69,12 +69,12 @@ impl Partition {
             Input::SharedFound { run, instance, key, found } => {
                 self.shared_found((run, instance), key, found.map(|found| *found), turn);
             }
-            Input::Signal { caller, run, tenant, name, by, body } => {
-                let wish = Wish::Hear(Box::new(Command::Signal { name, by, body }));
+            Input::Signal { caller, run, tenant, name, by, body, key } => {
+                let wish = Wish::Hear(Box::new(Command::Signal { name, by, body, key }));
                 self.grant(Waiting { caller, tenant, wish }, run, turn);
             }
-            Input::Call { caller, run, tenant, instance, body } => {
-                let wish = Wish::Hear(Box::new(Command::Call { instance, body }));
+            Input::Call { caller, run, tenant, instance, body, key } => {
+                let wish = Wish::Hear(Box::new(Command::Call { instance, body, key }));
                 self.grant(Waiting { caller, tenant, wish }, run, turn);
             }
             _ => {}

@@ -13,7 +13,7 @@ use crate::id::{
 use crate::outbox::{Message, MessageId};
 use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
-use crate::run::event::{NodeError, PermitClass, Timing};
+use crate::run::event::{NodeError, PermitClass, RequestKey, Timing};
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
 use crate::run::recall::CachedResult;
@@ -91,6 +91,8 @@ pub enum Input {
         by: Subject,
         /// What it says.
         body: Value,
+        /// By what it is known if it comes again.
+        key: Option<RequestKey>,
     },
     /// Somebody calls the address of a node.
     Call {
@@ -104,6 +106,8 @@ pub enum Input {
         instance: Instance,
         /// What they say.
         body: Value,
+        /// By what the call is known if it comes again.
+        key: Option<RequestKey>,
     },
     /// An agent is there, with everything it holds of this partition's.
     AgentHello {
@@ -338,6 +342,8 @@ pub enum Reply {
         seq: EventSeq,
         /// Whether a node has got it; else it is kept.
         delivered: bool,
+        /// Whether the same request came before.
+        replayed: bool,
     },
     /// The batch exists, and its runs will be started.
     BatchSubmitted {

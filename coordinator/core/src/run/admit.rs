@@ -10,7 +10,9 @@ use crate::id::{Instance, PortIx, ProviderIx, Subject};
 use crate::limits;
 use crate::node_type::EffectClass;
 use crate::policy::OnUnknown;
-use crate::run::event::{Attempt, ErrorClass, Fact, LossCause, NodeError, OutputValue, PortOutput, RunError, Timing};
+use crate::run::event::{
+    Attempt, ErrorClass, Fact, LossCause, NodeError, OutputValue, PortOutput, RequestKey, RunError, Timing,
+};
 use crate::time::{Span, Timestamp};
 use crate::value::Value;
 
@@ -67,6 +69,8 @@ pub enum Command {
         by: Subject,
         /// What it says.
         body: Value,
+        /// By what it is known if it comes again.
+        key: Option<RequestKey>,
     },
     /// Somebody calls the address of a node.
     Call {
@@ -74,6 +78,8 @@ pub enum Command {
         instance: Instance,
         /// What they say.
         body: Value,
+        /// By what the call is known if it comes again.
+        key: Option<RequestKey>,
     },
     /// Every node has its final phase, or one has failed: the run ends.
     Conclude,
@@ -140,8 +146,8 @@ impl Run {
                 RunStatus::Running => self.answer(*answer),
                 status => Err(Rejection::Over(status)),
             },
-            Command::Signal { name, by, body } => self.signal(name, by, body),
-            Command::Call { instance, body } => self.call(instance, body),
+            Command::Signal { name, by, body, key } => self.signal(name, by, body, key),
+            Command::Call { instance, body, key } => self.call(instance, body, key),
             Command::Conclude => self.conclude(),
         }
     }

@@ -131,9 +131,8 @@ impl Gatherer {
             Fact::Succeeded { attempt, outputs, .. } | Fact::Settled { attempt, outputs } => {
                 self.add(attempt.instance, event.seq, made, outputs);
             }
-            Fact::TimerFired { instance, outputs } | Fact::Called { instance, outputs } => {
-                self.add(*instance, event.seq, made, outputs);
-            }
+            Fact::TimerFired { instance, outputs } => self.add(*instance, event.seq, made, outputs),
+            Fact::Called(it) => self.add(it.instance, event.seq, made, &it.outputs),
             Fact::Signalled(it) => it.to.into_iter().for_each(|to| self.add(to, event.seq, made, &it.outputs)),
             Fact::IntentRecorded { attempt } => self.unknown(attempt.instance),
             Fact::Failed { attempt, error, retry_at, fallback, asks, .. } => {

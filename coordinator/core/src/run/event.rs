@@ -14,7 +14,7 @@ use crate::id::{
 };
 use crate::run::RunStatus;
 use crate::run::lineage::{Lineage, Offer, Source};
-pub use crate::run::listen_event::Signalled;
+pub use crate::run::listen_event::{Called, RequestKey, Signalled};
 pub use crate::run::review_event::{Asked, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
@@ -126,12 +126,7 @@ pub enum Fact {
     /// A signal was sent to the run.
     Signalled(Box<Signalled>),
     /// Somebody has called the address of a `logic:wait_webhook`.
-    Called {
-        /// Which node.
-        instance: Instance,
-        /// What it gives.
-        outputs: Vec<PortOutput>,
-    },
+    Called(Box<Called>),
     /// The terminal event: status and outputs never change after it (I7).
     Ended {
         /// How it ended.
@@ -556,7 +551,7 @@ impl Fact {
             | Fact::TimerFired { .. }
             | Fact::Reviewed(_)
             | Fact::Signalled(_)
-            | Fact::Called { .. }
+            | Fact::Called(_)
             | Fact::Ended { .. } => &[],
         }
     }
@@ -581,7 +576,7 @@ impl Fact {
             Fact::Reviewed(it) if it.by.is_none() => "review.timed_out",
             Fact::Reviewed(_) => "review.decided",
             Fact::Signalled(_) => "signal.received",
-            Fact::Called { .. } => "webhook.called",
+            Fact::Called(_) => "webhook.called",
             Fact::Ended { status: RunStatus::Completed, .. } => "run.completed",
             Fact::Ended { status: RunStatus::Cancelled, .. } => "run.cancelled",
             Fact::Ended { .. } => "run.failed",

@@ -14,7 +14,7 @@ use crate::fault::{Fault, is_planted};
 use crate::graph::{Listen, ListensTo};
 use crate::id::{EventSeq, Instance, PortIx, Subject};
 use crate::limits;
-use crate::run::event::{Decision, Fact, OutputValue, PortOutput, Signalled};
+use crate::run::event::{Called, Decision, Fact, OutputValue, PortOutput, RequestKey, Signalled};
 use crate::time::Timestamp;
 use crate::value::{Value, ValueRef};
 
@@ -36,6 +36,16 @@ pub(super) struct Listeners {
     signals: BTreeMap<Arc<str>, Signals>,
     /// How many signals are kept, over all names.
     kept: u32,
+    /// The youngest requests that came with a key, the oldest first.
+    keys: VecDeque<Heard>,
+}
+
+/// A request that came with a key, and what was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Heard {
+    key: RequestKey,
+    seq: EventSeq,
+    delivered: bool,
 }
 
 /// Who waits for signals of one name, or what is kept of them: never both.
@@ -80,6 +90,15 @@ pub enum ListenRefusal {
     HookUsed,
     /// Nobody waits for the call any more.
     HookExpired,
+    /// It came before, and counts.
+    Again {
+        /// Its event.
+        seq: EventSeq,
+        /// Whether a node has got it at once.
+        delivered: bool,
+    },
+    /// Another request came with its key.
+    KeyMismatch,
 }
 
 impl Run {
@@ -87,6 +106,11 @@ impl Run {
     pub fn listeners(&self) -> impl Iterator<Item = (Instance, Listener)> + '_ {
         let open = self.state.listeners.iter().flat_map(|listeners| &listeners.open);
         open.map(|(instance, listener)| (*instance, *listener))
+    }
+
+    /// Since when an instance waits for a word from outside, and until when.
+    pub fn listener(&self, instance: Instance) -> Option<Listener> {
+        self.state.listeners.as_ref()?.open.get(&instance).copied()
     }
 
     /// Signals that nobody has taken yet.
@@ -156,8 +180,15 @@ impl Run {
     }
 
     /// What follows from a signal: who has waited for it the longest gets it, else it is kept.
-    pub(super) fn signal(&self, name: Arc<str>, by: Subject, said: Value) -> Result<Admitted, Rejection> {
+    pub(super) fn signal(
+        &self,
+        name: Arc<str>,
+        by: Subject,
+        said: Value,
+        key: Option<RequestKey>,
+    ) -> Result<Admitted, Rejection> {
         let refused = |why| Err(Rejection::Listen(why));
+        self.is_new(key)?;
         if self.status() != RunStatus::Running {
             return refused(ListenRefusal::RunOver);
         }
@@ -174,8 +205,31 @@ impl Run {
         let mut body = Body::new(self.seq().next());
         let said = body.put(said);
         let outputs = to.map(|instance| self.heard(instance, Some(said), &mut body)).unwrap_or_default();
-        let signalled = Signalled { name, by, body: said, to, outputs };
+        let signalled = Signalled { name, by, body: said, to, outputs, key };
         Ok(Admitted { fact: Fact::Signalled(Box::new(signalled)), values: body.into_values() })
+    }
+
+    /// Whether a request with this key has not come before.
+    fn is_new(&self, key: Option<RequestKey>) -> Result<(), Rejection> {
+        let Some((key, listeners)) = key.zip(self.state.listeners.as_ref()) else { return Ok(()) };
+        match listeners.keys.iter().find(|known| known.key.key == key.key) {
+            None => Ok(()),
+            Some(known) if known.key.body != key.body => Err(Rejection::Listen(ListenRefusal::KeyMismatch)),
+            Some(Heard { seq, delivered, .. }) => {
+                Err(Rejection::Listen(ListenRefusal::Again { seq: *seq, delivered: *delivered }))
+            }
+        }
+    }
+
+    /// Takes down with what key a request came.
+    fn note_key(&mut self, key: Option<RequestKey>, delivered: bool) {
+        let Some(key) = key else { return };
+        let seq = self.state.seq;
+        let keys = &mut self.state.listeners.get_or_insert_default().keys;
+        if keys.len() >= limits::HEARD_KEYS_PER_RUN_MAX {
+            keys.pop_front();
+        }
+        keys.push_back(Heard { key, seq, delivered });
     }
 
     fn first_waiting(&self, name: &str) -> Option<Instance> {
@@ -183,8 +237,9 @@ impl Run {
     }
 
     /// What follows from a call of an address.
-    pub(super) fn call(&self, instance: Instance, said: Value) -> Result<Admitted, Rejection> {
+    pub(super) fn call(&self, instance: Instance, said: Value, key: Option<RequestKey>) -> Result<Admitted, Rejection> {
         let refused = |why| Err(Rejection::Listen(why));
+        self.is_new(key)?;
         let was_called = self.was_called(instance) && !is_planted(Fault::HookCalledTwice);
         if was_called {
             return refused(ListenRefusal::HookUsed);
@@ -198,7 +253,8 @@ impl Run {
         let mut body = Body::new(self.seq().next());
         let said = body.put(said);
         let outputs = self.heard(instance, Some(said), &mut body);
-        Ok(Admitted { fact: Fact::Called { instance, outputs }, values: body.into_values() })
+        let called = Called { instance, outputs, key };
+        Ok(Admitted { fact: Fact::Called(Box::new(called)), values: body.into_values() })
     }
 
     /// Whether an instance waits to be called.
@@ -265,6 +321,7 @@ impl Run {
             }
             (Some(instance), _) | (None, Some(instance)) => return Err(Corrupt::NotListening { seq, instance }),
         }
+        self.note_key(it.key, it.to.is_some());
         Ok(())
     }
 
@@ -276,14 +333,17 @@ impl Run {
     }
 
     /// Folds a call.
-    pub(super) fn called(&mut self, instance: Instance, outputs: &[PortOutput]) -> Result<(), Corrupt> {
+    pub(super) fn called(&mut self, it: &Called) -> Result<(), Corrupt> {
+        let instance = it.instance;
         if is_planted(Fault::HookCalledTwice) && self.was_called(instance) {
             return Ok(());
         }
         if !self.is_hook(instance) {
             return Err(Corrupt::NotListening { seq: self.state.seq, instance });
         }
-        self.hears(instance, outputs)
+        self.hears(instance, &it.outputs)?;
+        self.note_key(it.key, true);
+        Ok(())
     }
 
     /// An instance has what it has waited for.
@@ -327,6 +387,14 @@ impl Run {
         if is_over {
             listeners.signals.remove(name);
         }
+    }
+
+    /// The run is over. What was answered is known on.
+    pub(super) fn hear_no_more(&mut self) {
+        let Some(listeners) = &mut self.state.listeners else { return };
+        listeners.open.clear();
+        listeners.signals.clear();
+        listeners.kept = 0;
     }
 
     /// What a load that forgets signals would make of a run.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Instance, Subject};
 use crate::run::event::PortOutput;
-use crate::value::ValueRef;
+use crate::value::{Digest, ValueRef};
 
 /// A signal that was sent to the run.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,4 +21,26 @@ pub struct Signalled {
     pub to: Option<Instance>,
     /// What that instance gives; nothing if it is kept.
     pub outputs: Vec<PortOutput>,
+    /// By what the same request is known when it comes again.
+    pub key: Option<RequestKey>,
+}
+
+/// A call of the address of a `logic:wait_webhook`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Called {
+    /// Whose address.
+    pub instance: Instance,
+    /// What it gives.
+    pub outputs: Vec<PortOutput>,
+    /// By what the same request is known when it comes again.
+    pub key: Option<RequestKey>,
+}
+
+/// The idempotency key that a request came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestKey {
+    /// The digest of the key, and of what it is for.
+    pub key: Digest,
+    /// The digest of the request's body.
+    pub body: Digest,
 }

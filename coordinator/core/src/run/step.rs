@@ -212,7 +212,7 @@ impl Run {
             }
             Fact::Reviewed(it) => self.reviewed(it)?,
             Fact::Signalled(it) => self.signalled(it)?,
-            Fact::Called { instance, outputs } => self.called(*instance, outputs)?,
+            Fact::Called(it) => self.called(it)?,
             Fact::Ended { status: RunStatus::Running, .. } => return Err(Corrupt::WrongSide { seq }),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref(), at),
         }
@@ -394,7 +394,7 @@ impl Run {
         self.state.recalls.clear();
         self.state.timers.clear();
         self.withdraw_all();
-        self.state.listeners = None;
+        self.hear_no_more();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
         let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {

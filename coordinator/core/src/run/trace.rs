@@ -192,9 +192,8 @@ impl Trace {
             }
             Fact::Discarded { attempt } => self.end_attempt(attempt, at, AttemptOutcome::Stopped, None, None),
             Fact::Settled { attempt, .. } => self.end_attempt(attempt, at, AttemptOutcome::Succeeded, None, None),
-            Fact::TimerFired { instance, .. } | Fact::Called { instance, .. } => {
-                self.end_node(graph, *instance, at, SpanState::Completed, None);
-            }
+            Fact::TimerFired { instance, .. } => self.end_node(graph, *instance, at, SpanState::Completed, None),
+            Fact::Called(it) => self.end_node(graph, it.instance, at, SpanState::Completed, None),
             Fact::Signalled(it) => {
                 it.to.into_iter().for_each(|to| self.end_node(graph, to, at, SpanState::Completed, None));
             }

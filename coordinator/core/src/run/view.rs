@@ -253,7 +253,8 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
             nodes.entry(attempt.instance).into_iter().for_each(|node| node.error = Some(error.clone()));
         }
         Fact::Lost { attempt, failure: Some(error), .. } => over(nodes.entry(attempt.instance), at, Some(error)),
-        Fact::TimerFired { instance, .. } | Fact::Called { instance, .. } => over(nodes.entry(*instance), at, None),
+        Fact::TimerFired { instance, .. } => over(nodes.entry(*instance), at, None),
+        Fact::Called(it) => over(nodes.entry(it.instance), at, None),
         Fact::Signalled(it) => it.to.into_iter().for_each(|to| over(nodes.entry(to), at, None)),
         Fact::Reviewed(it) => match &it.outcome {
             ReviewOutcome::Open { due_at } => {

@@ -12,6 +12,7 @@
 //! | what is given up hears nothing | `who_has_lost_a_race_hears_nothing`, `what_an_item_waited_for_goes_with_it` |
 //! | the end of a run | `nothing_is_heard_after_the_end` |
 //! | parked, with and without a time | `a_run_that_listens_is_parked` |
+//! | a request with a key counts once | `the_same_request_counts_once` |
 //! | nobody is asked twice | `a_resumed_run_takes_over_what_has_come` |
 //! | histories that do not follow | `who_does_not_listen_hears_nothing` |
 
@@ -28,24 +29,25 @@ use crate::hook::HOOK_PATH;
 use crate::id::{EventSeq, Generation, Instance, NodeIx, RunId, ScopeIx, Subject};
 use crate::limits;
 use crate::run::checkpoint::Gatherer;
-use crate::run::event::{Decision, Fact, Signalled};
+use crate::run::event::{Called, Decision, Fact, RequestKey, Signalled};
 use crate::run::lineage::{Lineage, Offer, Source};
 use crate::run::{Command, Corrupt, ListenRefusal, NodePhase, Rejection, Run, RunStatus};
 use crate::time::Span;
-use crate::value::Value;
+use crate::value::{Digest, Value};
 
 fn value(json: &Json) -> Value {
     Value::from_json(Bytes::from(json.to_string()))
 }
 
 fn send(course: &mut Course, name: &str, body: Json) -> Result<(), Rejection> {
-    let sent = course.command(Command::Signal { name: name.into(), by: Subject::from("ann"), body: value(&body) });
+    let sent =
+        course.command(Command::Signal { name: name.into(), by: Subject::from("ann"), body: value(&body), key: None });
     same(course);
     sent
 }
 
 fn call(course: &mut Course, instance: Instance, body: Json) -> Result<(), Rejection> {
-    let called = course.command(Command::Call { instance, body: value(&body) });
+    let called = course.command(Command::Call { instance, body: value(&body), key: None });
     same(course);
     called
 }
@@ -217,7 +219,7 @@ fn only_so_many_signals_are_kept() {
         .edge("first", "s")
         .build();
     let mut course = Course::begin(&graph);
-    let go = || Command::Signal { name: "go".into(), by: Subject::from("ann"), body: value(&json!(1)) };
+    let go = || Command::Signal { name: "go".into(), by: Subject::from("ann"), body: value(&json!(1)), key: None };
     for _ in 0..limits::SIGNALS_KEPT_PER_RUN_MAX {
         course.command(go()).unwrap();
     }
@@ -438,6 +440,33 @@ fn a_resumed_run_takes_over_what_has_come() {
 }
 
 #[test]
+fn the_same_request_counts_once() {
+    let graph = Fixture::default()
+        .logic("s", "signal", json!({"name": "go"}))
+        .logic("h", "wait_webhook", json!({}))
+        .edge("s.body", "h")
+        .build();
+    let mut course = Course::begin(&graph);
+    let instance = course.instance("h");
+    let key = |key: u8, body: u8| Some(RequestKey { key: Digest([key; 32]), body: Digest([body; 32]) });
+    let go = |key| Command::Signal { name: "go".into(), by: Subject::from("ann"), body: value(&json!(1)), key };
+    let ring = |key| Command::Call { instance, body: value(&json!(2)), key };
+    course.command(go(key(1, 1))).unwrap();
+    course.command(go(key(2, 1))).unwrap();
+    course.command(ring(key(3, 1))).unwrap();
+    same(&course);
+    assert!(course.is_over());
+    // What was answered is known after the end, too.
+    let again = |seq, delivered| refused(ListenRefusal::Again { seq: EventSeq(seq), delivered });
+    assert_eq!(course.command(go(key(1, 1))), again(2, true));
+    assert_eq!(course.command(go(key(2, 1))), again(3, false));
+    assert_eq!(course.command(ring(key(3, 1))), again(4, true));
+    assert_eq!(course.command(ring(key(3, 2))), refused(ListenRefusal::KeyMismatch));
+    assert_eq!(course.command(ring(key(4, 1))), refused(ListenRefusal::HookUsed));
+    assert_eq!(course.command(go(key(4, 1))), refused(ListenRefusal::RunOver));
+}
+
+#[test]
 fn who_does_not_listen_hears_nothing() {
     let course = Course::begin(&signal(json!({})));
     let instance = course.instance("s");
@@ -455,13 +484,14 @@ fn who_does_not_listen_hears_nothing() {
             outputs,
         }))
     };
+    let called = |instance| Fact::Called(Box::new(Called { instance, outputs: Vec::new(), key: None }));
     let other = course.instance("out");
     for fact in [
         signalled("go", None),
         signalled("go", Some(other)),
         signalled("stop", Some(instance)),
-        Fact::Called { instance, outputs: Vec::new() },
-        Fact::Called { instance: other, outputs: Vec::new() },
+        called(instance),
+        called(other),
     ] {
         let event = bare(course.run.seq().next(), course.now, fact);
         let found = course.run.clone().step(&event);
