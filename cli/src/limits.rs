@@ -137,3 +137,5 @@ pub const RESULT_SHOWN_CHARS_MAX: usize = 2_000;
 pub const VERSIONS_PAGE: usize = 200;
 /// Rows of a plan that are shown.
 pub const PLAN_ROWS_SHOWN_MAX: usize = 200;
+/// Bytes of what a signal says, before the server looks at it: it takes 64 KiB.
+pub const SIGNAL_BYTES_MAX: u64 = 1024 * 1024;

@@ -362,6 +362,12 @@ pub struct Waiting {
     pub need: Option<String>,
     /// What people are asked.
     pub review_id: Option<String>,
+    /// The name of the signal that it takes.
+    pub signal: Option<String>,
+    /// The address that is to be called.
+    pub url: Option<String>,
+    /// So many further items or turns of the node wait for the like.
+    pub more: u64,
 }
 
 /// A run, as lists show it.
