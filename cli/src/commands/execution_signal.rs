@@ -1,14 +1,14 @@
-//! `heddle executions signal`: what a run that waits is told, and how to tell it.
+//! `heddle executions signal`: what a run that waits is told.
 
 use clap::Args;
 use serde_json::value::RawValue;
 
-use crate::client::{Client, Waiting};
+use crate::client::Client;
 use crate::completion;
 use crate::error::{Context, Exit, Result};
 use crate::limits::SIGNAL_BYTES_MAX;
 use crate::text_file;
-use crate::ui::{note, print, print_json, program};
+use crate::ui::{note, print, print_json};
 
 /// Which signal.
 #[derive(Debug, Args)]
@@ -42,14 +42,5 @@ impl SignalOf {
             note("no node waits for it yet: the next one that waits for the name takes it");
         }
         Ok(())
-    }
-}
-
-/// How somebody ends a wait of this run, if that is for somebody to do: the command, or the call.
-pub(crate) fn answer(execution: &str, waiting: &Waiting, options: &str) -> Option<String> {
-    match (waiting.kind.as_str(), &waiting.signal, &waiting.url) {
-        ("signal", Some(name), _) => Some(format!("{} executions signal {execution} {name}{options}", program())),
-        ("webhook", _, Some(url)) => Some(format!("curl -X POST {url}")),
-        _ => None,
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::execution_node::NodeOf;
-use super::execution_signal::{self, SignalOf};
+use super::execution_signal::SignalOf;
 use super::pages::{Listed, Pages};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
@@ -188,7 +188,7 @@ async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
         }
     }
     results(&run.node_runs).iter().try_for_each(|result| print(result))?;
-    if let Some(next) = run.waiting_on.iter().find_map(|waiting| execution_signal::answer(&run.id, waiting, "")) {
+    if let Some(next) = run.waiting_on.iter().find_map(|waiting| waiting.answer(&run.id, "")) {
         note(&format!("next: {next}"));
     }
     Ok(())

@@ -224,6 +224,7 @@ pub const REFUSALS: &[Code] = &[
         "Ask for localhost, or start it with --public-url.",
     ),
     code("unknown_node", "There is no such node in the graph.", "The message names those that there are."),
+    code("unknown_signal", "No node of the run takes signals of this name.", "Check the name; the graph has them."),
     code("unknown_route", "There is no such route.", "See the list of routes."),
     code("unsupported_media_type", "The body is not declared as JSON.", "Send `Content-Type: application/json`."),
     code(

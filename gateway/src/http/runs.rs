@@ -173,7 +173,7 @@ pub(crate) async fn cancel(
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
 }
 
-/// Puts the addresses of artifacts into what runs show, and takes those of hooks out if the caller may not call them. Runs
+/// Puts the addresses of artifacts and hooks into what runs show; those of hooks only for callers who may execute workflows. Runs
 /// without any cost nothing.
 pub(super) async fn link<S: Scope>(
     app: &App,
@@ -181,8 +181,13 @@ pub(super) async fn link<S: Scope>(
     origin: &Origin,
     runs: &mut [Run],
 ) -> Result<(), ApiError> {
-    if !caller.executes() {
-        runs.iter_mut().flat_map(|run| &mut run.waiting_on).for_each(|waiting| waiting.url.clear());
+    for waiting in runs.iter_mut().flat_map(|run| &mut run.waiting_on) {
+        match caller.executes() {
+            // A coordinator that nobody told how clients reach it knows the path alone.
+            true if waiting.url.starts_with('/') => waiting.url.insert_str(0, &origin.0),
+            true => {}
+            false => waiting.url.clear(),
+        }
     }
     if !runs.iter().any(has_artifacts) {
         return Ok(());

@@ -79,6 +79,10 @@ async fn who_may_not_execute_sends_no_signals_and_sees_no_hook() {
         let seen = api.get(path).await;
         assert_eq!(shown(&seen.body), (json!("order.paid"), None, Some(json!("https://heddle.test/h"))), "{path}");
     }
+    api.fake.script().run.waiting_on[1].url = "/api/v1/hooks/x".to_owned();
+    let seen = api.get(paths[0]).await;
+    assert_eq!(seen.body["waitingOn"][1]["url"], api.url("/api/v1/hooks/x"), "as the caller calls the server");
+    api.fake.script().run.waiting_on[1].url = "https://heddle.test/h".to_owned();
     let api = {
         let other = Api::start().await;
         let run = api.fake.script().run.clone();
