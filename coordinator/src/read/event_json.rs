@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use heddle_core::graph::Graph;
+use heddle_core::graph::{Graph, ListensTo};
 use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
@@ -271,6 +271,9 @@ fn decision(scopes: &Scopes, event: &Event, decision: &Decision) -> Value {
         Decision::Listening { until, outputs, .. } => {
             say("state", "WAITING".into());
             say("dueInMs", json!(until.map(|until| until.since(event.at).as_millis())));
+            if let Some(ListensTo::Signal(name)) = graph.listen(instance.node).map(|listen| &listen.to) {
+                say("signal", (**name).into());
+            }
             if !outputs.is_empty() {
                 say("outputs", self::outputs(graph, event, instance, outputs));
             }
