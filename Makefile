@@ -9,7 +9,7 @@ SHELL := /bin/bash
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 # Suites that start processes, by name: `cargo test` alone leaves them out.
-SUITES := first_run bad_input batches reviews deploy live keys isolation trust artifacts artifacts_s3 egress examples commands openai openapi \
+SUITES := first_run bad_input batches reviews waiting deploy live keys isolation trust artifacts artifacts_s3 egress examples commands openai openapi \
 	poison idempotency large_decisions placement failure scopes items resume rolling faults telemetry numbers tokens handshake network takeover formats \
 	versions cache
 # One after the other: some of them measure times.
@@ -35,6 +35,8 @@ tools: # says what is missing, all at once, and how to get it
 	need cargo "https://rustup.rs"; \
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || [ -n "$${PG_BIN:-}" ] || \
 		echo "missing: PostgreSQL, so its tests will be skipped (get it: apt-get install postgresql)" >&2; \
+	compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || \
+		echo "missing: libfaketime, so no clock jumps (get it: apt-get install faketime)" >&2; \
 	command -v ip >/dev/null || echo "missing: ip, so no network is made and no link is cut (get it: apt-get install iproute2)" >&2; \
 	exit $$missing
 
@@ -85,8 +87,9 @@ suites: ## suites against real processes, four minutes of kills among them: CLUS
 binary: # the one that the suites below start and kill
 	cargo build --release --locked --package heddle --features crash-points
 
-faults: binary ## the same suites on a release build, for figures; SCOPE_ITEMS (100,000), REVIEWS (1,000)
-	SCOPE_ITEMS="$${SCOPE_ITEMS:-100000}" REVIEWS="$${REVIEWS:-1000}" HEDDLE_BIN="$(TARGET)/release/heddle" $(RUN_SUITES)
+faults: binary ## the same suites on a release build, for figures; SCOPE_ITEMS (100,000), REVIEWS (1,000), WAITING_RUNS (10,000), WAITING_KILLS (50)
+	SCOPE_ITEMS="$${SCOPE_ITEMS:-100000}" REVIEWS="$${REVIEWS:-1000}" WAITING_RUNS="$${WAITING_RUNS:-10000}" \
+		WAITING_KILLS="$${WAITING_KILLS:-50}" HEDDLE_BIN="$(TARGET)/release/heddle" $(RUN_SUITES)
 
 soak: binary ## the kill suite until there were 500 kills
 	HEDDLE_BIN="$(TARGET)/release/heddle" FAULT_KILLS="$${FAULT_KILLS:-500}" \

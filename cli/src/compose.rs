@@ -104,6 +104,8 @@ pub struct CoordinatorOptions {
     pub new_key: bool,
     /// What the settings say of all runs.
     pub policies: Policies,
+    /// Where clients reach the API: addresses that runs give out begin with it.
+    pub public_url: String,
 }
 
 /// Where large values are, and how much of them there may be.
@@ -150,6 +152,8 @@ impl Cluster {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let secret = Secret::draw().context(Exit::Failed, "the system gives no randomness")?;
         let access = Access::Secret(secret.clone());
+        let bound = options.listener.local_addr().context(Exit::Failed, "the gateway's port has no address")?;
+        let public_url = options.public_url.as_ref().map_or_else(|| url(bound), |public| public.origin().to_owned());
         let coordinator = CoordinatorOptions {
             listen: any_port,
             database: data.database(),
@@ -159,6 +163,7 @@ impl Cluster {
             sandbox: options.sandbox.is_some(),
             new_key: options.new_key,
             policies: options.policies,
+            public_url,
         };
         let coordinator = start_coordinator(&data, coordinator).await?;
         let coordinator_url = url(coordinator.local_addr());
@@ -233,7 +238,8 @@ fn keep_private() {
 /// Starts a coordinator; it may still be loading.
 pub async fn start_coordinator(data: &DataDir, options: CoordinatorOptions) -> Result<Coordinator> {
     keep_private();
-    let CoordinatorOptions { listen, database, debug_nodes, access, artifacts, sandbox, new_key, policies } = options;
+    let CoordinatorOptions { listen, database, debug_nodes, access, artifacts, sandbox, new_key, policies, public_url } =
+        options;
     let ArtifactOptions { store, quota: artifact_quota } = artifacts;
     let artifacts = store.unwrap_or_else(|| data.inside("artifacts").path().display().to_string());
     let data_dir = data.path().to_owned();
@@ -248,6 +254,7 @@ pub async fn start_coordinator(data: &DataDir, options: CoordinatorOptions) -> R
         sandbox,
         new_key,
         policies,
+        public_url,
     };
     heddle_coordinator::start(options).await.context(Exit::Usage, "cannot start the coordinator")
 }

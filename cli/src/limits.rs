@@ -125,6 +125,8 @@ pub const SECRET_INPUT_BYTES_MAX: u64 = 64 * 1024;
 pub const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
 /// Reviews of one run that are named with what to call, where each change is a line.
 pub const REVIEWS_NAMED_MAX: usize = 3;
+/// Nodes of one run that wait for a signal or a call, and are named with what to send.
+pub const WAITS_NAMED_MAX: usize = 3;
 /// Bytes of an edit of a review's value, and of a value that is edited.
 pub const EDIT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of one that comes with its decision; a larger one is uploaded before.
@@ -137,3 +139,5 @@ pub const RESULT_SHOWN_CHARS_MAX: usize = 2_000;
 pub const VERSIONS_PAGE: usize = 200;
 /// Rows of a plan that are shown.
 pub const PLAN_ROWS_SHOWN_MAX: usize = 200;
+/// Bytes of what a signal says, before the server looks at it: it takes 64 KiB.
+pub const SIGNAL_BYTES_MAX: u64 = 1024 * 1024;

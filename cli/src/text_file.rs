@@ -1,4 +1,4 @@
-//! Files that are texts.
+//! Files that are texts, and texts that options give.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,6 +16,24 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<String> {
         return Err(Failure::usage(format!("{} is larger than {bytes_max} bytes", path.display())));
     }
     Ok(text)
+}
+
+/// What an option gives: itself, or what is in the file (`@FILE`) or the standard input (`@-`) that it names.
+pub fn given(given: &str, bytes_max: u64) -> Result<String> {
+    match given.strip_prefix('@') {
+        None => Ok(given.to_owned()),
+        Some("-") => {
+            let mut text = String::new();
+            let read = std::io::stdin().take(bytes_max + 1).read_to_string(&mut text);
+            let bytes = read.context(Exit::Usage, "cannot read the standard input")?;
+            match bytes as u64 > bytes_max {
+                true => Err(Failure::usage(format!("the standard input has more than {bytes_max} bytes"))),
+                false => Ok(text),
+            }
+        }
+        Some(text) if text.starts_with('@') => Ok(text.to_owned()),
+        Some(path) => read(Path::new(path), bytes_max),
+    }
 }
 
 #[cfg(test)]

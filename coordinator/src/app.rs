@@ -14,9 +14,11 @@ use heddle_error_chain::chain;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
+use heddle_proto::control::hooks_server::HooksServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::resumes_server::ResumesServer;
 use heddle_proto::control::reviews_server::ReviewsServer;
+use heddle_proto::control::signals_server::SignalsServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::control::workflows_server::WorkflowsServer;
@@ -67,6 +69,7 @@ use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
 use crate::rpc::resumes::ResumesService;
 use crate::rpc::reviews::ReviewsService;
+use crate::rpc::signals::{HooksService, SignalsService};
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::rpc::workflows::WorkflowsService;
@@ -102,6 +105,9 @@ pub struct Options {
     pub new_key: bool,
     /// What the settings say of all runs.
     pub policies: Policies,
+    /// Where clients reach the API, such as `https://heddle.example.org`: addresses that runs give out begin with it. Empty:
+    /// they are paths.
+    pub public_url: String,
 }
 
 /// Who may join as a gateway or an agent.
@@ -200,6 +206,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
             tracing::info!(pieces, bytes, "removed what an earlier process was writing when it was killed");
         }
     }
+    let hooks = artifacts.hooks(&options.public_url).await.map_err(StartError::Artifacts)?;
     let now = journal.now().await.map_err(StartError::Journal)?;
     let keys = Keys::open(Arc::clone(&records), &options.data_dir).map_err(StartError::Keys)?;
     let mut first_key = keys.first(now).await.map_err(StartError::Keys)?;
@@ -219,6 +226,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         batches: Batches::new(batches),
         reviews,
         cache,
+        hooks,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
             .await
@@ -381,6 +389,8 @@ fn serve(
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(resumes)
         .add_service(reviews)
+        .add_service(SignalsServer::new(SignalsService { shared: Arc::clone(&shared) }))
+        .add_service(HooksServer::new(HooksService { shared: Arc::clone(&shared) }))
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(workflows)
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))

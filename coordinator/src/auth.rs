@@ -103,6 +103,7 @@ authenticated! {
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,
     DrainAgentRequest: operator,
+    SendSignalRequest: tenant,
 }
 
 /// Whose data this call may touch.

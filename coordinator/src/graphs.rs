@@ -18,8 +18,8 @@ use crate::policies::Policies;
 use crate::records::{GraphText, ManifestRow, Records};
 use crate::reviews::form;
 
-/// The type whose config holds a form, and where.
-const REVIEW_TYPE: &str = "logic:review";
+/// The types whose configs hold a form, and where.
+const FORM_TYPES: [&str; 3] = ["logic:review", "logic:signal", "logic:wait_webhook"];
 const FORM_KEY: &str = "schema";
 
 /// Types that exist for tests and benches.
@@ -248,7 +248,7 @@ impl Graphs {
             Err(error) => return vec![(String::new(), error.to_string())],
         };
         let faults = validator.iter_errors(&config).map(|error| (error.instance_path().to_string(), error.to_string()));
-        let form = config.get(FORM_KEY).filter(|form| &*node_type.id == REVIEW_TYPE && form.is_object());
+        let form = config.get(FORM_KEY).filter(|form| FORM_TYPES.contains(&&*node_type.id) && form.is_object());
         let broken = form.and_then(|form| form::compile(form).err()).map(|message| (format!("/{FORM_KEY}"), message));
         faults.chain(broken).collect()
     }

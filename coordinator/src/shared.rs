@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use heddle_core::hook::Hooks;
 use heddle_core::id::{AgentId, PartitionId, RunId};
 use heddle_core::partition::io::Input;
 use heddle_core::partition::permits::{Grant, Permits};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) batches: Batches,
     pub(crate) reviews: Arc<dyn ReviewRows>,
     pub(crate) cache: Arc<dyn CacheRows>,
+    /// Makes the addresses that end a wait when they are called, and knows them again.
+    pub(crate) hooks: Hooks,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

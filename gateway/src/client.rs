@@ -4,6 +4,7 @@ mod batches;
 mod members;
 mod resumes;
 mod reviews;
+mod signals;
 mod tenants;
 mod workflows;
 
@@ -12,9 +13,11 @@ use std::time::Duration;
 
 use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
+use heddle_proto::control::hooks_client::HooksClient;
 use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::reviews_client::ReviewsClient;
+use heddle_proto::control::signals_client::SignalsClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::workflows_client::WorkflowsClient;
@@ -60,6 +63,8 @@ pub(crate) struct Coordinator {
     resumes: ResumesClient<Channel>,
     tenants: TenantsClient<Channel>,
     reviews: ReviewsClient<Channel>,
+    signals: SignalsClient<Channel>,
+    hooks: HooksClient<Channel>,
     members: MembersClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     workflows: WorkflowsClient<Channel>,
@@ -122,6 +127,7 @@ impl Coordinator {
         let reviews = ReviewsClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let (signals, hooks) = (SignalsClient::new(calls.clone()), HooksClient::new(calls.clone()));
         let client = |channel: Channel| {
             ControlClient::new(channel)
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
@@ -129,7 +135,7 @@ impl Coordinator {
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
         let (calls, followers) = (client(calls), client(followers));
-        Self { calls, followers, traces, resumes, tenants, reviews, members, artifacts, workflows }
+        Self { calls, followers, traces, resumes, tenants, reviews, signals, hooks, members, artifacts, workflows }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

@@ -31,6 +31,13 @@ pub struct PublicUrl {
     host: String,
 }
 
+impl PublicUrl {
+    /// The address, without a slash at its end.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
 /// The public address is none.
 #[derive(Debug, Error)]
 #[error("{text:?} is no address of a server: write it like https://heddle.example.org, without a path")]

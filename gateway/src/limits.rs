@@ -157,3 +157,10 @@ pub(crate) const MEDIA_LIMIT_DEFAULT: u32 = 50;
 pub(crate) const MEDIA_LIMIT_MAX: u32 = 200;
 /// Nodes in one answer about a run's trace.
 pub(crate) const TRACE_NODES_PER_ANSWER_MAX: u32 = 1_000;
+
+// What the world tells runs.
+
+/// Largest body of a signal, and of a call of a hook, in bytes: what a run keeps in its history.
+pub(crate) const SIGNAL_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest name of a signal, in characters.
+pub(crate) const SIGNAL_NAME_CHARS_MAX: usize = 128;

@@ -6,6 +6,7 @@ use heddle_error_chain::chain;
 use reqwest::Response;
 use serde_json::Value;
 
+use super::types::Waiting;
 use crate::error::{Exit, Failure, Result};
 use crate::limits::EVENT_BYTES_MAX;
 
@@ -39,6 +40,20 @@ impl Event {
         let read = |item: &Value| {
             let text = |name: &str| item[name].as_str().map(str::to_owned);
             Some(Asked { node: text("nodeId")?, review: text("reviewId")? })
+        };
+        decided.filter(|item| item["state"] == "WAITING").filter_map(read).collect()
+    }
+
+    /// What somebody has to send to nodes that begin to wait with it: their node, and the signal or the address.
+    pub fn awaited(&self) -> Vec<Waiting> {
+        let decided = self.data.get("decided").and_then(Value::as_array).into_iter().flatten();
+        let read = |item: &Value| {
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let (signal, url) = (text(&item["signal"]), text(&item["outputs"]["url"]));
+            let kind = if signal.is_some() { "signal" } else { "webhook" }.to_owned();
+            let node_id = text(&item["nodeId"]).filter(|_| signal.is_some() || url.is_some())?;
+            let index = item["index"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+            Some(Waiting { kind, node_id, index, signal, url, ..Waiting::default() })
         };
         decided.filter(|item| item["state"] == "WAITING").filter_map(read).collect()
     }

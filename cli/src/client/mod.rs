@@ -8,6 +8,7 @@ mod files;
 mod refusal;
 mod resumes;
 mod reviews;
+mod signals;
 mod types;
 mod versions;
 
@@ -28,6 +29,7 @@ pub use resumes::{
     Credits, EditedPort, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Resumed, Way, reason,
 };
 pub use reviews::{Decided, Decision, Large, Review, ReviewEntry, ReviewFilter, ReviewPort};
+pub use signals::SentSignal;
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
     NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::ui::program;
+
 /// What `/healthz` says.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -362,6 +364,23 @@ pub struct Waiting {
     pub need: Option<String>,
     /// What people are asked.
     pub review_id: Option<String>,
+    /// The name of the signal that it takes.
+    pub signal: Option<String>,
+    /// The address that is to be called.
+    pub url: Option<String>,
+    /// So many further items or turns of the node wait for the like.
+    pub more: u64,
+}
+
+impl Waiting {
+    /// What ends the wait, if that is for somebody to send: the command, reached with these options, or the call.
+    pub fn answer(&self, execution: &str, options: &str) -> Option<String> {
+        match (&self.signal, &self.url) {
+            (Some(name), _) => Some(format!("{} executions signal {execution} {name}{options}", program())),
+            (None, Some(url)) => Some(format!("curl --json '{{}}' {url}")),
+            (None, None) => None,
+        }
+    }
 }
 
 /// A run, as lists show it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use heddle_coordinator::{Access, AuthorityFiles, CERTIFICATE_LIFE, CERTIFICATE_LIFE_MIN, TlsOptions};
+use heddle_gateway::PublicUrl;
 use heddle_telemetry::Component;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -39,6 +40,10 @@ pub struct Coordinator {
     artifacts: Artifacts,
     #[command(flatten)]
     policies: Policies,
+    /// Where clients reach the gateways, such as `https://heddle.example.org`: addresses that runs give out to be called begin
+    /// with it [default: they are paths without a server]
+    #[arg(long, env = "HEDDLE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<PublicUrl>,
     /// Accept the node types for tests and benches (debug:*)
     #[arg(long)]
     debug_nodes: bool,
@@ -134,6 +139,7 @@ impl Coordinator {
             sandbox: false,
             new_key: self.new_key,
             policies: self.policies.into(),
+            public_url: self.public_url.map_or_else(String::new, |public| public.origin().to_owned()),
         };
         let coordinator = start_coordinator(&data, options).await?;
         coordinator.first_key().map_or(Ok(()), |key| say_key(key, &data))?;

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::execution_node::NodeOf;
+use super::execution_signal::SignalOf;
 use super::pages::{Listed, Pages};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
@@ -21,7 +22,7 @@ use crate::ui::table::Table;
 use crate::ui::waterfall::{self, Waterfall};
 use crate::ui::{clock, note, print, print_json, program};
 
-/// List, get, watch, trace, cancel and resume runs
+/// List, get, watch, trace, signal, cancel and resume runs
 #[derive(Debug, Args)]
 pub struct Executions {
     #[command(flatten)]
@@ -84,6 +85,8 @@ enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Send a run a signal: a node that waits for its name takes it, or it is kept until one does
+    Signal(SignalOf),
     /// Go on from a run that is over, in a new run that reuses what did not change; shows the plan first
     Resume(Box<ResumeOf>),
     /// Run again what a run has run, in a new run that reuses nothing
@@ -130,6 +133,7 @@ impl Executions {
             Verb::Trace { id } => trace(&client, &id, self.json).await,
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
+            Verb::Signal(signal) => signal.run(&client, self.json).await,
             Verb::Resume(resume) => resume.run(&client, self.json).await,
             Verb::Rerun(rerun) => rerun.run(&client, self.json).await,
             Verb::Lineage(lineage) => lineage.run(&client, self.json).await,
@@ -183,7 +187,11 @@ async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
             note(&format!("and {hidden} more nodes"));
         }
     }
-    results(&run.node_runs).iter().try_for_each(|result| print(result))
+    results(&run.node_runs).iter().try_for_each(|result| print(result))?;
+    if let Some(next) = run.waiting_on.iter().find_map(|waiting| waiting.answer(&run.id, "")) {
+        note(&format!("next: {next}"));
+    }
+    Ok(())
 }
 
 /// What the run gave: each result node and its value, cut where it grows long. Nodes between are in `--json`.
@@ -220,11 +228,17 @@ fn head(run: &Execution, style: Style) -> String {
 }
 
 fn waiting_line(waiting: &Waiting) -> String {
-    let due = waiting.due_at.as_ref().map(|due| format!("until {due}"));
-    let detail = waiting.review_id.clone().or_else(|| waiting.need.clone()).or(due);
-    let detail = detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
-    let node = with_index(&waiting.node_id, &waiting.index);
-    format!("{} at {node}{}", waiting.kind, detail.unwrap_or_default())
+    let due = || waiting.due_at.as_ref().map(|due| format!("until {due}"));
+    let named = [&waiting.review_id, &waiting.need, &waiting.signal, &waiting.url].into_iter().flatten();
+    let mut details: Vec<String> = named.filter(|detail| !detail.is_empty()).cloned().collect();
+    if details.is_empty() || waiting.signal.is_some() || waiting.url.is_some() {
+        details.extend(due());
+    }
+    if waiting.more > 0 {
+        details.push(format!("and {} more", waiting.more));
+    }
+    let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
+    format!("{} at {}{details}", waiting.kind, with_index(&waiting.node_id, &waiting.index))
 }
 
 fn nodes(runs: &[NodeRun]) -> Table {
@@ -342,6 +356,13 @@ mod tests {
             "nodeRuns": [{"nodeId": "n1", "status": "COMPLETED", "state": "CACHED", "attempts": 1, "unknownField": {}}],
         });
         let run: Execution = read(value).unwrap();
+        let told = |waiting: Value| waiting_line(&read(waiting).unwrap());
+        let signal = json!({"kind": "signal", "nodeId": "paid", "index": [3], "signal": "order.paid",
+            "dueAt": "2026-05-02T10:00:00.000Z", "more": 7});
+        assert_eq!(told(signal), "signal at paid[3] (order.paid, until 2026-05-02T10:00:00.000Z, and 7 more)");
+        let hook = json!({"kind": "webhook", "nodeId": "call", "url": "https://heddle.test/api/v1/hooks/x"});
+        assert_eq!(told(hook), "webhook at call (https://heddle.test/api/v1/hooks/x)");
+        assert_eq!(told(json!({"kind": "webhook", "nodeId": "call"})), "webhook at call", "not for everybody");
         assert_eq!(
             head(&run, Style::PLAIN),
             "exec_1  RUNNING\nworkflow  wf_1\nstarted   2026-05-02T09:00:00.000Z, took 1.5 s\nwaits     agent at n2 (gpu=a100)"

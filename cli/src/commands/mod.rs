@@ -8,6 +8,7 @@ pub mod completion;
 pub mod coordinator;
 pub mod doctor;
 mod execution_node;
+mod execution_signal;
 pub mod executions;
 pub mod gateway;
 pub mod import;

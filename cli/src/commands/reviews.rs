@@ -1,7 +1,6 @@
 //! `heddle reviews`: what runs ask of people, and what they answer.
 
-use std::io::{Read, Write as _};
-use std::path::Path;
+use std::io::Write as _;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -122,7 +121,7 @@ impl Reviews {
                 let [id] = ids.as_slice() else {
                     return Err(Failure::usage("an edit is of one review; name one with --data"));
                 };
-                let text = content(&data, EDIT_BYTES_MAX)?;
+                let text = text_file::given(&data, EDIT_BYTES_MAX)?;
                 let mut review = read(client.review(id).await?)?;
                 client.spell_out(&mut review).await?;
                 approve_edited(&client, &Edit::of(&review)?, &review, &text, comment, self.json).await
@@ -143,7 +142,7 @@ impl Reviews {
                 each(&client, &ids, &Decision { decision: "reject", comment, ..Decision::default() }, self.json).await
             }
             Verb::Retry { id, set, comment } => {
-                let config = set.map(|given| config_of(&content(&given, EDIT_BYTES_MAX)?)).transpose()?;
+                let config = set.map(|given| config_of(&text_file::given(&given, EDIT_BYTES_MAX)?)).transpose()?;
                 let decision = Decision { decision: "retry", config, comment, ..Decision::default() };
                 each(&client, &[id], &decision, self.json).await
             }
@@ -343,24 +342,6 @@ fn refuse_closed(review: &Review) -> Result<()> {
     Err(Failure::new(Exit::Conflict, format!("{} is not open any more: {how}", review.id)))
 }
 
-/// What an option gives: itself, or what is in the file or the standard input that it names.
-fn content(given: &str, bytes_max: u64) -> Result<String> {
-    match given.strip_prefix('@') {
-        None => Ok(given.to_owned()),
-        Some("-") => {
-            let mut text = String::new();
-            let read = std::io::stdin().take(bytes_max + 1).read_to_string(&mut text);
-            let bytes = read.context(Exit::Usage, "cannot read the standard input")?;
-            match bytes as u64 > bytes_max {
-                true => Err(Failure::usage(format!("the standard input has more than {bytes_max} bytes"))),
-                false => Ok(text),
-            }
-        }
-        Some(text) if text.starts_with('@') => Ok(text.to_owned()),
-        Some(path) => text_file::read(Path::new(path), bytes_max),
-    }
-}
-
 fn config_of(text: &str) -> Result<Value> {
     let value: Value = serde_json::from_str(text).context(Exit::Usage, "--set is no JSON")?;
     match value.is_object() {
@@ -413,10 +394,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("draft.txt");
         std::fs::write(&path, "A text.\n").unwrap();
-        assert_eq!(content(&format!("@{}", path.display()), 100).unwrap(), "A text.\n");
-        assert_eq!(content("A text.", 100).unwrap(), "A text.");
-        assert_eq!(content("@@home", 100).unwrap(), "@home");
-        assert!(content("@nowhere", 100).is_err());
+        assert_eq!(text_file::given(&format!("@{}", path.display()), 100).unwrap(), "A text.\n");
+        assert_eq!(text_file::given("A text.", 100).unwrap(), "A text.");
+        assert_eq!(text_file::given("@@home", 100).unwrap(), "@home");
+        assert!(text_file::given("@nowhere", 100).is_err());
         assert!(config_of("[]").is_err() && config_of("x").is_err());
         assert_eq!(config_of("{\"width\":3}").unwrap(), json!({"width": 3}));
     }

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::style::Style;
 use super::tree::{Totals, Tree};
 use super::{clock, note, program};
-use crate::client::{Event, ItemCounts, error_text};
-use crate::limits::{REVIEWS_NAMED_MAX, TREE_PAUSE};
+use crate::client::{Event, ItemCounts, error_text, with_index};
+use crate::limits::{REVIEWS_NAMED_MAX, TREE_PAUSE, WAITS_NAMED_MAX};
 
 /// What became of one node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,7 +44,10 @@ impl Change {
     pub fn all(event: &Event) -> Vec<Self> {
         let about = match event.kind.split_once('.') {
             Some(("node", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
-            Some(("timer", "fired")) => Change::read(&event.data, Some("COMPLETED")),
+            // A signal that is kept names no node.
+            Some(("timer", "fired") | ("signal", "received") | ("webhook", "called")) => {
+                Change::read(&event.data, Some("COMPLETED"))
+            }
             Some(("attempt", "lost")) => Change::read(&event.data, Some("LOST")),
             Some(("review", _)) => Change::read(&event.data, None),
             _ => None,
@@ -72,6 +75,9 @@ impl Change {
         let retry = number("retryInMs").map(|pause| format!("again in {}", clock::span(pause)));
         let due = number("dueInMs").map(|pause| format!("for {}", clock::span(pause)));
         let asks = text("reviewId").filter(|_| text("decision").is_none()).map(|id| format!("for the review {id}"));
+        let signal = text("signal").map(|name| format!("for the signal {name}"));
+        let call = data["outputs"]["url"].as_str().filter(|_| state.is_none() && text("state") == Some("WAITING"));
+        let call = call.map(|_| "for a call".to_owned());
         let decision = text("decision").map(|decision| match text("by") {
             Some(by) => format!("{decision} by {by}"),
             None => format!("{decision}, its time was over"),
@@ -79,7 +85,7 @@ impl Change {
         let progress = data.get("progress").and_then(Value::as_f64).map(|part| format!("{:.0} %", part * 100.0));
         let message = text("message").filter(|message| !message.is_empty()).map(str::to_owned);
         let detail: Vec<String> =
-            [error, asks, decision, retry, due, progress, message].into_iter().flatten().collect();
+            [error, asks, signal, call, decision, retry, due, progress, message].into_iter().flatten().collect();
         let state = state.or_else(|| text("state"))?.to_owned();
         Some(Change {
             node,
@@ -137,6 +143,8 @@ pub struct Progress {
     view: View,
     /// Reviews that were spoken of.
     asked: usize,
+    /// Waits for signals and calls that were spoken of.
+    awaited: usize,
     /// Options with which other commands reach the same server.
     options: String,
 }
@@ -156,7 +164,7 @@ impl Progress {
             false if is_live() => View::Live(Screen::start(tree.clone())),
             false => View::Lines { clock: EventClock::start(), is_lost: false },
         };
-        Progress { tree, view, asked: 0, options: String::new() }
+        Progress { tree, view, asked: 0, awaited: 0, options: String::new() }
     }
 
     /// Says with which options other commands reach the run's server.
@@ -197,6 +205,15 @@ impl Progress {
             }
             let list = list().unwrap_or_else(|| "list".to_owned());
             tree.asked(asked.review, &format!("{} reviews {list}{}", program(), self.options));
+        }
+        let execution = event.data["executionId"].as_str().unwrap_or_default();
+        for waiting in event.awaited() {
+            self.awaited += 1;
+            let next = waiting.answer(execution, &self.options).filter(|_| self.awaited <= WAITS_NAMED_MAX);
+            if let (View::Lines { .. }, Some(next)) = (&self.view, &next) {
+                note(&format!("{:>9}  next: {next}", ""));
+            }
+            next.into_iter().for_each(|next| tree.awaits(with_index(&waiting.node_id, &waiting.index), next));
         }
     }
 
@@ -359,6 +376,30 @@ mod tests {
         let data = json!({"nodeId": "r", "reviewId": "rev_1", "decision": "approve", "by": "ada", "state": "WAITING"});
         let event = Event { seq: Some(2), kind: "review.decided".into(), data };
         assert_eq!((event.asked(), event.answered()), (vec![], None), "others have to approve, too");
+    }
+
+    #[test]
+    fn what_somebody_has_to_send_is_said_with_how() {
+        let url = "http://127.0.0.1:8080/api/v1/hooks/x";
+        let data = json!({"executionId": "exec_1", "decided": [
+            {"nodeId": "w", "state": "WAITING", "dueInMs": 2500, "signal": "order.paid"},
+            {"nodeId": "h", "index": [3], "state": "WAITING", "dueInMs": null, "outputs": {"url": url}},
+            {"nodeId": "t", "state": "WAITING", "dueInMs": 7},
+        ]});
+        let event = Event { seq: Some(1), kind: "run.started".into(), data: data.clone() };
+        let next: Vec<_> = event.awaited().iter().filter_map(|waiting| waiting.answer("exec_1", " --key k")).collect();
+        assert!(next[0].ends_with(" executions signal exec_1 order.paid --key k"), "{next:?}");
+        assert_eq!(next[1..], [format!("curl --json '{{}}' {url}")]);
+        let waits = [
+            row("w", "WAITING", "for the signal order.paid, for 2.5 s"),
+            row("h[3]", "WAITING", "for a call"),
+            row("t", "WAITING", "for 7 ms"),
+        ];
+        assert_eq!(changes("run.started", data), waits);
+        let called = json!({"nodeId": "h", "index": [3], "outputs": {"body": 1, "url": url}});
+        assert_eq!(changes("webhook.called", called), [row("h[3]", "COMPLETED", "")]);
+        let kept = json!({"name": "order.paid", "by": "ada", "delivered": false});
+        assert_eq!(changes("signal.received", kept), []);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a live view knows of a run's nodes, and its picture: pure, so that it can be looked at in tests.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use console::measure_text_width;
@@ -31,6 +31,8 @@ pub struct Tree {
     /// Reviews that are open, and the command that lists them.
     asked: BTreeSet<String>,
     answer_with: String,
+    /// Nodes that wait for what somebody has to send, and how that is done.
+    awaited: BTreeMap<String, String>,
     /// Why nothing comes at the moment.
     notice: Option<String>,
 }
@@ -174,6 +176,9 @@ impl Tree {
     /// Takes in what became of a node.
     pub fn change(&mut self, change: &Change) {
         self.notice = None;
+        if change.state != "WAITING" {
+            self.awaited.remove(&format!("{}{}", change.node, change.index));
+        }
         if let Some(agent) = &change.agent {
             self.agents.insert(agent.clone());
         }
@@ -217,6 +222,11 @@ impl Tree {
         self.asked.remove(review);
     }
 
+    /// An instance, by its node and index, waits for what somebody sends with this command.
+    pub fn awaits(&mut self, instance: String, next: String) {
+        self.awaited.insert(instance, next);
+    }
+
     /// Says why nothing comes, until something does.
     pub fn notice(&mut self, text: &str) {
         self.notice = Some(text.replace(char::is_control, " "));
@@ -244,7 +254,7 @@ impl Tree {
 
     /// The picture at this instant, no more lines than `height`, and none wider than `width` but what is to be typed.
     pub fn render(&self, now_ms: i64, width: usize, height: usize, style: Style) -> Vec<String> {
-        let asks = if self.asked.is_empty() { 0 } else { 2 };
+        let asks = if self.asked.is_empty() { 0 } else { 2 } + 2 * self.awaited.len();
         let room = TREE_LINES_MAX.min(height.saturating_sub(2 + asks)).max(1);
         let shown = self.shown(room);
         let label = |place: &usize| self.rows.get(*place).map_or(0, Row::head_columns);
@@ -262,6 +272,8 @@ impl Tree {
             // It is to be typed, so it is not cut: a narrow terminal wraps it.
             lines.push(style.yellow(&format!("{count} open; next: {}", self.answer_with)));
         }
+        // What is to be typed, again.
+        lines.extend(self.awaited.values().map(|next| style.yellow(&format!("next: {next}"))));
         if let Some(notice) = &self.notice {
             lines.push(fit(&style.yellow(notice), width));
         }

@@ -1,6 +1,7 @@
 //! The node types that the core evaluates itself: where values enter a graph, where results leave it, pauses and branches.
 
 pub(crate) mod branch;
+mod listen;
 mod review;
 pub(crate) mod scope;
 
@@ -18,14 +19,15 @@ pub fn control_of(type_id: &str) -> Option<Control> {
         "logic:wait" => Some(Control::Wait),
         other => {
             let name = other.strip_prefix("logic:")?;
-            branch::control_of(name).or_else(|| scope::control_of(name)).or_else(|| review::control_of(name))
+            let beside = || review::control_of(name).or_else(|| listen::control_of(name));
+            branch::control_of(name).or_else(|| scope::control_of(name)).or_else(beside)
         }
     }
 }
 
 /// Whether the id belongs to a part of the language that the engine does not run yet: a form, a trigger…
 pub fn is_planned(type_id: &str) -> bool {
-    const LOGIC: [&str; 6] = ["wait_webhook", "wait_event", "signal", "fallback", "retry", "try"];
+    const LOGIC: [&str; 4] = ["wait_event", "fallback", "retry", "try"];
     const INPUTS: [&str; 2] = ["form", "trigger_data"];
     match type_id.split_once(':') {
         Some(("logic", name)) => LOGIC.contains(&name),
@@ -63,6 +65,7 @@ pub fn all() -> Vec<NodeType> {
     types.extend(branch::all());
     types.extend(scope::all());
     types.push(review::review());
+    types.extend(listen::all());
     types
 }
 
@@ -229,7 +232,8 @@ fn wait() -> NodeType {
     let properties = json!({
         "for": {"type": ["number", "string"], "description": "milliseconds, or \"5s\", \"1h30m\", \"PT5S\""},
         "forMs": {"type": "integer", "minimum": 0, "description": "milliseconds"},
-        "until": {"type": "string", "description": "RFC 3339"}
+        "until": {"type": "string", "description": "RFC 3339; or, with timezone, a local time such as \"2030-01-31T09:00\", or a time of day: the next one"},
+        "timezone": {"type": "string", "description": "of a local time in until: a name such as \"Europe/Berlin\" or \"UTC\""}
     });
     NodeType {
         inputs: vec![port("value", PortType::Any)],
@@ -281,6 +285,6 @@ mod tests {
             assert!(control_of(&node_type.id).is_some(), "{}", node_type.id);
             assert!(!is_planned(&node_type.id), "{}", node_type.id);
         }
-        assert!(is_planned("logic:signal") && !is_planned("logic:signals") && !is_planned("llm:signal"));
+        assert!(is_planned("logic:try") && !is_planned("logic:tries") && !is_planned("llm:try"));
     }
 }

@@ -108,6 +108,12 @@ pub enum Fault {
     SharedAcrossTenants,
     /// A shared result is taken after its time.
     SharedTooLong,
+    /// What a load finds of signals that nobody has taken yet is not kept.
+    SignalLost,
+    /// Who calls a hook after another is told that the call counts.
+    HookCalledTwice,
+    /// A signal that a node has got goes to the next one, too.
+    SignalGivenTwice,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -13,6 +13,7 @@ pub mod control_types;
 pub mod draw;
 pub mod fault;
 pub mod graph;
+pub mod hook;
 pub mod id;
 pub mod limits;
 pub mod node_type;

@@ -217,6 +217,17 @@ pub const IDEMPOTENCY_TTL: Span = Span::from_seconds(24 * 60 * 60);
 /// Dead starts in which recovery was folding the same run, after which it is quarantined unread (E5).
 pub const RECOVERY_DEATHS_MAX: u32 = 3;
 
+// Waiting for the world.
+
+/// Signals of one run that nobody has waited for yet.
+pub const SIGNALS_KEPT_PER_RUN_MAX: usize = 1_000;
+/// Bytes of a signal's name.
+pub const SIGNAL_NAME_BYTES_MAX: usize = 128;
+/// Signals and calls of one run that are known again by their idempotency key: the youngest.
+pub const HEARD_KEYS_PER_RUN_MAX: usize = 1_000;
+/// Bytes of the name of a time zone.
+pub const TIMEZONE_BYTES_MAX: usize = 64;
+
 const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
 const _: () = assert!(DELEGATED_VALUES_MAX >= MAP_ITEMS_MAX as usize, "conditions look at all that a map gives");
 const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");

@@ -224,6 +224,10 @@ pub enum Control {
     Batch,
     /// `logic:review`: asks people.
     Review,
+    /// `logic:signal`: waits for a word that is sent to the run by name.
+    Signal,
+    /// `logic:wait_webhook`: waits for a call of the address that it gives.
+    Webhook,
     /// `logic:map`: runs its body once for each item of a list; also what lifted nodes lie in.
     Map,
     /// `logic:loop`: runs its body again and again.

@@ -71,7 +71,7 @@ pub(crate) async fn partition(
     runs.extend(messages(&shared, id).await?);
     runs.extend(batches(&shared, id).await?);
     shared.journal.loaded(id, acquired.epoch).await?;
-    let partition = Partition::new(id, acquired.epoch, shared.clock.now());
+    let partition = Partition::new(id, acquired.epoch, shared.hooks.clone(), shared.clock.now());
     Ok(LoadedPartition { epoch: acquired.epoch, partition, runs })
 }
 

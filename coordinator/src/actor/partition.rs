@@ -323,6 +323,8 @@ fn remember(callers: &mut HashMap<CallerId, oneshot::Sender<Reply>>, input: &Inp
         | Input::SubmitBatch(caller, _)
         | Input::Cancel { caller, .. }
         | Input::Answer { caller, .. }
+        | Input::Signal { caller, .. }
+        | Input::Call { caller, .. }
         | Input::CancelBatch { caller, .. } => *caller,
         _ => return,
     };

@@ -61,6 +61,11 @@ impl Actor for TimersActor {
 
 /// Brings parked runs that fall due to their partitions; says when to look again.
 async fn scan(shared: &Shared) -> Duration {
+    // Nobody may have written for long, and this machine may have slept.
+    match shared.journal.now().await {
+        Ok(now) => shared.clock.heard(now),
+        Err(error) => tracing::warn!(%error, "the database does not tell its time; trying again"),
+    }
     // One period ahead, so that a run is in memory when its instant comes.
     let before = shared.clock.now().plus(DUE_SCAN_PERIOD);
     let mut again = PERIOD;

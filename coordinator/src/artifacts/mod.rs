@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use heddle_artifacts::{Store, StoreError, link};
+use heddle_core::hook::{HOOK_KEY_BYTES, Hooks};
 use heddle_core::value::Artifact;
 use heddle_error_chain::chain;
 use lists::Lists;
@@ -26,6 +27,9 @@ use crate::journal::JournalError;
 const STORE_ID: &str = "artifact-store";
 /// The name under which they agree on the key that signs addresses.
 const LINK_KEY: &str = "artifact-link-key";
+
+/// The name under which they agree on the key that signs addresses of hooks.
+const HOOK_KEY: &str = "hook-key";
 
 /// The store and the rows about it.
 pub(crate) struct Artifacts {
@@ -90,9 +94,7 @@ impl Artifacts {
         let store = Store::open(address).map_err(ArtifactsError::Store)?;
         let id = rows.agree(STORE_ID, random_text()?).await.map_err(ArtifactsError::Journal)?;
         let id = String::from_utf8_lossy(&id).into_owned();
-        let mut key = [0; link::KEY_BYTES];
-        getrandom::fill(&mut key).map_err(|_| ArtifactsError::Random)?;
-        let link_key = rows.agree(LINK_KEY, Bytes::copy_from_slice(&key)).await.map_err(ArtifactsError::Journal)?;
+        let link_key = agreed_key::<{ link::KEY_BYTES }>(&*rows, LINK_KEY).await?;
         match store.mark(&id).await {
             Ok(found) if found != id => {
                 return Err(ArtifactsError::Foreign { address: store.address().to_string() });
@@ -105,6 +107,15 @@ impl Artifacts {
             Err(error) => return Err(ArtifactsError::Store(error)),
         }
         Ok(Self { store, id, link_key, rows, lists: Lists::default(), quota })
+    }
+
+    /// Makes addresses of hooks below this one, which all coordinators of this database know again.
+    pub(crate) async fn hooks(&self, public_url: &str) -> Result<Hooks, ArtifactsError> {
+        let agreed = agreed_key::<HOOK_KEY_BYTES>(&*self.rows, HOOK_KEY).await?;
+        let mut key = [0; HOOK_KEY_BYTES];
+        // What is agreed on has this length; were it shorter, the rest would be zeros for all.
+        key.iter_mut().zip(&agreed).for_each(|(byte, agreed)| *byte = *agreed);
+        Ok(Hooks::new(public_url, &key))
     }
 
     /// The bytes of an artifact of a tenant.
@@ -128,6 +139,13 @@ impl Artifacts {
         let used = self.rows.artifact_bytes(tenant.clone()).await?;
         Ok(if used < quota { Ok(quota - used) } else { Err(QuotaExceeded { quota, used }) })
     }
+}
+
+/// The key that all coordinators of a database have: drawn by the first.
+async fn agreed_key<const BYTES: usize>(rows: &dyn ArtifactRows, name: &'static str) -> Result<Bytes, ArtifactsError> {
+    let mut key = [0; BYTES];
+    getrandom::fill(&mut key).map_err(|_| ArtifactsError::Random)?;
+    rows.agree(name, Bytes::copy_from_slice(&key)).await.map_err(ArtifactsError::Journal)
 }
 
 fn random_text() -> Result<Bytes, ArtifactsError> {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use heddle_core::graph::Graph;
+use heddle_core::graph::{Graph, ListensTo};
 use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput, ReviewOutcome, Reviewed,
+    Signalled,
 };
 use heddle_core::run::lineage::Source;
 use heddle_core::value::ValueRef;
@@ -176,6 +177,12 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
             return fields;
         }
         Fact::Reviewed(it) => return reviewed(scopes, event, it),
+        Fact::Signalled(it) => return signalled(scopes, event, it),
+        Fact::Called(it) => {
+            let mut fields = named(scopes, it.instance);
+            fields.insert("outputs".into(), self::outputs(graph, event, it.instance, &it.outputs));
+            return fields;
+        }
         Fact::Ended { error, by, .. } => json!({
             "error": error.as_ref().map(|error| json!({
                 "code": &*error.code,
@@ -223,6 +230,18 @@ fn reviewed(scopes: &Scopes, event: &Event, it: &Reviewed) -> Map<String, Value>
     fields
 }
 
+/// A signal, and who has got it.
+fn signalled(scopes: &Scopes, event: &Event, it: &Signalled) -> Map<String, Value> {
+    let mut fields = it.to.map(|to| named(scopes, to)).unwrap_or_default();
+    fields.insert("name".into(), (*it.name).into());
+    fields.insert("by".into(), it.by.to_string().into());
+    fields.insert("delivered".into(), it.to.is_some().into());
+    if let Some(to) = it.to {
+        fields.insert("outputs".into(), outputs(scopes.graph(), event, to, &it.outputs));
+    }
+    fields
+}
+
 fn about(scopes: &Scopes, attempt: &Attempt) -> Map<String, Value> {
     let mut fields = named(scopes, attempt.instance);
     fields.insert("attempt".into(), attempt.number.0.into());
@@ -248,6 +267,21 @@ fn decision(scopes: &Scopes, event: &Event, decision: &Decision) -> Value {
         Decision::Waiting { until, .. } => {
             say("state", "WAITING".into());
             say("dueInMs", until.since(event.at).as_millis().into());
+        }
+        Decision::Listening { until, outputs, .. } => {
+            say("state", "WAITING".into());
+            say("dueInMs", json!(until.map(|until| until.since(event.at).as_millis())));
+            if let Some(ListensTo::Signal(name)) = graph.listen(instance.node).map(|listen| &listen.to) {
+                say("signal", (**name).into());
+            }
+            if !outputs.is_empty() {
+                say("outputs", self::outputs(graph, event, instance, outputs));
+            }
+        }
+        Decision::Took { signal, outputs, .. } => {
+            say("state", "COMPLETED".into());
+            say("signalSeq", signal.0.into());
+            say("outputs", self::outputs(graph, event, instance, outputs));
         }
         // It is given to an agent like the node of any other type.
         Decision::Delegated { .. } => {

@@ -202,6 +202,8 @@ fn behind_fact(fact: &Fact) -> usize {
             offers.capacity() * size_of::<Offer>() + outputs.sum::<usize>()
         }
         Fact::Reviewed(it) => size_of_val(&**it) + behind_outputs(&it.edit),
+        Fact::Signalled(it) => size_of_val(&**it) + it.name.len() + behind_outputs(&it.outputs),
+        Fact::Called(it) => size_of_val(&**it) + behind_outputs(&it.outputs),
         // Bounded, and few.
         _ => 0,
     }
@@ -210,6 +212,8 @@ fn behind_fact(fact: &Fact) -> usize {
 fn behind_decision(decision: &Decision) -> usize {
     match decision {
         Decision::Completed { outputs, .. }
+        | Decision::Listening { outputs, .. }
+        | Decision::Took { outputs, .. }
         | Decision::Reused { outputs, .. }
         | Decision::Failed { caught: outputs, .. } => behind_outputs(outputs),
         Decision::Opened { opened, .. } => {

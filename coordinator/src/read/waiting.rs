@@ -1,13 +1,14 @@
-//! What keeps a run from going on: timers, people, and nodes that no agent can run.
+//! What keeps a run from going on: timers, people, the world, and nodes that no agent can run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use heddle_core::graph::ListensTo;
 use heddle_core::id::{Instance, NodeIx, ReviewId, ReviewIx};
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::ReviewKind;
 use heddle_core::run::view::RunView;
-use heddle_core::run::{NodePhase, OpenReview, Run};
+use heddle_core::run::{Listener, NodePhase, OpenReview, Run};
 use heddle_proto::control as wire;
 
 use crate::limits::WAITING_INSTANCES_MAX;
@@ -69,6 +70,28 @@ fn waits_for_people(view: &RunView, review: ReviewIx, open: &OpenReview) -> wire
         index: view.items().path(open.instance.scope),
         review_id: ReviewId::of(run.id(), review).to_string(),
         more: 0,
+        ..wire::WaitingOn::default()
+    }
+}
+
+/// What an instance waits for that listens to the world.
+fn listens(shared: &Shared, view: &RunView, instance: Instance, listener: Listener) -> wire::WaitingOn {
+    let run = view.run();
+    let (kind, signal, url) = match run.graph().listen(instance.node).map(|listen| &listen.to) {
+        Some(ListensTo::Signal(name)) => ("signal", name.to_string(), String::new()),
+        _ => ("webhook", String::new(), shared.hooks.address(run.id(), instance)),
+    };
+    wire::WaitingOn {
+        kind: kind.into(),
+        node_id: run.graph().node(instance.node).id.to_string(),
+        since_ms: listener.since.as_millis(),
+        due_at_ms: listener.until.map(|at| at.as_millis()),
+        need: String::new(),
+        index: view.items().path(instance.scope),
+        review_id: String::new(),
+        more: 0,
+        signal,
+        url,
     }
 }
 
@@ -84,6 +107,9 @@ fn waits(
     // Since when is known of nodes that have no other instance.
     let alone = run.graph().within(instance.node).is_none();
     let since = view.node(instance.node).started_at.filter(|_| alone).unwrap_or_else(|| run.last_at());
+    if let Some(listener) = run.listener(instance).filter(|_| phase == NodePhase::Waiting) {
+        return Some(listens(shared, view, instance, listener));
+    }
     let waiting = |kind: &str, due_at_ms, need| wire::WaitingOn {
         kind: kind.into(),
         node_id: run.graph().node(instance.node).id.to_string(),
@@ -93,6 +119,7 @@ fn waits(
         index: view.items().path(instance.scope),
         review_id: String::new(),
         more: 0,
+        ..wire::WaitingOn::default()
     };
     match phase {
         NodePhase::Waiting => {

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use heddle_core::graph::{Migration, Problem, rule};
 use heddle_core::id::RunId;
+use heddle_core::limits::{INLINE_VALUE_BYTES_MAX, SIGNALS_KEPT_PER_RUN_MAX};
 use heddle_core::partition::io::Refusal;
+use heddle_core::run::ListenRefusal;
 use heddle_error_chain::chain;
 use heddle_proto::control as wire;
 use heddle_proto::limits::{FAILURE_BYTES_MAX, FAILURE_TEXT_BYTES_MAX};
@@ -134,6 +136,7 @@ pub(crate) fn refused(refusal: Refusal) -> Status {
         Refusal::Overloaded => busy("overloaded", "too much is under way; nothing was started, try again in a moment"),
         Refusal::KeyMismatch => key_mismatch(),
         Refusal::Review(_) => plain(409, "review_decided", "the review takes no decision"),
+        Refusal::Listen(why) => not_heard(why),
         Refusal::Quarantined => {
             plain(422, "quarantined", "the run's data could not be kept; it was set aside, and nothing of it will run")
         }
@@ -141,6 +144,40 @@ pub(crate) fn refused(refusal: Refusal) -> Status {
             busy("try_again", "it is not known whether this was done; ask again with the same Idempotency-Key")
         }
     }
+}
+
+/// Why a signal or a call changes nothing.
+fn not_heard(why: ListenRefusal) -> Status {
+    match why {
+        ListenRefusal::UnknownSignal => {
+            plain(404, "unknown_signal", "no node of this run waits for signals of this name; look at its graph")
+        }
+        ListenRefusal::TooManySignals => plain(
+            429,
+            "too_many_signals",
+            format!("the run keeps {SIGNALS_KEPT_PER_RUN_MAX} signals that no node has taken; send more when it has"),
+        ),
+        ListenRefusal::TooLarge => body_too_large(),
+        ListenRefusal::RunOver => {
+            plain(409, "execution_over", "the run is over already: nothing takes a signal any more")
+        }
+        ListenRefusal::HookUsed => plain(409, "hook_used", "this address was called before; it is good for one call"),
+        ListenRefusal::HookExpired => plain(
+            410,
+            "hook_expired",
+            "nothing waits for a call of this address any more: its time is over, or its run went on or has ended",
+        ),
+        ListenRefusal::KeyMismatch => key_mismatch(),
+        // Such a one is answered as it was.
+        ListenRefusal::Again { .. } => Status::internal("a request that came again was refused"),
+    }
+}
+
+/// What is said to a run lies in its history.
+pub(crate) fn body_too_large() -> Status {
+    let message =
+        format!("the body has more than {INLINE_VALUE_BYTES_MAX} bytes: upload what is large, and send where it is");
+    plain(413, "body_too_large", message)
 }
 
 pub(crate) fn key_mismatch() -> Status {

@@ -17,6 +17,8 @@ pub(crate) mod resumes;
 mod review_requests;
 pub(crate) mod reviews;
 pub(crate) mod run_requests;
+mod signal_requests;
+pub(crate) mod signals;
 mod tenant_requests;
 pub(crate) mod tenants;
 pub(crate) mod traces;

@@ -208,6 +208,8 @@ pub(super) fn waiting_on(waiting: &[control::WaitingOn]) -> Vec<WaitingOn<'_>> {
             due_at: waiting.due_at_ms.map(Time),
             need: non_empty(&waiting.need),
             review_id: non_empty(&waiting.review_id),
+            signal: non_empty(&waiting.signal),
+            url: non_empty(&waiting.url),
             more: Some(waiting.more).filter(|more| *more > 0),
         })
         .collect()

@@ -91,6 +91,9 @@ pub const REFUSALS: &[Code] = &[
     code("graph_too_large", "The change would make the graph too large.", "Take something out of it."),
     code("headers_too_large", "The headers are too long together.", "Send fewer or shorter headers."),
     code("history_corrupt", "The run's history is damaged.", "Report it; its data is kept."),
+    code("hook_expired", "Nothing waits for the call any more.", "Nothing; its time or its run is over."),
+    code("hook_not_found", "There is no such hook.", "Call the address exactly as it was given."),
+    code("hook_used", "The hook was called before.", "Nothing; each address is good for one call."),
     code("idempotency_in_progress", "The first request with this key is not answered yet.", "Repeat in a second."),
     code("idempotency_mismatch", "This Idempotency-Key came with another body.", "Use a new key for a new request."),
     code(
@@ -100,6 +103,11 @@ pub const REFUSALS: &[Code] = &[
     ),
     code("internal", "A fault of the server.", "Report it with the request id."),
     code("invalid_api_key", "There is no such key, or it was revoked.", "Use another key."),
+    code(
+        "invalid_body",
+        "What was sent does not fit the schema of the node that waits for it.",
+        "`path` says where; the message says why; the node waits on.",
+    ),
     code(
         "invalid_decision",
         "The edit does not fit what the review asks for.",
@@ -128,6 +136,7 @@ pub const REFUSALS: &[Code] = &[
     code("invalid_outputs", "The new values do not fit the nodes' outputs.", "`violations` says which and why."),
     code("invalid_parameter", "A parameter of the query has a value that it cannot have.", "The message says which."),
     code("invalid_path", "The path is not UTF-8.", "Encode it."),
+    code("invalid_signal_name", "A signal cannot have this name.", "The message says of what a name is made."),
     code(
         "invalid_signature",
         "The address was changed, or never signed.",
@@ -198,6 +207,11 @@ pub const REFUSALS: &[Code] = &[
     code("token_used", "Somebody has joined with this token already.", "Its certificate ends by itself."),
     code("too_many_followers", "The gateway follows as many runs as it can.", "Poll, or try again."),
     code("too_many_keys", "The tenant has as many keys as it may.", "Revoke those that nobody needs."),
+    code(
+        "too_many_signals",
+        "The run keeps as many signals that nobody has taken as it may.",
+        "Send more when it has taken some.",
+    ),
     code("too_many_tenants", "There are as many tenants as there may be.", "Use one that is there."),
     code("too_many_tokens", "As many tokens wait to be used as may.", "Revoke those that nobody needs."),
     code("too_many_uploads", "The gateway takes in as many files as it can.", "Try again after `Retry-After`."),
@@ -210,6 +224,7 @@ pub const REFUSALS: &[Code] = &[
         "Ask for localhost, or start it with --public-url.",
     ),
     code("unknown_node", "There is no such node in the graph.", "The message names those that there are."),
+    code("unknown_signal", "No node of the run takes signals of this name.", "Check the name; the graph has them."),
     code("unknown_route", "There is no such route.", "See the list of routes."),
     code("unsupported_media_type", "The body is not declared as JSON.", "Send `Content-Type: application/json`."),
     code(

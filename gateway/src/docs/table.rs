@@ -60,6 +60,7 @@ pub(super) const OF_RUNS: &[&str] = &[
     "getWorkflowsExecutionsByIdTrace",
     "getWorkflowsExecutionsByIdLineage",
     "postWorkflowsExecutionsByIdCancel",
+    "postWorkflowsExecutionsByIdSignalsByName",
 ];
 
 /// A graph that runs anywhere.

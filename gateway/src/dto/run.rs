@@ -239,6 +239,12 @@ pub(crate) struct WaitingOn<'a> {
     /// What to decide: `GET /reviews/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) review_id: Option<&'a str>,
+    /// The name of the signal to send: `POST /workflows/executions/{id}/signals/{name}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signal: Option<&'a str>,
+    /// The hook's address, which is good for one call; absent for keys that may not execute workflows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<&'a str>,
     /// So many further items or turns of the node wait for the like, and are not named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) more: Option<u32>,

@@ -46,7 +46,7 @@ pub(crate) async fn get(
         ..BatchRequest::default()
     };
     let mut batch = app.coordinator.batch(&caller, request).await?;
-    link(&app, caller.tenant(), &origin, &mut batch.runs).await?;
+    link(&app, &caller, &origin, &mut batch.runs).await?;
     reply::enveloped(StatusCode::OK, &convert::batch::batch(&batch)?)
 }
 

@@ -107,7 +107,7 @@ async fn page(
     parameters: &HistoryParameters,
 ) -> Result<Response, ApiError> {
     let mut list = app.coordinator.runs(caller, request).await?;
-    link(app, caller.tenant(), origin, &mut list.runs).await?;
+    link(app, caller, origin, &mut list.runs).await?;
     let runs = list.runs.iter().map(convert::run::run).collect::<Result<Vec<_>, _>>()?;
     let response = reply::bare(StatusCode::OK, &runs)?;
     let kept = [

@@ -8,7 +8,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use heddle_proto::control::Idempotency;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -84,23 +84,52 @@ impl<const BYTES_MAX: usize, S: Send + Sync> FromRequest<S> for JsonBody<BYTES_M
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let (head, body) = request.into_parts();
-        if !is_json(&head.headers) {
-            let message = "send this body as Content-Type: application/json";
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
-        }
-        let declared = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if declared.is_some_and(|bytes| bytes > BYTES_MAX as u64) {
-            return Err(ApiError::too_large(BYTES_MAX));
-        }
-        let whole = read(body, BYTES_MAX, declared.unwrap_or(0) as usize);
-        let bytes = timeout(BODY_READ_MAX, whole).await.map_err(|_| stalled(BODY_READ_MAX))??;
+        let bytes = json_text(request, BYTES_MAX).await?;
         if bytes.is_empty() {
             return Ok(Self(Bytes::from_static(b"{}")));
         }
         json::check(&bytes).map_err(ApiError::faulty_json)?;
         Ok(Self(bytes))
     }
+}
+
+/// Any JSON value of at most `BYTES_MAX` bytes, whose nesting and keys are checked. No body reads as `null`.
+pub(crate) struct JsonValue<const BYTES_MAX: usize>(Bytes);
+
+impl<const BYTES_MAX: usize> JsonValue<BYTES_MAX> {
+    /// As it was sent.
+    pub(crate) fn text(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl<const BYTES_MAX: usize, S: Send + Sync> FromRequest<S> for JsonValue<BYTES_MAX> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let bytes = json_text(request, BYTES_MAX).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Bytes::from_static(b"null")));
+        }
+        json::check(&bytes).map_err(ApiError::faulty_json)?;
+        serde_json::from_slice::<IgnoredAny>(&bytes).map_err(|error| ApiError::invalid_json(&error))?;
+        Ok(Self(bytes))
+    }
+}
+
+/// The body of a request that says it is JSON, whatever it holds.
+async fn json_text(request: Request, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let (head, body) = request.into_parts();
+    if !is_json(&head.headers) {
+        let message = "send this body as Content-Type: application/json";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+    }
+    let declared = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(ApiError::too_large(bytes_max));
+    }
+    let whole = read(body, bytes_max, declared.unwrap_or(0) as usize);
+    timeout(BODY_READ_MAX, whole).await.map_err(|_| stalled(BODY_READ_MAX))?
 }
 
 /// No content type counts as JSON: a route reads what it declares, whatever the header says.

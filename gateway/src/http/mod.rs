@@ -23,6 +23,7 @@ pub(crate) mod reviews;
 pub(crate) mod router;
 pub(crate) mod run_nodes;
 pub(crate) mod runs;
+pub(crate) mod signals;
 pub(crate) mod tenants;
 pub(crate) mod trace;
 pub(crate) mod versions;

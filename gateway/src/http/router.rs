@@ -12,12 +12,12 @@ use axum::routing::{MethodFilter, on};
 use super::error::{ApiError, ErrorForm};
 use super::{
     agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume, reviews,
-    run_nodes, runs, tenants, trace, versions, workflows,
+    run_nodes, runs, signals, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
 use crate::docs::operation::Operation;
-use crate::docs::{resume as resumes, table};
+use crate::docs::{resume as resumes, signal as told, table};
 use crate::layer::request_trace::with_routes;
 
 /// One route: what a request must say to get there.
@@ -154,6 +154,7 @@ fn own() -> Table {
         .patch("/api/v1/tenants/{id}", tenants::update, table::update_tenant())
         .get("/api/v1/tenants/{id}/keys", tenants::keys, table::list_tenant_keys())
         .post("/api/v1/tenants/{id}/keys", tenants::create_key, table::create_tenant_key())
+        .post("/api/v1/workflows/executions/{id}/signals/{name}", signals::send, told::send_signal())
 }
 
 /// What needs no key.
@@ -161,6 +162,8 @@ fn outside() -> Table {
     Table::of(ErrorForm::Object)
         .get("/healthz", health::alive, table::alive())
         .get("/readyz", health::ready, table::ready())
+        .post("/api/v1/hooks/{token}", signals::call, told::call_hook())
+        .put("/api/v1/hooks/{token}", signals::call, told::put_hook())
         .get("/api/download", artifacts::download, table::download())
         .get("/workflows/{id}", page::workflow, table::workflow_page())
         .get("/api/v1/openapi.json", docs::openapi, table::openapi())

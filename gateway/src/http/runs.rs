@@ -12,7 +12,7 @@ use heddle_telemetry::{RunTrace, TraceParent};
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::Origin;
-use super::auth::{Caller, DescribeInputs, Execute, ReadExecutions};
+use super::auth::{Caller, DescribeInputs, Execute, ReadExecutions, Scope};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
 use super::query::{limit, number};
@@ -138,7 +138,7 @@ pub(crate) async fn poll(
     origin: Origin,
 ) -> Result<Response, ApiError> {
     let mut run = read(&app, &caller, asked(id, &parameters)?).await?;
-    link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
+    link(&app, &caller, &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::poll(&run)?)
 }
 
@@ -153,7 +153,7 @@ pub(crate) async fn get(
     // Whoever polls does not pay for it.
     let request = GetRunRequest { with_version: true, ..asked(id, &parameters)? };
     let mut run = read(&app, &caller, request).await?;
-    link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
+    link(&app, &caller, &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
 }
 
@@ -169,17 +169,31 @@ pub(crate) async fn cancel(
     fields.refuse_unknown(&["reason"])?;
     let reason = fields.text("reason")?.unwrap_or_default();
     let mut run = app.coordinator.cancel(&caller, id, reason).await?;
-    link(&app, caller.tenant(), &origin, std::slice::from_mut(&mut run)).await?;
+    link(&app, &caller, &origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
 }
 
-/// Puts the addresses of artifacts into what runs show. Runs without any cost nothing.
-pub(super) async fn link(app: &App, tenant: String, origin: &Origin, runs: &mut [Run]) -> Result<(), ApiError> {
+/// Puts the addresses of artifacts and hooks into what runs show; those of hooks only for callers who may execute workflows. Runs
+/// without any cost nothing.
+pub(super) async fn link<S: Scope>(
+    app: &App,
+    caller: &Caller<S>,
+    origin: &Origin,
+    runs: &mut [Run],
+) -> Result<(), ApiError> {
+    for waiting in runs.iter_mut().flat_map(|run| &mut run.waiting_on) {
+        match caller.executes() {
+            // A coordinator that nobody told how clients reach it knows the path alone.
+            true if waiting.url.starts_with('/') => waiting.url.insert_str(0, &origin.0),
+            true => {}
+            false => waiting.url.clear(),
+        }
+    }
     if !runs.iter().any(has_artifacts) {
         return Ok(());
     }
     let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
-    let linker = Linker { signer, tenant, origin: &origin.0 };
+    let linker = Linker { signer, tenant: caller.tenant(), origin: &origin.0 };
     runs.iter_mut().for_each(|run| linker.link(run));
     Ok(())
 }

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use heddle_proto::control::control_server::{Control, ControlServer};
+use heddle_proto::control::hooks_server::{Hooks, HooksServer};
 use heddle_proto::control::members_server::{Members, MembersServer};
 use heddle_proto::control::resumes_server::{Resumes, ResumesServer};
 use heddle_proto::control::reviews_server::{Reviews, ReviewsServer};
+use heddle_proto::control::signals_server::{Signals, SignalsServer};
 use heddle_proto::control::workflows_server::WorkflowsServer;
 use heddle_proto::control::*;
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
@@ -90,6 +92,9 @@ pub(crate) struct Script {
     pub(crate) lineages: Vec<LineageRequest>,
     pub(crate) review_lists: Vec<ListReviewsRequest>,
     pub(crate) decisions: Vec<DecideReviewRequest>,
+    pub(crate) delivered: bool,
+    pub(crate) signals: Vec<SendSignalRequest>,
+    pub(crate) hook_calls: Vec<CallHookRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -120,6 +125,8 @@ impl Fake {
             .add_service(ResumesServer::new(fake.clone()))
             .add_service(ReviewsServer::new(fake.clone()))
             .add_service(MembersServer::new(fake.clone()))
+            .add_service(SignalsServer::new(fake.clone()))
+            .add_service(HooksServer::new(fake.clone()))
             .add_service(workflows);
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         (fake, address)
@@ -381,6 +388,28 @@ impl Reviews for Fake {
         self.refusal("decide_review")?;
         let script = self.script();
         Ok(Response::new(DecidedReview { review: Some(script.review.clone()), replayed: script.replayed }))
+    }
+}
+
+#[tonic::async_trait]
+impl Signals for Fake {
+    async fn send_signal(&self, request: Request<SendSignalRequest>) -> Result<Response<SentSignal>, Status> {
+        let request = request.into_inner();
+        self.script().signals.push(request.clone());
+        self.refusal("send_signal")?;
+        let script = self.script();
+        let SendSignalRequest { execution_id, name, .. } = request;
+        let (delivered, replayed) = (script.delivered, script.replayed);
+        Ok(Response::new(SentSignal { execution_id, name, seq: 12, delivered, replayed }))
+    }
+}
+
+#[tonic::async_trait]
+impl Hooks for Fake {
+    async fn call_hook(&self, request: Request<CallHookRequest>) -> Result<Response<CalledHook>, Status> {
+        self.script().hook_calls.push(request.into_inner());
+        self.refusal("call_hook")?;
+        Ok(Response::new(CalledHook { replayed: self.script().replayed }))
     }
 }
 

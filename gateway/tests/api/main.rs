@@ -19,4 +19,5 @@ mod resume;
 mod reviews;
 mod runs;
 mod setup;
+mod signals;
 mod workflows;

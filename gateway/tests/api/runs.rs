@@ -272,12 +272,15 @@ async fn a_run_that_waits_or_failed_says_why() {
             index: vec![3, 0],
             review_id: "rev_1".to_owned(),
             more: 7,
+            signal: "paid".to_owned(),
+            url: "https://heddle.test/hook".to_owned(),
         }];
     }
     let waiting = api.get("/api/v1/workflows/executions/exec_1").await;
     waiting.check_envelope();
     let expected = json!([{"kind": "timer", "nodeId": "n1", "index": [3, 0], "since": "1970-01-01T00:00:00.000Z",
-        "dueAt": "1970-01-01T00:00:01.000Z", "reviewId": "rev_1", "more": 7}]);
+        "dueAt": "1970-01-01T00:00:01.000Z", "reviewId": "rev_1",
+        "signal": "paid", "url": "https://heddle.test/hook", "more": 7}]);
     assert_eq!((&waiting.body["status"], &waiting.body["waitingOn"]), (&json!("RUNNING"), &expected));
     {
         let mut script = api.fake.script();

@@ -87,6 +87,8 @@ pub struct Setting {
     pub database: Option<String>,
     /// In the environment of every part.
     pub variables: Vec<(String, String)>,
+    /// In the environment of one part: its name and value.
+    pub of_parts: Vec<(Part, String, String)>,
     /// A machine for each part, instead of this one for all.
     pub network: Option<Arc<Network>>,
     /// What a part is told beside the usual.
@@ -405,7 +407,10 @@ fn members(folder: &Path, shape: &Shape, setting: &Setting) -> Vec<Member> {
         let more = setting.arguments.iter().filter(|(of, _)| *of == part).flat_map(|(_, more)| more.clone());
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).chain(more).collect();
         let namespace = network.map(|network| network.name(Machine::Of(part)));
-        Member { part, arguments, variables: setting.variables.clone(), namespace, process: None }
+        let own = setting.of_parts.iter().filter(|(of, ..)| *of == part);
+        let own = own.map(|(_, name, value)| (name.clone(), value.clone()));
+        let variables = setting.variables.iter().cloned().chain(own).collect();
+        Member { part, arguments, variables, namespace, process: None }
     };
     let at = data("coordinator".into());
     let arguments =

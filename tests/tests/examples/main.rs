@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod api;
+mod callback;
 mod ledger;
 mod maps_on_three_agents;
 mod one_agent;

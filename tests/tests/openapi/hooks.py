@@ -40,6 +40,13 @@ BEYOND_SCHEMAS = {
     "review_not_decided": "on which nodes people decide is a graph's own matter",
     "plan_changed": "a token is the server's own: only one that a plan gave is right",
     "unknown_node": "which nodes a run has is its own matter",
+    "execution_over": "whether a run is over, only the run says",
+    "invalid_signal_name": "a name stands in the path, and is made of few characters",
+    "hook_not_found": "a hook's token is the server's own: only one that a run gave is right",
+    "hook_used": "another call was first",
+    "invalid_body": "what a node takes is its own matter",
+    "unknown_signal": "which signals a run's nodes take is their own matter",
+    "too_many_signals": "how many a run keeps, only the run says",
     "workflow_inactive": "another call switched the workflow off",
 }
 # A run that goes on until somebody stops it, and not much longer: whoever follows it must not wait for ever.
@@ -59,6 +66,15 @@ ASKING = {
         {"id": "check", "data": {"nodeType": "logic:review"}},
     ],
     "edges": [{"source": "topic", "sourceHandle": "out-text", "target": "check", "targetHandle": "in-value"}],
+}
+# A run that goes on when somebody has called it, or sent a signal.
+LISTENING = {
+    "name": "listening",
+    "nodes": [
+        {"id": "go", "data": {"nodeType": "logic:signal", "config": {"name": "go"}}},
+        {"id": "call", "data": {"nodeType": "logic:wait_webhook"}},
+    ],
+    "edges": [],
 }
 # How often it is looked whether a review is open, and how long it is waited between two looks, in seconds.
 LOOKS_MAX = 200
@@ -145,6 +161,21 @@ def a_review():
     raise TimeoutError(f"{run} asks nobody")
 
 
+def listening():
+    workflow = asked("/api/v1/workflows", LISTENING)["id"]
+    return asked(f"/api/v1/workflows/{workflow}/run", {})["executionId"]
+
+
+def a_hook():
+    run = listening()
+    for _ in range(LOOKS_MAX):
+        for waiting in asked(f"/api/v1/workflows/executions/{run}")["waitingOn"]:
+            if "url" in waiting:
+                return waiting["url"].rsplit("/", 1)[1]
+        time.sleep(LOOKS_PAUSE)
+    raise TimeoutError(f"{run} waits for no call")
+
+
 def part_of_a_version(*names):
     return lambda: {name: value for name, value in a_version().items() if name in names}
 
@@ -171,6 +202,9 @@ THERE = {
     "GET /api/v1/artifacts/{id}": ("id", a_file),
     "GET /api/v1/reviews/{id}": ("id", a_review),
     "POST /api/v1/reviews/{id}/decision": ("id", a_review),
+    "POST /api/v1/workflows/executions/{id}/signals/{name}": ("id", lambda: {"id": listening(), "name": "go"}),
+    "POST /api/v1/hooks/{token}": ("token", a_hook),
+    "PUT /api/v1/hooks/{token}": ("token", a_hook),
     "GET /api/v1/nodes/{type}": ("type", lambda: "input:text"),
 }
 

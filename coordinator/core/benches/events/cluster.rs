@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use heddle_core::draw::Draw;
 use heddle_core::graph::Graph;
+use heddle_core::hook::Hooks;
 use heddle_core::id::{
     AgentBoot, AttemptKey, BootId, CallerId, Epoch, PartitionId, RunId, SessionNumber, Slot, Subject, TenantId,
     WorkflowId,
@@ -51,7 +52,7 @@ impl Cluster {
         let offer = Offer { session, boot: agent.boot, types, labels, held: 0, slots: SLOTS, prefetch: 0 };
         permits.join(agent.agent.clone(), offer);
         let mut cluster = Self {
-            partition: Partition::new(PARTITION, Epoch(1), at),
+            partition: Partition::new(PARTITION, Epoch(1), Hooks::new("https://example.org", &[1; 32]), at),
             permits,
             agent: agent.clone(),
             output: Value::from_json(Bytes::from_static(b"\"done\"")),

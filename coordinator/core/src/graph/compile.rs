@@ -467,7 +467,7 @@ impl<'a> Compiler<'a> {
         if running.runner == Runner::Control(Control::Wait)
             && let Err(message) = super::wait::Pause::read(Json(&config))
         {
-            let fix = "Write for as milliseconds, \"5s\" or \"PT5S\", or until as an RFC 3339 time.";
+            let fix = "Write for as milliseconds, \"5s\" or \"PT5S\", or until as an RFC 3339 time, or as a local one with timezone.";
             report(Problem::new(rule::BAD_CONFIG, message, fix).at(running.path.clone() + "/data/config"));
         }
         config_keys::report_unknown(&node_type, id, &running.data, &running.path, &mut self.warnings);

@@ -160,11 +160,11 @@ impl Reader<'_> {
         self.config.get(key).is_some_and(|value| !value.is_null())
     }
 
-    fn wrong(&self, key: &str, message: String, fix: &str) -> Problem {
+    pub(super) fn wrong(&self, key: &str, message: String, fix: &str) -> Problem {
         Problem::new(rule::BAD_CONFIG, message, fix).at(join(&(self.path)(), key))
     }
 
-    fn time(&self) -> Result<Option<Span>, Problem> {
+    pub(super) fn time(&self) -> Result<Option<Span>, Problem> {
         let most = limits::WAIT_MAX.as_millis();
         match self.config.get("timeoutMs") {
             None | Some(Value::Null) => Ok(None),
@@ -228,7 +228,7 @@ impl Reader<'_> {
         })
     }
 
-    fn schema(&self) -> Result<Option<Bytes>, Problem> {
+    pub(super) fn schema(&self) -> Result<Option<Bytes>, Problem> {
         match self.config.get("schema") {
             None | Some(Value::Null) => Ok(None),
             Some(schema @ Value::Object(_)) => Ok(Some(schema.to_string().into())),

@@ -1,9 +1,12 @@
 //! How long a `logic:wait` waits: texts for lengths of time and for instants.
 
+use jiff::civil::{DateTime, Time};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
 use super::Graph;
 use super::json::Json;
 use crate::id::NodeIx;
-use crate::limits::WAIT_MAX;
+use crate::limits::{TIMEZONE_BYTES_MAX, WAIT_MAX};
 use crate::time::{Span, Timestamp};
 
 const SECOND_MS: f64 = 1_000.0;
@@ -19,32 +22,46 @@ impl Graph {
         let due = match Pause::read(Json(config))? {
             Pause::For(span) => now.plus(span),
             Pause::Until(at) => at.max(now),
+            Pause::Local(local, zone) => local.instant(&zone, now).ok_or("until is too far off.")?.max(now),
         };
         if due > now.plus(WAIT_MAX) { Err(too_long()) } else { Ok(due) }
     }
 }
 
 /// What a wait's config asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pause {
     For(Span),
     Until(Timestamp),
+    /// What clocks show in a time zone.
+    Local(LocalTime, TimeZone),
+}
+
+/// A time without an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LocalTime {
+    /// Of one day.
+    Date(DateTime),
+    /// Of any day: the next one is meant.
+    OfDay(Time),
 }
 
 impl Pause {
     /// Reads `for`, `forMs` or `until` of a config.
     pub(super) fn read(config: Json<'_>) -> Result<Self, String> {
         let given = ["for", "forMs", "until"].map(|key| config.get(key).filter(|value| !value.is_null()));
+        let has_zone = config.get("timezone").is_some_and(|value| !value.is_null());
         match given {
+            [_, _, None] if has_zone => Err("timezone is only of use with a local time in until.".to_owned()),
             [Some(value), None, None] => span(value).map(Pause::For),
             [None, Some(value), None] => match value.as_number() {
                 Some(millis) => checked(millis).map(Pause::For),
                 None => Err("forMs is not a number of milliseconds.".to_owned()),
             },
-            [None, None, Some(value)] => match value.as_text().and_then(|text| instant(&text)) {
-                Some(at) => Ok(Pause::Until(at)),
-                None => Err("until is not an RFC 3339 time like 2030-01-31T09:00:00Z.".to_owned()),
-            },
+            [None, None, Some(value)] => {
+                let text = value.as_text().ok_or("until is not a text like 2030-01-31T09:00:00Z.")?;
+                until(&text, config.get("timezone"))
+            }
             [None, None, None] => Err("The wait has neither for nor until.".to_owned()),
             _ => Err("The wait has several of for, forMs and until; keep one.".to_owned()),
         }
@@ -121,69 +138,63 @@ fn parts(text: &str, unit_ms: fn(&str) -> Option<f64>) -> Option<f64> {
     Some(sum)
 }
 
-/// An RFC 3339 time.
-fn instant(text: &str) -> Option<Timestamp> {
-    let (date, time) = text.split_at_checked(10)?;
-    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
-    let time = time.strip_prefix(['T', 't', ' '])?;
-    let (clock, zone) = time.split_at_checked(8)?;
-    let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
-    let (millis, zone) = match zone.strip_prefix('.') {
-        None => (0, zone),
-        Some(fraction) => {
-            let end = fraction.find(|c: char| !c.is_ascii_digit())?;
-            let digits = fraction.get(..end).filter(|digits| !digits.is_empty())?;
-            (format!("{digits:0<3}")[..3].parse::<i64>().ok()?, &fraction[end..])
-        }
+/// What `until` means, with the time zone that is named beside it.
+fn until(text: &str, timezone: Option<Json<'_>>) -> Result<Pause, String> {
+    let timezone = timezone.filter(|value| !value.is_null()).map(zone).transpose()?;
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return match timezone {
+            None => Ok(Pause::Until(Timestamp::from_millis(at.as_millisecond()))),
+            Some(_) => Err("until says its offset itself; take timezone out, or the offset.".to_owned()),
+        };
+    }
+    let local = match text.as_bytes().get(2) {
+        Some(b':') => text.parse().map(LocalTime::OfDay).ok(),
+        _ => text.parse().map(LocalTime::Date).ok(),
     };
-    let offset_minutes = match zone {
-        "Z" | "z" => 0,
-        zone => {
-            let [hours, minutes] = numbers(zone.get(1..)?, ':', [2, 2])?;
-            let sign = if zone.starts_with('+') { Some(1) } else { zone.starts_with('-').then_some(-1) };
-            sign.filter(|_| hours < 24 && minutes < 60)? * (hours * 60 + minutes)
-        }
+    let Some(local) = local.filter(|_| !has_offset(text)) else {
+        return Err(
+            "until is neither an RFC 3339 time like 2030-01-31T09:00:00Z nor a local one like 2030-01-31T09:00 \
+                    or 09:00."
+                .to_owned(),
+        );
     };
-    // A leap second counts as the second after it, as everywhere in Unix time.
-    if !(1..=12).contains(&month)
-        || !(1..=month_days(year, month)).contains(&day)
-        || hour > 23
-        || minute > 59
-        || second > 60
-    {
-        return None;
-    }
-    let minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
-    Some(Timestamp::from_millis((minutes * 60 + second) * 1_000 + millis))
-}
-
-fn numbers<const N: usize>(text: &str, separator: char, widths: [usize; N]) -> Option<[i64; N]> {
-    let mut parts = text.split(separator);
-    let mut out = [0; N];
-    for (number, width) in out.iter_mut().zip(widths) {
-        let part = parts.next().filter(|part| part.len() == width && part.bytes().all(|byte| byte.is_ascii_digit()))?;
-        *number = part.parse().ok()?;
-    }
-    parts.next().is_none().then_some(out)
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn month_days(year: i64, month: i64) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
+    match timezone {
+        Some(zone) => Ok(Pause::Local(local, zone)),
+        None => Err("until is a local time; write timezone, such as \"Europe/Berlin\", or an offset.".to_owned()),
     }
 }
 
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let before = |year: i64| 365 * year + (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400;
-    let months: i64 = (1..month).map(|earlier| month_days(year, earlier)).sum();
-    before(year) - before(1970) + months + day - 1
+/// Whether an offset stands behind a time: a local one has none, and nothing is left out that somebody has written.
+fn has_offset(text: &str) -> bool {
+    let clock = text.split_once(['T', 't', ' ']).map_or(text, |(_, clock)| clock);
+    clock.contains(|letter: char| !matches!(letter, '0'..='9' | ':' | '.'))
+}
+
+fn zone(value: Json<'_>) -> Result<TimeZone, String> {
+    let unknown = || "timezone is not the name of a time zone, such as \"Europe/Berlin\" or \"UTC\".".to_owned();
+    let name = value.as_text().filter(|name| name.len() <= TIMEZONE_BYTES_MAX).ok_or_else(unknown)?;
+    // What is compiled in, never the machine's own: all coordinators mean the same.
+    TimeZoneDatabase::bundled().get(&name).map_err(|_| unknown())
+}
+
+impl LocalTime {
+    /// Which instant it is, seen from now. A time that the clocks skip is as much later as they skip; of one that comes twice the
+    /// first is meant.
+    fn instant(self, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+        let at = |local: DateTime| {
+            let at = zone.to_ambiguous_timestamp(local).compatible().ok()?;
+            Some(Timestamp::from_millis(at.as_millisecond()))
+        };
+        match self {
+            LocalTime::Date(local) => at(local),
+            LocalTime::OfDay(time) => {
+                let now_there = zone.to_datetime(jiff::Timestamp::from_millisecond(now.as_millis()).ok()?);
+                // Where the clocks skip most of a day, the second one may have passed, too.
+                let days = std::iter::successors(Some(now_there.date()), |day| day.tomorrow().ok()).take(3);
+                days.filter_map(|day| at(day.to_datetime(time))).find(|at| *at > now)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -223,7 +234,7 @@ mod tests {
             ("0000-01-01T00:00:00Z", -62_167_219_200_000),
         ];
         for (text, millis) in cases {
-            assert_eq!(instant(text), Some(Timestamp::from_millis(millis)), "{text}");
+            assert_eq!(until(text, None), Ok(Pause::Until(Timestamp::from_millis(millis))), "{text}");
         }
     }
 
@@ -244,8 +255,68 @@ mod tests {
             r#"{"until":"2026-02-29T00:00:00Z"}"#,
             r#"{"until":"2026-01-01T00:00:00"}"#,
             r#"{"until":"2026-01-01T00:00:00é"}"#,
+            r#"{"until":"09:00"}"#,
+            r#"{"until":"09:00","timezone":"Europe/Atlantis"}"#,
+            r#"{"until":"09:00","timezone":7}"#,
+            r#"{"until":"25:00","timezone":"UTC"}"#,
+            r#"{"until":"2026-02-30T09:00","timezone":"UTC"}"#,
+            r#"{"until":"2026-01-01T09:00:00Z","timezone":"UTC"}"#,
+            r#"{"until":"2026-12-24","timezone":"UTC"}"#,
+            r#"{"until":"09:00Z","timezone":"UTC"}"#,
+            r#"{"until":"09:00+01:00","timezone":"UTC"}"#,
+            r#"{"for":"5s","timezone":"UTC"}"#,
         ] {
             assert!(read(config).is_err(), "{config}");
         }
+    }
+
+    /// What a local time means, as people write instants.
+    fn local(text: &str, zone: &str, now: &str) -> String {
+        let config = serde_json::json!({ "until": text, "timezone": zone }).to_string();
+        let Ok(Pause::Local(local, zone)) = read(&config) else { panic!("{config} is no local time") };
+        let now = now.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        let at = local.instant(&zone, Timestamp::from_millis(now)).unwrap();
+        jiff::Timestamp::from_millisecond(at.as_millis()).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_local_time_is_one_of_its_place() {
+        let now = "2026-11-27T18:00:00Z";
+        for (text, zone, at) in [
+            ("2026-12-24T18:00", "Europe/Berlin", "2026-12-24T17:00:00Z"),
+            ("2026-06-24T18:00", "Europe/Berlin", "2026-06-24T16:00:00Z"),
+            ("2026-12-24T18:00:30.5", "Asia/Kolkata", "2026-12-24T12:30:30.5Z"),
+            ("2026-12-24 18:00", "America/New_York", "2026-12-24T23:00:00Z"),
+        ] {
+            assert_eq!(local(text, zone, now), at, "{text} {zone}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_is_the_next_one() {
+        for (text, zone, now, at) in [
+            ("09:00", "UTC", "2026-11-27T08:59:59.999Z", "2026-11-27T09:00:00Z"),
+            ("09:00", "UTC", "2026-11-27T09:00:00Z", "2026-11-28T09:00:00Z"),
+            // There it is tomorrow already.
+            ("09:00", "Asia/Tokyo", "2026-11-27T18:00:00Z", "2026-11-28T00:00:00Z"),
+            // A day of 23 hours lies between.
+            ("09:00", "Europe/Berlin", "2026-03-28T10:00:00Z", "2026-03-29T07:00:00Z"),
+            // Samoa has left out a day.
+            ("09:00", "Pacific/Apia", "2011-12-29T20:00:00Z", "2011-12-30T19:00:00Z"),
+        ] {
+            assert_eq!(local(text, zone, now), at, "{text} {zone} {now}");
+        }
+    }
+
+    #[test]
+    fn where_the_clocks_are_changed_there_is_a_rule() {
+        let now = "2026-01-01T00:00:00Z";
+        // From 2 to 3 in the morning: 2:30 is not, and half past three is meant.
+        assert_eq!(local("2026-03-29T02:30", "Europe/Berlin", now), "2026-03-29T01:30:00Z");
+        // From 3 back to 2: half past two is twice, and the first is meant.
+        assert_eq!(local("2026-10-25T02:30", "Europe/Berlin", now), "2026-10-25T00:30:00Z");
+        // Between the two, the next one is that of the next day.
+        assert_eq!(local("02:30", "Europe/Berlin", "2026-10-25T00:45:00Z"), "2026-10-26T01:30:00Z");
+        assert_eq!(local("02:30", "Europe/Berlin", "2026-03-29T00:00:00Z"), "2026-03-29T01:30:00Z");
     }
 }

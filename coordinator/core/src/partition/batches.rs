@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::BatchRow;
 use super::io::{Input, Refusal, Release, Reply};
-use super::submit::Asked;
+use super::submit::{Asked, Waiting, Wish};
 use super::{Partition, Turn};
 use crate::batch::{BatchId, BatchOfRuns, BatchState, BatchSubmission};
 use crate::id::{CallerId, Subject, TenantId};
 use crate::limits;
 use crate::outbox::MessageBody;
 use crate::partition::batch::{KeyFound, Started};
+use crate::run::Command;
 use crate::time::Timestamp;
 
 /// The batches of one partition that are not over.
@@ -67,6 +68,14 @@ impl Partition {
             Input::Sighted(run, exists) => self.sighted(run, exists, turn),
             Input::SharedFound { run, instance, key, found } => {
                 self.shared_found((run, instance), key, found.map(|found| *found), turn);
+            }
+            Input::Signal { caller, run, tenant, name, by, body, key } => {
+                let wish = Wish::Hear(Box::new(Command::Signal { name, by, body, key }));
+                self.grant(Waiting { caller, tenant, wish }, run, turn);
+            }
+            Input::Call { caller, run, tenant, instance, body, key } => {
+                let wish = Wish::Hear(Box::new(Command::Call { instance, body, key }));
+                self.grant(Waiting { caller, tenant, wish }, run, turn);
             }
             _ => {}
         }

@@ -11,9 +11,10 @@ impl Partition {
     pub(super) fn decide_one(&mut self, id: RunId, turn: &mut Turn<'_>) -> bool {
         let Some(instance) = self.runs.get(&id).and_then(|entry| entry.run.next_decision()) else { return false };
         let Some((values, lists)) = self.at_hand(id, instance, turn) else { return false };
+        let hooks = self.hooks.clone();
         let is_recorded = self.record(id, turn, |run, body, turn| {
             let (draw, cost) = (&mut turn.draw, &mut turn.cost);
-            let mut deciding = Deciding { now: turn.now, draw, values: &values, lists: &lists, cost };
+            let mut deciding = Deciding { now: turn.now, draw, values: &values, lists: &lists, hooks: &hooks, cost };
             run.decide(instance, &mut deciding, body)
         });
         if let Some(entry) = self.runs.get_mut(&id).filter(|_| is_recorded) {

@@ -13,11 +13,11 @@ use crate::id::{
 use crate::outbox::{Message, MessageId};
 use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
-use crate::run::event::{NodeError, PermitClass, Timing};
+use crate::run::event::{NodeError, PermitClass, RequestKey, Timing};
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
 use crate::run::recall::CachedResult;
-use crate::run::{ListNeed, Outcome, ReviewAnswer, ReviewRefusal, Run, RunStatus};
+use crate::run::{ListNeed, ListenRefusal, Outcome, ReviewAnswer, ReviewRefusal, Run, RunStatus};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
@@ -76,6 +76,38 @@ pub enum Input {
         tenant: TenantId,
         /// What they say.
         answer: Box<ReviewAnswer>,
+    },
+    /// Somebody sends a signal to a run.
+    Signal {
+        /// Who waits for what comes of it.
+        caller: CallerId,
+        /// Which run.
+        run: RunId,
+        /// Whose it must be.
+        tenant: TenantId,
+        /// By what name.
+        name: Arc<str>,
+        /// Who sends it.
+        by: Subject,
+        /// What it says.
+        body: Value,
+        /// By what it is known if it comes again.
+        key: Option<RequestKey>,
+    },
+    /// Somebody calls the address of a node.
+    Call {
+        /// Who waits for what comes of it.
+        caller: CallerId,
+        /// Which run.
+        run: RunId,
+        /// Whose it is.
+        tenant: TenantId,
+        /// Whose address it is.
+        instance: Instance,
+        /// What they say.
+        body: Value,
+        /// By what the call is known if it comes again.
+        key: Option<RequestKey>,
     },
     /// An agent is there, with everything it holds of this partition's.
     AgentHello {
@@ -304,6 +336,15 @@ pub enum Reply {
         /// The event that the answer reflects.
         seq: EventSeq,
     },
+    /// The signal or the call counts.
+    Heard {
+        /// The event that the answer reflects.
+        seq: EventSeq,
+        /// Whether a node has got it; else it is kept.
+        delivered: bool,
+        /// Whether the same request came before.
+        replayed: bool,
+    },
     /// The batch exists, and its runs will be started.
     BatchSubmitted {
         /// Which batch.
@@ -332,6 +373,8 @@ pub enum Refusal {
     KeyMismatch,
     /// The review does not take it.
     Review(ReviewRefusal),
+    /// Nobody takes the signal or the call.
+    Listen(ListenRefusal),
     /// The run's rows could not be written or read; it is set aside.
     Quarantined,
     /// The commit did not land for certain, or nobody knows: ask again.

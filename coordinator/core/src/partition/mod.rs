@@ -13,6 +13,7 @@ mod decide;
 mod dropped;
 mod evict;
 pub mod io;
+mod listen;
 mod lists;
 mod mail;
 mod open;
@@ -33,6 +34,7 @@ pub use crate::partition::assign::Backlog;
 use crate::concurrency::ConcurrencyKey;
 use crate::draw::Draw;
 use crate::fault::{Fault, is_planted};
+use crate::hook::Hooks;
 use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
 use crate::limits;
 use crate::partition::agents::Presence;
@@ -88,6 +90,8 @@ pub struct Partition {
     recent: RecentValues,
     /// For results that runs share.
     questions: Questions,
+    /// Makes the addresses of hooks.
+    hooks: Hooks,
     /// The run that is being worked on: if the core fails, it is the one to set aside (E5).
     current: Option<RunId>,
 }
@@ -128,8 +132,8 @@ struct Turn<'a> {
 }
 
 impl Partition {
-    /// A partition that has just been loaded under `epoch`, with nothing in memory yet.
-    pub fn new(id: PartitionId, epoch: Epoch, now: Timestamp) -> Self {
+    /// A partition that has just been loaded under `epoch`, with nothing in memory yet. Its runs give addresses of `hooks`.
+    pub fn new(id: PartitionId, epoch: Epoch, hooks: Hooks, now: Timestamp) -> Self {
         Self {
             id,
             epoch,
@@ -155,6 +159,7 @@ impl Partition {
             idle: BTreeSet::new(),
             recent: RecentValues::default(),
             questions: Questions::default(),
+            hooks,
             current: None,
         }
     }

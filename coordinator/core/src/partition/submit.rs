@@ -54,6 +54,8 @@ pub(super) enum Wish {
     Cancel(Subject),
     /// That a review is decided.
     Answer(Box<ReviewAnswer>),
+    /// That it hears a signal or a call.
+    Hear(Box<Command>),
 }
 
 impl Partition {
@@ -179,6 +181,7 @@ impl Partition {
         let by = match wish {
             Wish::Cancel(by) => by,
             Wish::Answer(answer) => return self.answer(caller, run, answer, turn),
+            Wish::Hear(command) => return self.hear(caller, run, *command, turn),
         };
         let applied = match self.apply(run, Command::Cancel { by }, turn) {
             Ok(()) => true,
@@ -210,6 +213,9 @@ impl Partition {
             Some(mut run) => {
                 if is_planted(Fault::ReviewLost) {
                     run.lose_reviews();
+                }
+                if is_planted(Fault::SignalLost) {
+                    run.lose_signals();
                 }
                 self.runs.insert(id, Entry::new(run));
                 self.hold_places(id, turn);
@@ -254,6 +260,8 @@ pub(super) fn turn_away(input: Input, turn: &mut Turn<'_>) {
         | Input::SubmitBatch(caller, _)
         | Input::Cancel { caller, .. }
         | Input::Answer { caller, .. }
+        | Input::Signal { caller, .. }
+        | Input::Call { caller, .. }
         | Input::CancelBatch { caller, .. } => {
             turn.outputs.releases.push(Release::Reply(caller, Reply::Refused(Refusal::Retry)));
         }

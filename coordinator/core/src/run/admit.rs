@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::listen::ListenRefusal;
 use super::review::{ReviewAnswer, ReviewRefusal};
 use super::{Body, LiveAttempt, Outcome, Run, RunStatus, Stop, TimerKind};
 use crate::fault::{Fault, is_planted};
@@ -9,7 +10,9 @@ use crate::id::{Instance, PortIx, ProviderIx, Subject};
 use crate::limits;
 use crate::node_type::EffectClass;
 use crate::policy::OnUnknown;
-use crate::run::event::{Attempt, ErrorClass, Fact, LossCause, NodeError, OutputValue, PortOutput, RunError, Timing};
+use crate::run::event::{
+    Attempt, ErrorClass, Fact, LossCause, NodeError, OutputValue, PortOutput, RequestKey, RunError, Timing,
+};
 use crate::time::{Span, Timestamp};
 use crate::value::Value;
 
@@ -58,6 +61,26 @@ pub enum Command {
     },
     /// Somebody answers a review.
     Answer(Box<ReviewAnswer>),
+    /// Somebody sends a signal.
+    Signal {
+        /// By what name.
+        name: Arc<str>,
+        /// Who.
+        by: Subject,
+        /// What it says.
+        body: Value,
+        /// By what it is known if it comes again.
+        key: Option<RequestKey>,
+    },
+    /// Somebody calls the address of a node.
+    Call {
+        /// Whose address.
+        instance: Instance,
+        /// What they say.
+        body: Value,
+        /// By what the call is known if it comes again.
+        key: Option<RequestKey>,
+    },
     /// Every node has its final phase, or one has failed: the run ends.
     Conclude,
 }
@@ -73,6 +96,8 @@ pub enum Rejection {
     Over(RunStatus),
     /// The review does not take it.
     Review(ReviewRefusal),
+    /// Nobody takes the signal or the call.
+    Listen(ListenRefusal),
     /// There is nothing to do.
     Idle,
 }
@@ -121,6 +146,8 @@ impl Run {
                 RunStatus::Running => self.answer(*answer),
                 status => Err(Rejection::Over(status)),
             },
+            Command::Signal { name, by, body, key } => self.signal(name, by, body, key),
+            Command::Call { instance, body, key } => self.call(instance, body, key),
             Command::Conclude => self.conclude(),
         }
     }
@@ -338,7 +365,10 @@ impl Run {
                 return self.timed_out(timer.instance, now).ok_or(Rejection::Idle);
             }
             let mut body = Body::new(self.seq().next());
-            let outputs = self.pass_on(timer.instance, &mut body);
+            let outputs = match timer.kind {
+                TimerKind::Listen => self.heard_nothing(timer.instance, &mut body),
+                _ => self.pass_on(timer.instance, &mut body),
+            };
             let fact = Fact::TimerFired { instance: timer.instance, outputs };
             return Ok(Admitted { fact, values: body.into_values() });
         }

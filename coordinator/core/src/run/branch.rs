@@ -103,6 +103,8 @@ impl Run {
             | Control::Loop
             | Control::Reduce
             | Control::Review
+            | Control::Signal
+            | Control::Webhook
             | Control::Batch => None,
         }
     }
@@ -117,6 +119,9 @@ impl Run {
     ) -> Decision {
         if let Logic::Scope(scope) = logic {
             return self.decide_scope(instance, scope, deciding, body);
+        }
+        if let Logic::Listen(listen) = logic {
+            return self.decide_to_listen(instance, listen, deciding, body);
         }
         match self.reach(instance, deciding.values, deciding.lists) {
             Reach::Here => {}
@@ -151,7 +156,9 @@ impl Run {
                 Ok(done(self.open(instance, &[taken], body)))
             }
             Logic::Review(_) => Err(refused("bad_config", "it asks people, and has not fallen due to ask".to_owned())),
-            Logic::Scope(_) => Err(refused("bad_config", "its body is not run by its conditions".to_owned())),
+            Logic::Listen(_) | Logic::Scope(_) => {
+                Err(refused("bad_config", "its body is not run by its conditions".to_owned()))
+            }
         };
         *deciding.cost += limits::EXPRESSION_COST_MAX - budget + read as u64;
         decided.unwrap_or_else(|error| Decision::Failed { instance, error, caught: Vec::new() })

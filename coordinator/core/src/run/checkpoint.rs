@@ -132,6 +132,8 @@ impl Gatherer {
                 self.add(attempt.instance, event.seq, made, outputs);
             }
             Fact::TimerFired { instance, outputs } => self.add(*instance, event.seq, made, outputs),
+            Fact::Called(it) => self.add(it.instance, event.seq, made, &it.outputs),
+            Fact::Signalled(it) => it.to.into_iter().for_each(|to| self.add(to, event.seq, made, &it.outputs)),
             Fact::IntentRecorded { attempt } => self.unknown(attempt.instance),
             Fact::Failed { attempt, error, retry_at, fallback, asks, .. } => {
                 self.ended(attempt.instance, error);
@@ -165,7 +167,9 @@ impl Gatherer {
         }
         for decision in &event.decisions {
             match decision {
-                Decision::Completed { instance, outputs } => self.add(*instance, event.seq, made, outputs),
+                Decision::Completed { instance, outputs } | Decision::Took { instance, outputs, .. } => {
+                    self.add(*instance, event.seq, made, outputs);
+                }
                 // It stood in for what people were to decide.
                 Decision::Reused { instance, source: Source::Edit | Source::Request, .. }
                     if self.run().graph().asks_people(instance.node) => {}

@@ -2,6 +2,7 @@
 
 use super::{Body, Lists, Run, SourcedValue, Values, WiredInput};
 use crate::draw::Draw;
+use crate::hook::Hooks;
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::node_type::{Control, NodeType, Port, Runner};
 use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput};
@@ -20,6 +21,8 @@ pub(crate) struct Deciding<'a> {
     pub(crate) values: &'a Values,
     /// The parts of lists that it asked for.
     pub(crate) lists: &'a Lists,
+    /// Makes the addresses of hooks.
+    pub(crate) hooks: &'a Hooks,
     /// Grows by what the decision may have cost, in the measure of [`crate::limits::EXPRESSION_COST_MAX`].
     pub(crate) cost: &'a mut u64,
 }
@@ -70,6 +73,8 @@ impl Run {
             | Control::Stop
             | Control::SplitTest
             | Control::Review
+            | Control::Signal
+            | Control::Webhook
             | Control::Map
             | Control::Loop
             | Control::Reduce

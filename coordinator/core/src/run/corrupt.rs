@@ -54,6 +54,14 @@ pub enum Corrupt {
         /// Which container.
         instance: Instance,
     },
+    /// It names an instance that does not listen to that, or a signal that is not there to be taken.
+    #[error("event {seq} does not follow: node {} does not hear that", instance.node)]
+    NotListening {
+        /// Which event.
+        seq: EventSeq,
+        /// Which instance.
+        instance: Instance,
+    },
     /// It names a review that is not open, or opens another one than comes next.
     #[error("event {seq} does not follow: it names review {review}, which does not stand so")]
     WrongReview {

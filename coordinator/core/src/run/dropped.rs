@@ -35,6 +35,7 @@ impl Run {
             NodePhase::Waiting => {
                 self.take_timer(instance);
                 self.withdraw(instance);
+                self.stop_listening(instance);
             }
             NodePhase::Running if at_agent == AtAgent::Finishes => return Ok(()),
             NodePhase::Running => {

@@ -14,6 +14,7 @@ use crate::id::{
 };
 use crate::run::RunStatus;
 use crate::run::lineage::{Lineage, Offer, Source};
+pub use crate::run::listen_event::{Called, RequestKey, Signalled};
 pub use crate::run::review_event::{Asked, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
@@ -113,7 +114,7 @@ pub enum Fact {
         /// Where the handle lies in the body.
         handle: ValueRef,
     },
-    /// A `logic:wait` is over.
+    /// A `logic:wait` is over, or the time of a node that has listened in vain.
     TimerFired {
         /// Which node.
         instance: Instance,
@@ -122,6 +123,10 @@ pub enum Fact {
     },
     /// Somebody has decided at a review, or its time was over.
     Reviewed(Box<Reviewed>),
+    /// A signal was sent to the run.
+    Signalled(Box<Signalled>),
+    /// Somebody has called the address of a `logic:wait_webhook`.
+    Called(Box<Called>),
     /// The terminal event: status and outputs never change after it (I7).
     Ended {
         /// How it ended.
@@ -271,6 +276,24 @@ pub enum Decision {
         /// What it asks.
         asked: Box<Asked>,
     },
+    /// It waits for a word from outside.
+    Listening {
+        /// Which node.
+        instance: Instance,
+        /// Until when, if not for ever.
+        until: Option<Timestamp>,
+        /// What it gives at once: what hangs on these ports need not wait.
+        outputs: Vec<PortOutput>,
+    },
+    /// It takes a signal that had come before it.
+    Took {
+        /// Which node.
+        instance: Instance,
+        /// The event of the signal.
+        signal: EventSeq,
+        /// What it gives.
+        outputs: Vec<PortOutput>,
+    },
     /// It runs its body for further items, or for a further turn.
     Opened {
         /// Which container.
@@ -302,6 +325,8 @@ impl Decision {
         | Decision::Afresh { instance }
         | Decision::Stopped { instance, .. }
         | Decision::Asked { instance, .. }
+        | Decision::Listening { instance, .. }
+        | Decision::Took { instance, .. }
         | Decision::Opened { instance, .. }
         | Decision::Gathered { instance, .. }) = self;
         *instance
@@ -525,6 +550,8 @@ impl Fact {
             | Fact::HandleRecorded { .. }
             | Fact::TimerFired { .. }
             | Fact::Reviewed(_)
+            | Fact::Signalled(_)
+            | Fact::Called(_)
             | Fact::Ended { .. } => &[],
         }
     }
@@ -548,6 +575,8 @@ impl Fact {
             Fact::TimerFired { .. } => "timer.fired",
             Fact::Reviewed(it) if it.by.is_none() => "review.timed_out",
             Fact::Reviewed(_) => "review.decided",
+            Fact::Signalled(_) => "signal.received",
+            Fact::Called(_) => "webhook.called",
             Fact::Ended { status: RunStatus::Completed, .. } => "run.completed",
             Fact::Ended { status: RunStatus::Cancelled, .. } => "run.cancelled",
             Fact::Ended { .. } => "run.failed",

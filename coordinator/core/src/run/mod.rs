@@ -22,6 +22,8 @@ pub mod instances;
 pub mod items;
 pub mod lineage;
 pub mod list;
+mod listen;
+mod listen_event;
 pub mod offers;
 mod outcome;
 pub mod plan;
@@ -36,6 +38,7 @@ mod review_fold;
 mod row;
 mod scope;
 mod scope_fold;
+mod settle;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -56,6 +59,7 @@ pub use corrupt::Corrupt;
 pub use expand::ListNeed;
 pub(crate) use expand::Lists;
 pub use inputs::{SourcedValue, WiredInput};
+pub use listen::{ListenRefusal, Listener};
 pub use outcome::Outcome;
 pub use review::{OpenReview, ReviewAnswer, ReviewChange, ReviewRefusal};
 pub use scope::Tally;
@@ -70,6 +74,7 @@ use crate::limits;
 use crate::partition::batch::Snapshot;
 use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
 use crate::run::lineage::Lineage;
+use crate::run::listen::Listeners;
 use crate::run::reuse::Offers;
 use crate::run::review::Reviews;
 use crate::run::scope::{Expansion, Frame};
@@ -77,7 +82,7 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 8;
+pub const FOLD_VERSION: u32 = 9;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -102,7 +107,7 @@ pub enum RunStatus {
 /// Pending ─▶ Ready ─▶ Running ─▶ Completed | Failed   dispatched nodes
 ///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt; another provider
 ///            Backoff ─▶ Running
-///            Waiting ─▶ Completed                     a timer
+///            Waiting ─▶ Completed                     a timer, or a word from outside
 /// Due ─▶ Waiting ─▶ Ready | Completed | Failed         people are asked
 /// Due ─▶ Ready                                        an agent looks at its values
 /// Pending ─▶ Skipped                                  a required input is closed
@@ -125,7 +130,7 @@ pub enum NodePhase {
     Running,
     /// Waits for its next try.
     Backoff,
-    /// Waits for a timer or for people.
+    /// Waits for a timer, for people or for a word from outside.
     Waiting,
     /// Has its output.
     Completed,
@@ -202,6 +207,8 @@ struct State {
     reviews: Option<Box<Reviews>>,
     /// Instances that are due, and for which a result that runs share is looked for.
     recalls: BTreeSet<Instance>,
+    /// What it hears of the world; nothing if it never listened.
+    listeners: Option<Box<Listeners>>,
 }
 
 /// How a node ends its run.
@@ -306,6 +313,7 @@ enum TimerKind {
     Wait,
     Retry,
     Review,
+    Listen,
 }
 
 /// Order among ready instances: by priority, then as in the document.
@@ -472,7 +480,7 @@ impl Run {
             && state.ready.is_empty()
             && state.due.is_empty()
             && state.recalls.is_empty()
-            && (!state.timers.is_empty() || self.has_open_reviews())
+            && (!state.timers.is_empty() || self.has_open_reviews() || self.listens())
     }
 
     /// Whether it is over and no attempt is out.

@@ -78,12 +78,13 @@ impl Offers {
 
 impl Graph {
     /// Whether earlier results of a node are worth keeping: others are decided afresh, which costs nothing and gives the same. What
-    /// a person has decided is kept: nobody is asked twice about the same.
+    /// a person has decided, or what has come from outside, is kept: nobody is asked twice about the same.
     pub fn is_reusable(&self, ix: NodeIx) -> bool {
         match self.node(ix).runner {
             Runner::Agent | Runner::Unavailable => true,
             Runner::Control(control) => {
-                control.is_container() || matches!(control, Control::Wait | Control::SplitTest | Control::Review)
+                let waits = matches!(control, Control::Wait | Control::Review | Control::Signal | Control::Webhook);
+                control.is_container() || waits || control == Control::SplitTest
             }
         }
     }

@@ -5,20 +5,16 @@ use std::sync::Arc;
 
 use super::corrupt::Corrupt;
 use super::reuse::Offers;
-use super::review::Ask;
 use super::scope::ROOT;
-use super::{
-    Committed, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries,
-};
+use super::{LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries};
 use crate::fault::{Fault, is_planted};
-use crate::graph::{Graph, InEdge, Logic};
-use crate::id::{AttemptToken, EventSeq, Instance, NodeIx, ProviderIx, RunId};
+use crate::graph::{Graph, Logic};
+use crate::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use crate::limits;
 use crate::node_type::{Control, EffectClass, Runner};
 use crate::policy::{OnRunFailure, ReviewWhen};
 use crate::run::event::{
-    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, OutputValue, PortOutput, ReviewKind,
-    RunError, Submitted,
+    Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, PortOutput, RunError, Submitted,
 };
 use crate::time::Timestamp;
 
@@ -120,6 +116,7 @@ impl Run {
             offers: lineage.filter(|it| it.offered > 0).map(|it| Box::new(Offers::awaiting(it.offered))),
             reviews: None,
             recalls: BTreeSet::new(),
+            listeners: None,
         };
         let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None, review_changes: None };
         run.begin_nodes()?;
@@ -210,9 +207,12 @@ impl Run {
             Fact::TimerFired { instance, outputs } => {
                 self.expect(*instance, &[NodePhase::Waiting])?;
                 self.take_timer(*instance);
+                self.stop_listening(*instance);
                 self.complete(*instance, None, outputs)?;
             }
             Fact::Reviewed(it) => self.reviewed(it)?,
+            Fact::Signalled(it) => self.signalled(it)?,
+            Fact::Called(it) => self.called(it)?,
             Fact::Ended { status: RunStatus::Running, .. } => return Err(Corrupt::WrongSide { seq }),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref(), at),
         }
@@ -259,6 +259,8 @@ impl Run {
                 Runner::Control(_) => return Err(Corrupt::WrongSide { seq: self.state.seq }),
             },
             Decision::Asked { asked, .. } => self.asked(instance, asked)?,
+            Decision::Listening { until, outputs, .. } => self.listening(instance, *until, outputs)?,
+            Decision::Took { signal, outputs, .. } => self.took(instance, *signal, outputs)?,
             Decision::Stopped { status, message, .. } => {
                 self.complete(instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };
@@ -392,6 +394,7 @@ impl Run {
         self.state.recalls.clear();
         self.state.timers.clear();
         self.withdraw_all();
+        self.hear_no_more();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
         let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {
@@ -404,123 +407,6 @@ impl Run {
             let is_kept = failed || (status == RunStatus::Cancelled && is_planted(Fault::LateResultKept));
             live.stopping |= !(is_kept && finishes);
         }
-    }
-
-    /// Gives an instance its one output and settles what depends on it.
-    fn complete(
-        &mut self,
-        instance: Instance,
-        token: Option<AttemptToken>,
-        outputs: &[PortOutput],
-    ) -> Result<(), Corrupt> {
-        self.give(instance, NodePhase::Completed, token, outputs)
-    }
-
-    /// As [`Run::complete`], for a node that ends in another phase.
-    pub(super) fn give(
-        &mut self,
-        instance: Instance,
-        phase: NodePhase,
-        token: Option<AttemptToken>,
-        outputs: &[PortOutput],
-    ) -> Result<(), Corrupt> {
-        let committed = Committed { outputs: outputs.to_vec(), token };
-        let is_abandoned = self.is_abandoned(instance);
-        let slot = self.slot(instance)?;
-        slot.phase = phase;
-        slot.result = Some(Box::new(committed));
-        if !is_abandoned {
-            self.settle_after(instance)?;
-        }
-        self.leave(instance)
-    }
-
-    /// Settles what waits for an instance beside it, without recursion.
-    pub(super) fn settle_after(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        let (graph, seq) = (Arc::clone(&self.graph), self.state.seq);
-        let mut settled = vec![instance.node];
-        while let Some(source) = settled.pop() {
-            for edge in graph.out_edges(source) {
-                let Some(target) = edge.settles else { continue };
-                let target = instance.beside(target);
-                let slot = self.slot(target)?;
-                if slot.phase != NodePhase::Pending {
-                    continue;
-                }
-                let Some(unsettled) = slot.unsettled.checked_sub(1) else {
-                    return Err(Corrupt::Miscounted { seq, instance: target });
-                };
-                slot.unsettled = unsettled;
-                let is_for_agents = matches!(graph.node(target.node).runner, Runner::Agent);
-                let is_settled = unsettled == 0 || (is_for_agents && is_planted(Fault::StartedEarly));
-                let is_due = self.wins_race(target, source, edge) || is_settled;
-                if is_due && !self.make_ready(target)? && !is_planted(Fault::SkipNotPropagated) {
-                    settled.push(target.node);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// All inputs of a node are settled: it can run, or it is skipped (false).
-    pub(super) fn make_ready(&mut self, instance: Instance) -> Result<bool, Corrupt> {
-        if self.is_closed_off(instance) {
-            self.slot(instance)?.phase = NodePhase::Skipped;
-            self.count_down(instance)?;
-            return Ok(false);
-        }
-        match self.graph.node(instance.node).runner {
-            Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable if self.may_reuse(instance) => {
-                self.fall_due(instance)?;
-            }
-            _ => self.begin_afresh(instance)?,
-        }
-        Ok(true)
-    }
-
-    /// Nothing is taken over: people are asked if they come first, an agent gets it, or the engine decides it.
-    pub(super) fn begin_afresh(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        let node = self.graph.node(instance.node);
-        match node.runner {
-            Runner::Control(Control::Review) => self.ask_next(instance, Ask::new(ReviewKind::Value)),
-            Runner::Control(_) => self.fall_due(instance),
-            Runner::Agent if node.policy.review == Some(ReviewWhen::Before) => {
-                self.ask_next(instance, Ask::new(ReviewKind::Before))
-            }
-            Runner::Agent if self.may_recall(instance) => self.ask_for_shared(instance),
-            Runner::Agent | Runner::Unavailable => self.queue(instance),
-        }
-    }
-
-    /// It is decided next, after what fell due before.
-    fn fall_due(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        self.slot(instance)?.phase = NodePhase::Due;
-        self.state.due.push_back(instance);
-        Ok(())
-    }
-
-    /// A port is closed when all its edges are (graph.md, part 1). A node is closed off when a required port is, or when
-    /// nothing came through any of its edges: it hangs on branches that were not taken. What a body will give does not
-    /// count for its container.
-    fn is_closed_off(&self, instance: Instance) -> bool {
-        if is_planted(Fault::ClosedNotSkipped) {
-            return false;
-        }
-        let doors = self.graph.doors(instance.node);
-        let is_outer = |edge: &&InEdge| doors.is_none_or(|doors| !doors.is_inner_input(edge.target_port));
-        let edges = || self.graph.in_edges(instance.node).iter().filter(is_outer);
-        let is_closed = |edge: &InEdge| {
-            let value = self.output_at(instance.scope, edge.source, edge.source_port);
-            matches!(value, None | Some(OutputValue::Closed))
-        };
-        if edges().next().is_some() && edges().all(is_closed) {
-            return true;
-        }
-        let Some(node_type) = &self.graph.node(instance.node).node_type else { return false };
-        node_type.inputs.iter().enumerate().filter(|(_, port)| port.required).any(|(place, _)| {
-            let mut into = edges().filter(|edge| usize::from(edge.target_port.0) == place).peekable();
-            into.peek().is_some() && into.all(is_closed)
-        })
     }
 
     /// It waits for an agent again, unless its item has failed meanwhile.

@@ -193,6 +193,10 @@ impl Trace {
             Fact::Discarded { attempt } => self.end_attempt(attempt, at, AttemptOutcome::Stopped, None, None),
             Fact::Settled { attempt, .. } => self.end_attempt(attempt, at, AttemptOutcome::Succeeded, None, None),
             Fact::TimerFired { instance, .. } => self.end_node(graph, *instance, at, SpanState::Completed, None),
+            Fact::Called(it) => self.end_node(graph, it.instance, at, SpanState::Completed, None),
+            Fact::Signalled(it) => {
+                it.to.into_iter().for_each(|to| self.end_node(graph, to, at, SpanState::Completed, None));
+            }
             Fact::Reviewed(it) => self.reviewed(graph, it, at),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref().map(|error| &error.code), at),
             Fact::Submitted(_)
@@ -214,7 +218,9 @@ impl Trace {
     fn follow(&mut self, graph: &Graph, event: &Event) {
         for decision in &event.decisions {
             match decision {
-                Decision::Completed { instance, .. } | Decision::Stopped { instance, .. } => {
+                Decision::Completed { instance, .. }
+                | Decision::Took { instance, .. }
+                | Decision::Stopped { instance, .. } => {
                     self.end_node(graph, *instance, event.at, SpanState::Completed, None);
                     self.end_losers(graph, *instance, event.at);
                 }
@@ -225,7 +231,7 @@ impl Trace {
                     }
                 }
                 Decision::Delegated { .. } | Decision::Afresh { .. } => {}
-                Decision::Waiting { instance, .. } => {
+                Decision::Waiting { instance, .. } | Decision::Listening { instance, .. } => {
                     if let Some(node) = self.entry(graph, *instance) {
                         (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));
                     }

@@ -254,6 +254,8 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
         }
         Fact::Lost { attempt, failure: Some(error), .. } => over(nodes.entry(attempt.instance), at, Some(error)),
         Fact::TimerFired { instance, .. } => over(nodes.entry(*instance), at, None),
+        Fact::Called(it) => over(nodes.entry(it.instance), at, None),
+        Fact::Signalled(it) => it.to.into_iter().for_each(|to| over(nodes.entry(to), at, None)),
         Fact::Reviewed(it) => match &it.outcome {
             ReviewOutcome::Open { due_at } => {
                 nodes.entry(it.instance).into_iter().for_each(|node| node.waits_until = *due_at);
@@ -276,10 +278,17 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
     for decision in &event.decisions {
         let node = nodes.entry(decision.instance());
         match decision {
-            Decision::Completed { .. } | Decision::Stopped { .. } => over(begun(node, at), at, None),
+            Decision::Completed { .. } | Decision::Took { .. } | Decision::Stopped { .. } => {
+                over(begun(node, at), at, None)
+            }
             Decision::Waiting { until, .. } => {
                 if let Some(node) = node {
                     (node.started_at, node.waits_until) = (Some(at), Some(*until));
+                }
+            }
+            Decision::Listening { until, .. } => {
+                if let Some(node) = node {
+                    (node.started_at, node.waits_until) = (Some(at), *until);
                 }
             }
             Decision::Asked { asked, .. } => {

@@ -18,7 +18,7 @@ use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message;
 
-use super::{DecodeError, Row, VERSION, checksums, kind, lineage, reviews};
+use super::{DecodeError, Row, VERSION, checksums, kind, lineage, listening, reviews};
 
 /// Turns a row into its event. A row read without its body gives an event without values.
 ///
@@ -169,6 +169,8 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
             (kind::TIMER_FIRED, Fact::TimerFired { instance: instance(it.instance)?, outputs: outputs(it.outputs)? })
         }
         Wire::Reviewed(it) => (kind::REVIEWED, Fact::Reviewed(Box::new(reviews::from_wire(it)?))),
+        Wire::Signalled(it) => (kind::SIGNALLED, Fact::Signalled(Box::new(listening::signalled_from_wire(it)?))),
+        Wire::Called(it) => (kind::CALLED, Fact::Called(Box::new(listening::called_from_wire(it)?))),
         Wire::Ended(it) => {
             let error = it.error.map(run_error).transpose()?;
             let by = it.by.map(|by| Subject(by.into()));
@@ -243,6 +245,10 @@ fn decision(it: pb::Decision) -> Part<Decision> {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }
         Outcome::Asked(it) => Decision::Asked { instance, asked: Box::new(reviews::asked_from_wire(it)?) },
+        Outcome::Listening(it) => {
+            Decision::Listening { instance, until: it.until.map(Timestamp::from_millis), outputs: outputs(it.outputs)? }
+        }
+        Outcome::Took(it) => Decision::Took { instance, signal: EventSeq(it.signal), outputs: outputs(it.outputs)? },
         Outcome::Opened(it) => Decision::Opened { instance, opened: opened(it)? },
         Outcome::Gathered(pb::Gathered { chunk, results, errors }) => Decision::Gathered {
             instance,

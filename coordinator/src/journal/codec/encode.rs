@@ -11,7 +11,7 @@ use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message as _;
 
-use super::{Row, VERSION, checksums, kind, lineage, reviews};
+use super::{Row, VERSION, checksums, kind, lineage, listening, reviews};
 
 /// Turns an event of a run into its row.
 pub fn encode(run: RunId, event: &Event) -> Row {
@@ -103,6 +103,8 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             (kind::TIMER_FIRED, Wire::TimerFired(it))
         }
         Fact::Reviewed(it) => (kind::REVIEWED, Wire::Reviewed(reviews::to_wire(it))),
+        Fact::Signalled(it) => (kind::SIGNALLED, Wire::Signalled(listening::signalled_to_wire(it))),
+        Fact::Called(it) => (kind::CALLED, Wire::Called(listening::called_to_wire(it))),
         Fact::Ended { status, error, by } => {
             let (error, by) = (error.as_ref().map(run_error), by.as_ref().map(|by| by.0.as_ref().to_owned()));
             (kind::ENDED, Wire::Ended(pb::Ended { status: run_status(*status).into(), error, by }))
@@ -186,6 +188,13 @@ fn decision(decision: &Decision) -> pb::Decision {
             (instance, Outcome::Stopped(it))
         }
         Decision::Asked { instance, asked } => (instance, Outcome::Asked(reviews::asked_to_wire(asked))),
+        Decision::Listening { instance, until, outputs: gave } => {
+            let until = until.map(|until| until.as_millis());
+            (instance, Outcome::Listening(pb::Listening { until, outputs: outputs(gave) }))
+        }
+        Decision::Took { instance, signal, outputs: gave } => {
+            (instance, Outcome::Took(pb::Took { signal: signal.0, outputs: outputs(gave) }))
+        }
         Decision::Opened { instance, opened: it } => (instance, Outcome::Opened(opened(it))),
         Decision::Gathered { instance, chunk, results, errors } => {
             let (results, errors) = (results.iter().map(list_chunk).collect(), errors.as_ref().map(list_chunk));

@@ -7,9 +7,9 @@ use heddle_core::id::{
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Asked, Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened,
-    OutputValue, PermitClass, Piece, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed, RunError,
-    Submitted, Timing, Verdict,
+    Asked, Assignment, Attempt, Called, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened,
+    OutputValue, PermitClass, Piece, PortOutput, RequestKey, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
+    RunError, Signalled, Submitted, Timing, Verdict,
 };
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_core::time::{Span, Timestamp};
@@ -44,7 +44,7 @@ proptest! {
 fn each_kind_keeps_its_bytes() {
     let more =
         [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused(), recalled()];
-    let events = facts().into_iter().map(plain).chain(more).chain(reviews());
+    let events = facts().into_iter().map(plain).chain(more).chain(reviews()).chain(listening());
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
 }
@@ -262,6 +262,24 @@ fn reviews() -> Vec<Event> {
     let lost = Fact::Lost { attempt, cause, failure, caught, asks };
     let asked = Event { decisions: decisions.to_vec(), ..plain(Fact::Continued) };
     [asked].into_iter().chain(reviewed.map(plain)).chain([failed, lost].map(plain)).collect()
+}
+
+fn listening() -> Vec<Event> {
+    let key = Some(RequestKey { key: Digest([2; 32]), body: Digest([3; 32]) });
+    let signalled = |to, outputs, key| {
+        let (name, by, body) = ("go".into(), "key_1".into(), value_ref());
+        Fact::Signalled(Box::new(Signalled { name, by, body, to, outputs, key }))
+    };
+    let called = |key| Fact::Called(Box::new(Called { instance: instance(), outputs: outputs(), key }));
+    let decisions = vec![
+        Decision::Listening { instance: instance(), until: Some(Timestamp::from_millis(0)), outputs: Vec::new() },
+        Decision::Listening { instance: instance(), until: None, outputs: outputs() },
+        Decision::Took { instance: instance(), signal: EventSeq(5), outputs: outputs() },
+    ];
+    let facts =
+        [signalled(None, Vec::new(), None), signalled(Some(instance()), outputs(), key), called(None), called(key)];
+    let decided = Event { decisions, ..plain(Fact::Continued) };
+    facts.map(plain).into_iter().chain([decided]).collect()
 }
 
 fn facts() -> Vec<Fact> {

@@ -8,6 +8,7 @@ mod encode;
 #[cfg(test)]
 mod golden;
 mod lineage;
+mod listening;
 #[cfg(test)]
 pub(crate) mod random;
 mod reviews;
@@ -121,9 +122,11 @@ mod kind {
     pub(super) const ANSWERED: u16 = 17;
     pub(super) const REVIEWED: u16 = 18;
     pub(super) const OFFERED: u16 = 24;
+    pub(super) const SIGNALLED: u16 = 25;
+    pub(super) const CALLED: u16 = 26;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED)
+        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED | SIGNALLED | CALLED)
     }
 }
 

@@ -9,9 +9,9 @@ use heddle_core::id::{
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Asked, Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened,
-    OutputValue, PermitClass, Piece, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed, RunError,
-    Submitted, Timing, Verdict,
+    Asked, Assignment, Attempt, Called, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened,
+    OutputValue, PermitClass, Piece, PortOutput, RequestKey, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
+    RunError, Signalled, Submitted, Timing, Verdict,
 };
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_core::time::{Span, Timestamp};
@@ -68,6 +68,13 @@ fn fact() -> impl Strategy<Value = Fact> {
         attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
         (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
         (instance(), outputs()).prop_map(|(instance, outputs)| Fact::TimerFired { instance, outputs }),
+        (text(), text(), value_ref(), option::of(instance()), outputs(), option::of(request_key())).prop_map(
+            |(name, by, body, to, outputs, key)| {
+                Fact::Signalled(Box::new(Signalled { name, by: Subject(by), body, to, outputs, key }))
+            }
+        ),
+        (instance(), outputs(), option::of(request_key()))
+            .prop_map(|(instance, outputs, key)| Fact::Called(Box::new(Called { instance, outputs, key }))),
         (run_status(), option::of(run_error()), option::of(text())).prop_map(|(status, error, by)| Fact::Ended {
             status,
             error,
@@ -171,6 +178,16 @@ fn decision() -> impl Strategy<Value = Decision> {
             message
         }),
         (instance(), asked()).prop_map(|(instance, asked)| Decision::Asked { instance, asked: Box::new(asked) }),
+        (instance(), option::of(timestamp()), outputs()).prop_map(|(instance, until, outputs)| Decision::Listening {
+            instance,
+            until,
+            outputs
+        }),
+        (instance(), any::<u64>(), outputs()).prop_map(|(instance, signal, outputs)| Decision::Took {
+            instance,
+            signal: EventSeq(signal),
+            outputs
+        }),
         (instance(), opened()).prop_map(|(instance, opened)| Decision::Opened { instance, opened }),
         (instance(), any::<u32>(), vec(list_chunk(), 0..3), option::of(list_chunk()))
             .prop_map(|(instance, chunk, results, errors)| Decision::Gathered { instance, chunk, results, errors }),
@@ -213,6 +230,10 @@ fn reviewed() -> impl Strategy<Value = Reviewed> {
             outcome,
         },
     )
+}
+
+fn request_key() -> impl Strategy<Value = RequestKey> {
+    (any::<[u8; 32]>(), any::<[u8; 32]>()).prop_map(|(key, body)| RequestKey { key: Digest(key), body: Digest(body) })
 }
 
 fn opened() -> impl Strategy<Value = Opened> {

@@ -7,6 +7,7 @@ mod editing;
 mod executing;
 mod language;
 mod layout;
+mod listening;
 mod policies;
 mod properties;
 mod reviews;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::draw::Draw;
 use crate::graph::Graph;
+use crate::hook::Hooks;
 use crate::id::{
     AgentBoot, AttemptKey, BootId, CallerId, Epoch, PartitionId, RunId, SessionNumber, Subject, TenantId, WorkflowId,
 };
@@ -42,7 +43,7 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         Self {
-            partition: Partition::new(PartitionId(0), Epoch(1), START),
+            partition: Partition::new(PartitionId(0), Epoch(1), Hooks::new("https://example.org", &[1; 32]), START),
             permits: Permits::default(),
             now: START,
             flying: None,
@@ -117,7 +118,8 @@ impl Bench {
     pub(super) fn reload_with(&mut self, graph: &Arc<Graph>, permits: Permits) -> Outputs {
         self.flying = None;
         self.permits = permits;
-        self.partition = Partition::new(PartitionId(0), Epoch(2), self.now);
+        self.partition =
+            Partition::new(PartitionId(0), Epoch(2), Hooks::new("https://example.org", &[1; 32]), self.now);
         let runs: Vec<Input> =
             self.history.keys().map(|id| Input::Loaded(*id, Some(self.folded(*id, graph)))).collect();
         self.on(runs)

@@ -10,6 +10,7 @@ use super::bench::{Bench, RUN, dispatches, finished, submit, submit_of};
 use crate::concurrency::{ConcurrencyKey, ConcurrencyLimits, KeyTemplate};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
+use crate::hook::Hooks;
 use crate::id::{BootId, PartitionId, RunId, SessionNumber, TenantId, WorkflowId};
 use crate::partition::permits::{Need, Offer, Permits, Reservation};
 use crate::partition::{Epoch, Partition};
@@ -128,7 +129,7 @@ fn another_partition_gets_a_place_when_it_is_free() {
     let graph = keyed(1, "k");
     let mut bench = Bench::with_agent();
     let [first] = bench.start(RUN, &graph).try_into().unwrap();
-    let mut other = Partition::new(THERE, Epoch(1), bench.now);
+    let mut other = Partition::new(THERE, Epoch(1), Hooks::new("https://example.org", &[1; 32]), bench.now);
     let agent_hello = bench.hello("a", 1);
     let _welcome = other.on([agent_hello], bench.now, crate::draw::Draw::from_seed(1), &mut bench.permits);
     let waits =
@@ -162,7 +163,7 @@ fn places_are_held_across_a_load_and_promises_are_not() {
     assert!(!fresh.has_room(&waiting) && fresh.has_room(&need("debug:work", None)));
     bench.reload_with(&graph, fresh);
     assert!(!bench.permits.has_room(&waiting), "another partition is not read yet");
-    let mut other = Partition::new(THERE, Epoch(1), bench.now);
+    let mut other = Partition::new(THERE, Epoch(1), Hooks::new("https://example.org", &[1; 32]), bench.now);
     other.on([], bench.now, crate::draw::Draw::from_seed(1), &mut bench.permits);
     assert!(!bench.permits.has_room(&waiting), "the second attempt is out");
     let unkeyed = need("debug:work", Some(key("other", "acme")));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::draw::Draw;
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
+use crate::hook::{HOOK_KEY_BYTES, Hooks};
 use crate::id::{AgentBoot, AttemptToken, BootId, EventSeq, Instance, NodeIx, RunId, Subject, TenantId, WorkflowId};
 use crate::run::event::{
     Assignment, Attempt, ErrorClass, Event, Fact, NodeError, OutputValue, PermitClass, Piece, Submitted, Timing,
@@ -105,8 +106,15 @@ impl Course {
             let mut body = Body::resume(event.seq, std::mem::take(&mut event.values));
             let mut draw = Draw::from_seed(self.draws);
             self.draws += 1;
-            let mut deciding =
-                Deciding { now: self.now, draw: &mut draw, values: &values, lists: &lists, cost: &mut 0 };
+            let hooks = hooks();
+            let mut deciding = Deciding {
+                now: self.now,
+                draw: &mut draw,
+                values: &values,
+                lists: &lists,
+                hooks: &hooks,
+                cost: &mut 0,
+            };
             let decision = self.run.decide(instance, &mut deciding, &mut body);
             event.values = body.into_values();
             self.run.step_decision(&decision).expect("a decision follows");
@@ -250,6 +258,10 @@ impl Course {
     pub(super) fn is_over(&self) -> bool {
         self.run.status() != RunStatus::Running
     }
+}
+
+pub(super) fn hooks() -> Hooks {
+    Hooks::new("https://example.org", &[1; HOOK_KEY_BYTES])
 }
 
 pub(super) fn bare(seq: EventSeq, at: Timestamp, fact: Fact) -> Event {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::course::{Course, failure};
+use super::course::{Course, failure, hooks};
 use crate::condition::question::{Arrived, LIST_PORTS, Question, port_of};
 use crate::draw::Draw;
 use crate::graph::fixture::Fixture;
@@ -315,7 +315,7 @@ proptest! {
         let it = course.instance("it");
         let (values, lists) = course.at_hand(it);
         let mut body = Body::new(course.run.seq().next());
-        let mut deciding = Deciding { now: course.now, draw: &mut Draw::from_seed(0), values: &values, lists: &lists, cost: &mut 0 };
+        let mut deciding = Deciding { now: course.now, draw: &mut Draw::from_seed(0), values: &values, lists: &lists, hooks: &hooks(), cost: &mut 0 };
         let here = match course.run.decide(it, &mut deciding, &mut body) {
             Decision::Completed { outputs, .. } => Ok(shown(&course, &body, &outputs)),
             Decision::Failed { error, .. } => Err(error.code.to_string()),

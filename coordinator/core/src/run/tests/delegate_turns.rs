@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::course::{Course, failure, success};
+use super::course::{Course, failure, hooks, success};
 use super::delegate::{answer, delegate, large, on_an_agent, phase};
 use crate::draw::Draw;
 use crate::graph::fixture::Fixture;
@@ -310,7 +310,7 @@ proptest! {
         course.put(&reference.unwrap(), small);
         let (values, lists) = course.at_hand(l);
         let mut body = Body::new(course.run.seq().next());
-        let mut deciding = Deciding { now: course.now, draw: &mut Draw::from_seed(0), values: &values, lists: &lists, cost: &mut 0 };
+        let mut deciding = Deciding { now: course.now, draw: &mut Draw::from_seed(0), values: &values, lists: &lists, hooks: &hooks(), cost: &mut 0 };
         let here = match course.run.decide(l, &mut deciding, &mut body) {
             Decision::Opened { opened, .. } => Ok((false, opened.score)),
             Decision::Completed { .. } => Ok((true, None)),

@@ -302,6 +302,10 @@ fn displaced(event: Event, node: NodeIx) -> Event {
             Decision::Stopped { instance: Instance::root(node), status, message }
         }
         Decision::Asked { asked, .. } => Decision::Asked { instance: Instance::root(node), asked },
+        Decision::Listening { until, outputs, .. } => {
+            Decision::Listening { instance: Instance::root(node), until, outputs }
+        }
+        Decision::Took { signal, outputs, .. } => Decision::Took { instance: Instance::root(node), signal, outputs },
         Decision::Opened { opened, .. } => Decision::Opened { instance: Instance::root(node), opened },
         Decision::Gathered { chunk, results, errors, .. } => {
             Decision::Gathered { instance: Instance::root(node), chunk, results, errors }

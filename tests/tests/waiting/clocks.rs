@@ -1,0 +1,184 @@
+//! Clocks that jump an hour, either way, under the coordinator and the agents (libfaketime), while timers, leases, retries and
+//! hooks are under way: nothing ends early, twice or never.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use cluster_tests::cluster::{Part, Setting, Shape};
+use heddle_test_postgres::Server;
+use tempfile::TempDir;
+
+use super::*;
+
+/// How long what is under way takes: a jump comes in between.
+const WHILE: Duration = Duration::from_secs(4);
+/// A time that is not over before a test is.
+const LONG_MS: u64 = 600_000;
+/// How far the clocks of the coordinator and of the agents jump, in seconds: far more than anything here waits for.
+const JUMPS: [(&str, &str); 2] = [("+3600", "-3600"), ("-3600", "+3600")];
+/// The true time.
+const TRUE: &str = "+0";
+const AGENTS: [Part; 2] = [Part::Agent(0), Part::Agent(1)];
+
+/// A clock for each part, as a file that says how far from the true time it is.
+struct Clocks {
+    folder: TempDir,
+    library: PathBuf,
+}
+
+impl Clocks {
+    /// None, said aloud, where the library is missing; in CI that is a failure.
+    fn here() -> Option<Self> {
+        let folders = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|folder| folder.path());
+        let libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
+        let Some(library) = libraries.into_iter().find(|library| library.is_file()) else {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "libfaketime is missing: apt-get install faketime");
+            println!("SKIPPED: no clock jumps, because libfaketime is missing (get it: apt-get install faketime)");
+            return None;
+        };
+        let clocks = Self { folder: TempDir::new().unwrap(), library };
+        clocks.set(Part::Coordinator, TRUE);
+        AGENTS.into_iter().for_each(|agent| clocks.set(agent, TRUE));
+        Some(clocks)
+    }
+
+    fn file(&self, part: Part) -> PathBuf {
+        self.folder.path().join(format!("{part:?}"))
+    }
+
+    /// From now on a part's clock is so far from the true time. It is read at each look at the clock.
+    fn set(&self, part: Part, offset: &str) {
+        let next = self.folder.path().join("next");
+        std::fs::write(&next, offset).unwrap();
+        std::fs::rename(next, self.file(part)).unwrap();
+    }
+
+    fn setting(&self, database: Option<String>) -> Setting {
+        let of = |part| {
+            let file = self.file(part);
+            let text = |path: &Path| path.display().to_string();
+            [
+                ("LD_PRELOAD", text(&self.library)),
+                ("FAKETIME_TIMESTAMP_FILE", text(&file)),
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+                ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ]
+            .map(|(name, value)| (part, name.to_owned(), value))
+        };
+        let of_parts = AGENTS.into_iter().chain([Part::Coordinator]).flat_map(of).collect();
+        Setting { database, of_parts, ..Setting::default() }
+    }
+}
+
+/// What is under way when clocks jump.
+struct UnderWay {
+    since: Instant,
+    timer: String,
+    instant: String,
+    timeout: String,
+    sleeps: String,
+    retries: String,
+    hook: (String, String),
+    signal: String,
+}
+
+impl UnderWay {
+    async fn start(client: &Client, name: &str) -> Self {
+        let (since, millis) = (Instant::now(), WHILE.as_millis() as u64);
+        let begin = async |kind: &str, graph: Graph| start(client, &format!("{name} {kind}"), &graph).await;
+        let timer = |config| {
+            let after = json!({ "file": AFTER });
+            let graph = Graph::default().node("w", "logic:wait", config).node("after", "debug:effect", after);
+            graph.edge("w.value", "after.item")
+        };
+        let until = (jiff::Timestamp::now() + WHILE).to_string();
+        let sleeps = Graph::default().node("n", "debug:sleep", json!({ "ms": millis })).node(
+            "after",
+            "debug:effect",
+            json!({ "file": AFTER }),
+        );
+        let fails = json!({ "times": 2, "class": "retryable" });
+        let retry = json!({ "retry": { "maxAttempts": 4, "initialMs": 2_000, "factor": 1, "jitter": 0 } });
+        let hook = begin("hook", super::hook(json!({ "timeoutMs": LONG_MS }))).await;
+        let address = address(client, &hook).await;
+        Self {
+            since,
+            timer: begin("timer", timer(json!({ "forMs": millis }))).await,
+            instant: begin("instant", timer(json!({ "until": until }))).await,
+            timeout: begin("timeout", super::signal(json!({ "name": "never", "timeoutMs": millis }))).await,
+            sleeps: begin("sleeps", sleeps.edge("n.out", "after.item")).await,
+            retries: begin("retries", Graph::default().node_with("n", "debug:fail", fails, retry)).await,
+            hook: (hook, address),
+            signal: begin("signal", super::signal(json!({ "name": "go", "timeoutMs": LONG_MS }))).await,
+        }
+    }
+
+    /// All of it has ended as if no clock had moved.
+    async fn ended(self, cluster: &Cluster, name: &str) {
+        let client = cluster.client();
+        for execution in [&self.timer, &self.instant, &self.sleeps] {
+            completed(client, execution).await;
+            assert!(self.since.elapsed() >= WHILE - Duration::from_millis(50), "{name}: {execution} ended too early");
+            assert_eq!(effects(cluster, execution), 1, "{name}: {execution}");
+        }
+        let ended = completed(client, &self.timeout).await;
+        assert_eq!((shown(&ended, "late"), effects(cluster, &self.timeout)), (json!(true), 0), "{name}");
+        for (execution, attempts) in [(&self.retries, 3), (&self.sleeps, 1)] {
+            let ended = completed(client, execution).await;
+            assert_eq!(node(&ended, "n")["attempts"], attempts, "{name}: {execution}");
+            assert_eq!(events_of(client, execution, "attempt.lost").await, 0, "{name}: no lease has ended");
+        }
+        // Their time is far from over, whatever clocks say; and what was signed is good.
+        let (hook, address) = &self.hook;
+        let called = call_until_answered(client, address, &json!(1), &format!("{name} {hook}")).await;
+        assert_eq!(called.status, 202, "{name}: {called}");
+        assert!(signalled(client, &self.signal, "go", &json!(1)).await, "{name}");
+        for execution in [hook, &self.signal] {
+            let ended = completed(client, execution).await;
+            assert_eq!((shown(&ended, "out"), shown(&ended, "late")), (json!(1), json!(false)), "{name}");
+            assert_eq!(effects(cluster, execution), 1, "{name}");
+        }
+        for execution in [&self.timer, &self.instant] {
+            assert_eq!(events_of(client, execution, "timer.fired").await, 1, "{name}");
+        }
+    }
+}
+
+async fn jumps(mut cluster: Cluster, clocks: Clocks, restarts: bool) {
+    for (coordinator, agents) in JUMPS {
+        let name = format!("coordinator {coordinator}, agents {agents}");
+        let under_way = UnderWay::start(cluster.client(), &name).await;
+        jump(&mut cluster, &clocks, (coordinator, agents), restarts).await;
+        under_way.ended(&cluster, &name).await;
+        // And home again, which is a jump as well.
+        let name = format!("{name}, and home");
+        let under_way = UnderWay::start(cluster.client(), &name).await;
+        jump(&mut cluster, &clocks, (TRUE, TRUE), restarts).await;
+        under_way.ended(&cluster, &name).await;
+    }
+}
+
+async fn jump(cluster: &mut Cluster, clocks: &Clocks, (coordinator, agents): (&str, &str), restarts: bool) {
+    clocks.set(Part::Coordinator, coordinator);
+    AGENTS.into_iter().for_each(|agent| clocks.set(agent, agents));
+    if restarts {
+        cluster.restart(Part::Coordinator);
+        cluster.serves().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_depends_on_clocks_that_jump() {
+    let Some(clocks) = Clocks::here() else { return };
+    let cluster = Cluster::set_up(Shape::new(1, 2, 8), clocks.setting(None)).await;
+    jumps(cluster, clocks, false).await;
+}
+
+/// There the database's clock counts, whichever machine the coordinator is started on.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_depends_on_clocks_that_have_jumped_while_their_process_was_away_on_postgres() {
+    let Some(clocks) = Clocks::here() else { return };
+    let Some(server) = Server::start() else { return };
+    let cluster = Cluster::set_up(Shape::new(1, 2, 8), clocks.setting(Some(server.database()))).await;
+    jumps(cluster, clocks, true).await;
+}
