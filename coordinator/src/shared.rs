@@ -10,6 +10,7 @@ use heddle_core::partition::permits::{Grant, Permits};
 use tokio::sync::mpsc;
 
 use crate::actor::doors::Doors;
+use crate::alerts::AlertRows;
 use crate::artifacts::Artifacts;
 use crate::batches::Batches;
 use crate::cache::CacheRows;
@@ -25,6 +26,7 @@ use crate::read::recent::RecentRuns;
 use crate::records::Records;
 use crate::reviews::rows::ReviewRows;
 use crate::session::Sessions;
+use crate::stats::Stats;
 use crate::workflows::Workflows;
 
 /// The parts that more than one actor needs. No lock in here is held across an await.
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) batches: Batches,
     pub(crate) reviews: Arc<dyn ReviewRows>,
     pub(crate) cache: Arc<dyn CacheRows>,
+    pub(crate) stats: Stats,
+    pub(crate) alerts: Arc<dyn AlertRows>,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

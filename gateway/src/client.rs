@@ -4,6 +4,7 @@ mod batches;
 mod members;
 mod resumes;
 mod reviews;
+mod stats;
 mod tenants;
 mod workflows;
 
@@ -15,6 +16,7 @@ use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::reviews_client::ReviewsClient;
+use heddle_proto::control::stats_client::StatsClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::workflows_client::WorkflowsClient;
@@ -60,6 +62,7 @@ pub(crate) struct Coordinator {
     resumes: ResumesClient<Channel>,
     tenants: TenantsClient<Channel>,
     reviews: ReviewsClient<Channel>,
+    stats: StatsClient<Channel>,
     members: MembersClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     workflows: WorkflowsClient<Channel>,
@@ -116,6 +119,7 @@ impl Coordinator {
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let tenants = TenantsClient::new(calls.clone());
+        let stats = StatsClient::new(calls.clone());
         let workflows = WorkflowsClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
@@ -129,7 +133,7 @@ impl Coordinator {
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
         let (calls, followers) = (client(calls), client(followers));
-        Self { calls, followers, traces, resumes, tenants, reviews, members, artifacts, workflows }
+        Self { calls, followers, traces, resumes, tenants, reviews, stats, members, artifacts, workflows }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

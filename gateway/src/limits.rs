@@ -157,3 +157,8 @@ pub(crate) const MEDIA_LIMIT_DEFAULT: u32 = 50;
 pub(crate) const MEDIA_LIMIT_MAX: u32 = 200;
 /// Nodes in one answer about a run's trace.
 pub(crate) const TRACE_NODES_PER_ANSWER_MAX: u32 = 1_000;
+
+/// Incidents in one page of a list, unless the caller says otherwise.
+pub(crate) const INCIDENTS_LIMIT_DEFAULT: u32 = 50;
+/// Most incidents in one page of a list.
+pub(crate) const INCIDENTS_LIMIT_MAX: u32 = 200;

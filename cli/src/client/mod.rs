@@ -8,6 +8,7 @@ mod files;
 mod refusal;
 mod resumes;
 mod reviews;
+mod stats;
 mod types;
 mod versions;
 
@@ -28,6 +29,7 @@ pub use resumes::{
     Credits, EditedPort, Lineage, LineageRun, Plan, PlannedNode, Resume, ResumeGraph, Resumed, Way, reason,
 };
 pub use reviews::{Decided, Decision, Large, Review, ReviewEntry, ReviewFilter, ReviewPort};
+pub use stats::{Alert, Bucket, Durations, ErrorStats, Incident, IncidentFilter, RunCounts, Stats};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
     NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,

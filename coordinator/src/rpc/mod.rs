@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod agent_link;
+mod alert_requests;
 pub(crate) mod artifacts;
 mod batch_requests;
 pub(crate) mod control;
@@ -17,6 +18,8 @@ pub(crate) mod resumes;
 mod review_requests;
 pub(crate) mod reviews;
 pub(crate) mod run_requests;
+pub(crate) mod stats;
+mod stats_requests;
 mod tenant_requests;
 pub(crate) mod tenants;
 pub(crate) mod traces;

@@ -8,4 +8,5 @@ pub(crate) mod operation;
 pub(crate) mod page;
 mod requests;
 pub(crate) mod resume;
+pub(crate) mod stats;
 pub(crate) mod table;

@@ -14,6 +14,7 @@ pub(crate) mod node_type;
 pub(crate) mod resume;
 pub(crate) mod review;
 pub(crate) mod run;
+pub(crate) mod stats;
 pub(crate) mod submit;
 pub(crate) mod tenant;
 pub(crate) mod time;

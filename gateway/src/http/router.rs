@@ -11,13 +11,13 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume, reviews,
-    run_nodes, runs, tenants, trace, versions, workflows,
+    agents, alerts, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume,
+    reviews, run_nodes, runs, stats, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
 use crate::docs::operation::Operation;
-use crate::docs::{resume as resumes, table};
+use crate::docs::{resume as resumes, stats as figures, table};
 use crate::layer::request_trace::with_routes;
 
 /// One route: what a request must say to get there.
@@ -154,6 +154,14 @@ fn own() -> Table {
         .patch("/api/v1/tenants/{id}", tenants::update, table::update_tenant())
         .get("/api/v1/tenants/{id}/keys", tenants::keys, table::list_tenant_keys())
         .post("/api/v1/tenants/{id}/keys", tenants::create_key, table::create_tenant_key())
+        .get("/api/v1/stats", stats::of_all, figures::of_all())
+        .get("/api/v1/workflows/{id}/stats", stats::of_workflow, figures::of_workflow())
+        .get("/api/v1/workflows/{id}/alerts", alerts::list, figures::list_alerts())
+        .post("/api/v1/workflows/{id}/alerts", alerts::create, figures::create_alert())
+        .get("/api/v1/workflows/{id}/alerts/{alertId}", alerts::get, figures::get_alert())
+        .put("/api/v1/workflows/{id}/alerts/{alertId}", alerts::replace, figures::replace_alert())
+        .delete("/api/v1/workflows/{id}/alerts/{alertId}", alerts::delete, figures::delete_alert())
+        .get("/api/v1/alerts/incidents", alerts::incidents, figures::list_incidents())
 }
 
 /// What needs no key.

@@ -75,13 +75,18 @@ impl Draw {
         self.one_of(&[RunStatus::Running, RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled])
     }
 
+    fn class(&mut self) -> Option<ErrorClass> {
+        let class = self.one_of(&ErrorClass::ALL);
+        self.maybe(class)
+    }
+
     fn summary(&mut self, now: Timestamp) -> RunSummary {
         let (due, ended) = (self.time_near(now), self.time_near(now));
         let error = RunError {
             code: self.text().into(),
             message: self.text().into(),
             node: None,
-            class: None,
+            class: self.class(),
             attempts: self.below(3) as u32,
         };
         RunSummary {
