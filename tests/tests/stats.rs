@@ -124,7 +124,7 @@ fn reckoned(runs: &[Value], from: &str, to: &str) -> Value {
         json!({ "code": code, "class": class, "count": runs.len(), "lastAt": last.0, "exampleExecutionId": last.1 })
     });
     let mut errors: Vec<Value> = errors.collect();
-    errors.sort_by_key(|error| text(&error["code"]));
+    errors.sort_by_key(ToString::to_string);
     let rate = (completed + failed > 0).then(|| completed as f64 / (completed + failed) as f64);
     json!({
         "runs": { "total": ended.len(), "completed": completed, "failed": failed, "cancelled": cancelled },
@@ -148,7 +148,7 @@ fn told(stats: &Value) -> Value {
     for name in ["runs", "running", "successRate", "durationMs", "cost", "errors", "otherErrors", "complete"] {
         told[name] = stats[name].clone();
     }
-    told["errors"].as_array_mut().unwrap().sort_by_key(|error| text(&error["code"]));
+    told["errors"].as_array_mut().unwrap().sort_by_key(ToString::to_string);
     told
 }
 
@@ -352,11 +352,11 @@ async fn an_incident_is_opened_once_whenever_the_coordinator_dies() {
         cluster.serves().await;
         assert_eq!(client.get_json(&path).await.as_array().unwrap().len(), 1);
         let first = until_incidents(&client, &workflow, 1, "open").await;
-        for _ in 0..2 {
+        for round in 0..2 {
             cluster.restart(Part::Coordinator);
             cluster.serves().await;
             // A rule that is made now is looked at after the other one.
-            let later = client.save("later", &fails("auth")).await;
+            let later = client.save(&format!("later {number} {round}"), &fails("auth")).await;
             run_many(&client, &later, &format!("later {point}"), 2).await;
             create(&client, &later, &rule).await;
             until_incidents(&client, &later, 1, "open").await;
