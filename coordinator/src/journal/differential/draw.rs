@@ -6,7 +6,7 @@ use bytes::Bytes;
 use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
 use heddle_core::partition::batch::{Phase, RunBatch, RunCreated, RunSummary};
 use heddle_core::run::RunStatus;
-use heddle_core::run::event::{Event, RunError};
+use heddle_core::run::event::{ErrorClass, Event, RunError};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use proptest::strategy::{Strategy, ValueTree as _};
