@@ -65,6 +65,7 @@ enum Verb {
     Reviews(commands::reviews::Reviews),
     Batches(commands::batches::Batches),
     Workflows(commands::workflows::Workflows),
+    Alerts(commands::alerts::Alerts),
     Import(commands::import::Import),
     Nodes(commands::nodes::Nodes),
     Agents(commands::agents::Agents),
@@ -83,7 +84,8 @@ pub fn main() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Command::command).complete();
     match read(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+        Err(mut failure) => {
+            failure.next = failure.next.as_deref().map(ui::next::with_server);
             ui::note(&format!("{} {failure}", Style::stderr().red("error:")));
             failure.exit.into()
         }
@@ -114,6 +116,7 @@ fn run(command: Command) -> Result<()> {
             Verb::Reviews(reviews) => reviews.run().await,
             Verb::Batches(batches) => batches.run().await,
             Verb::Workflows(workflows) => workflows.run().await,
+            Verb::Alerts(alerts) => alerts.run().await,
             Verb::Import(import) => import.run(),
             Verb::Nodes(nodes) => nodes.run().await,
             Verb::Agents(agents) => agents.run().await,

@@ -13,7 +13,9 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<String> {
     let read = file.take(bytes_max + 1).read_to_string(&mut text);
     let bytes = read.context(Exit::Usage, format_args!("cannot read {}", path.display()))?;
     if bytes as u64 > bytes_max {
-        return Err(Failure::usage(format!("{} is larger than {bytes_max} bytes", path.display())));
+        let message = format!("{} is larger than {bytes_max} bytes", path.display());
+        return Err(Failure::usage(message)
+            .with_next("make it smaller: large values are uploaded, and named where they are needed"));
     }
     Ok(text)
 }
@@ -46,7 +48,8 @@ mod tests {
         let path = temp.path().join("text");
         std::fs::write(&path, "four").unwrap();
         assert_eq!(read(&path, 4).unwrap(), "four");
-        assert!(read(&path, 3).unwrap_err().message.ends_with("is larger than 3 bytes"));
+        let refused = read(&path, 3).unwrap_err();
+        assert!(refused.message.ends_with("is larger than 3 bytes") && refused.next.is_some(), "{refused}");
         assert!(read(temp.path(), 3).is_err());
     }
 }

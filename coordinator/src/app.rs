@@ -19,6 +19,7 @@ use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::resumes_server::ResumesServer;
 use heddle_proto::control::reviews_server::ReviewsServer;
 use heddle_proto::control::signals_server::SignalsServer;
+use heddle_proto::control::stats_server::StatsServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::control::workflows_server::WorkflowsServer;
@@ -36,6 +37,7 @@ use tonic::transport::Server;
 
 use crate::actor::doors::Doors;
 use crate::actor::root::{self, Tree};
+use crate::alerts::AlertRows;
 use crate::artifacts::rows::ArtifactRows;
 use crate::artifacts::{Artifacts, ArtifactsError, collect};
 use crate::authority::{Authority, AuthorityError, OwnCertificate, TlsOptions, Tokens};
@@ -70,11 +72,13 @@ use crate::rpc::members::MembersService;
 use crate::rpc::resumes::ResumesService;
 use crate::rpc::reviews::ReviewsService;
 use crate::rpc::signals::{HooksService, SignalsService};
+use crate::rpc::stats::StatsService;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::rpc::workflows::WorkflowsService;
 use crate::session::Sessions;
 use crate::shared::Shared;
+use crate::stats::{RunRows, Stats};
 use crate::workflows::Workflows;
 
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -194,7 +198,7 @@ impl std::fmt::Debug for Coordinator {
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
-    let Opened { journal, records, members, artifacts, batches, reviews, cache, name } =
+    let Opened { journal, records, members, artifacts, batches, reviews, cache, runs, alerts, name } =
         open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
@@ -227,6 +231,8 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         reviews,
         cache,
         hooks,
+        stats: Stats::new(runs),
+        alerts,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
             .await
@@ -305,6 +311,8 @@ struct Opened {
     batches: Arc<dyn BatchRows>,
     reviews: Arc<dyn ReviewRows>,
     cache: Arc<dyn CacheRows>,
+    runs: Arc<dyn RunRows>,
+    alerts: Arc<dyn AlertRows>,
     name: &'static str,
 }
 
@@ -323,15 +331,16 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows>(
-        opened: T,
-        name: &'static str,
-    ) -> Self {
+    fn new<T>(opened: T, name: &'static str) -> Self
+    where
+        T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RunRows + AlertRows,
+    {
         let opened = Arc::new(opened);
         let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
         let (artifacts, batches) = (Arc::clone(&opened), Arc::clone(&opened));
         let (reviews, cache) = (Arc::clone(&opened), Arc::clone(&opened));
-        Self { records, members, artifacts, batches, reviews, cache, journal: opened, name }
+        let (runs, alerts) = (Arc::clone(&opened), Arc::clone(&opened));
+        Self { records, members, artifacts, batches, reviews, cache, runs, alerts, journal: opened, name }
     }
 }
 
@@ -391,6 +400,7 @@ fn serve(
         .add_service(reviews)
         .add_service(SignalsServer::new(SignalsService { shared: Arc::clone(&shared) }))
         .add_service(HooksServer::new(HooksService { shared: Arc::clone(&shared) }))
+        .add_service(StatsServer::new(StatsService { shared: Arc::clone(&shared) }))
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(workflows)
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))

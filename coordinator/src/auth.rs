@@ -10,6 +10,7 @@ use heddle_core::partition::io::Question;
 use heddle_proto::control as wire;
 use tonic::Status;
 
+use crate::alerts::AlertRow;
 use crate::records::{ApiKeyRow, WorkflowRow};
 use crate::rpc::failure;
 
@@ -48,6 +49,11 @@ impl Tenant {
 
     /// For a note on the key itself.
     pub(crate) fn of_key(row: &ApiKeyRow) -> Self {
+        Self(row.tenant.clone())
+    }
+
+    /// For a rule that watches over runs of its own tenant.
+    pub(crate) fn of_alert(row: &AlertRow) -> Self {
         Self(row.tenant.clone())
     }
 
@@ -99,6 +105,8 @@ authenticated! {
     ListUploadsRequest: tenant, ListReviewsRequest: tenant, ReviewRequest: tenant, DecideReviewRequest: tenant,
     ListVersionsRequest: tenant, VersionRequest: tenant, RestoreVersionRequest: tenant, CompareVersionsRequest: tenant,
     PatchNodeRequest: tenant, DuplicateWorkflowRequest: tenant, LayOutRequest: tenant,
+    StatsRequest: tenant, ListAlertsRequest: tenant, AlertRequest: tenant, CreateAlertRequest: tenant,
+    ReplaceAlertRequest: tenant, ListIncidentsRequest: tenant,
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod actor;
+mod alerts;
 mod app;
 pub mod artifacts;
 mod auth;
@@ -30,6 +31,7 @@ mod reviews;
 mod rpc;
 mod session;
 mod shared;
+mod stats;
 mod workflows;
 
 pub use app::{Access, Coordinator, Failed, Options, StartError, start};

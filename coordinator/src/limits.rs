@@ -228,3 +228,46 @@ pub(crate) const LISTED_FILES_MAX: usize = 1_000;
 pub(crate) const WORKFLOWS_PAGE_MAX: usize = 1_000;
 /// Bytes after which a page of workflows ends.
 pub(crate) const WORKFLOWS_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+// Figures and alerts.
+
+/// Runs that one answer with figures counts; of more it tells of the youngest stretches of time.
+pub(crate) const STATS_RUNS_MAX: usize = 1_000_000;
+/// Runs read at once for it.
+pub(crate) const STATS_PAGE_ROWS: usize = 20_000;
+/// Answers with figures that are counted at the same time, and how long a further one waits.
+pub(crate) const STATS_AT_ONCE_MAX: usize = 2;
+/// See [`STATS_AT_ONCE_MAX`].
+pub(crate) const STATS_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The span that figures are told of, unless the caller says otherwise.
+pub(crate) const STATS_SPAN_DEFAULT: Span = Span::from_seconds(7 * 24 * 60 * 60);
+/// The longest one.
+pub(crate) const STATS_SPAN_MAX: Span = Span::from_seconds(400 * 24 * 60 * 60);
+/// Kinds of errors that an answer with figures names.
+pub(crate) const STATS_ERRORS_MAX: usize = 50;
+/// Rules that watch over one workflow.
+pub(crate) const ALERTS_PER_WORKFLOW_MAX: usize = 20;
+/// The shortest time that a rule looks back.
+pub(crate) const ALERT_WINDOW_MIN: Span = Span::from_seconds(1);
+/// The longest one.
+pub(crate) const ALERT_WINDOW_MAX: Span = Span::from_seconds(30 * 24 * 60 * 60);
+/// The most that a rule may ask for as `minRuns`; and how many runs of its window it looks at, the youngest.
+pub(crate) const ALERT_RUNS_MAX: usize = 10_000;
+/// For how long all must be well before an incident closes, unless its rule says otherwise.
+pub(crate) const ALERT_CLOSE_AFTER_DEFAULT: Span = Span::from_seconds(60);
+/// The longest such time.
+pub(crate) const ALERT_CLOSE_AFTER_MAX: Span = Span::from_seconds(24 * 60 * 60);
+/// How often all rules are looked at.
+pub(crate) const ALERT_PERIOD: Duration = Duration::from_secs(2);
+/// Rules in one page of that, and the pause before the next page.
+pub(crate) const ALERT_PAGE_RULES: usize = 20;
+/// See [`ALERT_PAGE_RULES`].
+pub(crate) const ALERT_PAGE_PAUSE: Duration = Duration::from_millis(50);
+/// Runs that an incident names.
+pub(crate) const ALERT_EXAMPLES_MAX: usize = 5;
+/// How long incidents are kept after they closed.
+pub(crate) const INCIDENTS_KEPT: Span = Span::from_seconds(90 * 24 * 60 * 60);
+/// How often older ones are looked for.
+pub(crate) const INCIDENT_EXPIRY_PERIOD: Duration = Duration::from_secs(60);
+/// Incidents removed in one transaction.
+pub(crate) const INCIDENT_EXPIRY_ROWS: usize = 500;

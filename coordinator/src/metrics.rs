@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) refused_agents: Counter,
     loads: Counter,
     open_reviews: [Gauge; KINDS.len()],
+    open_alerts: Gauge,
     decided: [Counter; VERDICTS.len()],
     decision: Histogram,
     partitions: Vec<OfPartition>,
@@ -130,6 +131,7 @@ impl Metrics {
             refused_agents: Counter::new(),
             loads: Counter::new(),
             open_reviews: Default::default(),
+            open_alerts: Gauge::default(),
             decided: Default::default(),
             decision: Histogram::of_people(),
             partitions: (0..partitions).map(|_| OfPartition::default()).collect(),
@@ -225,6 +227,8 @@ impl Metrics {
         labelled(page, "reviews_decided", "Reviews that were decided", "verdict", &words, &self.decided)?;
         let help = "From the opening of a review to its decision";
         page.histograms("heddle_coordinator_review_seconds", help, [(none, &self.decision)])?;
+        let open = self.open_alerts.get() as f64;
+        page.gauge("heddle_alerts_open", "Alerts whose incident is open", open)?;
         let names: Vec<String> = (0..self.partitions.len()).map(|id| id.to_string()).collect();
         let labels: Vec<_> = names.iter().map(|name| [("partition", name.as_str())]).collect();
         let epochs = labels.iter().zip(&self.partitions).map(|(labels, it)| (&labels[..], it.epoch.get() as f64));
@@ -270,6 +274,10 @@ pub(crate) fn register(shared: &Arc<Shared>) {
             match shared.reviews.open_by_kind().await {
                 Ok(counts) => shared.metrics.reviews_counted(&counts),
                 Err(error) => tracing::debug!(%error, "open reviews were not counted"),
+            }
+            match shared.alerts.count_open_incidents().await {
+                Ok(count) => shared.metrics.open_alerts.set(i64::try_from(count).unwrap_or(i64::MAX)),
+                Err(error) => tracing::debug!(%error, "open alerts were not counted"),
             }
             drop(shared);
             sleep(MEASURE_PERIOD).await;

@@ -11,6 +11,7 @@ use heddle_core::partition::permits::{Grant, Permits};
 use tokio::sync::mpsc;
 
 use crate::actor::doors::Doors;
+use crate::alerts::AlertRows;
 use crate::artifacts::Artifacts;
 use crate::batches::Batches;
 use crate::cache::CacheRows;
@@ -26,6 +27,7 @@ use crate::read::recent::RecentRuns;
 use crate::records::Records;
 use crate::reviews::rows::ReviewRows;
 use crate::session::Sessions;
+use crate::stats::Stats;
 use crate::workflows::Workflows;
 
 /// The parts that more than one actor needs. No lock in here is held across an await.
@@ -44,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<dyn CacheRows>,
     /// Makes the addresses that end a wait when they are called, and knows them again.
     pub(crate) hooks: Hooks,
+    pub(crate) stats: Stats,
+    pub(crate) alerts: Arc<dyn AlertRows>,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

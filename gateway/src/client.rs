@@ -5,6 +5,7 @@ mod members;
 mod resumes;
 mod reviews;
 mod signals;
+mod stats;
 mod tenants;
 mod workflows;
 
@@ -18,6 +19,7 @@ use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::reviews_client::ReviewsClient;
 use heddle_proto::control::signals_client::SignalsClient;
+use heddle_proto::control::stats_client::StatsClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::workflows_client::WorkflowsClient;
@@ -65,6 +67,7 @@ pub(crate) struct Coordinator {
     reviews: ReviewsClient<Channel>,
     signals: SignalsClient<Channel>,
     hooks: HooksClient<Channel>,
+    stats: StatsClient<Channel>,
     members: MembersClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     workflows: WorkflowsClient<Channel>,
@@ -121,6 +124,7 @@ impl Coordinator {
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let tenants = TenantsClient::new(calls.clone());
+        let stats = StatsClient::new(calls.clone());
         let workflows = WorkflowsClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
@@ -135,7 +139,20 @@ impl Coordinator {
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
         let (calls, followers) = (client(calls), client(followers));
-        Self { calls, followers, traces, resumes, tenants, reviews, signals, hooks, members, artifacts, workflows }
+        Self {
+            calls,
+            followers,
+            traces,
+            resumes,
+            tenants,
+            reviews,
+            signals,
+            hooks,
+            members,
+            artifacts,
+            workflows,
+            stats,
+        }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

@@ -133,6 +133,37 @@ fn routes(workflow: &str) -> Vec<Case> {
     ]
 }
 
+fn alerts(workflow: &str) -> Vec<Case> {
+    let path = format!("/api/v1/workflows/{workflow}/alerts");
+    let rate = |field: &str, value: Value| {
+        let mut rule = json!({ "kind": "error_rate", "windowMs": 60_000, "threshold": 0.5, "minRuns": 1 });
+        rule[field] = value;
+        rule.to_string()
+    };
+    let rule = |name, body: String, expected| case(name, &path, body, expected);
+    let get = |name, path: String, expected| Case { method: Method::GET, ..case(name, &path, "", expected) };
+    vec![
+        rule("a rule of no kind", "{}".into(), (400, "missing_fields", "kind")),
+        rule("a rule of an unknown kind", rate("kind", json!("sadness")), (422, "invalid_alert", "/kind")),
+        rule("a rule of budgets", rate("kind", json!("budget")), (422, "not_supported_yet", "credits")),
+        rule("a rule without its window", rate("windowMs", Value::Null), (400, "missing_fields", "windowMs")),
+        rule("a window of no time", rate("windowMs", json!(0)), (422, "invalid_alert", "/windowMs")),
+        rule("a window of words", rate("windowMs", json!("1h")), (400, "invalid_field", "/windowMs")),
+        rule("a threshold of nothing", rate("threshold", json!(0)), (422, "invalid_alert", "/threshold")),
+        rule("a threshold above all", rate("threshold", json!(20)), (422, "invalid_alert", "/threshold")),
+        rule("no runs", rate("minRuns", json!(0)), (422, "invalid_alert", "/minRuns")),
+        rule("half a run", rate("minRuns", json!(0.5)), (400, "invalid_field", "/minRuns")),
+        rule("a close after years", rate("closeAfterMs", json!(1e15)), (422, "invalid_alert", "/closeAfterMs")),
+        rule("another kind's field", rate("thresholdMs", json!(5)), (400, "unknown_field", "/thresholdMs")),
+        get("no such rule", format!("{path}/alr_00000000000000000000000000"), (404, "alert_not_found", "list")),
+        get("a rule that is none", format!("{path}/%00"), (404, "alert_not_found", "list")),
+        get("a bad state", "/api/v1/alerts/incidents?state=sad".into(), (400, "invalid_parameter", "open")),
+        get("a bad cursor of incidents", "/api/v1/alerts/incidents?cursor=7".into(), (400, "bad_cursor", "cursor")),
+        get("a span of words", "/api/v1/stats?from=monday".into(), (400, "invalid_parameter", "from")),
+        get("a span of centuries", "/api/v1/stats?from=1826-01-01T00:00:00Z".into(), (400, "invalid_span", "400")),
+    ]
+}
+
 async fn ask(client: &Client, case: &Case) -> Answer {
     let mut request = client.request(case.method.clone(), &case.path).body(case.body.clone());
     for (name, value) in &case.headers {
@@ -163,7 +194,7 @@ async fn bad_input_is_named_and_leaves_no_trace() {
     let client = cluster.client();
     let workflow = client.save("good", &text().node("b", "debug:echo", json!({})).edge("a.text", "b.in")).await;
     let before = stored(client).await;
-    let cases: Vec<Case> = [graphs(), bodies(), routes(&workflow)].into_iter().flatten().collect();
+    let cases: Vec<Case> = [graphs(), bodies(), routes(&workflow), alerts(&workflow)].into_iter().flatten().collect();
     let mut faults = Vec::new();
     for case in &cases {
         faults.extend(fault(case, &ask(client, case).await));

@@ -65,10 +65,13 @@ enum Id {
     Batch,
     /// That is open.
     Review,
+    /// A rule, with the workflow that it watches over.
+    Alert,
 }
 
 use Id::{
-    Agent, Batch, Echoed, File, JoinToken, Key, NodeType, Nothing, Review, Run, Tenant, Upload, Waiting, Workflow,
+    Agent, Alert, Batch, Echoed, File, JoinToken, Key, NodeType, Nothing, Review, Run, Tenant, Upload, Waiting,
+    Workflow,
 };
 use Who::{Anyone, Operators, Tenants};
 
@@ -133,6 +136,14 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("PATCH", "/api/v1/tenants/{id}", Operators, Tenant, 200),
     ("GET", "/api/v1/tenants/{id}/keys", Operators, Tenant, 200),
     ("POST", "/api/v1/tenants/{id}/keys", Operators, Tenant, 201),
+    ("GET", "/api/v1/stats", Tenants, Nothing, 200),
+    ("GET", "/api/v1/workflows/{id}/stats", Tenants, Workflow, 200),
+    ("GET", "/api/v1/workflows/{id}/alerts", Tenants, Workflow, 200),
+    ("POST", "/api/v1/workflows/{id}/alerts", Tenants, Workflow, 201),
+    ("GET", "/api/v1/workflows/{id}/alerts/{alertId}", Tenants, Alert, 200),
+    ("PUT", "/api/v1/workflows/{id}/alerts/{alertId}", Tenants, Alert, 200),
+    ("DELETE", "/api/v1/workflows/{id}/alerts/{alertId}", Tenants, Alert, 200),
+    ("GET", "/api/v1/alerts/incidents", Tenants, Nothing, 200),
     ("GET", "/healthz", Anyone, Nothing, 200),
     ("GET", "/readyz", Anyone, Nothing, 200),
     ("GET", "/api/v1/openapi.json", Anyone, Nothing, 200),
@@ -235,6 +246,11 @@ impl Side {
                 })
                 .await
             }
+            Alert => {
+                let workflow = text(&created(cluster, key, "/api/v1/workflows", &workflow_of(self.id)).await["id"]);
+                let alert = created(cluster, key, &format!("/api/v1/workflows/{workflow}/alerts"), &rule()).await;
+                format!("{workflow}/alerts/{}", text(&alert["id"]))
+            }
             Waiting | Batch => {
                 let nowhere = json!({ "agent": { "labels": { "nobody": "has-it" } } });
                 let graph = Graph::default()
@@ -252,6 +268,10 @@ impl Side {
             }
         }
     }
+}
+
+fn rule() -> Value {
+    json!({ "kind": "no_success_for", "ms": 86_400_000 })
 }
 
 fn workflow_of(id: &str) -> Value {
@@ -279,6 +299,7 @@ fn unknown(id: Id) -> &'static str {
         JoinToken => "jtk_01KZZZZZZZ0000000000000000",
         Batch => "00000000-0000-4000-8000-000000000000",
         Review => "rev_01KZZZZZZZ0000000000000000",
+        Alert => "wf_01KZZZZZZZ0000000000000000/alerts/alr_01KZZZZZZZ0000000000000000",
         Nothing | Echoed => "anything",
     }
 }
@@ -324,7 +345,13 @@ fn request(cluster: &Cluster, shown: Shown<'_>, method: &str, path: &str) -> req
 }
 
 fn path(route: Route, id: &str) -> String {
-    let path = route.path.replace("{id}", id).replace("{type}", id).replace("{nodeId}", "in").replace("{version}", "1");
+    let path = route
+        .path
+        .replace("{id}/alerts/{alertId}", id)
+        .replace("{id}", id)
+        .replace("{type}", id)
+        .replace("{nodeId}", "in")
+        .replace("{version}", "1");
     match route.path {
         "/api/v1/workflows/{id}/diff" => format!("{path}?from=1&to=1"),
         "/api/v1/workflows/executions/{id}/events" => format!("{path}?follow=false"),
@@ -357,6 +384,7 @@ fn body(route: Route, number: usize, id: &str, named: &str) -> Value {
         }
         (_, "/api/v1/tenants/{id}") => json!({ "name": Side::canary(id, "tenant") }),
         ("PATCH", "/api/v1/workflows/{id}/nodes/{nodeId}") => json!({ "label": Side::canary(id, "label") }),
+        (_, "/api/v1/workflows/{id}/alerts" | "/api/v1/workflows/{id}/alerts/{alertId}") => rule(),
         ("PUT", _) => json!({ "name": Side::canary(id, "name") }),
         (_, "/api/v1/workflows/executions/{id}/resume") => {
             json!({ "fromNodeId": "in", "inputs": { "in": Side::canary(id, "input") } })
@@ -401,7 +429,7 @@ async fn every_route_answers_who_may_ask_and_nobody_else() {
         let nobodys = rival.ask(&cluster, route.method, &path(route, unknown(id)), &nobodys).await;
         match (who, id) {
             (Operators, _) => assert_eq!((other.status, nobodys.status), (403, 403), "{route:?}: {other}"),
-            (Tenants, Workflow | Run | Waiting | Batch | Key | File | Upload | Review) => {
+            (Tenants, Workflow | Run | Waiting | Batch | Key | File | Upload | Review | Alert) => {
                 assert_eq!(without(&other, &its), without(&nobodys, unknown(id)), "{route:?}");
                 assert_eq!(other.status, 404, "{route:?}: {other}");
             }

@@ -9,6 +9,7 @@ mod refusal;
 mod resumes;
 mod reviews;
 mod signals;
+mod stats;
 mod types;
 mod versions;
 
@@ -30,6 +31,7 @@ pub use resumes::{
 };
 pub use reviews::{Decided, Decision, Large, Review, ReviewEntry, ReviewFilter, ReviewPort};
 pub use signals::SentSignal;
+pub use stats::{Alert, Bucket, Durations, ErrorStats, Incident, IncidentFilter, RunCounts, Stats};
 pub use types::{
     ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
     NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,

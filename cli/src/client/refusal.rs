@@ -41,14 +41,22 @@ pub(super) async fn failure(response: Response, had_key: bool) -> Failure {
     let status = response.status().as_u16();
     let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
     let request_id = header("X-Request-Id");
+    let id = named(response.url().path()).unwrap_or("ID").to_owned();
     let retry_after = header("Retry-After");
     let body = response.bytes().await.unwrap_or_default();
     let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
 
     let mut failure = Failure::new(Exit::of_status(status), sentence(&refusal, status));
-    failure.next = next(status, refusal.code.as_deref(), retry_after.as_deref(), had_key);
+    failure.next = next(status, refusal.code.as_deref(), retry_after.as_deref(), had_key, &id);
     failure.request_id = request_id.or(refusal.request_id);
     failure
+}
+
+/// The id of what a request was about: what follows the name of a kind in its path.
+fn named(path: &str) -> Option<&str> {
+    let mut segments = path.split('/').skip_while(|segment| !["executions", "reviews", "workflows"].contains(segment));
+    let id = segments.nth(1).filter(|id| !id.is_empty())?;
+    if id == "executions" { segments.next() } else { Some(id) }
 }
 
 /// What a violation says that is not said already: a single one is often the sentence itself, but for what to do.
@@ -95,7 +103,7 @@ fn violation_line(value: &Value) -> String {
 
 /// What to do now: by the code, which says what the request was about, and by the status where every code of it asks for the
 /// same. Where the message says it all there is nothing more.
-fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: bool) -> Option<String> {
+fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: bool, id: &str) -> Option<String> {
     let list = |what: &str| Some(format!("see what there is with `{} {what} list`", program()));
     match (status, code.unwrap_or_default()) {
         (401, "api_key_expired") => {
@@ -111,7 +119,7 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (404, "node_type_not_found") => list("nodes"),
         (404, "review_not_found") => list("reviews"),
         (409, "review_decided" | "stale_review" | "already_approved") => {
-            Some(format!("read how it stands with `{} reviews get ID`", program()))
+            Some(format!("read how it stands with `{} reviews get {id}`", program()))
         }
         (403, "own_review") => Some("let somebody else decide, or use a key with the scope reviews:decide:own".into()),
         (404, "key_not_found") => list("keys"),
@@ -120,10 +128,10 @@ fn next(status: u16, code: Option<&str>, retry_after: Option<&str>, had_key: boo
         (404, "tenant_not_found") | (409, "tenant_exists" | "first_tenant") => list("tenants"),
         (404, "unknown_route") => Some("update the server: it does not know what this command asks for".into()),
         (409, "stale_write") => {
-            Some(format!("see what has changed with `{} workflows diff ID FILE`, then apply again", program()))
+            Some(format!("see what has changed with `{} workflows diff {id} FILE`, then apply again", program()))
         }
         (409, "execution_over" | "execution_not_terminal") => {
-            Some(format!("read how it stands with `{} executions get ID`, then decide again", program()))
+            Some(format!("read how it stands with `{} executions get {id}`, then decide again", program()))
         }
         (409, "plan_changed") => Some("look at the plan again, and then carry it out".into()),
         (422, "nothing_to_resume") => Some("name a node with --from, or change an output with --set".into()),
@@ -144,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_to_do_next_is_about_the_thing_that_was_asked_for() {
-        let said = |status, code| next(status, Some(code), None, true).unwrap_or_default();
+        let said = |status, code| next(status, Some(code), None, true, "it_1").unwrap_or_default();
         for (code, list) in [
             ("agent_not_found", "agents list"),
             ("token_not_found", "agents token list"),
@@ -157,7 +165,19 @@ mod tests {
         ] {
             assert!(said(404, code).contains(list), "{code}: {}", said(404, code));
         }
-        assert!(said(409, "execution_over").contains("executions get"));
+        assert!(said(409, "execution_over").contains("executions get it_1`"));
+        assert!(said(409, "stale_write").contains("workflows diff it_1 FILE`"));
+        assert!(said(409, "review_decided").contains("reviews get it_1`"));
+        for (path, id) in [
+            ("/api/v1/workflows/wf_1", Some("wf_1")),
+            ("/api/v1/workflows/wf_1/nodes/n", Some("wf_1")),
+            ("/api/v1/workflows/executions/exec_1/cancel", Some("exec_1")),
+            ("/api/v1/reviews/rev_1/decision", Some("rev_1")),
+            ("/api/v1/workflows", None),
+            ("/api/v1/keys/key_1", None),
+        ] {
+            assert_eq!(named(path), id, "{path}");
+        }
         for (status, code) in [(404, "media_not_found"), (409, "no_certificates"), (409, "whatever"), (403, "other")] {
             assert_eq!(said(status, code), "", "{code}: its message says it all");
         }

@@ -7,6 +7,7 @@ use crate::client::{Batch, BatchCounts, BatchPage, BatchRun, Client, error_text}
 use crate::connection::Connection;
 use crate::error::{Context, Exit, Result};
 use crate::outputs::bare;
+use crate::ui::next::server_options;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::{clock, note, print, print_json, program};
@@ -72,7 +73,7 @@ async fn get(client: &Client, id: &str, (offset, limit): (u64, u64), as_json: bo
         print(&table(&batch.execution_runs).render(Style::stdout()))?;
     }
     if let Some(next) = batch.next_offset {
-        note(&format!("more: {} batches get {id} --offset {next}", program()));
+        note(&format!("more: {} batches get {id}{} --offset {next}", program(), server_options()));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::client::{Client, ItemCounts, error_text, with_index};
 use crate::completion;
 use crate::error::{Context, Exit, Result};
 use crate::limits::RESULT_SHOWN_CHARS_MAX;
+use crate::ui::next::server_options;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::{clock, note, print, print_json, program};
@@ -94,7 +95,8 @@ impl NodeOf {
             serde_json::from_value(value).context(Exit::Failed, "the server's answer about a node cannot be read")?;
         print(&detail.text(Style::stdout()))?;
         if let Some(cursor) = &detail.next_cursor {
-            note(&format!("more: {} executions node {} {} --cursor {cursor}", program(), self.id, self.node));
+            let (id, node, options) = (&self.id, &self.node, server_options());
+            note(&format!("more: {} executions node {id} {node}{options} --cursor {cursor}", program()));
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::error::{Context, Exit, Result};
 use crate::follow::{Until, follow, outcome, stopped};
 use crate::limits::RESULT_SHOWN_CHARS_MAX;
 use crate::outputs::bare;
+use crate::ui::next::with_server;
 use crate::ui::progress::Progress;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
@@ -315,7 +316,8 @@ async fn cancel(client: &Client, id: &str, reason: Option<&str>, as_json: bool) 
     }
     print(&format!("{id}  {}", Style::stdout().status(run.status.word())))?;
     if !run.status.is_over() {
-        note(&format!("the cancel is recorded; see it end with `{} executions watch {id}`", program()));
+        let next = format!("the cancel is recorded; see it end with `{} executions watch {id}`", program());
+        note(&with_server(&next));
     }
     Ok(())
 }

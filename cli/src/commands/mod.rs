@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod agents;
+pub mod alerts;
 pub mod batches;
 pub mod bench;
 pub mod completion;
@@ -22,5 +23,6 @@ pub mod sandbox;
 pub mod secrets;
 pub mod tenants;
 pub mod up;
+mod workflow_stats;
 mod workflow_versions;
 pub mod workflows;

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::error::Result;
+use crate::ui::next::server_options;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::{note, print, print_json, program};
@@ -58,7 +59,8 @@ impl Pages {
             cursor = next;
         };
         if let Some(cursor) = next.filter(|_| !as_json) {
-            note(&format!("more: {} {} --cursor {cursor}, or --all", program(), listed.command));
+            let (command, options) = (listed.command, server_options());
+            note(&format!("more: {} {command}{options} --cursor {cursor}, or --all", program()));
         }
         Ok(())
     }

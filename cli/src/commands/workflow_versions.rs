@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, KeyDifference, NodeDifference, Version, VersionDifference, read_value};
 use crate::error::Result;
+use crate::ui::next::server_options;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::{note, print, print_json, program};
@@ -27,7 +28,8 @@ pub(super) async fn list(client: &Client, id: &str, limit: usize, as_json: bool)
     print(&table.render(Style::stdout()))?;
     if more {
         let limit = limit.saturating_mul(2);
-        note(&format!("there are older ones: {} workflows versions {id} --limit {limit}", program()));
+        let options = server_options();
+        note(&format!("there are older ones: {} workflows versions {id}{options} --limit {limit}", program()));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::completion;
 use crate::connection::Connection;
 use crate::error::{Context, Exit, Failure, Result};
 use crate::session::Session;
+use crate::ui::clock::parse_since;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::{note, print, print_json};
@@ -17,9 +18,9 @@ use crate::workflow_diff::{Diff, State};
 use crate::workflow_file::WorkflowFile;
 
 use super::run::is_of_run;
-use super::workflow_versions;
+use super::{workflow_stats, workflow_versions};
 
-/// List, get, apply, lint, compare, restore, copy and delete workflows
+/// List, get, apply, lint, count, compare, restore, copy and delete workflows
 #[derive(Debug, Args)]
 pub struct Workflows {
     #[command(flatten)]
@@ -104,6 +105,18 @@ enum Verb {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Show how runs ended, how long they took, and why they failed
+    Stats {
+        /// The workflow's id [default: all workflows]
+        #[arg(add = completion::workflows())]
+        id: Option<String>,
+        /// Runs that ended from then on: a time, a date, or how long ago [default: seven days before `--to`]
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        from: Option<i64>,
+        /// Up to then, and not with it [default: now]
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        to: Option<i64>,
+    },
     /// Delete a workflow; its runs stay
     Delete {
         /// The workflow's id
@@ -133,6 +146,7 @@ impl Workflows {
             Verb::Diff { id, file, to: Some(to) } => {
                 workflow_versions::diff(&client, &id, number(&file)?, to, json).await
             }
+            Verb::Stats { id, from, to } => workflow_stats::show(&client, id.as_deref(), (from, to), json).await,
             Verb::Delete { id } => delete(&client, &id, json).await,
             Verb::Lint { .. } => Ok(()),
         }

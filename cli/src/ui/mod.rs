@@ -1,6 +1,7 @@
 //! What people see: colours, tables, live progress. Results go to stdout, everything else to stderr.
 
 pub mod clock;
+pub mod next;
 pub mod progress;
 pub mod style;
 pub mod table;

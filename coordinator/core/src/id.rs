@@ -151,6 +151,18 @@ sortable_id!(
     "rev"
 );
 
+sortable_id!(
+    /// A rule that watches over a workflow.
+    AlertId,
+    "alr"
+);
+
+sortable_id!(
+    /// What such a rule found, from its opening to its close.
+    IncidentId,
+    "inc"
+);
+
 impl ReviewId {
     /// The id of a run's review; it has the run's slot and time.
     pub fn of(run: RunId, review: ReviewIx) -> Self {

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod alert;
 pub mod batch;
 pub mod concurrency;
 pub use heddle_condition as condition;
@@ -21,5 +22,6 @@ pub mod outbox;
 pub mod partition;
 pub mod policy;
 pub mod run;
+pub mod stats;
 pub mod time;
 pub mod value;

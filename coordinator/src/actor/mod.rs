@@ -2,6 +2,7 @@
 //! own; what fails past its restart window ends the process, and the process manager starts it again.
 
 pub(crate) mod agents;
+mod alerts;
 pub(crate) mod doors;
 mod inbox;
 mod inputs;

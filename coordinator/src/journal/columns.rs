@@ -5,14 +5,16 @@ use std::sync::Arc;
 use heddle_core::id::EventSeq;
 use heddle_core::partition::batch::{Phase, ReviewState};
 use heddle_core::run::RunStatus;
-use heddle_core::run::event::{ReviewKind, ReviewVerdict};
+use heddle_core::run::event::{ErrorClass, ReviewKind, ReviewVerdict, RunError};
+
+use super::limits::ERROR_CODE_BYTES_MAX;
 
 /// The columns of a run's row, in the order in which readers take them.
 pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
                                       status, phase, next_due, ended_at, error, quarantine_reason, \
                                       batch, batch_index, input_index";
 
-pub(super) fn status_number(status: RunStatus) -> i64 {
+pub(crate) fn status_number(status: RunStatus) -> i64 {
     match status {
         RunStatus::Running => 1,
         RunStatus::Completed => 2,
@@ -30,7 +32,7 @@ pub(super) fn phase_number(phase: Phase) -> i64 {
     }
 }
 
-pub(super) fn status(number: i64) -> Option<RunStatus> {
+pub(crate) fn status(number: i64) -> Option<RunStatus> {
     [RunStatus::Running, RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled]
         .into_iter()
         .find(|status| status_number(*status) == number)
@@ -40,6 +42,36 @@ pub(super) fn phase(number: i64) -> Option<Phase> {
     [Phase::Active, Phase::Parked, Phase::Closing, Phase::Closed]
         .into_iter()
         .find(|phase| phase_number(*phase) == number)
+}
+
+/// What a run's row says of its error, so that failures can be counted without reading them.
+pub(super) fn error_columns(error: Option<&RunError>) -> (Option<&str>, Option<i64>) {
+    (error.and_then(error_code), error.and_then(|error| error.class).map(class_number))
+}
+
+/// As much of an error's code as an index takes; one that no database keeps as text counts as unknown.
+pub(crate) fn error_code(error: &RunError) -> Option<&str> {
+    let code = &error.code[..error.code.floor_char_boundary(ERROR_CODE_BYTES_MAX)];
+    (!code.contains('\0')).then_some(code)
+}
+
+fn class_number(class: ErrorClass) -> i64 {
+    match class {
+        ErrorClass::Retryable => 1,
+        ErrorClass::RateLimited => 2,
+        ErrorClass::InvalidRequest => 3,
+        ErrorClass::Auth => 4,
+        ErrorClass::ContentPolicy => 5,
+        ErrorClass::Timeout => 6,
+        ErrorClass::Cancelled => 7,
+        ErrorClass::Internal => 8,
+        ErrorClass::UnknownOutcome => 9,
+        ErrorClass::Poison => 10,
+    }
+}
+
+pub(crate) fn class(number: i64) -> Option<ErrorClass> {
+    ErrorClass::ALL.into_iter().find(|class| class_number(*class) == number)
 }
 
 pub(crate) fn review_kind_number(kind: ReviewKind) -> i64 {

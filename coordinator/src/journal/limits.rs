@@ -72,3 +72,5 @@ const _: () = assert!(WRITER_QUEUE_MAX >= MERGE_WRITES_MAX, "a full merge can wa
 pub const RETRY_STATES_MAX: usize = 32;
 /// Faults of a damaged database that are told; there may be one for each page.
 pub(crate) const FAULTS_TOLD_MAX: usize = 5;
+/// Bytes of an error's code that a run's row keeps in a column of its own.
+pub(crate) const ERROR_CODE_BYTES_MAX: usize = 128;

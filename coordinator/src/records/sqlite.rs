@@ -439,6 +439,6 @@ pub(crate) fn many<T>(
     found.map_err(failed)
 }
 
-fn failed(source: rusqlite::Error) -> JournalError {
+pub(crate) fn failed(source: rusqlite::Error) -> JournalError {
     JournalError::Database { doing: "read its rows", source: Box::new(source) }
 }

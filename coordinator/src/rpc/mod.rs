@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod agent_link;
+mod alert_requests;
 pub(crate) mod artifacts;
 mod batch_requests;
 pub(crate) mod control;
@@ -19,6 +20,8 @@ pub(crate) mod reviews;
 pub(crate) mod run_requests;
 mod signal_requests;
 pub(crate) mod signals;
+pub(crate) mod stats;
+mod stats_requests;
 mod tenant_requests;
 pub(crate) mod tenants;
 pub(crate) mod traces;

@@ -208,7 +208,13 @@ pub(super) async fn delete(
     let deleted = shared.records.delete_workflow(tenant.clone(), id).await;
     shared.workflows.changed(&tenant, id);
     match deleted.map_err(|error| failure::journal(&error))? {
-        true => Ok(wire::DeletedWorkflow {}),
+        true => {
+            // Should that not come about, the next look at the rules makes up for it.
+            if let Err(error) = shared.alerts.forget_alerts(tenant, id, shared.clock.now()).await {
+                tracing::warn!(%error, workflow = %id, "the alert rules of a deleted workflow are still there");
+            }
+            Ok(wire::DeletedWorkflow {})
+        }
         false => Err(failure::workflow_not_found()),
     }
 }

@@ -18,6 +18,7 @@ const fn code(code: &'static str, meaning: &'static str, next: &'static str) -> 
 /// Refusals of requests, by code.
 pub const REFUSALS: &[Code] = &[
     code("agent_not_found", "No agent of this id is connected.", "List the agents."),
+    code("alert_not_found", "The workflow has no such alert rule.", "List its rules."),
     code("already_approved", "You have approved this version already.", "Another person must, too."),
     code("ambiguous_authorization", "There are several Authorization headers.", "Send one."),
     code("ambiguous_host", "There are several Host headers.", "Send one."),
@@ -102,6 +103,7 @@ pub const REFUSALS: &[Code] = &[
         "List the node's instances without `index`.",
     ),
     code("internal", "A fault of the server.", "Report it with the request id."),
+    code("invalid_alert", "An alert rule has a value that it cannot have.", "`path` says which."),
     code("invalid_api_key", "There is no such key, or it was revoked.", "Use another key."),
     code(
         "invalid_body",
@@ -142,6 +144,7 @@ pub const REFUSALS: &[Code] = &[
         "The address was changed, or never signed.",
         "Read the run or the upload again for a new one.",
     ),
+    code("invalid_span", "The span of time is empty, or too long.", "Choose another `from` or `to`."),
     code("invalid_tenant_request", "A tenant of this kind cannot be made.", "The message says why."),
     code("invalid_token_request", "A join token of this kind cannot be made.", "The message says why."),
     code("json_too_deep", "The body nests too deeply.", "Make it flatter."),
@@ -205,13 +208,20 @@ pub const REFUSALS: &[Code] = &[
     code("tenant_not_found", "There is no such tenant.", "List the tenants."),
     code("token_not_found", "There is no such join token.", "List the tokens."),
     code("token_used", "Somebody has joined with this token already.", "Its certificate ends by itself."),
+    code("too_many_alerts", "The workflow has as many alert rules as it may.", "Delete one."),
     code("too_many_followers", "The gateway follows as many runs as it can.", "Poll, or try again."),
     code("too_many_keys", "The tenant has as many keys as it may.", "Revoke those that nobody needs."),
+    code(
+        "too_many_runs",
+        "More runs ended in the last stretch of the span than are counted.",
+        "Choose a shorter span.",
+    ),
     code(
         "too_many_signals",
         "The run keeps as many signals that nobody has taken as it may.",
         "Send more when it has taken some.",
     ),
+    code("too_many_stats", "Other figures are being counted.", "Try again after `Retry-After`."),
     code("too_many_tenants", "There are as many tenants as there may be.", "Use one that is there."),
     code("too_many_tokens", "As many tokens wait to be used as may.", "Revoke those that nobody needs."),
     code("too_many_uploads", "The gateway takes in as many files as it can.", "Try again after `Retry-After`."),

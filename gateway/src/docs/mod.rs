@@ -9,4 +9,5 @@ pub(crate) mod page;
 mod requests;
 pub(crate) mod resume;
 pub(crate) mod signal;
+pub(crate) mod stats;
 pub(crate) mod table;

@@ -50,6 +50,9 @@ const OF_WORKFLOWS: &[&str] = &[
     "getWorkflowsByIdVersions",
     "postWorkflowsByIdDuplicate",
     "postWorkflowsByIdLayout",
+    "getWorkflowsByIdStats",
+    "getWorkflowsByIdAlerts",
+    "postWorkflowsByIdAlerts",
 ];
 /// Operations on a run that is there.
 pub(super) const OF_RUNS: &[&str] = &[

@@ -15,6 +15,7 @@ pub(crate) mod resume;
 pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod signal;
+pub(crate) mod stats;
 pub(crate) mod submit;
 pub(crate) mod tenant;
 pub(crate) mod time;

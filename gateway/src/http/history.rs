@@ -93,7 +93,7 @@ fn status(word: &str) -> Result<RunStatus, ApiError> {
     }
 }
 
-fn time(name: &'static str, text: Option<&str>) -> Result<Option<i64>, ApiError> {
+pub(super) fn time(name: &'static str, text: Option<&str>) -> Result<Option<i64>, ApiError> {
     let Some(text) = text else { return Ok(None) };
     let time = Time::parse(text)
         .ok_or_else(|| ApiError::invalid_parameter(name, "a time in RFC 3339, as 2026-05-02T09:00:00.000Z"))?;

@@ -1,6 +1,7 @@
 //! The routes, one file per resource.
 
 pub(crate) mod agents;
+pub(crate) mod alerts;
 pub(crate) mod artifacts;
 pub(crate) mod auth;
 pub(crate) mod batches;
@@ -24,6 +25,7 @@ pub(crate) mod router;
 pub(crate) mod run_nodes;
 pub(crate) mod runs;
 pub(crate) mod signals;
+pub(crate) mod stats;
 pub(crate) mod tenants;
 pub(crate) mod trace;
 pub(crate) mod versions;

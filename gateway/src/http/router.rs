@@ -11,13 +11,13 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume, reviews,
-    run_nodes, runs, signals, tenants, trace, versions, workflows,
+    agents, alerts, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume,
+    reviews, run_nodes, runs, signals, stats, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
 use crate::docs::operation::Operation;
-use crate::docs::{resume as resumes, signal as told, table};
+use crate::docs::{resume as resumes, signal as told, stats as figures, table};
 use crate::layer::request_trace::with_routes;
 
 /// One route: what a request must say to get there.
@@ -155,6 +155,14 @@ fn own() -> Table {
         .get("/api/v1/tenants/{id}/keys", tenants::keys, table::list_tenant_keys())
         .post("/api/v1/tenants/{id}/keys", tenants::create_key, table::create_tenant_key())
         .post("/api/v1/workflows/executions/{id}/signals/{name}", signals::send, told::send_signal())
+        .get("/api/v1/stats", stats::of_all, figures::of_all())
+        .get("/api/v1/workflows/{id}/stats", stats::of_workflow, figures::of_workflow())
+        .get("/api/v1/workflows/{id}/alerts", alerts::list, figures::list_alerts())
+        .post("/api/v1/workflows/{id}/alerts", alerts::create, figures::create_alert())
+        .get("/api/v1/workflows/{id}/alerts/{alertId}", alerts::get, figures::get_alert())
+        .put("/api/v1/workflows/{id}/alerts/{alertId}", alerts::replace, figures::replace_alert())
+        .delete("/api/v1/workflows/{id}/alerts/{alertId}", alerts::delete, figures::delete_alert())
+        .get("/api/v1/alerts/incidents", alerts::incidents, figures::list_incidents())
 }
 
 /// What needs no key.

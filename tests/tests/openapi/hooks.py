@@ -17,12 +17,14 @@ BEYOND_SCHEMAS = {
     "bad_cursor": "a cursor is the server's own: only one that a list gave is right",
     "empty_graph": "a saved graph may have no node, and cannot run",
     "idempotency_mismatch": "the key came with another body before",
+    "invalid_alert": "a rule stays of its kind",
     "invalid_form": "the name of a form's field stands in a header, which not every text fits into",
     "invalid_graph": "what a graph means is checked by rules, not by a schema",
     "invalid_index": "how many numbers an index has depends on the node",
     "invalid_inputs": "what a workflow takes is its own matter",
     "invalid_key_request": "scopes are words that the coordinator knows",
     "invalid_signature": "an address has to be one that the server has signed",
+    "invalid_span": "a span ends after it begins, and is not too long",
     "invalid_tenant_request": "a name is counted in bytes",
     "link_expired": "an address that was signed ends",
     "range_not_satisfiable": "how long a file is, only the file says",
@@ -39,6 +41,7 @@ BEYOND_SCHEMAS = {
     "only_needs_results": "what can be reused depends on what has run",
     "review_not_decided": "on which nodes people decide is a graph's own matter",
     "plan_changed": "a token is the server's own: only one that a plan gave is right",
+    "too_many_alerts": "how many rules a workflow has, only the workflow says",
     "unknown_node": "which nodes a run has is its own matter",
     "execution_over": "whether a run is over, only the run says",
     "invalid_signal_name": "a name stands in the path, and is made of few characters",
@@ -176,6 +179,12 @@ def a_hook():
     raise TimeoutError(f"{run} waits for no call")
 
 
+def an_alert():
+    workflow = a_version()["id"]
+    rule = {"kind": "error_rate", "windowMs": 60_000, "threshold": 0.5, "minRuns": 1}
+    return {"id": workflow, "alertId": asked(f"/api/v1/workflows/{workflow}/alerts", rule)["id"]}
+
+
 def part_of_a_version(*names):
     return lambda: {name: value for name, value in a_version().items() if name in names}
 
@@ -197,6 +206,12 @@ THERE = {
     "POST /api/v1/workflows/{id}/versions/{version}/restore": ("version", part_of_a_version("id", "version")),
     "GET /api/v1/workflows/{id}/diff": ("id", part_of_a_version("id")),
     "PATCH /api/v1/workflows/{id}/nodes/{nodeId}": ("nodeId", part_of_a_version("id", "nodeId")),
+    "GET /api/v1/workflows/{id}/stats": ("id", part_of_a_version("id")),
+    "GET /api/v1/workflows/{id}/alerts": ("id", part_of_a_version("id")),
+    "POST /api/v1/workflows/{id}/alerts": ("id", part_of_a_version("id")),
+    "GET /api/v1/workflows/{id}/alerts/{alertId}": ("alertId", an_alert),
+    "PUT /api/v1/workflows/{id}/alerts/{alertId}": ("alertId", an_alert),
+    "DELETE /api/v1/workflows/{id}/alerts/{alertId}": ("alertId", an_alert),
     "GET /api/v1/batches/{id}": ("id", a_batch),
     "POST /api/v1/batches/{id}/cancel": ("id", a_batch),
     "GET /api/v1/artifacts/{id}": ("id", a_file),

@@ -484,6 +484,20 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// All of them.
+    pub const ALL: [ErrorClass; 10] = [
+        ErrorClass::Retryable,
+        ErrorClass::RateLimited,
+        ErrorClass::InvalidRequest,
+        ErrorClass::Auth,
+        ErrorClass::ContentPolicy,
+        ErrorClass::Timeout,
+        ErrorClass::Cancelled,
+        ErrorClass::Internal,
+        ErrorClass::UnknownOutcome,
+        ErrorClass::Poison,
+    ];
+
     /// Its stable name.
     pub fn name(self) -> &'static str {
         match self {

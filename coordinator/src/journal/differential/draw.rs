@@ -6,7 +6,7 @@ use bytes::Bytes;
 use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
 use heddle_core::partition::batch::{Phase, RunBatch, RunCreated, RunSummary};
 use heddle_core::run::RunStatus;
-use heddle_core::run::event::{Event, RunError};
+use heddle_core::run::event::{ErrorClass, Event, RunError};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use proptest::strategy::{Strategy, ValueTree as _};
@@ -75,13 +75,18 @@ impl Draw {
         self.one_of(&[RunStatus::Running, RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled])
     }
 
+    fn class(&mut self) -> Option<ErrorClass> {
+        let class = self.one_of(&ErrorClass::ALL);
+        self.maybe(class)
+    }
+
     fn summary(&mut self, now: Timestamp) -> RunSummary {
         let (due, ended) = (self.time_near(now), self.time_near(now));
         let error = RunError {
             code: self.text().into(),
             message: self.text().into(),
             node: None,
-            class: None,
+            class: self.class(),
             attempts: self.below(3) as u32,
         };
         RunSummary {

@@ -8,6 +8,7 @@ mod draw;
 mod members;
 mod plain;
 mod reviews;
+mod stats;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::cache::CacheRows;
 use crate::members::Members;
 use crate::records::Records;
 use crate::reviews::rows::ReviewRows;
+use crate::stats::RunRows;
 
 const PARTITIONS: u16 = 3;
 const OPERATIONS_MIN: usize = 1_500;
@@ -46,8 +48,8 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows {}
-impl<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows> Database for T {}
+trait Database: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RunRows {}
+impl<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RunRows> Database for T {}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -84,7 +86,7 @@ async fn compare(place: Place) {
     println!("JOURNAL_SEED={seed}");
     let mut pair = Pair::new(seed, place).await;
     let beside = [artifacts::OPERATIONS, batches::OPERATIONS, reviews::OPERATIONS, cached::OPERATIONS].concat();
-    let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, &beside].concat();
+    let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, stats::OPERATIONS, &beside].concat();
     for count in 0.. {
         assert!(count < OPERATIONS_MAX, "only these succeeded: {:?}", pair.succeeded);
         if count >= OPERATIONS_MIN && pair.succeeded.len() == operations.len() {
@@ -189,6 +191,7 @@ impl Pair {
             _ if artifacts::OPERATIONS.contains(&operation) => self.perform_on_artifacts(operation).await,
             _ if reviews::OPERATIONS.contains(&operation) => self.perform_on_reviews(operation).await,
             _ if cached::OPERATIONS.contains(&operation) => self.perform_on_cache(operation).await,
+            _ if stats::OPERATIONS.contains(&operation) => self.perform_on_stats(operation).await,
             _ if batches::OPERATIONS.contains(&operation) => self.perform_on_batches(operation).await,
             _ => self.read(operation).await,
         }

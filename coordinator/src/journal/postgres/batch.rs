@@ -21,7 +21,7 @@ use super::fault::Trouble;
 use super::rows::time;
 use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
-use crate::journal::columns::{phase_number, status_number};
+use crate::journal::columns::{error_columns, phase_number, status_number};
 use crate::journal::{NEW, clip, quarantine_error};
 
 /// The guard is the partition's row: an older epoch finds no row, and then nothing is written; so it is if a run or a key
@@ -50,15 +50,15 @@ pub(super) const COMMIT: &str = concat!(
      begun AS (
          INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
                           status, phase, next_due, ended_at, error, quarantine_reason,
-                          batch, batch_index, input_index)
+                          batch, batch_index, input_index, error_code, error_class)
          SELECT given.* FROM guard, unnest($6::bytea[], $7::bigint[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
              $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $41::text[],
-             $51::bytea[], $52::bigint[], $53::bigint[]) AS given),
+             $51::bytea[], $52::bigint[], $53::bigint[], $54::text[], $55::bigint[]) AS given),
      changed AS (
          UPDATE run SET status = given.status, phase = given.phase, next_due = given.next_due,
-             ended_at = given.ended_at, error = given.error
-         FROM guard, unnest($18::bytea[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bytea[])
-             AS given (id, status, phase, next_due, ended_at, error)
+             ended_at = given.ended_at, error = given.error, error_code = given.error_code, error_class = given.error_class
+         FROM guard, unnest($18::bytea[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bytea[],
+             $56::text[], $57::bigint[]) AS given (id, status, phase, next_due, ended_at, error, error_code, error_class)
          WHERE run.id = given.id RETURNING 1),
      keyed AS (
          INSERT INTO idempotency (tenant, route, key, body, created_at, run)
@@ -101,7 +101,7 @@ pub(super) const COMMIT: &str = concat!(
 
 /// How many parameters it has.
 #[cfg(test)]
-pub(super) const PARAMETERS: usize = 53;
+pub(super) const PARAMETERS: usize = 57;
 
 /// A batch with one entry for each run.
 pub(super) struct Rows {
@@ -215,6 +215,10 @@ impl Rows {
             .bind(columns.begun.batches)
             .bind(columns.begun.batch_indices)
             .bind(columns.begun.input_indices)
+            .bind(columns.begun.summaries.error_codes)
+            .bind(columns.begun.summaries.error_classes)
+            .bind(columns.changed.error_codes)
+            .bind(columns.changed.error_classes)
             .fetch_one(connection)
             .await?;
         if row.try_get::<bool, _>(0)? { Ok(time(&row, 1)?) } else { Err(Trouble::NotNext) }
@@ -294,7 +298,7 @@ struct Columns<'a> {
     first_seqs: Vec<i64>,
     begun: BegunColumns<'a>,
     changed_runs: Vec<Id>,
-    changed: SummaryColumns,
+    changed: SummaryColumns<'a>,
     keys: KeyColumns<'a>,
     events: EventColumns<'a>,
     snapshots: SnapshotColumns<'a>,
@@ -310,7 +314,7 @@ struct BegunColumns<'a> {
     workflows: Vec<Id>,
     graphs: Vec<Hash>,
     created_at: Vec<i64>,
-    summaries: SummaryColumns,
+    summaries: SummaryColumns<'a>,
     reasons: Vec<Option<&'a str>>,
     batches: Vec<Option<Vec<u8>>>,
     batch_indices: Vec<Option<i64>>,
@@ -318,12 +322,14 @@ struct BegunColumns<'a> {
 }
 
 #[derive(Default)]
-struct SummaryColumns {
+struct SummaryColumns<'a> {
     statuses: Vec<i64>,
     phases: Vec<i64>,
     next_due: Vec<Option<i64>>,
     ended_at: Vec<Option<i64>>,
     errors: Vec<Option<Vec<u8>>>,
+    error_codes: Vec<Option<&'a str>>,
+    error_classes: Vec<Option<i64>>,
 }
 
 #[derive(Default)]
@@ -401,7 +407,7 @@ impl<'a> Columns<'a> {
 }
 
 impl<'a> BegunColumns<'a> {
-    fn add(&mut self, rows: &'a RunRows, created: &'a RunCreated, summary: &RunSummary) {
+    fn add(&mut self, rows: &'a RunRows, created: &'a RunCreated, summary: &'a RunSummary) {
         self.runs.push(rows.run.to_bytes());
         self.slots.push(rows.run.slot().0.into());
         self.tenants.push(&created.tenant.0);
@@ -417,13 +423,16 @@ impl<'a> BegunColumns<'a> {
     }
 }
 
-impl SummaryColumns {
-    fn add(&mut self, summary: &RunSummary) {
+impl<'a> SummaryColumns<'a> {
+    fn add(&mut self, summary: &'a RunSummary) {
         self.statuses.push(status_number(summary.status));
         self.phases.push(phase_number(summary.phase));
         self.next_due.push(summary.next_due.map(Timestamp::as_millis));
         self.ended_at.push(summary.ended_at.map(Timestamp::as_millis));
         self.errors.push(summary.error.as_ref().map(codec::encode_run_error));
+        let (code, class) = error_columns(summary.error.as_ref());
+        self.error_codes.push(code);
+        self.error_classes.push(class);
     }
 }
 

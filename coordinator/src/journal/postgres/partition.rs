@@ -88,7 +88,9 @@ pub(super) async fn quarantine(
              ended_at = CASE status WHEN $6 THEN coalesce($8, ",
         super::now!(),
         ") ELSE ended_at END,
-             error = CASE status WHEN $6 THEN $9 ELSE error END
+             error = CASE status WHEN $6 THEN $9 ELSE error END,
+             error_code = CASE status WHEN $6 THEN $10 ELSE error_code END,
+             error_class = CASE status WHEN $6 THEN NULL ELSE error_class END
          WHERE id = $3 AND EXISTS (SELECT 1 FROM owned)"
     );
     let query = sqlx::query(sql)
@@ -100,6 +102,7 @@ pub(super) async fn quarantine(
         .bind(status_number(RunStatus::Running))
         .bind(status_number(RunStatus::Failed))
         .bind(now.map(Timestamp::as_millis))
-        .bind(codec::encode_run_error(&quarantine_error()));
+        .bind(codec::encode_run_error(&quarantine_error()))
+        .bind(quarantine_error().code.to_string());
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }

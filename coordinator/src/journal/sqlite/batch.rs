@@ -13,7 +13,7 @@ use super::writer::{Kept, Write, execute, is_of_data};
 use super::{beside, cached, reviews};
 use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
-use crate::journal::columns::{phase_number, status_number};
+use crate::journal::columns::{error_columns, phase_number, status_number};
 use crate::journal::{Clock, Committed, Landed, NEW, clip, quarantine_error};
 
 /// A batch, encoded by its caller: the writer's thread only binds and steps.
@@ -239,12 +239,13 @@ impl RunRows {
         summary: &RunSummary,
         quarantine_reason: Option<&str>,
     ) -> Result<(), RunFailure> {
+        let (code, class) = error_columns(summary.error.as_ref());
         connection
             .prepare_cached(
                 "INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
                                   status, phase, next_due, ended_at, error, quarantine_reason,
-                                  batch, batch_index, input_index)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                                  batch, batch_index, input_index, error_code, error_class)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             )?
             .execute(params![
                 self.run.to_bytes(),
@@ -263,6 +264,8 @@ impl RunRows {
                 created.batch.map(|place| place.batch.to_bytes()),
                 created.batch.map(|place| place.index),
                 created.batch.map(|place| place.input_index),
+                code,
+                class,
             ])?;
         let Some(key) = &created.key else { return Ok(()) };
         match insert_key(connection, key, created.created_at, self.run.to_bytes())? {
@@ -272,9 +275,12 @@ impl RunRows {
     }
 
     fn update_run(&self, connection: &Connection, summary: &RunSummary) -> Result<(), RunFailure> {
+        let (code, class) = error_columns(summary.error.as_ref());
         let updated = connection
             .prepare_cached(
-                "UPDATE run SET status = ?2, phase = ?3, next_due = ?4, ended_at = ?5, error = ?6 WHERE id = ?1",
+                "UPDATE run SET status = ?2, phase = ?3, next_due = ?4, ended_at = ?5, error = ?6, error_code = ?7,
+                     error_class = ?8
+                 WHERE id = ?1",
             )?
             .execute(params![
                 self.run.to_bytes(),
@@ -283,6 +289,8 @@ impl RunRows {
                 summary.next_due.map(Timestamp::as_millis),
                 summary.ended_at.map(Timestamp::as_millis),
                 summary.error.as_ref().map(codec::encode_run_error),
+                code,
+                class,
             ])?;
         if updated == 1 { Ok(()) } else { Err(RunFailure::NotNext) }
     }
@@ -369,7 +377,9 @@ pub(super) fn quarantine(connection: &Connection, run: RunId, reason: &str, now:
             "UPDATE run SET phase = ?2, next_due = NULL, quarantine_reason = ?3,
                  status = CASE status WHEN ?4 THEN ?5 ELSE status END,
                  ended_at = CASE status WHEN ?4 THEN ?6 ELSE ended_at END,
-                 error = CASE status WHEN ?4 THEN ?7 ELSE error END
+                 error = CASE status WHEN ?4 THEN ?7 ELSE error END,
+                 error_code = CASE status WHEN ?4 THEN ?8 ELSE error_code END,
+                 error_class = CASE status WHEN ?4 THEN NULL ELSE error_class END
              WHERE id = ?1",
         )?
         .execute(params![
@@ -380,6 +390,7 @@ pub(super) fn quarantine(connection: &Connection, run: RunId, reason: &str, now:
             status_number(RunStatus::Failed),
             now.as_millis(),
             codec::encode_run_error(&quarantine_error()),
+            &*quarantine_error().code,
         ])?;
     if marked == 1 {
         reviews::withdraw(connection, run, now)?;

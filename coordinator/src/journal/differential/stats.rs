@@ -1,0 +1,47 @@
+//! Runs to be counted.
+
+use super::{Pair, same};
+use crate::journal::Journal as _;
+use crate::stats::{EndedCursor, RunRows as _, Which};
+
+pub(super) const OPERATIONS: &[&str] =
+    &["ended", "ended of a workflow", "ended after a run", "count_open", "last_success"];
+
+impl Pair {
+    pub(super) async fn perform_on_stats(&mut self, operation: &str) -> bool {
+        let (tenant, workflow, now) = (self.draw.tenant(), self.draw.workflow(), self.clock.now());
+        let (one, other) = (self.draw.time_near(now), self.draw.time_near(now));
+        let limit = self.draw.below(6) as usize;
+        match operation {
+            "ended" | "ended of a workflow" | "ended after a run" => {
+                let workflow = match operation {
+                    "ended of a workflow" => Some(workflow),
+                    "ended after a run" => self.draw.maybe(workflow),
+                    _ => None,
+                };
+                let which = Which { tenant, workflow, from: one.min(other), to: one.max(other) };
+                let after = match operation {
+                    "ended after a run" => self.ended_run().await,
+                    _ => None,
+                };
+                let found = same!(self, ended(which, after, limit)).unwrap();
+                let is_told = found.iter().any(|run| run.code.is_some() && run.class.is_some());
+                found.len() > 1
+                    && (after.is_some() || is_told)
+                    && (after.is_some() == (operation == "ended after a run"))
+            }
+            "count_open" => {
+                let workflow = self.draw.maybe(workflow);
+                same!(self, count_open(tenant, workflow)).unwrap() > 1
+            }
+            "last_success" => same!(self, last_success(tenant, workflow, one)).unwrap().is_some(),
+            unknown => panic!("{unknown} is not an operation"),
+        }
+    }
+
+    async fn ended_run(&mut self) -> Option<EndedCursor> {
+        let run = self.run();
+        let row = self.model.read_row(run).await.unwrap()?;
+        Some(EndedCursor { workflow: row.created.workflow, ended_at: row.summary.ended_at?, run })
+    }
+}
