@@ -14,6 +14,7 @@ use heddle_error_chain::chain;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
+use heddle_proto::control::history_server::HistoryServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::resumes_server::ResumesServer;
 use heddle_proto::control::reviews_server::ReviewsServer;
@@ -57,12 +58,14 @@ use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::read::trace;
 use crate::records::Records;
+use crate::retention::RetentionRows;
 use crate::reviews::rows::ReviewRows;
 use crate::rpc::admission::Admission;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::artifacts::ArtifactsService;
 use crate::rpc::control::ControlService;
 use crate::rpc::enrol::{Desk, EnrolService};
+use crate::rpc::history::HistoryService;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
 use crate::rpc::resumes::ResumesService;
@@ -188,7 +191,7 @@ impl std::fmt::Debug for Coordinator {
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
-    let Opened { journal, records, members, artifacts, batches, reviews, cache, name } =
+    let Opened { journal, records, members, artifacts, batches, reviews, cache, retention, name } =
         open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
@@ -219,6 +222,8 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         batches: Batches::new(batches),
         reviews,
         cache,
+        retention,
+        keep_runs: options.policies.keep_runs,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
             .await
@@ -297,6 +302,7 @@ struct Opened {
     batches: Arc<dyn BatchRows>,
     reviews: Arc<dyn ReviewRows>,
     cache: Arc<dyn CacheRows>,
+    retention: Arc<dyn RetentionRows>,
     name: &'static str,
 }
 
@@ -315,7 +321,7 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows>(
+    fn new<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RetentionRows>(
         opened: T,
         name: &'static str,
     ) -> Self {
@@ -323,7 +329,8 @@ impl Opened {
         let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
         let (artifacts, batches) = (Arc::clone(&opened), Arc::clone(&opened));
         let (reviews, cache) = (Arc::clone(&opened), Arc::clone(&opened));
-        Self { records, members, artifacts, batches, reviews, cache, journal: opened, name }
+        let retention = Arc::clone(&opened);
+        Self { records, members, artifacts, batches, reviews, cache, retention, journal: opened, name }
     }
 }
 
@@ -359,6 +366,8 @@ fn serve(
     let resumes = ResumesServer::new(ResumesService { shared: Arc::clone(&shared) })
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+    let history = HistoryServer::new(HistoryService { shared: Arc::clone(&shared) })
+        .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let in_flight = InFlight::default();
     let mut server = Server::builder();
     if let Some(desk) = &desk {
@@ -380,6 +389,7 @@ fn serve(
         .add_service(control)
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(resumes)
+        .add_service(history)
         .add_service(reviews)
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(workflows)

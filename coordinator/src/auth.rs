@@ -98,7 +98,7 @@ authenticated! {
     ArtifactRequest: tenant, AdmitUploadRequest: tenant, KeepUploadRequest: tenant, UploadRequest: tenant,
     ListUploadsRequest: tenant, ListReviewsRequest: tenant, ReviewRequest: tenant, DecideReviewRequest: tenant,
     ListVersionsRequest: tenant, VersionRequest: tenant, RestoreVersionRequest: tenant, CompareVersionsRequest: tenant,
-    PatchNodeRequest: tenant, DuplicateWorkflowRequest: tenant, LayOutRequest: tenant,
+    ExportRequest: tenant, PatchNodeRequest: tenant, DuplicateWorkflowRequest: tenant, LayOutRequest: tenant,
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,

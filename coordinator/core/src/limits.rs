@@ -217,6 +217,10 @@ pub const IDEMPOTENCY_TTL: Span = Span::from_seconds(24 * 60 * 60);
 /// Dead starts in which recovery was folding the same run, after which it is quarantined unread (E5).
 pub const RECOVERY_DEATHS_MAX: u32 = 3;
 
+// Retention.
+/// Most days that a run is kept after its end, whoever says so; for ever is longer.
+pub const KEEP_RUNS_DAYS_MAX: u16 = 3_650;
+
 const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
 const _: () = assert!(DELEGATED_VALUES_MAX >= MAP_ITEMS_MAX as usize, "conditions look at all that a map gives");
 const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");

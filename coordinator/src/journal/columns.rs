@@ -10,9 +10,9 @@ use heddle_core::run::event::{ReviewKind, ReviewVerdict};
 /// The columns of a run's row, in the order in which readers take them.
 pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
                                       status, phase, next_due, ended_at, error, quarantine_reason, \
-                                      batch, batch_index, input_index";
+                                      batch, batch_index, input_index, keep_days";
 
-pub(super) fn status_number(status: RunStatus) -> i64 {
+pub(crate) fn status_number(status: RunStatus) -> i64 {
     match status {
         RunStatus::Running => 1,
         RunStatus::Completed => 2,
@@ -21,7 +21,7 @@ pub(super) fn status_number(status: RunStatus) -> i64 {
     }
 }
 
-pub(super) fn phase_number(phase: Phase) -> i64 {
+pub(crate) fn phase_number(phase: Phase) -> i64 {
     match phase {
         Phase::Active => 1,
         Phase::Parked => 2,
@@ -30,7 +30,7 @@ pub(super) fn phase_number(phase: Phase) -> i64 {
     }
 }
 
-pub(super) fn status(number: i64) -> Option<RunStatus> {
+pub(crate) fn status(number: i64) -> Option<RunStatus> {
     [RunStatus::Running, RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled]
         .into_iter()
         .find(|status| status_number(*status) == number)
@@ -40,6 +40,15 @@ pub(super) fn phase(number: i64) -> Option<Phase> {
     [Phase::Active, Phase::Parked, Phase::Closing, Phase::Closed]
         .into_iter()
         .find(|phase| phase_number(*phase) == number)
+}
+
+/// How long a run is kept as databases have it: 0 = as long as the server's settings say.
+pub(crate) fn keep_days_number(days: Option<u16>) -> i64 {
+    days.map_or(0, i64::from)
+}
+
+pub(crate) fn keep_days(number: i64) -> Option<Option<u16>> {
+    u16::try_from(number).ok().map(|days| Some(days).filter(|days| *days > 0))
 }
 
 pub(crate) fn review_kind_number(kind: ReviewKind) -> i64 {

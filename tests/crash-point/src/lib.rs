@@ -55,6 +55,10 @@ pub const CRASH_POINTS: &[CrashPoint] = &[
     CrashPoint { name: "session.result-received", means: "a result has arrived; it is in no batch" },
     CrashPoint { name: "session.before-acknowledge", means: "a result is committed; the agent is not told" },
     CrashPoint { name: "timers.due", means: "a timer is due; its partition has not been told" },
+    CrashPoint {
+        name: "retention.page",
+        means: "a page of old rows is removed; what is left of its runs is still there",
+    },
     CrashPoint { name: "agent.assignment-received", means: "an assignment has arrived; the agent has noted nothing" },
     CrashPoint { name: "agent.before-work", means: "the attempt is about to begin; no provider has been called" },
     CrashPoint { name: "agent.before-result", means: "the work is done; its result is not on the stream" },

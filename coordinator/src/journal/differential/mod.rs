@@ -7,6 +7,7 @@ mod cached;
 mod draw;
 mod members;
 mod plain;
+mod retention;
 mod reviews;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use crate::batches::rows::BatchRows;
 use crate::cache::CacheRows;
 use crate::members::Members;
 use crate::records::Records;
+use crate::retention::RetentionRows;
 use crate::reviews::rows::ReviewRows;
 
 const PARTITIONS: u16 = 3;
@@ -46,8 +48,11 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows {}
-impl<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows> Database for T {}
+trait Database: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RetentionRows {}
+impl<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RetentionRows> Database
+    for T
+{
+}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -65,6 +70,8 @@ struct Pair {
     epochs: BTreeMap<PartitionId, Epoch>,
     /// The last event of each run.
     runs: BTreeMap<RunId, EventSeq>,
+    /// Runs that were removed, in order.
+    removed: Vec<RunId>,
     succeeded: BTreeSet<&'static str>,
 }
 
@@ -84,7 +91,7 @@ async fn compare(place: Place) {
     println!("JOURNAL_SEED={seed}");
     let mut pair = Pair::new(seed, place).await;
     let beside = [artifacts::OPERATIONS, batches::OPERATIONS, reviews::OPERATIONS, cached::OPERATIONS].concat();
-    let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, &beside].concat();
+    let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, retention::OPERATIONS, &beside].concat();
     for count in 0.. {
         assert!(count < OPERATIONS_MAX, "only these succeeded: {:?}", pair.succeeded);
         if count >= OPERATIONS_MIN && pair.succeeded.len() == operations.len() {
@@ -132,7 +139,8 @@ impl Pair {
         let model = MemoryJournal::new(PARTITIONS, clock.clock()).unwrap();
         let (draw, succeeded) = (Draw::new(seed), BTreeSet::new());
         let (epochs, runs) = (BTreeMap::new(), BTreeMap::new());
-        let mut pair = Self { model, database: None, place, clock, draw, epochs, runs, succeeded };
+        let removed = Vec::new();
+        let mut pair = Self { model, database: None, place, clock, draw, epochs, runs, removed, succeeded };
         pair.open().await;
         assert_eq!(pair.database().partitions(), pair.model.partitions());
         pair
@@ -189,6 +197,7 @@ impl Pair {
             _ if artifacts::OPERATIONS.contains(&operation) => self.perform_on_artifacts(operation).await,
             _ if reviews::OPERATIONS.contains(&operation) => self.perform_on_reviews(operation).await,
             _ if cached::OPERATIONS.contains(&operation) => self.perform_on_cache(operation).await,
+            _ if retention::OPERATIONS.contains(&operation) => self.perform_on_old_runs(operation).await,
             _ if batches::OPERATIONS.contains(&operation) => self.perform_on_batches(operation).await,
             _ => self.read(operation).await,
         }
