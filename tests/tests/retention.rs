@@ -23,6 +23,8 @@ const REMOVED_TIME_MAX: Duration = Duration::from_secs(60);
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Items of the run that takes several pages.
 const ITEMS: usize = 1_200;
+/// Items of the run that is exported: more events than a page of them has, and nodes that one answer shows.
+const SHOWN_ITEMS: usize = 600;
 /// A text that is kept as an artifact.
 const LARGE: usize = 100_000;
 
@@ -71,7 +73,7 @@ impl Rows {
             Self::Sqlite(file) => {
                 let connection = rusqlite::Connection::open(file).unwrap();
                 connection.busy_timeout(Duration::from_secs(10)).unwrap();
-                connection.query_row(&statement, [], |row| row.get(0)).unwrap()
+                connection.query_row(&statement, [], |row| row.get::<_, i64>(0)).unwrap() as u64
             }
             Self::Postgres(server, database) => server.query(database, &statement).trim().parse().unwrap(),
         }
@@ -361,7 +363,7 @@ async fn an_exported_run_is_shown_as_it_stood() {
     for mut rows in Rows::all() {
         let mut cluster = rows.cluster(Vec::new()).await;
         let client = cluster.client().clone();
-        let run = ended(&client, &client.save("failing", &failing_map(ITEMS)).await, "failing").await;
+        let run = ended(&client, &client.save("failing", &failing_map(SHOWN_ITEMS)).await, "failing").await;
         let (shown, trace) = (client.execution(&run).await, client.get_json(&format!("{}/trace", path(&run))).await);
         let events = client.events(&run).await;
         let export = client.get(&format!("{}/export", path(&run))).await;
