@@ -3,7 +3,8 @@
 use heddle_core::id::RunId;
 
 use super::{Pair, same};
-use crate::retention::{PageSize, Place};
+use crate::journal::Journal as _;
+use crate::retention::{PageSize, Place, RetentionRows as _};
 
 pub(super) const OPERATIONS: &[&str] = &[
     "kept_days",
