@@ -14,6 +14,7 @@ use heddle_error_chain::chain;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
+use heddle_proto::control::history_server::HistoryServer;
 use heddle_proto::control::hooks_server::HooksServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::resumes_server::ResumesServer;
@@ -61,12 +62,14 @@ use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::read::trace;
 use crate::records::Records;
+use crate::retention::RetentionRows;
 use crate::reviews::rows::ReviewRows;
 use crate::rpc::admission::Admission;
 use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::artifacts::ArtifactsService;
 use crate::rpc::control::ControlService;
 use crate::rpc::enrol::{Desk, EnrolService};
+use crate::rpc::history::HistoryService;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
 use crate::rpc::resumes::ResumesService;
@@ -198,7 +201,7 @@ impl std::fmt::Debug for Coordinator {
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
-    let Opened { journal, records, members, artifacts, batches, reviews, cache, runs, alerts, name } =
+    let Opened { journal, records, members, artifacts, batches, reviews, cache, runs, alerts, retention, name } =
         open(&options.database).await?;
     let artifacts = Artifacts::open(&options.artifacts, options.artifact_quota, artifacts).await;
     let artifacts = Arc::new(artifacts.map_err(StartError::Artifacts)?);
@@ -233,6 +236,8 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         hooks,
         stats: Stats::new(runs),
         alerts,
+        retention,
+        keep_runs: options.policies.keep_runs,
         workflows: Workflows::new(Arc::clone(&records)),
         graphs: Graphs::open(Arc::clone(&records), options.debug_nodes, &options.policies)
             .await
@@ -313,6 +318,7 @@ struct Opened {
     cache: Arc<dyn CacheRows>,
     runs: Arc<dyn RunRows>,
     alerts: Arc<dyn AlertRows>,
+    retention: Arc<dyn RetentionRows>,
     name: &'static str,
 }
 
@@ -333,14 +339,16 @@ async fn open(database: &str) -> Result<Opened, StartError> {
 impl Opened {
     fn new<T>(opened: T, name: &'static str) -> Self
     where
-        T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RunRows + AlertRows,
+        T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows,
+        T: RunRows + AlertRows + RetentionRows,
     {
         let opened = Arc::new(opened);
         let (records, members) = (Arc::clone(&opened), Arc::clone(&opened));
         let (artifacts, batches) = (Arc::clone(&opened), Arc::clone(&opened));
         let (reviews, cache) = (Arc::clone(&opened), Arc::clone(&opened));
         let (runs, alerts) = (Arc::clone(&opened), Arc::clone(&opened));
-        Self { records, members, artifacts, batches, reviews, cache, runs, alerts, journal: opened, name }
+        let retention = Arc::clone(&opened);
+        Self { records, members, artifacts, batches, reviews, cache, runs, alerts, retention, journal: opened, name }
     }
 }
 
@@ -376,6 +384,8 @@ fn serve(
     let resumes = ResumesServer::new(ResumesService { shared: Arc::clone(&shared) })
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+    let history = HistoryServer::new(HistoryService { shared: Arc::clone(&shared) })
+        .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let in_flight = InFlight::default();
     let mut server = Server::builder();
     if let Some(desk) = &desk {
@@ -397,6 +407,7 @@ fn serve(
         .add_service(control)
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(resumes)
+        .add_service(history)
         .add_service(reviews)
         .add_service(SignalsServer::new(SignalsService { shared: Arc::clone(&shared) }))
         .add_service(HooksServer::new(HooksService { shared: Arc::clone(&shared) }))

@@ -107,6 +107,7 @@ authenticated! {
     PatchNodeRequest: tenant, DuplicateWorkflowRequest: tenant, LayOutRequest: tenant,
     StatsRequest: tenant, ListAlertsRequest: tenant, AlertRequest: tenant, CreateAlertRequest: tenant,
     ReplaceAlertRequest: tenant, ListIncidentsRequest: tenant,
+    ExportRequest: tenant,
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,

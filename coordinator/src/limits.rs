@@ -271,3 +271,35 @@ pub(crate) const INCIDENTS_KEPT: Span = Span::from_seconds(90 * 24 * 60 * 60);
 pub(crate) const INCIDENT_EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 /// Incidents removed in one transaction.
 pub(crate) const INCIDENT_EXPIRY_ROWS: usize = 500;
+
+// Retention.
+
+/// Closed runs that one page of retention looks at.
+pub(crate) const RETENTION_PAGE_RUNS: usize = 40;
+/// Rows of histories that one page removes: a commit waits for one page at most, which must be a matter of milliseconds.
+pub(crate) const RETENTION_PAGE_ROWS: usize = 400;
+/// Bytes of them, the last one's not counted.
+pub(crate) const RETENTION_PAGE_BYTES: usize = 512 * 1024;
+/// Retention rests after each page for so many times as long as the page took, within these bounds.
+pub(crate) const RETENTION_PAUSE_SHARE: u32 = 4;
+/// See [`RETENTION_PAUSE_SHARE`].
+pub(crate) const RETENTION_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// See [`RETENTION_PAUSE_SHARE`].
+pub(crate) const RETENTION_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Pause before closed runs are gone through anew, once no more are due.
+pub(crate) const RETENTION_PERIOD: Duration = Duration::from_secs(60);
+/// Pause before retention tries again what the database did not do.
+pub(crate) const RETENTION_AGAIN: Duration = Duration::from_secs(1);
+/// Batches without runs removed in one transaction.
+pub(crate) const RETENTION_BATCHES_REMOVED_MAX: usize = 100;
+/// Days that a tombstone is kept; then nobody knows any more that there was such a run.
+pub(crate) const TOMBSTONE_DAYS: u16 = 365;
+/// Tombstones removed in one transaction.
+pub(crate) const TOMBSTONES_REMOVED_MAX: usize = 400;
+
+// Histories as files.
+
+/// Bytes of one line of an exported history: a graph or an event, as text.
+pub(crate) const EXPORT_LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Artifacts that an exported history names.
+pub(crate) const EXPORT_ARTIFACTS_MAX: usize = 100_000;

@@ -45,6 +45,10 @@ pub(crate) struct Metrics {
     open_alerts: Gauge,
     decided: [Counter; VERDICTS.len()],
     decision: Histogram,
+    /// Runs that were removed, rows of their histories, and by how much the first that is due is late, in milliseconds.
+    removed_runs: Counter,
+    removed_rows: Counter,
+    retention_lag: Gauge,
     partitions: Vec<OfPartition>,
 }
 
@@ -134,6 +138,9 @@ impl Metrics {
             open_alerts: Gauge::default(),
             decided: Default::default(),
             decision: Histogram::of_people(),
+            removed_runs: Counter::new(),
+            removed_rows: Counter::new(),
+            retention_lag: Gauge::default(),
             partitions: (0..partitions).map(|_| OfPartition::default()).collect(),
         }
     }
@@ -203,6 +210,17 @@ impl Metrics {
         self.cache[usize::from(!is_hit)].add(1);
     }
 
+    /// Old runs were removed, and rows of histories.
+    pub(crate) fn runs_removed(&self, runs: u64, rows: u64) {
+        self.removed_runs.add(runs);
+        self.removed_rows.add(rows);
+    }
+
+    /// By how much the first run is late whose time is over.
+    pub(crate) fn retention_lags(&self, by: Duration) {
+        self.retention_lag.set(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
     fn of(&self, id: PartitionId) -> Option<&OfPartition> {
         self.partitions.get(usize::from(id.0))
     }
@@ -220,6 +238,15 @@ impl Metrics {
         page.counter("heddle_coordinator_runs_quarantined", "Runs that were set aside", self.quarantined.get())?;
         page.counter("heddle_coordinator_agents_refused", "Agents that were refused", self.refused_agents.get())?;
         page.counter("heddle_coordinator_partition_loads", "Times that a partition was loaded", self.loads.get())?;
+        page.counter(
+            "heddle_coordinator_runs_removed",
+            "Runs removed because their time was over",
+            self.removed_runs.get(),
+        )?;
+        let rows = self.removed_rows.get();
+        page.counter("heddle_coordinator_rows_removed", "Rows of histories removed with them", rows)?;
+        let help = "By how much the first run that is to be removed is late";
+        page.gauge("heddle_coordinator_retention_lag_seconds", help, self.retention_lag.get() as f64 / 1e3)?;
         let labels = KINDS.map(|kind| [("kind", kind.name())]);
         let open = labels.iter().zip(&self.open_reviews).map(|(labels, gauge)| (&labels[..], gauge.get() as f64));
         page.gauges("heddle_coordinator_reviews_open", "Reviews that wait for people", open)?;

@@ -8,6 +8,8 @@ use heddle_core::graph::read_server_policy;
 use heddle_core::policy::PolicyDraft;
 use thiserror::Error;
 
+use crate::retention::KeepRuns;
+
 /// The settings; without any, the engine's own defaults count.
 #[derive(Debug, Clone, Default)]
 pub struct Policies {
@@ -15,6 +17,8 @@ pub struct Policies {
     pub node: NodePolicy,
     /// How many attempts may be at work at once, by key.
     pub concurrency: Vec<ConcurrencyLimit>,
+    /// How long runs are kept after their end.
+    pub keep_runs: KeepRuns,
 }
 
 /// A policy for all nodes, as JSON: `{"retry": {"maxAttempts": 2}}`.

@@ -25,6 +25,7 @@ use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::records::Records;
+use crate::retention::{KeepRuns, RetentionRows};
 use crate::reviews::rows::ReviewRows;
 use crate::session::Sessions;
 use crate::stats::Stats;
@@ -48,6 +49,9 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     pub(crate) stats: Stats,
     pub(crate) alerts: Arc<dyn AlertRows>,
+    pub(crate) retention: Arc<dyn RetentionRows>,
+    /// How long runs are kept where their workflow says nothing.
+    pub(crate) keep_runs: KeepRuns,
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,

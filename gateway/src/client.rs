@@ -1,6 +1,7 @@
 //! The way to the coordinator: one method for each thing that a gateway may ask, each with a [`Caller`].
 
 mod batches;
+mod history;
 mod members;
 mod resumes;
 mod reviews;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
+use heddle_proto::control::history_client::HistoryClient;
 use heddle_proto::control::hooks_client::HooksClient;
 use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::resumes_client::ResumesClient;
@@ -69,6 +71,8 @@ pub(crate) struct Coordinator {
     hooks: HooksClient<Channel>,
     stats: StatsClient<Channel>,
     members: MembersClient<Channel>,
+    /// On the connection of the followers, for the same reason.
+    history: HistoryClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     workflows: WorkflowsClient<Channel>,
 }
@@ -138,6 +142,7 @@ impl Coordinator {
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
+        let history = HistoryClient::new(followers.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let (calls, followers) = (client(calls), client(followers));
         Self {
             calls,
@@ -152,6 +157,7 @@ impl Coordinator {
             artifacts,
             workflows,
             stats,
+            history,
         }
     }
 

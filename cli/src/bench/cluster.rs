@@ -92,7 +92,7 @@ impl Cluster {
     /// in `database`, which must be empty, or in a new file of SQLite.
     pub(super) async fn start(folder: PathBuf, database: Option<String>, agents: Agents) -> Result<Self> {
         DataDir::at(&folder).create()?;
-        let coordinator = coordinator(&folder, database.as_deref(), ANY_PORT).await?;
+        let coordinator = coordinator(&folder, database.as_deref(), ANY_PORT, &[]).await?;
         let key = DataDir::at(folder.join("coordinator")).key();
         let key = key.ok_or_else(|| {
             Failure::failed("the coordinator made no key").with_next("name a database that nobody has used yet")
@@ -163,8 +163,25 @@ impl Cluster {
         self.coordinator.stop().await;
         let since = Instant::now();
         let listen = self.coordinator.address.to_string();
-        self.coordinator = coordinator(&self.folder, self.database.as_deref(), &listen).await?;
+        self.coordinator = coordinator(&self.folder, self.database.as_deref(), &listen, &[]).await?;
         Ok(since.elapsed())
+    }
+
+    /// The file of the coordinator's own database.
+    pub(super) fn database_file(&self) -> PathBuf {
+        self.folder.join("coordinator/heddle.db")
+    }
+
+    /// Stops the coordinator, until it is started again.
+    pub(super) async fn stop_coordinator(&mut self) {
+        self.coordinator.stop().await;
+    }
+
+    /// Starts the coordinator that was stopped, with these variables in its environment, and waits until all is ready.
+    pub(super) async fn start_coordinator(&mut self, variables: &[(&str, &str)]) -> Result<()> {
+        let listen = self.coordinator.address.to_string();
+        self.coordinator = coordinator(&self.folder, self.database.as_deref(), &listen, variables).await?;
+        self.ready().await
     }
 
     /// Stops all, the agents first.
@@ -186,12 +203,13 @@ impl Cluster {
     }
 }
 
-async fn coordinator(folder: &Path, database: Option<&str>, listen: &str) -> Result<Part> {
+async fn coordinator(folder: &Path, database: Option<&str>, listen: &str, variables: &[(&str, &str)]) -> Result<Part> {
     let data = path_text(&folder.join("coordinator"));
     let arguments = ["coordinator", "--listen", listen, "--data-dir", &data, "--debug-nodes"];
     // It may hold a password, which everybody on the machine could read among the arguments.
     let database = database.map(|database| ("HEDDLE_DATABASE", database));
-    Part::start(folder, &arguments, database.as_slice()).await
+    let variables: Vec<_> = variables.iter().copied().chain(database).collect();
+    Part::start(folder, &arguments, &variables).await
 }
 
 fn path_text(path: &Path) -> String {

@@ -9,6 +9,8 @@ const PARKED_MS: u64 = 60 * 60 * 1_000;
 
 /// Items of the work map at work at a time.
 pub(super) const MAP_CONCURRENCY: usize = 64;
+/// Nodes of the runs that the work retention removes.
+const SHORT_CHAIN_NODES: usize = 3;
 /// Nodes of the graphs of the work lint.
 const LINT_NODES: usize = 10_000;
 /// Nodes beside each other in the second of them, and how many edges come to each from the layer above.
@@ -18,6 +20,11 @@ const LAYER_EDGES: usize = 3;
 /// `n0 → n1 → … → n9`.
 pub(super) fn chain() -> Value {
     chain_of(CHAIN_NODES, "bench chain")
+}
+
+/// A run of it leaves few rows.
+pub(super) fn short_chain() -> Value {
+    chain_of(SHORT_CHAIN_NODES, "bench short chain")
 }
 
 /// The same, but long.

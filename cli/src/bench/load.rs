@@ -26,23 +26,13 @@ const ROUNDS_PER_SET: usize = 3;
 pub(super) async fn chains(cluster: &Cluster, report: &mut Report) -> Result<()> {
     let workflow: Arc<str> = cluster.connect().await?.save(&graphs::chain()).await?.into();
     for in_flight in IN_FLIGHT {
-        let mut connections = Vec::with_capacity(in_flight);
-        for _ in 0..in_flight {
-            connections.push(cluster.connect().await?);
-        }
-        for _ in 0..WARM_UP_ROUNDS {
-            (connections, _) = round(connections, &workflow).await?;
-        }
+        let mut connections = warm(cluster, &workflow, in_flight).await?;
         let (before, since) = (cluster.counters().await?, Instant::now());
         let mut medians = Vec::new();
         while medians.len() < SETS && (medians.is_empty() || since.elapsed() < BENCH_CASE_TIME_MAX) {
-            let mut rates = Vec::with_capacity(ROUNDS_PER_SET);
-            for _ in 0..ROUNDS_PER_SET {
-                let seconds;
-                (connections, seconds) = round(connections, &workflow).await?;
-                rates.push((RUNS * CHAIN_NODES) as f64 / seconds);
-            }
-            medians.push(quantile(&rates, 0.5).round() as u64);
+            let rate;
+            (connections, rate) = set(connections, &workflow).await?;
+            medians.push(rate);
         }
         let after = cluster.counters().await?;
         let refusals: u64 = connections.iter().map(|connection| connection.refusals).sum();
@@ -51,6 +41,41 @@ pub(super) async fn chains(cluster: &Cluster, report: &mut Report) -> Result<()>
         report.line(line, after.since(before))?;
     }
     Ok(())
+}
+
+/// Nodes a second in each of so many sets of rounds of W2.
+pub(super) async fn sets(cluster: &Cluster, workflow: &Arc<str>, count: usize) -> Result<Vec<u64>> {
+    let mut connections = warm(cluster, workflow, IN_FLIGHT[0]).await?;
+    let mut rates = Vec::with_capacity(count);
+    for _ in 0..count {
+        let rate;
+        (connections, rate) = set(connections, workflow).await?;
+        rates.push(rate);
+    }
+    Ok(rates)
+}
+
+/// So many connections, over which the workflow has run for a while.
+async fn warm(cluster: &Cluster, workflow: &Arc<str>, in_flight: usize) -> Result<Vec<Connection>> {
+    let mut connections = Vec::with_capacity(in_flight);
+    for _ in 0..in_flight {
+        connections.push(cluster.connect().await?);
+    }
+    for _ in 0..WARM_UP_ROUNDS {
+        (connections, _) = round(connections, workflow).await?;
+    }
+    Ok(connections)
+}
+
+/// The median of a few rounds, in nodes a second.
+async fn set(mut connections: Vec<Connection>, workflow: &Arc<str>) -> Result<(Vec<Connection>, u64)> {
+    let mut rates = Vec::with_capacity(ROUNDS_PER_SET);
+    for _ in 0..ROUNDS_PER_SET {
+        let seconds;
+        (connections, seconds) = round(connections, workflow).await?;
+        rates.push((RUNS * CHAIN_NODES) as f64 / seconds);
+    }
+    Ok((connections, quantile(&rates, 0.5).round() as u64))
 }
 
 /// Runs the workflow [`RUNS`] times over all connections; returns these and the seconds it took.

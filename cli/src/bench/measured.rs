@@ -89,6 +89,25 @@ pub(super) enum Measured {
         answer_p50_ms: f64,
         answer_max_ms: f64,
     },
+    #[serde(rename = "retention")]
+    Retention {
+        /// Finished runs in the database whose time is over, and rows of each one's history.
+        runs: u32,
+        rows_per_run: u64,
+        /// W2 with 64 in flight, before, while and after old runs are removed: sets of three rounds.
+        before_nodes_per_s: Vec<u64>,
+        beside_nodes_per_s: Vec<u64>,
+        after_nodes_per_s: Vec<u64>,
+        /// By how much the median beside is below that of the sets around it, in percent.
+        slower_percent: f64,
+        /// What was removed in a second beside W2, and while nothing else was there.
+        runs_per_s_beside: u64,
+        rows_per_s_beside: u64,
+        runs_per_s_alone: u64,
+        rows_per_s_alone: u64,
+        /// The file of the database: when it was filled, before the first page was removed, after W2 beside, and at the end.
+        file_bytes: [u64; 4],
+    },
     #[serde(rename = "makespan")]
     Makespan {
         graph: String,
@@ -189,6 +208,7 @@ const GROWTH_MIB_GOAL: f64 = 2.0;
 const LINT_MS_GOAL: f64 = 100.0;
 const REVIEW_P99_MS_GOAL: f64 = 30.0;
 const LONG_REVIEW_MS_GOAL: f64 = 100.0;
+const RETENTION_PERCENT_GOAL: f64 = 15.0;
 
 fn line(work: &'static str, case: impl Into<String>, result: impl Into<String>) -> Line {
     Line { work, case: case.into(), result: result.into(), goal: String::new() }
@@ -276,12 +296,46 @@ impl Measured {
                 format!("p50 {start_p50_ms} ms, at most {start_max_ms} ms"),
             )
             .at_most(*start_max_ms, LONG_REVIEW_MS_GOAL),
+            Measured::Retention { .. } => return self.retention_lines(),
             Measured::Makespan { graph, slots, agents, priorities, wall_ms, list_ms, bound_ms, ratio, .. } => {
                 let case = format!("{graph}, slots {slots}, agents {agents}, priorities {priorities}");
                 line("makespan", case, format!("{wall_ms} ms = {ratio} × {list_ms} (bound {bound_ms})"))
             }
         };
         vec![one]
+    }
+
+    fn retention_lines(&self) -> Vec<Line> {
+        let Measured::Retention {
+            runs,
+            before_nodes_per_s,
+            beside_nodes_per_s,
+            slower_percent,
+            runs_per_s_beside,
+            rows_per_s_beside,
+            runs_per_s_alone,
+            rows_per_s_alone,
+            file_bytes,
+            ..
+        } = self
+        else {
+            return Vec::new();
+        };
+        let rate = |runs: &u64, rows: &u64| format!("{runs} runs/s, {rows} rows/s");
+        let best = |rates: &[u64]| rates.iter().copied().max().unwrap_or_default();
+        let w2 = format!("{} → {} nodes/s", best(before_nodes_per_s), best(beside_nodes_per_s));
+        let mib = file_bytes.map(|bytes| (bytes >> 20).to_string()).join(", ");
+        vec![
+            line(
+                "retention",
+                format!("W2 beside the removal of {runs} runs, slower by %"),
+                format!("{slower_percent}; {w2}"),
+            )
+            .at_most(*slower_percent, RETENTION_PERCENT_GOAL),
+            line("retention", "removed beside W2", rate(runs_per_s_beside, rows_per_s_beside)),
+            line("retention", "removed alone", rate(runs_per_s_alone, rows_per_s_alone)),
+            line("retention", "file's MiB: filled, before, after W2 beside, end", mib),
+        ]
     }
 }
 

@@ -15,6 +15,7 @@ mod measured;
 mod parked;
 mod progress;
 mod report;
+mod retention;
 mod reviews;
 mod scopes;
 mod share;
@@ -57,6 +58,9 @@ pub enum Work {
     /// Runs that wait for people: how long it takes from an answer to the start of the next node.
     #[value(name = "review")]
     Review,
+    /// A million finished runs that are removed: what W2 notices of it, how fast they go, and what the file of the database does.
+    #[value(name = "retention")]
+    Retention,
     /// Recorded workflows: how long a run takes, beside a list schedule that costs nothing.
     #[value(name = "makespan")]
     Makespan,
@@ -64,8 +68,18 @@ pub enum Work {
 
 impl Work {
     /// Those that need nothing, in order.
-    pub const ALL: [Work; 9] =
-        [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5, Work::Map, Work::Loop, Work::Lint, Work::Review];
+    pub const ALL: [Work; 10] = [
+        Work::W1,
+        Work::W2,
+        Work::W3,
+        Work::W4,
+        Work::W5,
+        Work::Map,
+        Work::Loop,
+        Work::Lint,
+        Work::Review,
+        Work::Retention,
+    ];
 
     /// W4 and all after it look at the coordinator's memory or database, so they get a fresh cluster on SQLite; the
     /// makespan is measured on several.
@@ -85,13 +99,14 @@ pub async fn measure(
     report: &mut Report,
 ) -> Result<()> {
     let chosen = |cluster: &[Work]| works.iter().copied().filter(|work| cluster.contains(work)).collect::<Vec<_>>();
-    let clusters: [(&str, &[Work]); 6] = [
+    let clusters: [(&str, &[Work]); 7] = [
         ("load", &[Work::W1, Work::W2, Work::W3]),
         ("parked", &[Work::W4, Work::W5]),
         ("map", &[Work::Map]),
         ("loop", &[Work::Loop]),
         ("lint", &[Work::Lint]),
         ("review", &[Work::Review]),
+        ("retention", &[Work::Retention]),
     ];
     for (name, works) in clusters.map(|(name, works)| (name, chosen(works))) {
         if works.is_empty() {
@@ -111,6 +126,7 @@ pub async fn measure(
                 Work::Loop => scopes::turns(&cluster, report).await?,
                 Work::Lint => lint::measure(&cluster, report).await?,
                 Work::Review => reviews::measure(&mut cluster, report).await?,
+                Work::Retention => retention::measure(&mut cluster, report).await?,
                 Work::Makespan => {}
             }
             note(&format!("{work:?} took {}", clock::span(since.elapsed())));

@@ -4,6 +4,7 @@ mod agents;
 mod batches;
 mod catalogue;
 mod events;
+mod exports;
 mod files;
 mod refusal;
 mod resumes;

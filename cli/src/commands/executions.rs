@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::execution_node::NodeOf;
 use super::execution_signal::SignalOf;
+use super::export::ExportOf;
 use super::pages::{Listed, Pages};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
@@ -92,6 +93,8 @@ enum Verb {
     Resume(Box<ResumeOf>),
     /// Run again what a run has run, in a new run that reuses nothing
     Rerun(RerunOf),
+    /// Write a run with its whole history into one file, which `heddle replay` reads
+    Export(ExportOf),
     /// Show the family of a run: what it goes on from, and what goes on from it
     Lineage(LineageOf),
 }
@@ -137,6 +140,7 @@ impl Executions {
             Verb::Signal(signal) => signal.run(&client, self.json).await,
             Verb::Resume(resume) => resume.run(&client, self.json).await,
             Verb::Rerun(rerun) => rerun.run(&client, self.json).await,
+            Verb::Export(export) => export.run(&client).await,
             Verb::Lineage(lineage) => lineage.run(&client, self.json).await,
         }
     }
@@ -172,7 +176,7 @@ fn table(items: Vec<Value>) -> Result<Table> {
     Ok(table)
 }
 
-async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
+pub(super) async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
     let value = client.execution(id).await?;
     if as_json {
         return print_json(&value);
@@ -281,7 +285,7 @@ async fn watch(client: &Client, id: &str, until: Until, as_json: bool) -> Result
     outcome(id, &poll)
 }
 
-async fn trace(client: &Client, id: &str, as_json: bool) -> Result<()> {
+pub(super) async fn trace(client: &Client, id: &str, as_json: bool) -> Result<()> {
     let mut trace = client.trace(id, 0).await?;
     loop {
         let total = trace["nodesTotal"].as_u64().unwrap_or(0);
@@ -296,7 +300,7 @@ async fn trace(client: &Client, id: &str, as_json: bool) -> Result<()> {
     print(&read::<Waterfall>(trace)?.render(waterfall::width(), Style::stdout()))
 }
 
-async fn events(client: &Client, id: &str, after: u64, follow: bool, as_json: bool) -> Result<()> {
+pub(super) async fn events(client: &Client, id: &str, after: u64, follow: bool, as_json: bool) -> Result<()> {
     let mut stream = client.events(id, after, follow).await?;
     while let Some(event) = stream.next().await? {
         if as_json {

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use clap::Args;
-use heddle_coordinator::{ConcurrencyLimit, NodePolicy};
+use heddle_coordinator::{ConcurrencyLimit, KeepRuns, NodePolicy};
 use heddle_gateway::PublicUrl;
 use heddle_sandbox::ScriptsByCredential;
 use heddle_telemetry::Component;
@@ -103,11 +103,18 @@ pub struct Policies {
     /// The policy of nodes whose own, type and workflow say nothing, as JSON: retry, timeoutMs, onUnknown, onRunFailure
     #[arg(long, value_name = "JSON")]
     node_policy: Option<NodePolicy>,
+    /// Days that runs are kept after their end where their workflow says nothing; 0 = for ever
+    #[arg(long, env = "HEDDLE_KEEP_RUNS_DAYS", default_value = "30", value_name = "DAYS")]
+    keep_runs_days: KeepRuns,
 }
 
 impl From<Policies> for heddle_coordinator::Policies {
     fn from(policies: Policies) -> Self {
-        Self { node: policies.node_policy.unwrap_or_default(), concurrency: policies.concurrency_limits }
+        Self {
+            node: policies.node_policy.unwrap_or_default(),
+            concurrency: policies.concurrency_limits,
+            keep_runs: policies.keep_runs_days,
+        }
     }
 }
 

@@ -228,6 +228,11 @@ pub const HEARD_KEYS_PER_RUN_MAX: usize = 1_000;
 /// Bytes of the name of a time zone.
 pub const TIMEZONE_BYTES_MAX: usize = 64;
 
+// Retention.
+
+/// Most days that a run is kept after its end, whoever says so; for ever is longer.
+pub const KEEP_RUNS_DAYS_MAX: u16 = 3_650;
+
 const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
 const _: () = assert!(DELEGATED_VALUES_MAX >= MAP_ITEMS_MAX as usize, "conditions look at all that a map gives");
 const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");

@@ -45,6 +45,13 @@ pub struct PolicyDraft {
     pub on_item_error: Option<OnItemError>,
 }
 
+/// What a workflow's policy says of its runs as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunPolicy {
+    /// How many days they are kept after their end; `None` = as many as the server's settings say.
+    pub keep_runs_days: Option<u16>,
+}
+
 /// `policy.retry` as people write it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -7,6 +7,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use super::agents::{self, AgentsActor};
 use super::alerts::AlertsActor;
 use super::partitions::PartitionsActor;
+use super::retention::RetentionActor;
 use super::timers::TimersActor;
 use crate::shared::Shared;
 
@@ -40,6 +41,7 @@ impl Actor for RootActor {
         Actor::spawn_linked(None, PartitionsActor, Arc::clone(&shared), cell.clone()).await?;
         Actor::spawn_linked(None, TimersActor, Arc::clone(&shared), cell.clone()).await?;
         Actor::spawn_linked(None, AlertsActor, Arc::clone(&shared), cell.clone()).await?;
+        Actor::spawn_linked(None, RetentionActor, Arc::clone(&shared), cell.clone()).await?;
         let (agents, _) = Actor::spawn_linked(None, AgentsActor, shared, cell).await?;
         let _gone = agents_to.send(agents);
         Ok(())

@@ -12,7 +12,7 @@ use super::limits::ERROR_CODE_BYTES_MAX;
 /// The columns of a run's row, in the order in which readers take them.
 pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
                                       status, phase, next_due, ended_at, error, quarantine_reason, \
-                                      batch, batch_index, input_index";
+                                      batch, batch_index, input_index, keep_days";
 
 pub(crate) fn status_number(status: RunStatus) -> i64 {
     match status {
@@ -23,7 +23,7 @@ pub(crate) fn status_number(status: RunStatus) -> i64 {
     }
 }
 
-pub(super) fn phase_number(phase: Phase) -> i64 {
+pub(crate) fn phase_number(phase: Phase) -> i64 {
     match phase {
         Phase::Active => 1,
         Phase::Parked => 2,
@@ -72,6 +72,15 @@ fn class_number(class: ErrorClass) -> i64 {
 
 pub(crate) fn class(number: i64) -> Option<ErrorClass> {
     ErrorClass::ALL.into_iter().find(|class| class_number(*class) == number)
+}
+
+/// How long a run is kept as databases have it: 0 = as long as the server's settings say.
+pub(crate) fn keep_days_number(days: Option<u16>) -> i64 {
+    days.map_or(0, i64::from)
+}
+
+pub(crate) fn keep_days(number: i64) -> Option<Option<u16>> {
+    u16::try_from(number).ok().map(|days| Some(days).filter(|days| *days > 0))
 }
 
 pub(crate) fn review_kind_number(kind: ReviewKind) -> i64 {

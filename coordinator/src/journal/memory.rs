@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt as _;
 use futures::future::ready;
 use heddle_core::batch::BatchId;
-use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, Slot};
+use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, Slot, TenantId};
 use heddle_core::limits::IDEMPOTENCY_TTL;
 use heddle_core::partition::batch::{
     Batch, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase, RunBatch, Snapshot, Started,
@@ -31,6 +31,7 @@ use crate::cache::memory::CacheTable;
 use crate::members::memory::MemberRows;
 use crate::records::WorkflowRow;
 use crate::records::memory::PlainRows;
+use crate::retention::memory::TombstoneTable;
 use crate::reviews::rows::memory::ReviewTable;
 
 /// The journal in memory.
@@ -55,6 +56,7 @@ pub(crate) struct Tables {
     pub(crate) batches: BatchTables,
     pub(crate) reviews: ReviewTable,
     pub(crate) cache: CacheTable,
+    pub(crate) tombstones: TombstoneTable,
 }
 
 #[derive(Default)]
@@ -267,6 +269,18 @@ impl Journal for MemoryJournal {
         if is_its { self.read_events(run, after, rows_max, bytes_max) } else { answer(Vec::new()) }
     }
 
+    fn read_rows(
+        &self,
+        tenant: Tenant,
+        run: RunId,
+        after: EventSeq,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Answer<Vec<codec::Row>> {
+        let events = self.read_history(tenant, run, after, rows_max, bytes_max);
+        async move { Ok(events.await?.iter().map(|event| codec::encode(run, event)).collect()) }.boxed()
+    }
+
     fn read_row(&self, run: RunId) -> Answer<Option<RunRow>> {
         answer(self.tables().runs.get(&run).cloned())
     }
@@ -329,6 +343,29 @@ impl Tables {
 
     fn history(&self, run: RunId) -> impl Iterator<Item = &Event> {
         self.events.get(&run).into_iter().flatten().map(Arc::as_ref)
+    }
+
+    /// How long a run's history is, and the hash of its last row.
+    pub(crate) fn head_of(&self, run: RunId) -> (u64, Digest) {
+        let last = self.history(run).last().map(|event| codec::encode(run, event));
+        (last.as_ref().map_or(0, |row| row.seq.0), codec::head_hash(last.as_ref()))
+    }
+
+    /// Takes away at most so many of a run's first events; says how many.
+    pub(crate) fn drop_events(&mut self, run: RunId, count_max: usize) -> usize {
+        let Some(events) = self.events.get_mut(&run) else { return 0 };
+        let gone = events.drain(..count_max.min(events.len())).count();
+        if events.is_empty() {
+            self.events.remove(&run);
+        }
+        gone
+    }
+
+    /// Takes away what a run has beside its row, its events and its artifacts.
+    pub(crate) fn drop_rows_beside(&mut self, tenant: &TenantId, run: RunId) {
+        self.snapshots.remove(&run);
+        self.reviews.forget(run);
+        self.plain.forget_relative(tenant, run);
     }
 
     fn commit(&mut self, batch: Batch) -> CommitOutcome {

@@ -17,7 +17,7 @@ mod partitions;
 pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod values;
 
 use std::sync::Arc;
@@ -115,6 +115,16 @@ pub trait Journal: Send + Sync + 'static {
         rows_max: usize,
         bytes_max: usize,
     ) -> Answer<Vec<Event>>;
+
+    /// The rows of a history as they are kept, of a run of this tenant, as [`Journal::read_history`] pages them.
+    fn read_rows(
+        &self,
+        tenant: Tenant,
+        run: RunId,
+        after: EventSeq,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Answer<Vec<codec::Row>>;
 
     /// A run's summary row. For the engine; requests ask for [`Journal::read_summary`].
     fn read_row(&self, run: RunId) -> Answer<Option<RunRow>>;

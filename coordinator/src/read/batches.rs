@@ -12,6 +12,7 @@ use super::runs::{self, Ask, ReadError};
 use crate::auth::Tenant;
 use crate::batches::rows::StoredBatch;
 use crate::limits::ANSWER_VALUES_BYTES;
+use crate::retention::Tombstone;
 use crate::shared::Shared;
 
 /// Which of a batch's runs are shown.
@@ -133,6 +134,7 @@ async fn one(
         Ok(run) if with_nodes => runs::with_nodes(shared, &run, Ask::default()).await,
         Ok(run) => Ok(runs::summary(&run)),
         Err(ReadError::NotFound) => Ok(waiting(row, index)),
+        Err(ReadError::Expired(stone)) => Ok(removed(row, index, &stone)),
         Err(error) => Err(error),
     }
 }
@@ -165,6 +167,17 @@ fn waiting(row: &StoredBatch, index: u32) -> wire::Run {
         started_at_ms: row.created.created_at.as_millis(),
         ended_at_ms,
         ..Default::default()
+    }
+}
+
+/// A run of a batch that is being removed: its row has gone a moment before the batch's own.
+fn removed(row: &StoredBatch, index: u32, stone: &Tombstone) -> wire::Run {
+    wire::Run {
+        status: runs::status(stone.status).into(),
+        error: None,
+        started_at_ms: stone.created_at.as_millis(),
+        ended_at_ms: Some(stone.ended_at.as_millis()),
+        ..waiting(row, index)
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod batches;
 mod event_json;
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod hub;
 pub(crate) mod items;
 pub(crate) mod live;

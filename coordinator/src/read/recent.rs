@@ -74,6 +74,12 @@ impl RecentRuns {
         kept.shrink();
     }
 
+    /// These runs are gone.
+    pub(crate) fn forget(&self, runs: &[RunId]) {
+        let mut kept = self.lock();
+        runs.iter().for_each(|run| kept.remove(*run));
+    }
+
     /// A partition is loaded anew: nobody knows what had landed.
     pub(crate) fn clear(&self) {
         *self.lock() = Kept::default();

@@ -22,6 +22,7 @@ use crate::auth::Tenant;
 use crate::graphs::GraphError;
 use crate::journal::{JournalError, RunRow};
 use crate::limits::{ANSWER_VALUES_BYTES, EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN, SKIPPED_NODES_MAX};
+use crate::retention::Tombstone;
 use crate::shared::Shared;
 
 /// Nodes in one answer, unless the caller asks for fewer.
@@ -32,6 +33,8 @@ const NODES_PAGE: usize = 1_000;
 pub(crate) enum ReadError {
     #[error("there is no such run")]
     NotFound,
+    #[error("the run was removed")]
+    Expired(Box<Tombstone>),
     #[error("the database could not be read")]
     Journal(#[source] JournalError),
     #[error("the run's graph could not be read")]
@@ -95,7 +98,32 @@ pub(crate) async fn row(shared: &Arc<Shared>, tenant: &Tenant, id: RunId) -> Res
         Some(row) => Some(row),
         None => shared.journal.read_summary(tenant.clone(), id).await.map_err(ReadError::Journal)?,
     };
-    row.filter(|row| row.created.tenant == *tenant.id()).ok_or(ReadError::NotFound)
+    match row.filter(|row| row.created.tenant == *tenant.id()) {
+        Some(row) => Ok(row),
+        None => Err(missing(shared, tenant, id).await),
+    }
+}
+
+/// Whether a history was read to its end, and is shorter than it was when its row was read.
+pub(crate) fn is_cut(row: &RunRow, run: &Run) -> bool {
+    row.summary.status != RunStatus::Running && run.status() == RunStatus::Running && row.quarantine_reason.is_none()
+}
+
+/// Why a history is not whole: its run was removed while it was read, or it is damaged.
+pub(crate) async fn removed_meanwhile(shared: &Arc<Shared>, row: &RunRow) -> ReadError {
+    match missing(shared, &Tenant::of_run(&row.created), row.run).await {
+        ReadError::NotFound => ReadError::Corrupt(Corrupt::NoBeginning),
+        error => error,
+    }
+}
+
+/// Why there is no row of a run: there never was one, or its time is over.
+async fn missing(shared: &Arc<Shared>, tenant: &Tenant, id: RunId) -> ReadError {
+    match shared.retention.tombstone(tenant.clone(), id).await {
+        Ok(Some(stone)) => ReadError::Expired(Box::new(stone)),
+        Ok(None) => ReadError::NotFound,
+        Err(error) => ReadError::Journal(error),
+    }
 }
 
 /// A run's summary with its nodes. A run that was set aside shows without them.
@@ -169,7 +197,9 @@ pub(super) async fn history(
         // A page of the journal may also be cut short by its bytes.
         let is_over = || view.as_ref().is_some_and(|view| view.run().status() != RunStatus::Running);
         if is_empty || is_short && (is_young || is_over()) {
-            let view = view.ok_or(ReadError::Corrupt(Corrupt::NoBeginning))?;
+            let Some(view) = view.filter(|view| !is_cut(row, view.run())) else {
+                return Err(removed_meanwhile(shared, row).await);
+            };
             return Ok((view, values));
         }
         // To fold a long history takes a while, and others want the thread.

@@ -30,6 +30,13 @@ pub(crate) struct PlainRows {
     node_types: Vec<ManifestRow>,
 }
 
+impl PlainRows {
+    /// A run has left its family.
+    pub(crate) fn forget_relative(&mut self, tenant: &TenantId, run: RunId) {
+        self.relatives.retain(|(owner, _, of), _| (owner, *of) != (tenant, run));
+    }
+}
+
 impl Records for MemoryJournal {
     fn put_graph(&self, tenant: Tenant, digest: Digest, graph: GraphText) -> Answer<()> {
         self.tables().plain.graphs.entry((tenant.id().clone(), digest)).or_insert(graph);

@@ -366,7 +366,7 @@ async fn of_workflow(
     run: RunId,
 ) -> Result<Option<Read>, Status> {
     let row = match runs::row(shared, tenant, run).await {
-        Err(ReadError::NotFound) => return Ok(None),
+        Err(ReadError::NotFound | ReadError::Expired(_)) => return Ok(None),
         row => row.map_err(failure::read)?,
     };
     if row.created.workflow != workflow || row.quarantine_reason.is_some() {

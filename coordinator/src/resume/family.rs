@@ -102,7 +102,7 @@ pub(crate) async fn lineage(shared: &Arc<Shared>, request: wire::LineageRequest)
 
 async fn relative(shared: &Arc<Shared>, tenant: &Tenant, run: RunId) -> Result<Option<wire::LineageRun>, Status> {
     let row = match runs::row(shared, tenant, run).await {
-        Err(ReadError::NotFound) => return Ok(None),
+        Err(ReadError::NotFound | ReadError::Expired(_)) => return Ok(None),
         row => row.map_err(failure::read)?,
     };
     let mut shown = wire::LineageRun {

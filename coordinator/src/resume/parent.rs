@@ -17,7 +17,7 @@ use tonic::Status;
 use crate::auth::Tenant;
 use crate::journal::RunRow;
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_VALUES_MAX};
-use crate::read::runs::ReadError;
+use crate::read::runs::{self, ReadError};
 use crate::rpc::failure;
 use crate::shared::Shared;
 
@@ -57,7 +57,9 @@ pub(super) async fn read(shared: &Arc<Shared>, row: &RunRow, is_shallow: bool) -
         // To fold a long history takes a while, and others want the thread.
         yield_now().await;
     }
-    let gatherer = gatherer.ok_or(ReadError::NotFound)?;
+    let Some(gatherer) = gatherer.filter(|gatherer| !runs::is_cut(row, gatherer.run())) else {
+        return Err(runs::removed_meanwhile(shared, row).await);
+    };
     let (run, results) = gatherer.finish();
     Ok(Read { run, results })
 }

@@ -15,7 +15,8 @@ use tonic::{Code, Status};
 use crate::artifacts::QuotaExceeded;
 use crate::graphs::GraphError;
 use crate::journal::JournalError;
-use crate::read::runs::ReadError;
+use crate::read::runs::{self, ReadError};
+use crate::retention::Tombstone;
 use crate::shared::Shared;
 
 /// What a problem weighs in a message beside its own bytes.
@@ -27,7 +28,7 @@ pub(crate) fn failure(mut failure: wire::Failure) -> Status {
     let code = match failure.http_status {
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
-        404 => Code::NotFound,
+        404 | 410 => Code::NotFound,
         409 => Code::Aborted,
         429 => Code::ResourceExhausted,
         503 => Code::Unavailable,
@@ -96,6 +97,27 @@ pub(crate) fn quota(exceeded: &QuotaExceeded) -> Status {
 
 pub(crate) fn run_not_found() -> Status {
     plain(404, "execution_not_found", "Execution not found")
+}
+
+/// Its time is over, and it was removed.
+fn run_expired(stone: &Tombstone) -> Status {
+    let status = runs::status(stone.status).as_str_name().trim_start_matches("RUN_STATUS_");
+    let message = format!(
+        "the run was removed because the time that runs are kept is over: it is {status}, and only this is known of it; export runs \
+         that are wanted for longer"
+    );
+    let removed = wire::RemovedRun {
+        id: stone.run.to_string(),
+        workflow_id: stone.workflow.to_string(),
+        status: runs::status(stone.status).into(),
+        started_at_ms: stone.created_at.as_millis(),
+        ended_at_ms: stone.ended_at.as_millis(),
+        events: stone.events,
+        head_hash: stone.head_hash.to_string(),
+        removed_at_ms: stone.removed_at.as_millis(),
+    };
+    let (code, http_status) = ("run_expired".into(), 410);
+    failure(wire::Failure { code, http_status, message, removed: Some(removed), ..Default::default() })
 }
 
 /// Busy or away: nothing was written, or nobody knows; the same request may be made again.
@@ -197,6 +219,7 @@ pub(crate) fn journal(error: &JournalError) -> Status {
 pub(crate) fn read(error: ReadError) -> Status {
     match error {
         ReadError::NotFound => run_not_found(),
+        ReadError::Expired(stone) => run_expired(&stone),
         ReadError::Journal(error) => journal(&error),
         ReadError::Graph(error) => graph(error),
         ReadError::Corrupt(corrupt) => {

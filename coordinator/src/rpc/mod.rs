@@ -9,6 +9,7 @@ pub(crate) mod control;
 mod edit_requests;
 pub(crate) mod enrol;
 pub(crate) mod failure;
+pub(crate) mod history;
 pub(crate) mod in_flight;
 pub(crate) mod incoming;
 mod key_requests;

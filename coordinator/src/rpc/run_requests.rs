@@ -282,7 +282,10 @@ pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest
 }
 
 /// Why a run without a row cannot be cancelled: there is none, or its batch has not begun it.
-async fn not_begun(shared: &Shared, tenant: &Tenant, run: RunId) -> Status {
+async fn not_begun(shared: &Arc<Shared>, tenant: &Tenant, run: RunId) -> Status {
+    if let Err(expired @ ReadError::Expired(_)) = runs::row(shared, tenant, run).await {
+        return failure::read(expired);
+    }
     match batches::not_begun(shared, tenant, run).await {
         Ok(run) if run.status() == wire::RunStatus::Running => failure::refused(Refusal::Retry),
         Ok(run) => {

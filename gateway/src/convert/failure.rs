@@ -114,6 +114,9 @@ pub(crate) fn said(status: &Status) -> Option<ApiError> {
     if let Some(changes) = &failure.plan_changes {
         error = error.with("planChanges", json!(super::resume::changes(changes)));
     }
+    if let Some(removed) = failure.removed.as_ref().and_then(run::removed) {
+        error = error.with("removed", json!(removed));
+    }
     if !failure.path.is_empty() {
         error = error.with("path", json!(failure.path));
     }

@@ -9,7 +9,7 @@ use super::{non_empty, raw, unreadable};
 use crate::dto;
 use crate::dto::diagnosis::Diagnostics;
 use crate::dto::run::{
-    CachedFrom, FinalOutput, Items, NodeResults, NodeRun, Outputs, Poll, Run, RunError, RunHead, WaitingOn,
+    CachedFrom, FinalOutput, Items, NodeResults, NodeRun, Outputs, Poll, RemovedRun, Run, RunError, RunHead, WaitingOn,
 };
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
@@ -73,6 +73,20 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
 }
 
 /// The word for how a run, or a batch of runs, stands.
+/// What is known of a run that was removed.
+pub(super) fn removed(run: &control::RemovedRun) -> Option<RemovedRun<'_>> {
+    Some(RemovedRun {
+        id: &run.id,
+        workflow_id: &run.workflow_id,
+        status: status(run.status).ok()?,
+        started_at: Time(run.started_at_ms),
+        ended_at: Time(run.ended_at_ms),
+        events: run.events,
+        head_hash: &run.head_hash,
+        removed_at: Time(run.removed_at_ms),
+    })
+}
+
 pub(super) fn status(number: i32) -> Result<&'static str, ApiError> {
     match RunStatus::try_from(number) {
         Ok(RunStatus::Pending) => Ok("PENDING"),

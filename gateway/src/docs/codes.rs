@@ -201,6 +201,11 @@ pub const REFUSALS: &[Code] = &[
     code("review_decided", "Somebody was first.", "`decided` says who, what and when."),
     code("review_not_found", "There is no such review, or it is another tenant's.", "List the reviews."),
     code("review_withdrawn", "The run of the review is over.", "Nothing; the run says how it ended."),
+    code(
+        "run_expired",
+        "The run was removed, because the time that runs are kept is over.",
+        "Nothing; `removed` says what is known of it.",
+    ),
     code("stale_review", "Something was decided at the review since you read it.", "Read it again and repeat."),
     code("stale_write", "Somebody changed the workflow since you read it.", "Read it again and repeat."),
     code("tenant_exists", "There is a tenant of this id.", "Choose another id."),

@@ -202,6 +202,9 @@ fn refusals(route: &Route, operation: &Operation) -> Vec<StatusCode> {
         if route.path.contains('{') {
             statuses.push(StatusCode::NOT_FOUND);
         }
+        if route.path.contains("/executions/{id}") {
+            statuses.push(StatusCode::GONE);
+        }
     }
     if operation.body.is_some() || operation.file.is_some() {
         statuses.extend([

@@ -25,6 +25,7 @@ use crate::http::auth::{
     Administer, DecideReviews, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadReviews,
     ReadWorkflows, WriteWorkflows,
 };
+use crate::http::export::MEDIA_TYPE;
 use crate::http::health::{Alive, Ready};
 
 const WORKFLOWS: &str = "Workflows";
@@ -301,6 +302,11 @@ pub(crate) fn events() -> Operation {
         .header("Last-Event-ID", json!({"anyOf": [count(u64::MAX), {"const": ""}]}), "Goes on after this event.")
         .gives(OK, "text/event-stream")
         .answers::<Events<'_>>(OK, Shape::Enveloped)
+}
+
+pub(crate) fn export() -> Operation {
+    Operation::of::<ReadExecutions>(RUNS, "Get a run with its whole history as one file, which `heddle replay` reads")
+        .gives(OK, MEDIA_TYPE)
 }
 
 pub(crate) fn trace() -> Operation {

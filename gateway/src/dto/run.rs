@@ -249,3 +249,19 @@ pub(crate) struct WaitingOn<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) more: Option<u32>,
 }
+
+/// What is known of a run that was removed because its time was over: `removed` of a refusal `run_expired`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RemovedRun<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) workflow_id: &'a str,
+    pub(crate) status: &'static str,
+    pub(crate) started_at: Time,
+    pub(crate) ended_at: Time,
+    /// How many events its history had.
+    pub(crate) events: u64,
+    /// A SHA-256 over the last row of its history: an export of it says the same.
+    pub(crate) head_hash: &'a str,
+    pub(crate) removed_at: Time,
+}

@@ -11,7 +11,7 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, alerts, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume,
+    agents, alerts, artifacts, batches, docs, edits, events, export, health, history, keys, media, nodes, page, resume,
     reviews, run_nodes, runs, signals, stats, tenants, trace, versions, workflows,
 };
 use crate::app::App;
@@ -163,6 +163,7 @@ fn own() -> Table {
         .put("/api/v1/workflows/{id}/alerts/{alertId}", alerts::replace, figures::replace_alert())
         .delete("/api/v1/workflows/{id}/alerts/{alertId}", alerts::delete, figures::delete_alert())
         .get("/api/v1/alerts/incidents", alerts::incidents, figures::list_incidents())
+        .get("/api/v1/workflows/executions/{id}/export", export::export, table::export())
 }
 
 /// What needs no key.

@@ -57,6 +57,10 @@ pub const CRASH_POINTS: &[CrashPoint] = &[
     CrashPoint { name: "timers.due", means: "a timer is due; its partition has not been told" },
     CrashPoint { name: "alerts.measured", means: "a rule has found something; no incident is written" },
     CrashPoint { name: "alerts.opened", means: "an incident is written; nobody was told" },
+    CrashPoint {
+        name: "retention.page",
+        means: "a page of old rows is removed; what is left of its runs is still there",
+    },
     CrashPoint { name: "agent.assignment-received", means: "an assignment has arrived; the agent has noted nothing" },
     CrashPoint { name: "agent.before-work", means: "the attempt is about to begin; no provider has been called" },
     CrashPoint { name: "agent.before-result", means: "the work is done; its result is not on the stream" },

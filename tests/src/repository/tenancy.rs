@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Problem, TextFile};
 
 /// Tables whose rows belong to a tenant.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 18] = [
     "run",
     "event",
     "snapshot",
@@ -24,19 +24,23 @@ const TABLES: [&str; 17] = [
     "review",
     "cached_result",
     "cached_artifact",
+    "tombstone",
 ];
 /// Where their statements are.
-const STATEMENTS: [&str; 6] = [
+const STATEMENTS: [&str; 7] = [
     "coordinator/src/journal/",
     "coordinator/src/records/",
     "coordinator/src/artifacts/rows/",
     "coordinator/src/batches/rows/",
     "coordinator/src/cache/",
+    "coordinator/src/retention/",
     "coordinator/src/reviews/rows/",
 ];
 
 /// Functions whose statements name no tenant, by file and name, and why.
 const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
+    ("journal/sqlite/copies.rs", "finished", "a run of a bench that is copied"),
+    ("journal/sqlite/copies.rs", "copy", "a run of a bench that is copied"),
     ("journal/sqlite/query.rs", "list_loadable", "the engine loads a partition's runs, of all tenants"),
     ("journal/sqlite/query.rs", "due", "timers of all tenants"),
     ("journal/sqlite/query.rs", "load", "the engine folds a run that it owns"),
@@ -87,6 +91,23 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ),
     ("reviews/rows/sqlite.rs", "open_by_kind", "a number of all tenants, which names none"),
     ("reviews/rows/postgres.rs", "open_by_kind", "a number of all tenants, which names none"),
+    ("retention/sqlite.rs", "kept_days", "retention of all tenants"),
+    ("retention/sqlite.rs", "ended", "retention of all tenants"),
+    ("retention/sqlite.rs", "forget_batches", "retention of all tenants"),
+    ("retention/sqlite.rs", "forget_tombstones", "retention of all tenants"),
+    ("retention/sqlite.rs", "remove", "a run that retention removes, whoever has it"),
+    ("retention/sqlite.rs", "first_rest", "a run that retention removes, whoever has it"),
+    ("retention/sqlite.rs", "bury", "a run that retention removes, whoever has it"),
+    ("retention/sqlite.rs", "clear", "a run that retention removes, whoever has it"),
+    ("retention/postgres.rs", "kept_days", "retention of all tenants"),
+    ("retention/postgres.rs", "ended", "retention of all tenants"),
+    ("retention/postgres.rs", "forget_batches", "retention of all tenants"),
+    ("retention/postgres.rs", "forget_tombstones", "retention of all tenants"),
+    ("retention/postgres.rs", "closed", "runs that retention removes, whoever has them"),
+    ("retention/postgres.rs", "bury", "runs that retention removes, whoever has them"),
+    ("retention/postgres.rs", "clear", "runs that retention removes, whoever has them"),
+    ("retention/postgres.rs", "first_rest", "a run that retention removes, whoever has it"),
+    ("retention/postgres.rs", "clear_rest", "a run that retention removes, whoever has it"),
     ("records/sqlite.rs", "api_key", "the key is what says the tenant"),
     ("records/postgres.rs", "api_key", "the key is what says the tenant"),
 ];
@@ -105,6 +126,8 @@ const NAMES_TENANTS: &[&str] = &[
     "coordinator/src/journal/sqlite/rows.rs",
     "coordinator/src/records/postgres.rs",
     "coordinator/src/records/sqlite.rs",
+    "coordinator/src/retention/postgres.rs",
+    "coordinator/src/retention/sqlite.rs",
     "coordinator/src/reviews/rows/postgres.rs",
     "coordinator/src/reviews/rows/sqlite.rs",
 ];

@@ -20,7 +20,7 @@ use crate::control_types::{branch, scope as containers};
 use crate::id::NodeIx;
 use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
-use crate::policy::{OnError, Policy, PolicyDraft};
+use crate::policy::{OnError, Policy, PolicyDraft, RunPolicy};
 
 /// Checks one node's config against its type's JSON Schema. Returns, for each fault, its place as a JSON pointer inside
 /// the config (empty = the config itself) and what is wrong in one sentence.
@@ -99,6 +99,7 @@ impl Graph {
             by_id,
             bodies,
             decides_on_values: false,
+            keep_runs_days: compiler.of_runs.keep_runs_days,
             identities: OnceLock::new(),
         };
         let path_of = |ix: NodeIx| paths.get(&ix).cloned().unwrap_or_default();
@@ -164,6 +165,7 @@ pub(super) struct Compiler<'a> {
     pub(super) types: &'a TypeCatalogue,
     scope: Compile<'a>,
     workflow: PolicyDraft,
+    of_runs: RunPolicy,
     pub(super) running: Vec<Running<'a>>,
     pub(super) places: Places<'a>,
     pub(super) nesting: Nesting,
@@ -179,6 +181,7 @@ impl<'a> Compiler<'a> {
             types,
             scope,
             workflow: PolicyDraft::default(),
+            of_runs: RunPolicy::default(),
             running: Vec::with_capacity(draft.nodes.len()),
             places: Places::default(),
             nesting: Nesting::default(),
@@ -197,7 +200,8 @@ impl<'a> Compiler<'a> {
     fn read_policy(&mut self) {
         if let Some(policy) = self.draft.policy() {
             let problems = &mut self.problems;
-            self.workflow = policies::of_workflow(policy, "/policy", &mut |problem| problems.push(problem));
+            (self.workflow, self.of_runs) =
+                policies::of_workflow(policy, "/policy", &mut |problem| problems.push(problem));
         }
     }
 

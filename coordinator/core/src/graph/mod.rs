@@ -91,6 +91,8 @@ pub struct Graph {
     pub(crate) bodies: BTreeMap<NodeIx, Vec<NodeIx>>,
     /// Whether a node of it decides by what values are.
     pub(crate) decides_on_values: bool,
+    /// How many days its runs are kept after their end, if the document says so.
+    pub(crate) keep_runs_days: Option<u16>,
     /// What each node is, once somebody has asked.
     pub(crate) identities: OnceLock<Box<[Digest]>>,
 }
@@ -165,6 +167,11 @@ impl Graph {
     /// SHA-256 of the document it was compiled from: runs pin it.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// How many days its runs are kept after their end; `None` = as many as the server's settings say.
+    pub fn keep_runs_days(&self) -> Option<u16> {
+        self.keep_runs_days
     }
 
     /// How many nodes can run.

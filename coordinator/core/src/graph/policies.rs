@@ -8,7 +8,7 @@ use super::json::{self, Json, Member};
 use super::policy_json;
 use super::problem::{Problem, rule};
 use crate::node_type::{NodeType, Port, PortType};
-use crate::policy::{CacheDraft, OnError, Policy, PolicyDraft};
+use crate::policy::{CacheDraft, OnError, Policy, PolicyDraft, RunPolicy};
 
 /// The output that `onError: continue` opens.
 pub(super) const ERROR_OUTPUT: &str = "error";
@@ -82,16 +82,16 @@ pub(super) fn written<'a>(data: &[Member<'a>]) -> Option<Json<'a>> {
     data.iter().find(|member| member.key == "policy").map(|member| member.value).filter(|policy| !policy.is_null())
 }
 
-/// The workflow's policy. It cannot name providers: they are of one node.
-pub(super) fn of_workflow(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)) -> PolicyDraft {
-    let mut draft = policy_json::read(policy, path, report);
+/// The workflow's policy: what counts for its nodes, and for its runs. It cannot name providers: they are of one node.
+pub(super) fn of_workflow(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)) -> (PolicyDraft, RunPolicy) {
+    let (mut draft, of_runs) = policy_json::read_of_workflow(policy, path, report);
     if draft.on_error == Some(OnError::Fallback) || policy.get("fallback").is_some_and(|list| !list.is_null()) {
         let message = "The workflow's policy cannot name fallbacks: they are of one node.";
         let problem = Problem::new(rule::BAD_POLICY, message, "Write onError and fallback in the node's data.policy.");
         report(problem.at(path.to_owned()));
         draft.on_error = None;
     }
-    draft
+    (draft, of_runs)
 }
 
 /// Why results of a node of this type cannot be shared as its policy says.

@@ -5,14 +5,41 @@ use serde::de::DeserializeOwned;
 use super::json::{Json, Member};
 use super::problem::{Problem, join, rule, shown};
 use crate::concurrency::KeyTemplate;
-use crate::limits::{ATTEMPTS_MAX, CACHE_TTL_SECONDS_MAX};
-use crate::policy::{AgentDraft, CacheDraft, PolicyDraft, RetryDraft};
+use crate::limits::{ATTEMPTS_MAX, CACHE_TTL_SECONDS_MAX, KEEP_RUNS_DAYS_MAX};
+use crate::policy::{AgentDraft, CacheDraft, PolicyDraft, RetryDraft, RunPolicy};
 
 /// Longest time that a policy may name: ten years, far from any overflow.
 const MILLISECONDS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 
 /// Reads a policy at a place of the document. `report` takes problems, which lack the node.
 pub(super) fn read(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)) -> PolicyDraft {
+    read_fields(policy, path, report, |_| false)
+}
+
+/// Reads the policy of a workflow, which says something of its runs as well.
+pub(super) fn read_of_workflow(
+    policy: Json<'_>,
+    path: &str,
+    report: &mut dyn FnMut(Problem),
+) -> (PolicyDraft, RunPolicy) {
+    let mut of_runs = RunPolicy::default();
+    let draft = read_fields(policy, path, report, |field| {
+        match &*field.member.key {
+            "keepRunsDays" => of_runs.keep_runs_days = field.number(1..=KEEP_RUNS_DAYS_MAX),
+            _ => return false,
+        }
+        true
+    });
+    (draft, of_runs)
+}
+
+/// Reads all fields that `takes` does not.
+fn read_fields(
+    policy: Json<'_>,
+    path: &str,
+    report: &mut dyn FnMut(Problem),
+    mut takes: impl FnMut(&mut Field<'_, '_>) -> bool,
+) -> PolicyDraft {
     let mut draft = PolicyDraft::default();
     if !policy.is_object() {
         report(bad("policy is not an object.", "Write policy as an object.", path));
@@ -20,6 +47,9 @@ pub(super) fn read(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)
     }
     for member in policy.members() {
         let mut field = Field { path: join(path, &member.key), member: &member, report };
+        if takes(&mut field) {
+            continue;
+        }
         match &*member.key {
             "retry" => draft.retry = field.object(read_retry),
             "timeoutMs" => draft.timeout_ms = field.number(1..=MILLISECONDS_MAX),
@@ -204,6 +234,23 @@ mod tests {
         let expected = ["/p/retry/maxAttempts", "/p/retry/pause", "/p/timeoutMs", "/p/colour", "/p/agent/labels"];
         assert_eq!(paths, [&expected[..], &more].concat());
         assert!(found.iter().all(|(rule, _)| *rule == rule::BAD_POLICY));
+    }
+
+    #[test]
+    fn how_long_runs_are_kept_is_said_by_workflows_alone() {
+        let kept = |policy: &str| {
+            let mut found = Vec::new();
+            let (_, of_runs) = read_of_workflow(Json(policy), "/p", &mut |problem| found.push(problem.path.unwrap()));
+            (of_runs.keep_runs_days, found)
+        };
+        let fault = || vec!["/p/keepRunsDays".to_owned()];
+        assert_eq!(kept(r#"{"keepRunsDays":90,"timeoutMs":5}"#), (Some(90), Vec::new()));
+        assert_eq!(kept(r#"{"keepRunsDays":null}"#), (None, Vec::new()));
+        for wrong in ["0", "3651", "1.5", "\"30\""] {
+            assert_eq!(kept(&format!("{{\"keepRunsDays\":{wrong}}}")), (None, fault()), "{wrong}");
+        }
+        let (_, found) = problems(r#"{"keepRunsDays":90}"#);
+        assert_eq!(found, [(rule::BAD_POLICY, fault().remove(0))]);
     }
 
     #[test]

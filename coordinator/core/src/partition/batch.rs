@@ -175,6 +175,8 @@ pub struct RunCreated {
     pub key: Option<KeyRow>,
     /// The batch that started it.
     pub batch: Option<OfBatch>,
+    /// How many days its workflow keeps it after its end; `None` = as many as the server's settings say.
+    pub keep_days: Option<u16>,
 }
 
 /// The part of a run's summary row that changes: at submit, park, un-park and end only.

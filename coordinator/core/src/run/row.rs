@@ -32,6 +32,7 @@ impl Run {
             created_at: origin.started_at,
             key: None,
             batch: None,
+            keep_days: self.graph.keep_runs_days(),
         }
     }
 }

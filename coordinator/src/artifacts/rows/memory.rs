@@ -41,6 +41,13 @@ impl ArtifactTables {
         self.references.retain(|(_, _, by)| *by != run);
     }
 
+    /// A run is gone: it needs none any more, and they are kept for another day.
+    pub(crate) fn release(&mut self, run: RunId, now: Timestamp) {
+        let needed: Vec<_> = self.references.iter().filter(|(_, _, by)| *by == run).cloned().collect();
+        needed.iter().for_each(|(tenant, digest, _)| self.touch(tenant, *digest, now));
+        self.need_no_more(run);
+    }
+
     fn put(&mut self, tenant: &TenantId, used: Used) {
         let Used { digest, bytes, media_type, from, to } = used;
         let row = self.artifacts.entry((tenant.clone(), digest)).or_insert_with(|| ArtifactRow {

@@ -28,6 +28,26 @@ impl BatchTables {
     pub(crate) fn row(&self, batch: BatchId) -> Option<&StoredBatch> {
         self.batches.get(&batch)
     }
+
+    /// The last of its runs is gone.
+    pub(crate) fn forget_if_over(&mut self, batch: BatchId) {
+        if self.batches.get(&batch).is_some_and(|row| row.state.ended_at.is_some()) {
+            self.batches.remove(&batch);
+        }
+    }
+
+    /// Takes away at most so many batches that ended at or before `until` and that nobody needs; says how many.
+    pub(crate) fn forget_ended(
+        &mut self,
+        until: Timestamp,
+        limit: usize,
+        is_unneeded: impl Fn(BatchId) -> bool,
+    ) -> usize {
+        let is_old = |row: &&StoredBatch| row.state.ended_at.is_some_and(|at| at <= until) && is_unneeded(row.batch);
+        let old: Vec<BatchId> = self.batches.values().filter(is_old).take(limit).map(|row| row.batch).collect();
+        old.iter().for_each(|batch| drop(self.batches.remove(batch)));
+        old.len()
+    }
 }
 
 impl Tables {

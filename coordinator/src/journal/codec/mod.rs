@@ -16,6 +16,7 @@ mod reviews;
 use bytes::Bytes;
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::time::Timestamp;
+use heddle_core::value::Digest;
 use thiserror::Error;
 
 pub use beside::{decode_cached, decode_message, decode_plan, encode_cached, encode_message, encode_plan};
@@ -128,6 +129,27 @@ mod kind {
     pub(super) fn is_known(kind: u16) -> bool {
         matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED | SIGNALLED | CALLED)
     }
+}
+
+/// The same row in the history of another run.
+pub(crate) fn of_run(row: &Row, run: RunId) -> Row {
+    let mut row = Row { run, ..row.clone() };
+    let (head, all) = checksums(&row);
+    row.crc = u64::from(head) << 32 | u64::from(all);
+    row
+}
+
+/// A hash over the last row of a run's history, values by their checksum: what a tombstone keeps of it, and what an exported
+/// history can be held against.
+pub fn head_hash(last: Option<&Row>) -> Digest {
+    let Some(row) = last else { return Digest::of(&[]) };
+    let mut bytes = Vec::with_capacity(56 + row.head.len());
+    bytes.extend_from_slice(&row.run.to_bytes());
+    for number in [row.seq.0, row.kind.into(), row.version.into(), row.at.as_millis() as u64, row.crc] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    bytes.extend_from_slice(&row.head);
+    Digest::of(&bytes)
 }
 
 /// Both checksums of a row; the lower one is only meant when there is a body.

@@ -129,6 +129,7 @@ impl Pair {
             created_at: now,
             key,
             batch: self.place_in_batch(),
+            keep_days: self.draw.rarely(7),
         };
         let summary = self.draw.summary(now);
         let last = lasts.entry(run).or_default();

@@ -7,6 +7,7 @@ mod cached;
 mod draw;
 mod members;
 mod plain;
+mod retention;
 mod reviews;
 mod stats;
 
@@ -29,6 +30,7 @@ use crate::batches::rows::BatchRows;
 use crate::cache::CacheRows;
 use crate::members::Members;
 use crate::records::Records;
+use crate::retention::RetentionRows;
 use crate::reviews::rows::ReviewRows;
 use crate::stats::RunRows;
 
@@ -48,8 +50,14 @@ macro_rules! same {
 use same;
 
 /// What keeps runs and plain rows.
-trait Database: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RunRows {}
-impl<T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RunRows> Database for T {}
+trait Database:
+    Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RunRows + RetentionRows
+{
+}
+impl<T> Database for T where
+    T: Journal + Records + Members + ArtifactRows + BatchRows + ReviewRows + CacheRows + RunRows + RetentionRows
+{
+}
 
 /// Where the rows stay while the database is started again.
 enum Place {
@@ -67,6 +75,8 @@ struct Pair {
     epochs: BTreeMap<PartitionId, Epoch>,
     /// The last event of each run.
     runs: BTreeMap<RunId, EventSeq>,
+    /// Runs that were removed, in order.
+    removed: Vec<RunId>,
     succeeded: BTreeSet<&'static str>,
 }
 
@@ -86,7 +96,8 @@ async fn compare(place: Place) {
     println!("JOURNAL_SEED={seed}");
     let mut pair = Pair::new(seed, place).await;
     let beside = [artifacts::OPERATIONS, batches::OPERATIONS, reviews::OPERATIONS, cached::OPERATIONS].concat();
-    let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, stats::OPERATIONS, &beside].concat();
+    let late = [stats::OPERATIONS, retention::OPERATIONS].concat();
+    let operations = [OPERATIONS, members::OPERATIONS, plain::OPERATIONS, &beside, &late].concat();
     for count in 0.. {
         assert!(count < OPERATIONS_MAX, "only these succeeded: {:?}", pair.succeeded);
         if count >= OPERATIONS_MIN && pair.succeeded.len() == operations.len() {
@@ -134,7 +145,8 @@ impl Pair {
         let model = MemoryJournal::new(PARTITIONS, clock.clock()).unwrap();
         let (draw, succeeded) = (Draw::new(seed), BTreeSet::new());
         let (epochs, runs) = (BTreeMap::new(), BTreeMap::new());
-        let mut pair = Self { model, database: None, place, clock, draw, epochs, runs, succeeded };
+        let removed = Vec::new();
+        let mut pair = Self { model, database: None, place, clock, draw, epochs, runs, removed, succeeded };
         pair.open().await;
         assert_eq!(pair.database().partitions(), pair.model.partitions());
         pair
@@ -192,6 +204,7 @@ impl Pair {
             _ if reviews::OPERATIONS.contains(&operation) => self.perform_on_reviews(operation).await,
             _ if cached::OPERATIONS.contains(&operation) => self.perform_on_cache(operation).await,
             _ if stats::OPERATIONS.contains(&operation) => self.perform_on_stats(operation).await,
+            _ if retention::OPERATIONS.contains(&operation) => self.perform_on_old_runs(operation).await,
             _ if batches::OPERATIONS.contains(&operation) => self.perform_on_batches(operation).await,
             _ => self.read(operation).await,
         }

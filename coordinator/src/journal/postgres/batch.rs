@@ -21,7 +21,7 @@ use super::fault::Trouble;
 use super::rows::time;
 use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
-use crate::journal::columns::{error_columns, phase_number, status_number};
+use crate::journal::columns::{error_columns, keep_days_number, phase_number, status_number};
 use crate::journal::{NEW, clip, quarantine_error};
 
 /// The guard is the partition's row: an older epoch finds no row, and then nothing is written; so it is if a run or a key
@@ -50,10 +50,10 @@ pub(super) const COMMIT: &str = concat!(
      begun AS (
          INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
                           status, phase, next_due, ended_at, error, quarantine_reason,
-                          batch, batch_index, input_index, error_code, error_class)
+                          batch, batch_index, input_index, error_code, error_class, keep_days)
          SELECT given.* FROM guard, unnest($6::bytea[], $7::bigint[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
              $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $41::text[],
-             $51::bytea[], $52::bigint[], $53::bigint[], $54::text[], $55::bigint[]) AS given),
+             $51::bytea[], $52::bigint[], $53::bigint[], $54::text[], $55::bigint[], $58::bigint[]) AS given),
      changed AS (
          UPDATE run SET status = given.status, phase = given.phase, next_due = given.next_due,
              ended_at = given.ended_at, error = given.error, error_code = given.error_code, error_class = given.error_class
@@ -101,7 +101,7 @@ pub(super) const COMMIT: &str = concat!(
 
 /// How many parameters it has.
 #[cfg(test)]
-pub(super) const PARAMETERS: usize = 57;
+pub(super) const PARAMETERS: usize = 58;
 
 /// A batch with one entry for each run.
 pub(super) struct Rows {
@@ -219,6 +219,7 @@ impl Rows {
             .bind(columns.begun.summaries.error_classes)
             .bind(columns.changed.error_codes)
             .bind(columns.changed.error_classes)
+            .bind(columns.begun.keep_days)
             .fetch_one(connection)
             .await?;
         if row.try_get::<bool, _>(0)? { Ok(time(&row, 1)?) } else { Err(Trouble::NotNext) }
@@ -319,6 +320,7 @@ struct BegunColumns<'a> {
     batches: Vec<Option<Vec<u8>>>,
     batch_indices: Vec<Option<i64>>,
     input_indices: Vec<Option<i64>>,
+    keep_days: Vec<i64>,
 }
 
 #[derive(Default)]
@@ -420,6 +422,7 @@ impl<'a> BegunColumns<'a> {
         self.batches.push(created.batch.map(|place| place.batch.to_bytes().to_vec()));
         self.batch_indices.push(created.batch.map(|place| place.index.into()));
         self.input_indices.push(created.batch.map(|place| place.input_index.into()));
+        self.keep_days.push(keep_days_number(created.keep_days));
     }
 }
 

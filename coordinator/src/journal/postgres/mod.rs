@@ -41,6 +41,7 @@ pub(crate) use self::fault::Trouble;
 use self::health::Health;
 pub use self::open::formats;
 pub(crate) use self::rows::{bytes, id, index, time};
+use super::codec::Row;
 use super::limits::{COMMIT_CONNECTIONS_MAX, ROW_CONNECTIONS_MAX};
 use super::numbers::{Numbers, Retries};
 use super::{
@@ -245,6 +246,19 @@ impl Journal for PostgresJournal {
     ) -> Answer<Vec<Event>> {
         self.ask("read a history", move |connection| {
             query::read_events(connection, Some(tenant), run, after, rows_max, bytes_max).boxed()
+        })
+    }
+
+    fn read_rows(
+        &self,
+        tenant: Tenant,
+        run: RunId,
+        after: EventSeq,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Answer<Vec<Row>> {
+        self.ask("read a history", move |connection| {
+            query::read_rows(connection, Some(tenant), run, after, rows_max, bytes_max).boxed()
         })
     }
 

@@ -75,6 +75,18 @@ pub(super) async fn read_events(
     rows_max: usize,
     bytes_max: usize,
 ) -> Result<Vec<Event>> {
+    read_rows(connection, tenant, run, after, rows_max, bytes_max).await?.iter().map(decode).collect()
+}
+
+/// The same as they are kept.
+pub(super) async fn read_rows(
+    connection: &mut PgConnection,
+    tenant: Option<Tenant>,
+    run: RunId,
+    after: EventSeq,
+    rows_max: usize,
+    bytes_max: usize,
+) -> Result<Vec<Row>> {
     // The lengths are known without reading long bodies; what does not fit stays with the server.
     let sql = "SELECT seq, kind, version, at, crc, head, body FROM (
                    SELECT *, sum(octet_length(head) + octet_length(body)) OVER page AS bytes,
@@ -91,7 +103,7 @@ pub(super) async fn read_events(
         .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX))
         .bind(tenant.as_ref().map(Tenant::text));
     let found = query.fetch_all(connection).await?;
-    found.iter().map(|row| decode(&event_row(run, row, true)?)).collect()
+    found.iter().map(|row| event_row(run, row, true)).collect()
 }
 
 pub(super) async fn read_values(

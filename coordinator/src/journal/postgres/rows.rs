@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 
 use super::fault::Trouble;
 use crate::journal::codec::{self, Row};
-use crate::journal::columns::{phase, status};
+use crate::journal::columns::{keep_days, phase, status};
 use crate::journal::{JournalError, RunRow};
 
 /// A row of [`crate::journal::columns::RUN_COLUMNS`].
@@ -25,6 +25,7 @@ pub(super) fn run_row(row: &PgRow) -> Result<RunRow, Trouble> {
         created_at: time(row, 5)?,
         key: None,
         batch: of_batch(row)?,
+        keep_days: keep_days(row.try_get(15)?).ok_or_else(|| wrong("how long it is kept"))?,
     };
     let error = match row.try_get::<Option<&[u8]>, _>(10)? {
         None => None,
@@ -41,7 +42,7 @@ pub(super) fn run_row(row: &PgRow) -> Result<RunRow, Trouble> {
     Ok(RunRow { run: RunId(id(row, 0)?), created, summary, quarantine_reason })
 }
 
-/// The last three columns of a run's row.
+/// The columns of a run's row that are a run's of a batch.
 fn of_batch(row: &PgRow) -> Result<Option<OfBatch>, Trouble> {
     let Some(batch) = row.try_get::<Option<[u8; 16]>, _>(12)? else { return Ok(None) };
     let batch = BatchId(u128::from_be_bytes(batch));

@@ -13,7 +13,7 @@ use super::writer::{Kept, Write, execute, is_of_data};
 use super::{beside, cached, reviews};
 use crate::journal::artifacts::{self, Used};
 use crate::journal::codec::{self, Row};
-use crate::journal::columns::{error_columns, phase_number, status_number};
+use crate::journal::columns::{error_columns, keep_days_number, phase_number, status_number};
 use crate::journal::{Clock, Committed, Landed, NEW, clip, quarantine_error};
 
 /// A batch, encoded by its caller: the writer's thread only binds and steps.
@@ -244,8 +244,8 @@ impl RunRows {
             .prepare_cached(
                 "INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
                                   status, phase, next_due, ended_at, error, quarantine_reason,
-                                  batch, batch_index, input_index, error_code, error_class)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                                  batch, batch_index, input_index, error_code, error_class, keep_days)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             )?
             .execute(params![
                 self.run.to_bytes(),
@@ -266,6 +266,7 @@ impl RunRows {
                 created.batch.map(|place| place.input_index),
                 code,
                 class,
+                keep_days_number(created.keep_days),
             ])?;
         let Some(key) = &created.key else { return Ok(()) };
         match insert_key(connection, key, created.created_at, self.run.to_bytes())? {

@@ -7,6 +7,7 @@ mod batch;
 mod beside;
 mod cached;
 mod checkpoint;
+mod copies;
 mod inspect;
 mod open;
 mod partition;
@@ -34,12 +35,14 @@ use tokio::sync::watch;
 
 use self::batch::BatchWrite;
 use self::checkpoint::Checkpointer;
+pub use self::copies::{copy_finished, removed};
 pub use self::inspect::{Look, formats, look};
 #[cfg(test)]
 pub(crate) use self::open::MIGRATIONS;
 pub(crate) use self::readers::Reader;
 use self::readers::Readers;
 use self::writer::{PutError, Queue, Writer, WriterParts};
+use super::codec::Row;
 use super::limits::READERS;
 use super::numbers::{Numbers, Retries};
 use super::{
@@ -270,6 +273,17 @@ impl Journal for SqliteJournal {
         bytes_max: usize,
     ) -> Answer<Vec<Event>> {
         self.read(move |connection| query::read_events(connection, Some(&tenant), run, after, rows_max, bytes_max))
+    }
+
+    fn read_rows(
+        &self,
+        tenant: Tenant,
+        run: RunId,
+        after: EventSeq,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Answer<Vec<Row>> {
+        self.read(move |connection| query::read_rows(connection, Some(&tenant), run, after, rows_max, bytes_max))
     }
 
     fn read_values(&self, run: RunId, references: Vec<ValueRef>) -> Answer<Vec<Value>> {

@@ -58,6 +58,18 @@ pub(super) fn read_events(
     rows_max: usize,
     bytes_max: usize,
 ) -> Result<Vec<Event>> {
+    read_rows(connection, tenant, run, after, rows_max, bytes_max)?.iter().map(decode).collect()
+}
+
+/// The same as they are kept.
+pub(super) fn read_rows(
+    connection: &Connection,
+    tenant: Option<&Tenant>,
+    run: RunId,
+    after: EventSeq,
+    rows_max: usize,
+    bytes_max: usize,
+) -> Result<Vec<Row>> {
     let sql = "SELECT seq, kind, version, at, crc, head, body FROM event WHERE run = ?1 AND seq > ?2
                AND (?4 IS NULL OR EXISTS (SELECT 1 FROM run WHERE run.id = ?1 AND run.tenant = ?4))
                ORDER BY seq LIMIT ?3";
@@ -66,16 +78,16 @@ pub(super) fn read_events(
     let mut rows = statement
         .query(params![run.to_bytes(), after.0 as i64, limit, tenant.map(Tenant::text)])
         .map_err(failed("read a history"))?;
-    let (mut events, mut bytes) = (Vec::new(), 0);
+    let (mut found, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next().map_err(failed("read a history"))? {
         let row = event_row(run, row, true)?;
         bytes += row.bytes();
-        if bytes > bytes_max && !events.is_empty() {
+        if bytes > bytes_max && !found.is_empty() {
             break;
         }
-        events.push(decode(&row)?);
+        found.push(row);
     }
-    Ok(events)
+    Ok(found)
 }
 
 pub(super) fn read_values(connection: &Connection, run: RunId, references: &[ValueRef]) -> Result<Vec<Value>> {

@@ -9,7 +9,7 @@ use heddle_core::value::Digest;
 
 use super::open::failed;
 use crate::journal::codec::{self, Row};
-use crate::journal::columns::{phase, status};
+use crate::journal::columns::{keep_days, phase, status};
 use crate::journal::{JournalError, RunRow};
 
 pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
@@ -23,6 +23,7 @@ pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
         created_at: Timestamp::from_millis(column(row, 5)?),
         key: None,
         batch: of_batch(row)?,
+        keep_days: keep_days(column::<i64>(row, 15)?).ok_or_else(|| wrong("how long it is kept"))?,
     };
     let error = match column::<Option<Vec<u8>>>(row, 10)? {
         None => None,
@@ -39,7 +40,7 @@ pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
     Ok(RunRow { run, created, summary, quarantine_reason })
 }
 
-/// The last three columns of a run's row.
+/// The columns of a run's row that are a run's of a batch.
 fn of_batch(row: &rusqlite::Row<'_>) -> Result<Option<OfBatch>, JournalError> {
     let Some(batch) = column::<Option<[u8; 16]>>(row, 12)? else { return Ok(None) };
     let batch = BatchId(u128::from_be_bytes(batch));

@@ -56,6 +56,11 @@ impl ReviewTable {
         }
     }
 
+    /// A run is gone.
+    pub(crate) fn forget(&mut self, run: RunId) {
+        self.0.retain(|_, row| row.run != run);
+    }
+
     /// A run is set aside: nobody need answer.
     pub(crate) fn withdraw(&mut self, run: RunId, now: Timestamp) {
         let open = self.0.values_mut().filter(|row| row.run == run && row.state == ReviewState::Open);

@@ -1,0 +1,75 @@
+//! Operations on runs that are over, and on what stays of them.
+
+use heddle_core::id::RunId;
+
+use super::{Pair, same};
+use crate::journal::Journal as _;
+use crate::retention::{PageSize, Place, RetentionRows as _};
+
+pub(super) const OPERATIONS: &[&str] = &[
+    "kept_days",
+    "ended",
+    "ended after another",
+    "remove runs",
+    "remove runs that go on",
+    "tombstone",
+    "tombstone of another tenant",
+    "forget_tombstones",
+    "forget_batches",
+];
+
+/// So large that databases may count it as they like.
+const PAGE: PageSize = PageSize { rows: 10_000, bytes: usize::MAX };
+
+impl Pair {
+    pub(super) async fn perform_on_old_runs(&mut self, operation: &str) -> bool {
+        let (tenant, now) = (self.draw.tenant(), self.clock.now());
+        let keep_days = self.draw.rarely(7);
+        let until = self.draw.time_near(now);
+        match operation {
+            "kept_days" => !same!(self, kept_days()).unwrap().is_empty(),
+            "ended" => {
+                let limit = 1 + self.draw.below(3) as usize;
+                !same!(self, ended(keep_days, until, None::<Place>, limit)).unwrap().is_empty()
+            }
+            "ended after another" => {
+                let all = same!(self, ended(keep_days, until, None::<Place>, 100)).unwrap();
+                let Some(first) = all.first().map(|run| run.place) else { return false };
+                same!(self, ended(keep_days, until, Some(first), 100)).unwrap().len() + 1 == all.len()
+            }
+            "remove runs" => {
+                let due = same!(self, ended(keep_days, until, None::<Place>, 2)).unwrap();
+                let runs: Vec<RunId> = due.iter().filter(|run| !run.is_needed).map(|run| run.place.run).collect();
+                let removed = same!(self, remove(runs, now, PAGE)).unwrap();
+                assert_eq!((removed.runs, removed.has_rest), (runs.len(), false));
+                self.runs.retain(|run, _| !runs.contains(run));
+                self.removed.extend(runs);
+                removed.rows > 0
+            }
+            "remove runs that go on" => {
+                let run = self.run();
+                let is_closed = self.is_closed(run).await;
+                let runs = if is_closed { Vec::new() } else { vec![run] };
+                same!(self, remove(runs, now, PAGE)).unwrap().runs == 0 && !is_closed && self.runs.contains_key(&run)
+            }
+            "tombstone" | "tombstone of another tenant" => {
+                let place = self.draw.below(self.removed.len() as u64 + 1) as usize;
+                let Some(run) = self.removed.get(place).copied() else { return false };
+                let is_there = same!(self, tombstone(tenant, run)).unwrap().is_some();
+                is_there == (operation == "tombstone")
+            }
+            "forget_tombstones" => {
+                let limit = 1 + self.draw.below(2) as usize;
+                same!(self, forget_tombstones(until, limit)).unwrap() > 0
+            }
+            "forget_batches" => same!(self, forget_batches(until, 100)).unwrap() > 0,
+            unknown => panic!("{unknown} is not an operation"),
+        }
+    }
+
+    async fn is_closed(&mut self, run: RunId) -> bool {
+        use heddle_core::partition::batch::Phase;
+        let row = same!(self, read_row(run)).unwrap();
+        row.is_some_and(|row| row.summary.phase == Phase::Closed)
+    }
+}
