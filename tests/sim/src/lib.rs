@@ -39,6 +39,7 @@ mod sessions;
 mod shell;
 mod store;
 mod stored;
+mod watch;
 mod work;
 mod world;
 

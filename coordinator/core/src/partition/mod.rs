@@ -12,6 +12,7 @@ mod batches;
 mod decide;
 mod dropped;
 mod evict;
+mod explain;
 pub mod io;
 mod lists;
 mod mail;
@@ -25,6 +26,7 @@ mod submit;
 #[cfg(test)]
 mod tests;
 mod values;
+pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -33,7 +35,7 @@ pub use crate::partition::assign::Backlog;
 use crate::concurrency::ConcurrencyKey;
 use crate::draw::Draw;
 use crate::fault::{Fault, is_planted};
-use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
+use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, EventSeq, Instance, PartitionId, RunId};
 use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
@@ -113,6 +115,8 @@ struct Entry {
     fetched: Values,
     /// Parts of lists that it goes through.
     lists: RecentLists,
+    /// The event up to which its state was looked through and something would wake all of it.
+    watched: Option<EventSeq>,
 }
 
 /// What one call of [`Partition::on`] works with.
@@ -327,7 +331,8 @@ impl Partition {
                 return self.track(id, turn);
             }
         }
-        if let Some(entry) = self.runs.get_mut(&id).filter(|entry| !entry.in_turn) {
+        let is_forgotten = is_planted(Fault::TurnForgotten);
+        if let Some(entry) = self.runs.get_mut(&id).filter(|entry| !entry.in_turn && !is_forgotten) {
             entry.in_turn = true;
             self.turns.push_back(id);
         }
@@ -571,6 +576,7 @@ impl Entry {
             lack: Lack::Nothing,
             fetched: Values::new(),
             lists: RecentLists::default(),
+            watched: None,
         }
     }
 }
