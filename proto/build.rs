@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "agent/v1/agent.proto",
         "control/v1/artifact.proto",
         "control/v1/control.proto",
+        "control/v1/explain.proto",
         "control/v1/join.proto",
         "control/v1/resume.proto",
         "control/v1/review.proto",

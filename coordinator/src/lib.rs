@@ -30,6 +30,7 @@ mod reviews;
 mod rpc;
 mod session;
 mod shared;
+mod watchdog;
 mod workflows;
 
 pub use app::{Access, Coordinator, Failed, Options, StartError, start};

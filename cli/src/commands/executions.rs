@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::execution_node::NodeOf;
+use super::explain::explain;
 use super::pages::{Listed, Pages};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
@@ -59,6 +60,12 @@ enum Verb {
     },
     /// Show where a run's time went: nodes and attempts over time, with the agent that had them
     Trace {
+        /// The run's id
+        #[arg(add = completion::executions())]
+        id: String,
+    },
+    /// Say what each unfinished node of a run waits for, or how the run ended and what to do
+    Explain {
         /// The run's id
         #[arg(add = completion::executions())]
         id: String,
@@ -128,6 +135,7 @@ impl Executions {
                 watch(&client, &id, Until { timeout, review: exit_on_review }, self.json).await
             }
             Verb::Trace { id } => trace(&client, &id, self.json).await,
+            Verb::Explain { id } => explain(&client, &id, self.json).await,
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
             Verb::Resume(resume) => resume.run(&client, self.json).await,

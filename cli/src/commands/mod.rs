@@ -9,6 +9,7 @@ pub mod coordinator;
 pub mod doctor;
 mod execution_node;
 pub mod executions;
+mod explain;
 pub mod gateway;
 pub mod import;
 pub mod keys;

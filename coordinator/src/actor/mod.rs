@@ -5,7 +5,7 @@ pub(crate) mod agents;
 pub(crate) mod doors;
 mod inbox;
 mod inputs;
-mod load;
+pub(crate) mod load;
 mod partition;
 mod partitions;
 mod release;

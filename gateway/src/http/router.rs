@@ -11,8 +11,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume, reviews,
-    run_nodes, runs, tenants, trace, versions, workflows,
+    agents, artifacts, batches, docs, edits, events, explain, health, history, keys, media, nodes, page, resume,
+    reviews, run_nodes, runs, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
@@ -154,6 +154,7 @@ fn own() -> Table {
         .patch("/api/v1/tenants/{id}", tenants::update, table::update_tenant())
         .get("/api/v1/tenants/{id}/keys", tenants::keys, table::list_tenant_keys())
         .post("/api/v1/tenants/{id}/keys", tenants::create_key, table::create_tenant_key())
+        .get("/api/v1/workflows/executions/{id}/explain", explain::explain, table::explain())
 }
 
 /// What needs no key.
