@@ -37,7 +37,7 @@ fn sentence(bench: &Bench, node: &str) -> String {
     explained.nodes.iter().find(|told| &*told.node == node).unwrap().sentence(bench.now)
 }
 
-fn kinds(waits: &[(String, &'static str)]) -> Vec<(&str, &'static str)> {
+fn kinds<'a>(waits: &'a [(String, &'static str)]) -> Vec<(&'a str, &'static str)> {
     waits.iter().map(|(node, kind)| (&**node, *kind)).collect()
 }
 
