@@ -110,8 +110,8 @@ pub enum Fault {
     SharedTooLong,
     /// A node that waits for an instant has no timer.
     TimerNotSet,
-    /// A run that was not quiet when its turn was over gets no other.
-    TurnForgotten,
+    /// A partition sets no timer for what a run has told it.
+    AlarmNotSet,
 }
 
 #[cfg(feature = "planted-faults")]

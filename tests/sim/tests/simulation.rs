@@ -35,7 +35,7 @@ fn every_planted_fault_is_found() {
 
 #[test]
 fn runs_that_nothing_would_wake_are_found_by_the_watchdog() {
-    for fault in [Fault::TimerNotSet, Fault::TurnForgotten] {
+    for fault in [Fault::TimerNotSet, Fault::AlarmNotSet] {
         let by = (0..SEEDS_TO_FIND_MAX).find_map(|seed| sim::run(seed, Some(Planted::Core(fault))).violation);
         assert_eq!(by.as_ref().map(|violation| violation.invariant), Some("H21"), "{fault:?}: {by:?}");
     }

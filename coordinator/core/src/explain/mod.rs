@@ -238,7 +238,7 @@ impl Explained {
             inputs_told += usize::from(is_pending);
             let node = Arc::clone(&graph.node(graph.named(instance.node)).id);
             let is_since_start = is_pending && graph.within(instance.node).is_none();
-            let since = since.or(is_since_start.then(|| run.started_at()));
+            let since = since.or_else(|| is_since_start.then(|| run.started_at()));
             let Some(state) = state_of(run.phase_shown(instance, phase), run.status()) else { continue };
             group.0.push(Told { instance, node, index: run.path(instance.scope), state, cause, since, more: 0 });
         }

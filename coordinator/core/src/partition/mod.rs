@@ -331,8 +331,7 @@ impl Partition {
                 return self.track(id, turn);
             }
         }
-        let is_forgotten = is_planted(Fault::TurnForgotten);
-        if let Some(entry) = self.runs.get_mut(&id).filter(|entry| !entry.in_turn && !is_forgotten) {
+        if let Some(entry) = self.runs.get_mut(&id).filter(|entry| !entry.in_turn) {
             entry.in_turn = true;
             self.turns.push_back(id);
         }
@@ -347,7 +346,7 @@ impl Partition {
         let alarm = entry.run.next_alarm(turn.now);
         if alarm != entry.alarm {
             entry.alarm.map(|at| self.alarms.remove(&(at, id)));
-            alarm.map(|at| self.alarms.insert((at, id)));
+            alarm.filter(|_| !is_planted(Fault::AlarmNotSet)).map(|at| self.alarms.insert((at, id)));
             entry.alarm = alarm;
         }
         // A retry that is due waits for an agent, not for an instant: it stays, and its row must be found at start.

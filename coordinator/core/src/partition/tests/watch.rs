@@ -147,8 +147,6 @@ fn what_nothing_would_wake_is_found() {
     let lost = Lost::Node { node: "w".into(), index: Vec::new() };
     assert_eq!(orphans, [Orphan { run: RUN, lost }]);
     assert_eq!(explained.kinds(), [("nothing", 1)]);
-    let nodes = limits::TURN_DECISIONS_MAX + 10;
-    let long = (0..nodes).fold(Fixture::default(), |graph, ix| graph.text(&format!("n{ix}"), "x")).build();
-    let (orphans, _) = found(Fault::TurnForgotten, &long);
-    assert_eq!(orphans, [Orphan { run: RUN, lost: Lost::Turn }]);
+    let (orphans, _) = found(Fault::AlarmNotSet, &waiting);
+    assert_eq!(orphans, [Orphan { run: RUN, lost: Lost::Timer }]);
 }
