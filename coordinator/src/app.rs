@@ -14,6 +14,7 @@ use heddle_error_chain::chain;
 use heddle_proto::agent::agent_link_server::AgentLinkServer;
 use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
+use heddle_proto::control::explains_server::ExplainsServer;
 use heddle_proto::control::history_server::HistoryServer;
 use heddle_proto::control::hooks_server::HooksServer;
 use heddle_proto::control::members_server::MembersServer;
@@ -69,6 +70,7 @@ use crate::rpc::agent_link::AgentLinkService;
 use crate::rpc::artifacts::ArtifactsService;
 use crate::rpc::control::ControlService;
 use crate::rpc::enrol::{Desk, EnrolService};
+use crate::rpc::explains::ExplainsService;
 use crate::rpc::history::HistoryService;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
@@ -82,6 +84,7 @@ use crate::rpc::workflows::WorkflowsService;
 use crate::session::Sessions;
 use crate::shared::Shared;
 use crate::stats::{RunRows, Stats};
+use crate::watchdog::{self, Watchdog};
 use crate::workflows::Workflows;
 
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -200,6 +203,8 @@ impl std::fmt::Debug for Coordinator {
 /// # Errors
 /// [`StartError`], with what to do.
 pub async fn start(options: Options) -> Result<Coordinator, StartError> {
+    #[cfg(feature = "crash-points")]
+    plant_fault()?;
     let limits = options.policies.limits().map_err(|error| StartError::Policies(error.to_string()))?;
     let Opened { journal, records, members, artifacts, batches, reviews, cache, runs, alerts, retention, name } =
         open(&options.database).await?;
@@ -244,6 +249,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
             .map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
         metrics: Metrics::new(journal.partitions().count()),
+        watchdog: Watchdog::default(),
         permits: Mutex::new(Permits::new(limits, (0..journal.partitions().count()).map(PartitionId))),
         journal,
         records,
@@ -262,12 +268,24 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         tokio::spawn(trace::tell(Arc::clone(&shared), to_tell));
     }
     tokio::spawn(collect::run(Arc::downgrade(&shared)));
+    tokio::spawn(watchdog::run(Arc::downgrade(&shared)));
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|source| StartError::Listen { listen: options.listen, source })?;
     let local_addr = listener.local_addr().map_err(|source| StartError::Listen { listen: options.listen, source })?;
     let tree = root::start(Arc::clone(&shared)).await.map_err(|error| StartError::Actors(error.to_string()))?;
     Ok(serve(shared, keys, listener, local_addr, first_key, door, tree))
+}
+
+/// Makes the engine wrong in the way that a test names: the watchdog has to find it.
+#[cfg(feature = "crash-points")]
+fn plant_fault() -> Result<(), StartError> {
+    match std::env::var("HEDDLE_PLANTED_FAULT") {
+        Ok(name) if !heddle_core::fault::plant_everywhere(&name) => {
+            Err(StartError::Actors(format!("there is no fault {name:?} to be planted")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Who comes in, and what certificates are got from.
@@ -406,6 +424,7 @@ fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(control)
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
+        .add_service(ExplainsServer::new(ExplainsService { shared: Arc::clone(&shared) }))
         .add_service(resumes)
         .add_service(history)
         .add_service(reviews)

@@ -34,6 +34,7 @@ mod rpc;
 mod session;
 mod shared;
 mod stats;
+mod watchdog;
 mod workflows;
 
 pub use app::{Access, Coordinator, Failed, Options, StartError, start};

@@ -158,8 +158,6 @@ pub(crate) const CACHED_RUNS_READ_MAX: usize = 20;
 pub(crate) const HISTORY_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Skipped nodes that an answer about a run names.
 pub(crate) const SKIPPED_NODES_MAX: usize = 1_000;
-/// Instances of one node in a body whose waiting an answer tells of.
-pub(crate) const WAITING_INSTANCES_MAX: usize = 10;
 /// Instances in one answer about a node, unless the caller asks for another number, and at most.
 pub(crate) const INSTANCES_PER_ANSWER_DEFAULT: u32 = 50;
 pub(crate) const INSTANCES_PER_ANSWER_MAX: u32 = 200;
@@ -224,6 +222,18 @@ const _: () = assert!(PLANS_KEPT_BYTES >= heddle_core::limits::BATCH_VALUES_BYTE
 const _: () = assert!(JOIN_TOKENS_MAX < crate::members::JOIN_TOKENS_LISTED_MAX, "a list shows all that can be used");
 /// Files of a list among the inputs that are looked up; others are looked for by the node that needs them.
 pub(crate) const LISTED_FILES_MAX: usize = 1_000;
+/// Runs that nothing would wake of which the watchdog keeps what it has found.
+pub(crate) const ORPHANS_KEPT_MAX: usize = 1_000;
+/// Rows of runs that the watchdog looks at at once.
+pub(crate) const WATCHDOG_PAGE_ROWS: usize = 1_000;
+/// Runs among them whose history it reads back: only that says what they wait for.
+pub(crate) const WATCHDOG_PAGE_RUNS: usize = 50;
+/// Its pause between two pages of rows.
+pub(crate) const WATCHDOG_PAGE_PAUSE: Duration = Duration::from_secs(1);
+/// A partition's pause between two pages of the runs in its memory.
+pub(crate) const WATCHDOG_MEMORY_PAUSE: Duration = Duration::from_millis(50);
+/// Longest wait for what a partition says of the runs in its memory; then the journal is read.
+pub(crate) const EXPLAIN_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Workflows in one page of a list.
 pub(crate) const WORKFLOWS_PAGE_MAX: usize = 1_000;
 /// Bytes after which a page of workflows ends.

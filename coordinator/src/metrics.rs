@@ -319,6 +319,8 @@ fn write(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     page.counter("heddle_coordinator_attempts", "Attempts that were sent to agents", counters.attempts.get())?;
     let zombies = counters.zombie_results.get();
     page.counter("heddle_coordinator_zombie_results", "Results that came too late and were refused", zombies)?;
+    let orphans = shared.watchdog.count() as f64;
+    page.gauge("heddle_coordinator_orphaned_runs", "Runs that nothing would wake", orphans)?;
     let runs = counters.runs_in_memory() as f64;
     page.gauge("heddle_coordinator_runs_in_memory", "Runs in memory", runs)?;
     let (partitions, loaded) = shared.doors.opened_of();

@@ -29,6 +29,7 @@ use crate::retention::{KeepRuns, RetentionRows};
 use crate::reviews::rows::ReviewRows;
 use crate::session::Sessions;
 use crate::stats::Stats;
+use crate::watchdog::Watchdog;
 use crate::workflows::Workflows;
 
 /// The parts that more than one actor needs. No lock in here is held across an await.
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) clock: DatabaseClock,
     pub(crate) counters: Counters,
     pub(crate) metrics: Metrics,
+    pub(crate) watchdog: Watchdog,
     pub(crate) permits: Mutex<Permits>,
     /// Takes runs whose spans are to be told to a collector; `None` if nobody wants them.
     pub(crate) ended_runs: Option<mpsc::Sender<RunId>>,

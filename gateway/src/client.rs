@@ -1,6 +1,7 @@
 //! The way to the coordinator: one method for each thing that a gateway may ask, each with a [`Caller`].
 
 mod batches;
+mod explains;
 mod history;
 mod members;
 mod resumes;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
+use heddle_proto::control::explains_client::ExplainsClient;
 use heddle_proto::control::history_client::HistoryClient;
 use heddle_proto::control::hooks_client::HooksClient;
 use heddle_proto::control::members_client::MembersClient;
@@ -63,6 +65,7 @@ pub(crate) struct Coordinator {
     calls: ControlClient<Channel>,
     /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
     followers: ControlClient<Channel>,
+    explains: ExplainsClient<Channel>,
     traces: TracesClient<Channel>,
     resumes: ResumesClient<Channel>,
     tenants: TenantsClient<Channel>,
@@ -120,6 +123,7 @@ impl Coordinator {
             .initial_connection_window_size(FOLLOWERS_WINDOW_BYTES);
         let calls = calls.connect_with_connector_lazy(way.connector());
         let artifacts = ArtifactsClient::new(calls.clone());
+        let explains = ExplainsClient::new(calls.clone());
         let members = MembersClient::new(calls.clone());
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
@@ -158,6 +162,7 @@ impl Coordinator {
             workflows,
             stats,
             history,
+            explains,
         }
     }
 

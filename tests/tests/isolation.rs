@@ -100,6 +100,7 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("GET", "/api/v1/workflows/executions/{id}/events", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/nodes/{nodeId}", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/trace", Tenants, Run, 200),
+    ("GET", "/api/v1/workflows/executions/{id}/explain", Tenants, Run, 200),
     ("POST", "/api/v1/workflows/executions/{id}/cancel", Tenants, Waiting, 200),
     ("POST", "/api/v1/workflows/executions/{id}/resume", Tenants, Run, 201),
     ("POST", "/api/v1/workflows/executions/{id}/rerun", Tenants, Run, 201),

@@ -34,8 +34,8 @@ pub use reviews::{Decided, Decision, Large, Review, ReviewEntry, ReviewFilter, R
 pub use signals::SentSignal;
 pub use stats::{Alert, Bucket, Durations, ErrorStats, Incident, IncidentFilter, RunCounts, Stats};
 pub use types::{
-    ApiKey, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken, NewKey,
-    NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,
+    ApiKey, Counters, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken,
+    NewKey, NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,
 };
 pub use versions::{KeyDifference, NodeDifference, Version, VersionDifference};
 
@@ -160,6 +160,12 @@ impl Client {
     pub async fn execution_node(&self, execution: &str, node: &str, query: &[(&str, String)]) -> Result<Value> {
         let path = format!("/workflows/executions/{}/nodes/{}", segment(execution)?, segment(node)?);
         self.json(self.request(Method::GET, &path).query(query)).await.map(bare)
+    }
+
+    /// What a run waits for, or how it ended, as the server says it.
+    pub async fn explanation(&self, execution: &str) -> Result<Value> {
+        let path = format!("/workflows/executions/{}/explain", segment(execution)?);
+        self.json(self.request(Method::GET, &path)).await.map(bare)
     }
 
     /// Where a run's time went: one page of its nodes, as the server says it.

@@ -18,6 +18,16 @@ pub struct Health {
     pub version: String,
     /// The kind of database.
     pub database: Option<String>,
+    /// What it has counted, if its coordinator says.
+    pub counters: Option<Counters>,
+}
+
+/// What a coordinator has counted, as far as it is shown.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Counters {
+    /// Runs that nothing would wake.
+    pub orphaned_runs: u64,
 }
 
 /// A workflow as lists show it.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::execution_node::NodeOf;
 use super::execution_signal::SignalOf;
+use super::explain::explain;
 use super::export::ExportOf;
 use super::pages::{Listed, Pages};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
@@ -62,6 +63,12 @@ enum Verb {
     },
     /// Show where a run's time went: nodes and attempts over time, with the agent that had them
     Trace {
+        /// The run's id
+        #[arg(add = completion::executions())]
+        id: String,
+    },
+    /// Say what each unfinished node of a run waits for, or how the run ended and what to do
+    Explain {
         /// The run's id
         #[arg(add = completion::executions())]
         id: String,
@@ -135,6 +142,7 @@ impl Executions {
                 watch(&client, &id, Until { timeout, review: exit_on_review }, self.json).await
             }
             Verb::Trace { id } => trace(&client, &id, self.json).await,
+            Verb::Explain { id } => explain(&client, &id, self.json).await,
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
             Verb::Signal(signal) => signal.run(&client, self.json).await,

@@ -11,6 +11,7 @@ pub mod doctor;
 mod execution_node;
 mod execution_signal;
 pub mod executions;
+mod explain;
 pub mod export;
 pub mod gateway;
 pub mod import;

@@ -114,11 +114,18 @@ pub enum Fault {
     HookCalledTwice,
     /// A signal that a node has got goes to the next one, too.
     SignalGivenTwice,
+    /// A node that waits for an instant has no timer.
+    TimerNotSet,
+    /// A partition sets no timer for what a run has told it.
+    AlarmNotSet,
 }
 
 #[cfg(feature = "planted-faults")]
 mod planted {
     use std::cell::Cell;
+    use std::sync::OnceLock;
+
+    use strum::VariantArray as _;
 
     use super::Fault;
 
@@ -126,20 +133,29 @@ mod planted {
         static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
     }
 
+    /// What is wrong in all threads, from a process's start to its end.
+    static EVERYWHERE: OnceLock<Fault> = OnceLock::new();
+
     /// Makes this thread's partitions wrong in one way, or right again.
     pub fn plant(fault: Option<Fault>) {
         PLANTED.set(fault);
     }
 
+    /// Makes the partitions of all threads wrong in the way of this name; false if there is none.
+    pub fn plant_everywhere(name: &str) -> bool {
+        let named = Fault::VARIANTS.iter().find(|fault| format!("{fault:?}") == name);
+        named.is_some_and(|fault| EVERYWHERE.get_or_init(|| *fault) == fault)
+    }
+
     pub(crate) fn is_planted(fault: Fault) -> bool {
-        PLANTED.get() == Some(fault)
+        PLANTED.get() == Some(fault) || EVERYWHERE.get() == Some(&fault)
     }
 }
 
 #[cfg(feature = "planted-faults")]
 pub(crate) use planted::is_planted;
 #[cfg(feature = "planted-faults")]
-pub use planted::plant;
+pub use planted::{plant, plant_everywhere};
 
 #[cfg(not(feature = "planted-faults"))]
 #[inline(always)]

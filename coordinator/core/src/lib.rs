@@ -12,6 +12,7 @@ pub mod concurrency;
 pub use heddle_condition as condition;
 pub mod control_types;
 pub mod draw;
+pub mod explain;
 pub mod fault;
 pub mod graph;
 pub mod hook;

@@ -233,6 +233,21 @@ pub const TIMEZONE_BYTES_MAX: usize = 64;
 /// Most days that a run is kept after its end, whoever says so; for ever is longer.
 pub const KEEP_RUNS_DAYS_MAX: u16 = 3_650;
 
+// What runs wait for, told to people.
+
+/// Nodes that are not done and that the explanation of one node before which they lie names.
+pub const WAITING_INPUTS_NAMED_MAX: usize = 5;
+/// Instances of one node that are explained for each kind of waiting; further ones are counted.
+pub const EXPLAINED_INSTANCES_MAX: usize = 10;
+/// Nodes and instances in the explanation of a run; of further ones each kind of waiting is counted.
+pub const EXPLAINED_NODES_MAX: usize = 200;
+/// Agents of which an explanation says why they do not fit.
+pub const EXPLAINED_AGENTS_MAX: usize = 10;
+/// How often it is looked whether something would wake each run that is not over.
+pub const WATCHDOG_PERIOD: Span = Span::from_seconds(10);
+/// Runs that a partition looks through at once for that.
+pub const WATCHDOG_PAGE_RUNS: usize = 256;
+
 const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
 const _: () = assert!(DELEGATED_VALUES_MAX >= MAP_ITEMS_MAX as usize, "conditions look at all that a map gives");
 const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");

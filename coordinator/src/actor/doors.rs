@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use heddle_core::id::{CallerId, PartitionId};
+use heddle_core::explain::Explained;
+use heddle_core::id::{CallerId, PartitionId, RunId};
 use heddle_core::partition::io::{Input, Refusal, Reply};
 use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 
 use super::inbox::{Full, Inbox};
 use super::partition::Message;
-use crate::limits::REPLY_WAIT_MAX;
+use crate::limits::{EXPLAIN_WAIT_MAX, REPLY_WAIT_MAX};
 
 /// The ways to all partitions of this coordinator.
 pub(crate) struct Doors {
@@ -84,6 +85,36 @@ impl Doors {
             // One that is being loaded has none.
             let _gone = door.actor.as_ref().map(|actor| actor.cast(Message::Measure));
         }
+    }
+
+    /// Asks all partitions to look whether something would wake each of their runs.
+    pub(crate) fn watch(&self) {
+        for door in &self.doors {
+            let door = door.lock().unwrap_or_else(PoisonError::into_inner);
+            let _gone = door.actor.as_ref().map(|actor| actor.cast(Message::Watch));
+        }
+    }
+
+    /// What a run in a partition's memory waits for; nothing if it is not there, or the partition does not come to it.
+    pub(crate) async fn explain(&self, id: PartitionId, run: RunId) -> Option<Explained> {
+        let (reply_to, reply) = oneshot::channel();
+        self.ask(id, Message::Explain(run, reply_to));
+        timeout(EXPLAIN_WAIT_MAX, reply).await.ok()?.ok().flatten()
+    }
+
+    /// Which of these runs are not in a partition's memory; none if it does not come to it.
+    pub(crate) async fn absent(&self, id: PartitionId, runs: Vec<RunId>) -> Vec<RunId> {
+        if runs.is_empty() {
+            return runs;
+        }
+        let (reply_to, reply) = oneshot::channel();
+        self.ask(id, Message::Absent(runs, reply_to));
+        timeout(EXPLAIN_WAIT_MAX, reply).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    fn ask(&self, id: PartitionId, message: Message) {
+        // With an actor that has ended the question ends, too.
+        let _gone = self.door(id).actor.as_ref().map(|actor| actor.cast(message));
     }
 
     /// Passes on what agents, timers and permits report.

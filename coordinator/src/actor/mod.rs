@@ -6,7 +6,7 @@ mod alerts;
 pub(crate) mod doors;
 mod inbox;
 mod inputs;
-mod load;
+pub(crate) mod load;
 mod partition;
 mod partitions;
 mod release;

@@ -8,10 +8,13 @@ use std::time::Instant;
 
 use heddle_core::batch::BatchId;
 use heddle_core::draw::Draw;
+use heddle_core::explain::Explained;
 use heddle_core::id::{BatchNumber, CallerId, Epoch, PartitionId, RunId};
+use heddle_core::limits::WATCHDOG_PAGE_RUNS;
 use heddle_core::partition::alarm::Alarm;
 use heddle_core::partition::batch::{Batch, CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Input, Outputs, Question, Release, Reply};
+use heddle_core::partition::watch::Orphan;
 use heddle_core::partition::{Backlog, Partition};
 use heddle_core::run::ListNeed;
 use heddle_core::time::Timestamp;
@@ -27,9 +30,11 @@ use super::load::{self, LoadedPartition};
 use super::release::Releaser;
 use crate::cache;
 use crate::journal::Committed;
+use crate::limits::WATCHDOG_MEMORY_PAUSE;
 use crate::metrics::Tally;
 use crate::read::recent::Landing;
 use crate::shared::Shared;
+use crate::watchdog::Looker;
 
 /// The actor; one per partition and load.
 pub(crate) struct PartitionActor;
@@ -44,6 +49,14 @@ pub(crate) enum Message {
     Tick(Timestamp),
     /// Somebody wants to know what stands, runs and waits.
     Measure,
+    /// Somebody wants to know what a run in memory waits for.
+    Explain(RunId, oneshot::Sender<Option<Explained>>),
+    /// Which of these runs are not in memory.
+    Absent(Vec<RunId>, oneshot::Sender<Vec<RunId>>),
+    /// Look whether something would wake each run.
+    Watch,
+    /// Look at the next page of them.
+    WatchOn,
 }
 
 /// What it is started with.
@@ -65,6 +78,8 @@ pub(crate) struct State {
     /// What the batch on its way adds to histories.
     landing: Option<(BatchNumber, Landing, Tally)>,
     alarm: Alarm,
+    /// The watchdog's look through the runs, as far as it has come: the last one, and what was found.
+    look: Option<(Option<RunId>, Vec<Orphan>)>,
     runs_counted: usize,
     /// Reads under way; they end with this actor.
     work: JoinSet<()>,
@@ -92,6 +107,7 @@ impl Actor for PartitionActor {
             callers: HashMap::new(),
             landing: None,
             alarm: Alarm::default(),
+            look: None,
             runs_counted: 0,
             work,
         })
@@ -117,6 +133,23 @@ impl Actor for PartitionActor {
             Message::Wake => Vec::new(),
             Message::Measure => {
                 state.measure();
+                return Ok(());
+            }
+            Message::Explain(run, reply_to) => {
+                // Whoever has asked may have gone; whoever is not answered reads the journal.
+                let now = state.shared.clock.now();
+                let _gone = state.loaded.as_ref().map(|(_, it)| reply_to.send(it.explain(run, now)));
+                return Ok(());
+            }
+            Message::Absent(mut runs, reply_to) => {
+                if let Some((_, partition)) = &state.loaded {
+                    runs.retain(|run| !partition.has(*run));
+                    let _gone = reply_to.send(runs);
+                }
+                return Ok(());
+            }
+            Message::Watch | Message::WatchOn => {
+                state.watch(matches!(message, Message::WatchOn), &myself);
                 return Ok(());
             }
         };
@@ -225,6 +258,22 @@ impl State {
         if let Some((_, partition)) = &self.loaded {
             self.shared.metrics.measured(self.id, partition.backlog(self.shared.clock.now()));
         }
+    }
+
+    /// Looks at a page of the runs in memory, and at the next after a pause; a second look begins when the first is over.
+    fn watch(&mut self, goes_on: bool, myself: &ActorRef<Message>) {
+        let Some((_, partition)) = &mut self.loaded else { return };
+        if self.look.is_some() != goes_on {
+            return;
+        }
+        let (after, mut orphans) = self.look.take().unwrap_or_default();
+        let watched = partition.watch(after, WATCHDOG_PAGE_RUNS);
+        orphans.extend(watched.orphans);
+        if !watched.has_more {
+            return self.shared.watchdog.found(Looker::Partition(self.id), orphans);
+        }
+        self.look = Some((watched.runs.last().copied(), orphans));
+        let _timer = myself.send_after(WATCHDOG_MEMORY_PAUSE, || Message::WatchOn);
     }
 
     fn load(&mut self, run: RunId) {

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 
 use super::limits::PAGE_ROWS_MAX;
 use super::{
-    Acquired, Answer, Claim, Clock, Committed, Journal, JournalError, JournalState, Landed, NEW, Owner, Partitions,
-    RunCursor, RunFilter, RunRow, StoredRun, Suspect, artifacts, clip, codec, quarantine_error,
+    Acquired, Answer, Asleep, Claim, Clock, Committed, Journal, JournalError, JournalState, Landed, NEW, Owner,
+    Partitions, RunCursor, RunFilter, RunRow, StoredRun, Suspect, artifacts, clip, codec, quarantine_error,
 };
 use crate::artifacts::rows::memory::ArtifactTables;
 use crate::auth::Tenant;
@@ -217,6 +217,16 @@ impl Journal for MemoryJournal {
         found.sort();
         found.truncate(limit.min(PAGE_ROWS_MAX));
         answer(found.into_iter().map(|(_, run)| run).collect())
+    }
+
+    fn asleep(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<Asleep>> {
+        let tables = self.tables();
+        let parked = tables.runs.values().filter(|row| row.summary.phase == Phase::Parked);
+        let asleep = parked.filter(|row| row.summary.next_due.is_none()).map(|row| row.run);
+        let mut found: Vec<RunId> = asleep.filter(|run| after.is_none_or(|after| *run > after)).collect();
+        found.sort();
+        found.truncate(limit.min(PAGE_ROWS_MAX));
+        answer(found.into_iter().map(|run| Asleep { run, is_awaited: tables.has_open_review(run) }).collect())
     }
 
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>> {

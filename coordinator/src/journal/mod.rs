@@ -96,6 +96,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Parked runs whose `next_due` is not after `before`, the earliest first, of all partitions that this process may own.
     fn due(&self, before: Timestamp, limit: usize) -> Answer<Vec<RunId>>;
 
+    /// Parked runs without `next_due` behind `after`, in the order of their ids, of all partitions that this process may own.
+    fn asleep(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<Asleep>>;
+
     /// What a run's state is made of: its latest snapshot and the events after it, all as of one commit.
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>>;
 
@@ -224,6 +227,15 @@ pub struct StoredRun {
     pub snapshot: Option<Snapshot>,
     /// The events after the snapshot, or all, without their values.
     pub tail: Vec<Event>,
+}
+
+/// A parked run that no instant brings back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asleep {
+    /// Which.
+    pub run: RunId,
+    /// Whether a review of it is open.
+    pub is_awaited: bool,
 }
 
 /// A run's summary row.

@@ -1,8 +1,9 @@
-//! Reads: from committed state only, never from a partition's memory.
+//! Reads: from committed state only, never from a partition's memory; but for [`explain`], which asks what only that knows.
 
 pub(crate) mod batches;
 mod event_json;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod hub;
 pub(crate) mod items;

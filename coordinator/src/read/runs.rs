@@ -225,7 +225,7 @@ async fn next_page(shared: &Arc<Shared>, row: &RunRow, after: EventSeq) -> Resul
     page_of(shared, row, after, EVENT_PAGE_ROWS).await
 }
 
-async fn page_of(
+pub(super) async fn page_of(
     shared: &Arc<Shared>,
     row: &RunRow,
     after: EventSeq,
@@ -266,11 +266,7 @@ async fn show(
         seq: view.seq().0,
         nodes,
         nodes_total: part.len() as u32,
-        waiting_on: if run.status() == RunStatus::Running {
-            waiting::waiting_on(shared, view, &part)
-        } else {
-            Vec::new()
-        },
+        waiting_on: if run.status() == RunStatus::Running { waiting::waiting_on(shared, view) } else { Vec::new() },
         progress: f64::from(all - open) / f64::from(all.max(1)),
         target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
         sandbox: run.is_sandboxed(),

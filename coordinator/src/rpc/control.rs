@@ -217,6 +217,7 @@ pub(crate) fn status(shared: &Shared, is_stopping: bool) -> wire::StatusReply {
             attempts: counters.attempts.get(),
             zombie_results: counters.zombie_results.get(),
             runs_in_memory: counters.runs_in_memory(),
+            orphaned_runs: shared.watchdog.count() as u64,
             foreign_messages: counters.foreign_messages.get(),
             refused_joins: counters
                 .refused_joins()

@@ -8,6 +8,7 @@ mod batch_requests;
 pub(crate) mod control;
 mod edit_requests;
 pub(crate) mod enrol;
+pub(crate) mod explains;
 pub(crate) mod failure;
 pub(crate) mod history;
 pub(crate) mod in_flight;

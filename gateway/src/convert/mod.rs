@@ -7,6 +7,7 @@ pub(crate) mod cached;
 pub(crate) mod diagnosis;
 pub(crate) mod edit;
 pub(crate) mod event;
+pub(crate) mod explain;
 pub(crate) mod failure;
 pub(crate) mod key;
 pub(crate) mod node;

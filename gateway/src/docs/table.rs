@@ -10,6 +10,7 @@ use crate::dto::batch::Batch;
 use crate::dto::diagnosis::Diagnosis;
 use crate::dto::edit::{Copied, Layout, PatchedNode};
 use crate::dto::event::Events;
+use crate::dto::explain::Explanation;
 use crate::dto::key::ApiKey;
 use crate::dto::media::{Address, Media, MediaPage};
 use crate::dto::node::NodeDetail;
@@ -62,6 +63,7 @@ pub(super) const OF_RUNS: &[&str] = &[
     "getWorkflowsExecutionsByIdEvents",
     "getWorkflowsExecutionsByIdNodesByNodeId",
     "getWorkflowsExecutionsByIdTrace",
+    "getWorkflowsExecutionsByIdExplain",
     "getWorkflowsExecutionsByIdLineage",
     "postWorkflowsExecutionsByIdCancel",
     "postWorkflowsExecutionsByIdSignalsByName",
@@ -314,6 +316,11 @@ pub(crate) fn trace() -> Operation {
         .query("format", json!({"enum": ["json", "otlp"]}), "otlp: OTLP/JSON, for other tools.")
         .answers::<Trace<'_>>(OK, Shape::Enveloped)
         .answers::<OtlpTrace>(OK, Shape::Bare)
+}
+
+pub(crate) fn explain() -> Operation {
+    Operation::of::<ReadExecutions>(RUNS, "Explain what a run waits for, or how it ended and why")
+        .answers::<Explanation<'_>>(OK, Shape::Enveloped)
 }
 
 fn history(operation: Operation) -> Operation {

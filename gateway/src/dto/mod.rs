@@ -7,6 +7,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod edit;
 pub(crate) mod envelope;
 pub(crate) mod event;
+pub(crate) mod explain;
 pub(crate) mod key;
 pub(crate) mod media;
 pub(crate) mod node;

@@ -40,6 +40,8 @@ struct Counters {
     zombie_results: u64,
     /// Now, not a total.
     runs_in_memory: u64,
+    /// Now: runs that nothing would wake, which is a fault of Heddle.
+    orphaned_runs: u64,
     /// About attempts that their sender did not hold.
     foreign_messages: u64,
     /// Who was not let in as an agent or a gateway, by reason.
@@ -77,9 +79,19 @@ fn counters(counters: control::Counters) -> Counters {
         runs_in_memory,
         foreign_messages,
         refused_joins,
+        orphaned_runs,
     } = counters;
     let refused_joins = refused_joins.into_iter().collect();
-    Counters { commits, event_rows, attempts, zombie_results, runs_in_memory, foreign_messages, refused_joins }
+    Counters {
+        commits,
+        event_rows,
+        attempts,
+        zombie_results,
+        runs_in_memory,
+        orphaned_runs,
+        foreign_messages,
+        refused_joins,
+    }
 }
 
 /// `GET /readyz`: 200 if requests can be served, else 503 and why not.

@@ -9,6 +9,7 @@ pub(crate) mod docs;
 pub(crate) mod edits;
 pub(crate) mod error;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod history;

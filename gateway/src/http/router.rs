@@ -11,8 +11,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, alerts, artifacts, batches, docs, edits, events, export, health, history, keys, media, nodes, page, resume,
-    reviews, run_nodes, runs, signals, stats, tenants, trace, versions, workflows,
+    agents, alerts, artifacts, batches, docs, edits, events, explain, export, health, history, keys, media, nodes,
+    page, resume, reviews, run_nodes, runs, signals, stats, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
@@ -164,6 +164,7 @@ fn own() -> Table {
         .delete("/api/v1/workflows/{id}/alerts/{alertId}", alerts::delete, figures::delete_alert())
         .get("/api/v1/alerts/incidents", alerts::incidents, figures::list_incidents())
         .get("/api/v1/workflows/executions/{id}/export", export::export, table::export())
+        .get("/api/v1/workflows/executions/{id}/explain", explain::explain, table::explain())
 }
 
 /// What needs no key.

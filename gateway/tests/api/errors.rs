@@ -32,7 +32,7 @@ async fn the_form_is_fixed_by_route_and_status() {
 #[tokio::test]
 async fn unknown_routes_and_methods_have_our_form() {
     let api = Api::start().await;
-    for path in ["/", "/api/v1", "/api/v1/workflows/", "/api/v1/workflows/executions/e/explain", "/api/v2/workflows"] {
+    for path in ["/", "/api/v1", "/api/v1/workflows/", "/api/v1/workflows/executions/e/reason", "/api/v2/workflows"] {
         api.get(path).await.check_refusal(404, "unknown_route");
     }
     for (method, path) in [

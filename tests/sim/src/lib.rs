@@ -41,6 +41,7 @@ mod sessions;
 mod shell;
 mod store;
 mod stored;
+mod watch;
 mod work;
 mod world;
 

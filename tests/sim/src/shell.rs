@@ -224,6 +224,12 @@ impl World {
         }
     }
 
+    /// Whether what was read of a run waits before a partition.
+    pub(super) fn reads(&self, id: SeatId, run: RunId) -> bool {
+        let is_it = |input: &Input| matches!(input, Input::Loaded(loaded, _) if *loaded == run);
+        self.shell.seats.get(&id.partition).is_some_and(|seat| seat.outcomes.iter().any(is_it))
+    }
+
     /// Puts what a partition asked for before it.
     pub(super) fn outcome(&mut self, id: SeatId, input: Input) {
         if let Some(seat) = self.shell.seat(id) {
@@ -273,6 +279,7 @@ impl World {
         self.check.worked(outputs.releases.len());
         self.perform(id, outputs);
         self.check_memory(id);
+        self.check_watch(id);
         if more {
             self.wake_soon(id);
         }
@@ -521,6 +528,7 @@ impl World {
         if self.shell.seat(id).is_none() {
             return;
         }
+        self.check_rows(id);
         let until = self.now.plus(limits::DUE_SCAN_PERIOD);
         let mut due = self.store.due(|run| self.partition_of(run) == id.partition, until);
         due.truncate(limits::DUE_SCAN_RUNS_MAX);

@@ -1,5 +1,6 @@
 //! The simulator over some seeds: clean worlds stay clean, and every planted fault is found. `make sim` looks at more.
 
+use heddle_core::fault::Fault;
 use heddle_sim::{self as sim, Planted};
 
 /// Seeds within which a planted fault must be found.
@@ -30,4 +31,12 @@ fn every_planted_fault_is_found() {
     let missed: Vec<Planted> =
         caught.iter().filter(|caught| caught.by.is_none()).map(|caught| caught.planted).collect();
     assert!(planted.len() >= 40 && missed.is_empty(), "not found within {SEEDS_TO_FIND_MAX} seeds: {missed:?}");
+}
+
+#[test]
+fn runs_that_nothing_would_wake_are_found_by_the_watchdog() {
+    for fault in [Fault::TimerNotSet, Fault::AlarmNotSet] {
+        let by = (0..SEEDS_TO_FIND_MAX).find_map(|seed| sim::run(seed, Some(Planted::Core(fault))).violation);
+        assert_eq!(by.as_ref().map(|violation| violation.invariant), Some("H21"), "{fault:?}: {by:?}");
+    }
 }

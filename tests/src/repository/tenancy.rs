@@ -41,6 +41,7 @@ const STATEMENTS: [&str; 7] = [
 const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("journal/sqlite/copies.rs", "finished", "a run of a bench that is copied"),
     ("journal/sqlite/copies.rs", "copy", "a run of a bench that is copied"),
+    ("journal/sqlite/query.rs", "asleep", "the engine looks after runs of all tenants"),
     ("journal/sqlite/query.rs", "list_loadable", "the engine loads a partition's runs, of all tenants"),
     ("journal/sqlite/query.rs", "due", "timers of all tenants"),
     ("journal/sqlite/query.rs", "load", "the engine folds a run that it owns"),
@@ -49,6 +50,7 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("journal/sqlite/batch.rs", "update_run", "a batch is guarded by its partition's epoch, and so are its runs"),
     ("journal/sqlite/batch.rs", "quarantine", "the engine sets aside a run that it owns"),
     ("journal/postgres/partition.rs", "quarantine", "the engine sets aside a run that it owns"),
+    ("journal/postgres/query.rs", "asleep", "the engine looks after runs of all tenants"),
     ("journal/postgres/query.rs", "list_loadable", "the engine loads a partition's runs, of all tenants"),
     ("journal/postgres/query.rs", "due", "timers of all tenants"),
     ("journal/postgres/query.rs", "load_as_of_one_commit", "the engine folds a run that it owns"),

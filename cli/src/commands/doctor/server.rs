@@ -30,7 +30,7 @@ pub(super) async fn checks(connection: &Connection, data: &DataDir) -> Vec<Check
         Ok(health) => health,
         Err(failure) => return vec![Check::refused(SERVER, failure)],
     };
-    let mut checks = vec![alive(&client, &health).await, version(&health), skew(&client).await];
+    let mut checks = vec![alive(&client, &health).await, version(&health), skew(&client).await, runs(&health)];
     let key = key(&client).await;
     let is_known = key.state == super::State::Ok;
     checks.push(key);
@@ -69,6 +69,23 @@ fn version(health: &Health) -> Check {
         "" => Check::skipped(name, "the server does not say which it is"),
         theirs if theirs == own => Check::ok(name, format!("{own}, here and there")),
         theirs => Check::warning(name, format!("the server is {theirs}, this is {own}"), "use the same build"),
+    }
+}
+
+/// Whether something would wake each run that is not over.
+fn runs(health: &Health) -> Check {
+    let name = "runs";
+    match health.counters {
+        None => Check::skipped(name, "the coordinator does not say how they are"),
+        Some(counters) if counters.orphaned_runs == 0 => Check::ok(name, "none is stuck"),
+        Some(counters) => {
+            let message = match counters.orphaned_runs {
+                1 => "1 is stuck: nothing would ever wake it, which is a fault of Heddle".to_owned(),
+                runs => format!("{runs} are stuck: nothing would ever wake them, which is a fault of Heddle"),
+            };
+            let next = "the coordinator's log names each; `heddle executions explain ID` says what is missing";
+            Check::failed(name, message, next)
+        }
     }
 }
 
@@ -148,9 +165,13 @@ mod tests {
 
     use super::super::State;
     use super::*;
+    use crate::client::Counters;
 
     async fn gateway(agents: (StatusCode, Value), key: StatusCode) -> Vec<Check> {
-        let health = json!({"status": "ok", "version": env!("CARGO_PKG_VERSION"), "bootId": "b", "database": "sqlite"});
+        let health = json!({
+            "status": "ok", "version": env!("CARGO_PKG_VERSION"), "bootId": "b", "database": "sqlite",
+            "counters": {"orphanedRuns": 0},
+        });
         let (status, body) = agents;
         let router = Router::new()
             .route("/healthz", get(|| async move { Json(health) }))
@@ -173,19 +194,19 @@ mod tests {
     async fn a_healthy_server_passes() {
         let agent = json!([{"state": "connected", "version": env!("CARGO_PKG_VERSION"), "slots": 4, "busy": 1, "nodeTypes": ["a:b"]}]);
         let checks = gateway((StatusCode::OK, agent), StatusCode::OK).await;
-        let expected = ["server", "version", "clock", "key", "agents"].map(|name| (name, State::Ok));
+        let expected = ["server", "version", "clock", "runs", "key", "agents"].map(|name| (name, State::Ok));
         assert_eq!(states(&checks), expected, "{checks:?}");
-        assert_eq!(checks[4].message, "1 connected, 1 of 4 slots busy, 1 node types");
+        assert_eq!(checks[5].message, "1 connected, 1 of 4 slots busy, 1 node types");
     }
 
     #[tokio::test]
     async fn a_bad_key_and_absent_agents_fail() {
         let checks = gateway((StatusCode::OK, json!([])), StatusCode::UNAUTHORIZED).await;
-        assert_eq!(states(&checks)[3..], [("key", State::Failed), ("agents", State::Skipped)]);
+        assert_eq!(states(&checks)[4..], [("key", State::Failed), ("agents", State::Skipped)]);
         let checks = gateway((StatusCode::OK, json!([])), StatusCode::OK).await;
-        assert_eq!(states(&checks)[4], ("agents", State::Failed));
+        assert_eq!(states(&checks)[5], ("agents", State::Failed));
         let checks = gateway((StatusCode::FORBIDDEN, json!({})), StatusCode::OK).await;
-        assert_eq!(states(&checks)[4], ("agents", State::Skipped));
+        assert_eq!(states(&checks)[5], ("agents", State::Skipped));
     }
 
     #[tokio::test]
@@ -202,6 +223,15 @@ mod tests {
             assert_eq!(states(&checks), [("server", State::Failed)]);
             assert!(checks[0].next.is_some());
         }
+    }
+
+    #[test]
+    fn a_stuck_run_is_a_failure() {
+        let health = |orphaned_runs| Health { counters: Some(Counters { orphaned_runs }), ..Health::default() };
+        assert_eq!(runs(&Health::default()).state, State::Skipped);
+        assert_eq!(runs(&health(0)).state, State::Ok);
+        let stuck = runs(&health(2));
+        assert!(stuck.state == State::Failed && stuck.message.starts_with("2 are stuck") && stuck.next.is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::io::{Effect, Leaving, Release, Verdict};
 use super::permits::Reservation;
 use super::{Partition, Turn};
 use crate::fault::{Fault, is_planted};
-use crate::id::{AgentBoot, AgentId, AttemptKey, BootId, NodeIx, RunId, SessionNumber};
+use crate::id::{AgentBoot, AgentId, AttemptKey, BootId, Instance, NodeIx, RunId, SessionNumber};
 use crate::limits;
 use crate::node_type::EffectClass;
 use crate::run::event::{Attempt, LossCause, Timing};
@@ -158,6 +158,13 @@ impl Partition {
             Some(presence) if presence.boot == agent.boot => presence.gone,
             _ => Some(Absence { since: self.loaded_at, grace_min: Span::ZERO }),
         }
+    }
+
+    /// Since when the agent that has an instance is away, and when its work counts as lost; nothing if it is here.
+    pub(super) fn away(&self, run: &Run, instance: Instance) -> Option<(Timestamp, Timestamp)> {
+        let live = run.attempt(instance)?;
+        let absence = self.absence(&live.agent)?;
+        Some((absence.since, self.grace_ends(run, live, instance.node, absence)))
     }
 
     /// When an absent agent's attempt is lost. Nobody is given up as away sooner than [`limits::LOSS_GRACE_AFTER_LOAD`]

@@ -9,7 +9,11 @@ impl Partition {
     pub(super) fn evict(&mut self, turn: &Turn<'_>) {
         while let Some(&(at, id)) = self.idle.first().filter(|(at, _)| *at <= turn.now) {
             self.idle.remove(&(at, id));
-            let busy = self.open.touches(id) || self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
+            // What nothing would bring back stays, so that the watchdog tells of it.
+            let is_lost = self.is_orphan(id);
+            let busy = is_lost
+                || self.open.touches(id)
+                || self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
             let Some(entry) = self.runs.get_mut(&id) else { continue };
             entry.idle_at = None;
             if busy {

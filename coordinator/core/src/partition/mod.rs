@@ -12,6 +12,7 @@ mod batches;
 mod decide;
 mod dropped;
 mod evict;
+mod explain;
 pub mod io;
 mod listen;
 mod lists;
@@ -26,6 +27,7 @@ mod submit;
 #[cfg(test)]
 mod tests;
 mod values;
+pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -35,7 +37,7 @@ use crate::concurrency::ConcurrencyKey;
 use crate::draw::Draw;
 use crate::fault::{Fault, is_planted};
 use crate::hook::Hooks;
-use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, Instance, PartitionId, RunId};
+use crate::id::{AgentId, AttemptKey, BatchNumber, Epoch, EventSeq, Instance, PartitionId, RunId};
 use crate::limits;
 use crate::partition::agents::Presence;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
@@ -117,6 +119,8 @@ struct Entry {
     fetched: Values,
     /// Parts of lists that it goes through.
     lists: RecentLists,
+    /// The event up to which its state was looked through and something would wake all of it.
+    watched: Option<EventSeq>,
 }
 
 /// What one call of [`Partition::on`] works with.
@@ -347,7 +351,7 @@ impl Partition {
         let alarm = entry.run.next_alarm(turn.now);
         if alarm != entry.alarm {
             entry.alarm.map(|at| self.alarms.remove(&(at, id)));
-            alarm.map(|at| self.alarms.insert((at, id)));
+            alarm.filter(|_| !is_planted(Fault::AlarmNotSet)).map(|at| self.alarms.insert((at, id)));
             entry.alarm = alarm;
         }
         // A retry that is due waits for an agent, not for an instant: it stays, and its row must be found at start.
@@ -576,6 +580,7 @@ impl Entry {
             lack: Lack::Nothing,
             fetched: Values::new(),
             lists: RecentLists::default(),
+            watched: None,
         }
     }
 }

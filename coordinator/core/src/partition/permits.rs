@@ -7,6 +7,7 @@
 mod access;
 mod line;
 mod places;
+mod standing;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use self::access::Access;
 use self::line::Lines;
 pub use self::places::PlaceHeld;
 use self::places::Places;
+pub use self::standing::{Misfit, PlaceStanding, Standing};
 use crate::concurrency::{ConcurrencyKey, ConcurrencyLimits};
 use crate::condition::question::{EVALUATOR_TYPE, EVALUATOR_VERSION};
 use crate::id::{AgentBoot, AgentId, BootId, Instance, PartitionId, SessionNumber, TenantId};

@@ -38,6 +38,11 @@ impl Questions {
         self.deadlines.first().map(|(at, ..)| *at)
     }
 
+    /// Whether somebody asks for an instance, or will.
+    pub(super) fn is_under_way(&self, run: RunId, instance: Instance) -> bool {
+        self.is_asked(run, instance) || self.queued.contains(&run)
+    }
+
     fn is_asked(&self, run: RunId, instance: Instance) -> bool {
         self.under_way.contains_key(&(run, instance))
     }

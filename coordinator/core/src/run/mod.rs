@@ -44,6 +44,7 @@ mod step;
 mod tests;
 pub mod trace;
 pub mod view;
+pub mod waits;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

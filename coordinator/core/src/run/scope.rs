@@ -253,7 +253,7 @@ impl Run {
     }
 
     /// Where an instance stands for people: a loop of which an agent looks at a turn is at work.
-    pub(super) fn phase_shown(&self, instance: Instance, phase: NodePhase) -> NodePhase {
+    pub(crate) fn phase_shown(&self, instance: Instance, phase: NodePhase) -> NodePhase {
         match phase {
             NodePhase::Ready if self.state.expansions.contains_key(&instance) => NodePhase::Open,
             phase => phase,

@@ -240,7 +240,9 @@ impl Run {
             }
             Decision::Waiting { until, .. } => {
                 self.slot(instance)?.phase = NodePhase::Waiting;
-                self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
+                if !is_planted(Fault::TimerNotSet) {
+                    self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
+                }
             }
             Decision::Failed { error, .. } if self.has_open_items(instance) => {
                 self.fail_container(instance, error, instance)?;

@@ -203,7 +203,7 @@ impl RunView {
 }
 
 /// What people are told of a phase; nothing of what is no part of the run, or has no phase of its own.
-pub(super) fn state_of(phase: NodePhase, status: RunStatus) -> Option<NodeState> {
+pub(crate) fn state_of(phase: NodePhase, status: RunStatus) -> Option<NodeState> {
     let is_over = status != RunStatus::Running;
     Some(match phase {
         NodePhase::Excluded | NodePhase::Inside => return None,

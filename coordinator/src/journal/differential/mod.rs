@@ -126,6 +126,7 @@ const OPERATIONS: &[&str] = &[
     "quarantine",
     "list_loadable",
     "due",
+    "asleep",
     "load",
     "read_events",
     "read_values",
@@ -224,6 +225,10 @@ impl Pair {
             "due" => {
                 let before = self.draw.time_near(self.clock.now());
                 !same!(self, due(before, limit)).unwrap().is_empty()
+            }
+            "asleep" => {
+                let after = self.draw.maybe(run);
+                !same!(self, asleep(after, limit)).unwrap().is_empty()
             }
             "load" => {
                 let stored = same!(self, load(run)).unwrap();

@@ -45,7 +45,7 @@ use super::codec::Row;
 use super::limits::{COMMIT_CONNECTIONS_MAX, ROW_CONNECTIONS_MAX};
 use super::numbers::{Numbers, Retries};
 use super::{
-    Acquired, Answer, Claim, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor,
+    Acquired, Answer, Asleep, Claim, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor,
     RunFilter, RunRow, StoredRun,
 };
 use crate::auth::Tenant;
@@ -224,6 +224,10 @@ impl Journal for PostgresJournal {
 
     fn due(&self, before: Timestamp, limit: usize) -> Answer<Vec<RunId>> {
         self.ask("list runs that are due", move |connection| query::due(connection, before, limit).boxed())
+    }
+
+    fn asleep(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<Asleep>> {
+        self.ask("list runs that wait for people", move |connection| query::asleep(connection, after, limit).boxed())
     }
 
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>> {

@@ -18,7 +18,7 @@ use crate::auth::Tenant;
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{RUN_COLUMNS, status_number};
 use crate::journal::limits::PAGE_ROWS_MAX;
-use crate::journal::{JournalError, RunCursor, RunFilter, RunRow, StoredRun, values};
+use crate::journal::{Asleep, JournalError, RunCursor, RunFilter, RunRow, StoredRun, values};
 
 type Result<T> = std::result::Result<T, Trouble>;
 
@@ -45,6 +45,15 @@ pub(super) async fn list_loadable(
 pub(super) async fn due(connection: &mut PgConnection, before: Timestamp, limit: usize) -> Result<Vec<RunId>> {
     let sql = "SELECT id FROM run WHERE phase = 2 AND next_due <= $1 ORDER BY next_due, id LIMIT $2";
     run_ids(&sqlx::query(sql).bind(before.as_millis()).bind(page(limit)).fetch_all(connection).await?)
+}
+
+pub(super) async fn asleep(connection: &mut PgConnection, after: Option<RunId>, limit: usize) -> Result<Vec<Asleep>> {
+    // All without an instant: the order is that of the index.
+    let sql = "SELECT id, EXISTS (SELECT 1 FROM review WHERE review.run = run.id AND review.state = 1) FROM run
+               WHERE phase = 2 AND next_due IS NULL AND id > $1 ORDER BY next_due, id LIMIT $2";
+    let query = sqlx::query(sql).bind(after.unwrap_or(RunId(0)).to_bytes()).bind(page(limit));
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| Ok(Asleep { run: RunId(id(row, 0)?), is_awaited: row.try_get(1)? })).collect()
 }
 
 pub(super) async fn load(connection: &mut PgConnection, run: RunId) -> Result<Option<StoredRun>> {

@@ -46,7 +46,7 @@ use super::codec::Row;
 use super::limits::READERS;
 use super::numbers::{Numbers, Retries};
 use super::{
-    Acquired, Answer, Claim, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor,
+    Acquired, Answer, Asleep, Claim, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor,
     RunFilter, RunRow, StoredRun, system_clock,
 };
 use crate::auth::Tenant;
@@ -254,6 +254,10 @@ impl Journal for SqliteJournal {
 
     fn due(&self, before: Timestamp, limit: usize) -> Answer<Vec<RunId>> {
         self.read(move |connection| query::due(connection, before, limit))
+    }
+
+    fn asleep(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<Asleep>> {
+        self.read(move |connection| query::asleep(connection, after, limit))
     }
 
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>> {

@@ -15,7 +15,7 @@ use crate::auth::Tenant;
 use crate::journal::codec::{self, Row};
 use crate::journal::columns::{RUN_COLUMNS, status_number};
 use crate::journal::limits::PAGE_ROWS_MAX;
-use crate::journal::{JournalError, RunCursor, RunFilter, RunRow, StoredRun, values};
+use crate::journal::{Asleep, JournalError, RunCursor, RunFilter, RunRow, StoredRun, values};
 
 type Result<T> = std::result::Result<T, JournalError>;
 
@@ -36,6 +36,15 @@ pub(super) fn list_loadable(
 pub(super) fn due(connection: &Connection, before: Timestamp, limit: usize) -> Result<Vec<RunId>> {
     let sql = "SELECT id FROM run WHERE phase = 2 AND next_due <= ?1 ORDER BY next_due, id LIMIT ?2";
     run_ids(connection, sql, params![before.as_millis(), page(limit)])
+}
+
+pub(super) fn asleep(connection: &Connection, after: Option<RunId>, limit: usize) -> Result<Vec<Asleep>> {
+    // All without an instant: the order is that of the index.
+    let sql = "SELECT id, EXISTS (SELECT 1 FROM review WHERE review.run = run.id AND review.state = 1) FROM run
+               WHERE phase = 2 AND next_due IS NULL AND id > ?1 ORDER BY next_due, id LIMIT ?2";
+    select(connection, sql, params![after.unwrap_or(RunId(0)).to_bytes(), page(limit)], |row| {
+        Ok(Asleep { run: RunId(column_id(row, 0)?), is_awaited: column(row, 1)? })
+    })
 }
 
 pub(super) fn load(connection: &Connection, run: RunId) -> Result<Option<StoredRun>> {

@@ -81,7 +81,6 @@ impl Tables {
     }
 
     /// Whether a run waits for people.
-    #[cfg(test)]
     pub(crate) fn has_open_review(&self, run: RunId) -> bool {
         self.reviews.0.values().any(|row| row.run == run && row.state == ReviewState::Open)
     }

@@ -51,6 +51,12 @@ impl Lines {
         self.lines.keys()
     }
 
+    /// How many permits are waited for in each line.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (&Need, u32)> {
+        let wanted = |line: &Line| line.shares.values().flat_map(|share| share.wanted.values()).sum();
+        self.lines.iter().map(move |(need, line)| (need, wanted(line)))
+    }
+
     /// Concurrency keys of which a place is waited for.
     pub(super) fn keys(&self) -> impl Iterator<Item = &ConcurrencyKey> {
         self.lines.keys().filter_map(|need| need.key.as_ref())

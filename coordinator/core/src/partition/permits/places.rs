@@ -98,6 +98,13 @@ impl Places {
         self.unread.is_empty() && count + u32::from(is_kept) < self.limit(&place)
     }
 
+    /// How many places a key has, how many of them are taken, and whether all that is taken is known.
+    pub(super) fn standing(&self, key: &ConcurrencyKey) -> (u32, u32, bool) {
+        let place = self.place(key);
+        let taken = self.taken.get(&place).map_or(0, Taken::count);
+        (self.limit(&place), taken, self.unread.is_empty())
+    }
+
     /// Takes a place for a need that has a key.
     pub(super) fn take(&mut self, partition: PartitionId, need: &Need) -> Option<PlaceHeld> {
         let key = need.key.clone()?;

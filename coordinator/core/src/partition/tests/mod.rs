@@ -12,3 +12,4 @@ mod recall;
 mod reviews;
 mod runs;
 mod values;
+mod watch;

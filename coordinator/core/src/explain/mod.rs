@@ -1,0 +1,326 @@
+//! What a run that is not over waits for, told to people: for each unfinished node a cause, in data and as a sentence
+//! ([`words`]). The causes of a run follow from its state alone ([`crate::run::waits`]); who has the run in memory and who
+//! knows the agents add what they know.
+
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::graph::ListensTo;
+use crate::id::{AgentId, AttemptNumber, EventSeq, Instance, NodeIx, ReviewId};
+use crate::limits;
+use crate::partition::permits::{Need, Permits, Standing};
+use crate::run::event::{Event, Fact, NodeError, ReviewKind};
+use crate::run::view::{NodeState, state_of};
+use crate::run::waits::Wait;
+use crate::run::{Listener, NodePhase, Run};
+use crate::time::Timestamp;
+
+pub(crate) use self::words::quoted;
+pub use self::words::{ended, headline, needed, orphaned};
+
+/// Why an instance does not go on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cause {
+    /// Nodes before it are not done.
+    Inputs {
+        /// The ids of the first of them.
+        nodes: Vec<Arc<str>>,
+        /// How many more there are.
+        more: u32,
+    },
+    /// The engine decides it next.
+    Turn,
+    /// The engine reads what it looks at.
+    Values,
+    /// Too many reviews of its run are open.
+    Room,
+    /// A result that runs share is looked for.
+    Shared,
+    /// It could be at an agent.
+    Work {
+        /// What it needs.
+        need: Need,
+        /// How that stands, if somebody has looked.
+        standing: Option<Box<Standing>>,
+    },
+    /// An agent has it.
+    Attempt {
+        /// Which.
+        agent: AgentId,
+        /// Which try.
+        number: AttemptNumber,
+        /// Since when the agent is away, and when its work counts as lost, if it is.
+        away: Option<(Timestamp, Timestamp)>,
+    },
+    /// The pause before its next try.
+    Retry {
+        /// Until when.
+        until: Timestamp,
+        /// Failures that count.
+        failed: u32,
+        /// How many there may be.
+        attempts_max: u32,
+        /// Why the last try failed, if that is known.
+        error: Option<NodeError>,
+    },
+    /// An instant.
+    Timer {
+        /// Which.
+        until: Timestamp,
+    },
+    /// People.
+    Review {
+        /// Which review.
+        id: ReviewId,
+        /// What is looked at.
+        kind: ReviewKind,
+        /// When its time is over.
+        due_at: Option<Timestamp>,
+        /// Who may decide; nobody = whoever is allowed to.
+        assignees: Vec<Arc<str>>,
+    },
+    /// A signal that is sent to the run.
+    Signal {
+        /// Its name.
+        name: Arc<str>,
+        /// When it waits no longer.
+        until: Option<Timestamp>,
+    },
+    /// A call of its address.
+    Webhook {
+        /// When it waits no longer.
+        until: Option<Timestamp>,
+    },
+    /// Items or turns of its body.
+    Items {
+        /// How many are open.
+        open: u32,
+    },
+    /// Nothing would ever wake it.
+    Nothing,
+}
+
+/// One unfinished instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Which.
+    pub instance: Instance,
+    /// Its node's id in the document.
+    pub node: Arc<str>,
+    /// The numbers of the items and turns that it lies in, the outermost first.
+    pub index: Vec<u32>,
+    /// Where it stands.
+    pub state: NodeState,
+    /// Why it does not go on.
+    pub cause: Cause,
+    /// Since when, if that is known.
+    pub since: Option<Timestamp>,
+    /// How many more instances of its node wait for the same; with the last of them that is told.
+    pub more: u32,
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Explained {
+    /// The youngest event that it reflects.
+    pub seq: EventSeq,
+    /// Unfinished instances: what waits for something outside of the run first, what waits for other nodes last.
+    pub nodes: Vec<Told>,
+    /// Instances that are not told, by their kind of waiting.
+    untold: BTreeMap<&'static str, u32>,
+}
+
+/// Which unfinished instances are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All.
+    All,
+    /// Those that wait for something outside of the run: people, time, agents.
+    Outside,
+}
+
+/// In which order causes are told: those that lie outside of the run, those inside, those that follow from others.
+fn rank(kind: &str) -> u8 {
+    match kind {
+        "nothing" => 0,
+        "items" => 2,
+        "inputs" => 3,
+        _ => 1,
+    }
+}
+
+impl Cause {
+    /// Its word in the API.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Cause::Inputs { .. } => "inputs",
+            Cause::Turn => "turn",
+            Cause::Values => "value",
+            Cause::Room => "room",
+            Cause::Shared => "cache",
+            Cause::Work { standing: Some(standing), .. } if standing.fit == 0 => "agent",
+            Cause::Work { standing: Some(standing), .. } if standing.place.is_some() && !standing.has_place => {
+                "concurrency"
+            }
+            Cause::Work { .. } => "slot",
+            Cause::Attempt { .. } => "attempt",
+            Cause::Retry { .. } => "retry",
+            Cause::Timer { .. } => "timer",
+            Cause::Review { kind: ReviewKind::Outcome, .. } => "outcome",
+            Cause::Review { .. } => "review",
+            Cause::Signal { .. } => "signal",
+            Cause::Webhook { .. } => "webhook",
+            Cause::Items { .. } => "items",
+            Cause::Nothing => "nothing",
+        }
+    }
+
+    fn of(run: &Run, instance: Instance, wait: Wait, now: Timestamp) -> (Self, Option<Timestamp>) {
+        let graph = run.graph();
+        match wait {
+            Wait::Inputs => {
+                let (open, more) = run.inputs_awaited(instance);
+                let nodes = open.iter().map(|ix| Arc::clone(&graph.node(*ix).id)).collect();
+                (Cause::Inputs { nodes, more }, None)
+            }
+            Wait::Turn => (Cause::Turn, None),
+            Wait::Room => (Cause::Room, None),
+            Wait::Shared => (Cause::Shared, None),
+            Wait::Agent => (Self::work(run, instance), None),
+            Wait::Attempt => match run.attempt(instance) {
+                Some(live) => {
+                    let (agent, number) = (live.agent.agent.clone(), live.number);
+                    (Cause::Attempt { agent, number, away: None }, Some(live.assigned_at))
+                }
+                None => (Cause::Nothing, None),
+            },
+            Wait::Retry { until } if until <= now => (Self::work(run, instance), Some(until)),
+            Wait::Retry { until } => {
+                let (failed, attempts_max) = run.tries_counted(instance);
+                (Cause::Retry { until, failed, attempts_max, error: None }, None)
+            }
+            Wait::Timer { until } => (Cause::Timer { until }, None),
+            Wait::Review(review) => match run.open_review(review) {
+                Some(open) => {
+                    let assignees = run.assignees(open).to_vec();
+                    let id = ReviewId::of(run.id(), review);
+                    (Cause::Review { id, kind: open.kind, due_at: open.due_at, assignees }, Some(open.opened_at))
+                }
+                None => (Cause::Nothing, None),
+            },
+            Wait::World(Listener { since, until, .. }) => match graph.listen(instance.node).map(|listen| &listen.to) {
+                Some(ListensTo::Signal(name)) => (Cause::Signal { name: Arc::clone(name), until }, Some(since)),
+                Some(ListensTo::Webhook) => (Cause::Webhook { until }, Some(since)),
+                None => (Cause::Nothing, None),
+            },
+            Wait::Items { open } => (Cause::Items { open }, None),
+            Wait::Nothing => (Cause::Nothing, None),
+        }
+    }
+
+    /// Whether it is a suspect shows when its turn comes: any agent that fits may be the one.
+    fn work(run: &Run, instance: Instance) -> Self {
+        Cause::Work { need: Need { alone: false, ..Need::of(run, instance) }, standing: None }
+    }
+}
+
+impl Explained {
+    /// What the instances of a run wait for at `now`, as its state says.
+    pub fn of(run: &Run, part: Part, now: Timestamp) -> Self {
+        let graph = run.graph();
+        let waits = run.waits();
+        let mut groups: BTreeMap<(u8, NodeIx, &'static str), (Vec<Told>, u32)> = BTreeMap::new();
+        let mut inputs_told = 0;
+        for (instance, phase) in waits.open() {
+            let is_inside = matches!(phase, NodePhase::Pending | NodePhase::Open | NodePhase::Running);
+            let is_anonymous = graph.node(instance.node).is_anonymous;
+            // A map that no document names stands for the node that it runs: that one shows as soon as there are items.
+            if (part == Part::Outside && is_inside) || (is_anonymous && phase == NodePhase::Open) {
+                continue;
+            }
+            let is_pending = phase == NodePhase::Pending;
+            if is_pending && inputs_told >= limits::EXPLAINED_NODES_MAX {
+                // Nobody sees for which.
+                groups.entry((rank("inputs"), instance.node, "inputs")).or_default().1 += 1;
+                continue;
+            }
+            let Some(wait) = waits.of(instance, phase) else { continue };
+            let (cause, since) = Cause::of(run, instance, wait, now);
+            let group = groups.entry((rank(cause.kind()), instance.node, cause.kind())).or_default();
+            if group.0.len() >= limits::EXPLAINED_INSTANCES_MAX {
+                group.1 += 1;
+                continue;
+            }
+            inputs_told += usize::from(is_pending);
+            let node = Arc::clone(&graph.node(graph.named(instance.node)).id);
+            let is_since_start = is_pending && graph.within(instance.node).is_none();
+            let since = since.or_else(|| is_since_start.then(|| run.started_at()));
+            let Some(state) = state_of(run.phase_shown(instance, phase), run.status()) else { continue };
+            group.0.push(Told { instance, node, index: run.path(instance.scope), state, cause, since, more: 0 });
+        }
+        let mut explained = Explained { seq: run.seq(), ..Explained::default() };
+        for ((_, _, kind), (mut told, more)) in groups {
+            let room = limits::EXPLAINED_NODES_MAX;
+            let has_room = part == Part::Outside || explained.nodes.len() + told.len() <= room;
+            if let Some(last) = told.last_mut().filter(|_| has_room) {
+                last.more = more;
+                explained.nodes.append(&mut told);
+            } else {
+                *explained.untold.entry(kind).or_default() += told.len() as u32 + more;
+            }
+        }
+        explained
+    }
+
+    /// Adds how what agents do stands.
+    pub fn look_at(&mut self, permits: &Permits) {
+        for told in &mut self.nodes {
+            if let Cause::Work { need, standing } = &mut told.cause {
+                *standing = Some(Box::new(permits.standing(need)));
+            }
+        }
+    }
+
+    /// Adds since when, and why, as far as these events say: the youngest of the run.
+    pub fn note<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
+        let mut begun: BTreeMap<Instance, Timestamp> = BTreeMap::new();
+        let mut failed: BTreeMap<Instance, &NodeError> = BTreeMap::new();
+        for event in events {
+            match &event.fact {
+                Fact::Failed { attempt, error, .. } => {
+                    begun.insert(attempt.instance, event.at);
+                    failed.insert(attempt.instance, error);
+                }
+                Fact::Lost { attempt, .. } => {
+                    begun.insert(attempt.instance, event.at);
+                }
+                _ => {}
+            }
+            begun.extend(event.decisions.iter().map(|decision| (decision.instance(), event.at)));
+        }
+        for told in &mut self.nodes {
+            let is_begun = matches!(told.cause, Cause::Retry { .. } | Cause::Timer { .. } | Cause::Items { .. });
+            if is_begun && told.since.is_none() {
+                told.since = begun.get(&told.instance).copied();
+            }
+            if let Cause::Retry { error, .. } = &mut told.cause {
+                *error = failed.get(&told.instance).map(|error| (*error).clone());
+            }
+        }
+    }
+
+    /// How many instances wait for each kind of thing, what is most first.
+    pub fn kinds(&self) -> Vec<(&'static str, u32)> {
+        let mut counts = self.untold.clone();
+        for told in &self.nodes {
+            *counts.entry(told.cause.kind()).or_default() += 1 + told.more;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(kind, count)| (rank(kind), std::cmp::Reverse(*count)));
+        counts
+    }
+}

@@ -1,0 +1,342 @@
+//! What runs wait for, over REST and on the command line: each kind of waiting says itself in data and in a sentence. And the
+//! watchdog finds a run that nothing would wake, in memory and on disk alone.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::process::command;
+use cluster_tests::cluster::runs::text;
+use cluster_tests::cluster::{AgentShape, Cluster, Part, Shape};
+use cluster_tests::wait;
+use heddle_test_postgres::Server;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const RUN_TIME_MAX: Duration = Duration::from_secs(60);
+/// The watchdog looks every ten seconds.
+const WATCHDOG_TIME_MAX: Duration = Duration::from_secs(60);
+/// What makes the coordinator forget the timers of nodes that wait.
+const PLANTED: (&str, &str) = ("HEDDLE_PLANTED_FAULT", "TimerNotSet");
+
+async fn explain(cluster: &Cluster, execution: &str) -> Value {
+    cluster.client().get_json(&format!("/api/v1/workflows/executions/{execution}/explain")).await
+}
+
+/// The explanation, when it says this of these nodes: node and kind.
+async fn explained(cluster: &Cluster, execution: &str, wanted: &[(&str, &str)]) -> Value {
+    wait::until("an explanation that names each node", RUN_TIME_MAX, || async {
+        let explained = explain(cluster, execution).await;
+        let kinds: BTreeMap<String, String> =
+            nodes(&explained).map(|node| (text(&node["nodeId"]), text(&node["waitsFor"]["kind"]))).collect();
+        let is_said = |(node, kind): &(&str, &str)| kinds.get(*node).is_some_and(|said| said == kind);
+        if wanted.iter().all(is_said) { Ok(explained) } else { Err(format!("{kinds:?}")) }
+    })
+    .await
+}
+
+fn nodes(explained: &Value) -> impl Iterator<Item = &Value> {
+    explained["nodes"].as_array().into_iter().flatten()
+}
+
+fn node<'a>(explained: &'a Value, id: &str) -> &'a Value {
+    nodes(explained).find(|node| node["nodeId"] == id).unwrap_or(&Value::Null)
+}
+
+fn sentence(explained: &Value, id: &str) -> String {
+    text(&node(explained, id)["sentence"])
+}
+
+/// What the command line says of a run.
+fn told(cluster: &mut Cluster, arguments: &[&str]) -> (bool, String) {
+    let key = std::fs::read_to_string(cluster.folder().join("coordinator/key")).unwrap();
+    let mut command = command();
+    let output = command.args(arguments).env("HEDDLE_URL", cluster.origin(0)).env("HEDDLE_KEY", key.trim()).output();
+    let output = output.unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn on(labels: &str) -> Value {
+    let (name, value) = labels.split_once('=').unwrap();
+    json!({ "agent": { "labels": { name: value } } })
+}
+
+/// A policy with these keys, on agents with this label.
+fn with(mut policy: Value, labels: &str) -> Value {
+    policy["agent"] = on(labels)["agent"].clone();
+    policy
+}
+
+fn gate(effect: &str) -> Value {
+    json!({ "file": "done", "begun": "begun", "until": "gate", "effect": effect })
+}
+
+/// A run that waits for everything at once, on agents of which each has a label of its own.
+fn everything() -> Graph {
+    let keyed = || with(json!({ "concurrencyKey": "the one" }), "of=keyed");
+    let retry = with(json!({ "retry": { "maxAttempts": 3, "initialMs": 60_000, "jitter": 0.0 } }), "of=keyed");
+    Graph::default()
+        .node("in", "input:text", json!({ "text": "thread" }))
+        .node_with("busy", "debug:effect", gate("pure"), on("of=one"))
+        .node_with("queued", "debug:echo", json!({}), on("of=one"))
+        .edge("busy.out", "behind.in")
+        .edge("in.text", "behind.in")
+        .node("behind", "debug:echo", json!({}))
+        .node_with("drained", "debug:echo", json!({ "value": 1 }), on("of=drained"))
+        .node_with("labelled", "debug:echo", json!({ "value": 1 }), on("of=nobody"))
+        .node_with("placed", "debug:effect", gate("pure"), keyed())
+        .node_with("placeless", "debug:echo", json!({}), keyed())
+        .edge("held.out", "placeless.in")
+        .node_with("held", "debug:echo", json!({ "value": 1 }), on("of=keyed"))
+        .node_with("again", "debug:fail", json!({ "times": 2 }), retry)
+        .node("timer", "logic:wait", json!({ "forMs": 3_600_000 }))
+        .edge("in.text", "timer.value")
+        .node("asked", "logic:review", json!({ "assignees": ["ann", "bea"] }))
+        .edge("in.text", "asked.value")
+        .node_with("unknown", "debug:effect", gate("blind"), with(json!({ "onUnknown": "park" }), "of=blind"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_waiting_says_itself() {
+    let agent = |slots, labels| AgentShape { slots, labels };
+    let agents = vec![agent(1, "of=one"), agent(4, "of=keyed"), agent(1, "of=drained"), agent(1, "of=blind")];
+    let mut cluster = Cluster::of(Shape { gateways: 1, agents }).await;
+    let drained = cluster.agent_id(Part::Agent(2));
+    let answer = cluster.client().post(&format!("/api/v1/agents/{drained}/drain"), &json!({}), "drain").await;
+    assert!(answer.is_success(), "{answer}");
+    let graph = everything();
+    let workflow = cluster.client().save("everything", &graph).await;
+    let run = cluster.client().run(&workflow, "everything").await;
+    explained(&cluster, &run, &[("busy", "attempt"), ("unknown", "attempt"), ("placed", "attempt")]).await;
+    // What is at one agent's only slot keeps others waiting, and who dies beside a blind effect leaves a question.
+    wait::until("the effect that nobody will know of", RUN_TIME_MAX, || async {
+        let begun = cluster.effects("begun").iter().any(|line| line.contains(" unknown "));
+        if begun { Ok(()) } else { Err("it has not begun".to_owned()) }
+    })
+    .await;
+    cluster.restart(Part::Agent(3));
+    wait::until("the agent that came back", RUN_TIME_MAX, || async {
+        let agents = node(&explain(&cluster, &run).await, "labelled")["waitsFor"]["need"]["agents"].as_u64();
+        if agents == Some(4) { Ok(()) } else { Err(format!("{agents:?} agents")) }
+    })
+    .await;
+    let waiting = [
+        ("busy", "attempt"),
+        ("behind", "inputs"),
+        ("drained", "agent"),
+        ("labelled", "agent"),
+        ("placed", "attempt"),
+        ("placeless", "concurrency"),
+        ("again", "retry"),
+        ("timer", "timer"),
+        ("asked", "review"),
+        ("unknown", "outcome"),
+    ];
+    let said = explained(&cluster, &run, &waiting).await;
+
+    let one = cluster.agent_id(Part::Agent(0));
+    assert_eq!(sentence(&said, "busy"), format!("\"busy\" is at work on agent {one}, attempt 1."));
+    assert_eq!(node(&said, "busy")["waitsFor"]["agentId"], one.as_str());
+    assert_eq!(sentence(&said, "behind"), "\"behind\" waits for what \"busy\" will give.");
+    assert_eq!(node(&said, "behind")["waitsFor"]["nodeIds"], json!(["busy"]));
+    // Four agents run the type: one would do and is drained, three lack the label.
+    let why = "4 agents run debug:echo, 1 is drained, 3 lack the label of=drained";
+    let expected = format!("\"drained\" needs an agent that runs debug:echo with of=drained: {why}.");
+    assert_eq!(sentence(&said, "drained"), expected);
+    let need = &node(&said, "drained")["waitsFor"]["need"];
+    assert_eq!((&need["agents"], &need["fit"], &need["nodeType"]), (&json!(4), &json!(0), &json!("debug:echo")));
+    assert_eq!(need["unfit"][0], json!({ "agentId": drained, "lacks": "drained" }), "who lacks the least is first");
+    assert_eq!(need["labels"], json!({ "of": "drained" }));
+    assert!(sentence(&said, "labelled").ends_with("4 agents run debug:echo, all lack the label of=nobody."));
+    let place = "\"placeless\" waits for a place of the concurrency key \"the one\": 1 of 1 are taken.";
+    assert_eq!(sentence(&said, "placeless"), place);
+    let concurrency = json!({ "key": "the one", "limit": 1, "taken": 1 });
+    assert_eq!(node(&said, "placeless")["waitsFor"]["need"]["concurrency"], concurrency);
+    let again = &node(&said, "again")["waitsFor"];
+    assert_eq!((&again["failed"], &again["attemptsMax"]), (&json!(1), &json!(3)), "{again}");
+    assert_eq!(again["error"]["code"], "debug_fail");
+    assert!(sentence(&said, "again").contains(": 1 of 3 tries failed (debug_fail: debug:fail was asked to fail"));
+    assert!(sentence(&said, "timer").starts_with("\"timer\" waits until its time comes, in "));
+    let asked = &node(&said, "asked")["waitsFor"];
+    assert_eq!(asked["assignees"], json!(["ann", "bea"]), "{asked}");
+    let review =
+        format!("\"asked\" waits for ann or bea to review what came to it (review {}).", text(&asked["reviewId"]));
+    assert_eq!(sentence(&said, "asked"), review);
+    assert!(sentence(&said, "unknown").contains("nobody knows whether it acted"), "{}", sentence(&said, "unknown"));
+    assert_eq!((&said["status"], &said["orphaned"]), (&json!("RUNNING"), &json!(false)), "{said}");
+    for node in nodes(&said).filter(|node| node["waitsFor"]["kind"] != "agent") {
+        assert!(node["since"].is_string() || node["waitsFor"]["kind"] == "concurrency", "since when: {node}");
+    }
+    slots(&cluster, &run).await;
+
+    // The run says the same of what lies outside of it.
+    let shown = cluster.client().execution(&run).await;
+    for waits in shown["waitingOn"].as_array().unwrap() {
+        let explained = node(&said, waits["nodeId"].as_str().unwrap());
+        let kind = &explained["waitsFor"]["kind"];
+        assert!(*kind == waits["kind"] || explained.is_null(), "{waits} is {explained}");
+    }
+    let outside = ["drained", "labelled", "placeless", "again", "timer", "asked", "unknown"];
+    let named: Vec<String> = shown["waitingOn"].as_array().unwrap().iter().map(|it| text(&it["nodeId"])).collect();
+    assert!(outside.iter().all(|node| named.iter().any(|named| named == node)), "{named:?}");
+
+    let (is_fine, printed) = told(&mut cluster, &["executions", "explain", &run]);
+    assert!(is_fine && printed.contains("WAITS FOR") && printed.contains(place), "{printed}");
+    let (_, as_json) = told(&mut cluster, &["executions", "explain", &run, "--json"]);
+    let as_json: Value = serde_json::from_str(&as_json).unwrap();
+    assert_eq!((&as_json["executionId"], &as_json["kinds"]["timer"]), (&json!(run), &json!(1)), "{as_json}");
+
+    let cancelled = cluster.client().post(&format!("/api/v1/workflows/executions/{run}/cancel"), &json!({}), "c").await;
+    assert!(cancelled.is_success(), "{cancelled}");
+    let ended = explain(&cluster, &run).await;
+    assert_eq!((&ended["status"], &ended["nodes"]), (&json!("CANCELLED"), &json!([])), "{ended}");
+    assert!(text(&ended["headline"]).starts_with("The run was cancelled"), "{ended}");
+}
+
+/// A node that waits for the slot that another has says how many are busy, and a run of another graph that waits with it.
+async fn slots(cluster: &Cluster, first: &str) {
+    let queued = Graph::default()
+        .node("in", "input:text", json!({ "text": "thread" }))
+        .node_with("queued", "debug:echo", json!({}), on("of=one"))
+        .edge("in.text", "queued.in");
+    let workflow = cluster.client().save("queued", &queued).await;
+    let run = cluster.client().run(&workflow, "queued").await;
+    let said = wait::until("two nodes in one line", RUN_TIME_MAX, || async {
+        let said = explain(cluster, &run).await;
+        let need = &node(&said, "queued")["waitsFor"]["need"];
+        if need["waiting"].as_u64() >= Some(2) { Ok(said) } else { Err(said.to_string()) }
+    })
+    .await;
+    let need = &node(&said, "queued")["waitsFor"]["need"];
+    assert_eq!((&need["fit"], &need["slots"], &need["busy"]), (&json!(1), &json!(1), &json!(1)), "{said}");
+    let sentence = sentence(&said, "queued");
+    let begin = "\"queued\" waits for a slot: all 1 on 1 agent that could run it are busy, and up to ";
+    assert!(sentence.starts_with(begin), "{sentence}");
+    assert_eq!(node(&explain(cluster, first).await, "queued")["waitsFor"]["kind"], "slot");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_run_says_how_and_what_to_do() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let client = cluster.client();
+    let failing = Graph::default().node_with(
+        "boom",
+        "debug:fail",
+        json!({ "times": 9 }),
+        json!({ "retry": { "maxAttempts": 2, "initialMs": 1 } }),
+    );
+    let workflow = client.save("failing", &failing).await;
+    let run = client.run(&workflow, "failing").await;
+    client.ended(&run, RUN_TIME_MAX).await;
+    let said = explain(&cluster, &run).await;
+    let begin = "The run failed at \"boom\" after 2 attempts with debug_fail: debug:fail was asked to fail 9 times";
+    assert!(text(&said["headline"]).starts_with(begin), "{said}");
+    let ending = &said["ending"];
+    assert_eq!((&ending["nodeId"], &ending["attempts"]), (&json!("boom"), &json!(2)), "{said}");
+    assert_eq!((&ending["code"], &ending["class"]), (&json!("debug_fail"), &json!("retryable")), "{said}");
+    assert_eq!(ending["next"], "Resume the run: what is done is not done again.");
+    assert_eq!(node(&said, "boom")["state"], "FAILED");
+    let (is_fine, printed) = told(&mut cluster, &["executions", "explain", &run]);
+    let next = format!("next: Resume the run: what is done is not done again. (heddle executions resume {run})");
+    assert!(is_fine && printed.contains(&next), "{printed}");
+
+    let client = cluster.client();
+    let fine = client.save("fine", &Graph::default().node("n", "debug:noop", json!({}))).await;
+    let run = client.run(&fine, "fine").await;
+    client.ended(&run, RUN_TIME_MAX).await;
+    let said = explain(&cluster, &run).await;
+    assert_eq!((&said["headline"], &said["nodes"]), (&json!("The run has completed."), &json!([])), "{said}");
+    let nobody = "/api/v1/workflows/executions/exec_00000000000000000000000000/explain";
+    let unknown = client.get(nobody).await;
+    assert!(!unknown.is_success(), "{unknown}");
+}
+
+/// Waits until the watchdog has found one run, and holds that all say so who should.
+async fn found(cluster: &mut Cluster, run: &str, lost: &str) {
+    wait::until("the watchdog's finding", WATCHDOG_TIME_MAX, || async {
+        let orphans = cluster.counter("orphanedRuns").await;
+        if orphans == 1 { Ok(()) } else { Err(format!("{orphans} orphans")) }
+    })
+    .await;
+    let said = explain(cluster, run).await;
+    assert_eq!(said["orphaned"], true, "{said}");
+    let headline = text(&said["headline"]);
+    assert!(headline.starts_with("The run is stuck: ") && headline.contains(lost), "{headline}");
+    let log = cluster.process(Part::Coordinator).said();
+    let line = log.lines().find(|line| line.contains("nothing would wake a run")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("ERROR") && line.contains(run) && line.contains(lost), "{line}");
+    let (is_fine, printed) = told(cluster, &["doctor"]);
+    assert!(!is_fine && printed.contains("1 is stuck"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_finds_what_nothing_would_wake_in_memory() {
+    let variables = vec![(PLANTED.0.to_owned(), PLANTED.1.to_owned())];
+    let mut cluster = Cluster::start_with(1, 1, variables).await;
+    let waiting = Graph::default()
+        .node("in", "input:text", json!({ "text": "thread" }))
+        .node("timer", "logic:wait", json!({ "forMs": 1 }))
+        .edge("in.text", "timer.value");
+    let workflow = cluster.client().save("waiting", &waiting).await;
+    let run = cluster.client().run(&workflow, "waiting").await;
+    found(&mut cluster, &run, "nothing would wake the node \"timer\"").await;
+    let said = explain(&cluster, &run).await;
+    assert_eq!(node(&said, "timer")["waitsFor"]["kind"], "nothing", "{said}");
+    // As it is told to: whoever cancels the run has it off the list.
+    let path = format!("/api/v1/workflows/executions/{run}/cancel");
+    assert!(cluster.client().post(&path, &json!({}), "cancel").await.is_success());
+    wait::until("no orphan any more", WATCHDOG_TIME_MAX, || async {
+        let orphans = cluster.counter("orphanedRuns").await;
+        if orphans == 0 { Ok(()) } else { Err(format!("{orphans} orphans")) }
+    })
+    .await;
+}
+
+/// A run that waits for people on disk alone, and whose review's row is lost.
+async fn lost_on_disk(database: &str, lose: impl FnOnce()) {
+    let mut cluster = Cluster::on(Shape::new(1, 1, 1), database).await;
+    let asking = Graph::default()
+        .node("in", "input:text", json!({ "text": "thread" }))
+        .node("asked", "logic:review", json!({}))
+        .edge("in.text", "asked.value");
+    let workflow = cluster.client().save("asking", &asking).await;
+    let run = cluster.client().run(&workflow, "asking").await;
+    explained(&cluster, &run, &[("asked", "review")]).await;
+    cluster.kill(Part::Coordinator);
+    lose();
+    cluster.start_part(Part::Coordinator, None);
+    cluster.serves().await;
+    let said = explained(&cluster, &run, &[("asked", "review")]).await;
+    assert_eq!(said["orphaned"], false, "nobody has looked: {said}");
+    found(&mut cluster, &run, "it waits on disk").await;
+}
+
+const LOSE: &str = "DELETE FROM review";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_finds_what_nothing_would_wake_on_sqlite() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("heddle.db");
+    let lose = || assert_eq!(rusqlite::Connection::open(&file).unwrap().execute(LOSE, []).unwrap(), 1);
+    lost_on_disk(&format!("sqlite:{}", file.display()), lose).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_finds_what_nothing_would_wake_on_postgres() {
+    let Some(server) = Server::start() else { return };
+    let database = server.database();
+    lost_on_disk(&database, || drop(server.query(&database, LOSE))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_nobody_knows_is_not_planted() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let database = format!("sqlite:{}", folder.path().join("heddle.db").display());
+    let mut command = command();
+    command.args(["coordinator", "--listen", "127.0.0.1:0", "--database", &database, "--data-dir"]).arg(data.path());
+    let output = command.env(PLANTED.0, "NoSuchFault").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("there is no fault \"NoSuchFault\""), "{said}");
+}
