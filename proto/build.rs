@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "control/v1/artifact.proto",
         "control/v1/control.proto",
         "control/v1/join.proto",
+        "control/v1/operate.proto",
         "control/v1/resume.proto",
         "control/v1/review.proto",
         "control/v1/tenants.proto",

@@ -16,6 +16,7 @@ use heddle_proto::control::artifacts_server::ArtifactsServer;
 use heddle_proto::control::control_server::ControlServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::resumes_server::ResumesServer;
+use heddle_proto::control::operate_server::OperateServer;
 use heddle_proto::control::reviews_server::ReviewsServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
@@ -66,6 +67,7 @@ use crate::rpc::enrol::{Desk, EnrolService};
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
 use crate::rpc::resumes::ResumesService;
+use crate::rpc::operate::OperateService;
 use crate::rpc::reviews::ReviewsService;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
@@ -208,6 +210,9 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     }
     let door = Door::new(&options, Arc::clone(&members), now).await?;
     let drains = members.drains().await.map_err(StartError::Journal)?;
+    let node_pauses = members.node_pauses().await.map_err(StartError::Journal)?;
+    let mut permits = Permits::new(limits, (0..journal.partitions().count()).map(PartitionId));
+    node_pauses.iter().for_each(|row| permits.pause(Arc::clone(&row.node_type)));
     let boot = getrandom::u64().map_err(|error| StartError::Actors(error.to_string()))?;
     let (ended_runs, to_tell) = trace::sink().unzip();
     let shared = Arc::new(Shared {
@@ -225,11 +230,12 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
             .map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
         metrics: Metrics::new(journal.partitions().count()),
-        permits: Mutex::new(Permits::new(limits, (0..journal.partitions().count()).map(PartitionId))),
+        permits: Mutex::new(permits),
         journal,
         records,
         members,
         drains: Mutex::new(drains.into_iter().map(|row| row.agent).collect()),
+        node_pauses: Mutex::new(node_pauses.into_iter().map(|row| (Arc::clone(&row.node_type), row)).collect()),
         sessions: Sessions::default(),
         hub: Hub::default(),
         live: Live::default(),
@@ -359,6 +365,8 @@ fn serve(
     let resumes = ResumesServer::new(ResumesService { shared: Arc::clone(&shared) })
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+    let operate = OperateServer::new(OperateService { shared: Arc::clone(&shared) })
+        .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let in_flight = InFlight::default();
     let mut server = Server::builder();
     if let Some(desk) = &desk {
@@ -379,6 +387,7 @@ fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(control)
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
+        .add_service(operate)
         .add_service(resumes)
         .add_service(reviews)
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))

@@ -102,7 +102,7 @@ authenticated! {
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,
-    DrainAgentRequest: operator,
+    DrainAgentRequest: operator, PauseRunRequest: tenant, PauseNodeTypeRequest: operator,
 }
 
 /// Whose data this call may touch.

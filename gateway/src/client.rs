@@ -2,6 +2,7 @@
 
 mod batches;
 mod members;
+mod operate;
 mod resumes;
 mod reviews;
 mod tenants;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use heddle_proto::control::artifacts_client::ArtifactsClient;
 use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
+use heddle_proto::control::operate_client::OperateClient;
 use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::reviews_client::ReviewsClient;
 use heddle_proto::control::tenants_client::TenantsClient;
@@ -61,6 +63,7 @@ pub(crate) struct Coordinator {
     tenants: TenantsClient<Channel>,
     reviews: ReviewsClient<Channel>,
     members: MembersClient<Channel>,
+    operate: OperateClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     workflows: WorkflowsClient<Channel>,
 }
@@ -109,6 +112,8 @@ impl Coordinator {
         let calls = calls.connect_with_connector_lazy(way.connector());
         let artifacts = ArtifactsClient::new(calls.clone());
         let members = MembersClient::new(calls.clone());
+        let operate =
+            OperateClient::new(calls.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
@@ -129,7 +134,7 @@ impl Coordinator {
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
         let (calls, followers) = (client(calls), client(followers));
-        Self { calls, followers, traces, resumes, tenants, reviews, members, artifacts, workflows }
+        Self { calls, followers, traces, resumes, tenants, reviews, members, operate, artifacts, workflows }
     }
 
     /// `request` without its tenant, which only the caller's key knows.

@@ -157,3 +157,7 @@ pub(crate) const MEDIA_LIMIT_DEFAULT: u32 = 50;
 pub(crate) const MEDIA_LIMIT_MAX: u32 = 200;
 /// Nodes in one answer about a run's trace.
 pub(crate) const TRACE_NODES_PER_ANSWER_MAX: u32 = 1_000;
+
+// Operating.
+/// Longest active time that a request may give a run.
+pub const DEADLINE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;

@@ -6,6 +6,7 @@ mod catalogue;
 mod events;
 mod files;
 mod refusal;
+mod operate;
 mod resumes;
 mod reviews;
 mod types;

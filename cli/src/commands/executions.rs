@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::execution_node::NodeOf;
 use super::pages::{Listed, Pages};
+use super::pause::{PauseOf, UnpauseOf};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
 use crate::completion;
@@ -21,7 +22,7 @@ use crate::ui::table::Table;
 use crate::ui::waterfall::{self, Waterfall};
 use crate::ui::{clock, note, print, print_json, program};
 
-/// List, get, watch, trace, cancel and resume runs
+/// List, get, watch, trace, cancel, pause and resume runs
 #[derive(Debug, Args)]
 pub struct Executions {
     #[command(flatten)]
@@ -84,6 +85,10 @@ enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Pause a run: what is at work finishes, and nothing begins until `unpause`
+    Pause(PauseOf),
+    /// Let a paused run go on
+    Unpause(UnpauseOf),
     /// Go on from a run that is over, in a new run that reuses what did not change; shows the plan first
     Resume(Box<ResumeOf>),
     /// Run again what a run has run, in a new run that reuses nothing
@@ -130,6 +135,8 @@ impl Executions {
             Verb::Trace { id } => trace(&client, &id, self.json).await,
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
+            Verb::Pause(pause) => pause.run(&client, self.json).await,
+            Verb::Unpause(unpause) => unpause.run(&client, self.json).await,
             Verb::Resume(resume) => resume.run(&client, self.json).await,
             Verb::Rerun(rerun) => rerun.run(&client, self.json).await,
             Verb::Lineage(lineage) => lineage.run(&client, self.json).await,
@@ -224,7 +231,9 @@ fn waiting_line(waiting: &Waiting) -> String {
     let detail = waiting.review_id.clone().or_else(|| waiting.need.clone()).or(due);
     let detail = detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
     let node = with_index(&waiting.node_id, &waiting.index);
-    format!("{} at {node}{}", waiting.kind, detail.unwrap_or_default())
+    // What the whole run waits for is at none of its nodes.
+    let place = if node.is_empty() { String::new() } else { format!(" at {node}") };
+    format!("{}{place}{}", waiting.kind, detail.unwrap_or_default())
 }
 
 fn nodes(runs: &[NodeRun]) -> Table {

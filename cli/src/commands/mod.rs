@@ -14,6 +14,7 @@ pub mod import;
 pub mod keys;
 pub mod nodes;
 mod pages;
+mod pause;
 pub mod resume;
 pub mod reviews;
 pub mod run;

@@ -108,6 +108,8 @@ pub enum Fault {
     SharedAcrossTenants,
     /// A shared result is taken after its time.
     SharedTooLong,
+    /// What is ready of a paused run begins all the same.
+    PausedGoesOn,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -176,6 +176,8 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
             return fields;
         }
         Fact::Reviewed(it) => return reviewed(scopes, event, it),
+        Fact::Paused { by, reason } => json!({ "by": by.to_string(), "reason": reason.as_deref() }),
+        Fact::Unpaused { by } => json!({ "by": by.to_string() }),
         Fact::Ended { error, by, .. } => json!({
             "error": error.as_ref().map(|error| json!({
                 "code": &*error.code,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use heddle_core::id::{Instance, NodeIx, ReviewId, ReviewIx};
+use heddle_core::id::{Instance, NodeIx, ReviewId, ReviewIx, Subject};
 use heddle_core::partition::permits::Need;
 use heddle_core::run::event::ReviewKind;
 use heddle_core::run::view::RunView;
@@ -20,6 +20,13 @@ const KINDS: usize = 4;
 /// how many more there are.
 pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) -> Vec<wire::WaitingOn> {
     let run = view.run();
+    // Whatever else its nodes wait for: nothing of it goes on before somebody lets it.
+    let paused = run.pause().map(|pause| wire::WaitingOn {
+        kind: "paused".into(),
+        since_ms: pause.at.as_millis(),
+        need: who_and_why(&pause.by, pause.reason.as_deref()),
+        ..wire::WaitingOn::default()
+    });
     let retries: BTreeSet<Instance> = run.retries_due(shared.clock.now()).collect();
     let reviews: BTreeMap<Instance, (ReviewIx, &OpenReview)> =
         run.open_reviews().map(|(ix, open)| (open.instance.first(), (ix, open))).collect();
@@ -55,7 +62,12 @@ pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) 
             }
         }
     };
-    part.iter().flat_map(of_node).collect()
+    paused.into_iter().chain(part.iter().flat_map(of_node)).collect()
+}
+
+/// Who has paused something, and why.
+fn who_and_why(by: &Subject, reason: Option<&str>) -> String {
+    reason.map_or_else(|| format!("paused by {by}"), |reason| format!("paused by {by}: {reason}"))
 }
 
 fn waits_for_people(view: &RunView, review: ReviewIx, open: &OpenReview) -> wire::WaitingOn {
@@ -115,6 +127,10 @@ fn waits_for_agent(
     waiting: impl Fn(&str, Option<i64>, String) -> wire::WaitingOn,
 ) -> wire::WaitingOn {
     let need = Need { alone: false, ..Need::of(run, instance) };
+    if let Some(pause) = shared.node_pause(&need.type_id) {
+        let text = format!("{} is {}", need.type_id, who_and_why(&pause.subject, pause.reason.as_deref()));
+        return waiting("paused", None, text);
+    }
     let permits = shared.permits();
     if permits.is_offered(&need) {
         return match &need.key {

@@ -11,13 +11,13 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, page, resume, reviews,
+    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, operate, page, resume, reviews,
     run_nodes, runs, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
 use crate::docs::operation::Operation;
-use crate::docs::{resume as resumes, table};
+use crate::docs::{operate as operating, resume as resumes, table};
 use crate::layer::request_trace::with_routes;
 
 /// One route: what a request must say to get there.
@@ -154,6 +154,10 @@ fn own() -> Table {
         .patch("/api/v1/tenants/{id}", tenants::update, table::update_tenant())
         .get("/api/v1/tenants/{id}/keys", tenants::keys, table::list_tenant_keys())
         .post("/api/v1/tenants/{id}/keys", tenants::create_key, table::create_tenant_key())
+        .post("/api/v1/workflows/executions/{id}/pause", operate::pause, operating::pause_run())
+        .post("/api/v1/workflows/executions/{id}/unpause", operate::unpause, operating::unpause_run())
+        .post("/api/v1/nodes/{type}/pause", operate::pause_type, operating::pause_type())
+        .post("/api/v1/nodes/{type}/unpause", operate::unpause_type, operating::unpause_type())
 }
 
 /// What needs no key.

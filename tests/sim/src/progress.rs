@@ -51,6 +51,8 @@ fn is_progress(event: &Event) -> bool {
         | Fact::Failed { .. }
         | Fact::TimerFired { .. }
         | Fact::Reviewed(_)
+        | Fact::Paused { .. }
+        | Fact::Unpaused { .. }
         | Fact::Stopped { .. }
         | Fact::Discarded { .. }
         | Fact::Settled { .. }

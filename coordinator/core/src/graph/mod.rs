@@ -65,6 +65,7 @@ use crate::control_types::scope::Doors;
 use crate::id::{NodeIx, PortIx};
 use crate::node_type::{EffectClass, NodeType, Runner};
 use crate::policy::Policy;
+use crate::time::Span;
 use crate::value::{Digest, Value};
 
 /// Secrets that stand in a config, which a graph or a person would share with it; each with its place.
@@ -89,6 +90,8 @@ pub struct Graph {
     pub(crate) bodies: BTreeMap<NodeIx, Vec<NodeIx>>,
     /// Whether a node of it decides by what values are.
     pub(crate) decides_on_values: bool,
+    /// How long its runs may be active, if the document says.
+    pub(crate) deadline: Option<Span>,
     /// What each node is, once somebody has asked.
     pub(crate) identities: OnceLock<Box<[Digest]>>,
 }

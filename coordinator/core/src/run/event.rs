@@ -122,6 +122,18 @@ pub enum Fact {
     },
     /// Somebody has decided at a review, or its time was over.
     Reviewed(Box<Reviewed>),
+    /// Somebody has paused the run: nothing of it begins from here on.
+    Paused {
+        /// Who.
+        by: Subject,
+        /// Why, for people.
+        reason: Option<Arc<str>>,
+    },
+    /// It goes on.
+    Unpaused {
+        /// Who said so.
+        by: Subject,
+    },
     /// The terminal event: status and outputs never change after it (I7).
     Ended {
         /// How it ended.
@@ -171,6 +183,8 @@ pub struct Submitted {
     pub sandbox: bool,
     /// What it takes over from earlier runs, and why.
     pub lineage: Option<Box<Lineage>>,
+    /// How long it may be active; nothing: [`crate::limits::RUN_DEADLINE`].
+    pub deadline: Option<Span>,
 }
 
 /// Names one try of one instance inside a run.
@@ -525,6 +539,8 @@ impl Fact {
             | Fact::HandleRecorded { .. }
             | Fact::TimerFired { .. }
             | Fact::Reviewed(_)
+            | Fact::Paused { .. }
+            | Fact::Unpaused { .. }
             | Fact::Ended { .. } => &[],
         }
     }
@@ -548,6 +564,8 @@ impl Fact {
             Fact::TimerFired { .. } => "timer.fired",
             Fact::Reviewed(it) if it.by.is_none() => "review.timed_out",
             Fact::Reviewed(_) => "review.decided",
+            Fact::Paused { .. } => "run.paused",
+            Fact::Unpaused { .. } => "run.unpaused",
             Fact::Ended { status: RunStatus::Completed, .. } => "run.completed",
             Fact::Ended { status: RunStatus::Cancelled, .. } => "run.cancelled",
             Fact::Ended { .. } => "run.failed",

@@ -194,6 +194,7 @@ impl Trace {
             Fact::Settled { attempt, .. } => self.end_attempt(attempt, at, AttemptOutcome::Succeeded, None, None),
             Fact::TimerFired { instance, .. } => self.end_node(graph, *instance, at, SpanState::Completed, None),
             Fact::Reviewed(it) => self.reviewed(graph, it, at),
+            Fact::Paused { .. } | Fact::Unpaused { .. } => {}
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref().map(|error| &error.code), at),
             Fact::Submitted(_)
             | Fact::Offered { .. }

@@ -169,6 +169,10 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
             (kind::TIMER_FIRED, Fact::TimerFired { instance: instance(it.instance)?, outputs: outputs(it.outputs)? })
         }
         Wire::Reviewed(it) => (kind::REVIEWED, Fact::Reviewed(Box::new(reviews::from_wire(it)?))),
+        Wire::Paused(it) => {
+            (kind::PAUSED, Fact::Paused { by: Subject(it.by.into()), reason: it.reason.map(Arc::from) })
+        }
+        Wire::Unpaused(it) => (kind::UNPAUSED, Fact::Unpaused { by: Subject(it.by.into()) }),
         Wire::Ended(it) => {
             let error = it.error.map(run_error).transpose()?;
             let by = it.by.map(|by| Subject(by.into()));
@@ -194,6 +198,7 @@ fn submitted(it: pb::Submitted) -> Part<Submitted> {
         traceparent: it.traceparent.map(Arc::from),
         sandbox: it.sandbox,
         lineage: it.lineage.map(lineage::decode).transpose()?.map(Box::new),
+        deadline: it.deadline_ms.map(Span::from_millis),
     })
 }
 

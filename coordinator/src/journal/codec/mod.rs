@@ -121,9 +121,11 @@ mod kind {
     pub(super) const ANSWERED: u16 = 17;
     pub(super) const REVIEWED: u16 = 18;
     pub(super) const OFFERED: u16 = 24;
+    pub(super) const PAUSED: u16 = 29;
+    pub(super) const UNPAUSED: u16 = 30;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED)
+        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED | PAUSED | UNPAUSED)
     }
 }
 

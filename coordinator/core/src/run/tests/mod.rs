@@ -10,6 +10,7 @@ mod delegate_turns;
 mod failing;
 mod given_up;
 mod instances;
+mod pausing;
 mod plan;
 mod properties;
 mod race;
