@@ -112,8 +112,7 @@ impl Coordinator {
         let calls = calls.connect_with_connector_lazy(way.connector());
         let artifacts = ArtifactsClient::new(calls.clone());
         let members = MembersClient::new(calls.clone());
-        let operate =
-            OperateClient::new(calls.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let operate = OperateClient::new(calls.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);

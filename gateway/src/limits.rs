@@ -160,4 +160,4 @@ pub(crate) const TRACE_NODES_PER_ANSWER_MAX: u32 = 1_000;
 
 // Operating.
 /// Longest active time that a request may give a run.
-pub const DEADLINE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+pub(crate) const DEADLINE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;

@@ -64,13 +64,24 @@ async fn a_paused_run_stands_still_whatever_is_killed() {
     let at = format!("/workflows/executions/{run}");
     let paused = change(cluster.client(), &format!("{at}/pause"), json!({ "reason": "look first" })).await;
     assert_eq!(paused.status, 200, "{paused}");
-    assert_eq!((&paused.json()["paused"]["reason"], &paused.json()["status"]), (&json!("look first"), &json!("RUNNING")));
+    assert_eq!(
+        (&paused.json()["paused"]["reason"], &paused.json()["status"]),
+        (&json!("look first"), &json!("RUNNING"))
+    );
     let again = change(cluster.client(), &format!("{at}/pause"), json!({})).await;
-    assert_eq!((again.status, &again.json()["paused"]), (200, &paused.json()["paused"]), "a second time changes nothing");
+    assert_eq!(
+        (again.status, &again.json()["paused"]),
+        (200, &paused.json()["paused"]),
+        "a second time changes nothing"
+    );
     open(&cluster, "go");
     let done = wait::until("what is at work to be recorded", RUN_TIME_MAX, || async {
         let events = cluster.client().events(&run).await;
-        if names(&events).contains(&"node.completed".to_owned()) { Ok(events.len()) } else { Err(format!("{events:?}")) }
+        if names(&events).contains(&"node.completed".to_owned()) {
+            Ok(events.len())
+        } else {
+            Err(format!("{events:?}"))
+        }
     })
     .await;
     cluster.restart(Part::Coordinator);

@@ -83,7 +83,8 @@ async fn pause_node_type(
         shared.unpause_node_type(node_type);
     } else {
         let (since, reason) = (shared.clock.now(), reason(&request.reason)?);
-        let row = NodePauseRow { node_type: node_type.as_str().into(), since, subject: subject.as_str().into(), reason };
+        let row =
+            NodePauseRow { node_type: node_type.as_str().into(), since, subject: subject.as_str().into(), reason };
         let row = shared.members.put_node_pause(row).await.map_err(|error| failure::journal(&error))?;
         shared.pause_node_type(row);
     }

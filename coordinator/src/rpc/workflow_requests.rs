@@ -12,8 +12,8 @@ use heddle_proto::control as wire;
 use prost::Message as _;
 use tonic::Status;
 
-use super::{failure, operate};
 use super::run_requests::key_row;
+use super::{failure, operate};
 use crate::auth::{self, Tenant};
 use crate::graphs;
 use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};

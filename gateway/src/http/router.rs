@@ -11,8 +11,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::error::{ApiError, ErrorForm};
 use super::{
-    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, operate, page, resume, reviews,
-    run_nodes, runs, tenants, trace, versions, workflows,
+    agents, artifacts, batches, docs, edits, events, health, history, keys, media, nodes, operate, page, resume,
+    reviews, run_nodes, runs, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;

@@ -152,7 +152,9 @@ impl Checker {
         let is_paused = self.runs.get(&run).is_some_and(|account| account.is_paused);
         let begins = !event.decisions.is_empty() || !event.assignments.is_empty();
         let fires = matches!(event.fact, Fact::TimerFired { .. });
-        self.expect(!is_paused || !(begins || fires), "H22", || format!("{run} is paused and goes on at event {}", event.seq));
+        self.expect(!is_paused || !(begins || fires), "H22", || {
+            format!("{run} is paused and goes on at event {}", event.seq)
+        });
     }
 
     fn over(&mut self, run: RunId, attempt: &Attempt) {

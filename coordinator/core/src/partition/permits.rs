@@ -265,8 +265,9 @@ impl Permits {
     /// others if it has a free slot.
     pub fn reserve(&mut self, partition: PartitionId, need: &Need, near: Option<&AgentId>) -> Option<Reservation> {
         // Whoever waits for a place of this key goes first, at whatever agent.
-        let is_waited_for =
-            |key: &ConcurrencyKey| self.lines.keys(|need| !self.is_paused(need)).any(|waited_for| self.places.are_same(waited_for, key));
+        let is_waited_for = |key: &ConcurrencyKey| {
+            self.lines.keys(|need| !self.is_paused(need)).any(|waited_for| self.places.are_same(waited_for, key))
+        };
         if self.is_paused(need) || !self.places.have_room(need) || need.key.as_ref().is_some_and(is_waited_for) {
             return None;
         }

@@ -137,8 +137,18 @@ impl Partition {
         let mut body = Body::new(EventSeq(1));
         let inputs = inputs.into_iter().map(|(node, value)| (node, body.put(value))).collect();
         let digest = graph.digest();
-        let submitted =
-            Submitted { tenant, subject, workflow, graph: digest, target, inputs, traceparent, sandbox, lineage, deadline };
+        let submitted = Submitted {
+            tenant,
+            subject,
+            workflow,
+            graph: digest,
+            target,
+            inputs,
+            traceparent,
+            sandbox,
+            lineage,
+            deadline,
+        };
         let event = Event {
             seq: EventSeq(1),
             at: turn.now,

@@ -81,13 +81,20 @@ fn a_paused_run_can_be_cancelled_and_another_tenant_finds_none() {
     let mut bench = Bench::new();
     bench.on([submit(RUN, &graph, None), pause(1, RUN)]);
     let Input::Pause { caller, run, by, change, .. } = unpause(2, RUN) else { unreachable!() };
-    bench.on([Input::Pause { caller, run, tenant: TenantId::from("other"), by, change }, cancel(3, RUN), unpause(4, RUN)]);
-    let answers = replies(&bench.land_all());
-    assert_eq!(answers[2..], [
-        (2, Reply::Refused(Refusal::NotFound)),
-        (3, Reply::Cancelled { status: RunStatus::Cancelled, applied: true, seq: EventSeq(3) }),
-        (4, told(RunStatus::Cancelled, false, 3)),
+    bench.on([
+        Input::Pause { caller, run, tenant: TenantId::from("other"), by, change },
+        cancel(3, RUN),
+        unpause(4, RUN),
     ]);
+    let answers = replies(&bench.land_all());
+    assert_eq!(
+        answers[2..],
+        [
+            (2, Reply::Refused(Refusal::NotFound)),
+            (3, Reply::Cancelled { status: RunStatus::Cancelled, applied: true, seq: EventSeq(3) }),
+            (4, told(RunStatus::Cancelled, false, 3)),
+        ]
+    );
 }
 
 #[test]

@@ -24,12 +24,16 @@ fn phase(course: &Course, id: &str) -> NodePhase {
 
 #[test]
 fn what_is_at_work_finishes_and_nothing_begins_until_it_goes_on() {
-    let graph = Fixture::default().input("in").work("a", "pure", &json!({})).work("b", "pure", &json!({})).output("out");
+    let graph =
+        Fixture::default().input("in").work("a", "pure", &json!({})).work("b", "pure", &json!({})).output("out");
     let mut course = Course::begin(&graph.edge("in", "a").edge("a", "b").edge("b", "out").build());
     let [a, b] = ["a", "b"].map(|id| course.instance(id));
     let attempt = course.assign(a, 1, false);
     course.command(pause()).unwrap();
-    assert_eq!(course.run.pause().map(|pause| (&*pause.by.0, pause.reason.as_deref())), Some(("ann", Some("look first"))));
+    assert_eq!(
+        course.run.pause().map(|pause| (&*pause.by.0, pause.reason.as_deref())),
+        Some(("ann", Some("look first")))
+    );
     assert!(!course.run.is_parked(), "an agent has something of it");
     course.finish(attempt, success("done")).unwrap();
     assert_eq!((phase(&course, "a"), phase(&course, "b")), (NodePhase::Completed, NodePhase::Ready));
@@ -99,7 +103,8 @@ fn a_second_time_there_is_nothing_to_do_and_after_the_end_it_is_refused() {
 
 #[test]
 fn a_failure_ends_a_paused_run() {
-    let mut course = Course::begin(&Fixture::default().work("a", "pure", &json!({"retry": {"maxAttempts": 1}})).build());
+    let mut course =
+        Course::begin(&Fixture::default().work("a", "pure", &json!({"retry": {"maxAttempts": 1}})).build());
     let attempt = course.assign(course.instance("a"), 1, false);
     course.command(pause()).unwrap();
     course.finish(attempt, failure(ErrorClass::Internal)).unwrap();
