@@ -172,6 +172,10 @@ THERE = {
     "GET /api/v1/reviews/{id}": ("id", a_review),
     "POST /api/v1/reviews/{id}/decision": ("id", a_review),
     "GET /api/v1/nodes/{type}": ("type", lambda: "input:text"),
+    "POST /api/v1/workflows/executions/{id}/pause": ("id", waiting),
+    "POST /api/v1/workflows/executions/{id}/unpause": ("id", waiting),
+    "POST /api/v1/nodes/{type}/pause": ("type", lambda: "utility:prompt_concat"),
+    "POST /api/v1/nodes/{type}/unpause": ("type", lambda: "utility:prompt_concat"),
 }
 
 
@@ -196,3 +200,5 @@ def after_call(context, case, response):
     if name.endswith("/drain") and response.status_code == 200:
         # Runs would wait for ever.
         asked(f"/api/v1/agents/{case.path_parameters['id']}/resume", {})
+    if name == "POST /api/v1/nodes/{type}/pause" and response.status_code == 200:
+        asked(f"/api/v1/nodes/{case.path_parameters['type']}/unpause", {})
