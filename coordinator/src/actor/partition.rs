@@ -322,6 +322,7 @@ fn remember(callers: &mut HashMap<CallerId, oneshot::Sender<Reply>>, input: &Inp
         Input::Submit(caller, _)
         | Input::SubmitBatch(caller, _)
         | Input::Cancel { caller, .. }
+        | Input::Pause { caller, .. }
         | Input::Answer { caller, .. }
         | Input::CancelBatch { caller, .. } => *caller,
         _ => return,

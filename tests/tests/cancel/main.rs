@@ -71,7 +71,7 @@ async fn cancel(client: &Client, run: &str) -> bool {
 async fn come_and_go(client: &Client, short: &str, point: &str) -> Vec<String> {
     let mut runs = Vec::new();
     for number in 0.. {
-        let run = client.run(short, &format!("{point} {number}")).await;
+        let run = client.run(short, &format!("short {point} {number}")).await;
         cancel(client, &run).await;
         runs.push(run);
         if number == 0 {
