@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "control/v1/history.proto",
         "control/v1/explain.proto",
         "control/v1/join.proto",
+        "control/v1/operate.proto",
         "control/v1/resume.proto",
         "control/v1/review.proto",
         "control/v1/signal.proto",

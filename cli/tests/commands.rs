@@ -161,7 +161,7 @@ fn objects_hold_what_is_documented() {
         let arguments: Vec<String> = line
             .split(' ')
             .map(|word| match word {
-                "ID" if line.contains("cancel") => waiting.as_str().unwrap().to_owned(),
+                "ID" if line.contains("cancel") || line.contains("pause") => waiting.as_str().unwrap().to_owned(),
                 "ID" if is_run => run.clone(),
                 "ID" => workflow.clone(),
                 "FILE" if line.starts_with("import") => bakery(),

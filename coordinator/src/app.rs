@@ -18,6 +18,7 @@ use heddle_proto::control::explains_server::ExplainsServer;
 use heddle_proto::control::history_server::HistoryServer;
 use heddle_proto::control::hooks_server::HooksServer;
 use heddle_proto::control::members_server::MembersServer;
+use heddle_proto::control::operate_server::OperateServer;
 use heddle_proto::control::resumes_server::ResumesServer;
 use heddle_proto::control::reviews_server::ReviewsServer;
 use heddle_proto::control::signals_server::SignalsServer;
@@ -74,6 +75,7 @@ use crate::rpc::explains::ExplainsService;
 use crate::rpc::history::HistoryService;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
+use crate::rpc::operate::OperateService;
 use crate::rpc::resumes::ResumesService;
 use crate::rpc::reviews::ReviewsService;
 use crate::rpc::signals::{HooksService, SignalsService};
@@ -227,6 +229,9 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
     }
     let door = Door::new(&options, Arc::clone(&members), now).await?;
     let drains = members.drains().await.map_err(StartError::Journal)?;
+    let node_pauses = members.node_pauses().await.map_err(StartError::Journal)?;
+    let mut permits = Permits::new(limits, (0..journal.partitions().count()).map(PartitionId));
+    node_pauses.iter().for_each(|row| permits.pause(Arc::clone(&row.node_type)));
     let boot = getrandom::u64().map_err(|error| StartError::Actors(error.to_string()))?;
     let (ended_runs, to_tell) = trace::sink().unzip();
     let shared = Arc::new(Shared {
@@ -250,11 +255,12 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         doors: Doors::new(journal.partitions().count()),
         metrics: Metrics::new(journal.partitions().count()),
         watchdog: Watchdog::default(),
-        permits: Mutex::new(Permits::new(limits, (0..journal.partitions().count()).map(PartitionId))),
+        permits: Mutex::new(permits),
         journal,
         records,
         members,
         drains: Mutex::new(drains.into_iter().map(|row| row.agent).collect()),
+        node_pauses: Mutex::new(node_pauses.into_iter().map(|row| (Arc::clone(&row.node_type), row)).collect()),
         sessions: Sessions::default(),
         hub: Hub::default(),
         live: Live::default(),
@@ -404,6 +410,8 @@ fn serve(
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let history = HistoryServer::new(HistoryService { shared: Arc::clone(&shared) })
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+    let operate = OperateServer::new(OperateService { shared: Arc::clone(&shared) })
+        .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
     let in_flight = InFlight::default();
     let mut server = Server::builder();
     if let Some(desk) = &desk {
@@ -425,6 +433,7 @@ fn serve(
         .add_service(control)
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(ExplainsServer::new(ExplainsService { shared: Arc::clone(&shared) }))
+        .add_service(operate)
         .add_service(resumes)
         .add_service(history)
         .add_service(reviews)

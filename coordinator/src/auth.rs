@@ -112,8 +112,8 @@ authenticated! {
     CreateTenantRequest: operator, ListTenantsRequest: operator, TenantRequest: operator,
     UpdateTenantRequest: operator, CreateTenantKeyRequest: operator,
     CreateJoinTokenRequest: operator, ListJoinTokensRequest: operator, RevokeJoinTokenRequest: operator,
-    DrainAgentRequest: operator,
     SendSignalRequest: tenant,
+    DrainAgentRequest: operator, PauseRunRequest: tenant, PauseNodeTypeRequest: operator,
 }
 
 /// Whose data this call may touch.

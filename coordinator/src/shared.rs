@@ -1,6 +1,6 @@
 //! What all parts of one coordinator share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heddle_core::hook::Hooks;
@@ -19,7 +19,7 @@ use crate::clock::DatabaseClock;
 use crate::counters::Counters;
 use crate::graphs::Graphs;
 use crate::journal::{Journal, JournalState, Owner};
-use crate::members::Members;
+use crate::members::{Members, NodePauseRow};
 use crate::metrics::Metrics;
 use crate::read::hub::Hub;
 use crate::read::live::Live;
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) members: Arc<dyn Members>,
     /// Agents that get no more work; as the database has them.
     pub(crate) drains: Mutex<BTreeSet<AgentId>>,
+    /// Types of nodes that agents get no attempts of; as the database has them.
+    pub(crate) node_pauses: Mutex<BTreeMap<Arc<str>, NodePauseRow>>,
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) batches: Batches,
     pub(crate) reviews: Arc<dyn ReviewRows>,
@@ -122,6 +124,29 @@ impl Shared {
         let dealt = {
             let mut permits = self.permits();
             permits.open(&boot);
+            permits.deal()
+        };
+        self.deliver(dealt);
+    }
+
+    /// Why agents get no attempts of a type, if they do not.
+    pub(crate) fn node_pause(&self, node_type: &str) -> Option<NodePauseRow> {
+        self.node_pauses.lock().unwrap_or_else(PoisonError::into_inner).get(node_type).cloned()
+    }
+
+    /// From now on no permit is given to nodes of a type; what was given is used.
+    pub(crate) fn pause_node_type(&self, row: NodePauseRow) {
+        let node_type = Arc::clone(&row.node_type);
+        self.node_pauses.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&node_type), row);
+        self.permits().pause(node_type);
+    }
+
+    /// Takes [`Shared::pause_node_type`] back.
+    pub(crate) fn unpause_node_type(&self, node_type: &str) {
+        self.node_pauses.lock().unwrap_or_else(PoisonError::into_inner).remove(node_type);
+        let dealt = {
+            let mut permits = self.permits();
+            permits.unpause(node_type);
             permits.deal()
         };
         self.deliver(dealt);

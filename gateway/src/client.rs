@@ -4,6 +4,7 @@ mod batches;
 mod explains;
 mod history;
 mod members;
+mod operate;
 mod resumes;
 mod reviews;
 mod signals;
@@ -20,6 +21,7 @@ use heddle_proto::control::explains_client::ExplainsClient;
 use heddle_proto::control::history_client::HistoryClient;
 use heddle_proto::control::hooks_client::HooksClient;
 use heddle_proto::control::members_client::MembersClient;
+use heddle_proto::control::operate_client::OperateClient;
 use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::reviews_client::ReviewsClient;
 use heddle_proto::control::signals_client::SignalsClient;
@@ -76,6 +78,7 @@ pub(crate) struct Coordinator {
     members: MembersClient<Channel>,
     /// On the connection of the followers, for the same reason.
     history: HistoryClient<Channel>,
+    operate: OperateClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     workflows: WorkflowsClient<Channel>,
 }
@@ -125,6 +128,7 @@ impl Coordinator {
         let artifacts = ArtifactsClient::new(calls.clone());
         let explains = ExplainsClient::new(calls.clone());
         let members = MembersClient::new(calls.clone());
+        let operate = OperateClient::new(calls.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let traces = TracesClient::new(calls.clone())
             .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
@@ -163,6 +167,7 @@ impl Coordinator {
             stats,
             history,
             explains,
+            operate,
         }
     }
 

@@ -164,7 +164,15 @@ pub(crate) const TRACE_NODES_PER_ANSWER_MAX: u32 = 1_000;
 pub(crate) const SIGNAL_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest name of a signal, in characters.
 pub(crate) const SIGNAL_NAME_CHARS_MAX: usize = 128;
+
+// Figures and alerts.
+
 /// Incidents in one page of a list, unless the caller says otherwise.
 pub(crate) const INCIDENTS_LIMIT_DEFAULT: u32 = 50;
 /// Most incidents in one page of a list.
 pub(crate) const INCIDENTS_LIMIT_MAX: u32 = 200;
+
+// Operating.
+
+/// Longest active time that a request may give a run.
+pub(crate) const DEADLINE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;

@@ -198,6 +198,8 @@ pub struct NodeType {
     pub policy: Option<Value>,
     /// Whether it can run now.
     pub available: bool,
+    /// Since when, by whom and why no node of it begins, if none does.
+    pub paused: Option<Value>,
 }
 
 /// An input or output.

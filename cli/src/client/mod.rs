@@ -6,6 +6,7 @@ mod catalogue;
 mod events;
 mod exports;
 mod files;
+mod operate;
 mod refusal;
 mod resumes;
 mod reviews;

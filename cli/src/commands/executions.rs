@@ -10,6 +10,7 @@ use super::execution_signal::SignalOf;
 use super::explain::explain;
 use super::export::ExportOf;
 use super::pages::{Listed, Pages};
+use super::pause::{PauseOf, UnpauseOf};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
 use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
 use crate::completion;
@@ -25,7 +26,7 @@ use crate::ui::table::Table;
 use crate::ui::waterfall::{self, Waterfall};
 use crate::ui::{clock, note, print, print_json, program};
 
-/// List, get, watch, trace, signal, cancel and resume runs
+/// List, get, watch, trace, signal, cancel, pause and resume runs
 #[derive(Debug, Args)]
 pub struct Executions {
     #[command(flatten)]
@@ -96,6 +97,10 @@ enum Verb {
     },
     /// Send a run a signal: a node that waits for its name takes it, or it is kept until one does
     Signal(SignalOf),
+    /// Pause a run: what is at work finishes, and nothing begins until `unpause`
+    Pause(PauseOf),
+    /// Let a paused run go on
+    Unpause(UnpauseOf),
     /// Go on from a run that is over, in a new run that reuses what did not change; shows the plan first
     Resume(Box<ResumeOf>),
     /// Run again what a run has run, in a new run that reuses nothing
@@ -146,6 +151,8 @@ impl Executions {
             Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
             Verb::Signal(signal) => signal.run(&client, self.json).await,
+            Verb::Pause(pause) => pause.run(&client, self.json).await,
+            Verb::Unpause(unpause) => unpause.run(&client, self.json).await,
             Verb::Resume(resume) => resume.run(&client, self.json).await,
             Verb::Rerun(rerun) => rerun.run(&client, self.json).await,
             Verb::Export(export) => export.run(&client).await,
@@ -251,7 +258,10 @@ fn waiting_line(waiting: &Waiting) -> String {
         details.push(format!("and {} more", waiting.more));
     }
     let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
-    format!("{} at {}{details}", waiting.kind, with_index(&waiting.node_id, &waiting.index))
+    let node = with_index(&waiting.node_id, &waiting.index);
+    // What the whole run waits for is at none of its nodes.
+    let place = if node.is_empty() { String::new() } else { format!(" at {node}") };
+    format!("{}{place}{details}", waiting.kind)
 }
 
 fn nodes(runs: &[NodeRun]) -> Table {

@@ -18,6 +18,7 @@ pub mod import;
 pub mod keys;
 pub mod nodes;
 mod pages;
+mod pause;
 pub mod replay;
 pub mod resume;
 pub mod reviews;

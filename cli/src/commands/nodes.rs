@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::pause::{PauseType, UnpauseType};
 use crate::client::{Client, NodeType, Port, read_value};
 use crate::completion;
 use crate::connection::Connection;
@@ -43,6 +44,10 @@ enum Verb {
         #[arg(value_name = "TYPE", add = completion::node_types())]
         node_type: String,
     },
+    /// Pause a node type: no such node begins in any run, until `unpause`
+    Pause(PauseType),
+    /// Let nodes of a type begin again
+    Unpause(UnpauseType),
 }
 
 impl Nodes {
@@ -52,6 +57,8 @@ impl Nodes {
         match self.verb {
             Verb::List { family, available } => list(&client, family.as_deref(), available, self.json).await,
             Verb::Get { node_type } => get(&client, &node_type, self.json).await,
+            Verb::Pause(pause) => pause.run(&client, self.json).await,
+            Verb::Unpause(unpause) => unpause.run(&client, self.json).await,
         }
     }
 }
@@ -76,7 +83,11 @@ async fn list(client: &Client, family: Option<&str>, available: bool, as_json: b
     let mut table = Table::new(&["TYPE", "TITLE", "TAKES", "GIVES", "EFFECT", "NOW"]);
     for item in items {
         let item: NodeType = read_value(item, "node type")?;
-        let now = if item.available { "available" } else { "no agent" };
+        let now = match item.available {
+            _ if item.paused.is_some() => "paused",
+            true => "available",
+            false => "no agent",
+        };
         let (takes, gives) = (ports(&item.inputs), ports(&item.outputs));
         table.row(vec![item.node_type, item.label, takes, gives, item.effect, now.into()]);
     }
@@ -103,6 +114,7 @@ fn star(port: &Port) -> &'static str {
 /// A node type, whole, as people read it.
 fn describe(item: &NodeType, style: Style) -> String {
     let available = match item.available {
+        _ if item.paused.is_some() => style.red("paused"),
         true => style.green("available"),
         false => style.red("no agent offers it now"),
     };

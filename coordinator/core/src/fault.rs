@@ -118,6 +118,8 @@ pub enum Fault {
     TimerNotSet,
     /// A partition sets no timer for what a run has told it.
     AlarmNotSet,
+    /// What is ready of a paused run begins all the same.
+    PausedGoesOn,
 }
 
 #[cfg(feature = "planted-faults")]

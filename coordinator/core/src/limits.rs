@@ -182,8 +182,10 @@ pub const ATTEMPTS_MAX: u32 = 1_000;
 pub const RETRY_INITIAL_MS: u64 = 500;
 /// Longest pause between attempts, unless a policy says otherwise.
 pub const RETRY_MS_MAX: u64 = 60_000;
-/// Active time of a run before it fails with `run_timeout`.
+/// Active time of a run before it fails with `run_timeout`, unless its workflow or whoever starts it says otherwise.
 pub const RUN_DEADLINE: Span = Span::from_seconds(24 * 60 * 60);
+/// Longest active time that a workflow or a request may give a run.
+pub const RUN_DEADLINE_MAX: Span = Span::from_seconds(30 * 24 * 60 * 60);
 /// Longest `logic:wait`.
 pub const WAIT_MAX: Span = Span::from_seconds(366 * 24 * 60 * 60);
 
@@ -254,3 +256,7 @@ const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds 
 const _: () = assert!(RECENT_VALUES_BYTES_MAX >= BATCH_BYTES_MAX, "what one batch writes is at hand for its decisions");
 const _: () = assert!(RUN_EXPOSED_URGENT_MAX <= BATCH_EVENTS_MAX, "one run's ready work fits into one batch");
 const _: () = assert!(EVICT_DUE_MIN.as_millis() >= 2 * DUE_SCAN_PERIOD.as_millis(), "an evicted run is found in time");
+
+// Operating.
+/// Bytes of why a run or a type of nodes is paused.
+pub const PAUSE_REASON_BYTES_MAX: usize = 1_024;

@@ -16,6 +16,9 @@ pub struct PolicyDraft {
     /// Longest time of one attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Of a workflow: longest active time of a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
     /// What a failure does to the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,

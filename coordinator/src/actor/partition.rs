@@ -371,6 +371,7 @@ fn remember(callers: &mut HashMap<CallerId, oneshot::Sender<Reply>>, input: &Inp
         Input::Submit(caller, _)
         | Input::SubmitBatch(caller, _)
         | Input::Cancel { caller, .. }
+        | Input::Pause { caller, .. }
         | Input::Answer { caller, .. }
         | Input::Signal { caller, .. }
         | Input::Call { caller, .. }

@@ -98,6 +98,7 @@ pub(crate) async fn submission(shared: &Shared, batch: BatchId, index: u32) -> R
         traceparent: plan.traceparent.clone(),
         sandbox: plan.sandbox,
         lineage: plan.inherited.clone(),
+        deadline: plan.deadline,
         batch: Some(created.place(batch, index)),
     })
 }

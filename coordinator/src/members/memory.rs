@@ -2,13 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use heddle_core::id::{AgentId, JoinTokenId};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use heddle_trust::Role;
 
-use super::{DrainRow, JOIN_TOKENS_LISTED_MAX, JoinTokenRow, Members, Redeem, Use};
+use super::{DrainRow, JOIN_TOKENS_LISTED_MAX, JoinTokenRow, Members, NodePauseRow, Redeem, Use};
 use crate::journal::Answer;
 use crate::journal::memory::{MemoryJournal, answer};
 
@@ -17,6 +18,7 @@ use crate::journal::memory::{MemoryJournal, answer};
 pub(crate) struct MemberRows {
     tokens: BTreeMap<Digest, JoinTokenRow>,
     drains: BTreeMap<AgentId, DrainRow>,
+    pauses: BTreeMap<Arc<str>, NodePauseRow>,
 }
 
 impl Members for MemoryJournal {
@@ -85,5 +87,17 @@ impl Members for MemoryJournal {
 
     fn drains(&self) -> Answer<Vec<DrainRow>> {
         answer(self.tables().members.drains.values().cloned().collect())
+    }
+
+    fn put_node_pause(&self, pause: NodePauseRow) -> Answer<NodePauseRow> {
+        answer(self.tables().members.pauses.entry(Arc::clone(&pause.node_type)).or_insert(pause).clone())
+    }
+
+    fn remove_node_pause(&self, node_type: Arc<str>) -> Answer<bool> {
+        answer(self.tables().members.pauses.remove(&node_type).is_some())
+    }
+
+    fn node_pauses(&self) -> Answer<Vec<NodePauseRow>> {
+        answer(self.tables().members.pauses.values().cloned().collect())
     }
 }

@@ -46,6 +46,15 @@ pub trait Members: Send + Sync + 'static {
 
     /// All agents that get no more work, by id.
     fn drains(&self) -> Answer<Vec<DrainRow>>;
+
+    /// From now on no node of a type begins; gives the row as it is now. A second time changes nothing.
+    fn put_node_pause(&self, pause: NodePauseRow) -> Answer<NodePauseRow>;
+
+    /// Takes that back. `false` = there was nothing to take back.
+    fn remove_node_pause(&self, node_type: Arc<str>) -> Answer<bool>;
+
+    /// All types of which no node begins, by id.
+    fn node_pauses(&self) -> Answer<Vec<NodePauseRow>>;
 }
 
 /// A join token, without the token.
@@ -104,6 +113,19 @@ pub struct DrainRow {
     pub since: Timestamp,
     /// Who wanted it.
     pub subject: Subject,
+}
+
+/// A type of which no node begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePauseRow {
+    /// Which type.
+    pub node_type: Arc<str>,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who wanted it.
+    pub subject: Subject,
+    /// Why, for people.
+    pub reason: Option<Arc<str>>,
 }
 
 /// As rows say it.

@@ -1,5 +1,7 @@
 //! Rows about members on PostgreSQL.
 
+use std::sync::Arc;
+
 use futures::FutureExt as _;
 use heddle_core::id::{AgentId, JoinTokenId, Subject};
 use heddle_core::time::Timestamp;
@@ -8,7 +10,9 @@ use heddle_trust::Role;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use super::{DrainRow, JOIN_TOKENS_LISTED_MAX, JoinTokenRow, Members, Redeem, role_from_row, role_to_row, used};
+use super::{
+    DrainRow, JOIN_TOKENS_LISTED_MAX, JoinTokenRow, Members, NodePauseRow, Redeem, role_from_row, role_to_row, used,
+};
 use crate::journal::Answer;
 use crate::journal::postgres::{PostgresJournal, Trouble, id, time};
 
@@ -134,6 +138,41 @@ impl Members for PostgresJournal {
             .boxed()
         })
     }
+
+    fn put_node_pause(&self, pause: NodePauseRow) -> Answer<NodePauseRow> {
+        self.ask("pause a node type", move |connection| {
+            async move {
+                // The update changes nothing: it is there so that the row comes back, whoever has written it.
+                let sql = "INSERT INTO node_pause (node_type, since, subject, reason) VALUES ($1, $2, $3, $4)
+                           ON CONFLICT (node_type) DO UPDATE SET since = node_pause.since
+                           RETURNING node_type, since, subject, reason";
+                let query = sqlx::query(sql).bind(&*pause.node_type).bind(pause.since.as_millis());
+                let query = query.bind(&*pause.subject.0).bind(pause.reason.as_deref());
+                node_pause(&query.fetch_one(connection).await?)
+            }
+            .boxed()
+        })
+    }
+
+    fn remove_node_pause(&self, node_type: Arc<str>) -> Answer<bool> {
+        self.ask("let a node type go on", move |connection| {
+            async move {
+                let sql = "DELETE FROM node_pause WHERE node_type = $1";
+                Ok(sqlx::query(sql).bind(&*node_type).execute(connection).await?.rows_affected() == 1)
+            }
+            .boxed()
+        })
+    }
+
+    fn node_pauses(&self) -> Answer<Vec<NodePauseRow>> {
+        self.ask("read pauses of node types", |connection| {
+            async move {
+                let sql = "SELECT node_type, since, subject, reason FROM node_pause ORDER BY node_type";
+                sqlx::query(sql).fetch_all(connection).await?.iter().map(node_pause).collect()
+            }
+            .boxed()
+        })
+    }
 }
 
 fn drain(row: &PgRow) -> Result<DrainRow> {
@@ -141,6 +180,15 @@ fn drain(row: &PgRow) -> Result<DrainRow> {
         agent: AgentId(row.try_get::<String, _>(0)?.into()),
         since: time(row, 1)?,
         subject: Subject(row.try_get::<String, _>(2)?.into()),
+    })
+}
+
+fn node_pause(row: &PgRow) -> Result<NodePauseRow> {
+    Ok(NodePauseRow {
+        node_type: row.try_get::<String, _>(0)?.into(),
+        since: time(row, 1)?,
+        subject: Subject(row.try_get::<String, _>(2)?.into()),
+        reason: row.try_get::<Option<String>, _>(3)?.map(Into::into),
     })
 }
 

@@ -1,5 +1,7 @@
 //! Rows about members on SQLite.
 
+use std::sync::Arc;
+
 use heddle_core::id::{AgentId, JoinTokenId, Subject};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
@@ -7,7 +9,9 @@ use heddle_trust::Role;
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{DrainRow, JOIN_TOKENS_LISTED_MAX, JoinTokenRow, Members, Redeem, role_from_row, role_to_row, used};
+use super::{
+    DrainRow, JOIN_TOKENS_LISTED_MAX, JoinTokenRow, Members, NodePauseRow, Redeem, role_from_row, role_to_row, used,
+};
 use crate::journal::Answer;
 use crate::journal::sqlite::SqliteJournal;
 use crate::records::sqlite::{array, many, one, text};
@@ -101,6 +105,40 @@ impl Members for SqliteJournal {
             })
         })
     }
+
+    fn put_node_pause(&self, pause: NodePauseRow) -> Answer<NodePauseRow> {
+        self.write("pause a node type", move |connection| {
+            // The update changes nothing: it is there so that the row comes back, whoever has written it.
+            let sql = "INSERT INTO node_pause (node_type, since, subject, reason) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT (node_type) DO UPDATE SET since = node_pause.since
+                       RETURNING node_type, since, subject, reason";
+            let NodePauseRow { node_type, since, subject, reason } = &pause;
+            let values = params![&**node_type, since.as_millis(), &*subject.0, reason.as_deref()];
+            connection.prepare_cached(sql)?.query_row(values, node_pause)
+        })
+    }
+
+    fn remove_node_pause(&self, node_type: Arc<str>) -> Answer<bool> {
+        self.write("let a node type go on", move |connection| {
+            Ok(connection.execute("DELETE FROM node_pause WHERE node_type = ?1", params![&*node_type])? == 1)
+        })
+    }
+
+    fn node_pauses(&self) -> Answer<Vec<NodePauseRow>> {
+        self.read(|connection| {
+            let sql = "SELECT node_type, since, subject, reason FROM node_pause ORDER BY node_type";
+            many(connection, sql, params![], node_pause)
+        })
+    }
+}
+
+fn node_pause(row: &Row<'_>) -> rusqlite::Result<NodePauseRow> {
+    Ok(NodePauseRow {
+        node_type: text(row, 0)?,
+        since: Timestamp::from_millis(row.get(1)?),
+        subject: Subject(text(row, 2)?),
+        reason: row.get::<_, Option<String>>(3)?.map(Into::into),
+    })
 }
 
 fn join_token(row: &Row<'_>) -> rusqlite::Result<JoinTokenRow> {

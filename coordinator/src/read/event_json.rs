@@ -183,6 +183,8 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
             fields.insert("outputs".into(), self::outputs(graph, event, it.instance, &it.outputs));
             return fields;
         }
+        Fact::Paused { by, reason } => json!({ "by": by.to_string(), "reason": reason.as_deref() }),
+        Fact::Unpaused { by } => json!({ "by": by.to_string() }),
         Fact::Ended { error, by, .. } => json!({
             "error": error.as_ref().map(|error| json!({
                 "code": &*error.code,

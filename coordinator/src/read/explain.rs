@@ -122,8 +122,14 @@ fn ended(shared: &Shared, row: &RunRow, run: &Run) -> wire::Explanation {
     }
 }
 
-async fn at_work(shared: &Arc<Shared>, row: &RunRow, mut explained: Explained) -> wire::Explanation {
+/// Adds what agents do, and which types of nodes are paused.
+pub(super) fn look_outside(shared: &Shared, explained: &mut Explained) {
     explained.look_at(&shared.permits());
+    explained.note_pauses(|node_type| shared.node_pause(node_type).map(|row| (row.subject, row.reason)));
+}
+
+async fn at_work(shared: &Arc<Shared>, row: &RunRow, mut explained: Explained) -> wire::Explanation {
+    look_outside(shared, &mut explained);
     // Since when, and why, is in the youngest events, or too long ago to be looked for.
     let after = EventSeq(explained.seq.0.saturating_sub(EVENT_PAGE_ROWS as u64));
     match runs::page_of(shared, row, after, EVENT_PAGE_ROWS).await {
@@ -168,6 +174,14 @@ fn waits_for(cause: &Cause) -> wire::WaitsFor {
             wire::WaitsFor { node_ids, nodes_more: *more, ..waits }
         }
         Cause::Work { need, standing } => wire::WaitsFor { need: Some(agent_need(need, standing.as_deref())), ..waits },
+        Cause::Paused { node_type, by, reason } => wire::WaitsFor {
+            paused: Some(wire::PausedType {
+                node_type: node_type.to_string(),
+                by: by.to_string(),
+                reason: reason.as_deref().unwrap_or_default().to_owned(),
+            }),
+            ..waits
+        },
         Cause::Attempt { agent, number, away } => wire::WaitsFor {
             agent_id: agent.to_string(),
             attempt: number.0,

@@ -270,6 +270,11 @@ async fn show(
         progress: f64::from(all - open) / f64::from(all.max(1)),
         target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
         sandbox: run.is_sandboxed(),
+        pause: run.pause().map(|pause| wire::Pause {
+            since_ms: pause.at.as_millis(),
+            by: pause.by.to_string(),
+            reason: pause.reason.as_deref().unwrap_or_default().to_owned(),
+        }),
         parent_execution_id: parent_of(run).map_or_else(String::new, |parent| parent.to_string()),
         lineage_id: root_of(run).to_string(),
         skipped_nodes: skipped(view, &part),

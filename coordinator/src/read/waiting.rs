@@ -2,18 +2,26 @@
 
 use std::sync::Arc;
 
-use heddle_core::explain::{Cause, Explained, Part, Told, needed};
+use heddle_core::explain::{Cause, Explained, Part, Told, needed, paused_by};
 use heddle_core::run::view::RunView;
 use heddle_proto::control as wire;
 
+use super::explain::look_outside;
 use crate::shared::Shared;
 
 /// What the nodes of a run wait for, in the order of the graph; of a node in a body the first of its instances of each kind, and
 /// how many more there are.
 pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView) -> Vec<wire::WaitingOn> {
     let mut explained = Explained::of(view.run(), Part::Outside, shared.clock.now());
-    explained.look_at(&shared.permits());
-    explained.nodes.iter().filter_map(|told| waiting(shared, view, told)).collect()
+    look_outside(shared, &mut explained);
+    // Whatever else its nodes wait for: nothing of it goes on before somebody lets it.
+    let paused = explained.pause.as_ref().map(|pause| wire::WaitingOn {
+        kind: "paused".into(),
+        since_ms: pause.at.as_millis(),
+        need: paused_by(&pause.by, pause.reason.as_deref()),
+        ..wire::WaitingOn::default()
+    });
+    paused.into_iter().chain(explained.nodes.iter().filter_map(|told| waiting(shared, view, told))).collect()
 }
 
 fn waiting(shared: &Shared, view: &RunView, told: &Told) -> Option<wire::WaitingOn> {
@@ -45,6 +53,10 @@ fn waiting(shared: &Shared, view: &RunView, told: &Told) -> Option<wire::Waiting
         Cause::Webhook { until } => {
             let due_at_ms = until.map(|at| at.as_millis());
             wire::WaitingOn { url: shared.hooks.address(run.id(), told.instance), due_at_ms, ..waiting }
+        }
+        Cause::Paused { node_type, by, reason } => {
+            let need = format!("{node_type} is {}", paused_by(by, reason.as_deref()));
+            wire::WaitingOn { need, ..waiting }
         }
         Cause::Work { need, standing } => {
             let text = match (told.cause.kind(), &need.key) {

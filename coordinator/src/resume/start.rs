@@ -94,6 +94,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
         // What a run of the sandbox gave is no result of a real one.
         sandbox: request.sandbox || shared.sandbox || read.run.is_sandboxed(),
         batch: None,
+        deadline: run_requests::deadline(request.deadline_ms),
         lineage: Some(Box::new(Inherited { lineage: taken.lineage, offers: packing.finish() })),
     };
     let partition = shared.partition_of(run);

@@ -49,7 +49,8 @@ pub(super) async fn submit(
     let axes = graph.read_iterators(&part, &request.iterator_configs_json).map_err(failure::bad_inputs)?;
     let traceparent = Some(request.traceparent.as_str()).filter(|text| !text.is_empty()).map(Arc::from);
     let sandbox = request.sandbox || shared.sandbox;
-    let mut plan = Plan { axes, inputs, target, traceparent, sandbox, inherited: None };
+    let deadline = run_requests::deadline(request.deadline_ms);
+    let mut plan = Plan { axes, inputs, target, traceparent, sandbox, inherited: None, deadline };
     let mut artifacts = resolved(shared, tenant, &mut plan).await?;
     graph.complete_inputs(&part, &plan.inputs_of_all()).map_err(failure::bad_inputs)?;
     plan.inputs.retain(|(ix, _)| part.binary_search(ix).is_ok());

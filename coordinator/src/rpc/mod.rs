@@ -16,6 +16,7 @@ pub(crate) mod incoming;
 mod key_requests;
 pub(crate) mod members;
 mod node_requests;
+pub(crate) mod operate;
 pub(crate) mod resumes;
 mod review_requests;
 pub(crate) mod reviews;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use heddle_core::graph::Graph;
 use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
+use heddle_core::limits::RUN_DEADLINE_MAX;
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
 use heddle_core::run::lineage::Lineage;
 use heddle_core::run::{RunStatus, resume};
-use heddle_core::time::Timestamp;
+use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::Digest;
 use heddle_proto::control as wire;
 use heddle_proto::limits::READ_WAIT_SECONDS_MAX;
@@ -91,6 +92,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         sandbox: request.sandbox || shared.sandbox,
         batch: None,
         lineage,
+        deadline: deadline(request.deadline_ms),
     };
     let partition = shared.partition_of(submission.run);
     match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {
@@ -106,6 +108,11 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
         _ => Err(Status::internal("a submission was answered as something else")),
     }
+}
+
+/// How long whoever asks lets a run be active; 0 = as its document says, or the server.
+pub(crate) fn deadline(millis: u64) -> Option<Span> {
+    (millis > 0).then(|| Span::from_millis(millis).min(RUN_DEADLINE_MAX))
 }
 
 /// Nothing more is begun for a tenant whose artifacts have used up its quota; what runs goes on.
@@ -168,7 +175,7 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::GetRunRequest) -> R
 }
 
 /// A run with the version of its workflow; a run of a batch that has not begun it has none yet.
-async fn with_version(
+pub(super) async fn with_version(
     shared: &Arc<Shared>,
     tenant: &Tenant,
     run: RunId,
@@ -275,21 +282,21 @@ pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest
             let found = runs::run(shared, &tenant, run, Ask::default()).await.map_err(failure::read)?;
             with_version(shared, &tenant, run, found).await
         }
-        Reply::Refused(Refusal::NotFound) => Err(not_begun(shared, &tenant, run).await),
+        Reply::Refused(Refusal::NotFound) => Err(not_begun(shared, &tenant, run, "or cancel its batch").await),
         Reply::Refused(refusal) => Err(failure::refused(refusal)),
         _ => Err(Status::internal("a cancel was answered as something else")),
     }
 }
 
-/// Why a run without a row cannot be cancelled: there is none, or its batch has not begun it.
-async fn not_begun(shared: &Arc<Shared>, tenant: &Tenant, run: RunId) -> Status {
+/// Why a run without a row cannot be cancelled or paused: there is none, or its batch has not begun it.
+pub(super) async fn not_begun(shared: &Arc<Shared>, tenant: &Tenant, run: RunId, instead: &str) -> Status {
     if let Err(expired @ ReadError::Expired(_)) = runs::row(shared, tenant, run).await {
         return failure::read(expired);
     }
     match batches::not_begun(shared, tenant, run).await {
         Ok(run) if run.status() == wire::RunStatus::Running => failure::refused(Refusal::Retry),
         Ok(run) => {
-            let message = format!("the run has not begun: wait until it has, or cancel its batch {}", run.batch_id);
+            let message = format!("the run has not begun: wait until it has, {instead} ({})", run.batch_id);
             failure::plain(409, "execution_not_begun", message)
         }
         Err(error) => failure::read(error),

@@ -12,8 +12,8 @@ use heddle_proto::control as wire;
 use prost::Message as _;
 use tonic::Status;
 
-use super::failure;
 use super::run_requests::key_row;
+use super::{failure, operate};
 use crate::auth::{self, Tenant};
 use crate::graphs;
 use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};
@@ -259,7 +259,8 @@ pub(super) fn node_types(shared: &Arc<Shared>) -> Result<wire::NodeTypeList, Sta
         let need = Need { type_id, version: node_type.version, prefetch: false, alone: false, labels, key: None };
         let available = heddle_core::control_types::control_of(&node_type.id).is_some() || permits.is_offered(&need);
         let json = serde_json::to_vec(&**node_type).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(wire::NodeTypeEntry { manifest_json: json.into(), available })
+        let pause = shared.node_pause(&node_type.id).map(|row| operate::to_wire(&row));
+        Ok(wire::NodeTypeEntry { manifest_json: json.into(), available, pause })
     });
     Ok(wire::NodeTypeList { types: entries.collect::<Result<_, Status>>()? })
 }

@@ -5,7 +5,7 @@ use heddle_proto::control as wire;
 use super::non_empty;
 use super::run::{node_words, status};
 use crate::dto::explain::{
-    AgentNeed, ConcurrencyPlace, Ending, ExplainedNode, Explanation, Reason, UnfitAgent, WaitsFor,
+    AgentNeed, ConcurrencyPlace, Ending, ExplainedNode, Explanation, PausedType, Reason, UnfitAgent, WaitsFor,
 };
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
@@ -54,6 +54,11 @@ fn waits_for(waits: &wire::WaitsFor) -> WaitsFor<'_> {
         error: non_empty(&waits.error_code).map(|code| Reason { code, message: &waits.error_message }),
         items_open: above_zero(waits.items_open),
         signal: non_empty(&waits.signal),
+        paused: waits.paused.as_ref().map(|paused| PausedType {
+            node_type: &paused.node_type,
+            by: &paused.by,
+            reason: non_empty(&paused.reason),
+        }),
     }
 }
 

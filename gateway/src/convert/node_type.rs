@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use heddle_proto::control::NodeTypeEntry;
+use heddle_proto::control::{self, NodeTypeEntry};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::run::paused;
 use super::unreadable;
-use crate::dto::node_type::{NodeType, Port};
+use crate::dto::node_type::{NodeType, NodeTypeStand, Port};
 use crate::http::error::ApiError;
 
 /// The fields of a manifest that the catalogue shows.
@@ -65,7 +66,12 @@ pub(crate) fn node_type(entry: &NodeTypeEntry) -> Result<NodeType<'_>, ApiError>
         policy: manifest.policy,
         examples: manifest.examples,
         available: entry.available,
+        paused: entry.pause.as_ref().map(paused),
     })
+}
+
+pub(crate) fn stand(stand: &control::NodeTypeStand) -> NodeTypeStand<'_> {
+    NodeTypeStand { node_type: &stand.node_type, paused: stand.pause.as_ref().map(paused) }
 }
 
 fn port(port: ManifestPort<'_>) -> Port<'_> {

@@ -9,7 +9,8 @@ use super::{non_empty, raw, unreadable};
 use crate::dto;
 use crate::dto::diagnosis::Diagnostics;
 use crate::dto::run::{
-    CachedFrom, FinalOutput, Items, NodeResults, NodeRun, Outputs, Poll, RemovedRun, Run, RunError, RunHead, WaitingOn,
+    CachedFrom, FinalOutput, Items, NodeResults, NodeRun, Outputs, Paused, Poll, RemovedRun, Run, RunError, RunHead,
+    WaitingOn,
 };
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
@@ -40,8 +41,13 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
         waiting_on: waiting_on(&run.waiting_on),
         progress: run.progress,
         cancel_requested: run.cancel_requested,
+        paused: run.pause.as_ref().map(paused),
         seq: run.seq,
     })
+}
+
+pub(super) fn paused(pause: &control::Pause) -> Paused<'_> {
+    Paused { since: Time(pause.since_ms), by: &pause.by, reason: non_empty(&pause.reason) }
 }
 
 pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {

@@ -163,6 +163,11 @@ pub const REFUSALS: &[Code] = &[
     code("no_certificates", "The coordinator speaks plaintext: nobody needs a token.", "Start it with --tls."),
     code("no_randomness", "The system gives no random bytes.", "Try again."),
     code("node_not_found", "The run or the workflow has no such node.", "Read it: it lists those that it has."),
+    code(
+        "built_in_type",
+        "The engine itself runs nodes of this type, and no agent does.",
+        "Pause the runs that it is part of instead.",
+    ),
     code("node_type_not_found", "There is no node type of this name.", "`GET /api/v1/nodes` lists them."),
     code("node_type_unavailable", "No agent offers a type that the run needs.", "Start an agent that does."),
     code("not_an_assignee", "The review names who may decide it, and not you.", "`assignees` says who may."),

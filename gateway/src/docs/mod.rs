@@ -4,6 +4,7 @@
 
 pub(crate) mod codes;
 pub(crate) mod openapi;
+pub(crate) mod operate;
 pub(crate) mod operation;
 pub(crate) mod page;
 mod requests;

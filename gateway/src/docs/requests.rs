@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use crate::limits::WORKFLOW_NAME_CHARS_MAX;
+use crate::limits::{DEADLINE_MS_MAX, WORKFLOW_NAME_CHARS_MAX};
 
 type Object = Map<String, Value>;
 
@@ -171,6 +171,9 @@ pub(super) struct Execute {
     from_execution_id: Option<String>,
     /// Reuses nothing, whatever the nodes carry.
     force: Option<bool>,
+    /// Milliseconds for which the run may be active; the workflow's policy may say less.
+    #[schemars(range(min = 1, max = DEADLINE_MS_MAX))]
+    deadline_ms: Option<u64>,
 }
 
 /// Values of one input node, one for each run.
@@ -188,9 +191,13 @@ pub(super) struct IteratorConfig {
 
 /// Values for a run of the saved graph.
 #[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
 pub(super) struct RunInputs {
     /// By the id, label or key of an input node.
     inputs: Option<Object>,
+    /// Milliseconds for which the run may be active; the workflow's policy may say less.
+    #[schemars(range(min = 1, max = DEADLINE_MS_MAX))]
+    deadline_ms: Option<u64>,
 }
 
 /// Why a run is to stop.
@@ -199,6 +206,19 @@ pub(super) struct RunInputs {
 pub(super) struct Cancel {
     reason: Option<String>,
 }
+
+/// Why something is to stand still.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Pause {
+    #[schemars(length(max = 1_024))]
+    reason: Option<String>,
+}
+
+/// Nothing is said with it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Unpause {}
 
 /// What is decided at a review.
 #[derive(JsonSchema)]

@@ -10,7 +10,7 @@ use super::operation::{Operation, Shape};
 use super::table::{OF_RUNS, RUNS, limited};
 use crate::dto::resume::{Lineage, Plan, Resumed};
 use crate::http::auth::{Execute, ReadExecutions};
-use crate::limits::PLAN_TOKEN_LENGTH_MAX;
+use crate::limits::{DEADLINE_MS_MAX, PLAN_TOKEN_LENGTH_MAX};
 
 type Object = Map<String, Value>;
 
@@ -46,6 +46,9 @@ struct Resume {
     /// Does exactly what this plan said, or nothing.
     #[schemars(length(min = 1, max = PLAN_TOKEN_LENGTH_MAX))]
     plan_token: Option<String>,
+    /// Milliseconds for which the new run may be active; the workflow's policy may say less.
+    #[schemars(range(min = 1, max = DEADLINE_MS_MAX))]
+    deadline_ms: Option<u64>,
 }
 
 /// New values of a node; of one that is named at least one.
@@ -71,6 +74,9 @@ struct Rerun {
     /// Does exactly what this plan said, or nothing.
     #[schemars(length(min = 1, max = PLAN_TOKEN_LENGTH_MAX))]
     plan_token: Option<String>,
+    /// Milliseconds for which the new run may be active; the workflow's policy may say less.
+    #[schemars(range(min = 1, max = DEADLINE_MS_MAX))]
+    deadline_ms: Option<u64>,
 }
 
 /// The graph of the new run: the parent's, the saved one, or this.

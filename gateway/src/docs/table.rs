@@ -34,7 +34,7 @@ pub(super) const RUNS: &str = "Runs";
 const REVIEWS: &str = "Reviews";
 const FILES: &str = "Files";
 const NODES: &str = "Node types";
-const CLUSTER: &str = "Cluster";
+pub(super) const CLUSTER: &str = "Cluster";
 const KEYS: &str = "Keys and tenants";
 const ABOUT: &str = "About";
 
@@ -67,6 +67,8 @@ pub(super) const OF_RUNS: &[&str] = &[
     "getWorkflowsExecutionsByIdLineage",
     "postWorkflowsExecutionsByIdCancel",
     "postWorkflowsExecutionsByIdSignalsByName",
+    "postWorkflowsExecutionsByIdPause",
+    "postWorkflowsExecutionsByIdUnpause",
 ];
 
 /// A graph that runs anywhere.

@@ -88,6 +88,19 @@ pub(crate) struct WaitsFor<'a> {
     /// The name of the signal that it takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signal: Option<&'a str>,
+    /// Its type is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paused: Option<PausedType<'a>>,
+}
+
+/// A type of nodes that somebody has paused.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PausedType<'a> {
+    pub(crate) node_type: &'a str,
+    pub(crate) by: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'a str>,
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::run::Paused;
+
 /// The answer of `GET /nodes`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Catalogue<'a> {
@@ -38,6 +40,18 @@ pub(crate) struct NodeType<'a> {
     pub(crate) examples: Option<&'a RawValue>,
     /// Whether some agent offers the type now, or the coordinator runs it itself.
     pub(crate) available: bool,
+    /// Absent if nodes of this type begin as usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paused: Option<Paused<'a>>,
+}
+
+/// Whether nodes of a type begin.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeTypeStand<'a> {
+    pub(crate) node_type: &'a str,
+    /// Null if they begin as usual.
+    pub(crate) paused: Option<Paused<'a>>,
 }
 
 /// An input or output.

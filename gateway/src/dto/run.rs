@@ -49,8 +49,20 @@ pub(crate) struct Run<'a> {
     pub(crate) waiting_on: Vec<WaitingOn<'a>>,
     pub(crate) progress: f64,
     pub(crate) cancel_requested: bool,
+    /// Absent if it is not paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paused: Option<Paused<'a>>,
     /// The youngest event that this answer reflects.
     pub(crate) seq: u64,
+}
+
+/// That something stands still on purpose.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Paused<'a> {
+    pub(crate) since: Time,
+    pub(crate) by: &'a str,
+    pub(crate) reason: Option<&'a str>,
 }
 
 /// A run in short: the answer of poll.

@@ -17,6 +17,7 @@ pub(crate) mod input;
 pub(crate) mod keys;
 pub(crate) mod media;
 pub(crate) mod nodes;
+pub(crate) mod operate;
 pub(crate) mod pace;
 pub(crate) mod page;
 pub(crate) mod query;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::auth::{Caller, Execute, ReadExecutions};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, Parameters, Segment};
+use super::operate::deadline;
 use super::query::limit;
 use super::reply;
 use super::runs::{started, traceparent};
@@ -23,7 +24,7 @@ use crate::limits::{
     INDEX_NUMBERS_MAX, LINEAGE_LIMIT_DEFAULT, LINEAGE_LIMIT_MAX, PLAN_TOKEN_LENGTH_MAX, RESUME_INDICES_MAX,
 };
 
-const RESUME_FIELDS: [&str; 11] = [
+const RESUME_FIELDS: [&str; 12] = [
     "fromNodeId",
     "targetNodeId",
     "toNodeId",
@@ -35,8 +36,9 @@ const RESUME_FIELDS: [&str; 11] = [
     "failedItems",
     "plan",
     "planToken",
+    "deadlineMs",
 ];
-const RERUN_FIELDS: [&str; 4] = ["inputs", "graph", "plan", "planToken"];
+const RERUN_FIELDS: [&str; 5] = ["inputs", "graph", "plan", "planToken", "deadlineMs"];
 const GRAPH_FIELDS: [&str; 3] = ["nodes", "edges", "policy"];
 
 #[derive(Deserialize)]
@@ -155,6 +157,7 @@ fn read(way: Way, body: &GraphBody, fields: &Fields<'_>) -> Result<ResumeRequest
         indices: indices(fields)?,
         failed_items: fields.flag("failedItems")?.unwrap_or(false),
         plan_token: fields.id("planToken")?.unwrap_or_default(),
+        deadline_ms: deadline(fields)?,
         ..ResumeRequest::default()
     };
     if request.plan_token.len() > PLAN_TOKEN_LENGTH_MAX {

@@ -12,12 +12,12 @@ use axum::routing::{MethodFilter, on};
 use super::error::{ApiError, ErrorForm};
 use super::{
     agents, alerts, artifacts, batches, docs, edits, events, explain, export, health, history, keys, media, nodes,
-    page, resume, reviews, run_nodes, runs, signals, stats, tenants, trace, versions, workflows,
+    operate, page, resume, reviews, run_nodes, runs, signals, stats, tenants, trace, versions, workflows,
 };
 use crate::app::App;
 use crate::docs::openapi::Documented;
 use crate::docs::operation::Operation;
-use crate::docs::{resume as resumes, signal as told, stats as figures, table};
+use crate::docs::{operate as operating, resume as resumes, signal as told, stats as figures, table};
 use crate::layer::request_trace::with_routes;
 
 /// One route: what a request must say to get there.
@@ -165,6 +165,10 @@ fn own() -> Table {
         .get("/api/v1/alerts/incidents", alerts::incidents, figures::list_incidents())
         .get("/api/v1/workflows/executions/{id}/export", export::export, table::export())
         .get("/api/v1/workflows/executions/{id}/explain", explain::explain, table::explain())
+        .post("/api/v1/workflows/executions/{id}/pause", operate::pause, operating::pause_run())
+        .post("/api/v1/workflows/executions/{id}/unpause", operate::unpause, operating::unpause_run())
+        .post("/api/v1/nodes/{type}/pause", operate::pause_type, operating::pause_type())
+        .post("/api/v1/nodes/{type}/unpause", operate::unpause_type, operating::unpause_type())
 }
 
 /// What needs no key.

@@ -15,6 +15,7 @@ use super::artifacts::Origin;
 use super::auth::{Caller, DescribeInputs, Execute, ReadExecutions, Scope};
 use super::error::ApiError;
 use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
+use super::operate::deadline;
 use super::query::{limit, number};
 use super::reply;
 use super::workflows::{GraphBody, graph, refuse_empty};
@@ -38,6 +39,7 @@ const EXECUTE_FIELDS: &[&str] = &[
     "force",
     "only",
     "fromExecutionId",
+    "deadlineMs",
 ];
 
 type ControlBody = JsonBody<CONTROL_BODY_BYTES_MAX>;
@@ -78,6 +80,7 @@ pub(crate) async fn execute(
         inputs_json: share(fields.object("inputs")?),
         iterator_configs_json: share(iterators),
         trigger_data_json: share(fields.object("triggerData")?),
+        deadline_ms: deadline(&fields)?,
         target_node_id,
         only,
         from_execution_id,
@@ -107,6 +110,7 @@ pub(crate) async fn run(
     let fields = body.fields()?;
     let request = SubmitRequest {
         inputs_json: fields.object("inputs")?.map(|inputs| body.share(inputs)).unwrap_or_default(),
+        deadline_ms: deadline(&fields)?,
         idempotency: key.of_request("POST /api/v1/workflows/{id}/run", &[&id], body.text()),
         traceparent: traceparent(&headers),
         workflow_id: id,
@@ -114,7 +118,7 @@ pub(crate) async fn run(
     };
     let reply = submit(&app, &caller, request).await?;
     // It is always as fresh as `force` asks for.
-    let slips = fields.slips(&["inputs", "force"], ("POST /workflows/{id}/execute", EXECUTE_FIELDS));
+    let slips = fields.slips(&["inputs", "force", "deadlineMs"], ("POST /workflows/{id}/execute", EXECUTE_FIELDS));
     let response = noted(StatusCode::ACCEPTED, &convert::submit::accepted(&reply), &slips)?;
     started(response, &reply)
 }

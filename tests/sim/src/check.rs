@@ -74,6 +74,8 @@ pub(super) struct RunAccount {
     pub(super) end_is_owed: Option<SeatId>,
     /// A node of it has ended it.
     pub(super) is_stopped: bool,
+    /// Nothing of it may begin.
+    pub(super) is_paused: bool,
 }
 
 /// What is durable of an attempt.

@@ -115,8 +115,11 @@ impl Checker {
             Fact::Reviewed(it) => self.reviewed(run, it),
             Fact::Signalled(it) => it.to.into_iter().for_each(|to| self.committed(run, to)),
             Fact::Called(it) => self.committed(run, it.instance),
+            Fact::Paused { .. } => self.paused(run, true),
+            Fact::Unpaused { .. } => self.paused(run, false),
             Fact::Submitted(_) | Fact::Offered { .. } | Fact::Continued | Fact::Ended { .. } => {}
         }
+        self.stands_still(run, event);
         for decision in &event.decisions {
             match decision {
                 Decision::Completed { instance, .. }
@@ -142,6 +145,23 @@ impl Checker {
                 Decision::Gathered { .. } => {}
             }
         }
+    }
+
+    /// A run is paused, or goes on: in turns.
+    fn paused(&mut self, run: RunId, is_paused: bool) {
+        let account = self.runs.entry(run).or_default();
+        let was_paused = std::mem::replace(&mut account.is_paused, is_paused);
+        self.expect(was_paused != is_paused, "H22", || format!("{run} is paused twice, or goes on twice"));
+    }
+
+    /// Nothing of a paused run begins.
+    fn stands_still(&self, run: RunId, event: &Event) {
+        let is_paused = self.runs.get(&run).is_some_and(|account| account.is_paused);
+        let begins = !event.decisions.is_empty() || !event.assignments.is_empty();
+        let fires = matches!(event.fact, Fact::TimerFired { .. });
+        self.expect(!is_paused || !(begins || fires), "H22", || {
+            format!("{run} is paused and goes on at event {}", event.seq)
+        });
     }
 
     fn over(&mut self, run: RunId, attempt: &Attempt) {

@@ -35,6 +35,10 @@ impl Checker {
                 let is_there = self.runs.values().any(|account| account.events > 0 || account.is_quarantined);
                 self.expect(is_there, "E3", || "a refusal speaks of a run before any is durable".to_owned());
             }
+            Reply::Paused { seq, .. } => {
+                let is_there = self.runs.values().any(|account| account.events >= seq.0 || account.is_quarantined);
+                self.expect(is_there, "E3", || "a pause is acknowledged before it is durable".to_owned());
+            }
             Reply::Answered { seq } => {
                 let is_there = self.runs.values().any(|account| account.events >= seq.0 || account.is_quarantined);
                 self.expect(is_there, "E3", || "an answer to a review is told before it is durable".to_owned());

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heddle_core::batch::BatchId;
-use heddle_core::id::{CallerId, RunId, Slot, Subject, TenantId, WorkflowId};
+use heddle_core::id::{CallerId, PartitionId, RunId, Slot, Subject, TenantId, WorkflowId};
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
+use heddle_core::run::PauseChange;
 use heddle_core::value::Digest;
 
 use super::event::Event;
@@ -47,6 +48,13 @@ enum JobKind {
         key: Option<usize>,
     },
     CancelBatch,
+    /// A run is paused, and goes on some time after that is answered.
+    Pause {
+        run: Option<RunId>,
+    },
+    Unpause {
+        run: RunId,
+    },
 }
 
 impl Client {
@@ -76,6 +84,11 @@ impl World {
             for _ in 0..self.knobs.submissions {
                 if self.random.percent(self.knobs.resume_percent) {
                     self.plan_job(client, JobKind::Resume);
+                }
+            }
+            for _ in 0..if self.knobs.pause_percent > 0 { self.knobs.submissions } else { 0 } {
+                if self.random.percent(self.knobs.pause_percent) {
+                    self.plan_job(client, JobKind::Pause { run: None });
                 }
             }
             if self.random.percent(self.knobs.batch_percent) {
@@ -119,6 +132,13 @@ impl World {
             }),
             JobKind::Batch { key } => Some(self.ask_for_batch(caller, key)),
             JobKind::CancelBatch => self.cancel_of_batch(client, caller),
+            JobKind::Pause { run } => {
+                let known = &self.clients[client].acknowledged;
+                let run = run.or_else(|| known.get(self.random.below(known.len())).copied());
+                self.clients[client].jobs[job].kind = JobKind::Pause { run };
+                run.map(|run| self.pause(caller, run, PauseChange::Pause { reason: None }))
+            }
+            JobKind::Unpause { run } => Some(self.pause(caller, run, PauseChange::Unpause)),
         };
         let Some((partition, input)) = asked else { return self.nothing_to_cancel(client, job) };
         self.clients[client].waiting.insert(caller, job);
@@ -171,7 +191,13 @@ impl World {
             sandbox: false,
             lineage: None,
             batch: None,
+            deadline: None,
         }
+    }
+
+    fn pause(&mut self, caller: CallerId, run: RunId, change: PauseChange) -> (PartitionId, Input) {
+        let (tenant, by) = (self.store.tenant_of(run), Subject::from("a client"));
+        (self.partition_of(run), Input::Pause { caller, run, tenant, by, change })
     }
 
     fn cancellation(&mut self, client: usize, caller: CallerId, is_foreign: bool) -> Option<(RunId, Input)> {
@@ -212,6 +238,11 @@ impl World {
                 self.clients[client].batches.push(*batch);
                 let JobKind::Batch { key } = self.clients[client].jobs[job].kind else { return };
                 self.check.acknowledged_batch(*batch, key);
+            }
+            Reply::Paused { .. } => {
+                if let JobKind::Pause { run: Some(run) } = self.clients[client].jobs[job].kind {
+                    self.plan_job(client, JobKind::Unpause { run });
+                }
             }
             Reply::Cancelled { .. }
             | Reply::Answered { .. }

@@ -77,6 +77,8 @@ pub(super) struct Knobs {
     pub(super) listen_percent: u64,
     /// Whoever gives it draws from this.
     pub(super) outside: u64,
+    /// How many of the runs that clients have started they pause for a while.
+    pub(super) pause_percent: u64,
 }
 
 /// Which effect classes nodes have.
@@ -148,6 +150,7 @@ impl Knobs {
             cache_percent: 0,
             listen_percent: 0,
             outside: 0,
+            pause_percent: 0,
         }
     }
 
@@ -162,6 +165,12 @@ impl Knobs {
         const BESIDE: u64 = 0x5EED_0E42;
         let mut random = Random::from_seed(seed ^ BESIDE);
         Self { listen_percent: random.pick(&[0, 0, 0, 40]), outside: random.next(), ..self }
+    }
+
+    /// The same world, in which runs are paused or not, drawn beside as well.
+    pub(super) fn with_pauses(self, seed: u64) -> Self {
+        const BESIDE: u64 = 0x5EED_57A4_D000;
+        Self { pause_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 0, 60]), ..self }
     }
 
     /// Whether runs are of more than one tenant. Limits on what is at work are counted for one.

@@ -53,6 +53,8 @@ fn is_progress(event: &Event) -> bool {
         | Fact::Reviewed(_)
         | Fact::Signalled(_)
         | Fact::Called(_)
+        | Fact::Paused { .. }
+        | Fact::Unpaused { .. }
         | Fact::Stopped { .. }
         | Fact::Discarded { .. }
         | Fact::Settled { .. }

@@ -90,7 +90,7 @@ fn open_in_bodies(run: &Run) -> String {
 impl World {
     pub(super) fn new(seed: u64, fault: Option<ShellFault>, trace: Option<fn(&str)>) -> Self {
         let mut random = Random::from_seed(seed);
-        let knobs = Knobs::draw(&mut random).with_cache(seed).with_listeners(seed);
+        let knobs = Knobs::draw(&mut random).with_cache(seed).with_listeners(seed).with_pauses(seed);
         let graphs = (0..knobs.graphs).map(|_| Scripted::draw(&mut random, &knobs)).collect();
         Self::of(random, knobs, graphs, fault, trace)
     }

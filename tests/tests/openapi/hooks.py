@@ -221,6 +221,10 @@ THERE = {
     "POST /api/v1/hooks/{token}": ("token", a_hook),
     "PUT /api/v1/hooks/{token}": ("token", a_hook),
     "GET /api/v1/nodes/{type}": ("type", lambda: "input:text"),
+    "POST /api/v1/workflows/executions/{id}/pause": ("id", waiting),
+    "POST /api/v1/workflows/executions/{id}/unpause": ("id", waiting),
+    "POST /api/v1/nodes/{type}/pause": ("type", lambda: "utility:prompt_concat"),
+    "POST /api/v1/nodes/{type}/unpause": ("type", lambda: "utility:prompt_concat"),
 }
 
 
@@ -245,3 +249,5 @@ def after_call(context, case, response):
     if name.endswith("/drain") and response.status_code == 200:
         # Runs would wait for ever.
         asked(f"/api/v1/agents/{case.path_parameters['id']}/resume", {})
+    if name == "POST /api/v1/nodes/{type}/pause" and response.status_code == 200:
+        asked(f"/api/v1/nodes/{case.path_parameters['type']}/unpause", {})

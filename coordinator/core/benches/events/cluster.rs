@@ -132,5 +132,6 @@ fn submission(run: RunId, graph: &Arc<Graph>) -> Submission {
         sandbox: false,
         lineage: None,
         batch: None,
+        deadline: None,
     }
 }

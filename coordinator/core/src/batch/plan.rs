@@ -13,6 +13,7 @@ use crate::graph::{Graph, Problem, rule};
 use crate::id::NodeIx;
 use crate::limits::{BATCH_RUNS_MAX, BATCH_VALUES_BYTES_MAX, RESULT_VALUES_MAX};
 use crate::partition::io::Inherited;
+use crate::time::Span;
 use crate::value::Value;
 
 /// Where the lists stand in a request.
@@ -35,6 +36,8 @@ pub struct Plan {
     pub sandbox: bool,
     /// What each run takes over from earlier ones.
     pub inherited: Option<Box<Inherited>>,
+    /// How long whoever starts it lets each run be active.
+    pub deadline: Option<Span>,
 }
 
 /// Lists that go along together; all of one length, which is not zero.

@@ -20,7 +20,8 @@ fn read(configs: &Json) -> Result<Vec<Axis>, Vec<Problem>> {
 
 fn plan(configs: &Json) -> Plan {
     let inputs = vec![(NodeIx(2), Value::from_json("\"base\"".into()))];
-    Plan { axes: read(configs).unwrap(), inputs, target: None, traceparent: None, sandbox: false, inherited: None }
+    let (target, traceparent, sandbox, inherited, deadline) = (None, None, false, None, None);
+    Plan { axes: read(configs).unwrap(), inputs, target, traceparent, sandbox, inherited, deadline }
 }
 
 fn combinations(plan: &Plan) -> Vec<Vec<String>> {

@@ -10,17 +10,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::graph::ListensTo;
-use crate::id::{AgentId, AttemptNumber, EventSeq, Instance, NodeIx, ReviewId};
+use crate::id::{AgentId, AttemptNumber, EventSeq, Instance, NodeIx, ReviewId, Subject};
 use crate::limits;
 use crate::partition::permits::{Need, Permits, Standing};
 use crate::run::event::{Event, Fact, NodeError, ReviewKind};
 use crate::run::view::{NodeState, state_of};
 use crate::run::waits::Wait;
-use crate::run::{Listener, NodePhase, Run};
+use crate::run::{Listener, NodePhase, Pause, Run};
 use crate::time::Timestamp;
 
 pub(crate) use self::words::quoted;
-pub use self::words::{ended, headline, needed, orphaned};
+pub use self::words::{ended, headline, needed, orphaned, paused_by};
 
 /// Why an instance does not go on.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,15 @@ pub enum Cause {
         need: Need,
         /// How that stands, if somebody has looked.
         standing: Option<Box<Standing>>,
+    },
+    /// Somebody has paused its type.
+    Paused {
+        /// Which type.
+        node_type: Arc<str>,
+        /// Who.
+        by: Subject,
+        /// Why, for people.
+        reason: Option<Arc<str>>,
     },
     /// An agent has it.
     Attempt {
@@ -128,6 +137,8 @@ pub struct Told {
 pub struct Explained {
     /// The youngest event that it reflects.
     pub seq: EventSeq,
+    /// Whether somebody has paused it: whatever its nodes wait for, nothing of it begins.
+    pub pause: Option<Pause>,
     /// Unfinished instances: what waits for something outside of the run first, what waits for other nodes last.
     pub nodes: Vec<Told>,
     /// Instances that are not told, by their kind of waiting.
@@ -167,6 +178,7 @@ impl Cause {
                 "concurrency"
             }
             Cause::Work { .. } => "slot",
+            Cause::Paused { .. } => "paused",
             Cause::Attempt { .. } => "attempt",
             Cause::Retry { .. } => "retry",
             Cause::Timer { .. } => "timer",
@@ -262,7 +274,7 @@ impl Explained {
             let Some(state) = state_of(run.phase_shown(instance, phase), run.status()) else { continue };
             group.0.push(Told { instance, node, index: run.path(instance.scope), state, cause, since, more: 0 });
         }
-        let mut explained = Explained { seq: run.seq(), ..Explained::default() };
+        let mut explained = Explained { seq: run.seq(), pause: run.pause().cloned(), ..Explained::default() };
         for ((_, _, kind), (mut told, more)) in groups {
             let room = limits::EXPLAINED_NODES_MAX;
             let has_room = part == Part::Outside || explained.nodes.len() + told.len() <= room;
@@ -281,6 +293,17 @@ impl Explained {
         for told in &mut self.nodes {
             if let Cause::Work { need, standing } = &mut told.cause {
                 *standing = Some(Box::new(permits.standing(need)));
+            }
+        }
+    }
+
+    /// Adds which types of nodes somebody has paused, who, and why.
+    pub fn note_pauses(&mut self, paused: impl Fn(&str) -> Option<(Subject, Option<Arc<str>>)>) {
+        for told in &mut self.nodes {
+            if let Cause::Work { need, .. } = &told.cause
+                && let Some((by, reason)) = paused(&need.type_id)
+            {
+                told.cause = Cause::Paused { node_type: Arc::clone(&need.type_id), by, reason };
             }
         }
     }

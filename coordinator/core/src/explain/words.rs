@@ -38,6 +38,10 @@ impl Cause {
             Cause::Shared => "looks for a result of an earlier run that it may take over".into(),
             Cause::Work { need, standing: None } => format!("needs {}", needed(need, None)),
             Cause::Work { need, standing: Some(standing) } => work(need, standing),
+            Cause::Paused { node_type, by, reason } => format!(
+                "waits until {node_type} goes on, which was {} (heddle nodes unpause)",
+                paused_by(by, reason.as_deref())
+            ),
             Cause::Attempt { agent, number, away: None } => format!("is at work on agent {agent}, attempt {}", number.0),
             Cause::Attempt { agent, number, away: Some((since, lost_at)) } => format!(
                 "is on agent {agent}, attempt {}, which has been away for {}: unless it comes back, its work counts as lost {}",
@@ -190,6 +194,11 @@ fn unfit(need: &Need, standing: &Standing) -> String {
     format!("{agents}, {}", reasons.join(", "))
 }
 
+/// Who has paused something, and why.
+pub fn paused_by(by: &Subject, reason: Option<&str>) -> String {
+    reason.map_or_else(|| format!("paused by {by}"), |reason| format!("paused by {by}: {reason}"))
+}
+
 /// What a run waits for, in one sentence over all its nodes.
 pub fn headline(explained: &Explained, now: Timestamp) -> String {
     let kinds = explained.kinds();
@@ -197,6 +206,10 @@ pub fn headline(explained: &Explained, now: Timestamp) -> String {
     if *first == "nothing" {
         let stuck = explained.nodes.iter().find(|told| told.cause == Cause::Nothing);
         return stuck.map_or_else(String::new, |told| format!("The run is stuck: {}", told.sentence(now)));
+    }
+    if let Some(pause) = &explained.pause {
+        let paused = paused_by(&pause.by, pause.reason.as_deref());
+        return format!("The run is {paused}. Nothing of it begins until it goes on (heddle executions unpause).");
     }
     // What follows from the rest need not be said.
     let parts: Vec<String> =
@@ -214,6 +227,7 @@ fn of_kind(kind: &str, count: u32) -> String {
         "concurrency" => {
             ("node waits for a place of its concurrency key", "nodes wait for a place of their concurrency key")
         }
+        "paused" => ("node waits until its type goes on", "nodes wait until their type goes on"),
         "retry" => ("node is tried again later", "nodes are tried again later"),
         "review" | "outcome" => ("node waits for people", "nodes wait for people"),
         "signal" | "webhook" => ("node waits for a word from outside", "nodes wait for a word from outside"),

@@ -21,6 +21,7 @@ use crate::id::NodeIx;
 use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
 use crate::policy::{OnError, Policy, PolicyDraft, RunPolicy};
+use crate::time::Span;
 
 /// Checks one node's config against its type's JSON Schema. Returns, for each fault, its place as a JSON pointer inside
 /// the config (empty = the config itself) and what is wrong in one sentence.
@@ -100,6 +101,7 @@ impl Graph {
             bodies,
             decides_on_values: false,
             keep_runs_days: compiler.of_runs.keep_runs_days,
+            deadline: compiler.workflow.deadline_ms.map(Span::from_millis),
             identities: OnceLock::new(),
         };
         let path_of = |ix: NodeIx| paths.get(&ix).cloned().unwrap_or_default();

@@ -67,6 +67,7 @@ use crate::control_types::scope::Doors;
 use crate::id::{NodeIx, PortIx};
 use crate::node_type::{EffectClass, NodeType, Runner};
 use crate::policy::Policy;
+use crate::time::Span;
 use crate::value::{Digest, Value};
 
 /// Secrets that stand in a config, which a graph or a person would share with it; each with its place.
@@ -93,6 +94,8 @@ pub struct Graph {
     pub(crate) decides_on_values: bool,
     /// How many days its runs are kept after their end, if the document says so.
     pub(crate) keep_runs_days: Option<u16>,
+    /// How long its runs may be active, if the document says.
+    pub(crate) deadline: Option<Span>,
     /// What each node is, once somebody has asked.
     pub(crate) identities: OnceLock<Box<[Digest]>>,
 }

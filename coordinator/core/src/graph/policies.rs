@@ -21,6 +21,7 @@ pub struct ServerPolicyError(pub &'static str);
 /// Refuses a policy of the server's settings that says more than how attempts are tried.
 pub(super) fn check_server(policy: &PolicyDraft) -> Result<(), ServerPolicyError> {
     let said = [
+        ("deadlineMs", policy.deadline_ms.is_some()),
         ("onError", policy.on_error.is_some()),
         ("onItemError", policy.on_item_error.is_some()),
         ("priority", policy.priority.is_some()),
@@ -71,10 +72,15 @@ impl Defaults<'_> {
 
 /// A node's own policy.
 pub(super) fn own(data: &[Member<'_>], path: &str, report: &mut dyn FnMut(Problem)) -> PolicyDraft {
-    match written(data) {
-        Some(policy) => policy_json::read(policy, &format!("{path}/data/policy"), report),
-        None => PolicyDraft::default(),
+    let Some(policy) = written(data) else { return PolicyDraft::default() };
+    let path = format!("{path}/data/policy");
+    let mut draft = policy_json::read(policy, &path, report);
+    if draft.deadline_ms.take().is_some() {
+        let message = "A node's policy cannot have deadlineMs: it is the time of a whole run.";
+        let fix = "Write it in the workflow's policy; timeoutMs is the time of one attempt.";
+        report(Problem::new(rule::BAD_POLICY, message, fix).at(path + "/deadlineMs"));
     }
+    draft
 }
 
 /// A node's own policy as it is written.

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use super::json::{Json, Member};
 use super::problem::{Problem, join, rule, shown};
 use crate::concurrency::KeyTemplate;
-use crate::limits::{ATTEMPTS_MAX, CACHE_TTL_SECONDS_MAX, KEEP_RUNS_DAYS_MAX};
+use crate::limits::{ATTEMPTS_MAX, CACHE_TTL_SECONDS_MAX, KEEP_RUNS_DAYS_MAX, RUN_DEADLINE_MAX};
 use crate::policy::{AgentDraft, CacheDraft, PolicyDraft, RetryDraft, RunPolicy};
 
 /// Longest time that a policy may name: ten years, far from any overflow.
@@ -53,6 +53,7 @@ fn read_fields(
         match &*member.key {
             "retry" => draft.retry = field.object(read_retry),
             "timeoutMs" => draft.timeout_ms = field.number(1..=MILLISECONDS_MAX),
+            "deadlineMs" => draft.deadline_ms = field.number(1..=RUN_DEADLINE_MAX.as_millis()),
             "onError" => draft.on_error = field.value("\"fail\", \"continue\" or \"fallback\""),
             // Its entries are nodes of a kind: see `fallback`.
             "fallback" => field.expect_list("a list of {\"nodeType\", \"config\"}"),

@@ -46,7 +46,7 @@ impl Partition {
 
     /// Lets a run's ready instances stand in the queues, up to its share.
     pub(super) fn expose(&mut self, id: RunId, now: Timestamp) {
-        let running = |entry: &&mut Entry| entry.run.status() == RunStatus::Running;
+        let running = |entry: &&mut Entry| entry.run.status() == RunStatus::Running && !entry.run.is_paused();
         let Some(entry) = self.runs.get_mut(&id).filter(running) else { return };
         let (run, exposed) = (&entry.run, &entry.exposed);
         let room = limits::RUN_EXPOSED_ATTEMPTS_MAX.saturating_sub(exposed.len());

@@ -17,8 +17,8 @@ use crate::run::event::{NodeError, PermitClass, RequestKey, Timing};
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
 use crate::run::recall::CachedResult;
-use crate::run::{ListNeed, ListenRefusal, Outcome, ReviewAnswer, ReviewRefusal, Run, RunStatus};
-use crate::time::Timestamp;
+use crate::run::{ListNeed, ListenRefusal, Outcome, PauseChange, ReviewAnswer, ReviewRefusal, Run, RunStatus};
+use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
 /// Something that happened outside.
@@ -65,6 +65,19 @@ pub enum Input {
         tenant: TenantId,
         /// Who stops it.
         by: Subject,
+    },
+    /// Somebody pauses a run, or lets it go on.
+    Pause {
+        /// Who waits for the answer.
+        caller: CallerId,
+        /// Which run.
+        run: RunId,
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Who wants it.
+        by: Subject,
+        /// Which of both.
+        change: PauseChange,
     },
     /// Somebody answers a review of a run.
     Answer {
@@ -217,6 +230,8 @@ pub struct Submission {
     pub batch: Option<OfBatch>,
     /// What it takes over from earlier runs.
     pub lineage: Option<Box<Inherited>>,
+    /// How long whoever starts it lets it be active; the document may say less.
+    pub deadline: Option<Span>,
 }
 
 /// What a run takes over: why, and the results that it may reuse.
@@ -324,6 +339,15 @@ pub enum Reply {
     },
     /// The run is cancelled, or was over before.
     Cancelled {
+        /// How it stands now.
+        status: RunStatus,
+        /// Whether this call did it.
+        applied: bool,
+        /// The event that the answer reflects.
+        seq: EventSeq,
+    },
+    /// The run stands as it was asked to, or is over.
+    Paused {
         /// How it stands now.
         status: RunStatus,
         /// Whether this call did it.

@@ -18,6 +18,7 @@ mod listen;
 mod lists;
 mod mail;
 mod open;
+mod pause;
 pub mod permits;
 mod places;
 mod ready;
@@ -251,6 +252,9 @@ impl Partition {
             Input::Cancel { caller, run, tenant, by } => {
                 self.grant(Waiting { caller, tenant, wish: Wish::Cancel(by) }, run, turn);
             }
+            Input::Pause { caller, run, tenant, by, change } => {
+                self.grant(Waiting { caller, tenant, wish: Wish::Pause(change, by) }, run, turn);
+            }
             Input::Answer { caller, run, tenant, answer } => {
                 self.grant(Waiting { caller, tenant, wish: Wish::Answer(answer) }, run, turn);
             }
@@ -293,7 +297,7 @@ impl Partition {
             // The shell catches this, and sets aside the run in `current` without folding it again (E5).
             panic!("an admitted fact does not follow: {corrupt}");
         }
-        let ended = matches!(fact, Fact::Ended { .. });
+        let (ended, paused) = (matches!(fact, Fact::Ended { .. }), matches!(fact, Fact::Paused { .. }));
         let is_keyed = !self.keyed.is_empty();
         let ended_attempts = if is_keyed { fact.ended_attempts().to_vec() } else { Vec::new() };
         let event = Event { seq, at, fact, decisions: Vec::new(), assignments: Vec::new(), values };
@@ -308,8 +312,10 @@ impl Partition {
         self.stop_dropped(id);
         self.write_reviews(id);
         self.end_places(id, &ended_attempts, turn);
-        if ended {
+        if ended || paused {
             self.unexpose(id);
+        }
+        if ended {
             self.cancel_attempts(id);
         }
     }

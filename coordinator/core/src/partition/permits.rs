@@ -10,7 +10,7 @@ mod places;
 mod standing;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::access::Access;
@@ -116,6 +116,8 @@ pub struct Permits {
     agents: BTreeMap<AgentId, Pool>,
     lines: Lines,
     places: Places,
+    /// Types that get no permits.
+    paused: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -207,6 +209,21 @@ impl Permits {
         self.of(agent).into_iter().for_each(|pool| pool.closed = false);
     }
 
+    /// No permits for nodes of a type from here on, whoever offers it.
+    pub fn pause(&mut self, node_type: Arc<str>) {
+        self.paused.insert(node_type);
+    }
+
+    /// Permits for nodes of a type again; the caller deals.
+    pub fn unpause(&mut self, node_type: &str) {
+        self.paused.remove(node_type);
+    }
+
+    /// Whether nodes of this type get no permits, whoever offers it.
+    pub fn is_paused(&self, need: &Need) -> bool {
+        self.paused.contains(&need.type_id)
+    }
+
     /// An agent grants permits again, after `finished` attempts have left it. What it said on an earlier stream is void.
     pub fn grant(&mut self, agent: &AgentBoot, session: SessionNumber, class: PermitClass, count: u32) {
         if let Some(pool) = self.of(agent).filter(|pool| pool.offer.session == session) {
@@ -250,9 +267,10 @@ impl Permits {
     /// others if it has a free slot.
     pub fn reserve(&mut self, partition: PartitionId, need: &Need, near: Option<&AgentId>) -> Option<Reservation> {
         // Whoever waits for a place of this key goes first, at whatever agent.
-        let is_waited_for =
-            |key: &ConcurrencyKey| self.lines.keys().any(|waited_for| self.places.are_same(waited_for, key));
-        if !self.places.have_room(need) || need.key.as_ref().is_some_and(is_waited_for) {
+        let is_waited_for = |key: &ConcurrencyKey| {
+            self.lines.keys(|need| !self.is_paused(need)).any(|waited_for| self.places.are_same(waited_for, key))
+        };
+        if self.is_paused(need) || !self.places.have_room(need) || need.key.as_ref().is_some_and(is_waited_for) {
             return None;
         }
         let has_slot = |agent: &&AgentId| {
@@ -263,7 +281,8 @@ impl Permits {
         let agent = near.filter(has_slot).cloned().or_else(|| self.best(need))?;
         let pool = self.agents.get(&agent)?;
         // Suspects hold back the agent that they wait for, and no other.
-        let can_have = |queued: &Need| !queued.alone && pool.can_run(queued) && self.places.have_room(queued);
+        let may_have = |queued: &Need| !queued.alone && !self.is_paused(queued) && self.places.have_room(queued);
+        let can_have = |queued: &Need| may_have(queued) && pool.can_run(queued);
         if self.lines.needs().any(can_have) {
             return None;
         }
@@ -286,11 +305,12 @@ impl Permits {
         if self.lines.is_empty() && self.agents.values().all(|pool| pool.alone != Alone::Awaited) {
             return dealt;
         }
-        let Self { lines, places, agents } = self;
-        let is_offered = |need: &Need| agents.values().any(|pool| !pool.closed && pool.can_run(need));
+        let Self { lines, places, agents, paused } = self;
+        let is_on = |need: &Need| !paused.contains(&need.type_id);
+        let is_offered = |need: &Need| is_on(need) && agents.values().any(|pool| !pool.closed && pool.can_run(need));
         places.drop_claims(|need| !lines.has(need) || !is_offered(need));
         let (suspects, mut others): (Vec<Need>, Vec<Need>) =
-            lines.needs().filter(|need| places.have_room(need)).cloned().partition(|need| need.alone);
+            lines.needs().filter(|need| is_on(need) && places.have_room(need)).cloned().partition(|need| need.alone);
         if suspects.is_empty() {
             let awaited = self.agents.values_mut().filter(|pool| pool.alone == Alone::Awaited);
             awaited.for_each(|pool| pool.alone = Alone::No);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::batch::CacheRow;
 use super::io::Question;
-use super::{Partition, Turn};
+use super::{Entry, Partition, Turn};
 use crate::fault::{Fault, is_planted};
 use crate::id::{EventSeq, Instance, RunId, TenantId};
 use crate::limits;
@@ -57,7 +57,7 @@ impl Questions {
 impl Partition {
     /// A run whose instances look for shared results gets its turn to ask.
     pub(super) fn want_shared(&mut self, id: RunId) {
-        let Some(entry) = self.runs.get(&id) else { return };
+        let Some(entry) = self.runs.get(&id).filter(|entry| !entry.run.is_paused()) else { return };
         let mut recalls = entry.run.recalls();
         if recalls.any(|instance| !self.questions.is_asked(id, instance)) && self.questions.queued.insert(id) {
             self.questions.waiting.push_back(id);
@@ -70,7 +70,7 @@ impl Partition {
             && let Some(id) = self.questions.waiting.pop_front()
         {
             self.questions.queued.remove(&id);
-            let Some(entry) = self.runs.get(&id) else { continue };
+            let Some(entry) = self.runs.get(&id).filter(|entry| !entry.run.is_paused()) else { continue };
             let room = limits::CACHE_QUESTIONS_MAX - self.questions.under_way.len();
             let open = entry.run.recalls().filter(|instance| !self.questions.is_asked(id, *instance));
             let next: Vec<Instance> = open.take(room.min(limits::CACHE_QUESTIONS_AT_ONCE)).collect();
@@ -120,8 +120,9 @@ impl Partition {
 
     fn conclude_question(&mut self, id: RunId, instance: Instance, found: Option<CachedResult>, turn: &mut Turn<'_>) {
         self.current = Some(id);
-        // It may have been given up meanwhile.
-        if self.runs.get(&id).is_some_and(|entry| entry.run.is_recalling(instance)) {
+        // It may have been given up meanwhile. A paused run decides nothing, and asks again when it goes on.
+        let decides = |entry: &Entry| entry.run.is_recalling(instance) && !entry.run.is_paused();
+        if self.runs.get(&id).is_some_and(decides) {
             self.record(id, turn, |run, body, _| run.recall(instance, found, body));
             self.settle(id, turn);
         }

@@ -11,7 +11,7 @@ use crate::id::{CallerId, EventSeq, RunId, Subject, TenantId};
 use crate::limits;
 use crate::run::event::{Event, Fact, Submitted};
 use crate::run::lineage::Lineage;
-use crate::run::{Admitted, Body, Command, Rejection, ReviewAnswer, Run};
+use crate::run::{Admitted, Body, Command, PauseChange, Rejection, ReviewAnswer, Run};
 use crate::value::Digest;
 
 /// What is known of a key that is not yet in the journal, or not yet looked for there.
@@ -52,6 +52,8 @@ pub(super) struct Waiting {
 pub(super) enum Wish {
     /// That it stops.
     Cancel(Subject),
+    /// That it stands still, or goes on.
+    Pause(PauseChange, Subject),
     /// That a review is decided.
     Answer(Box<ReviewAnswer>),
     /// That it hears a signal or a call.
@@ -125,6 +127,7 @@ impl Partition {
     pub(super) fn begin(&mut self, submission: Submission, turn: &mut Turn<'_>) {
         let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent, sandbox, .. } =
             submission;
+        let deadline = submission.deadline.into_iter().chain(graph.deadline).min();
         let (batch, inherited) = (submission.batch, submission.lineage.map(|inherited| *inherited));
         let (lineage, offers) = match inherited {
             Some(Inherited { lineage, offers }) => {
@@ -136,8 +139,18 @@ impl Partition {
         let mut body = Body::new(EventSeq(1));
         let inputs = inputs.into_iter().map(|(node, value)| (node, body.put(value))).collect();
         let digest = graph.digest();
-        let submitted =
-            Submitted { tenant, subject, workflow, graph: digest, target, inputs, traceparent, sandbox, lineage };
+        let submitted = Submitted {
+            tenant,
+            subject,
+            workflow,
+            graph: digest,
+            target,
+            inputs,
+            traceparent,
+            sandbox,
+            lineage,
+            deadline,
+        };
         let event = Event {
             seq: EventSeq(1),
             at: turn.now,
@@ -180,6 +193,7 @@ impl Partition {
         }
         let by = match wish {
             Wish::Cancel(by) => by,
+            Wish::Pause(change, by) => return self.pause(caller, run, (change, by), turn),
             Wish::Answer(answer) => return self.answer(caller, run, answer, turn),
             Wish::Hear(command) => return self.hear(caller, run, *command, turn),
         };
@@ -259,6 +273,7 @@ pub(super) fn turn_away(input: Input, turn: &mut Turn<'_>) {
         Input::Submit(caller, _)
         | Input::SubmitBatch(caller, _)
         | Input::Cancel { caller, .. }
+        | Input::Pause { caller, .. }
         | Input::Answer { caller, .. }
         | Input::Signal { caller, .. }
         | Input::Call { caller, .. }

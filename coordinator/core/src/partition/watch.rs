@@ -116,6 +116,10 @@ impl Partition {
 
     fn unset(&self, id: RunId, entry: &Entry) -> Option<Lost> {
         let run = &entry.run;
+        // Who has paused it wakes it.
+        if run.is_paused() {
+            return None;
+        }
         let has_turn = match entry.lack {
             Lack::Nothing => entry.in_turn,
             // When what is on its way has landed, it is asked for.

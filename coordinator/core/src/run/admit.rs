@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::listen::ListenRefusal;
 use super::review::{ReviewAnswer, ReviewRefusal};
-use super::{Body, LiveAttempt, Outcome, Run, RunStatus, Stop, TimerKind};
+use super::{Body, LiveAttempt, Outcome, PauseChange, Run, RunStatus, Stop, TimerKind};
 use crate::fault::{Fault, is_planted};
 use crate::id::{Instance, PortIx, ProviderIx, Subject};
 use crate::limits;
@@ -56,6 +56,13 @@ pub enum Command {
     Wake,
     /// Somebody stops the run.
     Cancel {
+        /// Who.
+        by: Subject,
+    },
+    /// Somebody pauses the run, or lets it go on.
+    Pause {
+        /// Which of both.
+        change: PauseChange,
         /// Who.
         by: Subject,
     },
@@ -142,6 +149,7 @@ impl Run {
                 }
                 status => Err(Rejection::Over(status)),
             },
+            Command::Pause { change, by } => self.change_pause(change, by),
             Command::Answer(answer) => match self.status() {
                 RunStatus::Running => self.answer(*answer),
                 status => Err(Rejection::Over(status)),
@@ -359,6 +367,9 @@ impl Run {
         if self.status() != RunStatus::Running {
             return Err(Rejection::Over(self.status()));
         }
+        if self.is_paused() {
+            return Err(Rejection::Idle);
+        }
         let mut due = self.state.timers.iter().take_while(|timer| timer.at <= now);
         if let Some(timer) = due.find(|timer| timer.kind != TimerKind::Retry) {
             if timer.kind == TimerKind::Review {
@@ -375,7 +386,7 @@ impl Run {
         if !self.is_parked() && self.state.deadline <= now {
             let error = RunError {
                 code: "run_timeout".into(),
-                message: format!("the run was active for more than {}", limits::RUN_DEADLINE).into(),
+                message: format!("the run was active for more than {}", self.state.origin.active_max).into(),
                 node: None,
                 class: Some(ErrorClass::Timeout),
                 attempts: 0,

@@ -355,6 +355,21 @@ impl Run {
         };
         Ok(vec![PortOutput { port: PORT, value: kept }, PortOutput { port: SECOND, value: dropped }])
     }
+
+    /// What a replay would make of chance, if it did not trust the history.
+    pub(super) fn redecided(&self, decision: &Decision) -> Option<Decision> {
+        if !is_planted(Fault::DecidedInReplay) {
+            return None;
+        }
+        let Decision::Completed { instance, outputs } = decision else { return None };
+        let logic = self.graph.get(instance.node)?.logic.as_deref();
+        let mut outputs = outputs.clone();
+        match (logic, outputs.as_mut_slice()) {
+            (Some(Logic::Split(_)), [a, b]) => std::mem::swap(&mut a.value, &mut b.value),
+            _ => return None,
+        }
+        Some(Decision::Completed { instance: *instance, outputs })
+    }
 }
 
 /// What a node needs before it can be decided.

@@ -127,6 +127,18 @@ pub enum Fact {
     Signalled(Box<Signalled>),
     /// Somebody has called the address of a `logic:wait_webhook`.
     Called(Box<Called>),
+    /// Somebody has paused the run: nothing of it begins from here on.
+    Paused {
+        /// Who.
+        by: Subject,
+        /// Why, for people.
+        reason: Option<Arc<str>>,
+    },
+    /// It goes on.
+    Unpaused {
+        /// Who said so.
+        by: Subject,
+    },
     /// The terminal event: status and outputs never change after it (I7).
     Ended {
         /// How it ended.
@@ -176,6 +188,8 @@ pub struct Submitted {
     pub sandbox: bool,
     /// What it takes over from earlier runs, and why.
     pub lineage: Option<Box<Lineage>>,
+    /// How long it may be active; nothing: [`crate::limits::RUN_DEADLINE`].
+    pub deadline: Option<Span>,
 }
 
 /// Names one try of one instance inside a run.
@@ -566,6 +580,8 @@ impl Fact {
             | Fact::Reviewed(_)
             | Fact::Signalled(_)
             | Fact::Called(_)
+            | Fact::Paused { .. }
+            | Fact::Unpaused { .. }
             | Fact::Ended { .. } => &[],
         }
     }
@@ -591,6 +607,8 @@ impl Fact {
             Fact::Reviewed(_) => "review.decided",
             Fact::Signalled(_) => "signal.received",
             Fact::Called(_) => "webhook.called",
+            Fact::Paused { .. } => "run.paused",
+            Fact::Unpaused { .. } => "run.unpaused",
             Fact::Ended { status: RunStatus::Completed, .. } => "run.completed",
             Fact::Ended { status: RunStatus::Cancelled, .. } => "run.cancelled",
             Fact::Ended { .. } => "run.failed",

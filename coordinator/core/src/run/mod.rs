@@ -26,6 +26,7 @@ mod listen;
 mod listen_event;
 pub mod offers;
 mod outcome;
+mod pause;
 pub mod plan;
 pub mod plan_moves;
 mod race;
@@ -62,6 +63,7 @@ pub(crate) use expand::Lists;
 pub use inputs::{SourcedValue, WiredInput};
 pub use listen::{ListenRefusal, Listener};
 pub use outcome::Outcome;
+pub use pause::{Pause, PauseChange};
 pub use review::{OpenReview, ReviewAnswer, ReviewChange, ReviewRefusal};
 pub use scope::Tally;
 
@@ -79,7 +81,7 @@ use crate::run::listen::Listeners;
 use crate::run::reuse::Offers;
 use crate::run::review::Reviews;
 use crate::run::scope::{Expansion, Frame};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
@@ -210,6 +212,8 @@ struct State {
     recalls: BTreeSet<Instance>,
     /// What it hears of the world; nothing if it never listened.
     listeners: Option<Box<Listeners>>,
+    /// Whether nothing of it may begin.
+    pause: Option<Box<Pause>>,
 }
 
 /// How a node ends its run.
@@ -233,6 +237,8 @@ struct Origin {
     sandbox: bool,
     started_at: Timestamp,
     lineage: Option<Box<Lineage>>,
+    /// How long it may be active.
+    active_max: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -425,12 +431,13 @@ impl Run {
     /// Instances whose pause between tries is over at `now`.
     pub fn retries_due(&self, now: Timestamp) -> impl Iterator<Item = Instance> {
         let due = self.state.timers.iter().take_while(move |timer| timer.at <= now);
-        due.filter(|timer| timer.kind == TimerKind::Retry).map(|timer| timer.instance)
+        let is_retry = |timer: &&Timer| timer.kind == TimerKind::Retry && !self.is_paused();
+        due.filter(is_retry).map(|timer| timer.instance)
     }
 
     /// How many instances could be given to agents at `now`.
     pub(crate) fn ready_count(&self, now: Timestamp) -> usize {
-        self.state.ready.len() + self.retries_due(now).count()
+        if self.is_paused() { 0 } else { self.state.ready.len() + self.retries_due(now).count() }
     }
 
     /// Whether a wait is over, or the time of a review, that has not been recorded yet.
@@ -451,7 +458,7 @@ impl Run {
     pub fn can_assign(&self, instance: Instance, now: Timestamp) -> bool {
         let Some(slot) = self.slot_of(instance) else { return false };
         match slot.phase {
-            NodePhase::Ready => self.state.status == RunStatus::Running,
+            NodePhase::Ready => self.state.status == RunStatus::Running && !self.is_paused(),
             NodePhase::Backoff => self.retries_due(now).any(|due| due == instance),
             _ => false,
         }
@@ -470,18 +477,15 @@ impl Run {
 
     /// The next control node to evaluate.
     pub fn next_decision(&self) -> Option<Instance> {
-        self.state.due.front().copied()
+        self.state.due.front().copied().filter(|_| !self.is_paused())
     }
 
     /// Whether nothing will happen before a timer or a person.
     pub fn is_parked(&self) -> bool {
         let state = &self.state;
-        state.status == RunStatus::Running
-            && state.attempts.is_empty()
-            && state.ready.is_empty()
-            && state.due.is_empty()
-            && state.recalls.is_empty()
-            && (!state.timers.is_empty() || self.has_open_reviews() || self.listens())
+        let begins_nothing = state.ready.is_empty() && state.due.is_empty() && state.recalls.is_empty();
+        let waits = begins_nothing && (!state.timers.is_empty() || self.has_open_reviews() || self.listens());
+        state.status == RunStatus::Running && state.attempts.is_empty() && (waits || self.is_paused())
     }
 
     /// Whether it is over and no attempt is out.
@@ -491,7 +495,7 @@ impl Run {
 
     /// When it must be looked at again without a command: a timer, or its deadline.
     pub fn next_due(&self) -> Option<Timestamp> {
-        if self.state.status != RunStatus::Running {
+        if self.state.status != RunStatus::Running || self.is_paused() {
             return None;
         }
         let timer = self.state.timers.first().map(|timer| timer.at);
@@ -501,7 +505,7 @@ impl Run {
 
     /// When something happens by itself: at `now` if a wait is over already. Retries that are due are exposed instead.
     pub(crate) fn next_alarm(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.state.status != RunStatus::Running {
+        if self.state.status != RunStatus::Running || self.is_paused() {
             return None;
         }
         if self.has_wait_due(now) {
@@ -589,6 +593,7 @@ impl Origin {
             sandbox: submitted.sandbox,
             started_at,
             lineage: submitted.lineage.clone(),
+            active_max: submitted.deadline.unwrap_or(limits::RUN_DEADLINE),
         }
     }
 }

@@ -41,21 +41,6 @@ impl Run {
         event.assignments.iter().try_for_each(|assignment| self.step_assignment(event.at, assignment))
     }
 
-    /// What a replay would make of chance, if it did not trust the history.
-    fn redecided(&self, decision: &Decision) -> Option<Decision> {
-        if !is_planted(Fault::DecidedInReplay) {
-            return None;
-        }
-        let Decision::Completed { instance, outputs } = decision else { return None };
-        let logic = self.graph.get(instance.node)?.logic.as_deref();
-        let mut outputs = outputs.clone();
-        match (logic, outputs.as_mut_slice()) {
-            (Some(Logic::Split(_)), [a, b]) => std::mem::swap(&mut a.value, &mut b.value),
-            _ => return None,
-        }
-        Some(Decision::Completed { instance: *instance, outputs })
-    }
-
     /// The state after `Submitted`: nodes without inputs are due or ready.
     pub(super) fn submitted(
         id: RunId,
@@ -96,7 +81,7 @@ impl Run {
             status: RunStatus::Running,
             error: None,
             ended_at: None,
-            deadline: at.plus(limits::RUN_DEADLINE),
+            deadline: at.plus(submitted.deadline.unwrap_or(limits::RUN_DEADLINE)),
             nodes,
             open_nodes: all_nodes,
             all_nodes,
@@ -117,6 +102,7 @@ impl Run {
             reviews: None,
             recalls: BTreeSet::new(),
             listeners: None,
+            pause: None,
         };
         let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None, review_changes: None };
         run.begin_nodes()?;
@@ -129,7 +115,7 @@ impl Run {
         if seq != expected {
             return Err(Corrupt::Gap { expected, found: seq });
         }
-        if self.is_parked() {
+        if self.is_parked() || self.is_paused() {
             // Waiting does not count against the deadline.
             self.state.deadline = self.state.deadline.plus(at.since(self.state.last_at));
         }
@@ -213,6 +199,8 @@ impl Run {
             Fact::Reviewed(it) => self.reviewed(it)?,
             Fact::Signalled(it) => self.signalled(it)?,
             Fact::Called(it) => self.called(it)?,
+            Fact::Paused { by, reason } => self.paused(at, by, reason.as_ref())?,
+            Fact::Unpaused { .. } => self.unpaused()?,
             Fact::Ended { status: RunStatus::Running, .. } => return Err(Corrupt::WrongSide { seq }),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref(), at),
         }
@@ -222,6 +210,7 @@ impl Run {
     /// Folds what a control node decided.
     pub(crate) fn step_decision(&mut self, decision: &Decision) -> Result<(), Corrupt> {
         let instance = decision.instance();
+        self.expect_going_on()?;
         let is_container = self.graph.scope(instance.node).is_some();
         let phases: &[_] = if is_container { &[NodePhase::Due, NodePhase::Open] } else { &[NodePhase::Due] };
         self.expect(instance, phases)?;
@@ -281,6 +270,7 @@ impl Run {
     /// Folds an attempt that was given to an agent.
     pub(crate) fn step_assignment(&mut self, at: Timestamp, assignment: &Assignment) -> Result<(), Corrupt> {
         let Attempt { instance, number, token } = assignment.attempt;
+        self.expect_going_on()?;
         self.expect(instance, &[NodePhase::Ready, NodePhase::Backoff])?;
         self.expect_provider(instance, assignment.provider)?;
         if self.slot(instance)?.phase == NodePhase::Backoff {
@@ -395,6 +385,7 @@ impl Run {
         self.state.due.clear();
         self.state.recalls.clear();
         self.state.timers.clear();
+        self.state.pause = None;
         self.withdraw_all();
         self.hear_no_more();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).

@@ -198,6 +198,7 @@ impl Trace {
                 it.to.into_iter().for_each(|to| self.end_node(graph, to, at, SpanState::Completed, None));
             }
             Fact::Reviewed(it) => self.reviewed(graph, it, at),
+            Fact::Paused { .. } | Fact::Unpaused { .. } => {}
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref().map(|error| &error.code), at),
             Fact::Submitted(_)
             | Fact::Offered { .. }

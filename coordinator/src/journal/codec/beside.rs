@@ -6,6 +6,7 @@ use heddle_core::id::{NodeIx, PortIx, RunId, Slot, Subject};
 use heddle_core::outbox::{Message, MessageBody, MessageId};
 use heddle_core::partition::io::Inherited;
 use heddle_core::run::lineage::Offer;
+use heddle_core::time::Span;
 use heddle_core::value::Value;
 use heddle_proto::journal as pb;
 use prost::Message as _;
@@ -83,6 +84,7 @@ pub fn encode_plan(plan: &Plan) -> Vec<u8> {
         target: plan.target.map(|target| target.0),
         traceparent: plan.traceparent.as_deref().map(str::to_owned),
         sandbox: plan.sandbox,
+        deadline_ms: plan.deadline.map(Span::as_millis),
         lineage: plan.inherited.as_ref().map(|inherited| lineage::encode(&inherited.lineage)),
         offered: plan.inherited.iter().flat_map(|inherited| &inherited.offers).map(offered).collect(),
     };
@@ -121,7 +123,8 @@ pub fn decode_plan(bytes: Bytes) -> Option<Plan> {
         }
     };
     let traceparent = plan.traceparent.map(Into::into);
-    Some(Plan { axes: axes?, inputs, target, traceparent, sandbox: plan.sandbox, inherited })
+    let deadline = plan.deadline_ms.map(Span::from_millis);
+    Some(Plan { axes: axes?, inputs, target, traceparent, sandbox: plan.sandbox, inherited, deadline })
 }
 
 #[cfg(test)]
@@ -162,6 +165,7 @@ mod tests {
             traceparent: Some("00-a".into()),
             sandbox: true,
             inherited: None,
+            deadline: Some(Span::from_millis(5)),
         };
         assert_eq!(decode_plan(encode_plan(&plan).into()), Some(plan.clone()));
         let offer = Offer {

@@ -171,6 +171,10 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         Wire::Reviewed(it) => (kind::REVIEWED, Fact::Reviewed(Box::new(reviews::from_wire(it)?))),
         Wire::Signalled(it) => (kind::SIGNALLED, Fact::Signalled(Box::new(listening::signalled_from_wire(it)?))),
         Wire::Called(it) => (kind::CALLED, Fact::Called(Box::new(listening::called_from_wire(it)?))),
+        Wire::Paused(it) => {
+            (kind::PAUSED, Fact::Paused { by: Subject(it.by.into()), reason: it.reason.map(Arc::from) })
+        }
+        Wire::Unpaused(it) => (kind::UNPAUSED, Fact::Unpaused { by: Subject(it.by.into()) }),
         Wire::Ended(it) => {
             let error = it.error.map(run_error).transpose()?;
             let by = it.by.map(|by| Subject(by.into()));
@@ -196,6 +200,7 @@ fn submitted(it: pb::Submitted) -> Part<Submitted> {
         traceparent: it.traceparent.map(Arc::from),
         sandbox: it.sandbox,
         lineage: it.lineage.map(lineage::decode).transpose()?.map(Box::new),
+        deadline: it.deadline_ms.map(Span::from_millis),
     })
 }
 

@@ -7,6 +7,7 @@ use heddle_core::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened, OutputValue,
     PermitClass, Piece, PortOutput, RunError, Submitted, Verdict,
 };
+use heddle_core::time::Span;
 use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message as _;
@@ -105,6 +106,11 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
         Fact::Reviewed(it) => (kind::REVIEWED, Wire::Reviewed(reviews::to_wire(it))),
         Fact::Signalled(it) => (kind::SIGNALLED, Wire::Signalled(listening::signalled_to_wire(it))),
         Fact::Called(it) => (kind::CALLED, Wire::Called(listening::called_to_wire(it))),
+        Fact::Paused { by, reason } => {
+            let (by, reason) = (by.to_string(), reason.as_deref().map(str::to_owned));
+            (kind::PAUSED, Wire::Paused(pb::Paused { by, reason }))
+        }
+        Fact::Unpaused { by } => (kind::UNPAUSED, Wire::Unpaused(pb::Unpaused { by: by.to_string() })),
         Fact::Ended { status, error, by } => {
             let (error, by) = (error.as_ref().map(run_error), by.as_ref().map(|by| by.0.as_ref().to_owned()));
             (kind::ENDED, Wire::Ended(pb::Ended { status: run_status(*status).into(), error, by }))
@@ -136,6 +142,7 @@ fn submitted(it: &Submitted) -> pb::Submitted {
         traceparent: it.traceparent.as_deref().map(str::to_owned),
         sandbox: it.sandbox,
         lineage: it.lineage.as_deref().map(lineage::encode),
+        deadline_ms: it.deadline.map(Span::as_millis),
     }
 }
 

@@ -44,7 +44,8 @@ proptest! {
 fn each_kind_keeps_its_bytes() {
     let more =
         [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused(), recalled()];
-    let events = facts().into_iter().map(plain).chain(more).chain(reviews()).chain(listening());
+    let late = reviews().into_iter().chain(listening()).chain(operated().map(plain));
+    let events = facts().into_iter().map(plain).chain(more).chain(late);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
 }
@@ -294,6 +295,7 @@ fn facts() -> Vec<Fact> {
         traceparent: Some("00-1-2-01".into()),
         sandbox: false,
         lineage: None,
+        deadline: None,
     };
     let resumed = Submitted { lineage: Some(Box::new(lineage())), ..submitted.clone() };
     vec![
@@ -340,6 +342,18 @@ fn facts() -> Vec<Fact> {
         Fact::Answered { attempt: attempt(), verdict: Verdict { ends: false, score: None }, timing: Timing::default() },
         Fact::Submitted(Box::new(resumed)),
         Fact::Offered { offers: vec![offer(Source::Run(RUN)), offer(Source::Edit), offer(Source::Request)] },
+    ]
+}
+
+/// What operators do to runs.
+fn operated() -> [Fact; 4] {
+    let Fact::Submitted(submitted) = facts().swap_remove(0) else { unreachable!() };
+    let bounded = Submitted { deadline: Some(Span::from_millis(90_000)), ..*submitted };
+    [
+        Fact::Submitted(Box::new(bounded)),
+        Fact::Paused { by: "key_1".into(), reason: Some("look first".into()) },
+        Fact::Paused { by: "key_1".into(), reason: None },
+        Fact::Unpaused { by: "key_2".into() },
     ]
 }
 

@@ -125,9 +125,14 @@ mod kind {
     pub(super) const OFFERED: u16 = 24;
     pub(super) const SIGNALLED: u16 = 25;
     pub(super) const CALLED: u16 = 26;
+    pub(super) const PAUSED: u16 = 29;
+    pub(super) const UNPAUSED: u16 = 30;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED | SIGNALLED | CALLED)
+        matches!(
+            kind,
+            SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED | SIGNALLED | CALLED | PAUSED | UNPAUSED
+        )
     }
 }
 

@@ -81,6 +81,8 @@ fn fact() -> impl Strategy<Value = Fact> {
             by: by.map(Subject)
         }),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::Stopped { attempts }),
+        (text(), option::of(text())).prop_map(|(by, reason)| Fact::Paused { by: Subject(by), reason }),
+        text().prop_map(|by| Fact::Unpaused { by: Subject(by) }),
         attempt().prop_map(|attempt| Fact::Discarded { attempt }),
         (attempt(), outputs()).prop_map(|(attempt, outputs)| Fact::Settled { attempt, outputs }),
         (attempt(), any::<bool>(), option::of(any::<u32>()), timing()).prop_map(|(attempt, ends, score, timing)| {
@@ -92,9 +94,10 @@ fn fact() -> impl Strategy<Value = Fact> {
 fn submitted() -> impl Strategy<Value = Submitted> {
     let inputs = vec((any::<u32>().prop_map(NodeIx), value_ref()), 0..4);
     let target = option::of(any::<u32>().prop_map(NodeIx));
-    let origin = (option::of(text()), any::<bool>(), option::of(lineage().prop_map(Box::new)));
+    let deadline = option::of(any::<u64>().prop_map(Span::from_millis));
+    let origin = (option::of(text()), any::<bool>(), option::of(lineage().prop_map(Box::new)), deadline);
     (text(), text(), any::<u128>(), any::<[u8; 32]>(), target, inputs, origin).prop_map(
-        |(tenant, subject, workflow, graph, target, inputs, (traceparent, sandbox, lineage))| Submitted {
+        |(tenant, subject, workflow, graph, target, inputs, (traceparent, sandbox, lineage, deadline))| Submitted {
             tenant: TenantId(tenant),
             subject: Subject(subject),
             workflow: WorkflowId(workflow),
@@ -104,6 +107,7 @@ fn submitted() -> impl Strategy<Value = Submitted> {
             traceparent,
             sandbox,
             lineage,
+            deadline,
         },
     )
 }

@@ -1,12 +1,14 @@
 //! Operations on rows about members.
 
+use std::sync::Arc;
+
 use heddle_core::id::{AgentId, JoinTokenId};
 use heddle_core::time::Span;
 use heddle_core::value::Digest;
 use heddle_trust::Role;
 
 use super::{Pair, same};
-use crate::members::{DrainRow, JoinTokenRow, Members as _, Redeem};
+use crate::members::{DrainRow, JoinTokenRow, Members as _, NodePauseRow, Redeem};
 
 pub(super) const OPERATIONS: &[&str] = &[
     "put_join_token",
@@ -18,6 +20,8 @@ pub(super) const OPERATIONS: &[&str] = &[
     "has_joined",
     "drain",
     "resume",
+    "pause a node type",
+    "let a node type go on",
 ];
 
 impl Pair {
@@ -79,6 +83,21 @@ impl Pair {
                 same!(self, drains()).unwrap();
                 is_gone
             }
+            "pause a node type" => {
+                let (node_type, since) = (self.node_type(), self.clock.now());
+                let reason = (self.draw.below(2) == 0).then(|| "too dear".into());
+                let pause = NodePauseRow { node_type, since, subject: "somebody".into(), reason };
+                let kept = same!(self, put_node_pause(pause)).unwrap();
+                let again = NodePauseRow { subject: "another".into(), ..kept.clone() };
+                assert_eq!(same!(self, put_node_pause(again)).unwrap(), kept, "who was first is told");
+                same!(self, node_pauses()).unwrap().len() > 1
+            }
+            "let a node type go on" => {
+                let node_type = self.node_type();
+                let is_gone = same!(self, remove_node_pause(node_type)).unwrap();
+                same!(self, node_pauses()).unwrap();
+                is_gone
+            }
             unknown => panic!("{unknown} is not an operation"),
         }
     }
@@ -112,6 +131,10 @@ impl Pair {
 
     fn role(&mut self) -> Role {
         self.draw.one_of(&[Role::Agent, Role::Gateway])
+    }
+
+    fn node_type(&mut self) -> Arc<str> {
+        self.draw.one_of(&["llm:chat", "http:request", "a"]).into()
     }
 
     fn agent(&mut self) -> AgentId {

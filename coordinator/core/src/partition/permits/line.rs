@@ -57,9 +57,9 @@ impl Lines {
         self.lines.iter().map(move |(need, line)| (need, wanted(line)))
     }
 
-    /// Concurrency keys of which a place is waited for.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &ConcurrencyKey> {
-        self.lines.keys().filter_map(|need| need.key.as_ref())
+    /// Concurrency keys of which a place is waited for by what may go on.
+    pub(super) fn keys(&self, may: impl Fn(&Need) -> bool) -> impl Iterator<Item = &ConcurrencyKey> {
+        self.lines.keys().filter(move |need| may(need)).filter_map(|need| need.key.as_ref())
     }
 
     pub(super) fn has(&self, need: &Need) -> bool {

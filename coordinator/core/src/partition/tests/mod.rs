@@ -5,6 +5,7 @@ mod bench;
 mod commits;
 mod dropped;
 mod lists;
+mod pausing;
 mod permits;
 mod placement;
 mod places;

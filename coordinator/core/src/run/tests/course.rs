@@ -62,6 +62,7 @@ impl Course {
             traceparent: None,
             sandbox: false,
             lineage,
+            deadline: None,
         };
         let event = bare(EventSeq(1), START, Fact::Submitted(Box::new(submitted)));
         let run = Run::begin(id, Arc::clone(graph), &event).unwrap();

@@ -11,6 +11,7 @@ mod failing;
 mod given_up;
 mod instances;
 mod listening;
+mod pausing;
 mod plan;
 mod properties;
 mod race;

@@ -1,0 +1,203 @@
+//! A cancel at every marked place of every part: the process dies there around it, and afterwards each run has one end, nothing
+//! of it starts after that, and it stays so.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use cluster_tests::cluster::client::Client;
+use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::runs::text;
+use cluster_tests::cluster::{Cluster, Part};
+use cluster_tests::wait;
+use futures::future::join_all;
+use heddle_crash_point::{CRASH_POINTS, CrashPoint};
+use serde_json::{Value, json};
+
+/// How long a run may take to begin, or to end after its cancel.
+const RUN_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long cancels may go on until the place is passed.
+const HIT_TIME_MAX: Duration = Duration::from_secs(30);
+/// Nobody makes this file: what waits for it works until it is stopped.
+const NEVER: &str = "never";
+/// Events that may follow a run's end.
+const BOOKKEEPING: [&str; 3] = ["attempt.stopped", "attempt.discarded", "attempt.settled"];
+/// Ends of a run.
+const ENDS: [&str; 3] = ["run.completed", "run.failed", "run.cancelled"];
+
+/// Whose process passes the place.
+fn part_of(point: &str) -> Part {
+    match point.split_once('.') {
+        Some(("gateway", _)) => Part::Gateway(0),
+        Some(("agent", _)) => Part::Agent(0),
+        _ => Part::Coordinator,
+    }
+}
+
+/// Work of an effect class, which goes on until it is stopped.
+fn work(effect: &str) -> Graph {
+    let config = json!({ "file": "cancelled", "begun": "begun", "until": NEVER, "effect": effect });
+    Graph::default().node("work", "debug:effect", config)
+}
+
+/// What is cancelled: work of each class, and each way to wait.
+fn kinds() -> Vec<(&'static str, Graph)> {
+    let mut kinds: Vec<(&str, Graph)> =
+        ["pure", "keyed", "blind", "pollable"].into_iter().map(|effect| (effect, work(effect))).collect();
+    kinds.push(("wait", waits(600_000)));
+    let review = Graph::default()
+        .node("value", "input:text", json!({ "text": "as it is" }))
+        .node("check", "logic:review", json!({}))
+        .edge("value.text", "check.value");
+    kinds.push(("review", review));
+    let item = json!({ "file": "cancelled", "begun": "begun", "until": NEVER });
+    kinds.push(("map", Graph::effects_map(20, 2, item)));
+    kinds
+}
+
+fn waits(millis: u64) -> Graph {
+    Graph::default().node("wait", "logic:wait", json!({ "forMs": millis }))
+}
+
+/// Cancels a run, again and again until somebody answers; whether the run is over by that.
+async fn cancel(client: &Client, run: &str) -> bool {
+    let answer = client.post(&format!("/api/v1/workflows/executions/{run}/cancel"), &json!({}), run).await;
+    let is_over = answer.status == 409 && answer.json()["code"] == "execution_over";
+    assert!(answer.is_success() || is_over, "{run}: {answer}");
+    answer.is_success()
+}
+
+/// Runs that come and are cancelled while the part may die, one after the other, among them those of a batch.
+async fn come_and_go(client: &Client, short: &str, point: &str) -> Vec<String> {
+    let mut runs = Vec::new();
+    for number in 0.. {
+        let run = client.run(short, &format!("short {point} {number}")).await;
+        cancel(client, &run).await;
+        runs.push(run);
+        if number == 0 {
+            let values = json!({ "iteratorConfigs": [{ "nodeId": "text", "values": ["a", "b"] }] });
+            let path = format!("/api/v1/workflows/{short}/execute");
+            let batch = client.post(&path, &values, &format!("{point} batch")).await;
+            assert!(batch.is_success(), "{batch}");
+            let id = text(&batch.json()["batchId"]);
+            let stopped = client.post(&format!("/api/v1/batches/{id}/cancel"), &json!({}), &id).await;
+            assert!(stopped.is_success() || stopped.status == 409, "{stopped}");
+        }
+        if number >= 3 {
+            break;
+        }
+    }
+    runs
+}
+
+/// Everything of one place: the runs that were cancelled, and whether the place was passed.
+async fn at(cluster: &mut Cluster, point: &CrashPoint, workflows: &[String], short: &str) -> (Vec<String>, bool) {
+    let begun = cluster.effects("begun").len();
+    let mut runs = Vec::new();
+    for (number, workflow) in workflows.iter().enumerate() {
+        runs.push(cluster.client().run(workflow, &format!("{} {number}", point.name)).await);
+    }
+    if point.name == "timers.due" {
+        // It is due when the coordinator is there again.
+        let due = cluster.client().save("due", &waits(2_500)).await;
+        runs.push(cluster.client().run(&due, "due").await);
+    }
+    // Work of four classes, and two items.
+    wait::until("the work to begin", RUN_TIME_MAX, || async {
+        let more = cluster.effects("begun").len() - begun;
+        if more >= 6 { Ok(()) } else { Err(format!("{more} of 6 have begun")) }
+    })
+    .await;
+    let part = part_of(point.name);
+    cluster.kill(part);
+    cluster.start_part(part, Some(&format!("{}:1", point.name)));
+    let said = format!("crash point {} hit 1:", point.name);
+    let client = cluster.client().clone();
+    let (asked, known) = (client.clone(), runs.clone());
+    let (name, short) = (point.name.to_owned(), short.to_owned());
+    let asking = tokio::spawn(async move {
+        let cancels = join_all(known.iter().map(|run| cancel(&asked, run)));
+        let (_, fresh) = tokio::join!(cancels, come_and_go(&asked, &short, &name));
+        fresh
+    });
+    let crashed = wait::try_until(HIT_TIME_MAX, || {
+        let process = cluster.process(part);
+        let is_hit = process.crashed() && process.said().contains(&said);
+        async move { if is_hit { Ok(()) } else { Err(String::new()) } }
+    });
+    let is_hit = crashed.await.is_ok();
+    cluster.kill(part);
+    cluster.start_part(part, None);
+    cluster.serves().await;
+    runs.extend(asking.await.unwrap());
+    for run in &runs {
+        cancel(&client, run).await;
+    }
+    (runs, is_hit)
+}
+
+/// What is wrong with the history of a run that was cancelled.
+async fn problems(client: &Client, run: &str) -> Vec<String> {
+    let ended = client.ended(run, RUN_TIME_MAX).await;
+    let events = client.events(run).await;
+    let names: Vec<String> = events.iter().map(|event| text(&event["type"])).collect();
+    let ends: Vec<usize> = (0..names.len()).filter(|at| ENDS.contains(&names[*at].as_str())).collect();
+    let [end] = ends[..] else { return vec![format!("{run} has {} ends: {names:?}", ends.len())] };
+    let late = names[end + 1..].iter().filter(|name| !BOOKKEEPING.contains(&name.as_str()));
+    let mut found: Vec<String> = late.map(|name| format!("{run}: {name} after its end")).collect();
+    let is_given = |event: &&Value| event.to_string().contains("\"assigned\":[{");
+    found.extend(events[end..].iter().filter(is_given).map(|event| format!("{run}: starts something: {event}")));
+    if format!("run.{}", text(&ended["status"]).to_lowercase()) != names[end] {
+        found.push(format!("{run} is {} after {}", ended["status"], names[end]));
+    }
+    found
+}
+
+/// Until no agent has anything of these runs any more.
+async fn idle(client: &Client) {
+    wait::until("agents without work", RUN_TIME_MAX, || async {
+        let agents = client.get_json("/api/v1/agents").await;
+        let busy = agents.as_array().unwrap().iter().any(|agent| agent["busy"] != 0);
+        if busy { Err(agents.to_string()) } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_is_right_at_every_marked_place() {
+    let mut cluster = Cluster::start(2, 8).await;
+    let mut workflows = Vec::new();
+    for (name, graph) in kinds() {
+        workflows.push(cluster.client().save(name, &graph).await);
+    }
+    let short = Graph::default()
+        .node("text", "input:text", json!({ "text": "short" }))
+        .node("work", "debug:effect", json!({ "file": "short", "ms": 20 }))
+        .edge("text.text", "work.in");
+    let short = cluster.client().save("short", &short).await;
+    let (mut all, mut missed, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    for point in CRASH_POINTS {
+        let (runs, is_hit) = at(&mut cluster, point, &workflows, &short).await;
+        if !is_hit {
+            missed.push(point.name);
+        }
+        for run in &runs {
+            wrong.extend(problems(cluster.client(), run).await);
+        }
+        idle(cluster.client()).await;
+        println!("crash point {:28} {} runs cancelled around it", point.name, runs.len());
+        all.extend(runs);
+    }
+    let before = statuses(cluster.client(), &all).await;
+    cluster.restart(Part::Coordinator);
+    cluster.serves().await;
+    assert_eq!(statuses(cluster.client(), &all).await, before, "a status stays");
+    println!("{} runs cancelled at {} places", all.len(), CRASH_POINTS.len());
+    assert!(wrong.is_empty(), "{} problems:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(missed.is_empty(), "never reached: {missed:?}");
+    assert_eq!(cluster.effects("cancelled"), Vec::<String>::new(), "what was cancelled has not worked to its end");
+}
+
+async fn statuses(client: &Client, runs: &[String]) -> Vec<Value> {
+    join_all(runs.iter().map(|run| async move { client.execution(run).await["status"].clone() })).await
+}

@@ -1,0 +1,176 @@
+//! Standing still on purpose: a paused run and a paused node type begin nothing, whatever is killed, and deadlines end runs.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use cluster_tests::cluster::client::{Answer, Client};
+use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::runs::text;
+use cluster_tests::cluster::{Cluster, Part};
+use cluster_tests::wait;
+use serde_json::{Value, json};
+
+/// How long a run may take.
+const RUN_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A node that works until a file is there, and one after it.
+fn held(file: &str, until: &str) -> Graph {
+    let begun = format!("{file}.begun");
+    Graph::default()
+        .node("first", "debug:effect", json!({ "file": file, "begun": begun, "until": until }))
+        .node("second", "debug:effect", json!({ "file": format!("{file}.second") }))
+        .node("out", "output:preview", json!({}))
+        .edge("first.out", "second.in")
+        .edge("second.out", "out.value")
+}
+
+async fn change(client: &Client, path: &str, body: Value) -> Answer {
+    client.post(&format!("/api/v1{path}"), &body, path).await
+}
+
+async fn begun(cluster: &Cluster, file: &str) {
+    let begun = format!("{file}.begun");
+    wait::until("the work to begin", RUN_TIME_MAX, || async {
+        if cluster.effects(&begun).is_empty() { Err("nothing has begun".to_owned()) } else { Ok(()) }
+    })
+    .await;
+}
+
+/// Lets work go on that waits for a file.
+fn open(cluster: &Cluster, until: &str) {
+    std::fs::write(cluster.folder().join("effects").join(until), "").unwrap();
+}
+
+async fn until_waiting(client: &Client, run: &str, kind: &str) -> Value {
+    wait::until(&format!("{run} to wait for {kind}"), RUN_TIME_MAX, || async {
+        let run = client.execution(run).await;
+        let waiting = run["waitingOn"].as_array().cloned().unwrap_or_default();
+        waiting.into_iter().find(|waiting| waiting["kind"] == kind).ok_or_else(|| run.to_string())
+    })
+    .await
+}
+
+fn names(events: &[Value]) -> Vec<String> {
+    events.iter().map(|event| text(&event["type"])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_run_stands_still_whatever_is_killed() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let workflow = cluster.client().save("held", &held("held", "go")).await;
+    let run = cluster.client().run(&workflow, "held").await;
+    begun(&cluster, "held").await;
+    let at = format!("/workflows/executions/{run}");
+    let paused = change(cluster.client(), &format!("{at}/pause"), json!({ "reason": "look first" })).await;
+    assert_eq!(paused.status, 200, "{paused}");
+    assert_eq!(
+        (&paused.json()["paused"]["reason"], &paused.json()["status"]),
+        (&json!("look first"), &json!("RUNNING"))
+    );
+    let again = change(cluster.client(), &format!("{at}/pause"), json!({})).await;
+    assert_eq!(
+        (again.status, &again.json()["paused"]),
+        (200, &paused.json()["paused"]),
+        "a second time changes nothing"
+    );
+    open(&cluster, "go");
+    let done = wait::until("what is at work to be recorded", RUN_TIME_MAX, || async {
+        let events = cluster.client().events(&run).await;
+        if names(&events).contains(&"node.completed".to_owned()) {
+            Ok(events.len())
+        } else {
+            Err(format!("{events:?}"))
+        }
+    })
+    .await;
+    cluster.restart(Part::Coordinator);
+    cluster.serves().await;
+    let waiting = until_waiting(cluster.client(), &run, "paused").await;
+    assert!(text(&waiting["need"]).contains("look first"), "{waiting}");
+    assert_eq!(cluster.client().events(&run).await.len(), done, "nothing follows, also after a restart");
+    assert_eq!(cluster.effects("held.second"), Vec::<String>::new());
+    let unpaused = change(cluster.client(), &format!("{at}/unpause"), json!({})).await;
+    assert_eq!((unpaused.status, &unpaused.json()["paused"]), (200, &Value::Null), "{unpaused}");
+    let ended = cluster.client().ended(&run, RUN_TIME_MAX).await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended}");
+    let events = names(&cluster.client().events(&run).await);
+    assert_eq!(events.iter().filter(|name| *name == "run.paused" || *name == "run.unpaused").count(), 2, "{events:?}");
+    for verb in ["pause", "unpause"] {
+        let late = change(cluster.client(), &format!("{at}/{verb}"), json!({})).await;
+        assert_eq!((late.status, &late.json()["code"]), (409, &json!("execution_over")), "{late}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_run_can_be_cancelled() {
+    let cluster = Cluster::start(1, 2).await;
+    let graph = Graph::default().node("wait", "logic:wait", json!({ "forMs": 600_000 }));
+    let workflow = cluster.client().save("waits", &graph).await;
+    let run = cluster.client().run(&workflow, "waits").await;
+    let at = format!("/workflows/executions/{run}");
+    assert_eq!(change(cluster.client(), &format!("{at}/pause"), json!({})).await.status, 200);
+    let cancelled = change(cluster.client(), &format!("{at}/cancel"), json!({})).await;
+    assert_eq!((cancelled.status, &cancelled.json()["status"]), (200, &json!("CANCELLED")), "{cancelled}");
+    assert_eq!(cancelled.json()["paused"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_a_paused_type_wait_in_all_runs() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let graph = Graph::default()
+        .node("a", "debug:noop", json!({}))
+        .node("b", "debug:effect", json!({ "file": "typed" }))
+        .edge("a.out", "b.in");
+    let workflow = cluster.client().save("typed", &graph).await;
+    let paused = change(cluster.client(), "/nodes/debug:effect/pause", json!({ "reason": "too dear" })).await;
+    assert_eq!((paused.status, &paused.json()["paused"]["reason"]), (200, &json!("too dear")), "{paused}");
+    let run = cluster.client().run(&workflow, "typed").await;
+    let waiting = until_waiting(cluster.client(), &run, "paused").await;
+    assert_eq!((&waiting["nodeId"], text(&waiting["need"]).contains("too dear")), (&json!("b"), true), "{waiting}");
+    // The row is durable.
+    cluster.restart(Part::Coordinator);
+    cluster.serves().await;
+    until_waiting(cluster.client(), &run, "paused").await;
+    let shown = cluster.client().get_json("/api/v1/nodes/debug:effect").await;
+    assert_eq!(shown["paused"]["reason"], "too dear", "{shown}");
+    let other = cluster.client().save("other", &Graph::default().node("a", "debug:noop", json!({}))).await;
+    let other = cluster.client().run(&other, "other").await;
+    assert_eq!(cluster.client().ended(&other, RUN_TIME_MAX).await["status"], "COMPLETED", "other types go on");
+    assert_eq!(cluster.effects("typed"), Vec::<String>::new());
+    let unpaused = change(cluster.client(), "/nodes/debug:effect/unpause", json!({})).await;
+    assert_eq!((unpaused.status, &unpaused.json()["paused"]), (200, &Value::Null), "{unpaused}");
+    assert_eq!(cluster.client().ended(&run, RUN_TIME_MAX).await["status"], "COMPLETED");
+    for (node_type, status, code) in [("no:type", 404, "node_type_not_found"), ("logic:map", 422, "built_in_type")] {
+        let refused = change(cluster.client(), &format!("/nodes/{node_type}/pause"), json!({})).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (status, &json!(code)), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lesser_of_two_deadlines_ends_a_run() {
+    let cluster = Cluster::start(1, 4).await;
+    let graph = Graph::default().node("slow", "debug:sleep", json!({ "ms": 600_000 }));
+    let mut limited = graph.named("limited");
+    limited["policy"] = json!({ "deadlineMs": 300 });
+    let saved = cluster.client().post("/api/v1/workflows", &limited, "limited").await;
+    let limited = text(&saved.json()["id"]);
+    let plain = cluster.client().save("plain", &graph).await;
+    for (workflow, body, least) in [
+        (&limited, json!({}), "300 ms"),
+        (&limited, json!({ "deadlineMs": 200 }), "200 ms"),
+        (&limited, json!({ "deadlineMs": 900_000 }), "300 ms"),
+        (&plain, json!({ "deadlineMs": 250 }), "250 ms"),
+    ] {
+        let path = format!("/api/v1/workflows/{workflow}/execute");
+        let begun = cluster.client().post(&path, &body, &format!("{path} {body}")).await;
+        let ended = cluster.client().ended(&text(&begun.json()["executionId"]), RUN_TIME_MAX).await;
+        assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("FAILED"), &json!("run_timeout")), "{ended}");
+        assert!(text(&ended["error"]["message"]).contains(least), "{ended}");
+    }
+    let path = format!("/api/v1/workflows/{plain}/execute");
+    for wrong in [json!(0), json!("soon"), json!(31u64 * 24 * 60 * 60 * 1_000)] {
+        let refused = cluster.client().post(&path, &json!({ "deadlineMs": wrong }), &format!("wrong {wrong}")).await;
+        assert_eq!((refused.status, &refused.json()["path"]), (400, &json!("/deadlineMs")), "{refused}");
+    }
+}
