@@ -51,7 +51,7 @@ impl RetentionRows for MemoryJournal {
         answer(days.into_iter().collect())
     }
 
-    fn ended(
+    fn old_runs(
         &self,
         keep_days: Option<u16>,
         until: Timestamp,

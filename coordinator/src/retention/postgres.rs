@@ -32,7 +32,7 @@ impl RetentionRows for PostgresJournal {
         })
     }
 
-    fn ended(
+    fn old_runs(
         &self,
         keep_days: Option<u16>,
         until: Timestamp,

@@ -26,7 +26,7 @@ impl RetentionRows for SqliteJournal {
         })
     }
 
-    fn ended(
+    fn old_runs(
         &self,
         keep_days: Option<u16>,
         until: Timestamp,

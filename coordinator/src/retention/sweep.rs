@@ -61,7 +61,7 @@ impl Sweep {
 
     async fn page(&mut self, shared: &Shared, (said, days): (Option<u16>, u16)) -> Result<(), JournalError> {
         let until = until(shared.clock.now(), days);
-        let page = shared.retention.ended(said, until, self.after, RETENTION_PAGE_RUNS).await?;
+        let page = shared.retention.old_runs(said, until, self.after, RETENTION_PAGE_RUNS).await?;
         let Some(last) = page.last().map(|run| run.place) else {
             self.turns.pop();
             self.after = None;

@@ -84,7 +84,7 @@ impl Setup {
     }
 
     async fn due(&self, keep_days: Option<u16>, until: i64) -> Vec<(RunId, bool)> {
-        let found = self.journal.ended(keep_days, at(until), None, 100).await.unwrap();
+        let found = self.journal.old_runs(keep_days, at(until), None, 100).await.unwrap();
         found.iter().map(|run| (run.place.run, run.is_needed)).collect()
     }
 
@@ -115,7 +115,7 @@ async fn what_is_due_comes_in_the_order_of_ends_by_how_long_it_is_kept() {
         assert_eq!(setup.due(Some(7), 100).await, [(c, false)]);
         assert_eq!(setup.due(Some(90), 99).await, []);
         let place = Place { ended_at: at(200), run: b };
-        let rest = setup.journal.ended(None, at(300), Some(place), 100).await.unwrap();
+        let rest = setup.journal.old_runs(None, at(300), Some(place), 100).await.unwrap();
         assert_eq!(rest.iter().map(|run| run.place.run).collect::<Vec<_>>(), [a]);
         assert_eq!(setup.journal.read_row(c).await.unwrap().unwrap().created.keep_days, Some(7));
     }

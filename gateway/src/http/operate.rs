@@ -61,7 +61,7 @@ async fn change(
     request: PauseRunRequest,
 ) -> Result<Response, ApiError> {
     let mut run = app.coordinator.pause_run(caller, request).await?;
-    link(app, caller.tenant(), origin, std::slice::from_mut(&mut run)).await?;
+    link(app, caller, origin, std::slice::from_mut(&mut run)).await?;
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
 }
 

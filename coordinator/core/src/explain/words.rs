@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Cause, Explained, Told};
+use crate::id::Subject;
 use crate::limits;
 use crate::partition::permits::{Misfit, Need, Standing};
 use crate::run::RunStatus;

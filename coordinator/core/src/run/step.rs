@@ -8,7 +8,7 @@ use super::reuse::Offers;
 use super::scope::ROOT;
 use super::{LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries};
 use crate::fault::{Fault, is_planted};
-use crate::graph::{Graph, Logic};
+use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use crate::limits;
 use crate::node_type::{Control, EffectClass, Runner};

@@ -30,15 +30,15 @@ impl Pair {
             "kept_days" => !same!(self, kept_days()).unwrap().is_empty(),
             "ended" => {
                 let limit = 1 + self.draw.below(3) as usize;
-                !same!(self, ended(keep_days, until, None::<Place>, limit)).unwrap().is_empty()
+                !same!(self, old_runs(keep_days, until, None::<Place>, limit)).unwrap().is_empty()
             }
             "ended after another" => {
-                let all = same!(self, ended(keep_days, until, None::<Place>, 100)).unwrap();
+                let all = same!(self, old_runs(keep_days, until, None::<Place>, 100)).unwrap();
                 let Some(first) = all.first().map(|run| run.place) else { return false };
-                same!(self, ended(keep_days, until, Some(first), 100)).unwrap().len() + 1 == all.len()
+                same!(self, old_runs(keep_days, until, Some(first), 100)).unwrap().len() + 1 == all.len()
             }
             "remove runs" => {
-                let due = same!(self, ended(keep_days, until, None::<Place>, 2)).unwrap();
+                let due = same!(self, old_runs(keep_days, until, None::<Place>, 2)).unwrap();
                 let runs: Vec<RunId> = due.iter().filter(|run| !run.is_needed).map(|run| run.place.run).collect();
                 let removed = same!(self, remove(runs, now, PAGE)).unwrap();
                 assert_eq!((removed.runs, removed.has_rest), (runs.len(), false));
