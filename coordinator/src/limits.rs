@@ -313,3 +313,13 @@ pub(crate) const TOMBSTONES_REMOVED_MAX: usize = 400;
 pub(crate) const EXPORT_LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Artifacts that an exported history names.
 pub(crate) const EXPORT_ARTIFACTS_MAX: usize = 100_000;
+
+// Waiting for the world.
+
+/// Parked runs that were brought to their partitions within a period, while further ones are looked for without a pause.
+pub(crate) const DUE_SCAN_REPORTED_MAX: usize = 8 * 1024;
+
+const _: () = assert!(
+    DUE_SCAN_REPORTED_MAX + heddle_core::limits::DUE_SCAN_RUNS_MAX <= crate::journal::limits::PAGE_ROWS_MAX,
+    "a page has room for those that were brought already"
+);

@@ -481,6 +481,7 @@ fn who_does_not_listen_hears_nothing() {
             body: reference,
             to,
             outputs,
+            key: None,
         }))
     };
     let called = |instance| Fact::Called(Box::new(Called { instance, outputs: Vec::new(), key: None }));
