@@ -137,3 +137,8 @@ pub const RESULT_SHOWN_CHARS_MAX: usize = 2_000;
 pub const VERSIONS_PAGE: usize = 200;
 /// Rows of a plan that are shown.
 pub const PLAN_ROWS_SHOWN_MAX: usize = 200;
+
+// Children.
+
+/// Children that `executions get` lists with their parent.
+pub const CHILDREN_SHOWN_MAX: u32 = 10;

@@ -228,3 +228,8 @@ pub(crate) const LISTED_FILES_MAX: usize = 1_000;
 pub(crate) const WORKFLOWS_PAGE_MAX: usize = 1_000;
 /// Bytes after which a page of workflows ends.
 pub(crate) const WORKFLOWS_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+// Children.
+
+/// Nodes of a graph whose workflows are looked at when it is saved or run.
+pub(crate) const CHILDREN_CHECKED_MAX: usize = 50;

@@ -362,6 +362,8 @@ pub struct Waiting {
     pub need: Option<String>,
     /// What people are asked.
     pub review_id: Option<String>,
+    /// The run that it waits for.
+    pub child_execution_id: Option<String>,
 }
 
 /// A run, as lists show it.
@@ -388,6 +390,20 @@ pub struct Execution {
     pub waiting_on: Vec<Waiting>,
     /// The run that it goes on from.
     pub parent_execution_id: Option<String>,
+    /// The node that has invoked it.
+    pub invoked_by: Option<InvokedBy>,
+}
+
+/// Which node of which run has invoked a run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InvokedBy {
+    /// The run.
+    pub execution_id: String,
+    /// Its node; lists do not say it.
+    pub node_id: Option<String>,
+    /// The numbers of the items and turns that it lies in.
+    pub index: Vec<u64>,
 }
 
 /// Which runs to list.

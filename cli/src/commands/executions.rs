@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::execution_children::{self, ChildrenOf};
 use super::execution_node::NodeOf;
 use super::pages::{Listed, Pages};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
@@ -88,6 +89,8 @@ enum Verb {
     Resume(Box<ResumeOf>),
     /// Run again what a run has run, in a new run that reuses nothing
     Rerun(RerunOf),
+    /// List the runs that a run has invoked, newest first
+    Children(ChildrenOf),
     /// Show the family of a run: what it goes on from, and what goes on from it
     Lineage(LineageOf),
 }
@@ -132,6 +135,7 @@ impl Executions {
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
             Verb::Resume(resume) => resume.run(&client, self.json).await,
             Verb::Rerun(rerun) => rerun.run(&client, self.json).await,
+            Verb::Children(children) => children.run(&client, self.json).await,
             Verb::Lineage(lineage) => lineage.run(&client, self.json).await,
         }
     }
@@ -156,7 +160,7 @@ impl List {
     }
 }
 
-fn table(items: Vec<Value>) -> Result<Table> {
+pub(super) fn table(items: Vec<Value>) -> Result<Table> {
     let mut table = Table::new(&["ID", "STATUS", "STARTED", "TOOK", "WORKFLOW", "ERROR"]);
     for item in items {
         let run: Execution = read(item)?;
@@ -183,6 +187,7 @@ async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> {
             note(&format!("and {hidden} more nodes"));
         }
     }
+    execution_children::shown(client, &run).await?;
     results(&run.node_runs).iter().try_for_each(|result| print(result))
 }
 
@@ -208,6 +213,7 @@ fn head(run: &Execution, style: Style) -> String {
         let took = clock::elapsed(Some(start), run.end_time.as_deref());
         lines.push(format!("started   {start}, took {took}"));
     }
+    lines.extend(run.invoked_by.iter().map(execution_children::invoked_by));
     lines.extend(run.parent_execution_id.iter().map(|parent| format!("goes on   from {parent}")));
     if run.node_runs.iter().any(|node| node.sandbox) {
         lines.push("sandbox   answers come from it, not from providers".to_owned());
@@ -221,7 +227,8 @@ fn head(run: &Execution, style: Style) -> String {
 
 fn waiting_line(waiting: &Waiting) -> String {
     let due = waiting.due_at.as_ref().map(|due| format!("until {due}"));
-    let detail = waiting.review_id.clone().or_else(|| waiting.need.clone()).or(due);
+    let named = waiting.review_id.clone().or_else(|| waiting.child_execution_id.clone());
+    let detail = named.or_else(|| waiting.need.clone()).or(due);
     let detail = detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
     let node = with_index(&waiting.node_id, &waiting.index);
     format!("{} at {node}{}", waiting.kind, detail.unwrap_or_default())

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod completion;
 pub mod coordinator;
 pub mod doctor;
+mod execution_children;
 mod execution_node;
 pub mod executions;
 pub mod gateway;

@@ -47,6 +47,7 @@ impl Change {
             Some(("timer", "fired")) => Change::read(&event.data, Some("COMPLETED")),
             Some(("attempt", "lost")) => Change::read(&event.data, Some("LOST")),
             Some(("review", _)) => Change::read(&event.data, None),
+            Some(("child", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
             _ => None,
         };
         let at_ms = event.data["at"].as_str().and_then(clock::parse);
@@ -72,6 +73,7 @@ impl Change {
         let retry = number("retryInMs").map(|pause| format!("again in {}", clock::span(pause)));
         let due = number("dueInMs").map(|pause| format!("for {}", clock::span(pause)));
         let asks = text("reviewId").filter(|_| text("decision").is_none()).map(|id| format!("for the review {id}"));
+        let child = text("childExecutionId").map(|id| format!("by the run {id}"));
         let decision = text("decision").map(|decision| match text("by") {
             Some(by) => format!("{decision} by {by}"),
             None => format!("{decision}, its time was over"),
@@ -79,7 +81,7 @@ impl Change {
         let progress = data.get("progress").and_then(Value::as_f64).map(|part| format!("{:.0} %", part * 100.0));
         let message = text("message").filter(|message| !message.is_empty()).map(str::to_owned);
         let detail: Vec<String> =
-            [error, asks, decision, retry, due, progress, message].into_iter().flatten().collect();
+            [error, asks, child, decision, retry, due, progress, message].into_iter().flatten().collect();
         let state = state.or_else(|| text("state"))?.to_owned();
         Some(Change {
             node,
@@ -359,6 +361,14 @@ mod tests {
         let data = json!({"nodeId": "r", "reviewId": "rev_1", "decision": "approve", "by": "ada", "state": "WAITING"});
         let event = Event { seq: Some(2), kind: "review.decided".into(), data };
         assert_eq!((event.asked(), event.answered()), (vec![], None), "others have to approve, too");
+    }
+
+    #[test]
+    fn a_child_shows_in_one_line_with_how_it_stands() {
+        let begun = json!({"decided": [{"nodeId": "c", "state": "WAITING", "childExecutionId": "exec_2"}]});
+        assert_eq!(changes("run.started", begun), [row("c", "WAITING", "by the run exec_2")]);
+        let over = json!({"nodeId": "c", "childExecutionId": "exec_2", "outputs": {}});
+        assert_eq!(changes("child.completed", over), [row("c", "COMPLETED", "by the run exec_2")]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The node types that the core evaluates itself: where values enter a graph, where results leave it, pauses and branches.
 
 pub(crate) mod branch;
+pub(crate) mod invoke;
 mod review;
 pub(crate) mod scope;
 
@@ -16,6 +17,7 @@ pub fn control_of(type_id: &str) -> Option<Control> {
         "output:preview" | "output:text" | "output:json" | "output:image" | "output:video" | "output:audio"
         | "output:file" | "output:gallery" | "output:table" => Some(Control::Output),
         "logic:wait" => Some(Control::Wait),
+        invoke::ID => invoke::control_of(type_id),
         other => {
             let name = other.strip_prefix("logic:")?;
             branch::control_of(name).or_else(|| scope::control_of(name)).or_else(|| review::control_of(name))
@@ -31,7 +33,6 @@ pub fn is_planned(type_id: &str) -> bool {
         Some(("logic", name)) => LOGIC.contains(&name),
         Some(("input", name)) => INPUTS.contains(&name),
         Some(("trigger", name)) => matches!(name, "webhook" | "schedule"),
-        Some(("blueprint", name)) => name == "invoke",
         _ => false,
     }
 }
@@ -63,6 +64,7 @@ pub fn all() -> Vec<NodeType> {
     types.extend(branch::all());
     types.extend(scope::all());
     types.push(review::review());
+    types.push(invoke::invoke());
     types
 }
 

@@ -99,5 +99,6 @@ pub(crate) async fn submission(shared: &Shared, batch: BatchId, index: u32) -> R
         sandbox: plan.sandbox,
         lineage: plan.inherited.clone(),
         batch: Some(created.place(batch, index)),
+        invoked_by: None,
     })
 }

@@ -10,7 +10,7 @@ use heddle_core::run::event::{ReviewKind, ReviewVerdict};
 /// The columns of a run's row, in the order in which readers take them.
 pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
                                       status, phase, next_due, ended_at, error, quarantine_reason, \
-                                      batch, batch_index, input_index";
+                                      batch, batch_index, input_index, parent";
 
 pub(super) fn status_number(status: RunStatus) -> i64 {
     match status {

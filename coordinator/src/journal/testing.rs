@@ -81,6 +81,7 @@ pub(crate) fn created(tenant: &str, created_at: Timestamp) -> RunCreated {
         created_at,
         key: None,
         batch: None,
+        parent: None,
     }
 }
 

@@ -7,7 +7,8 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput, ReviewOutcome, Reviewed,
+    Assignment, Attempt, ChildEnded, ChildOutcome, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput,
+    ReviewOutcome, Reviewed,
 };
 use heddle_core::run::lineage::Source;
 use heddle_core::value::ValueRef;
@@ -123,6 +124,9 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
                 fields["parentExecutionId"] = parent.to_string().into();
                 fields["fromNodeId"] = lineage.from.map(|from| node_id(graph, from)).into();
             }
+            if let Some(by) = &submitted.invoked_by {
+                fields["invokedByExecutionId"] = by.run.to_string().into();
+            }
             fields
         }
         // What is offered shows where it is taken over.
@@ -176,6 +180,7 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
             return fields;
         }
         Fact::Reviewed(it) => return reviewed(scopes, event, it),
+        Fact::ChildEnded(it) => return child_ended(scopes, event, it),
         Fact::Ended { error, by, .. } => json!({
             "error": error.as_ref().map(|error| json!({
                 "code": &*error.code,
@@ -220,6 +225,23 @@ fn reviewed(scopes: &Scopes, event: &Event, it: &Reviewed) -> Map<String, Value>
         }
     };
     fields.insert("state".into(), state.into());
+    fields
+}
+
+/// What a run has come to that a node has invoked.
+fn child_ended(scopes: &Scopes, event: &Event, it: &ChildEnded) -> Map<String, Value> {
+    let graph = scopes.graph();
+    let mut fields = named(scopes, it.instance);
+    fields.insert("childExecutionId".into(), it.child.to_string().into());
+    match &it.outcome {
+        ChildOutcome::Gave(outputs) => {
+            fields.insert("outputs".into(), self::outputs(graph, event, it.instance, outputs));
+        }
+        ChildOutcome::Failed { error, caught } => {
+            fields.insert("error".into(), self::error(error));
+            add_caught(&mut fields, graph, event, it.instance, caught);
+        }
+    }
     fields
 }
 
@@ -278,6 +300,10 @@ fn decision(scopes: &Scopes, event: &Event, decision: &Decision) -> Value {
             say("reviewId", ReviewId::of(scopes.run(), asked.review).to_string().into());
             say("kind", asked.kind.name().into());
             say("dueInMs", json!(asked.due_at.map(|at| at.since(event.at).as_millis())));
+        }
+        Decision::Invoked { invoked, .. } => {
+            say("state", "WAITING".into());
+            say("childExecutionId", invoked.child.to_string().into());
         }
         // What the items are shows where they are looked at.
         Decision::Opened { opened, .. } => {

@@ -1,4 +1,4 @@
-//! What keeps a run from going on: timers, people, and nodes that no agent can run.
+//! What keeps a run from going on: timers, people, children, and nodes that no agent can run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use heddle_proto::control as wire;
 use crate::limits::WAITING_INSTANCES_MAX;
 use crate::shared::Shared;
 
-/// Kinds of waiting that are told apart where a node has many instances: people twice, time, and work.
-const KINDS: usize = 4;
+/// Kinds of waiting that are told apart where a node has many instances: people twice, time, work, and
+/// children.
+const KINDS: usize = 5;
 
 /// What the nodes of a run wait for, in the order of the graph; of a node in a body the first of its instances of each kind, and
 /// how many more there are.
@@ -35,6 +36,7 @@ pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView, part: &[NodeIx]) 
                 for (instance, phase) in run.open_instances(*ix) {
                     let kind = match (reviews.get(&instance), phase) {
                         (Some((_, open)), _) => usize::from(open.kind == ReviewKind::Outcome),
+                        (None, NodePhase::Waiting) if run.open_child(instance).is_some() => 4,
                         (None, NodePhase::Waiting) => 2,
                         (None, NodePhase::Ready) => 3,
                         (None, NodePhase::Backoff) if retries.contains(&instance) => 3,
@@ -69,6 +71,7 @@ fn waits_for_people(view: &RunView, review: ReviewIx, open: &OpenReview) -> wire
         index: view.items().path(open.instance.scope),
         review_id: ReviewId::of(run.id(), review).to_string(),
         more: 0,
+        ..wire::WaitingOn::default()
     }
 }
 
@@ -91,10 +94,12 @@ fn waits(
         due_at_ms,
         need,
         index: view.items().path(instance.scope),
-        review_id: String::new(),
-        more: 0,
+        ..wire::WaitingOn::default()
     };
     match phase {
+        NodePhase::Waiting if let Some(child) = run.open_child(instance) => {
+            Some(wire::WaitingOn { child_execution_id: child.to_string(), ..waiting("child", None, String::new()) })
+        }
         NodePhase::Waiting => {
             let due = run.waits_until(instance).map(|at| at.as_millis());
             Some(waiting("timer", due, String::new()))

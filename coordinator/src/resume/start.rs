@@ -95,6 +95,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
         sandbox: request.sandbox || shared.sandbox || read.run.is_sandboxed(),
         batch: None,
         lineage: Some(Box::new(Inherited { lineage: taken.lineage, offers: packing.finish() })),
+        invoked_by: None,
     };
     let partition = shared.partition_of(run);
     match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {

@@ -4,7 +4,7 @@ use heddle_core::id::{AttemptKey, EventSeq, Instance, NodeIx, RunId, ScopeIx};
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::batch::{Batch, RunBatch};
 use heddle_core::policy::OnUnknown;
-use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, PortOutput};
+use heddle_core::run::event::{Assignment, Attempt, ChildOutcome, Decision, Event, Fact, PortOutput};
 use heddle_core::run::{NodePhase, Run};
 
 use super::check::{Checker, TokenAccount, digests, fingerprint};
@@ -26,12 +26,14 @@ impl Checker {
                 continue;
             }
             self.begun(written);
+            let children = self.open_children(written.run);
             for event in &written.events {
                 self.happened(store, written.run, event);
                 if self.has_failed() {
                     return;
                 }
             }
+            self.check_children(batch, written, children);
             self.check_waiting(written.run);
         }
     }
@@ -111,6 +113,10 @@ impl Checker {
             }
             Fact::TimerFired { instance, .. } => self.committed(run, *instance),
             Fact::Reviewed(it) => self.reviewed(run, it),
+            Fact::ChildEnded(it) => match it.outcome {
+                ChildOutcome::Gave(_) => self.committed(run, it.instance),
+                ChildOutcome::Failed { .. } => {}
+            },
             Fact::Submitted(_) | Fact::Offered { .. } | Fact::Continued | Fact::Ended { .. } => {}
         }
         for decision in &event.decisions {
@@ -126,6 +132,7 @@ impl Checker {
                 Decision::Failed { .. }
                 | Decision::Waiting { .. }
                 | Decision::Delegated { .. }
+                | Decision::Invoked { .. }
                 | Decision::Afresh { .. } => {}
                 Decision::Asked { instance, asked } => self.asked(run, *instance, asked.review),
                 Decision::Opened { instance, opened } => {

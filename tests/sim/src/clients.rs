@@ -170,6 +170,7 @@ impl World {
             sandbox: false,
             lineage: None,
             batch: None,
+            invoked_by: None,
         }
     }
 

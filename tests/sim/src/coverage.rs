@@ -8,7 +8,7 @@ use heddle_core::id::{Instance, NodeIx, ScopeIx};
 use heddle_core::node_type::{Control, Runner};
 use heddle_core::partition::batch::Phase;
 use heddle_core::policy::ReviewWhen;
-use heddle_core::run::event::{Decision, Event, Fact, ReviewOutcome};
+use heddle_core::run::event::{ChildOutcome, Decision, Event, Fact, ReviewOutcome};
 use heddle_core::run::{NodePhase, Run, RunStatus};
 use serde_json::Value as Json;
 
@@ -179,6 +179,10 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
         }
         Fact::HandedBack { attempts } => attempts.iter().map(|attempt| (attempt.instance, Ready)).collect(),
         Fact::TimerFired { instance, .. } => vec![(*instance, Completed)],
+        Fact::ChildEnded(it) => match &it.outcome {
+            ChildOutcome::Gave(_) => vec![(it.instance, Completed)],
+            ChildOutcome::Failed { .. } => vec![(it.instance, Failed)],
+        },
         Fact::Reviewed(it) => match &it.outcome {
             ReviewOutcome::Open { .. } => Vec::new(),
             ReviewOutcome::Begins => vec![(it.instance, Ready)],
@@ -191,7 +195,9 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
     };
     steps.extend(event.decisions.iter().filter_map(|decision| match decision {
         Decision::Completed { instance, .. } | Decision::Stopped { instance, .. } => Some((*instance, Completed)),
-        Decision::Waiting { instance, .. } | Decision::Asked { instance, .. } => Some((*instance, Waiting)),
+        Decision::Waiting { instance, .. } | Decision::Asked { instance, .. } | Decision::Invoked { instance, .. } => {
+            Some((*instance, Waiting))
+        }
         Decision::Failed { instance, .. } => Some((*instance, Failed)),
         Decision::Opened { instance, .. } => Some((*instance, Open)),
         // It is still due: people are asked next, or what runs share.

@@ -73,6 +73,8 @@ pub(super) struct Knobs {
     pub(super) review_percent: u64,
     /// How many of those that agents run share their results among runs.
     pub(super) cache_percent: u64,
+    /// How many of the nodes run another graph.
+    pub(super) child_percent: u64,
 }
 
 /// Which effect classes nodes have.
@@ -142,6 +144,7 @@ impl Knobs {
             resume_percent: random.pick(&[0, 0, 70]),
             review_percent: random.pick(&[0, 0, 30]),
             cache_percent: 0,
+            child_percent: 0,
         }
     }
 
@@ -149,6 +152,12 @@ impl Knobs {
     pub(super) fn with_cache(self, seed: u64) -> Self {
         const BESIDE: u64 = 0x5EED_CACE;
         Self { cache_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 60]), ..self }
+    }
+
+    /// The same world, in which nodes run other graphs or none does: drawn beside, too.
+    pub(super) fn with_children(self, seed: u64) -> Self {
+        const BESIDE: u64 = 0x5EED_C41D;
+        Self { child_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 0, 25]), ..self }
     }
 
     /// Whether runs are of more than one tenant. Limits on what is at work are counted for one.

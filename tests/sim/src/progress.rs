@@ -51,6 +51,7 @@ fn is_progress(event: &Event) -> bool {
         | Fact::Failed { .. }
         | Fact::TimerFired { .. }
         | Fact::Reviewed(_)
+        | Fact::ChildEnded(_)
         | Fact::Stopped { .. }
         | Fact::Discarded { .. }
         | Fact::Settled { .. }

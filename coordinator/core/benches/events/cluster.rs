@@ -131,5 +131,6 @@ fn submission(run: RunId, graph: &Arc<Graph>) -> Submission {
         sandbox: false,
         lineage: None,
         batch: None,
+        invoked_by: None,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::problem::{Problem, join, rule, shown};
-use super::{Graph, Node, Review, Scope, review};
+use super::{Graph, Invoke, Node, Review, Scope, review};
 use crate::condition::{Condition, Known, Need};
 use crate::control_types::branch::{DEFAULT_OUTPUT, cases_key};
 use crate::control_types::scope as ports;
@@ -55,6 +55,8 @@ pub enum Logic {
     Split(f64),
     /// Asks people.
     Review(Box<Review>),
+    /// Runs another workflow.
+    Invoke(Invoke),
     /// Runs a body of other nodes, or cuts a list as if it did.
     Scope(Box<Scope>),
 }
@@ -72,6 +74,7 @@ impl Logic {
             | Logic::Stop { .. }
             | Logic::Split(_)
             | Logic::Review(_)
+            | Logic::Invoke(_)
             | Logic::Scope(_) => &[],
         }
     }
@@ -158,6 +161,7 @@ impl Reader<'_> {
             },
             Control::SplitTest => Logic::Split(self.share()?),
             Control::Review => Logic::Review(Box::new(self.review()?)),
+            Control::Invoke => Logic::Invoke(self.invoke()?),
             Control::Map => Logic::Scope(Box::new(self.map(report)?)),
             Control::Loop => Logic::Scope(Box::new(self.looping(report)?)),
             Control::Reduce => Logic::Scope(Box::new(self.reduce())),

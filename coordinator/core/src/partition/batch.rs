@@ -175,6 +175,8 @@ pub struct RunCreated {
     pub key: Option<KeyRow>,
     /// The batch that started it.
     pub batch: Option<OfBatch>,
+    /// The run that has invoked it.
+    pub parent: Option<RunId>,
 }
 
 /// The part of a run's summary row that changes: at submit, park, un-park and end only.

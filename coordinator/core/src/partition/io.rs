@@ -13,11 +13,11 @@ use crate::id::{
 use crate::outbox::{Message, MessageId};
 use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
-use crate::run::event::{NodeError, PermitClass, Timing};
+use crate::run::event::{InvokedBy, NodeError, PermitClass, Timing};
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
 use crate::run::recall::CachedResult;
-use crate::run::{ListNeed, Outcome, ReviewAnswer, ReviewRefusal, Run, RunStatus};
+use crate::run::{ChildEnd, ListNeed, Outcome, ReviewAnswer, ReviewRefusal, Run, RunStatus};
 use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
@@ -185,6 +185,8 @@ pub struct Submission {
     pub batch: Option<OfBatch>,
     /// What it takes over from earlier runs.
     pub lineage: Option<Box<Inherited>>,
+    /// Which node of which run invokes it.
+    pub invoked_by: Option<InvokedBy>,
 }
 
 /// What a run takes over: why, and the results that it may reuse.
@@ -218,6 +220,13 @@ pub enum Order {
         run: RunId,
         /// Who stops it.
         by: Subject,
+    },
+    /// Tell a run what one has come to that it has invoked.
+    EndChild {
+        /// The run that has invoked it.
+        parent: RunId,
+        /// What came of it.
+        end: Box<ChildEnd>,
     },
 }
 

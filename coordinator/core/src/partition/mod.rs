@@ -9,6 +9,7 @@ pub mod alarm;
 mod assign;
 pub mod batch;
 mod batches;
+mod children;
 mod decide;
 mod dropped;
 mod evict;
@@ -298,10 +299,12 @@ impl Partition {
         }
         self.stop_dropped(id);
         self.write_reviews(id);
+        self.post_children(id);
         self.end_places(id, &ended_attempts, turn);
         if ended {
             self.unexpose(id);
             self.cancel_attempts(id);
+            self.tell_parent(id);
         }
     }
 
@@ -505,6 +508,7 @@ impl Partition {
                 turn.outputs.releases.push(Release::Effect(effect));
             }
         }
+        self.tell_parent(run);
         self.drop_run(run);
         self.open.forget(run);
         self.forget_places(run, turn);
@@ -558,6 +562,8 @@ impl Partition {
 impl Entry {
     fn new(mut run: Run) -> Self {
         run.note_reviews();
+        // What the event that was read last has asked for was sent with it.
+        run.take_child_orders();
         Self {
             run,
             written: None,

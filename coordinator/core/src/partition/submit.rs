@@ -123,7 +123,8 @@ impl Partition {
     pub(super) fn begin(&mut self, submission: Submission, turn: &mut Turn<'_>) {
         let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent, sandbox, .. } =
             submission;
-        let (batch, inherited) = (submission.batch, submission.lineage.map(|inherited| *inherited));
+        let (batch, invoked_by) = (submission.batch, submission.invoked_by);
+        let inherited = submission.lineage.map(|inherited| *inherited);
         let (lineage, offers) = match inherited {
             Some(Inherited { lineage, offers }) => {
                 (Some(Box::new(Lineage { offered: offers.len() as u32, ..lineage })), offers)
@@ -134,8 +135,18 @@ impl Partition {
         let mut body = Body::new(EventSeq(1));
         let inputs = inputs.into_iter().map(|(node, value)| (node, body.put(value))).collect();
         let digest = graph.digest();
-        let submitted =
-            Submitted { tenant, subject, workflow, graph: digest, target, inputs, traceparent, sandbox, lineage };
+        let submitted = Submitted {
+            tenant,
+            subject,
+            workflow,
+            graph: digest,
+            target,
+            inputs,
+            traceparent,
+            sandbox,
+            lineage,
+            invoked_by,
+        };
         let event = Event {
             seq: EventSeq(1),
             at: turn.now,
@@ -204,7 +215,7 @@ impl Partition {
             // It was here before the answer came; what is in memory is younger.
             _ if self.runs.contains_key(&id) => {}
             None => {
-                self.deliver_cancels(id, turn);
+                self.deliver_asked(id, turn);
                 return waiting.into_iter().for_each(|waiting| self.refuse(waiting.caller, Refusal::NotFound, turn));
             }
             Some(mut run) => {
@@ -219,7 +230,7 @@ impl Partition {
         for waiting in waiting {
             self.grant(waiting, id, turn);
         }
-        self.deliver_cancels(id, turn);
+        self.deliver_asked(id, turn);
         self.settle(id, turn);
         if is_planted(Fault::TimerDropped)
             && let Some(entry) = self.runs.get_mut(&id)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::child::ChildEnd;
 use super::review::{ReviewAnswer, ReviewRefusal};
 use super::{Body, LiveAttempt, Outcome, Run, RunStatus, Stop, TimerKind};
 use crate::fault::{Fault, is_planted};
@@ -58,6 +59,8 @@ pub enum Command {
     },
     /// Somebody answers a review.
     Answer(Box<ReviewAnswer>),
+    /// A run that it has invoked is over, or cannot begin.
+    EndChild(Box<ChildEnd>),
     /// Every node has its final phase, or one has failed: the run ends.
     Conclude,
 }
@@ -121,6 +124,7 @@ impl Run {
                 RunStatus::Running => self.answer(*answer),
                 status => Err(Rejection::Over(status)),
             },
+            Command::EndChild(end) => self.end_child(*end),
             Command::Conclude => self.conclude(),
         }
     }

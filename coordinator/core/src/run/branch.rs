@@ -103,6 +103,7 @@ impl Run {
             | Control::Loop
             | Control::Reduce
             | Control::Review
+            | Control::Invoke
             | Control::Batch => None,
         }
     }
@@ -151,6 +152,7 @@ impl Run {
                 Ok(done(self.open(instance, &[taken], body)))
             }
             Logic::Review(_) => Err(refused("bad_config", "it asks people, and has not fallen due to ask".to_owned())),
+            Logic::Invoke(_) => Err(refused("bad_config", "it runs a workflow, and has not fallen due to".to_owned())),
             Logic::Scope(_) => Err(refused("bad_config", "its body is not run by its conditions".to_owned())),
         };
         *deciding.cost += limits::EXPRESSION_COST_MAX - budget + read as u64;

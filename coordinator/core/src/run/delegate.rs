@@ -97,7 +97,8 @@ impl Run {
             | Logic::Race { .. }
             | Logic::Stop { .. }
             | Logic::Split(_)
-            | Logic::Review(_) => {
+            | Logic::Review(_)
+            | Logic::Invoke(_) => {
                 return None;
             }
         };

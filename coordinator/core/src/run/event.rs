@@ -13,6 +13,7 @@ use crate::id::{
     WorkflowId,
 };
 use crate::run::RunStatus;
+pub use crate::run::child_event::{ChildEnded, ChildOutcome, Invoked, InvokedBy};
 use crate::run::lineage::{Lineage, Offer, Source};
 pub use crate::run::review_event::{Asked, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use crate::time::{Span, Timestamp};
@@ -122,6 +123,8 @@ pub enum Fact {
     },
     /// Somebody has decided at a review, or its time was over.
     Reviewed(Box<Reviewed>),
+    /// A run that a node has invoked is over.
+    ChildEnded(Box<ChildEnded>),
     /// The terminal event: status and outputs never change after it (I7).
     Ended {
         /// How it ended.
@@ -171,6 +174,8 @@ pub struct Submitted {
     pub sandbox: bool,
     /// What it takes over from earlier runs, and why.
     pub lineage: Option<Box<Lineage>>,
+    /// Which node of which run has invoked it.
+    pub invoked_by: Option<InvokedBy>,
 }
 
 /// Names one try of one instance inside a run.
@@ -271,6 +276,13 @@ pub enum Decision {
         /// What it asks.
         asked: Box<Asked>,
     },
+    /// It runs another workflow.
+    Invoked {
+        /// Which node.
+        instance: Instance,
+        /// As which run.
+        invoked: Box<Invoked>,
+    },
     /// It runs its body for further items, or for a further turn.
     Opened {
         /// Which container.
@@ -302,6 +314,7 @@ impl Decision {
         | Decision::Afresh { instance }
         | Decision::Stopped { instance, .. }
         | Decision::Asked { instance, .. }
+        | Decision::Invoked { instance, .. }
         | Decision::Opened { instance, .. }
         | Decision::Gathered { instance, .. }) = self;
         *instance
@@ -525,6 +538,7 @@ impl Fact {
             | Fact::HandleRecorded { .. }
             | Fact::TimerFired { .. }
             | Fact::Reviewed(_)
+            | Fact::ChildEnded(_)
             | Fact::Ended { .. } => &[],
         }
     }
@@ -548,6 +562,8 @@ impl Fact {
             Fact::TimerFired { .. } => "timer.fired",
             Fact::Reviewed(it) if it.by.is_none() => "review.timed_out",
             Fact::Reviewed(_) => "review.decided",
+            Fact::ChildEnded(it) if matches!(it.outcome, ChildOutcome::Failed { .. }) => "child.failed",
+            Fact::ChildEnded(_) => "child.completed",
             Fact::Ended { status: RunStatus::Completed, .. } => "run.completed",
             Fact::Ended { status: RunStatus::Cancelled, .. } => "run.cancelled",
             Fact::Ended { .. } => "run.failed",

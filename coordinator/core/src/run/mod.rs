@@ -10,6 +10,8 @@ mod as_text;
 mod body;
 mod branch;
 pub mod checkpoint;
+mod child;
+mod child_event;
 mod control;
 mod corrupt;
 mod delegate;
@@ -51,6 +53,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use admit::Admitted;
 pub use admit::{Command, Rejection};
 pub use body::Body;
+pub use child::{ChildEnd, ChildGave, ChildOrder, ChildValue};
 pub(crate) use control::Deciding;
 pub use corrupt::Corrupt;
 pub use expand::ListNeed;
@@ -68,7 +71,8 @@ use crate::id::{
 };
 use crate::limits;
 use crate::partition::batch::Snapshot;
-use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
+use crate::run::child::Children;
+use crate::run::event::{Attempt, Fact, InvokedBy, OutputValue, PermitClass, PortOutput, RunError, Submitted};
 use crate::run::lineage::Lineage;
 use crate::run::reuse::Offers;
 use crate::run::review::Reviews;
@@ -77,7 +81,7 @@ use crate::time::Timestamp;
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 8;
+pub const FOLD_VERSION: u32 = 9;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -103,7 +107,7 @@ pub enum RunStatus {
 ///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt; another provider
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer
-/// Due ─▶ Waiting ─▶ Ready | Completed | Failed         people are asked
+/// Due ─▶ Waiting ─▶ Ready | Completed | Failed         people are asked; a child runs
 /// Due ─▶ Ready                                        an agent looks at its values
 /// Pending ─▶ Skipped                                  a required input is closed
 /// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
@@ -125,7 +129,7 @@ pub enum NodePhase {
     Running,
     /// Waits for its next try.
     Backoff,
-    /// Waits for a timer or for people.
+    /// Waits for a timer, for people or for a child.
     Waiting,
     /// Has its output.
     Completed,
@@ -155,6 +159,8 @@ pub struct Run {
     closed: Option<Vec<(ScopeIx, Frame)>>,
     /// What has changed in the rows of reviews, where somebody writes them; no part of the state.
     review_changes: Option<Vec<(ReviewIx, ReviewChange)>>,
+    /// What other slots are to be told, until it is asked for; no part of the state.
+    child_orders: Vec<ChildOrder>,
 }
 
 /// Everything about a run but its graph: what a snapshot holds.
@@ -202,6 +208,8 @@ struct State {
     reviews: Option<Box<Reviews>>,
     /// Instances that are due, and for which a result that runs share is looked for.
     recalls: BTreeSet<Instance>,
+    /// Runs that it has invoked; nothing if it never has.
+    children: Option<Box<Children>>,
 }
 
 /// How a node ends its run.
@@ -225,6 +233,7 @@ struct Origin {
     sandbox: bool,
     started_at: Timestamp,
     lineage: Option<Box<Lineage>>,
+    invoked_by: Option<InvokedBy>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -472,7 +481,7 @@ impl Run {
             && state.ready.is_empty()
             && state.due.is_empty()
             && state.recalls.is_empty()
-            && (!state.timers.is_empty() || self.has_open_reviews())
+            && (!state.timers.is_empty() || self.has_open_reviews() || self.has_open_children())
     }
 
     /// Whether it is over and no attempt is out.
@@ -540,6 +549,7 @@ impl Run {
             dropped: Vec::new(),
             closed: None,
             review_changes: None,
+            child_orders: Vec::new(),
         })
     }
 
@@ -580,6 +590,7 @@ impl Origin {
             sandbox: submitted.sandbox,
             started_at,
             lineage: submitted.lineage.clone(),
+            invoked_by: submitted.invoked_by.clone(),
         }
     }
 }

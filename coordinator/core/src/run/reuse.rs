@@ -83,7 +83,10 @@ impl Graph {
         match self.node(ix).runner {
             Runner::Agent | Runner::Unavailable => true,
             Runner::Control(control) => {
-                control.is_container() || matches!(control, Control::Wait | Control::SplitTest | Control::Review)
+                control.is_container() || {
+                    use Control::{Invoke, Review, SplitTest, Wait};
+                    matches!(control, Wait | SplitTest | Review | Invoke)
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ impl Run {
             created_at: origin.started_at,
             key: None,
             batch: None,
+            parent: origin.invoked_by.as_ref().map(|by| by.run),
         }
     }
 }

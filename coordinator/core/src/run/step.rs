@@ -29,6 +29,7 @@ impl Run {
     /// [`Corrupt`] if it does not follow; the run must not be used any more then.
     pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
         self.dropped.clear();
+        self.child_orders.clear();
         self.closed.iter_mut().for_each(Vec::clear);
         self.step_fact(event.seq, event.at, &event.fact)?;
         self.follow(event)
@@ -120,8 +121,10 @@ impl Run {
             offers: lineage.filter(|it| it.offered > 0).map(|it| Box::new(Offers::awaiting(it.offered))),
             reviews: None,
             recalls: BTreeSet::new(),
+            children: None,
         };
-        let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None, review_changes: None };
+        let (dropped, child_orders) = (Vec::new(), Vec::new());
+        let mut run = Run { id, graph, state, dropped, closed: None, review_changes: None, child_orders };
         run.begin_nodes()?;
         Ok(run)
     }
@@ -213,6 +216,7 @@ impl Run {
                 self.complete(*instance, None, outputs)?;
             }
             Fact::Reviewed(it) => self.reviewed(it)?,
+            Fact::ChildEnded(it) => self.child_ended(it)?,
             Fact::Ended { status: RunStatus::Running, .. } => return Err(Corrupt::WrongSide { seq }),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref(), at),
         }
@@ -226,6 +230,7 @@ impl Run {
         let phases: &[_] = if is_container { &[NodePhase::Due, NodePhase::Open] } else { &[NodePhase::Due] };
         self.expect(instance, phases)?;
         self.take_due(instance);
+        let was_calling = self.stop_calling(instance);
         if let Some(expansion) = self.state.expansions.get_mut(&instance) {
             expansion.is_due = false;
         }
@@ -247,6 +252,7 @@ impl Run {
             }
             Decision::Failed { error, caught, .. } => {
                 self.give_up(instance, error, caught)?;
+                self.call_waiting();
             }
             // Of containers only a loop whose turn is over looks at values.
             Decision::Delegated { .. } if is_container && !self.is_between_turns(instance) => {
@@ -254,11 +260,10 @@ impl Run {
             }
             Decision::Delegated { .. } => self.queue(instance)?,
             Decision::Reused { offer, outputs, .. } => self.reused(instance, *offer, outputs)?,
-            Decision::Afresh { .. } => match self.graph.node(instance.node).runner {
-                Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable => self.afresh(instance)?,
-                Runner::Control(_) => return Err(Corrupt::WrongSide { seq: self.state.seq }),
-            },
+            Decision::Afresh { .. } if self.graph.node(instance.node).runner.takes_over() => self.afresh(instance)?,
+            Decision::Afresh { .. } => return Err(Corrupt::WrongSide { seq: self.state.seq }),
             Decision::Asked { asked, .. } => self.asked(instance, asked)?,
+            Decision::Invoked { invoked, .. } => self.invoked(instance, invoked, was_calling)?,
             Decision::Stopped { status, message, .. } => {
                 self.complete(instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };
@@ -392,6 +397,7 @@ impl Run {
         self.state.recalls.clear();
         self.state.timers.clear();
         self.withdraw_all();
+        self.leave_children();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
         let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {
@@ -469,11 +475,9 @@ impl Run {
             self.count_down(instance)?;
             return Ok(false);
         }
-        match self.graph.node(instance.node).runner {
-            Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable if self.may_reuse(instance) => {
-                self.fall_due(instance)?;
-            }
-            _ => self.begin_afresh(instance)?,
+        match self.graph.node(instance.node).runner.takes_over() && self.may_reuse(instance) {
+            true => self.fall_due(instance)?,
+            false => self.begin_afresh(instance)?,
         }
         Ok(true)
     }
@@ -483,6 +487,7 @@ impl Run {
         let node = self.graph.node(instance.node);
         match node.runner {
             Runner::Control(Control::Review) => self.ask_next(instance, Ask::new(ReviewKind::Value)),
+            Runner::Control(Control::Invoke) => self.call_next(instance),
             Runner::Control(_) => self.fall_due(instance),
             Runner::Agent if node.policy.review == Some(ReviewWhen::Before) => {
                 self.ask_next(instance, Ask::new(ReviewKind::Before))

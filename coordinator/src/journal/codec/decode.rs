@@ -18,7 +18,7 @@ use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message;
 
-use super::{DecodeError, Row, VERSION, checksums, kind, lineage, reviews};
+use super::{DecodeError, Row, VERSION, checksums, children, kind, lineage, reviews};
 
 /// Turns a row into its event. A row read without its body gives an event without values.
 ///
@@ -168,6 +168,7 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         Wire::TimerFired(it) => {
             (kind::TIMER_FIRED, Fact::TimerFired { instance: instance(it.instance)?, outputs: outputs(it.outputs)? })
         }
+        Wire::ChildEnded(it) => (kind::CHILD_ENDED, Fact::ChildEnded(Box::new(children::ended_from_wire(it)?))),
         Wire::Reviewed(it) => (kind::REVIEWED, Fact::Reviewed(Box::new(reviews::from_wire(it)?))),
         Wire::Ended(it) => {
             let error = it.error.map(run_error).transpose()?;
@@ -194,6 +195,7 @@ fn submitted(it: pb::Submitted) -> Part<Submitted> {
         traceparent: it.traceparent.map(Arc::from),
         sandbox: it.sandbox,
         lineage: it.lineage.map(lineage::decode).transpose()?.map(Box::new),
+        invoked_by: it.invoked_by.map(children::invoked_by_from_wire).transpose()?,
     })
 }
 
@@ -243,6 +245,7 @@ fn decision(it: pb::Decision) -> Part<Decision> {
             Decision::Stopped { instance, status: run_status(it.status)?, message: it.message.into() }
         }
         Outcome::Asked(it) => Decision::Asked { instance, asked: Box::new(reviews::asked_from_wire(it)?) },
+        Outcome::Invoked(it) => Decision::Invoked { instance, invoked: Box::new(children::invoked_from_wire(it)?) },
         Outcome::Opened(it) => Decision::Opened { instance, opened: opened(it)? },
         Outcome::Gathered(pb::Gathered { chunk, results, errors }) => Decision::Gathered {
             instance,

@@ -11,7 +11,7 @@ use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message as _;
 
-use super::{Row, VERSION, checksums, kind, lineage, reviews};
+use super::{Row, VERSION, checksums, children, kind, lineage, reviews};
 
 /// Turns an event of a run into its row.
 pub fn encode(run: RunId, event: &Event) -> Row {
@@ -102,6 +102,7 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             let it = pb::TimerFired { instance: Some(instance(*of)), outputs: outputs(gave) };
             (kind::TIMER_FIRED, Wire::TimerFired(it))
         }
+        Fact::ChildEnded(it) => (kind::CHILD_ENDED, Wire::ChildEnded(children::ended_to_wire(it))),
         Fact::Reviewed(it) => (kind::REVIEWED, Wire::Reviewed(reviews::to_wire(it))),
         Fact::Ended { status, error, by } => {
             let (error, by) = (error.as_ref().map(run_error), by.as_ref().map(|by| by.0.as_ref().to_owned()));
@@ -134,6 +135,7 @@ fn submitted(it: &Submitted) -> pb::Submitted {
         traceparent: it.traceparent.as_deref().map(str::to_owned),
         sandbox: it.sandbox,
         lineage: it.lineage.as_deref().map(lineage::encode),
+        invoked_by: it.invoked_by.as_ref().map(children::invoked_by_to_wire),
     }
 }
 
@@ -186,6 +188,7 @@ fn decision(decision: &Decision) -> pb::Decision {
             (instance, Outcome::Stopped(it))
         }
         Decision::Asked { instance, asked } => (instance, Outcome::Asked(reviews::asked_to_wire(asked))),
+        Decision::Invoked { instance, invoked } => (instance, Outcome::Invoked(children::invoked_to_wire(invoked))),
         Decision::Opened { instance, opened: it } => (instance, Outcome::Opened(opened(it))),
         Decision::Gathered { instance, chunk, results, errors } => {
             let (results, errors) = (results.iter().map(list_chunk).collect(), errors.as_ref().map(list_chunk));

@@ -3,6 +3,7 @@
 //! The row format is fixed in `proto/journal/v1/journal.proto`; the tests of this module hold the bytes of each kind.
 
 mod beside;
+mod children;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -121,9 +122,10 @@ mod kind {
     pub(super) const ANSWERED: u16 = 17;
     pub(super) const REVIEWED: u16 = 18;
     pub(super) const OFFERED: u16 = 24;
+    pub(super) const CHILD_ENDED: u16 = 27;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED)
+        matches!(kind, SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED | CHILD_ENDED)
     }
 }
 

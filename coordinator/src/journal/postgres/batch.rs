@@ -50,10 +50,10 @@ pub(super) const COMMIT: &str = concat!(
      begun AS (
          INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
                           status, phase, next_due, ended_at, error, quarantine_reason,
-                          batch, batch_index, input_index)
+                          batch, batch_index, input_index, parent)
          SELECT given.* FROM guard, unnest($6::bytea[], $7::bigint[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
              $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $41::text[],
-             $51::bytea[], $52::bigint[], $53::bigint[]) AS given),
+             $51::bytea[], $52::bigint[], $53::bigint[], $54::bytea[]) AS given),
      changed AS (
          UPDATE run SET status = given.status, phase = given.phase, next_due = given.next_due,
              ended_at = given.ended_at, error = given.error
@@ -215,6 +215,7 @@ impl Rows {
             .bind(columns.begun.batches)
             .bind(columns.begun.batch_indices)
             .bind(columns.begun.input_indices)
+            .bind(columns.begun.parents)
             .fetch_one(connection)
             .await?;
         if row.try_get::<bool, _>(0)? { Ok(time(&row, 1)?) } else { Err(Trouble::NotNext) }
@@ -315,6 +316,7 @@ struct BegunColumns<'a> {
     batches: Vec<Option<Vec<u8>>>,
     batch_indices: Vec<Option<i64>>,
     input_indices: Vec<Option<i64>>,
+    parents: Vec<Option<Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -414,6 +416,7 @@ impl<'a> BegunColumns<'a> {
         self.batches.push(created.batch.map(|place| place.batch.to_bytes().to_vec()));
         self.batch_indices.push(created.batch.map(|place| place.index.into()));
         self.input_indices.push(created.batch.map(|place| place.input_index.into()));
+        self.parents.push(created.parent.map(|parent| parent.to_bytes().to_vec()));
     }
 }
 

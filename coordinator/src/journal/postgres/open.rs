@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0005_lineage.sql"),
     include_str!("../../../migrations/postgres/0006_cache.sql"),
     include_str!("../../../migrations/postgres/0007_families_and_reviews.sql"),
+    include_str!("../../../migrations/postgres/0009_children.sql"),
 ];
 
 /// Whoever changes the schema has this lock until it is done.

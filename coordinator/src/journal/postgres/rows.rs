@@ -25,6 +25,7 @@ pub(super) fn run_row(row: &PgRow) -> Result<RunRow, Trouble> {
         created_at: time(row, 5)?,
         key: None,
         batch: of_batch(row)?,
+        parent: row.try_get::<Option<[u8; 16]>, _>(15)?.map(|parent| RunId(u128::from_be_bytes(parent))),
     };
     let error = match row.try_get::<Option<&[u8]>, _>(10)? {
         None => None,
@@ -41,7 +42,7 @@ pub(super) fn run_row(row: &PgRow) -> Result<RunRow, Trouble> {
     Ok(RunRow { run: RunId(id(row, 0)?), created, summary, quarantine_reason })
 }
 
-/// The last three columns of a run's row.
+/// The columns of a run's row that say of which batch it is.
 fn of_batch(row: &PgRow) -> Result<Option<OfBatch>, Trouble> {
     let Some(batch) = row.try_get::<Option<[u8; 16]>, _>(12)? else { return Ok(None) };
     let batch = BatchId(u128::from_be_bytes(batch));

@@ -243,8 +243,8 @@ impl RunRows {
             .prepare_cached(
                 "INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
                                   status, phase, next_due, ended_at, error, quarantine_reason,
-                                  batch, batch_index, input_index)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                                  batch, batch_index, input_index, parent)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?
             .execute(params![
                 self.run.to_bytes(),
@@ -263,6 +263,7 @@ impl RunRows {
                 created.batch.map(|place| place.batch.to_bytes()),
                 created.batch.map(|place| place.index),
                 created.batch.map(|place| place.input_index),
+                created.parent.map(RunId::to_bytes),
             ])?;
         let Some(key) = &created.key else { return Ok(()) };
         match insert_key(connection, key, created.created_at, self.run.to_bytes())? {

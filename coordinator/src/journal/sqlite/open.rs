@@ -24,6 +24,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0005_lineage.sql"),
     include_str!("../../../migrations/sqlite/0006_cache.sql"),
     include_str!("../../../migrations/sqlite/0007_families_and_reviews.sql"),
+    include_str!("../../../migrations/sqlite/0009_children.sql"),
 ];
 
 /// Makes the data folder if it is not there, and keeps every other process out of it until the file is dropped.

@@ -23,6 +23,7 @@ pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
         created_at: Timestamp::from_millis(column(row, 5)?),
         key: None,
         batch: of_batch(row)?,
+        parent: column::<Option<[u8; 16]>>(row, 15)?.map(|parent| RunId(u128::from_be_bytes(parent))),
     };
     let error = match column::<Option<Vec<u8>>>(row, 10)? {
         None => None,
@@ -39,7 +40,7 @@ pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
     Ok(RunRow { run, created, summary, quarantine_reason })
 }
 
-/// The last three columns of a run's row.
+/// The columns of a run's row that say of which batch it is.
 fn of_batch(row: &rusqlite::Row<'_>) -> Result<Option<OfBatch>, JournalError> {
     let Some(batch) = column::<Option<[u8; 16]>>(row, 12)? else { return Ok(None) };
     let batch = BatchId(u128::from_be_bytes(batch));

@@ -75,6 +75,8 @@ struct Outside {
     put_in: BTreeMap<At, BTreeMap<String, Json>>,
     /// What they say that a node gave of which nobody knew.
     told: BTreeMap<At, BTreeMap<String, Json>>,
+    /// What the children of nodes have given, and their ids.
+    children: BTreeMap<At, (Json, Json)>,
     /// Nodes that have ended the run.
     stopped: BTreeSet<At>,
 }

@@ -232,6 +232,7 @@ pub(super) fn submission(run: RunId, graph: &Arc<Graph>, key: Option<(&str, &str
         sandbox: false,
         lineage: None,
         batch: None,
+        invoked_by: None,
     }
 }
 

@@ -303,6 +303,7 @@ fn displaced(event: Event, node: NodeIx) -> Event {
         }
         Decision::Asked { asked, .. } => Decision::Asked { instance: Instance::root(node), asked },
         Decision::Opened { opened, .. } => Decision::Opened { instance: Instance::root(node), opened },
+        Decision::Invoked { invoked, .. } => Decision::Invoked { instance: Instance::root(node), invoked },
         Decision::Gathered { chunk, results, errors, .. } => {
             Decision::Gathered { instance: Instance::root(node), chunk, results, errors }
         }
