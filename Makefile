@@ -11,7 +11,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 # Suites that start processes, by name: `cargo test` alone leaves them out.
 SUITES := first_run bad_input batches reviews waiting deploy live keys isolation trust artifacts artifacts_s3 egress examples commands openai openapi \
 	poison idempotency large_decisions placement failure scopes items resume rolling faults telemetry numbers tokens handshake network takeover formats \
-	versions cache stats retention explain operate cancel
+	versions cache stats retention explain operate cancel children
 # One after the other: some of them measure times.
 RUN_SUITES = FAULT_SECONDS="$${FAULT_SECONDS:-120}" \
 	cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1 --nocapture
@@ -87,9 +87,9 @@ suites: ## suites against real processes, four minutes of kills among them: CLUS
 binary: # the one that the suites below start and kill
 	cargo build --release --locked --package heddle --features crash-points
 
-faults: binary ## the same suites on a release build, for figures; SCOPE_ITEMS (100,000), REVIEWS (1,000), WAITING_RUNS (10,000), WAITING_KILLS (50)
+faults: binary ## the same suites on a release build, for figures; SCOPE_ITEMS (100,000), REVIEWS (1,000), WAITING_RUNS (10,000), WAITING_KILLS (50), CHILDREN (1,000)
 	SCOPE_ITEMS="$${SCOPE_ITEMS:-100000}" REVIEWS="$${REVIEWS:-1000}" WAITING_RUNS="$${WAITING_RUNS:-10000}" \
-		WAITING_KILLS="$${WAITING_KILLS:-50}" HEDDLE_BIN="$(TARGET)/release/heddle" $(RUN_SUITES)
+		WAITING_KILLS="$${WAITING_KILLS:-50}" CHILDREN="$${CHILDREN:-1000}" HEDDLE_BIN="$(TARGET)/release/heddle" $(RUN_SUITES)
 
 soak: binary ## the kill suite until there were 500 kills
 	HEDDLE_BIN="$(TARGET)/release/heddle" FAULT_KILLS="$${FAULT_KILLS:-500}" \

@@ -141,3 +141,8 @@ pub const VERSIONS_PAGE: usize = 200;
 pub const PLAN_ROWS_SHOWN_MAX: usize = 200;
 /// Bytes of what a signal says, before the server looks at it: it takes 64 KiB.
 pub const SIGNAL_BYTES_MAX: u64 = 1024 * 1024;
+
+// Children.
+
+/// Children that `executions get` lists with their parent.
+pub const CHILDREN_SHOWN_MAX: u32 = 10;

@@ -14,6 +14,7 @@ mod auth;
 mod authority;
 mod batches;
 mod cache;
+mod children;
 mod clock;
 mod counters;
 mod entrance;

@@ -323,3 +323,8 @@ const _: () = assert!(
     DUE_SCAN_REPORTED_MAX + heddle_core::limits::DUE_SCAN_RUNS_MAX <= crate::journal::limits::PAGE_ROWS_MAX,
     "a page has room for those that were brought already"
 );
+
+// Children.
+
+/// Nodes of a graph whose workflows are looked at when it is saved or run.
+pub(crate) const CHILDREN_CHECKED_MAX: usize = 50;

@@ -106,6 +106,7 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("POST", "/api/v1/workflows/executions/{id}/rerun", Tenants, Run, 201),
     ("GET", "/api/v1/workflows/executions/{id}/lineage", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/export", Tenants, Run, 200),
+    ("GET", "/api/v1/workflows/executions/{id}/children", Tenants, Run, 200),
     ("GET", "/api/v1/batches/{id}", Tenants, Batch, 200),
     ("POST", "/api/v1/batches/{id}/cancel", Tenants, Batch, 200),
     ("GET", "/api/v1/reviews", Tenants, Nothing, 200),

@@ -35,8 +35,9 @@ pub use reviews::{Decided, Decision, Large, Review, ReviewEntry, ReviewFilter, R
 pub use signals::SentSignal;
 pub use stats::{Alert, Bucket, Durations, ErrorStats, Incident, IncidentFilter, RunCounts, Stats};
 pub use types::{
-    ApiKey, Counters, Execute, Execution, ExecutionFilter, ExecutionList, Health, ItemCounts, JoinToken, NewJoinToken,
-    NewKey, NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary, error_text, with_index,
+    ApiKey, Counters, Execute, Execution, ExecutionFilter, ExecutionList, Health, InvokedBy, ItemCounts, JoinToken,
+    NewJoinToken, NewKey, NodeRun, Poll, RunStatus, SaveWorkflow, Started, Tenant, Waiting, WorkflowSummary,
+    error_text, with_index,
 };
 pub use versions::{KeyDifference, NodeDifference, Version, VersionDifference};
 
@@ -182,6 +183,27 @@ impl Client {
         let next = next_cursor(&response);
         let items: Value = self.decode(response).await?;
         ExecutionList::of(items, next).context(Exit::Failed, "the server's list of executions cannot be read")
+    }
+
+    /// A page of the runs that a run has invoked, the newest first.
+    pub async fn children(&self, execution: &str, limit: u32, cursor: Option<&str>) -> Result<ExecutionList> {
+        let path = format!("/workflows/executions/{}/children", segment(execution)?);
+        let request = self.request(Method::GET, &path).query(&[("limit", limit.to_string())]);
+        let request = if let Some(cursor) = cursor { request.query(&[("cursor", cursor)]) } else { request };
+        let response = self.accept(request.send().await).await?;
+        let next = next_cursor(&response);
+        let items: Value = self.decode(response).await?;
+        ExecutionList::of(items, next).context(Exit::Failed, "the server's list of executions cannot be read")
+    }
+
+    /// Saves a workflow under an id of the caller's choice: a new one, or over the one that has it.
+    pub async fn put_workflow(&self, id: &str, workflow: &SaveWorkflow<'_>) -> Result<Saved> {
+        let named = serde_json::to_value(workflow).and_then(|mut value| {
+            value["id"] = id.into();
+            Ok(value)
+        });
+        let named = named.context(Exit::Failed, "the workflow cannot be written as JSON")?;
+        self.json(self.request(Method::POST, "/workflows").json(&named)).await
     }
 
     /// Asks for a run's end. The answer is its state, which may still be `RUNNING`.

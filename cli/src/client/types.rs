@@ -380,6 +380,8 @@ pub struct Waiting {
     pub url: Option<String>,
     /// So many further items or turns of the node wait for the like.
     pub more: u64,
+    /// The run that it waits for.
+    pub child_execution_id: Option<String>,
 }
 
 impl Waiting {
@@ -417,6 +419,20 @@ pub struct Execution {
     pub waiting_on: Vec<Waiting>,
     /// The run that it goes on from.
     pub parent_execution_id: Option<String>,
+    /// The node that has invoked it.
+    pub invoked_by: Option<InvokedBy>,
+}
+
+/// Which node of which run has invoked a run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InvokedBy {
+    /// The run.
+    pub execution_id: String,
+    /// Its node; lists do not say it.
+    pub node_id: Option<String>,
+    /// The numbers of the items and turns that it lies in.
+    pub index: Vec<u64>,
 }
 
 /// Which runs to list.

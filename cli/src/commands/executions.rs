@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::execution_children::{self, ChildrenOf};
 use super::execution_node::NodeOf;
 use super::execution_signal::SignalOf;
 use super::explain::explain;
@@ -107,6 +108,8 @@ enum Verb {
     Rerun(RerunOf),
     /// Write a run with its whole history into one file, which `heddle replay` reads
     Export(ExportOf),
+    /// List the runs that a run has invoked, newest first
+    Children(ChildrenOf),
     /// Show the family of a run: what it goes on from, and what goes on from it
     Lineage(LineageOf),
 }
@@ -156,6 +159,7 @@ impl Executions {
             Verb::Resume(resume) => resume.run(&client, self.json).await,
             Verb::Rerun(rerun) => rerun.run(&client, self.json).await,
             Verb::Export(export) => export.run(&client).await,
+            Verb::Children(children) => children.run(&client, self.json).await,
             Verb::Lineage(lineage) => lineage.run(&client, self.json).await,
         }
     }
@@ -180,7 +184,7 @@ impl List {
     }
 }
 
-fn table(items: Vec<Value>) -> Result<Table> {
+pub(super) fn table(items: Vec<Value>) -> Result<Table> {
     let mut table = Table::new(&["ID", "STATUS", "STARTED", "TOOK", "WORKFLOW", "ERROR"]);
     for item in items {
         let run: Execution = read(item)?;
@@ -207,6 +211,7 @@ pub(super) async fn get(client: &Client, id: &str, as_json: bool) -> Result<()> 
             note(&format!("and {hidden} more nodes"));
         }
     }
+    execution_children::shown(client, &run).await?;
     results(&run.node_runs).iter().try_for_each(|result| print(result))?;
     if let Some(next) = run.waiting_on.iter().find_map(|waiting| waiting.answer(&run.id, "")) {
         note(&format!("next: {next}"));
@@ -236,6 +241,7 @@ fn head(run: &Execution, style: Style) -> String {
         let took = clock::elapsed(Some(start), run.end_time.as_deref());
         lines.push(format!("started   {start}, took {took}"));
     }
+    lines.extend(run.invoked_by.iter().map(execution_children::invoked_by));
     lines.extend(run.parent_execution_id.iter().map(|parent| format!("goes on   from {parent}")));
     if run.node_runs.iter().any(|node| node.sandbox) {
         lines.push("sandbox   answers come from it, not from providers".to_owned());
@@ -249,7 +255,8 @@ fn head(run: &Execution, style: Style) -> String {
 
 fn waiting_line(waiting: &Waiting) -> String {
     let due = || waiting.due_at.as_ref().map(|due| format!("until {due}"));
-    let named = [&waiting.review_id, &waiting.need, &waiting.signal, &waiting.url].into_iter().flatten();
+    let child = &waiting.child_execution_id;
+    let named = [&waiting.review_id, child, &waiting.need, &waiting.signal, &waiting.url].into_iter().flatten();
     let mut details: Vec<String> = named.filter(|detail| !detail.is_empty()).cloned().collect();
     if details.is_empty() || waiting.signal.is_some() || waiting.url.is_some() {
         details.extend(due());

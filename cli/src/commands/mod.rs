@@ -8,6 +8,7 @@ pub mod bench;
 pub mod completion;
 pub mod coordinator;
 pub mod doctor;
+mod execution_children;
 mod execution_node;
 mod execution_signal;
 pub mod executions;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Client, Execute, SaveWorkflow, WorkflowSummary};
 use crate::connection::Connection;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::follow::{Until, follow, outcome, stopped};
 use crate::inputs::{Inputs, Upload};
 use crate::iterate;
@@ -36,6 +36,9 @@ pub struct Run {
     /// A run for each of these values of an input node, by id or label: NAME=@FILE (a JSON array, or a value a line), NAME:=JSON
     #[arg(long, value_name = "NAME=@FILE", conflicts_with = "out")]
     iterate: Vec<String>,
+    /// Save this workflow file first, under the `id` that it names: one that the workflow runs with blueprint:invoke
+    #[arg(long, value_name = "FILE")]
+    with: Vec<PathBuf>,
     /// With several --iterate: a run for each combination, instead of one for the first values of all, one for the second…
     #[arg(long, requires = "iterate")]
     combine: bool,
@@ -84,6 +87,9 @@ impl Run {
     async fn on(&self, session: &Session, file: &WorkflowFile, inputs: Inputs, target: Option<&str>) -> Result<()> {
         let (client, since) = (session.client(), Instant::now());
         let inputs = self.send(client, inputs).await?;
+        for beside in &self.with {
+            save_beside(client, beside).await?;
+        }
         let (workflow, warnings) = workflow_for(client, file).await?;
         if !self.json {
             note_warnings(&warnings);
@@ -214,6 +220,24 @@ async fn workflow_for(client: &Client, file: &WorkflowFile) -> Result<(String, V
     };
     let saved = client.save_workflow(known.as_ref().map(|known| known.id.as_str()), &workflow).await?;
     Ok((saved.id.clone(), texts(&saved.warnings())))
+}
+
+/// Saves a file that the workflow runs as a child, under the id that both name.
+async fn save_beside(client: &Client, path: &Path) -> Result<()> {
+    let file = WorkflowFile::read(path)?;
+    let Some(id) = file.about.id.as_deref() else {
+        return Err(Failure::usage(format!("{} names no id; write \"id\": \"wf_…\" beside its nodes", path.display())));
+    };
+    let description = file.about.description.clone().unwrap_or_default();
+    let workflow = SaveWorkflow {
+        name: file.title(),
+        description: &description,
+        tags: &[TAG],
+        nodes: &file.nodes,
+        edges: &file.edges,
+        policy: file.policy.as_deref(),
+    };
+    client.put_workflow(id, &workflow).await.map(drop)
 }
 
 /// Whether this command made the workflow, and saves over it whenever its file changes.

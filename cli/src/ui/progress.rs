@@ -50,6 +50,7 @@ impl Change {
             }
             Some(("attempt", "lost")) => Change::read(&event.data, Some("LOST")),
             Some(("review", _)) => Change::read(&event.data, None),
+            Some(("child", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
             _ => None,
         };
         let at_ms = event.data["at"].as_str().and_then(clock::parse);
@@ -78,6 +79,7 @@ impl Change {
         let signal = text("signal").map(|name| format!("for the signal {name}"));
         let call = data["outputs"]["url"].as_str().filter(|_| state.is_none() && text("state") == Some("WAITING"));
         let call = call.map(|_| "for a call".to_owned());
+        let child = text("childExecutionId").map(|id| format!("by the run {id}"));
         let decision = text("decision").map(|decision| match text("by") {
             Some(by) => format!("{decision} by {by}"),
             None => format!("{decision}, its time was over"),
@@ -85,7 +87,7 @@ impl Change {
         let progress = data.get("progress").and_then(Value::as_f64).map(|part| format!("{:.0} %", part * 100.0));
         let message = text("message").filter(|message| !message.is_empty()).map(str::to_owned);
         let detail: Vec<String> =
-            [error, asks, signal, call, decision, retry, due, progress, message].into_iter().flatten().collect();
+            [error, asks, signal, call, child, decision, retry, due, progress, message].into_iter().flatten().collect();
         let state = state.or_else(|| text("state"))?.to_owned();
         Some(Change {
             node,
@@ -400,6 +402,14 @@ mod tests {
         assert_eq!(changes("webhook.called", called), [row("h[3]", "COMPLETED", "")]);
         let kept = json!({"name": "order.paid", "by": "ada", "delivered": false});
         assert_eq!(changes("signal.received", kept), []);
+    }
+
+    #[test]
+    fn a_child_shows_in_one_line_with_how_it_stands() {
+        let begun = json!({"decided": [{"nodeId": "c", "state": "WAITING", "childExecutionId": "exec_2"}]});
+        assert_eq!(changes("run.started", begun), [row("c", "WAITING", "by the run exec_2")]);
+        let over = json!({"nodeId": "c", "childExecutionId": "exec_2", "outputs": {}});
+        assert_eq!(changes("child.completed", over), [row("c", "COMPLETED", "by the run exec_2")]);
     }
 
     #[test]

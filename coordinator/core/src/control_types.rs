@@ -1,6 +1,7 @@
 //! The node types that the core evaluates itself: where values enter a graph, where results leave it, pauses and branches.
 
 pub(crate) mod branch;
+pub(crate) mod invoke;
 mod listen;
 mod review;
 pub(crate) mod scope;
@@ -17,6 +18,7 @@ pub fn control_of(type_id: &str) -> Option<Control> {
         "output:preview" | "output:text" | "output:json" | "output:image" | "output:video" | "output:audio"
         | "output:file" | "output:gallery" | "output:table" => Some(Control::Output),
         "logic:wait" => Some(Control::Wait),
+        invoke::ID => invoke::control_of(type_id),
         other => {
             let name = other.strip_prefix("logic:")?;
             let beside = || review::control_of(name).or_else(|| listen::control_of(name));
@@ -33,7 +35,6 @@ pub fn is_planned(type_id: &str) -> bool {
         Some(("logic", name)) => LOGIC.contains(&name),
         Some(("input", name)) => INPUTS.contains(&name),
         Some(("trigger", name)) => matches!(name, "webhook" | "schedule"),
-        Some(("blueprint", name)) => name == "invoke",
         _ => false,
     }
 }
@@ -66,6 +67,7 @@ pub fn all() -> Vec<NodeType> {
     types.extend(scope::all());
     types.push(review::review());
     types.extend(listen::all());
+    types.push(invoke::invoke());
     types
 }
 

@@ -250,6 +250,19 @@ pub const WATCHDOG_PERIOD: Span = Span::from_seconds(10);
 /// Runs that a partition looks through at once for that.
 pub const WATCHDOG_PAGE_RUNS: usize = 256;
 
+// Children.
+
+/// How deep runs that invoke runs lie in each other.
+pub const CHILD_DEPTH_MAX: u32 = 16;
+/// Children of one run that are open at a time; others wait until one of them ends.
+pub const CHILDREN_OPEN_PER_RUN_MAX: usize = 1_000;
+/// Inputs, and outputs, that a node gives its child and takes of it by name.
+pub const CHILD_PORTS_MAX: usize = 256;
+/// Bytes of what a child gives that are kept with its parent beside artifacts.
+pub const CHILD_OUTPUTS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Items of a list that a child gives which are kept one by one; a longer one is one value.
+pub const CHILD_LIST_ITEMS_MAX: usize = 10_000;
+
 const _: () = assert!(BATCH_BYTES_MAX >= 4 * INLINE_VALUE_BYTES_MAX, "a batch holds more than one large value");
 const _: () = assert!(DELEGATED_VALUES_MAX >= MAP_ITEMS_MAX as usize, "conditions look at all that a map gives");
 const _: () = assert!(ARTIFACT_BYTES_MAX <= u32::MAX as u64, "a reference holds the length of every artifact");

@@ -228,6 +228,8 @@ pub enum Control {
     Signal,
     /// `logic:wait_webhook`: waits for a call of the address that it gives.
     Webhook,
+    /// `blueprint:invoke`: runs another workflow.
+    Invoke,
     /// `logic:map`: runs its body once for each item of a list; also what lifted nodes lie in.
     Map,
     /// `logic:loop`: runs its body again and again.
@@ -252,4 +254,14 @@ pub enum Runner {
     Agent,
     /// Nobody yet: the type is unknown here. A run that needs the node is refused before it starts.
     Unavailable,
+}
+
+impl Runner {
+    /// Whether it is decided before all else if an earlier result of such a node is taken over.
+    pub(crate) fn takes_over(self) -> bool {
+        match self {
+            Runner::Control(control) => matches!(control, Control::Review | Control::Invoke),
+            Runner::Agent | Runner::Unavailable => true,
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::batch::BatchId;
-use crate::id::{Epoch, RunId, Slot, Subject};
+use crate::id::{Epoch, EventSeq, Instance, RunId, Slot, Subject};
 use crate::limits::MESSAGE_AGAIN_AFTER;
 use crate::time::Timestamp;
 
@@ -51,6 +51,26 @@ pub enum MessageBody {
         run: RunId,
         /// Who stops it.
         by: Subject,
+    },
+    /// Start a run for a node of another one.
+    StartChild {
+        /// The run to start.
+        child: RunId,
+        /// The run that invokes it.
+        parent: RunId,
+        /// Which of its nodes.
+        instance: Instance,
+        /// The event that says what it is given.
+        seq: EventSeq,
+    },
+    /// A run that another one has invoked is over.
+    ChildEnded {
+        /// The run that is over.
+        child: RunId,
+        /// The run that has invoked it.
+        parent: RunId,
+        /// Which of its nodes.
+        instance: Instance,
     },
 }
 
@@ -125,7 +145,7 @@ impl Outbox {
             self.pairs.range((batch.slot(), Slot(0))..).take_while(|((source, _), _)| *source == batch.slot());
         let starts = waiting.flat_map(|(_, pair)| pair).filter_map(|waiting| match waiting.message.body {
             MessageBody::StartRun { batch: of, index } => (of == batch).then_some(index),
-            MessageBody::CancelRun { .. } => None,
+            MessageBody::CancelRun { .. } | MessageBody::StartChild { .. } | MessageBody::ChildEnded { .. } => None,
         });
         starts.collect()
     }

@@ -7,8 +7,8 @@ use heddle_core::id::{AgentBoot, AttemptKey, PartitionId, RunId};
 use heddle_core::outbox::{Message, MessageBody};
 use heddle_core::partition::batch::Phase;
 use heddle_core::partition::io::{Delivery, Dispatch, Effect, Input, Order};
-use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, Timing};
+use heddle_core::run::{ChildEnd, Outcome};
 use heddle_crash_point::crash_point;
 use heddle_error_chain::chain;
 use heddle_proto::agent::{CoordinatorMessage, coordinator_message::Kind};
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::inputs::{self, Unfit};
 use crate::batches;
+use crate::children::{self, Started};
 use crate::limits::{ATTEMPT_ARTIFACTS_MAX, ATTEMPT_INPUTS_BYTES_MAX, ATTEMPT_ITEMS_MAX};
 use crate::read::hub::Hint;
 use crate::session::convert;
@@ -101,6 +102,36 @@ impl Releaser {
         };
         match body {
             MessageBody::CancelRun { run, by } => report(&shared, Order::Cancel { run, by }),
+            MessageBody::StartChild { child, parent, instance, seq } => drop(work.spawn(async move {
+                match children::start(&shared, parent, instance, seq, child).await {
+                    Ok(Started::Begins(submission)) => report(&shared, Order::Start(submission)),
+                    Ok(Started::Exists) => {
+                        let sender = shared.journal.partitions().of(source);
+                        shared.doors.report(sender, [Input::Received(id)]);
+                    }
+                    Ok(Started::Cannot(error)) => {
+                        // Nothing begins where the message leads to: its sender hears at once what that means for it.
+                        let end = Box::new(ChildEnd { instance, child, outcome: Err(error) });
+                        let order = Order::EndChild { parent, end };
+                        let delivery = Delivery { message: id, source, order };
+                        let sender = shared.journal.partitions().of(source);
+                        shared.doors.report(sender, [Input::Delivered(Box::new(delivery))]);
+                    }
+                    Err(error) => {
+                        let error = chain(&error);
+                        tracing::warn!(%parent, %child, error, "a child cannot be started yet; trying again");
+                    }
+                }
+            })),
+            MessageBody::ChildEnded { child, parent, instance } => drop(work.spawn(async move {
+                match children::end(&shared, parent, instance, child).await {
+                    Ok(end) => report(&shared, Order::EndChild { parent, end: Box::new(end) }),
+                    Err(error) => {
+                        let error = chain(&error);
+                        tracing::warn!(%parent, %child, error, "what a child gave cannot be read yet; trying again");
+                    }
+                }
+            })),
             MessageBody::StartRun { batch, index } => drop(work.spawn(async move {
                 match batches::submission(&shared, batch, index).await {
                     Ok(submission) => report(&shared, Order::Start(Box::new(submission))),

@@ -100,5 +100,6 @@ pub(crate) async fn submission(shared: &Shared, batch: BatchId, index: u32) -> R
         lineage: plan.inherited.clone(),
         deadline: plan.deadline,
         batch: Some(created.place(batch, index)),
+        invoked_by: None,
     })
 }

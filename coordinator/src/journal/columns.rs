@@ -12,7 +12,7 @@ use super::limits::ERROR_CODE_BYTES_MAX;
 /// The columns of a run's row, in the order in which readers take them.
 pub(super) const RUN_COLUMNS: &str = "id, tenant, subject, workflow, graph, created_at, \
                                       status, phase, next_due, ended_at, error, quarantine_reason, \
-                                      batch, batch_index, input_index, keep_days";
+                                      batch, batch_index, input_index, keep_days, parent";
 
 pub(crate) fn status_number(status: RunStatus) -> i64 {
     match status {

@@ -306,6 +306,7 @@ impl Journal for MemoryJournal {
             row.created.tenant == *filter.tenant.id()
                 && filter.workflow.is_none_or(|workflow| row.created.workflow == workflow)
                 && filter.status.is_none_or(|status| row.summary.status == status)
+                && filter.parent.is_none_or(|parent| row.created.parent == Some(parent))
                 && filter.from.is_none_or(|from| row.created.created_at >= from)
                 && filter.to.is_none_or(|to| row.created.created_at < to)
                 && cursor.is_none_or(|cursor| place(row) < (cursor.created_at, cursor.run))

@@ -260,6 +260,8 @@ pub struct RunFilter {
     pub workflow: Option<WorkflowId>,
     /// With this status only.
     pub status: Option<RunStatus>,
+    /// That this run has invoked only.
+    pub parent: Option<RunId>,
     /// Created at or after.
     pub from: Option<Timestamp>,
     /// Created before.

@@ -82,6 +82,7 @@ pub(crate) fn created(tenant: &str, created_at: Timestamp) -> RunCreated {
         key: None,
         batch: None,
         keep_days: None,
+        parent: None,
     }
 }
 

@@ -7,8 +7,8 @@ use heddle_core::graph::{Graph, ListensTo};
 use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewId};
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Assignment, Attempt, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput, ReviewOutcome, Reviewed,
-    Signalled,
+    Assignment, Attempt, ChildEnded, ChildOutcome, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput,
+    ReviewOutcome, Reviewed, Signalled,
 };
 use heddle_core::run::lineage::Source;
 use heddle_core::value::ValueRef;
@@ -124,6 +124,9 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
                 fields["parentExecutionId"] = parent.to_string().into();
                 fields["fromNodeId"] = lineage.from.map(|from| node_id(graph, from)).into();
             }
+            if let Some(by) = &submitted.invoked_by {
+                fields["invokedByExecutionId"] = by.run.to_string().into();
+            }
             fields
         }
         // What is offered shows where it is taken over.
@@ -185,6 +188,7 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
         }
         Fact::Paused { by, reason } => json!({ "by": by.to_string(), "reason": reason.as_deref() }),
         Fact::Unpaused { by } => json!({ "by": by.to_string() }),
+        Fact::ChildEnded(it) => return child_ended(scopes, event, it),
         Fact::Ended { error, by, .. } => json!({
             "error": error.as_ref().map(|error| json!({
                 "code": &*error.code,
@@ -240,6 +244,23 @@ fn signalled(scopes: &Scopes, event: &Event, it: &Signalled) -> Map<String, Valu
     fields.insert("delivered".into(), it.to.is_some().into());
     if let Some(to) = it.to {
         fields.insert("outputs".into(), outputs(scopes.graph(), event, to, &it.outputs));
+    }
+    fields
+}
+
+/// What a run has come to that a node has invoked.
+fn child_ended(scopes: &Scopes, event: &Event, it: &ChildEnded) -> Map<String, Value> {
+    let graph = scopes.graph();
+    let mut fields = named(scopes, it.instance);
+    fields.insert("childExecutionId".into(), it.child.to_string().into());
+    match &it.outcome {
+        ChildOutcome::Gave(outputs) => {
+            fields.insert("outputs".into(), self::outputs(graph, event, it.instance, outputs));
+        }
+        ChildOutcome::Failed { error, caught } => {
+            fields.insert("error".into(), self::error(error));
+            add_caught(&mut fields, graph, event, it.instance, caught);
+        }
     }
     fields
 }
@@ -314,6 +335,10 @@ fn decision(scopes: &Scopes, event: &Event, decision: &Decision) -> Value {
             say("reviewId", ReviewId::of(scopes.run(), asked.review).to_string().into());
             say("kind", asked.kind.name().into());
             say("dueInMs", json!(asked.due_at.map(|at| at.since(event.at).as_millis())));
+        }
+        Decision::Invoked { invoked, .. } => {
+            say("state", "WAITING".into());
+            say("childExecutionId", invoked.child.to_string().into());
         }
         // What the items are shows where they are looked at.
         Decision::Opened { opened, .. } => {

@@ -211,6 +211,7 @@ fn waits_for(cause: &Cause) -> wire::WaitsFor {
             wire::WaitsFor { signal: name.to_string(), due_at_ms: until.map(|at| at.as_millis()), ..waits }
         }
         Cause::Webhook { until } => wire::WaitsFor { due_at_ms: until.map(|at| at.as_millis()), ..waits },
+        Cause::Child { run } => wire::WaitsFor { child_execution_id: run.to_string(), ..waits },
         Cause::Items { open } => wire::WaitsFor { items_open: *open, ..waits },
         Cause::Turn | Cause::Values | Cause::Room | Cause::Shared | Cause::Nothing => waits,
     }

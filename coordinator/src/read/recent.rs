@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::partition::batch::{Batch, Phase, RunCreated, RunSummary};
-use heddle_core::run::event::{Assignment, Decision, Event, Fact, OutputValue, Piece, PortOutput};
+use heddle_core::run::event::{Assignment, ChildOutcome, Decision, Event, Fact, OutputValue, Piece, PortOutput};
 use heddle_core::run::lineage::Offer;
 use heddle_core::value::{Value, ValueRef};
 
@@ -210,6 +210,10 @@ fn behind_fact(fact: &Fact) -> usize {
         Fact::Reviewed(it) => size_of_val(&**it) + behind_outputs(&it.edit),
         Fact::Signalled(it) => size_of_val(&**it) + it.name.len() + behind_outputs(&it.outputs),
         Fact::Called(it) => size_of_val(&**it) + behind_outputs(&it.outputs),
+        Fact::ChildEnded(it) => {
+            let (ChildOutcome::Gave(outputs) | ChildOutcome::Failed { caught: outputs, .. }) = &it.outcome;
+            size_of_val(&**it) + behind_outputs(outputs)
+        }
         // Bounded, and few.
         _ => 0,
     }
@@ -228,6 +232,7 @@ fn behind_decision(decision: &Decision) -> usize {
                 + items.map(|item| item.capacity() * size_of::<OutputValue>() + behind_values(item)).sum::<usize>()
         }
         Decision::Asked { asked, .. } => size_of_val(&**asked) + behind_outputs(&asked.values),
+        Decision::Invoked { invoked, .. } => size_of_val(&**invoked) + behind_outputs(&invoked.inputs),
         Decision::Gathered { results, .. } => size_of_val(results.as_slice()),
         Decision::Waiting { .. } | Decision::Afresh { .. } | Decision::Delegated { .. } | Decision::Stopped { .. } => 0,
     }

@@ -155,6 +155,10 @@ pub(crate) fn summary(row: &RunRow) -> wire::Run {
         started_at_ms: row.created.created_at.as_millis(),
         ended_at_ms: row.summary.ended_at.map(|at| at.as_millis()),
         progress: if row.summary.status == RunStatus::Completed { 1.0 } else { 0.0 },
+        invoked_by: row
+            .created
+            .parent
+            .map(|parent| wire::InvokedBy { execution_id: parent.to_string(), ..wire::InvokedBy::default() }),
         ..Default::default()
     }
 }
@@ -170,7 +174,7 @@ pub(crate) async fn graph_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<G
 }
 
 /// A run's history, read to its end; `looks` sees each event, and the state after it.
-pub(super) async fn history(
+pub(crate) async fn history(
     shared: &Arc<Shared>,
     row: &RunRow,
     graph: Arc<Graph>,
@@ -208,7 +212,7 @@ pub(super) async fn history(
 }
 
 /// One event of a run.
-pub(super) async fn event(shared: &Arc<Shared>, row: &RunRow, seq: EventSeq) -> Result<Arc<Event>, ReadError> {
+pub(crate) async fn event(shared: &Arc<Shared>, row: &RunRow, seq: EventSeq) -> Result<Arc<Event>, ReadError> {
     let before = EventSeq(seq.0.saturating_sub(1));
     let (page, _) = page_of(shared, row, before, 1).await?;
     match page.into_iter().next() {
@@ -278,6 +282,11 @@ async fn show(
         parent_execution_id: parent_of(run).map_or_else(String::new, |parent| parent.to_string()),
         lineage_id: root_of(run).to_string(),
         skipped_nodes: skipped(view, &part),
+        invoked_by: run.invoked_by().map(|by| wire::InvokedBy {
+            execution_id: by.run.to_string(),
+            node_id: by.node.to_string(),
+            index: by.index.clone(),
+        }),
         ..summary(row)
     })
 }
@@ -355,6 +364,7 @@ pub(super) fn node_of(run: &Run, ix: NodeIx, state: NodeState, seen: &NodeView) 
         ended_at_ms: seen.ended_at.map(|at| at.as_millis()),
         provider: provider(run.graph(), ix, seen.provider),
         terminal: run.graph().is_terminal(ix),
+        child_execution_id: seen.child.map_or_else(String::new, |child| child.to_string()),
         cached_from: seen.source.filter(|_| state == NodeState::Cached).map(|source| cached_from(run, source)),
         ..wire::Node::default()
     }

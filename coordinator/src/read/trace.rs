@@ -169,6 +169,7 @@ fn show_node(graph: &Graph, names: &RunTrace<'_>, paths: &ScopePaths, node: &Nod
             Some(Source::Run(run)) => run.to_string(),
             _ => String::new(),
         },
+        child_execution_id: node.child.map_or_else(String::new, |child| child.to_string()),
         attempts: node.attempts.iter().map(|it| show_attempt(names, name, it, provider(graph, node, it))).collect(),
     }
 }
@@ -229,6 +230,7 @@ fn node_span(names: &RunTrace<'_>, graph: &Graph, node: &NodeSpan, trace: &Trace
     if let Some(Source::Run(run)) = node.source {
         attributes.push(("heddle.node.cached_from", run.to_string().into()));
     }
+    attributes.extend(node.child.map(|child| ("heddle.node.child", child.to_string().into())));
     let provider = node.attempts.last().and_then(|last| provider(graph, node, last));
     attributes.extend(provider.map(|provider| ("heddle.node.provider", provider.into())));
     Span {

@@ -96,7 +96,7 @@ async fn spell_out(shared: &Shared, tenant: &Tenant, item: &mut Item, room: usiz
 }
 
 /// What was read of an output.
-enum Read {
+pub(crate) enum Read {
     Item(Item),
     /// It has so many bytes.
     LeftOut(usize),
@@ -117,7 +117,8 @@ impl Read {
     }
 }
 
-async fn item(
+/// What there is of an output, if it has at most `room` bytes; nothing if it was not taken.
+pub(crate) async fn item(
     shared: &Arc<Shared>,
     run: RunId,
     kept: &Kept,

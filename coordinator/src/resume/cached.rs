@@ -33,7 +33,7 @@ pub(crate) async fn of_workflow(shared: &Arc<Shared>, row: &WorkflowRow) -> Resu
     };
     let wanted = |ix: NodeIx| graph.within(ix).is_none() && graph.is_reusable(ix) && !graph.node(ix).is_anonymous;
     let mut open: Vec<NodeIx> = graph.nodes().map(|(ix, _)| ix).filter(|ix| wanted(*ix)).collect();
-    let filter = RunFilter { tenant, workflow: Some(row.id), status: None, from: None, to: None };
+    let filter = RunFilter { tenant, workflow: Some(row.id), status: None, parent: None, from: None, to: None };
     let youngest = shared.journal.list_runs(filter, None, CACHED_RUNS_READ_MAX).await;
     let youngest = youngest.map_err(|error| failure::journal(&error))?;
     let (mut cached, mut bytes) = (BTreeMap::new(), 0);

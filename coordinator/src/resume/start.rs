@@ -96,6 +96,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
         batch: None,
         deadline: run_requests::deadline(request.deadline_ms),
         lineage: Some(Box::new(Inherited { lineage: taken.lineage, offers: packing.finish() })),
+        invoked_by: None,
     };
     let partition = shared.partition_of(run);
     match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {

@@ -132,8 +132,13 @@ pub(crate) trait RetentionRows: Send + Sync + 'static {
 
     /// Closed runs that are kept so many days (`None`: as many as the server's settings say) and ended at or before `until`, the
     /// first to end first, after `after` if there is one. A run of a batch counts from the batch's end.
-    fn old_runs(&self, keep_days: Option<u16>, until: Timestamp, after: Option<Place>, limit: usize)
-    -> Answer<Vec<Ended>>;
+    fn old_runs(
+        &self,
+        keep_days: Option<u16>,
+        until: Timestamp,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Answer<Vec<Ended>>;
 
     /// Removes what is left of runs that are gone, then these runs, as far as the page goes. A batch goes with its last run.
     fn remove(&self, runs: Vec<RunId>, now: Timestamp, page: PageSize) -> Answer<Removed>;

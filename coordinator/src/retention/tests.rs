@@ -141,7 +141,7 @@ async fn a_removed_run_leaves_a_tombstone_and_nothing_else() {
         assert_eq!(setup.journal.read_row(gone).await.unwrap(), None);
         assert_eq!(setup.events(gone).await, 0);
         assert_eq!(setup.journal.relatives(tenant.clone(), stays, RunId(0), 9).await.unwrap(), []);
-        let filter = RunFilter { tenant, workflow: None, status: None, from: None, to: None };
+        let filter = RunFilter { tenant, workflow: None, status: None, from: None, to: None, parent: None };
         let listed = setup.journal.list_runs(filter, None, 9).await.unwrap();
         assert_eq!(listed.iter().map(|row| row.run).collect::<Vec<_>>(), [stays]);
         assert_eq!(setup.events(stays).await, 2);

@@ -99,7 +99,7 @@ impl Control for ControlService {
     }
 
     async fn lint(&self, request: Request<wire::LintRequest>) -> Result<Response<wire::Diagnosis>, Status> {
-        workflow_requests::lint(&self.shared, request.into_inner()).map(Response::new)
+        workflow_requests::lint(&self.shared, request.into_inner()).await.map(Response::new)
     }
 
     async fn describe_inputs(

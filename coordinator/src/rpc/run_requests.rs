@@ -22,6 +22,7 @@ use tonic::Status;
 use super::{batch_requests, failure};
 use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
+use crate::children;
 use crate::graphs;
 use crate::journal::{RunCursor, RunFilter};
 use crate::limits::ANSWER_VALUES_BYTES;
@@ -54,6 +55,10 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
     };
     let known = carried.as_ref().map_or(&[][..], |carried| carried.known());
     graph.can_execute(&part, known).map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+    let fits = children::check(shared, &tenant, &graph).await.map_err(|error| failure::journal(&error))?;
+    if !fits.unfit.is_empty() {
+        return Err(failure::invalid_graph(fits.unfit, fits.unknown));
+    }
     let given = match request.inputs_json.is_empty() {
         true => Vec::new(),
         false => graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?,
@@ -93,6 +98,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         batch: None,
         lineage,
         deadline: deadline(request.deadline_ms),
+        invoked_by: None,
     };
     let partition = shared.partition_of(submission.run);
     match shared.doors.request(partition, |caller| Input::Submit(caller, Box::new(submission))).await {
@@ -208,10 +214,18 @@ pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListRunsRequest) -
         let known = shared.records.workflow(tenant.clone(), id).await.map_err(|error| failure::journal(&error))?;
         known.ok_or_else(failure::workflow_not_found)?;
     }
+    let parent = match request.parent_execution_id.as_str() {
+        "" => None,
+        text => Some(failure::run_id(text)?),
+    };
+    if let Some(parent) = parent {
+        runs::row(shared, &tenant, parent).await.map_err(failure::read)?;
+    }
     let filter = RunFilter {
         tenant: tenant.clone(),
         workflow,
         status,
+        parent,
         from: request.from_ms.map(Timestamp::from_millis),
         to: request.to_ms.map(Timestamp::from_millis),
     };

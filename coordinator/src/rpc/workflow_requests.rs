@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_core::graph::{Compiled, Draft, Stored};
+use heddle_core::graph::{Compiled, Draft, Graph, Problem, Stored};
 use heddle_core::id::{Slot, WorkflowId};
 use heddle_core::partition::permits::Need;
 use heddle_core::time::Timestamp;
@@ -15,6 +15,7 @@ use tonic::Status;
 use super::run_requests::key_row;
 use super::{failure, operate};
 use crate::auth::{self, Tenant};
+use crate::children;
 use crate::graphs;
 use crate::limits::{WORKFLOWS_PAGE_BYTES, WORKFLOWS_PAGE_MAX};
 use crate::records::{SaveWorkflow, Saved, Usage, WorkflowPage, WorkflowRow};
@@ -100,10 +101,17 @@ async fn keep_graph(
 ) -> Result<(Digest, wire::Diagnosis), Status> {
     let draft = parse(json)?;
     let compiled = shared.graphs.compile(&draft, strict, false);
-    let Compiled { warnings, migrations, .. } =
+    let Compiled { graph, mut warnings, migrations } =
         compiled.map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
+    warnings.extend(of_children(shared, tenant, &graph).await?);
     shared.graphs.put(tenant, &draft).await.map_err(failure::graph)?;
     Ok((draft.stored().digest(), failure::diagnosis(Vec::new(), warnings, &migrations)))
+}
+
+/// What is odd between a graph and the workflows that it runs: what is not saved here may come later.
+async fn of_children(shared: &Arc<Shared>, tenant: &Tenant, graph: &Graph) -> Result<Vec<Problem>, Status> {
+    let checked = children::check(shared, tenant, graph).await;
+    Ok(checked.map_err(|error| failure::journal(&error))?.all())
 }
 
 /// Refuses to keep a graph anew that has secrets in it.
@@ -219,13 +227,16 @@ pub(super) async fn delete(
     }
 }
 
-pub(super) fn lint(shared: &Arc<Shared>, request: wire::LintRequest) -> Result<wire::Diagnosis, Status> {
-    auth::tenant(&request)?;
+pub(super) async fn lint(shared: &Arc<Shared>, request: wire::LintRequest) -> Result<wire::Diagnosis, Status> {
+    let tenant = auth::tenant(&request)?;
     let graph = request.graph.unwrap_or_default();
     let draft = graphs::draft(&graph.nodes, &graph.edges, &graph.policy);
     let compiled = draft.and_then(|draft| shared.graphs.compile(&draft, true, true));
     Ok(match compiled {
-        Ok(Compiled { warnings, migrations, .. }) => failure::diagnosis(Vec::new(), warnings, &migrations),
+        Ok(Compiled { graph, mut warnings, migrations }) => {
+            warnings.extend(of_children(shared, &tenant, &graph).await?);
+            failure::diagnosis(Vec::new(), warnings, &migrations)
+        }
         Err(problems) => failure::diagnosis(problems, Vec::new(), &[]),
     })
 }

@@ -54,6 +54,7 @@ fn waits_for(waits: &wire::WaitsFor) -> WaitsFor<'_> {
         error: non_empty(&waits.error_code).map(|code| Reason { code, message: &waits.error_message }),
         items_open: above_zero(waits.items_open),
         signal: non_empty(&waits.signal),
+        child_execution_id: non_empty(&waits.child_execution_id),
         paused: waits.paused.as_ref().map(|paused| PausedType {
             node_type: &paused.node_type,
             by: &paused.by,

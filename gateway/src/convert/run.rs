@@ -9,8 +9,8 @@ use super::{non_empty, raw, unreadable};
 use crate::dto;
 use crate::dto::diagnosis::Diagnostics;
 use crate::dto::run::{
-    CachedFrom, FinalOutput, Items, NodeResults, NodeRun, Outputs, Paused, Poll, RemovedRun, Run, RunError, RunHead,
-    WaitingOn,
+    CachedFrom, FinalOutput, InvokedBy, Items, NodeResults, NodeRun, Outputs, Paused, Poll, RemovedRun, Run, RunError,
+    RunHead, WaitingOn,
 };
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
@@ -31,6 +31,7 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
             end_time: run.ended_at_ms.map(Time),
             parent_execution_id: non_empty(&run.parent_execution_id),
             lineage_id: non_empty(&run.lineage_id),
+            invoked_by: invoked_by(run),
         },
         workflow_version: run.workflow_version,
         final_output: final_output(run, &node_runs),
@@ -75,10 +76,15 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
         seq: run.seq,
         parent_execution_id: non_empty(&run.parent_execution_id),
         lineage_id: non_empty(&run.lineage_id),
+        invoked_by: invoked_by(run),
     })
 }
 
-/// The word for how a run, or a batch of runs, stands.
+fn invoked_by(run: &control::Run) -> Option<InvokedBy<'_>> {
+    let by = run.invoked_by.as_ref()?;
+    Some(InvokedBy { execution_id: &by.execution_id, node_id: non_empty(&by.node_id), index: &by.index })
+}
+
 /// What is known of a run that was removed.
 pub(super) fn removed(run: &control::RemovedRun) -> Option<RemovedRun<'_>> {
     Some(RemovedRun {
@@ -93,6 +99,7 @@ pub(super) fn removed(run: &control::RemovedRun) -> Option<RemovedRun<'_>> {
     })
 }
 
+/// The word for how a run, or a batch of runs, stands.
 pub(super) fn status(number: i32) -> Result<&'static str, ApiError> {
     match RunStatus::try_from(number) {
         Ok(RunStatus::Pending) => Ok("PENDING"),
@@ -151,6 +158,7 @@ pub(super) fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_
         start_time: node.started_at_ms.map(Time),
         end_time: node.ended_at_ms.map(Time),
         items: node.items.map(items),
+        child_execution_id: non_empty(&node.child_execution_id),
     })
 }
 
@@ -230,6 +238,7 @@ pub(super) fn waiting_on(waiting: &[control::WaitingOn]) -> Vec<WaitingOn<'_>> {
             review_id: non_empty(&waiting.review_id),
             signal: non_empty(&waiting.signal),
             url: non_empty(&waiting.url),
+            child_execution_id: non_empty(&waiting.child_execution_id),
             more: Some(waiting.more).filter(|more| *more > 0),
         })
         .collect()

@@ -40,6 +40,7 @@ fn node(node: &wire::NodeSpan) -> NodeSpan<'_> {
         wait_start_time: node.waiting_since_ms.map(Time),
         opened_time: node.opened_at_ms.map(Time),
         end_time: node.ended_at_ms.map(Time),
+        child_execution_id: given(&node.child_execution_id),
         attempts: node.attempts.iter().map(attempt).collect(),
     }
 }

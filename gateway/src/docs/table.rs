@@ -348,6 +348,14 @@ pub(crate) fn runs_of_all() -> Operation {
         .refuses(StatusCode::UNPROCESSABLE_ENTITY)
 }
 
+pub(crate) fn children() -> Operation {
+    history(Operation::of::<ReadExecutions>(RUNS, "List the runs that a run has invoked, the newest first"))
+        .query("workflowId", json!({"type": "string"}), "Only runs of this workflow.")
+        .query("nodes", json!({"type": "boolean", "default": false}), "true: with their nodes.")
+        .refuses(StatusCode::NOT_FOUND)
+        .refuses(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
 pub(crate) fn list_reviews() -> Operation {
     let state = json!({"enum": ["open", "decided", "withdrawn", "all"], "default": "open"});
     let list = Operation::of::<ReadReviews>(REVIEWS, "List what runs ask of people, the oldest first");

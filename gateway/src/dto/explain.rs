@@ -88,6 +88,9 @@ pub(crate) struct WaitsFor<'a> {
     /// The name of the signal that it takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signal: Option<&'a str>,
+    /// The run that it has invoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) child_execution_id: Option<&'a str>,
     /// Its type is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) paused: Option<PausedType<'a>>,

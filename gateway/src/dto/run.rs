@@ -30,6 +30,22 @@ pub(crate) struct RunHead<'a> {
     /// The first run of its family, itself if it goes on from none; absent in lists of a batch's runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lineage_id: Option<&'a str>,
+    /// The node that has invoked it; absent if no run has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) invoked_by: Option<InvokedBy<'a>>,
+}
+
+/// Which node of which run has invoked a run.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InvokedBy<'a> {
+    pub(crate) execution_id: &'a str,
+    /// Absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node_id: Option<&'a str>,
+    /// The numbers of the items and turns that it lies in, the outermost first; absent outside of maps and loops.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub(crate) index: &'a [u32],
 }
 
 /// A run: the answer of `GET /workflows/executions/{id}` and an item of histories.
@@ -97,6 +113,9 @@ pub(crate) struct Poll<'a> {
     /// The first run of its family, itself if it goes on from none; absent in lists of a batch's runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lineage_id: Option<&'a str>,
+    /// The node that has invoked it; absent if no run has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) invoked_by: Option<InvokedBy<'a>>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -137,6 +156,9 @@ pub(crate) struct NodeRun<'a> {
     /// Of a map or a loop, and of nodes inside one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) items: Option<Items>,
+    /// The run that it has invoked; of a node inside a map or a loop that of one of its instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) child_execution_id: Option<&'a str>,
 }
 
 /// Where an output comes from that the run itself has not made.
@@ -257,6 +279,9 @@ pub(crate) struct WaitingOn<'a> {
     /// The hook's address, which is good for one call; absent for keys that may not execute workflows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<&'a str>,
+    /// The run that it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) child_execution_id: Option<&'a str>,
     /// So many further items or turns of the node wait for the like, and are not named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) more: Option<u32>,

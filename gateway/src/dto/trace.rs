@@ -40,6 +40,9 @@ pub(crate) struct NodeSpan<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) opened_time: Option<Time>,
     pub(crate) end_time: Option<Time>,
+    /// The run that it has invoked: that one's span lies in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) child_execution_id: Option<&'a str>,
     pub(crate) attempts: Vec<AttemptSpan<'a>>,
 }
 

@@ -64,6 +64,24 @@ pub(crate) async fn of_all(
     page((&app, &caller, &origin), request, "/api/v1/workflows/executions", &parameters).await
 }
 
+/// `GET /workflows/executions/{id}/children`: the runs that a run has invoked.
+pub(crate) async fn of_parent(
+    State(app): State<Arc<App>>,
+    caller: Caller<ReadExecutions>,
+    Segment(id): Segment,
+    Parameters(parameters): Parameters<HistoryParameters>,
+    origin: Origin,
+) -> Result<Response, ApiError> {
+    let path = format!("/api/v1/workflows/executions/{}/children", encoded(&id));
+    let request = ListRunsRequest {
+        parent_execution_id: id,
+        workflow_id: parameters.workflow_id.clone().unwrap_or_default(),
+        with_nodes: flag("nodes", parameters.nodes.as_deref())?.unwrap_or(false),
+        ..asked(&parameters)?
+    };
+    page((&app, &caller, &origin), request, &path, &parameters).await
+}
+
 fn asked(parameters: &HistoryParameters) -> Result<ListRunsRequest, ApiError> {
     if parameters.tag.is_some() {
         return Err(ApiError::not_supported_yet("the query parameter tag"));

@@ -169,6 +169,8 @@ fn own() -> Table {
         .post("/api/v1/workflows/executions/{id}/unpause", operate::unpause, operating::unpause_run())
         .post("/api/v1/nodes/{type}/pause", operate::pause_type, operating::pause_type())
         .post("/api/v1/nodes/{type}/unpause", operate::unpause_type, operating::unpause_type())
+        // Children.
+        .get("/api/v1/workflows/executions/{id}/children", history::of_parent, table::children())
 }
 
 /// What needs no key.

@@ -48,7 +48,7 @@ async fn the_catalogue_stands_at_top_level() {
     let api = api().await;
     let manifest = r#"{"id":"llm:chat","version":2,"title":"Chat","inputs":[{"id":"prompt","type":"TEXT","required":true}],
         "outputs":[{"id":"text","type":"TEXT","list":true}],"configSchema":{"type": "object"},"effect":"blind"}"#;
-    let entry = NodeTypeEntry { manifest_json: manifest.into(), available: true };
+    let entry = NodeTypeEntry { manifest_json: manifest.into(), available: true, pause: None };
     api.fake.script().node_types = NodeTypeList { types: vec![entry] };
     let expected = json!({
         "nodeType": "llm:chat", "label": "Chat", "description": "", "category": "llm", "version": 2,

@@ -271,6 +271,7 @@ async fn a_run_that_waits_or_failed_says_why() {
             need: String::new(),
             index: vec![3, 0],
             review_id: "rev_1".to_owned(),
+            child_execution_id: "exec_2".to_owned(),
             more: 7,
             signal: "paid".to_owned(),
             url: "https://heddle.test/hook".to_owned(),
@@ -279,7 +280,7 @@ async fn a_run_that_waits_or_failed_says_why() {
     let waiting = api.get("/api/v1/workflows/executions/exec_1").await;
     waiting.check_envelope();
     let expected = json!([{"kind": "timer", "nodeId": "n1", "index": [3, 0], "since": "1970-01-01T00:00:00.000Z",
-        "dueAt": "1970-01-01T00:00:01.000Z", "reviewId": "rev_1",
+        "dueAt": "1970-01-01T00:00:01.000Z", "reviewId": "rev_1", "childExecutionId": "exec_2",
         "signal": "paid", "url": "https://heddle.test/hook", "more": 7}]);
     assert_eq!((&waiting.body["status"], &waiting.body["waitingOn"]), (&json!("RUNNING"), &expected));
     {

@@ -79,6 +79,10 @@ impl World {
         }
         let order = match message.body {
             MessageBody::CancelRun { run, by } => Order::Cancel { run, by },
+            MessageBody::StartChild { child, parent, instance, seq } => {
+                return self.bring_start((message.id, message.source), (parent, instance, seq), child);
+            }
+            MessageBody::ChildEnded { child, parent, instance } => self.end_of_child(parent, instance, child),
             MessageBody::StartRun { batch, index } => match self.start_of(batch, index) {
                 Some(submission) => Order::Start(Box::new(submission)),
                 None => return,
@@ -158,7 +162,7 @@ impl World {
         }
     }
 
-    fn is_there(&self, run: RunId) -> bool {
+    pub(super) fn is_there(&self, run: RunId) -> bool {
         self.store.runs.contains_key(&run) || self.check.is_quarantined(run)
     }
 
@@ -166,7 +170,7 @@ impl World {
         self.now < self.last_trouble && self.random.percent(self.knobs.lost_percent)
     }
 
-    fn bring_later(&mut self, to: Slot, input: Input) {
+    pub(super) fn bring_later(&mut self, to: Slot, input: Input) {
         let pause = millis(self.random.between(self.knobs.link_ms));
         let partition = self.owner_of(to);
         self.after(pause, Event::Mail { partition, input: Box::new(input) });

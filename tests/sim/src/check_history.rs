@@ -5,7 +5,7 @@ use heddle_core::id::{AttemptKey, EventSeq, Instance, NodeIx, PortIx, RunId, Sco
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::batch::{Batch, RunBatch};
 use heddle_core::policy::OnUnknown;
-use heddle_core::run::event::{Assignment, Attempt, Decision, Event, Fact, PortOutput};
+use heddle_core::run::event::{Assignment, Attempt, ChildOutcome, Decision, Event, Fact, PortOutput};
 use heddle_core::run::{NodePhase, Run};
 
 use super::check::{Checker, TokenAccount, digests, fingerprint};
@@ -27,12 +27,14 @@ impl Checker {
                 continue;
             }
             self.begun(written);
+            let children = self.open_children(written.run);
             for event in &written.events {
                 self.happened(store, written.run, event);
                 if self.has_failed() {
                     return;
                 }
             }
+            self.check_children(batch, written, children);
             self.check_waiting(written.run);
         }
     }
@@ -117,6 +119,10 @@ impl Checker {
             Fact::Called(it) => self.committed(run, it.instance),
             Fact::Paused { .. } => self.paused(run, true),
             Fact::Unpaused { .. } => self.paused(run, false),
+            Fact::ChildEnded(it) => match it.outcome {
+                ChildOutcome::Gave(_) => self.committed(run, it.instance),
+                ChildOutcome::Failed { .. } => {}
+            },
             Fact::Submitted(_) | Fact::Offered { .. } | Fact::Continued | Fact::Ended { .. } => {}
         }
         self.stands_still(run, event);
@@ -136,6 +142,7 @@ impl Checker {
                 | Decision::Waiting { .. }
                 | Decision::Listening { .. }
                 | Decision::Delegated { .. }
+                | Decision::Invoked { .. }
                 | Decision::Afresh { .. } => {}
                 Decision::Asked { instance, asked } => self.asked(run, *instance, asked.review),
                 Decision::Opened { instance, opened } => {

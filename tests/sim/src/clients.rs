@@ -192,6 +192,7 @@ impl World {
             lineage: None,
             batch: None,
             deadline: None,
+            invoked_by: None,
         }
     }
 

@@ -8,7 +8,7 @@ use heddle_core::id::{Instance, NodeIx, ScopeIx};
 use heddle_core::node_type::{Control, Runner};
 use heddle_core::partition::batch::Phase;
 use heddle_core::policy::ReviewWhen;
-use heddle_core::run::event::{Decision, Event, Fact, ReviewOutcome};
+use heddle_core::run::event::{ChildOutcome, Decision, Event, Fact, ReviewOutcome};
 use heddle_core::run::{NodePhase, Run, RunStatus};
 use serde_json::Value as Json;
 
@@ -181,6 +181,10 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
         Fact::TimerFired { instance, .. } => vec![(*instance, Completed)],
         Fact::Signalled(it) => it.to.into_iter().map(|to| (to, Completed)).collect(),
         Fact::Called(it) => vec![(it.instance, Completed)],
+        Fact::ChildEnded(it) => match &it.outcome {
+            ChildOutcome::Gave(_) => vec![(it.instance, Completed)],
+            ChildOutcome::Failed { .. } => vec![(it.instance, Failed)],
+        },
         Fact::Reviewed(it) => match &it.outcome {
             ReviewOutcome::Open { .. } => Vec::new(),
             ReviewOutcome::Begins => vec![(it.instance, Ready)],
@@ -197,7 +201,8 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
         }
         Decision::Waiting { instance, .. }
         | Decision::Listening { instance, .. }
-        | Decision::Asked { instance, .. } => Some((*instance, Waiting)),
+        | Decision::Asked { instance, .. }
+        | Decision::Invoked { instance, .. } => Some((*instance, Waiting)),
         Decision::Failed { instance, .. } => Some((*instance, Failed)),
         Decision::Opened { instance, .. } => Some((*instance, Open)),
         // It is still due: people are asked next, or what runs share.

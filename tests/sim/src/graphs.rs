@@ -1,6 +1,7 @@
 //! Random graphs, compiled as any user's graph is, and how their nodes behave when an agent runs them.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use heddle_core::graph::{Compile, Draft, Graph, TypeCatalogue};
@@ -8,7 +9,7 @@ use heddle_core::id::NodeIx;
 use serde_json::Value;
 
 use super::drawing::Drawing;
-use super::knobs::{Knobs, Range};
+use super::knobs::{self, Knobs};
 use super::random::Random;
 use super::reference::Document;
 use super::work;
@@ -44,7 +45,7 @@ impl fmt::Display for Scripted {
 /// What a node does on an agent, beside what it makes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Script {
-    pub(super) work_ms: Range,
+    pub(super) work_ms: knobs::Range,
     pub(super) fail_percent: u64,
     /// It takes its agent down each time.
     pub(super) is_poison: bool,
@@ -55,9 +56,9 @@ impl Scripted {
         self.scripts[node.0 as usize]
     }
 
-    /// A random graph without cycles.
-    pub(super) fn draw(random: &mut Random, knobs: &Knobs) -> Self {
-        let Drawing { nodes, edges, scripts, .. } = Drawing::draw(random, knobs);
+    /// A random graph without cycles, whose nodes may run the graphs with these numbers.
+    pub(super) fn draw_over(random: &mut Random, knobs: &Knobs, children: Range<usize>) -> Self {
+        let Drawing { nodes, edges, scripts, .. } = Drawing::draw(random, knobs, children);
         Self::of(nodes, edges, scripts)
     }
 

@@ -79,6 +79,8 @@ pub(super) struct Knobs {
     pub(super) outside: u64,
     /// How many of the runs that clients have started they pause for a while.
     pub(super) pause_percent: u64,
+    /// How many of the nodes run another graph.
+    pub(super) child_percent: u64,
 }
 
 /// Which effect classes nodes have.
@@ -151,6 +153,7 @@ impl Knobs {
             listen_percent: 0,
             outside: 0,
             pause_percent: 0,
+            child_percent: 0,
         }
     }
 
@@ -171,6 +174,12 @@ impl Knobs {
     pub(super) fn with_pauses(self, seed: u64) -> Self {
         const BESIDE: u64 = 0x5EED_57A4_D000;
         Self { pause_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 0, 60]), ..self }
+    }
+
+    /// The same world, in which nodes run other graphs or none does: drawn beside, too.
+    pub(super) fn with_children(self, seed: u64) -> Self {
+        const BESIDE: u64 = 0x5EED_C41D;
+        Self { child_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 0, 25]), ..self }
     }
 
     /// Whether runs are of more than one tenant. Limits on what is at work are counted for one.

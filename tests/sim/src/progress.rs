@@ -55,6 +55,7 @@ fn is_progress(event: &Event) -> bool {
         | Fact::Called(_)
         | Fact::Paused { .. }
         | Fact::Unpaused { .. }
+        | Fact::ChildEnded(_)
         | Fact::Stopped { .. }
         | Fact::Discarded { .. }
         | Fact::Settled { .. }

@@ -14,6 +14,7 @@ use super::agents::{Agent, Link};
 use super::check::Checker;
 use super::check_history::key_of;
 use super::check_resumes::{Looked, Resumed};
+use super::children::CHILD_GRAPHS;
 use super::clients::Client;
 use super::event::{Event, SeatId};
 use super::fault::ShellFault;
@@ -90,8 +91,16 @@ fn open_in_bodies(run: &Run) -> String {
 impl World {
     pub(super) fn new(seed: u64, fault: Option<ShellFault>, trace: Option<fn(&str)>) -> Self {
         let mut random = Random::from_seed(seed);
-        let knobs = Knobs::draw(&mut random).with_cache(seed).with_listeners(seed).with_pauses(seed);
-        let graphs = (0..knobs.graphs).map(|_| Scripted::draw(&mut random, &knobs)).collect();
+        let knobs = Knobs::draw(&mut random).with_cache(seed).with_listeners(seed);
+        let knobs = knobs.with_pauses(seed).with_children(seed);
+        let children = knobs.graphs..knobs.graphs + CHILD_GRAPHS;
+        let mut graphs: Vec<Scripted> =
+            (0..knobs.graphs).map(|_| Scripted::draw_over(&mut random, &knobs, children.clone())).collect();
+        if knobs.child_percent > 0 {
+            // Each runs those before it, and the first one none.
+            let beside = (0..CHILD_GRAPHS).map(|above| children.start..children.start + above);
+            graphs.extend(beside.map(|below| Scripted::draw_over(&mut random, &knobs, below)));
+        }
         Self::of(random, knobs, graphs, fault, trace)
     }
 

@@ -14,13 +14,23 @@ const FOR_MEMBERS: &str = "coordinator/src/rpc/enrol.rs";
 const BEFORE_FAILURES: &[&str] = &["refused(", "Failure::new("];
 const WHERE_FAILURES: &[&str] = &["node-agent/src/runners/", "node-agent/src/artifacts/", "node-agent/src/secrets.rs"];
 /// The same for nodes and runs that fail in the engine and around it.
-const BEFORE_ENGINE_FAILURES: &[&str] =
-    &["refused(", "Unanswered::new(", "code:", "invalid(", "returnerror(", "unfit(", "broken(", "QUARANTINED:&str="];
+const BEFORE_ENGINE_FAILURES: &[&str] = &[
+    "refused(",
+    "cannot(",
+    "Unanswered::new(",
+    "code:",
+    "invalid(",
+    "returnerror(",
+    "unfit(",
+    "broken(",
+    "QUARANTINED:&str=",
+];
 const WHERE_ENGINE_FAILURES: &[&str] = &[
     "condition/src/",
     "coordinator/core/src/run/",
     "coordinator/src/actor/",
     "coordinator/src/artifacts/",
+    "coordinator/src/children/",
     "coordinator/src/journal/mod.rs",
     "coordinator/src/read/",
     "coordinator/src/session/convert.rs",

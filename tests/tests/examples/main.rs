@@ -10,6 +10,7 @@ mod one_agent;
 mod resume;
 mod review;
 mod sandbox;
+mod sub_workflow;
 mod three_agents;
 
 use std::path::{Path, PathBuf};

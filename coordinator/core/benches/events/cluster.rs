@@ -133,5 +133,6 @@ fn submission(run: RunId, graph: &Arc<Graph>) -> Submission {
         lineage: None,
         batch: None,
         deadline: None,
+        invoked_by: None,
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::graph::ListensTo;
-use crate::id::{AgentId, AttemptNumber, EventSeq, Instance, NodeIx, ReviewId, Subject};
+use crate::id::{AgentId, AttemptNumber, EventSeq, Instance, NodeIx, ReviewId, RunId, Subject};
 use crate::limits;
 use crate::partition::permits::{Need, Permits, Standing};
 use crate::run::event::{Event, Fact, NodeError, ReviewKind};
@@ -104,6 +104,11 @@ pub enum Cause {
         /// When it waits no longer.
         until: Option<Timestamp>,
     },
+    /// A run that it has invoked.
+    Child {
+        /// Which.
+        run: RunId,
+    },
     /// Items or turns of its body.
     Items {
         /// How many are open.
@@ -186,6 +191,7 @@ impl Cause {
             Cause::Review { .. } => "review",
             Cause::Signal { .. } => "signal",
             Cause::Webhook { .. } => "webhook",
+            Cause::Child { .. } => "child",
             Cause::Items { .. } => "items",
             Cause::Nothing => "nothing",
         }
@@ -229,6 +235,7 @@ impl Cause {
                 Some(ListensTo::Webhook) => (Cause::Webhook { until }, Some(since)),
                 None => (Cause::Nothing, None),
             },
+            Wait::Child(run) => (Cause::Child { run }, None),
             Wait::Items { open } => (Cause::Items { open }, None),
             Wait::Nothing => (Cause::Nothing, None),
         }

@@ -64,6 +64,7 @@ impl Cause {
                 format!("waits for the signal \"{name}\" (heddle executions signal){}", until_then(*until, now))
             }
             Cause::Webhook { until } => format!("waits until its address is called{}", until_then(*until, now)),
+            Cause::Child { run } => format!("waits for the run that it has invoked (heddle executions explain {run})"),
             Cause::Items { open } => format!("has {} at work", counted(*open, "item or turn", "items or turns")),
             Cause::Nothing => {
                 "waits for nothing that will ever come: that is a fault of Heddle. Cancel the run and resume it, and please \
@@ -232,6 +233,7 @@ fn of_kind(kind: &str, count: u32) -> String {
         "retry" => ("node is tried again later", "nodes are tried again later"),
         "review" | "outcome" => ("node waits for people", "nodes wait for people"),
         "signal" | "webhook" => ("node waits for a word from outside", "nodes wait for a word from outside"),
+        "child" => ("node waits for another run", "nodes wait for other runs"),
         "timer" => ("node waits for its time", "nodes wait for their time"),
         "attempt" => ("node is at work", "nodes are at work"),
         "inputs" => ("node waits for others", "nodes wait for others"),

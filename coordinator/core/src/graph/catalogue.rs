@@ -17,7 +17,7 @@ pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 /// Inputs or outputs of one node type.
 pub const TYPE_PORTS_MAX: usize = 256;
 /// Families that the core keeps to itself.
-const CONTROL_FAMILIES: [&str; 5] = ["input", "output", "logic", "trigger", "engine"];
+const CONTROL_FAMILIES: [&str; 6] = ["input", "output", "logic", "trigger", "engine", "blueprint"];
 /// How many known ids a message names beside an unknown one.
 const NEAREST_MAX: usize = 3;
 
@@ -90,8 +90,14 @@ impl Default for TypeCatalogue {
 impl TypeCatalogue {
     /// The core's own types.
     pub fn new() -> Self {
-        let types = control_types::all().into_iter().map(|node_type| (node_type.id.clone(), Arc::new(node_type)));
-        Self { types: types.collect(), aliases: BTreeMap::new(), policy: PolicyDraft::default() }
+        let types: BTreeMap<_, _> =
+            control_types::all().into_iter().map(|node_type| (node_type.id.clone(), Arc::new(node_type))).collect();
+        let of = |node_type: &Arc<NodeType>| {
+            let id = node_type.id.clone();
+            node_type.aliases.clone().into_iter().map(move |alias| (alias, id.clone()))
+        };
+        let aliases = types.values().flat_map(of).collect();
+        Self { types, aliases, policy: PolicyDraft::default() }
     }
 
     /// Takes the server's policy for all nodes.

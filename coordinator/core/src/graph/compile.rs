@@ -15,7 +15,7 @@ use super::ports::Found;
 use super::problem::{Problem, Problems, SCHEMA_FIX, rule, shown};
 use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
-use super::{Graph, Node, OutEdge, config_keys, fallback, lift, logic, review, wires};
+use super::{Graph, Node, OutEdge, config_keys, fallback, invoke, lift, logic, review, wires};
 use crate::control_types::{branch, scope as containers};
 use crate::id::NodeIx;
 use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
@@ -174,6 +174,8 @@ pub(super) struct Compiler<'a> {
     pub(super) problems: Problems,
     warnings: Problems,
     migrations: Vec<Migration>,
+    /// Once a node has asked.
+    handles: OnceLock<invoke::Handles<'a>>,
 }
 
 impl<'a> Compiler<'a> {
@@ -190,6 +192,7 @@ impl<'a> Compiler<'a> {
             problems: Problems::default(),
             warnings: Problems::default(),
             migrations: Vec::new(),
+            handles: OnceLock::new(),
         }
     }
 
@@ -315,7 +318,13 @@ impl<'a> Compiler<'a> {
                 return Place::Broken;
             }
         };
-        let node_type = node_type.map(|node_type| shaped(node_type, runner, &data));
+        let node_type = node_type.map(|node_type| match runner {
+            Runner::Control(Control::Invoke) => {
+                let handles = self.handles.get_or_init(|| invoke::Handles::of(self.draft));
+                handles.shaped(&node.id, &node_type, &data)
+            }
+            _ => shaped(node_type, runner, &data),
+        });
         let problems = &mut self.problems;
         let own = policies::own(&data, &path, &mut |problem| problems.push(problem.node(&node.id)));
         if own.review.is_some() && matches!(runner, Runner::Control(_)) {
@@ -465,7 +474,10 @@ impl<'a> Compiler<'a> {
         let config = carried.config(&mut report);
         super::secrets::find(Json(&config), &format!("{}/data/config", running.path)).into_iter().for_each(&mut report);
         node.effect = effect_of(&node_type, &config, &running.path, &mut report);
-        node.constants = carried.constants(&node_type, wired, &mut report);
+        node.constants = match running.runner {
+            Runner::Control(Control::Invoke) => invoke::unwired(&node_type, &running.data, wired),
+            _ => carried.constants(&node_type, wired, &mut report),
+        };
         for (place, message) in (self.scope.check_config)(&node_type, &config) {
             let path = format!("{}/data/config{place}", running.path);
             report(Problem::new(rule::BAD_CONFIG, message, SCHEMA_FIX).at(path));

@@ -88,6 +88,43 @@ impl Graph {
         problems.into_result(bound.into_iter().filter_map(|(ix, value)| Some((ix, value?))).collect())
     }
 
+    /// The same for values that are at hand, by name: what lies in the artifact store is taken as it is where the input takes such a
+    /// value. Sorted by node.
+    pub fn bind_values(&self, given: &[(Arc<str>, Value)]) -> Result<Vec<(NodeIx, Value)>, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let mut bound: BTreeMap<NodeIx, Option<Value>> = BTreeMap::new();
+        for (name, value) in given {
+            match self.find_input(name).and_then(|ix| Ok((ix, self.check_value(ix, value)?))) {
+                Ok((ix, value)) => {
+                    if bound.insert(ix, value).is_some() {
+                        let message = format!("Input \"{}\" is given twice, under two names.", self.node(ix).label);
+                        let problem = Problem::new(rule::AMBIGUOUS_INPUT, message, "Keep one of them.");
+                        problems.push(problem.node(&self.node(ix).id));
+                    }
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        problems.into_result(bound.into_iter().filter_map(|(ix, value)| Some((ix, value?))).collect())
+    }
+
+    /// Whether there is one input of this name.
+    pub fn check_input_name(&self, name: &str) -> Result<(), Problem> {
+        self.find_input(name).map(|_| ())
+    }
+
+    /// A value that is at hand, as an input takes it.
+    fn check_value(&self, ix: NodeIx, value: &Value) -> Result<Option<Value>, Problem> {
+        let node = self.node(ix);
+        let text = std::str::from_utf8(value.json()).unwrap_or_default();
+        match (value.artifact(), Kind::of(node)) {
+            // It is not looked into: who goes through it will see.
+            (Some(artifact), Some(Kind::Text | Kind::Json | Kind::List)) if artifact.is_json => Ok(Some(value.clone())),
+            (Some(_), _) => Ok(check_given(node, Json(text))?.map(|_| value.clone())),
+            (None, _) => check_given(node, Json(text)),
+        }
+    }
+
     /// The values of all input nodes in a part of the graph: those given, else those of [`Self::input_default`]. An
     /// input without any is a problem. Given values outside the part are left out. Sorted by node if `part` is.
     pub fn complete_inputs(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::problem::{Problem, join, rule, shown};
-use super::{Graph, Listen, Node, Review, Scope, review};
+use super::{Graph, Invoke, Listen, Node, Review, Scope, review};
 use crate::condition::{Condition, Known, Need};
 use crate::control_types::branch::{DEFAULT_OUTPUT, cases_key};
 use crate::control_types::scope as ports;
@@ -57,6 +57,8 @@ pub enum Logic {
     Review(Box<Review>),
     /// Waits for a word from outside.
     Listen(Box<Listen>),
+    /// Runs another workflow.
+    Invoke(Invoke),
     /// Runs a body of other nodes, or cuts a list as if it did.
     Scope(Box<Scope>),
 }
@@ -75,6 +77,7 @@ impl Logic {
             | Logic::Split(_)
             | Logic::Review(_)
             | Logic::Listen(_)
+            | Logic::Invoke(_)
             | Logic::Scope(_) => &[],
         }
     }
@@ -163,6 +166,7 @@ impl Reader<'_> {
             Control::Review => Logic::Review(Box::new(self.review()?)),
             Control::Signal => Logic::Listen(Box::new(self.signal()?)),
             Control::Webhook => Logic::Listen(Box::new(self.webhook()?)),
+            Control::Invoke => Logic::Invoke(self.invoke()?),
             Control::Map => Logic::Scope(Box::new(self.map(report)?)),
             Control::Loop => Logic::Scope(Box::new(self.looping(report)?)),
             Control::Reduce => Logic::Scope(Box::new(self.reduce())),

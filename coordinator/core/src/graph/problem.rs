@@ -62,6 +62,10 @@ pub mod rule {
     pub const UNKNOWN_TARGET: &str = "unknown-target";
     /// A value was given for an input that is not there.
     pub const UNKNOWN_INPUT: &str = "unknown-input";
+    /// A node runs a workflow, or a version of one, that is not saved.
+    pub const UNKNOWN_WORKFLOW: &str = "unknown-workflow";
+    /// A node takes an output of a workflow that has none of this name.
+    pub const UNKNOWN_OUTPUT: &str = "unknown-output";
     /// A value was given under a name that several inputs share, or twice for one input.
     pub const AMBIGUOUS_INPUT: &str = "ambiguous-input";
     /// A value was given that its input does not take.

@@ -177,6 +177,8 @@ pub struct RunCreated {
     pub batch: Option<OfBatch>,
     /// How many days its workflow keeps it after its end; `None` = as many as the server's settings say.
     pub keep_days: Option<u16>,
+    /// The run that has invoked it.
+    pub parent: Option<RunId>,
 }
 
 /// The part of a run's summary row that changes: at submit, park, un-park and end only.

@@ -58,6 +58,7 @@ impl Partition {
         self.open.grow(grown);
         self.stop_dropped(id);
         self.write_reviews(id);
+        self.post_children(id);
         true
     }
 }

@@ -13,11 +13,13 @@ use crate::id::{
 use crate::outbox::{Message, MessageId};
 use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
-use crate::run::event::{NodeError, PermitClass, RequestKey, Timing};
+use crate::run::event::{InvokedBy, NodeError, PermitClass, RequestKey, Timing};
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
 use crate::run::recall::CachedResult;
-use crate::run::{ListNeed, ListenRefusal, Outcome, PauseChange, ReviewAnswer, ReviewRefusal, Run, RunStatus};
+use crate::run::{
+    ChildEnd, ListNeed, ListenRefusal, Outcome, PauseChange, ReviewAnswer, ReviewRefusal, Run, RunStatus,
+};
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
@@ -232,6 +234,8 @@ pub struct Submission {
     pub lineage: Option<Box<Inherited>>,
     /// How long whoever starts it lets it be active; the document may say less.
     pub deadline: Option<Span>,
+    /// Which node of which run invokes it.
+    pub invoked_by: Option<InvokedBy>,
 }
 
 /// What a run takes over: why, and the results that it may reuse.
@@ -265,6 +269,13 @@ pub enum Order {
         run: RunId,
         /// Who stops it.
         by: Subject,
+    },
+    /// Tell a run what one has come to that it has invoked.
+    EndChild {
+        /// The run that has invoked it.
+        parent: RunId,
+        /// What came of it.
+        end: Box<ChildEnd>,
     },
 }
 

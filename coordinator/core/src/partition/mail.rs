@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::io::{Delivery, Effect, Order, Release, Submission};
 use super::{Partition, Turn};
 use crate::batch::BatchId;
-use crate::id::{RunId, Slot, Subject};
+use crate::id::{RunId, Slot};
 use crate::limits;
 use crate::outbox::{Message, MessageBody, MessageId, Outbox};
 use crate::run::Command;
@@ -19,8 +19,8 @@ pub(super) struct Mail {
     sent: u32,
     /// Runs to be started, unless the journal has them.
     starts: BTreeMap<RunId, (Receipt, Submission)>,
-    /// Runs to be stopped that are being read.
-    cancels: BTreeMap<RunId, Vec<(Receipt, Subject)>>,
+    /// What is asked of runs that are being read.
+    asked: BTreeMap<RunId, Vec<(Receipt, Command)>>,
 }
 
 /// Whom to tell that a message has arrived.
@@ -86,16 +86,19 @@ impl Partition {
         let receipt = Receipt { source: delivery.source, message: delivery.message };
         match delivery.order {
             Order::Start(submission) => self.start_once(receipt, *submission, turn),
-            Order::Cancel { run, by } if self.runs.contains_key(&run) => {
-                // One that is over stays as it is.
-                let _over = self.apply(run, Command::Cancel { by }, turn);
-                self.arrived(receipt, Some(run), turn);
-            }
-            Order::Cancel { run, by } => {
-                self.mail.cancels.entry(run).or_default().push((receipt, by));
-                self.load(run, turn);
-            }
+            Order::Cancel { run, by } => self.ask_by_mail(receipt, run, Command::Cancel { by }, turn),
+            Order::EndChild { parent, end } => self.ask_by_mail(receipt, parent, Command::EndChild(end), turn),
         }
+    }
+
+    fn ask_by_mail(&mut self, receipt: Receipt, run: RunId, command: Command, turn: &mut Turn<'_>) {
+        if self.runs.contains_key(&run) {
+            // One that is over stays as it is.
+            let _over = self.apply(run, command, turn);
+            return self.arrived(receipt, Some(run), turn);
+        }
+        self.mail.asked.entry(run).or_default().push((receipt, command));
+        self.load(run, turn);
     }
 
     fn start_once(&mut self, receipt: Receipt, submission: Submission, turn: &mut Turn<'_>) {
@@ -119,10 +122,10 @@ impl Partition {
         self.arrived(receipt, Some(run), turn);
     }
 
-    /// A run that was to be stopped has been read; if it cannot be, there is nothing to stop.
-    pub(super) fn deliver_cancels(&mut self, run: RunId, turn: &mut Turn<'_>) {
-        for (receipt, by) in self.mail.cancels.remove(&run).unwrap_or_default() {
-            let _over_or_gone = self.apply(run, Command::Cancel { by }, turn);
+    /// A run of which something was asked has been read; if it cannot be, there is nothing to ask.
+    pub(super) fn deliver_asked(&mut self, run: RunId, turn: &mut Turn<'_>) {
+        for (receipt, command) in self.mail.asked.remove(&run).unwrap_or_default() {
+            let _over_or_gone = self.apply(run, command, turn);
             self.arrived(receipt, Some(run), turn);
         }
     }

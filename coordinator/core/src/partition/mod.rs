@@ -9,6 +9,7 @@ pub mod alarm;
 mod assign;
 pub mod batch;
 mod batches;
+mod children;
 mod decide;
 mod dropped;
 mod evict;
@@ -311,12 +312,14 @@ impl Partition {
         }
         self.stop_dropped(id);
         self.write_reviews(id);
+        self.post_children(id);
         self.end_places(id, &ended_attempts, turn);
         if ended || paused {
             self.unexpose(id);
         }
         if ended {
             self.cancel_attempts(id);
+            self.tell_parent(id);
         }
     }
 
@@ -520,6 +523,7 @@ impl Partition {
                 turn.outputs.releases.push(Release::Effect(effect));
             }
         }
+        self.tell_parent(run);
         self.drop_run(run);
         self.open.forget(run);
         self.forget_places(run, turn);
@@ -573,6 +577,8 @@ impl Partition {
 impl Entry {
     fn new(mut run: Run) -> Self {
         run.note_reviews();
+        // What the event that was read last has asked for was sent with it.
+        run.take_child_orders();
         Self {
             run,
             written: None,

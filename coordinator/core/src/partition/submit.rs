@@ -128,7 +128,8 @@ impl Partition {
         let Submission { run: id, tenant, subject, workflow, graph, target, inputs, key, traceparent, sandbox, .. } =
             submission;
         let deadline = submission.deadline.into_iter().chain(graph.deadline).min();
-        let (batch, inherited) = (submission.batch, submission.lineage.map(|inherited| *inherited));
+        let (batch, invoked_by) = (submission.batch, submission.invoked_by);
+        let inherited = submission.lineage.map(|inherited| *inherited);
         let (lineage, offers) = match inherited {
             Some(Inherited { lineage, offers }) => {
                 (Some(Box::new(Lineage { offered: offers.len() as u32, ..lineage })), offers)
@@ -150,6 +151,7 @@ impl Partition {
             sandbox,
             lineage,
             deadline,
+            invoked_by,
         };
         let event = Event {
             seq: EventSeq(1),
@@ -221,7 +223,7 @@ impl Partition {
             // It was here before the answer came; what is in memory is younger.
             _ if self.runs.contains_key(&id) => {}
             None => {
-                self.deliver_cancels(id, turn);
+                self.deliver_asked(id, turn);
                 return waiting.into_iter().for_each(|waiting| self.refuse(waiting.caller, Refusal::NotFound, turn));
             }
             Some(mut run) => {
@@ -239,7 +241,7 @@ impl Partition {
         for waiting in waiting {
             self.grant(waiting, id, turn);
         }
-        self.deliver_cancels(id, turn);
+        self.deliver_asked(id, turn);
         self.settle(id, turn);
         if is_planted(Fault::TimerDropped)
             && let Some(entry) = self.runs.get_mut(&id)

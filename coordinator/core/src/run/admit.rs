@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::child::ChildEnd;
 use super::listen::ListenRefusal;
 use super::review::{ReviewAnswer, ReviewRefusal};
 use super::{Body, LiveAttempt, Outcome, PauseChange, Run, RunStatus, Stop, TimerKind};
@@ -88,6 +89,8 @@ pub enum Command {
         /// By what the call is known if it comes again.
         key: Option<RequestKey>,
     },
+    /// A run that it has invoked is over, or cannot begin.
+    EndChild(Box<ChildEnd>),
     /// Every node has its final phase, or one has failed: the run ends.
     Conclude,
 }
@@ -156,6 +159,7 @@ impl Run {
             },
             Command::Signal { name, by, body, key } => self.signal(name, by, body, key),
             Command::Call { instance, body, key } => self.call(instance, body, key),
+            Command::EndChild(end) => self.end_child(*end),
             Command::Conclude => self.conclude(),
         }
     }

@@ -105,6 +105,7 @@ impl Run {
             | Control::Review
             | Control::Signal
             | Control::Webhook
+            | Control::Invoke
             | Control::Batch => None,
         }
     }
@@ -156,9 +157,9 @@ impl Run {
                 Ok(done(self.open(instance, &[taken], body)))
             }
             Logic::Review(_) => Err(refused("bad_config", "it asks people, and has not fallen due to ask".to_owned())),
-            Logic::Listen(_) | Logic::Scope(_) => {
-                Err(refused("bad_config", "its body is not run by its conditions".to_owned()))
-            }
+            Logic::Listen(_) => Err(refused("bad_config", "it listens, and has not fallen due to".to_owned())),
+            Logic::Invoke(_) => Err(refused("bad_config", "it runs a workflow, and has not fallen due to".to_owned())),
+            Logic::Scope(_) => Err(refused("bad_config", "its body is not run by its conditions".to_owned())),
         };
         *deciding.cost += limits::EXPRESSION_COST_MAX - budget + read as u64;
         decided.unwrap_or_else(|error| Decision::Failed { instance, error, caught: Vec::new() })

@@ -11,7 +11,7 @@ use super::{Corrupt, NodePhase, Run};
 use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, RunId, Subject};
 use crate::policy::ReviewWhen;
-use crate::run::event::{Decision, ErrorClass, Event, Fact, NodeError, PortOutput, ReviewOutcome};
+use crate::run::event::{ChildOutcome, Decision, ErrorClass, Event, Fact, NodeError, PortOutput, ReviewOutcome};
 use crate::value::{Digest, ValueRef};
 
 /// What an instance gave, and by what it is known again.
@@ -147,6 +147,10 @@ impl Gatherer {
                     self.fail(attempt.instance);
                 }
             }
+            Fact::ChildEnded(it) => match &it.outcome {
+                ChildOutcome::Gave(outputs) => self.add(it.instance, event.seq, made, outputs),
+                ChildOutcome::Failed { .. } => self.fail(it.instance),
+            },
             Fact::Reviewed(it) => match &it.outcome {
                 ReviewOutcome::Begins if !it.edit.is_empty() => self.change(it.instance, Changed::Inputs),
                 ReviewOutcome::Gave(outputs) => self.add(it.instance, event.seq, made, outputs),

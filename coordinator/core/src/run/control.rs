@@ -33,6 +33,9 @@ impl Run {
         if let Some(asked) = self.ask(instance, deciding.now, body) {
             return asked;
         }
+        if let Some(invoked) = self.invoke(instance, deciding.now) {
+            return self.caught_decision(invoked, body);
+        }
         if let Some(reused) = self.reuse(instance) {
             return reused;
         }
@@ -42,11 +45,9 @@ impl Run {
 
     fn evaluate(&self, instance: Instance, deciding: &mut Deciding<'_>, body: &mut Body) -> Decision {
         let control = match self.graph.node(instance.node).runner {
+            Runner::Control(control) if !Runner::Control(control).takes_over() => control,
             // What was offered does not fit.
-            Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable => {
-                return Decision::Afresh { instance };
-            }
-            Runner::Control(control) => control,
+            _ => return Decision::Afresh { instance },
         };
         if let Some(logic) = &self.graph.node(instance.node).logic {
             return self.decide_branch(instance, logic, deciding, body);
@@ -75,6 +76,7 @@ impl Run {
             | Control::Review
             | Control::Signal
             | Control::Webhook
+            | Control::Invoke
             | Control::Map
             | Control::Loop
             | Control::Reduce

@@ -98,7 +98,8 @@ impl Run {
             | Logic::Stop { .. }
             | Logic::Split(_)
             | Logic::Review(_)
-            | Logic::Listen(_) => {
+            | Logic::Listen(_)
+            | Logic::Invoke(_) => {
                 return None;
             }
         };

@@ -26,6 +26,7 @@ impl Run {
                 self.take_due(instance);
                 self.state.recalls.remove(&instance);
                 self.withdraw(instance);
+                self.leave_child(instance);
             }
             NodePhase::Ready => {
                 let rank = self.rank(instance);
@@ -36,6 +37,7 @@ impl Run {
                 self.take_timer(instance);
                 self.withdraw(instance);
                 self.stop_listening(instance);
+                self.leave_child(instance);
             }
             NodePhase::Running if at_agent == AtAgent::Finishes => return Ok(()),
             NodePhase::Running => {

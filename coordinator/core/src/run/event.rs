@@ -13,6 +13,7 @@ use crate::id::{
     WorkflowId,
 };
 use crate::run::RunStatus;
+pub use crate::run::child_event::{ChildEnded, ChildOutcome, Invoked, InvokedBy};
 use crate::run::lineage::{Lineage, Offer, Source};
 pub use crate::run::listen_event::{Called, RequestKey, Signalled};
 pub use crate::run::review_event::{Asked, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
@@ -139,6 +140,8 @@ pub enum Fact {
         /// Who said so.
         by: Subject,
     },
+    /// A run that a node has invoked is over.
+    ChildEnded(Box<ChildEnded>),
     /// The terminal event: status and outputs never change after it (I7).
     Ended {
         /// How it ended.
@@ -190,6 +193,8 @@ pub struct Submitted {
     pub lineage: Option<Box<Lineage>>,
     /// How long it may be active; nothing: [`crate::limits::RUN_DEADLINE`].
     pub deadline: Option<Span>,
+    /// Which node of which run has invoked it.
+    pub invoked_by: Option<InvokedBy>,
 }
 
 /// Names one try of one instance inside a run.
@@ -308,6 +313,13 @@ pub enum Decision {
         /// What it gives.
         outputs: Vec<PortOutput>,
     },
+    /// It runs another workflow.
+    Invoked {
+        /// Which node.
+        instance: Instance,
+        /// As which run.
+        invoked: Box<Invoked>,
+    },
     /// It runs its body for further items, or for a further turn.
     Opened {
         /// Which container.
@@ -341,6 +353,7 @@ impl Decision {
         | Decision::Asked { instance, .. }
         | Decision::Listening { instance, .. }
         | Decision::Took { instance, .. }
+        | Decision::Invoked { instance, .. }
         | Decision::Opened { instance, .. }
         | Decision::Gathered { instance, .. }) = self;
         *instance
@@ -582,6 +595,7 @@ impl Fact {
             | Fact::Called(_)
             | Fact::Paused { .. }
             | Fact::Unpaused { .. }
+            | Fact::ChildEnded(_)
             | Fact::Ended { .. } => &[],
         }
     }
@@ -609,6 +623,8 @@ impl Fact {
             Fact::Called(_) => "webhook.called",
             Fact::Paused { .. } => "run.paused",
             Fact::Unpaused { .. } => "run.unpaused",
+            Fact::ChildEnded(it) if matches!(it.outcome, ChildOutcome::Failed { .. }) => "child.failed",
+            Fact::ChildEnded(_) => "child.completed",
             Fact::Ended { status: RunStatus::Completed, .. } => "run.completed",
             Fact::Ended { status: RunStatus::Cancelled, .. } => "run.cancelled",
             Fact::Ended { .. } => "run.failed",

@@ -10,6 +10,8 @@ mod as_text;
 mod body;
 mod branch;
 pub mod checkpoint;
+mod child;
+mod child_event;
 mod control;
 mod corrupt;
 mod delegate;
@@ -56,6 +58,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use admit::Admitted;
 pub use admit::{Command, Rejection};
 pub use body::Body;
+pub use child::{ChildEnd, ChildGave, ChildOrder, ChildValue};
 pub(crate) use control::Deciding;
 pub use corrupt::Corrupt;
 pub use expand::ListNeed;
@@ -75,7 +78,8 @@ use crate::id::{
 };
 use crate::limits;
 use crate::partition::batch::Snapshot;
-use crate::run::event::{Attempt, Fact, OutputValue, PermitClass, PortOutput, RunError, Submitted};
+use crate::run::child::Children;
+use crate::run::event::{Attempt, Fact, InvokedBy, OutputValue, PermitClass, PortOutput, RunError, Submitted};
 use crate::run::lineage::Lineage;
 use crate::run::listen::Listeners;
 use crate::run::reuse::Offers;
@@ -111,7 +115,7 @@ pub enum RunStatus {
 ///            Running ─▶ Backoff | Ready               a failed, lost or returned attempt; another provider
 ///            Backoff ─▶ Running
 ///            Waiting ─▶ Completed                     a timer, or a word from outside
-/// Due ─▶ Waiting ─▶ Ready | Completed | Failed         people are asked
+/// Due ─▶ Waiting ─▶ Ready | Completed | Failed         people are asked; a child runs
 /// Due ─▶ Ready                                        an agent looks at its values
 /// Pending ─▶ Skipped                                  a required input is closed
 /// Due ─▶ Open ─▶ Completed | Failed                   containers: their body runs
@@ -133,7 +137,7 @@ pub enum NodePhase {
     Running,
     /// Waits for its next try.
     Backoff,
-    /// Waits for a timer, for people or for a word from outside.
+    /// Waits for a timer, for people, for a child or for a word from outside.
     Waiting,
     /// Has its output.
     Completed,
@@ -163,6 +167,8 @@ pub struct Run {
     closed: Option<Vec<(ScopeIx, Frame)>>,
     /// What has changed in the rows of reviews, where somebody writes them; no part of the state.
     review_changes: Option<Vec<(ReviewIx, ReviewChange)>>,
+    /// What other slots are to be told, until it is asked for; no part of the state.
+    child_orders: Vec<ChildOrder>,
 }
 
 /// Everything about a run but its graph: what a snapshot holds.
@@ -214,6 +220,8 @@ struct State {
     listeners: Option<Box<Listeners>>,
     /// Whether nothing of it may begin.
     pause: Option<Box<Pause>>,
+    /// Runs that it has invoked; nothing if it never has.
+    children: Option<Box<Children>>,
 }
 
 /// How a node ends its run.
@@ -239,6 +247,7 @@ struct Origin {
     lineage: Option<Box<Lineage>>,
     /// How long it may be active.
     active_max: Span,
+    invoked_by: Option<InvokedBy>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -484,7 +493,8 @@ impl Run {
     pub fn is_parked(&self) -> bool {
         let state = &self.state;
         let begins_nothing = state.ready.is_empty() && state.due.is_empty() && state.recalls.is_empty();
-        let waits = begins_nothing && (!state.timers.is_empty() || self.has_open_reviews() || self.listens());
+        let hears = self.has_open_reviews() || self.listens() || self.has_open_children();
+        let waits = begins_nothing && (!state.timers.is_empty() || hears);
         state.status == RunStatus::Running && state.attempts.is_empty() && (waits || self.is_paused())
     }
 
@@ -553,6 +563,7 @@ impl Run {
             dropped: Vec::new(),
             closed: None,
             review_changes: None,
+            child_orders: Vec::new(),
         })
     }
 
@@ -594,6 +605,7 @@ impl Origin {
             started_at,
             lineage: submitted.lineage.clone(),
             active_max: submitted.deadline.unwrap_or(limits::RUN_DEADLINE),
+            invoked_by: submitted.invoked_by.clone(),
         }
     }
 }

@@ -83,8 +83,10 @@ impl Graph {
         match self.node(ix).runner {
             Runner::Agent | Runner::Unavailable => true,
             Runner::Control(control) => {
-                let waits = matches!(control, Control::Wait | Control::Review | Control::Signal | Control::Webhook);
-                control.is_container() || waits || control == Control::SplitTest
+                control.is_container() || {
+                    use Control::{Invoke, Review, Signal, SplitTest, Wait, Webhook};
+                    matches!(control, Wait | SplitTest | Review | Signal | Webhook | Invoke)
+                }
             }
         }
     }

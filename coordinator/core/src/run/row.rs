@@ -33,6 +33,7 @@ impl Run {
             key: None,
             batch: None,
             keep_days: self.graph.keep_runs_days(),
+            parent: origin.invoked_by.as_ref().map(|by| by.run),
         }
     }
 }

@@ -94,11 +94,9 @@ impl Run {
             self.count_down(instance)?;
             return Ok(false);
         }
-        match self.graph.node(instance.node).runner {
-            Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable if self.may_reuse(instance) => {
-                self.fall_due(instance)?;
-            }
-            _ => self.begin_afresh(instance)?,
+        match self.graph.node(instance.node).runner.takes_over() && self.may_reuse(instance) {
+            true => self.fall_due(instance)?,
+            false => self.begin_afresh(instance)?,
         }
         Ok(true)
     }
@@ -108,6 +106,7 @@ impl Run {
         let node = self.graph.node(instance.node);
         match node.runner {
             Runner::Control(Control::Review) => self.ask_next(instance, Ask::new(ReviewKind::Value)),
+            Runner::Control(Control::Invoke) => self.call_next(instance),
             Runner::Control(_) => self.fall_due(instance),
             Runner::Agent if node.policy.review == Some(ReviewWhen::Before) => {
                 self.ask_next(instance, Ask::new(ReviewKind::Before))

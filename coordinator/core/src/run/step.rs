@@ -11,7 +11,7 @@ use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
 use crate::limits;
-use crate::node_type::{Control, EffectClass, Runner};
+use crate::node_type::EffectClass;
 use crate::policy::{OnRunFailure, ReviewWhen};
 use crate::run::event::{
     Assignment, Attempt, Decision, ErrorClass, Event, Fact, LossCause, NodeError, PortOutput, RunError, Submitted,
@@ -25,6 +25,7 @@ impl Run {
     /// [`Corrupt`] if it does not follow; the run must not be used any more then.
     pub fn step(&mut self, event: &Event) -> Result<(), Corrupt> {
         self.dropped.clear();
+        self.child_orders.clear();
         self.closed.iter_mut().for_each(Vec::clear);
         self.step_fact(event.seq, event.at, &event.fact)?;
         self.follow(event)
@@ -103,8 +104,10 @@ impl Run {
             recalls: BTreeSet::new(),
             listeners: None,
             pause: None,
+            children: None,
         };
-        let mut run = Run { id, graph, state, dropped: Vec::new(), closed: None, review_changes: None };
+        let (dropped, child_orders) = (Vec::new(), Vec::new());
+        let mut run = Run { id, graph, state, dropped, closed: None, review_changes: None, child_orders };
         run.begin_nodes()?;
         Ok(run)
     }
@@ -201,6 +204,7 @@ impl Run {
             Fact::Called(it) => self.called(it)?,
             Fact::Paused { by, reason } => self.paused(at, by, reason.as_ref())?,
             Fact::Unpaused { .. } => self.unpaused()?,
+            Fact::ChildEnded(it) => self.child_ended(it)?,
             Fact::Ended { status: RunStatus::Running, .. } => return Err(Corrupt::WrongSide { seq }),
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref(), at),
         }
@@ -215,6 +219,7 @@ impl Run {
         let phases: &[_] = if is_container { &[NodePhase::Due, NodePhase::Open] } else { &[NodePhase::Due] };
         self.expect(instance, phases)?;
         self.take_due(instance);
+        let was_calling = self.stop_calling(instance);
         if let Some(expansion) = self.state.expansions.get_mut(&instance) {
             expansion.is_due = false;
         }
@@ -238,6 +243,7 @@ impl Run {
             }
             Decision::Failed { error, caught, .. } => {
                 self.give_up(instance, error, caught)?;
+                self.call_waiting();
             }
             // Of containers only a loop whose turn is over looks at values.
             Decision::Delegated { .. } if is_container && !self.is_between_turns(instance) => {
@@ -245,13 +251,12 @@ impl Run {
             }
             Decision::Delegated { .. } => self.queue(instance)?,
             Decision::Reused { offer, outputs, .. } => self.reused(instance, *offer, outputs)?,
-            Decision::Afresh { .. } => match self.graph.node(instance.node).runner {
-                Runner::Control(Control::Review) | Runner::Agent | Runner::Unavailable => self.afresh(instance)?,
-                Runner::Control(_) => return Err(Corrupt::WrongSide { seq: self.state.seq }),
-            },
+            Decision::Afresh { .. } if self.graph.node(instance.node).runner.takes_over() => self.afresh(instance)?,
+            Decision::Afresh { .. } => return Err(Corrupt::WrongSide { seq: self.state.seq }),
             Decision::Asked { asked, .. } => self.asked(instance, asked)?,
             Decision::Listening { until, outputs, .. } => self.listening(instance, *until, outputs)?,
             Decision::Took { signal, outputs, .. } => self.took(instance, *signal, outputs)?,
+            Decision::Invoked { invoked, .. } => self.invoked(instance, invoked, was_calling)?,
             Decision::Stopped { status, message, .. } => {
                 self.complete(instance, None, &[])?;
                 let stop = Stop { node: instance.node, status: *status, message: message.clone() };
@@ -388,6 +393,7 @@ impl Run {
         self.state.pause = None;
         self.withdraw_all();
         self.hear_no_more();
+        self.leave_children();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
         let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::graph::Graph;
-use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, ProviderIx, ScopeIx};
+use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, ProviderIx, RunId, ScopeIx};
 use crate::limits;
 use crate::run::RunStatus;
-use crate::run::event::{self, Decision, Event, Fact, ReviewOutcome, Timing};
+use crate::run::event::{self, ChildOutcome, Decision, Event, Fact, ReviewOutcome, Timing};
 use crate::run::lineage::Source;
 use crate::time::{Span, Timestamp};
 
@@ -42,7 +42,7 @@ pub struct NodeSpan {
     pub instance: Instance,
     /// When the last of its inputs came.
     pub ready_at: Timestamp,
-    /// When it began to wait for an instant or for people, if it did. A node with neither this nor attempts nor items was
+    /// When it began to wait for an instant, for people or for a child, if it did. A node with neither this nor attempts nor items was
     /// decided at once.
     pub waiting_since: Option<Timestamp>,
     /// Of a container: when its first items or turns began.
@@ -55,6 +55,8 @@ pub struct NodeSpan {
     pub error_code: Option<Arc<str>>,
     /// Where its output comes from, if an earlier run gave it.
     pub source: Option<Source>,
+    /// The run that it has invoked: that one's span lies in this one.
+    pub child: Option<RunId>,
     /// Its attempts, in order.
     pub attempts: Vec<AttemptSpan>,
 }
@@ -197,6 +199,12 @@ impl Trace {
             Fact::Signalled(it) => {
                 it.to.into_iter().for_each(|to| self.end_node(graph, to, at, SpanState::Completed, None));
             }
+            Fact::ChildEnded(it) => match &it.outcome {
+                ChildOutcome::Gave(_) => self.end_node(graph, it.instance, at, SpanState::Completed, None),
+                ChildOutcome::Failed { error, .. } => {
+                    self.end_node(graph, it.instance, at, SpanState::Failed, Some(&error.code));
+                }
+            },
             Fact::Reviewed(it) => self.reviewed(graph, it, at),
             Fact::Paused { .. } | Fact::Unpaused { .. } => {}
             Fact::Ended { status, error, .. } => self.end(*status, error.as_ref().map(|error| &error.code), at),
@@ -235,6 +243,12 @@ impl Trace {
                 Decision::Waiting { instance, .. } | Decision::Listening { instance, .. } => {
                     if let Some(node) = self.entry(graph, *instance) {
                         (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));
+                    }
+                }
+                Decision::Invoked { instance, invoked } => {
+                    if let Some(node) = self.entry(graph, *instance) {
+                        (node.state, node.waiting_since) = (SpanState::Waiting, Some(event.at));
+                        node.child = Some(invoked.child);
                     }
                 }
                 Decision::Asked { instance, .. } => {
@@ -357,6 +371,7 @@ impl Trace {
                 state: SpanState::Running,
                 error_code: None,
                 source: None,
+                child: None,
                 attempts: Vec::new(),
             };
             self.nodes.insert(instance, span);

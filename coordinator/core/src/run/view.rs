@@ -6,7 +6,7 @@ use super::items::{ItemCounts, ItemsView};
 use super::{Corrupt, NodePhase, Run, RunStatus};
 use crate::graph::Graph;
 use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId};
-use crate::run::event::{Decision, Event, Fact, NodeError, ReviewOutcome, RunError};
+use crate::run::event::{ChildOutcome, Decision, Event, Fact, NodeError, ReviewOutcome, RunError};
 use crate::run::lineage::Source;
 use crate::time::Timestamp;
 
@@ -38,6 +38,8 @@ pub struct NodeView {
     pub provider: ProviderIx,
     /// Where its output comes from, if an earlier run gave it; of a node in a body, that of one of its instances.
     pub source: Option<Source>,
+    /// The run that it has invoked.
+    pub child: Option<RunId>,
 }
 
 /// A node's state in the words of the public API (graph.md, part 3).
@@ -49,7 +51,7 @@ pub enum NodeState {
     Ready,
     /// An agent has it.
     Running,
-    /// Waits for an instant or for people.
+    /// Waits for an instant, for people or for a child.
     Waiting,
     /// Has its output.
     Completed,
@@ -256,6 +258,10 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
         Fact::TimerFired { instance, .. } => over(nodes.entry(*instance), at, None),
         Fact::Called(it) => over(nodes.entry(it.instance), at, None),
         Fact::Signalled(it) => it.to.into_iter().for_each(|to| over(nodes.entry(to), at, None)),
+        Fact::ChildEnded(it) => match &it.outcome {
+            ChildOutcome::Gave(_) => over(nodes.entry(it.instance), at, None),
+            ChildOutcome::Failed { error, .. } => over(nodes.entry(it.instance), at, Some(error)),
+        },
         Fact::Reviewed(it) => match &it.outcome {
             ReviewOutcome::Open { due_at } => {
                 nodes.entry(it.instance).into_iter().for_each(|node| node.waits_until = *due_at);
@@ -297,6 +303,11 @@ pub(super) fn note(event: &Event, nodes: &mut impl Noted) {
                 }
             }
             Decision::Failed { error, .. } => over(node, at, Some(error)),
+            Decision::Invoked { invoked, .. } => {
+                if let Some(node) = begun(node, at) {
+                    node.child = Some(invoked.child);
+                }
+            }
             Decision::Opened { .. } => drop(begun(node, at)),
             Decision::Reused { source, .. } => {
                 if let Some(node) = node {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Listener, NodePhase, Run, RunStatus, Slot, TimerKind};
-use crate::id::{Instance, NodeIx, ReviewIx, ScopeIx};
+use crate::id::{Instance, NodeIx, ReviewIx, RunId, ScopeIx};
 use crate::limits;
 use crate::time::Timestamp;
 
@@ -37,6 +37,8 @@ pub enum Wait {
     Review(ReviewIx),
     /// A word from outside.
     World(Listener),
+    /// A run that it has invoked.
+    Child(RunId),
     /// Items or turns of its body.
     Items {
         /// How many are open.
@@ -168,6 +170,7 @@ impl Run {
             NodePhase::Running if self.state.attempts.contains_key(&instance) => Wait::Attempt,
             NodePhase::Backoff => timer(TimerKind::Retry).map_or(Wait::Nothing, |until| Wait::Retry { until }),
             NodePhase::Waiting if let Some(review) = wakes.reviews.get(&instance) => Wait::Review(*review),
+            NodePhase::Waiting if let Some(child) = self.open_child(instance) => Wait::Child(child),
             NodePhase::Waiting if let Some(listener) = self.listener(instance) => Wait::World(listener),
             NodePhase::Waiting => timer(TimerKind::Wait).map_or(Wait::Nothing, |until| Wait::Timer { until }),
             NodePhase::Open => match wakes.items.get(&instance) {

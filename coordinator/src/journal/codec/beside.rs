@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use heddle_core::batch::{Axis, BatchId, Column, Plan};
-use heddle_core::id::{NodeIx, PortIx, RunId, Slot, Subject};
+use heddle_core::id::{EventSeq, NodeIx, PortIx, RunId, Slot, Subject};
 use heddle_core::outbox::{Message, MessageBody, MessageId};
 use heddle_core::partition::io::Inherited;
 use heddle_core::run::lineage::Offer;
@@ -17,6 +17,8 @@ use super::{decode, encode, lineage};
 mod kind {
     pub(super) const START_RUN: i64 = 1;
     pub(super) const CANCEL_RUN: i64 = 2;
+    pub(super) const START_CHILD: i64 = 3;
+    pub(super) const CHILD_ENDED: i64 = 4;
 }
 
 /// A message's kind and body, as its row keeps them.
@@ -29,6 +31,16 @@ pub fn encode_message(body: &MessageBody) -> (i64, Vec<u8>) {
         MessageBody::CancelRun { run, by } => {
             let message = pb::CancelRun { run: Bytes::copy_from_slice(&run.to_bytes()), by: by.to_string() };
             (kind::CANCEL_RUN, message.encode_to_vec())
+        }
+        MessageBody::StartChild { child, parent, instance, seq } => {
+            let (child, parent) = (run_bytes(*child), run_bytes(*parent));
+            let message = pb::StartChild { child, parent, instance: Some(encode::instance(*instance)), seq: seq.0 };
+            (kind::START_CHILD, message.encode_to_vec())
+        }
+        MessageBody::ChildEnded { child, parent, instance } => {
+            let (child, parent) = (run_bytes(*child), run_bytes(*parent));
+            let message = pb::TellParent { child, parent, instance: Some(encode::instance(*instance)) };
+            (kind::CHILD_ENDED, message.encode_to_vec())
         }
     }
 }
@@ -44,9 +56,30 @@ pub fn decode_message(id: MessageId, source: Slot, destination: Slot, kind: i64,
             let message = pb::CancelRun::decode(body).ok()?;
             MessageBody::CancelRun { run: RunId::from_bytes(&message.run)?, by: Subject(message.by.into()) }
         }
+        kind::START_CHILD => {
+            let message = pb::StartChild::decode(body).ok()?;
+            MessageBody::StartChild {
+                child: RunId::from_bytes(&message.child)?,
+                parent: RunId::from_bytes(&message.parent)?,
+                instance: decode::instance(message.instance).ok()?,
+                seq: EventSeq(message.seq),
+            }
+        }
+        kind::CHILD_ENDED => {
+            let message = pb::TellParent::decode(body).ok()?;
+            MessageBody::ChildEnded {
+                child: RunId::from_bytes(&message.child)?,
+                parent: RunId::from_bytes(&message.parent)?,
+                instance: decode::instance(message.instance).ok()?,
+            }
+        }
         _ => return None,
     };
     Some(Message { id, source, destination, body })
+}
+
+fn run_bytes(run: RunId) -> Bytes {
+    Bytes::copy_from_slice(&run.to_bytes())
 }
 
 /// A result that runs share, as its row keeps it.
@@ -129,6 +162,7 @@ pub fn decode_plan(bytes: Bytes) -> Option<Plan> {
 
 #[cfg(test)]
 mod tests {
+    use heddle_core::id::{Generation, Instance, ScopeIx};
     use heddle_core::run::lineage::{Lineage, Source};
     use heddle_core::value::{Artifact, Digest};
 
@@ -137,9 +171,12 @@ mod tests {
     #[test]
     fn messages_come_back_as_they_were() {
         let batch = BatchId(7);
+        let instance = Instance { node: NodeIx(3), scope: ScopeIx(2), generation: Generation(1) };
         let bodies = [
             MessageBody::StartRun { batch, index: 9_999 },
             MessageBody::CancelRun { run: RunId(8), by: "somebody".into() },
+            MessageBody::StartChild { child: RunId(8), parent: RunId(9), instance, seq: EventSeq(4) },
+            MessageBody::ChildEnded { child: RunId(8), parent: RunId(9), instance },
         ];
         for body in bodies {
             let (kind, bytes) = encode_message(&body);

@@ -18,7 +18,7 @@ use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message;
 
-use super::{DecodeError, Row, VERSION, checksums, kind, lineage, listening, reviews};
+use super::{DecodeError, Row, VERSION, checksums, children, kind, lineage, listening, reviews};
 
 /// Turns a row into its event. A row read without its body gives an event without values.
 ///
@@ -168,6 +168,7 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         Wire::TimerFired(it) => {
             (kind::TIMER_FIRED, Fact::TimerFired { instance: instance(it.instance)?, outputs: outputs(it.outputs)? })
         }
+        Wire::ChildEnded(it) => (kind::CHILD_ENDED, Fact::ChildEnded(Box::new(children::ended_from_wire(it)?))),
         Wire::Reviewed(it) => (kind::REVIEWED, Fact::Reviewed(Box::new(reviews::from_wire(it)?))),
         Wire::Signalled(it) => (kind::SIGNALLED, Fact::Signalled(Box::new(listening::signalled_from_wire(it)?))),
         Wire::Called(it) => (kind::CALLED, Fact::Called(Box::new(listening::called_from_wire(it)?))),
@@ -201,6 +202,7 @@ fn submitted(it: pb::Submitted) -> Part<Submitted> {
         sandbox: it.sandbox,
         lineage: it.lineage.map(lineage::decode).transpose()?.map(Box::new),
         deadline: it.deadline_ms.map(Span::from_millis),
+        invoked_by: it.invoked_by.map(children::invoked_by_from_wire).transpose()?,
     })
 }
 
@@ -254,6 +256,7 @@ fn decision(it: pb::Decision) -> Part<Decision> {
             Decision::Listening { instance, until: it.until.map(Timestamp::from_millis), outputs: outputs(it.outputs)? }
         }
         Outcome::Took(it) => Decision::Took { instance, signal: EventSeq(it.signal), outputs: outputs(it.outputs)? },
+        Outcome::Invoked(it) => Decision::Invoked { instance, invoked: Box::new(children::invoked_from_wire(it)?) },
         Outcome::Opened(it) => Decision::Opened { instance, opened: opened(it)? },
         Outcome::Gathered(pb::Gathered { chunk, results, errors }) => Decision::Gathered {
             instance,

@@ -12,7 +12,7 @@ use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message as _;
 
-use super::{Row, VERSION, checksums, kind, lineage, listening, reviews};
+use super::{Row, VERSION, checksums, children, kind, lineage, listening, reviews};
 
 /// Turns an event of a run into its row.
 pub fn encode(run: RunId, event: &Event) -> Row {
@@ -103,6 +103,7 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             let it = pb::TimerFired { instance: Some(instance(*of)), outputs: outputs(gave) };
             (kind::TIMER_FIRED, Wire::TimerFired(it))
         }
+        Fact::ChildEnded(it) => (kind::CHILD_ENDED, Wire::ChildEnded(children::ended_to_wire(it))),
         Fact::Reviewed(it) => (kind::REVIEWED, Wire::Reviewed(reviews::to_wire(it))),
         Fact::Signalled(it) => (kind::SIGNALLED, Wire::Signalled(listening::signalled_to_wire(it))),
         Fact::Called(it) => (kind::CALLED, Wire::Called(listening::called_to_wire(it))),
@@ -143,6 +144,7 @@ fn submitted(it: &Submitted) -> pb::Submitted {
         sandbox: it.sandbox,
         lineage: it.lineage.as_deref().map(lineage::encode),
         deadline_ms: it.deadline.map(Span::as_millis),
+        invoked_by: it.invoked_by.as_ref().map(children::invoked_by_to_wire),
     }
 }
 
@@ -202,6 +204,7 @@ fn decision(decision: &Decision) -> pb::Decision {
         Decision::Took { instance, signal, outputs: gave } => {
             (instance, Outcome::Took(pb::Took { signal: signal.0, outputs: outputs(gave) }))
         }
+        Decision::Invoked { instance, invoked } => (instance, Outcome::Invoked(children::invoked_to_wire(invoked))),
         Decision::Opened { instance, opened: it } => (instance, Outcome::Opened(opened(it))),
         Decision::Gathered { instance, chunk, results, errors } => {
             let (results, errors) = (results.iter().map(list_chunk).collect(), errors.as_ref().map(list_chunk));

@@ -7,9 +7,9 @@ use heddle_core::id::{
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Asked, Assignment, Attempt, Called, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened,
-    OutputValue, PermitClass, Piece, PortOutput, RequestKey, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
-    RunError, Signalled, Submitted, Timing, Verdict,
+    Asked, Assignment, Attempt, Called, ChildEnded, ChildOutcome, Decision, ErrorClass, Event, Fact, Invoked,
+    InvokedBy, ListChunk, LossCause, NodeError, Opened, OutputValue, PermitClass, Piece, PortOutput, RequestKey,
+    ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed, RunError, Signalled, Submitted, Timing, Verdict,
 };
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_core::time::{Span, Timestamp};
@@ -44,7 +44,7 @@ proptest! {
 fn each_kind_keeps_its_bytes() {
     let more =
         [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused(), recalled()];
-    let late = reviews().into_iter().chain(listening()).chain(operated().map(plain));
+    let late = reviews().into_iter().chain(listening()).chain(operated().map(plain)).chain(children());
     let events = facts().into_iter().map(plain).chain(more).chain(late);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
@@ -283,9 +283,9 @@ fn listening() -> Vec<Event> {
     facts.map(plain).into_iter().chain([decided]).collect()
 }
 
-fn facts() -> Vec<Fact> {
-    let timing = Timing { queued: Span::from_millis(3), ran: Span::from_millis(400) };
-    let submitted = Submitted {
+/// How a run begins.
+fn submitted() -> Submitted {
+    Submitted {
         tenant: "default".into(),
         subject: "key_1".into(),
         workflow: WorkflowId(77),
@@ -296,7 +296,33 @@ fn facts() -> Vec<Fact> {
         sandbox: false,
         lineage: None,
         deadline: None,
+        invoked_by: None,
+    }
+}
+
+/// A child: how it is invoked, as which run it begins, and what it can come to.
+fn children() -> Vec<Event> {
+    let child = RunId(0xc41d);
+    let invoked = Decision::Invoked {
+        instance: instance(),
+        invoked: Box::new(Invoked { child, index: vec![2, 0], inputs: outputs() }),
     };
+    let invoked = Event { decisions: vec![invoked], ..plain(Fact::Continued) };
+    let by = InvokedBy { run: RunId(7), instance: instance(), node: "call".into(), index: vec![2, 0], depth: 2 };
+    let begun = Fact::Submitted(Box::new(Submitted { invoked_by: Some(by), ..submitted() }));
+    let outcomes = [
+        ChildOutcome::Gave(outputs()),
+        ChildOutcome::Failed { error: node_error(), caught: outputs() },
+        ChildOutcome::Failed { error: node_error(), caught: Vec::new() },
+    ];
+    let ended =
+        outcomes.map(|outcome| plain(Fact::ChildEnded(Box::new(ChildEnded { instance: instance(), child, outcome }))));
+    [invoked, plain(begun)].into_iter().chain(ended).collect()
+}
+
+fn facts() -> Vec<Fact> {
+    let timing = Timing { queued: Span::from_millis(3), ran: Span::from_millis(400) };
+    let submitted = submitted();
     let resumed = Submitted { lineage: Some(Box::new(lineage())), ..submitted.clone() };
     vec![
         Fact::Submitted(Box::new(submitted)),

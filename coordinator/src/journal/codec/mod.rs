@@ -3,6 +3,7 @@
 //! The row format is fixed in `proto/journal/v1/journal.proto`; the tests of this module hold the bytes of each kind.
 
 mod beside;
+mod children;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -125,14 +126,12 @@ mod kind {
     pub(super) const OFFERED: u16 = 24;
     pub(super) const SIGNALLED: u16 = 25;
     pub(super) const CALLED: u16 = 26;
+    pub(super) const CHILD_ENDED: u16 = 27;
     pub(super) const PAUSED: u16 = 29;
     pub(super) const UNPAUSED: u16 = 30;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(
-            kind,
-            SUBMITTED..=DISCARDED | SETTLED | ANSWERED | REVIEWED | OFFERED | SIGNALLED | CALLED | PAUSED | UNPAUSED
-        )
+        matches!(kind, SUBMITTED..=DISCARDED | SETTLED..=REVIEWED | OFFERED..=CHILD_ENDED | PAUSED | UNPAUSED)
     }
 }
 

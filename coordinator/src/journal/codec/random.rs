@@ -9,9 +9,9 @@ use heddle_core::id::{
 };
 use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
-    Asked, Assignment, Attempt, Called, Decision, ErrorClass, Event, Fact, ListChunk, LossCause, NodeError, Opened,
-    OutputValue, PermitClass, Piece, PortOutput, RequestKey, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
-    RunError, Signalled, Submitted, Timing, Verdict,
+    Asked, Assignment, Attempt, Called, ChildEnded, ChildOutcome, Decision, ErrorClass, Event, Fact, Invoked,
+    InvokedBy, ListChunk, LossCause, NodeError, Opened, OutputValue, PermitClass, Piece, PortOutput, RequestKey,
+    ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed, RunError, Signalled, Submitted, Timing, Verdict,
 };
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
 use heddle_core::time::{Span, Timestamp};
@@ -64,6 +64,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         (attempt(), loss_cause(), option::of(node_error()), outputs(), any::<bool>())
             .prop_map(|(attempt, cause, failure, caught, asks)| Fact::Lost { attempt, cause, failure, caught, asks }),
         reviewed().prop_map(|it| Fact::Reviewed(Box::new(it))),
+        child_ended().prop_map(|it| Fact::ChildEnded(Box::new(it))),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::HandedBack { attempts }),
         attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
         (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
@@ -95,19 +96,24 @@ fn submitted() -> impl Strategy<Value = Submitted> {
     let inputs = vec((any::<u32>().prop_map(NodeIx), value_ref()), 0..4);
     let target = option::of(any::<u32>().prop_map(NodeIx));
     let deadline = option::of(any::<u64>().prop_map(Span::from_millis));
-    let origin = (option::of(text()), any::<bool>(), option::of(lineage().prop_map(Box::new)), deadline);
+    let lineage = option::of(lineage().prop_map(Box::new));
+    let origin = (option::of(text()), any::<bool>(), lineage, deadline, option::of(invoked_by()));
     (text(), text(), any::<u128>(), any::<[u8; 32]>(), target, inputs, origin).prop_map(
-        |(tenant, subject, workflow, graph, target, inputs, (traceparent, sandbox, lineage, deadline))| Submitted {
-            tenant: TenantId(tenant),
-            subject: Subject(subject),
-            workflow: WorkflowId(workflow),
-            graph: Digest(graph),
-            target,
-            inputs,
-            traceparent,
-            sandbox,
-            lineage,
-            deadline,
+        |(tenant, subject, workflow, graph, target, inputs, origin)| {
+            let (traceparent, sandbox, lineage, deadline, invoked_by) = origin;
+            Submitted {
+                tenant: TenantId(tenant),
+                subject: Subject(subject),
+                workflow: WorkflowId(workflow),
+                graph: Digest(graph),
+                target,
+                inputs,
+                traceparent,
+                sandbox,
+                lineage,
+                deadline,
+                invoked_by,
+            }
         },
     )
 }
@@ -192,10 +198,30 @@ fn decision() -> impl Strategy<Value = Decision> {
             signal: EventSeq(signal),
             outputs
         }),
+        (instance(), any::<u128>(), vec(any::<u32>(), 0..3), outputs()).prop_map(|(instance, child, index, inputs)| {
+            Decision::Invoked { instance, invoked: Box::new(Invoked { child: RunId(child), index, inputs }) }
+        }),
         (instance(), opened()).prop_map(|(instance, opened)| Decision::Opened { instance, opened }),
         (instance(), any::<u32>(), vec(list_chunk(), 0..3), option::of(list_chunk()))
             .prop_map(|(instance, chunk, results, errors)| Decision::Gathered { instance, chunk, results, errors }),
     ]
+}
+
+fn invoked_by() -> impl Strategy<Value = InvokedBy> {
+    (any::<u128>(), instance(), text(), vec(any::<u32>(), 0..3), any::<u32>())
+        .prop_map(|(run, instance, node, index, depth)| InvokedBy { run: RunId(run), instance, node, index, depth })
+}
+
+fn child_ended() -> impl Strategy<Value = ChildEnded> {
+    let outcome = prop_oneof![
+        outputs().prop_map(ChildOutcome::Gave),
+        (node_error(), outputs()).prop_map(|(error, caught)| ChildOutcome::Failed { error, caught }),
+    ];
+    (instance(), any::<u128>(), outcome).prop_map(|(instance, child, outcome)| ChildEnded {
+        instance,
+        child: RunId(child),
+        outcome,
+    })
 }
 
 fn asked() -> impl Strategy<Value = Asked> {

@@ -1,7 +1,7 @@
 //! Operations on batches of runs and on messages between slots, which commits write beside runs.
 
 use heddle_core::batch::{BatchCreated, BatchId, BatchState, OfBatch};
-use heddle_core::id::{BatchNumber, PartitionId, RunId, Slot};
+use heddle_core::id::{BatchNumber, EventSeq, Instance, NodeIx, PartitionId, RunId, Slot};
 use heddle_core::outbox::{Message, MessageBody, MessageId};
 use heddle_core::partition::batch::{Batch, BatchRow, Beside, CommitOutcome, RunBatch};
 use heddle_core::time::Timestamp;
@@ -79,6 +79,12 @@ impl Pair {
         self.draw.maybe(OfBatch { batch, index, input_index: index / 2 })
     }
 
+    /// The run that has invoked a new one, if one has. It need not be there.
+    pub(super) fn parent(&mut self) -> Option<RunId> {
+        let parent = self.draw.parent();
+        self.draw.maybe(parent)
+    }
+
     fn batch_id(&mut self) -> BatchId {
         let slot = Slot(self.draw.below(3) as u16);
         BatchId::new(Timestamp::from_millis(1), slot, self.draw.below(3))
@@ -127,8 +133,11 @@ impl Pair {
     fn message(&mut self) -> Message {
         let (id, source) = (MessageId(self.draw.below(40)), Slot(self.draw.below(9) as u16));
         let (batch, run) = (self.batch_id(), self.run());
-        let body = match self.draw.below(2) {
+        let (parent, instance) = (self.run(), Instance::root(NodeIx(self.draw.below(9) as u32)));
+        let body = match self.draw.below(4) {
             0 => MessageBody::StartRun { batch, index: self.draw.below(9) as u32 },
+            1 => MessageBody::StartChild { child: run, parent, instance, seq: EventSeq(self.draw.below(9)) },
+            2 => MessageBody::ChildEnded { child: run, parent, instance },
             _ => MessageBody::CancelRun { run, by: self.draw.text().as_str().into() },
         };
         Message { id, source, destination: Slot(self.draw.below(9) as u16), body }

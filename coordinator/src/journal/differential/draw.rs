@@ -67,6 +67,11 @@ impl Draw {
         WorkflowId(self.below(4).into())
     }
 
+    /// One of few runs that may have invoked others.
+    pub(super) fn parent(&mut self) -> RunId {
+        RunId(self.below(3).into())
+    }
+
     pub(super) fn digest(&mut self) -> Digest {
         Digest([self.below(5) as u8; 32])
     }
@@ -130,6 +135,7 @@ impl Pair {
             key,
             batch: self.place_in_batch(),
             keep_days: self.draw.rarely(7),
+            parent: self.parent(),
         };
         let summary = self.draw.summary(now);
         let last = lasts.entry(run).or_default();

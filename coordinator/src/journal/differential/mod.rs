@@ -356,10 +356,12 @@ impl Pair {
         let now = self.clock.now();
         let (from, to) = (self.draw.time_near(now), self.draw.time_near(now));
         let (workflow, status) = (self.draw.workflow(), self.draw.status());
+        let parent = self.draw.parent();
         RunFilter {
             tenant: self.draw.tenant(),
             workflow: self.draw.maybe(workflow),
             status: self.draw.maybe(status),
+            parent: self.draw.rarely(parent),
             from: self.draw.rarely(from),
             to: self.draw.rarely(to),
         }

@@ -50,10 +50,11 @@ pub(super) const COMMIT: &str = concat!(
      begun AS (
          INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
                           status, phase, next_due, ended_at, error, quarantine_reason,
-                          batch, batch_index, input_index, error_code, error_class, keep_days)
+                          batch, batch_index, input_index, error_code, error_class, keep_days, parent)
          SELECT given.* FROM guard, unnest($6::bytea[], $7::bigint[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
              $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $41::text[],
-             $51::bytea[], $52::bigint[], $53::bigint[], $54::text[], $55::bigint[], $58::bigint[]) AS given),
+             $51::bytea[], $52::bigint[], $53::bigint[], $54::text[], $55::bigint[], $58::bigint[],
+             $59::bytea[]) AS given),
      changed AS (
          UPDATE run SET status = given.status, phase = given.phase, next_due = given.next_due,
              ended_at = given.ended_at, error = given.error, error_code = given.error_code, error_class = given.error_class
@@ -101,7 +102,7 @@ pub(super) const COMMIT: &str = concat!(
 
 /// How many parameters it has.
 #[cfg(test)]
-pub(super) const PARAMETERS: usize = 58;
+pub(super) const PARAMETERS: usize = 59;
 
 /// A batch with one entry for each run.
 pub(super) struct Rows {
@@ -220,6 +221,7 @@ impl Rows {
             .bind(columns.changed.error_codes)
             .bind(columns.changed.error_classes)
             .bind(columns.begun.keep_days)
+            .bind(columns.begun.parents)
             .fetch_one(connection)
             .await?;
         if row.try_get::<bool, _>(0)? { Ok(time(&row, 1)?) } else { Err(Trouble::NotNext) }
@@ -321,6 +323,7 @@ struct BegunColumns<'a> {
     batch_indices: Vec<Option<i64>>,
     input_indices: Vec<Option<i64>>,
     keep_days: Vec<i64>,
+    parents: Vec<Option<Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -423,6 +426,7 @@ impl<'a> BegunColumns<'a> {
         self.batch_indices.push(created.batch.map(|place| place.index.into()));
         self.input_indices.push(created.batch.map(|place| place.input_index.into()));
         self.keep_days.push(keep_days_number(created.keep_days));
+        self.parents.push(created.parent.map(|parent| parent.to_bytes().to_vec()));
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0005_lineage.sql"),
     include_str!("../../../migrations/postgres/0006_cache.sql"),
     include_str!("../../../migrations/postgres/0007_families_and_reviews.sql"),
+    include_str!("../../../migrations/postgres/0009_children.sql"),
     include_str!("../../../migrations/postgres/0010_node_pauses.sql"),
     include_str!("../../../migrations/postgres/0011_retention.sql"),
     include_str!("../../../migrations/postgres/0012_stats.sql"),

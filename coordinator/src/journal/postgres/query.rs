@@ -164,6 +164,9 @@ pub(super) async fn list_runs(
     if let Some(status) = filter.status {
         query.push(" AND status = ").push_bind(status_number(status));
     }
+    if let Some(parent) = filter.parent {
+        query.push(" AND parent = ").push_bind(parent.to_bytes());
+    }
     if let Some(from) = filter.from {
         query.push(" AND created_at >= ").push_bind(from.as_millis());
     }

@@ -26,6 +26,7 @@ pub(super) fn run_row(row: &PgRow) -> Result<RunRow, Trouble> {
         key: None,
         batch: of_batch(row)?,
         keep_days: keep_days(row.try_get(15)?).ok_or_else(|| wrong("how long it is kept"))?,
+        parent: row.try_get::<Option<[u8; 16]>, _>(16)?.map(|parent| RunId(u128::from_be_bytes(parent))),
     };
     let error = match row.try_get::<Option<&[u8]>, _>(10)? {
         None => None,
@@ -42,7 +43,7 @@ pub(super) fn run_row(row: &PgRow) -> Result<RunRow, Trouble> {
     Ok(RunRow { run: RunId(id(row, 0)?), created, summary, quarantine_reason })
 }
 
-/// The columns of a run's row that are a run's of a batch.
+/// The columns of a run's row that say of which batch it is.
 fn of_batch(row: &PgRow) -> Result<Option<OfBatch>, Trouble> {
     let Some(batch) = row.try_get::<Option<[u8; 16]>, _>(12)? else { return Ok(None) };
     let batch = BatchId(u128::from_be_bytes(batch));

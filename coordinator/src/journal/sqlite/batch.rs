@@ -244,8 +244,8 @@ impl RunRows {
             .prepare_cached(
                 "INSERT INTO run (id, slot, tenant, subject, workflow, graph, created_at,
                                   status, phase, next_due, ended_at, error, quarantine_reason,
-                                  batch, batch_index, input_index, error_code, error_class, keep_days)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                                  batch, batch_index, input_index, error_code, error_class, keep_days, parent)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             )?
             .execute(params![
                 self.run.to_bytes(),
@@ -267,6 +267,7 @@ impl RunRows {
                 code,
                 class,
                 keep_days_number(created.keep_days),
+                created.parent.map(RunId::to_bytes),
             ])?;
         let Some(key) = &created.key else { return Ok(()) };
         match insert_key(connection, key, created.created_at, self.run.to_bytes())? {

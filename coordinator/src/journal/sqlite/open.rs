@@ -24,6 +24,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0005_lineage.sql"),
     include_str!("../../../migrations/sqlite/0006_cache.sql"),
     include_str!("../../../migrations/sqlite/0007_families_and_reviews.sql"),
+    include_str!("../../../migrations/sqlite/0009_children.sql"),
     include_str!("../../../migrations/sqlite/0010_node_pauses.sql"),
     include_str!("../../../migrations/sqlite/0011_retention.sql"),
     include_str!("../../../migrations/sqlite/0012_stats.sql"),

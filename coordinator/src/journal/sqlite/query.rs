@@ -122,13 +122,14 @@ pub(super) fn list_runs(
 ) -> Result<Vec<RunRow>> {
     let (created_at, id) = cursor.map_or((i64::MAX, [0xff; 16]), |at| (at.created_at.as_millis(), at.run.to_bytes()));
     let workflow = filter.workflow.map(WorkflowId::to_bytes);
-    let status = filter.status.map(status_number);
+    let (status, parent) = (filter.status.map(status_number), filter.parent.map(RunId::to_bytes));
     let (from, to) = (filter.from.map(Timestamp::as_millis), filter.to.map(Timestamp::as_millis));
     let (tenant, limit) = (filter.tenant.text(), page(limit));
     // One statement per set of filters, so that each gets the index that fits.
-    let filters: [(&str, &str, Option<&dyn ToSql>); 4] = [
+    let filters: [(&str, &str, Option<&dyn ToSql>); 5] = [
         (" AND workflow = :workflow", ":workflow", workflow.as_ref().map(|it| it as _)),
         (" AND status = :status", ":status", status.as_ref().map(|it| it as _)),
+        (" AND parent = :parent", ":parent", parent.as_ref().map(|it| it as _)),
         (" AND created_at >= :from", ":from", from.as_ref().map(|it| it as _)),
         (" AND created_at < :to", ":to", to.as_ref().map(|it| it as _)),
     ];

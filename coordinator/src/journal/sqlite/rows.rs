@@ -24,6 +24,7 @@ pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
         key: None,
         batch: of_batch(row)?,
         keep_days: keep_days(column::<i64>(row, 15)?).ok_or_else(|| wrong("how long it is kept"))?,
+        parent: column::<Option<[u8; 16]>>(row, 16)?.map(|parent| RunId(u128::from_be_bytes(parent))),
     };
     let error = match column::<Option<Vec<u8>>>(row, 10)? {
         None => None,
@@ -40,7 +41,7 @@ pub(super) fn run_row(row: &rusqlite::Row<'_>) -> Result<RunRow, JournalError> {
     Ok(RunRow { run, created, summary, quarantine_reason })
 }
 
-/// The columns of a run's row that are a run's of a batch.
+/// The columns of a run's row that say of which batch it is.
 fn of_batch(row: &rusqlite::Row<'_>) -> Result<Option<OfBatch>, JournalError> {
     let Some(batch) = column::<Option<[u8; 16]>>(row, 12)? else { return Ok(None) };
     let batch = BatchId(u128::from_be_bytes(batch));

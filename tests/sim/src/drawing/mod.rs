@@ -3,8 +3,11 @@
 mod branch;
 mod scope;
 
+use std::ops::Range;
+
 use serde_json::{Value as Json, json};
 
+use super::children::{INVOKE, NOWHERE, workflow_of};
 use super::graphs::Script;
 use super::knobs::{Effects, Knobs};
 use super::policies::{self, OnError};
@@ -26,6 +29,8 @@ pub(super) struct Drawing<'a> {
     pub(super) scripts: Vec<Script>,
     pub(super) random: &'a mut Random,
     pub(super) knobs: &'a Knobs,
+    /// The graphs that nodes may run.
+    children: Range<usize>,
     /// How often the body that is drawn may run at most.
     repeats: u64,
 }
@@ -63,10 +68,10 @@ struct Level {
 }
 
 impl<'a> Drawing<'a> {
-    pub(super) fn draw(random: &'a mut Random, knobs: &'a Knobs) -> Self {
+    pub(super) fn draw(random: &'a mut Random, knobs: &'a Knobs, children: Range<usize>) -> Self {
         let count = random.between(knobs.nodes) as usize;
         let (nodes, edges, scripts) = (Vec::new(), Vec::new(), Vec::new());
-        let mut drawing = Self { nodes, edges, scripts, random, knobs, repeats: 1 };
+        let mut drawing = Self { nodes, edges, scripts, random, knobs, children, repeats: 1 };
         let mut sources = Vec::new();
         let level = Level { parent: None, depth: 0 };
         for place in 0..count {
@@ -94,7 +99,9 @@ impl<'a> Drawing<'a> {
         if may_listen && self.random.percent(knobs.listen_percent) {
             return self.listen(level, sources);
         }
-        if !is_first && self.random.percent(knobs.scope_percent) {
+        if !is_first && knobs.child_percent > 0 && self.repeats <= 4 && self.random.percent(knobs.child_percent) {
+            self.child(level, sources);
+        } else if !is_first && self.random.percent(knobs.scope_percent) {
             self.scope(level, sources);
         } else if !is_first && self.random.percent(knobs.branch_percent) {
             self.branch(level, sources);
@@ -172,6 +179,21 @@ impl<'a> Drawing<'a> {
             self.edge(&Source::of(node, "url", Shape::Any), tell, "in");
         }
         sources.extend([Source::of(node, "body", Shape::Item), Source::of(node, "timed_out", Shape::Any)]);
+    }
+
+    /// Another graph runs, or one that there is not.
+    fn child(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let shapes = [Shape::Item, Shape::Any, Shape::Json];
+        let Some(source) = self.pick(sources, &shapes).filter(|_| !self.children.is_empty()) else {
+            return self.work(level, sources);
+        };
+        let count = self.children.len();
+        let graph = self.children.start + self.random.below(count);
+        let workflow = if self.random.percent(5) { NOWHERE } else { workflow_of(graph) };
+        let policy = if self.random.percent(30) { json!({"onError": "continue"}) } else { json!({}) };
+        let node = self.node(level, INVOKE, json!({"workflowId": workflow.to_string()}), policy);
+        self.edge(&source, node, "x");
+        sources.push(Source::of(node, "outputs", Shape::Any));
     }
 
     /// People look at a value, for ever or for a while.

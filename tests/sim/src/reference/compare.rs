@@ -13,11 +13,11 @@ use super::interpreter::{Frame, Interpreter};
 use super::{Expected, Outputs, Path};
 
 /// The error names the first node that does not stand as it must.
-pub(in super::super) fn compare(
+pub(in super::super) fn compare<'a>(
     document: &Document,
-    stored: Stored<'_>,
-    run: &Run,
-    others: Others<'_>,
+    stored: Stored<'a>,
+    run: &'a Run,
+    others: Others<'a>,
 ) -> Result<(), String> {
     let history = History::read(run, stored, others);
     let is_left_out = |ix: &usize| run.phase_of(NodeIx(*ix as u32)) == NodePhase::Excluded;

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewIx, RunId, ScopeIx};
 use heddle_core::policy::ReviewWhen;
-use heddle_core::run::event::{Decision, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
+use heddle_core::run::event::{
+    ChildEnded, ChildOutcome, Decision, Fact, PortOutput, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed,
+};
 use heddle_core::run::lineage::{Offer, Source};
 use heddle_core::run::{NodePhase, Run};
 use serde_json::Value as Json;
 
+use super::super::children::results;
 use super::super::stored::Stored;
 use super::super::work;
 use super::interpreter::given;
@@ -43,11 +46,12 @@ pub(in super::super) type Others<'a> = &'a dyn Fn(RunId) -> Option<(&'a Run, Sto
 struct Reader<'a> {
     run: &'a Run,
     stored: Stored<'a>,
+    others: Others<'a>,
 }
 
 impl History {
-    pub(super) fn read(run: &Run, stored: Stored<'_>, others: Others<'_>) -> Self {
-        let reader = Reader { run, stored };
+    pub(super) fn read<'a>(run: &'a Run, stored: Stored<'a>, others: Others<'a>) -> Self {
+        let reader = Reader { run, stored, others };
         let parent = run.lineage().and_then(|lineage| lineage.parent).and_then(others);
         let parent = parent.map(|(run, stored)| Box::new(Self::read(run, stored, others)));
         let mut history = Self { parent, ..Self::default() };
@@ -103,7 +107,26 @@ impl History {
             Fact::Reviewed(it) => self.reviewed(reader, it),
             Fact::Signalled(it) => it.to.into_iter().for_each(|to| self.gave(reader, to, &it.outputs)),
             Fact::Called(it) => self.gave(reader, it.instance, &it.outputs),
+            Fact::ChildEnded(it) => self.child_ended(reader, it),
             _ => {}
+        }
+    }
+
+    /// A child is over: what it has given is in its own history.
+    fn child_ended(&mut self, reader: &Reader<'_>, it: &ChildEnded) {
+        let at = self.at(reader, it.instance);
+        match &it.outcome {
+            ChildOutcome::Gave(outputs) => {
+                if let Some((run, stored)) = (reader.others)(it.child) {
+                    let given = (results(run, stored), Json::from(it.child.to_string()));
+                    self.outside.children.insert(at, given);
+                }
+                self.gave(reader, it.instance, outputs);
+            }
+            ChildOutcome::Failed { error, caught } => {
+                self.caught(reader, it.instance, caught);
+                self.failed(it.instance, at, &error.code);
+            }
         }
     }
 
@@ -193,6 +216,7 @@ impl History {
             }
             Decision::Asked { asked, .. } => drop(self.kinds.insert(asked.review, asked.kind)),
             Decision::Waiting { .. }
+            | Decision::Invoked { .. }
             | Decision::Gathered { .. }
             | Decision::Delegated { .. }
             | Decision::Afresh { .. } => {}
@@ -240,6 +264,7 @@ impl History {
         take(&mut self.outside.winner, &parent.outside.winner, &moved);
         take(&mut self.outside.brought, &parent.outside.brought, &moved);
         take(&mut self.outside.fallbacks, &parent.outside.fallbacks, &moved);
+        take(&mut self.outside.children, &parent.outside.children, &moved);
         take(&mut self.outside.unseen, &parent.outside.unseen, &moved);
         self.parent = Some(parent);
     }

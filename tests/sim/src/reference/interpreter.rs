@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
+use super::super::children::INVOKE;
 use super::super::work;
 use super::document::{Document, Edge, Place, is_container, required_inputs, takes_list};
 use super::{Expected, Given, Outputs, Outside, Path};
@@ -198,6 +199,13 @@ impl<'a> Interpreter<'a> {
             return self.work(node, frame, &brought);
         }
         match here.kind.as_str() {
+            INVOKE => match self.outside.children.get(&at) {
+                Some((outputs, id)) => Expected::Done(Outputs::from([
+                    ("outputs".to_owned(), Given::One(outputs.clone())),
+                    ("executionId".to_owned(), Given::One(id.clone())),
+                ])),
+                None => Expected::Never,
+            },
             "logic:map" => self.map(node, frame, &items(&brought, "items")),
             "logic:loop" => self.looping(node, frame, first(&brought, "seed")),
             "logic:reduce" => self.reduce(node, frame, &items(&brought, "items"), first(&brought, "initial")),
@@ -208,7 +216,7 @@ impl<'a> Interpreter<'a> {
     /// A failure that the policy lets pass closes all outputs but `error`.
     pub(super) fn failed(&self, node: usize, codes: Vec<String>) -> Expected {
         let here = &self.document.nodes[node];
-        if here.policy["onError"] == "continue" && work::TYPES.contains(&&*here.kind) {
+        if here.policy["onError"] == "continue" && (work::TYPES.contains(&&*here.kind) || here.kind == INVOKE) {
             let error = Given::One(serde_json::json!({"codes": codes}));
             return Expected::Done(Outputs::from([("error".to_owned(), error)]));
         }

@@ -79,6 +79,8 @@ struct Outside {
     heard: BTreeMap<At, BTreeMap<String, Json>>,
     /// What they gave when they began to listen.
     early: BTreeMap<At, BTreeMap<String, Json>>,
+    /// What the children of nodes have given, and their ids.
+    children: BTreeMap<At, (Json, Json)>,
     /// Nodes that have ended the run.
     stopped: BTreeSet<At>,
 }

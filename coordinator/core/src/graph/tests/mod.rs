@@ -5,6 +5,7 @@ mod difference;
 mod document;
 mod editing;
 mod executing;
+mod invokes;
 mod language;
 mod layout;
 mod listening;

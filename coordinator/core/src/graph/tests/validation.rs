@@ -188,7 +188,7 @@ fn old_documents_name_their_types_elsewhere() {
 
 #[test]
 fn what_the_engine_does_not_do_yet_is_said() {
-    for node_type in ["logic:signal", "blueprint:invoke", "input:form", "trigger:webhook"] {
+    for node_type in ["logic:signal", "input:form", "trigger:webhook"] {
         assert_eq!(problem(&json!([node("n", node_type, json!({}))]), &json!([])).rule, rule::NOT_SUPPORTED_YET);
     }
     let scope = json!({"id": "m", "type": "group", "data": {"nodeType": "iterator:text"}});

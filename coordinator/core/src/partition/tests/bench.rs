@@ -235,6 +235,7 @@ pub(super) fn submission(run: RunId, graph: &Arc<Graph>, key: Option<(&str, &str
         lineage: None,
         batch: None,
         deadline: None,
+        invoked_by: None,
     }
 }
 

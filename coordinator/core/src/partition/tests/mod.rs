@@ -2,6 +2,7 @@
 
 mod agents;
 mod bench;
+mod children;
 mod commits;
 mod dropped;
 mod lists;

@@ -63,7 +63,19 @@ impl Course {
             sandbox: false,
             lineage,
             deadline: None,
+            invoked_by: None,
         };
+        Self::begin_as(graph, draws, id, submitted, offers)
+    }
+
+    /// A run that begins with these words.
+    pub(super) fn begin_as(
+        graph: &Arc<Graph>,
+        draws: u64,
+        id: RunId,
+        submitted: Submitted,
+        offers: Vec<(Vec<Offer>, Vec<Value>)>,
+    ) -> Self {
         let event = bare(EventSeq(1), START, Fact::Submitted(Box::new(submitted)));
         let run = Run::begin(id, Arc::clone(graph), &event).unwrap();
         let mut course = Self { run, events: vec![event], now: START, shared: Vec::new(), tokens: 0, draws };

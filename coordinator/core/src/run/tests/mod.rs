@@ -3,6 +3,7 @@
 mod branching;
 mod broken;
 mod by_hand;
+mod children;
 mod closed_lists;
 mod course;
 mod delegate;

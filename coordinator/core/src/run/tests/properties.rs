@@ -307,6 +307,7 @@ fn displaced(event: Event, node: NodeIx) -> Event {
         }
         Decision::Took { signal, outputs, .. } => Decision::Took { instance: Instance::root(node), signal, outputs },
         Decision::Opened { opened, .. } => Decision::Opened { instance: Instance::root(node), opened },
+        Decision::Invoked { invoked, .. } => Decision::Invoked { instance: Instance::root(node), invoked },
         Decision::Gathered { chunk, results, errors, .. } => {
             Decision::Gathered { instance: Instance::root(node), chunk, results, errors }
         }
