@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "control/v1/join.proto",
         "control/v1/resume.proto",
         "control/v1/review.proto",
+        "control/v1/stream.proto",
         "control/v1/tenants.proto",
         "control/v1/trace.proto",
         "control/v1/workflow.proto",

@@ -17,6 +17,7 @@ use heddle_proto::control::control_server::ControlServer;
 use heddle_proto::control::members_server::MembersServer;
 use heddle_proto::control::resumes_server::ResumesServer;
 use heddle_proto::control::reviews_server::ReviewsServer;
+use heddle_proto::control::streams_server::StreamsServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::control::workflows_server::WorkflowsServer;
@@ -67,6 +68,7 @@ use crate::rpc::in_flight::InFlight;
 use crate::rpc::members::MembersService;
 use crate::rpc::resumes::ResumesService;
 use crate::rpc::reviews::ReviewsService;
+use crate::rpc::streams::StreamsService;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::rpc::workflows::WorkflowsService;
@@ -232,7 +234,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         drains: Mutex::new(drains.into_iter().map(|row| row.agent).collect()),
         sessions: Sessions::default(),
         hub: Hub::default(),
-        live: Live::default(),
+        live: Live::new(now),
         recent: RecentRuns::default(),
         clock: DatabaseClock::new(now),
         counters: Counters::default(),
@@ -381,6 +383,7 @@ fn serve(
         .add_service(ArtifactsServer::new(ArtifactsService { shared: Arc::clone(&shared) }))
         .add_service(resumes)
         .add_service(reviews)
+        .add_service(StreamsServer::new(StreamsService { shared: Arc::clone(&shared) }))
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(workflows)
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))

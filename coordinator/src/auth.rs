@@ -92,7 +92,7 @@ macro_rules! authenticated {
 authenticated! {
     SaveWorkflowRequest: tenant, WorkflowRequest: tenant, ListWorkflowsRequest: tenant, LintRequest: tenant,
     SubmitRequest: tenant, GetRunRequest: tenant, GetNodeRequest: tenant, ListRunsRequest: tenant,
-    ReadEventsRequest: tenant, CancelRunRequest: tenant, BatchRequest: tenant, CancelBatchRequest: tenant, TraceRequest: tenant,
+    ReadEventsRequest: tenant, CancelRunRequest: tenant, BatchRequest: tenant, CancelBatchRequest: tenant, TraceRequest: tenant, FollowNodeRequest: tenant,
     ResumeRequest: tenant, LineageRequest: tenant, ListNodeTypesRequest: tenant, ListAgentsRequest: tenant,
     CreateKeyRequest: tenant, ListKeysRequest: tenant, RotateKeyRequest: tenant, RevokeKeyRequest: tenant,
     ArtifactRequest: tenant, AdmitUploadRequest: tenant, KeepUploadRequest: tenant, UploadRequest: tenant,

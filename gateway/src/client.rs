@@ -4,6 +4,7 @@ mod batches;
 mod members;
 mod resumes;
 mod reviews;
+mod streams;
 mod tenants;
 mod workflows;
 
@@ -15,6 +16,7 @@ use heddle_proto::control::control_client::ControlClient;
 use heddle_proto::control::members_client::MembersClient;
 use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::reviews_client::ReviewsClient;
+use heddle_proto::control::streams_client::StreamsClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::workflows_client::WorkflowsClient;
@@ -23,18 +25,17 @@ use heddle_proto::control::{
     KeepUploadRequest, ListUploadsRequest, StoreDescription, Upload, UploadList, UploadRequest,
 };
 use heddle_proto::control::{
-    AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
+    AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis,
     GetNodeRequest, GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
     ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest, MintedKey, NodeDetail, NodeTypeList, Principal,
-    ReadEventsRequest, RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow,
-    StatusReply, StatusRequest, SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList,
-    WorkflowRequest,
+    RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply, StatusRequest,
+    SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList, WorkflowRequest,
 };
 use heddle_proto::limits::{ANSWER_HEADERS_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use heddle_trust::Way;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 
 use crate::artifacts::UploadOwner;
 use crate::convert::failure;
@@ -56,6 +57,8 @@ pub(crate) struct Coordinator {
     calls: ControlClient<Channel>,
     /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
     followers: ControlClient<Channel>,
+    /// On the same.
+    streams: StreamsClient<Channel>,
     traces: TracesClient<Channel>,
     resumes: ResumesClient<Channel>,
     tenants: TenantsClient<Channel>,
@@ -128,8 +131,9 @@ impl Coordinator {
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
+        let streams = StreamsClient::new(followers.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let (calls, followers) = (client(calls), client(followers));
-        Self { calls, followers, traces, resumes, tenants, reviews, members, artifacts, workflows }
+        Self { calls, followers, streams, traces, resumes, tenants, reviews, members, artifacts, workflows }
     }
 
     /// `request` without its tenant, which only the caller's key knows.
@@ -286,26 +290,6 @@ impl Coordinator {
             client.list_runs(request).await
         })
         .await
-    }
-
-    /// Pages of a run's events: those after `after_seq`, and with `follow` all to come.
-    pub(crate) async fn events(
-        &self,
-        caller: &Caller<ReadExecutions>,
-        execution_id: String,
-        after_seq: u64,
-        follow: bool,
-    ) -> Result<Streaming<EventPage>, ApiError> {
-        let request = ReadEventsRequest { tenant: caller.tenant(), execution_id, after_seq, follow };
-        let attempt = || {
-            let (mut client, request) = (self.followers.clone(), request.clone());
-            async move {
-                // A deadline in the request would end the stream itself; this one is for its beginning.
-                let opened = timeout(CALL_TIME_MAX, client.read_events(request)).await;
-                opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("the event stream did not open")))
-            }
-        };
-        persist(Repeat::Always, attempt).await.map(Response::into_inner)
     }
 
     pub(crate) async fn cancel(

@@ -2,6 +2,7 @@
 //! and loops, large graphs, and the makespan of recorded workflows.
 
 mod cluster;
+mod follower;
 mod graphs;
 mod http;
 mod latency;
@@ -14,6 +15,7 @@ mod makespan_table;
 mod measured;
 mod parked;
 mod progress;
+mod readers;
 mod report;
 mod reviews;
 mod scopes;
@@ -57,6 +59,9 @@ pub enum Work {
     /// Runs that wait for people: how long it takes from an answer to the start of the next node.
     #[value(name = "review")]
     Review,
+    /// 1,000 readers that take 10 kB/s or nothing, and 2,000 that wait: what is left of W2, and how much memory each takes.
+    #[value(name = "readers")]
+    Readers,
     /// Recorded workflows: how long a run takes, beside a list schedule that costs nothing.
     #[value(name = "makespan")]
     Makespan,
@@ -64,8 +69,18 @@ pub enum Work {
 
 impl Work {
     /// Those that need nothing, in order.
-    pub const ALL: [Work; 9] =
-        [Work::W1, Work::W2, Work::W3, Work::W4, Work::W5, Work::Map, Work::Loop, Work::Lint, Work::Review];
+    pub const ALL: [Work; 10] = [
+        Work::W1,
+        Work::W2,
+        Work::W3,
+        Work::W4,
+        Work::W5,
+        Work::Map,
+        Work::Loop,
+        Work::Lint,
+        Work::Review,
+        Work::Readers,
+    ];
 
     /// W4 and all after it look at the coordinator's memory or database, so they get a fresh cluster on SQLite; the
     /// makespan is measured on several.
@@ -85,13 +100,14 @@ pub async fn measure(
     report: &mut Report,
 ) -> Result<()> {
     let chosen = |cluster: &[Work]| works.iter().copied().filter(|work| cluster.contains(work)).collect::<Vec<_>>();
-    let clusters: [(&str, &[Work]); 6] = [
+    let clusters: [(&str, &[Work]); 7] = [
         ("load", &[Work::W1, Work::W2, Work::W3]),
         ("parked", &[Work::W4, Work::W5]),
         ("map", &[Work::Map]),
         ("loop", &[Work::Loop]),
         ("lint", &[Work::Lint]),
         ("review", &[Work::Review]),
+        ("readers", &[Work::Readers]),
     ];
     for (name, works) in clusters.map(|(name, works)| (name, chosen(works))) {
         if works.is_empty() {
@@ -111,6 +127,7 @@ pub async fn measure(
                 Work::Loop => scopes::turns(&cluster, report).await?,
                 Work::Lint => lint::measure(&cluster, report).await?,
                 Work::Review => reviews::measure(&mut cluster, report).await?,
+                Work::Readers => readers::measure(&cluster, report).await?,
                 Work::Makespan => {}
             }
             note(&format!("{work:?} took {}", clock::span(since.elapsed())));

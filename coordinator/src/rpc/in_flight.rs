@@ -25,7 +25,11 @@ use super::failure;
 /// Calls of gateways. Agents keep their streams open for ever; their sessions end them.
 const CALLS: &str = "/heddle.control.v1.";
 /// Those of them that may wait, and change nothing.
-const WAITING: [&str; 2] = ["/heddle.control.v1.Control/GetRun", "/heddle.control.v1.Control/ReadEvents"];
+const WAITING: [&str; 3] = [
+    "/heddle.control.v1.Control/GetRun",
+    "/heddle.control.v1.Control/ReadEvents",
+    "/heddle.control.v1.Streams/FollowNode",
+];
 
 /// The calls of one coordinator.
 #[derive(Debug, Clone, Default)]

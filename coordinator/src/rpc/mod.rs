@@ -17,6 +17,7 @@ pub(crate) mod resumes;
 mod review_requests;
 pub(crate) mod reviews;
 pub(crate) mod run_requests;
+pub(crate) mod streams;
 mod tenant_requests;
 pub(crate) mod tenants;
 pub(crate) mod traces;

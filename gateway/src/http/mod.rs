@@ -8,6 +8,7 @@ pub(crate) mod docs;
 pub(crate) mod edits;
 pub(crate) mod error;
 pub(crate) mod events;
+mod follow;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod input;

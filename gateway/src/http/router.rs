@@ -154,6 +154,7 @@ fn own() -> Table {
         .patch("/api/v1/tenants/{id}", tenants::update, table::update_tenant())
         .get("/api/v1/tenants/{id}/keys", tenants::keys, table::list_tenant_keys())
         .post("/api/v1/tenants/{id}/keys", tenants::create_key, table::create_tenant_key())
+        .get("/api/v1/workflows/executions/{id}/nodes/{nodeId}/stream", events::of_node, table::node_stream())
 }
 
 /// What needs no key.
