@@ -178,7 +178,7 @@ pub(crate) const LIVE_ATTEMPTS_MAX: usize = 65_536;
 /// How long the last pieces stay for readers that come back after an attempt's end; less long where others need the room.
 pub(crate) const LIVE_KEPT: Duration = Duration::from_secs(heddle_proto::limits::STREAM_WINDOW_SECONDS);
 /// Places of pieces that are gone which an attempt remembers, so that who comes back is told what is missing.
-pub(crate) const LIVE_MARKS_MAX: usize = 128;
+pub(crate) const LIVE_MARKS_MAX: usize = 1_024;
 /// What a word about progress says, in bytes; the rest is cut off.
 pub(crate) const LIVE_MESSAGE_BYTES_MAX: usize = 1_024;
 /// Text of pieces that a reader takes at once, in bytes.

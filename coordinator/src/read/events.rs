@@ -22,6 +22,9 @@ use crate::auth::Tenant;
 use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, FOLLOW_AGAIN, FOLLOW_PAGE_BYTES, FOLLOW_PAGE_ROWS, READ_AGAIN};
 use crate::shared::Shared;
 
+/// In the place behind the last word on a node: nothing is heard there.
+const ALL: u64 = u64::MAX;
+
 /// What a reader wants of a run's events.
 #[derive(Debug)]
 pub(crate) struct Wanted {
@@ -89,7 +92,7 @@ impl Asked {
             after: EventSeq(after.seq),
             signals: news,
             only: only.clone(),
-            is_over: row.quarantine_reason.is_some(),
+            is_over: row.quarantine_reason.is_some() || only.is_some() && after.muted == ALL,
             has_ended: row.summary.ended_at.is_some(),
             heard,
             piece: after.piece.filter(|_| only.as_ref().is_some_and(|only| only.is_single)),
@@ -288,7 +291,8 @@ impl Reader {
         if self.signals.is_none() {
             return event;
         }
-        let (word, muted) = (self.heard.last, self.heard.muted());
+        let is_last = self.is_over && self.only.is_some();
+        let (word, muted) = (self.heard.last, if is_last { ALL } else { self.heard.muted() });
         let place = StreamPlace { seq: self.after.0, word, muted, piece: self.piece };
         wire::Event { place: place.to_string(), ..event }
     }

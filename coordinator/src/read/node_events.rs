@@ -101,6 +101,9 @@ impl Only {
                 return Matter::Nothing;
             }
             other.entry("nodeId").or_insert_with(|| self.id.as_str().into());
+            if self.is_single && !self.index.is_empty() {
+                other.entry("index").or_insert_with(|| self.index.as_slice().into());
+            }
             other.extend(["assigned", "givenUp", "items"].into_iter().filter_map(|list| data.remove_entry(list)));
             data = other;
         }

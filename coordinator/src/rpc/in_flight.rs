@@ -283,7 +283,7 @@ mod tests {
     async fn who_only_waits_is_cut_off_and_told_to_ask_again() {
         let (in_flight, permits) = (InFlight::default(), Arc::new(Semaphore::new(1)));
         let mut gate = in_flight.layer(service(&permits));
-        let [get, read] = WAITING.map(|path| gate.call(request(path)));
+        let [get, read, _] = WAITING.map(|path| gate.call(request(path)));
         let mut answer = read.await.unwrap().into_body();
         in_flight.close();
         in_flight.drained(A_MINUTE).await;

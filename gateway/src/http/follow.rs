@@ -63,6 +63,7 @@ pub(super) async fn open(
         is_over: false,
         closed: Closed::Client,
         place: Some(place),
+        is_counted: false,
     };
     follower.pages = Some(follower.connect().await?);
     // One piece waits for the client, so that it is known for how long it has waited.
@@ -93,6 +94,7 @@ struct Follower {
     /// Why it would end if it ended now.
     closed: Closed,
     place: Option<Place>,
+    is_counted: bool,
 }
 
 impl Follower {
@@ -106,6 +108,7 @@ impl Follower {
                 Ok(Err(_)) => return,
                 Err(_) => {
                     (self.closed, self.pages, self.place) = (Closed::Slow, None, None);
+                    self.count();
                     let _taken = timeout(FOLLOWER_FAREWELL_MAX, pieces.send(self.farewell())).await;
                     return;
                 }
@@ -211,6 +214,13 @@ impl Follower {
         Some(self.farewell())
     }
 
+    /// Counts its end, once.
+    fn count(&mut self) {
+        if !std::mem::replace(&mut self.is_counted, true) {
+            self.app.numbers.closed(self.closed);
+        }
+    }
+
     fn farewell(&self) -> Bytes {
         let data = json!({ "reason": self.closed.name(), "resume": self.after.to_string() });
         format!("event: stream.closed\ndata: {data}\n\n").into()
@@ -239,7 +249,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.app.numbers.closed(self.closed);
+        self.count();
     }
 }
 

@@ -9,6 +9,9 @@ use heddle_core::id::{AgentBoot, EventSeq};
 use super::Word;
 use crate::limits::{LIVE_ATTEMPT_BYTES_MAX, LIVE_MARKS_MAX, LIVE_MESSAGE_BYTES_MAX};
 
+/// What one that is gone takes.
+const MARK_BYTES: usize = size_of::<(u64, u64)>();
+
 /// Where a word stands among all that is told of its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Told {
@@ -44,6 +47,7 @@ pub(super) struct Shown {
     pub(super) over: Option<u64>,
     pub(super) progress: Option<Progress>,
     pub(super) pieces: VecDeque<Piece>,
+    /// Of the pieces, and of what is remembered of those that are gone.
     pub(super) bytes: usize,
     /// Of pieces that made room: some of their numbers and sequences, the last one always.
     gone: VecDeque<(u64, u64)>,
@@ -108,6 +112,7 @@ impl Shown {
     }
 
     fn note_gone(&mut self, number: u64, sequence: u64) {
+        self.bytes -= self.gone.len() * MARK_BYTES;
         if self.gone.len() >= LIVE_MARKS_MAX {
             // Every other one: what is long gone is known less exactly.
             let mut place = 0;
@@ -117,5 +122,6 @@ impl Shown {
             });
         }
         self.gone.push_back((number, sequence));
+        self.bytes += self.gone.len() * MARK_BYTES;
     }
 }

@@ -113,7 +113,7 @@ fn buffers_are_bounded_and_who_comes_back_too_late_is_told_what_is_gone() {
     let mut slow = live.begin(key.run);
     live.tell(&agent(1), key, EventSeq(0), piece(0, "first"));
     is(&heard(&live, &mut slow, ALL), &[(0, 0, "first")]);
-    let text = "x".repeat(64 * 1024);
+    let text = "x".repeat(60 * 1024);
     let count = 1 + 2 * LIVE_ATTEMPT_BYTES_MAX as u64 / text.len() as u64;
     (1..count).for_each(|sequence| live.tell(&agent(1), key, EventSeq(0), piece(sequence, &text)));
     assert!(live.lock().bytes <= LIVE_ATTEMPT_BYTES_MAX);
