@@ -11,7 +11,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 # Suites that start processes, by name: `cargo test` alone leaves them out.
 SUITES := first_run bad_input batches reviews waiting deploy live keys isolation trust artifacts artifacts_s3 egress examples commands openai openapi \
 	poison idempotency large_decisions placement failure scopes items resume rolling faults telemetry numbers tokens handshake network takeover formats \
-	versions cache stats retention explain operate cancel children
+	versions cache stats retention explain operate cancel children streams
 # One after the other: some of them measure times.
 RUN_SUITES = FAULT_SECONDS="$${FAULT_SECONDS:-120}" \
 	cargo test $(TESTS) --no-fail-fast $(SUITES:%=--test %) -- --test-threads 1 --nocapture

@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "control/v1/review.proto",
         "control/v1/signal.proto",
         "control/v1/stats.proto",
+        "control/v1/stream.proto",
         "control/v1/tenants.proto",
         "control/v1/trace.proto",
         "control/v1/workflow.proto",

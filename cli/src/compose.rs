@@ -124,6 +124,8 @@ pub struct Outside {
     pub fetch_allowed: Vec<SocketAddr>,
     /// What clients call it.
     pub public_url: Option<PublicUrl>,
+    /// How long a client of an event stream may take nothing, unless it is the usual time.
+    pub stream_stall: Option<Duration>,
 }
 
 /// Coordinator, agents and gateway in this process, joined by gRPC over the loopback interface. Other users of the machine
@@ -189,7 +191,8 @@ impl Cluster {
             registered(agent).await?;
         }
         ready(&coordinator).await?;
-        let outside = Outside { fetch_allowed: options.fetch_allowed, public_url: options.public_url };
+        let outside =
+            Outside { fetch_allowed: options.fetch_allowed, public_url: options.public_url, stream_stall: None };
         let gateway = start_gateway(Listen::Bound(options.listener), link, None, outside).await?;
         let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
         Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
@@ -309,10 +312,19 @@ pub async fn start_gateway(
     outside: Outside,
 ) -> Result<Gateway> {
     keep_private();
-    let Outside { fetch_allowed, public_url } = outside;
+    let Outside { fetch_allowed, public_url, stream_stall } = outside;
     let LinkOptions { coordinator, join, insecure, secret } = link;
-    let options =
-        heddle_gateway::Options { listen, coordinator, join, insecure, secret, data_dir, fetch_allowed, public_url };
+    let options = heddle_gateway::Options {
+        listen,
+        coordinator,
+        join,
+        insecure,
+        secret,
+        data_dir,
+        fetch_allowed,
+        public_url,
+        stream_stall,
+    };
     heddle_gateway::start(options).await.context(Exit::Usage, "cannot start the gateway")
 }
 

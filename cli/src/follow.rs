@@ -58,12 +58,12 @@ async fn watch(
     progress: &mut Progress,
     review: bool,
 ) -> std::result::Result<Poll, Stopped> {
-    let (mut after, mut failures, mut pause) = (0, 0, EVENT_STREAM_PAUSE);
+    let (mut after, mut failures, mut pause) = ("0".to_owned(), 0, EVENT_STREAM_PAUSE);
     loop {
-        let before = after;
+        let before = after.clone();
         let ended = stream(client, execution, progress, &mut after, review).await;
         let polled = client.poll(execution, 0).await;
-        if after > before {
+        if after != before {
             (failures, pause) = (0, EVENT_STREAM_PAUSE);
         }
         let failure = match (ended, polled) {
@@ -91,12 +91,12 @@ async fn stream(
     client: &Client,
     execution: &str,
     progress: &mut Progress,
-    after: &mut u64,
+    after: &mut String,
     review: bool,
 ) -> Result<Option<Asked>> {
-    let mut events = client.events(execution, *after, true).await?;
+    let mut events = client.events(execution, after, true).await?;
     while let Some(event) = events.next().await? {
-        *after = events.after();
+        events.after().clone_into(after);
         progress.event(&event);
         if matches!(event.kind.as_str(), "run.completed" | "run.failed" | "run.cancelled") {
             break;

@@ -23,6 +23,7 @@ use heddle_proto::control::resumes_server::ResumesServer;
 use heddle_proto::control::reviews_server::ReviewsServer;
 use heddle_proto::control::signals_server::SignalsServer;
 use heddle_proto::control::stats_server::StatsServer;
+use heddle_proto::control::streams_server::StreamsServer;
 use heddle_proto::control::tenants_server::TenantsServer;
 use heddle_proto::control::traces_server::TracesServer;
 use heddle_proto::control::workflows_server::WorkflowsServer;
@@ -80,6 +81,7 @@ use crate::rpc::resumes::ResumesService;
 use crate::rpc::reviews::ReviewsService;
 use crate::rpc::signals::{HooksService, SignalsService};
 use crate::rpc::stats::StatsService;
+use crate::rpc::streams::StreamsService;
 use crate::rpc::tenants::TenantsService;
 use crate::rpc::traces::TracesService;
 use crate::rpc::workflows::WorkflowsService;
@@ -263,7 +265,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         node_pauses: Mutex::new(node_pauses.into_iter().map(|row| (Arc::clone(&row.node_type), row)).collect()),
         sessions: Sessions::default(),
         hub: Hub::default(),
-        live: Live::default(),
+        live: Live::new(now),
         recent: RecentRuns::default(),
         clock: DatabaseClock::new(now),
         counters: Counters::default(),
@@ -440,6 +442,7 @@ fn serve(
         .add_service(SignalsServer::new(SignalsService { shared: Arc::clone(&shared) }))
         .add_service(HooksServer::new(HooksService { shared: Arc::clone(&shared) }))
         .add_service(StatsServer::new(StatsService { shared: Arc::clone(&shared) }))
+        .add_service(StreamsServer::new(StreamsService { shared: Arc::clone(&shared) }))
         .add_service(TracesServer::new(TracesService { shared: Arc::clone(&shared) }))
         .add_service(workflows)
         .add_service(TenantsServer::new(TenantsService { shared: Arc::clone(&shared), keys }))

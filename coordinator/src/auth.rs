@@ -100,6 +100,7 @@ authenticated! {
     SubmitRequest: tenant, GetRunRequest: tenant, GetNodeRequest: tenant, ListRunsRequest: tenant,
     ReadEventsRequest: tenant, CancelRunRequest: tenant, BatchRequest: tenant, CancelBatchRequest: tenant, TraceRequest: tenant,
     ExplainRequest: tenant,
+    FollowNodeRequest: tenant,
     ResumeRequest: tenant, LineageRequest: tenant, ListNodeTypesRequest: tenant, ListAgentsRequest: tenant,
     CreateKeyRequest: tenant, ListKeysRequest: tenant, RotateKeyRequest: tenant, RevokeKeyRequest: tenant,
     ArtifactRequest: tenant, AdmitUploadRequest: tenant, KeepUploadRequest: tenant, UploadRequest: tenant,

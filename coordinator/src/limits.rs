@@ -168,17 +168,19 @@ pub(crate) const TRACES_WAITING_MAX: usize = 1_024;
 /// Runs that are remembered as told, so that a second hint at their end tells nothing twice.
 pub(crate) const TRACES_TOLD_MAX: usize = 256;
 /// Pieces of output of one attempt that are kept for readers while it runs, in bytes; the oldest make room.
-pub(crate) const LIVE_ATTEMPT_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const LIVE_ATTEMPT_BYTES_MAX: usize = heddle_proto::limits::STREAM_WINDOW_BYTES;
 /// Pieces of output of all attempts together, in bytes. Above it an attempt keeps its youngest piece only.
 pub(crate) const LIVE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Attempts that show something at the same time; further ones are not shown before their result is.
 pub(crate) const LIVE_ATTEMPTS_MAX: usize = 65_536;
-/// How long the last pieces stay for readers that lag behind an attempt's end.
-pub(crate) const LIVE_KEPT: Duration = Duration::from_secs(5);
+/// How long the last pieces stay for readers that come back after an attempt's end; less long where others need the room.
+pub(crate) const LIVE_KEPT: Duration = Duration::from_secs(heddle_proto::limits::STREAM_WINDOW_SECONDS);
+/// Places of pieces that are gone which an attempt remembers, so that who comes back is told what is missing.
+pub(crate) const LIVE_MARKS_MAX: usize = 1_024;
 /// What a word about progress says, in bytes; the rest is cut off.
 pub(crate) const LIVE_MESSAGE_BYTES_MAX: usize = 1_024;
 /// Text of pieces that a reader takes at once, in bytes.
-pub(crate) const LIVE_NEWS_BYTES_MAX: usize = 128 * 1024;
+pub(crate) const LIVE_NEWS_BYTES_MAX: usize = 64 * 1024;
 /// How long the authority that a coordinator makes counts: ten years.
 pub(crate) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How long the certificates of members count, unless it is told otherwise.
@@ -328,3 +330,16 @@ const _: () = assert!(
 
 /// Nodes of a graph whose workflows are looked at when it is saved or run.
 pub(crate) const CHILDREN_CHECKED_MAX: usize = 50;
+
+// Streams of runs to clients.
+
+/// Events in one page of a stream that somebody follows.
+pub(crate) const FOLLOW_PAGE_ROWS: usize = 128;
+/// Bytes of events after which a page of a stream that somebody follows ends: what a reader that does not take it holds up.
+pub(crate) const FOLLOW_PAGE_BYTES: usize = 64 * 1024;
+/// How often whoever follows a run looks again without a hint. Hints come from within the process, and thousands may follow.
+pub(crate) const FOLLOW_AGAIN: Duration = Duration::from_secs(20);
+/// Readers that are told something in the same second before any of them waits.
+pub(crate) const FOLLOWERS_AT_ONCE: u32 = 64;
+/// Pages a second that all readers together are told about, if there are more of them than that.
+pub(crate) const FOLLOW_PAGES_PER_SECOND_MAX: u32 = 5_000;

@@ -1,17 +1,16 @@
 //! What all requests share: the way to the coordinator, and nothing that a restart could lose.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use heddle_address_guard::Guard;
 
 use crate::artifacts::Artifacts;
 use crate::client::Coordinator;
+use crate::followers::Followers;
 use crate::hosts::Hosts;
 use crate::http::auth::KeyCache;
-use crate::limits::FOLLOWERS_MAX;
 use crate::metrics::Numbers;
 use crate::watch::Watch;
 
@@ -27,14 +26,16 @@ pub(crate) struct App {
     pub(crate) artifacts: Artifacts,
     /// Asks for files that users name.
     pub(crate) guard: Guard,
-    /// One permit for each run that somebody follows.
-    pub(crate) followers: Arc<Semaphore>,
+    /// Who follows runs.
+    pub(crate) followers: Followers,
+    /// How long one of them may take nothing.
+    pub(crate) stream_stall: Duration,
     /// Cancelled when the gateway is asked to stop: long polls and event streams end then.
     pub(crate) stopping: CancellationToken,
 }
 
 impl App {
-    pub(crate) fn new(coordinator: Coordinator, guard: Guard, hosts: Hosts) -> Self {
+    pub(crate) fn new(coordinator: Coordinator, guard: Guard, hosts: Hosts, stream_stall: Duration) -> Self {
         Self {
             coordinator,
             artifacts: Artifacts::default(),
@@ -43,7 +44,8 @@ impl App {
             keys: KeyCache::default(),
             numbers: Numbers::default(),
             watch: Watch::default(),
-            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            followers: Followers::default(),
+            stream_stall,
             stopping: CancellationToken::new(),
         }
     }

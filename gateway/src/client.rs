@@ -9,6 +9,7 @@ mod resumes;
 mod reviews;
 mod signals;
 mod stats;
+mod streams;
 mod tenants;
 mod workflows;
 
@@ -26,6 +27,7 @@ use heddle_proto::control::resumes_client::ResumesClient;
 use heddle_proto::control::reviews_client::ReviewsClient;
 use heddle_proto::control::signals_client::SignalsClient;
 use heddle_proto::control::stats_client::StatsClient;
+use heddle_proto::control::streams_client::StreamsClient;
 use heddle_proto::control::tenants_client::TenantsClient;
 use heddle_proto::control::traces_client::TracesClient;
 use heddle_proto::control::workflows_client::WorkflowsClient;
@@ -34,18 +36,17 @@ use heddle_proto::control::{
     KeepUploadRequest, ListUploadsRequest, StoreDescription, Upload, UploadList, UploadRequest,
 };
 use heddle_proto::control::{
-    AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis, EventPage,
+    AgentList, ApiKey, AuthenticateRequest, CancelRunRequest, CreateKeyRequest, DeletedWorkflow, Diagnosis,
     GetNodeRequest, GetRunRequest, GraphJson, InputList, KeyList, LintRequest, ListAgentsRequest, ListKeysRequest,
     ListNodeTypesRequest, ListRunsRequest, ListWorkflowsRequest, MintedKey, NodeDetail, NodeTypeList, Principal,
-    ReadEventsRequest, RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow,
-    StatusReply, StatusRequest, SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList,
-    WorkflowRequest,
+    RevokeKeyRequest, RotateKeyRequest, Run, RunList, SaveWorkflowRequest, SavedWorkflow, StatusReply, StatusRequest,
+    SubmitReply, SubmitRequest, Trace, TraceRequest, Workflow, WorkflowList, WorkflowRequest,
 };
 use heddle_proto::limits::{ANSWER_HEADERS_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use heddle_trust::Way;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 
 use crate::artifacts::UploadOwner;
 use crate::convert::failure;
@@ -68,6 +69,8 @@ pub(crate) struct Coordinator {
     /// Followed runs have a connection of their own: clients that read slowly hold up nobody's calls.
     followers: ControlClient<Channel>,
     explains: ExplainsClient<Channel>,
+    /// On the same.
+    streams: StreamsClient<Channel>,
     traces: TracesClient<Channel>,
     resumes: ResumesClient<Channel>,
     tenants: TenantsClient<Channel>,
@@ -151,6 +154,7 @@ impl Coordinator {
         };
         let followers = followers.connect_with_connector_lazy(way.connector());
         let history = HistoryClient::new(followers.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
+        let streams = StreamsClient::new(followers.clone()).max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX);
         let (calls, followers) = (client(calls), client(followers));
         Self {
             calls,
@@ -168,6 +172,7 @@ impl Coordinator {
             history,
             explains,
             operate,
+            streams,
         }
     }
 
@@ -325,26 +330,6 @@ impl Coordinator {
             client.list_runs(request).await
         })
         .await
-    }
-
-    /// Pages of a run's events: those after `after_seq`, and with `follow` all to come.
-    pub(crate) async fn events(
-        &self,
-        caller: &Caller<ReadExecutions>,
-        execution_id: String,
-        after_seq: u64,
-        follow: bool,
-    ) -> Result<Streaming<EventPage>, ApiError> {
-        let request = ReadEventsRequest { tenant: caller.tenant(), execution_id, after_seq, follow };
-        let attempt = || {
-            let (mut client, request) = (self.followers.clone(), request.clone());
-            async move {
-                // A deadline in the request would end the stream itself; this one is for its beginning.
-                let opened = timeout(CALL_TIME_MAX, client.read_events(request)).await;
-                opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("the event stream did not open")))
-            }
-        };
-        persist(Repeat::Always, attempt).await.map(Response::into_inner)
     }
 
     pub(crate) async fn cancel(

@@ -21,6 +21,7 @@ mod client;
 mod convert;
 mod docs;
 mod dto;
+mod followers;
 mod hosts;
 mod http;
 mod json;

@@ -78,9 +78,23 @@ pub(crate) const CALLS_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// HTTP/2 window of one followed run, in bytes: what a client that does not read can hold up.
 pub(crate) const FOLLOWER_WINDOW_BYTES: u32 = 64 * 1024;
 /// HTTP/2 window of all followed runs on one connection, in bytes.
-pub(crate) const FOLLOWERS_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
-/// Runs followed at once (server-sent events).
-pub(crate) const FOLLOWERS_MAX: usize = 1_024;
+pub(crate) const FOLLOWERS_WINDOW_BYTES: u32 = 256 * 1024 * 1024;
+/// Runs and nodes followed at once (server-sent events). One that is up to date takes some 20 KiB of the gateway; one that
+/// does not read holds up to about [`FOLLOWER_WINDOW_BYTES`] on its way in and [`ANSWER_BUFFER_BYTES`] on its way out more.
+pub(crate) const FOLLOWERS_MAX: usize = 4_096;
+/// Of these, by clients of one tenant.
+pub(crate) const FOLLOWERS_PER_TENANT_MAX: usize = 3_072;
+/// How long a client that follows may take nothing, unless the operator says otherwise: a page of about 64 KiB waits for it.
+/// It is told where to go on, and its place is free.
+pub(crate) const FOLLOWER_STALL: Duration = Duration::from_secs(60);
+/// How long it is waited for that it takes this last event.
+pub(crate) const FOLLOWER_FAREWELL_MAX: Duration = Duration::from_secs(20);
+/// How much longer a connection may take nothing of an answer before it is cut.
+pub(crate) const WRITE_STALL_SPARE: Duration = Duration::from_secs(10);
+/// What the kernel takes of an answer before it can be sent, in bytes, where it can be told so.
+pub(crate) const UNSENT_BYTES_MAX: u32 = 64 * 1024;
+/// What of an answer waits in a connection for its client to take it, in bytes.
+pub(crate) const ANSWER_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Longest `?wait=` of a poll.
 pub(crate) const POLL_WAIT_MAX: Duration = Duration::from_secs(READ_WAIT_SECONDS_MAX);
@@ -137,6 +151,8 @@ pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
 const _: () = assert!(GRAPH_BODY_BYTES_MAX < CONTROL_MESSAGE_BYTES_MAX, "a graph must fit into one message");
 const _: () = assert!(HEAD_READ_MAX.as_secs() < IDLE_MAX.as_secs(), "a head that was begun is waited for less long");
 const _: () = assert!(HEADER_LIST_BYTES_MAX < HEAD_BYTES_MAX, "our own 431 must come before the library's");
+const _: () = assert!(ANSWER_BUFFER_BYTES >= HEAD_BYTES_MAX, "a head is read into the same buffer");
+const _: () = assert!(FOLLOWERS_MAX < CONNECTIONS_MAX, "followers leave connections to others");
 const _: () = assert!(
     FOLLOWERS_MAX as u64 * FOLLOWER_WINDOW_BYTES as u64 <= FOLLOWERS_WINDOW_BYTES as u64,
     "followers that do not read must not stop those that do"

@@ -11,7 +11,7 @@ use heddle_telemetry::metrics::{self, Counter, Histogram, Labels, Page};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
-use crate::limits::{CONNECTIONS_MAX, FOLLOWERS_MAX};
+use crate::limits::CONNECTIONS_MAX;
 
 /// What stands for a route where there is none.
 const NO_ROUTE: &str = "none";
@@ -19,7 +19,7 @@ const STATUS_MIN: usize = 100;
 const STATUSES: usize = 500;
 
 /// Why a client that followed a run does not any more: the word of each, at the place of its [`Closed`].
-const REASONS: [&str; 5] = ["end", "client", "time", "stopping", "error"];
+const REASONS: [&str; 6] = ["end", "client", "time", "stopping", "error", "slow"];
 
 /// Why a client that followed a run does not any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,15 @@ pub(crate) enum Closed {
     Stopping,
     /// The coordinator was away for too long, or said no.
     Error,
+    /// The client took nothing for too long.
+    Slow,
+}
+
+impl Closed {
+    /// Its word.
+    pub(crate) fn name(self) -> &'static str {
+        REASONS[self as usize]
+    }
 }
 
 /// What is counted.
@@ -114,7 +123,7 @@ pub(crate) fn register(app: &Arc<App>, places: &Arc<Semaphore>) {
         // The doorman has taken the place of the next connection already.
         let connections = (taken(CONNECTIONS_MAX, &places) - 1.0).max(0.0);
         page.gauge("heddle_gateway_connections", "Open connections of clients", connections)?;
-        let followers = taken(FOLLOWERS_MAX, &app.followers);
+        let followers = app.followers.count() as f64;
         page.gauge("heddle_gateway_followers", "Clients that follow a run as an event stream", followers)?;
         let is_ready = f64::from(u8::from(app.watch.is_ready()));
         page.gauge("heddle_gateway_coordinator_ready", "1 while the coordinator takes requests", is_ready)
@@ -145,6 +154,6 @@ mod tests {
             |route: &str, status: usize| numbers.of(route).requests[status - STATUS_MIN].load(Ordering::Relaxed);
         assert_eq!((count("/api/v1/workflows/{id}", 200), count("/api/v1/workflows/{id}", 404)), (1, 1));
         assert_eq!((count(NO_ROUTE, 599), count(NO_ROUTE, 200)), (1, 0));
-        assert_eq!(REASONS[Closed::Stopping as usize], "stopping");
+        assert_eq!((Closed::Stopping.name(), Closed::Slow.name()), ("stopping", "slow"));
     }
 }

@@ -29,7 +29,10 @@ use crate::http::router::router;
 use crate::layer::front;
 use crate::layer::head_clock::{Clocked, Progress};
 use crate::layer::unreadable::Named;
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, IDLE_LINGER, IDLE_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE, ANSWER_BUFFER_BYTES, CONNECTIONS_MAX, FOLLOWER_FAREWELL_MAX, FOLLOWER_STALL, HEAD_BYTES_MAX,
+    IDLE_LINGER, IDLE_MAX, UNSENT_BYTES_MAX, WRITE_STALL_SPARE,
+};
 use crate::metrics;
 use crate::watch;
 
@@ -53,6 +56,8 @@ pub struct Options {
     pub fetch_allowed: Vec<SocketAddr>,
     /// What clients call it, `https://host`; without one, addresses in answers begin with what each request calls it.
     pub public_url: Option<PublicUrl>,
+    /// How long a client of an event stream may take nothing; 60 seconds, unless this says otherwise.
+    pub stream_stall: Option<Duration>,
 }
 
 /// A socket to listen on.
@@ -141,7 +146,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
     }));
     let (listener, local_addr) = bound(options.listen).await?;
     let hosts = Hosts::new(options.public_url, local_addr);
-    let app = Arc::new(App::new(coordinator, guard, hosts));
+    let app = Arc::new(App::new(coordinator, guard, hosts, options.stream_stall.unwrap_or(FOLLOWER_STALL)));
     let watch = watch::watch(Arc::clone(&app), way, options.coordinator.clone());
     let (stopping, cut, connections) = (app.stopping.clone(), CancellationToken::new(), TaskTracker::new());
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -248,6 +253,16 @@ impl Doorman {
     }
 }
 
+/// Lets the kernel take no more of an answer ahead of a client that does not read: it would take megabytes.
+fn bound_unsent(stream: &TcpStream) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        tracing::debug!(%error, "what is not sent of a connection is not bounded");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = stream;
+}
+
 /// Serves one connection to its end.
 async fn serve(
     stream: TcpStream,
@@ -262,7 +277,9 @@ async fn serve(
         return;
     }
     let (is_last, progress) = (stopping.clone(), Progress::default());
-    let connection = Clocked::new(Named::new(TokioIo::new(stream)), progress.clone());
+    bound_unsent(&stream);
+    let write_stall_max = app.stream_stall + FOLLOWER_FAREWELL_MAX + WRITE_STALL_SPARE;
+    let connection = Clocked::new(Named::new(TokioIo::new(stream)), progress.clone(), write_stall_max);
     let service = service_fn(move |request| {
         let (router, app, is_last) = (router.clone(), Arc::clone(&app), is_last.clone());
         let answering = progress.begin();
@@ -278,6 +295,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_MAX)
         .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(ANSWER_BUFFER_BYTES)
         .serve_connection(connection, service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

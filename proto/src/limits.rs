@@ -43,6 +43,10 @@ pub const REDIAL_BACKOFF_MS_MIN: u64 = 50;
 pub const REDIAL_BACKOFF_MS_MAX: u64 = 500;
 /// Most messages put into one frame of the agent stream.
 pub const FRAME_MESSAGES_MAX: usize = 256;
+/// Pieces of an output that are kept of each attempt for readers of its stream, in bytes; the oldest make room.
+pub const STREAM_WINDOW_BYTES: usize = 256 * 1024;
+/// How long they are kept after the attempt's end, in seconds; less long where others need the room.
+pub const STREAM_WINDOW_SECONDS: u64 = 60;
 /// Longest `?wait=` of a read, in seconds.
 pub const READ_WAIT_SECONDS_MAX: u64 = 30;
 

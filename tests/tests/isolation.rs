@@ -99,6 +99,7 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("GET", "/api/v1/workflows/executions", Tenants, Nothing, 200),
     ("GET", "/api/v1/workflows/executions/{id}/events", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/nodes/{nodeId}", Tenants, Run, 200),
+    ("GET", "/api/v1/workflows/executions/{id}/nodes/{nodeId}/stream", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/trace", Tenants, Run, 200),
     ("GET", "/api/v1/workflows/executions/{id}/explain", Tenants, Run, 200),
     ("POST", "/api/v1/workflows/executions/{id}/cancel", Tenants, Waiting, 200),
@@ -362,6 +363,7 @@ fn path(route: Route, id: &str) -> String {
     match route.path {
         "/api/v1/workflows/{id}/diff" => format!("{path}?from=1&to=1"),
         "/api/v1/workflows/executions/{id}/events" => format!("{path}?follow=false"),
+        "/api/v1/workflows/executions/{id}/nodes/{nodeId}/stream" => format!("{path}?follow=false"),
         // Signed by nobody: whoever asks is told so.
         "/api/v1/media/uploads/{id}" => {
             format!("{path}?tenant=acme&bytes=2&type=text/plain&name=x&expires=9999999999&signature=x")

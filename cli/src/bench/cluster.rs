@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use super::follower::{Follower, Log};
 use super::http::Connection;
 use crate::data_dir::DataDir;
 use crate::error::{Context, Exit, Failure, Result};
@@ -145,6 +146,21 @@ impl Cluster {
     /// The coordinator's process.
     pub(super) fn coordinator_pid(&self) -> Option<u32> {
         self.coordinator.child.id()
+    }
+
+    /// The gateway's process.
+    pub(super) fn gateway_pid(&self) -> Option<u32> {
+        self.gateway.child.id()
+    }
+
+    /// Where the gateway is, and a key.
+    pub(super) fn gateway(&self) -> (SocketAddr, String) {
+        (self.gateway.address, self.key.clone())
+    }
+
+    /// A client that follows a run.
+    pub(super) async fn follow(&self, run: &str, log: &Log) -> Result<Follower> {
+        Follower::open(self.gateway.address, &self.key, run, log).await
     }
 
     /// Waiting runs made so far.

@@ -1,5 +1,7 @@
 //! The graphs of the works.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 /// Nodes in the chain of W1 and W2.
@@ -7,6 +9,10 @@ pub(super) const CHAIN_NODES: usize = 10;
 /// How long the runs of W4 and W5 wait, in milliseconds: longer than the bench.
 const PARKED_MS: u64 = 60 * 60 * 1_000;
 
+/// Pieces of the run that speaks, and nodes beside it.
+const SPEAKING_PIECE_MS: u64 = 50;
+const SPEAKING_PIECE_BYTES: usize = 1_000;
+const SPEAKING_NODES: usize = 200;
 /// Items of the work map at work at a time.
 pub(super) const MAP_CONCURRENCY: usize = 64;
 /// Nodes of the runs that the work retention removes.
@@ -81,6 +87,15 @@ pub(super) fn fan_out(width: usize) -> Value {
     let nodes: Vec<Value> = parallel.chain([noop("join".into())]).collect();
     let edges: Vec<Value> = (0..width).map(|at| edge(format!("n{at}"), "join".into())).collect();
     workflow(&format!("bench fan-out {width}"), &nodes, &edges)
+}
+
+/// Nodes beside each other, and one that speaks meanwhile: 20 kB a second.
+pub(super) fn speaking(time: Duration) -> Value {
+    let count = time.as_millis() / u128::from(SPEAKING_PIECE_MS);
+    let config = json!({ "count": count as u64, "ms": SPEAKING_PIECE_MS, "bytes": SPEAKING_PIECE_BYTES });
+    let beside = (0..SPEAKING_NODES).map(|at| noop(format!("n{at}")));
+    let nodes: Vec<Value> = beside.chain([node("speak".into(), "debug:stream", config)]).collect();
+    workflow("bench speaking", &nodes, &[])
 }
 
 /// One node that waits.

@@ -15,7 +15,7 @@ use super::share::Share;
 use crate::error::{Context, Exit, Result};
 use crate::limits::BENCH_CASE_TIME_MAX;
 
-const RUNS: usize = 1_000;
+pub(super) const RUNS: usize = 1_000;
 const IN_FLIGHT: [usize; 2] = [64, 256];
 const WARM_UP_ROUNDS: usize = 2;
 /// The figure is the best of three medians of three rounds: a noisy neighbour spoils a set, not the result.
@@ -79,7 +79,7 @@ async fn set(mut connections: Vec<Connection>, workflow: &Arc<str>) -> Result<(V
 }
 
 /// Runs the workflow [`RUNS`] times over all connections; returns these and the seconds it took.
-async fn round(connections: Vec<Connection>, workflow: &Arc<str>) -> Result<(Vec<Connection>, f64)> {
+pub(super) async fn round(connections: Vec<Connection>, workflow: &Arc<str>) -> Result<(Vec<Connection>, f64)> {
     let share = Share::of(RUNS);
     let mut tasks = JoinSet::new();
     let since = Instant::now();

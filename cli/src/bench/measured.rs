@@ -108,6 +108,30 @@ pub(super) enum Measured {
         /// The file of the database: when it was filled, before the first page was removed, after W2 beside, and at the end.
         file_bytes: [u64; 4],
     },
+    #[serde(rename = "readers")]
+    Readers {
+        /// Clients that follow a run that waits, that take 10 kB a second, and that take nothing.
+        idle: usize,
+        paced: usize,
+        stopped: usize,
+        /// Nodes a second of W2's load without them, before and after, and with them: medians.
+        quiet_per_s: u64,
+        busy_per_s: u64,
+        loss_percent: f64,
+        /// What one of them adds to the memory of a process.
+        coordinator_bytes_idle: u64,
+        gateway_bytes_idle: u64,
+        coordinator_bytes_slow: u64,
+        gateway_bytes_slow: u64,
+        /// Events of each history that was checked.
+        events: u64,
+        /// Times that a reader was cut off and came back.
+        returns: u64,
+        /// Gaps that readers were told of.
+        gaps: u64,
+        /// All that they read.
+        bytes: u64,
+    },
     #[serde(rename = "makespan")]
     Makespan {
         graph: String,
@@ -209,6 +233,7 @@ const LINT_MS_GOAL: f64 = 100.0;
 const REVIEW_P99_MS_GOAL: f64 = 30.0;
 const LONG_REVIEW_MS_GOAL: f64 = 100.0;
 const RETENTION_PERCENT_GOAL: f64 = 15.0;
+const LOSS_PERCENT_GOAL: f64 = 10.0;
 
 fn line(work: &'static str, case: impl Into<String>, result: impl Into<String>) -> Line {
     Line { work, case: case.into(), result: result.into(), goal: String::new() }
@@ -256,6 +281,26 @@ impl Measured {
         lines.collect::<Vec<_>>().join("\n")
     }
 
+    fn memory_of_readers(&self) -> Line {
+        let Measured::Readers {
+            coordinator_bytes_idle,
+            gateway_bytes_idle,
+            coordinator_bytes_slow,
+            gateway_bytes_slow,
+            returns,
+            gaps,
+            ..
+        } = self
+        else {
+            return line("readers", "", "");
+        };
+        let kib = |coordinator: &u64, gateway: &u64| format!("{} + {} KiB", coordinator / 1024, gateway / 1024);
+        let (idle, slow) =
+            (kib(coordinator_bytes_idle, gateway_bytes_idle), kib(coordinator_bytes_slow, gateway_bytes_slow));
+        let result = format!("{idle}, {slow}; {returns} returns, {gaps} gaps that were told");
+        line("readers", "one idle, one slow in coordinator + gateway", result)
+    }
+
     /// For the table.
     pub(super) fn lines(&self) -> Vec<Line> {
         let one = match self {
@@ -297,6 +342,11 @@ impl Measured {
             )
             .at_most(*start_max_ms, LONG_REVIEW_MS_GOAL),
             Measured::Retention { .. } => return self.retention_lines(),
+            Measured::Readers { idle, paced, stopped, quiet_per_s, busy_per_s, loss_percent, .. } => {
+                let case = format!("W2 beside {paced} readers at 10 kB/s, {stopped} that stop, {idle} that wait");
+                let throughput = line("readers", case, format!("{quiet_per_s} → {busy_per_s} nodes/s"));
+                return vec![throughput.at_most(*loss_percent, LOSS_PERCENT_GOAL), self.memory_of_readers()];
+            }
             Measured::Makespan { graph, slots, agents, priorities, wall_ms, list_ms, bound_ms, ratio, .. } => {
                 let case = format!("{graph}, slots {slots}, agents {agents}, priorities {priorities}");
                 line("makespan", case, format!("{wall_ms} ms = {ratio} × {list_ms} (bound {bound_ms})"))

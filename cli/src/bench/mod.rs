@@ -2,6 +2,7 @@
 //! and loops, large graphs, and the makespan of recorded workflows.
 
 mod cluster;
+mod follower;
 mod graphs;
 mod http;
 mod latency;
@@ -14,6 +15,7 @@ mod makespan_table;
 mod measured;
 mod parked;
 mod progress;
+mod readers;
 mod report;
 mod retention;
 mod reviews;
@@ -61,6 +63,9 @@ pub enum Work {
     /// A million finished runs that are removed: what W2 notices of it, how fast they go, and what the file of the database does.
     #[value(name = "retention")]
     Retention,
+    /// 1,000 readers that take 10 kB/s or nothing, and 2,000 that wait: what is left of W2, and how much memory each takes.
+    #[value(name = "readers")]
+    Readers,
     /// Recorded workflows: how long a run takes, beside a list schedule that costs nothing.
     #[value(name = "makespan")]
     Makespan,
@@ -68,7 +73,7 @@ pub enum Work {
 
 impl Work {
     /// Those that need nothing, in order.
-    pub const ALL: [Work; 10] = [
+    pub const ALL: [Work; 11] = [
         Work::W1,
         Work::W2,
         Work::W3,
@@ -79,6 +84,7 @@ impl Work {
         Work::Lint,
         Work::Review,
         Work::Retention,
+        Work::Readers,
     ];
 
     /// W4 and all after it look at the coordinator's memory or database, so they get a fresh cluster on SQLite; the
@@ -99,7 +105,7 @@ pub async fn measure(
     report: &mut Report,
 ) -> Result<()> {
     let chosen = |cluster: &[Work]| works.iter().copied().filter(|work| cluster.contains(work)).collect::<Vec<_>>();
-    let clusters: [(&str, &[Work]); 7] = [
+    let clusters: [(&str, &[Work]); 8] = [
         ("load", &[Work::W1, Work::W2, Work::W3]),
         ("parked", &[Work::W4, Work::W5]),
         ("map", &[Work::Map]),
@@ -107,6 +113,7 @@ pub async fn measure(
         ("lint", &[Work::Lint]),
         ("review", &[Work::Review]),
         ("retention", &[Work::Retention]),
+        ("readers", &[Work::Readers]),
     ];
     for (name, works) in clusters.map(|(name, works)| (name, chosen(works))) {
         if works.is_empty() {
@@ -127,6 +134,7 @@ pub async fn measure(
                 Work::Lint => lint::measure(&cluster, report).await?,
                 Work::Review => reviews::measure(&mut cluster, report).await?,
                 Work::Retention => retention::measure(&mut cluster, report).await?,
+                Work::Readers => readers::measure(&cluster, report).await?,
                 Work::Makespan => {}
             }
             note(&format!("{work:?} took {}", clock::span(since.elapsed())));

@@ -12,6 +12,8 @@ use crate::limits::EVENT_BYTES_MAX;
 
 /// What the server says last; a stream that breaks does not say it.
 const END: &str = "stream.end";
+/// What it says when it ends a stream before all is told: it can be taken up again.
+const CLOSED: &str = "stream.closed";
 
 /// One event of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,27 +73,34 @@ impl Event {
 pub struct EventStream {
     response: Response,
     parser: Parser,
-    after: u64,
+    after: String,
+    is_over: bool,
 }
 
 impl EventStream {
-    pub(super) fn new(response: Response, after: u64) -> Self {
-        EventStream { response, parser: Parser::default(), after }
+    pub(super) fn new(response: Response, after: &str) -> Self {
+        EventStream { response, parser: Parser::default(), after: after.to_owned(), is_over: false }
     }
 
-    /// The seq of the youngest event read: where the next stream goes on.
-    pub fn after(&self) -> u64 {
-        self.after
+    /// The id of the youngest event read: where the next stream goes on.
+    pub fn after(&self) -> &str {
+        &self.after
+    }
+
+    /// Whether all was told.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// The next event; `None` at the stream's end. May be dropped and called again.
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
-            if let Some(event) = self.parser.ready.pop_front() {
-                if event.kind == END {
+            if let Some((id, event)) = self.parser.ready.pop_front() {
+                self.is_over = event.kind == END;
+                if matches!(event.kind.as_str(), END | CLOSED) {
                     return Ok(None);
                 }
-                self.after = event.seq.unwrap_or(self.after).max(self.after);
+                self.after = id.unwrap_or_else(|| std::mem::take(&mut self.after));
                 return Ok(Some(event));
             }
             match self.response.chunk().await {
@@ -109,10 +118,11 @@ impl EventStream {
 #[derive(Debug, Default)]
 struct Parser {
     line: Vec<u8>,
-    id: Option<u64>,
+    id: Option<String>,
     kind: String,
     data: String,
-    ready: VecDeque<Event>,
+    /// With the id that each had.
+    ready: VecDeque<(Option<String>, Event)>,
 }
 
 impl Parser {
@@ -139,7 +149,7 @@ impl Parser {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
-            "id" => self.id = value.parse().ok(),
+            "id" => self.id = Some(value.to_owned()),
             "event" => self.kind = value.to_owned(),
             "data" => {
                 if !self.data.is_empty() {
@@ -159,7 +169,9 @@ impl Parser {
         let data: Value = serde_json::from_str(&data).unwrap_or(Value::String(data));
         let named = data.get("type").and_then(Value::as_str).map(str::to_owned);
         let kind = if kind.is_empty() { named.unwrap_or_default() } else { kind };
-        self.ready.push_back(Event { seq: id, kind, data });
+        // Words of nodes at work have an id, too, but no place in the history.
+        let seq = data.get("seq").and_then(Value::as_u64).or_else(|| id.as_ref()?.parse().ok());
+        self.ready.push_back((id, Event { seq, kind, data }));
     }
 }
 
@@ -174,7 +186,7 @@ mod tests {
         for chunk in text.as_bytes().chunks(chunk_bytes) {
             parser.push(chunk).unwrap();
         }
-        parser.ready.into()
+        parser.ready.into_iter().map(|(_, event)| event).collect()
     }
 
     #[test]
@@ -189,6 +201,15 @@ mod tests {
         for chunk_bytes in [1, 2, 7, 1000] {
             assert_eq!(parse(text, chunk_bytes), expected, "{chunk_bytes}");
         }
+    }
+
+    #[test]
+    fn every_id_is_a_place_and_only_the_history_has_numbers() {
+        let mut parser = Parser::default();
+        let text = "id: 3.12\nevent: node.completed\ndata: {\"seq\":3}\n\nid: 3.13\nevent: node.delta\ndata: {}\n\n";
+        parser.push(text.as_bytes()).unwrap();
+        let read: Vec<_> = parser.ready.iter().map(|(id, event)| (id.as_deref(), event.seq)).collect();
+        assert_eq!(read, [(Some("3.12"), Some(3)), (Some("3.13"), None)]);
     }
 
     #[test]

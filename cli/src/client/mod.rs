@@ -216,13 +216,13 @@ impl Client {
         self.json(request.json(&body)).await
     }
 
-    /// A run's events after `after`, up to its end if `follow`, else those there are.
-    pub async fn events(&self, execution: &str, after: u64, follow: bool) -> Result<EventStream> {
+    /// A run's events after the one with the id `after`, up to its end if `follow`, else those there are.
+    pub async fn events(&self, execution: &str, after: &str, follow: bool) -> Result<EventStream> {
         let request = self
             .http
             .get(format!("{}/api/v1/workflows/executions/{}/events", self.origin, segment(execution)?))
             .header("Accept", "text/event-stream")
-            .query(&[("after", after.to_string()), ("follow", follow.to_string())]);
+            .query(&[("after", after), ("follow", if follow { "true" } else { "false" }), ("ids", "all")]);
         let sent = self.authorised(request).send().await;
         Ok(EventStream::new(self.accept(sent).await?, after))
     }

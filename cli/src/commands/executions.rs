@@ -13,12 +13,12 @@ use super::export::ExportOf;
 use super::pages::{Listed, Pages};
 use super::pause::{PauseOf, UnpauseOf};
 use super::resume::{LineageOf, RerunOf, ResumeOf};
-use crate::client::{Client, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
+use crate::client::{Client, Event, EventStream, Execution, ExecutionFilter, NodeRun, Waiting, error_text, with_index};
 use crate::completion;
 use crate::connection::Connection;
 use crate::error::{Context, Exit, Result};
 use crate::follow::{Until, follow, outcome, stopped};
-use crate::limits::RESULT_SHOWN_CHARS_MAX;
+use crate::limits::{EVENT_STREAM_FAILURES_MAX, EVENT_STREAM_PAUSE, RESULT_SHOWN_CHARS_MAX};
 use crate::outputs::bare;
 use crate::ui::next::with_server;
 use crate::ui::progress::Progress;
@@ -80,9 +80,9 @@ enum Verb {
         /// The run's id
         #[arg(add = completion::executions())]
         id: String,
-        /// Only those after this number
-        #[arg(long, default_value_t = 0)]
-        after: u64,
+        /// Only those after this number, or this id of a stream
+        #[arg(long, default_value = "0")]
+        after: String,
         /// Wait for new ones until the run is over
         #[arg(short, long)]
         follow: bool,
@@ -151,7 +151,7 @@ impl Executions {
             }
             Verb::Trace { id } => trace(&client, &id, self.json).await,
             Verb::Explain { id } => explain(&client, &id, self.json).await,
-            Verb::Events { id, after, follow } => events(&client, &id, after, follow, self.json).await,
+            Verb::Events { id, after, follow } => events(&client, &id, &after, follow, self.json).await,
             Verb::Cancel { id, reason } => cancel(&client, &id, reason.as_deref(), self.json).await,
             Verb::Signal(signal) => signal.run(&client, self.json).await,
             Verb::Pause(pause) => pause.run(&client, self.json).await,
@@ -325,17 +325,44 @@ pub(super) async fn trace(client: &Client, id: &str, as_json: bool) -> Result<()
     print(&read::<Waterfall>(trace)?.render(waterfall::width(), Style::stdout()))
 }
 
-pub(super) async fn events(client: &Client, id: &str, after: u64, follow: bool, as_json: bool) -> Result<()> {
-    let mut stream = client.events(id, after, follow).await?;
-    while let Some(event) = stream.next().await? {
-        if as_json {
-            print_json(&json!({ "seq": event.seq, "type": event.kind, "data": event.data }))?;
-        } else {
-            let seq = event.seq.map(|seq| seq.to_string()).unwrap_or_default();
-            print(&format!("{seq:>6}  {:<16}  {}", event.kind, event.data))?;
+pub(super) async fn events(client: &Client, id: &str, after: &str, follow: bool, as_json: bool) -> Result<()> {
+    let (mut after, mut failures) = (after.to_owned(), 0);
+    let mut opened = Some(client.events(id, &after, follow).await?);
+    loop {
+        let before = after.clone();
+        let ended = match opened.take() {
+            Some(stream) => show_events(stream, &mut after, as_json).await,
+            None => match client.events(id, &after, follow).await {
+                Ok(stream) => show_events(stream, &mut after, as_json).await,
+                Err(failure) => Err(failure),
+            },
+        };
+        failures = if after == before { failures + 1 } else { 0 };
+        match ended {
+            Ok(true) => return Ok(()),
+            ended if !follow || failures > EVENT_STREAM_FAILURES_MAX => return ended.map(drop),
+            Err(failure) if matches!(failure.exit, Exit::Auth | Exit::NotFound | Exit::Usage) => return Err(failure),
+            // A stream lasts only so long, and so does its server; it is taken up where it ended.
+            _ => tokio::time::sleep(EVENT_STREAM_PAUSE).await,
         }
     }
-    Ok(())
+}
+
+/// Shows a stream to its end, while `after` moves along; whether that was all there is.
+async fn show_events(mut stream: EventStream, after: &mut String, as_json: bool) -> Result<bool> {
+    while let Some(event) = stream.next().await? {
+        show_event(&event, as_json)?;
+        stream.after().clone_into(after);
+    }
+    Ok(stream.is_over())
+}
+
+fn show_event(event: &Event, as_json: bool) -> Result<()> {
+    if as_json {
+        return print_json(&json!({ "seq": event.seq, "type": event.kind, "data": event.data }));
+    }
+    let seq = event.seq.map(|seq| seq.to_string()).unwrap_or_default();
+    print(&format!("{seq:>6}  {:<16}  {}", event.kind, event.data))
 }
 
 async fn cancel(client: &Client, id: &str, reason: Option<&str>, as_json: bool) -> Result<()> {

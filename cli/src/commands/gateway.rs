@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use heddle_gateway::Listen;
@@ -10,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::agent::Joining;
 use super::up::Fetch;
-use crate::compose::start_gateway;
+use crate::compose::{Outside, start_gateway};
 use crate::contradiction::{is_same_place, refuse};
 use crate::data_dir::DataDir;
 use crate::error::Result;
@@ -18,6 +19,7 @@ use crate::limits::DRAIN_WAIT_MAX;
 use crate::metrics::Metrics;
 use crate::service::{Stop, announce, bind};
 use crate::telemetry;
+use crate::ui::clock;
 
 /// Run a gateway: it speaks REST to clients
 #[derive(Debug, Args)]
@@ -37,6 +39,16 @@ pub struct Gateway {
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     fetch: Fetch,
+    /// How long a client of an event stream may take nothing before it is told where to go on and its place is free, from
+    /// 1s to 10m
+    #[arg(long, env = "HEDDLE_STREAM_STALL", default_value = "60s", value_name = "TIME", value_parser = stream_stall)]
+    stream_stall: Duration,
+}
+
+fn stream_stall(text: &str) -> std::result::Result<Duration, String> {
+    let stall = clock::parse_span(text)?;
+    let is_sound = (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&stall);
+    if is_sound { Ok(stall) } else { Err("expected 1s to 10m".to_owned()) }
 }
 
 impl Gateway {
@@ -56,8 +68,9 @@ impl Gateway {
         // Plaintext needs none, so it is no fault if there is no place.
         let usual = || DataDir::choose(std::env::var_os("HEDDLE_DATA").map(PathBuf::from).as_deref()).ok();
         let data_dir = self.data_dir.or_else(|| usual().map(|data| data.inside("gateway").path().to_owned()));
+        let outside = Outside { stream_stall: Some(self.stream_stall), ..self.fetch.into() };
         let gateway = tokio::select! {
-            gateway = start_gateway(listen, link, data_dir, self.fetch.into()) => gateway?,
+            gateway = start_gateway(listen, link, data_dir, outside) => gateway?,
             // Without a certificate it waits for one.
             () = stop.asked() => return Ok(()),
         };

@@ -71,7 +71,7 @@ impl Replay {
     async fn show(&self, client: &Client, id: &str) -> Result<()> {
         match (self.trace, self.events) {
             (true, _) => executions::trace(client, id, self.json).await,
-            (_, true) => executions::events(client, id, 0, false, self.json).await,
+            (_, true) => executions::events(client, id, "0", false, self.json).await,
             _ => executions::get(client, id, self.json).await,
         }
     }

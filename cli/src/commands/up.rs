@@ -72,7 +72,7 @@ pub struct Fetch {
 
 impl From<Fetch> for Outside {
     fn from(fetch: Fetch) -> Self {
-        Outside { fetch_allowed: fetch.allow_fetch, public_url: fetch.public_url }
+        Outside { fetch_allowed: fetch.allow_fetch, public_url: fetch.public_url, stream_stall: None }
     }
 }
 

@@ -43,6 +43,8 @@ impl Change {
     /// started then.
     pub fn all(event: &Event) -> Vec<Self> {
         let about = match event.kind.split_once('.') {
+            // Pieces that a watcher does not get change nothing about their node.
+            Some(("node", "gap")) => None,
             Some(("node", state)) => Change::read(&event.data, Some(&state.to_ascii_uppercase())),
             // A signal that is kept names no node.
             Some(("timer", "fired") | ("signal", "received") | ("webhook", "called")) => {

@@ -10,10 +10,10 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{Epoch, EventSeq, PartitionId, RunId};
 use heddle_core::limits::RECOVERY_DEATHS_MAX;
 use heddle_core::partition::Partition;
-use heddle_core::partition::batch::BatchRow;
+use heddle_core::partition::batch::{BatchRow, Phase};
 use heddle_core::partition::io::Input;
 use heddle_core::run::event::Event;
-use heddle_core::run::{Corrupt, Run};
+use heddle_core::run::{Corrupt, Run, RunStatus};
 use thiserror::Error;
 
 use crate::auth::Tenant;
@@ -22,6 +22,7 @@ use crate::journal::{Acquired, Claim, JournalError};
 use crate::limits::{
     AWAY_PAUSE_MAX, EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_ROWS, LOAD_PAGE_RUNS, RESTART_PAUSE_MIN,
 };
+use crate::read::hub::Hint;
 use crate::shared::Shared;
 
 /// A partition that has been read, and its runs, to be its first inputs.
@@ -59,6 +60,10 @@ pub(crate) async fn partition(
         let page = shared.journal.list_loadable(id, after, LOAD_PAGE_RUNS).await?;
         for run in &page {
             if let Some(run) = recover(&shared, id, &acquired, *run).await? {
+                // What attempts that go on say stands behind this event.
+                if run.status() == RunStatus::Running {
+                    shared.hub.publish(run.id(), Hint { seq: run.seq(), phase: Phase::Active });
+                }
                 runs.push(Input::Loaded(run.id(), Some(Box::new(run))));
             }
         }

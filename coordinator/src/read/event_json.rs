@@ -15,12 +15,17 @@ use heddle_core::value::ValueRef;
 use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
 
-use super::live::{News, Place};
+use super::live::{News, Place, What};
 use super::scopes::Scopes;
 use crate::limits::EVENT_GIVEN_UP_MAX;
 
 /// An event of the history that `scopes` has read just before.
 pub(super) fn show(scopes: &Scopes, event: &Event) -> wire::Event {
+    event_of(event.seq.0, event.at.as_millis(), event.fact.name(), &data(scopes, event).into())
+}
+
+/// What it says.
+pub(super) fn data(scopes: &Scopes, event: &Event) -> Map<String, Value> {
     let mut data = fact(scopes, event);
     let is_shown = |decision: &&Decision| is_shown(scopes, decision);
     let decided: Vec<Value> =
@@ -60,38 +65,42 @@ pub(super) fn show(scopes: &Scopes, event: &Event) -> wire::Event {
     if !items.is_empty() {
         data.insert("items".into(), items.into());
     }
-    event_of(event.seq.0, event.at.as_millis(), event.fact.name(), &data.into())
+    data
 }
 
 /// What an attempt at work has said. These events have no seq: they are in no history.
-pub(super) fn show_news(scopes: &Scopes, at_ms: i64, news: News) -> wire::Event {
+pub(super) fn show_news(scopes: &Scopes, at_ms: i64, news: &News) -> wire::Event {
     let about = |(instance, number): Place| {
         let mut fields = named(scopes, instance);
         fields.insert("attempt".into(), number.0.into());
         fields
     };
-    let (name, fields) = match news {
-        News::Progress { place, progress } => {
-            let mut fields = about(place);
+    let mut fields = about(news.place);
+    let name = match &news.what {
+        What::Progress(progress) => {
             fields.insert("progress".into(), progress.fraction.into());
             fields.insert("message".into(), (*progress.message).into());
-            ("node.progress", fields)
+            "node.progress"
         }
-        News::Text { place, port, from, to, text } => {
-            let mut fields = about(place);
-            fields.insert("port".into(), (*port).into());
-            fields.insert("from".into(), from.into());
-            fields.insert("to".into(), to.into());
-            fields.insert("text".into(), text.into());
-            ("node.delta", fields)
+        What::Gap { from, to } => {
+            fields.insert("from".into(), (*from).into());
+            fields.insert("to".into(), (*to).into());
+            "node.gap"
+        }
+        What::Text { port, from, to, text } => {
+            fields.insert("port".into(), (**port).into());
+            fields.insert("from".into(), (*from).into());
+            fields.insert("to".into(), (*to).into());
+            fields.insert("text".into(), text.as_str().into());
+            "node.delta"
         }
     };
     event_of(0, at_ms, name, &fields.into())
 }
 
-fn event_of(seq: u64, at_ms: i64, name: &str, data: &Value) -> wire::Event {
+pub(super) fn event_of(seq: u64, at_ms: i64, name: &str, data: &Value) -> wire::Event {
     let data_json = serde_json::to_vec(data).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from);
-    wire::Event { seq, at_ms, r#type: name.into(), data_json }
+    wire::Event { seq, at_ms, r#type: name.into(), data_json, place: String::new() }
 }
 
 /// Maps that no document knows are not spoken of, but for what fails in the nodes that they run for.
@@ -441,6 +450,6 @@ fn lies(reference: ValueRef) -> Value {
     json!({ "seq": reference.seq.0, "bytes": reference.bytes, "digest": reference.digest.to_string() })
 }
 
-fn node_id(graph: &Graph, node: NodeIx) -> String {
+pub(super) fn node_id(graph: &Graph, node: NodeIx) -> String {
     graph.get(node).map_or_else(String::new, |_| graph.node(graph.named(node)).id.to_string())
 }

@@ -1,32 +1,49 @@
-//! A run's history for people: each row as one public event.
+//! What is told of a run: its history, each row as one public event, and what its nodes say meanwhile.
 
 use std::sync::Arc;
 
 use futures::Stream;
-use heddle_core::id::{EventSeq, RunId};
+use heddle_core::id::{EventSeq, Instance, RunId};
 use heddle_core::run::event::{Event, Fact};
 use heddle_proto::control as wire;
-use tokio::time::timeout;
+use heddle_proto::stream_place::{PiecePlace, StreamPlace};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::batches;
 use super::event_json::{show, show_news};
 use super::hub::Hint;
-use super::live::{Cursor, Of};
+use super::live::{Cursor, News, Of, What};
+use super::node_events::{Matter, Only};
+use super::pace::Counted;
 use super::runs::{self, ReadError};
 use super::scopes::Scopes;
 use crate::auth::Tenant;
-use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_AGAIN};
+use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, FOLLOW_AGAIN, FOLLOW_PAGE_BYTES, FOLLOW_PAGE_ROWS, READ_AGAIN};
 use crate::shared::Shared;
 
-/// A history from `after` on, page by page; with `follow` until the run is over.
+/// In the place behind the last word on a node: nothing is heard there.
+const ALL: u64 = u64::MAX;
+
+/// What a reader wants of a run's events.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Those behind this place.
+    pub(crate) after: StreamPlace,
+    /// Those to come, too, until the run is over, or the node.
+    pub(crate) follow: bool,
+    /// Those of this node.
+    pub(crate) only: Option<Only>,
+}
+
+/// A run's events, page by page.
 pub(crate) async fn pages(
     shared: Arc<Shared>,
     tenant: Tenant,
     id: RunId,
-    after: EventSeq,
-    follow: bool,
+    wanted: Wanted,
 ) -> Result<impl Stream<Item = Result<wire::EventPage, ReadError>> + Send + 'static, ReadError> {
-    let asked = Asked { shared, tenant, id, after, follow };
+    let asked = Asked { shared, tenant, id, wanted };
     let reader = asked.begun().await?;
     Ok(futures::stream::unfold((asked, reader), |(asked, reader)| async move {
         let mut reader = match reader {
@@ -47,8 +64,7 @@ struct Asked {
     shared: Arc<Shared>,
     tenant: Tenant,
     id: RunId,
-    after: EventSeq,
-    follow: bool,
+    wanted: Wanted,
 }
 
 impl Asked {
@@ -62,9 +78,27 @@ impl Asked {
         };
         let (shared, tenant) = (Arc::clone(&self.shared), self.tenant.clone());
         let scopes = Scopes::new(row.run, runs::graph_of(&shared, &row).await?);
-        let (is_over, has_ended) = (row.quarantine_reason.is_some(), row.summary.ended_at.is_some());
-        let (id, after, follow, heard) = (self.id, self.after, self.follow, Cursor::default());
-        Ok(Some(Reader { shared, tenant, scopes, id, after, follow, is_over, has_ended, heard }))
+        let Wanted { after, follow, only } = &self.wanted;
+        let heard = match (after.word, after.muted) {
+            (0, 0) => shared.live.begin(self.id),
+            (word, muted) => shared.live.resume(self.id, word, muted),
+        };
+        let news = follow.then(|| Signals { hints: shared.hub.follow(self.id), words: shared.live.follow(self.id) });
+        Ok(Some(Reader {
+            shared,
+            tenant,
+            scopes,
+            id: self.id,
+            after: EventSeq(after.seq),
+            signals: news,
+            only: only.clone(),
+            is_over: row.quarantine_reason.is_some() || only.is_some() && after.muted == ALL,
+            has_ended: row.summary.ended_at.is_some(),
+            heard,
+            piece: after.piece.filter(|_| only.as_ref().is_some_and(|only| only.is_single)),
+            counted: Counted::default(),
+            not_before: None,
+        }))
     }
 
     /// The same as soon as the run has begun; `None` if it never will, or if nobody wants to wait.
@@ -75,7 +109,7 @@ impl Asked {
                 return Ok(Some(reader));
             }
             let status = batches::not_begun(&self.shared, &self.tenant, self.id).await?.status();
-            if !self.follow || !matches!(status, wire::RunStatus::Pending | wire::RunStatus::Running) {
+            if !self.wanted.follow || !matches!(status, wire::RunStatus::Pending | wire::RunStatus::Running) {
                 return Ok(None);
             }
             let _told = timeout(READ_AGAIN, hints.changed()).await;
@@ -89,6 +123,14 @@ impl Drop for Asked {
     }
 }
 
+/// What wakes a follower.
+struct Signals {
+    /// The history has grown.
+    hints: watch::Receiver<Option<Hint>>,
+    /// A node has said something.
+    words: watch::Receiver<()>,
+}
+
 struct Reader {
     shared: Arc<Shared>,
     tenant: Tenant,
@@ -96,64 +138,169 @@ struct Reader {
     scopes: Scopes,
     id: RunId,
     after: EventSeq,
-    follow: bool,
+    /// If it follows.
+    signals: Option<Signals>,
+    only: Option<Only>,
     /// The reader has seen the end.
     is_over: bool,
     /// The run had ended before its last page was read, wherever the reader is: what it has not read by then will not come.
     has_ended: bool,
     /// What it has heard of attempts that run.
     heard: Cursor,
+    /// The last piece of the one node that it follows.
+    piece: Option<PiecePlace>,
+    /// Among those who are told something.
+    counted: Counted,
+    /// When it is told more.
+    not_before: Option<Instant>,
 }
 
 impl Reader {
     /// The next page that holds anything; `None` at the end.
     async fn next(&mut self) -> Result<Option<wire::EventPage>, ReadError> {
+        if let Some(at) = self.not_before.take() {
+            sleep_until(at).await;
+        }
+        let page = self.found().await?;
+        if self.signals.is_some() && !self.is_over && page.is_some() {
+            let now = Instant::now();
+            let pause = self.shared.live.pace.told(&mut self.counted, now);
+            self.not_before = (!pause.is_zero()).then(|| now + pause);
+        }
+        Ok(page)
+    }
+
+    async fn found(&mut self) -> Result<Option<wire::EventPage>, ReadError> {
         loop {
-            if self.is_over && self.follow {
+            if self.is_over && (self.signals.is_some() || self.only.is_some()) {
                 return Ok(None);
             }
-            let mut hints = self.shared.hub.follow(self.id);
-            let mut words = self.follow.then(|| self.shared.live.follow(self.id));
-            self.read_before(self.after.next()).await?;
-            let page = self.page(self.after).await?;
-            if let [first, .., last] | [first @ last] = &page[..] {
-                self.read_before(first.seq).await?;
-                self.after = last.seq;
-                self.is_over |= page.iter().any(|event| matches!(event.fact, Fact::Ended { .. }));
-                // What attempts said before their results comes before them.
-                let mut events = if self.follow { self.live(Of::Over) } else { Vec::new() };
-                for event in &page {
-                    self.scopes.step(self.id, event);
-                    events.push(show(&self.scopes, event));
-                }
-                return Ok(Some(wire::EventPage { events }));
+            // Marked before it is looked: what comes from here on wakes the reader.
+            if let Some(signals) = &mut self.signals {
+                signals.hints.mark_unchanged();
+                signals.words.mark_unchanged();
             }
-            let Some(words) = words.as_mut().filter(|_| !self.has_ended) else { return Ok(None) };
-            let events = self.live(Of::Running(self.after));
+            self.read_before(self.after.next()).await?;
+            let (rows, bytes) = match (&self.signals, &self.only) {
+                (Some(_), None) => (FOLLOW_PAGE_ROWS, FOLLOW_PAGE_BYTES),
+                _ => (EVENT_PAGE_ROWS, EVENT_PAGE_BYTES),
+            };
+            let page = self.page(self.after, rows, bytes).await?;
+            if let Some(first) = page.first() {
+                self.read_before(first.seq).await?;
+                let events = self.told(&page);
+                match events.is_empty() {
+                    true => continue,
+                    false => return Ok(Some(wire::EventPage { events })),
+                }
+            }
+            if self.signals.is_none() || self.has_ended {
+                return Ok(None);
+            }
+            let events = self.words();
             if !events.is_empty() {
                 return Ok(Some(wire::EventPage { events }));
             }
-            let after = self.after;
-            let is_news = |hint: &Option<Hint>| hint.is_some_and(|hint| hint.seq > after || hint.is_over());
-            // Without a hint it looks again all the same (E27).
-            let told = tokio::select! {
-                told = timeout(READ_AGAIN, hints.wait_for(is_news)) => told,
-                _word = words.changed() => continue,
-            };
-            let goes_on = told.is_ok_and(|told| told.is_ok_and(|hint| hint.is_some_and(|hint| !hint.is_over())));
-            if !goes_on {
-                let row = runs::row(&self.shared, &self.tenant, self.id).await?;
-                self.has_ended = row.summary.ended_at.is_some();
-            }
+            self.wait().await?;
         }
     }
-}
 
-impl Reader {
+    /// Waits for news, or until it is time to look again without any (E27).
+    async fn wait(&mut self) -> Result<(), ReadError> {
+        let Some(Signals { hints, words }) = &mut self.signals else { return Ok(()) };
+        let after = self.after;
+        let is_news = |hint: &Option<Hint>| hint.is_some_and(|hint| hint.seq > after || hint.is_over());
+        let told = tokio::select! {
+            told = timeout(FOLLOW_AGAIN, hints.wait_for(is_news)) => told.map(|told| told.map(|hint| *hint)),
+            _word = words.changed() => return Ok(()),
+        };
+        let goes_on = told.is_ok_and(|told| told.is_ok_and(|hint| hint.is_some_and(|hint| !hint.is_over())));
+        if !goes_on {
+            let row = runs::row(&self.shared, &self.tenant, self.id).await?;
+            self.has_ended = row.summary.ended_at.is_some();
+        }
+        Ok(())
+    }
+
+    /// What a page of the history tells, with the words that came between its events.
+    fn told(&mut self, page: &[Arc<Event>]) -> Vec<wire::Event> {
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        let last = page.last().map_or(self.after, |event| event.seq);
+        let (words, are_all) = self.news(last);
+        let mut words = words.into_iter().peekable();
+        for event in page {
+            while let Some(word) = words.next_if(|word| word.at < event.seq) {
+                events.push(self.word(&word));
+            }
+            // Further words may have come before this event.
+            let is_cut = !are_all && words.peek().is_none();
+            let is_full = self.signals.is_some() && bytes >= FOLLOW_PAGE_BYTES;
+            if !events.is_empty() && (is_cut || is_full) {
+                break;
+            }
+            self.scopes.step(self.id, event);
+            self.after = event.seq;
+            self.is_over |= matches!(event.fact, Fact::Ended { .. });
+            let shown = match self.only.as_ref().map(|only| only.of(&self.scopes, event)) {
+                None => show(&self.scopes, event),
+                Some(Matter::Nothing) => continue,
+                Some(Matter::Some(shown)) => shown,
+                Some(Matter::Last(shown)) => {
+                    self.is_over = true;
+                    shown
+                }
+            };
+            bytes += shown.data_json.len();
+            events.push(self.placed(shown));
+            if self.is_over && self.only.is_some() {
+                break;
+            }
+        }
+        events
+    }
+
+    /// What nodes have said since this reader heard them last, as far as the history has been read.
+    fn words(&mut self) -> Vec<wire::Event> {
+        let (words, _) = self.news(self.after.next());
+        words.iter().map(|word| self.word(word)).collect()
+    }
+
+    fn news(&mut self, before: EventSeq) -> (Vec<News>, bool) {
+        if self.signals.is_none() {
+            return (Vec::new(), true);
+        }
+        let Self { scopes, only, heard, piece, .. } = self;
+        let is_wanted = |instance: Instance| only.as_ref().is_none_or(|only| only.is(scopes, instance));
+        self.shared.live.news(self.id, heard, Of { before, only: &is_wanted, had: *piece })
+    }
+
+    /// A word as an event, which this reader has heard then. It has no seq: it is in no history.
+    fn word(&mut self, word: &News) -> wire::Event {
+        self.heard.pass(word);
+        let (instance, attempt) = word.place;
+        if let (What::Text { to, .. }, true) = (&word.what, self.only.as_ref().is_some_and(|only| only.is_single)) {
+            let generation = instance.generation.0;
+            self.piece = Some(PiecePlace { generation, attempt: attempt.0, sequence: *to });
+        }
+        let at_ms = self.shared.clock.now().as_millis();
+        self.placed(show_news(&self.scopes, at_ms, word))
+    }
+
+    /// Names the place behind an event that has just been read.
+    fn placed(&self, event: wire::Event) -> wire::Event {
+        if self.signals.is_none() {
+            return event;
+        }
+        let is_last = self.is_over && self.only.is_some();
+        let (word, muted) = (self.heard.last, if is_last { ALL } else { self.heard.muted() });
+        let place = StreamPlace { seq: self.after.0, word, muted, piece: self.piece };
+        wire::Event { place: place.to_string(), ..event }
+    }
+
     /// Reads what a reader that began in the middle has not seen, so that items that are at work have their numbers.
     async fn read_before(&mut self, next: EventSeq) -> Result<(), ReadError> {
         while let Some(known) = self.scopes.lacks(next) {
-            let page = self.page(known).await?;
+            let page = self.page(known, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES).await?;
             if page.is_empty() {
                 break;
             }
@@ -162,28 +309,21 @@ impl Reader {
         Ok(())
     }
 
-    async fn page(&self, after: EventSeq) -> Result<Vec<Arc<Event>>, ReadError> {
-        if let Some(events) = self.shared.recent.events(self.id, after, EVENT_PAGE_ROWS) {
+    async fn page(&self, after: EventSeq, rows: usize, bytes: usize) -> Result<Vec<Arc<Event>>, ReadError> {
+        if let Some(events) = self.shared.recent.events(self.id, after, rows) {
             return Ok(events);
         }
         let (tenant, id) = (self.tenant.clone(), self.id);
-        let page = self.shared.journal.read_history(tenant, id, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
+        let page = self.shared.journal.read_history(tenant, id, after, rows, bytes);
         Ok(page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect())
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        // What is followed no more may be forgotten.
+        self.signals = None;
         self.shared.hub.forget(self.id);
         self.shared.live.forget(self.id);
-    }
-}
-
-impl Reader {
-    /// What attempts have said since this reader heard them last. These events have no seq: they are in no history.
-    fn live(&mut self, of: Of) -> Vec<wire::Event> {
-        let at_ms = self.shared.clock.now().as_millis();
-        let news = self.shared.live.news(self.id, &mut self.heard, of);
-        news.into_iter().map(|news| show_news(&self.scopes, at_ms, news)).collect()
     }
 }

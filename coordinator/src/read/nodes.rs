@@ -68,7 +68,7 @@ pub(crate) async fn detail(
     }
     let graph = runs::graph_of(shared, &row).await?;
     let ix = graph.find(ask.node).ok_or_else(no_node)?;
-    let kind = kind(&graph, ix, &ask)?;
+    let kind = kind(&graph, ix, ask.node, &ask.index)?;
     let mut one = exact(kind, ix, &ask).map(|wanted| Search::new(&graph, wanted));
     let mut page = listed(&graph, kind, ix, &ask).map(|wanted| Search::new(&graph, wanted));
     let mut around = around(&graph, kind, ix, &ask).map(|wanted| Search::new(&graph, wanted));
@@ -119,11 +119,11 @@ pub(crate) async fn detail(
 }
 
 /// What an index is of.
-fn kind(graph: &Graph, ix: NodeIx, ask: &Ask<'_>) -> Result<wire::NodeKind, NodeReadError> {
+pub(super) fn kind(graph: &Graph, ix: NodeIx, node: &str, index: &[u32]) -> Result<wire::NodeKind, NodeReadError> {
     let (depth, is_container) = (graph.depth(ix), graph.has_items(ix));
     let most = depth + usize::from(is_container);
-    match ask.index.len() {
-        given if given > most => Err(NodeReadError::BadIndex { node: ask.node.to_owned(), most, is_container }),
+    match index.len() {
+        given if given > most => Err(NodeReadError::BadIndex { node: node.to_owned(), most, is_container }),
         given if given > depth => Ok(wire::NodeKind::Item),
         given if given == depth => Ok(wire::NodeKind::Instance),
         _ => Ok(wire::NodeKind::Node),

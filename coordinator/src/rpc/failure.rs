@@ -9,6 +9,7 @@ use heddle_core::run::ListenRefusal;
 use heddle_error_chain::chain;
 use heddle_proto::control as wire;
 use heddle_proto::limits::{FAILURE_BYTES_MAX, FAILURE_TEXT_BYTES_MAX};
+use heddle_proto::stream_place::{NoPlace, StreamPlace};
 use prost::Message as _;
 use tonic::{Code, Status};
 
@@ -298,6 +299,13 @@ fn violation(problem: Problem) -> wire::Violation {
 /// A cursor that cannot be read.
 pub(crate) fn bad_cursor() -> Status {
     plain(400, "bad_cursor", "the cursor is not one that a list gave; begin without it")
+}
+
+/// The place in a stream that a request names, if it names one.
+pub(crate) fn place(text: &str) -> Result<Option<StreamPlace>, Status> {
+    let parsed = (!text.is_empty()).then(|| text.parse());
+    let message = "the place is not one that an event of a stream had; begin without it";
+    parsed.transpose().map_err(|NoPlace| plain(400, "invalid_last_event_id", message))
 }
 
 /// The run id in a request.

@@ -25,7 +25,11 @@ use super::failure;
 /// Calls of gateways. Agents keep their streams open for ever; their sessions end them.
 const CALLS: &str = "/heddle.control.v1.";
 /// Those of them that may wait, and change nothing.
-const WAITING: [&str; 2] = ["/heddle.control.v1.Control/GetRun", "/heddle.control.v1.Control/ReadEvents"];
+const WAITING: [&str; 3] = [
+    "/heddle.control.v1.Control/GetRun",
+    "/heddle.control.v1.Control/ReadEvents",
+    "/heddle.control.v1.Streams/FollowNode",
+];
 
 /// The calls of one coordinator.
 #[derive(Debug, Clone, Default)]
@@ -279,7 +283,7 @@ mod tests {
     async fn who_only_waits_is_cut_off_and_told_to_ask_again() {
         let (in_flight, permits) = (InFlight::default(), Arc::new(Semaphore::new(1)));
         let mut gate = in_flight.layer(service(&permits));
-        let [get, read] = WAITING.map(|path| gate.call(request(path)));
+        let [get, read, _] = WAITING.map(|path| gate.call(request(path)));
         let mut answer = read.await.unwrap().into_body();
         in_flight.close();
         in_flight.drained(A_MINUTE).await;

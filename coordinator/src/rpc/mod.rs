@@ -25,6 +25,7 @@ mod signal_requests;
 pub(crate) mod signals;
 pub(crate) mod stats;
 mod stats_requests;
+pub(crate) mod streams;
 mod tenant_requests;
 pub(crate) mod tenants;
 pub(crate) mod traces;

@@ -23,7 +23,7 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::GetNodeRequest) -> 
     nodes::detail(shared, &auth::tenant(&request)?, run, ask).await.map_err(refused)
 }
 
-fn refused(error: NodeReadError) -> Status {
+pub(super) fn refused(error: NodeReadError) -> Status {
     let (status, code) = match error {
         NodeReadError::Read(error) => return failure::read(error),
         NodeReadError::NotBegun => (409, "execution_not_begun"),

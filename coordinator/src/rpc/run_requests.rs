@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use heddle_core::graph::Graph;
-use heddle_core::id::{EventSeq, RunId, Slot, WorkflowId};
+use heddle_core::id::{RunId, Slot, WorkflowId};
 use heddle_core::limits::RUN_DEADLINE_MAX;
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
@@ -16,6 +16,7 @@ use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::Digest;
 use heddle_proto::control as wire;
 use heddle_proto::limits::READ_WAIT_SECONDS_MAX;
+use heddle_proto::stream_place::StreamPlace;
 use prost::Message as _;
 use tonic::Status;
 
@@ -26,9 +27,10 @@ use crate::children;
 use crate::graphs;
 use crate::journal::{RunCursor, RunFilter};
 use crate::limits::ANSWER_VALUES_BYTES;
+use crate::read::batches;
+use crate::read::events::{self as history, Wanted};
 use crate::read::runs::{self, Ask, ReadError};
 use crate::read::versions::Versions;
-use crate::read::{batches, events as history};
 use crate::resume::{carried, family};
 use crate::shared::Shared;
 
@@ -275,8 +277,11 @@ pub(super) async fn events(
     request: wire::ReadEventsRequest,
 ) -> Result<Pin<Box<dyn Stream<Item = Result<wire::EventPage, Status>> + Send>>, Status> {
     let run = failure::run_id(&request.execution_id)?;
-    let (tenant, after) = (auth::tenant(&request)?, EventSeq(request.after_seq));
-    let pages = history::pages(Arc::clone(shared), tenant, run, after, request.follow).await.map_err(failure::read)?;
+    let tenant = auth::tenant(&request)?;
+    let from_seq = StreamPlace { seq: request.after_seq, ..StreamPlace::default() };
+    let after = failure::place(&request.after_place)?.unwrap_or(from_seq);
+    let wanted = Wanted { after, follow: request.follow, only: None };
+    let pages = history::pages(Arc::clone(shared), tenant, run, wanted).await.map_err(failure::read)?;
     Ok(Box::pin(pages.map(|page| page.map_err(failure::read))))
 }
 

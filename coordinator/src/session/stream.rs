@@ -358,8 +358,8 @@ impl Session {
     fn shows(&self, key: Option<&wire::AttemptKey>, word: Word) {
         let key = convert::key_from_wire(key).filter(|key| self.shared.sessions.holds(&self.agent, key.token));
         let Some(key) = key else { return };
-        let since = self.shared.hub.active(key.run).map_or(EventSeq(0), |hint| hint.seq);
-        self.shared.live.tell(&self.agent, key, since, word);
+        let at = self.shared.hub.active(key.run).map_or(EventSeq(0), |hint| hint.seq);
+        self.shared.live.tell(&self.agent, key, at, word);
     }
 
     fn finished(&self, finished: wire::Finished) -> Option<(AttemptKey, Input)> {

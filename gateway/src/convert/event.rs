@@ -43,6 +43,7 @@ mod tests {
             at_ms: 0,
             r#type: "node.completed".to_owned(),
             data_json: Bytes::from_static(data),
+            place: String::new(),
         };
         let mut out = Vec::new();
         write(&mut out, &event, "exec_1")?;

@@ -134,7 +134,7 @@ pub const REFUSALS: &[Code] = &[
     ),
     code("invalid_key_format", "This is not what a key looks like.", "Send `Authorization: Bearer sk-…`."),
     code("invalid_key_request", "A key of this kind cannot be made.", "The message says why."),
-    code("invalid_last_event_id", "Last-Event-ID is no number.", "Send the id of an event."),
+    code("invalid_last_event_id", "Last-Event-ID is no id of an event.", "Send the id of an event."),
     code("invalid_outputs", "The new values do not fit the nodes' outputs.", "`violations` says which and why."),
     code("invalid_parameter", "A parameter of the query has a value that it cannot have.", "The message says which."),
     code("invalid_path", "The path is not UTF-8.", "Encode it."),

@@ -10,6 +10,7 @@ use axum::response::Response;
 
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
+use super::follow::too_many;
 use super::input::Segment;
 use crate::app::App;
 use crate::convert::failure;
@@ -23,12 +24,12 @@ pub(crate) async fn export(
     caller: Caller<ReadExecutions>,
     Segment(id): Segment,
 ) -> Result<Response, ApiError> {
-    let permit = app.followers.clone().try_acquire_owned().map_err(|_| too_many())?;
+    let place = app.followers.take(&caller.tenant()).map_err(too_many)?;
     let pieces = app.coordinator.export(&caller, id.clone()).await?;
     // A fault on the way breaks the answer off: the file lacks its last line then, and its reader says so.
-    let lines = futures::stream::try_unfold((pieces, permit), |(mut pieces, permit)| async move {
+    let lines = futures::stream::try_unfold((pieces, place), |(mut pieces, place)| async move {
         let piece = pieces.message().await.map_err(failure::refused)?;
-        Ok::<_, ApiError>(piece.map(|piece| (piece.lines, (pieces, permit))))
+        Ok::<_, ApiError>(piece.map(|piece| (piece.lines, (pieces, place))))
     });
     let mut response = Response::new(Body::from_stream(lines));
     let headers = response.headers_mut();
@@ -39,9 +40,4 @@ pub(crate) async fn export(
         headers.insert(CONTENT_DISPOSITION, name);
     }
     Ok(response)
-}
-
-fn too_many() -> ApiError {
-    ApiError::unavailable("too_many_followers", "too many runs are followed or exported at once; try again in a moment")
-        .retry_after(1)
 }

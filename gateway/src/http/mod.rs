@@ -11,6 +11,7 @@ pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod export;
+mod follow;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod input;

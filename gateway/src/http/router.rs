@@ -171,6 +171,7 @@ fn own() -> Table {
         .post("/api/v1/nodes/{type}/unpause", operate::unpause_type, operating::unpause_type())
         // Children.
         .get("/api/v1/workflows/executions/{id}/children", history::of_parent, table::children())
+        .get("/api/v1/workflows/executions/{id}/nodes/{nodeId}/stream", events::of_node, table::node_stream())
 }
 
 /// What needs no key.

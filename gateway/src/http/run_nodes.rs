@@ -58,7 +58,7 @@ pub(crate) async fn get(
     reply::next_page(response, &path, &detail.next_cursor, &kept)
 }
 
-fn index(text: &str) -> Result<Vec<u32>, ApiError> {
+pub(super) fn index(text: &str) -> Result<Vec<u32>, ApiError> {
     let refused = || {
         let form = "numbers of items, counted from 0, the outermost first, as 17 or 3,0";
         ApiError::invalid_parameter("index", form)

@@ -1,11 +1,13 @@
 //! How long the head of a request may take from its first byte on. The wait for that byte is no part of it: a connection
-//! that is kept for later may be quiet for long (see [`crate::limits::IDLE_MAX`]).
+//! that is kept for later may be quiet for long (see [`crate::limits::IDLE_MAX`]). And how long a client may take nothing of
+//! an answer.
 
 use std::io::{Error, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Response;
@@ -82,17 +84,32 @@ impl HttpBody for Sent {
     }
 }
 
-/// A connection that breaks when a head is begun and not finished in time.
+/// A connection that breaks when a head is begun and not finished in time, and when an answer is not taken.
 pub(crate) struct Clocked<C> {
     connection: C,
     progress: Progress,
     /// Of the head that has begun, by how many came before it.
     clock: Option<(u64, Pin<Box<Sleep>>)>,
+    write_stall_max: Duration,
+    /// Since the connection takes nothing.
+    blocked: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C> Clocked<C> {
-    pub(crate) fn new(connection: C, progress: Progress) -> Self {
-        Self { connection, progress, clock: None }
+    pub(crate) fn new(connection: C, progress: Progress, write_stall_max: Duration) -> Self {
+        Self { connection, progress, clock: None, write_stall_max, blocked: None }
+    }
+
+    /// What came of a write, unless the client has taken nothing for too long.
+    fn taken<T>(&mut self, cx: &mut Context<'_>, written: Poll<Result<T, Error>>) -> Poll<Result<T, Error>> {
+        if written.is_ready() {
+            self.blocked = None;
+            return written;
+        }
+        let time_max = self.write_stall_max;
+        let blocked = self.blocked.get_or_insert_with(|| Box::pin(sleep(time_max)));
+        let late = || Err(Error::new(ErrorKind::TimedOut, "an answer was not taken"));
+        blocked.as_mut().poll(cx).map(|()| late())
     }
 }
 
@@ -118,7 +135,9 @@ impl<C: Read + Unpin> Read for Clocked<C> {
 
 impl<C: Write + Unpin> Write for Clocked<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Error>> {
-        Pin::new(&mut self.connection).poll_write(cx, bytes)
+        let this = &mut *self;
+        let written = Pin::new(&mut this.connection).poll_write(cx, bytes);
+        this.taken(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -138,6 +157,8 @@ impl<C: Write + Unpin> Write for Clocked<C> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize, Error>> {
-        Pin::new(&mut self.connection).poll_write_vectored(cx, parts)
+        let this = &mut *self;
+        let written = Pin::new(&mut this.connection).poll_write_vectored(cx, parts);
+        this.taken(cx, written)
     }
 }

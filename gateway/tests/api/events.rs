@@ -8,8 +8,12 @@ const EVENTS: &str = "/api/v1/workflows/executions/exec_1/events";
 
 async fn api() -> Api {
     let api = Api::start().await;
-    let event =
-        |seq, kind: &str, data: &'static str| Event { seq, at_ms: 0, r#type: kind.to_owned(), data_json: data.into() };
+    let event = |seq, kind: &str, data: &'static str| Event {
+        seq,
+        r#type: kind.to_owned(),
+        data_json: data.into(),
+        ..Event::default()
+    };
     api.fake.script().events = vec![
         event(1, "run.started", "{}"),
         event(2, "node.completed", "{\"nodeId\":\"a\",\n\"output\":{\"text\":\"x\"}}"),
@@ -74,13 +78,38 @@ async fn a_stream_is_taken_up_anywhere() {
 #[tokio::test]
 async fn live_words_have_no_place_in_the_history() {
     let api = api().await;
-    let word = |data: &'static str| Event { seq: 0, at_ms: 0, r#type: "node.delta".into(), data_json: data.into() };
+    let word = |data: &'static str| Event { r#type: "node.delta".into(), data_json: data.into(), ..Event::default() };
     api.fake.script().events.insert(2, word("{\"nodeId\":\"a\",\"text\":\"x\"}"));
     let (seqs, text) = read(&api, EVENTS, None).await;
     assert_eq!(seqs, [1, 2, 3]);
     let live = "\n\nevent: node.delta\ndata: {\"at\":\"1970-01-01T00:00:00.000Z\",\"type\":\"node.delta\",\
         \"executionId\":\"exec_1\",\"nodeId\":\"a\",\"text\":\"x\"}\n\n";
     assert!(text.contains(live), "{text}");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_all_ids_goes_on_behind_any_word() {
+    let api = api().await;
+    let word = |place: &str| Event {
+        r#type: "node.delta".into(),
+        data_json: "{}".into(),
+        place: place.into(),
+        ..Event::default()
+    };
+    {
+        let mut script = api.fake.script();
+        script.events.insert(2, word("2.7"));
+        script.events.insert(3, word("2.8"));
+        script.events[4].place = "3.8".into();
+    }
+    let (_, text) = read(&api, &format!("{EVENTS}?ids=all"), None).await;
+    let ids: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids, ["1", "2", "2.7", "2.8", "3.8"]);
+    read(&api, &format!("{EVENTS}?ids=all"), Some("2.7")).await;
+    read(&api, &format!("{EVENTS}?after=2.8"), None).await;
+    let asked: Vec<_> = api.fake.script().reads.iter().map(|read| (read.after_seq, read.after_place.clone())).collect();
+    assert_eq!(asked, [(0, "0".into()), (2, "2.7".into()), (2, "2.8".to_owned())]);
+    api.get(&format!("{EVENTS}?ids=some&follow=true")).await.check_refusal(400, "invalid_parameter");
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ async fn gateway(coordinator: SocketAddr) -> Gateway {
         data_dir: None,
         fetch_allowed: Vec::new(),
         public_url: None,
+        stream_stall: None,
     };
     heddle_gateway::start(options).await.unwrap()
 }

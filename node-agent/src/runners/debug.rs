@@ -25,6 +25,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const LIST_ITEMS_MAX: usize = 1_000_000;
 /// Most pieces of `debug:stream`.
 const PIECES_MAX: u64 = 100_000;
+/// Longest of its pieces, in bytes.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of `debug:bytes`: enough to pass every limit on values.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -157,7 +159,8 @@ fn schema(kind: Kind) -> Value {
         Kind::Bytes => (json!({"count": {"type": "integer", "minimum": 0, "maximum": BYTES_MAX}}), json!(["count"])),
         Kind::Stream => {
             let count = json!({"type": "integer", "minimum": 0, "maximum": PIECES_MAX});
-            (json!({"count": count, "ms": milliseconds}), json!(["count"]))
+            let bytes = json!({"type": "integer", "minimum": 0, "maximum": PIECE_BYTES_MAX});
+            (json!({"count": count, "ms": milliseconds, "bytes": bytes}), json!(["count"]))
         }
         Kind::File => {
             let seed = json!({"type": "integer", "minimum": 0, "description": "Another one gives another file."});
@@ -345,20 +348,23 @@ fn bytes(work: &Work) -> Result<Vec<Output>, Failure> {
     Ok(out(Bytes::from(text)))
 }
 
-/// Piece number n is `n ` (a number and a space).
+/// Piece number n is `n ` (a number and a space), with dots before the space up to the length that is wanted.
 async fn stream(work: Work, context: Context) -> Result<Vec<Output>, Failure> {
     #[derive(Deserialize)]
     struct Config {
         count: u64,
         #[serde(default)]
         ms: u64,
+        #[serde(default)]
+        bytes: usize,
     }
-    let Config { count, ms } = config(&work)?;
+    let Config { count, ms, bytes } = config(&work)?;
     within(&work, "count", count, PIECES_MAX)?;
+    within(&work, "bytes", bytes as u64, PIECE_BYTES_MAX as u64)?;
     let mut text = String::new();
     for number in 0..count {
         pause(&work, ms).await?;
-        let piece = format!("{number} ");
+        let piece = format!("{number:.<0$} ", bytes.saturating_sub(1));
         text.push_str(&piece);
         context.partial("out", Bytes::from(piece));
         context.progress((number + 1) as f64 / count as f64, "streaming");
