@@ -201,6 +201,7 @@ impl World {
             Input::Submit(caller, _)
             | Input::SubmitBatch(caller, _)
             | Input::Cancel { caller, .. }
+            | Input::Pause { caller, .. }
             | Input::Answer { caller, .. }
             | Input::CancelBatch { caller, .. } => *caller,
             _ => return,
