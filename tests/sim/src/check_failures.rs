@@ -88,7 +88,9 @@ impl Checker {
 
     /// Nothing waits without something that wakes it: a place in the line, an agent, a timer, or an input that is open.
     pub(super) fn check_waiting(&self, run: RunId) {
-        let Some(fold) = self.fold_of(run).filter(|fold| fold.status() == RunStatus::Running) else { return };
+        // A paused run is woken by whoever lets it go on, and by nothing else.
+        let goes_on = |fold: &&Run| fold.status() == RunStatus::Running && fold.pause().is_none();
+        let Some(fold) = self.fold_of(run).filter(goes_on) else { return };
         let ready: Vec<Instance> = fold.ready().map(Instance::first).collect();
         for (node, _) in fold.graph().nodes() {
             let (instance, phase) = (Instance::root(node), fold.phase_of(node));

@@ -203,6 +203,7 @@ impl World {
             Input::Submit(caller, _)
             | Input::SubmitBatch(caller, _)
             | Input::Cancel { caller, .. }
+            | Input::Pause { caller, .. }
             | Input::Answer { caller, .. }
             | Input::Signal { caller, .. }
             | Input::Call { caller, .. }

@@ -97,8 +97,9 @@ async fn at(cluster: &mut Cluster, point: &CrashPoint, workflows: &[String], sho
     for (number, workflow) in workflows.iter().enumerate() {
         runs.push(cluster.client().run(workflow, &format!("{} {number}", point.name)).await);
     }
+    let known = runs.clone();
     if point.name == "timers.due" {
-        // It is due when the coordinator is there again.
+        // It is due when the coordinator is there again, and cancelled after that.
         let due = cluster.client().save("due", &waits(2_500)).await;
         runs.push(cluster.client().run(&due, "due").await);
     }
@@ -113,7 +114,7 @@ async fn at(cluster: &mut Cluster, point: &CrashPoint, workflows: &[String], sho
     cluster.start_part(part, Some(&format!("{}:1", point.name)));
     let said = format!("crash point {} hit 1:", point.name);
     let client = cluster.client().clone();
-    let (asked, known) = (client.clone(), runs.clone());
+    let asked = client.clone();
     let (name, short) = (point.name.to_owned(), short.to_owned());
     let asking = tokio::spawn(async move {
         let cancels = join_all(known.iter().map(|run| cancel(&asked, run)));
