@@ -21,7 +21,11 @@ impl Pair {
                 };
                 let which = Which { tenant, workflow, from: one.min(other), to: one.max(other) };
                 let after = match operation {
-                    "ended after a run" => self.ended_run().await,
+                    // A cursor is one that a page of the same runs gave.
+                    "ended after a run" => {
+                        let after = self.ended_run().await;
+                        after.map(|after| EndedCursor { workflow: workflow.unwrap_or(after.workflow), ..after })
+                    }
                     _ => None,
                 };
                 let found = same!(self, ended(which, after, limit)).unwrap();
