@@ -30,7 +30,7 @@ CREATE TABLE alert_rule (
 );
 CREATE INDEX alert_rule_by_workflow ON alert_rule (tenant, workflow, id);
 
--- What a rule found, from when to when. event: what whoever wants to hear of it is told, as JSON.
+-- What a rule found, from when to when. event: what whoever wants to hear of it is told.
 CREATE TABLE alert_incident (
     id BLOB NOT NULL PRIMARY KEY,
     rule BLOB NOT NULL,

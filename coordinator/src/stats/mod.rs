@@ -3,6 +3,8 @@
 pub(crate) mod memory;
 mod postgres;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -67,6 +67,12 @@ impl ArtifactTables {
         }
     }
 
+    /// What is said of its bytes stands with the artifact, and was said by whoever brought them first.
+    fn shown(&self, upload: &UploadRow) -> UploadRow {
+        let Some(row) = self.artifacts.get(&(upload.tenant.clone(), upload.digest)) else { return upload.clone() };
+        UploadRow { bytes: row.bytes, media_type: row.media_type.clone(), ..upload.clone() }
+    }
+
     fn is_needed(&self, tenant: &TenantId, digest: Digest) -> bool {
         self.references.iter().any(|(whose, which, _)| whose == tenant && *which == digest)
             || self.uploads.values().any(|upload| upload.tenant == *tenant && upload.digest == digest)
@@ -107,13 +113,16 @@ impl ArtifactRows for MemoryJournal {
     }
 
     fn upload(&self, tenant: Tenant, id: UploadId) -> Answer<Option<UploadRow>> {
-        answer(self.tables().artifacts.uploads.get(&id).filter(|row| row.tenant == *tenant.id()).cloned())
+        let tables = self.tables();
+        let its = tables.artifacts.uploads.get(&id).filter(|row| row.tenant == *tenant.id());
+        answer(its.map(|row| tables.artifacts.shown(row)))
     }
 
     fn uploads(&self, tenant: Tenant, before: Option<UploadId>, limit: usize) -> Answer<Vec<UploadRow>> {
         let tables = self.tables();
         let is_listed = |row: &&UploadRow| row.tenant == *tenant.id() && before.is_none_or(|before| row.id < before);
-        let mut rows: Vec<_> = tables.artifacts.uploads.values().filter(is_listed).cloned().collect();
+        let its = tables.artifacts.uploads.values().filter(is_listed);
+        let mut rows: Vec<_> = its.map(|row| tables.artifacts.shown(row)).collect();
         rows.sort_by_key(|row| Reverse(row.id));
         rows.truncate(limit.min(PAGE_ROWS_MAX));
         answer(rows)

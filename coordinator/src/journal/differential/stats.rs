@@ -1,5 +1,7 @@
 //! Runs to be counted.
 
+use heddle_core::time::Timestamp;
+
 use super::{Pair, same};
 use crate::journal::Journal as _;
 use crate::stats::{EndedCursor, RunRows as _, Which};
@@ -11,7 +13,11 @@ impl Pair {
     pub(super) async fn perform_on_stats(&mut self, operation: &str) -> bool {
         let (tenant, workflow, now) = (self.draw.tenant(), self.draw.workflow(), self.clock.now());
         let (one, other) = (self.draw.time_near(now), self.draw.time_near(now));
-        let limit = self.draw.below(6) as usize;
+        // Mostly all of time: short spans hold little.
+        let far = Timestamp::from_millis(i64::MAX);
+        let (from, to) =
+            if self.draw.below(3) > 0 { (Timestamp::from_millis(0), far) } else { (one.min(other), one.max(other)) };
+        let limit = 1 + self.draw.below(8) as usize;
         match operation {
             "ended" | "ended of a workflow" | "ended after a run" => {
                 let workflow = match operation {
@@ -19,9 +25,13 @@ impl Pair {
                     "ended after a run" => self.draw.maybe(workflow),
                     _ => None,
                 };
-                let which = Which { tenant, workflow, from: one.min(other), to: one.max(other) };
+                let which = Which { tenant, workflow, from, to };
                 let after = match operation {
-                    "ended after a run" => self.ended_run().await,
+                    // A cursor is one that a page of the same runs gave.
+                    "ended after a run" => {
+                        let after = self.ended_run().await;
+                        after.map(|after| EndedCursor { workflow: workflow.unwrap_or(after.workflow), ..after })
+                    }
                     _ => None,
                 };
                 let found = same!(self, ended(which, after, limit)).unwrap();
@@ -34,7 +44,7 @@ impl Pair {
                 let workflow = self.draw.maybe(workflow);
                 same!(self, count_open(tenant, workflow)).unwrap() > 1
             }
-            "last_success" => same!(self, last_success(tenant, workflow, one)).unwrap().is_some(),
+            "last_success" => same!(self, last_success(tenant, workflow, from)).unwrap().is_some(),
             unknown => panic!("{unknown} is not an operation"),
         }
     }
