@@ -29,11 +29,11 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &Tenant, id: RunId) -> Res
     if let Some(reason) = &row.quarantine_reason {
         return Ok(set_aside(shared, &row, reason));
     }
-    if row.summary.status == RunStatus::Running {
-        if let Some(explained) = shared.doors.explain(shared.partition_of(id), id).await {
-            return Ok(at_work(shared, &row, explained).await);
-        }
-        // It waits on disk alone, or its partition is being loaded.
+    // What waits on disk alone, or in a partition that is being loaded, is read below.
+    if row.summary.status == RunStatus::Running
+        && let Some(explained) = shared.doors.explain(shared.partition_of(id), id).await
+    {
+        return Ok(at_work(shared, &row, explained).await);
     }
     let run = match load::run(shared, id).await {
         Ok(run) => run.ok_or(ReadError::NotFound)?,

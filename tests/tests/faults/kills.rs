@@ -11,7 +11,7 @@ use cluster_tests::cluster::graph::Graph;
 use cluster_tests::cluster::items::Effect;
 use cluster_tests::cluster::random::{Random, number, seed};
 use cluster_tests::cluster::runs::text;
-use cluster_tests::cluster::{Cluster, Shape, history, workload};
+use cluster_tests::cluster::{Cluster, Part, Shape, history, workload};
 use cluster_tests::wait;
 use heddle_test_postgres::Server;
 use serde_json::json;
@@ -132,7 +132,10 @@ pub(super) async fn over(client: &Client, runs: &[Acknowledged]) {
 
 /// Every acknowledged run is there, has ended well, and its history is whole; then nothing changes any more.
 pub(super) async fn check(cluster: &mut Cluster, runs: &[Acknowledged]) {
-    let mut problems = Vec::new();
+    // The watchdog looks every few seconds in all that time: whatever is killed, something wakes each run.
+    let said = cluster.process(Part::Coordinator).said();
+    let alarms = said.lines().filter(|line| line.contains("nothing would wake a run"));
+    let mut problems: Vec<String> = alarms.map(str::to_owned).collect();
     let mut ended = Vec::new();
     over(cluster.client(), runs).await;
     let effects = cluster.witnessed(workload::EFFECTS);
