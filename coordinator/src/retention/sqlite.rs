@@ -11,6 +11,7 @@ use crate::journal::columns::{keep_days_number, status, status_number};
 use crate::journal::limits::PAGE_ROWS_MAX;
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Answer, JournalError, codec};
+use crate::limits::RETENTION_PAGE_BYTES;
 use crate::records::sqlite::{array, many, one, text};
 
 impl RetentionRows for SqliteJournal {
@@ -50,7 +51,8 @@ impl RetentionRows for SqliteJournal {
 
     fn remove(&self, runs: Vec<RunId>, now: Timestamp, page: PageSize) -> Answer<Removed> {
         // It says what it weighs, so that whoever writes a row does not wait for it.
-        self.write_bytes("remove old runs", page.bytes, move |connection| remove(connection, &runs, now, page))
+        let weight = page.bytes.min(RETENTION_PAGE_BYTES);
+        self.write_bytes("remove old runs", weight, move |connection| remove(connection, &runs, now, page))
     }
 
     fn tombstone(&self, tenant: Tenant, run: RunId) -> Answer<Option<Tombstone>> {
