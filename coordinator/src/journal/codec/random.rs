@@ -33,6 +33,49 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     })
 }
 
+/// The same, also of what comes from outside: apart from it, so that what is drawn for other tests stays as it is.
+pub(crate) fn event_of_any_kind() -> impl Strategy<Value = Event> {
+    let heard = (event(), heard(), vec(listening(), 0..4)).prop_map(|(event, fact, decisions)| Event {
+        fact,
+        decisions,
+        ..event
+    });
+    prop_oneof![3 => event(), 1 => heard]
+}
+
+fn heard() -> impl Strategy<Value = Fact> {
+    prop_oneof![
+        (text(), text(), value_ref(), option::of(instance()), outputs(), option::of(request_key())).prop_map(
+            |(name, by, body, to, outputs, key)| {
+                Fact::Signalled(Box::new(Signalled { name, by: Subject(by), body, to, outputs, key }))
+            }
+        ),
+        (instance(), outputs(), option::of(request_key()))
+            .prop_map(|(instance, outputs, key)| Fact::Called(Box::new(Called { instance, outputs, key }))),
+        child_ended().prop_map(|it| Fact::ChildEnded(Box::new(it))),
+        (text(), option::of(text())).prop_map(|(by, reason)| Fact::Paused { by: Subject(by), reason }),
+        text().prop_map(|by| Fact::Unpaused { by: Subject(by) }),
+    ]
+}
+
+fn listening() -> impl Strategy<Value = Decision> {
+    prop_oneof![
+        (instance(), option::of(timestamp()), outputs()).prop_map(|(instance, until, outputs)| Decision::Listening {
+            instance,
+            until,
+            outputs
+        }),
+        (instance(), any::<u64>(), outputs()).prop_map(|(instance, signal, outputs)| Decision::Took {
+            instance,
+            signal: EventSeq(signal),
+            outputs
+        }),
+        (instance(), any::<u128>(), vec(any::<u32>(), 0..3), outputs()).prop_map(|(instance, child, index, inputs)| {
+            Decision::Invoked { instance, invoked: Box::new(Invoked { child: RunId(child), index, inputs }) }
+        }),
+    ]
+}
+
 fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         submitted().prop_map(|it| Fact::Submitted(Box::new(it))),
@@ -64,26 +107,16 @@ fn fact() -> impl Strategy<Value = Fact> {
         (attempt(), loss_cause(), option::of(node_error()), outputs(), any::<bool>())
             .prop_map(|(attempt, cause, failure, caught, asks)| Fact::Lost { attempt, cause, failure, caught, asks }),
         reviewed().prop_map(|it| Fact::Reviewed(Box::new(it))),
-        child_ended().prop_map(|it| Fact::ChildEnded(Box::new(it))),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::HandedBack { attempts }),
         attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
         (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
         (instance(), outputs()).prop_map(|(instance, outputs)| Fact::TimerFired { instance, outputs }),
-        (text(), text(), value_ref(), option::of(instance()), outputs(), option::of(request_key())).prop_map(
-            |(name, by, body, to, outputs, key)| {
-                Fact::Signalled(Box::new(Signalled { name, by: Subject(by), body, to, outputs, key }))
-            }
-        ),
-        (instance(), outputs(), option::of(request_key()))
-            .prop_map(|(instance, outputs, key)| Fact::Called(Box::new(Called { instance, outputs, key }))),
         (run_status(), option::of(run_error()), option::of(text())).prop_map(|(status, error, by)| Fact::Ended {
             status,
             error,
             by: by.map(Subject)
         }),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::Stopped { attempts }),
-        (text(), option::of(text())).prop_map(|(by, reason)| Fact::Paused { by: Subject(by), reason }),
-        text().prop_map(|by| Fact::Unpaused { by: Subject(by) }),
         attempt().prop_map(|attempt| Fact::Discarded { attempt }),
         (attempt(), outputs()).prop_map(|(attempt, outputs)| Fact::Settled { attempt, outputs }),
         (attempt(), any::<bool>(), option::of(any::<u32>()), timing()).prop_map(|(attempt, ends, score, timing)| {
@@ -188,19 +221,6 @@ fn decision() -> impl Strategy<Value = Decision> {
             message
         }),
         (instance(), asked()).prop_map(|(instance, asked)| Decision::Asked { instance, asked: Box::new(asked) }),
-        (instance(), option::of(timestamp()), outputs()).prop_map(|(instance, until, outputs)| Decision::Listening {
-            instance,
-            until,
-            outputs
-        }),
-        (instance(), any::<u64>(), outputs()).prop_map(|(instance, signal, outputs)| Decision::Took {
-            instance,
-            signal: EventSeq(signal),
-            outputs
-        }),
-        (instance(), any::<u128>(), vec(any::<u32>(), 0..3), outputs()).prop_map(|(instance, child, index, inputs)| {
-            Decision::Invoked { instance, invoked: Box::new(Invoked { child: RunId(child), index, inputs }) }
-        }),
         (instance(), opened()).prop_map(|(instance, opened)| Decision::Opened { instance, opened }),
         (instance(), any::<u32>(), vec(list_chunk(), 0..3), option::of(list_chunk()))
             .prop_map(|(instance, chunk, results, errors)| Decision::Gathered { instance, chunk, results, errors }),
