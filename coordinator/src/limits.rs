@@ -228,3 +228,13 @@ pub(crate) const LISTED_FILES_MAX: usize = 1_000;
 pub(crate) const WORKFLOWS_PAGE_MAX: usize = 1_000;
 /// Bytes after which a page of workflows ends.
 pub(crate) const WORKFLOWS_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+// Waiting for the world.
+
+/// Parked runs that were brought to their partitions within a period, while further ones are looked for without a pause.
+pub(crate) const DUE_SCAN_REPORTED_MAX: usize = 8 * 1024;
+
+const _: () = assert!(
+    DUE_SCAN_REPORTED_MAX + heddle_core::limits::DUE_SCAN_RUNS_MAX <= crate::journal::limits::PAGE_ROWS_MAX,
+    "a page has room for those that were brought already"
+);

@@ -21,7 +21,7 @@ mod testing;
 mod values;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 use heddle_core::id::{BatchNumber, BootId, Epoch, EventSeq, PartitionId, RunId, WorkflowId};
@@ -32,6 +32,7 @@ use heddle_core::run::RunStatus;
 use heddle_core::run::event::{Event, RunError};
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Value, ValueRef};
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 use crate::auth::Tenant;
@@ -277,10 +278,19 @@ fn clip(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(limits::QUARANTINE_REASON_BYTES_MAX)]
 }
 
-/// The machine's clock.
+/// The machine's clock as it is now, carried on by one that nobody sets: whoever corrects the machine's clock moves no timer. The
+/// time that the machine sleeps counts.
 pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let began = running();
+    Arc::new(move || {
+        let now = since_1970 + running().saturating_sub(began);
+        Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
     })
+}
+
+/// How long the machine has been running; nobody sets this.
+fn running() -> Duration {
+    let running = clock_gettime(ClockId::CLOCK_BOOTTIME);
+    running.map_or(Duration::ZERO, Duration::from)
 }

@@ -20,6 +20,7 @@ use heddle_core::value::Digest;
 use super::Violation;
 use super::check_cache::Given;
 use super::check_reviews::ReviewAccount;
+use super::check_signals::Heard;
 use super::coverage::{Coverage, Stand};
 use super::event::SeatId;
 use super::policies::Places;
@@ -53,6 +54,7 @@ pub(super) struct Checker {
     pub(super) done: u64,
     pub(super) reviews: BTreeMap<(RunId, ReviewIx), ReviewAccount>,
     pub(super) given: Given,
+    pub(super) heard: BTreeMap<RunId, Heard>,
     /// Which container's items and turns have these numbers.
     pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
 }

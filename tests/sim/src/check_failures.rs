@@ -99,7 +99,9 @@ impl Checker {
                     fold.retries_due(Timestamp::from_millis(i64::MAX)).any(|due| due.first() == instance)
                 }
                 NodePhase::Waiting => {
-                    fold.next_due().is_some() || fold.open_reviews().any(|(_, open)| open.instance.first() == instance)
+                    fold.next_due().is_some()
+                        || fold.open_reviews().any(|(_, open)| open.instance.first() == instance)
+                        || fold.listener(instance).is_some()
                 }
                 NodePhase::Due => fold.next_decision().is_some() || fold.is_recalling(instance),
                 NodePhase::Pending => has_open_input(fold, node),

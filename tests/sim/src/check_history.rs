@@ -1,6 +1,7 @@
 //! What must hold of each event as it becomes durable.
 
-use heddle_core::id::{AttemptKey, EventSeq, Instance, NodeIx, RunId, ScopeIx};
+use heddle_core::graph::InEdge;
+use heddle_core::id::{AttemptKey, EventSeq, Instance, NodeIx, PortIx, RunId, ScopeIx};
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::batch::{Batch, RunBatch};
 use heddle_core::policy::OnUnknown;
@@ -63,6 +64,7 @@ impl Checker {
         }
         self.before(run, event);
         self.fold(store, run, event);
+        self.signals(run, event);
         self.shared(run, event);
         self.after_end(run, event);
         for assignment in &event.assignments {
@@ -111,11 +113,15 @@ impl Checker {
             }
             Fact::TimerFired { instance, .. } => self.committed(run, *instance),
             Fact::Reviewed(it) => self.reviewed(run, it),
+            Fact::Signalled(it) => it.to.into_iter().for_each(|to| self.committed(run, to)),
+            Fact::Called(it) => self.committed(run, it.instance),
             Fact::Submitted(_) | Fact::Offered { .. } | Fact::Continued | Fact::Ended { .. } => {}
         }
         for decision in &event.decisions {
             match decision {
-                Decision::Completed { instance, .. } | Decision::Reused { instance, .. } => {
+                Decision::Completed { instance, .. }
+                | Decision::Took { instance, .. }
+                | Decision::Reused { instance, .. } => {
                     self.committed(run, *instance);
                 }
                 Decision::Stopped { instance, .. } => {
@@ -125,6 +131,7 @@ impl Checker {
                 // Whether a node cannot decide, the reference interpreter knows.
                 Decision::Failed { .. }
                 | Decision::Waiting { .. }
+                | Decision::Listening { .. }
                 | Decision::Delegated { .. }
                 | Decision::Afresh { .. } => {}
                 Decision::Asked { instance, asked } => self.asked(run, *instance, asked.review),
@@ -260,7 +267,12 @@ impl Checker {
         let is_early = fold.is_none_or(|fold| {
             let (graph, node) = (fold.graph(), attempt.instance.node);
             // A loop of which an agent looks at a turn has begun long ago.
-            let mut edges = graph.in_edges(node).iter().filter(|edge| graph.within(edge.source) != Some(node));
+            let edges = graph.in_edges(node).iter().filter(|edge| graph.within(edge.source) != Some(node));
+            // An address is given while its node waits.
+            let is_address = |edge: &&InEdge| {
+                &*graph.node(edge.source).type_id == "logic:wait_webhook" && edge.source_port == PortIx(2)
+            };
+            let mut edges = edges.filter(|edge| !is_address(edge));
             edges.any(|edge| !self.is_settled(fold, run, edge.source, attempt.instance.scope))
         });
         let crowd = fold.and_then(|fold| self.places.given(run, fold, &attempt));

@@ -39,6 +39,10 @@ impl Checker {
                 let is_there = self.runs.values().any(|account| account.events >= seq.0 || account.is_quarantined);
                 self.expect(is_there, "E3", || "an answer to a review is told before it is durable".to_owned());
             }
+            Reply::Heard { seq, .. } => {
+                let is_there = self.runs.values().any(|account| account.events >= seq.0 || account.is_quarantined);
+                self.expect(is_there, "E3", || "a signal is acknowledged before it is durable".to_owned());
+            }
             // What is acknowledged of batches is looked at in the end.
             Reply::BatchSubmitted { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
         }

@@ -10,6 +10,7 @@ use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
 use heddle_core::value::Digest;
 
 use super::event::Event;
+use super::outsiders;
 use super::people;
 use super::queue::millis;
 use super::world::World;
@@ -186,6 +187,9 @@ impl World {
     }
 
     pub(super) fn answered(&mut self, client: usize, caller: CallerId, reply: &Reply) {
+        if client == outsiders::CLIENT {
+            return self.outsider_hears(caller, reply);
+        }
         // People see in the history what became of what they said.
         if client == people::CLIENT {
             return;
@@ -209,7 +213,11 @@ impl World {
                 let JobKind::Batch { key } = self.clients[client].jobs[job].kind else { return };
                 self.check.acknowledged_batch(*batch, key);
             }
-            Reply::Cancelled { .. } | Reply::Answered { .. } | Reply::BatchCancelled | Reply::Refused(_) => {}
+            Reply::Cancelled { .. }
+            | Reply::Answered { .. }
+            | Reply::Heard { .. }
+            | Reply::BatchCancelled
+            | Reply::Refused(_) => {}
         }
         self.clients[client].jobs[job].is_done = true;
     }

@@ -179,6 +179,8 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
         }
         Fact::HandedBack { attempts } => attempts.iter().map(|attempt| (attempt.instance, Ready)).collect(),
         Fact::TimerFired { instance, .. } => vec![(*instance, Completed)],
+        Fact::Signalled(it) => it.to.into_iter().map(|to| (to, Completed)).collect(),
+        Fact::Called(it) => vec![(it.instance, Completed)],
         Fact::Reviewed(it) => match &it.outcome {
             ReviewOutcome::Open { .. } => Vec::new(),
             ReviewOutcome::Begins => vec![(it.instance, Ready)],
@@ -190,8 +192,12 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
         _ => Vec::new(),
     };
     steps.extend(event.decisions.iter().filter_map(|decision| match decision {
-        Decision::Completed { instance, .. } | Decision::Stopped { instance, .. } => Some((*instance, Completed)),
-        Decision::Waiting { instance, .. } | Decision::Asked { instance, .. } => Some((*instance, Waiting)),
+        Decision::Completed { instance, .. } | Decision::Took { instance, .. } | Decision::Stopped { instance, .. } => {
+            Some((*instance, Completed))
+        }
+        Decision::Waiting { instance, .. }
+        | Decision::Listening { instance, .. }
+        | Decision::Asked { instance, .. } => Some((*instance, Waiting)),
         Decision::Failed { instance, .. } => Some((*instance, Failed)),
         Decision::Opened { instance, .. } => Some((*instance, Open)),
         // It is still due: people are asked next, or what runs share.

@@ -1,7 +1,7 @@
 //! What happens in a simulated world, and what its parts say to each other.
 
 use heddle_core::id::BatchNumber;
-use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, PartitionId, ReviewIx, RunId, SessionNumber};
+use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, Instance, PartitionId, ReviewIx, RunId, SessionNumber};
 use heddle_core::partition::batch::{CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Dispatch, Input, Reply, Verdict};
 use heddle_core::run::event::PermitClass;
@@ -30,6 +30,16 @@ pub(super) enum Event {
         person: usize,
         run: RunId,
         review: ReviewIx,
+    },
+    /// Somebody sends a signal that nobody may wait for yet.
+    OutsiderSends {
+        run: RunId,
+        name: String,
+    },
+    /// Somebody knows that an instance waits for a word.
+    OutsiderActs {
+        run: RunId,
+        instance: Instance,
     },
     /// The client has waited long enough.
     ClientGivesUp {

@@ -73,6 +73,10 @@ pub(super) struct Knobs {
     pub(super) review_percent: u64,
     /// How many of those that agents run share their results among runs.
     pub(super) cache_percent: u64,
+    /// How many of the nodes wait for a word from outside.
+    pub(super) listen_percent: u64,
+    /// Whoever gives it draws from this.
+    pub(super) outside: u64,
 }
 
 /// Which effect classes nodes have.
@@ -142,6 +146,8 @@ impl Knobs {
             resume_percent: random.pick(&[0, 0, 70]),
             review_percent: random.pick(&[0, 0, 30]),
             cache_percent: 0,
+            listen_percent: 0,
+            outside: 0,
         }
     }
 
@@ -149,6 +155,13 @@ impl Knobs {
     pub(super) fn with_cache(self, seed: u64) -> Self {
         const BESIDE: u64 = 0x5EED_CACE;
         Self { cache_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 60]), ..self }
+    }
+
+    /// The same world, in which nodes listen to the world or do not: drawn beside, too.
+    pub(super) fn with_listeners(self, seed: u64) -> Self {
+        const BESIDE: u64 = 0x5EED_0E42;
+        let mut random = Random::from_seed(seed ^ BESIDE);
+        Self { listen_percent: random.pick(&[0, 0, 0, 40]), outside: random.next(), ..self }
     }
 
     /// Whether runs are of more than one tenant. Limits on what is at work are counted for one.

@@ -51,6 +51,8 @@ fn is_progress(event: &Event) -> bool {
         | Fact::Failed { .. }
         | Fact::TimerFired { .. }
         | Fact::Reviewed(_)
+        | Fact::Signalled(_)
+        | Fact::Called(_)
         | Fact::Stopped { .. }
         | Fact::Discarded { .. }
         | Fact::Settled { .. }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use heddle_core::hook::{HOOK_KEY_BYTES, Hooks};
 use heddle_core::id::{CallerId, PartitionId, RunId, SessionNumber};
 use heddle_core::limits;
 use heddle_core::partition::Partition;
@@ -165,7 +166,8 @@ impl World {
             // Agents are not heard. Requests are kept, so that it is not their callers who notice.
             seat.mailbox.retain(|mail| mail.caller.is_some());
         }
-        let mut partition = Partition::new(id.partition, epoch, now);
+        let hooks = Hooks::new("https://example.org", &[7; HOOK_KEY_BYTES]);
+        let mut partition = Partition::new(id.partition, epoch, hooks, now);
         partition.keep_values(recent_values);
         partition.keep_under_way(under_way);
         seat.partition = Some(partition);
@@ -202,6 +204,8 @@ impl World {
             | Input::SubmitBatch(caller, _)
             | Input::Cancel { caller, .. }
             | Input::Answer { caller, .. }
+            | Input::Signal { caller, .. }
+            | Input::Call { caller, .. }
             | Input::CancelBatch { caller, .. } => *caller,
             _ => return,
         };
@@ -448,6 +452,7 @@ impl World {
             }
             self.check.written(&self.store, id, &batch, &quarantined);
             self.show_reviews(&batch, &quarantined);
+            self.show_listeners(&batch, &quarantined);
             self.check_losses(&batch);
             if self.is_planted(ShellFault::CommitAppliedTwice) && reply == CommitReply::Lost {
                 batch.runs.iter().for_each(|run| self.store.write_run(run));

@@ -20,6 +20,7 @@ use super::fault::ShellFault;
 use super::graphs::Scripted;
 use super::knobs::Knobs;
 use super::nemesis::Trouble;
+use super::outsiders::Outsiders;
 use super::policies;
 use super::progress::Progress;
 use super::queue::{Queue, millis};
@@ -67,6 +68,8 @@ pub(super) struct World {
     pub(super) kills: Kills,
     /// What the last batch wrote over.
     undo: Option<Undo>,
+    /// Those who send signals and call hooks.
+    pub(super) outsiders: Outsiders,
     /// What was asked for by runs that go on from others.
     pub(super) resumed: BTreeMap<RunId, Resumed>,
     /// Takes a line for each thing that happens.
@@ -87,7 +90,7 @@ fn open_in_bodies(run: &Run) -> String {
 impl World {
     pub(super) fn new(seed: u64, fault: Option<ShellFault>, trace: Option<fn(&str)>) -> Self {
         let mut random = Random::from_seed(seed);
-        let knobs = Knobs::draw(&mut random).with_cache(seed);
+        let knobs = Knobs::draw(&mut random).with_cache(seed).with_listeners(seed);
         let graphs = (0..knobs.graphs).map(|_| Scripted::draw(&mut random, &knobs)).collect();
         Self::of(random, knobs, graphs, fault, trace)
     }
@@ -105,6 +108,7 @@ impl World {
             store.graphs.insert(scripted.graph.digest(), scripted.graph.clone());
         }
         let agents = (0..knobs.agents).map(|_| Agent::default()).collect();
+        let outsiders = Outsiders::new(knobs.outside);
         let mut world = Self {
             now: START,
             last_trouble: START.plus(millis(knobs.trouble_ms)),
@@ -128,6 +132,7 @@ impl World {
             database_stalled_until: START,
             kills: Kills::default(),
             undo: None,
+            outsiders,
             resumed: BTreeMap::new(),
             trace,
         };
@@ -205,6 +210,8 @@ impl World {
             Event::ClientActs { client, job } => self.client_acts(client, job),
             Event::ClientGivesUp { client, caller } => self.gives_up(client, caller),
             Event::PersonActs { person, run, review } => self.person_acts(person, run, review),
+            Event::OutsiderSends { run, name } => self.outsider_sends(run, &name),
+            Event::OutsiderActs { run, instance } => self.outsider_acts(run, instance),
             Event::Request { client, partition, input } => self.request(client, partition, *input),
             Event::Mail { partition, input } => self.mail(partition, *input),
             Event::Answer { client, caller, reply } => self.answered(client, caller, &reply),
@@ -290,6 +297,8 @@ impl World {
             Event::ClientActs { .. }
             | Event::ClientGivesUp { .. }
             | Event::PersonActs { .. }
+            | Event::OutsiderSends { .. }
+            | Event::OutsiderActs { .. }
             | Event::Answer { .. }
             | Event::CoordinatorStarts(_)
             | Event::FallsSilent { .. }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::Denied;
 use super::credential::Secret;
@@ -93,7 +93,10 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = after.and_then(|text| text.parse::<f64>().ok()).filter(|seconds| *seconds >= 0.0);
     let date = || {
         let date = jiff::fmt::rfc2822::parse(after?).ok()?;
-        Some(SystemTime::from(date.timestamp()).duration_since(SystemTime::now()).unwrap_or_default())
+        // Both by the server's clock: ours may show something else.
+        let told = text(DATE.as_str()).and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+        let now = told.map_or_else(SystemTime::now, |told| SystemTime::from(told.timestamp()));
+        Some(SystemTime::from(date.timestamp()).duration_since(now).unwrap_or_default())
     };
     let pause = milliseconds.or_else(|| Duration::try_from_secs_f64(seconds?).ok()).or_else(date)?;
     Some(pause.min(RETRY_AFTER_MAX))

@@ -286,6 +286,11 @@ fn pauses_are_read_in_every_form() {
     assert_eq!(headers("retry-after-ms", "20"), Some(Duration::from_millis(20)));
     assert_eq!(headers("retry-after", "99999999"), Some(crate::limits::RETRY_AFTER_MAX));
     assert_eq!(headers("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+    // A date counts from the one that the server says, whatever our own clock shows.
+    let mut dated = HeaderMap::new();
+    dated.insert("date", "Wed, 21 Oct 2015 07:28:00 GMT".parse().unwrap());
+    dated.insert("retry-after", "Wed, 21 Oct 2015 07:28:07 GMT".parse().unwrap());
+    assert_eq!(fault::retry_after(&dated), Some(Duration::from_secs(7)));
     for nonsense in ["-1", "soon", "NaN", ""] {
         assert_eq!(headers("retry-after", nonsense), None, "{nonsense}");
     }

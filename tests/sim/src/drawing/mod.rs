@@ -90,6 +90,10 @@ impl<'a> Drawing<'a> {
     fn one(&mut self, level: Level, sources: &mut Vec<Source>) {
         let knobs = self.knobs;
         let is_first = sources.is_empty();
+        let may_listen = knobs.listen_percent > 0 && !is_first && self.repeats <= 8;
+        if may_listen && self.random.percent(knobs.listen_percent) {
+            return self.listen(level, sources);
+        }
         if !is_first && self.random.percent(knobs.scope_percent) {
             self.scope(level, sources);
         } else if !is_first && self.random.percent(knobs.branch_percent) {
@@ -147,6 +151,27 @@ impl<'a> Drawing<'a> {
         let node = self.node(level, "logic:wait", config, json!({}));
         self.edge(&source, node, "value");
         sources.push(Source::of(node, "value", Shape::Item));
+    }
+
+    /// A node waits for a signal or a call, for ever or for a while. What hangs on an address runs meanwhile.
+    fn listen(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let Some(source) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+        let mut config = json!({});
+        if self.random.percent(60) {
+            config["timeoutMs"] = json!(self.random.between((300, 4_000)));
+        }
+        let is_hook = self.random.percent(40);
+        if !is_hook {
+            config["name"] = json!(self.random.pick(&["go", "stop"]));
+        }
+        let node = self.node(level, if is_hook { "logic:wait_webhook" } else { "logic:signal" }, config, json!({}));
+        self.edge(&source, node, "value");
+        if is_hook && self.random.percent(60) {
+            let salt = json!({"salt": self.random.below(1_000)});
+            let tell = self.node(level, work::WORK, salt, json!({}));
+            self.edge(&Source::of(node, "url", Shape::Any), tell, "in");
+        }
+        sources.extend([Source::of(node, "body", Shape::Item), Source::of(node, "timed_out", Shape::Any)]);
     }
 
     /// People look at a value, for ever or for a while.

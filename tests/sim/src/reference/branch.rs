@@ -33,6 +33,12 @@ impl Interpreter<'_> {
         match here.kind.as_str() {
             "input:json" => to(Some(Given::One(config["value"].clone())), &["json"]),
             "logic:wait" | "output:preview" => to(came("value"), &["value"]),
+            "logic:signal" | "logic:wait_webhook" => match self.outside.heard.get(&at) {
+                Some(heard) => Expected::Done(
+                    heard.iter().map(|(port, value)| (port.clone(), Given::One(value.clone()))).collect(),
+                ),
+                None => Expected::Never,
+            },
             "logic:review" => match self.outside.reviewed.get(&at) {
                 Some(true) => {
                     let edit = self.outside.changed.get(&at).and_then(|edits| edits.get("approved"));

@@ -101,6 +101,8 @@ impl History {
                 self.failed(attempt.instance, at, &error.code);
             }
             Fact::Reviewed(it) => self.reviewed(reader, it),
+            Fact::Signalled(it) => it.to.into_iter().for_each(|to| self.gave(reader, to, &it.outputs)),
+            Fact::Called(it) => self.gave(reader, it.instance, &it.outputs),
             _ => {}
         }
     }
@@ -164,7 +166,13 @@ impl History {
 
     fn decision(&mut self, reader: &Reader<'_>, decision: &Decision) {
         match decision {
-            Decision::Completed { instance, outputs } => self.gave(reader, *instance, outputs),
+            Decision::Completed { instance, outputs } | Decision::Took { instance, outputs, .. } => {
+                self.gave(reader, *instance, outputs);
+            }
+            Decision::Listening { instance, outputs, .. } => {
+                let at = self.at(reader, *instance);
+                self.outside.early.insert(at, reader.outputs(*instance, outputs));
+            }
             Decision::Reused { instance, offer: Some(offer), outputs, .. } => {
                 self.reused(reader, (*instance, *offer), outputs);
             }
@@ -227,6 +235,7 @@ impl History {
         take(&mut self.outside.reviewed, &parent.outside.reviewed, &moved);
         take(&mut self.outside.put_in, &parent.outside.put_in, &moved);
         take(&mut self.outside.told, &parent.outside.told, &moved);
+        take(&mut self.outside.heard, &parent.outside.heard, &moved);
         take(&mut self.outside.split, &parent.outside.split, &moved);
         take(&mut self.outside.winner, &parent.outside.winner, &moved);
         take(&mut self.outside.brought, &parent.outside.brought, &moved);
@@ -265,6 +274,7 @@ impl History {
                     self.outside.brought.insert(at.clone(), value.clone());
                 }
             }
+            "logic:signal" | "logic:wait_webhook" => drop(self.outside.heard.insert(at.clone(), outputs.clone())),
             _ => {}
         }
         self.order.insert(at.clone(), self.order.len());

@@ -272,9 +272,15 @@ impl<'a> Interpreter<'a> {
             _ => match self.expected(edge.source, frame) {
                 Expected::Done(mut outputs) => Ok(outputs.remove(&edge.output)),
                 Expected::Skipped => Ok(None),
-                Expected::Failed(_) | Expected::Never => Err(()),
+                Expected::Failed(_) | Expected::Never => self.early(edge, frame).map(Some).ok_or(()),
             },
         }
+    }
+
+    /// What a node that waits has given all the same.
+    fn early(&self, edge: &Edge, frame: &Frame<'_>) -> Option<Given> {
+        let early = self.outside.early.get(&self.at(edge.source, frame))?;
+        early.get(&edge.output).cloned().map(Given::One)
     }
 
     /// Edges from outside into a body are waited for before the first item opens, but for those to what the run leaves out of it.

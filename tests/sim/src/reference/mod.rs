@@ -75,6 +75,10 @@ struct Outside {
     put_in: BTreeMap<At, BTreeMap<String, Json>>,
     /// What they say that a node gave of which nobody knew.
     told: BTreeMap<At, BTreeMap<String, Json>>,
+    /// What nodes gave that listened to the world: what was said, or that nobody has said anything in time.
+    heard: BTreeMap<At, BTreeMap<String, Json>>,
+    /// What they gave when they began to listen.
+    early: BTreeMap<At, BTreeMap<String, Json>>,
     /// Nodes that have ended the run.
     stopped: BTreeSet<At>,
 }
