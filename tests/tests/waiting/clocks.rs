@@ -86,11 +86,6 @@ impl UnderWay {
     async fn start(client: &Client, name: &str) -> Self {
         let (since, millis) = (Instant::now(), WHILE.as_millis() as u64);
         let begin = async |kind: &str, graph: Graph| start(client, &format!("{name} {kind}"), &graph).await;
-        let timer = |config| {
-            let after = json!({ "file": AFTER });
-            let graph = Graph::default().node("w", "logic:wait", config).node("after", "debug:effect", after);
-            graph.edge("w.value", "after.item")
-        };
         let until = (jiff::Timestamp::now() + WHILE).to_string();
         let sleeps = Graph::default().node("n", "debug:sleep", json!({ "ms": millis })).node(
             "after",

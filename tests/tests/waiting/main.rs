@@ -37,6 +37,16 @@ fn waits(node_type: &str, config: Value) -> Graph {
         .edge("w.timed_out", "late.value")
 }
 
+/// A node that waits for a time, and what comes then.
+fn timer(config: Value) -> Graph {
+    Graph::default()
+        .node("in", "input:text", json!({ "text": "at last" }))
+        .node("w", "logic:wait", config)
+        .node("after", "debug:effect", json!({ "file": AFTER }))
+        .edge("in.text", "w.value")
+        .edge("w.value", "after.item")
+}
+
 fn signal(config: Value) -> Graph {
     waits("logic:signal", config)
 }

@@ -38,12 +38,8 @@ fn map_of_hooks() -> Graph {
 async fn outlive(mut cluster: Cluster) {
     let millis = WHILE.as_millis() as u64;
     let client = cluster.client().clone();
-    let timer = Graph::default()
-        .node("w", "logic:wait", json!({ "forMs": millis }))
-        .node("after", "debug:effect", json!({ "file": AFTER }))
-        .edge("w.value", "after.item");
     let since = Instant::now();
-    let timed = start(&client, "timer", &timer).await;
+    let timed = start(&client, "timer", &timer(json!({ "forMs": millis }))).await;
     let too_late = start(&client, "timeout", &signal(json!({ "name": "never", "timeoutMs": millis }))).await;
     let missed = start(&client, "missed", &hook(json!({ "timeoutMs": millis }))).await;
     let told = start(&client, "signal", &signal(json!({ "name": "go", "timeoutMs": 3_600_000 }))).await;

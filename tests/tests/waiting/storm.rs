@@ -39,10 +39,7 @@ impl Kind {
     fn graph(self, number: usize) -> Graph {
         match self {
             // One more second for each of them, so that there are as many graphs as seconds.
-            Self::Timer => Graph::default()
-                .node("w", "logic:wait", json!({ "forMs": (1 + number as u64 / 3 % SPREAD) * 1_000 }))
-                .node("after", "debug:effect", json!({ "file": AFTER }))
-                .edge("w.value", "after.item"),
+            Self::Timer => timer(json!({ "forMs": (1 + number as u64 / 3 % SPREAD) * 1_000 })),
             Self::Signal => signal(json!({ "name": "go" })),
             Self::Hook => hook(json!({})),
         }

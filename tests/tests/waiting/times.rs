@@ -11,13 +11,6 @@ use super::*;
 /// How long the short waits are.
 const WHILE: Duration = Duration::from_millis(1_200);
 
-fn timer(config: Value) -> Graph {
-    Graph::default()
-        .node("w", "logic:wait", config)
-        .node("after", "debug:effect", json!({ "file": AFTER }))
-        .edge("w.value", "after.item")
-}
-
 /// So far from now, in whole milliseconds, as nothing finer is waited for.
 fn from_now(time: Duration) -> Timestamp {
     Timestamp::from_millisecond((Timestamp::now() + time).as_millisecond()).unwrap()
