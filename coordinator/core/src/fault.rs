@@ -108,12 +108,6 @@ pub enum Fault {
     SharedAcrossTenants,
     /// A shared result is taken after its time.
     SharedTooLong,
-    /// A child is started a second time, as another run.
-    ChildStartedTwice,
-    /// The end of a child is not told.
-    ChildEndLost,
-    /// Children go on when their run is over.
-    CancelNotCascaded,
 }
 
 #[cfg(feature = "planted-faults")]
