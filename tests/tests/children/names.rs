@@ -14,6 +14,7 @@ fn saying(word: &str) -> Graph {
     Graph::default()
         .node("topic", "input:text", json!({}))
         .node("word", "input:text", json!({ "text": word }))
+        .node("count", "input:number", json!({ "value": 1 }))
         .node("both", "debug:echo", json!({}))
         .node("said", "output:json", json!({ "name": "summary" }))
         .node("plain", "output:text", json!({}))
@@ -76,8 +77,9 @@ async fn what_does_not_fit_is_refused_as_early_as_it_is_known() {
     }
     // What the values are is known when they are there.
     let graph = Graph::default().node("in", "input:list", json!({ "items": [1] }));
-    let graph = invoke(graph, "call", &child, &json!({})).edge("in.items", "call.topic");
-    let ended = over(client, "a list for a text", &graph).await;
+    let more = json!({ "inputs": { "topic": "a" } });
+    let graph = invoke(graph, "call", &child, &more).edge("in.items", "call.count");
+    let ended = over(client, "a list for a number", &graph).await;
     assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("FAILED"), &json!("child_inputs")), "{ended}");
     let nobody = "wf_00000000000000000000000001";
     let ended = over(client, "nobody", &invoke(Graph::default(), "call", nobody, &json!({}))).await;

@@ -2,7 +2,6 @@
 //! to its parent's.
 
 use super::Partition;
-use crate::fault::{Fault, is_planted};
 use crate::id::{RunId, Subject};
 use crate::outbox::MessageBody;
 use crate::run::ChildOrder;
@@ -26,12 +25,8 @@ impl Partition {
         for order in orders {
             match order {
                 ChildOrder::Start { instance, child } => {
-                    let start = |child| MessageBody::StartChild { child, parent: id, instance, seq };
-                    self.post(id.slot(), child.slot(), start(child));
-                    if is_planted(Fault::ChildStartedTwice) {
-                        let twin = RunId(child.0 ^ 1);
-                        self.post(id.slot(), twin.slot(), start(twin));
-                    }
+                    let body = MessageBody::StartChild { child, parent: id, instance, seq };
+                    self.post(id.slot(), child.slot(), body);
                 }
                 ChildOrder::Cancel { child } => {
                     self.post(id.slot(), child.slot(), MessageBody::CancelRun { run: child, by: by.clone() });
@@ -43,7 +38,7 @@ impl Partition {
     /// A run is over, or set aside: whoever has invoked it hears of that.
     pub(super) fn tell_parent(&mut self, id: RunId) {
         let by = self.runs.get(&id).and_then(|entry| entry.run.invoked_by().cloned());
-        if let Some(by) = by.filter(|_| !is_planted(Fault::ChildEndLost)) {
+        if let Some(by) = by {
             let body = MessageBody::ChildEnded { child: id, parent: by.run, instance: by.instance };
             self.post(id.slot(), by.run.slot(), body);
         }

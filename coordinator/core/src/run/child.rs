@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::admit::check_size;
 use super::corrupt::Corrupt;
 use super::{Admitted, Body, NodePhase, Rejection, Run, RunStatus};
-use crate::fault::{Fault, is_planted};
 use crate::graph::Hasher;
 use crate::id::{AttemptNumber, Instance, PortIx, RunId, Slot};
 use crate::limits;
@@ -259,9 +258,7 @@ impl Run {
     pub(super) fn leave_child(&mut self, instance: Instance) {
         self.stop_calling(instance);
         let Some(children) = &mut self.state.children else { return };
-        if let Some(child) = children.open.remove(&instance)
-            && !is_planted(Fault::CancelNotCascaded)
-        {
+        if let Some(child) = children.open.remove(&instance) {
             self.child_orders.push(ChildOrder::Cancel { child });
         }
         self.call_waiting();
@@ -270,9 +267,7 @@ impl Run {
     /// The run is over: no child need go on.
     pub(super) fn leave_children(&mut self) {
         let Some(children) = self.state.children.take() else { return };
-        if !is_planted(Fault::CancelNotCascaded) {
-            self.child_orders.extend(children.open.into_values().map(|child| ChildOrder::Cancel { child }));
-        }
+        self.child_orders.extend(children.open.into_values().map(|child| ChildOrder::Cancel { child }));
     }
 }
 

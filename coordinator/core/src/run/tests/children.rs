@@ -130,6 +130,7 @@ fn the_end_of_a_child_counts_once() {
 fn a_child_that_fails_fails_its_node() {
     let mut course = Course::begin(&one(&json!({})));
     let (c, child) = (course.instance("c"), child_of(&course, "c"));
+    course.run.take_child_orders();
     end(&mut course, c, child, Err(error())).unwrap();
     let failed = course.run.error().unwrap();
     assert_eq!((&*failed.code, failed.node, failed.class), ("child_failed", Some(c.node), Some(ErrorClass::Internal)));
