@@ -79,7 +79,9 @@ impl Shown {
                 };
                 self.bytes += text.len();
                 self.pieces.push_back(Piece { port, sequence, told, text });
-                while self.bytes > LIVE_ATTEMPT_BYTES_MAX || is_full && self.pieces.len() > 1 {
+                while self.bytes - self.gone.len() * MARK_BYTES > LIVE_ATTEMPT_BYTES_MAX
+                    || is_full && self.pieces.len() > 1
+                {
                     let Some(oldest) = self.pieces.pop_front() else { break };
                     self.bytes -= oldest.text.len();
                     self.note_gone(oldest.told.number, oldest.sequence);
