@@ -229,7 +229,8 @@ async fn look_at(shared: &Shared, watched: &Watched) -> Result<(), JournalError>
         (Step::Well, Some((id, _))) => drop(shared.alerts.note_well(*id, Some(now)).await?),
         (Step::Unwell, Some((id, _))) => drop(shared.alerts.note_well(*id, None).await?),
         (Step::Close, Some((id, open))) => {
-            if shared.alerts.close_incident(*id, open.well_since, now).await? {
+            let is_closed = shared.alerts.close_incident(*id, open.well_since, now).await?;
+            if is_closed {
                 tracing::info!(incident = %id, rule = %row.id, workflow = %row.workflow, "an alert is closed: all is well again");
             }
         }

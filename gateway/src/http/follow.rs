@@ -233,8 +233,10 @@ impl Follower {
                 continue;
             }
             // A coordinator of an older build names no places.
-            let behind =
-                event.place.parse().unwrap_or(StreamPlace { seq: event.seq.max(self.after.seq), ..self.after });
+            let behind = event
+                .place
+                .parse()
+                .unwrap_or_else(|_| StreamPlace { seq: event.seq.max(self.after.seq), ..self.after });
             match write(&mut text, event, &self.followed, behind) {
                 Ok(()) => self.after = behind,
                 Err(_) => {

@@ -27,7 +27,7 @@ const TABLES: [&str; 18] = [
     "tombstone",
 ];
 /// Where their statements are.
-const STATEMENTS: [&str; 7] = [
+const STATEMENTS: [&str; 8] = [
     "coordinator/src/journal/",
     "coordinator/src/records/",
     "coordinator/src/artifacts/rows/",

@@ -362,8 +362,7 @@ impl<'a> Source<'a> {
         }
         let (mut upto, mut to, mut text) = (number, piece.sequence, String::new());
         let other = other.min(self.progress.map_or(u64::MAX, |progress| progress.told.number));
-        loop {
-            let Some(next) = self.shown.pieces.get(self.piece) else { break };
+        while let Some(next) = self.shown.pieces.get(self.piece) {
             let is_next = text.is_empty() && next.told.number == number
                 || *room > 0
                     && next.sequence == to + 1
