@@ -11,4 +11,5 @@ mod requests;
 pub(crate) mod resume;
 pub(crate) mod signal;
 pub(crate) mod stats;
+pub(crate) mod stream;
 pub(crate) mod table;

@@ -9,7 +9,6 @@ use crate::dto::agent::{Agent, DrainedAgent, JoinToken};
 use crate::dto::batch::Batch;
 use crate::dto::diagnosis::Diagnosis;
 use crate::dto::edit::{Copied, Layout, PatchedNode};
-use crate::dto::event::Events;
 use crate::dto::explain::Explanation;
 use crate::dto::key::ApiKey;
 use crate::dto::media::{Address, Media, MediaPage};
@@ -26,7 +25,6 @@ use crate::http::auth::{
     Administer, DecideReviews, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadReviews,
     ReadWorkflows, WriteWorkflows,
 };
-use crate::http::export::MEDIA_TYPE;
 use crate::http::health::{Alive, Ready};
 
 const WORKFLOWS: &str = "Workflows";
@@ -38,7 +36,7 @@ pub(super) const CLUSTER: &str = "Cluster";
 const KEYS: &str = "Keys and tenants";
 const ABOUT: &str = "About";
 
-const OK: StatusCode = StatusCode::OK;
+pub(super) const OK: StatusCode = StatusCode::OK;
 const CREATED: StatusCode = StatusCode::CREATED;
 
 /// Operations on a workflow that is there.
@@ -296,40 +294,6 @@ pub(crate) fn cancel() -> Operation {
     Operation::of::<Execute>(RUNS, "Stop a run; a second time changes nothing")
         .body::<requests::Cancel>(json!({"reason": "not needed any more"}))
         .answers::<Run<'_>>(OK, Shape::Enveloped)
-        .refuses(StatusCode::CONFLICT)
-}
-
-/// Where a stream goes on: the id of an event.
-const PLACE: &str = "^[0-9]{1,20}(\\.[0-9]{1,20}){0,5}$";
-
-pub(crate) fn events() -> Operation {
-    let place = json!({"type": "string", "pattern": PLACE});
-    Operation::of::<ReadExecutions>(RUNS, "Follow a run's events as server-sent events, or list them as JSON")
-        .query("after", place.clone(), "Only events after this one: its number, or its id in a stream.")
-        .query("follow", json!({"type": "boolean", "default": true}), "false: ends with the last event there is.")
-        .query("ids", json!({"enum": ["history", "all"], "default": "history"}), IDS)
-        .header("Last-Event-ID", json!({"anyOf": [place, {"const": ""}]}), "Goes on after this event.")
-        .gives(OK, "text/event-stream")
-        .answers::<Events<'_>>(OK, Shape::Enveloped)
-}
-
-pub(crate) fn export() -> Operation {
-    Operation::of::<ReadExecutions>(RUNS, "Get a run with its whole history as one file, which `heddle replay` reads")
-        .gives(OK, MEDIA_TYPE)
-}
-
-/// What `ids` chooses.
-const IDS: &str = "all: pieces and progress have an id, too, and a stream goes on exactly behind them.";
-
-pub(crate) fn node_stream() -> Operation {
-    let place = json!({"type": "string", "pattern": PLACE});
-    let index = json!({"type": "string", "pattern": "^([0-9]{1,9}(,[0-9]{1,9}){0,8})?$"});
-    Operation::of::<ReadExecutions>(RUNS, "Follow one node of a run as server-sent events, to its result")
-        .query("after", place.clone(), "Only events after the one with this id.")
-        .query("follow", json!({"type": "boolean", "default": true}), "false: ends with the last event there is.")
-        .query("index", index, "Which item of the maps and loops around it, the outermost first, such as 17 or 3,0.")
-        .header("Last-Event-ID", json!({"anyOf": [place, {"const": ""}]}), "Goes on after this event.")
-        .gives(OK, "text/event-stream")
         .refuses(StatusCode::CONFLICT)
 }
 

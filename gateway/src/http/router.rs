@@ -17,7 +17,9 @@ use super::{
 use crate::app::App;
 use crate::docs::openapi::Documented;
 use crate::docs::operation::Operation;
-use crate::docs::{operate as operating, resume as resumes, signal as told, stats as figures, table};
+use crate::docs::{
+    operate as operating, resume as resumes, signal as told, stats as figures, stream as streaming, table,
+};
 use crate::layer::request_trace::with_routes;
 
 /// One route: what a request must say to get there.
@@ -117,7 +119,7 @@ fn own() -> Table {
         .post("/api/v1/workflows/{id}/duplicate", edits::duplicate, table::duplicate_workflow())
         .post("/api/v1/workflows/{id}/layout", edits::lay_out, table::lay_out())
         .get("/api/v1/workflows/executions", history::of_all, table::runs_of_all())
-        .get("/api/v1/workflows/executions/{id}/events", events::events, table::events())
+        .get("/api/v1/workflows/executions/{id}/events", events::events, streaming::events())
         .get("/api/v1/workflows/executions/{id}/trace", trace::trace, table::trace())
         .get("/api/v1/workflows/executions/{id}/nodes/{nodeId}", run_nodes::get, table::get_run_node())
         .post("/api/v1/workflows/executions/{id}/cancel", runs::cancel, table::cancel())
@@ -163,7 +165,7 @@ fn own() -> Table {
         .put("/api/v1/workflows/{id}/alerts/{alertId}", alerts::replace, figures::replace_alert())
         .delete("/api/v1/workflows/{id}/alerts/{alertId}", alerts::delete, figures::delete_alert())
         .get("/api/v1/alerts/incidents", alerts::incidents, figures::list_incidents())
-        .get("/api/v1/workflows/executions/{id}/export", export::export, table::export())
+        .get("/api/v1/workflows/executions/{id}/export", export::export, streaming::export())
         .get("/api/v1/workflows/executions/{id}/explain", explain::explain, table::explain())
         .post("/api/v1/workflows/executions/{id}/pause", operate::pause, operating::pause_run())
         .post("/api/v1/workflows/executions/{id}/unpause", operate::unpause, operating::unpause_run())
@@ -171,7 +173,7 @@ fn own() -> Table {
         .post("/api/v1/nodes/{type}/unpause", operate::unpause_type, operating::unpause_type())
         // Children.
         .get("/api/v1/workflows/executions/{id}/children", history::of_parent, table::children())
-        .get("/api/v1/workflows/executions/{id}/nodes/{nodeId}/stream", events::of_node, table::node_stream())
+        .get("/api/v1/workflows/executions/{id}/nodes/{nodeId}/stream", events::of_node, streaming::node_stream())
 }
 
 /// What needs no key.

@@ -41,7 +41,6 @@ const STATEMENTS: [&str; 8] = [
 /// Functions whose statements name no tenant, by file and name, and why.
 const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("journal/sqlite/copies.rs", "finished", "a run of a bench that is copied"),
-    ("journal/sqlite/copies.rs", "copy", "a run of a bench that is copied"),
     ("journal/sqlite/query.rs", "asleep", "the engine looks after runs of all tenants"),
     ("journal/sqlite/query.rs", "list_loadable", "the engine loads a partition's runs, of all tenants"),
     ("journal/sqlite/query.rs", "due", "timers of all tenants"),
@@ -108,7 +107,6 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("retention/postgres.rs", "forget_tombstones", "retention of all tenants"),
     ("retention/postgres.rs", "closed", "runs that retention removes, whoever has them"),
     ("retention/postgres.rs", "bury", "runs that retention removes, whoever has them"),
-    ("retention/postgres.rs", "clear", "runs that retention removes, whoever has them"),
     ("retention/postgres.rs", "first_rest", "a run that retention removes, whoever has it"),
     ("retention/postgres.rs", "clear_rest", "a run that retention removes, whoever has it"),
     ("records/sqlite.rs", "api_key", "the key is what says the tenant"),

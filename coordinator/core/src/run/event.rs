@@ -9,13 +9,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, PortIx, ProviderIx, ScopeIx, Subject, TenantId,
+    AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, ProviderIx, ScopeIx, Subject, TenantId,
     WorkflowId,
 };
 use crate::run::RunStatus;
 pub use crate::run::child_event::{ChildEnded, ChildOutcome, Invoked, InvokedBy};
 use crate::run::lineage::{Lineage, Offer, Source};
 pub use crate::run::listen_event::{Called, RequestKey, Signalled};
+pub use crate::run::output::{ListChunk, OutputValue, Piece, PortOutput};
 pub use crate::run::review_event::{Asked, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
@@ -382,85 +383,6 @@ pub struct Verdict {
     pub ends: bool,
     /// What it is worth, if the loop asks for that.
     pub score: Option<f64>,
-}
-
-/// A part of a list that is kept as references: a value that lists them (E16).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListChunk {
-    /// Where the references lie.
-    pub reference: ValueRef,
-    /// How many items they stand for.
-    pub items: u32,
-}
-
-/// A part of a list that lies in several places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Piece {
-    /// One item.
-    Item(ValueRef),
-    /// Many.
-    Chunk(ListChunk),
-}
-
-/// What came out of one port.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PortOutput {
-    /// Which output.
-    pub port: PortIx,
-    /// What.
-    pub value: OutputValue,
-}
-
-/// The value of an output, by reference.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum OutputValue {
-    /// One value.
-    One(ValueRef),
-    /// A list put together from values that lie elsewhere (E16).
-    Gather(Vec<ValueRef>),
-    /// The same, too long to name each item, or with lists among its items.
-    Pieces(Vec<Piece>),
-    /// The port was not taken: it never gives a value.
-    Closed,
-}
-
-impl OutputValue {
-    /// Its parts, as a list of lists' parts takes them.
-    pub fn pieces(&self) -> Vec<Piece> {
-        match self {
-            OutputValue::One(reference) => vec![Piece::Item(*reference)],
-            OutputValue::Gather(references) => references.iter().copied().map(Piece::Item).collect(),
-            OutputValue::Pieces(pieces) => pieces.clone(),
-            OutputValue::Closed => Vec::new(),
-        }
-    }
-
-    /// Bytes of what it refers to.
-    pub fn bytes(&self) -> u64 {
-        match self {
-            OutputValue::One(reference) => u64::from(reference.bytes),
-            OutputValue::Gather(references) => references.iter().map(|reference| u64::from(reference.bytes)).sum(),
-            OutputValue::Pieces(pieces) => pieces.iter().map(|piece| u64::from(piece.reference().bytes)).sum(),
-            OutputValue::Closed => 0,
-        }
-    }
-}
-
-impl Piece {
-    /// What it refers to.
-    pub fn reference(&self) -> &ValueRef {
-        match self {
-            Piece::Item(reference) | Piece::Chunk(ListChunk { reference, .. }) => reference,
-        }
-    }
-
-    /// How many items it stands for.
-    pub fn items(&self) -> u32 {
-        match self {
-            Piece::Item(_) => 1,
-            Piece::Chunk(chunk) => chunk.items,
-        }
-    }
 }
 
 /// How an attempt's time went, by the agent's monotonic clock.

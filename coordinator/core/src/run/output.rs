@@ -1,0 +1,85 @@
+//! What nodes give, by reference: values, and lists that are put together from values that lie elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::PortIx;
+use crate::value::ValueRef;
+
+/// A part of a list that is kept as references: a value that lists them (E16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListChunk {
+    /// Where the references lie.
+    pub reference: ValueRef,
+    /// How many items they stand for.
+    pub items: u32,
+}
+
+/// A part of a list that lies in several places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    /// One item.
+    Item(ValueRef),
+    /// Many.
+    Chunk(ListChunk),
+}
+
+/// What came out of one port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PortOutput {
+    /// Which output.
+    pub port: PortIx,
+    /// What.
+    pub value: OutputValue,
+}
+
+/// The value of an output, by reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum OutputValue {
+    /// One value.
+    One(ValueRef),
+    /// A list put together from values that lie elsewhere (E16).
+    Gather(Vec<ValueRef>),
+    /// The same, too long to name each item, or with lists among its items.
+    Pieces(Vec<Piece>),
+    /// The port was not taken: it never gives a value.
+    Closed,
+}
+
+impl OutputValue {
+    /// Its parts, as a list of lists' parts takes them.
+    pub fn pieces(&self) -> Vec<Piece> {
+        match self {
+            OutputValue::One(reference) => vec![Piece::Item(*reference)],
+            OutputValue::Gather(references) => references.iter().copied().map(Piece::Item).collect(),
+            OutputValue::Pieces(pieces) => pieces.clone(),
+            OutputValue::Closed => Vec::new(),
+        }
+    }
+
+    /// Bytes of what it refers to.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            OutputValue::One(reference) => u64::from(reference.bytes),
+            OutputValue::Gather(references) => references.iter().map(|reference| u64::from(reference.bytes)).sum(),
+            OutputValue::Pieces(pieces) => pieces.iter().map(|piece| u64::from(piece.reference().bytes)).sum(),
+            OutputValue::Closed => 0,
+        }
+    }
+}
+
+impl Piece {
+    /// What it refers to.
+    pub fn reference(&self) -> &ValueRef {
+        match self {
+            Piece::Item(reference) | Piece::Chunk(ListChunk { reference, .. }) => reference,
+        }
+    }
+
+    /// How many items it stands for.
+    pub fn items(&self) -> u32 {
+        match self {
+            Piece::Item(_) => 1,
+            Piece::Chunk(chunk) => chunk.items,
+        }
+    }
+}
