@@ -68,7 +68,7 @@ pub(super) async fn measure(cluster: &Cluster, report: &mut Report) -> Result<()
         idle.spawn(async move {
             let (mut log, far) = (Log::default(), Instant::now() + SPEAKING_TIME * 10);
             tokio::select! {
-                read = follower.read(&mut log, far, None) => read.and(Err(Failure::failed("an idle stream ended"))),
+                read = follower.read(&mut log, far, None) => read.and_then(|_| Err(Failure::failed("an idle stream ended"))),
                 _told = stopped.wait_for(|is| *is) => Ok(()),
             }
         });

@@ -198,9 +198,9 @@ impl Client {
 
     /// Saves a workflow under an id of the caller's choice: a new one, or over the one that has it.
     pub async fn put_workflow(&self, id: &str, workflow: &SaveWorkflow<'_>) -> Result<Saved> {
-        let named = serde_json::to_value(workflow).and_then(|mut value| {
+        let named = serde_json::to_value(workflow).map(|mut value| {
             value["id"] = id.into();
-            Ok(value)
+            value
         });
         let named = named.context(Exit::Failed, "the workflow cannot be written as JSON")?;
         self.json(self.request(Method::POST, "/workflows").json(&named)).await

@@ -109,7 +109,7 @@ async fn killed_in_the_middle(mut cluster: Cluster, name: &str) {
     let results = output(&ended, "all")["json"].as_array().cloned().unwrap_or_default();
     assert_eq!(results.len(), BRANCHES, "{ended}");
     let numbers: Vec<usize> = (0..leaves_of_a_branch()).collect();
-    let last = |said: &Value| said.as_array().and_then(|said| said.last().cloned()).unwrap_or(said.clone());
+    let last = |said: &Value| said.as_array().and_then(|said| said.last().cloned()).unwrap_or_else(|| said.clone());
     for branch in &results {
         let said: Vec<Value> = branch.as_array().into_iter().flatten().map(last).collect();
         assert_eq!(json!(said), json!(numbers), "{branch}");

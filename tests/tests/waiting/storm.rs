@@ -229,8 +229,8 @@ fn lateness(events: &[Value], outages: &[(Timestamp, Timestamp)]) -> Duration {
         let waits = decided.iter().find(|decided| decided["nodeId"] == "w" && decided["state"] == "WAITING")?;
         Some(at(event) + Duration::from_millis(waits["dueInMs"].as_u64()?))
     });
-    let due = due.expect("the history says until when it waits");
-    let fired = at(events.iter().find(|event| event["type"] == "timer.fired").expect("it fired"));
+    let due = due.unwrap();
+    let fired = at(events.iter().find(|event| event["type"] == "timer.fired").unwrap());
     let up = outages.iter().filter(|(from, until)| *from <= due && due < *until).map(|(_, until)| *until);
     let due = up.fold(due, Timestamp::max);
     Duration::try_from(fired.duration_since(due)).unwrap_or_default()

@@ -21,10 +21,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0005_lineage.sql"),
     include_str!("../../../migrations/postgres/0006_cache.sql"),
     include_str!("../../../migrations/postgres/0007_families_and_reviews.sql"),
-    include_str!("../../../migrations/postgres/0009_children.sql"),
-    include_str!("../../../migrations/postgres/0010_node_pauses.sql"),
-    include_str!("../../../migrations/postgres/0011_retention.sql"),
-    include_str!("../../../migrations/postgres/0012_stats.sql"),
+    include_str!("../../../migrations/postgres/0008_children.sql"),
+    include_str!("../../../migrations/postgres/0009_node_pauses.sql"),
+    include_str!("../../../migrations/postgres/0010_retention.sql"),
+    include_str!("../../../migrations/postgres/0011_stats.sql"),
 ];
 
 /// Whoever changes the schema has this lock until it is done.

@@ -24,10 +24,10 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0005_lineage.sql"),
     include_str!("../../../migrations/sqlite/0006_cache.sql"),
     include_str!("../../../migrations/sqlite/0007_families_and_reviews.sql"),
-    include_str!("../../../migrations/sqlite/0009_children.sql"),
-    include_str!("../../../migrations/sqlite/0010_node_pauses.sql"),
-    include_str!("../../../migrations/sqlite/0011_retention.sql"),
-    include_str!("../../../migrations/sqlite/0012_stats.sql"),
+    include_str!("../../../migrations/sqlite/0008_children.sql"),
+    include_str!("../../../migrations/sqlite/0009_node_pauses.sql"),
+    include_str!("../../../migrations/sqlite/0010_retention.sql"),
+    include_str!("../../../migrations/sqlite/0011_stats.sql"),
 ];
 
 /// Makes the data folder if it is not there, and keeps every other process out of it until the file is dropped.

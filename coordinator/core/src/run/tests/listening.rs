@@ -467,7 +467,7 @@ fn the_same_request_counts_once() {
 
 #[test]
 fn who_does_not_listen_hears_nothing() {
-    let course = Course::begin(&signal(json!({})));
+    let mut course = Course::begin(&signal(json!({})));
     let instance = course.instance("s");
     let reference = *match course.run.output(course.instance("in").node, crate::id::PortIx(0)).unwrap() {
         crate::run::event::OutputValue::One(reference) => reference,
@@ -500,7 +500,7 @@ fn who_does_not_listen_hears_nothing() {
     let took = Decision::Took { instance, signal: EventSeq(1), outputs: Vec::new() };
     let mut event = bare(course.run.seq().next(), course.now, Fact::Continued);
     event.decisions.push(took);
-    assert!(course.run.clone().step(&event).is_err(), "it waits already");
+    assert!(course.run.step(&event).is_err(), "it waits already");
 }
 
 /// What happens to a run with three nodes that wait for one name, of which two wait for others first.
