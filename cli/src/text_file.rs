@@ -15,7 +15,7 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<String> {
     if bytes as u64 > bytes_max {
         let message = format!("{} is larger than {bytes_max} bytes", path.display());
         return Err(Failure::usage(message)
-            .with_next("make it smaller: large values are uploaded, and named where they are needed"));
+            .with_next("make it smaller; large values are uploaded with `heddle run -i NODE=@FILE`, and named where they are needed"));
     }
     Ok(text)
 }

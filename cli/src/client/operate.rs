@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::catalogue::bare;
 use super::{Client, segment};
 use crate::error::Result;
 
@@ -29,6 +30,6 @@ impl Client {
 
     async fn change(&self, path: &str, reason: Option<&str>) -> Result<Value> {
         let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-        self.json(self.request(Method::POST, path).json(&body)).await
+        Ok(bare(self.json(self.request(Method::POST, path).json(&body)).await?))
     }
 }

@@ -227,7 +227,7 @@ struct ExampleData<'a> {
     config: Map<String, Value>,
 }
 
-/// A node of this type as it stands in a graph, with the keys that it needs and those that have a default, else its first.
+/// A node of this type as it stands in a graph, with the keys that it needs and those that have a default or an example, else its first.
 fn example(item: &NodeType) -> Example<'_> {
     let name = item.node_type.rsplit(':').next().unwrap_or("node");
     let mut config = Map::new();
@@ -235,7 +235,8 @@ fn example(item: &NodeType) -> Example<'_> {
         let required = required(schema);
         let properties = || schema["properties"].as_object().into_iter().flatten();
         for (key, property) in properties() {
-            if property.get("default").is_some() || required.contains(&key.as_str()) {
+            let is_shown = ["default", "examples"].iter().any(|name| property.get(*name).is_some());
+            if is_shown || required.contains(&key.as_str()) {
                 config.insert(key.clone(), sample(property));
             }
         }

@@ -34,9 +34,14 @@ impl World {
         let is_here = |run| self.partition_of(run) == id.partition;
         for (run, row) in self.store.runs.iter().filter(|(run, row)| is_here(**run) && !row.is_quarantined) {
             let fold = self.check.runs.get(run).and_then(|account| account.fold.as_ref());
-            let asks = fold.is_some_and(|fold| fold.open_reviews().next().is_some());
+            let is_awaited = fold.is_some_and(|fold| {
+                let people = fold.open_reviews().next().is_some() || fold.pause().is_some();
+                people || fold.listeners().next().is_some() || fold.open_children().next().is_some()
+            });
             let lost = match &row.summary {
-                Some(summary) if summary.phase == Phase::Parked && summary.next_due.is_none() && !asks => Lost::Row,
+                Some(summary) if summary.phase == Phase::Parked && summary.next_due.is_none() && !is_awaited => {
+                    Lost::Row
+                }
                 // What a partition has not read yet it is about to.
                 Some(summary) if matches!(summary.phase, Phase::Active | Phase::Closing) && !self.reads(id, *run) => {
                     match partition.has(*run) {

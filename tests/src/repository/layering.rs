@@ -95,8 +95,21 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What the engine may name in its manifest (I1).
-const CORE_DEPENDENCIES: &[&str] =
-    &["bytes", "heddle-condition", "postcard", "serde", "serde_json", "sha2", "strsim", "strum", "thiserror"];
+const CORE_DEPENDENCIES: &[&str] = &[
+    "base64",
+    "bytes",
+    "heddle-condition",
+    "hmac",
+    // Time zones as data that is compiled in: the engine asks it for no clock.
+    "jiff",
+    "postcard",
+    "serde",
+    "serde_json",
+    "sha2",
+    "strsim",
+    "strum",
+    "thiserror",
+];
 /// What its tests and benches may name besides.
 const CORE_DEV_DEPENDENCIES: &[&str] = &["proptest"];
 /// What must not reach the engine through anything it names: runtimes, clocks, randomness, networks, databases.

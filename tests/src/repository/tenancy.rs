@@ -94,7 +94,7 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("reviews/rows/sqlite.rs", "open_by_kind", "a number of all tenants, which names none"),
     ("reviews/rows/postgres.rs", "open_by_kind", "a number of all tenants, which names none"),
     ("retention/sqlite.rs", "kept_days", "retention of all tenants"),
-    ("retention/sqlite.rs", "ended", "retention of all tenants"),
+    ("retention/sqlite.rs", "old_runs", "retention of all tenants"),
     ("retention/sqlite.rs", "forget_batches", "retention of all tenants"),
     ("retention/sqlite.rs", "forget_tombstones", "retention of all tenants"),
     ("retention/sqlite.rs", "remove", "a run that retention removes, whoever has it"),
@@ -102,7 +102,7 @@ const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("retention/sqlite.rs", "bury", "a run that retention removes, whoever has it"),
     ("retention/sqlite.rs", "clear", "a run that retention removes, whoever has it"),
     ("retention/postgres.rs", "kept_days", "retention of all tenants"),
-    ("retention/postgres.rs", "ended", "retention of all tenants"),
+    ("retention/postgres.rs", "old_runs", "retention of all tenants"),
     ("retention/postgres.rs", "forget_batches", "retention of all tenants"),
     ("retention/postgres.rs", "forget_tombstones", "retention of all tenants"),
     ("retention/postgres.rs", "closed", "runs that retention removes, whoever has them"),
@@ -138,10 +138,14 @@ const NAMES_TENANTS: &[&str] = &[
 /// What the engine may ask of the journal and requests may not, and the one reader that works for the engine.
 const ENGINE_ONLY: [&str; 7] =
     [".read_row(", ".read_events(", ".read_values(", "journal.load(", ".batch_row(", ".going_on(", ".plan("];
-/// Requests that need such a call all the same: the collector's, and values by references out of a history that was read with
-/// its tenant.
-const READS_FOR_ENGINE: [(&str, &str); 2] =
-    [("coordinator/src/read/trace.rs", ".read_row("), ("coordinator/src/read/values.rs", ".read_values(")];
+/// Requests that need such a call all the same: the collector's, values by references out of a history that was read with
+/// its tenant, and calls of hooks, which come without a key.
+const READS_FOR_ENGINE: [(&str, &str); 3] = [
+    ("coordinator/src/read/trace.rs", ".read_row("),
+    ("coordinator/src/read/values.rs", ".read_values("),
+    // The token of a hook, which nobody else can make, says of which run.
+    ("coordinator/src/rpc/signal_requests.rs", ".read_row("),
+];
 
 /// Statements on tenants' tables that do not say whose rows they mean.
 pub fn statements_without_tenant(files: &[TextFile]) -> Vec<Problem> {

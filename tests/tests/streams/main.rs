@@ -71,9 +71,13 @@ async fn whoever_is_cut_off_anywhere_hears_everything_once_and_all_agree() {
     let plain_path = path.trim_end_matches("?ids=all");
     let (mut at_once, mut plain) =
         (Reader::open(client, &path, None).await, Reader::open(client, plain_path, None).await);
-    let (at_once, plain, often, seldom) =
-        tokio::join!(at_once.to_end(), plain.to_end(), in_pieces(client, &path, 3), in_pieces(client, &path, 17));
-    let after = Reader::open(client, &path, None).await.to_end().await;
+    let (at_once, plain, often, seldom) = tokio::join!(
+        at_once.read_to_end(),
+        plain.read_to_end(),
+        in_pieces(client, &path, 3),
+        in_pieces(client, &path, 17)
+    );
+    let after = Reader::open(client, &path, None).await.read_to_end().await;
     for heard in [&at_once, &plain, &often, &seldom, &after] {
         assert_eq!(history(heard), history(&after), "readers do not agree");
     }
@@ -105,9 +109,9 @@ async fn the_window_is_told_and_so_is_what_has_left_it() {
     drop((reader, alone));
     progressed(client, &execution, "stream0", 0.9).await;
     // They were away for too long: both are told what they have missed, to the number.
-    before.extend(Reader::open(client, &path, last_id(&before).as_deref()).await.to_end().await);
+    before.extend(Reader::open(client, &path, last_id(&before).as_deref()).await.read_to_end().await);
     let node = node_of(&execution, "stream0");
-    alone_before.extend(Reader::open(client, &node, last_id(&alone_before).as_deref()).await.to_end().await);
+    alone_before.extend(Reader::open(client, &node, last_id(&alone_before).as_deref()).await.read_to_end().await);
     for heard in [before, alone_before] {
         let next = heard.iter().find(|heard| is_delta(heard)).unwrap().data["to"].as_u64().unwrap() + 1;
         let told = heard.iter().find(|heard| heard.kind == "node.gap").expect("no gap was told");
@@ -128,7 +132,7 @@ async fn who_comes_late_hears_what_is_kept() {
     let workflow = client.save("late", &speaking(1, 400, 4, 1024)).await;
     let execution = client.run(&workflow, "late").await;
     progressed(client, &execution, "stream0", 0.8).await;
-    let late = Reader::open(client, &events_of(&execution), None).await.to_end().await;
+    let late = Reader::open(client, &events_of(&execution), None).await.read_to_end().await;
     let heard = pieces(&late, "stream0");
     let [(1, 0, gone)] = heard.gaps[..] else { panic!("{:?}", heard.gaps) };
     let text = whole(400, 1024);
@@ -143,8 +147,8 @@ async fn one_node_can_be_followed_to_its_result() {
     let execution = client.run(&workflow, "one").await;
     let path = node_of(&execution, "stream1");
     let mut at_once = Reader::open(client, &path, None).await;
-    let (at_once, often) = tokio::join!(at_once.to_end(), in_pieces(client, &path, 5));
-    let result = Reader::open(client, &path, None).await.to_end().await;
+    let (at_once, often) = tokio::join!(at_once.read_to_end(), in_pieces(client, &path, 5));
+    let result = Reader::open(client, &path, None).await.read_to_end().await;
     for heard in [&at_once, &often] {
         assert_eq!(pieces(heard, "stream1").texts[&1], whole(120, 0));
         let durable = heard.iter().filter(|heard| heard.data.get("seq").is_some()).map(|heard| &heard.text);
@@ -178,7 +182,7 @@ async fn an_item_of_a_map_has_a_stream_of_its_own() {
         .edge("map.item", "say.in");
     let workflow = client.save("items", &graph).await;
     let execution = client.run(&workflow, "items").await;
-    let whole_run = Reader::open(client, &events_of(&execution), None).await.to_end().await;
+    let whole_run = Reader::open(client, &events_of(&execution), None).await.read_to_end().await;
     assert!(whole_run.iter().any(is_delta), "items speak");
     let path = format!("{}?index=1", node_of(&execution, "say"));
     let again = client.run(&workflow, "items again").await;
@@ -186,7 +190,7 @@ async fn an_item_of_a_map_has_a_stream_of_its_own() {
     let item = in_pieces(client, &live, 4).await;
     assert_eq!(pieces(&item, "say").texts[&1], whole(60, 0));
     assert!(item.iter().all(|heard| heard.data["index"] == json!([1])), "{item:?}");
-    let over = Reader::open(client, &path, None).await.to_end().await;
+    let over = Reader::open(client, &path, None).await.read_to_end().await;
     assert_eq!(over.last().map(|heard| heard.kind.as_str()), Some("node.completed"));
 }
 
@@ -203,7 +207,7 @@ async fn a_new_attempt_is_told_apart_from_the_one_whose_agent_was_killed() {
     let (mut early, mut early_alone) = (whole_run.until(is_far).await, alone.until(is_far).await);
     let (_, agent) = cluster.holder(&execution, RUN_TIME_MAX, |node| node == "stream0").await;
     cluster.kill(agent);
-    let (rest, rest_alone) = tokio::join!(whole_run.to_end(), alone.to_end());
+    let (rest, rest_alone) = tokio::join!(whole_run.read_to_end(), alone.read_to_end());
     early.extend(rest);
     early_alone.extend(rest_alone);
     for heard in [early, early_alone] {
@@ -242,10 +246,10 @@ async fn kills_of_gateways_and_of_the_coordinator_lose_nothing_of_the_history_an
     heard.extend(back.until(is_far).await);
     cluster.restart(Part::Coordinator);
     cluster.serves().await;
-    let rest = tokio::join!(back.to_end(), stays.to_end());
+    let rest = tokio::join!(back.read_to_end(), stays.read_to_end());
     heard.extend(rest.0);
     all.extend(rest.1);
-    let after = Reader::open(&client, &path, None).await.to_end().await;
+    let after = Reader::open(&client, &path, None).await.read_to_end().await;
     for heard in [&heard, &all] {
         assert_eq!(history(heard), history(&after), "readers do not agree");
         for node in ["stream0", "stream1", "stream2"] {
@@ -280,7 +284,7 @@ async fn who_takes_nothing_is_told_where_to_go_on_and_holds_nothing() {
     let workflow = client.save("slow", &graph).await;
     let execution = client.run(&workflow, "slow").await;
     let path = events_of(&execution);
-    let whole = Reader::open(&client, &path, None).await.to_end().await;
+    let whole = Reader::open(&client, &path, None).await.read_to_end().await;
     let parts = cluster.parts();
     let before: Vec<u64> = parts.iter().map(|part| cluster.process(*part).begin_peak()).collect();
 
@@ -328,7 +332,7 @@ async fn who_takes_nothing_is_told_where_to_go_on_and_holds_nothing() {
     assert_eq!(data["reason"], "slow");
     let resume = data["resume"].as_str().unwrap();
     let had = text.lines().filter_map(|line| line.strip_prefix("id: ")).count();
-    let rest = Reader::open(&client, &path, Some(resume)).await.to_end().await;
+    let rest = Reader::open(&client, &path, Some(resume)).await.read_to_end().await;
     assert_eq!(had + rest.len(), whole.len(), "a gap or a double");
     assert_eq!(history(&rest)[..], history(&whole)[had..], "the rest is another");
 }

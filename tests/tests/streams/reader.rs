@@ -70,7 +70,7 @@ impl Reader {
     }
 
     /// Everything to the stream's end, which it says.
-    pub(crate) async fn to_end(&mut self) -> Vec<Heard> {
+    pub(crate) async fn read_to_end(&mut self) -> Vec<Heard> {
         let mut all = self.until(|heard| heard.kind == "stream.end").await;
         assert_eq!(all.pop().map(|heard| heard.kind), Some("stream.end".to_owned()), "{all:?}");
         all

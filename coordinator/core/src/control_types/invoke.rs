@@ -21,7 +21,7 @@ pub(super) fn control_of(type_id: &str) -> Option<Control> {
 
 pub(super) fn invoke() -> NodeType {
     let properties = json!({
-        "workflowId": {"type": "string", "description": "the workflow to run"},
+        "workflowId": {"type": "string", "examples": ["wf_01HF7YAT00000000000000000A"], "description": "the workflow to run"},
         "version": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}, {"enum": ["latest"]}],
             "description": "the version to run; absent or \"latest\": what is saved when the node begins"},
         "inputs": {"type": "object", "description": "values by the names of the workflow's inputs; what an edge brings goes before"}

@@ -8,6 +8,7 @@ use heddle_core::run::event::{ReviewKind, ReviewVerdict};
 
 use super::super::testing::commit;
 use super::{Pair, same};
+use crate::auth::Tenant;
 use crate::journal::Journal as _;
 use crate::reviews::rows::{ReviewCursor, ReviewFilter, ReviewRows as _};
 
@@ -32,6 +33,13 @@ impl Pair {
             "commit with reviews" => self.commit_reviews().await == CommitOutcome::Applied { quarantined: Vec::new() },
             "commit with reviews that do not follow" => self.commit_reviews().await == CommitOutcome::Refused,
             "review" | "review of another tenant" => {
+                // Few ids that are drawn are those of a review, and of this tenant's.
+                let known = self.model.tables().known_reviews();
+                let one = (operation == "review" && !known.is_empty()).then(|| self.draw.below(known.len() as u64));
+                let (id, tenant) = match one.and_then(|one| known.into_iter().nth(one as usize)) {
+                    Some((id, tenant)) => (id, Tenant::of_test(tenant)),
+                    None => (id, tenant),
+                };
                 let found = same!(self, review(tenant, id)).unwrap();
                 let is_known = self.model.tables().has_review(id);
                 match operation {

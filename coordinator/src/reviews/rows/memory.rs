@@ -80,6 +80,12 @@ impl Tables {
         self.reviews.0.contains_key(&review)
     }
 
+    /// All reviews and whose they are.
+    #[cfg(test)]
+    pub(crate) fn known_reviews(&self) -> Vec<(ReviewId, heddle_core::id::TenantId)> {
+        self.reviews.0.iter().map(|(id, row)| (*id, row.created.tenant.clone())).collect()
+    }
+
     /// Whether a run waits for people.
     pub(crate) fn has_open_review(&self, run: RunId) -> bool {
         self.reviews.0.values().any(|row| row.run == run && row.state == ReviewState::Open)

@@ -165,7 +165,7 @@ fn unknown_models_of_foreign_families_are_kept() {
     let slip = problem(&json!([node("v", "generate:flux_2_pr", json!({}))]), &json!([]));
     assert_eq!((slip.rule, &*slip.fix), (rule::UNKNOWN_NODE_TYPE, "Did you mean \"generate:flux_2_pro\"?"));
     let lenient = Compile { strict: false, ..STRICT };
-    let other = json!([node("o", "storage:unheard_of", json!({})), node("m", "logic:signal", json!({}))]);
+    let other = json!([node("o", "storage:unheard_of", json!({})), node("m", "input:form", json!({}))]);
     let compiled = Graph::compile(&draft(&other, &json!([])).unwrap(), &types(), lenient).unwrap();
     assert_eq!(rules(&compiled.warnings), [rule::UNKNOWN_NODE_TYPE, rule::NOT_SUPPORTED_YET]);
 }
@@ -188,7 +188,7 @@ fn old_documents_name_their_types_elsewhere() {
 
 #[test]
 fn what_the_engine_does_not_do_yet_is_said() {
-    for node_type in ["logic:signal", "input:form", "trigger:webhook"] {
+    for node_type in ["input:form", "trigger:webhook", "trigger:schedule"] {
         assert_eq!(problem(&json!([node("n", node_type, json!({}))]), &json!([])).rule, rule::NOT_SUPPORTED_YET);
     }
     let scope = json!({"id": "m", "type": "group", "data": {"nodeType": "iterator:text"}});
