@@ -139,6 +139,9 @@ fn objects_hold_what_is_documented() {
     assert_eq!(cluster.ended(&["run", &waits, "--timeout", "1s"]).0, Some(7));
     let waiting = cluster.json(&["executions", "list", "--status", "running"])["executions"][0]["id"].clone();
 
+    let exported = cluster.temp.path().join("run.jsonl").to_str().unwrap().to_owned();
+    assert_eq!(cluster.ended(&["executions", "export", &run, "-o", &exported]).0, Some(0));
+
     let asks = cluster.file(
         "asks.json",
         &json!({
@@ -165,6 +168,7 @@ fn objects_hold_what_is_documented() {
                 "ID" if is_run => run.clone(),
                 "ID" => workflow.clone(),
                 "FILE" if line.starts_with("import") => bakery(),
+                "FILE" if line.starts_with("replay") => exported.clone(),
                 "FILE" => file.clone(),
                 "OUT" => cluster.temp.path().join("imported.json").to_str().unwrap().to_owned(),
                 "REVIEW" => review.clone(),

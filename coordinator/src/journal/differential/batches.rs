@@ -126,7 +126,8 @@ impl Pair {
         let cancelled = (self.draw.text().as_str().into(), self.draw.time_near(now));
         let (cancelled, ended_at) = (self.draw.rarely(cancelled), self.draw.time_near(now));
         let state = BatchState { started: self.draw.below(9) as u32, cancelled, ended_at: self.draw.rarely(ended_at) };
-        let batch = self.batch_id();
+        // Some have no runs, and may be forgotten.
+        let batch = BatchId::new(Timestamp::from_millis(1), Slot(self.draw.below(3) as u16), self.draw.below(4));
         BatchRow { batch, created: self.draw.maybe((created, key)), state }
     }
 
