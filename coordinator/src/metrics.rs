@@ -255,7 +255,7 @@ impl Metrics {
         let help = "From the opening of a review to its decision";
         page.histograms("heddle_coordinator_review_seconds", help, [(none, &self.decision)])?;
         let open = self.open_alerts.get() as f64;
-        page.gauge("heddle_alerts_open", "Alerts whose incident is open", open)?;
+        page.gauge("heddle_coordinator_alerts_open", "Alerts whose incident is open", open)?;
         let names: Vec<String> = (0..self.partitions.len()).map(|id| id.to_string()).collect();
         let labels: Vec<_> = names.iter().map(|name| [("partition", name.as_str())]).collect();
         let epochs = labels.iter().zip(&self.partitions).map(|(labels, it)| (&labels[..], it.epoch.get() as f64));

@@ -67,6 +67,8 @@ enum Id {
     Review,
     /// A rule, with the workflow that it watches over.
     Alert,
+    /// A run that waits for a signal.
+    Listening,
 }
 
 use Id::{
@@ -152,6 +154,10 @@ const MATRIX: &[(&str, &str, Who, Id, u16)] = &[
     ("POST", "/api/v1/workflows/executions/{id}/unpause", Tenants, Waiting, 200),
     ("POST", "/api/v1/nodes/{type}/pause", Operators, NodeType, 200),
     ("POST", "/api/v1/nodes/{type}/unpause", Operators, NodeType, 200),
+    ("POST", "/api/v1/workflows/executions/{id}/signals/{name}", Tenants, Listening, 202),
+    // The token is the key, and this is none.
+    ("POST", "/api/v1/hooks/{token}", Anyone, Nothing, 404),
+    ("PUT", "/api/v1/hooks/{token}", Anyone, Nothing, 404),
     ("GET", "/healthz", Anyone, Nothing, 200),
     ("GET", "/readyz", Anyone, Nothing, 200),
     ("GET", "/api/v1/openapi.json", Anyone, Nothing, 200),
@@ -259,6 +265,12 @@ impl Side {
                 let alert = created(cluster, key, &format!("/api/v1/workflows/{workflow}/alerts"), &rule()).await;
                 format!("{workflow}/alerts/{}", text(&alert["id"]))
             }
+            Listening => {
+                let graph = Graph::default().node("listen", "logic:signal", json!({ "name": "go" }));
+                let saved = created(cluster, key, "/api/v1/workflows", &graph.named("listens")).await;
+                let path = format!("/api/v1/workflows/{}/execute", text(&saved["id"]));
+                text(&created(cluster, key, &path, &json!({})).await["executionId"])
+            }
             Waiting | Batch => {
                 let nowhere = json!({ "agent": { "labels": { "nobody": "has-it" } } });
                 let graph = Graph::default()
@@ -297,7 +309,7 @@ fn workflow_of(id: &str) -> Value {
 fn unknown(id: Id) -> &'static str {
     match id {
         Workflow => "wf_01KZZZZZZZ0000000000000000",
-        Run | Waiting => "exec_01KZZZZZZZ0000000000000000",
+        Run | Waiting | Listening => "exec_01KZZZZZZZ0000000000000000",
         Key => "key_01KZZZZZZZ0000000000000000",
         Tenant => "nobody",
         File => "0000000000000000000000000000000000000000000000000000000000000000",
@@ -359,6 +371,8 @@ fn path(route: Route, id: &str) -> String {
         .replace("{id}", id)
         .replace("{type}", id)
         .replace("{nodeId}", "in")
+        .replace("{name}", "go")
+        .replace("{token}", id)
         .replace("{version}", "1");
     match route.path {
         "/api/v1/workflows/{id}/diff" => format!("{path}?from=1&to=1"),
@@ -438,7 +452,7 @@ async fn every_route_answers_who_may_ask_and_nobody_else() {
         let nobodys = rival.ask(&cluster, route.method, &path(route, unknown(id)), &nobodys).await;
         match (who, id) {
             (Operators, _) => assert_eq!((other.status, nobodys.status), (403, 403), "{route:?}: {other}"),
-            (Tenants, Workflow | Run | Waiting | Batch | Key | File | Upload | Review | Alert) => {
+            (Tenants, Workflow | Run | Waiting | Listening | Batch | Key | File | Upload | Review | Alert) => {
                 assert_eq!(without(&other, &its), without(&nobodys, unknown(id)), "{route:?}");
                 assert_eq!(other.status, 404, "{route:?}: {other}");
             }

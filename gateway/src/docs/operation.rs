@@ -132,7 +132,7 @@ impl Operation {
     pub(crate) fn body<T: JsonSchema>(mut self, example: Value) -> Self {
         // Without a body, the route takes it for an object without fields.
         let schema = T::json_schema(&mut SchemaGenerator::default()).to_value();
-        let ways = schema["anyOf"].as_array();
+        let ways = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array());
         let is_required =
             schema["required"].is_array() || ways.is_some_and(|ways| ways.iter().all(|way| way["required"].is_array()));
         self.body = Some(Body { schema: |generator| generator.subschema_for::<T>(), is_required, example });

@@ -9,8 +9,11 @@ use crate::dto::event::Events;
 use crate::http::auth::ReadExecutions;
 use crate::http::export::MEDIA_TYPE;
 
-/// Where a stream goes on: the id of an event.
-const PLACE: &str = "^[0-9]{1,20}(\\.[0-9]{1,20}){0,5}$";
+/// Where a stream goes on: the id of an event. A number has 64 bits, and those of the fourth and the fifth place 32.
+const PLACE: &str = concat!(
+    r"^([0-9]{1,19}|18446744073709551615)((\.([0-9]{1,19}|18446744073709551615)){0,2}",
+    r"|(\.([0-9]{1,19}|18446744073709551615)){2}(\.[0-9]{1,9}){2}\.[0-9]{1,19})$",
+);
 
 pub(crate) fn events() -> Operation {
     let place = json!({"type": "string", "pattern": PLACE});

@@ -45,15 +45,15 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = place(&headers, parameters.after.as_deref())?;
-    if !wants_stream(&headers, parameters.follow.is_some()) {
-        return listed(&app, &caller, id, after).await;
-    }
-    let follow = flag("follow", parameters.follow.as_deref())?.unwrap_or(true);
     let has_all_ids = match parameters.ids.as_deref() {
         None | Some("" | "history") => false,
         Some("all") => true,
         Some(_) => return Err(ApiError::invalid_parameter("ids", "history or all")),
     };
+    if !wants_stream(&headers, parameters.follow.is_some()) {
+        return listed(&app, &caller, id, after).await;
+    }
+    let follow = flag("follow", parameters.follow.as_deref())?.unwrap_or(true);
     follow::open(app, caller, Followed { execution_id: id, node: None, follow, has_all_ids }, after).await
 }
 
@@ -125,13 +125,14 @@ fn json(event: &heddle_proto::control::Event, execution_id: &str) -> Result<Box<
 
 /// Where to go on. A browser that connects again keeps the address and sends the newer place in the header.
 fn place(headers: &HeaderMap, after: Option<&str>) -> Result<StreamPlace, ApiError> {
-    if let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
-        let place = value.to_str().ok().and_then(|text| text.parse().ok());
-        let message = "Last-Event-ID must be the id of an event of this stream, as it was";
-        return place.ok_or_else(|| ApiError::bad_request("invalid_last_event_id", message));
-    }
-    let Some(text) = after.filter(|text| !text.is_empty()) else { return Ok(StreamPlace::default()) };
-    text.parse().map_err(|_| ApiError::invalid_parameter("after", "the number or the id of an event"))
+    let asked = after
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse().map_err(|_| ApiError::invalid_parameter("after", "the number or the id of an event")));
+    let asked = asked.transpose()?.unwrap_or_default();
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(asked) };
+    let message = "Last-Event-ID must be the id of an event of this stream, as it was";
+    let place = value.to_str().ok().and_then(|text| text.parse().ok());
+    place.ok_or_else(|| ApiError::bad_request("invalid_last_event_id", message))
 }
 
 /// A list ends by itself: who asks neither for a stream nor whether to follow is not left to wait for its end.

@@ -71,9 +71,9 @@ async fn a_race_cancels_the_child_that_loses() {
         .node("race", "logic:race", json!({}))
         .node("out", "output:preview", json!({}))
         .edge("in.text", "quick.value")
-        .edge("quick.value", "race.value")
+        .edge("quick.value", "race.branches")
         .edge("race.value", "out.value");
-    let graph = invoke(graph, "call", &child, &json!({})).edge("call.said", "race.value");
+    let graph = invoke(graph, "call", &child, &json!({})).edge("call.said", "race.branches");
     let ended = over(client, "race", &graph).await;
     assert_eq!((&ended["status"], &output(&ended, "out")["value"]), (&json!("COMPLETED"), &json!("quick")), "{ended}");
     let of_it = children(client, &id_of(&ended)).await;

@@ -114,7 +114,7 @@ async fn a_large_value_goes_in_and_comes_back() {
         .edge("big.out", "call.text")
         .edge("call.same", "same.json")
         .edge("call.own", "own.json");
-    let ended = over(client, "large", &graph).await;
+    let ended = over(client, "outer", &graph).await;
     assert_eq!(ended["status"], "COMPLETED", "{ended}");
     for shown in ["same", "own"] {
         let value = &output(&ended, shown)["json"];

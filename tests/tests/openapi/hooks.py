@@ -74,8 +74,8 @@ ASKING = {
 LISTENING = {
     "name": "listening",
     "nodes": [
-        {"id": "go", "data": {"nodeType": "logic:signal", "config": {"name": "go"}}},
-        {"id": "call", "data": {"nodeType": "logic:wait_webhook"}},
+        {"id": "go", "data": {"nodeType": "logic:signal", "config": {"name": "go", "timeoutMs": 10_000}}},
+        {"id": "call", "data": {"nodeType": "logic:wait_webhook", "config": {"timeoutMs": 10_000}}},
     ],
     "edges": [],
 }
