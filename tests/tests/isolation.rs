@@ -72,8 +72,8 @@ enum Id {
 }
 
 use Id::{
-    Agent, Alert, Batch, Echoed, File, JoinToken, Key, NodeType, Nothing, Review, Run, Tenant, Upload, Waiting,
-    Workflow,
+    Agent, Alert, Batch, Echoed, File, JoinToken, Key, Listening, NodeType, Nothing, Review, Run, Tenant, Upload,
+    Waiting, Workflow,
 };
 use Who::{Anyone, Operators, Tenants};
 
