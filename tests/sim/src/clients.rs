@@ -148,6 +148,20 @@ impl World {
         self.after(patience, Event::ClientGivesUp { client, caller });
     }
 
+    /// When all is calm somebody looks for what still stands still: a request to pause may come after the one that was to end it.
+    pub(super) fn let_paused_go_on(&mut self) {
+        if self.knobs.pause_percent == 0 || self.now <= self.last_trouble || !self.clients.iter().all(Client::is_done) {
+            return;
+        }
+        let is_paused = |run: &RunId| {
+            let fold = self.check.runs.get(run).and_then(|account| account.fold.as_ref());
+            fold.is_some_and(|fold| fold.pause().is_some())
+        };
+        let at_work = self.store.runs.iter().filter(|(_, row)| !row.is_quarantined).map(|(run, _)| *run);
+        let paused: Vec<RunId> = at_work.filter(is_paused).collect();
+        paused.into_iter().for_each(|run| self.plan_job(0, JobKind::Unpause { run }));
+    }
+
     fn nothing_to_cancel(&mut self, client: usize, job: usize) {
         if self.clients[client].jobs[job].tries > 20 {
             self.clients[client].jobs[job].is_done = true;

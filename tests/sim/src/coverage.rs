@@ -207,6 +207,8 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
         Decision::Opened { instance, .. } => Some((*instance, Open)),
         // It is still due: people are asked next, or what runs share.
         Decision::Afresh { instance } if asks_first(graph, instance.node) || run.is_recalling(*instance) => None,
+        // The answer may come in the same event.
+        Decision::Afresh { instance } if is_recalled(event, *instance) => None,
         Decision::Delegated { instance, .. } | Decision::Afresh { instance } => Some((*instance, Ready)),
         Decision::Reused { instance, .. } => Some((*instance, Cached)),
         Decision::Gathered { .. } => None,
@@ -220,6 +222,12 @@ fn steps(event: &Event, run: &Run) -> Vec<(Instance, NodePhase)> {
     });
     steps.extend(event.assignments.iter().map(|assignment| (assignment.attempt.instance, Running)));
     steps
+}
+
+/// Whether an event takes over for an instance what runs share.
+fn is_recalled(event: &Event, instance: Instance) -> bool {
+    let is_it = |decision: &&Decision| matches!(decision, Decision::Reused { offer: None, .. });
+    event.decisions.iter().filter(is_it).any(|decision| decision.instance() == instance)
 }
 
 /// Whether a node asks people before anything else.

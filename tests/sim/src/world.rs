@@ -170,8 +170,11 @@ impl World {
             if self.check.has_failed() {
                 break;
             }
-            if self.steps.is_multiple_of(8) && self.unsettled(false).is_none() {
-                break;
+            if self.steps.is_multiple_of(8) {
+                self.let_paused_go_on();
+                if self.unsettled(false).is_none() {
+                    break;
+                }
             }
             if !self.progress.goes_on(self.check.done, self.steps, at, self.last_trouble) {
                 let what = self.unsettled(true).unwrap_or_default();

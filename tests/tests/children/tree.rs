@@ -57,7 +57,8 @@ fn map_of_children(workflow: &str, items: &Value, input: &str, gives: &str, item
     let graph = Graph::default().node("list", "input:json", json!({ "value": items })).node(
         "m",
         "logic:map",
-        json!({ "concurrency": 64 }),
+        // All are open at the same time, also where none of them ends.
+        json!({ "concurrency": 1_000 }),
     );
     invoke(graph, "call", workflow, &json!({}))
         .inside("m")
