@@ -249,5 +249,7 @@ def after_call(context, case, response):
     if name.endswith("/drain") and response.status_code == 200:
         # Runs would wait for ever.
         asked(f"/api/v1/agents/{case.path_parameters['id']}/resume", {})
+    if name == "POST /api/v1/workflows/executions/{id}/pause" and response.status_code == 200:
+        asked(f"/api/v1/workflows/executions/{case.path_parameters['id']}/unpause", {})
     if name == "POST /api/v1/nodes/{type}/pause" and response.status_code == 200:
         asked(f"/api/v1/nodes/{case.path_parameters['type']}/unpause", {})
