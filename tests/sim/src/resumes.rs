@@ -41,6 +41,8 @@ impl World {
         let results = results.in_graph(&of_parent, &graph);
         let edits = self.edits(&graph);
         let asked = self.asked(&graph, &results, &edits, place != was);
+        // Who names items mostly edits nothing besides.
+        let edits = if asked.edits.is_empty() { Vec::new() } else { edits };
         let root = run.lineage().and_then(|lineage| lineage.root).unwrap_or(parent);
         let taken = asked.taken(&graph, Parent { run: &run, results: &results, root });
         let is_something = asked.failed_items && !asked.rerun && !results.failed.is_empty();
@@ -101,6 +103,7 @@ impl World {
                 // Mostly nothing else, so that what is not named has to stay.
                 if self.random.percent(70) {
                     (asked.failed_items, asked.downstream_all, asked.to) = (false, false, None);
+                    asked.edits.clear();
                 }
             }
         }
