@@ -114,7 +114,9 @@ fn reckoned(runs: &[Value], from: &str, to: &str) -> Value {
         Some(max) => json!({ "p50": percentile(50), "p95": percentile(95), "max": max }),
         None => Value::Null,
     };
-    let mut errors: BTreeMap<(String, Option<String>), Vec<(String, String)>> = BTreeMap::new();
+    // By code and class: the end and the id of each run.
+    type Group = (String, Option<String>);
+    let mut errors: BTreeMap<Group, Vec<(String, String)>> = BTreeMap::new();
     for run in ended.iter().filter(|run| run["status"] == "FAILED") {
         let class = run["error"]["class"].as_str().map(str::to_owned);
         errors.entry((text(&run["error"]["code"]), class)).or_default().push((end(run).unwrap(), text(&run["id"])));
