@@ -59,6 +59,7 @@ use crate::keys::{Keys, KeysError};
 use crate::limits::{ANSWERS_DRAIN_MAX, CALLS_DRAIN_MAX, CONNECTION_AGE_SHARE, NEWCOMERS_MAX};
 use crate::members::Members;
 use crate::metrics::{self, Metrics};
+use crate::new_runs::NewRuns;
 use crate::policies::Policies;
 use crate::read::hub::Hub;
 use crate::read::live::Live;
@@ -255,6 +256,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
             .await
             .map_err(StartError::Journal)?,
         doors: Doors::new(journal.partitions().count()),
+        new_runs: NewRuns::new(journal.partitions().count()),
         metrics: Metrics::new(journal.partitions().count()),
         watchdog: Watchdog::default(),
         permits: Mutex::new(permits),

@@ -25,6 +25,7 @@ mod keys;
 mod limits;
 pub mod members;
 mod metrics;
+mod new_runs;
 mod policies;
 mod read;
 pub mod records;

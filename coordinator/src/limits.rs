@@ -8,6 +8,14 @@ use heddle_core::time::Span;
 pub(crate) const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The same of one run: of a long one the youngest events are kept.
 pub(crate) const RECENT_RUN_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Slots that are drawn for a new run, of which one is taken.
+pub(crate) const SLOT_DRAWS: usize = 4;
+/// A partition is much busier than another if it has committed so many times as many events…
+pub(crate) const BUSY_TIMES_MIN: f64 = 2.0;
+/// … and at least so many more.
+pub(crate) const BUSY_EVENTS_MIN: f64 = 100.0;
+/// After this time an event counts half.
+pub(crate) const BUSY_HALF_LIFE: Duration = Duration::from_millis(100);
 /// Workflows' rows that are kept at hand.
 pub(crate) const WORKFLOW_CACHE_MAX: usize = 1_024;
 /// Versions of a workflow in one page of a list.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use heddle_core::hook::Hooks;
-use heddle_core::id::{AgentId, PartitionId, RunId};
+use heddle_core::id::{AgentId, PartitionId, RunId, Slot};
 use heddle_core::partition::io::Input;
 use heddle_core::partition::permits::{Grant, Permits};
 
@@ -21,6 +22,7 @@ use crate::graphs::Graphs;
 use crate::journal::{Journal, JournalState, Owner};
 use crate::members::{Members, NodePauseRow};
 use crate::metrics::Metrics;
+use crate::new_runs::NewRuns;
 use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
@@ -58,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) workflows: Workflows,
     pub(crate) graphs: Graphs,
     pub(crate) doors: Doors,
+    pub(crate) new_runs: NewRuns,
     pub(crate) sessions: Sessions,
     pub(crate) hub: Hub,
     pub(crate) live: Live,
@@ -82,6 +85,11 @@ impl Shared {
     /// The partition that owns a run.
     pub(crate) fn partition_of(&self, run: RunId) -> PartitionId {
         self.journal.partitions().of(run.slot())
+    }
+
+    /// The slot of a run that may be anywhere.
+    pub(crate) fn new_slot(&self) -> Slot {
+        self.new_runs.slot(self.journal.partitions(), Instant::now(), || self.seed())
     }
 
     /// Why the journal takes no commits now, if it does not: then nothing new is taken in (E14).

@@ -232,9 +232,11 @@ impl State {
     fn commit(&mut self, batch: Batch) {
         let counters = &self.shared.counters;
         counters.commits.add(1);
-        counters.event_rows.add(batch.runs.iter().map(|run| run.events.len() as u64).sum());
-        let (shared, inbox) = (Arc::clone(&self.shared), Arc::clone(&self.inbox));
         let (id, number, since) = (self.id, batch.number, Instant::now());
+        let events = batch.runs.iter().map(|run| run.events.len() as u64).sum();
+        counters.event_rows.add(events);
+        self.shared.new_runs.committed(id, events, since);
+        let (shared, inbox) = (Arc::clone(&self.shared), Arc::clone(&self.inbox));
         self.landing = Some((number, Landing::of(&batch), Tally::of(&batch)));
         let landed = Box::new(move |committed: Committed| {
             shared.metrics.committed(&committed.outcome, since.elapsed());

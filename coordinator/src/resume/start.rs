@@ -74,7 +74,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>, request: wire::ResumeRequest) -
     pack(shared, row.run, offers, &mut packing).await?;
     let slot = match &key {
         Some(row) => Slot::of_hash(run_requests::hash_of(&row.key)),
-        None => Slot::of_hash(shared.seed()),
+        None => shared.new_slot(),
     };
     let random = u128::from(shared.seed()) << 64 | u128::from(shared.seed());
     let run = RunId::new(shared.clock.now(), slot, random);

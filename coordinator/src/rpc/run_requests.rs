@@ -68,7 +68,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
     room(shared, &tenant).await?;
     let slot = match &key {
         Some(row) => Slot::of_hash(hash_of(&row.key)),
-        None => Slot::of_hash(shared.seed()),
+        None => shared.new_slot(),
     };
     if !request.iterator_configs_json.is_empty() {
         let tenant = &tenant;
