@@ -41,6 +41,7 @@ pub use self::inspect::{Look, formats, look};
 pub(crate) use self::open::MIGRATIONS;
 pub(crate) use self::readers::Reader;
 use self::readers::Readers;
+pub(crate) use self::rows::append_events;
 use self::writer::{PutError, Queue, Writer, WriterParts};
 use super::codec::Row;
 use super::limits::READERS;
