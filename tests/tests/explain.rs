@@ -484,6 +484,43 @@ async fn the_watchdog_finds_a_run_that_is_at_work_in_nobodys_memory() {
     found(&mut cluster, &run, "its row says that it is at work, and it is in nobody's memory").await;
 }
 
+/// Its end never comes, so whoever waits for it is told, and what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_cannot_be_read_is_said_and_found() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("heddle.db");
+    let mut cluster = Cluster::on(Shape::new(1, 1, 1), &format!("sqlite:{}", file.display())).await;
+    let run = invoking(&cluster, "invoking", Graph::default()).await;
+    let said = explained(&cluster, &run, &[("child", "child")]).await;
+    let child = text(&node(&said, "child")["waitsFor"]["childExecutionId"]);
+    explained(&cluster, &child, &[("asked", "review")]).await;
+    cluster.kill(Part::Coordinator);
+    assert!(alter(&file, "UPDATE event SET crc = crc + 1 WHERE run = ?1", &child) > 0);
+    assert_eq!(alter(&file, "UPDATE run SET phase = 1 WHERE id = ?1", &child), 1);
+    cluster.start_part(Part::Coordinator, None);
+    cluster.serves().await;
+    let said = explained(&cluster, &run, &[("child", "child")]).await;
+    let unreadable = json!({ "kind": "child", "childExecutionId": child, "childUnreadable": true });
+    assert_eq!(node(&said, "child")["waitsFor"], unreadable, "{said}");
+    let why = format!(
+        "\"child\" waits for {child}, which it has invoked, and which was set aside because it cannot be read: its end never \
+         comes. Cancel this run and resume it: it invokes another, and what is done is not done again."
+    );
+    assert_eq!(sentence(&said, "child"), why);
+    let (is_fine, printed) = told(&mut cluster, &["executions", "explain", &run]);
+    assert!(is_fine && printed.contains(&why), "{printed}");
+    let lost = format!("it waits for {child}, which it has invoked and which was set aside because it cannot be read");
+    found(&mut cluster, &run, &lost).await;
+    // It is as it was said: the run that goes on invokes another one.
+    change(&cluster, &format!("/workflows/executions/{run}/cancel"), json!({})).await;
+    let again = change(&cluster, &format!("/workflows/executions/{run}/resume"), json!({})).await;
+    let again = text(&again["executionId"]);
+    let said = explained(&cluster, &again, &[("child", "child")]).await;
+    let another = text(&node(&said, "child")["waitsFor"]["childExecutionId"]);
+    assert!(another != child && node(&said, "child")["waitsFor"].get("childUnreadable").is_none(), "{said}");
+    explained(&cluster, &another, &[("asked", "review")]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watchdog_finds_what_nothing_would_wake_on_sqlite() {
     let folder = TempDir::new().unwrap();

@@ -64,7 +64,11 @@ impl Cause {
                 format!("waits for the signal \"{name}\" (heddle executions signal){}", until_then(*until, now))
             }
             Cause::Webhook { until } => format!("waits until its address is called{}", until_then(*until, now)),
-            Cause::Child { run } => format!("waits for the run that it has invoked (heddle executions explain {run})"),
+            Cause::Child { run, is_unreadable: true } => format!(
+                "waits for {run}, which it has invoked, and which was set aside because it cannot be read: its end never comes. \
+                 Cancel this run and resume it: it invokes another, and what is done is not done again"
+            ),
+            Cause::Child { run, .. } => format!("waits for the run that it has invoked (heddle executions explain {run})"),
             Cause::Items { open } => format!("has {} at work", counted(*open, "item or turn", "items or turns")),
             Cause::Nothing => {
                 "waits for nothing that will ever come: that is a fault of Heddle. Cancel the run and resume it, and please \
