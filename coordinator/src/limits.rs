@@ -232,6 +232,8 @@ const _: () = assert!(PLANS_KEPT_BYTES >= heddle_core::limits::BATCH_VALUES_BYTE
 const _: () = assert!(JOIN_TOKENS_MAX < crate::members::JOIN_TOKENS_LISTED_MAX, "a list shows all that can be used");
 /// Files of a list among the inputs that are looked up; others are looked for by the node that needs them.
 pub(crate) const LISTED_FILES_MAX: usize = 1_000;
+/// Files that results which a run takes over only describe, and that it keeps; of more the others go when the earlier run does.
+pub(crate) const HELD_FILES_MAX: usize = 1_000;
 /// Runs that nothing would wake of which the watchdog keeps what it has found.
 pub(crate) const ORPHANS_KEPT_MAX: usize = 1_000;
 /// Rows of runs that the watchdog looks at at once.

@@ -99,9 +99,10 @@ pub(crate) async fn run(shared: Weak<Shared>) {
 struct Look {
     at: Place,
     orphans: Vec<Orphan>,
-    /// Runs that were in nobody's memory at the last look though their rows said so. They may just have come or gone.
-    absent: BTreeSet<RunId>,
-    absent_now: BTreeSet<RunId>,
+    /// Runs that seemed lost at the last look: that were in nobody's memory though their rows said so, or that waited for one that
+    /// was set aside. They may just have come or gone, and may just hear of it.
+    suspects: BTreeSet<RunId>,
+    suspects_now: BTreeSet<RunId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +129,7 @@ impl Look {
         match looked {
             Ok(true) => {
                 shared.watchdog.found(Looker::Rows, std::mem::take(&mut self.orphans));
-                self.absent = std::mem::take(&mut self.absent_now);
+                self.suspects = std::mem::take(&mut self.suspects_now);
                 self.at = Place::default();
                 PERIOD
             }
@@ -148,7 +149,9 @@ impl Look {
             if *is_awaited {
                 continue;
             }
-            self.orphans.extend(lost_on_disk(shared, *run).await.map(|lost| Orphan { run: *run, lost }));
+            let lost = lost_on_disk(shared, *run).await;
+            let is_sure = !matches!(lost, Some(Lost::Child { .. })) || self.suspect(*run);
+            self.orphans.extend(lost.filter(|_| is_sure).map(|lost| Orphan { run: *run, lost }));
             read += 1;
             if read == WATCHDOG_PAGE_RUNS {
                 self.at = Place::Asleep(Some(*run));
@@ -162,6 +165,12 @@ impl Look {
         Ok(false)
     }
 
+    /// Notes that a run seems lost; whether it did at the last look, too.
+    fn suspect(&mut self, run: RunId) -> bool {
+        self.suspects_now.insert(run);
+        self.suspects.contains(&run)
+    }
+
     /// A page of runs of a partition that it must have in memory.
     async fn at_work(
         &mut self,
@@ -172,8 +181,7 @@ impl Look {
         let page = shared.journal.list_loadable(partition, after, WATCHDOG_PAGE_ROWS).await?;
         let next = page.last().copied().filter(|_| page.len() == WATCHDOG_PAGE_ROWS);
         for run in shared.doors.absent(partition, page).await {
-            self.absent_now.insert(run);
-            if !self.absent.contains(&run) {
+            if !self.suspect(run) {
                 continue;
             }
             // It may be over by now.
@@ -199,13 +207,30 @@ async fn lost_on_disk(shared: &Arc<Shared>, id: RunId) -> Option<Lost> {
         Ok(run) => run?,
         Err(error) => {
             tracing::warn!(run = %id, %error, "the watchdog cannot read a run back");
-            return None;
+            return error.is_lasting().then_some(Lost::History);
         }
     };
     // What was written since then speaks for itself.
     let row = shared.journal.read_row(id).await.ok().flatten()?;
     let still_asleep = row.summary.phase == Phase::Parked && row.summary.next_due.is_none();
-    still_asleep.then(|| lost_asleep(&run)).flatten()
+    if !still_asleep {
+        return None;
+    }
+    match lost_asleep(&run) {
+        Some(lost) => Some(lost),
+        None => lost_child(shared, &run).await,
+    }
+}
+
+/// A run that it has invoked and that was set aside, from which no word will come.
+async fn lost_child(shared: &Shared, run: &Run) -> Option<Lost> {
+    for (_, child) in run.open_children() {
+        let row = shared.journal.read_row(child).await.ok().flatten();
+        if row.is_some_and(|row| row.quarantine_reason.is_some()) {
+            return Some(Lost::Child { run: child });
+        }
+    }
+    None
 }
 
 /// The same by its state.

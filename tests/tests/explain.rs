@@ -58,6 +58,18 @@ fn told(cluster: &mut Cluster, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Makes it so that a type of nodes was seen in a version, too.
+fn seen_in_version(file: &std::path::Path, node_type: &str, version: u32) -> usize {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let sql = "SELECT manifest FROM node_type WHERE id = ?1";
+    let manifest: Vec<u8> = connection.query_row(sql, [node_type], |row| row.get(0)).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["version"] = version.into();
+    let sql =
+        "INSERT INTO node_type (digest, id, version, seen_at, manifest) VALUES (zeroblob(32), ?1, ?2, 1000000, ?3)";
+    connection.execute(sql, rusqlite::params![node_type, version, manifest.to_string().into_bytes()]).unwrap()
+}
+
 fn on(labels: &str) -> Value {
     let (name, value) = labels.split_once('=').unwrap();
     json!({ "agent": { "labels": { name: value } } })
@@ -218,6 +230,134 @@ async fn slots(cluster: &Cluster, first: &str) {
     assert_eq!(node(&explain(cluster, first).await, "queued")["waitsFor"]["kind"], "slot");
 }
 
+async fn change(cluster: &Cluster, path: &str, body: Value) -> Value {
+    let answer = cluster.client().post(&format!("/api/v1{path}"), &body, path).await;
+    assert!(answer.is_success(), "{answer}");
+    answer.json()
+}
+
+/// A run whose node asks people, and one that invokes it.
+async fn invoking(cluster: &Cluster, name: &str, graph: Graph) -> String {
+    let asking = Graph::default()
+        .node("in", "input:text", json!({ "text": "thread" }))
+        .node("asked", "logic:review", json!({}))
+        .edge("in.text", "asked.value");
+    let child = cluster.client().save(&format!("{name} child"), &asking).await;
+    let workflow =
+        cluster.client().save(name, &graph.node("child", "blueprint:invoke", json!({ "workflowId": child }))).await;
+    cluster.client().run(&workflow, name).await
+}
+
+/// What a run says of itself that one of its nodes waits for.
+fn waiting_on<'a>(run: &'a Value, id: &str) -> &'a Value {
+    let mut all = run["waitingOn"].as_array().into_iter().flatten();
+    all.find(|waiting| waiting["nodeId"] == id).unwrap_or(&Value::Null)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_from_outside_of_the_cluster_says_itself() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let paused = change(&cluster, "/nodes/debug:echo/pause", json!({ "reason": "too dear" })).await;
+    let by = text(&paused["paused"]["by"]);
+    let graph = Graph::default()
+        .node("told", "logic:signal", json!({ "name": "go", "timeoutMs": 3_600_000 }))
+        .node("called", "logic:wait_webhook", json!({}))
+        .node("held", "debug:echo", json!({ "value": 1 }));
+    let run = invoking(&cluster, "outside", graph).await;
+    let kinds = [("told", "signal"), ("called", "webhook"), ("child", "child"), ("held", "paused")];
+    let said = explained(&cluster, &run, &kinds).await;
+    let shown = cluster.client().execution(&run).await;
+    for (id, kind) in kinds {
+        assert_eq!(
+            (&waiting_on(&shown, id)["kind"], &said["kinds"][kind]),
+            (&json!(kind), &json!(1)),
+            "{said} {shown}"
+        );
+        assert!(node(&said, id)["since"].is_string() || kind == "child" || kind == "paused", "since when: {said}");
+    }
+
+    let (told_by, waits) = (node(&said, "told"), waiting_on(&shown, "told"));
+    assert_eq!((&told_by["waitsFor"]["signal"], &waits["signal"]), (&json!("go"), &json!("go")), "{said} {shown}");
+    assert!(
+        told_by["waitsFor"]["dueAt"].is_string() && told_by["waitsFor"]["dueAt"] == waits["dueAt"],
+        "{said} {shown}"
+    );
+    let begin = "\"told\" waits for the signal \"go\" (heddle executions signal); its time is over in ";
+    assert!(sentence(&said, "told").starts_with(begin), "{said}");
+
+    let called = "\"called\" waits until its address is called.";
+    assert_eq!(sentence(&said, "called"), called);
+    assert_eq!(node(&said, "called")["waitsFor"], json!({ "kind": "webhook" }), "its address is a secret of the run's");
+    assert!(text(&waiting_on(&shown, "called")["url"]).contains("/api/v1/hooks/"), "{shown}");
+
+    let child = text(&waiting_on(&shown, "child")["childExecutionId"]);
+    assert_eq!(node(&said, "child")["waitsFor"], json!({ "kind": "child", "childExecutionId": child }), "{said}");
+    let invoked = format!("\"child\" waits for the run that it has invoked (heddle executions explain {child}).");
+    assert_eq!(sentence(&said, "child"), invoked);
+    explained(&cluster, &child, &[("asked", "review")]).await;
+
+    let of_type = json!({ "nodeType": "debug:echo", "by": by, "reason": "too dear" });
+    assert_eq!(node(&said, "held")["waitsFor"], json!({ "kind": "paused", "paused": of_type }), "{said}");
+    assert_eq!(waiting_on(&shown, "held")["need"], format!("debug:echo is paused by {by}: too dear"), "{shown}");
+    let held = format!("waits until debug:echo goes on, which was paused by {by}: too dear (heddle nodes unpause).");
+    assert_eq!(sentence(&said, "held"), format!("\"held\" {held}"));
+
+    let headline = "The run goes on: 1 node waits for another run, 1 node waits until its type goes on, 1 node waits for a \
+                    signal, 1 node waits until its address is called.";
+    assert_eq!(said["headline"], headline);
+    let (is_fine, printed) = told(&mut cluster, &["executions", "explain", &run]);
+    let all_said = [headline, begin, called, &invoked, &held].iter().all(|words| printed.contains(words));
+    assert!(is_fine && all_said, "{printed}");
+
+    // And of a run that is paused as a whole, whatever its nodes wait for.
+    change(&cluster, &format!("/workflows/executions/{run}/pause"), json!({ "reason": "look first" })).await;
+    let said = explain(&cluster, &run).await;
+    let headline = format!(
+        "The run is paused by {by}: look first. Nothing of it begins until it goes on (heddle executions unpause)."
+    );
+    assert_eq!((&said["headline"], &said["orphaned"]), (&json!(headline), &json!(false)), "{said}");
+    assert_eq!(sentence(&said, "called"), called, "its nodes say what they wait for besides");
+    let shown = cluster.client().execution(&run).await;
+    let whole = &shown["waitingOn"][0];
+    assert_eq!(
+        (&whole["kind"], &whole["need"]),
+        (&json!("paused"), &json!(format!("paused by {by}: look first"))),
+        "{shown}"
+    );
+    let (is_fine, printed) = told(&mut cluster, &["executions", "explain", &run]);
+    assert!(is_fine && printed.contains(&headline), "{printed}");
+}
+
+/// A node that was checked against a newer version of its type than any agent has.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_that_are_too_old_are_said_to_be() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("heddle.db");
+    let mut cluster = Cluster::on(Shape::new(1, 1, 1), &format!("sqlite:{}", file.display())).await;
+    cluster.kill(Part::Coordinator);
+    let seen = seen_in_version(&file, "debug:echo", 7);
+    assert_eq!(seen, 1, "the manifest of an agent that has gone");
+    cluster.start_part(Part::Coordinator, None);
+    cluster.serves().await;
+    let workflow =
+        cluster.client().save("newer", &Graph::default().node("n", "debug:echo", json!({ "value": 1 }))).await;
+    let run = cluster.client().run(&workflow, "newer").await;
+    let said = explained(&cluster, &run, &[("n", "agent")]).await;
+    let why = "\"n\" needs an agent that runs debug:echo in version 7 or newer: 1 agent runs debug:echo, it is older.";
+    let said = wait::until("the agent to be there", RUN_TIME_MAX, || async {
+        let said = explain(&cluster, &run).await;
+        if sentence(&said, "n") == why { Ok(said) } else { Err(said.to_string()) }
+    })
+    .await;
+    let need = &node(&said, "n")["waitsFor"]["need"];
+    let lacks = json!([{ "agentId": cluster.agent_id(Part::Agent(0)), "lacks": "version", "detail": "1" }]);
+    assert_eq!((&need["version"], &need["fit"], &need["unfit"]), (&json!(7), &json!(0), &lacks), "{said}");
+    let shown = cluster.client().execution(&run).await;
+    assert_eq!(waiting_on(&shown, "n")["need"], "an agent that runs debug:echo in version 7 or newer", "{shown}");
+    let (is_fine, printed) = told(&mut cluster, &["executions", "explain", &run]);
+    assert!(is_fine && printed.contains(why), "{printed}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ended_run_says_how_and_what_to_do() {
     let mut cluster = Cluster::start(1, 2).await;
@@ -315,6 +455,71 @@ async fn lost_on_disk(database: &str, lose: impl FnOnce()) {
 }
 
 const LOSE: &str = "DELETE FROM review";
+
+/// Changes rows of a database, of which a coordinator that is there may know nothing.
+fn alter(file: &std::path::Path, sql: &str, run: &str) -> usize {
+    let run: heddle_core::id::RunId = run.parse().unwrap();
+    let connection = rusqlite::Connection::open(file).unwrap();
+    connection.busy_timeout(Duration::from_secs(10)).unwrap();
+    connection.execute(sql, [run.to_bytes()]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_finds_a_run_that_is_at_work_in_nobodys_memory() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("heddle.db");
+    let mut cluster = Cluster::on(Shape::new(1, 1, 1), &format!("sqlite:{}", file.display())).await;
+    let asking = Graph::default()
+        .node("in", "input:text", json!({ "text": "thread" }))
+        .node("asked", "logic:review", json!({}))
+        .edge("in.text", "asked.value");
+    let workflow = cluster.client().save("asking", &asking).await;
+    let run = cluster.client().run(&workflow, "asking").await;
+    explained(&cluster, &run, &[("asked", "review")]).await;
+    // What waits for people is loaded by nobody.
+    cluster.kill(Part::Coordinator);
+    cluster.start_part(Part::Coordinator, None);
+    cluster.serves().await;
+    assert_eq!(alter(&file, "UPDATE run SET phase = 1 WHERE id = ?1", &run), 1);
+    found(&mut cluster, &run, "its row says that it is at work, and it is in nobody's memory").await;
+}
+
+/// Its end never comes, so whoever waits for it is told, and what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_cannot_be_read_is_said_and_found() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("heddle.db");
+    let mut cluster = Cluster::on(Shape::new(1, 1, 1), &format!("sqlite:{}", file.display())).await;
+    let run = invoking(&cluster, "invoking", Graph::default()).await;
+    let said = explained(&cluster, &run, &[("child", "child")]).await;
+    let child = text(&node(&said, "child")["waitsFor"]["childExecutionId"]);
+    explained(&cluster, &child, &[("asked", "review")]).await;
+    cluster.kill(Part::Coordinator);
+    assert!(alter(&file, "UPDATE event SET crc = ~crc WHERE run = ?1", &child) > 0);
+    assert_eq!(alter(&file, "UPDATE run SET phase = 1 WHERE id = ?1", &child), 1);
+    cluster.start_part(Part::Coordinator, None);
+    cluster.serves().await;
+    let said = explained(&cluster, &run, &[("child", "child")]).await;
+    let unreadable = json!({ "kind": "child", "childExecutionId": child, "childUnreadable": true });
+    assert_eq!(node(&said, "child")["waitsFor"], unreadable, "{said}");
+    let why = format!(
+        "\"child\" waits for {child}, which it has invoked, and which was set aside because it cannot be read: its end never \
+         comes. Cancel this run and resume it: it invokes another, and what is done is not done again."
+    );
+    assert_eq!(sentence(&said, "child"), why);
+    let (is_fine, printed) = told(&mut cluster, &["executions", "explain", &run]);
+    assert!(is_fine && printed.contains(&why), "{printed}");
+    let lost = format!("it waits for {child}, which it has invoked and which was set aside because it cannot be read");
+    found(&mut cluster, &run, &lost).await;
+    // It is as it was said: the run that goes on invokes another one.
+    change(&cluster, &format!("/workflows/executions/{run}/cancel"), json!({})).await;
+    let again = change(&cluster, &format!("/workflows/executions/{run}/resume"), json!({})).await;
+    let again = text(&again["executionId"]);
+    let said = explained(&cluster, &again, &[("child", "child")]).await;
+    let another = text(&node(&said, "child")["waitsFor"]["childExecutionId"]);
+    assert!(another != child && node(&said, "child")["waitsFor"].get("childUnreadable").is_none(), "{said}");
+    explained(&cluster, &another, &[("asked", "review")]).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watchdog_finds_what_nothing_would_wake_on_sqlite() {

@@ -315,6 +315,51 @@ async fn artifacts_of_a_removed_run_need_nobody() {
     }
 }
 
+/// What a child gave and its node only describes stays for whoever has taken that over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_resumed_run_describes_stays_with_it() {
+    for mut rows in Rows::all() {
+        let mut cluster = rows.cluster(Vec::new()).await;
+        let client = cluster.client().clone();
+        let large = Graph::default()
+            .node("large", "debug:bytes", json!({ "count": LARGE }))
+            .node("file", "output:preview", json!({}))
+            .edge("large.out", "file.value");
+        let large = client.save("large", &large).await;
+        let graph = Graph::default()
+            .node("child", "blueprint:invoke", json!({ "workflowId": large }))
+            .node("fail", "debug:fail", json!({ "times": 9, "class": "invalid_request" }))
+            .edge("child.outputs", "fail.in");
+        let earlier = ended(&client, &client.save("earlier", &graph).await, "earlier").await;
+        let resume = async |run: &str| {
+            let resumed = client.post(&format!("{}/resume", path(run)), &json!({}), run).await;
+            assert!(resumed.is_success(), "{resumed}");
+            let later = text(&resumed.json()["executionId"]);
+            client.ended(&later, RUN_TIME_MAX).await;
+            later
+        };
+        // Also of a run that has taken it over itself.
+        let between = resume(&earlier).await;
+        let later = resume(&between).await;
+        let literal = match &rows {
+            Rows::Sqlite(_) => format!("x'{}'", id_in_hex(&later)),
+            Rows::Postgres(..) => format!("'\\x{}'", id_in_hex(&later)),
+        };
+        rows.age(31);
+        rows.execute(&format!("UPDATE run SET ended_at = ended_at + {} WHERE id = {literal}", 31 * DAY_MS));
+        // A child goes after the run that has invoked it.
+        for stones in [2, 3] {
+            look(&mut cluster).await;
+            rows.removed(stones).await;
+        }
+        assert_eq!(rows.count("run", "true"), 1);
+        let shown = client.execution(&later).await.to_string();
+        let digest = shown.split("\\\"digest\\\":\\\"").nth(1).or_else(|| shown.split("\"digest\":\"").nth(1));
+        assert!(digest.is_some(), "it shows the file: {shown}");
+        assert_eq!(rows.count("artifact_reference", &format!("run = {literal}")), 1, "and has it");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_the_middle_leaves_nothing_half_removed() {
     for mut rows in Rows::all() {

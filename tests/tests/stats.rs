@@ -284,6 +284,21 @@ async fn an_alert_opens_once_closes_and_opens_again() {
     let rule =
         json!({ "kind": "error_rate", "windowMs": 10_000, "threshold": 0.5, "minRuns": 3, "closeAfterMs": 1_000 });
     let alert = create(&client, &failing, &rule).await;
+    // Who asks once more for the same is told of the same.
+    let path = format!("/api/v1/workflows/{failing}/alerts");
+    for is_replay in [false, true] {
+        let keyed = client.post(&path, &rule, "keyed").await;
+        let replayed = keyed.headers.get("idempotent-replayed").map(|value| value.as_bytes());
+        assert_eq!((keyed.status, replayed), (201, is_replay.then_some(&b"true"[..])), "{keyed}");
+        let id = text(&keyed.json()["id"]);
+        assert!(id != text(&alert["id"]), "{keyed}");
+        if is_replay {
+            assert_eq!(client.get_json(&path).await.as_array().unwrap().len(), 2);
+            assert_eq!(ask(&client, Method::DELETE, &format!("{path}/{id}"), &Value::Null).await.status, 200);
+        }
+    }
+    let other = client.post(&path, &json!({ "kind": "no_success_for", "ms": 60_000 }), "keyed").await;
+    assert_eq!((other.status, &other.json()["code"]), (422, &json!("idempotency_mismatch")), "{other}");
     let slow = client.save("slow", &completes(300)).await;
     let rule = json!({ "kind": "duration_p95", "windowMs": 60_000, "thresholdMs": 250, "minRuns": 2 });
     let slow_alert = create(&client, &slow, &rule).await;

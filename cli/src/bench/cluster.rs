@@ -183,6 +183,11 @@ impl Cluster {
         Ok(since.elapsed())
     }
 
+    /// The database that was given instead of that.
+    pub(super) fn given_database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
     /// The file of the coordinator's own database.
     pub(super) fn database_file(&self) -> PathBuf {
         self.folder.join("coordinator/heddle.db")

@@ -1,8 +1,10 @@
 //! Retention: a database full of finished runs whose time is over, and W2 beside their removal.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heddle_coordinator::journal::postgres::{self, PostgresJournal};
 use heddle_coordinator::journal::sqlite;
 use tokio::time::{Instant, sleep};
 
@@ -32,30 +34,28 @@ pub(super) async fn measure(cluster: &mut Cluster, report: &mut Report) -> Resul
     let workflow: Arc<str> = connection.save(&graphs::chain()).await?.into();
     drop(connection);
     cluster.stop_coordinator().await;
-    let file = cluster.database_file();
-    let filling = {
-        let (file, ago) = (file.clone(), Duration::from_secs(ENDED_DAYS * 24 * 60 * 60));
-        tokio::task::spawn_blocking(move || sqlite::copy_finished(&file, RUNS, ago))
+    let data = match cluster.given_database() {
+        Some(url) => {
+            Data::Server(PostgresJournal::open(postgres::Options::new(url)).await.context(Exit::Failed, FILL)?)
+        }
+        None => Data::File(cluster.database_file()),
     };
-    let what = "cannot fill the database";
-    let rows_per_run = filling.await.context(Exit::Failed, what)?.context(Exit::Failed, what)?;
-    let bytes = || std::fs::metadata(&file).map_or(0, |metadata| metadata.len());
-    let removed = || sqlite::removed(&file).context(Exit::Failed, "cannot count what was removed");
-    let filled_bytes = bytes();
+    let rows_per_run = data.fill().await?;
+    let filled_bytes = data.bytes().await?;
 
     cluster.start_coordinator(KEEP_ALL).await?;
     let before_nodes_per_s = load::sets(cluster, &workflow, SETS).await?;
     cluster.stop_coordinator().await;
 
-    let before_bytes = bytes();
+    let before_bytes = data.bytes().await?;
     cluster.start_coordinator(KEEP_YOUNG).await?;
-    let (counted, since) = (removed()?, Instant::now());
+    let (counted, since) = (data.removed().await?, Instant::now());
     let beside_nodes_per_s = load::sets(cluster, &workflow, SETS).await?;
-    let beside = per_second(counted, removed()?, since);
-    let beside_bytes = bytes();
-    let (counted, since) = (removed()?, Instant::now());
+    let beside = per_second(counted, data.removed().await?, since);
+    let beside_bytes = data.bytes().await?;
+    let (counted, since) = (data.removed().await?, Instant::now());
     sleep(ALONE).await;
-    let alone = per_second(counted, removed()?, since);
+    let alone = per_second(counted, data.removed().await?, since);
     cluster.stop_coordinator().await;
 
     cluster.start_coordinator(KEEP_ALL).await?;
@@ -74,9 +74,49 @@ pub(super) async fn measure(cluster: &mut Cluster, report: &mut Report) -> Resul
         rows_per_s_beside: beside.1,
         runs_per_s_alone: alone.0,
         rows_per_s_alone: alone.1,
-        file_bytes: [filled_bytes, before_bytes, beside_bytes, bytes()],
+        file_bytes: [filled_bytes, before_bytes, beside_bytes, data.bytes().await?],
     };
     report.line(line, Counters::default())
+}
+
+const FILL: &str = "cannot fill the database";
+
+/// Where the finished runs are.
+enum Data {
+    File(PathBuf),
+    Server(PostgresJournal),
+}
+
+impl Data {
+    /// Copies the run that there is; gives how many rows of histories each copy has.
+    async fn fill(&self) -> Result<u64> {
+        let ago = Duration::from_secs(ENDED_DAYS * 24 * 60 * 60);
+        match self {
+            Data::File(file) => {
+                let file = file.clone();
+                let filling = tokio::task::spawn_blocking(move || sqlite::copy_finished(&file, RUNS, ago));
+                filling.await.context(Exit::Failed, FILL)?.context(Exit::Failed, FILL)
+            }
+            Data::Server(journal) => journal.copy_finished(RUNS, ago).await.context(Exit::Failed, FILL),
+        }
+    }
+
+    /// How many runs, and rows of histories, have been removed.
+    async fn removed(&self) -> Result<(u64, u64)> {
+        let removed = match self {
+            Data::File(file) => sqlite::removed(file),
+            Data::Server(journal) => journal.removed().await,
+        };
+        removed.context(Exit::Failed, "cannot count what was removed")
+    }
+
+    /// How large the database is.
+    async fn bytes(&self) -> Result<u64> {
+        match self {
+            Data::File(file) => Ok(std::fs::metadata(file).map_or(0, |metadata| metadata.len())),
+            Data::Server(journal) => journal.bytes_on_disk().await.context(Exit::Failed, "cannot measure the database"),
+        }
+    }
 }
 
 /// Runs and rows a second.

@@ -59,11 +59,15 @@ fn named(path: &str) -> Option<&str> {
     if id == "executions" { segments.next() } else { Some(id) }
 }
 
-/// What a violation says that is not said already: a single one is often the sentence itself, but for what to do.
+/// What a violation says that is not said already: a single one is often the sentence itself, with or without what to do.
 fn news(violation: &Value, said: &str) -> Option<String> {
-    match violation["message"].as_str() {
-        Some(message) if said.starts_with(message) => violation["fix"].as_str().map(str::to_owned),
-        _ => Some(violation_line(violation)),
+    let message = violation["message"].as_str().unwrap_or_default();
+    let fix = violation["fix"].as_str().unwrap_or_default();
+    let is_told = !message.is_empty() && said.contains(message);
+    match is_told && (fix.is_empty() || said.contains(fix)) {
+        true => None,
+        false if is_told && said.starts_with(message) => Some(fix.to_owned()),
+        false => Some(violation_line(violation)),
     }
 }
 

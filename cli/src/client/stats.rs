@@ -172,7 +172,8 @@ impl Client {
     /// Makes a rule.
     pub async fn create_alert(&self, workflow: &str, rule: &Value) -> Result<Value> {
         let path = format!("/workflows/{}/alerts", segment(workflow)?);
-        self.json(self.request(Method::POST, &path).json(rule)).await.map(bare)
+        let sent = self.persist(|| self.request(Method::POST, &path).json(rule)).await?;
+        self.read(sent).await.map(bare)
     }
 
     /// Deletes a rule.

@@ -31,6 +31,28 @@ async fn a_refusal_becomes_exit_code_sentence_and_request_id() {
 }
 
 #[tokio::test]
+async fn what_to_do_is_said_once() {
+    let said = |message: &str, violations: serde_json::Value| {
+        let body = json!({"code": "invalid_graph", "message": message, "violations": violations});
+        let answer = (StatusCode::UNPROCESSABLE_ENTITY, Json(body));
+        async move {
+            let router = Router::new().route("/api/v1/workflows", get(|| async move { answer.into_response() }));
+            serve(router).await.workflows().await.unwrap_err().message
+        }
+    };
+    let one = json!([{"message": "a cycle", "fix": "Remove an edge.", "nodeId": "n1"}]);
+    assert_eq!(said("a cycle", one.clone()).await, "a cycle\n  - Remove an edge.");
+    assert_eq!(said("a cycle: Remove an edge.", one.clone()).await, "a cycle: Remove an edge.");
+    let sentence = "the workflow has 1 problem: n1: a cycle (Remove an edge.)";
+    assert_eq!(said(sentence, one).await, sentence);
+    let two = json!([{"message": "a cycle", "fix": "Remove an edge."}, {"message": "no edge", "fix": "Add one."}]);
+    assert_eq!(
+        said("a cycle. Remove an edge. And 1 more.", two).await,
+        "a cycle. Remove an edge. And 1 more.\n  - no edge (Add one.)"
+    );
+}
+
+#[tokio::test]
 async fn a_plain_sentence_is_read_too() {
     let answer = (StatusCode::UNAUTHORIZED, Json(json!({"error": "no such key"})));
     let client = serve(Router::new().route("/api/v1/workflows", get(|| async move { answer.into_response() }))).await;

@@ -34,7 +34,7 @@ pub struct Bench {
     /// Keep the results in tests/benches/runs of this checkout
     #[arg(long, conflicts_with = "out")]
     save: bool,
-    /// An empty PostgreSQL database for W1 to W3, postgres://USER:PASSWORD@HOST/DATABASE [default: a new file of SQLite]
+    /// An empty PostgreSQL database for W1 to W3, or for retention, postgres://USER:PASSWORD@HOST/DATABASE [default: a new file of SQLite]
     // It may hold a password, and so the help must not show it.
     #[arg(long, env = "HEDDLE_BENCH_DATABASE", hide_env_values = true, value_name = "DATABASE")]
     database: Option<String>,
@@ -72,12 +72,14 @@ fn works(mut chosen: Vec<Work>, given_database: bool) -> Result<Vec<Work>> {
         chosen = Work::ALL.to_vec();
         chosen.retain(|work| !(given_database && work.needs_fresh_cluster()));
     }
-    if given_database && chosen.iter().any(|work| work.needs_fresh_cluster()) {
-        let failure = Failure::usage("only W1, W2 and W3 can share a database that is given");
-        return Err(failure.with_next("measure W1, W2 and W3 with --database, and the others without"));
-    }
     chosen.sort();
     chosen.dedup();
+    let is_alone = chosen == [Work::Retention];
+    if given_database && !is_alone && chosen.iter().any(|work| work.needs_fresh_cluster()) {
+        let failure =
+            Failure::usage("only W1, W2 and W3 can share a database that is given, or retention has it alone");
+        return Err(failure.with_next("measure these with --database, and the others without"));
+    }
     Ok(chosen)
 }
 
@@ -126,6 +128,8 @@ mod tests {
         assert_eq!(works(Vec::new(), false).unwrap(), Work::ALL);
         assert_eq!(works(vec![Work::W2, Work::W1, Work::W2], true).unwrap(), [Work::W1, Work::W2]);
         assert!(works(vec![Work::W4], true).is_err());
+        assert_eq!(works(vec![Work::Retention], true).unwrap(), [Work::Retention]);
+        assert!(works(vec![Work::W1, Work::Retention], true).is_err());
         assert!(works(vec![Work::Makespan], true).is_err());
     }
 

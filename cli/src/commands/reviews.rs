@@ -172,12 +172,13 @@ fn table_of(items: Vec<Value>) -> Result<Table> {
 }
 
 fn table(reviews: &[Review]) -> Table {
-    let mut table = Table::new(&["ID", "STATE", "NODE", "ASKS", "OPENED", "DUE", "ASSIGNEES", "EXECUTION"]);
+    let mut table = Table::new(&["ID", "STATE", "TITLE", "NODE", "ASKS", "OPENED", "DUE", "ASSIGNEES", "EXECUTION"]);
     for review in reviews {
         let state = review.decided.as_ref().map_or(&review.state, |decided| &decided.decision);
         table.row(vec![
             review.id.clone(),
             state.clone(),
+            review.title.clone(),
             with_index(&review.node_id, &review.index),
             asks(review).to_owned(),
             review.opened_at.clone(),
@@ -386,7 +387,7 @@ mod tests {
         assert!(answers(&review).ends_with(" reviews approve|edit|reject rev_1"));
         assert_eq!(outcome(&review), "rev_1  open  check[3], 1 more to approve");
         let table = table(&[review]).render(Style::PLAIN);
-        assert!(table.contains("rev_1  open   check[3]  value  2026-05-02T09:00:00.000Z"), "{table}");
+        assert!(table.contains("rev_1  open   Check the draft  check[3]  value  2026-05-02T09:00:00.000Z"), "{table}");
     }
 
     #[test]

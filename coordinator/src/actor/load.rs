@@ -238,6 +238,13 @@ where
     }
 }
 
+impl LoadError {
+    /// Whether it will be so whenever the run is read, as far as anybody knows.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !matches!(self, LoadError::Journal(error) if !is_about_one_run(error))
+    }
+}
+
 fn is_about_one_run(error: &JournalError) -> bool {
     matches!(error, JournalError::Event { .. } | JournalError::Row { .. } | JournalError::NoValue { .. })
 }

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use heddle_core::alert::{AlertCondition, AlertRule, Measure, OpenIncident, Step};
 use heddle_core::id::{AlertId, IncidentId, Slot, Subject, TenantId, WorkflowId};
+use heddle_core::partition::batch::KeyRow;
 use heddle_core::run::RunStatus;
 use heddle_core::stats::EndedRun;
 use heddle_core::time::{Span, Timestamp};
+use heddle_core::value::Digest;
 use heddle_crash_point::crash_point;
 use serde_json::{Value, json};
 
@@ -24,8 +26,8 @@ use crate::stats::Which;
 
 /// What keeps rules and incidents.
 pub(crate) trait AlertRows: Send + Sync + 'static {
-    /// Keeps a new rule.
-    fn put_alert(&self, row: AlertRow, per_workflow_max: usize) -> Answer<PutAlert>;
+    /// Keeps a new rule, once for all requests with a key.
+    fn put_alert(&self, row: AlertRow, key: Option<KeyRow>, per_workflow_max: usize) -> Answer<PutAlert>;
 
     /// The rules of a workflow, the oldest first.
     fn alerts(&self, tenant: Tenant, workflow: WorkflowId) -> Answer<Vec<Watched>>;
@@ -109,10 +111,14 @@ pub(crate) struct AlertChange {
 }
 
 /// What became of a new rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PutAlert {
     /// It is kept.
     Done,
+    /// An earlier request with this key has made this one.
+    Replayed(Box<AlertRow>),
+    /// The key came with another body before.
+    KeyMismatch,
     /// The workflow has as many as it may.
     TooMany,
 }
@@ -174,6 +180,40 @@ pub(crate) fn condition((kind, window, threshold, runs): (i64, i64, i64, i64)) -
         2 => Some(AlertCondition::DurationP95 { window, threshold: span(threshold)?, runs_min }),
         3 => Some(AlertCondition::NoSuccessFor { span: window }),
         _ => None,
+    }
+}
+
+/// What an idempotency row keeps of a rule as it was answered.
+fn reply_of(row: &AlertRow) -> Vec<u8> {
+    let reply = json!({
+        "id": row.id.to_string(), "workflow": row.workflow.to_string(), "condition": columns(row.rule.condition),
+        "closeAfterMs": row.rule.close_after.as_millis(), "subject": &*row.subject.0, "createdAt": row.created_at.as_millis(),
+    });
+    reply.to_string().into_bytes()
+}
+
+/// What is answered to a request whose key stands for one that was answered so.
+fn replayed(given: &KeyRow, (body, reply): (Digest, Vec<u8>)) -> PutAlert {
+    let read = || {
+        let reply: Value = serde_json::from_slice(&reply).ok()?;
+        let created_at = Timestamp::from_millis(reply["createdAt"].as_i64()?);
+        Some(AlertRow {
+            id: reply["id"].as_str()?.parse().ok()?,
+            tenant: given.key.tenant.clone(),
+            workflow: reply["workflow"].as_str()?.parse().ok()?,
+            rule: AlertRule {
+                condition: condition(serde_json::from_value(reply["condition"].clone()).ok()?)?,
+                close_after: Span::from_millis(reply["closeAfterMs"].as_u64()?),
+            },
+            revision: 1,
+            subject: reply["subject"].as_str()?.into(),
+            created_at,
+            updated_at: created_at,
+        })
+    };
+    match read().filter(|_| body == given.body) {
+        Some(row) => PutAlert::Replayed(Box::new(row)),
+        None => PutAlert::KeyMismatch,
     }
 }
 

@@ -3,14 +3,19 @@
 use futures::FutureExt as _;
 use heddle_core::alert::{AlertRule, OpenIncident};
 use heddle_core::id::{AlertId, IncidentId, Subject, TenantId, WorkflowId};
+use heddle_core::partition::batch::KeyRow;
 use heddle_core::time::{Span, Timestamp};
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::{AlertChange, AlertRow, AlertRows, IncidentFilter, IncidentRow, PutAlert, Watched, columns, condition};
+use super::{
+    AlertChange, AlertRow, AlertRows, IncidentFilter, IncidentRow, PutAlert, Watched, columns, condition, replayed,
+    reply_of,
+};
 use crate::auth::Tenant;
 use crate::journal::postgres::{PostgresJournal, Trouble, id, time};
 use crate::journal::{Answer, JournalError};
+use crate::records::postgres::{begin, keep_reply, kept_reply};
 
 /// What [`watched`] reads: a rule, what is open of it, and whether its workflow is there.
 macro_rules! watched {
@@ -26,9 +31,16 @@ macro_rules! watched {
 }
 
 impl AlertRows for PostgresJournal {
-    fn put_alert(&self, row: AlertRow, per_workflow_max: usize) -> Answer<PutAlert> {
+    fn put_alert(&self, row: AlertRow, key: Option<KeyRow>, per_workflow_max: usize) -> Answer<PutAlert> {
         self.ask("keep an alert rule", move |connection| {
             async move {
+                let mut transaction = begin(connection).await?;
+                if let Some(key) = &key
+                    && let Some(kept) = kept_reply(&mut transaction, key, row.created_at).await?
+                {
+                    transaction.rollback().await?;
+                    return Ok(replayed(key, kept));
+                }
                 let (kind, window, threshold, runs) = columns(row.rule.condition);
                 let sql = "INSERT INTO alert_rule (id, tenant, workflow, kind, window_ms, threshold, runs_min, close_after_ms,
                                revision, subject, created_at, updated_at)
@@ -38,8 +50,16 @@ impl AlertRows for PostgresJournal {
                 let query = query.bind(kind).bind(window).bind(threshold).bind(runs);
                 let query = query.bind(row.rule.close_after.as_millis() as i64).bind(row.revision as i64);
                 let query = query.bind(&*row.subject.0).bind(row.created_at.as_millis()).bind(row.updated_at.as_millis());
-                let written = query.bind(per_workflow_max as i64).execute(connection).await?.rows_affected();
-                Ok(if written == 1 { PutAlert::Done } else { PutAlert::TooMany })
+                let written = query.bind(per_workflow_max as i64).execute(&mut *transaction).await?.rows_affected();
+                if written == 0 {
+                    transaction.rollback().await?;
+                    return Ok(PutAlert::TooMany);
+                }
+                if let Some(key) = &key {
+                    keep_reply(&mut transaction, key, row.created_at, reply_of(&row)).await?;
+                }
+                transaction.commit().await?;
+                Ok(PutAlert::Done)
             }
             .boxed()
         })

@@ -2,14 +2,18 @@
 
 use heddle_core::alert::{AlertRule, OpenIncident};
 use heddle_core::id::{AlertId, IncidentId, Subject, TenantId, WorkflowId};
+use heddle_core::partition::batch::KeyRow;
 use heddle_core::time::{Span, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::{AlertChange, AlertRow, AlertRows, IncidentFilter, IncidentRow, PutAlert, Watched, columns, condition};
+use super::{
+    AlertChange, AlertRow, AlertRows, IncidentFilter, IncidentRow, PutAlert, Watched, columns, condition, replayed,
+    reply_of,
+};
 use crate::auth::Tenant;
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Answer, JournalError};
-use crate::records::sqlite::{array, failed, many, text};
+use crate::records::sqlite::{array, failed, keep_reply, kept_reply, many, text};
 
 /// What [`watched`] reads: a rule, what is open of it, and whether its workflow is there.
 const WATCHED: &str = "SELECT alert_rule.id, alert_rule.tenant, alert_rule.workflow, alert_rule.kind, window_ms, threshold, runs_min,
@@ -21,8 +25,13 @@ const WATCHED: &str = "SELECT alert_rule.id, alert_rule.tenant, alert_rule.workf
 type Read = Option<Watched>;
 
 impl AlertRows for SqliteJournal {
-    fn put_alert(&self, row: AlertRow, per_workflow_max: usize) -> Answer<PutAlert> {
+    fn put_alert(&self, row: AlertRow, key: Option<KeyRow>, per_workflow_max: usize) -> Answer<PutAlert> {
         self.write("keep an alert rule", move |connection| {
+            if let Some(key) = &key
+                && let Some(kept) = kept_reply(connection, key, row.created_at)?
+            {
+                return Ok(replayed(key, kept));
+            }
             let (kind, window, threshold, runs) = columns(row.rule.condition);
             let sql =
                 "INSERT INTO alert_rule (id, tenant, workflow, kind, window_ms, threshold, runs_min, close_after_ms,
@@ -44,7 +53,13 @@ impl AlertRows for SqliteJournal {
                 row.updated_at.as_millis(),
                 per_workflow_max as i64,
             ])?;
-            Ok(if written == 1 { PutAlert::Done } else { PutAlert::TooMany })
+            if written == 0 {
+                return Ok(PutAlert::TooMany);
+            }
+            if let Some(key) = &key {
+                keep_reply(connection, key, row.created_at, &reply_of(&row))?;
+            }
+            Ok(PutAlert::Done)
         })
     }
 

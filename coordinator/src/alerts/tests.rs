@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use heddle_core::alert::{AlertCondition, AlertRule, OpenIncident};
 use heddle_core::id::{AlertId, IncidentId, WorkflowId};
+use heddle_core::limits::IDEMPOTENCY_TTL;
+use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::time::{Span, Timestamp};
+use heddle_core::value::Digest;
 use tempfile::TempDir;
 
 use super::{
@@ -86,14 +89,41 @@ async fn save_workflow(database: &dyn Database, tenant: &Tenant) {
 async fn rules_and_incidents_on_sqlite() {
     let folder = TempDir::new().unwrap();
     let journal = SqliteJournal::open(sqlite::Options::new(folder.path().join("heddle.db"))).unwrap();
-    rules_and_incidents(Arc::new(journal)).await;
+    let database = Arc::new(journal);
+    once_with_a_key(database.clone()).await;
+    rules_and_incidents(database).await;
 }
 
 #[tokio::test]
 async fn rules_and_incidents_on_postgres() {
     let Some(server) = heddle_test_postgres::shared() else { return };
-    let journal = PostgresJournal::open(postgres::Options::new(server.database())).await.unwrap();
-    rules_and_incidents(Arc::new(journal)).await;
+    let database = Arc::new(PostgresJournal::open(postgres::Options::new(server.database())).await.unwrap());
+    once_with_a_key(database.clone()).await;
+    rules_and_incidents(database).await;
+}
+
+/// Whatever becomes of the rule: whoever asks again is told what was made.
+async fn once_with_a_key(database: Arc<dyn Database>) {
+    let key = |body| {
+        let key = IdempotencyKey { tenant: "keyed".into(), route: "POST alerts".into(), key: "one".into() };
+        Some(KeyRow { key, body: Digest([body; 32]) })
+    };
+    let put = async |row: &AlertRow, body| database.put_alert(row.clone(), key(body), 1).await.unwrap();
+    let [first, second] = [row(5, "keyed"), row(6, "keyed")];
+    let twins = futures::future::join_all([&first, &second].map(|row| put(row, 1))).await;
+    let made = if twins[0] == PutAlert::Done { &first } else { &second };
+    let again = PutAlert::Replayed(Box::new(made.clone()));
+    assert!(twins.contains(&PutAlert::Done) && twins.contains(&again), "{twins:?}");
+    let tenant = Tenant::of_test("keyed");
+    assert_eq!(database.alerts(tenant.clone(), WORKFLOW).await.unwrap().len(), 1);
+    assert_eq!(put(&second, 2).await, PutAlert::KeyMismatch);
+    database.delete_alert(tenant.clone(), WORKFLOW, made.id, at(2_000)).await.unwrap();
+    assert_eq!(put(&second, 1).await, again);
+    assert_eq!(database.alerts(tenant, WORKFLOW).await.unwrap(), []);
+    // A key is good for a day.
+    let later = AlertRow { created_at: at(1_000).plus(IDEMPOTENCY_TTL), ..row(7, "keyed") };
+    assert_eq!(put(&later, 2).await, PutAlert::Done);
+    assert!(database.delete_alert(Tenant::of_test("keyed"), WORKFLOW, later.id, at(2_000)).await.unwrap());
 }
 
 async fn rules_and_incidents(database: Arc<dyn Database>) {
@@ -103,9 +133,9 @@ async fn rules_and_incidents(database: Arc<dyn Database>) {
     for (row, expected) in
         [(&first, PutAlert::Done), (&second, PutAlert::Done), (&row(3, "default"), PutAlert::TooMany)]
     {
-        assert_eq!(database.put_alert(row.clone(), 2).await.unwrap(), expected);
+        assert_eq!(database.put_alert(row.clone(), None, 2).await.unwrap(), expected);
     }
-    database.put_alert(row(4, "acme"), 2).await.unwrap();
+    database.put_alert(row(4, "acme"), None, 2).await.unwrap();
     let rows = database.alerts(tenant.clone(), WORKFLOW).await.unwrap();
     assert_eq!(rows.iter().map(|found| &found.row).collect::<Vec<_>>(), [&first, &second]);
     let page = database.all_alerts(Some(first.id), 2).await.unwrap();

@@ -127,6 +127,34 @@ fn listed(json: &[u8]) -> BTreeSet<Digest> {
     items.iter().filter_map(|item| digest_of(item.get().as_bytes())).take(LISTED_FILES_MAX).collect()
 }
 
+/// The files that a value describes anywhere within, each once, as many as are looked up.
+pub(crate) fn within(json: &[u8]) -> BTreeSet<Digest> {
+    const FIELD: &[u8] = br#""digest""#;
+    let mut found = BTreeSet::new();
+    // Most values describe none, and are not read a second time.
+    if json.windows(FIELD.len()).any(|text| text == FIELD)
+        && let Ok(value) = serde_json::from_slice(json)
+    {
+        gather(&value, &mut found);
+    }
+    found
+}
+
+/// How deep values are is bounded by whoever has read them.
+fn gather(value: &serde_json::Value, found: &mut BTreeSet<Digest>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(serde_json::Value::as_str);
+            let digest =
+                text("mediaType").and(text("digest")).and_then(|it| it.parse::<heddle_artifacts::Digest>().ok());
+            found.extend(digest.filter(|_| found.len() < LISTED_FILES_MAX).map(|digest| Digest(digest.0)));
+            fields.values().for_each(|value| gather(value, found));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|value| gather(value, found)),
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +175,9 @@ mod tests {
         let file = format!(r#"{{"digest":"{digest}","mediaType":"image/png"}}"#);
         assert_eq!(listed(format!("[{file}, 1, {file}, [{file}]]").as_bytes()), [digest].into());
         assert!(listed(file.as_bytes()).is_empty() && listed(b"[").is_empty());
+        let deep = format!(r#"{{"file": {file}, "list": [1, [{file}], {{"digest": "{digest}"}}]}}"#);
+        assert_eq!(within(deep.as_bytes()), [digest].into());
+        assert!(within(br#"{"digest": 1, "mediaType": "a/b"}"#).is_empty() && within(br#"{"digest""#).is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rusqlite::params;
 use super::{History, Replayed};
 use crate::auth::Tenant;
 use crate::journal::columns::{phase_number, status_number};
-use crate::journal::sqlite::{Options, SqliteJournal};
+use crate::journal::sqlite::{Options, SqliteJournal, append_events};
 use crate::journal::{JournalError, codec};
 use crate::records::{GraphText, ManifestRow, Records as _};
 
@@ -55,22 +55,7 @@ impl History {
                     summary.ended_at.map(heddle_core::time::Timestamp::as_millis),
                     summary.error.as_ref().map(codec::encode_run_error),
                 ])?;
-            let mut append = connection.prepare_cached(
-                "INSERT INTO event (run, seq, kind, version, at, crc, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?;
-            for row in &rows {
-                append.execute(params![
-                    run.to_bytes(),
-                    row.seq.0 as i64,
-                    row.kind,
-                    row.version,
-                    row.at.as_millis(),
-                    row.crc as i64,
-                    row.head.as_ref(),
-                    row.body.as_deref().unwrap_or_default(),
-                ])?;
-            }
-            Ok(())
+            append_events(connection, &rows)
         };
         journal.write("keep a history", write).await
     }

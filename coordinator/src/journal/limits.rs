@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use heddle_core::id::SLOTS;
+use heddle_core::time::Span;
 
 /// Fewest and most partitions of a new journal, unless its first start says otherwise: in between, one for each core. A
 /// partition uses one core at most and commits on its own, so more of them would only make more and smaller commits.
@@ -21,6 +22,8 @@ pub const MERGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const HEAVY_WRITE_BYTES_MIN: usize = 4 * 1024;
 /// See [`HEAVY_WRITE_BYTES_MIN`].
 pub const HEAVY_WRITE_SHARE: usize = 3;
+/// How far the time that SQLite's file tells may be behind that of its youngest transaction.
+pub const TIME_MARK_PERIOD: Span = Span::from_millis(100);
 /// Reads that wait before the readers; callers beyond it wait.
 pub const READER_QUEUE_MAX: usize = 1_024;
 /// Read connections, each with a thread of its own.

@@ -313,6 +313,13 @@ pub fn system_clock() -> Clock {
     })
 }
 
+/// Which start of the machine this is, as a number; `None` if it does not tell.
+fn machine_start() -> Option<i64> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(15).collect();
+    i64::from_str_radix(&digits, 16).ok()
+}
+
 /// How long the machine has been running; nobody sets this.
 fn running() -> Duration {
     let running = clock_gettime(ClockId::CLOCK_BOOTTIME);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use heddle_core::explain::{self, Cause, Explained, Part, Told};
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::partition::permits::{Misfit, Need, Standing};
+use heddle_core::partition::watch::Lost;
 use heddle_core::run::event::RunError;
 use heddle_core::run::{Run, RunStatus};
 use heddle_core::time::Timestamp;
@@ -88,7 +89,8 @@ fn set_aside(shared: &Shared, row: &RunRow, reason: &str) -> wire::Explanation {
         ..wire::Ending::default()
     };
     let headline = format!("The run was set aside: {reason}.");
-    wire::Explanation { headline, ending: Some(ending), ..answer(shared, row) }
+    let orphaned = shared.watchdog.finding(row.run).is_some();
+    wire::Explanation { headline, orphaned, ending: Some(ending), ..answer(shared, row) }
 }
 
 /// A run that is over.
@@ -128,8 +130,24 @@ pub(super) fn look_outside(shared: &Shared, explained: &mut Explained) {
     explained.note_pauses(|node_type| shared.node_pause(node_type).map(|row| (row.subject, row.reason)));
 }
 
+/// Adds which runs that it has invoked will never end, since nobody can read them.
+async fn note_unreadable_children(shared: &Shared, explained: &mut Explained) {
+    for told in &mut explained.nodes {
+        let Cause::Child { run, is_unreadable } = &mut told.cause else { continue };
+        *is_unreadable = shared.watchdog.finding(*run) == Some(Lost::History)
+            || match shared.journal.read_row(*run).await {
+                Ok(row) => row.is_some_and(|row| row.quarantine_reason.is_some()),
+                Err(error) => {
+                    tracing::debug!(%run, %error, "the row of a run that another has invoked was not read");
+                    false
+                }
+            };
+    }
+}
+
 async fn at_work(shared: &Arc<Shared>, row: &RunRow, mut explained: Explained) -> wire::Explanation {
     look_outside(shared, &mut explained);
+    note_unreadable_children(shared, &mut explained).await;
     // Since when, and why, is in the youngest events, or too long ago to be looked for.
     let after = EventSeq(explained.seq.0.saturating_sub(EVENT_PAGE_ROWS as u64));
     match runs::page_of(shared, row, after, EVENT_PAGE_ROWS).await {
@@ -211,7 +229,9 @@ fn waits_for(cause: &Cause) -> wire::WaitsFor {
             wire::WaitsFor { signal: name.to_string(), due_at_ms: until.map(|at| at.as_millis()), ..waits }
         }
         Cause::Webhook { until } => wire::WaitsFor { due_at_ms: until.map(|at| at.as_millis()), ..waits },
-        Cause::Child { run } => wire::WaitsFor { child_execution_id: run.to_string(), ..waits },
+        Cause::Child { run, is_unreadable } => {
+            wire::WaitsFor { child_execution_id: run.to_string(), child_unreadable: *is_unreadable, ..waits }
+        }
         Cause::Items { open } => wire::WaitsFor { items_open: *open, ..waits },
         Cause::Turn | Cause::Values | Cause::Room | Cause::Shared | Cause::Nothing => waits,
     }

@@ -1,9 +1,11 @@
 //! A review as people see it: its row, and what its run's history says of it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use heddle_core::graph::{Graph, OnTimeout, Review};
-use heddle_core::id::{EventSeq, NodeIx, PortIx, ReviewIx};
+use heddle_core::id::{EventSeq, NodeIx, PortIx, ReviewIx, RunId};
 use heddle_core::node_type::{Port, PortType};
 use heddle_core::partition::batch::ReviewState;
 use heddle_core::run::event::{
@@ -142,14 +144,15 @@ pub(crate) async fn review(
     let definition = graph.review(node).filter(|_| stored.created.kind == ReviewKind::Value);
     let last = found.entries.last().filter(|(it, _)| !matches!(it.outcome, ReviewOutcome::Open { .. }));
     let mut head = head(stored, last.map(|(reviewed, at)| decided(reviewed, *at)));
+    head.title = title(&graph, node, stored.created.kind);
     if at.is_some() && last.is_none() {
         // What came later is not known yet.
         (head.decided, head.closed_at_ms) = (None, None);
         head.set_state(wire::ReviewState::Open);
     }
     let review = wire::Review {
+        title: head.title.clone(),
         head: Some(head),
-        title: title(&graph, node, definition),
         description: definition.map_or_else(String::new, |it| it.description.to_string()),
         ports: about.ports(&values),
         values,
@@ -168,7 +171,8 @@ pub(crate) async fn review(
 }
 
 /// What a review is called: by its config, or else as its node is.
-fn title(graph: &Graph, node: NodeIx, definition: Option<&Review>) -> String {
+fn title(graph: &Graph, node: NodeIx, kind: ReviewKind) -> String {
+    let definition = graph.review(node).filter(|_| kind == ReviewKind::Value);
     let given = definition.map(|it| &it.title).filter(|title| !title.is_empty());
     let node = graph.node(node);
     let label = Some(&node.label).filter(|label| !label.is_empty());
@@ -219,7 +223,32 @@ pub(crate) fn head(stored: &StoredReview, last: Option<wire::ReviewDecision>) ->
         due_at_ms: stored.due_at.map(|at| at.as_millis()),
         closed_at_ms: stored.closed_at.map(|at| at.as_millis()),
         decided: last.or_else(of_row),
+        title: stored.created.node.to_string(),
     }
+}
+
+/// What lists show of these reviews, each by what it is called: one look at each run, whose graph is mostly at hand.
+pub(crate) async fn heads(shared: &Arc<Shared>, tenant: &Tenant, page: &[StoredReview]) -> Vec<wire::ReviewHead> {
+    let mut graphs: BTreeMap<RunId, Option<Arc<Graph>>> = BTreeMap::new();
+    let mut heads = Vec::with_capacity(page.len());
+    for stored in page {
+        if let Entry::Vacant(place) = graphs.entry(stored.run) {
+            place.insert(graph(shared, tenant, stored.run).await);
+        }
+        let mut head = head(stored, None);
+        let graph = graphs.get(&stored.run).and_then(Option::as_ref);
+        if let Some((graph, node)) = graph.and_then(|graph| Some((graph, graph.find(&stored.created.node)?))) {
+            head.title = title(graph, node, stored.created.kind);
+        }
+        heads.push(head);
+    }
+    heads
+}
+
+/// The graph of a run; nothing if that cannot be read: then its reviews are called as their nodes are.
+async fn graph(shared: &Arc<Shared>, tenant: &Tenant, run: RunId) -> Option<Arc<Graph>> {
+    let row = runs::row(shared, tenant, run).await.ok()?;
+    runs::graph_of(shared, &row).await.ok()
 }
 
 /// What was decided, for people.

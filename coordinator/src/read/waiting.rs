@@ -54,7 +54,7 @@ fn waiting(shared: &Shared, view: &RunView, told: &Told) -> Option<wire::Waiting
             let due_at_ms = until.map(|at| at.as_millis());
             wire::WaitingOn { url: shared.hooks.address(run.id(), told.instance), due_at_ms, ..waiting }
         }
-        Cause::Child { run } => wire::WaitingOn { child_execution_id: run.to_string(), ..waiting },
+        Cause::Child { run, .. } => wire::WaitingOn { child_execution_id: run.to_string(), ..waiting },
         Cause::Paused { node_type, by, reason } => {
             let need = format!("{node_type} is {}", paused_by(by, reason.as_deref()));
             wire::WaitingOn { need, ..waiting }

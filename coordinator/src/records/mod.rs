@@ -2,7 +2,7 @@
 //! guarded transaction; they take no part in the runs' batches.
 
 pub(crate) mod memory;
-mod postgres;
+pub(crate) mod postgres;
 mod save;
 pub(crate) mod sqlite;
 

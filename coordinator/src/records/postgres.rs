@@ -340,7 +340,7 @@ impl Records for PostgresJournal {
 }
 
 /// A transaction that nobody else's runs beside.
-async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>> {
+pub(crate) async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>> {
     let mut transaction = connection.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROWS_LOCK).execute(&mut *transaction).await?;
     Ok(transaction)
@@ -471,28 +471,49 @@ async fn write_workflow(
         .bind(&*save.subject.0)
         .bind(updated_at);
     query.execute(&mut *connection).await?;
-    let Some(KeyRow { key, body }) = &save.key else { return Ok(()) };
+    match &save.key {
+        Some(key) => keep_reply(connection, key, save.now, save::reply_of(row, created)).await,
+        None => Ok(()),
+    }
+}
+
+/// Keeps what a request with a key is answered.
+pub(crate) async fn keep_reply(
+    connection: &mut PgConnection,
+    KeyRow { key, body }: &KeyRow,
+    now: Timestamp,
+    reply: Vec<u8>,
+) -> Result<()> {
     let sql = "INSERT INTO idempotency (tenant, route, key, body, created_at, reply) VALUES ($1, $2, $3, $4, $5, $6)
                ON CONFLICT (tenant, route, key) DO UPDATE
                SET body = excluded.body, created_at = excluded.created_at, reply = excluded.reply, run = NULL";
     let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key).bind(body.0);
-    query.bind(save.now.as_millis()).bind(save::reply_of(row, created)).execute(connection).await?;
+    query.bind(now.as_millis()).bind(reply).execute(connection).await?;
     Ok(())
 }
 
 /// The answer of an earlier request with this key, if it is young enough.
 async fn replayed(connection: &mut PgConnection, given: &KeyRow, now: Timestamp) -> Result<Option<Saved>> {
+    let found = kept_reply(connection, given, now).await?;
+    Ok(found.map(|(body, reply)| match save::row_of(&reply, given.key.tenant.clone()) {
+        Some((row, created)) if body == given.body => Saved::Replayed { row, created },
+        _ => Saved::KeyMismatch,
+    }))
+}
+
+/// The body of an earlier request with this key, and what it was answered, if it is young enough.
+pub(crate) async fn kept_reply(
+    connection: &mut PgConnection,
+    given: &KeyRow,
+    now: Timestamp,
+) -> Result<Option<(Digest, Vec<u8>)>> {
     let sql = "SELECT body, reply FROM idempotency
                WHERE tenant = $1 AND route = $2 AND key = $3 AND created_at > $4 AND reply IS NOT NULL";
     let key = &given.key;
     let oldest = now.as_millis() - IDEMPOTENCY_TTL.as_millis() as i64;
     let query = sqlx::query(sql).bind(&*key.tenant.0).bind(&*key.route).bind(&*key.key).bind(oldest);
     let Some(found) = query.fetch_optional(connection).await? else { return Ok(None) };
-    let (body, reply): ([u8; 32], &[u8]) = (found.try_get(0)?, found.try_get(1)?);
-    Ok(Some(match save::row_of(reply, key.tenant.clone()) {
-        Some((row, created)) if Digest(body) == given.body => Saved::Replayed { row, created },
-        _ => Saved::KeyMismatch,
-    }))
+    Ok(Some((Digest(found.try_get(0)?), found.try_get(1)?)))
 }
 
 async fn with_usage(connection: &mut PgConnection, tenant: &Tenant, id: WorkflowId) -> Result<Option<WorkflowRow>> {

@@ -328,26 +328,46 @@ fn write_workflow(
     let sql = "INSERT INTO workflow_version (tenant, workflow, version, graph, subject, created_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
     connection.execute(sql, params![tenant, id, version, row.graph.0, &*save.subject.0, updated_at])?;
-    let Some(KeyRow { key, body }) = &save.key else { return Ok(()) };
-    let sql = "INSERT OR REPLACE INTO idempotency (tenant, route, key, body, created_at, reply)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let reply = save::reply_of(row, created);
-    let at = save.now.as_millis();
-    connection.execute(sql, params![&*key.tenant.0, &*key.route, &*key.key, body.0, at, reply]).map(drop)
+    match &save.key {
+        Some(key) => keep_reply(connection, key, save.now, &save::reply_of(row, created)),
+        None => Ok(()),
+    }
 }
 
 /// The answer of an earlier request with this key, if it is young enough.
 fn replayed(connection: &Connection, given: &KeyRow, now: Timestamp) -> rusqlite::Result<Option<Saved>> {
+    let found = kept_reply(connection, given, now)?;
+    Ok(found.map(|(body, reply)| match save::row_of(&reply, given.key.tenant.clone()) {
+        Some((row, created)) if body == given.body => Saved::Replayed { row, created },
+        _ => Saved::KeyMismatch,
+    }))
+}
+
+/// Keeps what a request with a key is answered.
+pub(crate) fn keep_reply(
+    connection: &Connection,
+    KeyRow { key, body }: &KeyRow,
+    now: Timestamp,
+    reply: &[u8],
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO idempotency (tenant, route, key, body, created_at, reply)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let at = now.as_millis();
+    connection.execute(sql, params![&*key.tenant.0, &*key.route, &*key.key, body.0, at, reply]).map(drop)
+}
+
+/// The body of an earlier request with this key, and what it was answered, if it is young enough.
+pub(crate) fn kept_reply(
+    connection: &Connection,
+    given: &KeyRow,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(Digest, Vec<u8>)>> {
     let sql = "SELECT body, reply FROM idempotency
                WHERE tenant = ?1 AND route = ?2 AND key = ?3 AND created_at > ?4 AND reply IS NOT NULL";
     let key = &given.key;
     let oldest = now.as_millis() - IDEMPOTENCY_TTL.as_millis() as i64;
     let values = params![&*key.tenant.0, &*key.route, &*key.key, oldest];
-    let found = connection.query_row(sql, values, |row| Ok((array(row, 0)?, row.get::<_, Vec<u8>>(1)?))).optional()?;
-    Ok(found.map(|(body, reply)| match save::row_of(&reply, key.tenant.clone()) {
-        Some((row, created)) if Digest(body) == given.body => Saved::Replayed { row, created },
-        _ => Saved::KeyMismatch,
-    }))
+    connection.query_row(sql, values, |row| Ok((Digest(array(row, 0)?), row.get(1)?))).optional()
 }
 
 fn workflow(row: &Row<'_>) -> rusqlite::Result<WorkflowRow> {

@@ -1,6 +1,6 @@
 //! Resume and rerun: a run that goes on from another, or the plan of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heddle_core::graph::{Graph, Problem};
@@ -22,12 +22,13 @@ use heddle_proto::control as wire;
 use tonic::Status;
 
 use super::agreed::{self, Given};
-use super::parent::{self, Read};
+use super::parent::{self, Read, Values};
 use super::plan as shown;
 use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
 use crate::graphs;
 use crate::journal::RunRow;
+use crate::limits::HELD_FILES_MAX;
 use crate::read::batches;
 use crate::read::runs::{self, Ask, ReadError};
 use crate::records::Relative;
@@ -169,11 +170,30 @@ pub(super) async fn pack(
     }
     let outputs = offers.iter().flat_map(|offer| &offer.outputs).map(|output| &output.value);
     let values = parent::values(shared, from, outputs).await?;
+    hold(shared, from, &values, packing).await?;
     for offer in offers {
         let copied = packing.add(offer, &|reference| values.get(reference).cloned());
         copied.ok_or_else(|| Status::internal("a value of the run that is gone on from cannot be read"))?;
     }
     if packing.bytes_copied() > OFFERED_BYTES_MAX { Err(parent::too_much()) } else { Ok(()) }
+}
+
+/// Keeps what these values only describe, as what a child gave beside what edges take of it, for as long as the run is kept.
+async fn hold(shared: &Shared, from: RunId, values: &Values, packing: &mut Packing) -> Result<(), Status> {
+    let inline = values.values().filter(|value| value.artifact().is_none());
+    let described: BTreeSet<Digest> = inline.flat_map(|value| submitted::within(value.json())).collect();
+    if described.is_empty() {
+        return Ok(());
+    }
+    let row = shared.journal.read_row(from).await.map_err(|error| failure::journal(&error))?;
+    let Some(tenant) = row.map(|row| Tenant::of_run(&row.created)) else { return Ok(()) };
+    for digest in described.into_iter().take(HELD_FILES_MAX) {
+        // What is gone already cannot be kept.
+        if let Some(artifact) = submitted::find(shared, &tenant, digest).await? {
+            packing.put(Value::from_artifact(artifact));
+        }
+    }
+    Ok(())
 }
 
 async fn prepare(shared: &Arc<Shared>, request: &wire::ResumeRequest) -> Result<Prepared, Status> {

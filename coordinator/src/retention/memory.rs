@@ -63,7 +63,8 @@ impl RetentionRows for MemoryJournal {
         let ended = kept.filter_map(|row| {
             let place = closed(row).filter(|place| place.ended_at <= until && after.is_none_or(|it| *place > it))?;
             let batch = row.created.batch.and_then(|of| tables.batches.row(of.batch));
-            let is_needed = batch.is_some_and(|row| row.state.ended_at.is_none_or(|ended_at| ended_at > until));
+            let of_batch = batch.is_some_and(|row| row.state.ended_at.is_none_or(|ended_at| ended_at > until));
+            let is_needed = of_batch || row.created.parent.is_some_and(|parent| tables.runs.contains_key(&parent));
             Some(Ended { place, is_needed })
         });
         let mut ended: Vec<Ended> = ended.collect();

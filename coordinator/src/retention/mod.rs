@@ -92,7 +92,7 @@ pub(crate) struct Tombstone {
 pub(crate) struct Ended {
     /// Where it stands in the order of ends.
     pub(crate) place: Place,
-    /// Whether something that goes on needs it still, as its batch.
+    /// Whether something needs it still: its batch, which goes on, or the run that has invoked it, which shows it.
     pub(crate) is_needed: bool,
 }
 

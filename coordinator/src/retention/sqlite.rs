@@ -37,6 +37,7 @@ impl RetentionRows for SqliteJournal {
         self.read(move |connection| {
             let sql = "SELECT ended_at, id, EXISTS (SELECT 1 FROM batch WHERE batch.id = run.batch
                            AND (batch.ended_at IS NULL OR batch.ended_at > ?2))
+                           OR EXISTS (SELECT 1 FROM run AS invoking WHERE invoking.id = run.parent)
                        FROM run WHERE phase = 4 AND keep_days = ?1 AND ended_at <= ?2 AND (ended_at, id) > (?3, ?4)
                        ORDER BY ended_at, id LIMIT ?5";
             let (ended_at, run) = after.map_or((i64::MIN, RunId(0)), |place| (place.ended_at.as_millis(), place.run));

@@ -231,6 +231,25 @@ async fn a_batch_keeps_its_runs_until_it_has_ended_and_goes_with_the_last() {
 }
 
 #[tokio::test]
+async fn a_child_stays_as_long_as_the_run_that_has_invoked_it() {
+    for mut setup in setups().await {
+        let [parent, child, grandchild] = [1, 2, 3].map(|number| run_in(1, number));
+        let of = |run, by| with(ended(run, 500, 1), |created| created.parent = Some(by));
+        // A child may be kept for longer or shorter than its parent; only whether that is there counts.
+        let quick = with(of(child, parent), |created| created.keep_days = Some(1));
+        let runs = vec![ended(parent, 700, 1), quick, of(grandchild, child)];
+        setup.write(runs, Beside::default()).await;
+        assert_eq!(setup.due(Some(1), 10_000).await, [(child, true)]);
+        assert_eq!(setup.due(None, 10_000).await, [(grandchild, true), (parent, false)]);
+        setup.remove(&[parent], ALL).await;
+        assert_eq!(setup.due(Some(1), 10_000).await, [(child, false)]);
+        assert_eq!(setup.due(None, 10_000).await, [(grandchild, true)]);
+        setup.remove(&[child], ALL).await;
+        assert_eq!(setup.due(None, 10_000).await, [(grandchild, false)]);
+    }
+}
+
+#[tokio::test]
 async fn artifacts_of_a_removed_run_are_free_after_another_day() {
     use heddle_core::run::event::Event;
     use heddle_core::value::{Artifact, Value};

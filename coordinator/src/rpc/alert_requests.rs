@@ -9,6 +9,7 @@ use heddle_proto::control as wire;
 use tonic::Status;
 
 use super::failure;
+use super::run_requests::key_row;
 use super::stats_requests::known_workflow;
 use crate::alerts::{self, AlertChange, AlertRow, IncidentFilter, IncidentRow, PutAlert, Watched};
 use crate::auth::{self, Tenant};
@@ -50,9 +51,15 @@ pub(super) async fn create(shared: &Arc<Shared>, request: &wire::CreateAlertRequ
         created_at: now,
         updated_at: now,
     };
-    let put = shared.alerts.put_alert(row.clone(), ALERTS_PER_WORKFLOW_MAX).await;
+    let key = request.idempotency.as_ref().map(|given| key_row(&tenant, given)).transpose()?;
+    let put = shared.alerts.put_alert(row.clone(), key, ALERTS_PER_WORKFLOW_MAX).await;
     match put.map_err(|error| failure::journal(&error))? {
         PutAlert::Done => Ok(to_wire(&Watched { row, open: None, is_orphan: false })),
+        PutAlert::Replayed(row) => {
+            let found = Watched { row: *row, open: None, is_orphan: false };
+            Ok(wire::Alert { replayed: true, ..to_wire(&found) })
+        }
+        PutAlert::KeyMismatch => Err(failure::key_mismatch()),
         PutAlert::TooMany => {
             let message =
                 format!("a workflow has at most {ALERTS_PER_WORKFLOW_MAX} alert rules; delete one that nobody needs");
@@ -238,6 +245,7 @@ fn to_wire(found: &Watched) -> wire::Alert {
         created_at_ms: created_at.as_millis(),
         updated_at_ms: updated_at.as_millis(),
         incident_id: found.open.map_or_else(String::new, |(id, _)| id.to_string()),
+        replayed: false,
     }
 }
 

@@ -51,14 +51,14 @@ pub(super) async fn list(shared: &Arc<Shared>, request: wire::ListReviewsRequest
         wire::ReviewState::Withdrawn => Some(ReviewState::Withdrawn),
     };
     let assignee = Some(request.assignee.as_str()).filter(|text| !text.is_empty()).map(Arc::from);
-    let filter = ReviewFilter { tenant, state, assignee, workflow, run };
+    let filter = ReviewFilter { tenant: tenant.clone(), state, assignee, workflow, run };
     let found = shared.reviews.reviews(filter, cursor, limit + 1).await.map_err(|error| failure::journal(&error))?;
     let page = &found[..limit.min(found.len())];
     let next_cursor = match page.last().filter(|_| found.len() > limit) {
         Some(last) => format!("{}.{}", last.created.opened_at.as_millis(), last.review),
         None => String::new(),
     };
-    Ok(wire::ReviewList { reviews: page.iter().map(|row| reviews::head(row, None)).collect(), next_cursor })
+    Ok(wire::ReviewList { reviews: reviews::heads(shared, &tenant, page).await, next_cursor })
 }
 
 fn cursor(text: &str) -> Result<Option<ReviewCursor>, Status> {

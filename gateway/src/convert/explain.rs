@@ -55,6 +55,7 @@ fn waits_for(waits: &wire::WaitsFor) -> WaitsFor<'_> {
         items_open: above_zero(waits.items_open),
         signal: non_empty(&waits.signal),
         child_execution_id: non_empty(&waits.child_execution_id),
+        child_unreadable: Some(waits.child_unreadable).filter(|is_so| *is_so),
         paused: waits.paused.as_ref().map(|paused| PausedType {
             node_type: &paused.node_type,
             by: &paused.by,

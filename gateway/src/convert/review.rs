@@ -25,6 +25,7 @@ pub(crate) fn head(head: &control::ReviewHead) -> Result<ReviewHead<'_>, ApiErro
     };
     Ok(ReviewHead {
         id: &head.id,
+        title: non_empty(&head.title).unwrap_or(&head.node_id),
         execution_id: &head.execution_id,
         workflow_id: &head.workflow_id,
         node_id: &head.node_id,
@@ -44,8 +45,7 @@ pub(crate) fn review(review: &control::Review) -> Result<Review<'_>, ApiError> {
     let of = review.head.as_ref().ok_or_else(|| unreadable("head of a review"))?;
     let is_whole = of.kind() == ReviewKind::Review;
     Ok(Review {
-        head: head(of)?,
-        title: &review.title,
+        head: ReviewHead { title: &review.title, ..head(of)? },
         description: &review.description,
         value: value(&review.values, is_whole)?,
         original: match review.originals.is_empty() {

@@ -100,6 +100,7 @@ fn with_rule(operation: Operation) -> Operation {
 
 pub(crate) fn create_alert() -> Operation {
     with_rule(Operation::of::<WriteWorkflows>(STATS, "Have a rule watch over a workflow"))
+        .idempotent()
         .answers::<Alert<'_>>(StatusCode::CREATED, Shape::Enveloped)
 }
 

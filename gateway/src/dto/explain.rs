@@ -91,6 +91,9 @@ pub(crate) struct WaitsFor<'a> {
     /// The run that it has invoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) child_execution_id: Option<&'a str>,
+    /// That run was set aside because it cannot be read: its end never comes. Present only if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) child_unreadable: Option<bool>,
     /// Its type is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) paused: Option<PausedType<'a>>,

@@ -12,6 +12,8 @@ use super::time::Time;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReviewHead<'a> {
     pub(crate) id: &'a str,
+    /// Of its config; without one the node's label, or its id.
+    pub(crate) title: &'a str,
     pub(crate) execution_id: &'a str,
     pub(crate) workflow_id: &'a str,
     pub(crate) node_id: &'a str,
@@ -40,7 +42,6 @@ pub(crate) struct ReviewHead<'a> {
 pub(crate) struct Review<'a> {
     #[serde(flatten)]
     pub(crate) head: ReviewHead<'a>,
-    pub(crate) title: &'a str,
     /// Markdown.
     pub(crate) description: &'a str,
     /// What is asked about: the value, or where `stage` or `kind` speaks of a node with ports, an object of their values. Of

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::auth::{Caller, ReadWorkflows, WriteWorkflows};
 use super::error::ApiError;
-use super::input::{JsonBody, Parameters, Segment, TwoSegments};
+use super::input::{IdempotencyKey, JsonBody, Parameters, Segment, TwoSegments};
 use super::query::limit;
 use super::reply;
 use crate::app::App;
@@ -47,19 +47,23 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller<WriteWorkflows>,
     Segment(id): Segment,
+    key: IdempotencyKey,
     body: ControlBody,
 ) -> Result<Response, ApiError> {
     let (condition, close_after_ms) = rule(&body.fields()?)?;
+    let idempotency = key.of_request("POST /api/v1/workflows/{id}/alerts", &[&id], body.text());
     let path = format!("/api/v1/workflows/{}/alerts/", reply::encoded(&id));
     let request = CreateAlertRequest {
         workflow_id: id,
         condition: Some(condition),
         close_after_ms,
+        idempotency,
         ..CreateAlertRequest::default()
     };
     let alert = app.coordinator.create_alert(&caller, request).await?;
     let response = reply::enveloped(StatusCode::CREATED, &convert::stats::alert(&alert)?)?;
-    reply::located(response, &format!("{path}{}", alert.id))
+    let response = reply::located(response, &format!("{path}{}", alert.id))?;
+    Ok(reply::replayed(response, alert.replayed))
 }
 
 /// `PUT /workflows/{id}/alerts/{alertId}`: the whole rule anew; its kind stays.

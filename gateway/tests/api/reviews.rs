@@ -39,6 +39,7 @@ fn review() -> Review {
             due_at_ms: Some(1_000),
             closed_at_ms: Some(7),
             decided: Some(edited()),
+            title: "Check the draft".to_owned(),
         }),
         title: "Check the draft".to_owned(),
         description: "Is it *true*?".to_owned(),
@@ -75,7 +76,7 @@ fn head() -> Value {
         "edited": true});
     json!({
         "id": "rev_1", "executionId": "exec_1", "workflowId": "wf_1", "nodeId": "check", "index": [3], "kind": "review",
-        "state": "decided", "assignees": ["grace"], "openedAt": "1970-01-01T00:00:00.000Z",
+        "title": "Check the draft", "state": "decided", "assignees": ["grace"], "openedAt": "1970-01-01T00:00:00.000Z",
         "dueAt": "1970-01-01T00:00:01.000Z", "closedAt": "1970-01-01T00:00:00.007Z", "decided": decided,
     })
 }
@@ -109,7 +110,6 @@ async fn a_review_shows_what_is_asked_and_what_was_decided() {
     let entry = json!({"decision": "approve", "by": "grace", "at": "1970-01-01T00:00:00.007Z", "comment": "shorter",
         "edited": true, "last": true, "data": "Short."});
     for (name, value) in [
-        ("title", json!("Check the draft")),
         ("description", json!("Is it *true*?")),
         ("value", json!("A draft.")),
         ("original", json!(null)),

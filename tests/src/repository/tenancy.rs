@@ -41,6 +41,7 @@ const STATEMENTS: [&str; 8] = [
 /// Functions whose statements name no tenant, by file and name, and why.
 const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("journal/sqlite/copies.rs", "finished", "a run of a bench that is copied"),
+    ("journal/postgres/copies.rs", "finished", "a run of a bench that is copied"),
     ("journal/sqlite/query.rs", "asleep", "the engine looks after runs of all tenants"),
     ("journal/sqlite/query.rs", "list_loadable", "the engine loads a partition's runs, of all tenants"),
     ("journal/sqlite/query.rs", "due", "timers of all tenants"),

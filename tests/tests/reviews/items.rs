@@ -44,6 +44,7 @@ async fn reviews_of_items_are_answered_in_any_order() {
     let client = cluster.client();
     let execution = start(client, "items", &graph()).await;
     let mut reviews = opened(client, &execution, ITEMS).await;
+    assert!(reviews.iter().all(|review| review["title"] == "Good?"), "the list says what is asked: {}", reviews[0]);
     let waiting = client.execution(&execution).await;
     let waits = waiting["waitingOn"].as_array().unwrap();
     assert!(!waits.is_empty() && waits.len() <= SHOWN_MAX, "{waiting}");

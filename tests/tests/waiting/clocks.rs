@@ -169,6 +169,27 @@ async fn nothing_depends_on_clocks_that_jump() {
     jumps(cluster, clocks, false).await;
 }
 
+/// Twice an hour back, and never corrected: what waits ends after the time that it had left.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_late_by_what_the_clock_was_set_back_while_the_coordinator_was_down() {
+    let Some(clocks) = Clocks::here() else { return };
+    let mut cluster = Cluster::set_up(Shape::new(1, 2, 8), clocks.setting(None)).await;
+    for back in ["-3600", "-7200"] {
+        let under_way = UnderWay::start(cluster.client(), back).await;
+        let form = json!({ "timeoutMs": WHILE.as_millis() as u64, "onTimeout": "approve" });
+        let review = Graph::default()
+            .node("in", "input:text", json!({ "text": "asked" }))
+            .node("w", "logic:review", form)
+            .node("late", "output:preview", json!({}))
+            .edge("in.text", "w.value")
+            .edge("w.approved", "late.value");
+        let review = start(cluster.client(), &format!("{back} review"), &review).await;
+        jump(&mut cluster, &clocks, (back, TRUE), true).await;
+        under_way.ended(&cluster, back).await;
+        assert_eq!(shown(&completed(cluster.client(), &review).await, "late"), "asked", "{back}");
+    }
+}
+
 /// There the database's clock counts, whichever machine the coordinator is started on.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_depends_on_clocks_that_have_jumped_while_their_process_was_away_on_postgres() {

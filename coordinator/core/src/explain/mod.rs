@@ -108,6 +108,8 @@ pub enum Cause {
     Child {
         /// Which.
         run: RunId,
+        /// Whether somebody has found that it cannot be read: then its end never comes.
+        is_unreadable: bool,
     },
     /// Items or turns of its body.
     Items {
@@ -235,7 +237,7 @@ impl Cause {
                 Some(ListensTo::Webhook) => (Cause::Webhook { until }, Some(since)),
                 None => (Cause::Nothing, None),
             },
-            Wait::Child(run) => (Cause::Child { run }, None),
+            Wait::Child(run) => (Cause::Child { run, is_unreadable: false }, None),
             Wait::Items { open } => (Cause::Items { open }, None),
             Wait::Nothing => (Cause::Nothing, None),
         }

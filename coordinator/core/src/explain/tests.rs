@@ -113,6 +113,12 @@ fn a_headline_names_what_lies_outside_first() {
     );
     let mut explained = Explained { nodes: vec![timer, inputs], ..Explained::default() };
     assert_eq!(headline(&explained, NOW), "The run goes on: 3 nodes wait for their time, 1 node waits for others.");
+    let (until, name) = (None, "go".into());
+    let outside = [Cause::Signal { name, until }, Cause::Webhook { until }, Cause::Webhook { until }].map(told);
+    let next = [Cause::Turn, Cause::Values].map(told);
+    let also = Explained { nodes: outside.into_iter().chain(next).collect(), ..Explained::default() };
+    let said = "2 nodes wait until their addresses are called, 1 node waits for a signal, 2 nodes are about to go on";
+    assert_eq!(headline(&also, NOW), format!("The run goes on: {said}."), "each word once");
     explained.nodes.push(told(Cause::Nothing));
     assert!(headline(&explained, NOW).starts_with("The run is stuck: \"ask\" waits for nothing"));
 }

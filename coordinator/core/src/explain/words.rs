@@ -64,7 +64,11 @@ impl Cause {
                 format!("waits for the signal \"{name}\" (heddle executions signal){}", until_then(*until, now))
             }
             Cause::Webhook { until } => format!("waits until its address is called{}", until_then(*until, now)),
-            Cause::Child { run } => format!("waits for the run that it has invoked (heddle executions explain {run})"),
+            Cause::Child { run, is_unreadable: true } => format!(
+                "waits for {run}, which it has invoked, and which was set aside because it cannot be read: its end never comes. \
+                 Cancel this run and resume it: it invokes another, and what is done is not done again"
+            ),
+            Cause::Child { run, .. } => format!("waits for the run that it has invoked (heddle executions explain {run})"),
             Cause::Items { open } => format!("has {} at work", counted(*open, "item or turn", "items or turns")),
             Cause::Nothing => {
                 "waits for nothing that will ever come: that is a fault of Heddle. Cancel the run and resume it, and please \
@@ -214,16 +218,24 @@ pub fn headline(explained: &Explained, now: Timestamp) -> String {
         return format!("The run is {paused}. Nothing of it begins until it goes on (heddle executions unpause).");
     }
     // What follows from the rest need not be said.
-    let parts: Vec<String> =
-        kinds.iter().filter(|(kind, _)| *kind != "items").map(|(kind, count)| of_kind(kind, *count)).collect();
+    let mut by_words: Vec<((&str, &str), u32)> = Vec::new();
+    for (kind, count) in kinds.iter().filter(|(kind, _)| *kind != "items") {
+        let words = of_kind(kind);
+        match by_words.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, counted)) => *counted += count,
+            None => by_words.push((words, *count)),
+        }
+    }
+    let parts: Vec<String> = by_words.into_iter().map(|((one, many), count)| counted(count, one, many)).collect();
     match parts.is_empty() {
         true => "The run is at work in its items.".into(),
         false => format!("The run goes on: {}.", parts.join(", ")),
     }
 }
 
-fn of_kind(kind: &str, count: u32) -> String {
-    let (one, many) = match kind {
+/// What one instance does that waits for a kind of thing, and what several do.
+fn of_kind(kind: &str) -> (&'static str, &'static str) {
+    match kind {
         "agent" => ("node waits for an agent that can run it", "nodes wait for an agent that can run them"),
         "slot" => ("node waits for a slot", "nodes wait for a slot"),
         "concurrency" => {
@@ -232,14 +244,14 @@ fn of_kind(kind: &str, count: u32) -> String {
         "paused" => ("node waits until its type goes on", "nodes wait until their type goes on"),
         "retry" => ("node is tried again later", "nodes are tried again later"),
         "review" | "outcome" => ("node waits for people", "nodes wait for people"),
-        "signal" | "webhook" => ("node waits for a word from outside", "nodes wait for a word from outside"),
+        "signal" => ("node waits for a signal", "nodes wait for signals"),
+        "webhook" => ("node waits until its address is called", "nodes wait until their addresses are called"),
         "child" => ("node waits for another run", "nodes wait for other runs"),
         "timer" => ("node waits for its time", "nodes wait for their time"),
         "attempt" => ("node is at work", "nodes are at work"),
         "inputs" => ("node waits for others", "nodes wait for others"),
         _ => ("node is about to go on", "nodes are about to go on"),
-    };
-    counted(count, one, many)
+    }
 }
 
 /// How a run has ended, in one sentence; what failed, if a node has: its id.

@@ -41,8 +41,15 @@ pub enum Lost {
     Timer,
     /// The question for a result that runs share.
     Question,
-    /// The instant or the people in its row: it waits on disk alone, and nobody would load it.
+    /// The instant or the people in its row: it waits on disk alone, where only a signal or a call of its hook would reach it.
     Row,
+    /// Its history: it waits on disk, and cannot be read back.
+    History,
+    /// The end of a run that it has invoked and that was set aside.
+    Child {
+        /// Which.
+        run: RunId,
+    },
     /// Its owner: its row says that it is at work, and it is in nobody's memory.
     Owner,
 }
@@ -64,7 +71,14 @@ impl fmt::Display for Lost {
             Lost::Agent => f.write_str("an agent that is away has its work, and nobody looks whether it comes back"),
             Lost::Timer => f.write_str("no timer is set for its next instant"),
             Lost::Question => f.write_str("it waits for a shared result that nobody looks for"),
-            Lost::Row => f.write_str("it waits on disk, and neither an instant nor a review would bring it back"),
+            Lost::Row => f.write_str(
+                "it waits on disk, and its row lacks the time or the review that it waits for: at most a signal or a call of \
+                 its address would reach it",
+            ),
+            Lost::History => f.write_str("it waits on disk, and its history cannot be read back"),
+            Lost::Child { run } => {
+                write!(f, "it waits for {run}, which it has invoked and which was set aside because it cannot be read")
+            }
             Lost::Owner => f.write_str("its row says that it is at work, and it is in nobody's memory"),
         }
     }

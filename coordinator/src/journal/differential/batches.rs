@@ -81,7 +81,7 @@ impl Pair {
 
     /// The run that has invoked a new one, if one has. It need not be there.
     pub(super) fn parent(&mut self) -> Option<RunId> {
-        let parent = self.draw.parent();
+        let parent = if self.draw.below(3) == 0 { self.run() } else { self.draw.parent() };
         self.draw.maybe(parent)
     }
 

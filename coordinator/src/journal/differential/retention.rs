@@ -11,6 +11,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "kept_days",
     "old_runs",
     "old_runs after another",
+    "old_runs of runs that are there",
     "remove runs",
     "remove runs that go on",
     "tombstone",
@@ -37,6 +38,17 @@ impl Pair {
                 let all = same!(self, old_runs(keep_days, until, None::<Place>, 100)).unwrap();
                 let Some(first) = all.first().map(|run| run.place) else { return false };
                 same!(self, old_runs(keep_days, until, Some(first), 100)).unwrap().len() + 1 == all.len()
+            }
+            "old_runs of runs that are there" => {
+                let all =
+                    same!(self, old_runs(keep_days, Timestamp::from_millis(i64::MAX), None::<Place>, 100)).unwrap();
+                for run in all.iter().filter(|run| run.is_needed) {
+                    let row = same!(self, read_row(run.place.run)).unwrap();
+                    if row.and_then(|row| row.created.parent).is_some_and(|parent| self.runs.contains_key(&parent)) {
+                        return true;
+                    }
+                }
+                false
             }
             "remove runs" => {
                 let due = same!(self, old_runs(keep_days, until, None::<Place>, 2)).unwrap();

@@ -9,6 +9,7 @@ mod beside;
 mod cached;
 mod commit;
 mod connections;
+mod copies;
 #[cfg(test)]
 mod dialects;
 mod fault;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use heddle_core::id::{EventSeq, PartitionId, RunId};
-use heddle_core::partition::batch::{CommitOutcome, Phase};
+use heddle_core::partition::batch::{CommitOutcome, Phase, RunBatch, RunSummary};
 use heddle_core::run::RunStatus;
 use heddle_test_postgres::{Server, shared};
 use sqlx::{Connection as _, Executor as _};
@@ -12,6 +12,7 @@ use sqlx::{Connection as _, Executor as _};
 use super::*;
 use crate::journal::testing::*;
 use crate::journal::{Committed, QUARANTINED};
+use crate::retention::RetentionRows as _;
 
 /// Longest wait for what must happen.
 const SOON: Duration = Duration::from_secs(30);
@@ -220,6 +221,34 @@ async fn a_newer_format_is_refused() {
     let error = PostgresJournal::open(Options::new(&url)).await.err().unwrap();
     assert_eq!(error.code(), "data_format_newer");
     assert!(error.to_string().contains("99"), "{error}");
+}
+
+#[tokio::test]
+async fn a_finished_run_is_copied_with_its_history() {
+    let Some(server) = shared() else { return };
+    let url = server.database();
+    let journal = open(&url).await;
+    assert!(journal.copy_finished(1, Duration::ZERO).await.is_err(), "there is none");
+    let acquired = acquire(&journal, 0).await;
+    let summary = RunSummary {
+        status: RunStatus::Completed,
+        phase: Phase::Closed,
+        next_due: None,
+        ended_at: Some(Timestamp::from_millis(5)),
+        error: None,
+    };
+    let run = RunBatch { summary: Some(summary), ..first(run_in(0, 1), &["1", "2"]) };
+    let committed = commit(&journal, batch(0, &acquired, 1, vec![run])).await;
+    assert_eq!(committed.outcome, CommitOutcome::Applied { quarantined: Vec::new() });
+    assert_eq!(journal.copy_finished(7, Duration::from_secs(60)).await.unwrap(), 2);
+    let old = journal.old_runs(None, Timestamp::from_millis(i64::MAX), None, 100).await.unwrap();
+    assert_eq!(old.len(), 8);
+    for run in old {
+        let events = journal.read_events(run.place.run, EventSeq(0), 9, usize::MAX).await.unwrap();
+        assert_eq!(events.len(), 2, "each row has the checksum of its own run");
+    }
+    assert_eq!(journal.removed().await.unwrap(), (0, 0));
+    assert!(journal.bytes_on_disk().await.unwrap() > 0);
 }
 
 #[tokio::test]

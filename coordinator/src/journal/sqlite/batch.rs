@@ -9,6 +9,7 @@ use heddle_core::run::RunStatus;
 use heddle_core::time::Timestamp;
 use rusqlite::{Connection, ffi, params};
 
+use super::rows::append_events;
 use super::writer::{Kept, Write, execute, is_of_data};
 use super::{beside, cached, reviews};
 use crate::journal::artifacts::{self, Used};
@@ -201,7 +202,7 @@ impl RunRows {
         Ok(())
     }
 
-    /// Appends row by row: in one transaction and with kept statements a multi-row INSERT gains nothing here.
+    /// Appends to its history what follows it without a gap.
     fn append_events(&self, connection: &Connection) -> Result<(), RunFailure> {
         let Some(first) = self.events.first() else { return Ok(()) };
         let is_gapless = self.events.iter().zip(first.seq.0..).all(|(row, seq)| row.seq.0 == seq);
@@ -214,22 +215,7 @@ impl RunRows {
                 return Err(RunFailure::NotNext);
             }
         }
-        let mut append = connection.prepare_cached(
-            "INSERT INTO event (run, seq, kind, version, at, crc, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?;
-        for row in &self.events {
-            append.execute(params![
-                row.run.to_bytes(),
-                row.seq.0 as i64,
-                row.kind,
-                row.version,
-                row.at.as_millis(),
-                row.crc as i64,
-                row.head.as_ref(),
-                row.body.as_deref().unwrap_or_default(),
-            ])?;
-        }
-        Ok(())
+        Ok(append_events(connection, &self.events)?)
     }
 
     fn insert_run(

@@ -8,7 +8,7 @@ use heddle_core::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::open::{self, failed};
-use super::rows::event_row;
+use super::rows::{append_events, event_row};
 use crate::journal::codec::{self, Row};
 use crate::journal::limits::BUSY_WAIT_MAX;
 use crate::journal::{JournalError, system_clock};
@@ -84,21 +84,5 @@ fn copy(connection: &Connection, (of, history): (RunId, &[Row]), at: Timestamp, 
              SELECT ?1, ?2, tenant, subject, workflow, graph, ?3, status, phase, ?3 FROM run WHERE id = ?4",
         )?
         .execute(params![run.to_bytes(), run.slot().0, at.as_millis(), of.to_bytes()])?;
-    let mut append = connection.prepare_cached(
-        "INSERT INTO event (run, seq, kind, version, at, crc, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    for row in history {
-        let row = codec::of_run(row, run);
-        append.execute(params![
-            row.run.to_bytes(),
-            row.seq.0 as i64,
-            row.kind,
-            row.version,
-            row.at.as_millis(),
-            row.crc as i64,
-            row.head.as_ref(),
-            row.body.as_deref().unwrap_or_default(),
-        ])?;
-    }
-    Ok(())
+    append_events(connection, history.iter().map(|row| codec::of_run(row, run)))
 }

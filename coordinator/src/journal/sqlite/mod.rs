@@ -17,6 +17,7 @@ mod reviews;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod time;
 mod writer;
 
 use std::fs::File;
@@ -41,13 +42,14 @@ pub use self::inspect::{Look, formats, look};
 pub(crate) use self::open::MIGRATIONS;
 pub(crate) use self::readers::Reader;
 use self::readers::Readers;
+pub(crate) use self::rows::append_events;
 use self::writer::{PutError, Queue, Writer, WriterParts};
 use super::codec::Row;
 use super::limits::READERS;
 use super::numbers::{Numbers, Retries};
 use super::{
     Acquired, Answer, Asleep, Claim, Clock, Journal, JournalError, JournalState, Landed, Owner, Partitions, RunCursor,
-    RunFilter, RunRow, StoredRun, system_clock,
+    RunFilter, RunRow, StoredRun, machine_start, system_clock,
 };
 use crate::auth::Tenant;
 
@@ -65,6 +67,9 @@ pub struct Options {
     pub durability: Durability,
     /// What counts as database time.
     pub clock: Clock,
+    /// Which start of the machine this is, if it tells: as long as it is the same, how long the machine has been running
+    /// tells how much time has passed since the last process.
+    pub machine_start: Option<i64>,
     /// What ends the process.
     pub on_fatal: FatalHook,
 }
@@ -88,6 +93,7 @@ impl Options {
             partitions: Partitions::usual_count(),
             durability: Durability::default(),
             clock: system_clock(),
+            machine_start: machine_start(),
             on_fatal: Arc::new(|reason| {
                 tracing::error!(%reason, "the journal ends the process");
                 std::process::abort();
@@ -124,6 +130,8 @@ impl SqliteJournal {
         let lock = open::lock(&options.file)?;
         let connection = open::writer(&options)?;
         let partitions = open::partitions(&connection, options.partitions)?;
+        let went_on = time::go_on(&connection, options.clock, options.machine_start);
+        let clock = went_on.map_err(open::failed("go on from its time"))?;
         if matches!(options.durability, Durability::Full) {
             open::lengthen_log(&options.file);
         }
@@ -134,12 +142,12 @@ impl SqliteJournal {
         let readers = Readers::start(for_reading).map_err(spawn_failed)?;
         let (checkpointer, checkpoints) = Checkpointer::start(for_checkpoints, &options.file).map_err(spawn_failed)?;
         let (state, watched) = watch::channel(JournalState::Ready);
-        let clock = options.clock.clone();
         let (on_fatal, retries) = (options.on_fatal, Arc::<Retries>::default());
-        let parts = WriterParts { connection, checkpointer, clock, state, on_fatal, retries: Arc::clone(&retries) };
+        let (for_writing, retried) = (clock.clone(), Arc::clone(&retries));
+        let parts = WriterParts { connection, checkpointer, clock: for_writing, state, on_fatal, retries: retried };
         let (writer, queue) = Writer::start(parts).map_err(spawn_failed)?;
         let threads = Threads { queue, readers, writer, checkpoints, lock };
-        Ok(Self { partitions, state: watched, clock: options.clock, retries, threads: Some(threads) })
+        Ok(Self { partitions, state: watched, clock, retries, threads: Some(threads) })
     }
 
     #[expect(clippy::expect_used, reason = "only drop takes the threads")]

@@ -1,11 +1,14 @@
 //! Columns of the tables as the engine's types.
 
+use std::borrow::Borrow;
+
 use bytes::Bytes;
 use heddle_core::batch::{BatchId, OfBatch};
 use heddle_core::id::{EventSeq, RunId, Subject, TenantId, WorkflowId};
 use heddle_core::partition::batch::{RunCreated, RunSummary, Snapshot};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
+use rusqlite::{Connection, params};
 
 use super::open::failed;
 use crate::journal::codec::{self, Row};
@@ -60,6 +63,30 @@ pub(super) fn event_row(run: RunId, row: &rusqlite::Row<'_>, with_body: bool) ->
         head: column::<Vec<u8>>(row, 5)?.into(),
         body: if with_body { Some(column::<Vec<u8>>(row, 6)?.into()) } else { None },
     })
+}
+
+/// Appends rows of histories, one by one: in one transaction and with a kept statement an INSERT of many rows gains nothing.
+pub(crate) fn append_events<R: Borrow<Row>>(
+    connection: &Connection,
+    rows: impl IntoIterator<Item = R>,
+) -> rusqlite::Result<()> {
+    let mut append = connection.prepare_cached(
+        "INSERT INTO event (run, seq, kind, version, at, crc, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for row in rows {
+        let row = row.borrow();
+        append.execute(params![
+            row.run.to_bytes(),
+            row.seq.0 as i64,
+            row.kind,
+            row.version,
+            row.at.as_millis(),
+            row.crc as i64,
+            row.head.as_ref(),
+            row.body.as_deref().unwrap_or_default(),
+        ])?;
+    }
+    Ok(())
 }
 
 /// A row of `seq, version, crc, state`. One with a bad checksum is as good as none: the events give the same (E19).

@@ -285,6 +285,54 @@ async fn a_newer_format_is_refused() {
     assert!(error.to_string().contains("99"), "{error}");
 }
 
+/// What a process says that starts with this clock, in this start of the machine.
+fn opened(folder: &TempDir, clock: &TestClock, machine_start: Option<i64>) -> SqliteJournal {
+    let usual = Options::new(folder.path().join("heddle.db"));
+    SqliteJournal::open(Options { clock: clock.clock(), machine_start, ..usual }).unwrap()
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_meanwhile_goes_on_from_the_youngest_transaction() {
+    let folder = TempDir::new().unwrap();
+    let clock = TestClock::at(10_000_000);
+    let journal = opened(&folder, &clock, Some(1));
+    for millis in [40_000, 99, 1] {
+        clock.advance(millis);
+        journal.write("something", |_| Ok(())).await.unwrap();
+    }
+    let last = journal.now().await.unwrap();
+    drop(journal);
+    // The machine was started anew, and its clock is an hour behind: twice.
+    for start in [2, 3] {
+        clock.advance(-3_600_000);
+        let journal = opened(&folder, &clock, Some(start));
+        let now = journal.now().await.unwrap();
+        assert!(now >= last && now.since(last).as_millis() <= 205, "{now:?} after {last:?}");
+        clock.advance(5);
+        assert_eq!(journal.now().await.unwrap().since(now).as_millis(), 5, "and time goes on");
+    }
+    // What is ahead counts.
+    clock.advance(10_000_000);
+    assert_eq!(opened(&folder, &clock, None).now().await.unwrap(), clock.now());
+}
+
+#[tokio::test]
+async fn in_the_same_start_of_the_machine_the_time_between_two_processes_is_known() {
+    let folder = TempDir::new().unwrap();
+    let clock = TestClock::at(10_000_000);
+    drop(opened(&folder, &clock, Some(1)));
+    // As if the machine had been running for a minute since.
+    let connection = Connection::open(folder.path().join("heddle.db")).unwrap();
+    connection.execute("UPDATE meta SET value = value + 60000 WHERE name = 'machine_start_at'", []).unwrap();
+    drop(connection);
+    clock.advance(-3_600_000);
+    let since = opened(&folder, &clock, Some(1)).now().await.unwrap().as_millis() - 10_000_000;
+    assert!((60_000..70_000).contains(&since), "{since}");
+    // Of another start nothing is known but what was written.
+    let since = opened(&folder, &clock, Some(2)).now().await.unwrap().as_millis() - 10_000_000;
+    assert!((60_000..70_000).contains(&since), "{since}");
+}
+
 #[tokio::test]
 async fn the_number_of_partitions_is_kept() {
     let folder = TempDir::new().unwrap();

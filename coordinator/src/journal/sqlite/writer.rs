@@ -14,10 +14,10 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpoint::Checkpointer;
-use super::{FatalHook, open};
+use super::{FatalHook, open, time};
 use crate::journal::limits::{
     HEAVY_WRITE_BYTES_MIN, HEAVY_WRITE_SHARE, MERGE_BYTES_MAX, MERGE_WRITES_MAX, STALLED_BACKOFF_MAX,
-    STALLED_BACKOFF_MIN, WRITER_QUEUE_MAX,
+    STALLED_BACKOFF_MIN, TIME_MARK_PERIOD, WRITER_QUEUE_MAX,
 };
 use crate::journal::numbers::Retries;
 use crate::journal::{Clock, JournalError, JournalState};
@@ -113,7 +113,7 @@ impl Writer {
     pub(super) fn start(parts: WriterParts) -> std::io::Result<(Self, Queue)> {
         let (sender, receiver) = mpsc::channel(WRITER_QUEUE_MAX);
         let is_closing = Arc::new(AtomicBool::new(false));
-        let mut looped = Loop { parts, is_closing: is_closing.clone() };
+        let mut looped = Loop { parts, is_closing: is_closing.clone(), marked: Timestamp::default() };
         let thread = thread::Builder::new().name("journal-writer".to_owned()).spawn(move || looped.run(receiver))?;
         Ok((Self { thread, is_closing }, Queue(sender)))
     }
@@ -133,6 +133,8 @@ impl Writer {
 struct Loop {
     parts: WriterParts,
     is_closing: Arc<AtomicBool>,
+    /// The time that the file tells.
+    marked: Timestamp,
 }
 
 /// Why a transaction is not durable.
@@ -180,11 +182,14 @@ impl Loop {
     /// Brings one merge to the disk, however long that takes; `false` ends the writer.
     fn commit(&mut self, writes: &mut [Box<dyn Write>]) -> bool {
         let mut backoff = STALLED_BACKOFF_MIN;
+        let now = (self.parts.clock)();
+        let mark = (now >= self.marked.plus(TIME_MARK_PERIOD)).then_some(now);
         loop {
             crash_point!("journal.before-begin");
-            let error = match transact(&self.parts.connection, writes) {
+            let error = match transact(&self.parts.connection, writes, mark) {
                 Ok(()) => {
                     crash_point!("journal.committed");
+                    self.marked = mark.unwrap_or(self.marked);
                     self.report(JournalState::Ready);
                     return true;
                 }
@@ -237,8 +242,8 @@ fn put_off_heavy(writes: &mut Vec<Box<dyn Write>>, bytes: &mut usize) -> Option<
     Some(writes.swap_remove(place))
 }
 
-fn transact(connection: &Connection, writes: &mut [Box<dyn Write>]) -> Result<(), Failure> {
-    let applied = apply_all(connection, writes);
+fn transact(connection: &Connection, writes: &mut [Box<dyn Write>], mark: Option<Timestamp>) -> Result<(), Failure> {
+    let applied = apply_all(connection, writes).and_then(|()| mark.map_or(Ok(()), |now| time::mark(connection, now)));
     if applied.is_ok() {
         crash_point!("journal.in-transaction");
     }
