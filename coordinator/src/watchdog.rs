@@ -2,7 +2,8 @@
 //! is an error in the log, a number, and part of the run's explanation.
 //!
 //! Partitions look through the runs in memory ([`heddle_core::partition::watch`]), each in small pages. Runs that wait on disk
-//! without an instant, and those that their rows say are at work, are looked through here, a page at a time.
+//! without an instant, and those that their rows say are at work, are looked through here, a page at a time. On the way, runs that wait
+//! for a child that was set aside are told so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,6 +17,7 @@ use heddle_core::run::{Run, RunStatus};
 use tokio::time::sleep;
 
 use crate::actor::load;
+use crate::children::tell_of_set_aside;
 use crate::journal::{Asleep, JournalError};
 use crate::limits::{ORPHANS_KEPT_MAX, WATCHDOG_PAGE_PAUSE, WATCHDOG_PAGE_ROWS, WATCHDOG_PAGE_RUNS};
 use crate::shared::Shared;
@@ -204,8 +206,11 @@ async fn lost_on_disk(shared: &Arc<Shared>, id: RunId) -> Option<Lost> {
     };
     // What was written since then speaks for itself.
     let row = shared.journal.read_row(id).await.ok().flatten()?;
-    let still_asleep = row.summary.phase == Phase::Parked && row.summary.next_due.is_none();
-    still_asleep.then(|| lost_asleep(&run)).flatten()
+    if row.summary.phase != Phase::Parked || row.summary.next_due.is_some() {
+        return None;
+    }
+    tell_of_set_aside(shared, &run).await;
+    lost_asleep(&run)
 }
 
 /// The same by its state.
