@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use heddle_sim::{Planted, catch, run_traced, search, worlds};
 
 /// Seeds within which a planted fault must be found.
-const SEEDS_TO_FIND_MAX: u64 = 40_000;
+const SEEDS_TO_FIND_MAX: u64 = 4_000;
 const SEEDS: u64 = 20_000;
 const USAGE: &str =
     "usage: heddle-sim [--seeds N] [--json] [--no-faults] | heddle-sim --seed N | heddle-sim --fault NAME [--seeds N]";
