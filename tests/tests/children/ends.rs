@@ -1,10 +1,9 @@
 //! What ends a child, and what that does to its parent: failures, races, depth.
 
+use cluster_tests::cluster::Cluster;
 use cluster_tests::cluster::graph::Graph;
-use cluster_tests::cluster::{Cluster, Part, Shape};
 use cluster_tests::wait;
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::{RUN_TIME_MAX, children, id_of, invoke, invoke_with, node, output, over, start};
 
@@ -55,28 +54,6 @@ async fn a_child_that_somebody_cancels_fails_its_node() {
     assert_eq!(stopped.status, 200, "{stopped}");
     let ended = client.ended(&parent, RUN_TIME_MAX).await;
     assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("FAILED"), &json!("child_cancelled")));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_child_that_was_set_aside_just_before_a_crash_fails_its_node() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("heddle.db");
-    let mut cluster = Cluster::on(Shape::new(1, 1, 1), &format!("sqlite:{}", file.display())).await;
-    let client = cluster.client();
-    let child = client.save("waits", &Graph::default().node("wait", "logic:wait", json!({ "for": "1h" }))).await;
-    let parent = start(client, "parent", &invoke(Graph::default(), "call", &child, &json!({}))).await;
-    let begun = || async { children(client, &parent).await.first().map(id_of).ok_or_else(|| "none".to_owned()) };
-    let child = wait::until("a child", RUN_TIME_MAX, begun).await;
-    cluster.kill(Part::Coordinator);
-    // As the journal writes it; nobody has told the parent yet.
-    const SET_ASIDE: &str =
-        "UPDATE run SET phase = 4, next_due = NULL, quarantine_reason = 'too large' WHERE parent IS NOT NULL";
-    assert_eq!(rusqlite::Connection::open(&file).unwrap().execute(SET_ASIDE, []).unwrap(), 1);
-    cluster.start_part(Part::Coordinator, None);
-    cluster.serves().await;
-    let ended = cluster.client().ended(&parent, RUN_TIME_MAX).await;
-    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("FAILED"), &json!("child_failed")), "{ended}");
-    assert!(ended["error"]["message"].as_str().unwrap().contains(&child), "{ended}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
