@@ -2,7 +2,8 @@
 //! is an error in the log, a number, and part of the run's explanation.
 //!
 //! Partitions look through the runs in memory ([`heddle_core::partition::watch`]), each in small pages. Runs that wait on disk
-//! without an instant, and those that their rows say are at work, are looked through here, a page at a time.
+//! without an instant, and those that their rows say are at work, are looked through here, a page at a time. On the way, runs that wait
+//! for a child that was set aside are told so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,6 +17,7 @@ use heddle_core::run::{Run, RunStatus};
 use tokio::time::sleep;
 
 use crate::actor::load;
+use crate::children::tell_of_set_aside;
 use crate::journal::{Asleep, JournalError};
 use crate::limits::{ORPHANS_KEPT_MAX, WATCHDOG_PAGE_PAUSE, WATCHDOG_PAGE_ROWS, WATCHDOG_PAGE_RUNS};
 use crate::shared::Shared;
@@ -218,19 +220,8 @@ async fn lost_on_disk(shared: &Arc<Shared>, id: RunId) -> Option<Lost> {
     }
     match lost_asleep(&run) {
         Some(lost) => Some(lost),
-        None => lost_child(shared, &run).await,
+        None => tell_of_set_aside(shared, &run).await.map(|child| Lost::Child { run: child }),
     }
-}
-
-/// A run that it has invoked and that was set aside, from which no word will come.
-async fn lost_child(shared: &Shared, run: &Run) -> Option<Lost> {
-    for (_, child) in run.open_children() {
-        let row = shared.journal.read_row(child).await.ok().flatten();
-        if row.is_some_and(|row| row.quarantine_reason.is_some()) {
-            return Some(Lost::Child { run: child });
-        }
-    }
-    None
 }
 
 /// The same by its state.

@@ -120,6 +120,14 @@ pub enum Fault {
     AlarmNotSet,
     /// What is ready of a paused run begins all the same.
     PausedGoesOn,
+    /// A child is started a second time, as another run.
+    ChildStartedTwice,
+    /// The end of a child is not told.
+    ChildEndLost,
+    /// Children go on when their run is over.
+    CancelNotCascaded,
+    /// A node gives at one output what its child has for another.
+    ChildOutputsCrossed,
 }
 
 #[cfg(feature = "planted-faults")]

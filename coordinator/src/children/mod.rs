@@ -2,10 +2,12 @@
 
 mod check;
 mod end;
+mod set_aside;
 mod start;
 
 pub(crate) use check::check;
 pub(crate) use end::end;
+pub(crate) use set_aside::tell_of_set_aside;
 pub(crate) use start::{Started, start};
 
 use bytes::Bytes;

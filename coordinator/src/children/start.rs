@@ -17,6 +17,7 @@ use super::{NotNow, one_value, refused, row};
 use crate::artifacts::submitted;
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
+use crate::journal::RunRow;
 use crate::read::runs;
 use crate::read::values::{self, Kept, Read};
 use crate::rpc::run_requests::room;
@@ -43,8 +44,13 @@ pub(crate) async fn start(
     seq: EventSeq,
     child: RunId,
 ) -> Result<Started, NotNow> {
-    let parent = Parent::read(shared, parent, instance, seq, child).await?;
-    match parent.submission(shared, child).await? {
+    let row = row(shared, parent).await?;
+    let begins = match &row.quarantine_reason {
+        // This message may have been written without the events beside it, so nothing can be read of what the child is given.
+        Some(_) => Err(refused(ErrorClass::Internal, "child_failed", format!("the run {parent} was set aside"))),
+        None => Parent::read(shared, &row, instance, seq, child).await?.submission(shared, child).await?,
+    };
+    match begins {
         Ok(submission) => Ok(Started::Begins(Box::new(submission))),
         // What has begun goes on, whatever has become of its workflow since.
         Err(_) if shared.journal.read_row(child).await.map_err(NotNow::Journal)?.is_some() => Ok(Started::Exists),
@@ -68,17 +74,17 @@ type Answer<T> = Result<Result<T, NodeError>, NotNow>;
 impl Parent {
     async fn read(
         shared: &Arc<Shared>,
-        run: RunId,
+        row: &RunRow,
         instance: Instance,
         seq: EventSeq,
         child: RunId,
     ) -> Result<Self, NotNow> {
-        let row = row(shared, run).await?;
+        let run = row.run;
         let tenant = Tenant::of_run(&row.created);
-        let graph = runs::graph_of(shared, &row).await?;
-        let first = runs::event(shared, &row, EventSeq(1)).await?;
+        let graph = runs::graph_of(shared, row).await?;
+        let first = runs::event(shared, row, EventSeq(1)).await?;
         let Fact::Submitted(submitted) = &first.fact else { return Err(NotNow::NotThere(run)) };
-        let event = runs::event(shared, &row, seq).await?;
+        let event = runs::event(shared, row, seq).await?;
         let invoked = event.decisions.iter().find_map(|decision| match decision {
             Decision::Invoked { instance: of, invoked } if *of == instance => Some(invoked),
             _ => None,

@@ -102,11 +102,7 @@ impl World {
 
     /// Its sender hears that a message has arrived.
     pub(super) fn bring_receipt(&mut self, source: Slot, message: heddle_core::outbox::MessageId) {
-        let body = self.store.outbox.get(&(source, message)).map(|message| message.body.clone());
-        if let Some(MessageBody::StartRun { batch, index }) = body {
-            let is_there = self.is_there(batch.run(index));
-            self.check.expect(is_there, "E25", || format!("run {index} of {batch} has arrived before it is durable"));
-        }
+        self.check_receipt(source, message);
         if !self.is_lost() {
             self.bring_later(source, Input::Received(message));
         }

@@ -39,6 +39,8 @@ pub(super) struct Checker {
     pub(super) keys: BTreeMap<IdempotencyKey, RunId>,
     pub(super) instances: BTreeMap<(RunId, Instance), InstanceAccount>,
     invoked: BTreeSet<RunId>,
+    /// The children that nodes have decided to run.
+    pub(super) children: BTreeMap<(RunId, Instance), RunId>,
     answered_keys: BTreeMap<usize, RunId>,
     acknowledged: BTreeSet<RunId>,
     answered_batch_keys: BTreeMap<usize, BatchId>,

@@ -104,6 +104,7 @@ impl Checker {
                     fold.next_due().is_some()
                         || fold.open_reviews().any(|(_, open)| open.instance.first() == instance)
                         || fold.listener(instance).is_some()
+                        || fold.open_children().any(|(it, _)| it.first() == instance)
                 }
                 NodePhase::Due => fold.next_decision().is_some() || fold.is_recalling(instance),
                 NodePhase::Pending => has_open_input(fold, node),

@@ -55,6 +55,8 @@ enum JobKind {
     Unpause {
         run: RunId,
     },
+    /// Another version of a workflow that others run.
+    Save,
 }
 
 impl Client {
@@ -91,6 +93,9 @@ impl World {
                     self.plan_job(client, JobKind::Pause { run: None });
                 }
             }
+            if self.knobs.child_percent > 0 && self.random.percent(30) {
+                self.plan_job(client, JobKind::Save);
+            }
             if self.random.percent(self.knobs.batch_percent) {
                 let key = self.random.percent(self.knobs.keyed_percent).then(|| self.random.below(self.knobs.keys));
                 self.plan_job(client, JobKind::Batch { key });
@@ -112,6 +117,10 @@ impl World {
 
     pub(super) fn client_acts(&mut self, client: usize, job: usize) {
         self.clients[client].jobs[job].tries += 1;
+        if matches!(self.clients[client].jobs[job].kind, JobKind::Save) {
+            self.clients[client].jobs[job].is_done = true;
+            return self.save_workflow();
+        }
         let caller = CallerId(self.next_serial());
         let asked = match self.clients[client].jobs[job].kind.clone() {
             JobKind::Submit { graph, key } => {
@@ -135,10 +144,12 @@ impl World {
             JobKind::Pause { run } => {
                 let known = &self.clients[client].acknowledged;
                 let run = run.or_else(|| known.get(self.random.below(known.len())).copied());
+                let run = run.map(|run| self.in_tree_of(run));
                 self.clients[client].jobs[job].kind = JobKind::Pause { run };
                 run.map(|run| self.pause(caller, run, PauseChange::Pause { reason: None }))
             }
             JobKind::Unpause { run } => Some(self.pause(caller, run, PauseChange::Unpause)),
+            JobKind::Save => None,
         };
         let Some((partition, input)) = asked else { return self.nothing_to_cancel(client, job) };
         self.clients[client].waiting.insert(caller, job);
@@ -166,7 +177,9 @@ impl World {
         if self.clients[client].jobs[job].tries > 20 {
             self.clients[client].jobs[job].is_done = true;
         } else {
-            let pause = millis(self.random.between((50, 500)));
+            // Nobody goes on from a run that is not over: that takes its time.
+            let is_patient = matches!(self.clients[client].jobs[job].kind, JobKind::Resume);
+            let pause = millis(self.random.between((50, if is_patient { 2_000 } else { 500 })));
             self.after(pause, Event::ClientActs { client, job });
         }
     }
@@ -218,6 +231,7 @@ impl World {
     fn cancellation(&mut self, client: usize, caller: CallerId, is_foreign: bool) -> Option<(RunId, Input)> {
         let known = &self.clients[client].acknowledged;
         let run = *known.get(self.random.below(known.len()))?;
+        let run = self.in_tree_of(run);
         let tenant = if is_foreign { TenantId::from("another") } else { self.store.tenant_of(run) };
         Some((run, Input::Cancel { caller, run, tenant, by: Subject::from("a client") }))
     }

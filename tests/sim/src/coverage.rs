@@ -230,10 +230,11 @@ fn is_recalled(event: &Event, instance: Instance) -> bool {
     event.decisions.iter().filter(is_it).any(|decision| decision.instance() == instance)
 }
 
-/// Whether a node asks people before anything else.
+/// Whether a node asks people or another run before anything else.
 fn asks_first(graph: &Graph, node: NodeIx) -> bool {
     let node = graph.node(node);
-    node.runner == Runner::Control(Control::Review) || node.policy.review == Some(ReviewWhen::Before)
+    let control = [Control::Review, Control::Invoke].map(Runner::Control);
+    control.contains(&node.runner) || node.policy.review == Some(ReviewWhen::Before)
 }
 
 impl fmt::Display for Coverage {

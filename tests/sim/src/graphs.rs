@@ -1,14 +1,13 @@
 //! Random graphs, compiled as any user's graph is, and how their nodes behave when an agent runs them.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use heddle_core::graph::{Compile, Draft, Graph, TypeCatalogue};
 use heddle_core::id::NodeIx;
 use serde_json::Value;
 
-use super::drawing::Drawing;
+use super::drawing::{Child, Drawing};
 use super::knobs::{self, Knobs};
 use super::random::Random;
 use super::reference::Document;
@@ -51,14 +50,34 @@ pub(super) struct Script {
     pub(super) is_poison: bool,
 }
 
+impl Script {
+    /// Of a node that does its work at once, and never fails.
+    pub(super) fn sound() -> Self {
+        Self { work_ms: (0, 0), fail_percent: 0, is_poison: false }
+    }
+}
+
 impl Scripted {
     pub(super) fn script(&self, node: NodeIx) -> Script {
         self.scripts[node.0 as usize]
     }
 
-    /// A random graph without cycles, whose nodes may run the graphs with these numbers.
-    pub(super) fn draw_over(random: &mut Random, knobs: &Knobs, children: Range<usize>) -> Self {
-        let Drawing { nodes, edges, scripts, .. } = Drawing::draw(random, knobs, children);
+    /// A random graph without cycles, whose nodes may run these.
+    pub(super) fn draw_over(random: &mut Random, knobs: &Knobs, children: &[Child]) -> Self {
+        Self::drawn(Drawing::draw(random, knobs, children))
+    }
+
+    /// Such a graph, that nodes of other graphs run.
+    pub(super) fn draw_child(random: &mut Random, knobs: &Knobs, children: &[Child]) -> Self {
+        Self::drawn(Drawing::draw_child(random, knobs, children))
+    }
+
+    /// A graph that runs itself, which has this number.
+    pub(super) fn draw_deep(random: &mut Random, knobs: &Knobs, graph: usize) -> Self {
+        Self::drawn(Drawing::draw_deep(random, knobs, graph))
+    }
+
+    fn drawn(Drawing { nodes, edges, scripts, .. }: Drawing<'_>) -> Self {
         Self::of(nodes, edges, scripts)
     }
 

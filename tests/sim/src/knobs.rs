@@ -176,10 +176,10 @@ impl Knobs {
         Self { pause_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 0, 60]), ..self }
     }
 
-    /// The same world, in which nodes run other graphs or none does: drawn beside, too. None does yet.
+    /// The same world, in which nodes run other graphs or none does: drawn beside, too.
     pub(super) fn with_children(self, seed: u64) -> Self {
         const BESIDE: u64 = 0x5EED_C41D;
-        Self { child_percent: Random::from_seed(seed ^ BESIDE).pick(&[0]), ..self }
+        Self { child_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 20, 40]), ..self }
     }
 
     /// Whether runs are of more than one tenant. Limits on what is at work are counted for one.

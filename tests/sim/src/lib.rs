@@ -54,7 +54,7 @@ use heddle_core::time::{Span, Timestamp};
 
 pub use coverage::Coverage;
 pub use fault::{Planted, ShellFault};
-pub use search::{Caught, Found, SEEDS_TO_COVER, catch, different, search};
+pub use search::{Caught, Found, SEEDS_TO_COVER, catch, different, search, worlds};
 
 /// What came of one world.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,30 +1,38 @@
 //! Looks at the worlds of many seeds, or tells the story of one.
 //!
-//! `heddle-sim [--seeds N] [--json] [--no-faults]`, or `heddle-sim --seed N` for one world with all that happens in it.
+//! `heddle-sim [--seeds N] [--json] [--no-faults]`, or `heddle-sim --seed N` for one world with all that happens in it, or
+//! `heddle-sim --fault NAME [--seeds N]` for the worlds in which one planted fault is found.
 
 use std::process::ExitCode;
 
-use heddle_sim::{Planted, catch, run_traced, search};
+use heddle_sim::{Planted, catch, run_traced, search, worlds};
 
 /// Seeds within which a planted fault must be found.
-const SEEDS_TO_FIND_MAX: u64 = 40_000;
+const SEEDS_TO_FIND_MAX: u64 = 4_000;
 const SEEDS: u64 = 20_000;
-const USAGE: &str = "usage: heddle-sim [--seeds N] [--json] [--no-faults] | heddle-sim --seed N";
+const USAGE: &str =
+    "usage: heddle-sim [--seeds N] [--json] [--no-faults] | heddle-sim --seed N | heddle-sim --fault NAME [--seeds N]";
 
 struct Options {
     seeds: u64,
     one: Option<u64>,
     json: bool,
     faults: bool,
+    fault: Option<Planted>,
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { seeds: SEEDS, one: None, json: false, faults: true };
+    let mut options = Options { seeds: SEEDS, one: None, json: false, faults: true, fault: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--seeds" => options.seeds = arguments.next()?.parse().ok()?,
             "--seed" => options.one = Some(arguments.next()?.parse().ok()?),
+            "--fault" => {
+                let name = arguments.next()?;
+                let is_it = |planted: &Planted| planted.to_string().split(' ').next_back() == Some(&*name);
+                options.fault = Some(Planted::all().into_iter().find(is_it)?);
+            }
             "--json" => options.json = true,
             "--no-faults" => options.faults = false,
             _ => return None,
@@ -50,6 +58,11 @@ fn main() -> ExitCode {
     }
     // Some faults are found by a panic of the engine; what it says is told with the seed.
     std::panic::set_hook(Box::new(|_| {}));
+    if let Some(planted) = options.fault {
+        let found = worlds(planted, options.seeds);
+        println!("{planted}: found in {} of {} worlds: {found:?}", found.len(), options.seeds);
+        return if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
     let found = search(options.seeds);
     let caught = if options.faults { catch(&Planted::all(), SEEDS_TO_FIND_MAX) } else { Vec::new() };
     if options.json {

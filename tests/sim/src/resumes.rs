@@ -11,7 +11,7 @@ use heddle_core::partition::batch::Phase;
 use heddle_core::partition::io::{Inherited, Submission};
 use heddle_core::run::Run;
 use heddle_core::run::checkpoint::{Begun, Checkpoints, Gatherer};
-use heddle_core::run::event::{OutputValue, PortOutput};
+use heddle_core::run::event::{Decision, OutputValue, PortOutput};
 use heddle_core::run::lineage::{Edited, Offer, Source};
 use heddle_core::run::offers::Packing;
 use heddle_core::run::plan::{Plan, Planning, Trusted, content_of};
@@ -29,19 +29,25 @@ use super::world::World;
 impl World {
     /// A run that goes on from one that is over, if the client knows one.
     pub(super) fn resumption(&mut self, client: usize) -> Option<Submission> {
-        let known = self.known_runs(client).to_vec();
+        // Who names items takes a run that has some, and mostly changes nothing besides.
+        let names_items = self.random.percent(40);
+        let known = self.known_runs(client).iter().copied().filter(|run| !names_items || self.has_items(*run));
+        let known: Vec<RunId> = known.collect();
         let parent = *known.get(self.random.below(known.len()))?;
         let row = self.store.runs.get(&parent).filter(|row| !row.is_quarantined)?.clone();
         row.summary.as_ref().filter(|summary| summary.phase == Phase::Closed)?;
         let of_parent = Arc::clone(self.store.graphs.get(&row.created.graph)?);
         let (run, results) = gather(parent, &of_parent, &row)?;
         let was = self.graphs.iter().position(|scripted| scripted.graph.digest() == of_parent.digest())?;
-        let place = if self.random.percent(40) { self.changed(was) } else { was };
+        let changes = self.random.percent(if names_items { 15 } else { 40 });
+        let place = if changes { self.changed(was) } else { was };
         let graph = Arc::clone(&self.graphs[place].graph);
         let results = results.in_graph(&of_parent, &graph);
         let edits = self.edits(&graph);
-        let asked = self.asked(&graph, &results, &edits, place != was);
-        // Who names items mostly edits nothing besides.
+        let mut asked = self.asked(&graph, &results, &edits, place != was);
+        if names_items {
+            self.name_items(&graph, &results, &mut asked);
+        }
         let edits = if asked.edits.is_empty() { Vec::new() } else { edits };
         let root = run.lineage().and_then(|lineage| lineage.root).unwrap_or(parent);
         let taken = asked.taken(&graph, Parent { run: &run, results: &results, root });
@@ -85,33 +91,44 @@ impl World {
             (asked.from, asked.to) = (asked.from.filter(|_| self.random.percent(50)), None);
             return asked;
         }
-        // One or two items that the parent has begun, by the container or by a node in it.
-        let begun = results.begun.iter().filter(|(_, begun)| !begun.items.is_empty());
-        let begun: Vec<(&(NodeIx, Vec<u32>), &Begun)> = begun.collect();
-        if !begun.is_empty() && self.random.percent(40) {
-            let ((container, around), begun) = begun[self.random.below(begun.len())];
-            let body: Vec<NodeIx> =
-                graph.nodes().map(|(ix, _)| ix).filter(|ix| graph.is_inside(*ix, *container)).collect();
-            let of = body.into_iter().chain([*container]).filter(|ix| !graph.node(*ix).is_anonymous);
-            let of: Vec<NodeIx> = of.collect();
-            let items: Vec<u32> = begun.items.keys().copied().collect();
-            if !of.is_empty() {
-                asked.rerun = false;
-                asked.from = Some(of[self.random.below(of.len())]);
-                let index = |random: &mut Random| [&around[..], &[items[random.below(items.len())]]].concat();
-                asked.indices = (0..self.random.between((1, 2))).map(|_| index(&mut self.random)).collect();
-                // Mostly nothing else, so that what is not named has to stay.
-                if self.random.percent(70) {
-                    (asked.failed_items, asked.downstream_all, asked.to) = (false, false, None);
-                    asked.edits.clear();
-                }
-            }
-        }
         asked
     }
 
+    /// Whether a run is over in which more than one item or turn may have run.
+    fn has_items(&self, run: RunId) -> bool {
+        let row = self.store.runs.get(&run).filter(|row| !row.is_quarantined);
+        let is_over = row.and_then(|row| row.summary.as_ref()).is_some_and(|summary| summary.phase == Phase::Closed);
+        let opened = row.into_iter().flat_map(|row| &row.events).flat_map(|event| &event.decisions);
+        let count = opened.filter_map(|decision| match decision {
+            Decision::Opened { opened, .. } => Some(opened.items.len()),
+            _ => None,
+        });
+        is_over && count.sum::<usize>() > 1
+    }
+
+    /// One or two items that the parent has begun, by the container or by a node in it.
+    fn name_items(&mut self, graph: &Graph, results: &Checkpoints, asked: &mut Resume) {
+        let begun = |least: usize| results.begun.iter().filter(move |(_, begun)| begun.items.len() >= least);
+        let several: Vec<(&(NodeIx, Vec<u32>), &Begun)> = begun(2).collect();
+        let begun = if several.is_empty() { begun(1).collect() } else { several };
+        let Some(((container, around), begun)) = begun.get(self.random.below(begun.len())) else { return };
+        let body: Vec<NodeIx> = graph.nodes().map(|(ix, _)| ix).filter(|ix| graph.is_inside(*ix, *container)).collect();
+        let of = body.into_iter().chain([*container]).filter(|ix| !graph.node(*ix).is_anonymous);
+        let of: Vec<NodeIx> = of.collect();
+        let items: Vec<u32> = begun.items.keys().copied().collect();
+        let Some(from) = of.get(self.random.below(of.len())) else { return };
+        (asked.rerun, asked.from) = (false, Some(*from));
+        let index = |random: &mut Random| [&around[..], &[items[random.below(items.len())]]].concat();
+        asked.indices = (0..self.random.between((1, 2))).map(|_| index(&mut self.random)).collect();
+        // Mostly nothing else, so that what is not named has to stay.
+        if self.random.percent(80) {
+            (asked.failed_items, asked.downstream_all, asked.to) = (false, false, None);
+            asked.edits.clear();
+        }
+    }
+
     /// The same graph with other configs, as a client has edited it.
-    fn changed(&mut self, place: usize) -> usize {
+    pub(super) fn changed(&mut self, place: usize) -> usize {
         let mut nodes = self.graphs[place].nodes.clone();
         for node in &mut nodes {
             if self.random.percent(30) {

@@ -106,6 +106,22 @@ pub fn catch(planted: &[Planted], seeds_max: u64) -> Vec<Caught> {
     caught.into_iter().map(|(_, caught)| caught).collect()
 }
 
+/// Those of so many worlds in which a planted fault is found, by their seeds.
+pub fn worlds(planted: Planted, seeds: u64) -> Vec<u64> {
+    let (next, found) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds) {
+            if run(seed, Some(planted)).violation.is_some() {
+                found.lock().expect("no thread has died").push(seed);
+            }
+        }
+    };
+    on_all_threads(&work);
+    let mut found = found.into_inner().expect("no thread has died");
+    found.sort_unstable();
+    found
+}
+
 /// The reference interpreter asks node by node, each on the stack of the one that asks.
 fn on_all_threads(work: &(dyn Fn() + Sync)) {
     std::thread::scope(|scope| {

@@ -462,6 +462,7 @@ impl World {
             self.show_reviews(&batch, &quarantined);
             self.show_listeners(&batch, &quarantined);
             self.check_losses(&batch);
+            self.check_tree(&batch);
             if self.is_planted(ShellFault::CommitAppliedTwice) && reply == CommitReply::Lost {
                 batch.runs.iter().for_each(|run| self.store.write_run(run));
                 self.check.written(&self.store, id, &batch, &[]);

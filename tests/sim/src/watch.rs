@@ -32,6 +32,7 @@ impl World {
             return;
         };
         let is_here = |run| self.partition_of(run) == id.partition;
+        let mut asleep = Vec::new();
         for (run, row) in self.store.runs.iter().filter(|(run, row)| is_here(**run) && !row.is_quarantined) {
             let fold = self.check.runs.get(run).and_then(|account| account.fold.as_ref());
             let is_awaited = fold.is_some_and(|fold| {
@@ -41,6 +42,10 @@ impl World {
             let lost = match &row.summary {
                 Some(summary) if summary.phase == Phase::Parked && summary.next_due.is_none() && !is_awaited => {
                     Lost::Row
+                }
+                Some(summary) if summary.phase == Phase::Parked && summary.next_due.is_none() => {
+                    asleep.push(*run);
+                    continue;
                 }
                 // What a partition has not read yet it is about to.
                 Some(summary) if matches!(summary.phase, Phase::Active | Phase::Closing) && !self.reads(id, *run) => {
@@ -53,5 +58,6 @@ impl World {
             };
             self.check.fail("H21", format!("run {run}: {lost}"));
         }
+        asleep.into_iter().for_each(|run| self.tell_of_set_aside(run));
     }
 }

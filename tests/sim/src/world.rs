@@ -14,8 +14,9 @@ use super::agents::{Agent, Link};
 use super::check::Checker;
 use super::check_history::key_of;
 use super::check_resumes::{Looked, Resumed};
-use super::children::CHILD_GRAPHS;
+use super::children::{CHILD_GRAPHS, Workflows, workflow_of};
 use super::clients::Client;
+use super::drawing::Child;
 use super::event::{Event, SeatId};
 use super::fault::ShellFault;
 use super::graphs::Scripted;
@@ -59,6 +60,8 @@ pub(super) struct World {
     pub(super) check: Checker,
     pub(super) shell: Shell,
     pub(super) graphs: Vec<Scripted>,
+    /// Which of them nodes run by the names of workflows.
+    pub(super) workflows: Workflows,
     pub(super) agents: Vec<Agent>,
     pub(super) clients: Vec<Client>,
     pub(super) links: BTreeMap<SessionNumber, Link>,
@@ -93,15 +96,21 @@ impl World {
         let mut random = Random::from_seed(seed);
         let knobs = Knobs::draw(&mut random).with_cache(seed).with_listeners(seed);
         let knobs = knobs.with_pauses(seed).with_children(seed);
-        let children = knobs.graphs..knobs.graphs + CHILD_GRAPHS;
-        let mut graphs: Vec<Scripted> =
-            (0..knobs.graphs).map(|_| Scripted::draw_over(&mut random, &knobs, children.clone())).collect();
-        if knobs.child_percent > 0 {
-            // Each runs those before it, and the first one none.
-            let beside = (0..CHILD_GRAPHS).map(|above| children.start..children.start + above);
-            graphs.extend(beside.map(|below| Scripted::draw_over(&mut random, &knobs, below)));
+        let count = if knobs.child_percent > 0 { CHILD_GRAPHS } else { 0 };
+        let places = knobs.graphs..knobs.graphs + count;
+        let child = |graph| Child { workflow: workflow_of(graph), is_deep: graph + 1 == places.end };
+        let children: Vec<Child> = places.clone().map(child).collect();
+        let graphs = (0..knobs.graphs).map(|_| Scripted::draw_over(&mut random, &knobs, &children));
+        let mut graphs: Vec<Scripted> = graphs.collect();
+        for (place, child) in places.clone().zip(&children) {
+            graphs.push(match child.is_deep {
+                true => Scripted::draw_deep(&mut random, &knobs, place),
+                false => Scripted::draw_child(&mut random, &knobs, &children[..place - places.start]),
+            });
         }
-        Self::of(random, knobs, graphs, fault, trace)
+        let mut world = Self::of(random, knobs, graphs, fault, trace);
+        places.for_each(|place| world.workflows.save(workflow_of(place), place));
+        world
     }
 
     /// A world that has these graphs.
@@ -132,6 +141,7 @@ impl World {
             check: Checker::default(),
             shell: Shell::default(),
             graphs,
+            workflows: Workflows::default(),
             agents,
             clients: Vec::new(),
             links: BTreeMap::new(),

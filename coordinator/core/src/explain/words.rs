@@ -65,8 +65,8 @@ impl Cause {
             }
             Cause::Webhook { until } => format!("waits until its address is called{}", until_then(*until, now)),
             Cause::Child { run, is_unreadable: true } => format!(
-                "waits for {run}, which it has invoked, and which was set aside because it cannot be read: its end never comes. \
-                 Cancel this run and resume it: it invokes another, and what is done is not done again"
+                "waits for {run}, which it has invoked, and which was set aside because it cannot be read: this node fails \
+                 within a minute. Resume the run then: it invokes another, and what is done is not done again"
             ),
             Cause::Child { run, .. } => format!("waits for the run that it has invoked (heddle executions explain {run})"),
             Cause::Items { open } => format!("has {} at work", counted(*open, "item or turn", "items or turns")),

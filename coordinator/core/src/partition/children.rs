@@ -2,6 +2,7 @@
 //! to its parent's.
 
 use super::Partition;
+use crate::fault::{Fault, is_planted};
 use crate::id::{RunId, Subject};
 use crate::outbox::MessageBody;
 use crate::run::ChildOrder;
@@ -38,7 +39,7 @@ impl Partition {
     /// A run is over, or set aside: whoever has invoked it hears of that.
     pub(super) fn tell_parent(&mut self, id: RunId) {
         let by = self.runs.get(&id).and_then(|entry| entry.run.invoked_by().cloned());
-        if let Some(by) = by {
+        if let Some(by) = by.filter(|_| !is_planted(Fault::ChildEndLost)) {
             let body = MessageBody::ChildEnded { child: id, parent: by.run, instance: by.instance };
             self.post(id.slot(), by.run.slot(), body);
         }

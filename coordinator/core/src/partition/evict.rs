@@ -28,6 +28,10 @@ impl Partition {
     pub(super) fn drop_run(&mut self, id: RunId) {
         self.unexpose(id);
         if let Some(entry) = self.runs.remove(&id) {
+            // What is being read may be older than what was here.
+            if self.loading.contains_key(&id) {
+                self.outdated.insert(id);
+            }
             if entry.run.graph().decides_on_values {
                 self.recent.forget(id);
             }

@@ -218,6 +218,10 @@ impl Partition {
     }
 
     pub(super) fn loaded(&mut self, id: RunId, run: Option<Run>, turn: &mut Turn<'_>) {
+        let is_outdated = self.outdated.remove(&id);
+        if is_outdated && !self.runs.contains_key(&id) && self.loading.contains_key(&id) {
+            return turn.outputs.loads.push(id);
+        }
         let waiting = self.loading.remove(&id).unwrap_or_default();
         match run {
             // It was here before the answer came; what is in memory is younger.

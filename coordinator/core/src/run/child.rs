@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::admit::check_size;
 use super::corrupt::Corrupt;
 use super::{Admitted, Body, NodePhase, Rejection, Run, RunStatus};
+use crate::fault::{Fault as Planted, is_planted};
 use crate::graph::Hasher;
 use crate::id::{AttemptNumber, Instance, PortIx, RunId, Slot};
 use crate::limits;
@@ -180,6 +181,10 @@ impl Run {
         let mut outputs = Vec::with_capacity(ports.len());
         for (port, place) in ports.iter().zip(0..) {
             let found = values.iter().position(|(name, _)| *name == port.id);
+            let found = match is_planted(Planted::ChildOutputsCrossed) {
+                true => values.len().checked_sub(1),
+                false => found,
+            };
             let found = found.filter(|_| node.error_port != Some(PortIx(place)));
             let value = found.map(|found| values.swap_remove(found).1);
             match &value {
@@ -225,6 +230,9 @@ impl Run {
         let children = self.state.children.get_or_insert_default();
         children.open.insert(instance, invoked.child);
         self.child_orders.push(ChildOrder::Start { instance, child: invoked.child });
+        if is_planted(Planted::ChildStartedTwice) {
+            self.child_orders.push(ChildOrder::Start { instance, child: RunId(invoked.child.0 ^ 1) });
+        }
         Ok(())
     }
 
@@ -267,6 +275,9 @@ impl Run {
     /// The run is over: no child need go on.
     pub(super) fn leave_children(&mut self) {
         let Some(children) = self.state.children.take() else { return };
+        if is_planted(Planted::CancelNotCascaded) {
+            return;
+        }
         self.child_orders.extend(children.open.into_values().map(|child| ChildOrder::Cancel { child }));
     }
 }

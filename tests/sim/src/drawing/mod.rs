@@ -1,13 +1,14 @@
 //! Draws the documents of graphs from every construct of the language.
 
 mod branch;
+mod child;
 mod scope;
-
-use std::ops::Range;
 
 use serde_json::{Value as Json, json};
 
-use super::children::{INVOKE, NOWHERE, workflow_of};
+pub(super) use child::Child;
+
+use super::children::RESULT;
 use super::graphs::Script;
 use super::knobs::{Effects, Knobs};
 use super::policies::{self, OnError};
@@ -30,7 +31,9 @@ pub(super) struct Drawing<'a> {
     pub(super) random: &'a mut Random,
     pub(super) knobs: &'a Knobs,
     /// The graphs that nodes may run.
-    children: Range<usize>,
+    children: &'a [Child],
+    /// Whether it is one that nodes of other graphs run: it has an input, and an output.
+    is_child: bool,
     /// How often the body that is drawn may run at most.
     repeats: u64,
 }
@@ -68,17 +71,25 @@ struct Level {
 }
 
 impl<'a> Drawing<'a> {
-    pub(super) fn draw(random: &'a mut Random, knobs: &'a Knobs, children: Range<usize>) -> Self {
+    pub(super) fn draw(random: &'a mut Random, knobs: &'a Knobs, children: &'a [Child]) -> Self {
         let count = random.between(knobs.nodes) as usize;
+        Self::begin(random, knobs, children, false).draw_nodes(count)
+    }
+
+    fn begin(random: &'a mut Random, knobs: &'a Knobs, children: &'a [Child], is_child: bool) -> Self {
         let (nodes, edges, scripts) = (Vec::new(), Vec::new(), Vec::new());
-        let mut drawing = Self { nodes, edges, scripts, random, knobs, children, repeats: 1 };
+        Self { nodes, edges, scripts, random, knobs, children, is_child, repeats: 1 }
+    }
+
+    fn draw_nodes(self, count: usize) -> Self {
+        let mut drawing = self;
         let mut sources = Vec::new();
         let level = Level { parent: None, depth: 0 };
         for place in 0..count {
-            if place == 0 && count > 1 && drawing.random.percent(50) {
+            if place == 0 && (drawing.is_child || count > 1 && drawing.random.percent(50)) {
                 let node = drawing.node(level, "input:json", json!({"value": {"n": 3}}), json!({}));
                 sources.push(Source::of(node, "json", Shape::Item));
-            } else if place + 1 == count && !sources.is_empty() && drawing.random.percent(70) {
+            } else if place + 1 == count && !sources.is_empty() && (drawing.is_child || drawing.random.percent(70)) {
                 drawing.output(level, &sources);
             } else if place > 0 && drawing.random.percent(drawing.knobs.branch_percent / 6) {
                 let value = json!([{"n": 4}, {"n": 7}, {"n": drawing.random.below(60)}]);
@@ -143,7 +154,8 @@ impl<'a> Drawing<'a> {
     }
 
     fn output(&mut self, level: Level, sources: &[Source]) {
-        let node = self.node(level, "output:preview", json!({}), json!({}));
+        let config = if self.is_child { json!({"name": RESULT}) } else { json!({}) };
+        let node = self.node(level, "output:preview", config, json!({}));
         let source = sources[self.random.below(sources.len())].clone();
         self.edge(&source, node, "value");
     }
@@ -179,21 +191,6 @@ impl<'a> Drawing<'a> {
             self.edge(&Source::of(node, "url", Shape::Any), tell, "in");
         }
         sources.extend([Source::of(node, "body", Shape::Item), Source::of(node, "timed_out", Shape::Any)]);
-    }
-
-    /// Another graph runs, or one that there is not.
-    fn child(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let shapes = [Shape::Item, Shape::Any, Shape::Json];
-        let Some(source) = self.pick(sources, &shapes).filter(|_| !self.children.is_empty()) else {
-            return self.work(level, sources);
-        };
-        let count = self.children.len();
-        let graph = self.children.start + self.random.below(count);
-        let workflow = if self.random.percent(5) { NOWHERE } else { workflow_of(graph) };
-        let policy = if self.random.percent(30) { json!({"onError": "continue"}) } else { json!({}) };
-        let node = self.node(level, INVOKE, json!({"workflowId": workflow.to_string()}), policy);
-        self.edge(&source, node, "x");
-        sources.push(Source::of(node, "outputs", Shape::Any));
     }
 
     /// People look at a value, for ever or for a while.

@@ -31,7 +31,10 @@ impl Interpreter<'_> {
             condition.holds(&|path: &[String]| self.look(&names, frame, path))
         };
         match here.kind.as_str() {
-            "input:json" => to(Some(Given::One(config["value"].clone())), &["json"]),
+            "input:json" => {
+                let value = self.outside.inputs.get(&here.id).unwrap_or(&config["value"]);
+                to(Some(Given::One(value.clone())), &["json"])
+            }
             "logic:wait" | "output:preview" => to(came("value"), &["value"]),
             "logic:signal" | "logic:wait_webhook" => match self.outside.heard.get(&at) {
                 Some(heard) => Expected::Done(

@@ -15,7 +15,7 @@ use super::super::children::results;
 use super::super::stored::Stored;
 use super::super::work;
 use super::interpreter::given;
-use super::{At, Outside, Path};
+use super::{At, Child, Outside, Path};
 
 /// A history, read.
 #[derive(Debug, Default)]
@@ -55,6 +55,9 @@ impl History {
         let parent = run.lineage().and_then(|lineage| lineage.parent).and_then(others);
         let parent = parent.map(|(run, stored)| Box::new(Self::read(run, stored, others)));
         let mut history = Self { parent, ..Self::default() };
+        let above = |run: &Run| run.invoked_by().and_then(|by| others(by.run)).map(|(run, _)| run);
+        history.outside.depth = std::iter::successors(above(run), |run| above(run)).count() as u32;
+        history.outside.inputs = inputs_of(run, stored);
         for event in stored.events {
             history.fact(&reader, &event.fact);
             event.decisions.iter().for_each(|decision| history.decision(&reader, decision));
@@ -118,8 +121,9 @@ impl History {
         match &it.outcome {
             ChildOutcome::Gave(outputs) => {
                 if let Some((run, stored)) = (reader.others)(it.child) {
-                    let given = (results(run, stored), Json::from(it.child.to_string()));
-                    self.outside.children.insert(at, given);
+                    let id = it.child.to_string();
+                    let (inputs, outputs) = (inputs_of(run, stored), results(run, stored));
+                    self.outside.children.insert(at, Child { id, inputs, outputs });
                 }
                 self.gave(reader, it.instance, outputs);
             }
@@ -316,6 +320,12 @@ impl History {
         path.push(*index);
         path
     }
+}
+
+/// What came in for a run's input nodes.
+fn inputs_of(run: &Run, stored: Stored<'_>) -> BTreeMap<String, Json> {
+    let named = |(node, value): &(NodeIx, _)| (run.graph().node(*node).id.to_string(), stored.json(value));
+    run.given_inputs().iter().map(named).collect()
 }
 
 impl Reader<'_> {

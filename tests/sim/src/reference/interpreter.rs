@@ -10,6 +10,9 @@ use super::super::work;
 use super::document::{Document, Edge, Place, is_container, required_inputs, takes_list};
 use super::{Expected, Given, Outputs, Outside, Path};
 
+/// Runs invoke each other so deep.
+const DEPTH_MAX: u32 = 16;
+
 /// One run of the nodes in one place: all of them outside of scopes, or one item's, or one turn's.
 pub(super) struct Frame<'f> {
     pub(super) outer: Option<&'f Frame<'f>>,
@@ -199,18 +202,23 @@ impl<'a> Interpreter<'a> {
             return self.work(node, frame, &brought);
         }
         match here.kind.as_str() {
-            INVOKE => match self.outside.children.get(&at) {
-                Some((outputs, id)) => Expected::Done(Outputs::from([
-                    ("outputs".to_owned(), Given::One(outputs.clone())),
-                    ("executionId".to_owned(), Given::One(id.clone())),
-                ])),
-                None => Expected::Never,
-            },
+            INVOKE if self.outside.depth >= DEPTH_MAX => self.failed(node, vec!["too_deep".to_owned()]),
+            INVOKE => {
+                let gives = self.outside.children.get(&at).and_then(|child| child.gives(&brought));
+                gives.map_or(Expected::Never, |outputs| Expected::Done(self.joined(node, outputs)))
+            }
             "logic:map" => self.map(node, frame, &items(&brought, "items")),
             "logic:loop" => self.looping(node, frame, first(&brought, "seed")),
             "logic:reduce" => self.reduce(node, frame, &items(&brought, "items"), first(&brought, "initial")),
             _ => self.branch(node, frame, &brought),
         }
+    }
+
+    /// Of what a child gives by name, what edges begin at; of the rest, what is always there.
+    fn joined(&self, node: usize, mut outputs: Outputs) -> Outputs {
+        let is_joined = |name: &str| self.document.edges.iter().any(|it| it.source == node && it.output == *name);
+        outputs.retain(|name, _| name == "outputs" || name == "executionId" || is_joined(name));
+        outputs
     }
 
     /// A failure that the policy lets pass closes all outputs but `error`.

@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
+use super::children::together;
+
 pub(super) use compare::compare;
 pub(super) use document::Document;
 
@@ -79,10 +81,47 @@ struct Outside {
     heard: BTreeMap<At, BTreeMap<String, Json>>,
     /// What they gave when they began to listen.
     early: BTreeMap<At, BTreeMap<String, Json>>,
-    /// What the children of nodes have given, and their ids.
-    children: BTreeMap<At, (Json, Json)>,
+    /// What came in for input nodes, by their ids.
+    inputs: BTreeMap<String, Json>,
+    /// How many runs lie around the run, each invoked by the one before.
+    depth: u32,
+    /// What the children of nodes have been given, and what they gave.
+    children: BTreeMap<At, Child>,
     /// Nodes that have ended the run.
     stopped: BTreeSet<At>,
+}
+
+/// What a child of a node has been given and what it gave, as its own history says.
+#[derive(Debug, Clone)]
+struct Child {
+    id: String,
+    /// By the ids of its input nodes.
+    inputs: BTreeMap<String, Json>,
+    /// By name, and whether it is a list.
+    outputs: Vec<(String, Json, bool)>,
+}
+
+impl Child {
+    /// What a node gives for it, unless it has been given something else than has come into the node.
+    fn gives(&self, brought: &[(&str, Given)]) -> Option<Outputs> {
+        let came: BTreeMap<&str, Json> =
+            brought.iter().rev().map(|(input, given)| (*input, given.clone().into_json())).collect();
+        let is_its =
+            |(input, value): (&&str, &Json)| self.inputs.get(*input).is_some_and(|given| compare::fits(value, given));
+        if came.len() != self.inputs.len() || !came.iter().all(is_its) {
+            return None;
+        }
+        let all = Given::One(together(&self.outputs));
+        let named = self.outputs.iter().map(|(name, value, is_list)| {
+            let given = match value {
+                Json::Array(items) if *is_list => Given::List(items.clone()),
+                value => Given::One(value.clone()),
+            };
+            (name.clone(), given)
+        });
+        let own = [("outputs".to_owned(), all), ("executionId".to_owned(), Given::One(self.id.clone().into()))];
+        Some(named.chain(own).collect())
+    }
 }
 
 impl Outside {

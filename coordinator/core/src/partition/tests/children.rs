@@ -125,3 +125,24 @@ fn a_child_that_is_set_aside_is_told_of_too() {
     let told = sent(&bench.land_all());
     assert!(matches!(told[..], [Message { body: MessageBody::ChildEnded { .. }, .. }]), "{told:?}");
 }
+
+#[test]
+fn what_was_read_before_a_run_came_and_went_is_read_again() {
+    let graph = Fixture::default().wait("w", 60_000).build();
+    let child = RunId(77);
+    let mut bench = Bench::new();
+    assert_eq!(bench.on([cancel(1, child)]).loads, [child], "it is not there yet");
+    bench.on([Input::Submit(CallerId(2), Box::new(submission(child, &graph, None)))]);
+    bench.land_all();
+    let early = bench.folded(child, &graph);
+    bench.on([cancel(3, child)]);
+    bench.land_all();
+    assert!(bench.partition.is_empty(), "it is over");
+    let read = bench.on([Input::Loaded(child, Some(early))]);
+    assert_eq!(read.loads, [child], "what is read is older than what was here");
+    assert!(bench.partition.is_empty() && bench.flying.is_none());
+    let late = bench.folded(child, &graph);
+    bench.on([Input::Loaded(child, Some(late))]);
+    bench.land_all();
+    assert_eq!(bench.folded(child, &graph).status(), RunStatus::Cancelled);
+}
