@@ -131,11 +131,11 @@ pub(super) fn look_outside(shared: &Shared, explained: &mut Explained) {
 }
 
 /// Adds which runs that it has invoked will never end, since nobody can read them.
-async fn note_unreadable_children(shared: &Shared, explained: &mut Explained) {
+async fn note_unreadable_children(shared: &Shared, tenant: &Tenant, explained: &mut Explained) {
     for told in &mut explained.nodes {
         let Cause::Child { run, is_unreadable } = &mut told.cause else { continue };
         *is_unreadable = shared.watchdog.finding(*run) == Some(Lost::History)
-            || match shared.journal.read_row(*run).await {
+            || match shared.journal.read_summary(tenant.clone(), *run).await {
                 Ok(row) => row.is_some_and(|row| row.quarantine_reason.is_some()),
                 Err(error) => {
                     tracing::debug!(%run, %error, "the row of a run that another has invoked was not read");
@@ -147,7 +147,7 @@ async fn note_unreadable_children(shared: &Shared, explained: &mut Explained) {
 
 async fn at_work(shared: &Arc<Shared>, row: &RunRow, mut explained: Explained) -> wire::Explanation {
     look_outside(shared, &mut explained);
-    note_unreadable_children(shared, &mut explained).await;
+    note_unreadable_children(shared, &Tenant::of_run(&row.created), &mut explained).await;
     // Since when, and why, is in the youngest events, or too long ago to be looked for.
     let after = EventSeq(explained.seq.0.saturating_sub(EVENT_PAGE_ROWS as u64));
     match runs::page_of(shared, row, after, EVENT_PAGE_ROWS).await {

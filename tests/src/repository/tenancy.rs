@@ -42,6 +42,7 @@ const STATEMENTS: [&str; 8] = [
 const WITHOUT_TENANT: &[(&str, &str, &str)] = &[
     ("journal/sqlite/copies.rs", "finished", "a run of a bench that is copied"),
     ("journal/postgres/copies.rs", "finished", "a run of a bench that is copied"),
+    ("journal/postgres/copies.rs", "removed", "a bench counts what is removed of its runs"),
     ("journal/sqlite/query.rs", "asleep", "the engine looks after runs of all tenants"),
     ("journal/sqlite/query.rs", "list_loadable", "the engine loads a partition's runs, of all tenants"),
     ("journal/sqlite/query.rs", "due", "timers of all tenants"),
