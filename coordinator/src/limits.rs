@@ -347,9 +347,3 @@ pub(crate) const CHILDREN_CHECKED_MAX: usize = 50;
 pub(crate) const FOLLOW_PAGE_ROWS: usize = 128;
 /// Bytes of events after which a page of a stream that somebody follows ends: what a reader that does not take it holds up.
 pub(crate) const FOLLOW_PAGE_BYTES: usize = 64 * 1024;
-/// How often whoever follows a run looks again without a hint. Hints come from within the process, and thousands may follow.
-pub(crate) const FOLLOW_AGAIN: Duration = Duration::from_secs(20);
-/// Readers that are told something in the same second before any of them waits.
-pub(crate) const FOLLOWERS_AT_ONCE: u32 = 64;
-/// Pages a second that all readers together are told about, if there are more of them than that.
-pub(crate) const FOLLOW_PAGES_PER_SECOND_MAX: u32 = 5_000;

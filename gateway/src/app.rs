@@ -8,6 +8,7 @@ use heddle_address_guard::Guard;
 
 use crate::artifacts::Artifacts;
 use crate::client::Coordinator;
+use crate::feeds::Feeds;
 use crate::followers::Followers;
 use crate::hosts::Hosts;
 use crate::http::auth::KeyCache;
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) guard: Guard,
     /// Who follows runs.
     pub(crate) followers: Followers,
+    /// What they are told.
+    pub(crate) feeds: Feeds,
     /// How long one of them may take nothing.
     pub(crate) stream_stall: Duration,
     /// Cancelled when the gateway is asked to stop: long polls and event streams end then.
@@ -45,6 +48,7 @@ impl App {
             numbers: Numbers::default(),
             watch: Watch::default(),
             followers: Followers::default(),
+            feeds: Feeds::default(),
             stream_stall,
             stopping: CancellationToken::new(),
         }

@@ -7,6 +7,7 @@
 //! - `layer`: what happens to every request and answer (id, headers, error form, bodies nobody reads);
 //! - `http`: the routes, one file per resource;
 //! - `docs`: what the API says of itself, made from the router's table;
+//! - `feeds`: what clients follow, told once for all of them;
 //! - `convert`: between the coordinator's messages and the public JSON (`dto`), by hand;
 //! - `client`: the coordinator.
 //!
@@ -21,6 +22,7 @@ mod client;
 mod convert;
 mod docs;
 mod dto;
+mod feeds;
 mod followers;
 mod hosts;
 mod http;

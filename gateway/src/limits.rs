@@ -75,15 +75,24 @@ pub(crate) const REPEAT_PAUSE_MAX: Duration = Duration::from_millis(200);
 pub(crate) const CALL_WINDOW_BYTES: u32 = 1024 * 1024;
 /// HTTP/2 window of all calls on one connection, in bytes.
 pub(crate) const CALLS_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-/// HTTP/2 window of one followed run, in bytes: what a client that does not read can hold up.
+/// HTTP/2 window of one followed run, in bytes: what its feed has not asked for yet.
 pub(crate) const FOLLOWER_WINDOW_BYTES: u32 = 64 * 1024;
 /// HTTP/2 window of all followed runs on one connection, in bytes.
 pub(crate) const FOLLOWERS_WINDOW_BYTES: u32 = 256 * 1024 * 1024;
 /// Runs and nodes followed at once (server-sent events). One that is up to date takes some 20 KiB of the gateway; one that
-/// does not read holds up to about [`FOLLOWER_WINDOW_BYTES`] on its way in and [`ANSWER_BUFFER_BYTES`] on its way out more.
+/// does not read holds up to about [`ANSWER_BUFFER_BYTES`] of what a feed has told, and shares it with others at the same place.
 pub(crate) const FOLLOWERS_MAX: usize = 4_096;
 /// Of these, by clients of one tenant.
 pub(crate) const FOLLOWERS_PER_TENANT_MAX: usize = 3_072;
+/// Bytes of events that a feed keeps for those of its readers that are behind, or come back: about what the coordinator keeps of
+/// an attempt, as text. The youngest page stays, however large it is.
+pub(crate) const FEED_BYTES_MAX: usize = 384 * 1024;
+/// The same while it has one reader: a short run can still be joined from its beginning on.
+pub(crate) const FEED_ALONE_BYTES_MAX: usize = 16 * 1024;
+/// The same of all feeds together; when they have as much, each keeps its youngest page alone.
+pub(crate) const FEEDS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that a reader of a feed takes at once, if that is more than one page.
+pub(crate) const FOLLOWER_PIECE_BYTES: usize = 64 * 1024;
 /// How long a client that follows may take nothing, unless the operator says otherwise: a page of about 64 KiB waits for it.
 /// It is told where to go on, and its place is free.
 pub(crate) const FOLLOWER_STALL: Duration = Duration::from_secs(60);

@@ -125,6 +125,8 @@ pub(crate) fn register(app: &Arc<App>, places: &Arc<Semaphore>) {
         page.gauge("heddle_gateway_connections", "Open connections of clients", connections)?;
         let followers = app.followers.count() as f64;
         page.gauge("heddle_gateway_followers", "Clients that follow a run as an event stream", followers)?;
+        let feeds = app.feeds.count() as f64;
+        page.gauge("heddle_gateway_feeds", "Streams of the coordinator that these clients share", feeds)?;
         let is_ready = f64::from(u8::from(app.watch.is_ready()));
         page.gauge("heddle_gateway_coordinator_ready", "1 while the coordinator takes requests", is_ready)
     });

@@ -13,6 +13,7 @@
 pub mod join_token;
 pub mod key;
 pub mod limits;
+pub mod pace;
 pub mod stream_place;
 pub mod value_window;
 

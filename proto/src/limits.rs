@@ -47,6 +47,10 @@ pub const FRAME_MESSAGES_MAX: usize = 256;
 pub const STREAM_WINDOW_BYTES: usize = 256 * 1024;
 /// How long they are kept after the attempt's end, in seconds; less long where others need the room.
 pub const STREAM_WINDOW_SECONDS: u64 = 60;
+/// Readers of streams that are told something in the same second before any of them waits.
+pub const FOLLOWERS_AT_ONCE: u32 = 64;
+/// Pages a second that all readers together are told, if there are more of them than that.
+pub const FOLLOW_PAGES_PER_SECOND_MAX: u32 = 5_000;
 /// Longest `?wait=` of a read, in seconds.
 pub const READ_WAIT_SECONDS_MAX: u64 = 30;
 

@@ -153,6 +153,11 @@ impl Cluster {
         self.gateway.child.id()
     }
 
+    /// The first agent's process.
+    pub(super) fn agent_pid(&self) -> Option<u32> {
+        self.agents.first()?.child.id()
+    }
+
     /// Where the gateway is, and a key.
     pub(super) fn gateway(&self) -> (SocketAddr, String) {
         (self.gateway.address, self.key.clone())

@@ -2,6 +2,7 @@
 //! and every piece once, but for those that are said to be missing.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,14 +23,38 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) struct Log {
     /// The id of the last event.
     id: String,
-    /// The last event of the history.
-    pub(super) seq: u64,
+    /// The history that it was told.
+    pub(super) history: History,
     /// The next piece of each attempt of each node.
     next: HashMap<String, u64>,
     /// Gaps that it was told of.
     pub(super) gaps: u64,
+    /// Events, pieces among them.
+    pub(super) events: u64,
     pub(super) bytes: u64,
     pub(super) is_over: bool,
+}
+
+/// A history as far as it was told: those of two readers are the same if these are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    /// Its last event.
+    pub(super) seq: u64,
+    digest: DefaultHasher,
+}
+
+impl History {
+    /// The next event, as its JSON came.
+    pub(super) fn add(&mut self, json: &str) {
+        self.seq += 1;
+        json.hash(&mut self.digest);
+    }
+}
+
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        (self.seq, self.digest.finish()) == (other.seq, other.digest.finish())
+    }
 }
 
 /// One connection that follows a run.
@@ -132,13 +157,14 @@ impl Log {
             }
             _ => {
                 if let Some(seq) = number("seq") {
-                    if seq != self.seq + 1 {
-                        return wrong(self.seq + 1);
+                    if seq != self.history.seq + 1 {
+                        return wrong(self.history.seq + 1);
                     }
-                    self.seq = seq;
+                    self.history.add(data);
                 }
             }
         }
+        self.events += 1;
         if let Some(id) = field("id: ") {
             id.clone_into(&mut self.id);
         }
@@ -159,7 +185,7 @@ mod tests {
         let mut log = Log::default();
         log.take("id: 1\nevent: run.started\ndata: {\"seq\":1}").unwrap();
         log.take(&piece(0, 3)).unwrap();
-        assert_eq!((log.id.as_str(), log.seq), ("3.3", 1));
+        assert_eq!((log.id.as_str(), log.history.seq), ("3.3", 1));
         for wrong in
             [piece(3, 4), piece(5, 6), "event: x\ndata: {\"seq\":3}".into(), "event: x\ndata: {\"seq\":1}".into()]
         {

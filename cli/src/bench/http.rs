@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::follower::History;
 use crate::client::RunStatus;
 use crate::error::{Context, Exit, Failure, Result};
 use crate::limits::{BENCH_ANSWER_BYTES_MAX, BENCH_ANSWER_WAIT_MAX, BENCH_REFUSAL_PAUSE, BENCH_REFUSALS_MAX};
@@ -121,6 +123,23 @@ impl Connection {
     /// Reads JSON from a path of the gateway.
     pub(super) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T> {
         self.send_json("GET", path, None).await
+    }
+
+    /// The history of a run, which must fit into one answer.
+    pub(super) async fn history(&mut self, execution: &str) -> Result<History> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Events {
+            events: Vec<Box<RawValue>>,
+            has_more: bool,
+        }
+        let events: Events = self.get(&format!("/api/v1/workflows/executions/{execution}/events")).await?;
+        if events.has_more {
+            return Err(Failure::failed("a history of the bench is too long for one answer"));
+        }
+        let mut history = History::default();
+        events.events.iter().for_each(|event| history.add(event.get()));
+        Ok(history)
     }
 
     /// Posts JSON to a path of the gateway.

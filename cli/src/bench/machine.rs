@@ -12,6 +12,8 @@ use crate::error::{Context, Exit, Result};
 
 const SYNC_ROUNDS: usize = 200;
 const SYNC_BYTES: usize = 4096;
+/// In what Linux tells of processes, whatever its own clock does.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The machine a bench ran on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,6 +54,16 @@ pub(super) fn processor_us(pid: u32) -> Option<f64> {
     let taken_ns = stated.map(|text| text.split(' ').next()?.parse::<u64>().ok());
     let total_ns: u64 = taken_ns.sum::<Option<u64>>()?;
     Some(total_ns as f64 / 1e3)
+}
+
+/// The same of a process with those of its threads that have ended, in seconds, to some ten milliseconds.
+pub(super) fn processor_seconds(pid: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in brackets, and may have spaces.
+    let (_, fields) = text.rsplit_once(") ")?;
+    let mut ticks = fields.split(' ').skip(11).map(|field| field.parse::<u64>().ok());
+    let (user, system) = (ticks.next()??, ticks.next()??);
+    Some((user + system) as f64 / TICKS_PER_SECOND)
 }
 
 /// Median time of `fdatasync` after a write of 4 KiB to a file that grows, in milliseconds.
@@ -95,6 +107,10 @@ mod tests {
         let pid = std::process::id();
         assert!(resident_bytes(pid).unwrap() > 0);
         assert!(processor_us(pid).unwrap() > 0.0);
+        let (before, since) = (processor_seconds(pid).unwrap(), Instant::now());
+        while processor_seconds(pid).unwrap() < before + 0.02 {
+            assert!(since.elapsed().as_secs() < 30, "work takes no time");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the works come to, as results and in words, beside what is aimed at.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// What one case of a work came to.
@@ -118,12 +120,18 @@ pub(super) enum Measured {
         quiet_per_s: u64,
         busy_per_s: u64,
         loss_percent: f64,
+        /// What each process took of the cores meanwhile.
+        quiet_cores: Cores,
+        busy_cores: Cores,
+        /// What all readers of runs that speak read meanwhile: events, pieces among them, and bytes.
+        events_per_s: u64,
+        bytes_per_s: u64,
         /// What one of them adds to the memory of a process.
         coordinator_bytes_idle: u64,
         gateway_bytes_idle: u64,
         coordinator_bytes_slow: u64,
         gateway_bytes_slow: u64,
-        /// Events of each history that was checked.
+        /// Events of the histories that were checked, over all readers.
         events: u64,
         /// Times that a reader was cut off and came back.
         returns: u64,
@@ -150,6 +158,23 @@ pub(super) enum Measured {
         ratio: f64,
         walls_ms: Vec<f64>,
     },
+}
+
+/// What each process took of the cores: seconds in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Cores {
+    pub(super) coordinator: f64,
+    pub(super) gateway: f64,
+    pub(super) agent: f64,
+    /// The load generator, and all clients.
+    pub(super) bench: f64,
+}
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cores { coordinator, gateway, agent, bench } = self;
+        write!(f, "cores: coordinator {coordinator}, gateway {gateway}, agent {agent}, bench {bench}")
+    }
 }
 
 /// One long run: by itself, and beside another tenant's small runs.
@@ -281,8 +306,12 @@ impl Measured {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    fn memory_of_readers(&self) -> Line {
+    fn costs_of_readers(&self) -> Vec<Line> {
         let Measured::Readers {
+            quiet_cores,
+            busy_cores,
+            events_per_s,
+            bytes_per_s,
             coordinator_bytes_idle,
             gateway_bytes_idle,
             coordinator_bytes_slow,
@@ -292,13 +321,18 @@ impl Measured {
             ..
         } = self
         else {
-            return line("readers", "", "");
+            return Vec::new();
         };
         let kib = |coordinator: &u64, gateway: &u64| format!("{} + {} KiB", coordinator / 1024, gateway / 1024);
         let (idle, slow) =
             (kib(coordinator_bytes_idle, gateway_bytes_idle), kib(coordinator_bytes_slow, gateway_bytes_slow));
-        let result = format!("{idle}, {slow}; {returns} returns, {gaps} gaps that were told");
-        line("readers", "one idle, one slow in coordinator + gateway", result)
+        let read = format!("{events_per_s} events/s, {} kB/s; {returns} returns, {gaps} gaps", bytes_per_s / 1_000);
+        vec![
+            line("readers", "one idle, one slow in coordinator + gateway", format!("{idle}, {slow}")),
+            line("readers", "read beside W2, and gaps that were told", read),
+            line("readers", "without readers", quiet_cores.to_string()),
+            line("readers", "with readers", busy_cores.to_string()),
+        ]
     }
 
     /// For the table.
@@ -345,7 +379,9 @@ impl Measured {
             Measured::Readers { idle, paced, stopped, quiet_per_s, busy_per_s, loss_percent, .. } => {
                 let case = format!("W2 beside {paced} readers at 10 kB/s, {stopped} that stop, {idle} that wait");
                 let throughput = line("readers", case, format!("{quiet_per_s} → {busy_per_s} nodes/s"));
-                return vec![throughput.at_most(*loss_percent, LOSS_PERCENT_GOAL), self.memory_of_readers()];
+                let mut lines = vec![throughput.at_most(*loss_percent, LOSS_PERCENT_GOAL)];
+                lines.extend(self.costs_of_readers());
+                return lines;
             }
             Measured::Makespan { graph, slots, agents, priorities, wall_ms, list_ms, bound_ms, ratio, .. } => {
                 let case = format!("{graph}, slots {slots}, agents {agents}, priorities {priorities}");

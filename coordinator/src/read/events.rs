@@ -6,6 +6,7 @@ use futures::Stream;
 use heddle_core::id::{EventSeq, Instance, RunId};
 use heddle_core::run::event::{Event, Fact};
 use heddle_proto::control as wire;
+use heddle_proto::pace::Counted;
 use heddle_proto::stream_place::{PiecePlace, StreamPlace};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -15,11 +16,10 @@ use super::event_json::{show, show_news};
 use super::hub::Hint;
 use super::live::{Cursor, News, Of, What};
 use super::node_events::{Matter, Only};
-use super::pace::Counted;
 use super::runs::{self, ReadError};
 use super::scopes::Scopes;
 use crate::auth::Tenant;
-use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, FOLLOW_AGAIN, FOLLOW_PAGE_BYTES, FOLLOW_PAGE_ROWS, READ_AGAIN};
+use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, FOLLOW_PAGE_BYTES, FOLLOW_PAGE_ROWS, READ_AGAIN};
 use crate::shared::Shared;
 
 /// In the place behind the last word on a node: nothing is heard there.
@@ -30,6 +30,8 @@ const ALL: u64 = u64::MAX;
 pub(crate) struct Wanted {
     /// Those behind this place.
     pub(crate) after: StreamPlace,
+    /// Those up to this place, if all of them are to be had.
+    pub(crate) until: Option<StreamPlace>,
     /// Those to come, too, until the run is over, or the node.
     pub(crate) follow: bool,
     /// Those of this node.
@@ -78,11 +80,15 @@ impl Asked {
         };
         let (shared, tenant) = (Arc::clone(&self.shared), self.tenant.clone());
         let scopes = Scopes::new(row.run, runs::graph_of(&shared, &row).await?);
-        let Wanted { after, follow, only } = &self.wanted;
-        let heard = match (after.word, after.muted) {
+        let Wanted { after, until, follow, only } = &self.wanted;
+        let mut heard = match (after.word, after.muted) {
             (0, 0) => shared.live.begin(self.id),
             (word, muted) => shared.live.resume(self.id, word, muted),
         };
+        if let (Some(until), (0, 0)) = (until, (after.word, after.muted)) {
+            // Attempts that were at work there are heard from their beginning on: whoever goes on there hears their ends.
+            heard.muted = heard.muted.min(until.word);
+        }
         let news = follow.then(|| Signals { hints: shared.hub.follow(self.id), words: shared.live.follow(self.id) });
         Ok(Some(Reader {
             shared,
@@ -90,6 +96,8 @@ impl Asked {
             scopes,
             id: self.id,
             after: EventSeq(after.seq),
+            until: *until,
+            began: after.word,
             signals: news,
             only: only.clone(),
             is_over: row.quarantine_reason.is_some() || only.is_some() && after.muted == ALL,
@@ -138,6 +146,10 @@ struct Reader {
     scopes: Scopes,
     id: RunId,
     after: EventSeq,
+    /// Where it ends.
+    until: Option<StreamPlace>,
+    /// The last word before it began.
+    began: u64,
     /// If it follows.
     signals: Option<Signals>,
     only: Option<Only>,
@@ -164,7 +176,7 @@ impl Reader {
         let page = self.found().await?;
         if self.signals.is_some() && !self.is_over && page.is_some() {
             let now = Instant::now();
-            let pause = self.shared.live.pace.told(&mut self.counted, now);
+            let pause = self.shared.live.pace.told(&mut self.counted, now.into_std());
             self.not_before = (!pause.is_zero()).then(|| now + pause);
         }
         Ok(page)
@@ -185,23 +197,34 @@ impl Reader {
                 (Some(_), None) => (FOLLOW_PAGE_ROWS, FOLLOW_PAGE_BYTES),
                 _ => (EVENT_PAGE_ROWS, EVENT_PAGE_BYTES),
             };
-            let page = self.page(self.after, rows, bytes).await?;
+            let mut page = self.page(self.after, rows, bytes).await?;
+            let until = self.until.map(|until| EventSeq(until.seq));
+            page.retain(|event| until.is_none_or(|until| event.seq <= until));
             if let Some(first) = page.first() {
                 self.read_before(first.seq).await?;
                 let events = self.told(&page);
                 match events.is_empty() {
                     true => continue,
-                    false => return Ok(Some(wire::EventPage { events })),
+                    false => return Ok(Some(wire::EventPage { events, is_until: false })),
                 }
             }
-            if self.signals.is_none() || self.has_ended {
+            let is_until = until.is_some_and(|until| self.after >= until);
+            if self.signals.is_none() || self.has_ended && !is_until {
                 return Ok(None);
             }
             let events = self.words();
             if !events.is_empty() {
-                return Ok(Some(wire::EventPage { events }));
+                return Ok(Some(wire::EventPage { events, is_until: false }));
             }
-            self.wait().await?;
+            if !is_until {
+                self.wait().await?;
+            } else if self.is_whole() {
+                self.is_over = true;
+                return Ok(Some(wire::EventPage { events, is_until }));
+            } else {
+                // What is missing is told with what comes behind that place.
+                self.until = None;
+            }
         }
     }
 
@@ -211,7 +234,7 @@ impl Reader {
         let after = self.after;
         let is_news = |hint: &Option<Hint>| hint.is_some_and(|hint| hint.seq > after || hint.is_over());
         let told = tokio::select! {
-            told = timeout(FOLLOW_AGAIN, hints.wait_for(is_news)) => told.map(|told| told.map(|hint| *hint)),
+            told = timeout(READ_AGAIN, hints.wait_for(is_news)) => told.map(|told| told.map(|hint| *hint)),
             _word = words.changed() => return Ok(()),
         };
         let goes_on = told.is_ok_and(|told| told.is_ok_and(|hint| hint.is_some_and(|hint| !hint.is_over())));
@@ -271,7 +294,14 @@ impl Reader {
         }
         let Self { scopes, only, heard, piece, .. } = self;
         let is_wanted = |instance: Instance| only.as_ref().is_none_or(|only| only.is(scopes, instance));
-        self.shared.live.news(self.id, heard, Of { before, only: &is_wanted, had: *piece })
+        let last = self.until.map_or(u64::MAX, |until| until.word);
+        self.shared.live.news(self.id, heard, Of { before, last, only: &is_wanted, had: *piece })
+    }
+
+    /// Whether it has had, or knows that it does not get, all that comes before the place at which it ends.
+    fn is_whole(&self) -> bool {
+        let is_wanted = |instance: Instance| self.only.as_ref().is_none_or(|only| only.is(&self.scopes, instance));
+        self.shared.live.is_whole(self.id, &self.heard, self.began, &is_wanted)
     }
 
     /// A word as an event, which this reader has heard then. It has no seq: it is in no history.

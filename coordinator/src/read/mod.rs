@@ -10,7 +10,6 @@ pub(crate) mod items;
 pub(crate) mod live;
 pub(crate) mod node_events;
 pub(crate) mod nodes;
-pub(crate) mod pace;
 pub(crate) mod recent;
 pub(crate) mod reviews;
 pub(crate) mod runs;

@@ -280,7 +280,8 @@ pub(super) async fn events(
     let tenant = auth::tenant(&request)?;
     let from_seq = StreamPlace { seq: request.after_seq, ..StreamPlace::default() };
     let after = failure::place(&request.after_place)?.unwrap_or(from_seq);
-    let wanted = Wanted { after, follow: request.follow, only: None };
+    let until = failure::place(&request.until_place)?;
+    let wanted = Wanted { after, until, follow: request.follow, only: None };
     let pages = history::pages(Arc::clone(shared), tenant, run, wanted).await.map_err(failure::read)?;
     Ok(Box::pin(pages.map(|page| page.map_err(failure::read))))
 }

@@ -31,9 +31,10 @@ impl Streams for StreamsService {
         let run = failure::run_id(&request.execution_id)?;
         let tenant = auth::tenant(&request)?;
         let after = failure::place(&request.after_place)?.unwrap_or_default();
+        let until = failure::place(&request.until_place)?;
         let found = Only::find(&self.shared, &tenant, run, &request.node_id, request.index).await;
         let only = found.map_err(node_requests::refused)?;
-        let wanted = Wanted { after, follow: request.follow, only: Some(only) };
+        let wanted = Wanted { after, until, follow: request.follow, only: Some(only) };
         let pages = events::pages(Arc::clone(&self.shared), tenant, run, wanted).await.map_err(failure::read)?;
         Ok(Response::new(Box::pin(pages.map(|page| page.map_err(failure::read)))))
     }

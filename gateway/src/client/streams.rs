@@ -11,17 +11,20 @@ use crate::http::error::ApiError;
 use crate::limits::CALL_TIME_MAX;
 
 impl Coordinator {
-    /// Pages of a run's events: those after a place, and with `follow` all to come.
+    /// Pages of a run's events: those after a place, and with `follow` all to come, or those up to another place.
     pub(crate) async fn events(
         &self,
         caller: &Caller<ReadExecutions>,
         execution_id: String,
         after: StreamPlace,
+        until: Option<StreamPlace>,
         follow: bool,
     ) -> Result<Streaming<EventPage>, ApiError> {
         // A coordinator of an older build knows numbers only.
         let (after_seq, after_place) = (after.seq, after.to_string());
-        let request = ReadEventsRequest { tenant: caller.tenant(), execution_id, after_seq, follow, after_place };
+        let until_place = until.map(|until| until.to_string()).unwrap_or_default();
+        let tenant = caller.tenant();
+        let request = ReadEventsRequest { tenant, execution_id, after_seq, follow, after_place, until_place };
         let attempt = || {
             let (mut client, request) = (self.followers.clone(), request.clone());
             opened(async move { client.read_events(request).await })

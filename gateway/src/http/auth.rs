@@ -57,6 +57,12 @@ pub(crate) struct Caller<S> {
     scope: PhantomData<S>,
 }
 
+impl<S> Clone for Caller<S> {
+    fn clone(&self) -> Self {
+        Self { principal: Arc::clone(&self.principal), kind: self.kind, scope: PhantomData }
+    }
+}
+
 impl<S: Scope> Caller<S> {
     /// Whose data this request may touch.
     pub(crate) fn tenant(&self) -> String {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
-use super::follow::{self, Followed};
+use super::follow;
 use super::input::{Parameters, Segment, TwoSegments};
 use super::reply;
 use super::run_nodes::index;
@@ -21,6 +21,7 @@ use super::workflows::flag;
 use crate::app::App;
 use crate::convert::{self, failure, unreadable};
 use crate::dto::event::Events;
+use crate::feeds::Followed;
 use crate::limits::{CALL_TIME_MAX, EVENTS_ANSWER_BYTES_MAX, EVENTS_PER_ANSWER_MAX};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -54,7 +55,8 @@ pub(crate) async fn events(
         return listed(&app, &caller, id, after).await;
     }
     let follow = flag("follow", parameters.follow.as_deref())?.unwrap_or(true);
-    follow::open(app, caller, Followed { execution_id: id, node: None, follow, has_all_ids }, after).await
+    let followed = Followed { tenant: caller.tenant(), execution_id: id, node: None, follow, has_all_ids };
+    follow::open(app, caller, followed, after).await
 }
 
 /// Which part of a node's stream.
@@ -77,7 +79,8 @@ pub(crate) async fn of_node(
     let after = place(&headers, parameters.after.as_deref())?;
     let follow = flag("follow", parameters.follow.as_deref())?.unwrap_or(true);
     let node = Some((node_id, index(parameters.index.as_deref().unwrap_or_default())?));
-    follow::open(app, caller, Followed { execution_id, node, follow, has_all_ids: true }, after).await
+    let followed = Followed { tenant: caller.tenant(), execution_id, node, follow, has_all_ids: true };
+    follow::open(app, caller, followed, after).await
 }
 
 /// What there is of a run's events now, in one JSON object.
@@ -87,7 +90,7 @@ async fn listed(
     execution_id: String,
     after: StreamPlace,
 ) -> Result<Response, ApiError> {
-    let mut pages = app.coordinator.events(caller, execution_id.clone(), after, false).await?;
+    let mut pages = app.coordinator.events(caller, execution_id.clone(), after, None, false).await?;
     let (mut events, mut last_seq, mut bytes, mut has_more) = (Vec::new(), after.seq, 0, false);
     let until = Instant::now() + CALL_TIME_MAX;
     'pages: loop {
@@ -97,7 +100,7 @@ async fn listed(
             // Taken up where it broke: whoever asked gets one whole answer.
             Err(status) if failure::is_connection_lost(&status) && Instant::now() < until => {
                 let after = StreamPlace { seq: last_seq, ..StreamPlace::default() };
-                pages = app.coordinator.events(caller, execution_id.clone(), after, false).await?;
+                pages = app.coordinator.events(caller, execution_id.clone(), after, None, false).await?;
                 continue;
             }
             Err(status) => return Err(failure::refused(status)),

@@ -1,5 +1,5 @@
-//! One client that follows a run, or a node of it, and where it is. It holds no more than a page of events, whether it reads
-//! or not.
+//! One client that follows a run, or a node of it, and where it is. It has no queue: it takes what is new from a feed that it
+//! shares with others, when it has room.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,19 +8,18 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use futures::stream;
-use heddle_proto::control::{Event, EventPage, FollowNodeRequest};
+use futures::{StreamExt as _, stream};
 use heddle_proto::limits::{STREAM_WINDOW_BYTES, STREAM_WINDOW_SECONDS};
+use heddle_proto::pace::Counted;
 use heddle_proto::stream_place::StreamPlace;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
-use tonic::Streaming;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
 use crate::app::App;
-use crate::convert::{self, failure, unreadable};
+use crate::feeds::{self, Ended, Followed, Seat, Taken};
 use crate::followers::{NoPlace, Place};
 use crate::limits::{
     FOLLOW_OUTAGE_MAX, FOLLOW_PAUSE, FOLLOW_TIME_MAX, FOLLOWER_FAREWELL_MAX, FOLLOWERS_PER_TENANT_MAX,
@@ -29,20 +28,8 @@ use crate::limits::{
 use crate::metrics::Closed;
 
 const HEARTBEAT: &[u8] = b": heartbeat\n\n";
-const OUTAGE: &[u8] = b": the coordinator cannot be reached, trying again\n\n";
 /// Nothing more will come. A client that would connect again on its own is told not to.
 const END: &[u8] = b"event: stream.end\ndata: {}\n\n";
-
-/// What is followed.
-pub(super) struct Followed {
-    pub(super) execution_id: String,
-    /// A node of it, and the items and turns that it lies in.
-    pub(super) node: Option<(String, Vec<u32>)>,
-    /// Whether to wait for what is to come.
-    pub(super) follow: bool,
-    /// Whether each event names the place behind it, or those of the history alone.
-    pub(super) has_all_ids: bool,
-}
 
 /// Opens a stream of events behind a place.
 pub(super) async fn open(
@@ -51,26 +38,29 @@ pub(super) async fn open(
     followed: Followed,
     after: StreamPlace,
 ) -> Result<Response, ApiError> {
-    let place = app.followers.take(&caller.tenant()).map_err(too_many)?;
-    let mut follower = Follower {
+    let place = app.followers.take(&followed.tenant).map_err(too_many)?;
+    let followed = Arc::new(followed);
+    let seat = feeds::open(&app, &caller, &followed, after).await?;
+    let follower = Follower {
         app,
         caller,
         followed,
         after,
-        pages: None,
+        seat: Some(seat),
         opened_at: Instant::now(),
         lost_at: None,
         is_over: false,
         closed: Closed::Client,
         place: Some(place),
         is_counted: false,
+        counted: Counted::default(),
+        not_before: None,
     };
-    follower.pages = Some(follower.connect().await?);
     // One piece waits for the client, so that it is known for how long it has waited.
     let (pieces, taken) = mpsc::channel(1);
     tokio::spawn(follower.run(pieces));
-    let body =
-        stream::unfold(taken, |mut taken| async move { Some((Ok::<_, Infallible>(taken.recv().await?), taken)) });
+    let body = stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) });
+    let body = body.flat_map(|texts: Texts| stream::iter(texts).map(Ok::<_, Infallible>));
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -80,26 +70,33 @@ pub(super) async fn open(
     Ok(response)
 }
 
+/// What is sent at once.
+type Texts = Vec<Bytes>;
+
 struct Follower {
     app: Arc<App>,
     caller: Caller<ReadExecutions>,
-    followed: Followed,
+    followed: Arc<Followed>,
     after: StreamPlace,
-    /// Nothing while the coordinator cannot be reached.
-    pages: Option<Streaming<EventPage>>,
+    /// Nothing where what comes next has to be asked for anew.
+    seat: Option<Seat>,
     opened_at: Instant,
-    /// Since when the coordinator cannot be reached.
+    /// Since when the coordinator cannot be asked.
     lost_at: Option<Instant>,
     is_over: bool,
     /// Why it would end if it ended now.
     closed: Closed,
     place: Option<Place>,
     is_counted: bool,
+    /// Among those who are told something.
+    counted: Counted,
+    /// When it is told more.
+    not_before: Option<Instant>,
 }
 
 impl Follower {
     /// Gives the client what comes, for as long as it takes it.
-    async fn run(mut self, pieces: mpsc::Sender<Bytes>) {
+    async fn run(mut self, pieces: mpsc::Sender<Texts>) {
         let mut hello = Some(hello());
         loop {
             // Nothing is asked for before there is room for it.
@@ -107,14 +104,14 @@ impl Follower {
                 Ok(Ok(room)) => room,
                 Ok(Err(_)) => return,
                 Err(_) => {
-                    (self.closed, self.pages, self.place) = (Closed::Slow, None, None);
+                    (self.closed, self.seat, self.place) = (Closed::Slow, None, None);
                     self.count();
                     let _taken = timeout(FOLLOWER_FAREWELL_MAX, pieces.send(self.farewell())).await;
                     return;
                 }
             };
             if let Some(hello) = hello.take() {
-                room.send(hello);
+                room.send(vec![hello]);
                 continue;
             }
             let piece = tokio::select! {
@@ -129,87 +126,69 @@ impl Follower {
     }
 
     /// The next piece of the stream; nothing at its end.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Texts> {
+        let stopping = self.app.stopping.clone();
+        if let Some(at) = self.not_before.take() {
+            let _stopped = stopping.run_until_cancelled(sleep_until(at)).await;
+        }
         loop {
             if self.is_over {
                 return None;
             }
-            if self.app.stopping.is_cancelled() {
+            if stopping.is_cancelled() {
                 return self.close(Closed::Stopping);
             }
             if self.opened_at.elapsed() > FOLLOW_TIME_MAX {
                 return self.close(Closed::Time);
             }
-            let Some(pages) = &mut self.pages else {
-                match self.reconnect().await {
+            let Some(seat) = &mut self.seat else {
+                match self.reopen().await {
                     Some(piece) => return Some(piece),
                     None => continue,
                 }
             };
-            let page = tokio::select! {
-                page = pages.message() => page,
-                () = sleep(HEARTBEAT_INTERVAL) => return Some(Bytes::from_static(HEARTBEAT)),
-                () = self.app.stopping.cancelled() => return self.close(Closed::Stopping),
-            };
-            match page {
-                Ok(Some(page)) => {
-                    self.lost_at = None;
-                    if !page.events.is_empty() {
-                        return self.written(&page);
-                    }
+            match seat.take() {
+                Taken::Text(texts, behind) => {
+                    self.after = behind;
+                    let now = Instant::now();
+                    let pause = self.app.feeds.pace.told(&mut self.counted, now.into_std());
+                    self.not_before = (!pause.is_zero()).then(|| now + pause);
+                    return Some(texts);
                 }
-                Ok(None) => {
+                Taken::Nothing => tokio::select! {
+                    () = seat.wait() => {}
+                    () = sleep(HEARTBEAT_INTERVAL) => return Some(vec![Bytes::from_static(HEARTBEAT)]),
+                    () = stopping.cancelled() => {}
+                },
+                Taken::Gone => self.seat = None,
+                Taken::Ended(Ended::Until(place)) => (self.after, self.seat) = (place, None),
+                Taken::Ended(Ended::Over) => {
                     (self.is_over, self.closed) = (true, Closed::End);
-                    return Some(Bytes::from_static(END));
+                    return Some(vec![Bytes::from_static(END)]);
                 }
-                Err(status) => {
-                    let error = failure::refused(status);
-                    tracing::debug!(code = &*error.code, after = %self.after, "an event stream broke");
-                    self.pages = None;
-                    if error.status != StatusCode::SERVICE_UNAVAILABLE {
-                        return self.close(Closed::Error);
-                    }
-                }
+                Taken::Ended(Ended::Error) => return self.close(Closed::Error),
             }
         }
     }
 
-    async fn connect(&self) -> Result<Streaming<EventPage>, ApiError> {
-        let Followed { execution_id, node, follow, .. } = &self.followed;
-        let coordinator = &self.app.coordinator;
-        match node {
-            None => coordinator.events(&self.caller, execution_id.clone(), self.after, *follow).await,
-            Some((node_id, index)) => {
-                let is_fresh = self.after == StreamPlace::default();
-                let request = FollowNodeRequest {
-                    execution_id: execution_id.clone(),
-                    node_id: node_id.clone(),
-                    index: index.clone(),
-                    after_place: if is_fresh { String::new() } else { self.after.to_string() },
-                    follow: *follow,
-                    ..FollowNodeRequest::default()
-                };
-                coordinator.follow_node(&self.caller, request).await
+    /// Goes on where it is, in another feed. The client notices nothing, or a comment while the coordinator is away.
+    async fn reopen(&mut self) -> Option<Texts> {
+        match feeds::open(&self.app, &self.caller, &self.followed, self.after).await {
+            Ok(seat) => (self.seat, self.lost_at) = (Some(seat), None),
+            Err(error) => {
+                let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
+                if error.status != StatusCode::SERVICE_UNAVAILABLE || lost_at.elapsed() > FOLLOW_OUTAGE_MAX {
+                    return self.close(Closed::Error);
+                }
+                sleep(FOLLOW_PAUSE).await;
+                return Some(vec![Bytes::from_static(feeds::OUTAGE)]);
             }
-        }
-    }
-
-    /// Takes the stream up where it broke. The client notices a comment, and no event twice or not at all.
-    async fn reconnect(&mut self) -> Option<Bytes> {
-        let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
-        sleep(FOLLOW_PAUSE).await;
-        match self.connect().await {
-            Ok(pages) => self.pages = Some(pages),
-            Err(error) if error.status == StatusCode::SERVICE_UNAVAILABLE && lost_at.elapsed() < FOLLOW_OUTAGE_MAX => {
-                return Some(Bytes::from_static(OUTAGE));
-            }
-            Err(_) => return self.close(Closed::Error),
         }
         None
     }
 
     /// The stream ends here, and its client is told where to go on.
-    fn close(&mut self, why: Closed) -> Option<Bytes> {
+    fn close(&mut self, why: Closed) -> Option<Texts> {
         (self.is_over, self.closed) = (true, why);
         Some(self.farewell())
     }
@@ -221,31 +200,9 @@ impl Follower {
         }
     }
 
-    fn farewell(&self) -> Bytes {
+    fn farewell(&self) -> Texts {
         let data = json!({ "reason": self.closed.name(), "resume": self.after.to_string() });
-        format!("event: stream.closed\ndata: {data}\n\n").into()
-    }
-
-    fn written(&mut self, page: &EventPage) -> Option<Bytes> {
-        let mut text = Vec::new();
-        for event in &page.events {
-            if !is_live(event) && event.seq <= self.after.seq {
-                continue;
-            }
-            // A coordinator of an older build names no places.
-            let behind = event
-                .place
-                .parse()
-                .unwrap_or_else(|_| StreamPlace { seq: event.seq.max(self.after.seq), ..self.after });
-            match write(&mut text, event, &self.followed, behind) {
-                Ok(()) => self.after = behind,
-                Err(_) => {
-                    text.extend_from_slice(&self.close(Closed::Error).unwrap_or_default());
-                    break;
-                }
-            }
-        }
-        Some(text.into())
+        vec![format!("event: stream.closed\ndata: {data}\n\n").into()]
     }
 }
 
@@ -263,35 +220,6 @@ fn hello() -> Bytes {
          longer; go on with Last-Event-ID\n\n"
     )
     .into()
-}
-
-/// Writes one event in the form of the WHATWG standard.
-fn write(out: &mut Vec<u8>, event: &Event, followed: &Followed, behind: StreamPlace) -> Result<(), ApiError> {
-    if event.r#type.contains(['\n', '\r']) {
-        return Err(unreadable("type of an event"));
-    }
-    // Unless it asks for more, a client knows places in the history alone.
-    match followed.has_all_ids {
-        true => out.extend_from_slice(format!("id: {behind}\n").as_bytes()),
-        false if is_live(event) => {}
-        false => out.extend_from_slice(format!("id: {}\n", event.seq).as_bytes()),
-    }
-    out.extend_from_slice(format!("event: {}\n", event.r#type).as_bytes());
-    let mut json = Vec::with_capacity(event.data_json.len() + 128);
-    convert::event::write(&mut json, event, &followed.execution_id)?;
-    // White space inside the JSON may break lines; each line is a field of its own.
-    for line in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(line);
-        out.push(b'\n');
-    }
-    out.push(b'\n');
-    Ok(())
-}
-
-/// Whether it is a word of an attempt at work, and in no history.
-fn is_live(event: &Event) -> bool {
-    event.seq == 0
 }
 
 pub(super) fn too_many(no_place: NoPlace) -> ApiError {

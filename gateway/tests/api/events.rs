@@ -1,9 +1,13 @@
+use std::time::Duration;
+
 use heddle_proto::control::Event;
-use reqwest::Method;
+use reqwest::{Method, Response};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::setup::{Api, answer};
 
+const READ_TIME_MAX: Duration = Duration::from_secs(30);
 const EVENTS: &str = "/api/v1/workflows/executions/exec_1/events";
 
 async fn api() -> Api {
@@ -110,6 +114,64 @@ async fn whoever_asks_for_all_ids_goes_on_behind_any_word() {
     let asked: Vec<_> = api.fake.script().reads.iter().map(|read| (read.after_seq, read.after_place.clone())).collect();
     assert_eq!(asked, [(0, "0".into()), (2, "2.7".into()), (2, "2.8".to_owned())]);
     api.get(&format!("{EVENTS}?ids=some&follow=true")).await.check_refusal(400, "invalid_parameter");
+}
+
+/// Reads a stream that does not end, up to this text.
+async fn read_up_to(stream: &mut Response, last: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(last) {
+        let piece = tokio::time::timeout(READ_TIME_MAX, stream.chunk()).await.expect("nothing came for long");
+        text += std::str::from_utf8(&piece.unwrap().expect("the stream ended")).unwrap();
+    }
+    text
+}
+
+#[tokio::test]
+async fn all_who_follow_a_run_share_one_stream_of_the_coordinator_wherever_they_begin() {
+    let api = api().await;
+    let word = |place: &str| Event {
+        r#type: "node.delta".into(),
+        data_json: "{}".into(),
+        place: place.into(),
+        ..Event::default()
+    };
+    let (release, released) = watch::channel(false);
+    {
+        let mut script = api.fake.script();
+        let last = script.events.pop().unwrap();
+        script.events.extend([word("2.7"), word("2.9")]);
+        script.later = Some((released, vec![Event { place: "3.9".into(), ..last }]));
+    }
+    let open = async |id: Option<&str>| {
+        let request = api.request(Method::GET, &format!("{EVENTS}?ids=all")).header("Accept", "text/event-stream");
+        let request = id.into_iter().fold(request, |request, id| request.header("Last-Event-ID", id));
+        request.send().await.unwrap()
+    };
+    let (all, behind) = ("id: 1 id: 2 id: 2.7 id: 2.9", "id: 2.9");
+    // The third is within a piece: what comes up to the next place is asked for by itself.
+    let mut streams = Vec::new();
+    for (id, ids) in [(None, all), (None, all), (Some("2.8"), behind), (Some("2.7"), behind)] {
+        let mut stream = open(id).await;
+        let text = read_up_to(&mut stream, "id: 2.9\n").await;
+        let heard: Vec<_> = text.lines().filter(|line| line.starts_with("id: ")).collect();
+        assert_eq!(heard.join(" "), ids, "{id:?}");
+        streams.push(stream);
+    }
+    let asked = |api: &Api| -> Vec<(String, String)> {
+        let script = api.fake.script();
+        script.reads.iter().map(|read| (read.after_place.clone(), read.until_place.clone())).collect()
+    };
+    let expected = [("0".to_owned(), String::new()), ("2.8".to_owned(), "2.9".to_owned())];
+    release.send(true).unwrap();
+    for mut stream in streams {
+        let text = read_up_to(&mut stream, "event: run.completed\n").await;
+        assert!(text.contains("id: 3.9\n") && !text.contains("id: 2"), "{text}");
+    }
+    assert_eq!(asked(&api), expected);
+    // Who has heard more and read less than they gets one alone.
+    let mut alone = open(Some("2.20")).await;
+    read_up_to(&mut alone, "event: run.completed\n").await;
+    assert_eq!(asked(&api)[2..], [("2.20".to_owned(), String::new())]);
 }
 
 #[tokio::test]

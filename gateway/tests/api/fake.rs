@@ -17,9 +17,13 @@ use heddle_proto::control::*;
 use heddle_proto::limits::{CONTROL_MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
 use prost::Message;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
+
+fn page(events: Vec<Event>) -> EventPage {
+    EventPage { events, is_until: false }
+}
 
 pub(crate) const BOOT_ID: u64 = 0x0123_4567_89ab_cdef;
 
@@ -51,6 +55,8 @@ pub(crate) struct Script {
     pub(crate) holds_submits: bool,
     pub(crate) run_list: RunList,
     pub(crate) events: Vec<Event>,
+    /// What comes of a run after `events`, once this says so; then the stream goes on for ever.
+    pub(crate) later: Option<(watch::Receiver<bool>, Vec<Event>)>,
     /// The first stream breaks after this many events.
     pub(crate) breaks_after: Option<usize>,
     pub(crate) node_types: NodeTypeList,
@@ -287,14 +293,25 @@ impl Control for Fake {
             .events
             .iter()
             .filter(|event| event.seq == 0 || event.seq > request.after_seq)
-            .map(|event| Ok(EventPage { events: vec![event.clone()] }))
+            .map(|event| Ok(page(vec![event.clone()])))
             .collect();
+        if !request.until_place.is_empty() {
+            pages.retain(|page| page.as_ref().is_ok_and(|page| page.events[0].place == request.until_place));
+            pages.push(Ok(EventPage { is_until: true, ..EventPage::default() }));
+        }
         if let Some(count) = script.breaks_after.take() {
             pages.truncate(count);
             pages.push(Err(Status::unavailable("broken")));
         }
+        let later = script.later.clone().filter(|_| request.until_place.is_empty());
         script.reads.push(request);
-        Ok(Response::new(futures::stream::iter(pages).boxed()))
+        let pages = futures::stream::iter(pages);
+        let Some((mut released, events)) = later else { return Ok(Response::new(pages.boxed())) };
+        let later = futures::stream::once(async move {
+            released.wait_for(|is| *is).await.unwrap();
+            Ok(page(events))
+        });
+        Ok(Response::new(pages.chain(later).chain(futures::stream::pending()).boxed()))
     }
 
     async fn cancel_run(&self, request: Request<CancelRunRequest>) -> Result<Response<Run>, Status> {

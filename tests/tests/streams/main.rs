@@ -21,6 +21,9 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(90);
 /// Bytes of the pieces that are kept of each attempt, at least.
 const WINDOW_BYTES: usize = 256 * 1024;
 
+/// Readers that stay connected.
+const STAYING: usize = 12;
+
 /// Nodes that show so many pieces each, of so many bytes, one in so many milliseconds.
 fn speaking(nodes: usize, pieces: usize, ms: u64, bytes: usize) -> Graph {
     let mut graph = Graph::default().node("input", "input:text", json!({ "text": "thread" }));
@@ -335,6 +338,48 @@ async fn who_takes_nothing_is_told_where_to_go_on_and_holds_nothing() {
     let rest = Reader::open(&client, &path, Some(resume)).await.read_to_end().await;
     assert_eq!(had + rest.len(), whole.len(), "a gap or a double");
     assert_eq!(history(&rest)[..], history(&whole)[had..], "the rest is another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_follow_a_run_share_a_stream_whether_they_stop_or_are_cut_off() {
+    let metrics = free_address();
+    let arguments = ["--metrics", &metrics].map(str::to_owned).to_vec();
+    let setting = Setting { arguments: vec![(Part::Gateway(0), arguments)], ..Setting::default() };
+    let cluster = Cluster::set_up(Shape::new(1, 1, 8), setting).await;
+    let client = cluster.client();
+    let (pieces_each, bytes) = (350, 256);
+    let workflow = client.save("shared", &speaking(2, pieces_each, 16, bytes)).await;
+    let execution = client.run(&workflow, "shared").await;
+    let path = events_of(&execution);
+    // It takes nothing before the run is over.
+    let mut stopped = Reader::open(client, &path, None).await;
+    let mut stay = Vec::new();
+    for _ in 0..STAYING {
+        stay.push(Reader::open(client, &path, None).await);
+    }
+    let staying =
+        async { futures::future::join_all(stay.iter_mut().map(|reader| async { reader.read_to_end().await })).await };
+    let shared = wait::until("readers that share one stream", RUN_TIME_MAX, || async {
+        let page = reqwest::get(format!("http://{metrics}/metrics")).await.map_err(|error| error.to_string())?;
+        let page = page.text().await.map_err(|error| error.to_string())?;
+        let is_shared = page.contains(&format!("heddle_gateway_followers {}.0\n", STAYING + 1));
+        if is_shared && page.contains("heddle_gateway_feeds 1.0\n") { Ok(()) } else { Err(page) }
+    });
+    // Those who come and go do so when that was seen.
+    let cut = async {
+        shared.await;
+        futures::future::join_all([20, 33, 46].map(|count| in_pieces(client, &path, count))).await
+    };
+    let (staying, cut) = tokio::join!(staying, cut);
+    let after = Reader::open(client, &path, None).await.read_to_end().await;
+    let late = stopped.read_to_end().await;
+    for heard in staying.iter().chain(&cut).chain([&late]) {
+        assert_eq!(history(heard), history(&after), "readers do not agree");
+        for node in ["stream0", "stream1"] {
+            let pieces = pieces(heard, node);
+            assert_eq!((pieces.texts[&1].as_str(), &pieces.gaps[..]), (whole(pieces_each, bytes).as_str(), &[][..]));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,10 +17,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use heddle_core::id::{AgentBoot, AttemptKey, AttemptNumber, EventSeq, Instance, RunId};
 use heddle_core::time::Timestamp;
+use heddle_proto::pace::Pace;
 use heddle_proto::stream_place::PiecePlace;
 use tokio::sync::watch;
 
-use super::pace::Pace;
 use crate::limits::{LIVE_ATTEMPTS_MAX, LIVE_BYTES_MAX, LIVE_KEPT, LIVE_NEWS_BYTES_MAX};
 
 pub(crate) use shown::Progress;
@@ -163,6 +163,8 @@ impl Cursor {
 pub(crate) struct Of<'a> {
     /// Those that came before this event.
     pub(crate) before: EventSeq,
+    /// Those up to this one.
+    pub(crate) last: u64,
     /// Those of these instances.
     pub(crate) only: &'a dyn Fn(Instance) -> bool,
     /// Of a reader of one instance: the last piece that it has had.
@@ -307,7 +309,20 @@ impl Live {
         let heard = topic.attempts.iter().filter(is_heard);
         let mut sources: Vec<Source<'_>> =
             heard.map(|(place, shown)| Source::new(*place, shown, cursor, of.had)).collect();
-        merged(&mut sources, of.before)
+        merged(&mut sources, of.before, of.last)
+    }
+
+    /// Whether a reader that began behind the word `began`, and has read all there was up to another, has had every piece up to
+    /// there, or was told that it does not get it. If none of an attempt's pieces was left, nobody has told it yet.
+    pub(crate) fn is_whole(&self, run: RunId, cursor: &Cursor, began: u64, only: &dyn Fn(Instance) -> bool) -> bool {
+        let inner = self.lock();
+        let Some(topic) = inner.runs.get(&run) else { return true };
+        let is_heard =
+            |(place, shown): &(&Place, &Shown)| shown.over.is_none_or(|over| over > cursor.muted) && only(place.0);
+        topic.attempts.iter().filter(is_heard).all(|(place, shown)| match cursor.next.get(place) {
+            Some(next) => shown.keeps_from(*next),
+            None => shown.keeps_behind(began),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -383,19 +398,19 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The words of all of them in their order, before an event; and whether these were all.
-fn merged(sources: &mut [Source<'_>], before: EventSeq) -> (Vec<News>, bool) {
+/// The words of all of them in their order, before an event and up to a word; and whether these were all.
+fn merged(sources: &mut [Source<'_>], before: EventSeq, last: u64) -> (Vec<News>, bool) {
     let (mut news, mut room) = (Vec::new(), LIVE_NEWS_BYTES_MAX);
     let next = |sources: &[Source<'_>], place: usize| Some(Reverse((sources[place].next()?.number, place)));
     let mut order: BinaryHeap<_> = (0..sources.len()).filter_map(|place| next(sources, place)).collect();
     while let Some(Reverse((_, place))) = order.pop() {
-        if sources[place].next().is_some_and(|told| told.at >= before) {
+        if sources[place].next().is_some_and(|told| told.at >= before || told.number > last) {
             return (news, true);
         }
         if room == 0 {
             return (news, false);
         }
-        let other = order.peek().map_or(u64::MAX, |Reverse((number, _))| *number);
+        let other = order.peek().map_or(u64::MAX, |Reverse((number, _))| *number).min(last.saturating_add(1));
         sources[place].tell(other, &mut room, &mut news);
         order.extend(next(sources, place));
     }

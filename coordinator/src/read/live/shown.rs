@@ -107,6 +107,16 @@ impl Shown {
         known.map_or(0, |sequence| sequence + 1)
     }
 
+    /// Whether all pieces from this sequence on are at hand.
+    pub(super) fn keeps_from(&self, next: u64) -> bool {
+        self.gone.back().is_none_or(|(_, sequence)| *sequence < next)
+    }
+
+    /// Whether all pieces behind this word are at hand.
+    pub(super) fn keeps_behind(&self, last: u64) -> bool {
+        self.gone.back().is_none_or(|(number, _)| *number <= last)
+    }
+
     /// The sequence of its youngest piece.
     fn last(&self) -> Option<u64> {
         let at_hand = self.pieces.back().map(|piece| piece.sequence);

@@ -27,7 +27,12 @@ fn piece(sequence: u64, text: &str) -> Word {
 
 /// What a reader hears before an event, which it has read then: pieces as (from, to, text), gaps without a text.
 fn heard(live: &Live, cursor: &mut Cursor, before: u64) -> Vec<(u64, u64, String)> {
-    let of = Of { before: EventSeq(before), only: &|_| true, had: None };
+    heard_up_to(live, cursor, before, ALL)
+}
+
+/// The same, up to a word.
+fn heard_up_to(live: &Live, cursor: &mut Cursor, before: u64, last: u64) -> Vec<(u64, u64, String)> {
+    let of = Of { before: EventSeq(before), last, only: &|_| true, had: None };
     let (news, _) = live.news(key(1).run, cursor, of);
     let mut all = Vec::new();
     for one in news {
@@ -76,7 +81,8 @@ fn several_attempts_are_told_in_the_order_in_which_they_spoke_and_a_number_is_th
     // Wherever a reader is cut off, it goes on behind what it has had.
     for cut in 0..whole.len() {
         let mut cursor = live.begin(a.run);
-        let (news, _) = live.news(a.run, &mut cursor, Of { before: EventSeq(ALL), only: &|_| true, had: None });
+        let (news, _) =
+            live.news(a.run, &mut cursor, Of { before: EventSeq(ALL), last: ALL, only: &|_| true, had: None });
         news.iter().take(cut).for_each(|news| cursor.pass(news));
         let mut back = Cursor { last: cursor.last, muted: cursor.muted, ..Cursor::default() };
         is(&heard(&live, &mut back, ALL), &whole[cut..]);
@@ -128,6 +134,30 @@ fn buffers_are_bounded_and_who_comes_back_too_late_is_told_what_is_gone() {
         last = *to;
     }
     assert_eq!(last, count - 1);
+}
+
+#[test]
+fn who_reads_up_to_a_word_gets_no_further_and_knows_whether_that_was_all() {
+    let (live, a, b) = (live(), key_of(1, 1), key_of(2, 1));
+    let mut places = Vec::new();
+    for (key, sequence, text) in [(a, 0, "a"), (a, 1, "b"), (b, 0, "x"), (a, 2, "c")] {
+        live.tell(&agent(1), key, EventSeq(2), piece(sequence, text));
+        places.push(live.lock().last);
+    }
+    let mut cursor = live.begin(a.run);
+    is(&heard_up_to(&live, &mut cursor, ALL, places[0]), &[(0, 0, "a")]);
+    is(&heard_up_to(&live, &mut cursor, ALL, places[2]), &[(1, 1, "b"), (0, 0, "x")]);
+    assert!(live.is_whole(a.run, &cursor, 0, &|_| true));
+    // All of that attempt's pieces go, and the next one is behind the place: nobody has told this reader.
+    let text = "x".repeat(LIVE_ATTEMPT_BYTES_MAX);
+    live.tell(&agent(1), a, EventSeq(2), piece(3, &text));
+    is(&heard_up_to(&live, &mut cursor, ALL, places[3]), &[]);
+    assert!(!live.is_whole(a.run, &cursor, 0, &|_| true));
+    assert!(live.is_whole(a.run, &cursor, 0, &|instance| instance.node == NodeIx(2)));
+    let mut late = live.resume(a.run, places[2], 0);
+    is(&heard_up_to(&live, &mut late, ALL, places[3]), &[]);
+    assert!(!live.is_whole(a.run, &late, places[2], &|_| true));
+    assert!(live.is_whole(a.run, &live.resume(a.run, places[3], 0), places[3], &|_| true));
 }
 
 #[test]

@@ -1,16 +1,15 @@
 //! How often those who follow runs are told what is new: at once while they are few. Many are told of more at a time, so that
-//! they take no more of the machine than a bounded number of pages a second does.
+//! they take no more of the machine than a bounded number of pages a second does. So a coordinator tells gateways, and a
+//! gateway its clients.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::limits::{FOLLOW_PAGES_PER_SECOND_MAX, FOLLOWERS_AT_ONCE};
 
 /// Counts those who are told something.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub struct Pace {
     began: Instant,
     told: Mutex<Told>,
 }
@@ -25,7 +24,7 @@ struct Told {
 
 /// When a reader was counted last.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counted(Option<u64>);
+pub struct Counted(Option<u64>);
 
 impl Default for Pace {
     fn default() -> Self {
@@ -35,7 +34,7 @@ impl Default for Pace {
 
 impl Pace {
     /// A reader is told something now: how long it waits before it is told more.
-    pub(crate) fn told(&self, counted: &mut Counted, now: Instant) -> Duration {
+    pub fn told(&self, counted: &mut Counted, now: Instant) -> Duration {
         let second = now.saturating_duration_since(self.began).as_secs();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.second != second {
