@@ -120,6 +120,8 @@ pub enum Fault {
     AlarmNotSet,
     /// What is ready of a paused run begins all the same.
     PausedGoesOn,
+    /// A provider's job that nobody goes on with is not cancelled.
+    JobForgotten,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -41,6 +41,8 @@ pub enum Lost {
     Timer,
     /// The question for a result that runs share.
     Question,
+    /// The look at a job at a provider that is to be cancelled.
+    Job,
     /// The instant or the people in its row: it waits on disk alone, and nobody would load it.
     Row,
     /// Its owner: its row says that it is at work, and it is in nobody's memory.
@@ -64,6 +66,7 @@ impl fmt::Display for Lost {
             Lost::Agent => f.write_str("an agent that is away has its work, and nobody looks whether it comes back"),
             Lost::Timer => f.write_str("no timer is set for its next instant"),
             Lost::Question => f.write_str("it waits for a shared result that nobody looks for"),
+            Lost::Job => f.write_str("a job at a provider is to be cancelled, and nobody does so"),
             Lost::Row => f.write_str("it waits on disk, and neither an instant nor a review would bring it back"),
             Lost::Owner => f.write_str("its row says that it is at work, and it is in nobody's memory"),
         }
@@ -102,6 +105,9 @@ impl Partition {
 
     /// What is missing that would wake a run, if anything is.
     fn watch_one(&mut self, id: RunId) -> Option<Lost> {
+        if self.has_forgotten_job(id) {
+            return Some(Lost::Job);
+        }
         let entry = self.runs.get_mut(&id).filter(|entry| entry.run.status() == RunStatus::Running)?;
         let seq = entry.run.seq();
         if entry.watched != Some(seq) {
