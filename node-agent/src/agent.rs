@@ -218,6 +218,9 @@ pub async fn start(options: Options) -> Result<Agent, StartError> {
     registry.add_images(&blobs)?;
     if let Some(network) = &options.network {
         let networks = network.open()?;
+        if options.debug_nodes {
+            registry.add_debug_job(&networks)?;
+        }
         registry.add_network(&networks)?;
         registry.add_downloads(&networks, &blobs)?;
     }

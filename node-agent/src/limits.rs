@@ -37,6 +37,12 @@ pub const FETCHED_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const PARTED_MAX: usize = 64;
 /// An error's message, in bytes. The rest is cut off.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 2 * 1024;
+/// How long work that is stopped has for saying the handle of a job that it is just beginning.
+pub const JOB_START_WAIT: Duration = Duration::from_secs(5);
+/// How long cancelling one job may take: less than the coordinator waits for the answer.
+pub const JOB_CANCEL_WAIT: Duration = Duration::from_secs(20);
+/// Jobs of others that this agent cancels at once.
+pub const JOB_CANCELS_MAX: usize = 64;
 /// A job's handle, in bytes.
 pub const HANDLE_BYTES_MAX: usize = 4 * 1024;
 /// One piece of partial output, in bytes. A larger one is not shown.
@@ -52,7 +58,7 @@ pub const RESULT_OVERHEAD_BYTES: usize = 256;
 
 /// Messages that wait for the wire, for each attempt that the agent may hold. Each attempt causes fewer, so a full queue
 /// means that the other end breaks the rules.
-pub const OUTGOING_PER_ATTEMPT: usize = 4;
+pub const OUTGOING_PER_ATTEMPT: usize = 5;
 /// Room for messages that belong to no attempt.
 pub const OUTGOING_SPARE: usize = 256;
 /// Answers to pings that wait for the wire.

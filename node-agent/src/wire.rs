@@ -6,7 +6,7 @@ use heddle_proto::agent as wire;
 
 use crate::artifacts::outputs::Given;
 use crate::limits::{ERROR_MESSAGE_BYTES_MAX, RESULT_OVERHEAD_BYTES};
-use crate::runners::{ErrorClass, Failure, Input, Work};
+use crate::runners::{ErrorClass, Failure, Input, JobEnd, Work};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,8 +42,8 @@ impl Outcome {
 pub(crate) fn finished(
     key: wire::AttemptKey,
     outcome: Outcome,
-    queued: Duration,
-    ran: Duration,
+    (queued, ran): (Duration, Duration),
+    job: Option<JobEnd>,
 ) -> (wire::Finished, usize) {
     let mut bytes = RESULT_OVERHEAD_BYTES;
     let outcome = match outcome {
@@ -59,7 +59,25 @@ pub(crate) fn finished(
         Outcome::Stopped => wire::finished::Outcome::Stopped(wire::Stopped {}),
     };
     let (queued_ms, ran_ms) = (queued.as_millis() as u64, ran.as_millis() as u64);
-    (wire::Finished { key: Some(key), queued_ms, ran_ms, outcome: Some(outcome) }, bytes)
+    let job = job.map_or(wire::JobEnd::Unspecified, job_end).into();
+    (wire::Finished { key: Some(key), queued_ms, ran_ms, outcome: Some(outcome), job }, bytes)
+}
+
+/// The message that tells what became of a job that this agent was asked to cancel.
+pub(crate) fn job_cancelled(key: wire::AttemptKey, end: Result<JobEnd, Failure>) -> wire::JobCancelled {
+    let (end, failed) = match end {
+        Ok(end) => (job_end(end), None),
+        Err(failure) => (wire::JobEnd::Unspecified, Some(failed(failure))),
+    };
+    wire::JobCancelled { key: Some(key), end: end.into(), failed }
+}
+
+fn job_end(end: JobEnd) -> wire::JobEnd {
+    match end {
+        JobEnd::Cancelled => wire::JobEnd::Cancelled,
+        JobEnd::Over => wire::JobEnd::Over,
+        JobEnd::Unsupported => wire::JobEnd::Unsupported,
+    }
 }
 
 fn output(output: Given) -> wire::Output {

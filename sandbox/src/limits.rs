@@ -4,6 +4,10 @@
 pub(crate) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Calls that the ledger keeps; older ones are forgotten.
 pub(crate) const LEDGER_MAX: usize = 10_000;
+/// Jobs that are kept; older ones are forgotten.
+pub(crate) const JOBS_MAX: usize = 10_000;
+/// Longest job, in milliseconds.
+pub(crate) const JOB_MS_MAX: u64 = 600_000;
 /// Credentials that have a script.
 pub(crate) const SCRIPTS_MAX: usize = 1_000;
 /// Steps of one script.

@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::chat::CREATED;
+use crate::jobs::Jobs;
 use crate::ledger::{Entry, Ledger};
 use crate::limits::{DIMENSIONS, DIMENSIONS_MAX, REQUEST_BYTES_MAX, TEXTS_MAX};
 use crate::script::{Script, Scripts, ScriptsByCredential, Step};
@@ -28,6 +29,7 @@ const MODEL: &str = "sandbox-model";
 struct Sandbox {
     scripts: Scripts,
     ledger: Ledger,
+    jobs: Jobs,
 }
 
 /// The whole provider. Nothing of it outlives the router.
@@ -71,7 +73,7 @@ async fn put_script(
 }
 
 async fn read_ledger(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
-    Json(json!({"calls": sandbox.ledger.all()}))
+    Json(json!({"calls": sandbox.ledger.all(), "jobs": sandbox.jobs.all()}))
 }
 
 async fn forget_ledger(State(sandbox): State<Arc<Sandbox>>) -> StatusCode {
@@ -88,13 +90,14 @@ async fn provider(State(sandbox): State<Arc<Sandbox>>, request: Request) -> Resp
     let message = json.as_ref().map(answer::last_message).unwrap_or_default();
     let step = sandbox.scripts.next(&credential, &message);
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let idempotency_key = header("idempotency-key");
     // Before it is answered: whoever asks may go away meanwhile.
     let number = sandbox.ledger.add(Entry {
         number: 0,
         credential,
         call: format!("{} {}", parts.method, parts.uri.path()),
         model: json.as_ref().and_then(|json| json["model"].as_str()).map(ToOwned::to_owned),
-        idempotency_key: header("idempotency-key"),
+        idempotency_key: idempotency_key.clone(),
         status: None,
         request: json.clone(),
     });
@@ -103,9 +106,11 @@ async fn provider(State(sandbox): State<Arc<Sandbox>>, request: Request) -> Resp
     }
     let response = match body {
         Err(_) => fault(413, "request_too_large", "the request is too large"),
-        Ok(_) => {
-            scripted_fault(&step).unwrap_or_else(|| answered(&parts.method, parts.uri.path(), json.as_ref(), &step))
-        }
+        Ok(_) => scripted_fault(&step).unwrap_or_else(|| {
+            let (method, path) = (&parts.method, parts.uri.path());
+            let of_job = sandbox.jobs.answer(method, path, json.as_ref(), idempotency_key);
+            of_job.unwrap_or_else(|| answered(method, path, json.as_ref(), &step))
+        }),
     };
     sandbox.ledger.answered(number, response.status().as_u16());
     response
@@ -180,7 +185,7 @@ fn scripted_fault(step: &Step) -> Option<Response> {
     Some(response)
 }
 
-fn fault(status: u16, code: &str, message: &str) -> Response {
+pub(crate) fn fault(status: u16, code: &str, message: &str) -> Response {
     let body = json!({"error": {"message": message, "type": code, "code": code, "param": null}});
     (status_code(status), Json(body)).into_response()
 }

@@ -270,3 +270,30 @@ async fn the_ledger_holds_calls_and_no_strange_tokens() {
     assert!(client.ledger().await.is_empty());
     assert_eq!(client.post("a", "/v1/chat/completions", json!({"messages": []})).await.status(), 400);
 }
+
+#[tokio::test]
+async fn jobs_are_begun_once_and_cancelled_unless_they_are_done() {
+    let client = Client::start().await;
+    let at = |path: &str| format!("{}/v1/jobs{path}", client.base);
+    let begin = async |key: &str, ms: u64| -> Value {
+        let request = client.http.post(at("")).header("idempotency-key", key).json(&json!({ "ms": ms }));
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let told =
+        async |request: reqwest::RequestBuilder| -> Value { request.send().await.unwrap().json().await.unwrap() };
+    let (long, short) = (begin("a", 600_000).await, begin("b", 0).await);
+    assert_eq!((&long["state"], &long["charged"]), (&json!("running"), &json!(false)));
+    assert_eq!(begin("a", 600_000).await["id"], long["id"], "one key, one job");
+    let path = |job: &Value| at(&format!("/{}", job["id"].as_str().unwrap()));
+    assert_eq!(told(client.http.get(path(&short))).await["state"], "finished");
+    for _ in 0..2 {
+        assert_eq!(told(client.http.delete(path(&long))).await["state"], "cancelled");
+        assert_eq!(told(client.http.delete(path(&short))).await["state"], "finished", "it was done before");
+    }
+    let ledger = told(client.http.get(format!("{}/ledger", client.base))).await;
+    let jobs = ledger["jobs"].as_array().unwrap();
+    let of = |field: &str| jobs.iter().map(|job| job[field].clone()).collect::<Vec<_>>();
+    assert_eq!((of("charged"), of("cancels")), (vec![json!(false), json!(true)], vec![json!(2), json!(2)]));
+    assert_eq!(client.http.get(at("/job_9")).send().await.unwrap().status(), 404);
+    assert_eq!(client.post("a", "/v1/jobs", json!({ "ms": -1 })).await.status(), 400);
+}

@@ -18,6 +18,17 @@ pub struct Sandbox {
     _folder: TempDir,
 }
 
+/// A job in the ledger.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The key that it was begun with: it names the run.
+    pub key: String,
+    /// `running`, `finished` or `cancelled`.
+    pub state: String,
+    /// Whether it costs something.
+    pub charged: bool,
+}
+
 /// A call in the ledger.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -75,6 +86,16 @@ impl Sandbox {
         calls.unwrap_or_else(|| panic!("no ledger: {ledger}")).iter().map(Call::read).collect()
     }
 
+    /// All jobs, in the order in which they were begun.
+    ///
+    /// # Panics
+    /// When it does not say them.
+    pub async fn jobs(&self) -> Vec<Job> {
+        let ledger = answered(self.http.get(self.at("ledger"))).await;
+        let jobs = ledger.json()["jobs"].as_array().cloned();
+        jobs.unwrap_or_else(|| panic!("no jobs: {ledger}")).iter().map(Job::read).collect()
+    }
+
     fn at(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }
@@ -82,6 +103,14 @@ impl Sandbox {
 
 async fn answered(request: reqwest::RequestBuilder) -> Answer {
     send(request).await.unwrap_or_else(|error| panic!("the sandbox does not answer: {error}"))
+}
+
+impl Job {
+    fn read(entry: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let charged = entry["charged"].as_bool().unwrap_or_default();
+        Self { key: text(&entry["idempotencyKey"]), state: text(&entry["state"]), charged }
+    }
 }
 
 impl Call {

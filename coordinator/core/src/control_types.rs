@@ -259,6 +259,7 @@ fn control(id: &str, title: &str, summary: &str, properties: Value) -> NodeType 
         effect_from_config: false,
         effect_rules: Vec::new(),
         prefetch: false,
+        cancels_jobs: false,
         policy: None,
         aliases: Vec::new(),
         input_aliases: Default::default(),

@@ -128,6 +128,8 @@ pub enum Fault {
     CancelNotCascaded,
     /// A node gives at one output what its child has for another.
     ChildOutputsCrossed,
+    /// A provider's job that nobody goes on with is not cancelled.
+    JobForgotten,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -202,6 +202,21 @@ pub const POISON_PROOFS: u32 = 3;
 /// How long a lost suspect waits for the word on its agent before it may run again (E13).
 pub const POISON_VERDICT_WAIT: Span = Span::from_seconds(30);
 
+/// How long an agent has for cancelling a job at a provider before another one is asked.
+pub const JOB_CANCEL_ANSWER_WAIT: Span = Span::from_seconds(30);
+/// Pause before a job is asked for again that could not be cancelled; it doubles each time.
+pub const JOB_CANCEL_PAUSE_MIN: Span = Span::from_seconds(1);
+/// Longest such pause.
+pub const JOB_CANCEL_PAUSE_MAX: Span = Span::from_seconds(60);
+/// How often one load of a partition has a job cancelled before it says that this cannot be done.
+pub const JOB_CANCEL_TRIES_MAX: u32 = 16;
+/// Jobs that one partition has agents cancel at a time; others wait.
+pub const JOB_CANCELS_ASKED_MAX: usize = 32;
+/// How often it is looked whether an agent is there that could cancel a job.
+pub const JOB_CANCEL_AGENT_LOOK: Span = Span::from_seconds(1);
+/// How long that goes on, and how long providers may ask to wait.
+pub const JOB_CANCEL_AGENT_WAIT_MAX: Span = Span::from_seconds(60 * 60);
+
 /// A parked run leaves memory after this long without an event.
 pub const EVICT_AFTER: Span = Span::from_millis(2_000);
 /// A run whose next wake-up is nearer than this is not evicted.

@@ -156,6 +156,9 @@ pub struct NodeType {
     /// Whether it may be sent ahead of a free slot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefetch: bool,
+    /// Whether it can cancel a job at its provider.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancels_jobs: bool,
     /// Defaults of `data.policy` for nodes of this type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyDraft>,

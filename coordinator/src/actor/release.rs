@@ -52,6 +52,7 @@ impl Releaser {
                         None => self.fetch_and_send(*dispatch, work),
                     }
                 }
+                Effect::CancelJob(job) => self.cancel_job(*job, work),
                 Effect::CancelAttempt { to, key } => push(&mut bundles, &to, convert::cancel(key)),
                 Effect::Acknowledge { to, key } => {
                     crash_point!("session.before-acknowledge");
@@ -159,6 +160,24 @@ impl Releaser {
             let owner = self.shared.journal.partitions().of(batch.slot());
             self.shared.doors.report(owner, [Input::BatchHint(batch)]);
         }
+    }
+
+    /// Asks an agent to cancel a job at its provider.
+    fn cancel_job(&self, job: Dispatch, work: &mut JoinSet<()>) {
+        let (shared, partition) = (Arc::clone(&self.shared), self.partition);
+        let send = move |shared: &Shared, job: &Dispatch, filled| {
+            let message = convert::cancel_job(job, filled);
+            shared.sessions.send_in(job.session, partition, &job.to, vec![message]);
+        };
+        if let Some(filled) = inputs::at_hand(&shared, &job) {
+            return send(&shared, &job, filled);
+        }
+        // What cannot be read is asked for again when no answer has come.
+        work.spawn(async move {
+            if let Ok(filled) = inputs::read(&shared, &job).await {
+                send(&shared, &job, filled);
+            }
+        });
     }
 
     /// The inputs are older than what is at hand, or long lists: they are read, and then the messages are sent.

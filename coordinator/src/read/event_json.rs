@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use heddle_core::graph::{Graph, ListensTo};
 use heddle_core::id::{Instance, NodeIx, ProviderIx, ReviewId};
-use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Assignment, Attempt, ChildEnded, ChildOutcome, Decision, Event, Fact, NodeError, OutputValue, Piece, PortOutput,
     ReviewOutcome, Reviewed, Signalled,
 };
 use heddle_core::run::lineage::Source;
+use heddle_core::run::{JobEnd, RunStatus};
 use heddle_core::value::ValueRef;
 use heddle_proto::control as wire;
 use serde_json::{Map, Value, json};
@@ -177,6 +177,15 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
         }
         Fact::IntentRecorded { attempt } | Fact::HandleRecorded { attempt, .. } | Fact::Discarded { attempt } => {
             return about(scopes, attempt);
+        }
+        Fact::ProviderCancelled { job, end } => {
+            let mut fields = named(scopes, job.instance);
+            fields.insert("attempt".into(), job.number.0.into());
+            fields.insert("result".into(), end.name().into());
+            if let JobEnd::Failed(error) = end {
+                fields.insert("error".into(), self::error(error));
+            }
+            return fields;
         }
         Fact::Settled { attempt, outputs } => {
             let mut fields = about(scopes, attempt);

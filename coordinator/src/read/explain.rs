@@ -114,10 +114,17 @@ fn ended(shared: &Shared, row: &RunRow, run: &Run) -> wire::Explanation {
         since_ms: row.summary.ended_at.map(|at| at.as_millis()),
         ..wire::ExplainedNode::default()
     });
+    let owed = explain::owed_cancels(run).into_iter().map(|(node, since, sentence)| wire::ExplainedNode {
+        node_id: run.graph().node(run.graph().named(node)).id.to_string(),
+        state: wire::NodeState::Cancelled.into(),
+        sentence,
+        since_ms: Some(since.as_millis()),
+        ..wire::ExplainedNode::default()
+    });
     wire::Explanation {
         status: runs::status(run.status()).into(),
         headline: explain::ended(run.status(), error, node_id),
-        nodes: nodes.into_iter().collect(),
+        nodes: nodes.into_iter().chain(owed).collect(),
         ending: Some(ending),
         seq: run.seq().0,
         ..answer(shared, row)

@@ -10,8 +10,8 @@ use heddle_core::id::{AttemptKey, AttemptNumber, AttemptToken, Generation, Insta
 use heddle_core::limits::{ARTIFACT_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, RESULT_VALUES_MAX};
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::io::{Dispatch, QUESTION_ITEMS, Verdict};
-use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, PermitClass, Timing};
+use heddle_core::run::{JobEnd, Outcome};
 use heddle_core::time::Span;
 use heddle_core::value::{Artifact, Digest, Value};
 use heddle_proto::agent as wire;
@@ -54,6 +54,33 @@ pub(super) fn message(kind: Kind) -> wire::CoordinatorMessage {
 
 pub(crate) fn cancel(key: AttemptKey) -> wire::CoordinatorMessage {
     message(Kind::Cancel(wire::Cancel { key: Some(key_to_wire(key)), reason: "the run is over".into() }))
+}
+
+/// A job that an agent is to cancel: an assignment that brings a handle and no inputs.
+pub(crate) fn cancel_job(dispatch: &Dispatch, filled: Filled) -> wire::CoordinatorMessage {
+    let mut message = assign(dispatch, filled);
+    if let Some(Kind::Assign(mut job)) = message.kind {
+        job.inputs.clear();
+        message.kind = Some(Kind::CancelJob(wire::CancelJob { job: Some(job) }));
+    }
+    message
+}
+
+/// What an agent says became of a job.
+pub(crate) fn job_end_from_wire(cancelled: wire::JobCancelled) -> Option<Result<JobEnd, NodeError>> {
+    match job_end(cancelled.end()) {
+        Some(end) => Some(Ok(end)),
+        None => cancelled.failed.map(error_from_wire).map(Err),
+    }
+}
+
+pub(crate) fn job_end(end: wire::JobEnd) -> Option<JobEnd> {
+    match end {
+        wire::JobEnd::Cancelled => Some(JobEnd::Cancelled),
+        wire::JobEnd::Over => Some(JobEnd::Over),
+        wire::JobEnd::Unsupported => Some(JobEnd::Unsupported),
+        wire::JobEnd::Unspecified => None,
+    }
 }
 
 pub(crate) fn acknowledge(key: AttemptKey) -> wire::CoordinatorMessage {
@@ -199,15 +226,19 @@ pub(crate) fn outcome_from_wire(finished: wire::Finished) -> Option<(Outcome, Ti
         wire::finished::Outcome::Succeeded(succeeded) => succeeded_from_wire(succeeded),
         wire::finished::Outcome::Failed(failed) => Outcome::Failed {
             retry_after: (failed.retry_after_ms > 0).then(|| Span::from_millis(failed.retry_after_ms)),
-            error: NodeError {
-                class: class_from_wire(failed.class()),
-                code: failed.code.into(),
-                message: shortened(&failed.message).into(),
-            },
+            error: error_from_wire(failed),
         },
         wire::finished::Outcome::Stopped(wire::Stopped {}) => Outcome::Stopped,
     };
     Some((outcome, timing))
+}
+
+fn error_from_wire(failed: wire::Failed) -> NodeError {
+    NodeError {
+        class: class_from_wire(failed.class()),
+        code: failed.code.into(),
+        message: shortened(&failed.message).into(),
+    }
 }
 
 fn succeeded_from_wire(succeeded: wire::Succeeded) -> Outcome {

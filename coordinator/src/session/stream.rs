@@ -325,6 +325,14 @@ impl Session {
                         (key, Input::Handle { from: self.agent.clone(), key, handle })
                     }));
                 }
+                Some(Kind::JobCancelled(cancelled)) => {
+                    let key = convert::key_from_wire(cancelled.key.as_ref());
+                    let end = convert::job_end_from_wire(cancelled);
+                    reports.extend(
+                        key.zip(end)
+                            .map(|(key, end)| (key, Input::JobCancelled { from: self.agent.clone(), key, end })),
+                    );
+                }
                 Some(Kind::Heartbeat(heartbeat)) => {
                     if heartbeat.nonce != 0 {
                         answered.send_replace(heartbeat.nonce);
@@ -362,10 +370,15 @@ impl Session {
         self.shared.live.tell(&self.agent, key, at, word);
     }
 
-    fn finished(&self, finished: wire::Finished) -> Option<(AttemptKey, Input)> {
-        let key = convert::key_from_wire(finished.key.as_ref())?;
-        let (outcome, timing) = convert::outcome_from_wire(finished)?;
-        Some((key, Input::Finished { from: self.agent.clone(), key, outcome, timing }))
+    /// An attempt is over. What became of its job is known before that.
+    fn finished(&self, finished: wire::Finished) -> impl Iterator<Item = (AttemptKey, Input)> {
+        let key = convert::key_from_wire(finished.key.as_ref());
+        let from = || self.agent.clone();
+        let end = convert::job_end(finished.job());
+        let job = key.zip(end).map(|(key, end)| (key, Input::JobCancelled { from: from(), key, end: Ok(end) }));
+        let ended = key.zip(convert::outcome_from_wire(finished));
+        let ended = ended.map(|(key, (outcome, timing))| (key, Input::Finished { from: from(), key, outcome, timing }));
+        job.into_iter().chain(ended)
     }
 
     /// What the agent could not begin in time, other places of its queue would keep from idle agents, too.

@@ -16,13 +16,14 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::course::{Course, Happening, Next};
+use super::jobs::{JobHandle, OwnJob};
 use super::trace::AttemptTrace;
 use super::{AttemptsHandle, AttemptsMessage};
 use crate::artifacts::files::Files;
 use crate::artifacts::inputs::{Placed, load};
 use crate::artifacts::outputs::keep;
 use crate::outgoing::Outlet;
-use crate::runners::{Context, Failure, Notes, Runner, Work};
+use crate::runners::{Context, Failure, JobEnd, Notes, Runner, Work};
 use crate::wire::Outcome;
 
 /// An assignment that has been taken in.
@@ -36,6 +37,8 @@ pub(super) struct Assignment {
     /// The files of its tenant.
     pub(super) files: Files,
     pub(super) needs_intent: bool,
+    /// Whether its type can cancel a job at its provider.
+    pub(super) cancels_jobs: bool,
     /// The longest it may run.
     pub(super) timeout: Option<Duration>,
     pub(super) arrived: Instant,
@@ -63,6 +66,10 @@ pub(super) struct AttemptState {
     /// The work, or the clock that runs while an intent is awaited. Ends with the actor.
     task: Option<AbortOnDropHandle<()>>,
     attempts: AttemptsHandle,
+    /// Its job at the provider, while it may have one that can be cancelled.
+    job: Option<OwnJob>,
+    /// What became of that.
+    job_end: Option<JobEnd>,
     /// Its span, and what the work tells for it.
     trace: Option<(Box<AttemptTrace>, Notes)>,
 }
@@ -73,6 +80,8 @@ struct Plan {
     placed: Placed,
     files: Files,
     context: Context,
+    /// Where it says its job, if that can be cancelled.
+    job: Option<JobHandle>,
 }
 
 /// Where the attempt that has ended spent its time, and how it ended.
@@ -80,12 +89,14 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) queued: Duration,
     pub(super) ran: Duration,
+    /// What became of its job, if it was cancelled.
+    pub(super) job: Option<JobEnd>,
 }
 
 impl Ended {
     /// The end of an attempt that never ran, or nobody knows for how long.
     pub(super) fn at_once(outcome: Outcome, queued: Duration) -> Self {
-        Ended { outcome, queued, ran: Duration::ZERO }
+        Ended { outcome, queued, ran: Duration::ZERO, job: None }
     }
 }
 
@@ -94,10 +105,10 @@ impl AttemptState {
     pub(super) fn into_ended(self) -> Ended {
         let outcome = match self.course {
             Course::Ended(outcome) => outcome,
-            Course::AwaitingIntent | Course::Working => Outcome::Stopped,
+            Course::AwaitingIntent | Course::Working | Course::Cancelling(_) => Outcome::Stopped,
         };
         let ran = self.ended.saturating_duration_since(self.started);
-        let ended = Ended { outcome, queued: self.started - self.arrived, ran };
+        let ended = Ended { outcome, queued: self.started - self.arrived, ran, job: self.job_end };
         if let Some((trace, notes)) = self.trace {
             trace.tell(&ended, notes.take());
         }
@@ -105,8 +116,12 @@ impl AttemptState {
     }
 
     async fn happens(&mut self, myself: &ActorRef<Happening>, happening: Happening) {
-        match self.course.on(happening) {
+        if let Happening::JobEnded(end) = &happening {
+            self.job_end = *end;
+        }
+        match self.course.on(happening, self.job.is_some()) {
             Next::Begin => self.begin(myself).await,
+            Next::CancelJob => self.cancel_job(myself),
             Next::End => self.end(myself),
             Next::Nothing => {}
         }
@@ -114,12 +129,15 @@ impl AttemptState {
 
     async fn begin(&mut self, myself: &ActorRef<Happening>) {
         let Some(plan) = self.plan.take() else { return };
+        self.job = plan.own_job();
         crash_point!("agent.before-work");
         let mut work: Pin<Box<dyn Future<Output = Outcome> + Send>> = Box::pin(run(plan));
         // Work that is ready at once needs no task, no timer and no message.
         if let Some(outcome) = work.as_mut().now_or_never() {
-            self.course.on(Happening::Ended(outcome));
-            return self.end(myself);
+            return match self.course.on(Happening::Ended(outcome), self.job.is_some()) {
+                Next::CancelJob => self.cancel_job(myself),
+                _ => self.end(myself),
+            };
         }
         let (myself, left) = (myself.clone(), self.time_left());
         self.task = Some(AbortOnDropHandle::new(tokio::spawn(async move {
@@ -131,6 +149,18 @@ impl AttemptState {
             };
             // Gone = stopped meanwhile.
             let _ = myself.cast(Happening::Ended(outcome));
+        })));
+    }
+
+    /// Cancels its job, and ends after that.
+    fn cancel_job(&mut self, myself: &ActorRef<Happening>) {
+        let (job, task, myself) = (self.job.take(), self.task.take(), myself.clone());
+        self.task = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            let end = match job {
+                Some(job) => job.cancel(task).await,
+                None => None,
+            };
+            let _ = myself.cast(Happening::JobEnded(end));
         })));
     }
 
@@ -159,10 +189,21 @@ impl AttemptState {
     }
 }
 
+impl Plan {
+    /// How its job can be cancelled, if it may get one.
+    fn own_job(&self) -> Option<OwnJob> {
+        let handle = self.job.clone()?;
+        let runner = Arc::clone(self.runner.as_ref().ok()?);
+        let work = Work { inputs: Vec::new(), ..self.work.clone() };
+        handle.send_replace(work.handle.clone());
+        Some(OwnJob { runner, work, handle })
+    }
+}
+
 /// The work as a future that never panics.
 async fn run(plan: Plan) -> Outcome {
     let work = async move {
-        let Plan { runner, mut work, placed, files, context } = plan;
+        let Plan { runner, mut work, placed, files, context, job: _ } = plan;
         let runner = runner?;
         let _room = load(&files, &mut work.inputs, placed).await?;
         let outputs = runner.run(work, context).await?;
@@ -174,7 +215,7 @@ async fn run(plan: Plan) -> Outcome {
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => message,
         (None, Some(message)) => message,
@@ -193,9 +234,12 @@ impl Actor for Attempt {
         arguments: AttemptArguments,
     ) -> Result<AttemptState, ActorProcessingErr> {
         let AttemptArguments { assignment, attempts, outlet } = arguments;
-        let Assignment { key, runner, work, placed, files, needs_intent, timeout, arrived, trace } = assignment;
+        let Assignment { key, runner, work, placed, files, needs_intent, cancels_jobs, timeout, arrived, trace } =
+            assignment;
         let notes = trace.is_some().then(Notes::default);
-        let context = Context::new(key.clone(), outlet, attempts.clone(), files.clone(), notes.clone());
+        let job = cancels_jobs.then(JobHandle::default);
+        let (at, told) = (key.clone(), attempts.clone());
+        let context = Context::new(at, outlet, told, files.clone(), notes.clone(), job.clone());
         let started = Instant::now();
         Ok(AttemptState {
             key,
@@ -204,9 +248,11 @@ impl Actor for Attempt {
             ended: started,
             timeout,
             course: Course::new(needs_intent),
-            plan: Some(Plan { runner, work, placed, files, context }),
+            plan: Some(Plan { runner, work, placed, files, context, job }),
             task: None,
             attempts,
+            job: None,
+            job_end: None,
             trace: trace.zip(notes),
         })
     }
@@ -219,7 +265,7 @@ impl Actor for Attempt {
         match state.course {
             Course::AwaitingIntent => state.await_intent(&myself),
             Course::Working => state.begin(&myself).await,
-            Course::Ended(_) => {}
+            Course::Cancelling(_) | Course::Ended(_) => {}
         }
         Ok(())
     }

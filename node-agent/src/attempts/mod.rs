@@ -4,6 +4,7 @@
 
 mod attempt;
 mod course;
+mod jobs;
 mod ledger;
 mod permits;
 mod prefetch;
@@ -29,11 +30,11 @@ use heddle_proto::limits::{AGENT_MESSAGE_BYTES_MAX, INLINE_INPUTS_BYTES_MAX};
 use crate::artifacts::desk::Desk;
 use crate::artifacts::files::Files;
 use crate::artifacts::inputs::Placed;
-use crate::limits::PARTED_MAX;
+use crate::limits::{JOB_CANCELS_MAX, PARTED_MAX};
 use crate::metrics::{NUMBERS, Share};
 use crate::outgoing::{Outgoing, Outlet};
 use crate::root::RootMessage;
-use crate::runners::{ErrorClass, Failure, Registry};
+use crate::runners::{ErrorClass, Failure, JobEnd, Registry};
 use crate::wire as convert;
 use crate::wire::Outcome;
 use attempt::{Assignment, Attempt, AttemptArguments, AttemptState, Ended};
@@ -42,6 +43,7 @@ use ledger::{Admission, Ledger, Stop};
 use permits::Class;
 use trace::AttemptTrace;
 
+pub(crate) use jobs::JobHandle;
 pub(crate) use ledger::Greeting;
 pub(crate) use permits::Permits;
 
@@ -93,6 +95,8 @@ pub(crate) enum AttemptsMessage {
     Intends(AttemptKey),
     /// An attempt's job can be polled.
     JobStarted { key: AttemptKey, handle: Bytes },
+    /// A job that the coordinator wanted to be cancelled is, or cannot be.
+    JobCancelled { key: AttemptKey, end: Result<JobEnd, Failure> },
     /// Take nothing in, finish what runs within the grace, and say goodbye.
     Drain { grace: Duration },
     /// The grace is over.
@@ -131,6 +135,8 @@ pub(crate) struct AttemptsState {
     prefetch_patience: Duration,
     /// Whether what waits is about to be looked at.
     is_watching: bool,
+    /// Jobs of others that are being cancelled.
+    cancelling: usize,
     /// Values that came ahead of their assignments, and in how many messages.
     parts: HashMap<AttemptKey, (u32, Vec<wire::Input>)>,
     _slots: Share,
@@ -213,6 +219,7 @@ impl AttemptsState {
                 self.grant();
             }
             Some(Told::Cancel(wire::Cancel { key: Some(key), .. })) => self.cancel(&key),
+            Some(Told::CancelJob(wire::CancelJob { job: Some(job) })) => self.cancel_job(myself, job),
             Some(Told::IntentAcknowledged(wire::IntentAcknowledged { key: Some(key), go })) => {
                 if let Some(attempt) = self.ledger.set_awaits_intent(&key, false) {
                     let _ = attempt.cast(Happening::IntentAcknowledged { go });
@@ -238,6 +245,7 @@ impl AttemptsState {
                 Told::Welcome(_)
                 | Told::Refused(_)
                 | Told::Cancel(wire::Cancel { key: None, .. })
+                | Told::CancelJob(wire::CancelJob { job: None })
                 | Told::IntentAcknowledged(wire::IntentAcknowledged { key: None, .. }),
             )
             | None => tracing::warn!("the coordinator sent a message that this build does not understand; passed over"),
@@ -265,6 +273,7 @@ impl AttemptsState {
             key: key.clone(),
             runner,
             needs_intent: convert::needs_intent(assign.effect),
+            cancels_jobs: self.registry.cancels_jobs(&assign.node_type),
             timeout: (assign.timeout_ms > 0).then(|| Duration::from_millis(assign.timeout_ms)),
             work: convert::work(assign, key.number),
             arrived: Instant::now(),
@@ -331,10 +340,34 @@ impl AttemptsState {
             self.ledger.ran(ended.ran);
         }
         NUMBERS.ended(&ended.outcome, ended.queued, ended.ran);
-        let (result, bytes) = convert::finished(key.clone(), ended.outcome, ended.queued, ended.ran);
+        let Ended { outcome, queued, ran, job } = ended;
+        let (result, bytes) = convert::finished(key.clone(), outcome, (queued, ran), job);
         if self.ledger.finish(&key, &result, bytes) && self.messages.is_some() {
             let permits = self.ledger.grant();
             self.send(Outgoing::finished(result, bytes, permits));
+        }
+    }
+
+    /// Cancels a job that nobody goes on with.
+    fn cancel_job(&mut self, myself: &ActorRef<AttemptsMessage>, job: wire::Assign) {
+        let Some(key) = job.key.clone() else { return };
+        let runner = match self.cancelling < JOB_CANCELS_MAX {
+            true => self.registry.runner(&job.node_type, job.type_version),
+            false => {
+                let message = format!("this agent cancels {JOB_CANCELS_MAX} jobs already; another one may do it");
+                Err(Failure::new(ErrorClass::RateLimited, "cancels_too_many", message))
+            }
+        };
+        match runner {
+            Err(failure) => self.send(job_cancelled(key, Err(failure))),
+            Ok(runner) => {
+                self.cancelling += 1;
+                let (work, attempts) = (convert::work(job, key.number), AttemptsHandle(myself.clone()));
+                tokio::spawn(async move {
+                    let end = jobs::cancel(runner, work).await;
+                    attempts.tell(AttemptsMessage::JobCancelled { key, end });
+                });
+            }
         }
     }
 
@@ -352,7 +385,7 @@ impl AttemptsState {
 
     fn disown(&mut self, key: &AttemptKey) {
         if let Stop::Reach(attempt) = self.ledger.disown(key) {
-            let _ = attempt.cast(Happening::Cancelled);
+            let _ = attempt.cast(Happening::Disowned);
         }
     }
 
@@ -409,6 +442,10 @@ fn intent(key: AttemptKey) -> Outgoing {
     Outgoing::message(Kind::Intent(wire::Intent { key: Some(key) }))
 }
 
+fn job_cancelled(key: AttemptKey, end: Result<JobEnd, Failure>) -> Outgoing {
+    Outgoing::message(Kind::JobCancelled(convert::job_cancelled(key, end)))
+}
+
 fn job_handle(key: AttemptKey, handle: Bytes) -> Outgoing {
     Outgoing::message(Kind::Handle(wire::Handle { key: Some(key), handle }))
 }
@@ -436,6 +473,7 @@ impl Actor for Attempts {
             is_watching: false,
             desk: arguments.desk,
             farewell: arguments.farewell,
+            cancelling: 0,
             parts: HashMap::new(),
             _slots: Share::of(&NUMBERS.slots, i64::from(arguments.slots)),
             open: Share::of(&NUMBERS.open, 0),
@@ -477,6 +515,10 @@ impl Actor for Attempts {
                 if state.ledger.set_handle(&key, handle.clone()) {
                     state.send(job_handle(key, handle));
                 }
+            }
+            AttemptsMessage::JobCancelled { key, end } => {
+                state.cancelling -= 1;
+                state.send(job_cancelled(key, end));
             }
             AttemptsMessage::Drain { grace } => state.drain(&myself, grace),
             AttemptsMessage::GraceOver => state.account(true),

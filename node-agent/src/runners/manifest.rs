@@ -34,6 +34,9 @@ pub struct Manifest {
     /// Whether it may be sent ahead of a free slot: for work so short that the way to the agent matters.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prefetch: bool,
+    /// Whether it can cancel a job at its provider ([`super::Runner::cancel_job`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cancels_jobs: bool,
     /// Other names of inputs, as foreign graphs use them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub input_aliases: BTreeMap<String, String>,
@@ -66,6 +69,7 @@ impl Manifest {
             effect_from_config: false,
             effect_rules: Vec::new(),
             prefetch: false,
+            cancels_jobs: false,
             input_aliases: BTreeMap::new(),
             output_aliases: BTreeMap::new(),
             config_aliases: BTreeMap::new(),

@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, ready};
 use heddle_proto::agent as wire;
 use heddle_telemetry::Attribute;
 use serde::Deserialize;
 
-use crate::attempts::AttemptsHandle;
+use crate::attempts::{AttemptsHandle, JobHandle};
 use crate::limits::{HANDLE_BYTES_MAX, NOTE_BYTES_MAX, NOTES_MAX, PARTIAL_BYTES_MAX};
 use crate::outgoing::Outlet;
 
@@ -40,6 +40,25 @@ pub trait Runner: Send + Sync + 'static {
 
     /// Does the work of one attempt. A panic fails the attempt with code `panic`.
     fn run(&self, work: Work, context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>>;
+
+    /// Cancels a job that an attempt of this type has begun: `work` has its handle, and no inputs. A type that can do so says
+    /// it in its manifest. It may be asked twice, also for a job that is over. The attempt is dropped already, or was another
+    /// agent's.
+    fn cancel_job(&self, work: Work) -> BoxFuture<'static, Result<JobEnd, Failure>> {
+        drop(work);
+        ready(Ok(JobEnd::Unsupported)).boxed()
+    }
+}
+
+/// What became of a job that was to be cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    /// Its provider has stopped it.
+    Cancelled,
+    /// It had come to its end before.
+    Over,
+    /// The node type cannot cancel jobs.
+    Unsupported,
 }
 
 /// What one attempt has to do.
@@ -153,6 +172,8 @@ pub struct Context {
     partials: AtomicU64,
     files: Files,
     notes: Option<Notes>,
+    /// Where the attempt itself learns of its job, if its type can cancel jobs.
+    job: Option<JobHandle>,
 }
 
 /// What a runner tells of its work for the attempt's span.
@@ -179,15 +200,16 @@ impl Context {
         attempts: AttemptsHandle,
         files: Files,
         notes: Option<Notes>,
+        job: Option<JobHandle>,
     ) -> Self {
-        Self { key, outlet, attempts: Some(attempts), partials: AtomicU64::new(0), files, notes }
+        Self { key, outlet, attempts: Some(attempts), partials: AtomicU64::new(0), files, notes, job }
     }
 
     /// The context of a runner that is tested alone.
     #[cfg(test)]
     pub(crate) fn alone(outlet: Outlet, notes: Notes) -> Self {
         let (key, files) = (wire::AttemptKey::default(), Files::new(Arc::default(), "alone"));
-        Self { key, outlet, attempts: None, partials: AtomicU64::new(0), files, notes: Some(notes) }
+        Self { key, outlet, attempts: None, partials: AtomicU64::new(0), files, notes: Some(notes), job: None }
     }
 
     /// Files: those that arrived, and new ones.
@@ -234,6 +256,9 @@ impl Context {
                 handle.len()
             );
             return Err(Failure::new(ErrorClass::Internal, "handle_too_large", message));
+        }
+        if let Some(job) = &self.job {
+            job.send_replace(handle.clone());
         }
         if let Some(attempts) = &self.attempts {
             attempts.job_started(self.key.clone(), handle);

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::debug::Debug;
 use super::evaluate::Evaluator;
-use super::net::{HttpDownload, HttpRequest, Llm};
+use super::net::{HttpDownload, HttpRequest, Job, Llm};
 use super::{Blobs, ErrorClass, Failure, Networks, Runner, native};
 
 /// Runners by the id of their type.
@@ -21,6 +21,7 @@ pub struct Registry {
 
 struct Entry {
     version: u32,
+    cancels_jobs: bool,
     runner: Arc<dyn Runner>,
     offer: wire::NodeType,
 }
@@ -64,6 +65,14 @@ impl Registry {
         Debug::all(effects).into_iter().try_for_each(|runner| self.add(runner))
     }
 
+    /// Adds `debug:job`, which asks the sandbox provider that `net` knows.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn add_debug_job(&mut self, net: &Networks) -> Result<(), RegistryError> {
+        self.add(Job(net.clone()))
+    }
+
     /// Adds the node types over pictures, which live in `blobs`.
     ///
     /// # Errors
@@ -103,9 +112,9 @@ impl Registry {
             Ok(json) => Bytes::from(json),
             Err(source) => return Err(RegistryError::Manifest { id, source }),
         };
-        let version = manifest.version;
+        let (version, cancels_jobs) = (manifest.version, manifest.cancels_jobs);
         let offer = wire::NodeType { id: id.clone(), version, manifest_json, prefetch: manifest.prefetch };
-        self.types.insert(id, Entry { version, runner: Arc::new(runner), offer });
+        self.types.insert(id, Entry { version, cancels_jobs, runner: Arc::new(runner), offer });
         Ok(())
     }
 
@@ -114,6 +123,11 @@ impl Registry {
         let mut offers: Vec<_> = self.types.values().map(|entry| entry.offer.clone()).collect();
         offers.sort_by(|left, right| left.id.cmp(&right.id));
         offers
+    }
+
+    /// Whether a type can cancel jobs at its provider.
+    pub(crate) fn cancels_jobs(&self, id: &str) -> bool {
+        self.types.get(id).is_some_and(|entry| entry.cancels_jobs)
     }
 
     /// The runner of a type.

@@ -3,4 +3,5 @@
 
 mod attempts;
 mod fake;
+mod jobs;
 mod sessions;

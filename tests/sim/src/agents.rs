@@ -7,8 +7,8 @@ use bytes::Bytes;
 use heddle_core::id::{AgentBoot, AttemptKey, BootId, SessionNumber};
 use heddle_core::node_type::EffectClass;
 use heddle_core::partition::io::{Dispatch, Verdict};
-use heddle_core::run::Outcome;
 use heddle_core::run::event::{ErrorClass, NodeError, PermitClass};
+use heddle_core::run::{JobEnd, Outcome};
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::Value;
 use serde_json::Value as Json;
@@ -36,7 +36,7 @@ pub(super) struct Agent {
     held: BTreeMap<AttemptKey, Held>,
     waiting: VecDeque<AttemptKey>,
     running: u32,
-    kept: BTreeMap<AttemptKey, Outcome>,
+    kept: BTreeMap<AttemptKey, (Outcome, Option<JobEnd>)>,
     granted_slots: i64,
     granted_prefetch: i64,
 }
@@ -146,6 +146,10 @@ impl World {
             }
             CoordinatorMessage::Assign(dispatch) => self.assigned(agent, dispatch),
             CoordinatorMessage::Cancel(key) => self.stop(agent, &key),
+            CoordinatorMessage::CancelJob(job) => {
+                let (pause, boot) = (millis(self.random.between((0, 500))), self.agents[agent].boot);
+                self.after(pause, Event::JobCancelled { agent, boot, job });
+            }
             CoordinatorMessage::Acknowledge(key) => {
                 self.check.forgotten(&key);
                 self.agents[agent].kept.remove(&key);
@@ -171,8 +175,8 @@ impl World {
     /// Says again what the coordinator may not have heard.
     fn restate(&mut self, agent: usize, key: &AttemptKey) {
         let here = &self.agents[agent];
-        if let Some(outcome) = here.kept.get(key).cloned() {
-            self.say(agent, AgentMessage::Finished { key: *key, outcome });
+        if let Some((outcome, job)) = here.kept.get(key).cloned() {
+            self.say(agent, AgentMessage::Finished { key: *key, outcome, job });
         } else if let Some(held) = here.held.get(key) {
             let (stage, handle) = (held.stage, held.handle.clone());
             if stage == Stage::AwaitsIntent {
@@ -269,6 +273,7 @@ impl World {
         if is_pollable && held.handle.is_none() && held.dispatch.handle.is_none() {
             let handle = Value::from_json(Bytes::from(format!("\"job {}\"", key.token)));
             held.handle = Some(handle.clone());
+            self.check.job_begun(key.run, handle.digest());
             self.say(agent, AgentMessage::Handle { key: *key, handle });
             return self.work_on(agent, key);
         }
@@ -316,11 +321,38 @@ impl World {
         if let Outcome::Failed { error, .. } = &outcome {
             self.check.reported(key.token, error.class);
         }
+        let job = self.end_of_job(agent, key, &outcome);
         self.release(agent, key);
-        self.agents[agent].kept.insert(*key, outcome.clone());
-        self.say(agent, AgentMessage::Finished { key: *key, outcome });
+        self.agents[agent].kept.insert(*key, (outcome.clone(), job.clone()));
+        self.say(agent, AgentMessage::Finished { key: *key, outcome, job });
         self.start_next(agent);
         self.grant(agent);
+    }
+
+    /// What becomes of an attempt's job with its end: it is done, or its agent cancels it, or it goes on.
+    fn end_of_job(&mut self, agent: usize, key: &AttemptKey, outcome: &Outcome) -> Option<JobEnd> {
+        let held = self.agents[agent].held.get(key)?;
+        let told = held.handle.as_ref().map(Value::digest);
+        let handle = told.or(held.dispatch.handle.map(|handle| handle.digest))?;
+        let is_done = matches!(outcome, Outcome::Succeeded(_));
+        if !is_done && self.random.percent(40) {
+            return None;
+        }
+        let went_on = self.check.job_over(handle);
+        (!is_done).then_some(if went_on { JobEnd::Cancelled } else { JobEnd::Over })
+    }
+
+    /// Somebody else's job is cancelled, if the provider lets it be.
+    pub(super) fn job_cancelled(&mut self, agent: usize, boot: BootId, job: &Dispatch) {
+        let here = &self.agents[agent];
+        let Some(handle) = job.handle.filter(|_| here.is_up && here.boot == boot) else { return };
+        let end = if self.random.percent(20) {
+            let class = ErrorClass::Retryable;
+            Err(NodeError { class, code: "model_failure".into(), message: "the provider is busy".into() })
+        } else {
+            Ok(if self.check.job_over(handle.digest) { JobEnd::Cancelled } else { JobEnd::Over })
+        };
+        self.say(agent, AgentMessage::JobCancelled { key: job.key, end });
     }
 
     fn release(&mut self, agent: usize, key: &AttemptKey) {

@@ -19,6 +19,7 @@ use heddle_core::value::Digest;
 
 use super::Violation;
 use super::check_cache::Given;
+use super::check_jobs::Jobs;
 use super::check_reviews::ReviewAccount;
 use super::check_signals::Heard;
 use super::coverage::{Coverage, Stand};
@@ -57,6 +58,7 @@ pub(super) struct Checker {
     pub(super) reviews: BTreeMap<(RunId, ReviewIx), ReviewAccount>,
     pub(super) given: Given,
     pub(super) heard: BTreeMap<RunId, Heard>,
+    pub(super) jobs: Jobs,
     /// Which container's items and turns have these numbers.
     pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
 }

@@ -110,9 +110,11 @@ impl Checker {
             Fact::IntentRecorded { attempt } => {
                 self.tokens.get_mut(&attempt.token).into_iter().for_each(|token| token.has_intent = true);
             }
-            Fact::HandleRecorded { attempt, .. } => {
+            Fact::HandleRecorded { attempt, handle, .. } => {
+                self.job_known(handle);
                 self.instances.entry((run, attempt.instance)).or_default().has_handle = true;
             }
+            Fact::ProviderCancelled { job, end } => self.job_settled(run, *job, end),
             Fact::TimerFired { instance, .. } => self.committed(run, *instance),
             Fact::Reviewed(it) => self.reviewed(run, it),
             Fact::Signalled(it) => it.to.into_iter().for_each(|to| self.committed(run, to)),
@@ -245,10 +247,15 @@ impl Checker {
             }
             None => {}
             Some(ended) => {
-                let is_bookkeeping =
-                    matches!(event.fact, Fact::Stopped { .. } | Fact::Discarded { .. } | Fact::Settled { .. })
-                        && event.assignments.is_empty()
-                        && event.decisions.is_empty();
+                let is_bookkeeping = matches!(
+                    event.fact,
+                    Fact::Stopped { .. }
+                        | Fact::Discarded { .. }
+                        | Fact::Settled { .. }
+                        | Fact::HandleRecorded { .. }
+                        | Fact::ProviderCancelled { .. }
+                ) && event.assignments.is_empty()
+                    && event.decisions.is_empty();
                 self.expect(is_bookkeeping && ended == stands, "H10", || {
                     format!("{id} was over and changes: {:?}", event.fact)
                 });

@@ -2,7 +2,7 @@
 
 use heddle_core::id::{AttemptKey, RunId, ScopeIx};
 use heddle_core::partition::io::{Dispatch, Effect, Refusal, Release, Reply, Verdict};
-use heddle_core::run::{NodePhase, RunStatus};
+use heddle_core::run::{JobKey, NodePhase, RunStatus};
 use heddle_core::value::Digest;
 
 use super::check::Checker;
@@ -67,6 +67,12 @@ impl Checker {
                 let key = dispatch.key;
                 let is_its = self.tokens.get(&key.token).is_some_and(|token| token.boot == dispatch.to);
                 self.expect(is_its && self.is_live(&key), "I3", || format!("{key:?} is sent before it is durable"));
+            }
+            Effect::CancelJob(job) => {
+                let key = JobKey { instance: job.key.instance, number: job.key.number };
+                let fold = self.runs.get(&job.key.run).and_then(|account| account.fold.as_ref());
+                let is_owed = fold.is_some_and(|fold| fold.owed_cancel(key).is_some());
+                self.expect(is_owed, "I3", || format!("the job of {key:?} is cancelled before that is durable"));
             }
             Effect::CancelAttempt { key, .. } => {
                 self.told_to_stop(key.token);

@@ -4,8 +4,8 @@ use heddle_core::id::BatchNumber;
 use heddle_core::id::{AgentBoot, AttemptKey, BootId, CallerId, Instance, PartitionId, ReviewIx, RunId, SessionNumber};
 use heddle_core::partition::batch::{CommitOutcome, IdempotencyKey};
 use heddle_core::partition::io::{Dispatch, Input, Reply, Verdict};
-use heddle_core::run::event::PermitClass;
-use heddle_core::run::{ListNeed, Outcome};
+use heddle_core::run::event::{NodeError, PermitClass};
+use heddle_core::run::{JobEnd, ListNeed, Outcome};
 use heddle_core::time::Timestamp;
 use heddle_core::value::{Value, ValueRef};
 
@@ -133,6 +133,12 @@ pub(super) enum Event {
         key: AttemptKey,
         step: u64,
     },
+    /// An agent has asked the provider to end a job.
+    JobCancelled {
+        agent: usize,
+        boot: BootId,
+        job: Box<Dispatch>,
+    },
     DrainEnds {
         agent: usize,
         boot: BootId,
@@ -146,7 +152,8 @@ pub(super) enum Event {
 pub(super) enum AgentMessage {
     Hello { boot: AgentBoot, inventory: Inventory, slots: u32, prefetch: u32 },
     Permit { class: PermitClass, count: u32 },
-    Finished { key: AttemptKey, outcome: Outcome },
+    Finished { key: AttemptKey, outcome: Outcome, job: Option<JobEnd> },
+    JobCancelled { key: AttemptKey, end: Result<JobEnd, NodeError> },
     Intent { key: AttemptKey },
     Handle { key: AttemptKey, handle: Value },
     HandedBack { key: AttemptKey },
@@ -166,6 +173,7 @@ pub(super) enum CoordinatorMessage {
     Welcome(Vec<(AttemptKey, Verdict)>),
     Assign(Box<Dispatch>),
     Cancel(AttemptKey),
+    CancelJob(Box<Dispatch>),
     Acknowledge(AttemptKey),
     IntentAnswer { key: AttemptKey, go: bool },
 }

@@ -14,6 +14,7 @@ mod check_cache;
 mod check_children;
 mod check_failures;
 mod check_history;
+mod check_jobs;
 mod check_release;
 mod check_resumes;
 mod check_reviews;

@@ -59,6 +59,7 @@ fn is_progress(event: &Event) -> bool {
         | Fact::Stopped { .. }
         | Fact::Discarded { .. }
         | Fact::Settled { .. }
+        | Fact::ProviderCancelled { .. }
         | Fact::Ended { .. } => true,
     };
     is_over || !event.decisions.is_empty()

@@ -48,7 +48,11 @@ impl World {
         match message {
             AgentMessage::Hello { .. } => {}
             AgentMessage::Permit { class, count } => self.shell.permits.grant(&boot, id, class, count),
-            AgentMessage::Finished { key, outcome } => {
+            AgentMessage::JobCancelled { key, end } => self.report(key, Input::JobCancelled { from: boot, key, end }),
+            AgentMessage::Finished { key, outcome, job } => {
+                if let Some(end) = job {
+                    self.report(key, Input::JobCancelled { from: boot.clone(), key, end: Ok(end) });
+                }
                 self.shell.permits.finished(&boot, id, 1);
                 if self.is_planted(ShellFault::ResultAcknowledgedEarly) {
                     self.tell(id, self.partition_of(key.run), CoordinatorMessage::Acknowledge(key));
@@ -121,6 +125,7 @@ impl World {
     pub(super) fn effect_to_agent(&mut self, from: PartitionId, effect: Effect) {
         let (to, message) = match effect {
             Effect::Dispatch(dispatch) => (dispatch.to.clone(), CoordinatorMessage::Assign(dispatch)),
+            Effect::CancelJob(job) => (job.to.clone(), CoordinatorMessage::CancelJob(job)),
             Effect::CancelAttempt { to, key } => (to, CoordinatorMessage::Cancel(key)),
             Effect::Acknowledge { to, key } => (to, CoordinatorMessage::Acknowledge(key)),
             Effect::AnswerIntent { to, key, go } => (to, CoordinatorMessage::IntentAnswer { key, go }),

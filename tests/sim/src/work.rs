@@ -59,7 +59,7 @@ pub(super) fn manifest(node_type: &str) -> Json {
         _ => json!([{"id": "out", "type": "ANY"}, {"id": "side", "type": "ANY"}]),
     };
     json!({"id": node_type, "version": 1, "title": "Work", "effect": EffectClass::Pure, "effectFromConfig": true,
-        "prefetch": node_type == PREFETCHED, "inputs": inputs, "outputs": outputs})
+        "prefetch": node_type == PREFETCHED, "cancelsJobs": node_type != PREFETCHED, "inputs": inputs, "outputs": outputs})
 }
 
 /// Only numbers count, and where others are: how values are nested, who made them and why something failed do not.

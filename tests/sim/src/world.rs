@@ -271,6 +271,7 @@ impl World {
             Event::AgentStarts { agent } => self.start_agent(agent),
             Event::AgentDials { agent, boot } => self.dial(agent, boot),
             Event::AttemptGoesOn { agent, boot, key, step } => self.go_on(agent, boot, &key, step),
+            Event::JobCancelled { agent, boot, job } => self.job_cancelled(agent, boot, &job),
             Event::DrainEnds { agent, boot } => self.leave(agent, boot),
             Event::Trouble(trouble) => self.trouble(trouble),
         }
@@ -296,9 +297,10 @@ impl World {
     fn paused_until(&self, event: &Event) -> Option<Timestamp> {
         let agent = match event {
             Event::ToAgent { session, .. } | Event::AgentSeesEnd(session) => self.links.get(session)?.agent,
-            Event::AgentDials { agent, .. } | Event::AttemptGoesOn { agent, .. } | Event::DrainEnds { agent, .. } => {
-                *agent
-            }
+            Event::AgentDials { agent, .. }
+            | Event::AttemptGoesOn { agent, .. }
+            | Event::JobCancelled { agent, .. }
+            | Event::DrainEnds { agent, .. } => *agent,
             Event::Commit { .. } => return Some(self.database_stalled_until),
             Event::ReadRun { .. }
             | Event::ReadValues { .. }
@@ -452,6 +454,7 @@ impl World {
     fn check_end(&mut self) {
         self.check_batches();
         self.check.check_values(&self.store);
+        self.check.check_jobs();
         for run in self.check.acknowledged_runs() {
             let is_there = self.store.runs.contains_key(&run) || self.check.is_quarantined(run);
             self.check.expect(is_there, "H1", || format!("{run} was acknowledged and is not there"));

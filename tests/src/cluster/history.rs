@@ -8,7 +8,15 @@ use super::graph::Graph;
 use super::items::place;
 
 /// What may still be written down after a run's end.
-const BOOKKEEPING: &[&str] = &["attempt.stopped", "attempt.discarded", "attempt.settled"];
+pub const BOOKKEEPING: &[&str] = &[
+    "attempt.stopped",
+    "attempt.discarded",
+    "attempt.settled",
+    "attempt.handle",
+    "attempt.provider_cancelled",
+    "attempt.provider_over",
+    "attempt.provider_not_cancelled",
+];
 
 /// Everything that is wrong with a run that has ended, of a graph without bodies and branches.
 pub fn problems(graph: &Graph, execution: &Value, events: &[Value]) -> Vec<String> {

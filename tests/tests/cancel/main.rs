@@ -1,5 +1,5 @@
 //! A cancel at every marked place of every part: the process dies there around it, and afterwards each run has one end, nothing
-//! of it starts after that, and it stays so.
+//! of it starts after that, and it stays so. Jobs that it had begun at a provider are cancelled there.
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use cluster_tests::cluster::client::Client;
 use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::history::BOOKKEEPING;
 use cluster_tests::cluster::runs::text;
-use cluster_tests::cluster::{Cluster, Part};
+use cluster_tests::cluster::{Cluster, Part, Setting, Shape};
+use cluster_tests::sandbox::Sandbox;
 use cluster_tests::wait;
 use futures::future::join_all;
 use heddle_crash_point::{CRASH_POINTS, CrashPoint};
@@ -22,8 +24,10 @@ const HIT_TIME_MAX: Duration = Duration::from_secs(30);
 const NEVER: &str = "never";
 /// Places that no run passes.
 const BESIDE: [&str; 2] = ["alerts.", "retention."];
-/// Events that may follow a run's end.
-const BOOKKEEPING: [&str; 3] = ["attempt.stopped", "attempt.discarded", "attempt.settled"];
+/// How long a job takes at its provider: longer than the suite.
+const JOB_MS: u64 = 600_000;
+/// The kind whose runs have a job.
+const JOB: usize = 3;
 /// Ends of a run.
 const ENDS: [&str; 3] = ["run.completed", "run.failed", "run.cancelled"];
 
@@ -42,10 +46,60 @@ fn work(effect: &str) -> Graph {
     Graph::default().node("work", "debug:effect", config)
 }
 
+/// Work whose job a provider has.
+fn job() -> Graph {
+    Graph::default().node("work", "debug:job", json!({ "ms": JOB_MS }))
+}
+
+/// Two agents with a provider of their own.
+async fn set_up() -> (Sandbox, Cluster) {
+    let sandbox = Sandbox::start().await;
+    let arguments = sandbox.arguments([Part::Agent(0), Part::Agent(1)]);
+    let cluster = Cluster::set_up(Shape::new(1, 2, 8), Setting { arguments, ..Setting::default() }).await;
+    (sandbox, cluster)
+}
+
+/// What became of the job of a run, as its history says; nothing until then.
+async fn job_ended(client: &Client, run: &str) -> Vec<Value> {
+    let events = client.events(run).await;
+    let ended = events.into_iter().filter(|event| text(&event["type"]).starts_with("attempt.provider_"));
+    ended.collect()
+}
+
+/// Until the job of a run that is over is known to have ended; it ends once, and none of its jobs goes on at the provider or is
+/// charged.
+async fn without_job(client: &Client, sandbox: &Sandbox, run: &str) {
+    wait::until("the end of the job", RUN_TIME_MAX, || async {
+        let ended = job_ended(client, run).await;
+        if ended.is_empty() { Err(format!("{run} says nothing of its job")) } else { Ok(()) }
+    })
+    .await;
+    let ended = job_ended(client, run).await;
+    let results: Vec<String> = ended.iter().map(|event| text(&event["result"])).collect();
+    assert!(matches!(&results[..], [result] if result == "cancelled" || result == "over"), "{run}: {ended:?}");
+    let jobs: Vec<_> = sandbox.jobs().await.into_iter().filter(|job| job.key.starts_with(run)).collect();
+    assert!(!jobs.is_empty(), "{run} had a job");
+    assert!(jobs.iter().all(|job| job.state == "cancelled" && !job.charged), "{run}: {jobs:?}");
+}
+
+/// Until the handle of a run's job is durable.
+async fn has_job(client: &Client, run: &str) {
+    wait::until("the job", RUN_TIME_MAX, || async {
+        let events = client.events(run).await;
+        if events.iter().any(|event| event["type"] == "attempt.handle") {
+            Ok(())
+        } else {
+            Err(format!("{run} has no job"))
+        }
+    })
+    .await;
+}
+
 /// What is cancelled: work of each class, and each way to wait.
 fn kinds() -> Vec<(&'static str, Graph)> {
     let mut kinds: Vec<(&str, Graph)> =
-        ["pure", "keyed", "blind", "pollable"].into_iter().map(|effect| (effect, work(effect))).collect();
+        ["pure", "keyed", "blind"].into_iter().map(|effect| (effect, work(effect))).collect();
+    kinds.push(("pollable", job()));
     kinds.push(("wait", waits(600_000)));
     let review = Graph::default()
         .node("value", "input:text", json!({ "text": "as it is" }))
@@ -105,10 +159,11 @@ async fn at(cluster: &mut Cluster, point: &CrashPoint, workflows: &[String], sho
         let due = cluster.client().save("due", &waits(2_500)).await;
         runs.push(cluster.client().run(&due, "due").await);
     }
-    // Work of four classes, and two items.
+    has_job(cluster.client(), &runs[JOB]).await;
+    // Work of three classes, and two items.
     wait::until("the work to begin", RUN_TIME_MAX, || async {
         let more = cluster.effects("begun").len() - begun;
-        if more >= 6 { Ok(()) } else { Err(format!("{more} of 6 have begun")) }
+        if more >= 5 { Ok(()) } else { Err(format!("{more} of 5 have begun")) }
     })
     .await;
     let part = part_of(point.name);
@@ -168,7 +223,7 @@ async fn idle(client: &Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_is_right_at_every_marked_place() {
-    let mut cluster = Cluster::start(2, 8).await;
+    let (sandbox, mut cluster) = set_up().await;
     let mut workflows = Vec::new();
     for (name, graph) in kinds() {
         workflows.push(cluster.client().save(name, &graph).await);
@@ -190,6 +245,7 @@ async fn a_cancel_is_right_at_every_marked_place() {
         for run in &runs {
             wrong.extend(problems(cluster.client(), run).await);
         }
+        without_job(cluster.client(), &sandbox, &runs[JOB]).await;
         idle(cluster.client()).await;
         println!("crash point {:28} {} runs cancelled around it", point.name, runs.len());
         all.extend(runs);
@@ -199,9 +255,35 @@ async fn a_cancel_is_right_at_every_marked_place() {
     cluster.serves().await;
     assert_eq!(statuses(cluster.client(), &all).await, before, "a status stays");
     println!("{} runs cancelled at {places} places", all.len());
+    let jobs = sandbox.jobs().await;
+    assert!(jobs.len() >= places && jobs.iter().all(|job| job.state == "cancelled" && !job.charged), "{jobs:?}");
     assert!(wrong.is_empty(), "{} problems:\n{}", wrong.len(), wrong.join("\n"));
     assert!(missed.is_empty(), "never reached: {missed:?}");
     assert_eq!(cluster.effects("cancelled"), Vec::<String>::new(), "what was cancelled has not worked to its end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_agent_cancels_the_job_of_one_that_is_gone_for_good() {
+    let (sandbox, mut cluster) = set_up().await;
+    let client = cluster.client().clone();
+    let workflow = client.save("job", &job()).await;
+    cluster.kill(Part::Agent(1));
+    let run = client.run(&workflow, "job").await;
+    has_job(&client, &run).await;
+    cluster.kill(Part::Agent(0));
+    cancel(&client, &run).await;
+    client.ended(&run, RUN_TIME_MAX).await;
+    assert!(sandbox.jobs().await.iter().all(|job| job.state == "running"), "nobody is there who could cancel it");
+    wait::until("an explanation that names the job", RUN_TIME_MAX, || async {
+        let explained = client.get_json(&format!("/api/v1/workflows/executions/{run}/explain")).await;
+        let sentence = explained["nodes"][0]["sentence"].as_str().unwrap_or_default();
+        if sentence.contains("is still to be cancelled") { Ok(()) } else { Err(explained.to_string()) }
+    })
+    .await;
+    cluster.start_part(Part::Agent(1), None);
+    without_job(&client, &sandbox, &run).await;
+    let found = problems(&client, &run).await;
+    assert!(found.is_empty(), "{found:?}");
 }
 
 async fn statuses(client: &Client, runs: &[String]) -> Vec<Value> {

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{Cause, Explained, Told};
-use crate::id::Subject;
+use crate::id::{NodeIx, Subject};
 use crate::limits;
 use crate::partition::permits::{Misfit, Need, Standing};
-use crate::run::RunStatus;
 use crate::run::event::{ErrorClass, ReviewKind, RunError};
+use crate::run::{JobKey, OwedCancel, Run, RunStatus};
 use crate::time::{Span, Timestamp};
 
 impl Told {
@@ -77,6 +77,21 @@ impl Cause {
             }
         }
     }
+}
+
+/// Jobs at providers that a run which is over still has to have cancelled, each with its node, since when, and a sentence.
+pub fn owed_cancels(run: &Run) -> Vec<(NodeIx, Timestamp, String)> {
+    let owed = run.owed_cancels().take(limits::EXPLAINED_INSTANCES_MAX);
+    let sentence = |(job, owed): (JobKey, &OwedCancel)| {
+        let node = run.graph().node(job.instance.node);
+        let name = quoted(&node.id, &run.path(job.instance.scope));
+        let what = &node.provided(owed.provider).type_id;
+        let sentence = format!(
+            "{name} has left a job at its provider that is still to be cancelled: an agent that runs {what} is asked to do so."
+        );
+        (job.instance.node, owed.since, sentence)
+    };
+    owed.map(sentence).collect()
 }
 
 /// When whoever waits for the world waits no longer.

@@ -89,7 +89,8 @@ impl Fixture {
     pub(crate) fn build(self) -> Arc<Graph> {
         let mut types = TypeCatalogue::new();
         let manifest = json!({"id": "debug:work", "version": 1, "title": "Work", "effect": "pure",
-            "effectFromConfig": true, "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}, {"id": "extra", "type": "ANY"},
+            "effectFromConfig": true, "cancelsJobs": true,
+            "inputs": [{"id": "in", "type": "ANY", "list": true, "required": true}, {"id": "extra", "type": "ANY"},
                 {"id": "other", "type": "ANY"}],
             "outputs": [{"id": "out", "type": "ANY"}, {"id": "side", "type": "ANY"}]});
         types.add_manifest(manifest.to_string().as_bytes()).unwrap();

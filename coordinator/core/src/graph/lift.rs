@@ -323,6 +323,7 @@ impl Region {
             effect_from_config: false,
             effect_rules: Vec::new(),
             prefetch: false,
+            cancels_jobs: false,
             policy: None,
             aliases: Vec::new(),
             input_aliases: BTreeMap::new(),

@@ -28,6 +28,13 @@ struct Absence {
     grace_min: Span,
 }
 
+impl Presence {
+    /// Whether it is there as this start, on this stream.
+    pub(super) fn is_on(&self, agent: &AgentBoot, session: SessionNumber) -> bool {
+        (self.boot, self.session) == (agent.boot, session) && self.gone.is_none()
+    }
+}
+
 impl Partition {
     pub(super) fn is_here(&self, agent: &AgentBoot) -> bool {
         let presence = self.agents.get(&agent.agent);
@@ -50,6 +57,7 @@ impl Partition {
         turn: &mut Turn<'_>,
     ) {
         self.agents.insert(agent.agent.clone(), Presence { boot: agent.boot, session, gone: None });
+        self.ask_others(&agent.agent, turn);
         for (key, live) in self.attempts_of(&agent.agent) {
             if live.boot != agent.boot {
                 if !is_planted(Fault::NewBootIgnored) {
@@ -116,6 +124,7 @@ impl Partition {
                 self.lose(key, LossCause::Goodbye, turn);
             }
         }
+        self.ask_others(&agent.agent, turn);
         self.look_for_losses(turn.now);
     }
 
@@ -173,7 +182,7 @@ impl Partition {
         let grace = match run.graph().node(node).provided(live.provider).effect {
             _ if live.alone => limits::POISON_VERDICT_WAIT,
             EffectClass::Pure | EffectClass::Keyed => limits::LOSS_GRACE_PURE,
-            EffectClass::Pollable if live.handle.is_some() => Span::ZERO,
+            EffectClass::Pollable if live.job.is_some() => Span::ZERO,
             EffectClass::Pollable | EffectClass::Blind => limits::LOSS_GRACE_BLIND,
         };
         if is_planted(Fault::GraceSkipped) && absence.since <= self.loaded_at {
@@ -257,7 +266,7 @@ impl Partition {
     }
 
     /// Whether an attempt is in other hands than those that speak of it. Whoever touches what it does not hold is counted.
-    fn is_foreign(&mut self, from: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn is_foreign(&mut self, from: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> bool {
         let is_foreign = self.live(&key).is_some_and(|live| live.agent != *from);
         if is_foreign {
             self.attach(Some(key.run), Release::Effect(Effect::CountForeign(key)), turn);

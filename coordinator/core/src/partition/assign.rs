@@ -325,7 +325,7 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
         // A fallback has a config of its own.
         config: run.changed_config(instance).filter(|_| assignment.provider == ProviderIx::default()),
         question,
-        handle: live.and_then(|live| live.handle),
+        handle: live.and_then(|live| live.job).map(|job| job.handle),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),
         sandbox: run.is_sandboxed(),

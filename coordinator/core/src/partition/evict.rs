@@ -1,7 +1,8 @@
-//! Runs leave memory: parked ones, which are found again, and those that are over.
+//! Runs leave memory: parked ones, which are found again, those that are over, and those whose rows cannot be written.
 
+use super::io::{Effect, Release};
 use super::{Partition, Turn};
-use crate::id::RunId;
+use crate::id::{AttemptKey, RunId};
 use crate::limits;
 
 impl Partition {
@@ -37,6 +38,24 @@ impl Partition {
             }
             entry.alarm.map(|at| self.alarms.remove(&(at, id)));
             entry.idle_at.map(|at| self.idle.remove(&(at, id)));
+            self.forget_cancels(id, &entry.cancels);
         }
+    }
+
+    /// A run whose rows cannot be written: nothing more is decided or answered for it.
+    pub(super) fn set_aside(&mut self, run: RunId, turn: &mut Turn<'_>) {
+        if let Some(entry) = self.runs.get(&run) {
+            for (instance, live) in entry.run.attempts() {
+                let key = AttemptKey { run, instance, number: live.number, token: live.token };
+                let effect = Effect::CancelAttempt { to: live.agent.clone(), key };
+                turn.outputs.releases.push(Release::Effect(effect));
+            }
+        }
+        self.tell_parent(run);
+        self.drop_run(run);
+        self.open.forget(run);
+        self.forget_places(run, turn);
+        let unsent: Vec<AttemptKey> = self.unsent.keys().filter(|key| key.run == run).copied().collect();
+        unsent.iter().for_each(|key| self.withdraw(key, turn));
     }
 }

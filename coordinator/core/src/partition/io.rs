@@ -18,7 +18,7 @@ use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
 use crate::run::recall::CachedResult;
 use crate::run::{
-    ChildEnd, ListNeed, ListenRefusal, Outcome, PauseChange, ReviewAnswer, ReviewRefusal, Run, RunStatus,
+    ChildEnd, JobEnd, ListNeed, ListenRefusal, Outcome, PauseChange, ReviewAnswer, ReviewRefusal, Run, RunStatus,
 };
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
@@ -177,6 +177,16 @@ pub enum Input {
         from: AgentBoot,
         /// Which attempt.
         key: AttemptKey,
+    },
+    /// An agent says what became of a job that it was asked to cancel, or of that of an attempt whose end follows; or why it
+    /// could not cancel it.
+    JobCancelled {
+        /// Who.
+        from: AgentBoot,
+        /// Which attempt had the job: the key of the order, or of the attempt.
+        key: AttemptKey,
+        /// What became of it.
+        end: Result<JobEnd, NodeError>,
     },
     /// Permits that this partition waited for.
     Granted(Vec<Grant>),
@@ -428,6 +438,8 @@ pub enum Effect {
         /// Which attempt.
         key: AttemptKey,
     },
+    /// Ask an agent to cancel a job at its provider. It uses up no permit.
+    CancelJob(Box<Dispatch>),
     /// Tell an agent that it may forget a result.
     Acknowledge {
         /// Who reported it.

@@ -15,6 +15,7 @@ mod dropped;
 mod evict;
 mod explain;
 pub mod io;
+mod jobs;
 mod listen;
 mod lists;
 mod mail;
@@ -45,6 +46,7 @@ use crate::partition::agents::Presence;
 use crate::partition::batch::{Batch, CommitOutcome, IdempotencyKey, Phase, RunSummary};
 use crate::partition::batches::Batches;
 use crate::partition::io::{Effect, Input, Outputs, Release, StopReason};
+use crate::partition::jobs::{Cancels, Looks};
 use crate::partition::lists::RecentLists;
 use crate::partition::mail::Mail;
 use crate::partition::open::{Flying, Open};
@@ -89,6 +91,8 @@ pub struct Partition {
     /// Runs whose turn was used up before they were quiet (E2).
     turns: VecDeque<RunId>,
     alarms: BTreeSet<(Timestamp, RunId)>,
+    /// Runs with jobs that are to be cancelled, by when they are looked at.
+    cancel_looks: Looks,
     /// Parked runs, by when they may leave memory.
     idle: BTreeSet<(Timestamp, RunId)>,
     /// For decisions that look at values.
@@ -122,6 +126,8 @@ struct Entry {
     fetched: Values,
     /// Parts of lists that it goes through.
     lists: RecentLists,
+    /// Jobs at providers that are to be cancelled.
+    cancels: Cancels,
     /// The event up to which its state was looked through and something would wake all of it.
     watched: Option<EventSeq>,
 }
@@ -164,6 +170,7 @@ impl Partition {
             losses_at: Some(now.plus(limits::LOSS_GRACE_AFTER_LOAD)),
             turns: VecDeque::new(),
             alarms: BTreeSet::new(),
+            cancel_looks: Looks::new(),
             idle: BTreeSet::new(),
             recent: RecentValues::default(),
             questions: Questions::default(),
@@ -237,6 +244,7 @@ impl Partition {
         self.wake(&mut turn);
         self.give_up_questions(&mut turn);
         self.lose_absent(&mut turn);
+        self.tend_cancels(&mut turn);
         self.take_turns(&mut turn);
         self.ask_shared(&mut turn);
         self.assign(&mut turn);
@@ -269,6 +277,7 @@ impl Partition {
             Input::Intent { from, key } => self.intent(from, key, turn),
             Input::Handle { from, key, handle } => self.handle(&from, key, handle, turn),
             Input::HandedBack { from, key } => self.handed_back(&from, key, turn),
+            Input::JobCancelled { from, key, end } => self.job_cancelled(&from, key, end, turn),
             Input::Granted(grants) => self.granted(grants, turn),
             Input::Committed(number, outcome) => self.committed(number, outcome, turn),
             Input::Values(run, values) => self.values_read(run, values, turn),
@@ -358,6 +367,7 @@ impl Partition {
     fn track(&mut self, id: RunId, turn: &Turn<'_>) {
         self.expose(id, turn.now);
         self.want_shared(id);
+        self.track_cancels(id, turn.now);
         let Some(entry) = self.runs.get_mut(&id) else { return };
         let alarm = entry.run.next_alarm(turn.now);
         if alarm != entry.alarm {
@@ -516,23 +526,6 @@ impl Partition {
         }
     }
 
-    /// A run whose rows cannot be written: nothing more is decided or answered for it.
-    fn set_aside(&mut self, run: RunId, turn: &mut Turn<'_>) {
-        if let Some(entry) = self.runs.get(&run) {
-            for (instance, live) in entry.run.attempts() {
-                let key = AttemptKey { run, instance, number: live.number, token: live.token };
-                let effect = Effect::CancelAttempt { to: live.agent.clone(), key };
-                turn.outputs.releases.push(Release::Effect(effect));
-            }
-        }
-        self.tell_parent(run);
-        self.drop_run(run);
-        self.open.forget(run);
-        self.forget_places(run, turn);
-        let unsent: Vec<AttemptKey> = self.unsent.keys().filter(|key| key.run == run).copied().collect();
-        unsent.iter().for_each(|key| self.withdraw(key, turn));
-    }
-
     /// The flying batch did not land for certain: what was built on it falls with it (E3, I8).
     fn stop(&mut self, reason: StopReason, turn: &mut Turn<'_>) {
         if is_planted(Fault::SpeculationKept) {
@@ -571,7 +564,8 @@ impl Partition {
         }
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let turns = (!self.turns.is_empty()).then_some(now);
-        let beside = [self.mail.wake_at(), self.batches.wake_at(), self.questions.wake_at()];
+        let cancels = self.cancel_looks.first().map(|(at, _)| *at);
+        let beside = [self.mail.wake_at(), self.batches.wake_at(), self.questions.wake_at(), cancels];
         [alarm, idle, self.losses_at, turns].into_iter().chain(beside).flatten().min()
     }
 }
@@ -594,6 +588,7 @@ impl Entry {
             lack: Lack::Nothing,
             fetched: Values::new(),
             lists: RecentLists::default(),
+            cancels: Cancels::default(),
             watched: None,
         }
     }

@@ -185,7 +185,7 @@ pub(super) fn of_quarantined(release: Release) -> Option<Release> {
         Release::Effect(Effect::AnswerIntent { to, key, .. }) => {
             Some(Release::Effect(Effect::AnswerIntent { to, key, go: false }))
         }
-        Release::Effect(Effect::Dispatch(_) | Effect::Notify { .. }) => None,
+        Release::Effect(Effect::Dispatch(_) | Effect::CancelJob(_) | Effect::Notify { .. }) => None,
         release => Some(release),
     }
 }

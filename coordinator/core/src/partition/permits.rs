@@ -20,7 +20,7 @@ use self::places::Places;
 pub use self::standing::{Misfit, PlaceStanding, Standing};
 use crate::concurrency::{ConcurrencyKey, ConcurrencyLimits};
 use crate::condition::question::{EVALUATOR_TYPE, EVALUATOR_VERSION};
-use crate::id::{AgentBoot, AgentId, BootId, Instance, PartitionId, SessionNumber, TenantId};
+use crate::id::{AgentBoot, AgentId, BootId, Instance, NodeIx, PartitionId, ProviderIx, SessionNumber, TenantId};
 use crate::node_type::Runner;
 use crate::run::Run;
 use crate::run::event::PermitClass;
@@ -60,6 +60,21 @@ impl Need {
             alone,
             labels: provided.policy.labels.clone(),
             key: node.policy.concurrency_key.as_ref().map(|template| template.of(run.tenant(), run.workflow())),
+        }
+    }
+}
+
+impl Need {
+    /// What cancelling a job of a node needs, which the provider of this number has.
+    pub(super) fn of_job(run: &Run, node: NodeIx, provider: ProviderIx) -> Self {
+        let provided = run.graph().node(node).provided(provider);
+        Self {
+            type_id: provided.type_id.clone(),
+            version: provided.node_type.map_or(0, |node_type| node_type.version),
+            prefetch: false,
+            alone: false,
+            labels: provided.policy.labels.clone(),
+            key: None,
         }
     }
 }
@@ -362,6 +377,16 @@ impl Permits {
     /// Whether any agent that is here and takes work could ever run this.
     pub fn is_offered(&self, need: &Need) -> bool {
         self.agents.values().any(|pool| !pool.closed && pool.can_run(need))
+    }
+
+    /// The agents that could run this, whether they are free or not; those that take new work first.
+    pub(super) fn that_can_run(&self, need: &Need) -> Vec<(AgentBoot, SessionNumber)> {
+        let mut fit: Vec<(&AgentId, &Pool)> = self.agents.iter().filter(|(_, pool)| pool.can_run(need)).collect();
+        fit.sort_by_key(|(_, pool)| pool.closed);
+        let of = |(agent, pool): (&AgentId, &Pool)| {
+            (AgentBoot { agent: agent.clone(), boot: pool.offer.boot }, pool.offer.session)
+        };
+        fit.into_iter().map(of).collect()
     }
 
     /// How many attempts an agent has of ours.

@@ -41,6 +41,8 @@ pub enum Lost {
     Timer,
     /// The question for a result that runs share.
     Question,
+    /// The look at a job at a provider that is to be cancelled.
+    Job,
     /// The instant or the people in its row: it waits on disk alone, where only a signal or a call of its hook would reach it.
     Row,
     /// Its history: it waits on disk, and cannot be read back.
@@ -71,6 +73,7 @@ impl fmt::Display for Lost {
             Lost::Agent => f.write_str("an agent that is away has its work, and nobody looks whether it comes back"),
             Lost::Timer => f.write_str("no timer is set for its next instant"),
             Lost::Question => f.write_str("it waits for a shared result that nobody looks for"),
+            Lost::Job => f.write_str("a job at a provider is to be cancelled, and nobody does so"),
             Lost::Row => f.write_str(
                 "it waits on disk, and its row lacks the time or the review that it waits for: at most a signal or a call of \
                  its address would reach it",
@@ -116,6 +119,9 @@ impl Partition {
 
     /// What is missing that would wake a run, if anything is.
     fn watch_one(&mut self, id: RunId) -> Option<Lost> {
+        if self.has_forgotten_job(id) {
+            return Some(Lost::Job);
+        }
         let entry = self.runs.get_mut(&id).filter(|entry| entry.run.status() == RunStatus::Running)?;
         let seq = entry.run.seq();
         if entry.watched != Some(seq) {

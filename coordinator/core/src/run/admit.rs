@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::child::ChildEnd;
 use super::listen::ListenRefusal;
 use super::review::{ReviewAnswer, ReviewRefusal};
-use super::{Body, LiveAttempt, Outcome, PauseChange, Run, RunStatus, Stop, TimerKind};
+use super::{Body, JobEnd, JobKey, LiveAttempt, Outcome, PauseChange, Run, RunStatus, Stop, TimerKind};
 use crate::fault::{Fault, is_planted};
 use crate::id::{Instance, PortIx, ProviderIx, Subject};
 use crate::limits;
@@ -52,6 +52,13 @@ pub enum Command {
         attempt: Attempt,
         /// The handle.
         handle: Value,
+    },
+    /// It is known what became of a job that was to be cancelled.
+    EndJob {
+        /// Which job.
+        job: JobKey,
+        /// What became of it.
+        end: JobEnd,
     },
     /// Time has passed: timers and the deadline are looked at.
     Wake,
@@ -145,6 +152,7 @@ impl Run {
                 _ => Ok(Fact::IntentRecorded { attempt }.into()),
             },
             Command::Checkpoint { attempt, handle } => self.checkpoint(attempt, handle),
+            Command::EndJob { job, end } => self.end_job(job, end),
             Command::Wake => self.wake(now),
             Command::Cancel { by } => match self.status() {
                 RunStatus::Running => {
@@ -340,7 +348,7 @@ impl Run {
                 format!("it ended {} agents that had nothing else to do; mend the node", limits::POISON_PROOFS);
             return error(ErrorClass::Poison, "poison_node", message);
         }
-        let unknown = live.intent && (provided.effect == EffectClass::Blind || live.handle.is_none());
+        let unknown = live.intent && (provided.effect == EffectClass::Blind || live.job.is_none());
         let retries = provided.policy.on_unknown == OnUnknown::Retry || is_planted(Fault::UnknownRetried);
         if unknown && provided.effect.needs_intent() && !retries {
             let message = format!("agent {} was lost while it acted; look whether it took effect", live.agent.agent);
@@ -355,15 +363,16 @@ impl Run {
 
     fn checkpoint(&self, attempt: Attempt, handle: Value) -> Result<Admitted, Rejection> {
         let live = self.live_attempt(&attempt)?;
-        if self.status() != RunStatus::Running {
-            return Err(Rejection::Over(self.status()));
-        }
-        if live.stopping {
-            return Err(Rejection::Idle);
+        let cancels = self.can_cancel(attempt.instance);
+        // The job of an attempt that counts no more is only kept in order to be cancelled.
+        if self.is_given_up(live) && !cancels {
+            let is_over = self.status() != RunStatus::Running;
+            return Err(if is_over { Rejection::Over(self.status()) } else { Rejection::Idle });
         }
         let mut body = Body::new(self.seq().next());
         let handle = body.put(handle);
-        Ok(Admitted { fact: Fact::HandleRecorded { attempt, handle }, values: body.into_values() })
+        let fact = Fact::HandleRecorded { attempt, handle, cancels: Some(cancels) };
+        Ok(Admitted { fact, values: body.into_values() })
     }
 
     /// The first timer that is due, or the deadline. Called again until it answers [`Rejection::Idle`].
@@ -387,7 +396,7 @@ impl Run {
             let fact = Fact::TimerFired { instance: timer.instance, outputs };
             return Ok(Admitted { fact, values: body.into_values() });
         }
-        if !self.is_parked() && self.state.deadline <= now {
+        if !self.is_waiting() && self.state.deadline <= now {
             let error = RunError {
                 code: "run_timeout".into(),
                 message: format!("the run was active for more than {}", self.state.origin.active_max).into(),

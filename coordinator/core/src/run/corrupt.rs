@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::NodePhase;
+use super::{JobKey, NodePhase};
 use crate::id::{EventSeq, Instance, NodeIx, ProviderIx, ReviewIx};
 use crate::run::event::Attempt;
 
@@ -35,6 +35,14 @@ pub enum Corrupt {
         seq: EventSeq,
         /// The attempt it names.
         attempt: Attempt,
+    },
+    /// It names a job that is not to be cancelled.
+    #[error("event {seq} names the job of attempt {} of node {}, which is not to be cancelled", job.number, job.instance.node)]
+    UnknownJob {
+        /// Which event.
+        seq: EventSeq,
+        /// The job it names.
+        job: JobKey,
     },
     /// The node does not stand where the event needs it.
     #[error("event {seq} does not follow: node {} is {phase:?}", instance.node)]

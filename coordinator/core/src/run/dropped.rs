@@ -54,6 +54,7 @@ impl Run {
             | NodePhase::Dropped => return Ok(()),
         }
         self.slot(instance)?.phase = NodePhase::Dropped;
+        self.owe_kept(instance);
         // A loop that waited for an agent's word on its last turn.
         self.end_scope(instance);
         self.count_down(instance)?;
@@ -64,6 +65,7 @@ impl Run {
     /// An attempt of an item that has failed is over: whatever came of it, nothing follows.
     pub(super) fn over_in_vain(&mut self, instance: Instance) -> Result<(), Corrupt> {
         self.end_scope(instance);
+        self.owe_kept(instance);
         self.slot(instance)?.phase = NodePhase::Dropped;
         self.leave(instance)
     }
@@ -79,10 +81,10 @@ impl Run {
     }
 
     /// Before the end of a run only what was given up may be gone without a word on how it went.
-    pub(super) fn remove_given_up(&mut self, attempt: &Attempt) -> Result<(), Corrupt> {
+    pub(super) fn remove_given_up(&mut self, attempt: &Attempt) -> Result<LiveAttempt, Corrupt> {
         let seq = self.seq();
         let live = self.remove(attempt)?;
-        if self.is_given_up(&live) { Ok(()) } else { Err(Corrupt::WrongSide { seq }) }
+        if self.is_given_up(&live) { Ok(live) } else { Err(Corrupt::WrongSide { seq }) }
     }
 
     /// The instances that were given up by the event that was read last.

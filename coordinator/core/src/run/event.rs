@@ -12,12 +12,12 @@ use crate::id::{
     AgentBoot, AttemptNumber, AttemptToken, EventSeq, Instance, NodeIx, ProviderIx, ScopeIx, Subject, TenantId,
     WorkflowId,
 };
-use crate::run::RunStatus;
 pub use crate::run::child_event::{ChildEnded, ChildOutcome, Invoked, InvokedBy};
 use crate::run::lineage::{Lineage, Offer, Source};
 pub use crate::run::listen_event::{Called, RequestKey, Signalled};
 pub use crate::run::output::{ListChunk, OutputValue, Piece, PortOutput};
 pub use crate::run::review_event::{Asked, ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed};
+use crate::run::{JobEnd, JobKey, RunStatus};
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
@@ -115,6 +115,15 @@ pub enum Fact {
         attempt: Attempt,
         /// Where the handle lies in the body.
         handle: ValueRef,
+        /// Whether the node's type can cancel the job; nothing: a release wrote it that owed no cancels.
+        cancels: Option<bool>,
+    },
+    /// What became of a job at a provider that no attempt went on with. It may come after the end.
+    ProviderCancelled {
+        /// Which job.
+        job: JobKey,
+        /// What became of it.
+        end: JobEnd,
     },
     /// A `logic:wait` is over, or the time of a node that has listened in vain.
     TimerFired {
@@ -511,6 +520,7 @@ impl Fact {
             | Fact::Continued
             | Fact::IntentRecorded { .. }
             | Fact::HandleRecorded { .. }
+            | Fact::ProviderCancelled { .. }
             | Fact::TimerFired { .. }
             | Fact::Reviewed(_)
             | Fact::Signalled(_)
@@ -538,6 +548,9 @@ impl Fact {
             Fact::HandedBack { .. } => "attempt.handed_back",
             Fact::IntentRecorded { .. } => "attempt.intent",
             Fact::HandleRecorded { .. } => "attempt.handle",
+            Fact::ProviderCancelled { end: JobEnd::Cancelled, .. } => "attempt.provider_cancelled",
+            Fact::ProviderCancelled { end: JobEnd::Over, .. } => "attempt.provider_over",
+            Fact::ProviderCancelled { .. } => "attempt.provider_not_cancelled",
             Fact::TimerFired { .. } => "timer.fired",
             Fact::Reviewed(it) if it.by.is_none() => "review.timed_out",
             Fact::Reviewed(_) => "review.decided",

@@ -22,6 +22,7 @@ mod failure;
 mod inputs;
 pub mod instances;
 pub mod items;
+mod job;
 pub mod lineage;
 pub mod list;
 mod listen;
@@ -66,6 +67,7 @@ pub use corrupt::Corrupt;
 pub use expand::ListNeed;
 pub(crate) use expand::Lists;
 pub use inputs::{SourcedValue, WiredInput};
+pub use job::{Job, JobEnd, JobKey, OwedCancel};
 pub use listen::{ListenRefusal, Listener};
 pub use outcome::Outcome;
 pub use pause::{Pause, PauseChange};
@@ -92,7 +94,7 @@ use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 9;
+pub const FOLD_VERSION: u32 = 10;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -164,6 +166,8 @@ struct State {
     pause: Option<Box<Pause>>,
     /// Runs that it has invoked; nothing if it never has.
     children: Option<Box<Children>>,
+    /// Jobs at providers that no attempt goes on with, and of which it is not known yet what became.
+    owed: BTreeMap<JobKey, OwedCancel>,
 }
 
 /// How a node ends its run.
@@ -235,8 +239,8 @@ pub struct LiveAttempt {
     pub assigned_at: Timestamp,
     /// Whether it may have acted on the world (E11).
     pub intent: bool,
-    /// By what any agent can ask for its job.
-    pub handle: Option<ValueRef>,
+    /// Its job, if it has one that any agent can ask for.
+    pub job: Option<Job>,
     /// Whether it was told to stop.
     pub stopping: bool,
     /// Who does the node's work.
@@ -253,8 +257,8 @@ struct Tries {
     deaths: u32,
     /// Agents that died while they had nothing else (E13).
     proofs: u32,
-    /// By what the next attempt asks for the job that a lost one began (E10).
-    handle: Option<ValueRef>,
+    /// The job that a lost attempt began, and that the next one asks for (E10).
+    job: Option<Job>,
     /// Who does the node's work since the providers before have failed for good.
     provider: ProviderIx,
 }
@@ -433,6 +437,11 @@ impl Run {
 
     /// Whether nothing will happen before a timer or a person.
     pub fn is_parked(&self) -> bool {
+        self.is_waiting() && !self.owes_cancels()
+    }
+
+    /// Whether nothing of its nodes goes on before a timer or a person: that does not count as being active.
+    fn is_waiting(&self) -> bool {
         let state = &self.state;
         let begins_nothing = state.ready.is_empty() && state.due.is_empty() && state.recalls.is_empty();
         let hears = self.has_open_reviews() || self.listens() || self.has_open_children();
@@ -440,9 +449,9 @@ impl Run {
         state.status == RunStatus::Running && state.attempts.is_empty() && (waits || self.is_paused())
     }
 
-    /// Whether it is over and no attempt is out.
+    /// Whether it is over, no attempt is out, and no job is to be cancelled.
     pub fn is_closed(&self) -> bool {
-        self.state.status != RunStatus::Running && self.state.attempts.is_empty()
+        self.state.status != RunStatus::Running && self.state.attempts.is_empty() && !self.owes_cancels()
     }
 
     /// When it must be looked at again without a command: a timer, or its deadline.
@@ -451,7 +460,7 @@ impl Run {
             return None;
         }
         let timer = self.state.timers.first().map(|timer| timer.at);
-        let deadline = (!self.is_parked()).then_some(self.state.deadline);
+        let deadline = (!self.is_waiting()).then_some(self.state.deadline);
         timer.into_iter().chain(deadline).min()
     }
 
@@ -464,7 +473,7 @@ impl Run {
             return Some(now);
         }
         let timer = self.state.timers.iter().find(|timer| timer.at > now).map(|timer| timer.at);
-        let deadline = (!self.is_parked()).then_some(self.state.deadline);
+        let deadline = (!self.is_waiting()).then_some(self.state.deadline);
         timer.into_iter().chain(deadline).min()
     }
 

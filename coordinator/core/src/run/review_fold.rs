@@ -210,6 +210,7 @@ impl Run {
             self.count_up(again);
         }
         let mut last = open.attempt.filter(|_| again == open.instance).map_or(AttemptNumber(0), |(number, _)| number);
+        self.owe_kept(again);
         if let Some(tries) = self.state.tries.remove(&again) {
             last = last.max(tries.last);
         }

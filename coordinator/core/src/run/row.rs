@@ -6,7 +6,7 @@ use crate::partition::batch::{Phase, RunCreated, RunSummary};
 impl Run {
     /// The row for lists, timers and start-up, as it stands now.
     pub fn summary(&self) -> RunSummary {
-        let phase = match (self.state.status, self.state.attempts.is_empty()) {
+        let phase = match (self.state.status, self.state.attempts.is_empty() && !self.owes_cancels()) {
             (RunStatus::Running, _) if self.is_parked() => Phase::Parked,
             (RunStatus::Running, _) => Phase::Active,
             (_, false) => Phase::Closing,

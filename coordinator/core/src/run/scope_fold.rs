@@ -170,6 +170,7 @@ impl Run {
             }
             let instance = self.current(Instance { scope, ..Instance::root(*ix) });
             if !self.state.tries.is_empty() {
+                self.owe_kept(instance);
                 self.state.tries.remove(&instance);
             }
             if !self.state.makers.is_empty() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::corrupt::Corrupt;
 use super::reuse::Offers;
 use super::scope::ROOT;
-use super::{LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries};
+use super::{Job, LiveAttempt, NodePhase, Origin, Rank, Run, RunStatus, Slot, State, Stop, Timer, TimerKind, Tries};
 use crate::fault::{Fault, is_planted};
 use crate::graph::Graph;
 use crate::id::{EventSeq, Instance, NodeIx, ProviderIx, RunId};
@@ -105,6 +105,7 @@ impl Run {
             listeners: None,
             pause: None,
             children: None,
+            owed: BTreeMap::new(),
         };
         let (dropped, child_orders) = (Vec::new(), Vec::new());
         let mut run = Run { id, graph, state, dropped, closed: None, review_changes: None, child_orders };
@@ -118,7 +119,7 @@ impl Run {
         if seq != expected {
             return Err(Corrupt::Gap { expected, found: seq });
         }
-        if self.is_parked() || self.is_paused() {
+        if self.is_waiting() || self.is_paused() {
             // Waiting does not count against the deadline.
             self.state.deadline = self.state.deadline.plus(at.since(self.state.last_at));
         }
@@ -128,8 +129,16 @@ impl Run {
         match fact {
             Fact::Submitted(_) => return Err(Corrupt::WrongSide { seq }),
             Fact::Settled { .. } if !over => return Err(Corrupt::WrongSide { seq }),
-            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| self.remove_given_up(attempt))?,
-            Fact::Discarded { attempt } => self.remove_given_up(attempt)?,
+            Fact::Stopped { attempts } => attempts.iter().try_for_each(|attempt| {
+                let live = self.remove_given_up(attempt)?;
+                self.owe_cancel(attempt.into(), live.job, live.provider);
+                Ok(())
+            })?,
+            Fact::Discarded { attempt } => drop(self.remove_given_up(attempt)?),
+            Fact::HandleRecorded { attempt, handle, cancels } if !over || cancels.is_some() => {
+                self.live(attempt)?.job = Some(Job { handle: *handle, cancels: *cancels });
+            }
+            Fact::ProviderCancelled { job, .. } => self.job_ended(*job)?,
             Fact::Settled { attempt, .. } => drop(self.remove(attempt)?),
             _ if over && !is_planted(Fault::TerminalNotAbsorbing) => return Err(Corrupt::WrongSide { seq }),
             Fact::Continued => {}
@@ -162,7 +171,7 @@ impl Run {
             }
             Fact::Answered { attempt, verdict, .. } => self.answered(attempt, *verdict)?,
             Fact::Failed { attempt, error, retry_at, fallback, caught, asks, .. } => {
-                self.failed(attempt, error)?;
+                self.failed(attempt, error, *asks)?;
                 match (retry_at, fallback) {
                     _ if self.is_abandoned(attempt.instance) => self.over_in_vain(attempt.instance)?,
                     (Some(at), _) => {
@@ -186,13 +195,13 @@ impl Run {
             }
             Fact::HandedBack { attempts } => {
                 for attempt in attempts {
-                    let handle = self.remove(attempt)?.handle;
-                    self.tries_of(attempt).handle = handle;
+                    let job = self.remove(attempt)?.job;
+                    self.tries_of(attempt).job = job;
                     self.queue_again(attempt.instance)?;
                 }
             }
             Fact::IntentRecorded { attempt } => self.live(attempt)?.intent = true,
-            Fact::HandleRecorded { attempt, handle } => self.live(attempt)?.handle = Some(*handle),
+            Fact::HandleRecorded { .. } => return Err(Corrupt::WrongSide { seq }),
             Fact::TimerFired { instance, outputs } => {
                 self.expect(*instance, &[NodePhase::Waiting])?;
                 self.take_timer(*instance);
@@ -283,7 +292,7 @@ impl Run {
         }
         self.state.ready.remove(&self.rank(instance));
         self.slot(instance)?.phase = NodePhase::Running;
-        let handle = self.state.tries.get(&instance).and_then(|tries| tries.handle);
+        let job = self.state.tries.get_mut(&instance).and_then(|tries| tries.job.take());
         let live = LiveAttempt {
             number,
             token,
@@ -291,8 +300,8 @@ impl Run {
             permit: assignment.permit,
             alone: assignment.alone,
             assigned_at: at,
-            intent: handle.is_some(),
-            handle,
+            intent: job.is_some(),
+            job,
             stopping: false,
             provider: assignment.provider,
         };
@@ -300,13 +309,17 @@ impl Run {
         Ok(())
     }
 
-    fn failed(&mut self, attempt: &Attempt, error: &NodeError) -> Result<(), Corrupt> {
-        self.remove(attempt)?;
+    fn failed(&mut self, attempt: &Attempt, error: &NodeError, asks: bool) -> Result<(), Corrupt> {
+        let live = self.remove(attempt)?;
         let tries = self.tries_of(attempt);
         tries.failed += u32::from(error.class != ErrorClass::RateLimited);
         // It reported its own end: its agent is alive, and it is no suspect any more.
         (tries.deaths, tries.proofs) = (0, 0);
-        tries.handle = None;
+        // Where people decide what came of it, its job is left alone until then.
+        tries.job = live.job.filter(|job| asks && job.cancels.is_some());
+        // That a type cannot cancel jobs is no news with each of its failures.
+        let left = live.job.filter(|job| !asks && job.cancels == Some(true));
+        self.owe_cancel(attempt.into(), left, live.provider);
         Ok(())
     }
 
@@ -324,7 +337,7 @@ impl Run {
     fn lost(&mut self, attempt: &Attempt, cause: LossCause) -> Result<(), Corrupt> {
         let live = self.remove(attempt)?;
         let tries = self.tries_of(attempt);
-        tries.handle = live.handle.filter(|_| !is_planted(Fault::HandleForgotten));
+        tries.job = live.job.filter(|_| !is_planted(Fault::HandleForgotten));
         match cause {
             LossCause::NewBoot if live.alone => tries.proofs += u32::from(!is_planted(Fault::ProofIgnored)),
             LossCause::NewBoot | LossCause::StreamGone if !live.alone => tries.deaths += 1,
@@ -341,6 +354,7 @@ impl Run {
         caught: &[PortOutput],
     ) -> Result<(), Corrupt> {
         self.end_scope(instance);
+        self.owe_kept(instance);
         if Self::ends_run(caught) {
             self.give_up_at(instance, error, instance)?;
         }
@@ -394,6 +408,7 @@ impl Run {
         self.withdraw_all();
         self.hear_no_more();
         self.leave_children();
+        self.owe_all_kept();
         // Paid work goes on when the run failed, so that a resume need not pay again (E21).
         let failed = status == RunStatus::Failed && error.is_some_and(|error| error.node.is_some());
         for (instance, live) in &mut self.state.attempts {

@@ -212,7 +212,8 @@ impl Trace {
             | Fact::Offered { .. }
             | Fact::Continued
             | Fact::IntentRecorded { .. }
-            | Fact::HandleRecorded { .. } => {}
+            | Fact::HandleRecorded { .. }
+            | Fact::ProviderCancelled { .. } => {}
         }
         self.follow(graph, event);
     }

@@ -18,7 +18,7 @@ use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message;
 
-use super::{DecodeError, Row, VERSION, checksums, children, kind, lineage, listening, reviews};
+use super::{DecodeError, Row, VERSION, checksums, children, jobs, kind, lineage, listening, reviews};
 
 /// Turns a row into its event. A row read without its body gives an event without values.
 ///
@@ -163,8 +163,9 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         Wire::IntentRecorded(it) => (kind::INTENT_RECORDED, Fact::IntentRecorded { attempt: attempt(it.attempt)? }),
         Wire::HandleRecorded(it) => (
             kind::HANDLE_RECORDED,
-            Fact::HandleRecorded { attempt: attempt(it.attempt)?, handle: value_ref(it.handle)? },
+            Fact::HandleRecorded { attempt: attempt(it.attempt)?, handle: value_ref(it.handle)?, cancels: it.cancels },
         ),
+        Wire::ProviderCancelled(it) => (kind::PROVIDER_CANCELLED, jobs::ended_from_wire(it)?),
         Wire::TimerFired(it) => {
             (kind::TIMER_FIRED, Fact::TimerFired { instance: instance(it.instance)?, outputs: outputs(it.outputs)? })
         }

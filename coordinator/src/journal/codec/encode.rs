@@ -12,7 +12,7 @@ use heddle_core::value::{Value, ValueRef};
 use heddle_proto::journal as pb;
 use prost::Message as _;
 
-use super::{Row, VERSION, checksums, children, kind, lineage, listening, reviews};
+use super::{Row, VERSION, checksums, children, jobs, kind, lineage, listening, reviews};
 
 /// Turns an event of a run into its row.
 pub fn encode(run: RunId, event: &Event) -> Row {
@@ -95,9 +95,13 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
         Fact::IntentRecorded { attempt: of } => {
             (kind::INTENT_RECORDED, Wire::IntentRecorded(pb::IntentRecorded { attempt: Some(attempt(of)) }))
         }
-        Fact::HandleRecorded { attempt: of, handle } => {
-            let it = pb::HandleRecorded { attempt: Some(attempt(of)), handle: Some(value_ref(handle)) };
+        Fact::HandleRecorded { attempt: of, handle, cancels } => {
+            let handle = Some(value_ref(handle));
+            let it = pb::HandleRecorded { attempt: Some(attempt(of)), handle, cancels: *cancels };
             (kind::HANDLE_RECORDED, Wire::HandleRecorded(it))
+        }
+        Fact::ProviderCancelled { job, end } => {
+            (kind::PROVIDER_CANCELLED, Wire::ProviderCancelled(jobs::ended_to_wire(job, end)))
         }
         Fact::TimerFired { instance: of, outputs: gave } => {
             let it = pb::TimerFired { instance: Some(instance(*of)), outputs: outputs(gave) };

@@ -5,13 +5,13 @@ use heddle_core::id::{
     AgentBoot, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx, ProviderIx,
     ReviewIx, RunId, ScopeIx, WorkflowId,
 };
-use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Asked, Assignment, Attempt, Called, ChildEnded, ChildOutcome, Decision, ErrorClass, Event, Fact, Invoked,
     InvokedBy, ListChunk, LossCause, NodeError, Opened, OutputValue, PermitClass, Piece, PortOutput, RequestKey,
     ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed, RunError, Signalled, Submitted, Timing, Verdict,
 };
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
+use heddle_core::run::{JobEnd, JobKey, RunStatus};
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Digest, Value, ValueRef};
 use proptest::prelude::*;
@@ -45,6 +45,7 @@ fn each_kind_keeps_its_bytes() {
     let more =
         [full(), stopping(), falling_back(), caught(), caught_loss(), scopes(), delegated(), reused(), recalled()];
     let late = reviews().into_iter().chain(listening()).chain(operated().map(plain)).chain(children());
+    let late = late.chain(jobs().map(plain));
     let events = facts().into_iter().map(plain).chain(more).chain(late);
     let written: String = events.map(|event| line(&event)).collect();
     assert_eq!(written, include_str!("golden.txt"), "the bytes of a row have changed:\n{written}");
@@ -356,7 +357,7 @@ fn facts() -> Vec<Fact> {
         },
         Fact::HandedBack { attempts: vec![attempt(), attempt()] },
         Fact::IntentRecorded { attempt: attempt() },
-        Fact::HandleRecorded { attempt: attempt(), handle: value_ref() },
+        Fact::HandleRecorded { attempt: attempt(), handle: value_ref(), cancels: None },
         Fact::TimerFired { instance: instance(), outputs: outputs() },
         Fact::Ended { status: RunStatus::Completed, error: None, by: None },
         Fact::Ended { status: RunStatus::Failed, error: Some(run_error()), by: None },
@@ -369,6 +370,18 @@ fn facts() -> Vec<Fact> {
         Fact::Submitted(Box::new(resumed)),
         Fact::Offered { offers: vec![offer(Source::Run(RUN)), offer(Source::Edit), offer(Source::Request)] },
     ]
+}
+
+/// Jobs at providers, and what became of them.
+fn jobs() -> [Fact; 6] {
+    let handle = |cancels| Fact::HandleRecorded { attempt: attempt(), handle: value_ref(), cancels: Some(cancels) };
+    let ended = |end| {
+        let job = JobKey { instance: instance(), number: AttemptNumber(2) };
+        Fact::ProviderCancelled { job, end }
+    };
+    let ends = [JobEnd::Cancelled, JobEnd::Over, JobEnd::Unsupported, JobEnd::Failed(node_error())].map(ended);
+    let [cancelled, over, unsupported, failed] = ends;
+    [handle(true), handle(false), cancelled, over, unsupported, failed]
 }
 
 /// What operators do to runs.

@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod golden;
+mod jobs;
 mod lineage;
 mod listening;
 #[cfg(test)]
@@ -129,9 +130,10 @@ mod kind {
     pub(super) const CHILD_ENDED: u16 = 27;
     pub(super) const PAUSED: u16 = 29;
     pub(super) const UNPAUSED: u16 = 30;
+    pub(super) const PROVIDER_CANCELLED: u16 = 31;
 
     pub(super) fn is_known(kind: u16) -> bool {
-        matches!(kind, SUBMITTED..=DISCARDED | SETTLED..=REVIEWED | OFFERED..=CHILD_ENDED | PAUSED | UNPAUSED)
+        matches!(kind, SUBMITTED..=DISCARDED | SETTLED..=REVIEWED | OFFERED..=CHILD_ENDED | PAUSED..=PROVIDER_CANCELLED)
     }
 }
 

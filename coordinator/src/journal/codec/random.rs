@@ -7,13 +7,13 @@ use heddle_core::id::{
     AgentBoot, AgentId, AttemptNumber, AttemptToken, BootId, EventSeq, Generation, Instance, NodeIx, PortIx,
     ProviderIx, ReviewIx, RunId, ScopeIx, Subject, TenantId, WorkflowId,
 };
-use heddle_core::run::RunStatus;
 use heddle_core::run::event::{
     Asked, Assignment, Attempt, Called, ChildEnded, ChildOutcome, Decision, ErrorClass, Event, Fact, Invoked,
     InvokedBy, ListChunk, LossCause, NodeError, Opened, OutputValue, PermitClass, Piece, PortOutput, RequestKey,
     ReviewKind, ReviewOutcome, ReviewVerdict, Reviewed, RunError, Signalled, Submitted, Timing, Verdict,
 };
 use heddle_core::run::lineage::{Edited, Forced, Lineage, Offer, Source};
+use heddle_core::run::{JobEnd, RunStatus};
 use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::{Artifact, Digest, Value, ValueRef};
 use proptest::collection::vec;
@@ -109,7 +109,9 @@ fn fact() -> impl Strategy<Value = Fact> {
         reviewed().prop_map(|it| Fact::Reviewed(Box::new(it))),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::HandedBack { attempts }),
         attempt().prop_map(|attempt| Fact::IntentRecorded { attempt }),
-        (attempt(), value_ref()).prop_map(|(attempt, handle)| Fact::HandleRecorded { attempt, handle }),
+        (attempt(), value_ref(), option::of(any::<bool>()))
+            .prop_map(|(attempt, handle, cancels)| Fact::HandleRecorded { attempt, handle, cancels }),
+        (attempt(), job_end()).prop_map(|(attempt, end)| Fact::ProviderCancelled { job: (&attempt).into(), end }),
         (instance(), outputs()).prop_map(|(instance, outputs)| Fact::TimerFired { instance, outputs }),
         (run_status(), option::of(run_error()), option::of(text())).prop_map(|(status, error, by)| Fact::Ended {
             status,
@@ -122,6 +124,15 @@ fn fact() -> impl Strategy<Value = Fact> {
         (attempt(), any::<bool>(), option::of(any::<u32>()), timing()).prop_map(|(attempt, ends, score, timing)| {
             Fact::Answered { attempt, verdict: Verdict { ends, score: score.map(f64::from) }, timing }
         }),
+    ]
+}
+
+fn job_end() -> impl Strategy<Value = JobEnd> {
+    prop_oneof![
+        Just(JobEnd::Cancelled),
+        Just(JobEnd::Over),
+        Just(JobEnd::Unsupported),
+        node_error().prop_map(JobEnd::Failed)
     ]
 }
 

@@ -6,6 +6,7 @@ mod fault;
 mod guarded;
 mod http_download;
 mod http_request;
+mod job;
 mod llm;
 mod sandbox;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use self::credential::{Credential, Credentials, Secret};
 pub use self::guarded::Guarded;
 pub(super) use self::http_download::HttpDownload;
 pub(super) use self::http_request::HttpRequest;
+pub(super) use self::job::Job;
 pub(super) use self::llm::Llm;
 use super::{ErrorClass, Failure, Work};
 use crate::limits::{HTTP_CONNECT_WAIT, HTTP_SILENCE_MAX};

@@ -5,6 +5,7 @@ mod bench;
 mod children;
 mod commits;
 mod dropped;
+mod jobs;
 mod lists;
 mod pausing;
 mod permits;

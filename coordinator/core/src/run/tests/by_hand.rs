@@ -104,16 +104,16 @@ fn the_next_attempt_polls_the_job_of_a_lost_one() {
     course.command(Command::Checkpoint { attempt, handle: value("job") }).unwrap();
     course.command(Command::Lose { attempt, cause: LossCause::StreamGone }).unwrap();
     let next = course.assign(a, 2, false);
-    let handle = course.run.attempt(a).unwrap().handle.unwrap();
+    let handle = course.run.attempt(a).unwrap().job.unwrap().handle;
     assert_eq!(handle.digest, value("job").digest());
     // What it was given back, the one after it gets as well; after a failure there is nothing to ask for.
     course.command(Command::HandBack { attempt: next }).unwrap();
     let next = course.assign(a, 2, false);
-    assert!(course.run.attempt(a).unwrap().handle.is_some());
+    assert!(course.run.attempt(a).unwrap().job.is_some());
     course.finish(next, failure(ErrorClass::Retryable)).unwrap();
     course.pass(1_000);
     course.assign(a, 2, false);
-    assert_eq!(course.run.attempt(a).unwrap().handle, None);
+    assert_eq!(course.run.attempt(a).unwrap().job, None);
 }
 
 #[test]

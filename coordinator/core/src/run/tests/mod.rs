@@ -11,6 +11,7 @@ mod delegate_turns;
 mod failing;
 mod given_up;
 mod instances;
+mod jobs;
 mod listening;
 mod pausing;
 mod plan;

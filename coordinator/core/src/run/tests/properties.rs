@@ -9,7 +9,7 @@ use crate::graph::fixture::Fixture;
 use crate::id::{AttemptNumber, AttemptToken, EventSeq, Generation, Instance, NodeIx, ScopeIx, Subject};
 use crate::run::event::{Attempt, Decision, ErrorClass, Event, Fact, LossCause, Timing};
 use crate::run::view::{NodeState, RunView};
-use crate::run::{Command, LiveAttempt, NodePhase, Outcome, Run, RunStatus};
+use crate::run::{Command, JobEnd, LiveAttempt, NodePhase, Outcome, Run, RunStatus};
 
 /// One random step; its numbers pick among what there is.
 #[derive(Debug, Clone)]
@@ -121,6 +121,11 @@ fn finish(course: &mut Course) {
         let first = course.run.attempts().map(live).next();
         if let Some(attempt) = first {
             course.finish(attempt, success("22")).unwrap();
+            continue;
+        }
+        let owed = course.run.owed_cancels().map(|(job, _)| job).next();
+        if let Some(job) = owed {
+            course.command(Command::EndJob { job, end: JobEnd::Cancelled }).unwrap();
             continue;
         }
         course.pass(100_000);
