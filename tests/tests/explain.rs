@@ -342,7 +342,7 @@ async fn agents_that_are_too_old_are_said_to_be() {
     let workflow =
         cluster.client().save("newer", &Graph::default().node("n", "debug:echo", json!({ "value": 1 }))).await;
     let run = cluster.client().run(&workflow, "newer").await;
-    let said = explained(&cluster, &run, &[("n", "agent")]).await;
+    explained(&cluster, &run, &[("n", "agent")]).await;
     let why = "\"n\" needs an agent that runs debug:echo in version 7 or newer: 1 agent runs debug:echo, it is older.";
     let said = wait::until("the agent to be there", RUN_TIME_MAX, || async {
         let said = explain(&cluster, &run).await;

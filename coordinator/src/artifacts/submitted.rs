@@ -145,8 +145,9 @@ fn gather(value: &serde_json::Value, found: &mut BTreeSet<Digest>) {
     match value {
         serde_json::Value::Object(fields) => {
             let text = |name: &str| fields.get(name).and_then(serde_json::Value::as_str);
-            let digest =
-                text("mediaType").and(text("digest")).and_then(|it| it.parse::<heddle_artifacts::Digest>().ok());
+            let digest = text("mediaType")
+                .and_then(|_| text("digest"))
+                .and_then(|it| it.parse::<heddle_artifacts::Digest>().ok());
             found.extend(digest.filter(|_| found.len() < LISTED_FILES_MAX).map(|digest| Digest(digest.0)));
             fields.values().for_each(|value| gather(value, found));
         }

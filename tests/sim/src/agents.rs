@@ -333,7 +333,7 @@ impl World {
     fn end_of_job(&mut self, agent: usize, key: &AttemptKey, outcome: &Outcome) -> Option<JobEnd> {
         let held = self.agents[agent].held.get(key)?;
         let told = held.handle.as_ref().map(Value::digest);
-        let handle = told.or(held.dispatch.handle.map(|handle| handle.digest))?;
+        let handle = told.or_else(|| held.dispatch.handle.map(|handle| handle.digest))?;
         let is_done = matches!(outcome, Outcome::Succeeded(_));
         if !is_done && self.random.percent(40) {
             return None;

@@ -32,7 +32,7 @@ impl Interpreter<'_> {
         };
         match here.kind.as_str() {
             "input:json" => {
-                let value = self.outside.inputs.get(&here.id).unwrap_or(&config["value"]);
+                let value = self.outside.inputs.get(&here.id).unwrap_or_else(|| &config["value"]);
                 to(Some(Given::One(value.clone())), &["json"])
             }
             "logic:wait" | "output:preview" => to(came("value"), &["value"]),

@@ -118,7 +118,7 @@ fn what_an_agent_says_of_anothers_job_counts_for_nothing() {
     if let Input::JobCancelled { key, .. } = &mut other {
         key.token = AttemptToken(key.token.0 + 1);
     }
-    let from = if agent(order) == "a" { thief } else { attempt.to.clone() };
+    let from = if agent(order) == "a" { thief } else { attempt.to };
     follows(&mut bench, [other, Input::JobCancelled { from, key: order.key, end: Ok(JobEnd::Cancelled) }]);
     assert!(ends(&bench).is_empty());
 }
