@@ -1,5 +1,6 @@
 //! Jobs at providers: that of an attempt which is stopped is cancelled by its agent, and any that the coordinator names.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,13 +11,14 @@ use heddle_agent::runners::{
 };
 use heddle_agent::start_with;
 use heddle_proto::agent::*;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::fake::*;
 
-/// Begins a job, as slowly as its config says, and never ends; tells what is cancelled.
+/// Begins a job, one that is slow when the gate opens, and never ends; tells what is cancelled.
 struct Job {
+    gate: Arc<Notify>,
     cancelled: mpsc::Sender<Bytes>,
     end: Result<End, Failure>,
 }
@@ -27,10 +29,11 @@ impl Runner for Job {
     }
 
     fn run(&self, work: Work, context: Context) -> BoxFuture<'static, Result<Vec<Output>, Failure>> {
+        let gate = Arc::clone(&self.gate);
         async move {
             if &work.config[..] == b"{\"slow\":true}" {
                 context.progress(0.1, "asks");
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                gate.notified().await;
             }
             context.handle(Bytes::from_static(b"\"job-7\""))?;
             std::future::pending().await
@@ -49,6 +52,7 @@ impl Runner for Job {
 }
 
 struct Setup {
+    gate: Arc<Notify>,
     connection: Connection,
     coordinator: Coordinator,
     cancelled: mpsc::Receiver<Bytes>,
@@ -61,10 +65,11 @@ async fn set_up(end: Result<End, Failure>) -> Setup {
     let folder = tempfile::tempdir().unwrap();
     let (sender, cancelled) = mpsc::channel(8);
     let mut registry = Registry::default();
-    registry.add(Job { cancelled: sender, end }).unwrap();
+    let gate = Arc::<Notify>::default();
+    registry.add(Job { gate: Arc::clone(&gate), cancelled: sender, end }).unwrap();
     let agent = start_with(options(coordinator.address, folder.path(), 1), registry).await.unwrap();
     let connection = coordinator.welcome().await;
-    Setup { connection, coordinator, cancelled, _agent: agent, _folder: folder }
+    Setup { gate, connection, coordinator, cancelled, _agent: agent, _folder: folder }
 }
 
 async fn job_end(connection: &mut Connection) -> (Option<finished::Outcome>, JobEnd) {
@@ -94,6 +99,7 @@ async fn work_that_is_beginning_a_job_is_waited_for() {
     connection.assign(job).await;
     assert!(matches!(connection.next().await, Kind::Progress(_)));
     connection.cancel(&key).await;
+    setup.gate.notify_one();
     assert!(matches!(connection.next().await, Kind::Handle(_)), "the coordinator knows it, too");
     assert_eq!(job_end(connection).await.1, JobEnd::Cancelled);
 }

@@ -92,6 +92,7 @@ impl Checker {
             }
             Fact::Failed { attempt, .. } => {
                 self.over(run, attempt);
+                self.job_failed(run, attempt.instance);
                 self.instances.entry((run, attempt.instance)).or_default().has_handle = false;
             }
             Fact::Lost { attempt, .. } => {
@@ -110,8 +111,8 @@ impl Checker {
             Fact::IntentRecorded { attempt } => {
                 self.tokens.get_mut(&attempt.token).into_iter().for_each(|token| token.has_intent = true);
             }
-            Fact::HandleRecorded { attempt, handle, .. } => {
-                self.job_known(handle);
+            Fact::HandleRecorded { attempt, handle, cancels } => {
+                self.job_known(handle, attempt.instance, *cancels == Some(true));
                 self.instances.entry((run, attempt.instance)).or_default().has_handle = true;
             }
             Fact::ProviderCancelled { job, end } => self.job_settled(run, *job, end),

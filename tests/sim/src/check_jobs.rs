@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use heddle_core::id::RunId;
+use heddle_core::id::{Instance, RunId};
 use heddle_core::run::{JobEnd, JobKey};
 use heddle_core::value::{Digest, ValueRef};
 
@@ -17,8 +17,8 @@ pub(super) struct Job {
     run: RunId,
     /// Whether it has come to its end, or was cancelled.
     is_over: bool,
-    /// Whether its handle is durable.
-    is_known: bool,
+    /// Whose it is once its handle is durable, and whether that node type can cancel it.
+    known: Option<(Instance, bool)>,
     /// Whether the history says that it may go on.
     is_left: bool,
 }
@@ -26,7 +26,7 @@ pub(super) struct Job {
 impl Checker {
     /// The provider begins a job.
     pub(super) fn job_begun(&mut self, run: RunId, handle: Digest) {
-        self.jobs.insert(handle, Job { run, is_over: false, is_known: false, is_left: false });
+        self.jobs.insert(handle, Job { run, is_over: false, known: None, is_left: false });
     }
 
     /// The provider ends a job; whether it went on until now.
@@ -34,8 +34,14 @@ impl Checker {
         self.jobs.get_mut(&handle).is_some_and(|job| !std::mem::replace(&mut job.is_over, true))
     }
 
-    pub(super) fn job_known(&mut self, handle: &ValueRef) {
-        self.jobs.get_mut(&handle.digest).into_iter().for_each(|job| job.is_known = true);
+    pub(super) fn job_known(&mut self, handle: &ValueRef, of: Instance, cancels: bool) {
+        self.jobs.get_mut(&handle.digest).into_iter().for_each(|job| job.known = Some((of, cancels)));
+    }
+
+    /// An attempt says itself that it has failed: that its type cannot cancel jobs is no news with each of its failures.
+    pub(super) fn job_failed(&mut self, run: RunId, instance: Instance) {
+        let of_it = self.jobs.values_mut().filter(|job| job.run == run && job.known == Some((instance, false)));
+        of_it.for_each(|job| job.is_left = true);
     }
 
     /// The history says what became of a job that was to be cancelled.
@@ -50,7 +56,7 @@ impl Checker {
 
     /// Everything is quiet, and all runs are over.
     pub(super) fn check_jobs(&self) {
-        let forgotten = self.jobs.values().filter(|job| job.is_known && !job.is_over && !job.is_left);
+        let forgotten = self.jobs.values().filter(|job| job.known.is_some() && !job.is_over && !job.is_left);
         for job in forgotten.filter(|job| !self.is_quarantined(job.run)) {
             self.fail("H15", format!("{} is over, and a job of it goes on at its provider", job.run));
         }

@@ -53,11 +53,12 @@ const NODES: [(NodePhase, NodePhase); 32] = {
     ]
 };
 /// Moves of a run's row.
-const RUNS: [(Phase, Phase); 6] = [
+const RUNS: [(Phase, Phase); 7] = [
     (Phase::Active, Phase::Parked),
     (Phase::Active, Phase::Closing),
     (Phase::Active, Phase::Closed),
     (Phase::Parked, Phase::Active),
+    (Phase::Parked, Phase::Closing),
     (Phase::Parked, Phase::Closed),
     (Phase::Closing, Phase::Closed),
 ];

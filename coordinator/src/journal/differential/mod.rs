@@ -159,7 +159,10 @@ impl Pair {
         self.database = Some(match &self.place {
             Place::Sqlite(folder) => {
                 let usual = sqlite::Options::new(folder.path().join("heddle.db"));
-                let options = sqlite::Options { partitions, clock, durability: Durability::Normal, ..usual };
+                // This clock goes its own way, and not as the machine runs.
+                let machine_start = None;
+                let options =
+                    sqlite::Options { partitions, clock, machine_start, durability: Durability::Normal, ..usual };
                 Box::new(SqliteJournal::open(options).unwrap())
             }
             Place::Postgres(url) => {
