@@ -283,11 +283,9 @@ impl RunError {
     pub fn advice(&self) -> Cow<'static, str> {
         // What is to be put right is not in the run that invoked it.
         let cause = ChildCause::parse(&self.message).filter(|_| &*self.code == "child_failed");
-        cause.map_or(Cow::Borrowed(advice(self.class)), |cause| {
-            let ChildCause { run, workflow, .. } = cause;
-            let why = format!("See what went wrong in the workflow {workflow} (heddle executions explain {run})");
-            Cow::Owned(format!("{why}, put that right, then resume the run: what is done is not done again."))
-        })
+        let Some(ChildCause { run, workflow, .. }) = cause else { return Cow::Borrowed(advice(self.class)) };
+        let why = format!("See what went wrong in the workflow {workflow} (heddle executions explain {run})");
+        Cow::Owned(format!("{why}, put that right, then resume the run: what is done is not done again."))
     }
 }
 
