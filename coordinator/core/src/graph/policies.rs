@@ -74,7 +74,7 @@ impl Defaults<'_> {
 pub(super) fn own(data: &[Member<'_>], path: &str, report: &mut dyn FnMut(Problem)) -> PolicyDraft {
     let Some(policy) = written(data) else { return PolicyDraft::default() };
     let path = format!("{path}/data/policy");
-    let mut draft = policy_json::read(policy, &path, report);
+    let mut draft = policy_json::read_of_node(policy, &path, report);
     if draft.deadline_ms.take().is_some() {
         let message = "A node's policy cannot have deadlineMs: it is the time of a whole run.";
         let fix = "Write it in the workflow's policy; timeoutMs is the time of one attempt.";

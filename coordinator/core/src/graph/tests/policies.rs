@@ -78,6 +78,9 @@ fn built_in_nodes_without_attempts_have_no_policy_of_attempts() {
         assert!(problem.fix.contains(says), "{}", problem.fix);
         assert!(!problem.message.contains("costs nothing") || node_type != "blueprint:invoke", "{}", problem.message);
     }
+    let problems = refused(&json!([with_policy("a", "debug:echo", json!({}), json!({"keepRunsDays": 3}))]), &json!([]));
+    let [(_, path, message)] = &problems[..] else { panic!("one problem: {problems:?}") };
+    assert!(path == "/nodes/0/data/policy/keepRunsDays" && message.contains("whole runs"), "{path}: {message}");
     // An agent may look at what these decide by.
     let policy = json!({"timeoutMs": 2_000, "retry": {"maxAttempts": 3}});
     let nodes = json!([with_policy("a", "logic:if", json!({"condition": "true"}), policy)]);
