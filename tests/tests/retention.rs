@@ -469,7 +469,8 @@ async fn a_damaged_file_is_refused_with_its_place() {
     refused(text[..text.len() - 20].to_owned(), "it was cut off");
     refused(changed(1, "\"kind\":1", "\"kind\":3"), "line 2 is damaged: event 1");
     refused(changed(1, "\"seq\":1", "\"seq\":x"), "line 2 is damaged (its JSON)");
-    refused(changed(1, "\"type\":\"", "\"type\":\"x"), "the hash over the file is not the one");
+    refused(changed(1, "\"type\":\"", "\"type\":\"x"), "line 2 shows something else than the event in it");
+    refused(changed(1, "\"data\":{", "\"data\":{\"by\":\"x\","), "line 2 shows something else than the event in it");
     refused(changed(0, "\"subject\":\"", "\"subject\":\"x"), "the hash over the file is not the one");
     refused(changed(0, "debug:echo", "debug:noop"), "the graph of the export cannot be used");
     refused(changed(0, "\"heddleExport\":1", "\"heddleExport\":9"), "the export has form 9");

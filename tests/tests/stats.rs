@@ -327,8 +327,14 @@ async fn an_alert_opens_once_closes_and_opens_again() {
     let found = until_incidents(&client, &slow, 1, "open").await.remove(0);
     assert!(found["event"]["data"]["measured"]["p95Ms"].as_u64().unwrap() >= 300, "{found}");
     until_incidents(&client, &silent, 1, "open").await;
-    run_many(&client, &silent, "loud", 1).await;
+    let loud = run_many(&client, &silent, "loud", 1).await.remove(0);
     until_incidents(&client, &silent, 1, "closed").await;
+
+    // Since when there was no success is told, however long the rule has been there.
+    let ended_at = client.execution(&loud).await["endTime"].clone();
+    let again = until_incidents(&client, &silent, 2, "open").await.remove(0);
+    let measured = &again["event"]["data"]["measured"];
+    assert_eq!(measured["since"], ended_at, "{again}");
 
     // Who deletes a rule, or its workflow, closes what is open.
     let path = format!("/api/v1/workflows/{slow}/alerts/{}", text(&slow_alert["id"]));

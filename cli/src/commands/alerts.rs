@@ -80,7 +80,7 @@ enum Rule {
         #[arg(long, value_name = "TIME", value_parser = parse_span)]
         window: Duration,
         /// The share that is too much, such as 0.2
-        #[arg(long, value_name = "SHARE")]
+        #[arg(long, value_name = "SHARE", value_parser = share)]
         threshold: f64,
         /// With fewer runs it says nothing
         #[arg(long, default_value_t = 1)]
@@ -148,7 +148,7 @@ impl Alerts {
                 }
             }
             Verb::Incidents { state, workflow, pages } => {
-                let (name, word, command) = ("incidents", "incidents", "alerts incidents");
+                let (name, word, command) = ("incidents", "incidents", "alerts incidents".to_owned());
                 let limit = pages.limit;
                 let page = async |cursor| {
                     let state = state.to_possible_value().map(|state| state.get_name().to_owned());
@@ -253,6 +253,11 @@ fn incidents(items: Vec<Value>) -> Result<Table> {
         ]);
     }
     Ok(table)
+}
+
+/// A share: people write percents, too, which would be a hundred times as much.
+fn share(text: &str) -> std::result::Result<f64, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a share: write a number such as 0.2 for 20 percent"))
 }
 
 #[cfg(test)]

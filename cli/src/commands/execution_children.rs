@@ -8,6 +8,7 @@ use crate::client::{Client, Execution, InvokedBy, with_index};
 use crate::completion;
 use crate::error::Result;
 use crate::limits::CHILDREN_SHOWN_MAX;
+use crate::ui::next::server_options;
 use crate::ui::style::Style;
 use crate::ui::{note, print, program};
 
@@ -23,8 +24,9 @@ pub(super) struct ChildrenOf {
 
 impl ChildrenOf {
     pub(super) async fn run(self, client: &Client, as_json: bool) -> Result<()> {
-        let listed = Listed { name: "executions", word: "children", command: "executions children", table };
         let (id, limit) = (self.id, self.pages.limit);
+        let command = format!("executions children {id}");
+        let listed = Listed { name: "executions", word: "children", command, table };
         let page = async |cursor: Option<String>| {
             let page = client.children(&id, limit, cursor.as_deref()).await?;
             Ok((page.items, page.next_cursor))
@@ -46,7 +48,7 @@ pub(super) async fn shown(client: &Client, run: &Execution) -> Result<()> {
     print("\nchildren")?;
     print(&table(page.items)?.render(Style::stdout()))?;
     if page.next_cursor.is_some() {
-        note(&format!("and more: `{} executions children {}`", program(), run.id));
+        note(&format!("and more: `{} executions children {}{}`", program(), run.id, server_options()));
     }
     Ok(())
 }

@@ -175,7 +175,7 @@ impl List {
             limit: self.pages.limit,
             cursor: None,
         };
-        let listed = Listed { name: "executions", word: "runs", command: "executions list", table };
+        let listed = Listed { name: "executions", word: "runs", command: "executions list".into(), table };
         let page = async |cursor| {
             let page = client.executions(&ExecutionFilter { cursor, ..filter.clone() }).await?;
             Ok((page.items, page.next_cursor))

@@ -30,12 +30,14 @@ impl ExportOf {
             return copy(response, tokio::io::stdout(), "cannot write to stdout").await.map(drop);
         };
         let failed = format!("cannot write {}", path.display());
+        let is_there = tokio::fs::try_exists(&path).await.unwrap_or(false);
         // Beside it first: what is cut off does not take the place of what was whole.
         let beside = path.with_added_extension("part");
         let file = File::create(&beside).await.context(Exit::Usage, &failed)?;
         let bytes = copy(response, file, &failed).await?;
         tokio::fs::rename(&beside, &path).await.context(Exit::Failed, &failed)?;
-        note(&format!("{bytes} bytes; look at them with `{} replay {}`", program(), path.display()));
+        let replaced = if is_there { ", in place of what was there" } else { "" };
+        note(&format!("{bytes} bytes{replaced}; look at them with `{} replay {}`", program(), path.display()));
         Ok(())
     }
 }

@@ -28,8 +28,8 @@ pub(super) struct Listed {
     /// The key of the items in `--json`, and the word for them when there are none.
     pub(super) name: &'static str,
     pub(super) word: &'static str,
-    /// The command that lists them.
-    pub(super) command: &'static str,
+    /// The command that lists them, with the arguments that it needs.
+    pub(super) command: String,
     /// Makes a table of items.
     pub(super) table: fn(Vec<Value>) -> Result<Table>,
 }

@@ -17,7 +17,7 @@ use crate::data_dir::DataDir;
 use crate::error::{Context, Exit, Failure, Result};
 use crate::service::bind;
 use crate::telemetry;
-use crate::ui::note;
+use crate::ui::{clock, note};
 
 /// Nothing of it is at work.
 const GRACE: Duration = Duration::from_secs(1);
@@ -55,6 +55,7 @@ impl Replay {
             history.events(),
             replayed.last()
         ));
+        clock::stand_at(replayed.at_ms());
         // A reader of runs needs a database: this one is empty but for this run, and goes away.
         let temporary = tempfile::tempdir().context(Exit::Failed, "cannot make a temporary folder")?;
         let data = DataDir::at(temporary.path());

@@ -161,7 +161,7 @@ impl List {
             limit: self.pages.limit,
             cursor: None,
         };
-        let listed = Listed { name: "reviews", word: "reviews", command: "reviews list", table: table_of };
+        let listed = Listed { name: "reviews", word: "reviews", command: "reviews list".into(), table: table_of };
         let page = async |cursor| client.reviews(&ReviewFilter { cursor, ..filter.clone() }).await;
         self.pages.show(listed, as_json, page).await
     }

@@ -1,5 +1,6 @@
 //! Points in time and spans, as people read them. Times are UTC.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,9 +24,17 @@ pub fn parse_since(text: &str) -> Result<i64, String> {
     })
 }
 
+/// What [`now_ms`] says, where that is not the machine's time.
+static STANDS_AT: OnceLock<i64> = OnceLock::new();
+
 /// Now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {
-    Timestamp::now().as_millisecond()
+    STANDS_AT.get().copied().unwrap_or_else(|| Timestamp::now().as_millisecond())
+}
+
+/// From here on it is this moment, in milliseconds since 1970: what is shown then is of the past.
+pub fn stand_at(at_ms: i64) {
+    let _first_word_counts = STANDS_AT.set(at_ms);
 }
 
 /// A date as `2026-05-02`.

@@ -246,6 +246,12 @@ impl Control {
     pub fn is_container(self) -> bool {
         matches!(self, Control::Map | Control::Loop | Control::Reduce)
     }
+
+    /// Whether an attempt of an agent may decide it: where it looks at values that are too large for the engine.
+    pub fn may_ask_an_agent(self) -> bool {
+        use Control::{Filter, Gate, If, Loop, Router, Switch};
+        matches!(self, If | Switch | Router | Gate | Filter | Loop)
+    }
 }
 
 /// Who runs a node.

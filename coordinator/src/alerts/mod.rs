@@ -252,7 +252,7 @@ pub(crate) async fn expire(shared: &Shared) -> Result<bool, JournalError> {
 async fn look_at(shared: &Shared, watched: &Watched) -> Result<(), JournalError> {
     let row = &watched.row;
     let now = shared.clock.now();
-    let (measure, ended) = measure(shared, row, now).await?;
+    let (measure, ended) = measure(shared, watched, now).await?;
     let Watched { open, .. } = watched;
     match (row.rule.step(measure, open.map(|(_, open)| open), now), open) {
         (Step::Open, _) => {
@@ -284,13 +284,20 @@ pub(crate) fn random_bits(shared: &Shared) -> u128 {
     u128::from(shared.seed()) << 64 | u128::from(shared.seed())
 }
 
-async fn measure(shared: &Shared, row: &AlertRow, now: Timestamp) -> Result<(Measure, Vec<EndedRun>), JournalError> {
+async fn measure(shared: &Shared, watched: &Watched, now: Timestamp) -> Result<(Measure, Vec<EndedRun>), JournalError> {
+    let row = &watched.row;
     let condition = row.rule.condition;
     let from = Timestamp::from_millis(now.as_millis().saturating_sub(condition.window().as_millis() as i64));
     let tenant = Tenant::of_alert(row);
     let (last_success, limit) = match condition {
         AlertCondition::NoSuccessFor { .. } => {
-            (shared.stats.rows.last_success(tenant.clone(), row.workflow, from).await?, ALERT_EXAMPLES_MAX)
+            let last = |from| shared.stats.rows.last_success(tenant.clone(), row.workflow, from);
+            let found = match last(from).await? {
+                // An incident is about to open, and says when the last one was. Once: it may lie far back.
+                None if watched.open.is_none() && row.updated_at < from => last(row.updated_at).await?,
+                found => found,
+            };
+            (found, ALERT_EXAMPLES_MAX)
         }
         AlertCondition::ErrorRate { .. } | AlertCondition::DurationP95 { .. } => (None, ALERT_RUNS_MAX),
     };

@@ -7,7 +7,7 @@ use heddle_core::graph::Graph;
 use heddle_core::id::{Instance, NodeIx, PortIx, RunId};
 use heddle_core::limits::{CHILD_LIST_ITEMS_MAX, CHILD_OUTPUTS_BYTES_MAX, INLINE_VALUE_BYTES_MAX};
 use heddle_core::run::event::{ErrorClass, NodeError};
-use heddle_core::run::{ChildEnd, ChildGave, ChildValue, RunStatus};
+use heddle_core::run::{ChildCause, ChildEnd, ChildGave, ChildValue, RunStatus};
 use heddle_core::value::Value;
 use serde_json::value::RawValue;
 
@@ -46,25 +46,31 @@ pub(crate) async fn end(
     Ok(ChildEnd { instance, child, outcome })
 }
 
-/// Why the node fails: its child, and what that one failed with.
+/// Why the node fails: its child, and what that one failed with. If that was a child in its turn, the innermost one is named.
 async fn failed(shared: &Arc<Shared>, row: &RunRow) -> Result<NodeError, NotNow> {
     let (child, workflow) = (row.run, row.created.workflow);
     let error = row.summary.error.as_ref();
     if row.summary.status == RunStatus::Cancelled {
         let why = error.map_or_else(String::new, |error| format!(": {}", error.message));
-        let message = format!("the run {child} of {workflow} was cancelled{why}");
+        let message = ChildCause::new(child, workflow, &format!("was cancelled{why}")).to_string();
         return Ok(refused(ErrorClass::Cancelled, "child_cancelled", message));
     }
-    let node = match error.and_then(|error| error.node) {
-        None => String::new(),
-        Some(node) => {
-            let graph = runs::graph_of(shared, row).await?;
-            graph.get(node).map_or_else(String::new, |node| format!(" at node \"{}\"", node.id))
-        }
+    let Some(error) = error else {
+        let message = ChildCause::new(child, workflow, "failed").to_string();
+        return Ok(refused(ErrorClass::Internal, "child_failed", message));
     };
-    let why = error.map_or_else(String::new, |error| format!(": {} ({})", error.message, error.code));
-    let class = error.and_then(|error| error.class).unwrap_or(ErrorClass::Internal);
-    Ok(refused(class, "child_failed", format!("the run {child} of {workflow} failed{node}{why}")))
+    let class = error.class.unwrap_or(ErrorClass::Internal);
+    let mut at = String::new();
+    if let Some(node) = error.node {
+        let graph = runs::graph_of(shared, row).await?;
+        let is_of_child = graph.invoke(node).is_some() && matches!(&*error.code, "child_failed" | "child_cancelled");
+        if let Some(cause) = ChildCause::parse(&error.message).filter(|_| is_of_child) {
+            return Ok(refused(class, "child_failed", cause.from_above().to_string()));
+        }
+        at = graph.get(node).map_or_else(String::new, |node| format!(" at node \"{}\"", node.id));
+    }
+    let what = format!("failed{at} with {}: {}", error.code, error.message);
+    Ok(refused(class, "child_failed", ChildCause::new(child, workflow, &what).to_string()))
 }
 
 /// What the child's results hold, for those outputs of the node that something may look at.

@@ -9,6 +9,7 @@ use heddle_core::id::{EventSeq, RunId};
 use heddle_core::node_type::NodeType;
 use heddle_core::run::view::RunView;
 use heddle_core::run::{Corrupt, Run};
+use heddle_core::time::Timestamp;
 use heddle_core::value::Digest;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -17,6 +18,8 @@ use super::{End, EventLine, FORMAT, Head, digest};
 use crate::graphs;
 use crate::journal::codec::{self, DecodeError, Row};
 use crate::limits::EXPORT_LINE_BYTES_MAX;
+use crate::read::event_json::show;
+use crate::read::scopes::Scopes;
 
 /// A history out of a file, whole: its hash, its order and the checksum of each row are right.
 #[derive(Debug)]
@@ -32,9 +35,16 @@ pub struct History {
 pub struct Replayed {
     pub(super) run: Run,
     pub(super) last: EventSeq,
+    /// When that was.
+    at: Timestamp,
 }
 
 impl Replayed {
+    /// When the last event was that was folded, in milliseconds since 1970.
+    pub fn at_ms(&self) -> i64 {
+        self.at.as_millis()
+    }
+
     /// The last event that was folded.
     pub fn last(&self) -> u64 {
         self.last.0
@@ -86,6 +96,15 @@ pub enum ReplayError {
         /// The one that is there.
         found: u64,
     },
+    /// What people read of an event is not what the event says.
+    #[error(
+        "line {line} shows something else than the event in it (its \"type\" or \"data\"): it was changed, or another release \
+         wrote the file; export the run again"
+    )]
+    Shown {
+        /// Its number, from 1.
+        line: u64,
+    },
     /// It has no end.
     #[error("the file ends before its last line: it was cut off; export the run again")]
     CutOff,
@@ -117,7 +136,7 @@ impl History {
         let head = head(&first)?;
         let run: RunId = head.run.id.parse().map_err(|_| ReplayError::Line { line: 1, what: "the run's id" })?;
         let graph = Arc::new(compile(&head)?);
-        let mut rows: Vec<Row> = Vec::new();
+        let (mut rows, mut scopes): (Vec<Row>, _) = (Vec::new(), Scopes::new(run, Arc::clone(&graph)));
         loop {
             let before = hex(lines.hash.clone());
             let line = lines.next()?.ok_or(ReplayError::CutOff)?;
@@ -130,7 +149,12 @@ impl History {
                     return Err(ReplayError::Gap { line: number, expected, found: event.seq });
                 }
                 let row = event.row(run).map_err(damaged)?;
-                codec::decode(&row).map_err(|source| ReplayError::Event { line: number, source })?;
+                let decoded = codec::decode(&row).map_err(|source| ReplayError::Event { line: number, source })?;
+                scopes.step(run, &decoded);
+                let shown = show(&scopes, &decoded);
+                if (shown.r#type, &shown.data_json[..]) != (event.name, event.data.get().as_bytes()) {
+                    return Err(ReplayError::Shown { line: number });
+                }
                 rows.push(row);
             } else if line.starts_with(b"{\"end\":") {
                 let End { end } = serde_json::from_slice(&line).map_err(|_| damaged("its JSON"))?;
@@ -177,7 +201,8 @@ impl History {
             }
         }
         let view = view.ok_or(ReplayError::NoEvent { events })?;
-        Ok(Replayed { run: view.run().clone(), last: view.seq() })
+        let at = self.rows[..count as usize].last().map_or(Timestamp::from_millis(0), |row| row.at);
+        Ok(Replayed { run: view.run().clone(), last: view.seq(), at })
     }
 }
 

@@ -20,7 +20,7 @@ use super::scopes::Scopes;
 use crate::limits::EVENT_GIVEN_UP_MAX;
 
 /// An event of the history that `scopes` has read just before.
-pub(super) fn show(scopes: &Scopes, event: &Event) -> wire::Event {
+pub(crate) fn show(scopes: &Scopes, event: &Event) -> wire::Event {
     event_of(event.seq.0, event.at.as_millis(), event.fact.name(), &data(scopes, event).into())
 }
 

@@ -81,6 +81,10 @@ impl Asked {
         let (shared, tenant) = (Arc::clone(&self.shared), self.tenant.clone());
         let scopes = Scopes::new(row.run, runs::graph_of(&shared, &row).await?);
         let Wanted { after, until, follow, only } = &self.wanted;
+        // Who waited behind the end would miss what comes up to there.
+        if after.seq > 0 && runs::page_of(&shared, &row, EventSeq(after.seq - 1), 1).await?.0.is_empty() {
+            return Err(ReadError::NoEvent(EventSeq(after.seq)));
+        }
         let mut heard = match (after.word, after.muted) {
             (0, 0) => shared.live.begin(self.id),
             (word, muted) => shared.live.resume(self.id, word, muted),

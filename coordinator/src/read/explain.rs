@@ -7,7 +7,6 @@ use heddle_core::explain::{self, Cause, Explained, Part, Told};
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::partition::permits::{Misfit, Need, Standing};
 use heddle_core::partition::watch::Lost;
-use heddle_core::run::event::RunError;
 use heddle_core::run::{Run, RunStatus};
 use heddle_core::time::Timestamp;
 use heddle_proto::control as wire;
@@ -105,7 +104,7 @@ fn ended(shared: &Shared, row: &RunRow, run: &Run) -> wire::Explanation {
         node_id: node_id.unwrap_or_default().to_owned(),
         class: error.and_then(|error| error.class).map_or("", |class| class.name()).into(),
         attempts: error.map_or(0, |error| error.attempts),
-        next: error.filter(|_| is_failed).map_or("", RunError::advice).into(),
+        next: error.filter(|_| is_failed).map_or_else(String::new, |error| error.advice().into_owned()),
     };
     let nodes = error.zip(failed).filter(|_| is_failed).map(|(error, node)| wire::ExplainedNode {
         node_id: node.id.to_string(),

@@ -1,7 +1,7 @@
 //! Reads: from committed state only, never from a partition's memory; but for [`explain`], which asks what only that knows.
 
 pub(crate) mod batches;
-mod event_json;
+pub(crate) mod event_json;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod export;
@@ -13,7 +13,7 @@ pub(crate) mod nodes;
 pub(crate) mod recent;
 pub(crate) mod reviews;
 pub(crate) mod runs;
-mod scopes;
+pub(crate) mod scopes;
 pub(crate) mod trace;
 pub(crate) mod values;
 pub(crate) mod versions;

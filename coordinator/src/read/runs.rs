@@ -41,6 +41,8 @@ pub(crate) enum ReadError {
     Graph(#[source] GraphError),
     #[error("the run's history does not follow: {0}")]
     Corrupt(#[source] Corrupt),
+    #[error("the run's history has no event {0} yet")]
+    NoEvent(EventSeq),
 }
 
 /// What a reader asks for.

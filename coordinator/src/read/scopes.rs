@@ -9,7 +9,7 @@ use heddle_core::run::items::{ItemCounts, ItemsView};
 
 /// What is known of a run's items as far as its events have been read. Runs without maps and loops cost nothing.
 #[derive(Debug)]
-pub(super) struct Scopes {
+pub(crate) struct Scopes {
     run: RunId,
     graph: Arc<Graph>,
     /// Nothing where there is nothing to know, or where the history does not follow: whoever decides says so.
@@ -18,7 +18,7 @@ pub(super) struct Scopes {
 }
 
 impl Scopes {
-    pub(super) fn new(run: RunId, graph: Arc<Graph>) -> Self {
+    pub(crate) fn new(run: RunId, graph: Arc<Graph>) -> Self {
         Self { run, is_wanted: graph.has_scopes() || graph.has_losers(), graph, items: None }
     }
 
@@ -39,7 +39,7 @@ impl Scopes {
     }
 
     /// Reads the next event.
-    pub(super) fn step(&mut self, run: RunId, event: &Event) {
+    pub(crate) fn step(&mut self, run: RunId, event: &Event) {
         if !self.is_wanted {
             return;
         }

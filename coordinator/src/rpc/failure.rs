@@ -223,6 +223,10 @@ pub(crate) fn read(error: ReadError) -> Status {
         ReadError::Expired(stone) => run_expired(&stone),
         ReadError::Journal(error) => journal(&error),
         ReadError::Graph(error) => graph(error),
+        ReadError::NoEvent(seq) => {
+            let message = format!("this run's history has no event {seq}, so nobody was told of it; begin without it");
+            plain(400, "invalid_last_event_id", message)
+        }
         ReadError::Corrupt(corrupt) => {
             tracing::error!(%corrupt, "a run's history does not follow");
             plain(500, "history_corrupt", "this run's history is damaged; its data is kept, please report it")

@@ -112,6 +112,15 @@ async fn a_workflow_that_invokes_itself_ends_by_its_condition_or_by_its_depth() 
         .await;
     let beyond = client.ended(started.json()["executionId"].as_str().unwrap(), RUN_TIME_MAX).await;
     assert_eq!((&beyond["status"], &beyond["error"]["code"]), (&json!("FAILED"), &json!("child_failed")));
+    // Of sixteen that failed one behind the other only the innermost is told, and how deep it lies.
+    let says = beyond["error"]["message"].as_str().unwrap();
+    assert!(says.starts_with("16 runs down, the run exec_") && says.contains("with too_deep: "), "{says}");
+    assert_eq!((says.matches("exec_").count(), says.matches("child_failed").count()), (1, 0), "{says}");
+    let path = format!("/api/v1/workflows/executions/{}/explain", id_of(&beyond));
+    let explained = client.get_json(&path).await;
+    let next = explained["ending"]["next"].as_str().unwrap();
+    let innermost = &says["16 runs down, the run ".len()..].split(' ').next().unwrap();
+    assert!(next.contains(&workflow) && next.contains(innermost), "{next}");
     assert_eq!(depth(client.runs_of(&workflow).await), 5 + 1 + 16, "sixteen lie below the first");
     let path = format!("/api/v1/workflows/executions?workflowId={workflow}&status=FAILED&limit=200");
     let failed = client.get_json(&path).await;

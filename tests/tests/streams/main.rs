@@ -143,6 +143,27 @@ async fn who_comes_late_hears_what_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_place_behind_the_end_of_a_history_is_none() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    let workflow = client.save("short", &speaking(1, 2, 1, 8)).await;
+    let run = client.run(&workflow, "short").await;
+    client.ended(&run, RUN_TIME_MAX).await;
+    let last = client.events(&run).await.len();
+    let (stream, node) = (events_of(&run), node_of(&run, "stream0"));
+    for path in [stream.clone(), node, format!("/api/v1/workflows/executions/{run}/events?follow=false")] {
+        for place in [(last + 1).to_string(), "99".to_owned()] {
+            let request = client.request(reqwest::Method::GET, &path).header("last-event-id", &place);
+            let refused = cluster_tests::cluster::client::send(request).await.unwrap();
+            assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid_last_event_id")), "{path}");
+        }
+    }
+    // What was told last is a place, though nothing comes behind it.
+    let heard = Reader::open(client, &stream, Some(&last.to_string())).await.read_to_end().await;
+    assert!(heard.is_empty(), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_node_can_be_followed_to_its_result() {
     let cluster = Cluster::start(1, 8).await;
     let client = cluster.client();

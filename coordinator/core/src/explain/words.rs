@@ -1,5 +1,6 @@
 //! The sentences of explanations. Each says what is waited for, and where a person can do something about it, what.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::{Cause, Explained, Told};
@@ -7,7 +8,7 @@ use crate::id::{NodeIx, Subject};
 use crate::limits;
 use crate::partition::permits::{Misfit, Need, Standing};
 use crate::run::event::{ErrorClass, ReviewKind, RunError};
-use crate::run::{JobKey, OwedCancel, Run, RunStatus};
+use crate::run::{ChildCause, JobKey, OwedCancel, Run, RunStatus};
 use crate::time::{Span, Timestamp};
 
 impl Told {
@@ -306,8 +307,12 @@ pub(super) fn advice(class: Option<ErrorClass>) -> &'static str {
 
 impl RunError {
     /// What to do about it, in a sentence.
-    pub fn advice(&self) -> &'static str {
-        advice(self.class)
+    pub fn advice(&self) -> Cow<'static, str> {
+        // What is to be put right is not in the run that invoked it.
+        let cause = ChildCause::parse(&self.message).filter(|_| &*self.code == "child_failed");
+        let Some(ChildCause { run, workflow, .. }) = cause else { return Cow::Borrowed(advice(self.class)) };
+        let why = format!("See what went wrong in the workflow {workflow} (heddle executions explain {run})");
+        Cow::Owned(format!("{why}, put that right, then resume the run: what is done is not done again."))
     }
 }
 

@@ -327,15 +327,9 @@ impl<'a> Compiler<'a> {
         });
         let problems = &mut self.problems;
         let own = policies::own(&data, &path, &mut |problem| problems.push(problem.node(&node.id)));
-        if own.review.is_some() && matches!(runner, Runner::Control(_)) {
-            let message = format!("policy: review has no meaning for {type_id}, which is built in.");
-            let problem = Problem::new(rule::BAD_POLICY, message, "Put a logic:review before or behind the node.");
-            self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/review")));
-        }
         let policy = self.defaults().with(node_type.as_deref(), &own);
-        let is_built_in = matches!(runner, Runner::Control(_));
-        if let Some(problem) = policies::misplaced_cache((&type_id, is_built_in), &own, &policy) {
-            self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/cache")));
+        for (field, problem) in policies::misplaced((&type_id, runner), &own, &policy) {
+            self.problems.push(problem.node(&node.id).at(format!("{path}/data/policy/{field}")));
         }
         let (node_type, has_error_output) = match (node_type, policy.on_error) {
             (Some(node_type), OnError::Continue) => {

@@ -293,7 +293,9 @@ fn check(node: &Node, kind: Kind, value: Json<'_>) -> Result<Option<String>, Pro
         return Ok(None);
     }
     let Some(port) = node.node_type.as_ref().and_then(|node_type| node_type.outputs.first()) else { return Ok(None) };
-    let text = values::checked(values::fit(value, &port_of(port, kind, config(node)))?)?;
+    // Whoever gives a value knows the input by its name, and not what its port is called.
+    let port = Port { id: node.label.clone(), ..port_of(port, kind, config(node)) };
+    let text = values::checked(values::fit(value, &port)?)?;
     check_bounds(kind, Json(&text), config(node)).map_or(Ok(Some(text)), |(message, fix)| {
         Err(Problem::new(rule::BAD_CONFIG, format!("Input \"{}\" {message}.", shown(&node.label)), fix))
     })

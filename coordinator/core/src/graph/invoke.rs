@@ -87,9 +87,13 @@ pub(super) fn unwired(node_type: &NodeType, data: &[Member<'_>], wired: &[Found]
 impl Reader<'_> {
     pub(super) fn invoke(&self) -> Result<Invoke, Problem> {
         let at = |key: &str| join(&(self.path)(), key);
-        let given = self.config.get("workflowId").and_then(JsonValue::as_str).unwrap_or_default();
-        let workflow = given.parse().map_err(|_| {
-            let message = format!("Node \"{}\" names no workflow: \"{}\".", shown(&self.node.label), shown(given));
+        let given = self.config.get("workflowId");
+        let workflow = given.and_then(JsonValue::as_str).unwrap_or_default().parse().map_err(|_| {
+            let label = shown(&self.node.label);
+            let message = match given {
+                None => format!("Node \"{label}\" names no workflow: it has no workflowId."),
+                Some(given) => format!("workflowId of node \"{label}\" cannot be {}.", shown(&given.to_string())),
+            };
             Problem::new(rule::BAD_CONFIG, message, "Write workflowId: the id of a workflow, such as \"wf_…\".")
                 .at(at("workflowId"))
         })?;

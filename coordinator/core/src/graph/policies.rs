@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::json::{self, Json, Member};
 use super::policy_json;
 use super::problem::{Problem, rule};
-use crate::node_type::{NodeType, Port, PortType};
+use crate::node_type::{Control, NodeType, Port, PortType, Runner};
 use crate::policy::{CacheDraft, OnError, Policy, PolicyDraft, RunPolicy};
 
 /// The output that `onError: continue` opens.
@@ -74,7 +74,7 @@ impl Defaults<'_> {
 pub(super) fn own(data: &[Member<'_>], path: &str, report: &mut dyn FnMut(Problem)) -> PolicyDraft {
     let Some(policy) = written(data) else { return PolicyDraft::default() };
     let path = format!("{path}/data/policy");
-    let mut draft = policy_json::read(policy, &path, report);
+    let mut draft = policy_json::read_of_node(policy, &path, report);
     if draft.deadline_ms.take().is_some() {
         let message = "A node's policy cannot have deadlineMs: it is the time of a whole run.";
         let fix = "Write it in the workflow's policy; timeoutMs is the time of one attempt.";
@@ -100,25 +100,67 @@ pub(super) fn of_workflow(policy: Json<'_>, path: &str, report: &mut dyn FnMut(P
     (draft, of_runs)
 }
 
-/// Why results of a node of this type cannot be shared as its policy says.
-pub(super) fn misplaced_cache(
-    (type_id, is_built_in): (&str, bool),
+/// What a node's own policy says that has no meaning for its type, each with its field.
+pub(super) fn misplaced(
+    (type_id, runner): (&str, Runner),
     own: &PolicyDraft,
     policy: &Policy,
-) -> Option<Problem> {
-    if is_built_in {
-        let message = format!(
-            "policy: cache has no meaning for {type_id}, which is built in: it costs nothing to decide it anew."
-        );
-        let fix = "Take cache out, or write it in the policy of nodes that agents run.";
-        return own.cache.and_then(CacheDraft::ttl).map(|_| Problem::new(rule::BAD_POLICY, message, fix));
-    }
-    (policy.cache.is_some() && policy.review.is_some()).then(|| {
+) -> Vec<(&'static str, Problem)> {
+    let Runner::Control(control) = runner else {
+        let are_both = policy.cache.is_some() && policy.review.is_some();
         let message = "policy: a node cannot have both cache and review: what people decided in one run is not what they would \
                        decide in another.";
-        Problem::new(rule::BAD_POLICY, message, "Take one of them out; \"cache\": \"off\" takes out what the workflow's policy says.")
-    })
+        let fix = "Take one of them out; \"cache\": \"off\" takes out what the workflow's policy says.";
+        return are_both.then(|| ("cache", Problem::new(rule::BAD_POLICY, message, fix))).into_iter().collect();
+    };
+    let mut found = Vec::new();
+    let mut refuse = |field: &'static str, why: &str, fix: &str| {
+        let message = format!("policy: {field} has no meaning for {type_id}{why}.");
+        found.push((field, Problem::new(rule::BAD_POLICY, message, fix)));
+    };
+    let is_invoke = control == Control::Invoke;
+    if own.review.is_some() {
+        refuse("review", ", which is built in", "Put a logic:review before or behind the node.");
+    }
+    if own.cache.and_then(CacheDraft::ttl).is_some() {
+        let (why, fix) = match is_invoke {
+            true => (": it runs a whole workflow, and what runs share are results of nodes", IN_THE_OTHER_CACHE),
+            false => (
+                ", which is built in: it costs nothing to decide it anew",
+                "Take cache out, or write it in the policy of nodes that agents run.",
+            ),
+        };
+        refuse("cache", why, fix);
+    }
+    if control.may_ask_an_agent() {
+        return found;
+    }
+    let why = match is_invoke {
+        true => ": it runs a whole workflow, and has no attempts of its own",
+        false => ", which is built in: it has no attempts",
+    };
+    if own.timeout_ms.is_some() {
+        let fix = match control {
+            Control::Invoke => IN_A_RACE,
+            Control::Review | Control::Signal | Control::Webhook => "Write timeoutMs in the node's config.",
+            _ => "Take timeoutMs out, or write it in the policy of nodes that agents run.",
+        };
+        refuse("timeoutMs", why, fix);
+    }
+    if own.retry.is_some() {
+        let fix = match is_invoke {
+            true => IN_THE_OTHER_RETRY,
+            false => "Take retry out, or write it in the policy of nodes that agents run.",
+        };
+        refuse("retry", why, fix);
+    }
+    found
 }
+
+const IN_THE_OTHER_CACHE: &str = "Take cache out, or write it in the policy of that workflow or of its nodes.";
+const IN_THE_OTHER_RETRY: &str = "Take retry out, or write it in the policy of that workflow or of its nodes.";
+const IN_A_RACE: &str = "Take timeoutMs out; a logic:race with a logic:wait gives the other run up when its time is over, and \
+                         deadlineMs in that workflow's policy bounds the time that it is active.";
 
 /// A type with the output `error`, and whether it had none before.
 pub(super) fn with_error_output(node_type: Arc<NodeType>) -> (Arc<NodeType>, bool) {

@@ -16,6 +16,18 @@ pub(super) fn read(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)
     read_fields(policy, path, report, |_| false)
 }
 
+/// Reads the policy of a node, which says nothing of whole runs.
+pub(super) fn read_of_node(policy: Json<'_>, path: &str, report: &mut dyn FnMut(Problem)) -> PolicyDraft {
+    read_fields(policy, path, report, |field| {
+        if &*field.member.key != "keepRunsDays" {
+            return false;
+        }
+        let message = "A node's policy cannot have keepRunsDays: it is said of whole runs.";
+        (field.report)(bad(message, "Write it in the workflow's policy, beside nodes and edges.", &field.path));
+        true
+    })
+}
+
 /// Reads the policy of a workflow, which says something of its runs as well.
 pub(super) fn read_of_workflow(
     policy: Json<'_>,

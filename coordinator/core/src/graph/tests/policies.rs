@@ -58,6 +58,36 @@ fn results_are_shared_only_where_an_agent_makes_them_and_no_person_looks_at_them
 }
 
 #[test]
+fn built_in_nodes_without_attempts_have_no_policy_of_attempts() {
+    let invoke = json!({"workflowId": crate::id::WorkflowId(1).to_string()});
+    let signal = json!({"name": "go"});
+    for (node_type, config, field, value, says) in [
+        ("blueprint:invoke", &invoke, "timeoutMs", json!(2_000), "logic:race"),
+        ("blueprint:invoke", &invoke, "retry", json!({"maxAttempts": 3}), "that workflow"),
+        ("blueprint:invoke", &invoke, "cache", json!("on"), "that workflow"),
+        ("logic:wait", &json!({"forMs": 5}), "timeoutMs", json!(2_000), "agents run"),
+        ("logic:wait", &json!({"forMs": 5}), "retry", json!({"maxAttempts": 3}), "agents run"),
+        ("logic:signal", &signal, "timeoutMs", json!(2_000), "config"),
+    ] {
+        let policy = json!({field: value});
+        let problems = compile(&json!([with_policy("a", node_type, config.clone(), policy)]), &json!([])).unwrap_err();
+        let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };
+        let path = format!("/nodes/0/data/policy/{field}");
+        assert_eq!((problem.rule, problem.path.as_deref()), (rule::BAD_POLICY, Some(&*path)));
+        assert!(problem.message.contains(&format!("{field} has no meaning for {node_type}")), "{}", problem.message);
+        assert!(problem.fix.contains(says), "{}", problem.fix);
+        assert!(!problem.message.contains("costs nothing") || node_type != "blueprint:invoke", "{}", problem.message);
+    }
+    let problems = refused(&json!([with_policy("a", "debug:echo", json!({}), json!({"keepRunsDays": 3}))]), &json!([]));
+    let [(_, path, message)] = &problems[..] else { panic!("one problem: {problems:?}") };
+    assert!(path == "/nodes/0/data/policy/keepRunsDays" && message.contains("whole runs"), "{path}: {message}");
+    // An agent may look at what these decide by.
+    let policy = json!({"timeoutMs": 2_000, "retry": {"maxAttempts": 3}});
+    let nodes = json!([with_policy("a", "logic:if", json!({"condition": "true"}), policy)]);
+    assert!(compile(&nodes, &json!([])).is_ok());
+}
+
+#[test]
 fn an_edge_without_a_handle_never_means_the_error_output() {
     // A picture is no text; what was wrong would be one.
     let policy = json!({"onError": "continue"});
