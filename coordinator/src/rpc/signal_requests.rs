@@ -46,7 +46,7 @@ pub(super) async fn send(shared: &Arc<Shared>, request: wire::SendSignalRequest)
             return Err(failure::refused(Refusal::Listen(ListenRefusal::UnknownSignal)));
         }
         // Which of them takes it is decided in the run.
-        said.fits(&graph, &hearing)?;
+        said.fits(&graph, &hearing).await?;
     }
     let (name, by) = (Arc::from(request.name.as_str()), request.subject.as_str().into());
     let tenant = tenant.id().clone();
@@ -75,7 +75,7 @@ pub(super) async fn call(shared: &Arc<Shared>, request: wire::CallHookRequest) -
     if is_going_on(&row) {
         let graph = runs::graph_of(shared, &row).await.map_err(failure::read)?;
         graph.listen(instance.node).ok_or_else(hook_not_found)?;
-        said.fits(&graph, &[instance.node])?;
+        said.fits(&graph, &[instance.node]).await?;
     }
     let tenant = Tenant::of_run(&row.created).id().clone();
     let ask = |caller| Input::Call { caller, run, tenant, instance, body: said.value, key };
@@ -135,16 +135,10 @@ impl Said {
     }
 
     /// Holds it against the schemas of these nodes.
-    fn fits(&self, graph: &Graph, nodes: &[NodeIx]) -> Result<(), Status> {
-        for node in nodes {
-            let Some(schema) = graph.listen(*node).and_then(|listen| listen.schema.as_ref()) else { continue };
-            let schema: Json = serde_json::from_slice(schema).unwrap_or(Json::Bool(true));
-            let validator = form::compile(&schema).map_err(|error| invalid("", error))?;
-            if let Some(error) = validator.iter_errors(&self.json).next() {
-                return Err(invalid(&error.instance_path().to_string(), error.to_string()));
-            }
-        }
-        Ok(())
+    async fn fits(&self, graph: &Graph, nodes: &[NodeIx]) -> Result<(), Status> {
+        let schema = |node: &NodeIx| graph.listen(*node).and_then(|listen| listen.schema.clone());
+        let fits = form::fits(nodes.iter().filter_map(schema).collect(), self.json.clone()).await;
+        fits.map_err(|misfit| invalid(&misfit.path, misfit.message))
     }
 }
 
