@@ -279,6 +279,10 @@ async fn show(
             by: pause.by.to_string(),
             reason: pause.reason.as_deref().unwrap_or_default().to_owned(),
         }),
+        cancellation: view.cancelled().map(|(by, reason)| wire::Cancellation {
+            by: by.to_string(),
+            reason: reason.unwrap_or_default().to_owned(),
+        }),
         parent_execution_id: parent_of(run).map_or_else(String::new, |parent| parent.to_string()),
         lineage_id: root_of(run).to_string(),
         skipped_nodes: skipped(view, &part),

@@ -9,8 +9,8 @@ use super::{non_empty, raw, unreadable};
 use crate::dto;
 use crate::dto::diagnosis::Diagnostics;
 use crate::dto::run::{
-    CachedFrom, FinalOutput, InvokedBy, Items, NodeResults, NodeRun, Outputs, Paused, Poll, RemovedRun, Run, RunError,
-    RunHead, WaitingOn,
+    CachedFrom, Cancelled, FinalOutput, InvokedBy, Items, NodeResults, NodeRun, Outputs, Paused, Poll, RemovedRun, Run,
+    RunError, RunHead, WaitingOn,
 };
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
@@ -43,12 +43,17 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
         progress: run.progress,
         cancel_requested: run.cancel_requested,
         paused: run.pause.as_ref().map(paused),
+        cancelled: run.cancellation.as_ref().map(cancelled),
         seq: run.seq,
     })
 }
 
 pub(super) fn paused(pause: &control::Pause) -> Paused<'_> {
     Paused { since: Time(pause.since_ms), by: &pause.by, reason: non_empty(&pause.reason) }
+}
+
+fn cancelled(it: &control::Cancellation) -> Cancelled<'_> {
+    Cancelled { by: &it.by, reason: non_empty(&it.reason) }
 }
 
 pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
@@ -73,6 +78,8 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
         start_time: Time(run.started_at_ms),
         end_time: run.ended_at_ms.map(Time),
         cancel_requested: run.cancel_requested,
+        paused: run.pause.as_ref().map(paused),
+        cancelled: run.cancellation.as_ref().map(cancelled),
         seq: run.seq,
         parent_execution_id: non_empty(&run.parent_execution_id),
         lineage_id: non_empty(&run.lineage_id),

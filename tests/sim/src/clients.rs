@@ -219,7 +219,7 @@ impl World {
         let known = &self.clients[client].acknowledged;
         let run = *known.get(self.random.below(known.len()))?;
         let tenant = if is_foreign { TenantId::from("another") } else { self.store.tenant_of(run) };
-        Some((run, Input::Cancel { caller, run, tenant, by: Subject::from("a client") }))
+        Some((run, Input::Cancel { caller, run, tenant, by: Subject::from("a client"), reason: None }))
     }
 
     pub(super) fn answer(&mut self, client: usize, caller: CallerId, reply: Reply) {

@@ -305,7 +305,7 @@ fn an_address_expires() {
     ] {
         assert_eq!(call(&mut course, other, json!(1)), refused(ListenRefusal::HookExpired), "{other:?}");
     }
-    course.command(Command::Cancel { by: Subject::from("ann") }).unwrap();
+    course.command(Command::Cancel { by: Subject::from("ann"), reason: None }).unwrap();
     assert_eq!(call(&mut course, instance, json!(1)), refused(ListenRefusal::HookExpired));
 }
 
@@ -383,7 +383,7 @@ fn what_an_item_waited_for_goes_with_it() {
 #[test]
 fn nothing_is_heard_after_the_end() {
     let mut course = Course::begin(&signal(json!({})));
-    course.command(Command::Cancel { by: Subject::from("ann") }).unwrap();
+    course.command(Command::Cancel { by: Subject::from("ann"), reason: None }).unwrap();
     assert_eq!(course.run.listeners().count(), 0);
     assert_eq!(send(&mut course, "go", json!(1)), refused(ListenRefusal::RunOver));
     assert!(course.run.is_closed());
