@@ -331,8 +331,11 @@ pub(super) async fn node(
     let Some(state) = view.node_state(ix) else { return Ok(None) };
     let ports = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
     let (mut room, mut outputs) = (ANSWER_VALUES_BYTES, Vec::new());
+    let early = if run.graph().within(ix).is_none() { run.early_outputs(Instance::root(ix)) } else { &[] };
     for (place, port) in ports.iter().enumerate() {
-        let Some(value) = run.shown_output(ix, PortIx(place as u16)) else { continue };
+        let port_ix = PortIx(place as u16);
+        let early = || early.iter().find(|output| output.port == port_ix).map(|output| &output.value);
+        let Some(value) = run.shown_output(ix, port_ix).or_else(early) else { continue };
         outputs.extend(port_value(shared, run.id(), values, (&port.id, value), &mut room).await?);
     }
     let counts = view.counts(ix);

@@ -155,8 +155,9 @@ pub(super) fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_
         cached_from: node.cached_from.as_ref().map(cached_from),
         sandbox,
         // A node that failed has outputs where its policy lets the run go on.
-        output: Some(Outputs(outputs?))
-            .filter(|outputs| status == "COMPLETED" || status == "FAILED" && is_caught(outputs)),
+        output: Some(Outputs(outputs?)).filter(|outputs| {
+            status == "COMPLETED" || status == "FAILED" && is_caught(outputs) || is_early(node, outputs)
+        }),
         error: node.error.as_ref().map(run_error),
         attempts: node.attempts,
         provider: non_empty(&node.provider),
@@ -185,6 +186,11 @@ fn items(items: control::Items) -> Items {
 /// Whether a node that has failed gives what was wrong.
 fn is_caught(outputs: &Outputs<'_>) -> bool {
     outputs.0.iter().any(|(port, _)| *port == "error")
+}
+
+/// Whether a node has given something when it began to wait.
+fn is_early(node: &control::Node, outputs: &Outputs<'_>) -> bool {
+    node.node_type == "logic:wait_webhook" && outputs.0.iter().any(|(port, _)| *port == "url")
 }
 
 fn node_state<'a>(node: &'a control::Node, shown: &NodeRun<'a>) -> dto::run::NodeState<'a> {
@@ -299,6 +305,11 @@ mod tests {
             }
             assert_eq!(body["nodeResults"]["nodeRuns"][0]["output"].is_object(), status == "COMPLETED");
         }
+        let mut hook = node("h", "logic:wait_webhook", NodeState::Waiting);
+        hook.outputs[0].port = "url".to_owned();
+        let body = polled(&of(vec![hook]));
+        assert_eq!(body["nodeResults"]["nodeRuns"][0]["output"]["url"], "h", "{body}");
+        assert_eq!(body["finalOutput"], Value::Null);
         assert!(poll(&of(vec![node("a", "x:y", NodeState::Unspecified)])).is_err());
         assert!(poll(&control::Run::default()).is_err());
     }

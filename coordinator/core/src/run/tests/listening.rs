@@ -201,7 +201,7 @@ fn each_item_of_a_map_has_an_address_of_its_own() {
     let open: Vec<Instance> = course.run.listeners().map(|(instance, _)| instance).collect();
     assert_eq!(open.len(), 3);
     for (number, instance) in open.iter().enumerate().rev() {
-        let address = course.json(&crate::run::event::OutputValue::One(*course.run.address_at(*instance).unwrap()));
+        let address = course.json(&course.run.early_outputs(*instance)[0].value);
         let (_, token) = address.as_str().unwrap().rsplit_once('/').unwrap();
         assert_eq!(hooks().read(token), Some((ID, *instance)));
         call(&mut course, *instance, json!(number)).unwrap();
