@@ -29,10 +29,12 @@ pub(super) async fn send(shared: &Arc<Shared>, request: wire::SendSignalRequest)
     let tenant = auth::tenant(&request)?;
     if !is_signal_name(&request.name) {
         let most = SIGNAL_NAME_BYTES_MAX;
-        let message = format!("the name of a signal has 1 to {most} of the characters A-Z, a-z, 0-9, _, . and -");
+        let message = format!(
+            "the name of a signal has 1 to {most} of the characters A-Z, a-z, 0-9, _, . and -, and is not . or .."
+        );
         return Err(failure::plain(422, "invalid_signal_name", message));
     }
-    let key = request.idempotency.as_ref().map(|given| key(given, "")).transpose()?;
+    let key = request.idempotency.as_ref().map(|given| key(given, &request.name)).transpose()?;
     let said = Said::read(&request.body_json)?;
     let row = match runs::row(shared, &tenant, run).await {
         Err(ReadError::NotFound) => return Err(not_begun(shared, &tenant, run).await),
@@ -106,11 +108,11 @@ async fn not_begun(shared: &Shared, tenant: &Tenant, run: RunId) -> Status {
     }
 }
 
-/// By what a request is known when it comes again; keys of different hooks do not meet.
-fn key(given: &wire::Idempotency, token: &str) -> Result<RequestKey, Status> {
+/// By what a request is known when it comes again; keys of different hooks, and of signals of different names, do not meet.
+fn key(given: &wire::Idempotency, to: &str) -> Result<RequestKey, Status> {
     let body = <[u8; 32]>::try_from(given.body_hash.as_ref())
         .map_err(|_| failure::plain(400, "bad_request", "the body's hash has 32 bytes"))?;
-    let text = [&given.route, token, &given.key].join("\n");
+    let text = [&given.route, to, &given.key].join("\n");
     Ok(RequestKey { key: Digest::of(text.as_bytes()), body: Digest(body) })
 }
 
