@@ -62,6 +62,8 @@ pub struct DebugOptions {
 /// What a cluster in one process runs with.
 #[derive(Debug)]
 pub struct ClusterOptions {
+    /// Whether other commands are told where it is, before it says that it is ready.
+    pub published: bool,
     /// Where the gateway listens.
     pub listener: TcpListener,
     /// The cluster's folder.
@@ -138,7 +140,6 @@ pub struct Cluster {
     coordinator: Coordinator,
     data: DataDir,
     address: SocketAddr,
-    boot_id: String,
     _lock: FolderLock,
 }
 
@@ -193,9 +194,13 @@ impl Cluster {
         ready(&coordinator).await?;
         let outside =
             Outside { fetch_allowed: options.fetch_allowed, public_url: options.public_url, stream_stall: None };
+        if options.published {
+            let boot_id = format!("{:016x}", coordinator.boot_id());
+            data.write_server(&ServerFile { url: url(bound), pid: std::process::id(), boot_id })?;
+        }
         let gateway = start_gateway(Listen::Bound(options.listener), link, None, outside).await?;
-        let (address, boot_id) = (gateway.local_addr(), format!("{:016x}", coordinator.boot_id()));
-        Ok(Cluster { gateway, agents, coordinator, data, address, boot_id, _lock: lock })
+        let address = gateway.local_addr();
+        Ok(Cluster { gateway, agents, coordinator, data, address, _lock: lock })
     }
 
     /// Where the gateway listens.
@@ -206,12 +211,6 @@ impl Cluster {
     /// The gateway's origin.
     pub fn url(&self) -> String {
         url(self.address)
-    }
-
-    /// Tells other commands where this cluster is.
-    pub fn publish(&self) -> Result<()> {
-        let (url, boot_id) = (self.url(), self.boot_id.clone());
-        self.data.write_server(&ServerFile { url, pid: std::process::id(), boot_id })
     }
 
     /// Waits until a part has ended by itself, and says which.

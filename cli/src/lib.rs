@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(mut failure) => {
             failure.next = failure.next.as_deref().map(ui::next::with_server);
-            ui::note(&format!("{} {failure}", Style::stderr().red("error:")));
+            ui::note(&format!("{} {}", Style::stderr().red("error:"), ui::plain(&failure.to_string())));
             failure.exit.into()
         }
     }

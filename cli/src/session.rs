@@ -98,6 +98,7 @@ impl Session {
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let debug = DebugOptions::default();
         let options = ClusterOptions {
+            published: false,
             listener,
             data: data.clone(),
             agents: 1,

@@ -1,5 +1,6 @@
 //! Graphs at hand: documents in, compiled graphs out; and the node types they are compiled against (E16, E30).
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -13,7 +14,7 @@ use thiserror::Error;
 
 use crate::auth::Tenant;
 use crate::journal::JournalError;
-use crate::limits::GRAPH_CACHE_NODES_MAX;
+use crate::limits::{FORMS_PARTS_PER_GRAPH_MAX, GRAPH_CACHE_NODES_MAX};
 use crate::policies::Policies;
 use crate::records::{GraphText, ManifestRow, Records};
 use crate::reviews::form;
@@ -148,8 +149,20 @@ impl Graphs {
 
     /// Reads and checks a document; every problem at once.
     pub(crate) fn compile(&self, draft: &Draft, strict: bool, complete: bool) -> Result<Compiled, Vec<Problem>> {
-        let check_config = |node_type: &NodeType, config: &str| self.check_config(node_type, config);
+        let parts = Cell::new(0);
+        let check_config = |node_type: &NodeType, config: &str| {
+            let (mut faults, config) = self.faults(node_type, config);
+            faults.extend(config.and_then(|config| form_fault(node_type, &config, &parts)));
+            faults
+        };
         Graph::compile(draft, &self.known().types, Compile { strict, complete, check_config: &check_config })
+    }
+
+    /// The same of a document that is kept, so was checked when it came: a form is looked at when something is held against it.
+    fn compile_kept(&self, draft: &Draft) -> Result<Graph, Vec<Problem>> {
+        let check_config = |node_type: &NodeType, config: &str| self.faults(node_type, config).0;
+        let compile = Compile { strict: false, complete: false, check_config: &check_config };
+        Ok(Graph::compile(draft, &self.known().types, compile)?.graph)
     }
 
     /// The compiled graph of a document that is kept in the database.
@@ -160,7 +173,7 @@ impl Graphs {
         }
         let draft = self.document(tenant, digest).await?;
         let generation = self.known().generation;
-        let graph = Arc::new(self.compile(&draft, false, false).map_err(GraphError::Invalid)?.graph);
+        let graph = Arc::new(self.compile_kept(&draft).map_err(GraphError::Invalid)?);
         self.keep(address, &graph, generation);
         Ok(graph)
     }
@@ -234,26 +247,47 @@ impl Graphs {
 
     /// Checks a config by its type's schema: each fault with its place.
     pub(crate) fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<(String, String)> {
-        let Some(schema) = &node_type.config_schema else { return Vec::new() };
+        let (mut faults, config) = self.faults(node_type, config);
+        faults.extend(config.and_then(|config| form_fault(node_type, &config, &Cell::new(0))));
+        faults
+    }
+
+    /// What is wrong with a config but for a form in it, and the config as JSON.
+    fn faults(&self, node_type: &NodeType, config: &str) -> (Vec<(String, String)>, Option<serde_json::Value>) {
+        let Some(schema) = &node_type.config_schema else { return (Vec::new(), None) };
         let validator = {
             let mut cache = self.cache();
             let known = cache.validators.entry((node_type.id.clone(), node_type.version));
             known.or_insert_with(|| jsonschema::validator_for(schema).ok().map(Arc::new)).clone()
         };
         let Some(validator) = validator else {
-            return vec![(String::new(), format!("the config schema of {} is broken; tell its author", node_type.id))];
+            let message = format!("the config schema of {} is broken; tell its author", node_type.id);
+            return (vec![(String::new(), message)], None);
         };
         let config: serde_json::Value = match serde_json::from_str(config) {
             Ok(config) => config,
-            Err(error) => return vec![(String::new(), error.to_string())],
+            Err(error) => return (vec![(String::new(), error.to_string())], None),
         };
         let faults = validator.iter_errors(&config).map(|error| (error.instance_path().to_string(), error.to_string()));
-        let form = config.get(FORM_KEY).filter(|form| FORM_TYPES.contains(&&*node_type.id) && form.is_object());
-        let broken = form.and_then(|form| form::compile(form).err()).map(|message| (format!("/{FORM_KEY}"), message));
-        faults.chain(broken).collect()
+        (faults.collect(), Some(config))
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is wrong with the form in a config; `parts` is what the forms of the graph have cost up to here.
+fn form_fault(node_type: &NodeType, config: &serde_json::Value, parts: &Cell<usize>) -> Option<(String, String)> {
+    let form = config.get(FORM_KEY).filter(|form| FORM_TYPES.contains(&&*node_type.id) && form.is_object())?;
+    let message = match form::check(form) {
+        Ok(more) => {
+            parts.set(parts.get().saturating_add(more));
+            let most = FORMS_PARTS_PER_GRAPH_MAX;
+            (parts.get() > most)
+                .then(|| format!("the schemas of the graph have more than {most} parts; write shorter ones"))
+        }
+        Err(message) => Some(message),
+    };
+    message.map(|message| (format!("/{FORM_KEY}"), message))
 }

@@ -138,6 +138,18 @@ pub(crate) const REVIEW_EDIT_BYTES_MAX: usize = heddle_core::limits::SUBMIT_INPU
 pub(crate) const REVIEW_ARTIFACTS_SHOWN_MAX: usize = 64;
 /// Bytes of an artifact that is given as an edit and is looked through: its type, and the form.
 pub(crate) const REVIEW_REFERENCE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Checks of what people send against schemas that users wrote which run at once.
+pub(crate) const FORM_CHECKS_MAX: usize = 2;
+/// Parts of such schemas times values of what is sent: how often one check looks at most, some tenths of a second.
+pub(crate) const FORM_LOOKS_MAX: usize = 10_000_000;
+/// Parts of all such schemas of one graph, with their references written out.
+pub(crate) const FORMS_PARTS_PER_GRAPH_MAX: usize = 100_000;
+/// Bytes of one of their patterns when it is compiled.
+pub(crate) const FORM_PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Steps that a pattern that has to try things out goes back for.
+pub(crate) const FORM_PATTERN_STEPS_MAX: usize = 100_000;
+/// Parts of a schema with branches times bytes of what is sent, above which is said that it does not fit, but not where.
+pub(crate) const FORM_REASONS_BYTES_MAX: usize = 1024 * 1024;
 /// Runs of a batch that the answer to its start names.
 pub(crate) const BATCH_STARTS_PER_ANSWER_MAX: u32 = 1_000;
 /// Runs of a batch in one answer about it, unless the caller says otherwise.

@@ -104,8 +104,6 @@ pub const PATH_DESCENTS_MAX: usize = 2;
 pub const PATH_FILTERS_MAX: usize = 4;
 /// Values that a JSONPath may select.
 pub const SELECTED_MAX: usize = 10_000;
-/// Parts of a JSON Schema with its references written out.
-pub const SCHEMA_PARTS_MAX: usize = 10_000;
 /// Faults that a check against a schema lists.
 pub const SCHEMA_FAULTS_MAX: usize = 100;
 /// Rows of a table.

@@ -110,9 +110,29 @@ async fn a_paused_run_can_be_cancelled() {
     let run = cluster.client().run(&workflow, "waits").await;
     let at = format!("/workflows/executions/{run}");
     assert_eq!(change(cluster.client(), &format!("{at}/pause"), json!({})).await.status, 200);
-    let cancelled = change(cluster.client(), &format!("{at}/cancel"), json!({})).await;
+    let polled = cluster.client().get_json(&format!("/api/v1{at}/poll")).await;
+    assert!(polled["paused"]["by"].is_string(), "{polled}");
+    let cancelled = change(cluster.client(), &format!("{at}/cancel"), json!({ "reason": "wrong input" })).await;
     assert_eq!((cancelled.status, &cancelled.json()["status"]), (200, &json!("CANCELLED")), "{cancelled}");
     assert_eq!(cancelled.json()["paused"], Value::Null);
+    // Who it was and why is kept wherever somebody asks.
+    let by = cancelled.json()["cancelled"]["by"].clone();
+    let kept = json!({ "by": by, "reason": "wrong input" });
+    assert!(by.is_string() && cancelled.json()["cancelled"] == kept, "{cancelled}");
+    let again = change(cluster.client(), &format!("{at}/cancel"), json!({ "reason": "another" })).await;
+    assert_eq!((again.status, &again.json()["cancelled"]), (200, &kept), "{again}");
+    for path in [at.clone(), format!("{at}/poll")] {
+        let shown = cluster.client().get_json(&format!("/api/v1{path}")).await;
+        assert_eq!(shown["cancelled"], kept, "{path}: {shown}");
+    }
+    let ending = cluster.client().get_json(&format!("/api/v1{at}/explain")).await;
+    assert_eq!((&ending["ending"]["by"], &ending["ending"]["message"]), (&by, &json!("wrong input")), "{ending}");
+    assert!(text(&ending["headline"]).contains("wrong input"), "{ending}");
+    let events = cluster.client().events(&run).await;
+    let told = events.iter().find(|event| event["type"] == "run.cancelled").unwrap_or_else(|| panic!("{events:?}"));
+    assert_eq!((&told["by"], &told["reason"]), (&by, &json!("wrong input")), "{told}");
+    let long = change(cluster.client(), &format!("{at}/cancel"), json!({ "reason": "x".repeat(2_000) })).await;
+    assert_eq!(long.status, 400, "{long}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

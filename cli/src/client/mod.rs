@@ -160,7 +160,7 @@ impl Client {
 
     /// One node of a run, as the server says it.
     pub async fn execution_node(&self, execution: &str, node: &str, query: &[(&str, String)]) -> Result<Value> {
-        let path = format!("/workflows/executions/{}/nodes/{}", segment(execution)?, segment(node)?);
+        let path = format!("/workflows/executions/{}/nodes/{}", segment(execution)?, named(node)?);
         self.json(self.request(Method::GET, &path).query(query)).await.map(bare)
     }
 
@@ -326,6 +326,16 @@ fn keys_of(tenant: Option<&str>) -> Result<String> {
 fn segment(id: &str) -> Result<&str> {
     let fits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     if fits { Ok(id) } else { Err(Failure::usage(format!("{id:?} is not an id"))) }
+}
+
+/// A name as part of a path, which may have any characters: what is more than a plain one is written as `%20`.
+fn named(name: &str) -> Result<String> {
+    if matches!(name, "" | "." | "..") {
+        return Err(Failure::usage(format!("{name:?} is not a name")));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    let written = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    Ok(name.bytes().map(written).collect())
 }
 
 fn retry_after(response: &Response) -> Duration {

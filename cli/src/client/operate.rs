@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::catalogue::bare;
-use super::{Client, segment};
+use super::{Client, named, segment};
 use crate::error::Result;
 
 impl Client {
@@ -20,12 +20,12 @@ impl Client {
 
     /// No node of this type begins; gives how it stands.
     pub async fn pause_node_type(&self, node_type: &str, reason: Option<&str>) -> Result<Value> {
-        self.change(&format!("/nodes/{}/pause", segment(node_type)?), reason).await
+        self.change(&format!("/nodes/{}/pause", named(node_type)?), reason).await
     }
 
     /// Nodes of this type begin again; gives how it stands.
     pub async fn unpause_node_type(&self, node_type: &str) -> Result<Value> {
-        self.change(&format!("/nodes/{}/unpause", segment(node_type)?), None).await
+        self.change(&format!("/nodes/{}/unpause", named(node_type)?), None).await
     }
 
     async fn change(&self, path: &str, reason: Option<&str>) -> Result<Value> {

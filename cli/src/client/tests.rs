@@ -123,3 +123,12 @@ async fn a_file_goes_up_with_its_name_and_type_and_comes_back_as_a_value() {
     assert_eq!(value, json!({"url": "/a/1", "mediaType": "image/png", "bytes": 7, "digest": "d"}));
     assert_eq!(client.upload(&temp.path().join("absent"), "image/png").await.unwrap_err().exit, Exit::Usage);
 }
+
+#[test]
+fn names_in_paths_name_nothing_else() {
+    assert_eq!(named("utility:prompt_concat").unwrap(), "utility:prompt_concat");
+    assert_eq!(named("a b/ü%").unwrap(), "a%20b%2F%C3%BC%25");
+    for refused in ["", ".", ".."] {
+        assert_eq!(named(refused).unwrap_err().exit, Exit::Usage, "{refused:?}");
+    }
+}

@@ -421,6 +421,18 @@ pub struct Execution {
     pub parent_execution_id: Option<String>,
     /// The node that has invoked it.
     pub invoked_by: Option<InvokedBy>,
+    /// Who has cancelled it.
+    pub cancelled: Option<Cancelled>,
+}
+
+/// Who has cancelled a run, and why.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Cancelled {
+    /// Whose key it was.
+    pub by: String,
+    /// Why, if they have said it.
+    pub reason: Option<String>,
 }
 
 /// Which node of which run has invoked a run.

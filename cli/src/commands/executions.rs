@@ -25,7 +25,7 @@ use crate::ui::progress::Progress;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
 use crate::ui::waterfall::{self, Waterfall};
-use crate::ui::{clock, note, print, print_json, program};
+use crate::ui::{clock, note, one_line, plain, print, print_json, program};
 
 /// List, get, watch, trace, signal, cancel, pause and resume runs
 #[derive(Debug, Args)]
@@ -228,8 +228,8 @@ fn results(nodes: &[NodeRun]) -> Vec<String> {
             Some((end, _)) => format!("{}… (whole with --json)", &value[..end]),
             None => value,
         };
-        let shown = text.replace(|c: char| c.is_control() && c != '\n' && c != '\t', " ");
-        Some(format!("\n{}\n{shown}", node.name()))
+        let shown = plain(&text);
+        Some(format!("\n{}\n{shown}", one_line(node.name())))
     });
     given.collect()
 }
@@ -246,9 +246,13 @@ fn head(run: &Execution, style: Style) -> String {
     if run.node_runs.iter().any(|node| node.sandbox) {
         lines.push("sandbox   answers come from it, not from providers".to_owned());
     }
-    lines.extend(run.waiting_on.iter().map(|waiting| format!("waits     {}", waiting_line(waiting))));
+    lines.extend(run.waiting_on.iter().map(|waiting| format!("waits     {}", one_line(&waiting_line(waiting)))));
+    lines.extend(run.cancelled.iter().map(|it| {
+        let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        one_line(&format!("cancelled by {}{why}", it.by))
+    }));
     if let Some(error) = run.error.as_ref().filter(|error| !error.is_null()) {
-        lines.push(style.red(&format!("error     {}", error_text(error))));
+        lines.push(style.red(&format!("error     {}", one_line(&error_text(error)))));
     }
     lines.join("\n")
 }

@@ -9,7 +9,7 @@ use crate::client::{Client, RunStatus, with_index};
 use crate::error::{Context, Exit, Result};
 use crate::ui::style::Style;
 use crate::ui::table::Table;
-use crate::ui::{clock, print, print_json};
+use crate::ui::{clock, one_line, print, print_json};
 
 /// The answer, as far as it is shown.
 #[derive(Debug, Default, Deserialize)]
@@ -63,9 +63,11 @@ fn read(value: Value) -> Result<Explanation> {
 }
 
 fn render(it: &Explanation, style: Style) -> String {
-    let headline = if it.orphaned { style.red(&it.headline) } else { it.headline.clone() };
+    let headline = one_line(&it.headline);
+    let headline = if it.orphaned { style.red(&headline) } else { headline };
     let mut text = format!("{}  {}\n{headline}", style.bold(&it.execution_id), style.status(it.status.word()));
     if let Some(next) = it.ending.as_ref().and_then(|ending| ending.next.as_ref()) {
+        let next = one_line(next);
         text += &format!("\nnext: {next} (heddle executions resume {})", it.execution_id);
     }
     if it.nodes.is_empty() {
@@ -80,7 +82,7 @@ fn render(it: &Explanation, style: Style) -> String {
     }
     text += &format!("\n\n{}\n", table.render(style));
     for node in &it.nodes {
-        text += &format!("\n{}", node.sentence);
+        text += &format!("\n{}", one_line(&node.sentence));
     }
     let told: u64 = it.nodes.iter().map(|node| 1 + node.more).sum();
     let left_out = it.kinds.values().sum::<u64>().saturating_sub(told);
@@ -123,5 +125,13 @@ mod tests {
         let text = render(&read(value).unwrap(), Style::PLAIN);
         let next = "next: Resume the run. (heddle executions resume exec_1)";
         assert_eq!(text, format!("exec_1  FAILED\nThe run failed at \"draft\".\n{next}"));
+    }
+
+    #[test]
+    fn what_others_have_written_tells_the_terminal_nothing() {
+        let value = json!({"executionId": "exec_1", "status": "RUNNING",
+            "headline": "Paused by ann: \u{1b}[31mred\u{1b}]0;title\u{7}\nnext", "kinds": {}});
+        let text = render(&read(value).unwrap(), Style::PLAIN);
+        assert!(!text.contains(['\u{1b}', '\u{7}']) && text.lines().count() == 2, "{text:?}");
     }
 }

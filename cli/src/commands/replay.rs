@@ -82,6 +82,7 @@ impl Replay {
 async fn open(data: &DataDir) -> Result<Cluster> {
     let lock = data.try_lock()?.ok_or_else(|| data.held())?;
     let options = ClusterOptions {
+        published: false,
         listener: bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?,
         data: data.clone(),
         agents: 0,

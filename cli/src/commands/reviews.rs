@@ -15,7 +15,7 @@ use crate::review_edit::Edit;
 use crate::text_file;
 use crate::ui::style::Style;
 use crate::ui::table::Table;
-use crate::ui::{note, print, print_json, program};
+use crate::ui::{note, plain, print, print_json, program};
 
 /// List reviews and decide them
 #[derive(Debug, Args)]
@@ -243,7 +243,7 @@ fn whole(review: &Review, style: Style) -> Result<String> {
         say("known", &error_text(error));
     }
     if !review.description.is_empty() {
-        lines.push(format!("\n{}", printable(&review.description)));
+        lines.push(format!("\n{}", plain(&review.description)));
     }
     let large = Large::of(&review.value).filter(|_| review.is_whole());
     let value = match &large {
@@ -264,13 +264,9 @@ fn whole(review: &Review, style: Style) -> Result<String> {
 /// A text that may have many lines, cut where it grows long.
 fn cut(text: &str) -> String {
     match text.char_indices().nth(RESULT_SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}… (whole with --json)", printable(&text[..end])),
-        None => printable(text),
+        Some((end, _)) => format!("{}… (whole with --json)", plain(&text[..end])),
+        None => plain(text),
     }
-}
-
-fn printable(text: &str) -> String {
-    text.replace(|c: char| c.is_control() && c != '\n' && c != '\t', " ")
 }
 
 /// Shows what an edit changes, and approves it, if nobody has decided anything since it was read.

@@ -163,7 +163,6 @@ impl Up {
             cluster = self.start(listener, &data, lock, sandbox) => cluster?,
             () = stop.asked() => return Ok(()),
         };
-        cluster.publish()?;
         banner(&cluster, &data, self.sandbox)?;
         note_lost_key(&data);
         let ended = tokio::select! {
@@ -181,6 +180,7 @@ impl Up {
         sandbox: Option<ScriptsByCredential>,
     ) -> Result<Cluster> {
         let options = ClusterOptions {
+            published: true,
             listener,
             data: data.clone(),
             agents: self.agents,

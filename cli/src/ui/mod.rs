@@ -31,6 +31,16 @@ fn program_of(called: Option<&str>) -> String {
     }
 }
 
+/// What somebody else has written, as one line that tells a terminal nothing: control characters are spaces.
+pub fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// The same with its own lines and tabs.
+pub fn plain(text: &str) -> String {
+    text.replace(|letter: char| letter.is_control() && letter != '\n' && letter != '\t', " ")
+}
+
 /// Writes a line to stdout. A reader that left (`| head`) is no failure.
 pub fn print(line: &str) -> Result<()> {
     let mut out = io::stdout().lock();
@@ -53,6 +63,13 @@ pub fn note(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_speaks_to_the_terminal() {
+        let told = "\u{1b}[31mred\u{1b}]0;title\u{7}\nnext\u{9b}2J";
+        assert_eq!(one_line(told), " [31mred ]0;title  next 2J");
+        assert_eq!(plain(told), " [31mred ]0;title \nnext 2J");
+    }
 
     #[test]
     fn commands_to_type_next_begin_as_this_one_did() {

@@ -286,5 +286,5 @@ const _: () = assert!(RUN_EXPOSED_URGENT_MAX <= BATCH_EVENTS_MAX, "one run's rea
 const _: () = assert!(EVICT_DUE_MIN.as_millis() >= 2 * DUE_SCAN_PERIOD.as_millis(), "an evicted run is found in time");
 
 // Operating.
-/// Bytes of why a run or a type of nodes is paused.
+/// Bytes of why a run or a type of nodes is paused, or a run is cancelled.
 pub const PAUSE_REASON_BYTES_MAX: usize = 1_024;

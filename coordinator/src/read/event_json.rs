@@ -207,7 +207,7 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
         Fact::Paused { by, reason } => json!({ "by": by.to_string(), "reason": reason.as_deref() }),
         Fact::Unpaused { by } => json!({ "by": by.to_string() }),
         Fact::ChildEnded(it) => return child_ended(scopes, event, it),
-        Fact::Ended { error, by, .. } => json!({
+        Fact::Ended { error, by, reason, .. } => json!({
             "error": error.as_ref().map(|error| json!({
                 "code": &*error.code,
                 "message": &*error.message,
@@ -216,6 +216,7 @@ fn fact(scopes: &Scopes, event: &Event) -> Map<String, Value> {
                 "attempts": error.attempts,
             })),
             "by": by.as_ref().map(ToString::to_string),
+            "reason": reason.as_deref(),
         }),
     };
     match fields {

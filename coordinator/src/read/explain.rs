@@ -7,6 +7,7 @@ use heddle_core::explain::{self, Cause, Explained, Part, Told};
 use heddle_core::id::{EventSeq, RunId};
 use heddle_core::partition::permits::{Misfit, Need, Standing};
 use heddle_core::partition::watch::Lost;
+use heddle_core::run::event::Fact;
 use heddle_core::run::{Run, RunStatus};
 use heddle_core::time::Timestamp;
 use heddle_proto::control as wire;
@@ -49,7 +50,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, tenant: &Tenant, id: RunId) -> Res
             let explained = Explained::of(&run, Part::All, shared.clock.now());
             Ok(at_work(shared, &row, explained).await)
         }
-        _ => Ok(ended(shared, &row, &run)),
+        _ => ended(shared, &row, &run).await,
     }
 }
 
@@ -92,19 +93,39 @@ fn set_aside(shared: &Shared, row: &RunRow, reason: &str) -> wire::Explanation {
     wire::Explanation { headline, orphaned, ending: Some(ending), ..answer(shared, row) }
 }
 
+/// Who has cancelled a run that is over, and why. Its end is among its last events: only what was at work is told after it.
+async fn cancelled(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    run: &Run,
+) -> Result<Option<(String, Option<Arc<str>>)>, ReadError> {
+    if run.status() != RunStatus::Cancelled || run.error().is_some() {
+        return Ok(None);
+    }
+    let after = EventSeq(run.seq().0.saturating_sub(EVENT_PAGE_ROWS as u64));
+    let (page, _) = runs::page_of(shared, row, after, EVENT_PAGE_ROWS).await?;
+    Ok(page.iter().find_map(|event| match &event.fact {
+        Fact::Ended { by: Some(by), reason, .. } => Some((by.to_string(), reason.clone())),
+        _ => None,
+    }))
+}
+
 /// A run that is over.
-fn ended(shared: &Shared, row: &RunRow, run: &Run) -> wire::Explanation {
+async fn ended(shared: &Arc<Shared>, row: &RunRow, run: &Run) -> Result<wire::Explanation, ReadError> {
+    let cancelled = cancelled(shared, row, run).await?;
+    let (by, reason) = cancelled.as_ref().map_or((None, None), |(by, reason)| (Some(&**by), reason.as_deref()));
     let error = run.error();
     let failed = error.and_then(|error| Some(run.graph().node(run.graph().named(error.node?))));
     let node_id = failed.map(|node| &*node.id);
     let is_failed = run.status() == RunStatus::Failed;
     let ending = wire::Ending {
         code: error.map_or_else(String::new, |error| error.code.to_string()),
-        message: error.map_or_else(String::new, |error| error.message.to_string()),
+        message: error.map_or(reason, |error| Some(&error.message)).unwrap_or_default().to_owned(),
         node_id: node_id.unwrap_or_default().to_owned(),
         class: error.and_then(|error| error.class).map_or("", |class| class.name()).into(),
         attempts: error.map_or(0, |error| error.attempts),
         next: error.filter(|_| is_failed).map_or_else(String::new, |error| error.advice().into_owned()),
+        by: by.unwrap_or_default().to_owned(),
     };
     let nodes = error.zip(failed).filter(|_| is_failed).map(|(error, node)| wire::ExplainedNode {
         node_id: node.id.to_string(),
@@ -120,14 +141,18 @@ fn ended(shared: &Shared, row: &RunRow, run: &Run) -> wire::Explanation {
         since_ms: Some(since.as_millis()),
         ..wire::ExplainedNode::default()
     });
-    wire::Explanation {
+    let headline = match by {
+        Some(by) => explain::cancelled(by, reason),
+        None => explain::ended(run.status(), error, node_id),
+    };
+    Ok(wire::Explanation {
         status: runs::status(run.status()).into(),
-        headline: explain::ended(run.status(), error, node_id),
+        headline,
         nodes: nodes.into_iter().chain(owed).collect(),
         ending: Some(ending),
         seq: run.seq().0,
         ..answer(shared, row)
-    }
+    })
 }
 
 /// Adds what agents do, and which types of nodes are paused.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heddle_core::graph::Graph;
-use heddle_core::id::{NodeIx, PortIx, RunId, ScopeIx};
+use heddle_core::id::{Instance, NodeIx, PortIx, RunId, ScopeIx};
 use heddle_core::run::event::OutputValue;
 use heddle_core::run::instances::{AttemptView, InstanceKind, InstanceView, Search, Wanted};
 use heddle_core::run::view::{NodeState, RunView};
@@ -109,13 +109,29 @@ pub(crate) async fn detail(
                 true => whole().await?,
                 false => {
                     let mut room = ANSWER_VALUES_BYTES / 2;
-                    let outputs = ports(shared, &view, &kept, (ix, kind, Side::Out), &one.outputs, &mut room).await?;
+                    let given = given(&view, ix, kind, one.scope, &one.outputs);
+                    let outputs = ports(shared, &view, &kept, (ix, kind, Side::Out), &given, &mut room).await?;
                     Some(wire::Node { outputs, ..runs::node_of(view.run(), ix, one.state, &one.view) })
                 }
             };
         }
     }
     Ok(detail)
+}
+
+/// What an instance has given: while it waits for a call, the address.
+fn given(
+    view: &RunView,
+    ix: NodeIx,
+    kind: wire::NodeKind,
+    scope: ScopeIx,
+    outputs: &[(PortIx, OutputValue)],
+) -> Vec<(PortIx, OutputValue)> {
+    if !outputs.is_empty() || kind != wire::NodeKind::Instance {
+        return outputs.to_vec();
+    }
+    let early = view.run().early_outputs(Instance { scope, ..Instance::root(ix) });
+    early.iter().map(|output| (output.port, output.value.clone())).collect()
 }
 
 /// What an index is of.

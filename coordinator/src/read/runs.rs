@@ -281,6 +281,10 @@ async fn show(
             by: pause.by.to_string(),
             reason: pause.reason.as_deref().unwrap_or_default().to_owned(),
         }),
+        cancellation: view.cancelled().map(|(by, reason)| wire::Cancellation {
+            by: by.to_string(),
+            reason: reason.unwrap_or_default().to_owned(),
+        }),
         parent_execution_id: parent_of(run).map_or_else(String::new, |parent| parent.to_string()),
         lineage_id: root_of(run).to_string(),
         skipped_nodes: skipped(view, &part),
@@ -329,8 +333,11 @@ pub(super) async fn node(
     let Some(state) = view.node_state(ix) else { return Ok(None) };
     let ports = document.node_type.as_ref().map_or(&[][..], |node_type| &node_type.outputs);
     let (mut room, mut outputs) = (ANSWER_VALUES_BYTES, Vec::new());
+    let early = if run.graph().within(ix).is_none() { run.early_outputs(Instance::root(ix)) } else { &[] };
     for (place, port) in ports.iter().enumerate() {
-        let Some(value) = run.shown_output(ix, PortIx(place as u16)) else { continue };
+        let port_ix = PortIx(place as u16);
+        let early = || early.iter().find(|output| output.port == port_ix).map(|output| &output.value);
+        let Some(value) = run.shown_output(ix, port_ix).or_else(early) else { continue };
         outputs.extend(port_value(shared, run.id(), values, (&port.id, value), &mut room).await?);
     }
     let counts = view.counts(ix);

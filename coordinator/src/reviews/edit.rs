@@ -113,11 +113,13 @@ async fn check(
     match (&meant, form) {
         (Meant::Json(value), form) => {
             fits(value, looked.port_type, looked.list, path)?;
-            form.map_or(Ok(()), |schema| fits_form(value, schema, path))?;
+            if let Some(schema) = form {
+                fits_form(value.clone(), schema, path).await?;
+            }
         }
         // Nobody looks into what is so large: only that it may be a text is known.
         (Meant::Large(artifact), Some(_)) => return Err(too_large(artifact, path)),
-        (Meant::File(file), Some(schema)) => fits_form(&reference::description(file), schema, path)?,
+        (Meant::File(file), Some(schema)) => fits_form(reference::description(file), schema, path).await?,
         (Meant::Large(_) | Meant::File(_), None) => {}
     }
     Ok(meant)
@@ -169,11 +171,7 @@ pub(super) fn fits(value: &Json, port_type: PortType, list: bool, path: &str) ->
     if is_right { Ok(()) } else { Err(invalid(path, format!("the port takes {what}"))) }
 }
 
-fn fits_form(value: &Json, schema: &[u8], path: &str) -> Result<(), Status> {
-    let schema: Json = serde_json::from_slice(schema).unwrap_or(Json::Bool(true));
-    let validator = form::compile(&schema).map_err(|error| invalid("", error))?;
-    match validator.iter_errors(value).next() {
-        Some(error) => Err(invalid(&format!("{path}{}", error.instance_path()), error.to_string())),
-        None => Ok(()),
-    }
+async fn fits_form(value: Json, schema: &Bytes, path: &str) -> Result<(), Status> {
+    let fits = form::fits(vec![schema.clone()], value).await;
+    fits.map_err(|misfit| invalid(&format!("{path}{}", misfit.path), misfit.message))
 }

@@ -1,57 +1,177 @@
-//! Forms of reviews: the JSON Schemas that edits have to fit.
+//! Schemas that users write for what people send: edits at reviews, signals, calls of hooks.
+//!
+//! A check that runs cannot be stopped, so what it costs is known before it begins: a schema without circles looks at each
+//! value no more often than it has parts. Checks run beside the threads that serve everybody, a few at a time.
 
-use jsonschema::Validator;
+use bytes::Bytes;
+use heddle_schema_cost as cost;
+use jsonschema::{PatternOptions, Validator};
 use serde_json::Value as Json;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
-/// The form that a schema is. What it refers to lies inside it: nothing is fetched.
+use crate::limits::{
+    FORM_CHECKS_MAX, FORM_LOOKS_MAX, FORM_PATTERN_BYTES_MAX, FORM_PATTERN_STEPS_MAX, FORM_REASONS_BYTES_MAX,
+};
+
+/// How many checks run at once.
+static CHECKS: Semaphore = Semaphore::const_new(FORM_CHECKS_MAX);
+
+/// Where a value is not as a schema says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    /// A JSON pointer into the value.
+    pub(crate) path: String,
+    pub(crate) message: String,
+}
+
+/// What a schema costs, in parts, if it is one that values can be held against. What it refers to lies inside it: nothing is fetched.
 ///
 /// # Errors
 /// What is wrong with it, in one sentence.
-pub(crate) fn compile(schema: &Json) -> Result<Validator, String> {
-    if let Some(reference) = foreign(schema) {
-        return Err(format!(
-            "the form refers to {reference:?}, which lies outside of it; write it into the schema (\"#/$defs/…\")"
-        ));
-    }
-    jsonschema::validator_for(schema).map_err(|error| format!("the form is no JSON Schema: {error}"))
+pub(crate) fn check(schema: &Json) -> Result<usize, String> {
+    let parts = parts(schema)?;
+    compile(schema).map(|_| parts)
 }
 
-/// A reference that leads out of a schema.
-fn foreign(schema: &Json) -> Option<&str> {
-    match schema {
-        Json::Array(items) => items.iter().find_map(foreign),
-        Json::Object(members) => members.iter().find_map(|(key, value)| match value {
-            Json::String(text) if matches!(key.as_str(), "$ref" | "$dynamicRef") && !text.starts_with('#') => {
-                Some(text.as_str())
-            }
-            value => foreign(value),
-        }),
-        _ => None,
+fn parts(schema: &Json) -> Result<usize, String> {
+    cost::parts(schema).map_err(|fault| {
+        format!("the schema {fault}; a reference leads to a place in it (\"#/$defs/…\"), and none leads back to itself")
+    })
+}
+
+fn compile(schema: &Json) -> Result<Validator, String> {
+    let patterns = PatternOptions::fancy_regex()
+        .backtrack_limit(FORM_PATTERN_STEPS_MAX)
+        .size_limit(FORM_PATTERN_BYTES_MAX)
+        .dfa_size_limit(FORM_PATTERN_BYTES_MAX);
+    // What somebody sends is not compiled: that costs more than any other look.
+    let options = jsonschema::options().with_pattern_options(patterns).with_format("regex", |_: &str| true);
+    options.build(schema).map_err(|error| format!("the schema cannot be used: {error}"))
+}
+
+/// Holds a value against schemas.
+///
+/// # Errors
+/// The first of what does not fit; that a schema cannot be used; or that there is too much to look at.
+pub(crate) async fn fits(schemas: Vec<Bytes>, value: Json) -> Result<(), Misfit> {
+    if schemas.is_empty() {
+        return Ok(());
     }
+    let Ok(_turn) = CHECKS.acquire().await else { return Err(whole("the check was given up".to_owned())) };
+    spawn_blocking(move || fits_all(schemas, &value)).await.unwrap_or_else(|error| Err(whole(error.to_string())))
+}
+
+fn fits_all(mut schemas: Vec<Bytes>, value: &Json) -> Result<(), Misfit> {
+    schemas.sort_unstable();
+    schemas.dedup();
+    let (values, mut looks) = (cost::values(value), 0_usize);
+    for schema in schemas {
+        let json: Json = serde_json::from_slice(&schema).unwrap_or(Json::Bool(true));
+        let parts = parts(&json).map_err(whole)?;
+        looks = looks.saturating_add(parts.saturating_mul(values));
+        if looks > FORM_LOOKS_MAX {
+            let message = format!(
+                "there is too much to check: {values} values against a schema of {parts} parts; send less, or write a shorter schema"
+            );
+            return Err(whole(message));
+        }
+        let validator = compile(&json).map_err(whole)?;
+        if validator.is_valid(value) {
+            continue;
+        }
+        // Of branches that do not fit all reasons are put together, with the place of each.
+        let has_branches = [&b"\"anyOf\""[..], b"\"oneOf\""].iter().any(|word| contains(&schema, word));
+        if has_branches && parts.saturating_mul(value.to_string().len()) > FORM_REASONS_BYTES_MAX {
+            return Err(whole("it does not fit the schema".to_owned()));
+        }
+        if let Err(error) = validator.validate(value) {
+            return Err(Misfit { path: error.instance_path().to_string(), message: error.to_string() });
+        }
+    }
+    Ok(())
+}
+
+fn whole(message: String) -> Misfit {
+    Misfit { path: String::new(), message }
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|piece| piece == word)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use serde_json::json;
 
     use super::*;
+
+    /// More than any check takes on a slow machine, and far less than one without bounds.
+    const CHECK_TIME_MAX: Duration = Duration::from_secs(30);
+
+    fn fit(schema: &Json, value: &Json) -> Result<(), Misfit> {
+        fits_all(vec![schema.to_string().into()], value)
+    }
 
     #[test]
     fn a_broken_form_says_what_is_wrong_with_it() {
         for broken in [
             json!({"type": "nonsense"}),
             json!({"pattern": "("}),
+            json!({"pattern": "(a{1000}){1000}"}),
             json!({"minimum": "x"}),
             json!({"properties": 5}),
             json!({"$ref": "#/nope"}),
             json!({"properties": {"a": {"$ref": "http://h.example/schema"}}}),
             json!({"allOf": [{"$ref": "other.json"}]}),
+            json!({"anyOf": [{"properties": {"a": {"$ref": "#"}}}]}),
         ] {
-            assert!(compile(&broken).is_err(), "{broken}");
+            assert!(check(&broken).is_err(), "{broken}");
         }
-        let outside = compile(&json!({"$ref": "file:///etc/passwd"})).unwrap_err();
-        assert!(outside.contains("file:///etc/passwd") && outside.contains("outside"), "{outside}");
+        let outside = check(&json!({"$ref": "file:///etc/passwd"})).unwrap_err();
+        assert!(outside.contains("file:///etc/passwd") && outside.contains("inside"), "{outside}");
         let own = json!({"$defs": {"name": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/name"}}});
-        assert!(!compile(&own).unwrap().is_valid(&json!({"a": 3})));
+        assert!(check(&own).is_ok());
+        let misfit = fit(&own, &json!({"a": 3})).unwrap_err();
+        assert_eq!(misfit.path, "/a", "{misfit:?}");
+    }
+
+    #[test]
+    fn what_would_take_too_long_is_not_begun() {
+        let begun = Instant::now();
+        let turns = json!({"type": "object", "anyOf": [
+            {"properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+            {"properties": {"a": {"$ref": "#"}}, "required": ["a", "z"]},
+        ]});
+        let deep = (0..60).fold(json!(1), |inner, _| json!({ "a": inner }));
+        assert!(fit(&turns, &deep).unwrap_err().message.contains("itself"));
+        let choices: Vec<Json> = (0..3_000).map(|number| json!({ "const": number })).collect();
+        let many = fit(&json!({"items": {"anyOf": choices}}), &json!(vec![5_000; 10_000])).unwrap_err();
+        assert!(many.message.contains("too much to check"), "{many:?}");
+        assert!(begun.elapsed() < CHECK_TIME_MAX, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn the_most_that_is_taken_ends_soon() {
+        let begun = Instant::now();
+        // A reference twice in each of eight levels: written out thousands of parts.
+        let mut doubled = json!({"$ref": "#/$defs/d0", "$defs": {"d8": {"type": "object"}}});
+        for level in 0..8 {
+            let next = json!({"$ref": format!("#/$defs/d{}", level + 1)});
+            doubled["$defs"][format!("d{level}")] = json!({"anyOf": [next, next]});
+        }
+        let branches: Vec<Json> = (0..900).map(|number| json!({"properties": {"a": {"const": number}}})).collect();
+        let flat = json!({"additionalProperties": {"anyOf": branches}});
+        let items: serde_json::Map<String, Json> = (0..900).map(|it| (it.to_string(), json!({"a": -1}))).collect();
+        let evil = json!({"items": {"pattern": "^(?=a)(a|aa)+$"}});
+        for (schema, value) in
+            [(&doubled, json!(vec![1; 1_000])), (&flat, json!(items)), (&evil, json!(["a".repeat(60_000) + "b"]))]
+        {
+            assert!(check(schema).is_ok_and(|parts| parts * cost::values(&value) < FORM_LOOKS_MAX), "{schema}");
+            assert!(fit(schema, &value).is_err(), "{schema}");
+        }
+        assert!(begun.elapsed() < CHECK_TIME_MAX, "{:?}", begun.elapsed());
     }
 }

@@ -175,11 +175,15 @@ fn not_heard(why: ListenRefusal) -> Status {
         ListenRefusal::UnknownSignal => {
             plain(404, "unknown_signal", "no node of this run waits for signals of this name; look at its graph")
         }
-        ListenRefusal::TooManySignals => plain(
-            429,
-            "too_many_signals",
-            format!("the run keeps {SIGNALS_KEPT_PER_RUN_MAX} signals that no node has taken; send more when it has"),
-        ),
+        ListenRefusal::TooManySignals => failure(wire::Failure {
+            code: "too_many_signals".into(),
+            http_status: 429,
+            message: format!(
+                "the run keeps {SIGNALS_KEPT_PER_RUN_MAX} signals that no node has taken; send more when it has"
+            ),
+            retry_after_seconds: 1,
+            ..Default::default()
+        }),
         ListenRefusal::TooLarge => body_too_large(),
         ListenRefusal::RunOver => {
             plain(409, "execution_over", "the run is over already: nothing takes a signal any more")

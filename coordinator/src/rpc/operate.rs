@@ -101,7 +101,7 @@ pub(super) fn to_wire(row: &NodePauseRow) -> wire::Pause {
     }
 }
 
-fn reason(given: &str) -> Result<Option<Arc<str>>, Status> {
+pub(super) fn reason(given: &str) -> Result<Option<Arc<str>>, Status> {
     if given.len() > PAUSE_REASON_BYTES_MAX {
         let message = format!("reason: say it in at most {PAUSE_REASON_BYTES_MAX} bytes");
         return Err(failure::plain(400, "invalid_field", message));

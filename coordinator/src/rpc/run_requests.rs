@@ -20,7 +20,7 @@ use heddle_proto::stream_place::StreamPlace;
 use prost::Message as _;
 use tonic::Status;
 
-use super::{batch_requests, failure};
+use super::{batch_requests, failure, operate};
 use crate::artifacts::submitted;
 use crate::auth::{self, Tenant};
 use crate::children;
@@ -290,7 +290,8 @@ pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest
     failure::if_stalled(shared)?;
     let run = failure::run_id(&request.execution_id)?;
     let (tenant, by) = (auth::tenant(&request)?, request.subject.as_str().into());
-    let ask = |caller| Input::Cancel { caller, run, tenant: tenant.id().clone(), by };
+    let reason = operate::reason(&request.reason)?;
+    let ask = |caller| Input::Cancel { caller, run, tenant: tenant.id().clone(), by, reason };
     match shared.doors.request(shared.partition_of(run), ask).await {
         Reply::Cancelled { status, applied, seq } => {
             if !applied && status != RunStatus::Cancelled {

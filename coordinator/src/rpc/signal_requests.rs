@@ -29,10 +29,12 @@ pub(super) async fn send(shared: &Arc<Shared>, request: wire::SendSignalRequest)
     let tenant = auth::tenant(&request)?;
     if !is_signal_name(&request.name) {
         let most = SIGNAL_NAME_BYTES_MAX;
-        let message = format!("the name of a signal has 1 to {most} of the characters A-Z, a-z, 0-9, _, . and -");
+        let message = format!(
+            "the name of a signal has 1 to {most} of the characters A-Z, a-z, 0-9, _, . and -, and is not . or .."
+        );
         return Err(failure::plain(422, "invalid_signal_name", message));
     }
-    let key = request.idempotency.as_ref().map(|given| key(given, "")).transpose()?;
+    let key = request.idempotency.as_ref().map(|given| key(given, &request.name)).transpose()?;
     let said = Said::read(&request.body_json)?;
     let row = match runs::row(shared, &tenant, run).await {
         Err(ReadError::NotFound) => return Err(not_begun(shared, &tenant, run).await),
@@ -46,7 +48,7 @@ pub(super) async fn send(shared: &Arc<Shared>, request: wire::SendSignalRequest)
             return Err(failure::refused(Refusal::Listen(ListenRefusal::UnknownSignal)));
         }
         // Which of them takes it is decided in the run.
-        said.fits(&graph, &hearing)?;
+        said.fits(&graph, &hearing).await?;
     }
     let (name, by) = (Arc::from(request.name.as_str()), request.subject.as_str().into());
     let tenant = tenant.id().clone();
@@ -75,7 +77,7 @@ pub(super) async fn call(shared: &Arc<Shared>, request: wire::CallHookRequest) -
     if is_going_on(&row) {
         let graph = runs::graph_of(shared, &row).await.map_err(failure::read)?;
         graph.listen(instance.node).ok_or_else(hook_not_found)?;
-        said.fits(&graph, &[instance.node])?;
+        said.fits(&graph, &[instance.node]).await?;
     }
     let tenant = Tenant::of_run(&row.created).id().clone();
     let ask = |caller| Input::Call { caller, run, tenant, instance, body: said.value, key };
@@ -106,11 +108,11 @@ async fn not_begun(shared: &Shared, tenant: &Tenant, run: RunId) -> Status {
     }
 }
 
-/// By what a request is known when it comes again; keys of different hooks do not meet.
-fn key(given: &wire::Idempotency, token: &str) -> Result<RequestKey, Status> {
+/// By what a request is known when it comes again; keys of different hooks, and of signals of different names, do not meet.
+fn key(given: &wire::Idempotency, to: &str) -> Result<RequestKey, Status> {
     let body = <[u8; 32]>::try_from(given.body_hash.as_ref())
         .map_err(|_| failure::plain(400, "bad_request", "the body's hash has 32 bytes"))?;
-    let text = [&given.route, token, &given.key].join("\n");
+    let text = [&given.route, to, &given.key].join("\n");
     Ok(RequestKey { key: Digest::of(text.as_bytes()), body: Digest(body) })
 }
 
@@ -135,16 +137,10 @@ impl Said {
     }
 
     /// Holds it against the schemas of these nodes.
-    fn fits(&self, graph: &Graph, nodes: &[NodeIx]) -> Result<(), Status> {
-        for node in nodes {
-            let Some(schema) = graph.listen(*node).and_then(|listen| listen.schema.as_ref()) else { continue };
-            let schema: Json = serde_json::from_slice(schema).unwrap_or(Json::Bool(true));
-            let validator = form::compile(&schema).map_err(|error| invalid("", error))?;
-            if let Some(error) = validator.iter_errors(&self.json).next() {
-                return Err(invalid(&error.instance_path().to_string(), error.to_string()));
-            }
-        }
-        Ok(())
+    async fn fits(&self, graph: &Graph, nodes: &[NodeIx]) -> Result<(), Status> {
+        let schema = |node: &NodeIx| graph.listen(*node).and_then(|listen| listen.schema.clone());
+        let fits = form::fits(nodes.iter().filter_map(schema).collect(), self.json.clone()).await;
+        fits.map_err(|misfit| invalid(&misfit.path, misfit.message))
     }
 }
 

@@ -104,6 +104,7 @@ async fn keep_graph(
     let Compiled { graph, mut warnings, migrations } =
         compiled.map_err(|problems| failure::invalid_graph(problems, Vec::new()))?;
     warnings.extend(of_children(shared, tenant, &graph).await?);
+    warnings.extend(graph.far_waits(shared.clock.now()));
     shared.graphs.put(tenant, &draft).await.map_err(failure::graph)?;
     Ok((draft.stored().digest(), failure::diagnosis(Vec::new(), warnings, &migrations)))
 }
@@ -235,6 +236,7 @@ pub(super) async fn lint(shared: &Arc<Shared>, request: wire::LintRequest) -> Re
     Ok(match compiled {
         Ok(Compiled { graph, mut warnings, migrations }) => {
             warnings.extend(of_children(shared, &tenant, &graph).await?);
+            warnings.extend(graph.far_waits(shared.clock.now()));
             failure::diagnosis(Vec::new(), warnings, &migrations)
         }
         Err(problems) => failure::diagnosis(problems, Vec::new(), &[]),

@@ -95,6 +95,7 @@ fn ending(ending: &wire::Ending) -> Ending<'_> {
         class: non_empty(&ending.class),
         attempts: ending.attempts,
         next: non_empty(&ending.next),
+        by: non_empty(&ending.by),
     }
 }
 

@@ -9,8 +9,8 @@ use super::{non_empty, raw, unreadable};
 use crate::dto;
 use crate::dto::diagnosis::Diagnostics;
 use crate::dto::run::{
-    CachedFrom, FinalOutput, InvokedBy, Items, NodeResults, NodeRun, Outputs, Paused, Poll, RemovedRun, Run, RunError,
-    RunHead, WaitingOn,
+    CachedFrom, Cancelled, FinalOutput, InvokedBy, Items, NodeResults, NodeRun, Outputs, Paused, Poll, RemovedRun, Run,
+    RunError, RunHead, WaitingOn,
 };
 use crate::dto::time::Time;
 use crate::http::error::ApiError;
@@ -43,12 +43,17 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
         progress: run.progress,
         cancel_requested: run.cancel_requested,
         paused: run.pause.as_ref().map(paused),
+        cancelled: run.cancellation.as_ref().map(cancelled),
         seq: run.seq,
     })
 }
 
 pub(super) fn paused(pause: &control::Pause) -> Paused<'_> {
     Paused { since: Time(pause.since_ms), by: &pause.by, reason: non_empty(&pause.reason) }
+}
+
+fn cancelled(it: &control::Cancellation) -> Cancelled<'_> {
+    Cancelled { by: &it.by, reason: non_empty(&it.reason) }
 }
 
 pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
@@ -73,6 +78,8 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
         start_time: Time(run.started_at_ms),
         end_time: run.ended_at_ms.map(Time),
         cancel_requested: run.cancel_requested,
+        paused: run.pause.as_ref().map(paused),
+        cancelled: run.cancellation.as_ref().map(cancelled),
         seq: run.seq,
         parent_execution_id: non_empty(&run.parent_execution_id),
         lineage_id: non_empty(&run.lineage_id),
@@ -148,8 +155,9 @@ pub(super) fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_
         cached_from: node.cached_from.as_ref().map(cached_from),
         sandbox,
         // A node that failed has outputs where its policy lets the run go on.
-        output: Some(Outputs(outputs?))
-            .filter(|outputs| status == "COMPLETED" || status == "FAILED" && is_caught(outputs)),
+        output: Some(Outputs(outputs?)).filter(|outputs| {
+            status == "COMPLETED" || status == "FAILED" && is_caught(outputs) || is_early(node, outputs)
+        }),
         error: node.error.as_ref().map(run_error),
         attempts: node.attempts,
         provider: non_empty(&node.provider),
@@ -178,6 +186,11 @@ fn items(items: control::Items) -> Items {
 /// Whether a node that has failed gives what was wrong.
 fn is_caught(outputs: &Outputs<'_>) -> bool {
     outputs.0.iter().any(|(port, _)| *port == "error")
+}
+
+/// Whether a node has given something when it began to wait.
+fn is_early(node: &control::Node, outputs: &Outputs<'_>) -> bool {
+    node.node_type == "logic:wait_webhook" && outputs.0.iter().any(|(port, _)| *port == "url")
 }
 
 fn node_state<'a>(node: &'a control::Node, shown: &NodeRun<'a>) -> dto::run::NodeState<'a> {
@@ -292,6 +305,11 @@ mod tests {
             }
             assert_eq!(body["nodeResults"]["nodeRuns"][0]["output"].is_object(), status == "COMPLETED");
         }
+        let mut hook = node("h", "logic:wait_webhook", NodeState::Waiting);
+        hook.outputs[0].port = "url".to_owned();
+        let body = polled(&of(vec![hook]));
+        assert_eq!(body["nodeResults"]["nodeRuns"][0]["output"]["url"], "h", "{body}");
+        assert_eq!(body["finalOutput"], Value::Null);
         assert!(poll(&of(vec![node("a", "x:y", NodeState::Unspecified)])).is_err());
         assert!(poll(&control::Run::default()).is_err());
     }

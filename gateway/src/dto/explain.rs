@@ -168,4 +168,6 @@ pub(crate) struct Ending<'a> {
     pub(crate) attempts: u32,
     /// What to do about it.
     pub(crate) next: Option<&'a str>,
+    /// Who has cancelled the run, if somebody has; the message is why.
+    pub(crate) by: Option<&'a str>,
 }

@@ -68,6 +68,9 @@ pub(crate) struct Run<'a> {
     /// Absent if it is not paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) paused: Option<Paused<'a>>,
+    /// Absent if nobody has cancelled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cancelled: Option<Cancelled<'a>>,
     /// The youngest event that this answer reflects.
     pub(crate) seq: u64,
 }
@@ -77,6 +80,14 @@ pub(crate) struct Run<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Paused<'a> {
     pub(crate) since: Time,
+    pub(crate) by: &'a str,
+    pub(crate) reason: Option<&'a str>,
+}
+
+/// Who has cancelled a run, and why.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cancelled<'a> {
     pub(crate) by: &'a str,
     pub(crate) reason: Option<&'a str>,
 }
@@ -106,6 +117,12 @@ pub(crate) struct Poll<'a> {
     pub(crate) start_time: Time,
     pub(crate) end_time: Option<Time>,
     pub(crate) cancel_requested: bool,
+    /// Absent if it is not paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paused: Option<Paused<'a>>,
+    /// Absent if nobody has cancelled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cancelled: Option<Cancelled<'a>>,
     pub(crate) seq: u64,
     /// The run that it goes on from; absent if there is none, and in lists of a batch's runs.
     #[serde(skip_serializing_if = "Option::is_none")]

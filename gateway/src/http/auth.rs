@@ -84,11 +84,6 @@ impl<S: Scope> Caller<S> {
         self.principal.scopes.iter().any(|scope| scope == "reviews:decide:own")
     }
 
-    /// Whether the key may start runs and tell them things, whatever this route asks for.
-    pub(crate) fn executes(&self) -> bool {
-        self.principal.scopes.iter().any(|scope| Execute::ACCEPTED.contains(&scope.as_str()))
-    }
-
     /// Whether the key may change workflows, whatever this route asks for.
     pub(crate) fn writes_workflows(&self) -> bool {
         self.principal.scopes.iter().any(|scope| WriteWorkflows::ACCEPTED.contains(&scope.as_str()))

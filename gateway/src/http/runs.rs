@@ -177,8 +177,7 @@ pub(crate) async fn cancel(
     reply::enveloped(StatusCode::OK, &convert::run::run(&run)?)
 }
 
-/// Puts the addresses of artifacts and hooks into what runs show; those of hooks only for callers who may execute workflows. Runs
-/// without any cost nothing.
+/// Puts the addresses of artifacts and hooks into what runs show. Runs without any cost nothing.
 pub(super) async fn link<S: Scope>(
     app: &App,
     caller: &Caller<S>,
@@ -186,11 +185,9 @@ pub(super) async fn link<S: Scope>(
     runs: &mut [Run],
 ) -> Result<(), ApiError> {
     for waiting in runs.iter_mut().flat_map(|run| &mut run.waiting_on) {
-        match caller.executes() {
-            // A coordinator that nobody told how clients reach it knows the path alone.
-            true if waiting.url.starts_with('/') => waiting.url.insert_str(0, &origin.0),
-            true => {}
-            false => waiting.url.clear(),
+        // A coordinator that nobody told how clients reach it knows the path alone.
+        if waiting.url.starts_with('/') {
+            waiting.url.insert_str(0, &origin.0);
         }
     }
     if !runs.iter().any(has_artifacts) {

@@ -28,7 +28,9 @@ pub(crate) async fn send(
     body: Told,
 ) -> Result<Response, ApiError> {
     if !is_name(&name) {
-        let message = format!("the name of a signal has 1 to {SIGNAL_NAME_CHARS_MAX} of A-Z, a-z, 0-9, _, . and -");
+        let message = format!(
+            "the name of a signal has 1 to {SIGNAL_NAME_CHARS_MAX} of A-Z, a-z, 0-9, _, . and -, and is not . or .."
+        );
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_signal_name", message));
     }
     let route = "POST /api/v1/workflows/executions/{id}/signals/{name}";
@@ -46,7 +48,7 @@ pub(crate) async fn send(
 
 fn is_name(text: &str) -> bool {
     let is_taken = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    (1..=SIGNAL_NAME_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_taken)
+    (1..=SIGNAL_NAME_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_taken) && !matches!(text, "." | "..")
 }
 
 /// `POST` and `PUT /hooks/{token}`: whoever has the address calls, once.

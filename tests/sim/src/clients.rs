@@ -233,7 +233,7 @@ impl World {
         let run = *known.get(self.random.below(known.len()))?;
         let run = self.in_tree_of(run);
         let tenant = if is_foreign { TenantId::from("another") } else { self.store.tenant_of(run) };
-        Some((run, Input::Cancel { caller, run, tenant, by: Subject::from("a client") }))
+        Some((run, Input::Cancel { caller, run, tenant, by: Subject::from("a client"), reason: None }))
     }
 
     pub(super) fn answer(&mut self, client: usize, caller: CallerId, reply: Reply) {

@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-error-chain",
             "heddle-proto",
             "heddle-sandbox",
+            "heddle-schema-cost",
             "heddle-telemetry",
             "heddle-trust",
         ],
@@ -50,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heddle-crash-point",
             "heddle-error-chain",
             "heddle-proto",
+            "heddle-schema-cost",
             "heddle-telemetry",
             "heddle-test-postgres",
             "heddle-trust",
@@ -75,6 +77,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("heddle-crash-point", &[]),
     ("heddle-telemetry", &[]),
     ("heddle-sandbox", &[]),
+    // The coordinator checks what people send, agents what runs give.
+    ("heddle-schema-cost", &[]),
     ("heddle-test-postgres", &[]),
     // Both ends of a wire name and verify members by the same rules.
     ("heddle-trust", &["heddle-error-chain", "heddle-proto"]),

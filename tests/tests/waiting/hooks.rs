@@ -126,6 +126,69 @@ async fn a_call_that_does_not_fit_leaves_the_hook_as_it_is() {
     assert_eq!(shown(&ended, "out"), json!({ "state": "done" }));
 }
 
+/// A schema that looks twice at each level, by itself.
+fn endless() -> Value {
+    json!({ "type": "object", "anyOf": [
+        { "properties": { "a": { "$ref": "#" } }, "required": ["a"] },
+        { "properties": { "a": { "$ref": "#" } }, "required": ["a", "z"] },
+    ]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_makes_a_check_that_does_not_end() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    for (node_type, config) in [
+        ("logic:wait_webhook", json!({ "schema": endless() })),
+        ("logic:signal", json!({ "name": "go", "schema": endless() })),
+        ("logic:review", json!({ "schema": endless() })),
+    ] {
+        let graph = Graph::default().node("w", node_type, config).named("endless");
+        let saved = client.post("/api/v1/workflows", &graph, node_type).await;
+        assert!(saved.status == 422 && saved.to_string().contains("itself"), "{node_type}: {saved}");
+    }
+    let choices: Vec<Value> = (0..3_000).map(|number| json!({ "const": number })).collect();
+    let schema = json!({ "items": { "anyOf": choices } });
+    let execution = start(client, "many looks", &hook(json!({ "schema": schema }))).await;
+    let address = address(client, &execution).await;
+    let answer = call(client, &address, &json!(vec![5_000; 10_000])).await;
+    assert_eq!(refusal(&answer), refused(422, "invalid_body"), "{answer}");
+    assert_eq!(call(client, &address, &json!([1, 2])).await.status, 202);
+    completed(client, &execution).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_of_each_item_is_shown_while_it_waits() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    let graph = Graph::default()
+        .node("list", "debug:list", json!({ "count": 12 }))
+        .node("m", "logic:map", json!({ "concurrency": 12 }))
+        .node("w", "logic:wait_webhook", json!({}))
+        .inside("m")
+        .node("out", "output:preview", json!({}))
+        .edge("list.out", "m.items")
+        .edge("m.item", "w.value")
+        .edge("w.body", "m.result")
+        .edge("m.results", "out.value");
+    let execution = start(client, "items", &graph).await;
+    let named = wait::until("all items", RUN_TIME_MAX, || async {
+        let named = waiting(client, &execution, "webhook", 10).await;
+        if named[9]["more"] == 2 { Ok(named) } else { Err(named[9].to_string()) }
+    })
+    .await;
+    let at = |index: u32| format!("/api/v1/workflows/executions/{execution}/nodes/w?index={index}");
+    let first = client.get_json(&at(0)).await;
+    assert_eq!(path(&first["output"]["url"]), path(&named[0]["url"]), "{first}");
+    // Only ten are named.
+    for index in 0..12 {
+        let one = client.get_json(&at(index)).await;
+        let address = path(&one["output"]["url"]);
+        assert_eq!(call(client, &address, &json!(index)).await.status, 202, "{one}");
+    }
+    completed(client, &execution).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_takes_a_call_that_comes_too_late() {
     let cluster = Cluster::start(1, 4).await;
@@ -144,6 +207,9 @@ async fn nothing_takes_a_call_that_comes_too_late() {
     // And here it is the run.
     let execution = start(client, "cancelled", &hook(json!({}))).await;
     let cancelled = address(client, &execution).await;
+    let run = client.execution(&execution).await;
+    let shown = node(&run, "w");
+    assert_eq!(path(&shown["output"]["url"]), cancelled, "its node shows it, too: {shown}");
     client.post(&format!("/api/v1/workflows/executions/{execution}/cancel"), &json!({}), "cancel").await;
     assert_eq!(client.ended(&execution, RUN_TIME_MAX).await["status"], "CANCELLED");
     let answer = call(client, &cancelled, &json!(1)).await;

@@ -270,6 +270,14 @@ fn of_kind(kind: &str) -> (&'static str, &'static str) {
     }
 }
 
+/// That somebody has cancelled a run, in one sentence.
+pub fn cancelled(by: &str, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!("The run was cancelled by {by}: {}.", sentence_end(reason)),
+        None => format!("The run was cancelled by {by}."),
+    }
+}
+
 /// How a run has ended, in one sentence; what failed, if a node has: its id.
 pub fn ended(status: RunStatus, error: Option<&RunError>, node: Option<&str>) -> String {
     match (status, error) {

@@ -52,10 +52,14 @@ impl Reader<'_> {
     pub(super) fn signal(&self) -> Result<Listen, Problem> {
         let name = self.config.get("name").and_then(Value::as_str);
         let Some(name) = name.filter(|name| is_signal_name(name)) else {
-            let message =
-                format!("Node \"{}\" needs the name of the signal that it waits for.", shown(&self.node.label));
+            let what = if name.is_none_or(str::is_empty) {
+                "needs the name of the"
+            } else {
+                "has no name that can be one of a"
+            };
+            let message = format!("Node \"{}\" {what} signal that it waits for.", shown(&self.node.label));
             let fix = format!(
-                "Write name: 1 to {} of the characters A-Z, a-z, 0-9, _, . and -.",
+                "Write name: 1 to {} of the characters A-Z, a-z, 0-9, _, . and -, but not . or .. alone.",
                 limits::SIGNAL_NAME_BYTES_MAX
             );
             return Err(self.wrong("name", message, &fix));
@@ -72,8 +76,9 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a text can be the name of a signal.
+/// Whether a text can be the name of a signal. It stands in addresses, where `.` and `..` mean something else.
 pub fn is_signal_name(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    (1..=limits::SIGNAL_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain)
+    let is_step = matches!(text, "." | "..");
+    (1..=limits::SIGNAL_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain) && !is_step
 }

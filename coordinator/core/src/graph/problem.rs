@@ -64,6 +64,8 @@ pub mod rule {
     pub const UNKNOWN_INPUT: &str = "unknown-input";
     /// A node runs a workflow, or a version of one, that is not saved.
     pub const UNKNOWN_WORKFLOW: &str = "unknown-workflow";
+    /// A node waits for an instant that is further off than one may be.
+    pub const WAIT_TOO_LONG: &str = "wait-too-long";
     /// A node takes an output of a workflow that has none of this name.
     pub const UNKNOWN_OUTPUT: &str = "unknown-output";
     /// A value was given under a name that several inputs share, or twice for one input.

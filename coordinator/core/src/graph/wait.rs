@@ -5,10 +5,14 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::Graph;
 use super::json::Json;
+use super::problem::{Problem, rule, shown};
 use crate::id::NodeIx;
 use crate::limits::{TIMEZONE_BYTES_MAX, WAIT_MAX};
+use crate::node_type::{Control, Runner};
 use crate::time::{Span, Timestamp};
 
+/// Of `2030-01-31T09:00:00`.
+const DATE_TIME_BYTES: usize = 19;
 const SECOND_MS: f64 = 1_000.0;
 const MINUTE_MS: f64 = 60.0 * SECOND_MS;
 const HOUR_MS: f64 = 60.0 * MINUTE_MS;
@@ -25,6 +29,19 @@ impl Graph {
             Pause::Local(local, zone) => local.instant(&zone, now).ok_or("until is too far off.")?.max(now),
         };
         if due > now.plus(WAIT_MAX) { Err(too_long()) } else { Ok(due) }
+    }
+}
+
+impl Graph {
+    /// Waits that would fail if the graph ran now: for an instant further off than one may be. It may be near enough when it does.
+    pub fn far_waits(&self, now: Timestamp) -> Vec<Problem> {
+        let waits = self.nodes().filter(|(_, node)| node.runner == Runner::Control(Control::Wait));
+        let far = waits.filter_map(|(ix, node)| Some((node, self.wait_until(ix, now).err()?)));
+        let problem = |(node, message): (&super::Node, String)| {
+            let message = format!("Node \"{}\" would fail if it ran now: {message}", shown(&node.label));
+            Problem::new(rule::WAIT_TOO_LONG, message, "Write an until that is nearer.").node(&node.id)
+        };
+        far.map(problem).collect()
     }
 }
 
@@ -62,7 +79,7 @@ impl Pause {
                 let text = value.as_text().ok_or("until is not a text like 2030-01-31T09:00:00Z.")?;
                 until(&text, config.get("timezone"))
             }
-            [None, None, None] => Err("The wait has neither for nor until.".to_owned()),
+            [None, None, None] => Err("The wait has none of for, forMs and until.".to_owned()),
             _ => Err("The wait has several of for, forMs and until; keep one.".to_owned()),
         }
     }
@@ -141,6 +158,11 @@ fn parts(text: &str, unit_ms: fn(&str) -> Option<f64>) -> Option<f64> {
 /// What `until` means, with the time zone that is named beside it.
 fn until(text: &str, timezone: Option<Json<'_>>) -> Result<Pause, String> {
     let timezone = timezone.filter(|value| !value.is_null()).map(zone).transpose()?;
+    if text.contains('[') {
+        return Err(
+            "until has a time zone in brackets; write it as timezone, beside a time without an offset.".to_owned()
+        );
+    }
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return match timezone {
             None => Ok(Pause::Until(Timestamp::from_millis(at.as_millisecond()))),
@@ -152,6 +174,9 @@ fn until(text: &str, timezone: Option<Json<'_>>) -> Result<Pause, String> {
         _ => text.parse().map(LocalTime::Date).ok(),
     };
     let Some(local) = local.filter(|_| !has_offset(text)) else {
+        if text.get(..DATE_TIME_BYTES).is_some_and(|start| start.parse::<DateTime>().is_ok()) {
+            return Err("until is no instant that there is, or too far off; its offset is like Z or +02:00.".to_owned());
+        }
         return Err(
             "until is neither an RFC 3339 time like 2030-01-31T09:00:00Z nor a local one like 2030-01-31T09:00 \
                     or 09:00."
@@ -252,6 +277,8 @@ mod tests {
             r#"{"for":"9999d"}"#,
             r#"{"for":1,"forMs":1}"#,
             r#"{"until":"tomorrow"}"#,
+            r#"{"until":"2030-01-31T09:00:00+05:00[Europe/Berlin]"}"#,
+            r#"{"until":"9999-12-31T23:59:59Z"}"#,
             r#"{"until":"2026-02-29T00:00:00Z"}"#,
             r#"{"until":"2026-01-01T00:00:00"}"#,
             r#"{"until":"2026-01-01T00:00:00é"}"#,

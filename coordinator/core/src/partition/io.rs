@@ -67,6 +67,8 @@ pub enum Input {
         tenant: TenantId,
         /// Who stops it.
         by: Subject,
+        /// Why, if they say.
+        reason: Option<Arc<str>>,
     },
     /// Somebody pauses a run, or lets it go on.
     Pause {

@@ -260,8 +260,8 @@ impl Partition {
         match input {
             Input::Submit(caller, submission) => self.ask(caller, Asked::Run(submission), turn),
             Input::KeyLookedUp(key, found) => self.key_looked_up(&key, found, turn),
-            Input::Cancel { caller, run, tenant, by } => {
-                self.grant(Waiting { caller, tenant, wish: Wish::Cancel(by) }, run, turn);
+            Input::Cancel { caller, run, tenant, by, reason } => {
+                self.grant(Waiting { caller, tenant, wish: Wish::Cancel(by, reason) }, run, turn);
             }
             Input::Pause { caller, run, tenant, by, change } => {
                 self.grant(Waiting { caller, tenant, wish: Wish::Pause(change, by) }, run, turn);

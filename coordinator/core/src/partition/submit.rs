@@ -1,6 +1,7 @@
 //! Runs come in: new ones, with or without an idempotency key, and old ones from the journal.
 
 use std::collections::btree_map;
+use std::sync::Arc;
 
 use super::batch::{IdempotencyKey, KeyFound, KeyRow, Started};
 use super::io::{Inherited, Input, Refusal, Release, Reply, Submission};
@@ -51,7 +52,7 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) enum Wish {
     /// That it stops.
-    Cancel(Subject),
+    Cancel(Subject, Option<Arc<str>>),
     /// That it stands still, or goes on.
     Pause(PauseChange, Subject),
     /// That a review is decided.
@@ -193,13 +194,13 @@ impl Partition {
         if self.runs.get(&run).is_some_and(|entry| *entry.run.tenant() != tenant) {
             return self.refuse(caller, Refusal::NotFound, turn);
         }
-        let by = match wish {
-            Wish::Cancel(by) => by,
+        let (by, reason) = match wish {
+            Wish::Cancel(by, reason) => (by, reason),
             Wish::Pause(change, by) => return self.pause(caller, run, (change, by), turn),
             Wish::Answer(answer) => return self.answer(caller, run, answer, turn),
             Wish::Hear(command) => return self.hear(caller, run, *command, turn),
         };
-        let applied = match self.apply(run, Command::Cancel { by }, turn) {
+        let applied = match self.apply(run, Command::Cancel { by, reason }, turn) {
             Ok(()) => true,
             Err(Rejection::Over(_)) => false,
             Err(_) => return self.refuse(caller, Refusal::NotFound, turn),

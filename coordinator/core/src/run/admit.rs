@@ -66,6 +66,8 @@ pub enum Command {
     Cancel {
         /// Who.
         by: Subject,
+        /// Why, if they say.
+        reason: Option<Arc<str>>,
     },
     /// Somebody pauses the run, or lets it go on.
     Pause {
@@ -154,9 +156,9 @@ impl Run {
             Command::Checkpoint { attempt, handle } => self.checkpoint(attempt, handle),
             Command::EndJob { job, end } => self.end_job(job, end),
             Command::Wake => self.wake(now),
-            Command::Cancel { by } => match self.status() {
+            Command::Cancel { by, reason } => match self.status() {
                 RunStatus::Running => {
-                    Ok(Fact::Ended { status: RunStatus::Cancelled, error: None, by: Some(by) }.into())
+                    Ok(Fact::Ended { status: RunStatus::Cancelled, error: None, by: Some(by), reason }.into())
                 }
                 status => Err(Rejection::Over(status)),
             },
@@ -404,7 +406,7 @@ impl Run {
                 class: Some(ErrorClass::Timeout),
                 attempts: 0,
             };
-            return Ok(Fact::Ended { status: RunStatus::Failed, error: Some(error), by: None }.into());
+            return Ok(Fact::Ended { status: RunStatus::Failed, error: Some(error), by: None, reason: None }.into());
         }
         Err(Rejection::Idle)
     }
@@ -418,7 +420,7 @@ impl Run {
             (None, Some(stop)) => (stop.status, self.error_of_stop(stop)),
             (None, None) => (RunStatus::Completed, None),
         };
-        Ok(Fact::Ended { status, error, by: None }.into())
+        Ok(Fact::Ended { status, error, by: None, reason: None }.into())
     }
 
     fn error_of_stop(&self, stop: &Stop) -> Option<RunError> {

@@ -160,6 +160,8 @@ pub enum Fact {
         error: Option<RunError>,
         /// Who cancelled it.
         by: Option<Subject>,
+        /// Why they did, if they say.
+        reason: Option<Arc<str>>,
     },
     /// Bookkeeping: attempts that were told to stop, because the run is over or their node was given up, are gone.
     Stopped {

@@ -123,15 +123,10 @@ impl Run {
         self.state.listeners.as_ref().is_some_and(|listeners| !listeners.open.is_empty())
     }
 
-    /// The address of a hook that waits to be called.
-    pub fn address_at(&self, instance: Instance) -> Option<&ValueRef> {
-        let result = self.slot_of(instance)?.result.as_ref()?;
-        let is_address = |output: &&PortOutput| output.port == URL;
-        match self.graph.listen(instance.node).and_then(|_| result.outputs.iter().find(is_address)).map(|it| &it.value)
-        {
-            Some(OutputValue::One(reference)) => Some(reference),
-            _ => None,
-        }
+    /// What an instance that listens has given when it began to: of a hook its address. It stays when the instance is given up.
+    pub fn early_outputs(&self, instance: Instance) -> &[PortOutput] {
+        let listens = self.graph.listen(instance.node).and_then(|_| self.slot_of(instance));
+        listens.and_then(|slot| slot.result.as_ref()).map_or(&[], |result| &result.outputs)
     }
 
     /// A node that listens is due: a signal may have come before it.

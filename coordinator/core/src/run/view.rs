@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::items::{ItemCounts, ItemsView};
 use super::{Corrupt, NodePhase, Run, RunStatus};
 use crate::graph::Graph;
-use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId};
+use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId, Subject};
 use crate::run::event::{ChildOutcome, Decision, Event, Fact, NodeError, ReviewOutcome, RunError};
 use crate::run::lineage::Source;
 use crate::time::Timestamp;
@@ -17,6 +17,8 @@ pub struct RunView {
     nodes: Vec<NodeView>,
     /// When the run ended.
     ended_at: Option<Timestamp>,
+    /// Who cancelled it, and why.
+    cancelled: Option<(Subject, Option<Arc<str>>)>,
 }
 
 /// What people see of one node next to its phase and outputs.
@@ -73,7 +75,7 @@ impl RunView {
     pub fn begin(id: RunId, graph: Arc<Graph>, first: &Event) -> Result<Self, Corrupt> {
         let items = ItemsView::begin(id, graph, first)?;
         let nodes = vec![NodeView::default(); items.run().graph().len()];
-        let mut view = Self { items, nodes, ended_at: None };
+        let mut view = Self { items, nodes, ended_at: None, cancelled: None };
         view.note_all(first);
         Ok(view)
     }
@@ -106,6 +108,11 @@ impl RunView {
     /// When the run ended.
     pub fn ended_at(&self) -> Option<Timestamp> {
         self.ended_at
+    }
+
+    /// Who cancelled the run, and why if they have said it. A run that its graph has ended is cancelled by nobody.
+    pub fn cancelled(&self) -> Option<(&Subject, Option<&str>)> {
+        self.cancelled.as_ref().map(|(by, reason)| (by, reason.as_deref()))
     }
 
     /// A node's times, agent and error.
@@ -189,8 +196,9 @@ impl RunView {
     }
 
     fn note_all(&mut self, event: &Event) {
-        if let Fact::Ended { .. } = event.fact {
+        if let Fact::Ended { by, reason, .. } = &event.fact {
             self.ended_at = Some(event.at);
+            self.cancelled = by.clone().map(|by| (by, reason.clone()));
         }
         note(event, self);
         self.blame(event);

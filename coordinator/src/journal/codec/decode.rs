@@ -180,7 +180,7 @@ fn fact(fact: Option<pb::head::Fact>) -> Part<(u16, Fact)> {
         Wire::Ended(it) => {
             let error = it.error.map(run_error).transpose()?;
             let by = it.by.map(|by| Subject(by.into()));
-            (kind::ENDED, Fact::Ended { status: run_status(it.status)?, error, by })
+            (kind::ENDED, Fact::Ended { status: run_status(it.status)?, error, by, reason: it.reason.map(Arc::from) })
         }
         Wire::Stopped(it) => (kind::STOPPED, Fact::Stopped { attempts: attempts(it.attempts)? }),
         Wire::Discarded(it) => (kind::DISCARDED, Fact::Discarded { attempt: attempt(it.attempt)? }),

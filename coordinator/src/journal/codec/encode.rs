@@ -116,9 +116,10 @@ fn fact(fact: &Fact) -> (u16, pb::head::Fact) {
             (kind::PAUSED, Wire::Paused(pb::Paused { by, reason }))
         }
         Fact::Unpaused { by } => (kind::UNPAUSED, Wire::Unpaused(pb::Unpaused { by: by.to_string() })),
-        Fact::Ended { status, error, by } => {
+        Fact::Ended { status, error, by, reason } => {
             let (error, by) = (error.as_ref().map(run_error), by.as_ref().map(|by| by.0.as_ref().to_owned()));
-            (kind::ENDED, Wire::Ended(pb::Ended { status: run_status(*status).into(), error, by }))
+            let reason = reason.as_deref().map(str::to_owned);
+            (kind::ENDED, Wire::Ended(pb::Ended { status: run_status(*status).into(), error, by, reason }))
         }
         Fact::Stopped { attempts } => {
             (kind::STOPPED, Wire::Stopped(pb::Stopped { attempts: attempts.iter().map(attempt).collect() }))

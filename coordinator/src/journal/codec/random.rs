@@ -113,11 +113,8 @@ fn fact() -> impl Strategy<Value = Fact> {
             .prop_map(|(attempt, handle, cancels)| Fact::HandleRecorded { attempt, handle, cancels }),
         (attempt(), job_end()).prop_map(|(attempt, end)| Fact::ProviderCancelled { job: (&attempt).into(), end }),
         (instance(), outputs()).prop_map(|(instance, outputs)| Fact::TimerFired { instance, outputs }),
-        (run_status(), option::of(run_error()), option::of(text())).prop_map(|(status, error, by)| Fact::Ended {
-            status,
-            error,
-            by: by.map(Subject)
-        }),
+        (run_status(), option::of(run_error()), option::of(text()), option::of(text()))
+            .prop_map(|(status, error, by, reason)| Fact::Ended { status, error, by: by.map(Subject), reason }),
         vec(attempt(), 0..5).prop_map(|attempts| Fact::Stopped { attempts }),
         attempt().prop_map(|attempt| Fact::Discarded { attempt }),
         (attempt(), outputs()).prop_map(|(attempt, outputs)| Fact::Settled { attempt, outputs }),

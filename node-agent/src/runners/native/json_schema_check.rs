@@ -1,11 +1,12 @@
 //! `utility:json_schema_check`: whether a value is what a JSON Schema says.
 
+use heddle_schema_cost as schema_cost;
 use jsonschema::PatternOptions;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Answer;
 use super::call::{Call, output, refused};
-use super::{Answer, schema_cost};
 use crate::limits::{PATTERN_COMPILED_BYTES_MAX, SCHEMA_FAULTS_MAX};
 use crate::runners::{Manifest, Port, PortType};
 
@@ -41,7 +42,7 @@ struct Config {
 
 pub(super) fn run(call: &Call) -> Answer {
     let Config { schema, formats } = call.config()?;
-    if let Some(fault) = schema_cost::fault(&schema) {
+    if let Err(fault) = schema_cost::parts(&schema) {
         return Err(refused("schema_unusable", format!("the schema {fault}; write it without")));
     }
     let patterns =

@@ -19,7 +19,6 @@ mod pattern;
 mod prompt_concat;
 mod prompt_template;
 mod regex_extract;
-mod schema_cost;
 #[cfg(test)]
 mod tests;
 mod text_replace;

@@ -23,7 +23,17 @@ fn a_signal_has_a_name() {
         assert_eq!(faults("logic:signal", json!({ "name": name })), none, "{name}");
         assert!(is_signal_name(name), "{name}");
     }
-    for name in [json!(null), json!(7), json!(""), json!("a b"), json!("ä"), json!("x".repeat(129)), json!("a/b")] {
+    for name in [
+        json!(null),
+        json!(7),
+        json!(""),
+        json!("a b"),
+        json!("ä"),
+        json!("x".repeat(129)),
+        json!("a/b"),
+        json!(".."),
+        json!("."),
+    ] {
         let found = faults("logic:signal", json!({ "name": name }));
         assert!(found.contains(&rule::BAD_CONFIG), "{name}: {found:?}");
     }

@@ -249,7 +249,13 @@ pub(super) fn submit(run: RunId, graph: &Arc<Graph>, key: Option<(&str, &str)>) 
 }
 
 pub(super) fn cancel(caller: u64, run: RunId) -> Input {
-    Input::Cancel { caller: CallerId(caller), run, tenant: TenantId::from("acme"), by: Subject::from("somebody") }
+    Input::Cancel {
+        caller: CallerId(caller),
+        run,
+        tenant: TenantId::from("acme"),
+        by: Subject::from("somebody"),
+        reason: None,
+    }
 }
 
 pub(super) fn finished(dispatch: &Dispatch, text: &str) -> Input {

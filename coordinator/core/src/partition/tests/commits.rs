@@ -128,7 +128,7 @@ fn another_tenant_finds_nothing() {
     let mut bench = Bench::with_agent();
     bench.start(RUN, &graph());
     let (caller, by) = (CallerId(9), "somebody".into());
-    let foreign = Input::Cancel { caller, run: RUN, tenant: TenantId::from("another"), by };
+    let foreign = Input::Cancel { caller, run: RUN, tenant: TenantId::from("another"), by, reason: None };
     assert_eq!(replies(&bench.on([foreign]).releases), [(9, Reply::Refused(Refusal::NotFound))]);
 }
 

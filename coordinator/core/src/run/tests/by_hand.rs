@@ -8,6 +8,7 @@ use crate::graph::fixture::Fixture;
 use crate::id::{AttemptNumber, Instance, PortIx, Subject};
 use crate::limits;
 use crate::run::event::{ErrorClass, LossCause, OutputValue};
+use crate::run::view::RunView;
 use crate::run::{Command, NodePhase, Outcome, Rejection, Run, RunStatus};
 
 fn one(effect: &str, policy: &serde_json::Value) -> Arc<Graph> {
@@ -15,7 +16,7 @@ fn one(effect: &str, policy: &serde_json::Value) -> Arc<Graph> {
 }
 
 fn cancel() -> Command {
-    Command::Cancel { by: Subject::from("somebody") }
+    Command::Cancel { by: Subject::from("somebody"), reason: None }
 }
 
 #[test]
@@ -228,4 +229,16 @@ fn only_much_that_one_agent_made_draws_a_node_to_it() {
     assert_eq!(course.replayed().near(Instance::root(target)), course.run.near(Instance::root(target)));
     let restored = Run::restore(course.run.id(), course.run.graph().clone(), &course.run.snapshot()).unwrap();
     assert_eq!(restored.near(Instance::root(target)), course.run.near(Instance::root(target)));
+}
+
+#[test]
+fn a_cancel_keeps_who_and_why() {
+    let graph = one("pure", &json!({}));
+    let mut course = Course::begin(&graph);
+    let reason = Some("wrong input".into());
+    course.command(Command::Cancel { by: Subject::from("ann"), reason }).unwrap();
+    let mut events = course.events.iter();
+    let mut view = RunView::begin(course.run.id(), graph, events.next().unwrap()).unwrap();
+    events.for_each(|event| view.step(event).unwrap());
+    assert_eq!(view.cancelled(), Some((&Subject::from("ann"), Some("wrong input"))));
 }

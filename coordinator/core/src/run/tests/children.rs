@@ -166,7 +166,7 @@ fn the_end_of_a_run_cancels_its_open_children() {
     let (b, over) = (course.instance("b"), children[1]);
     end(&mut course, b, over, gave(&[])).unwrap();
     course.run.take_child_orders();
-    course.command(Command::Cancel { by: "ann".into() }).unwrap();
+    course.command(Command::Cancel { by: "ann".into(), reason: None }).unwrap();
     same(&course);
     let orders = [children[0], children[2]].map(|child| ChildOrder::Cancel { child });
     assert_eq!(course.run.take_child_orders(), orders);

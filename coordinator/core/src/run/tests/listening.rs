@@ -201,7 +201,7 @@ fn each_item_of_a_map_has_an_address_of_its_own() {
     let open: Vec<Instance> = course.run.listeners().map(|(instance, _)| instance).collect();
     assert_eq!(open.len(), 3);
     for (number, instance) in open.iter().enumerate().rev() {
-        let address = course.json(&crate::run::event::OutputValue::One(*course.run.address_at(*instance).unwrap()));
+        let address = course.json(&course.run.early_outputs(*instance)[0].value);
         let (_, token) = address.as_str().unwrap().rsplit_once('/').unwrap();
         assert_eq!(hooks().read(token), Some((ID, *instance)));
         call(&mut course, *instance, json!(number)).unwrap();
@@ -305,7 +305,7 @@ fn an_address_expires() {
     ] {
         assert_eq!(call(&mut course, other, json!(1)), refused(ListenRefusal::HookExpired), "{other:?}");
     }
-    course.command(Command::Cancel { by: Subject::from("ann") }).unwrap();
+    course.command(Command::Cancel { by: Subject::from("ann"), reason: None }).unwrap();
     assert_eq!(call(&mut course, instance, json!(1)), refused(ListenRefusal::HookExpired));
 }
 
@@ -383,7 +383,7 @@ fn what_an_item_waited_for_goes_with_it() {
 #[test]
 fn nothing_is_heard_after_the_end() {
     let mut course = Course::begin(&signal(json!({})));
-    course.command(Command::Cancel { by: Subject::from("ann") }).unwrap();
+    course.command(Command::Cancel { by: Subject::from("ann"), reason: None }).unwrap();
     assert_eq!(course.run.listeners().count(), 0);
     assert_eq!(send(&mut course, "go", json!(1)), refused(ListenRefusal::RunOver));
     assert!(course.run.is_closed());

@@ -94,7 +94,7 @@ fn a_second_time_there_is_nothing_to_do_and_after_the_end_it_is_refused() {
     assert_eq!(course.command(unpause()), Err(Rejection::Idle));
     course.command(pause()).unwrap();
     assert_eq!(course.command(pause()), Err(Rejection::Idle));
-    course.command(Command::Cancel { by: Subject::from("ann") }).unwrap();
+    course.command(Command::Cancel { by: Subject::from("ann"), reason: None }).unwrap();
     assert_eq!(course.run.status(), RunStatus::Cancelled);
     assert!(course.run.is_closed() && course.run.pause().is_none());
     assert_eq!(course.command(unpause()), Err(Rejection::Over(RunStatus::Cancelled)));

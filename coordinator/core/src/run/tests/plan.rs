@@ -175,7 +175,7 @@ fn of_what_began_to_act_nobody_says_that_it_never_ran() {
         (course, attempt)
     };
     let cancelled = |mut course: Course| {
-        course.command(Command::Cancel { by: Subject::from("somebody") }).unwrap();
+        course.command(Command::Cancel { by: Subject::from("somebody"), reason: None }).unwrap();
         why(&course)
     };
     let lost = |policy: &str| {

@@ -160,7 +160,7 @@ fn take(course: &mut Course, step: &Move) {
         8 => Command::HandBack { attempt },
         9 => Command::Intend { attempt },
         10 => Command::Checkpoint { attempt, handle: value("job") },
-        _ if step.how == 0 => Command::Cancel { by: Subject::from("somebody") },
+        _ if step.how == 0 => Command::Cancel { by: Subject::from("somebody"), reason: None },
         _ => Command::Wake,
     };
     let _rejected = course.command(command);
@@ -289,7 +289,7 @@ fn displaced(event: Event, node: NodeIx) -> Event {
         }
         Fact::TimerFired { outputs, .. } => Fact::TimerFired { instance: Instance::root(node), outputs },
         Fact::IntentRecorded { attempt } => Fact::IntentRecorded { attempt: moved(attempt) },
-        Fact::Ended { error, by, .. } => Fact::Ended { status: RunStatus::Running, error, by },
+        Fact::Ended { error, by, reason, .. } => Fact::Ended { status: RunStatus::Running, error, by, reason },
         other => other,
     };
     let decisions = event.decisions.into_iter().map(|decision| match decision {

@@ -219,7 +219,7 @@ fn items_and_turns_take_what_others_gave() {
 fn what_is_given_up_while_it_asks_stays_given_up() {
     let graph = chain("given", &json!({}));
     let mut course = begin(&graph, 1, None, None);
-    course.command(Command::Cancel { by: "somebody".into() }).unwrap();
+    course.command(Command::Cancel { by: "somebody".into(), reason: None }).unwrap();
     assert_eq!(course.run.recalls().count(), 0);
     assert_eq!(course.run.status(), RunStatus::Cancelled);
 }

@@ -208,7 +208,7 @@ fn a_cancelled_run_goes_on_with_what_never_ran() {
     let mut parent = Course::begin(&chain().build());
     let a = parent.assign(parent.instance("a"), 1, false);
     parent.finish(a, success("a")).unwrap();
-    parent.command(Command::Cancel { by: Subject::from("somebody") }).unwrap();
+    parent.command(Command::Cancel { by: Subject::from("somebody"), reason: None }).unwrap();
     let mut child = child(&parent, parent.run.graph(), Resume::default(), &[]).unwrap();
     assert_eq!(child.through(joined), ["b", "c"]);
 }

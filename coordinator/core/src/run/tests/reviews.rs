@@ -550,7 +550,7 @@ fn further_reviews_wait_until_one_closes() {
 fn the_end_withdraws_what_is_open() {
     let mut course = Course::begin(&reviewed(json!({}), false));
     course.run.note_reviews();
-    course.command(Command::Cancel { by: Subject::from("somebody") }).unwrap();
+    course.command(Command::Cancel { by: Subject::from("somebody"), reason: None }).unwrap();
     same(&course);
     let changes = course.run.take_review_changes();
     assert_eq!(changes, [(ReviewIx(0), ReviewChange::Withdrawn { at: course.now })]);

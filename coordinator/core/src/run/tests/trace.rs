@@ -54,7 +54,7 @@ fn what_a_cancelled_run_leaves_is_cancelled_with_it() {
     let mut course = Course::begin(&Fixture::default().work("a", "pure", &json!({})).build());
     let attempt = course.assign(course.instance("a"), 1, false);
     course.pass(10);
-    course.command(Command::Cancel { by: "somebody".into() }).unwrap();
+    course.command(Command::Cancel { by: "somebody".into(), reason: None }).unwrap();
     let trace = trace(&course);
     let node = trace.nodes()[0];
     assert_eq!((node.state, node.ended_at), (SpanState::Cancelled, trace.ended_at));
