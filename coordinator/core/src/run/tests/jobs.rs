@@ -31,7 +31,7 @@ fn begin_job(course: &mut Course, node: &str) -> Attempt {
 }
 
 fn cancel(course: &mut Course) {
-    course.command(Command::Cancel { by: Subject::from("somebody") }).unwrap();
+    course.command(Command::Cancel { by: Subject::from("somebody"), reason: None }).unwrap();
 }
 
 fn owed(course: &Course) -> Vec<JobKey> {
