@@ -211,7 +211,7 @@ async fn first_event(request: reqwest::RequestBuilder) -> Value {
 }
 
 #[tokio::test]
-async fn a_stream_at_or_past_the_end_of_a_run_ends_at_once() {
+async fn a_stream_at_the_end_of_a_run_ends_at_once_and_past_it_is_refused() {
     let folder = TempDir::new().unwrap();
     let (data, listen) = (folder.path().join("data"), free_address());
     let _server = up(&data, &listen);
@@ -228,16 +228,22 @@ async fn a_stream_at_or_past_the_end_of_a_run_ends_at_once() {
         let whole = async { request.send().await.unwrap().text().await.unwrap() };
         tokio::time::timeout(START_TIME_MAX, whole).await.expect("the stream ends")
     };
-    // Past the end of a run that goes on: it ends with the run.
+    // Whoever named a place that the run has not come to would miss all up to there.
+    let refused = |text: &str| text.contains("\"code\":\"invalid_last_event_id\"");
     let text = stream(1_000, false).await;
-    assert!(text.ends_with("event: stream.end\ndata: {}\n\n") && !text.contains("id: "), "{text}");
+    assert!(refused(&text), "{text}");
+    api.ended(&execution, START_TIME_MAX).await;
     let last = api.events(&execution).await.last().unwrap()["seq"].as_u64().unwrap();
-    for (after, by_header) in [(last, true), (last, false), (last + 1, true), (u64::MAX, false)] {
+    for (after, by_header) in [(last, true), (last, false)] {
         let since = Instant::now();
         let text = stream(after, by_header).await;
         assert!(text.ends_with("event: stream.end\ndata: {}\n\n"), "{text}");
         assert!(!text.contains("id: "), "{text}");
         assert!(since.elapsed() < Duration::from_secs(4), "without waiting for the next look: {:?}", since.elapsed());
+    }
+    for (after, by_header) in [(last + 1, true), (u64::MAX, false)] {
+        let text = stream(after, by_header).await;
+        assert!(refused(&text), "{text}");
     }
     assert!(stream(last - 1, true).await.contains(&format!("id: {last}\n")));
 }
