@@ -22,6 +22,7 @@ BEYOND_SCHEMAS = {
     "invalid_graph": "what a graph means is checked by rules, not by a schema",
     "invalid_index": "how many numbers an index has depends on the node",
     "invalid_inputs": "what a workflow takes is its own matter",
+    "invalid_last_event_id": "how many events a run has, only the run says",
     "invalid_key_request": "scopes are words that the coordinator knows",
     "invalid_signature": "an address has to be one that the server has signed",
     "invalid_span": "a span ends after it begins, and is not too long",
