@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cluster_tests::cluster::client::Client;
@@ -119,4 +121,38 @@ async fn a_stream_goes_on_over_a_restart_of_the_coordinator() {
     assert_eq!(last, Some(PIECES as u64 - 1), "the re-attached attempt goes on showing");
     let result = events.iter().find(|(kind, data)| kind == "node.completed" && data["nodeId"] == "stream0");
     assert_eq!(result.unwrap().1["outputs"]["out"], json!(whole()));
+}
+
+/// The row of a run that has just ended is there an instant before its last event is at hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_show_runs_that_end_at_this_moment() {
+    const RUNS: usize = 1_500;
+    const AT_ONCE: usize = 16;
+    let cluster = Cluster::start(1, 8).await;
+    let client = cluster.client().clone();
+    let workflow = client.save("short", &Graph::default().node("n", "debug:noop", json!({}))).await;
+    let path = format!("/api/v1/workflows/{workflow}/executions?limit=20");
+    let (over, mut lists) = (Arc::<AtomicBool>::default(), tokio::task::JoinSet::new());
+    for _ in 0..4 {
+        let (client, path, over) = (client.clone(), path.clone(), over.clone());
+        lists.spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let answer = client.get(&path).await;
+                assert!(answer.is_success(), "{answer}");
+            }
+        });
+    }
+    let mut runs = tokio::task::JoinSet::new();
+    for number in 0..AT_ONCE {
+        let (client, workflow) = (client.clone(), workflow.clone());
+        runs.spawn(async move {
+            for round in 0..RUNS / AT_ONCE {
+                let run = client.run(&workflow, &format!("short {number} {round}")).await;
+                client.ended(&run, RUN_TIME_MAX).await;
+            }
+        });
+    }
+    runs.join_all().await;
+    over.store(true, Ordering::Relaxed);
+    lists.join_all().await;
 }

@@ -186,7 +186,7 @@ pub(crate) async fn history(
     let mut view: Option<RunView> = None;
     loop {
         let after = view.as_ref().map_or(EventSeq(0), RunView::seq);
-        let (page, is_young) = next_page(shared, row, after).await?;
+        let (page, is_young) = next_page(shared, row, after, view.as_ref().map(RunView::run)).await?;
         let is_short = page.len() < EVENT_PAGE_ROWS;
         let is_empty = page.is_empty();
         for event in page {
@@ -202,7 +202,8 @@ pub(crate) async fn history(
         }
         // A page of the journal may also be cut short by its bytes.
         let is_over = || view.as_ref().is_some_and(|view| view.run().status() != RunStatus::Running);
-        if is_empty || is_short && (is_young || is_over()) {
+        let is_behind = || view.as_ref().is_some_and(|view| is_cut(row, view.run()));
+        if is_empty || is_short && (is_young && !is_behind() || is_over()) {
             let Some(view) = view.filter(|view| !is_cut(row, view.run())) else {
                 return Err(removed_meanwhile(shared, row).await);
             };
@@ -226,9 +227,19 @@ pub(crate) async fn event(shared: &Arc<Shared>, row: &RunRow, seq: EventSeq) -> 
     }
 }
 
-/// The events that follow one, and whether they were still in memory.
-async fn next_page(shared: &Arc<Shared>, row: &RunRow, after: EventSeq) -> Result<(Vec<Arc<Event>>, bool), ReadError> {
-    page_of(shared, row, after, EVENT_PAGE_ROWS).await
+/// The events that follow one, for a reader that has come to `run`, and whether they were still in memory. A row that was read
+/// from the journal may be ahead of memory: what is committed is at hand a moment later.
+pub(crate) async fn next_page(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    after: EventSeq,
+    run: Option<&Run>,
+) -> Result<(Vec<Arc<Event>>, bool), ReadError> {
+    let (page, is_young) = page_of(shared, row, after, EVENT_PAGE_ROWS).await?;
+    if is_young && page.is_empty() && run.is_some_and(|run| is_cut(row, run)) {
+        return Ok((stored_page(shared, row, after, EVENT_PAGE_ROWS).await?, false));
+    }
+    Ok((page, is_young))
 }
 
 pub(super) async fn page_of(
@@ -240,9 +251,18 @@ pub(super) async fn page_of(
     if let Some(page) = shared.recent.events(row.run, after, rows) {
         return Ok((page, true));
     }
+    Ok((stored_page(shared, row, after, rows).await?, false))
+}
+
+async fn stored_page(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    after: EventSeq,
+    rows: usize,
+) -> Result<Vec<Arc<Event>>, ReadError> {
     let tenant = Tenant::of_run(&row.created);
     let page = shared.journal.read_history(tenant, row.run, after, rows, EVENT_PAGE_BYTES);
-    Ok((page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect(), false))
+    Ok(page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect())
 }
 
 async fn show(

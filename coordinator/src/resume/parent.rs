@@ -8,7 +8,7 @@ use heddle_core::id::{EventSeq, RunId};
 use heddle_core::limits::{INLINE_VALUE_BYTES_MAX, OFFERED_BYTES_MAX};
 use heddle_core::run::Run;
 use heddle_core::run::checkpoint::{Checkpoints, Gatherer};
-use heddle_core::run::event::{Event, OutputValue};
+use heddle_core::run::event::OutputValue;
 use heddle_core::run::offers::Wanted;
 use heddle_core::value::{Value, ValueRef};
 use tokio::task::yield_now;
@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::auth::Tenant;
 use crate::journal::RunRow;
-use crate::limits::{EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, READ_VALUES_MAX};
+use crate::limits::READ_VALUES_MAX;
 use crate::read::runs::{self, ReadError};
 use crate::rpc::failure;
 use crate::shared::Shared;
@@ -34,14 +34,7 @@ pub(super) async fn read(shared: &Arc<Shared>, row: &RunRow, is_shallow: bool) -
     let mut gatherer: Option<Gatherer> = None;
     loop {
         let after = gatherer.as_ref().map_or(EventSeq(0), |gatherer| gatherer.run().seq());
-        let page: Vec<Arc<Event>> = match shared.recent.events(row.run, after, EVENT_PAGE_ROWS) {
-            Some(page) => page,
-            None => {
-                let tenant = tenant.clone();
-                let page = shared.journal.read_history(tenant, row.run, after, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES);
-                page.await.map_err(ReadError::Journal)?.into_iter().map(Arc::new).collect()
-            }
-        };
+        let (page, _) = runs::next_page(shared, row, after, gatherer.as_ref().map(Gatherer::run)).await?;
         if page.is_empty() {
             break;
         }
