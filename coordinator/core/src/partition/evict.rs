@@ -12,9 +12,7 @@ impl Partition {
             self.idle.remove(&(at, id));
             // What nothing would bring back stays, so that the watchdog tells of it.
             let is_lost = self.is_orphan(id);
-            let busy = is_lost
-                || self.open.touches(id)
-                || self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id));
+            let busy = is_lost || self.is_being_written(id);
             let Some(entry) = self.runs.get_mut(&id) else { continue };
             entry.idle_at = None;
             if busy {
@@ -24,6 +22,11 @@ impl Partition {
                 self.drop_run(id);
             }
         }
+    }
+
+    /// Whether what is in memory of a run is not all durable: then nothing but memory knows of it.
+    pub(super) fn is_being_written(&self, id: RunId) -> bool {
+        self.open.touches(id) || self.flying.as_ref().is_some_and(|flying| flying.touched.contains(&id))
     }
 
     pub(super) fn drop_run(&mut self, id: RunId) {

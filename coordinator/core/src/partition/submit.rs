@@ -253,7 +253,7 @@ impl Partition {
         {
             entry.alarm.take().map(|at| self.alarms.remove(&(at, id)));
         }
-        if self.runs.get(&id).is_some_and(|entry| entry.run.is_closed()) && !self.open.touches(id) {
+        if self.runs.get(&id).is_some_and(|entry| entry.run.is_closed()) && !self.is_being_written(id) {
             self.drop_run(id);
         }
     }

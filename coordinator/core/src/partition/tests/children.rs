@@ -146,3 +146,17 @@ fn what_was_read_before_a_run_came_and_went_is_read_again() {
     bench.land_all();
     assert_eq!(bench.folded(child, &graph).status(), RunStatus::Cancelled);
 }
+
+#[test]
+fn a_run_that_is_over_stays_until_its_end_has_landed_whatever_is_read_of_it() {
+    let graph = Fixture::default().text("a", "x").build();
+    let child = RunId(77);
+    let mut bench = Bench::new();
+    assert_eq!(bench.on([cancel(1, child)]).loads, [child], "it is not there yet");
+    bench.on([Input::Submit(CallerId(2), Box::new(submission(child, &graph, None)))]);
+    assert!(bench.flying.is_some(), "it begins and ends in one batch, which is on its way");
+    bench.on([Input::Loaded(child, None)]);
+    assert!(!bench.partition.is_empty(), "nobody else knows of it");
+    bench.land_all();
+    assert!(bench.partition.is_empty());
+}
