@@ -21,14 +21,23 @@ const WATCHDOG_TIME_MAX: Duration = Duration::from_secs(60);
 /// What makes the coordinator forget the timers of nodes that wait.
 const PLANTED: (&str, &str) = ("HEDDLE_PLANTED_FAULT", "TimerNotSet");
 
-async fn explain(cluster: &Cluster, execution: &str) -> Value {
-    cluster.client().get_json(&format!("/api/v1/workflows/executions/{execution}/explain")).await
+fn path(execution: &str) -> String {
+    format!("/api/v1/workflows/executions/{execution}/explain")
 }
 
-/// The explanation, when it says this of these nodes: node and kind.
+async fn explain(cluster: &Cluster, execution: &str) -> Value {
+    cluster.client().get_json(&path(execution)).await
+}
+
+/// The explanation, when it says this of these nodes: node and kind. A child is named by its parent before it is there.
 async fn explained(cluster: &Cluster, execution: &str, wanted: &[(&str, &str)]) -> Value {
     wait::until("an explanation that names each node", RUN_TIME_MAX, || async {
-        let explained = explain(cluster, execution).await;
+        let answer = cluster.client().get(&path(execution)).await;
+        if answer.status == 404 {
+            return Err(answer.to_string());
+        }
+        assert!(answer.is_success(), "{answer}");
+        let explained = answer.json();
         let kinds: BTreeMap<String, String> =
             nodes(&explained).map(|node| (text(&node["nodeId"]), text(&node["waitsFor"]["kind"]))).collect();
         let is_said = |(node, kind): &(&str, &str)| kinds.get(*node).is_some_and(|said| said == kind);

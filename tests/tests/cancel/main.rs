@@ -3,6 +3,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cluster_tests::cluster::client::Client;
@@ -20,6 +22,8 @@ use serde_json::{Value, json};
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long cancels may go on until the place is passed.
 const HIT_TIME_MAX: Duration = Duration::from_secs(30);
+/// Runs that are cancelled as soon as they are there.
+const AT_ONCE: usize = 4;
 /// Nobody makes this file: what waits for it works until it is stopped.
 const NEVER: &str = "never";
 /// Places that no run passes.
@@ -123,11 +127,18 @@ async fn cancel(client: &Client, run: &str) -> bool {
     answer.is_success()
 }
 
-/// Runs that come and are cancelled while the part may die, one after the other, among them those of a batch.
-async fn come_and_go(client: &Client, short: &str, point: &str) -> Vec<String> {
+/// Runs that come and are cancelled while the part may die, one after the other, among them those of a batch. A few are cancelled
+/// at once, before an agent may be there for them; of the others each has its work first, until the place is passed.
+async fn come_and_go(client: &Client, short: &str, point: &str, is_over: &AtomicBool) -> Vec<String> {
     let mut runs = Vec::new();
     for number in 0.. {
+        if number >= AT_ONCE && is_over.load(Ordering::Relaxed) {
+            break;
+        }
         let run = client.run(short, &format!("short {point} {number}")).await;
+        if number >= AT_ONCE {
+            client.ended(&run, RUN_TIME_MAX).await;
+        }
         cancel(client, &run).await;
         runs.push(run);
         if number == 0 {
@@ -138,9 +149,6 @@ async fn come_and_go(client: &Client, short: &str, point: &str) -> Vec<String> {
             let id = text(&batch.json()["batchId"]);
             let stopped = client.post(&format!("/api/v1/batches/{id}/cancel"), &json!({}), &id).await;
             assert!(stopped.is_success() || stopped.status == 409, "{stopped}");
-        }
-        if number >= 3 {
-            break;
         }
     }
     runs
@@ -173,9 +181,11 @@ async fn at(cluster: &mut Cluster, point: &CrashPoint, workflows: &[String], sho
     let client = cluster.client().clone();
     let asked = client.clone();
     let (name, short) = (point.name.to_owned(), short.to_owned());
+    let is_over = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_over);
     let asking = tokio::spawn(async move {
         let cancels = join_all(known.iter().map(|run| cancel(&asked, run)));
-        let (_, fresh) = tokio::join!(cancels, come_and_go(&asked, &short, &name));
+        let (_, fresh) = tokio::join!(cancels, come_and_go(&asked, &short, &name, &told));
         fresh
     });
     let crashed = wait::try_until(HIT_TIME_MAX, || {
@@ -184,6 +194,7 @@ async fn at(cluster: &mut Cluster, point: &CrashPoint, workflows: &[String], sho
         async move { if is_hit { Ok(()) } else { Err(String::new()) } }
     });
     let is_hit = crashed.await.is_ok();
+    is_over.store(true, Ordering::Relaxed);
     cluster.kill(part);
     cluster.start_part(part, None);
     cluster.serves().await;
