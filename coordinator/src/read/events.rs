@@ -82,7 +82,7 @@ impl Asked {
         let scopes = Scopes::new(row.run, runs::graph_of(&shared, &row).await?);
         let Wanted { after, until, follow, only } = &self.wanted;
         // Who waited behind the end would miss what comes up to there.
-        if after.seq > 0 && runs::page_of(&shared, &row, EventSeq(after.seq - 1), 1).await?.0.is_empty() {
+        if after.seq > 0 && runs::find_event(&shared, &row, EventSeq(after.seq)).await?.is_none() {
             return Err(ReadError::NoEvent(EventSeq(after.seq)));
         }
         let mut heard = match (after.word, after.muted) {

@@ -214,17 +214,24 @@ pub(crate) async fn history(
     }
 }
 
-/// One event of a run.
+/// An event of a run that somebody knows of.
 pub(crate) async fn event(shared: &Arc<Shared>, row: &RunRow, seq: EventSeq) -> Result<Arc<Event>, ReadError> {
+    let gap = || ReadError::Corrupt(Corrupt::Gap { expected: seq, found: EventSeq(0) });
+    find_event(shared, row, seq).await?.ok_or_else(gap)
+}
+
+/// An event of a run, if there is one. Who knows of it from the journal may be ahead of memory.
+pub(super) async fn find_event(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    seq: EventSeq,
+) -> Result<Option<Arc<Event>>, ReadError> {
     let before = EventSeq(seq.0.saturating_sub(1));
-    let (page, _) = page_of(shared, row, before, 1).await?;
-    match page.into_iter().next() {
-        Some(event) if event.seq == seq => Ok(event),
-        other => {
-            let found = other.map_or(EventSeq(0), |event| event.seq);
-            Err(ReadError::Corrupt(Corrupt::Gap { expected: seq, found }))
-        }
+    let (mut page, is_young) = page_of(shared, row, before, 1).await?;
+    if is_young && page.is_empty() {
+        page = stored_page(shared, row, before, 1).await?;
     }
+    Ok(page.into_iter().next().filter(|event| event.seq == seq))
 }
 
 /// The events that follow one, for a reader that has come to `run`, and whether they were still in memory. A row that was read

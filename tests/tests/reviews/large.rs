@@ -11,7 +11,7 @@ use super::{RUN_TIME_MAX, SCOPES, decide_anew, output, person, refusal, review, 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and what follows";
 
 /// A text, a thousand times over, and a review of that.
-fn long(line: &str, config: Value) -> Graph {
+pub(super) fn long(line: &str, config: Value) -> Graph {
     let template = "{% for turn in range(1000) %}{{ line }}{% endfor %}";
     Graph::default()
         .node("line", "input:text", json!({ "text": line }))

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster_tests::cluster::client::Client;
 use cluster_tests::cluster::graph::Graph;
@@ -17,7 +17,7 @@ use heddle_test_postgres::Server;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::{RUN_TIME_MAX, SCOPES, decide, opened, person, review, start};
+use super::{RUN_TIME_MAX, SCOPES, decide, open, opened, person, review, start};
 
 /// Reviews of the run, unless `REVIEWS` says otherwise: 1,000 may be open at a time.
 const REVIEWS: u64 = 200;
@@ -170,4 +170,37 @@ async fn all_decide(
         heard.extend(share.unwrap());
     }
     heard
+}
+
+/// The row of a review is there before the event that tells of it is at hand; a while before, if its partition has much to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_can_be_read_as_soon_as_it_is_listed() {
+    const RUNS: usize = 15;
+    const MAPS: usize = 32;
+    let cluster = Cluster::start(1, 64).await;
+    let client = cluster.client().clone();
+    let map = client.save("map", &Graph::effects_map(10_000, 64, json!({ "file": "map" }))).await;
+    for number in 0..MAPS {
+        client.run(&map, &format!("map {number}")).await;
+    }
+    let asking = super::large::long(&"words ".repeat(200), json!({}));
+    let workflow = client.save("asking", &asking).await;
+    let mut clients = JoinSet::new();
+    for number in 0..CLIENTS {
+        let (client, workflow) = (client.clone(), workflow.clone());
+        clients.spawn(async move {
+            for round in 0..RUNS {
+                let run = client.run(&workflow, &format!("asking {number} {round}")).await;
+                let since = Instant::now();
+                let review = loop {
+                    match open(&client, &run).await.first() {
+                        Some(review) => break text(&review["id"]),
+                        None => assert!(since.elapsed() < RUN_TIME_MAX, "{run} asks nobody"),
+                    }
+                };
+                super::review(&client, &review).await;
+            }
+        });
+    }
+    clients.join_all().await;
 }
