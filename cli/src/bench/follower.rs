@@ -84,8 +84,11 @@ impl Follower {
     /// Reads for so long, or to the stream's end, at most so many bytes a second.
     pub(super) async fn read(&mut self, log: &mut Log, until: Instant, bytes_per_s: Option<u64>) -> Result<()> {
         let mut next = Instant::now();
-        while !log.is_over && next < until {
-            sleep_until(next).await;
+        while !log.is_over {
+            sleep_until(next.min(until)).await;
+            if next >= until {
+                return Ok(());
+            }
             let read = timeout(until.saturating_duration_since(Instant::now()), self.stream.read(&mut self.piece));
             let Ok(read) = read.await else { return Ok(()) };
             let count = read.context(Exit::Failed, "a stream of events broke")?;

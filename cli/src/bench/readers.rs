@@ -31,12 +31,16 @@ const STOPPED: usize = 500;
 /// Runs that they follow.
 const SPEAKING_RUNS: usize = 8;
 /// How long such a run speaks.
-pub(super) const SPEAKING_TIME: Duration = Duration::from_secs(60);
+pub(super) const SPEAKING_TIME: Duration = Duration::from_secs(30);
 /// How long those who read stay before they are cut off.
-const STAY: Duration = Duration::from_secs(7);
-/// How long the load is measured, without readers and with them.
-const QUIET_TIME: Duration = Duration::from_secs(12);
-const BUSY_TIME: Duration = Duration::from_secs(25);
+const STAY: Duration = Duration::from_secs(4);
+/// How often the load is measured with readers, and without them before each time and at the end.
+const TURNS: usize = 4;
+/// How long each of these takes.
+const QUIET_TIME: Duration = Duration::from_secs(8);
+const BUSY_TIME: Duration = Duration::from_secs(16);
+/// How much longer than the load the slow readers are there, so that none comes back while it is measured.
+const SETTLE_TIME: Duration = Duration::from_secs(4);
 /// Open files for them, beside the load's.
 const FILES: u64 = 8_192;
 
@@ -50,7 +54,17 @@ struct Read {
     beside: (u64, u64),
 }
 
-/// W2's load without readers, with them, and without them again.
+/// What is measured in a stretch beside readers of runs of its own.
+struct Beside {
+    load: Load,
+    /// Resident bytes of the coordinator and the gateway.
+    memory: (u64, u64),
+    /// How long the readers read slowly.
+    seconds: f64,
+    readers: Vec<Read>,
+}
+
+/// W2's load without readers and with them, in turns: a machine's own pace changes within a minute.
 pub(super) async fn measure(cluster: &Cluster, report: &mut Report) -> Result<()> {
     raise_files()?;
     let mut first = cluster.connect().await?;
@@ -59,35 +73,91 @@ pub(super) async fn measure(cluster: &Cluster, report: &mut Report) -> Result<()
     for _ in 0..IN_FLIGHT {
         connections.push(cluster.connect().await?);
     }
-    loaded(cluster, &mut connections, &workflow, QUIET_TIME / 2).await?;
+    loaded(cluster, &mut connections, &workflow, QUIET_TIME).await?;
     let before = cluster.counters().await?;
-    let quiet = loaded(cluster, &mut connections, &workflow, QUIET_TIME).await?;
-
-    let without = memory(cluster)?;
     let parked = first.save(&graphs::parked()).await?;
     let parked = first.execute(&parked).await?;
+    let speaking = first.save(&graphs::speaking(SPEAKING_TIME)).await?;
+    let (mut quiet, mut busy) = (Load::default(), Load::default());
+    let (mut idle_bytes, mut slow_bytes) = ((0, 0), (0, 0));
+    let (mut all, mut slow_seconds) = (Vec::new(), 0.0);
+    for turn in 0..TURNS {
+        quiet.add(loaded(cluster, &mut connections, &workflow, QUIET_TIME).await?);
+        let without = memory(cluster)?;
+        let (stop, mut idle) = idle(cluster, &parked).await?;
+        let with_idle = memory(cluster)?;
+        let beside = beside(cluster, &mut first, &speaking, (&mut connections, &workflow)).await?;
+        if turn == 0 {
+            // Later ones find what these have left.
+            (idle_bytes, slow_bytes) =
+                (more(without, with_idle, IDLE), more(with_idle, beside.memory, PACED + STOPPED));
+        }
+        stop.send_replace(true);
+        while let Some(joined) = idle.join_next().await {
+            joined.context(Exit::Failed, "a reader broke")??;
+        }
+        busy.add(beside.load);
+        slow_seconds += beside.seconds;
+        all.extend(beside.readers);
+    }
+    quiet.add(loaded(cluster, &mut connections, &workflow, QUIET_TIME).await?);
+    let (quiet_per_s, busy_per_s) = (quiet.per_s(), busy.per_s());
+    let sum = |of: fn(&Read) -> u64| all.iter().map(of).sum::<u64>();
+    let per_s = |count: u64| (count as f64 / slow_seconds).round() as u64;
+    let line = Measured::Readers {
+        idle: IDLE,
+        paced: PACED,
+        stopped: STOPPED,
+        quiet_per_s: quiet_per_s.round() as u64,
+        busy_per_s: busy_per_s.round() as u64,
+        loss_percent: rounded(100.0 * (1.0 - busy_per_s / quiet_per_s)),
+        quiet_cores: quiet.cores(),
+        busy_cores: busy.cores(),
+        events_per_s: per_s(sum(|read| read.beside.0)),
+        bytes_per_s: per_s(sum(|read| read.beside.1)),
+        coordinator_bytes_idle: idle_bytes.0,
+        gateway_bytes_idle: idle_bytes.1,
+        coordinator_bytes_slow: slow_bytes.0,
+        gateway_bytes_slow: slow_bytes.1,
+        events: sum(|read| read.log.history.seq),
+        returns: sum(|read| read.returns),
+        gaps: sum(|read| read.log.gaps),
+        bytes: sum(|read| read.log.bytes),
+    };
+    report.line(line, cluster.counters().await?.since(before))
+}
+
+/// Readers of a run that waits, until they are told to stop.
+async fn idle(cluster: &Cluster, parked: &str) -> Result<(watch::Sender<bool>, JoinSet<Result<()>>)> {
     let (stop, stopped) = watch::channel(false);
     let mut idle = JoinSet::new();
     for _ in 0..IDLE {
-        let mut follower = cluster.follow(&parked, &Log::default()).await?;
+        let mut follower = cluster.follow(parked, &Log::default()).await?;
         let mut stopped = stopped.clone();
         idle.spawn(async move {
             let (mut log, far) = (Log::default(), Instant::now() + SPEAKING_TIME * 10);
             tokio::select! {
-                read = follower.read(&mut log, far, None) => read.and_then(|_| Err(Failure::failed("an idle stream ended"))),
+                read = follower.read(&mut log, far, None) => read.and_then(|()| Err(Failure::failed("an idle stream ended"))),
                 _told = stopped.wait_for(|is| *is) => Ok(()),
             }
         });
     }
-    let with_idle = memory(cluster)?;
+    Ok((stop, idle))
+}
 
-    let speaking = first.save(&graphs::speaking(SPEAKING_TIME)).await?;
+/// The load beside slow readers of runs that speak; what each of them has read in the end is the history of its run.
+async fn beside(
+    cluster: &Cluster,
+    first: &mut Connection,
+    speaking: &str,
+    (connections, workflow): (&mut Vec<Connection>, &Arc<str>),
+) -> Result<Beside> {
     let mut runs = Vec::with_capacity(SPEAKING_RUNS);
     for _ in 0..SPEAKING_RUNS {
-        runs.push(first.execute(&speaking).await?);
+        runs.push(first.execute(speaking).await?);
     }
     let since = Instant::now();
-    let until = since + BUSY_TIME + Duration::from_secs(5);
+    let until = since + BUSY_TIME + SETTLE_TIME;
     let mut readers = JoinSet::new();
     for number in 0..PACED + STOPPED {
         let run = number % SPEAKING_RUNS;
@@ -95,8 +165,8 @@ pub(super) async fn measure(cluster: &Cluster, report: &mut Report) -> Result<()
         let (gateway, key) = cluster.gateway();
         readers.spawn(read_slowly(number, run, runs[run].clone(), follower, (gateway, key), until));
     }
-    let busy = loaded(cluster, &mut connections, &workflow, BUSY_TIME).await?;
-    let with_all = memory(cluster)?;
+    let load = loaded(cluster, connections, workflow, BUSY_TIME).await?;
+    let memory = memory(cluster)?;
     let mut all = Vec::with_capacity(PACED + STOPPED);
     while let Some(joined) = readers.join_next().await {
         all.push(joined.context(Exit::Failed, "a reader broke")??);
@@ -107,37 +177,13 @@ pub(super) async fn measure(cluster: &Cluster, report: &mut Report) -> Result<()
             return Err(Failure::failed(format!("a reader of {run} has read another history than it has")));
         }
     }
-    stop.send_replace(true);
-    while let Some(joined) = idle.join_next().await {
-        joined.context(Exit::Failed, "a reader broke")??;
-    }
-    let again = loaded(cluster, &mut connections, &workflow, QUIET_TIME).await?;
-    let rates: Vec<f64> = quiet.rates.iter().chain(&again.rates).copied().collect();
-    let (quiet_per_s, busy_per_s) = (quantile(&rates, 0.5), quantile(&busy.rates, 0.5));
-    let of = |from: u64, to: u64, readers: usize| (to.saturating_sub(from)) / readers as u64;
-    let sum = |of: fn(&Read) -> u64| all.iter().map(of).sum::<u64>();
-    let per_s = |count: u64| (count as f64 / (until - since).as_secs_f64()).round() as u64;
-    let line = Measured::Readers {
-        idle: IDLE,
-        paced: PACED,
-        stopped: STOPPED,
-        quiet_per_s: quiet_per_s.round() as u64,
-        busy_per_s: busy_per_s.round() as u64,
-        loss_percent: rounded(100.0 * (1.0 - busy_per_s / quiet_per_s)),
-        quiet_cores: quiet.cores,
-        busy_cores: busy.cores,
-        events_per_s: per_s(sum(|read| read.beside.0)),
-        bytes_per_s: per_s(sum(|read| read.beside.1)),
-        coordinator_bytes_idle: of(without.0, with_idle.0, IDLE),
-        gateway_bytes_idle: of(without.1, with_idle.1, IDLE),
-        coordinator_bytes_slow: of(with_idle.0, with_all.0, PACED + STOPPED),
-        gateway_bytes_slow: of(with_idle.1, with_all.1, PACED + STOPPED),
-        events: sum(|read| read.log.history.seq),
-        returns: sum(|read| read.returns),
-        gaps: sum(|read| read.log.gaps),
-        bytes: sum(|read| read.log.bytes),
-    };
-    report.line(line, cluster.counters().await?.since(before))
+    Ok(Beside { load, memory, seconds: (until - since).as_secs_f64(), readers: all })
+}
+
+/// How many bytes more each of so many readers takes, of the coordinator and the gateway.
+fn more(before: (u64, u64), after: (u64, u64), readers: usize) -> (u64, u64) {
+    let of = |from: u64, to: u64| to.saturating_sub(from) / readers as u64;
+    (of(before.0, after.0), of(before.1, after.1))
 }
 
 /// Lets as many connections be open as there are readers.
@@ -179,19 +225,40 @@ async fn read_slowly(
     Ok(Read { log, run, returns: returns + 1, beside })
 }
 
-/// The load for so long.
-struct Loaded {
+/// The load of several stretches.
+#[derive(Default)]
+struct Load {
     /// Nodes a second in each of its rounds.
     rates: Vec<f64>,
-    cores: Cores,
+    /// Seconds that coordinator, gateway, agent and this process have had of the cores.
+    spent: [f64; 4],
+    seconds: f64,
 }
 
+impl Load {
+    fn per_s(&self) -> f64 {
+        quantile(&self.rates, 0.5)
+    }
+
+    fn cores(&self) -> Cores {
+        let [coordinator, gateway, agent, bench] = self.spent.map(|spent| rounded(spent / self.seconds));
+        Cores { coordinator, gateway, agent, bench }
+    }
+
+    fn add(&mut self, stretch: Load) {
+        self.rates.extend(stretch.rates);
+        self.spent.iter_mut().zip(stretch.spent).for_each(|(all, more)| *all += more);
+        self.seconds += stretch.seconds;
+    }
+}
+
+/// The load for so long.
 async fn loaded(
     cluster: &Cluster,
     connections: &mut Vec<Connection>,
     workflow: &Arc<str>,
     time: Duration,
-) -> Result<Loaded> {
+) -> Result<Load> {
     let (before, since) = (spent(cluster)?, Instant::now());
     let (until, mut rates) = (since + time, Vec::new());
     while rates.is_empty() || Instant::now() < until {
@@ -199,12 +266,11 @@ async fn loaded(
         (*connections, seconds) = round(std::mem::take(connections), workflow).await?;
         rates.push((RUNS * CHAIN_NODES) as f64 / seconds);
     }
-    let (after, seconds) = (spent(cluster)?, since.elapsed().as_secs_f64());
-    let [coordinator, gateway, agent, bench] =
-        std::array::from_fn(|part| rounded((after[part] - before[part]) / seconds));
-    let cores = Cores { coordinator, gateway, agent, bench };
-    note(&format!("{} rounds, the median {:.0} nodes/s; {cores}", rates.len(), quantile(&rates, 0.5)));
-    Ok(Loaded { rates, cores })
+    let after = spent(cluster)?;
+    let spent = std::array::from_fn(|part| after[part] - before[part]);
+    let load = Load { rates, spent, seconds: since.elapsed().as_secs_f64() };
+    note(&format!("{} rounds, the median {:.0} nodes/s; {}", load.rates.len(), load.per_s(), load.cores()));
+    Ok(load)
 }
 
 /// Seconds that coordinator, gateway, agent and this process have had of the cores.
