@@ -493,6 +493,29 @@ async fn the_watchdog_finds_a_run_that_is_at_work_in_nobodys_memory() {
     found(&mut cluster, &run, "its row says that it is at work, and it is in nobody's memory").await;
 }
 
+/// The engine needs no more than the heads of events; a person who asks for the bodies is not told to try again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_history_is_damaged_says_so() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("heddle.db");
+    let mut cluster = Cluster::on(Shape::new(1, 1, 1), &format!("sqlite:{}", file.display())).await;
+    let asking = Graph::default()
+        .node("in", "input:text", json!({ "text": "thread" }))
+        .node("asked", "logic:review", json!({}))
+        .edge("in.text", "asked.value");
+    let workflow = cluster.client().save("asking", &asking).await;
+    let run = cluster.client().run(&workflow, "asking").await;
+    explained(&cluster, &run, &[("asked", "review")]).await;
+    cluster.kill(Part::Coordinator);
+    assert_eq!(alter(&file, "UPDATE event SET crc = crc + 1 WHERE run = ?1 AND seq = 1", &run), 1);
+    cluster.start_part(Part::Coordinator, None);
+    cluster.serves().await;
+    for path in ["", "/poll", "/nodes/asked"] {
+        let answer = cluster.client().get(&format!("/api/v1/workflows/executions/{run}{path}")).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (500, &json!("history_corrupt")), "{path}: {answer}");
+    }
+}
+
 /// Its end never comes, so whoever waits for it is told, and what to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_cannot_be_read_is_said_and_found() {

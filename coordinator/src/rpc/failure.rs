@@ -217,8 +217,17 @@ pub(crate) fn key_mismatch() -> Status {
 
 /// The database's absence is a state, not a fault of the request.
 pub(crate) fn journal(error: &JournalError) -> Status {
+    if let JournalError::Event { .. } | JournalError::NoValue { .. } = error {
+        tracing::error!(error = chain(error), "what the database has of a run cannot be read");
+        return damaged();
+    }
     tracing::error!(error = chain(error), "the database did not do what was asked");
     busy("database_unavailable", "the database does not answer; try again in a moment")
+}
+
+/// To try again would not help.
+fn damaged() -> Status {
+    plain(500, "history_corrupt", "this run's history is damaged; its data is kept, please report it")
 }
 
 pub(crate) fn read(error: ReadError) -> Status {
@@ -233,7 +242,7 @@ pub(crate) fn read(error: ReadError) -> Status {
         }
         ReadError::Corrupt(corrupt) => {
             tracing::error!(%corrupt, "a run's history does not follow");
-            plain(500, "history_corrupt", "this run's history is damaged; its data is kept, please report it")
+            damaged()
         }
     }
 }
