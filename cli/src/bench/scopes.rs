@@ -21,10 +21,10 @@ const WARM_UP_RUNS: usize = 50;
 const CANARY_PERIOD: Duration = Duration::from_millis(20);
 /// Small runs before each of the long ones, while nothing else is there. The two take turns, so that what else goes on on
 /// the machine spoils neither more than the other. A 99th percentile of a few hundred is the luck of three or four of them.
-const QUIET_RUNS: usize = 250;
+const QUIET_RUNS: usize = 150;
 /// Long runs with small ones beside them: at least so many, and until there were enough small ones.
 const ROUNDS_MIN: usize = 8;
-const BUSY_RUNS_MIN: usize = 1_500;
+const BUSY_RUNS_MIN: usize = 3_000;
 /// Long runs with nothing beside them: what an item costs is the median of all, since one look at a few dozen milliseconds is as
 /// much of what the machine did just then.
 const ALONE_RUNS: usize = 5;
