@@ -58,6 +58,22 @@ fn sentence(explained: &Value, id: &str) -> String {
     text(&node(explained, id)["sentence"])
 }
 
+/// A value that people are asked about.
+fn asking() -> Graph {
+    Graph::default()
+        .node("in", "input:text", json!({ "text": "thread" }))
+        .node("asked", "logic:review", json!({}))
+        .edge("in.text", "asked.value")
+}
+
+/// A run that asks for it.
+async fn asks(cluster: &Cluster) -> String {
+    let workflow = cluster.client().save("asking", &asking()).await;
+    let run = cluster.client().run(&workflow, "asking").await;
+    explained(cluster, &run, &[("asked", "review")]).await;
+    run
+}
+
 /// What the command line says of a run.
 fn told(cluster: &mut Cluster, arguments: &[&str]) -> (bool, String) {
     let key = std::fs::read_to_string(cluster.folder().join("coordinator/key")).unwrap();
@@ -247,11 +263,7 @@ async fn change(cluster: &Cluster, path: &str, body: Value) -> Value {
 
 /// A run whose node asks people, and one that invokes it.
 async fn invoking(cluster: &Cluster, name: &str, graph: Graph) -> String {
-    let asking = Graph::default()
-        .node("in", "input:text", json!({ "text": "thread" }))
-        .node("asked", "logic:review", json!({}))
-        .edge("in.text", "asked.value");
-    let child = cluster.client().save(&format!("{name} child"), &asking).await;
+    let child = cluster.client().save(&format!("{name} child"), &asking()).await;
     let workflow =
         cluster.client().save(name, &graph.node("child", "blueprint:invoke", json!({ "workflowId": child }))).await;
     cluster.client().run(&workflow, name).await
@@ -447,13 +459,7 @@ async fn the_watchdog_finds_what_nothing_would_wake_in_memory() {
 /// A run that waits for people on disk alone, and whose review's row is lost.
 async fn lost_on_disk(database: &str, lose: impl FnOnce()) {
     let mut cluster = Cluster::on(Shape::new(1, 1, 1), database).await;
-    let asking = Graph::default()
-        .node("in", "input:text", json!({ "text": "thread" }))
-        .node("asked", "logic:review", json!({}))
-        .edge("in.text", "asked.value");
-    let workflow = cluster.client().save("asking", &asking).await;
-    let run = cluster.client().run(&workflow, "asking").await;
-    explained(&cluster, &run, &[("asked", "review")]).await;
+    let run = asks(&cluster).await;
     cluster.kill(Part::Coordinator);
     lose();
     cluster.start_part(Part::Coordinator, None);
@@ -478,13 +484,7 @@ async fn the_watchdog_finds_a_run_that_is_at_work_in_nobodys_memory() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("heddle.db");
     let mut cluster = Cluster::on(Shape::new(1, 1, 1), &format!("sqlite:{}", file.display())).await;
-    let asking = Graph::default()
-        .node("in", "input:text", json!({ "text": "thread" }))
-        .node("asked", "logic:review", json!({}))
-        .edge("in.text", "asked.value");
-    let workflow = cluster.client().save("asking", &asking).await;
-    let run = cluster.client().run(&workflow, "asking").await;
-    explained(&cluster, &run, &[("asked", "review")]).await;
+    let run = asks(&cluster).await;
     // What waits for people is loaded by nobody.
     cluster.kill(Part::Coordinator);
     cluster.start_part(Part::Coordinator, None);
@@ -499,13 +499,7 @@ async fn a_run_whose_history_is_damaged_says_so() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("heddle.db");
     let mut cluster = Cluster::on(Shape::new(1, 1, 1), &format!("sqlite:{}", file.display())).await;
-    let asking = Graph::default()
-        .node("in", "input:text", json!({ "text": "thread" }))
-        .node("asked", "logic:review", json!({}))
-        .edge("in.text", "asked.value");
-    let workflow = cluster.client().save("asking", &asking).await;
-    let run = cluster.client().run(&workflow, "asking").await;
-    explained(&cluster, &run, &[("asked", "review")]).await;
+    let run = asks(&cluster).await;
     cluster.kill(Part::Coordinator);
     assert_eq!(alter(&file, "UPDATE event SET crc = crc + 1 WHERE run = ?1 AND seq = 1", &run), 1);
     cluster.start_part(Part::Coordinator, None);
