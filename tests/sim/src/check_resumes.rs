@@ -28,6 +28,8 @@ pub(super) struct Resumed {
     pub(super) failed: Vec<Place>,
     /// Instances that have a result.
     pub(super) results: BTreeSet<Place>,
+    /// Whether people changed what something was made of: it is no result then, and is made again.
+    pub(super) is_changed: bool,
 }
 
 /// A run that goes on from another one.
@@ -163,7 +165,9 @@ impl<'a> Looked<'a> {
         };
         let asks_more =
             asked.rerun || asked.failed_items || asked.downstream_all || !asked.edits.is_empty() || asked.differs;
-        let is_whole = self.parent.0.status() == RunStatus::Completed && self.resumed.failed.is_empty();
+        let is_whole = self.parent.0.status() == RunStatus::Completed
+            && self.resumed.failed.is_empty()
+            && !self.resumed.is_changed;
         if asks_more || !is_whole || document.has("logic:race") || !document.is_in_maps_only(from) {
             return Ok(());
         }

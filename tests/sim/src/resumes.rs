@@ -61,8 +61,9 @@ impl World {
         let at = |node: NodeIx, index: &[u32]| (node.0 as usize, index.to_vec());
         let failed = results.failed.iter().filter(|(node, _)| !graph.node(*node).is_anonymous);
         let failed = failed.map(|(node, index)| at(*node, index)).collect();
+        let is_changed = !results.changed.is_empty();
         let results = results.results.iter().map(|result| at(result.node, &result.index)).collect();
-        self.resumed.insert(submission.run, Resumed { parent, asked, plan, failed, results });
+        self.resumed.insert(submission.run, Resumed { parent, asked, plan, failed, results, is_changed });
         let tenant = row.created.tenant;
         Some(Submission { tenant, target: taken.target, lineage: Some(Box::new(inherited)), ..submission })
     }

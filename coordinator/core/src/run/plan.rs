@@ -519,8 +519,8 @@ impl<'a> Planner<'a> {
             // The parent ended before it began this one.
             let Some(given) = begun.items.get(&turn) else { return self.uncounted(ix) };
             let before = (self.afresh, self.plan.may_run.len());
-            self.item(ix, index, turn, Some(given));
-            if before != (self.afresh, self.plan.may_run.len()) {
+            let is_known = self.item(ix, index, turn, Some(given));
+            if !is_known || before != (self.afresh, self.plan.may_run.len()) {
                 if turn + 1 < begun.count {
                     self.uncounted(ix);
                 }
@@ -529,7 +529,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn item(&mut self, ix: NodeIx, index: &[u32], item: u32, given: Option<&[Option<Digest>]>) {
+    /// An item or a turn, and whether all that it gives is known. Then it is what the parent's gave.
+    fn item(&mut self, ix: NodeIx, index: &[u32], item: u32, given: Option<&[Option<Digest>]>) -> bool {
         let graph = self.ask.graph;
         self.frames.push(BTreeMap::new());
         match given {
@@ -548,6 +549,11 @@ impl<'a> Planner<'a> {
         path.push(item);
         let body = graph.body(ix).to_vec();
         self.scope(&body, &path);
+        // What is left out has Unknown for its outputs, so it is not known what comes of what hangs on it.
+        let is_known =
+            |edge: &InEdge| matches!(self.known(edge.source, edge.source_port), Known::Value(_) | Known::Closed);
+        let gives = graph.result_edges(ix).all(is_known);
         self.frames.pop();
+        gives
     }
 }

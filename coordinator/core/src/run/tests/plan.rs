@@ -1,13 +1,16 @@
 //! The plan of a resume: what runs was planned to, or lies within what may run (E23). [`Child::through`] holds it in every test of
 //! resuming; here are those plans that are easily wrong.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::course::{Course, failure, success};
 use super::reuse::{Child, child, from, gives};
 use super::reviews::{answer, approve, say};
+use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::Subject;
+use crate::id::{RunId, Subject};
 use crate::run::event::{ErrorClass, LossCause, ReviewVerdict};
 use crate::run::plan::{Planned, Why};
 use crate::run::resume::Resume;
@@ -155,6 +158,45 @@ fn turns_that_the_parent_never_began_may_run() {
     assert_eq!(places(&child, &child.plan.reused, "w"), [(vec![0], Why::Same)]);
     assert_eq!(places(&child, &child.plan.may_run, "w"), [(vec![], Why::InputMayChange)]);
     assert_eq!(child.plan.unknown_count, 1);
+}
+
+/// l goes on with what its second node makes of what w has made of the turn before.
+fn carried(turns: u32, second: impl FnOnce(Fixture) -> Fixture) -> Arc<Graph> {
+    let fixture = Fixture::default().json("in", json!(1)).logic("l", "loop", json!({"maxIterations": turns}));
+    let fixture = second(fixture.edge("in", "l.seed").work("w", "pure", &json!({})).inside("l"));
+    fixture.edge("l.value", "w.extra").output("end").edge("l.result", "end").build()
+}
+
+fn next(_: &str, inputs: Value) -> Outcome {
+    gives(&json!(inputs["extra"].as_i64().unwrap_or(0) + 1))
+}
+
+#[test]
+fn a_turn_that_leaves_out_what_gives_its_result_says_nothing_of_the_next() {
+    let second = |it: Fixture| it.work("r", "pure", &json!({})).inside("l").edge("w", "r.extra").edge("r", "l.result");
+    let mut parent = Course::begin(&carried(4, second));
+    parent.run_through(next);
+    assert_eq!(parent.gave("end.value"), Some(json!(9)));
+    // With other turns it is another loop.
+    let graph = carried(3, second);
+    let asked = Resume { to: graph.find("w"), differs: true, ..Resume::default() };
+    let mut part = child(&parent, &graph, asked, &[]).unwrap();
+    assert_eq!(part.through(next), ["w(null)", "w(null)"], "nothing came of the turns before");
+    assert_eq!(places(&part, &part.plan.reused, "w"), [(vec![0], Why::Same)]);
+    assert_eq!(places(&part, &part.plan.may_run, "w"), [(vec![], Why::InputMayChange)]);
+}
+
+#[test]
+fn a_turn_of_which_a_part_ran_says_nothing_of_the_next_one_when_all_of_it_runs() {
+    // What gives the result costs nothing: it is evaluated, and not taken over.
+    let second = |it: Fixture| it.logic("r", "merge", json!({})).inside("l").edge("w", "r").edge("r", "l.result");
+    let graph = carried(3, second);
+    let mut parent = Course::begin_with(&graph, 0, RunId(7), (None, graph.find("w")), Vec::new());
+    parent.run_through(next);
+    let mut whole = child(&parent, &graph, from(&graph, "in"), &[]).unwrap();
+    assert_eq!(whole.through(next), ["w(2)", "w(3)"]);
+    assert_eq!(places(&whole, &whole.plan.reused, "w"), [(vec![0], Why::Same)]);
+    assert_eq!(places(&whole, &whole.plan.may_run, "w"), [(vec![], Why::InputMayChange)]);
 }
 
 /// Why a runs if all goes on from what is left.
