@@ -207,8 +207,9 @@ pub(crate) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The shortest life that certificates may be given; they say whole seconds.
 pub const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(5);
-/// By how much the clock of whoever reads a certificate may be behind.
-pub(crate) const CERTIFICATE_BACKDATE_MAX: Duration = Duration::from_secs(5 * 60);
+/// A certificate counts from this share of its life before it is made: by as much may clocks be behind the coordinator's, and
+/// the coordinator's own be set back. Eight hours of a life of a day.
+pub(crate) const CERTIFICATE_BACKDATE_SHARE: u32 = 3;
 /// Connections last for this share of a certificate's life, so that each shows a young one.
 pub(crate) const CONNECTION_AGE_SHARE: u32 = 5;
 /// How long a join token can be used, unless it is told otherwise.

@@ -18,8 +18,9 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use axum::http::StatusCode;
 
 use crate::client::Coordinator;
+use crate::clock::ClusterClock;
 use crate::http::auth::{Caller, WriteWorkflows};
-use crate::http::error::{ApiError, unix_second_now};
+use crate::http::error::ApiError;
 use crate::limits::UPLOADS_MAX;
 
 /// Addresses made within the same hour are the same, so that what lies under them can be cached.
@@ -43,6 +44,19 @@ impl Default for Artifacts {
 pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) signer: Signer,
+    clock: Arc<ClusterClock>,
+}
+
+impl Opened {
+    /// Makes addresses for a tenant, that begin with this origin.
+    pub(crate) fn linker<'a>(&'a self, tenant: String, origin: &'a str) -> Linker<'a> {
+        Linker { signer: &self.signer, now_s: self.now_s(), tenant, origin }
+    }
+
+    /// The time by which addresses end, in seconds since 1970.
+    pub(crate) fn now_s(&self) -> u64 {
+        self.clock.second()
+    }
 }
 
 /// Whose upload it is: said by a key, or by an address that was signed for one with a key.
@@ -72,7 +86,11 @@ impl Artifacts {
             store.check(&description.id).await.map_err(|error| refused(&error))?;
             let store = store.counted(Arc::clone(&self.traffic));
             let signer = Signer::new(&description.link_key).ok_or_else(ApiError::internal)?;
-            Ok(Opened { store, signer })
+            if !coordinator.clock.is_known() {
+                // What it cannot tell now it tells within a second.
+                let _status = coordinator.look().await;
+            }
+            Ok(Opened { store, signer, clock: Arc::clone(&coordinator.clock) })
         };
         self.opened.get_or_try_init(open).await
     }
@@ -105,17 +123,18 @@ pub(crate) fn not_found() -> ApiError {
 
 /// Makes addresses for one caller.
 pub(crate) struct Linker<'a> {
-    pub(crate) signer: &'a Signer,
-    pub(crate) tenant: String,
+    signer: &'a Signer,
+    /// In seconds since 1970.
+    now_s: u64,
+    tenant: String,
     /// `http://host:port`, as the caller reached this gateway.
-    pub(crate) origin: &'a str,
+    origin: &'a str,
 }
 
 impl Linker<'_> {
     /// An address that is good for a day, without a key.
     pub(crate) fn url(&self, digest: Digest, media_type: &str) -> String {
-        let now = unix_second_now();
-        let expires = (now / ROUND_SECONDS + 1) * ROUND_SECONDS + LINK_SECONDS_DEFAULT;
+        let expires = (self.now_s / ROUND_SECONDS + 1) * ROUND_SECONDS + LINK_SECONDS_DEFAULT;
         let (tenant, media_type) = (self.tenant.clone(), media_type.to_owned());
         address(self.origin, self.signer, &Link { tenant, digest, media_type, expires })
     }
@@ -181,7 +200,7 @@ mod tests {
     #[test]
     fn outputs_get_addresses_in_their_places() {
         let signer = Signer::new(&[1; KEY_BYTES]).unwrap();
-        let linker = Linker { signer: &signer, tenant: "default".into(), origin: "http://h" };
+        let linker = Linker { signer: &signer, now_s: 0, tenant: "default".into(), origin: "http://h" };
         let digest = Digest::of(b"x").to_string();
         let placed = |place| PlacedArtifact { place, digest: digest.clone(), bytes: 7, media_type: "image/png".into() };
         let output = |json: &'static str, artifacts| PortValue {

@@ -14,6 +14,7 @@ mod tenants;
 mod workflows;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_proto::control::artifacts_client::ArtifactsClient;
@@ -49,6 +50,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
 use crate::artifacts::UploadOwner;
+use crate::clock::ClusterClock;
 use crate::convert::failure;
 use crate::http::auth::{
     Administer, Caller, DescribeInputs, Execute, Operate, ReadArtifacts, ReadExecutions, ReadWorkflows, WriteWorkflows,
@@ -84,6 +86,8 @@ pub(crate) struct Coordinator {
     operate: OperateClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     workflows: WorkflowsClient<Channel>,
+    /// The time that it tells.
+    pub(crate) clock: Arc<ClusterClock>,
 }
 
 /// When a call may be sent again, for as long as the coordinator may be away.
@@ -173,6 +177,7 @@ impl Coordinator {
             explains,
             operate,
             streams,
+            clock: Arc::default(),
         }
     }
 
@@ -204,7 +209,9 @@ impl Coordinator {
         let (mut client, mut request) =
             (self.calls.clone(), Request::new(StatusRequest { protocol: PROTOCOL_VERSION }));
         request.set_timeout(STATUS_TIME_MAX);
-        client.status(request).await.map(Response::into_inner)
+        let status = client.status(request).await?.into_inner();
+        self.clock.heard(status.now_ms);
+        Ok(status)
     }
 
     /// `request` without its tenant and subject, which only the caller's key knows.

@@ -19,6 +19,7 @@
 mod app;
 mod artifacts;
 mod client;
+mod clock;
 mod convert;
 mod docs;
 mod dto;

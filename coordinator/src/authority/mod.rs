@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::limits::{AUTHORITY_LIFE, CERTIFICATE_BACKDATE_MAX};
+use crate::limits::{AUTHORITY_LIFE, CERTIFICATE_BACKDATE_SHARE, CERTIFICATE_LIFE};
 
 pub(crate) use own::OwnCertificate;
 pub(crate) use tokens::{Denial, Newcomer, Tokens};
@@ -175,7 +175,7 @@ impl Authority {
         parameters.distinguished_name.push(DnType::CommonName, format!("heddle {role}"));
         parameters.subject_alt_names = vec![SanType::URI(Ia5String::try_from(member.uri())?)];
         parameters.serial_number = Some(serial());
-        let backdate = CERTIFICATE_BACKDATE_MAX.min(self.life / 3);
+        let backdate = self.life / CERTIFICATE_BACKDATE_SHARE;
         let now = since_epoch();
         parameters.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(backdate);
         parameters.not_after = date_time_ymd(1970, 1, 1) + now + self.life;
@@ -244,7 +244,7 @@ fn root(key: &KeyPair) -> Result<rcgen::Certificate, AuthorityError> {
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let now = since_epoch();
-    parameters.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(CERTIFICATE_BACKDATE_MAX);
+    parameters.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(CERTIFICATE_LIFE);
     parameters.not_after = date_time_ymd(1970, 1, 1) + now + AUTHORITY_LIFE;
     Ok(parameters.self_signed(key)?)
 }

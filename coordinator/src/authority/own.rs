@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use heddle_trust::limits::RENEW_SHARE;
 use heddle_trust::{ALPN, Role, provider};
@@ -30,14 +31,16 @@ impl OwnCertificate {
     /// Makes the next one in time, for ever. Connections that are open go on with the one that they began with.
     pub(crate) async fn keep_fresh(self: Arc<Self>, authority: Arc<Authority>, id: String) {
         let life = authority.life() * (RENEW_SHARE.1 - RENEW_SHARE.0) as u32 / RENEW_SHARE.1 as u32;
-        let mut due = since_epoch() + life;
+        let mut made = since_epoch();
         loop {
-            let left = due.saturating_sub(since_epoch());
+            // A clock that was set back is behind what was made by it: that may not count yet for others.
+            let age = since_epoch().checked_sub(made);
+            let left = age.map_or(Duration::ZERO, |age| life.saturating_sub(age));
             if !left.is_zero() {
                 sleep(left.min(CERTIFICATE_LOOK)).await;
                 continue;
             }
-            due = since_epoch() + life;
+            made = since_epoch();
             match fresh(&authority, &id) {
                 Ok(next) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next),
                 Err(error) => tracing::error!(%error, "the coordinator's certificate could not be renewed"),

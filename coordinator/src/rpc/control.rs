@@ -211,6 +211,7 @@ pub(crate) fn status(shared: &Shared, is_stopping: bool) -> wire::StatusReply {
         agents: shared.sessions.list().len() as u32,
         database: shared.database.into(),
         protocol: PROTOCOL_VERSION,
+        now_ms: u64::try_from(shared.clock.now().as_millis()).unwrap_or_default(),
         counters: Some(wire::Counters {
             commits: counters.commits.get(),
             event_rows: counters.event_rows.get(),

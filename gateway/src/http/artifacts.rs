@@ -17,7 +17,7 @@ use heddle_artifacts::{Digest, media};
 use serde::Deserialize;
 
 use super::auth::{Caller, ReadArtifacts};
-use super::error::{ApiError, unix_second_now};
+use super::error::ApiError;
 use super::input::{Parameters, Segment};
 use crate::app::App;
 use crate::artifacts::{Opened, not_found, refused};
@@ -109,7 +109,7 @@ fn checked(opened: &Opened, digest: Digest, signed: Signed) -> Result<Link, ApiE
     if !opened.signer.is_signed(&link, &signature) {
         return Err(invalid());
     }
-    if link.expires <= unix_second_now() {
+    if link.expires <= opened.now_s() {
         let message = "this address has expired; read the run or the upload again for a new one";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "link_expired", message));
     }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::artifacts::Origin;
 use super::auth::{Caller, ReadWorkflows, WriteWorkflows};
-use super::error::{ApiError, unix_second_now};
+use super::error::ApiError;
 use super::input::{JsonBody, Parameters, Segment};
 use super::pace::Paced;
 use super::query::limit;
@@ -216,12 +216,12 @@ pub(crate) async fn upload_url(
         }
     };
     let admitted = app.coordinator.admit_upload(&caller, bytes).await?;
-    let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
-    let expires = unix_second_now() + UPLOAD_LINK_SECONDS;
+    let opened = app.artifacts.opened(&app.coordinator).await?;
+    let expires = opened.now_s() + UPLOAD_LINK_SECONDS;
     let (tenant, signature, sent) = (caller.tenant(), String::new(), media_type.clone());
     let mut ticket = Ticket { tenant, bytes, media_type, name, expires, signature };
     let text = ticket.text(&admitted.id);
-    ticket.signature = signer.text(&text.each_ref().map(String::as_str));
+    ticket.signature = opened.signer.text(&text.each_ref().map(String::as_str));
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("tenant", &ticket.tenant)
         .append_pair("bytes", &ticket.bytes.to_string())
@@ -253,7 +253,7 @@ pub(crate) async fn receive(
         let message = "the signature of this address is not valid; ask POST /api/v1/media/upload-url for a new one";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "invalid_signature", message));
     }
-    if ticket.expires <= unix_second_now() {
+    if ticket.expires <= opened.now_s() {
         let message = "this address has expired; ask POST /api/v1/media/upload-url for a new one";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "link_expired", message));
     }
@@ -331,8 +331,8 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     let limit = limit("limit", parameters.limit.as_deref(), MEDIA_LIMIT_DEFAULT, MEDIA_LIMIT_MAX)?;
     let list = app.coordinator.uploads(&caller, limit, parameters.cursor.unwrap_or_default()).await?;
-    let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
-    let linker = Linker { signer, tenant: caller.tenant(), origin: &origin };
+    let opened = app.artifacts.opened(&app.coordinator).await?;
+    let linker = opened.linker(caller.tenant(), &origin);
     let data = list.uploads.iter().map(|upload| media(&linker, upload)).collect::<Result<Vec<_>, _>>()?;
     let next_cursor = Some(list.next_cursor.as_str()).filter(|cursor| !cursor.is_empty());
     reply::bare(StatusCode::OK, &MediaPage { data, next_cursor })
@@ -357,8 +357,8 @@ async fn shown(
     status: StatusCode,
     upload: &Upload,
 ) -> Result<Response, ApiError> {
-    let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
-    let linker = Linker { signer, tenant: tenant.to_owned(), origin };
+    let opened = app.artifacts.opened(&app.coordinator).await?;
+    let linker = opened.linker(tenant.to_owned(), origin);
     reply::enveloped(status, &media(&linker, upload)?)
 }
 

@@ -15,7 +15,6 @@ use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
 use super::query::limit;
 use super::reply;
 use crate::app::App;
-use crate::artifacts::Linker;
 use crate::convert::{self, unreadable};
 use crate::limits::{DECISION_BODY_BYTES_MAX, REVIEWS_LIMIT_DEFAULT, REVIEWS_LIMIT_MAX};
 
@@ -130,8 +129,8 @@ async fn link(app: &App, tenant: String, origin: &Origin, review: &mut Review) -
     if values.iter().all(|value| value.artifacts.is_empty()) {
         return Ok(());
     }
-    let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
-    let linker = Linker { signer, tenant, origin: &origin.0 };
+    let opened = app.artifacts.opened(&app.coordinator).await?;
+    let linker = opened.linker(tenant, &origin.0);
     values.iter_mut().for_each(|value| linker.link_values(std::slice::from_mut(*value)));
     Ok(())
 }

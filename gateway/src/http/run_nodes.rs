@@ -15,7 +15,6 @@ use super::input::{Parameters, TwoSegments};
 use super::query::limit;
 use super::reply::{self, encoded};
 use crate::app::App;
-use crate::artifacts::Linker;
 use crate::convert;
 use crate::limits::{INDEX_NUMBERS_MAX, INSTANCES_LIMIT_DEFAULT, INSTANCES_LIMIT_MAX};
 
@@ -97,8 +96,8 @@ async fn link(app: &App, tenant: String, origin: &Origin, detail: &mut NodeDetai
     if values.iter().all(|value| value.artifacts.is_empty()) {
         return Ok(());
     }
-    let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
-    let linker = Linker { signer, tenant, origin: &origin.0 };
+    let opened = app.artifacts.opened(&app.coordinator).await?;
+    let linker = opened.linker(tenant, &origin.0);
     values.iter_mut().for_each(|value| linker.link_values(std::slice::from_mut(*value)));
     Ok(())
 }

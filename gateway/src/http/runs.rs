@@ -20,7 +20,7 @@ use super::query::{limit, number};
 use super::reply;
 use super::workflows::{GraphBody, graph, refuse_empty};
 use crate::app::App;
-use crate::artifacts::{Linker, has_artifacts};
+use crate::artifacts::has_artifacts;
 use crate::convert;
 use crate::convert::cached::carried;
 use crate::json::Slip;
@@ -193,8 +193,8 @@ pub(super) async fn link<S: Scope>(
     if !runs.iter().any(has_artifacts) {
         return Ok(());
     }
-    let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
-    let linker = Linker { signer, tenant: caller.tenant(), origin: &origin.0 };
+    let opened = app.artifacts.opened(&app.coordinator).await?;
+    let linker = opened.linker(caller.tenant(), &origin.0);
     runs.iter_mut().for_each(|run| linker.link(run));
     Ok(())
 }

@@ -17,7 +17,6 @@ use super::input::{IdempotencyKey, JsonBody, Parameters, Segment};
 use super::query::limit;
 use super::reply;
 use crate::app::App;
-use crate::artifacts::Linker;
 use crate::convert;
 use crate::dto::time::Time;
 use crate::dto::workflow::{Deleted, Notes, Workflow};
@@ -110,8 +109,8 @@ pub(crate) async fn get(
     let mut workflow = app.coordinator.workflow(&caller, id).await?;
     let has_artifacts = |node: &CachedNode| node.outputs.iter().any(|output| !output.artifacts.is_empty());
     if workflow.cached.iter().any(has_artifacts) {
-        let signer = &app.artifacts.opened(&app.coordinator).await?.signer;
-        let linker = Linker { signer, tenant: caller.tenant(), origin: &origin.0 };
+        let opened = app.artifacts.opened(&app.coordinator).await?;
+        let linker = opened.linker(caller.tenant(), &origin.0);
         workflow.cached.iter_mut().for_each(|node| linker.link_values(&mut node.outputs));
     }
     if let Some(graph) = workflow.graph.as_mut().filter(|_| !workflow.cached.is_empty()) {

@@ -2,6 +2,7 @@
 
 mod binary;
 pub mod client;
+pub mod clocks;
 pub mod containers;
 pub mod figures;
 pub mod graph;
@@ -71,6 +72,17 @@ pub struct AgentShape {
     pub slots: u32,
     /// Its labels: `name=value,name=value`.
     pub labels: &'static str,
+}
+
+impl Part {
+    /// What its folder, its log and its clock are called.
+    pub fn name(self) -> String {
+        match self {
+            Part::Coordinator => "coordinator".to_owned(),
+            Part::Gateway(number) => format!("gateway-{number}"),
+            Part::Agent(number) => format!("agent-{number}"),
+        }
+    }
 }
 
 impl Shape {
@@ -458,11 +470,6 @@ fn argument<'a>(member: &'a Member, name: &str) -> &'a str {
 
 fn start(member: &mut Member, folder: &Path, armed: Option<&str>) {
     assert!(member.process.is_none() || armed.is_none(), "{:?} runs already", member.part);
-    let log = match member.part {
-        Part::Coordinator => "coordinator.log".to_owned(),
-        Part::Gateway(number) => format!("gateway-{number}.log"),
-        Part::Agent(number) => format!("agent-{number}.log"),
-    };
-    let (namespace, log) = (member.namespace.as_deref(), folder.join(log));
+    let (namespace, log) = (member.namespace.as_deref(), folder.join(format!("{}.log", member.part.name())));
     member.process = Some(Process::start_in(namespace, &member.arguments, &log, armed, &member.variables));
 }

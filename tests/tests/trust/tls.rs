@@ -5,6 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use cluster_tests::cluster::client::{Answer, Client, send};
+use cluster_tests::cluster::clocks::Clocks;
 use cluster_tests::cluster::process::{Process, command};
 use cluster_tests::cluster::{START_TIME_MAX, free_address};
 use cluster_tests::wait;
@@ -26,11 +27,18 @@ pub(crate) struct Tls {
     /// The options of the coordinator beside its address and folder.
     options: Vec<String>,
     processes: Vec<(String, Process)>,
+    /// Of every process that is started from now on.
+    clocks: Option<Clocks>,
     client: Client,
 }
 
 impl Tls {
     pub(crate) async fn start(options: &[&str]) -> Self {
+        Self::start_by(None, options).await
+    }
+
+    /// The same; each process goes by a clock of its own, with the process's name.
+    pub(crate) async fn start_by(clocks: Option<Clocks>, options: &[&str]) -> Self {
         let folder = TempDir::with_prefix("heddle-trust-").unwrap();
         let log = folder.path().join("client.jsonl");
         let (coordinator, gateway) = (free_address(), free_address());
@@ -41,6 +49,7 @@ impl Tls {
             gateway,
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             processes: Vec::new(),
+            clocks,
         };
         cluster.start_coordinator();
         let key = cluster.written("coordinator/key").await;
@@ -78,8 +87,14 @@ impl Tls {
 
     pub(crate) fn start_process(&mut self, name: &str, arguments: &[&str]) {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let process = Process::start(&arguments, &self.path(&format!("{name}.log")), None);
+        let variables = self.clocks.as_ref().map(|clocks| clocks.variables(name)).unwrap_or_default();
+        let process = Process::start_with(&arguments, &self.path(&format!("{name}.log")), None, &variables);
         self.processes.push((name.to_owned(), process));
+    }
+
+    /// Sets a process's clock.
+    pub(crate) fn set_clock(&self, name: &str, offset: &str) {
+        self.clocks.as_ref().unwrap().set(name, offset);
     }
 
     /// Kills a process.

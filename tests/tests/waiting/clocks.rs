@@ -1,12 +1,11 @@
-//! Clocks that jump an hour, either way, under the coordinator and the agents (libfaketime), while timers, leases, retries and
-//! hooks are under way: nothing ends early, twice or never.
+//! Clocks that jump an hour, either way, under all parts at once (libfaketime), while timers, leases, retries and hooks are under
+//! way: nothing ends early, twice or never.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use cluster_tests::cluster::clocks::{Clocks, TRUE};
 use cluster_tests::cluster::{Part, Setting, Shape};
 use heddle_test_postgres::Server;
-use tempfile::TempDir;
 
 use super::*;
 
@@ -14,60 +13,14 @@ use super::*;
 const WHILE: Duration = Duration::from_secs(4);
 /// A time that is not over before a test is.
 const LONG_MS: u64 = 600_000;
-/// How far the clocks of the coordinator and of the agents jump, in seconds: far more than anything here waits for.
+/// How far the clock of the coordinator jumps, and those of gateways and agents, in seconds: far more than anything here waits for.
 const JUMPS: [(&str, &str); 2] = [("+3600", "-3600"), ("-3600", "+3600")];
-/// The true time.
-const TRUE: &str = "+0";
-const AGENTS: [Part; 2] = [Part::Agent(0), Part::Agent(1)];
+const PARTS: [Part; 4] = [Part::Coordinator, Part::Gateway(0), Part::Agent(0), Part::Agent(1)];
 
-/// A clock for each part, as a file that says how far from the true time it is.
-struct Clocks {
-    folder: TempDir,
-    library: PathBuf,
-}
-
-impl Clocks {
-    /// None, said aloud, where the library is missing; in CI that is a failure.
-    fn here() -> Option<Self> {
-        let folders = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|folder| folder.path());
-        let libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
-        let Some(library) = libraries.into_iter().find(|library| library.is_file()) else {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "libfaketime is missing: apt-get install faketime");
-            println!("SKIPPED: no clock jumps, because libfaketime is missing (get it: apt-get install faketime)");
-            return None;
-        };
-        let clocks = Self { folder: TempDir::new().unwrap(), library };
-        clocks.set(Part::Coordinator, TRUE);
-        AGENTS.into_iter().for_each(|agent| clocks.set(agent, TRUE));
-        Some(clocks)
-    }
-
-    fn file(&self, part: Part) -> PathBuf {
-        self.folder.path().join(format!("{part:?}"))
-    }
-
-    /// From now on a part's clock is so far from the true time. It is read at each look at the clock.
-    fn set(&self, part: Part, offset: &str) {
-        let next = self.folder.path().join("next");
-        std::fs::write(&next, offset).unwrap();
-        std::fs::rename(next, self.file(part)).unwrap();
-    }
-
-    fn setting(&self, database: Option<String>) -> Setting {
-        let of = |part| {
-            let file = self.file(part);
-            let text = |path: &Path| path.display().to_string();
-            [
-                ("LD_PRELOAD", text(&self.library)),
-                ("FAKETIME_TIMESTAMP_FILE", text(&file)),
-                ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-                ("FAKETIME_NO_CACHE", "1".to_owned()),
-            ]
-            .map(|(name, value)| (part, name.to_owned(), value))
-        };
-        let of_parts = AGENTS.into_iter().chain([Part::Coordinator]).flat_map(of).collect();
-        Setting { database, of_parts, ..Setting::default() }
-    }
+fn setting(clocks: &Clocks, database: Option<String>) -> Setting {
+    let of = |part: Part| clocks.variables(&part.name()).into_iter().map(move |(name, value)| (part, name, value));
+    let of_parts = PARTS.into_iter().flat_map(of).collect();
+    Setting { database, of_parts, ..Setting::default() }
 }
 
 /// What is under way when clocks jump.
@@ -140,10 +93,10 @@ impl UnderWay {
 }
 
 async fn jumps(mut cluster: Cluster, clocks: Clocks, restarts: bool) {
-    for (coordinator, agents) in JUMPS {
-        let name = format!("coordinator {coordinator}, agents {agents}");
+    for (coordinator, others) in JUMPS {
+        let name = format!("coordinator {coordinator}, others {others}");
         let under_way = UnderWay::start(cluster.client(), &name).await;
-        jump(&mut cluster, &clocks, (coordinator, agents), restarts).await;
+        jump(&mut cluster, &clocks, (coordinator, others), restarts).await;
         under_way.ended(&cluster, &name).await;
         // And home again, which is a jump as well.
         let name = format!("{name}, and home");
@@ -153,9 +106,9 @@ async fn jumps(mut cluster: Cluster, clocks: Clocks, restarts: bool) {
     }
 }
 
-async fn jump(cluster: &mut Cluster, clocks: &Clocks, (coordinator, agents): (&str, &str), restarts: bool) {
-    clocks.set(Part::Coordinator, coordinator);
-    AGENTS.into_iter().for_each(|agent| clocks.set(agent, agents));
+async fn jump(cluster: &mut Cluster, clocks: &Clocks, (coordinator, others): (&str, &str), restarts: bool) {
+    clocks.set(&Part::Coordinator.name(), coordinator);
+    PARTS.into_iter().skip(1).for_each(|part| clocks.set(&part.name(), others));
     if restarts {
         cluster.restart(Part::Coordinator);
         cluster.serves().await;
@@ -165,7 +118,7 @@ async fn jump(cluster: &mut Cluster, clocks: &Clocks, (coordinator, agents): (&s
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_depends_on_clocks_that_jump() {
     let Some(clocks) = Clocks::here() else { return };
-    let cluster = Cluster::set_up(Shape::new(1, 2, 8), clocks.setting(None)).await;
+    let cluster = Cluster::set_up(Shape::new(1, 2, 8), setting(&clocks, None)).await;
     jumps(cluster, clocks, false).await;
 }
 
@@ -173,7 +126,7 @@ async fn nothing_depends_on_clocks_that_jump() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_late_by_what_the_clock_was_set_back_while_the_coordinator_was_down() {
     let Some(clocks) = Clocks::here() else { return };
-    let mut cluster = Cluster::set_up(Shape::new(1, 2, 8), clocks.setting(None)).await;
+    let mut cluster = Cluster::set_up(Shape::new(1, 2, 8), setting(&clocks, None)).await;
     for back in ["-3600", "-7200"] {
         let under_way = UnderWay::start(cluster.client(), back).await;
         let form = json!({ "timeoutMs": WHILE.as_millis() as u64, "onTimeout": "approve" });
@@ -195,6 +148,6 @@ async fn nothing_is_late_by_what_the_clock_was_set_back_while_the_coordinator_wa
 async fn nothing_depends_on_clocks_that_have_jumped_while_their_process_was_away_on_postgres() {
     let Some(clocks) = Clocks::here() else { return };
     let Some(server) = Server::start() else { return };
-    let cluster = Cluster::set_up(Shape::new(1, 2, 8), clocks.setting(Some(server.database()))).await;
+    let cluster = Cluster::set_up(Shape::new(1, 2, 8), setting(&clocks, Some(server.database()))).await;
     jumps(cluster, clocks, true).await;
 }
