@@ -179,7 +179,7 @@ async fn note_unreadable_children(shared: &Shared, tenant: &Tenant, explained: &
 async fn at_work(shared: &Arc<Shared>, row: &RunRow, mut explained: Explained) -> wire::Explanation {
     look_outside(shared, &mut explained);
     note_unreadable_children(shared, &Tenant::of_run(&row.created), &mut explained).await;
-    // Since when, and why, is in the youngest events, or too long ago to be looked for.
+    // Why a try failed is in the youngest events, or too long ago to be looked for.
     let after = EventSeq(explained.seq.0.saturating_sub(EVENT_PAGE_ROWS as u64));
     match runs::page_of(shared, row, after, EVENT_PAGE_ROWS).await {
         Ok((events, _)) => explained.note(events.iter().map(Arc::as_ref)),
@@ -210,7 +210,7 @@ fn node(told: &Told, now: Timestamp) -> wire::ExplainedNode {
         state: runs::node_state(told.state).into(),
         waits_for: Some(waits_for(&told.cause)),
         sentence: told.sentence(now),
-        since_ms: told.since.map(|at| at.as_millis()),
+        since_ms: Some(told.since.as_millis()),
         more: told.more,
     }
 }

@@ -299,7 +299,7 @@ async fn show(
         seq: view.seq().0,
         nodes,
         nodes_total: part.len() as u32,
-        waiting_on: if run.status() == RunStatus::Running { waiting::waiting_on(shared, view) } else { Vec::new() },
+        waiting_on: if run.status() == RunStatus::Running { waiting::waiting_on(shared, run) } else { Vec::new() },
         progress: f64::from(all - open) / f64::from(all.max(1)),
         target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
         sandbox: run.is_sandboxed(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heddle_core::explain::{Cause, Explained, Part, Told, needed, paused_by};
-use heddle_core::run::view::RunView;
+use heddle_core::run::Run;
 use heddle_proto::control as wire;
 
 use super::explain::look_outside;
@@ -11,8 +11,8 @@ use crate::shared::Shared;
 
 /// What the nodes of a run wait for, in the order of the graph; of a node in a body the first of its instances of each kind, and
 /// how many more there are.
-pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView) -> Vec<wire::WaitingOn> {
-    let mut explained = Explained::of(view.run(), Part::Outside, shared.clock.now());
+pub(super) fn waiting_on(shared: &Arc<Shared>, run: &Run) -> Vec<wire::WaitingOn> {
+    let mut explained = Explained::of(run, Part::Outside, shared.clock.now());
     look_outside(shared, &mut explained);
     // Whatever else its nodes wait for: nothing of it goes on before somebody lets it.
     let paused = explained.pause.as_ref().map(|pause| wire::WaitingOn {
@@ -21,19 +21,14 @@ pub(super) fn waiting_on(shared: &Arc<Shared>, view: &RunView) -> Vec<wire::Wait
         need: paused_by(&pause.by, pause.reason.as_deref()),
         ..wire::WaitingOn::default()
     });
-    paused.into_iter().chain(explained.nodes.iter().filter_map(|told| waiting(shared, view, told))).collect()
+    paused.into_iter().chain(explained.nodes.iter().filter_map(|told| waiting(shared, run, told))).collect()
 }
 
-fn waiting(shared: &Shared, view: &RunView, told: &Told) -> Option<wire::WaitingOn> {
-    let run = view.run();
-    // Since when is known of nodes that have no other instance.
-    let is_alone = run.graph().within(told.instance.node).is_none();
-    let begun = || view.node(told.instance.node).started_at.filter(|_| is_alone);
-    let since = told.since.or_else(begun).unwrap_or_else(|| run.last_at());
+fn waiting(shared: &Shared, run: &Run, told: &Told) -> Option<wire::WaitingOn> {
     let waiting = wire::WaitingOn {
         kind: told.cause.kind().into(),
         node_id: told.node.to_string(),
-        since_ms: since.as_millis(),
+        since_ms: told.since.as_millis(),
         index: told.index.clone(),
         more: told.more,
         ..wire::WaitingOn::default()
@@ -54,7 +49,7 @@ fn waiting(shared: &Shared, view: &RunView, told: &Told) -> Option<wire::Waiting
             let due_at_ms = until.map(|at| at.as_millis());
             wire::WaitingOn { url: shared.hooks.address(run.id(), told.instance), due_at_ms, ..waiting }
         }
-        Cause::Child { run, .. } => wire::WaitingOn { child_execution_id: run.to_string(), ..waiting },
+        Cause::Child { run: child, .. } => wire::WaitingOn { child_execution_id: child.to_string(), ..waiting },
         Cause::Paused { node_type, by, reason } => {
             let need = format!("{node_type} is {}", paused_by(by, reason.as_deref()));
             wire::WaitingOn { need, ..waiting }

@@ -133,8 +133,8 @@ pub struct Told {
     pub state: NodeState,
     /// Why it does not go on.
     pub cause: Cause,
-    /// Since when, if that is known.
-    pub since: Option<Timestamp>,
+    /// Since when.
+    pub since: Timestamp,
     /// How many more instances of its node wait for the same; with the last of them that is told.
     pub more: u32,
 }
@@ -199,47 +199,44 @@ impl Cause {
         }
     }
 
-    fn of(run: &Run, instance: Instance, wait: Wait, now: Timestamp) -> (Self, Option<Timestamp>) {
+    fn of(run: &Run, instance: Instance, wait: Wait, now: Timestamp) -> Self {
         let graph = run.graph();
         match wait {
             Wait::Inputs => {
                 let (open, more) = run.inputs_awaited(instance);
                 let nodes = open.iter().map(|ix| Arc::clone(&graph.node(*ix).id)).collect();
-                (Cause::Inputs { nodes, more }, None)
+                Cause::Inputs { nodes, more }
             }
-            Wait::Turn => (Cause::Turn, None),
-            Wait::Room => (Cause::Room, None),
-            Wait::Shared => (Cause::Shared, None),
-            Wait::Agent => (Self::work(run, instance), None),
+            Wait::Turn => Cause::Turn,
+            Wait::Room => Cause::Room,
+            Wait::Shared => Cause::Shared,
+            Wait::Agent => Self::work(run, instance),
             Wait::Attempt => match run.attempt(instance) {
-                Some(live) => {
-                    let (agent, number) = (live.agent.agent.clone(), live.number);
-                    (Cause::Attempt { agent, number, away: None }, Some(live.assigned_at))
-                }
-                None => (Cause::Nothing, None),
+                Some(live) => Cause::Attempt { agent: live.agent.agent.clone(), number: live.number, away: None },
+                None => Cause::Nothing,
             },
-            Wait::Retry { until } if until <= now => (Self::work(run, instance), Some(until)),
+            Wait::Retry { until } if until <= now => Self::work(run, instance),
             Wait::Retry { until } => {
                 let (failed, attempts_max) = run.tries_counted(instance);
-                (Cause::Retry { until, failed, attempts_max, error: None }, None)
+                Cause::Retry { until, failed, attempts_max, error: None }
             }
-            Wait::Timer { until } => (Cause::Timer { until }, None),
+            Wait::Timer { until } => Cause::Timer { until },
             Wait::Review(review) => match run.open_review(review) {
                 Some(open) => {
                     let assignees = run.assignees(open).to_vec();
                     let id = ReviewId::of(run.id(), review);
-                    (Cause::Review { id, kind: open.kind, due_at: open.due_at, assignees }, Some(open.opened_at))
+                    Cause::Review { id, kind: open.kind, due_at: open.due_at, assignees }
                 }
-                None => (Cause::Nothing, None),
+                None => Cause::Nothing,
             },
-            Wait::World(Listener { since, until, .. }) => match graph.listen(instance.node).map(|listen| &listen.to) {
-                Some(ListensTo::Signal(name)) => (Cause::Signal { name: Arc::clone(name), until }, Some(since)),
-                Some(ListensTo::Webhook) => (Cause::Webhook { until }, Some(since)),
-                None => (Cause::Nothing, None),
+            Wait::World(Listener { until, .. }) => match graph.listen(instance.node).map(|listen| &listen.to) {
+                Some(ListensTo::Signal(name)) => Cause::Signal { name: Arc::clone(name), until },
+                Some(ListensTo::Webhook) => Cause::Webhook { until },
+                None => Cause::Nothing,
             },
-            Wait::Child(run) => (Cause::Child { run, is_unreadable: false }, None),
-            Wait::Items { open } => (Cause::Items { open }, None),
-            Wait::Nothing => (Cause::Nothing, None),
+            Wait::Child(run) => Cause::Child { run, is_unreadable: false },
+            Wait::Items { open } => Cause::Items { open },
+            Wait::Nothing => Cause::Nothing,
         }
     }
 
@@ -256,7 +253,7 @@ impl Explained {
         let waits = run.waits();
         let mut groups: BTreeMap<(u8, NodeIx, &'static str), (Vec<Told>, u32)> = BTreeMap::new();
         let mut inputs_told = 0;
-        for (instance, phase) in waits.open() {
+        for (instance, phase, since) in waits.open() {
             let is_inside = matches!(phase, NodePhase::Pending | NodePhase::Open | NodePhase::Running);
             let is_anonymous = graph.node(instance.node).is_anonymous;
             // A map that no document names stands for the node that it runs: that one shows as soon as there are items.
@@ -270,7 +267,15 @@ impl Explained {
                 continue;
             }
             let Some(wait) = waits.of(instance, phase) else { continue };
-            let (cause, since) = Cause::of(run, instance, wait, now);
+            // A pause that is over is a wait for an agent.
+            let since = if let Wait::Retry { until } = wait
+                && until <= now
+            {
+                until
+            } else {
+                since
+            };
+            let cause = Cause::of(run, instance, wait, now);
             let group = groups.entry((rank(cause.kind()), instance.node, cause.kind())).or_default();
             if group.0.len() >= limits::EXPLAINED_INSTANCES_MAX {
                 group.1 += 1;
@@ -278,8 +283,6 @@ impl Explained {
             }
             inputs_told += usize::from(is_pending);
             let node = Arc::clone(&graph.node(graph.named(instance.node)).id);
-            let is_since_start = is_pending && graph.within(instance.node).is_none();
-            let since = since.or_else(|| is_since_start.then(|| run.started_at()));
             let Some(state) = state_of(run.phase_shown(instance, phase), run.status()) else { continue };
             group.0.push(Told { instance, node, index: run.path(instance.scope), state, cause, since, more: 0 });
         }
@@ -317,28 +320,14 @@ impl Explained {
         }
     }
 
-    /// Adds since when, and why, as far as these events say: the youngest of the run.
+    /// Adds why the last tries failed, as far as these events say: the youngest of the run.
     pub fn note<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
-        let mut begun: BTreeMap<Instance, Timestamp> = BTreeMap::new();
-        let mut failed: BTreeMap<Instance, &NodeError> = BTreeMap::new();
-        for event in events {
-            match &event.fact {
-                Fact::Failed { attempt, error, .. } => {
-                    begun.insert(attempt.instance, event.at);
-                    failed.insert(attempt.instance, error);
-                }
-                Fact::Lost { attempt, .. } => {
-                    begun.insert(attempt.instance, event.at);
-                }
-                _ => {}
-            }
-            begun.extend(event.decisions.iter().map(|decision| (decision.instance(), event.at)));
-        }
+        let failures = events.into_iter().filter_map(|event| match &event.fact {
+            Fact::Failed { attempt, error, .. } => Some((attempt.instance, error)),
+            _ => None,
+        });
+        let failed: BTreeMap<Instance, &NodeError> = failures.collect();
         for told in &mut self.nodes {
-            let is_begun = matches!(told.cause, Cause::Retry { .. } | Cause::Timer { .. } | Cause::Items { .. });
-            if is_begun && told.since.is_none() {
-                told.since = begun.get(&told.instance).copied();
-            }
             if let Cause::Retry { error, .. } = &mut told.cause {
                 *error = failed.get(&told.instance).map(|error| (*error).clone());
             }

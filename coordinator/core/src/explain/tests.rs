@@ -28,7 +28,7 @@ fn join(permits: &mut Permits, agent: &str, type_id: &str, version: u32, labels:
 fn told(cause: Cause) -> Told {
     let (node, index) = ("ask".into(), Vec::new());
     let (instance, state) = (Instance::root(NodeIx(0)), NodeState::Ready);
-    Told { instance, node, index, state, cause, since: None, more: 0 }
+    Told { instance, node, index, state, cause, since: NOW, more: 0 }
 }
 
 fn work(need: &Need, permits: &Permits) -> Told {

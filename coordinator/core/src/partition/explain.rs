@@ -1,7 +1,7 @@
 //! What the runs in memory wait for, with what only their owner knows.
 
+use super::Partition;
 use super::values::Lack;
-use super::{Entry, Partition, assign};
 use crate::explain::{Cause, Explained, Part};
 use crate::id::RunId;
 use crate::run::RunStatus;
@@ -15,20 +15,10 @@ impl Partition {
         for told in &mut explained.nodes {
             match &mut told.cause {
                 Cause::Turn if entry.lack != Lack::Nothing => told.cause = Cause::Values,
-                Cause::Work { .. } => told.since = self.queued_since(entry, told.instance).or(told.since),
                 Cause::Attempt { away, .. } => *away = self.away(&entry.run, told.instance),
                 _ => {}
             }
         }
         Some(explained)
-    }
-
-    /// Since when an instance stands in its queue.
-    fn queued_since(&self, entry: &Entry, instance: crate::id::Instance) -> Option<Timestamp> {
-        if !entry.exposed.contains(&entry.run.rank(instance)) {
-            return None;
-        }
-        let (lane, priority) = assign::place_of(&entry.run, instance);
-        self.queues.get(&lane)?.since(priority, entry.run.id(), instance)
     }
 }

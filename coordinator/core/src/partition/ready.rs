@@ -164,12 +164,6 @@ impl ReadyQueue {
         self.tidy(priority);
     }
 
-    /// Since when an instance waits here.
-    pub(super) fn since(&self, priority: i32, run: RunId, instance: Instance) -> Option<Timestamp> {
-        let waiting = self.levels.get(&priority)?.runs.get(&run)?;
-        waiting.iter().find(|(_, other)| *other == instance).map(|(since, _)| since)
-    }
-
     /// Since when the first of those waits that still stand here.
     pub(super) fn oldest(&self, stands: impl Fn(RunId, Instance) -> bool) -> Option<Timestamp> {
         let runs = self.levels.values().flat_map(|level| &level.runs);

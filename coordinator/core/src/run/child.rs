@@ -199,7 +199,7 @@ impl Run {
 
     /// An instance invokes a run as soon as there is room for one more child.
     pub(super) fn call_next(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        self.slot(instance)?.phase = NodePhase::Due;
+        self.enter(instance, NodePhase::Due)?;
         let children = self.state.children.get_or_insert_default();
         let has_room = children.has_room();
         children.calling.insert(instance);
@@ -226,7 +226,7 @@ impl Run {
         if !was_calling {
             return Err(Corrupt::WrongSide { seq: self.state.seq });
         }
-        self.slot(instance)?.phase = NodePhase::Waiting;
+        self.enter(instance, NodePhase::Waiting)?;
         let children = self.state.children.get_or_insert_default();
         children.open.insert(instance, invoked.child);
         self.child_orders.push(ChildOrder::Start { instance, child: invoked.child });

@@ -53,7 +53,7 @@ impl Run {
             | NodePhase::Skipped
             | NodePhase::Dropped => return Ok(()),
         }
-        self.slot(instance)?.phase = NodePhase::Dropped;
+        self.enter(instance, NodePhase::Dropped)?;
         self.owe_kept(instance);
         // A loop that waited for an agent's word on its last turn.
         self.end_scope(instance);
@@ -66,7 +66,7 @@ impl Run {
     pub(super) fn over_in_vain(&mut self, instance: Instance) -> Result<(), Corrupt> {
         self.end_scope(instance);
         self.owe_kept(instance);
-        self.slot(instance)?.phase = NodePhase::Dropped;
+        self.enter(instance, NodePhase::Dropped)?;
         self.leave(instance)
     }
 

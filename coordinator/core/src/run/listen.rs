@@ -69,8 +69,6 @@ struct Kept {
 pub struct Listener {
     /// Goes up with each that begins to listen.
     number: u64,
-    /// Since when.
-    pub since: Timestamp,
     /// Until when, if it does not wait for ever.
     pub until: Option<Timestamp>,
 }
@@ -273,13 +271,13 @@ impl Run {
         until: Option<Timestamp>,
         outputs: &[PortOutput],
     ) -> Result<(), Corrupt> {
-        let (seq, since) = (self.state.seq, self.state.last_at);
+        let seq = self.state.seq;
         let name = self.signal_of(instance)?;
-        self.slot(instance)?.phase = NodePhase::Waiting;
+        self.enter(instance, NodePhase::Waiting)?;
         let listeners = self.state.listeners.get_or_insert_default();
         let number = listeners.next;
         listeners.next += 1;
-        listeners.open.insert(instance, Listener { number, since, until });
+        listeners.open.insert(instance, Listener { number, until });
         if let Some(name) = name {
             let signals = listeners.signals.entry(name).or_default();
             if !signals.kept.is_empty() {

@@ -96,7 +96,7 @@ use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 10;
+pub const FOLD_VERSION: u32 = 11;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -201,18 +201,16 @@ struct Origin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Slot {
     phase: NodePhase,
+    /// Since when it stands so; of what has no final phase that is since when it waits.
+    since: Timestamp,
     /// Incoming edges whose source is not settled.
     unsettled: u32,
     result: Option<Box<Committed>>,
 }
 
 impl Slot {
-    fn waiting_for(edges: u32) -> Self {
-        Self { phase: NodePhase::Pending, unsettled: edges, result: None }
-    }
-
-    fn excluded() -> Self {
-        Self { phase: NodePhase::Excluded, ..Self::waiting_for(0) }
+    fn waiting_for(edges: u32, since: Timestamp) -> Self {
+        Self { phase: NodePhase::Pending, since, unsettled: edges, result: None }
     }
 }
 

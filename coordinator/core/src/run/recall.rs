@@ -81,7 +81,7 @@ impl Run {
 
     /// A shared result is looked for before an agent gets it.
     pub(super) fn ask_for_shared(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        self.slot(instance)?.phase = NodePhase::Due;
+        self.enter(instance, NodePhase::Due)?;
         self.state.recalls.insert(instance);
         Ok(())
     }

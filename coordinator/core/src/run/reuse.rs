@@ -231,7 +231,7 @@ impl Run {
         for ix in (0..self.graph.len() as u32).map(NodeIx) {
             let Slot { phase, unsettled, .. } = self.state.nodes[ix.0 as usize];
             if phase == NodePhase::Pending && self.is_trusted(ix) {
-                self.state.nodes[ix.0 as usize].phase = NodePhase::Due;
+                self.enter(Instance::root(ix), NodePhase::Due)?;
                 self.state.due.push_back(Instance::root(ix));
             } else if phase == NodePhase::Pending && unsettled == 0 {
                 self.make_ready(Instance::root(ix))?;

@@ -40,7 +40,7 @@ impl Run {
 
     /// An instance asks people as soon as there is room for one more review.
     pub(super) fn ask_next(&mut self, instance: Instance, ask: Ask) -> Result<(), Corrupt> {
-        self.slot(instance)?.phase = NodePhase::Due;
+        self.enter(instance, NodePhase::Due)?;
         let reviews = self.reviews();
         let has_room = reviews.has_room();
         reviews.asking.insert(instance, ask);
@@ -88,7 +88,7 @@ impl Run {
             attempt: ask.attempt,
         };
         reviews.open.insert(asked.review, open);
-        self.slot(instance)?.phase = NodePhase::Waiting;
+        self.enter(instance, NodePhase::Waiting)?;
         if let Some(at) = asked.due_at {
             self.state.timers.insert(Timer { at, instance, kind: TimerKind::Review });
         }

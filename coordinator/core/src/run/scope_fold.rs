@@ -37,7 +37,7 @@ impl Run {
         expansion.verdict = None;
         let last = std::mem::replace(&mut expansion.turn, opened.scope);
         self.state.next_scope = next_scope;
-        self.slot(container)?.phase = NodePhase::Open;
+        self.enter(container, NodePhase::Open)?;
         match kind {
             Some(ScopeKind::Batch(_)) => {
                 if let Some(expansion) = self.state.expansions.get_mut(&container) {
@@ -58,15 +58,15 @@ impl Run {
 
     fn open_frames(&mut self, container: Instance, opened: &Opened) -> Result<(), Corrupt> {
         let graph = Arc::clone(&self.graph);
-        let body = graph.body(container.node);
+        let (body, since) = (graph.body(container.node), self.state.last_at);
         let is_partial = self.state.origin.target.is_some() || self.lineage().is_some_and(|it| !it.ends.is_empty());
         for ((index, scope), given) in (opened.index..).zip(opened.scope.0..).zip(&opened.items) {
             let slots: Vec<Slot> = body
                 .iter()
                 .map(|ix| match self.state.nodes[ix.0 as usize].phase {
-                    NodePhase::Excluded => Slot::excluded(),
-                    _ if is_partial => Slot::waiting_for(graph.waits_for_of(*ix, &|ix| self.covers(ix))),
-                    _ => Slot::waiting_for(graph.node(*ix).waits_for),
+                    phase @ NodePhase::Excluded => Slot { phase, ..Slot::waiting_for(0, since) },
+                    _ if is_partial => Slot::waiting_for(graph.waits_for_of(*ix, &|ix| self.covers(ix)), since),
+                    _ => Slot::waiting_for(graph.node(*ix).waits_for, since),
                 })
                 .collect();
             let open = slots.iter().filter(|slot| slot.phase == NodePhase::Pending).count() as u32;
@@ -229,7 +229,7 @@ impl Run {
         // The numbers of attempts go on over all turns.
         let tries = self.tries_of(attempt);
         *tries = Tries { last: tries.last, ..Tries::default() };
-        self.slot(instance)?.phase = NodePhase::Open;
+        self.enter(instance, NodePhase::Open)?;
         self.look_at(instance);
         Ok(())
     }
@@ -368,7 +368,7 @@ impl Run {
                 self.take_due(container);
             }
         }
-        self.slot(container)?.phase = NodePhase::Dropped;
+        self.enter(container, NodePhase::Dropped)?;
         self.dropped.push(container);
         for scope in self.frames_of(container) {
             self.abandon(scope, at_agent)?;

@@ -33,8 +33,7 @@ impl Run {
     ) -> Result<(), Corrupt> {
         let committed = Committed { outputs: outputs.to_vec(), token };
         let is_abandoned = self.is_abandoned(instance);
-        let slot = self.slot(instance)?;
-        slot.phase = phase;
+        let slot = self.enter(instance, phase)?;
         // What a node that listens gave when it began has settled what hangs on it.
         let early = slot.result.replace(Box::new(committed)).map(|early| early.outputs).unwrap_or_default();
         if !is_abandoned {
@@ -90,7 +89,7 @@ impl Run {
     /// All inputs of a node are settled: it can run, or it is skipped (false).
     pub(super) fn make_ready(&mut self, instance: Instance) -> Result<bool, Corrupt> {
         if self.is_closed_off(instance) {
-            self.slot(instance)?.phase = NodePhase::Skipped;
+            self.enter(instance, NodePhase::Skipped)?;
             self.count_down(instance)?;
             return Ok(false);
         }
@@ -118,7 +117,7 @@ impl Run {
 
     /// It is decided next, after what fell due before.
     fn fall_due(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        self.slot(instance)?.phase = NodePhase::Due;
+        self.enter(instance, NodePhase::Due)?;
         self.state.due.push_back(instance);
         Ok(())
     }

@@ -53,8 +53,8 @@ impl Run {
         let mut nodes: Vec<Slot> = graph
             .nodes()
             .map(|(_, node)| match node.within {
-                None => Slot::waiting_for(node.waits_for),
-                Some(_) => Slot { phase: NodePhase::Inside, ..Slot::waiting_for(0) },
+                None => Slot::waiting_for(node.waits_for, at),
+                Some(_) => Slot { phase: NodePhase::Inside, ..Slot::waiting_for(0, at) },
             })
             .collect();
         let lineage = submitted.lineage.as_deref();
@@ -175,7 +175,7 @@ impl Run {
                 match (retry_at, fallback) {
                     _ if self.is_abandoned(attempt.instance) => self.over_in_vain(attempt.instance)?,
                     (Some(at), _) => {
-                        self.slot(attempt.instance)?.phase = NodePhase::Backoff;
+                        self.enter(attempt.instance, NodePhase::Backoff)?;
                         self.state.timers.insert(Timer { at: *at, instance: attempt.instance, kind: TimerKind::Retry });
                     }
                     (None, Some(provider)) => self.fall_back(attempt, *provider)?,
@@ -242,7 +242,7 @@ impl Run {
                 self.drop_losers(instance)?;
             }
             Decision::Waiting { until, .. } => {
-                self.slot(instance)?.phase = NodePhase::Waiting;
+                self.enter(instance, NodePhase::Waiting)?;
                 if !is_planted(Fault::TimerNotSet) {
                     self.state.timers.insert(Timer { at: *until, instance, kind: TimerKind::Wait });
                 }
@@ -291,7 +291,7 @@ impl Run {
             self.take_timer(instance);
         }
         self.state.ready.remove(&self.rank(instance));
-        self.slot(instance)?.phase = NodePhase::Running;
+        self.enter(instance, NodePhase::Running)?;
         let job = self.state.tries.get_mut(&instance).and_then(|tries| tries.job.take());
         let live = LiveAttempt {
             number,
@@ -369,7 +369,7 @@ impl Run {
         error: &NodeError,
         origin: Instance,
     ) -> Result<(), Corrupt> {
-        self.slot(instance)?.phase = NodePhase::Failed;
+        self.enter(instance, NodePhase::Failed)?;
         if instance.scope != ROOT {
             return self.fail_item(instance, error, origin);
         }
@@ -429,7 +429,7 @@ impl Run {
     }
 
     pub(super) fn queue(&mut self, instance: Instance) -> Result<(), Corrupt> {
-        self.slot(instance)?.phase = NodePhase::Ready;
+        self.enter(instance, NodePhase::Ready)?;
         let rank = self.rank(instance);
         self.state.ready.insert(rank);
         Ok(())
@@ -459,6 +459,14 @@ impl Run {
             (None, _) => None,
         };
         slot.ok_or(unknown)
+    }
+
+    /// An instance comes to stand so, with this event.
+    pub(super) fn enter(&mut self, instance: Instance, phase: NodePhase) -> Result<&mut Slot, Corrupt> {
+        let since = self.state.last_at;
+        let slot = self.slot(instance)?;
+        (slot.phase, slot.since) = (phase, since);
+        Ok(slot)
     }
 
     pub(super) fn expect(&mut self, instance: Instance, phases: &[NodePhase]) -> Result<(), Corrupt> {

@@ -83,12 +83,12 @@ pub(crate) struct Waits<'a> {
 }
 
 impl Waits<'_> {
-    /// The instances that are not done and where they stand: nodes outside of all bodies first, then those of open items.
-    /// Of a run that is over there are none.
-    pub(crate) fn open(&self) -> impl Iterator<Item = (Instance, NodePhase)> {
+    /// The instances that are not done, where they stand, and since when: nodes outside of all bodies first, then those of
+    /// open items. Of a run that is over there are none.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (Instance, NodePhase, Timestamp)> {
         let is_running = self.run.status() == RunStatus::Running;
-        let slots = self.run.slots().map(|(instance, slot)| (instance, slot.phase));
-        slots.filter(move |(_, phase)| is_running && !is_final(*phase))
+        let slots = self.run.slots().map(|(instance, slot)| (instance, slot.phase, slot.since));
+        slots.filter(move |(_, phase, _)| is_running && !is_final(*phase))
     }
 
     /// What an instance that stands so waits for; nothing if it is done.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::bench::{Bench, RUN, dispatches, finished, submit};
-use crate::explain::Explained;
+use crate::explain::{Explained, Part};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
 use crate::id::RunId;
@@ -14,6 +14,7 @@ use crate::partition::io::{Input, Leaving};
 use crate::partition::watch::{Orphan, Watched};
 use crate::run::Outcome;
 use crate::run::event::{ErrorClass, NodeError, Timing};
+use crate::time::{Span, Timestamp};
 
 fn watched(bench: &mut Bench) -> Watched {
     bench.partition.watch(None, limits::WATCHDOG_PAGE_RUNS)
@@ -52,7 +53,7 @@ fn work_waits_for_an_agent_then_for_its_end_and_what_follows_waits_for_it() {
     bench.start(RUN, &chain(&json!({})));
     assert_eq!(kinds(&waits(&mut bench)), [("a", "agent"), ("b", "inputs")]);
     assert_eq!(sentence(&bench, "b"), "\"b\" waits for what \"a\" will give.");
-    assert_eq!(explained(&bench).nodes[0].since, Some(bench.now), "since it stands in its queue");
+    assert_eq!(explained(&bench).nodes[0].since, bench.now, "since it stands in its queue");
     bench.join("x", 1, &[], &[]);
     let sent = bench.deal();
     assert_eq!(kinds(&waits(&mut bench)), [("a", "attempt"), ("b", "inputs")]);
@@ -82,7 +83,46 @@ fn a_failed_try_waits_for_the_next_one() {
     explained.note(&bench.history[&RUN]);
     let told = &explained.nodes[0];
     assert_eq!(told.sentence(bench.now), "\"a\" is tried again in 5 s: 1 of 3 tries failed (boom: no luck).");
-    assert_eq!(told.since, Some(bench.now));
+}
+
+/// Since when the instances of nodes of this id wait.
+fn since(bench: &Bench, node: &str) -> Vec<Timestamp> {
+    explained(bench).nodes.iter().filter(|told| &*told.node == node).map(|told| told.since).collect()
+}
+
+#[test]
+fn since_when_something_waits_is_known_without_its_history_and_by_who_reads_the_run_later() {
+    let retry = json!({"retry": {"maxAttempts": 3, "initialMs": 5_000, "jitter": 0.0}});
+    let graph = Fixture::default().work("a", "pure", &retry).work("b", "pure", &json!({})).edge("a", "b");
+    let graph = graph.list("list", json!([1, 2])).logic("map", "map", json!({"concurrency": 1}));
+    let graph = graph.wait("each", 60_000).inside("map").edge("list", "map.items");
+    let graph = graph.edge("map.item", "each").edge("each", "map.result").build();
+    let mut bench = Bench::with_agent();
+    let sent = bench.start(RUN, &graph);
+    let begun = bench.now;
+    bench.pass(Span::from_millis(1_000));
+    let error = NodeError { class: ErrorClass::Retryable, code: "boom".into(), message: "no luck".into() };
+    let outcome = Outcome::Failed { error, retry_after: None };
+    bench.on([Input::Finished { from: sent[0].to.clone(), key: sent[0].key, outcome, timing: Timing::default() }]);
+    bench.land_all();
+    let failed = bench.now;
+    bench.pass(Span::from_millis(1_000));
+    assert_eq!((since(&bench, "a"), since(&bench, "b")), (vec![failed], vec![begun]));
+    assert_eq!((since(&bench, "each"), since(&bench, "map")), (vec![begun], vec![begun]));
+    let run = bench.folded(RUN, &graph);
+    let of = |part| Explained::of(&run, part, bench.now).nodes;
+    let (outside, all) = (of(Part::Outside), of(Part::All));
+    assert!(outside.len() == 2 && outside.iter().all(|told| all.contains(told)), "{outside:?} {all:?}");
+
+    // A pause that is over is a wait for an agent; the next item begins when the one before it is done.
+    bench.gone("a", 1, Leaving::Goodbye);
+    bench.pass(Span::from_millis(60_000));
+    bench.tick();
+    bench.land_all();
+    assert_eq!(
+        (since(&bench, "a"), since(&bench, "each")),
+        (vec![failed.plus(Span::from_millis(5_000))], vec![bench.now])
+    );
 }
 
 #[test]
