@@ -183,7 +183,15 @@ impl Cluster {
     async fn token(&self, part: Part) -> String {
         let role = match part {
             Part::Coordinator => panic!("a coordinator joins nobody"),
-            Part::Gateway(0) => return format!("@{}", self.folder.path().join("coordinator/gateway-token").display()),
+            Part::Gateway(0) => {
+                let file = self.folder.path().join("coordinator/gateway-token");
+                // It is written after the key.
+                wait::until("the first gateway's token", START_TIME_MAX, || async {
+                    if file.exists() { Ok(()) } else { Err(format!("there is no {}", file.display())) }
+                })
+                .await;
+                return format!("@{}", file.display());
+            }
             Part::Gateway(_) => "gateway",
             Part::Agent(_) => "agent",
         };
