@@ -76,7 +76,7 @@ core-instructions: ## instructions that one event costs the engine, from 10 to 2
 	cargo bench --locked --package heddle-core --bench events -- --instructions
 
 SEEDS ?= 20000
-sim: ## the simulator over many seeds: SEEDS, ARGS (--json: the report for programs; --seed N: the story of one world)
+sim: ## the simulator over many seeds: SEEDS, ARGS (--json: the report for programs; --first N: from another seed on; --seed N: the story of one world)
 	cargo test --release --package heddle-sim --locked --lib
 	cargo run --release --package heddle-sim --locked -- --seeds $(SEEDS) $(ARGS)
 

@@ -142,7 +142,7 @@ impl Shared {
         self.node_pauses.lock().unwrap_or_else(PoisonError::into_inner).get(node_type).cloned()
     }
 
-    /// From now on no permit is given to nodes of a type; what was given is used.
+    /// From now on no attempt at nodes of a type begins: no permit is given to them, and what is on its way is given back.
     pub(crate) fn pause_node_type(&self, row: NodePauseRow) {
         let node_type = Arc::clone(&row.node_type);
         self.node_pauses.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&node_type), row);

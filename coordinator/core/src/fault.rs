@@ -130,6 +130,12 @@ pub enum Fault {
     ChildOutputsCrossed,
     /// A provider's job that nobody goes on with is not cancelled.
     JobForgotten,
+    /// A run works on after its deadline.
+    DeadlineForgotten,
+    /// Time in which a run only waits, or is paused, counts against its deadline.
+    WaitingCounts,
+    /// Permits are taken for nodes whose type is paused.
+    PausedTypeBegins,
 }
 
 #[cfg(feature = "planted-faults")]

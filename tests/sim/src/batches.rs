@@ -97,7 +97,9 @@ impl World {
         let graph = Arc::clone(self.store.graphs.get(&created.graph)?);
         let like = self.submission(0, None);
         let place = Some(OfBatch { batch, index, input_index: index });
-        Some(Submission { run: batch.run(index), graph, batch: place, ..like })
+        let run = batch.run(index);
+        let deadline = self.knobs.deadline_of(run);
+        Some(Submission { run, graph, batch: place, deadline, ..like })
     }
 
     /// Its sender hears that a message has arrived.

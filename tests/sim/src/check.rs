@@ -19,6 +19,7 @@ use heddle_core::value::Digest;
 
 use super::Violation;
 use super::check_cache::Given;
+use super::check_deadlines::Activity;
 use super::check_jobs::Jobs;
 use super::check_reviews::ReviewAccount;
 use super::check_signals::Heard;
@@ -59,6 +60,8 @@ pub(super) struct Checker {
     pub(super) given: Given,
     pub(super) heard: BTreeMap<RunId, Heard>,
     pub(super) jobs: Jobs,
+    /// Until when timers may have been late.
+    pub(super) calm_at: Timestamp,
     /// Which container's items and turns have these numbers.
     pub(super) scopes: BTreeMap<(RunId, ScopeIx), Instance>,
 }
@@ -80,6 +83,8 @@ pub(super) struct RunAccount {
     pub(super) is_stopped: bool,
     /// Nothing of it may begin.
     pub(super) is_paused: bool,
+    /// How long it has been active, and how long it may be.
+    pub(super) activity: Activity,
 }
 
 /// What is durable of an attempt.
@@ -172,6 +177,7 @@ impl Checker {
     /// A new load of a partition has begun: from here on it is the only owner.
     pub(super) fn loaded(&mut self, seat: SeatId) {
         self.owners.insert(seat.partition, seat);
+        self.calm(self.now);
     }
 
     pub(super) fn expect_owner(&self, seat: SeatId, batch: &Batch) {

@@ -58,14 +58,17 @@ impl Checker {
         let expected = EventSeq(account.events + 1);
         account.events += 1;
         let is_late = event.at < account.last_at;
+        let passed = event.at.since(account.last_at);
         account.last_at = event.at;
         self.expect(event.seq == expected, "H11", || format!("{run}: expected event {expected}, found {}", event.seq));
         self.expect(!is_late, "E7", || format!("{run}: event {} is earlier than the one before", event.seq));
         if self.has_failed() {
             return;
         }
+        self.worked_for(run, passed, event);
         self.before(run, event);
         self.fold(store, run, event);
+        self.goes_on(run);
         self.signals(run, event);
         self.shared(run, event);
         self.after_end(run, event);

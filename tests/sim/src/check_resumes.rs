@@ -96,6 +96,12 @@ impl<'a> Looked<'a> {
         self.scripted.nodes.get(node).and_then(|node| node["id"].as_str()).unwrap_or("of no document")
     }
 
+    /// Whether agents do the work of a node.
+    fn is_work(&self, node: usize) -> bool {
+        let kind = self.scripted.nodes.get(node).and_then(|node| node["data"]["nodeType"].as_str());
+        kind.is_some_and(|kind| work::TYPES.contains(&kind))
+    }
+
     fn is_edited(&self, node: usize) -> bool {
         self.resumed.asked.edits.iter().any(|edit| edit.node.0 as usize == node)
     }
@@ -173,7 +179,8 @@ impl<'a> Looked<'a> {
         }
         let is_of_start = |node: usize| node == from || document.container_of(node) == Some(from);
         let is_in_maps = |node: usize| document.is_in_maps_only(node);
-        for (node, path) in self.ran.iter().filter(|(node, _)| *node < self.scripted.nodes.len()) {
+        // What an agent only looks at for the engine is decided anew in each run.
+        for (node, path) in self.ran.iter().filter(|(node, _)| self.is_work(*node)) {
             let is_named = asked.indices.iter().any(|index| path.starts_with(index));
             let was_there = self.resumed.results.contains(&(*node, path.clone()));
             // A container that opens again may be looked at by an agent, though its other items stay.
@@ -225,13 +232,8 @@ impl<'a> Looked<'a> {
             }
         }
         let is_whole = self.fold.status() == RunStatus::Completed && self.fold.progress().1 == 0;
-        let is_work = |node: usize| {
-            self.scripted.document.is_outside(node)
-                && self.scripted.nodes[node]["data"]["nodeType"]
-                    .as_str()
-                    .is_some_and(|kind| work::TYPES.contains(&kind))
-        };
-        let outside = will.keys().filter(|node| **node < self.scripted.nodes.len() && is_work(**node));
+        let is_work = |node: usize| self.scripted.document.is_outside(node) && self.is_work(node);
+        let outside = will.keys().filter(|node| is_work(**node));
         for node in outside.filter(|_| is_whole) {
             // What came before it may have left the output closed that it hangs on.
             if self.fold.phase_of(NodeIx(*node as u32)) == NodePhase::Cached {

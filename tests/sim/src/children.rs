@@ -143,7 +143,8 @@ impl World {
         let tenant = row.created.tenant.clone();
         let workflow = invoke.workflow;
         let like = self.submission(0, None);
-        Some(Ok(Submission { run: child, tenant, workflow, graph, inputs, key: None, invoked_by, ..like }))
+        let deadline = None;
+        Some(Ok(Submission { run: child, tenant, workflow, graph, inputs, key: None, deadline, invoked_by, ..like }))
     }
 
     /// What a node has for its child, by name.

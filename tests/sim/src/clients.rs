@@ -205,8 +205,9 @@ impl World {
             body: Digest::of(&graph.to_be_bytes()),
         });
         let graph = Arc::clone(&self.graphs[graph].graph);
+        let run = RunId::new(self.now, slot, random);
         Submission {
-            run: RunId::new(self.now, slot, random),
+            run,
             tenant,
             subject: Subject::from("a client"),
             workflow: WorkflowId(1),
@@ -218,7 +219,7 @@ impl World {
             sandbox: false,
             lineage: None,
             batch: None,
-            deadline: None,
+            deadline: self.knobs.deadline_of(run),
             invoked_by: None,
         }
     }

@@ -41,6 +41,11 @@ pub(super) enum Event {
         run: RunId,
         instance: Instance,
     },
+    /// Somebody who runs the cluster pauses a type of nodes, or lets it go on.
+    OperatorActs {
+        node_type: &'static str,
+        pauses: bool,
+    },
     /// The client has waited long enough.
     ClientGivesUp {
         client: usize,

@@ -51,6 +51,8 @@ pub enum ShellFault {
     PausedMailLost,
     /// Agents do not say again what they said on a stream that has ended.
     NotSaidAgain,
+    /// Which types of nodes are paused is forgotten when the coordinator starts again.
+    NodePausesForgotten,
 }
 
 impl std::fmt::Display for Planted {

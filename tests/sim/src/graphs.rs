@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use heddle_core::graph::{Compile, Draft, Graph, TypeCatalogue};
 use heddle_core::id::NodeIx;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::drawing::{Child, Drawing};
 use super::knobs::{self, Knobs};
@@ -23,6 +23,8 @@ pub(super) struct Scripted {
     /// Its nodes and edges as they were drawn.
     pub(super) nodes: Vec<Value>,
     edges: Vec<Value>,
+    /// What its policy says of how long a run may be active, in milliseconds.
+    pub(super) deadline_ms: Option<u64>,
 }
 
 impl fmt::Display for Scripted {
@@ -83,13 +85,20 @@ impl Scripted {
 
     /// The same graph with other data in its nodes.
     pub(super) fn with(&self, nodes: Vec<Value>) -> Self {
-        Self::of(nodes, self.edges.clone(), self.scripts.clone())
+        let changed = Self::of(nodes, self.edges.clone(), self.scripts.clone());
+        self.deadline_ms.into_iter().fold(changed, Self::bounded)
+    }
+
+    /// The same graph with a deadline in its policy, in milliseconds.
+    pub(super) fn bounded(self, deadline_ms: u64) -> Self {
+        let graph = compile(&self.nodes, &self.edges, &json!({ "deadlineMs": deadline_ms }));
+        Self { graph, deadline_ms: Some(deadline_ms), ..self }
     }
 
     /// A graph whose document is known, and how its nodes behave.
     pub(super) fn of(nodes: Vec<Value>, edges: Vec<Value>, scripts: Vec<Script>) -> Self {
         let document = Document::read(&nodes, &edges);
-        Self { graph: compile(&nodes, &edges), scripts, document, nodes, edges }
+        Self { graph: compile(&nodes, &edges, &Value::Null), scripts, document, nodes, edges, deadline_ms: None }
     }
 }
 
@@ -103,13 +112,14 @@ fn catalogue() -> TypeCatalogue {
     types
 }
 
-fn compile(nodes: &[Value], edges: &[Value]) -> Arc<Graph> {
+fn compile(nodes: &[Value], edges: &[Value], policy: &Value) -> Arc<Graph> {
     let (nodes, edges) = (Value::from(nodes), Value::from(edges));
     thread_local! {
         static TYPES: TypeCatalogue = catalogue();
     }
     let compile = Compile { strict: true, complete: false, check_config: &|_, _| Vec::new() };
     let draft = Draft::parse(nodes.to_string().as_bytes(), edges.to_string().as_bytes());
+    let draft = draft.and_then(|draft| draft.with_policy(policy.to_string().as_bytes()));
     let compiled = draft.and_then(|draft| TYPES.with(|types| Graph::compile(&draft, types, compile)));
     match compiled {
         Ok(compiled) => Arc::new(compiled.graph),

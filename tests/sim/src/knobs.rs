@@ -81,6 +81,15 @@ pub(super) struct Knobs {
     pub(super) pause_percent: u64,
     /// How many of the nodes run another graph.
     pub(super) child_percent: u64,
+    /// How many of the runs, and half as many of the graphs, say how long a run may be active.
+    pub(super) deadline_percent: u64,
+    pub(super) deadline_ms: Range,
+    /// Which of them is drawn from this.
+    pub(super) deadlines: u64,
+    /// How often somebody pauses a type of nodes for a while.
+    pub(super) type_pauses: usize,
+    /// Whoever does so draws from this.
+    pub(super) operator: u64,
 }
 
 /// Which effect classes nodes have.
@@ -154,6 +163,11 @@ impl Knobs {
             outside: 0,
             pause_percent: 0,
             child_percent: 0,
+            deadline_percent: 0,
+            deadline_ms: (1, 1),
+            deadlines: 0,
+            type_pauses: 0,
+            operator: 0,
         }
     }
 
@@ -180,6 +194,22 @@ impl Knobs {
     pub(super) fn with_children(self, seed: u64) -> Self {
         const BESIDE: u64 = 0x5EED_C41D;
         Self { child_percent: Random::from_seed(seed ^ BESIDE).pick(&[0, 0, 20, 40]), ..self }
+    }
+
+    /// The same world, in which runs have deadlines or do not: drawn beside, too.
+    pub(super) fn with_deadlines(self, seed: u64) -> Self {
+        const BESIDE: u64 = 0x5EED_DEAD;
+        let mut random = Random::from_seed(seed ^ BESIDE);
+        let deadline_percent = random.pick(&[0, 0, 0, 60]);
+        let deadline_ms = random.pick(&[(1, 300), (200, 3_000), (3_000, 20_000)]);
+        Self { deadline_percent, deadline_ms, deadlines: random.next(), ..self }
+    }
+
+    /// The same world, in which types of nodes are paused or none is: drawn beside, too.
+    pub(super) fn with_type_pauses(self, seed: u64) -> Self {
+        const BESIDE: u64 = 0x5EED_57A4_0000;
+        let mut random = Random::from_seed(seed ^ BESIDE);
+        Self { type_pauses: random.pick(&[0, 0, 0, 1, 3]), operator: random.next(), ..self }
     }
 
     /// Whether runs are of more than one tenant. Limits on what is at work are counted for one.

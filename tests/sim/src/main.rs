@@ -1,6 +1,6 @@
 //! Looks at the worlds of many seeds, or tells the story of one.
 //!
-//! `heddle-sim [--seeds N] [--json] [--no-faults]`, or `heddle-sim --seed N` for one world with all that happens in it, or
+//! `heddle-sim [--seeds N] [--first N] [--json] [--no-faults]`, or `heddle-sim --seed N` for one world with all that happens in it, or
 //! `heddle-sim --fault NAME [--seeds N]` for the worlds in which one planted fault is found.
 
 use std::process::ExitCode;
@@ -10,11 +10,12 @@ use heddle_sim::{Planted, catch, run_traced, search, worlds};
 /// Seeds within which a planted fault must be found.
 const SEEDS_TO_FIND_MAX: u64 = 4_000;
 const SEEDS: u64 = 20_000;
-const USAGE: &str =
-    "usage: heddle-sim [--seeds N] [--json] [--no-faults] | heddle-sim --seed N | heddle-sim --fault NAME [--seeds N]";
+const USAGE: &str = "usage: heddle-sim [--seeds N] [--first N] [--json] [--no-faults] | heddle-sim --seed N | heddle-sim --fault NAME [--seeds N]";
 
 struct Options {
     seeds: u64,
+    /// The first of them.
+    first: u64,
     one: Option<u64>,
     json: bool,
     faults: bool,
@@ -22,11 +23,12 @@ struct Options {
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { seeds: SEEDS, one: None, json: false, faults: true, fault: None };
+    let mut options = Options { seeds: SEEDS, first: 0, one: None, json: false, faults: true, fault: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--seeds" => options.seeds = arguments.next()?.parse().ok()?,
+            "--first" => options.first = arguments.next()?.parse().ok()?,
             "--seed" => options.one = Some(arguments.next()?.parse().ok()?),
             "--fault" => {
                 let name = arguments.next()?;
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
         println!("{planted}: found in {} of {} worlds: {found:?}", found.len(), options.seeds);
         return if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
-    let found = search(options.seeds);
+    let found = search(options.first..options.first.saturating_add(options.seeds));
     let caught = if options.faults { catch(&Planted::all(), SEEDS_TO_FIND_MAX) } else { Vec::new() };
     if options.json {
         println!("{}", found.to_json(&caught));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -46,15 +47,15 @@ pub struct Caught {
     pub by: Option<(u64, &'static str)>,
 }
 
-/// Looks at the worlds of these many seeds.
-pub fn search(seeds: u64) -> Found {
+/// Looks at the worlds of these seeds.
+pub fn search(seeds: Range<u64>) -> Found {
     let begun = Instant::now();
-    let (next, found) = (AtomicU64::new(0), Mutex::new(Found::default()));
+    let (next, found) = (AtomicU64::new(seeds.start), Mutex::new(Found::default()));
     let work = || {
         let mut mine = Found::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds || mine.findings.len() >= FINDINGS_MAX {
+            if seed >= seeds.end || mine.findings.len() >= FINDINGS_MAX {
                 break;
             }
             let report = run(seed, None);

@@ -108,6 +108,9 @@ impl World {
         }
         self.shell.is_up = true;
         self.shell.permits = Permits::new(policies::limits(), (0..self.knobs.partitions).map(PartitionId));
+        if !self.is_planted(ShellFault::NodePausesForgotten) {
+            self.store.paused_types.iter().for_each(|paused| self.shell.permits.pause((*paused).into()));
+        }
         for partition in (0..self.knobs.partitions).map(PartitionId) {
             self.seat_anew(partition);
         }
@@ -281,6 +284,7 @@ impl World {
         self.perform(id, outputs);
         self.check_memory(id);
         self.check_watch(id);
+        self.check_type_pauses(id);
         if more {
             self.wake_soon(id);
         }

@@ -35,6 +35,8 @@ pub(super) struct Store {
     pub(super) artifacts: Artifacts,
     /// Results that runs share.
     pub(super) cache: BTreeMap<(TenantId, Digest), CachedResult>,
+    /// Types of nodes that are paused.
+    pub(super) paused_types: BTreeSet<&'static str>,
     /// Runs whose rows the database cannot hold.
     pub(super) spoilt: BTreeSet<RunId>,
 }

@@ -22,6 +22,7 @@ use super::fault::ShellFault;
 use super::graphs::Scripted;
 use super::knobs::Knobs;
 use super::nemesis::Trouble;
+use super::operator::Operator;
 use super::outsiders::Outsiders;
 use super::policies;
 use super::progress::Progress;
@@ -74,6 +75,8 @@ pub(super) struct World {
     undo: Option<Undo>,
     /// Those who send signals and call hooks.
     pub(super) outsiders: Outsiders,
+    /// Who pauses types of nodes.
+    pub(super) operator: Operator,
     /// What was asked for by runs that go on from others.
     pub(super) resumed: BTreeMap<RunId, Resumed>,
     /// Takes a line for each thing that happens.
@@ -95,7 +98,7 @@ impl World {
     pub(super) fn new(seed: u64, fault: Option<ShellFault>, trace: Option<fn(&str)>) -> Self {
         let mut random = Random::from_seed(seed);
         let knobs = Knobs::draw(&mut random).with_cache(seed).with_listeners(seed);
-        let knobs = knobs.with_pauses(seed).with_children(seed);
+        let knobs = knobs.with_pauses(seed).with_children(seed).with_deadlines(seed).with_type_pauses(seed);
         let count = if knobs.child_percent > 0 { CHILD_GRAPHS } else { 0 };
         let places = knobs.graphs..knobs.graphs + count;
         let child = |graph| Child { workflow: workflow_of(graph), is_deep: graph + 1 == places.end };
@@ -108,6 +111,7 @@ impl World {
                 false => Scripted::draw_child(&mut random, &knobs, &children[..place - places.start]),
             });
         }
+        let graphs = knobs.bound(graphs);
         let mut world = Self::of(random, knobs, graphs, fault, trace);
         places.for_each(|place| world.workflows.save(workflow_of(place), place));
         world
@@ -126,7 +130,7 @@ impl World {
             store.graphs.insert(scripted.graph.digest(), scripted.graph.clone());
         }
         let agents = (0..knobs.agents).map(|_| Agent::default()).collect();
-        let outsiders = Outsiders::new(knobs.outside);
+        let (outsiders, operator) = (Outsiders::new(knobs.outside), Operator::new(knobs.operator));
         let mut world = Self {
             now: START,
             last_trouble: START.plus(millis(knobs.trouble_ms)),
@@ -152,6 +156,7 @@ impl World {
             kills: Kills::default(),
             undo: None,
             outsiders,
+            operator,
             resumed: BTreeMap::new(),
             trace,
         };
@@ -163,6 +168,7 @@ impl World {
         }
         world.plan_clients();
         world.plan_troubles();
+        world.plan_type_pauses();
         world
     }
 
@@ -174,6 +180,7 @@ impl World {
         while let Some((at, event)) = self.queue.pop() {
             self.now = at;
             self.check.now = at;
+            self.check.calm(self.last_trouble);
             self.steps += 1;
             self.check.note(at.as_millis() as u64);
             self.happen(event);
@@ -234,6 +241,7 @@ impl World {
             Event::PersonActs { person, run, review } => self.person_acts(person, run, review),
             Event::OutsiderSends { run, name } => self.outsider_sends(run, &name),
             Event::OutsiderActs { run, instance } => self.outsider_acts(run, instance),
+            Event::OperatorActs { node_type, pauses } => self.operator_acts(node_type, pauses),
             Event::Request { client, partition, input } => self.request(client, partition, *input),
             Event::Mail { partition, input } => self.mail(partition, *input),
             Event::Answer { client, caller, reply } => self.answered(client, caller, &reply),
@@ -302,7 +310,8 @@ impl World {
             | Event::JobCancelled { agent, .. }
             | Event::DrainEnds { agent, .. } => *agent,
             Event::Commit { .. } => return Some(self.database_stalled_until),
-            Event::ReadRun { .. }
+            Event::OperatorActs { .. }
+            | Event::ReadRun { .. }
             | Event::ReadValues { .. }
             | Event::ReadList { .. }
             | Event::LookUpKey { .. }
@@ -455,6 +464,7 @@ impl World {
         self.check_batches();
         self.check.check_values(&self.store);
         self.check.check_jobs();
+        self.check_deadlines();
         for run in self.check.acknowledged_runs() {
             let is_there = self.store.runs.contains_key(&run) || self.check.is_quarantined(run);
             self.check.expect(is_there, "H1", || format!("{run} was acknowledged and is not there"));
@@ -494,7 +504,7 @@ impl World {
     }
 
     /// A graph, as it was drawn.
-    fn scripted(&self, graph: Digest) -> Option<&Scripted> {
+    pub(super) fn scripted(&self, graph: Digest) -> Option<&Scripted> {
         self.graphs.iter().find(|scripted| scripted.graph.digest() == graph)
     }
 

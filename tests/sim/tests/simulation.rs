@@ -9,7 +9,7 @@ const SEEDS: u64 = 500;
 
 #[test]
 fn worlds_without_a_planted_fault_are_clean() {
-    let found = sim::search(SEEDS);
+    let found = sim::search(0..SEEDS);
     println!("{found}");
     assert!(found.is_clean() && found.seeds == SEEDS);
 }

@@ -146,7 +146,11 @@ impl Partition {
         for Grant { tenant, need, reservation } in grants {
             let lane = Lane { tenant, need };
             let is_current = self.is_current(&reservation);
-            let is_whole = is_current && turn.permits.take().has_place(&reservation);
+            let is_whole = is_current && {
+                let permits = turn.permits.take();
+                // Its type may have been paused while it was on its way.
+                permits.has_place(&reservation) && !permits.is_paused(&lane.need)
+            };
             let agent = &reservation.agent.agent;
             let next = if is_whole { self.next_ready_near(&lane, agent, turn.now) } else { None };
             match next {

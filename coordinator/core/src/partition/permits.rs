@@ -20,6 +20,7 @@ use self::places::Places;
 pub use self::standing::{Misfit, PlaceStanding, Standing};
 use crate::concurrency::{ConcurrencyKey, ConcurrencyLimits};
 use crate::condition::question::{EVALUATOR_TYPE, EVALUATOR_VERSION};
+use crate::fault::{Fault, is_planted};
 use crate::id::{AgentBoot, AgentId, BootId, Instance, NodeIx, PartitionId, ProviderIx, SessionNumber, TenantId};
 use crate::node_type::Runner;
 use crate::run::Run;
@@ -236,7 +237,7 @@ impl Permits {
 
     /// Whether nodes of this type get no permits, whoever offers it.
     pub fn is_paused(&self, need: &Need) -> bool {
-        self.paused.contains(&need.type_id)
+        self.paused.contains(&need.type_id) && !is_planted(Fault::PausedTypeBegins)
     }
 
     /// An agent grants permits again, after `finished` attempts have left it. What it said on an earlier stream is void.

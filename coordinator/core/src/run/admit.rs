@@ -398,7 +398,7 @@ impl Run {
             let fact = Fact::TimerFired { instance: timer.instance, outputs };
             return Ok(Admitted { fact, values: body.into_values() });
         }
-        if !self.is_waiting() && self.state.deadline <= now {
+        if self.deadline().is_some_and(|at| at <= now) {
             let error = RunError {
                 code: "run_timeout".into(),
                 message: format!("the run was active for more than {}", self.state.origin.active_max).into(),

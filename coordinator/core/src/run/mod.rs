@@ -454,14 +454,19 @@ impl Run {
         self.state.status != RunStatus::Running && self.state.attempts.is_empty() && !self.owes_cancels()
     }
 
+    /// When it fails if it is not over by then. While nothing of it is at work no time counts, so there is no such instant.
+    fn deadline(&self) -> Option<Timestamp> {
+        let counts = !self.is_waiting() && !is_planted(Fault::DeadlineForgotten);
+        counts.then_some(self.state.deadline)
+    }
+
     /// When it must be looked at again without a command: a timer, or its deadline.
     pub fn next_due(&self) -> Option<Timestamp> {
         if self.state.status != RunStatus::Running || self.is_paused() {
             return None;
         }
         let timer = self.state.timers.first().map(|timer| timer.at);
-        let deadline = (!self.is_waiting()).then_some(self.state.deadline);
-        timer.into_iter().chain(deadline).min()
+        timer.into_iter().chain(self.deadline()).min()
     }
 
     /// When something happens by itself: at `now` if a wait is over already. Retries that are due are exposed instead.
@@ -473,8 +478,7 @@ impl Run {
             return Some(now);
         }
         let timer = self.state.timers.iter().find(|timer| timer.at > now).map(|timer| timer.at);
-        let deadline = (!self.is_waiting()).then_some(self.state.deadline);
-        timer.into_iter().chain(deadline).min()
+        timer.into_iter().chain(self.deadline()).min()
     }
 
     /// The outputs of a finished node.

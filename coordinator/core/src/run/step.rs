@@ -119,7 +119,7 @@ impl Run {
         if seq != expected {
             return Err(Corrupt::Gap { expected, found: seq });
         }
-        if self.is_waiting() || self.is_paused() {
+        if (self.is_waiting() || self.is_paused()) && !is_planted(Fault::WaitingCounts) {
             // Waiting does not count against the deadline.
             self.state.deadline = self.state.deadline.plus(at.since(self.state.last_at));
         }

@@ -133,7 +133,9 @@ impl<'a> Drawing<'a> {
         let is_in_body = level.parent.is_some();
         // One is enough: each costs every run that comes to it up to five starts of agents.
         let may_be_poison = kind.starts_with("debug:") && !is_in_body && !self.scripts.iter().any(|it| it.is_poison);
-        let is_poison = may_be_poison && self.random.percent(self.knobs.poison_percent);
+        // What is lifted over a long list would be one for each item.
+        let is_one = kind != work::ONE || self.knobs.longest_list <= 3;
+        let is_poison = may_be_poison && self.random.percent(self.knobs.poison_percent) && is_one;
         // What runs for many items must not take long.
         let work_ms = if is_in_body { self.knobs.work_ms.min((10, 200)) } else { self.knobs.work_ms };
         self.scripts.push(Script { work_ms, fail_percent: self.knobs.fail_percent, is_poison });

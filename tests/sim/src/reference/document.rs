@@ -50,6 +50,8 @@ pub(super) struct Region {
     pub(super) outer: Place,
     /// The outputs that bring the lists.
     pub(super) origins: BTreeSet<(usize, String)>,
+    /// How many others have been left on the way to it.
+    after: usize,
 }
 
 impl Document {
@@ -102,11 +104,10 @@ impl Document {
     }
 
     /// An edge from a list output to a non-list input lifts the target; so does one from a lifted node, unless its target
-    /// takes a list. Lifted nodes with the same origins are one region.
+    /// takes a list. Lifted nodes with the same origins are one region, unless they come after different numbers of others.
     fn lift(&mut self) {
-        let mut is_lifted = vec![false; self.nodes.len()];
-        while let Some(node) = (0..self.nodes.len()).find(|node| !is_lifted[*node] && self.is_next(*node, &is_lifted)) {
-            is_lifted[node] = true;
+        let mut after = vec![0; self.nodes.len()];
+        for node in self.in_order() {
             let (outer, lifting) = (self.nodes[node].place, self.lifting(node));
             let sources: BTreeSet<Place> = lifting.iter().filter_map(|edge| self.region_beside(*edge, outer)).collect();
             let outside = lifting.iter().filter(|edge| self.region_beside(**edge, outer).is_none());
@@ -114,25 +115,63 @@ impl Document {
             let origins: BTreeSet<_> = lifting.iter().map(|edge| self.output_of(*edge)).collect();
             let known = self.regions.iter().zip(0..).find(|(region, ix)| {
                 region.outer == outer
+                    && region.after == self.after(node, (&lifting, Some(Place::Region(*ix))), &after)
                     && match sources.len() {
                         0 => region.origins == outside,
                         1 => sources.contains(&Place::Region(*ix)) && outside.is_subset(&region.origins),
                         _ => false,
                     }
             });
-            let known = known.map(|(_, ix)| ix);
-            self.nodes[node].place = Place::Region(known.unwrap_or_else(|| {
-                self.regions.push(Region { outer, origins });
-                self.regions.len() - 1
-            }));
+            let known = known.map(|(_, ix)| ix).filter(|_| !lifting.is_empty());
+            after[node] = self.after(node, (&lifting, known.map(Place::Region)), &after);
+            if !lifting.is_empty() {
+                self.nodes[node].place = Place::Region(known.unwrap_or_else(|| {
+                    self.regions.push(Region { outer, origins, after: after[node] });
+                    self.regions.len() - 1
+                }));
+            }
         }
     }
 
-    /// Whether a node is lifted, and all before it are found.
-    fn is_next(&self, node: usize, is_lifted: &[bool]) -> bool {
-        let is_open =
-            |edge: &Edge| !is_lifted[edge.source] && edge.source != node && !self.lifting(edge.source).is_empty();
-        !self.lifting(node).is_empty() && !self.edges_into(node).any(is_open)
+    /// How many regions have been left on the way to a node, if it lies in this one. Each could lead back, and a node that waits for
+    /// what has left a region cannot run with those of a region that begins before that.
+    fn after(&self, node: usize, (lifting, region): (&[usize], Option<Place>), after: &[usize]) -> usize {
+        let edges = self.edges.iter().zip(0..).filter(|(edge, _)| edge.target == node && !self.is_item(edge));
+        let before = edges.map(|(edge, ix)| {
+            let place = self.nodes[edge.source].place;
+            let stays = !matches!(place, Place::Region(_)) || region == Some(place) && lifting.contains(&ix);
+            after[edge.source] + usize::from(!stays)
+        });
+        // The body of a container counts for it.
+        before.chain(self.inside(node).map(|inside| after[inside])).max().unwrap_or_default()
+    }
+
+    /// All nodes, each after those before it; a container after its body.
+    fn in_order(&self) -> Vec<usize> {
+        fn visit(document: &Document, node: usize, order: &mut Vec<usize>, seen: &mut BTreeSet<usize>) {
+            if seen.insert(node) {
+                let before = document.edges_into(node).filter(|edge| !document.is_item(edge)).map(|edge| edge.source);
+                before.chain(document.inside(node)).for_each(|before| visit(document, before, order, seen));
+                order.push(node);
+            }
+        }
+        let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
+        (0..self.nodes.len()).for_each(|node| visit(self, node, &mut order, &mut seen));
+        order
+    }
+
+    /// Whether an edge brings an item of a container to a node in it: that comes from outside, through the container's own inputs.
+    fn is_item(&self, edge: &Edge) -> bool {
+        self.is_within(edge.target, edge.source)
+    }
+
+    /// The nodes of a container's own body.
+    fn inside(&self, container: usize) -> impl Iterator<Item = usize> {
+        let lies_here = move |place: Place| match place {
+            Place::Region(region) => self.regions[region].outer == Place::Body(container),
+            place => place == Place::Body(container),
+        };
+        self.nodes.iter().zip(0..).filter(move |(node, _)| lies_here(node.place)).map(|(_, ix)| ix)
     }
 
     /// The edges that lift a node.

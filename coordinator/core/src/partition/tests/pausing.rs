@@ -123,3 +123,19 @@ fn of_two_deadlines_the_lesser_counts() {
         assert!(text.contains(&Span::from_millis(least).to_string()), "{text}");
     }
 }
+
+#[test]
+fn a_permit_that_is_on_its_way_when_its_type_is_paused_is_given_back() {
+    let graph = Fixture::default().work("a", "pure", &json!({})).build();
+    let mut bench = Bench::new();
+    assert_eq!(bench.start(RUN, &graph), [], "nobody is there");
+    bench.join("a", 1, &[], &[]);
+    let dealt = bench.take_dealt();
+    assert_eq!(dealt.len(), 1);
+    bench.permits.pause("debug:work".into());
+    bench.on(dealt.into_iter().map(|(_, grant)| Input::Granted(vec![grant])));
+    assert_eq!(super::bench::dispatches(&bench.land_all()), []);
+    assert_eq!(bench.deal(), []);
+    bench.permits.unpause("debug:work");
+    assert_eq!(bench.deal().len(), 1, "it has waited on");
+}

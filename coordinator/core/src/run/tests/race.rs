@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::course::{Course, failure, success};
 use crate::graph::fixture::Fixture;
-use crate::id::AttemptToken;
+use crate::id::{AttemptToken, RunId};
 use crate::run::event::{Attempt, ErrorClass, LossCause, Timing};
 use crate::run::view::NodeState;
 use crate::run::{Command, NodePhase, Outcome, Rejection, RunStatus};
@@ -156,4 +156,22 @@ fn a_race_inside_a_branch_of_another_is_given_up_with_it() {
         assert_eq!(phase(&course, id), NodePhase::Dropped, "{id}");
     }
     assert_eq!((course.run.status(), course.gave("end.value")), (RunStatus::Completed, Some(json!("won"))));
+}
+
+#[test]
+fn what_a_container_waits_for_is_no_loser_though_the_node_in_it_is_left_out() {
+    let graph = Fixture::default().json("in", json!(1)).work("a", "pure", &json!({})).logic("it", "race", json!({}));
+    let graph = graph.edge("in", "it").edge("a.out", "it").list("list", json!([1])).logic("m", "map", json!({}));
+    let graph = graph.work("w", "pure", &json!({})).inside("m").edge("m.item", "w.extra").edge("it.value", "w.other");
+    let graph = graph.work("left", "pure", &json!({})).inside("m").edge("a.out", "left.extra");
+    let graph = graph.edge("list", "m.items").edge("w.out", "m.result").build();
+    let mut course = Course::begin_with(&graph, 0, RunId(7), (None, graph.find("w")), Vec::new());
+    assert_eq!(course.run.unwakeable(), []);
+    let mut ran = Vec::new();
+    course.run_through(|id, _| {
+        ran.push(id.to_owned());
+        success("done")
+    });
+    assert_eq!(ran, ["a", "w"]);
+    assert_eq!(course.run.status(), RunStatus::Completed);
 }
