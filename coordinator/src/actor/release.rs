@@ -166,6 +166,7 @@ impl Releaser {
     fn cancel_job(&self, job: Dispatch, work: &mut JoinSet<()>) {
         let (shared, partition) = (Arc::clone(&self.shared), self.partition);
         let send = move |shared: &Shared, job: &Dispatch, filled| {
+            crash_point!("jobs.before-order");
             let message = convert::cancel_job(job, filled);
             shared.sessions.send_in(job.session, partition, &job.to, vec![message]);
         };

@@ -326,6 +326,7 @@ impl Session {
                     }));
                 }
                 Some(Kind::JobCancelled(cancelled)) => {
+                    crash_point!("jobs.answer-received");
                     let key = convert::key_from_wire(cancelled.key.as_ref());
                     let end = convert::job_end_from_wire(cancelled);
                     reports.extend(

@@ -3,6 +3,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod owed;
+
 use std::time::Duration;
 
 use cluster_tests::cluster::client::Client;
@@ -22,8 +24,8 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 const HIT_TIME_MAX: Duration = Duration::from_secs(30);
 /// Nobody makes this file: what waits for it works until it is stopped.
 const NEVER: &str = "never";
-/// Places that no run passes.
-const BESIDE: [&str; 2] = ["alerts.", "retention."];
+/// Places that no run passes, and those around the order to cancel a job, which [`owed`] has.
+const BESIDE: [&str; 3] = ["alerts.", "retention.", "jobs."];
 /// How long a job takes at its provider: longer than the suite.
 const JOB_MS: u64 = 600_000;
 /// The kind whose runs have a job.
