@@ -282,8 +282,18 @@ async fn another_agent_cancels_the_job_of_one_that_is_gone_for_good() {
         if sentence.contains("is still to be cancelled") { Ok(()) } else { Err(explained.to_string()) }
     })
     .await;
+    // Whoever looks at the run sees that something may still be charged for it.
+    let explained = client.get_json(&format!("/api/v1/workflows/executions/{run}/explain")).await;
+    let headline = text(&explained["headline"]);
+    assert!(
+        headline.ends_with("1 job at a provider is still to be cancelled, and may cost something until then."),
+        "{headline}"
+    );
+    let poll = client.get_json(&format!("/api/v1/workflows/executions/{run}/poll")).await;
+    assert_eq!((&client.execution(&run).await["jobsToCancel"], &poll["jobsToCancel"]), (&json!(1), &json!(1)));
     cluster.start_part(Part::Agent(1), None);
     without_job(&client, &sandbox, &run).await;
+    assert_eq!(client.execution(&run).await["jobsToCancel"], Value::Null);
     let found = problems(&client, &run).await;
     assert!(found.is_empty(), "{found:?}");
 }
