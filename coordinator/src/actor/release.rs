@@ -102,7 +102,7 @@ impl Releaser {
             shared.doors.report(receiver, [Input::Delivered(Box::new(delivery))]);
         };
         match body {
-            MessageBody::CancelRun { run, by } => report(&shared, Order::Cancel { run, by }),
+            MessageBody::CancelRun { run, by } => report(&shared, Order::Cancel { run, by, reason: None }),
             MessageBody::StartChild { child, parent, instance, seq } => drop(work.spawn(async move {
                 match children::start(&shared, parent, instance, seq, child).await {
                     Ok(Started::Begins(submission)) => report(&shared, Order::Start(submission)),

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod owed;
+mod set_aside;
 
 use std::time::Duration;
 
