@@ -3,7 +3,7 @@
 //!
 //! Partitions look through the runs in memory ([`heddle_core::partition::watch`]), each in small pages. Runs that wait on disk
 //! without an instant, and those that their rows say are at work, are looked through here, a page at a time. On the way, runs that wait
-//! for a child that was set aside are told so.
+//! for a child that was set aside are told so, and children of a run that was set aside are cancelled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,7 +17,7 @@ use heddle_core::run::{Run, RunStatus};
 use tokio::time::sleep;
 
 use crate::actor::load;
-use crate::children::tell_of_set_aside;
+use crate::children::{cancel_left_behind, tell_of_set_aside};
 use crate::journal::{Asleep, JournalError};
 use crate::limits::{ORPHANS_KEPT_MAX, WATCHDOG_PAGE_PAUSE, WATCHDOG_PAGE_ROWS, WATCHDOG_PAGE_RUNS};
 use crate::shared::Shared;
@@ -109,6 +109,8 @@ struct Look {
 
 #[derive(Debug, Clone, Copy)]
 enum Place {
+    /// Runs whose parent was set aside, behind this one.
+    LeftBehind(Option<RunId>),
     /// Runs that wait without an instant, behind this one.
     Asleep(Option<RunId>),
     /// Runs at work of this partition, behind this one.
@@ -117,7 +119,7 @@ enum Place {
 
 impl Default for Place {
     fn default() -> Self {
-        Place::Asleep(None)
+        Place::LeftBehind(None)
     }
 }
 
@@ -125,6 +127,10 @@ impl Look {
     /// Looks at the next page of rows; says when to look at the one after it.
     async fn go_on(&mut self, shared: &Arc<Shared>) -> Duration {
         let looked = match self.at {
+            Place::LeftBehind(after) => cancel_left_behind(shared, after).await.map(|last| {
+                self.at = last.map_or(Place::Asleep(None), |last| Place::LeftBehind(Some(last)));
+                false
+            }),
             Place::Asleep(after) => self.asleep(shared, after).await,
             Place::AtWork(partition, after) => self.at_work(shared, partition, after).await,
         };

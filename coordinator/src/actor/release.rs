@@ -102,7 +102,7 @@ impl Releaser {
             shared.doors.report(receiver, [Input::Delivered(Box::new(delivery))]);
         };
         match body {
-            MessageBody::CancelRun { run, by } => report(&shared, Order::Cancel { run, by }),
+            MessageBody::CancelRun { run, by } => report(&shared, Order::Cancel { run, by, reason: None }),
             MessageBody::StartChild { child, parent, instance, seq } => drop(work.spawn(async move {
                 match children::start(&shared, parent, instance, seq, child).await {
                     Ok(Started::Begins(submission)) => report(&shared, Order::Start(submission)),
@@ -166,6 +166,7 @@ impl Releaser {
     fn cancel_job(&self, job: Dispatch, work: &mut JoinSet<()>) {
         let (shared, partition) = (Arc::clone(&self.shared), self.partition);
         let send = move |shared: &Shared, job: &Dispatch, filled| {
+            crash_point!("jobs.before-order");
             let message = convert::cancel_job(job, filled);
             shared.sessions.send_in(job.session, partition, &job.to, vec![message]);
         };

@@ -7,7 +7,7 @@ mod start;
 
 pub(crate) use check::check;
 pub(crate) use end::end;
-pub(crate) use set_aside::tell_of_set_aside;
+pub(crate) use set_aside::{cancel_left_behind, tell_of_set_aside};
 pub(crate) use start::{Started, start};
 
 use bytes::Bytes;

@@ -229,6 +229,17 @@ impl Journal for MemoryJournal {
         answer(found.into_iter().map(|run| Asleep { run, is_awaited: tables.has_open_review(run) }).collect())
     }
 
+    fn left_behind(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<RunRow>> {
+        let tables = self.tables();
+        let is_set_aside = |run: RunId| tables.runs.get(&run).is_some_and(|row| row.quarantine_reason.is_some());
+        let open = tables.runs.values().filter(|row| row.summary.ended_at.is_none());
+        let found = open.filter(|row| row.created.parent.is_some_and(is_set_aside));
+        let mut found: Vec<RunRow> = found.filter(|row| after.is_none_or(|after| row.run > after)).cloned().collect();
+        found.sort_by_key(|row| row.run);
+        found.truncate(limit.min(PAGE_ROWS_MAX));
+        answer(found)
+    }
+
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>> {
         let tables = self.tables();
         let Some(row) = tables.runs.get(&run).cloned() else { return answer(None) };

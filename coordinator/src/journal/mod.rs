@@ -99,6 +99,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Parked runs without `next_due` behind `after`, in the order of their ids, of all partitions that this process may own.
     fn asleep(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<Asleep>>;
 
+    /// Runs behind `after`, in the order of their ids, that are not over, though the run that has invoked them was set aside.
+    fn left_behind(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<RunRow>>;
+
     /// What a run's state is made of: its latest snapshot and the events after it, all as of one commit.
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>>;
 

@@ -147,7 +147,7 @@ async fn ended(shared: &Arc<Shared>, row: &RunRow, run: &Run) -> Result<wire::Ex
     };
     Ok(wire::Explanation {
         status: runs::status(run.status()).into(),
-        headline,
+        headline: headline + &explain::jobs_left(run),
         nodes: nodes.into_iter().chain(owed).collect(),
         ending: Some(ending),
         seq: run.seq().0,

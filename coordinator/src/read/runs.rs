@@ -300,6 +300,7 @@ async fn show(
         nodes,
         nodes_total: part.len() as u32,
         waiting_on: if run.status() == RunStatus::Running { waiting::waiting_on(shared, run) } else { Vec::new() },
+        jobs_to_cancel: run.owed_cancels().count() as u32,
         progress: f64::from(all - open) / f64::from(all.max(1)),
         target_node_id: run.target().map_or_else(String::new, |target| graph.node(target).id.to_string()),
         sandbox: run.is_sandboxed(),

@@ -19,7 +19,8 @@ use crate::limits::FRAME_BYTES_MAX;
 pub(crate) fn frames(
     bundles: mpsc::Receiver<Vec<CoordinatorMessage>>,
 ) -> impl Stream<Item = Result<CoordinatorFrame, Status>> + Send + 'static {
-    let exit = Exit { bundles, ready: VecDeque::new(), has_assigned: false, sent: ValueWindow::default() };
+    let exit =
+        Exit { bundles, ready: VecDeque::new(), has_assigned: false, has_ordered: false, sent: ValueWindow::default() };
     futures::stream::unfold(exit, |mut exit| async move { Some((Ok(exit.next_frame().await?), exit)) })
 }
 
@@ -28,6 +29,8 @@ struct Exit {
     ready: VecDeque<CoordinatorMessage>,
     /// Whether the last frame held an assignment.
     has_assigned: bool,
+    /// Whether it held an order to cancel a job.
+    has_ordered: bool,
     /// What the agent remembers of the values that it was sent.
     sent: ValueWindow<()>,
 }
@@ -40,6 +43,9 @@ impl Exit {
             if self.has_assigned {
                 crash_point!("session.assigned");
             }
+            if self.has_ordered {
+                crash_point!("jobs.ordered");
+            }
         }
         while self.ready.len() < FRAME_MESSAGES_MAX
             && let Ok(bundle) = self.bundles.try_recv()
@@ -48,6 +54,7 @@ impl Exit {
         }
         let frame = CoordinatorFrame { messages: self.fill() };
         self.has_assigned = frame.messages.iter().any(|message| matches!(message.kind, Some(Kind::Assign(_))));
+        self.has_ordered = frame.messages.iter().any(|message| matches!(message.kind, Some(Kind::CancelJob(_))));
         Some(frame)
     }
 

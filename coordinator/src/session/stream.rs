@@ -1,6 +1,6 @@
 //! One agent's stream: the handshake, then message after message into the partitions (E9, E10).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -207,6 +207,11 @@ impl Session {
             _ = ended.wait_for(|ended| *ended) => return Leaving::SentAway,
         };
         let Ok(verdicts) = verdicts else { return Leaving::SentAway };
+        let set_aside = self.of_set_aside(&verdicts).await;
+        let verdicts: Vec<_> = verdicts
+            .into_iter()
+            .map(|(key, verdict)| (key, if set_aside.contains(&key) { Verdict::Keep } else { verdict }))
+            .collect();
         let held = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Keep).count();
         let welcome = Answer::Welcome(wire::Welcome {
             protocol: PROTOCOL_VERSION.min(hello.protocol_max),
@@ -222,6 +227,10 @@ impl Session {
             return Leaving::SentAway;
         }
         self.join(hello, held as u32);
+        for key in set_aside {
+            let (partition, cancel) = (self.shared.partition_of(key.run), convert::cancel(key));
+            self.shared.sessions.send_in(self.number, partition, &self.agent, vec![cancel]);
+        }
         if self.shared.is_draining(&self.agent.agent) {
             // Also what it was given before this stream.
             self.shared.sessions.ask_back(&self.agent.agent);
@@ -244,6 +253,19 @@ impl Session {
                 return Leaving::Goodbye;
             }
         }
+    }
+
+    /// Attempts of runs that were set aside. A verdict would leave their jobs at providers alone, as others': but nobody else knows
+    /// of them. So they are kept, and cancelled as if their runs were there: the agent cancels the jobs.
+    async fn of_set_aside(&self, verdicts: &[(AttemptKey, Verdict)]) -> BTreeSet<AttemptKey> {
+        let mut set_aside = BTreeSet::new();
+        for (key, _) in verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Stop) {
+            let row = self.shared.journal.read_row(key.run).await;
+            if row.is_ok_and(|row| row.is_some_and(|row| row.quarantine_reason.is_some())) {
+                set_aside.insert(*key);
+            }
+        }
+        set_aside
     }
 
     /// Waits until the certificate has ended that the stream began with. An agent renews its own long before.
@@ -326,6 +348,7 @@ impl Session {
                     }));
                 }
                 Some(Kind::JobCancelled(cancelled)) => {
+                    crash_point!("jobs.answer-received");
                     let key = convert::key_from_wire(cancelled.key.as_ref());
                     let end = convert::job_end_from_wire(cancelled);
                     reports.extend(

@@ -44,6 +44,7 @@ pub(crate) fn run(run: &control::Run) -> Result<Run<'_>, ApiError> {
         cancel_requested: run.cancel_requested,
         paused: run.pause.as_ref().map(paused),
         cancelled: run.cancellation.as_ref().map(cancelled),
+        jobs_to_cancel: Some(run.jobs_to_cancel).filter(|jobs| *jobs > 0),
         seq: run.seq,
     })
 }
@@ -80,6 +81,7 @@ pub(crate) fn poll(run: &control::Run) -> Result<Poll<'_>, ApiError> {
         cancel_requested: run.cancel_requested,
         paused: run.pause.as_ref().map(paused),
         cancelled: run.cancellation.as_ref().map(cancelled),
+        jobs_to_cancel: Some(run.jobs_to_cancel).filter(|jobs| *jobs > 0),
         seq: run.seq,
         parent_execution_id: non_empty(&run.parent_execution_id),
         lineage_id: non_empty(&run.lineage_id),

@@ -71,6 +71,10 @@ pub(crate) struct Run<'a> {
     /// Absent if nobody has cancelled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cancelled: Option<Cancelled<'a>>,
+    /// Jobs that it has begun at providers, and that are still to be cancelled there: until then they may cost something. Absent
+    /// if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) jobs_to_cancel: Option<u32>,
     /// The youngest event that this answer reflects.
     pub(crate) seq: u64,
 }
@@ -123,6 +127,10 @@ pub(crate) struct Poll<'a> {
     /// Absent if nobody has cancelled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cancelled: Option<Cancelled<'a>>,
+    /// Jobs that it has begun at providers, and that are still to be cancelled there: until then they may cost something. Absent
+    /// if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) jobs_to_cancel: Option<u32>,
     pub(crate) seq: u64,
     /// The run that it goes on from; absent if there is none, and in lists of a batch's runs.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -350,6 +350,7 @@ impl AttemptsState {
 
     /// Cancels a job that nobody goes on with.
     fn cancel_job(&mut self, myself: &ActorRef<AttemptsMessage>, job: wire::Assign) {
+        crash_point!("jobs.order-received");
         let Some(key) = job.key.clone() else { return };
         let runner = match self.cancelling < JOB_CANCELS_MAX {
             true => self.registry.runner(&job.node_type, job.type_version),
@@ -517,6 +518,7 @@ impl Actor for Attempts {
                 }
             }
             AttemptsMessage::JobCancelled { key, end } => {
+                crash_point!("jobs.cancelled");
                 state.cancelling -= 1;
                 state.send(job_cancelled(key, end));
             }

@@ -65,6 +65,20 @@ pub const CRASH_POINTS: &[CrashPoint] = &[
     CrashPoint { name: "agent.before-work", means: "the attempt is about to begin; no provider has been called" },
     CrashPoint { name: "agent.before-result", means: "the work is done; its result is not on the stream" },
     CrashPoint { name: "agent.result-sent", means: "the result is on the stream; no acknowledgement has arrived" },
+    CrashPoint {
+        name: "jobs.before-order",
+        means: "that a job is to be cancelled at its provider is committed; no agent is asked to",
+    },
+    CrashPoint {
+        name: "jobs.ordered",
+        means: "the order to cancel a job is on the stream of an agent; nothing was sent after it",
+    },
+    CrashPoint { name: "jobs.order-received", means: "the agent is asked to cancel a job; the provider is not" },
+    CrashPoint { name: "jobs.cancelled", means: "the provider has cancelled a job; the coordinator is not told" },
+    CrashPoint {
+        name: "jobs.answer-received",
+        means: "the coordinator is told what became of a job; it is in no batch",
+    },
 ];
 
 /// Marks a place. The name must be one of [`CRASH_POINTS`], which is checked when the caller compiles.

@@ -78,7 +78,7 @@ impl World {
             return;
         }
         let order = match message.body {
-            MessageBody::CancelRun { run, by } => Order::Cancel { run, by },
+            MessageBody::CancelRun { run, by } => Order::Cancel { run, by, reason: None },
             MessageBody::StartChild { child, parent, instance, seq } => {
                 return self.bring_start((message.id, message.source), (parent, instance, seq), child);
             }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod owed;
+mod set_aside;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,8 +29,8 @@ const HIT_TIME_MAX: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 4;
 /// Nobody makes this file: what waits for it works until it is stopped.
 const NEVER: &str = "never";
-/// Places that no run passes.
-const BESIDE: [&str; 2] = ["alerts.", "retention."];
+/// Places that no run passes, and those around the order to cancel a job, which [`owed`] has.
+const BESIDE: [&str; 3] = ["alerts.", "retention.", "jobs."];
 /// How long a job takes at its provider: longer than the suite.
 const JOB_MS: u64 = 600_000;
 /// The kind whose runs have a job.
@@ -291,8 +294,18 @@ async fn another_agent_cancels_the_job_of_one_that_is_gone_for_good() {
         if sentence.contains("is still to be cancelled") { Ok(()) } else { Err(explained.to_string()) }
     })
     .await;
+    // Whoever looks at the run sees that something may still be charged for it.
+    let explained = client.get_json(&format!("/api/v1/workflows/executions/{run}/explain")).await;
+    let headline = text(&explained["headline"]);
+    assert!(
+        headline.ends_with("1 job at a provider is still to be cancelled, and may cost something until then."),
+        "{headline}"
+    );
+    let poll = client.get_json(&format!("/api/v1/workflows/executions/{run}/poll")).await;
+    assert_eq!((&client.execution(&run).await["jobsToCancel"], &poll["jobsToCancel"]), (&json!(1), &json!(1)));
     cluster.start_part(Part::Agent(1), None);
     without_job(&client, &sandbox, &run).await;
+    assert_eq!(client.execution(&run).await["jobsToCancel"], Value::Null);
     let found = problems(&client, &run).await;
     assert!(found.is_empty(), "{found:?}");
 }

@@ -1,9 +1,10 @@
 //! What ends a child, and what that does to its parent: failures, races, depth.
 
-use cluster_tests::cluster::Cluster;
 use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::{Cluster, Part, Shape};
 use cluster_tests::wait;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::{RUN_TIME_MAX, children, id_of, invoke, invoke_with, node, output, over, start};
 
@@ -54,6 +55,46 @@ async fn a_child_that_somebody_cancels_fails_its_node() {
     assert_eq!(stopped.status, 200, "{stopped}");
     let ended = client.ended(&parent, RUN_TIME_MAX).await;
     assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("FAILED"), &json!("child_cancelled")));
+}
+
+/// Nobody waits for it any more, so it would be paid for in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn children_of_a_run_that_is_set_aside_are_cancelled() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("heddle.db");
+    let mut cluster = Cluster::on(Shape::new(1, 1, 4), &format!("sqlite:{}", file.display())).await;
+    let client = cluster.client().clone();
+    // What it waits for is an instant, so that no look at who waits for nothing finds it.
+    let waits = Graph::default().node("wait", "logic:wait", json!({ "for": "1h" }));
+    let grandchild = client.save("grandchild", &waits).await;
+    let child = client.save("child", &invoke(waits, "call", &grandchild, &json!({}))).await;
+    let parent = start(&client, "parent", &invoke(Graph::default(), "call", &child, &json!({}))).await;
+    let below = async |run: &str| {
+        let begun = || async { children(&client, run).await.first().map(id_of).ok_or_else(|| "none".to_owned()) };
+        wait::until("a child", RUN_TIME_MAX, begun).await
+    };
+    let child = below(&parent).await;
+    let grandchild = below(&child).await;
+    cluster.kill(Part::Coordinator);
+    {
+        let id: heddle_core::id::RunId = parent.parse().unwrap();
+        let database = rusqlite::Connection::open(&file).unwrap();
+        let spoil = |sql: &str| database.execute(sql, [id.to_bytes()]).unwrap();
+        assert!(spoil("UPDATE event SET crc = ~crc WHERE run = ?1") > 0);
+        assert_eq!(spoil("UPDATE run SET phase = 1 WHERE id = ?1"), 1);
+    }
+    cluster.start_part(Part::Coordinator, None);
+    cluster.serves().await;
+    assert_eq!(client.ended(&parent, RUN_TIME_MAX).await["error"]["code"], "quarantined");
+    // Whoever has set it aside ends before it has told anybody.
+    cluster.restart(Part::Coordinator);
+    cluster.serves().await;
+    for run in [&child, &grandchild] {
+        let ended = client.ended(run, RUN_TIME_MAX).await;
+        assert_eq!(ended["status"], "CANCELLED", "{ended}");
+    }
+    let why = format!("the run {parent}, which has invoked it, was set aside");
+    assert_eq!(client.execution(&child).await["cancelled"]["reason"], json!(why));
 }
 
 #[tokio::test(flavor = "multi_thread")]

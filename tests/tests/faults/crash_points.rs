@@ -14,8 +14,8 @@ use super::kills::{Load, check, over};
 const HITS: [u32; 3] = [1, 2, 7];
 /// How long the load may take to get there.
 const HIT_TIME_MAX: Duration = Duration::from_secs(30);
-/// Places that no run passes: the suites `stats` and `retention` end the process there.
-const BESIDE: [&str; 2] = ["alerts.", "retention."];
+/// Places that no run passes: the suites `stats`, `retention` and `cancel` end the process there.
+const BESIDE: [&str; 3] = ["alerts.", "retention.", "jobs."];
 /// A place that a commit on PostgreSQL, which is one statement, passes only when it writes its runs one by one.
 const ONE_BY_ONE: &str = "journal.in-transaction";
 /// Makes it do so: a batch that is not written under a savepoint has an error in its data, and so every batch is written

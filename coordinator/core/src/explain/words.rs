@@ -95,6 +95,17 @@ pub fn owed_cancels(run: &Run) -> Vec<(NodeIx, Timestamp, String)> {
     owed.map(sentence).collect()
 }
 
+/// What a run that is over has left at providers, in one sentence behind how it has ended; nothing if it owes no cancels.
+pub fn jobs_left(run: &Run) -> String {
+    match run.owed_cancels().count() as u32 {
+        0 => String::new(),
+        jobs => {
+            let jobs = counted(jobs, "job at a provider is", "jobs at providers are");
+            format!(" {jobs} still to be cancelled, and may cost something until then.")
+        }
+    }
+}
+
 /// When whoever waits for the world waits no longer.
 fn until_then(until: Option<Timestamp>, now: Timestamp) -> String {
     until.map_or_else(String::new, |at| format!("; its time is over {}", when(at, now)))

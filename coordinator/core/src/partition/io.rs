@@ -180,8 +180,7 @@ pub enum Input {
         /// Which attempt.
         key: AttemptKey,
     },
-    /// An agent says what became of a job that it was asked to cancel, or of that of an attempt whose end follows; or why it
-    /// could not cancel it.
+    /// An agent says what became of a job that it was asked to cancel, or whose attempt it ends; or why it could not cancel it.
     JobCancelled {
         /// Who.
         from: AgentBoot,
@@ -281,6 +280,8 @@ pub enum Order {
         run: RunId,
         /// Who stops it.
         by: Subject,
+        /// Why, if there is something to say.
+        reason: Option<Arc<str>>,
     },
     /// Tell a run what one has come to that it has invoked.
     EndChild {

@@ -86,7 +86,7 @@ impl Partition {
         let receipt = Receipt { source: delivery.source, message: delivery.message };
         match delivery.order {
             Order::Start(submission) => self.start_once(receipt, *submission, turn),
-            Order::Cancel { run, by } => self.ask_by_mail(receipt, run, Command::Cancel { by, reason: None }, turn),
+            Order::Cancel { run, by, reason } => self.ask_by_mail(receipt, run, Command::Cancel { by, reason }, turn),
             Order::EndChild { parent, end } => self.ask_by_mail(receipt, parent, Command::EndChild(end), turn),
         }
     }

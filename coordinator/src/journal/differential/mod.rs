@@ -127,6 +127,7 @@ const OPERATIONS: &[&str] = &[
     "list_loadable",
     "due",
     "asleep",
+    "left_behind",
     "load",
     "read_events",
     "read_values",
@@ -232,6 +233,10 @@ impl Pair {
             "asleep" => {
                 let after = self.draw.maybe(run);
                 !same!(self, asleep(after, limit)).unwrap().is_empty()
+            }
+            "left_behind" => {
+                let after = self.draw.maybe(run);
+                !same!(self, left_behind(after, limit)).unwrap().is_empty()
             }
             "load" => {
                 let stored = same!(self, load(run)).unwrap();

@@ -231,6 +231,12 @@ impl Journal for PostgresJournal {
         self.ask("list runs that wait for people", move |connection| query::asleep(connection, after, limit).boxed())
     }
 
+    fn left_behind(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<RunRow>> {
+        self.ask("list children of runs that were set aside", move |connection| {
+            query::left_behind(connection, after, limit).boxed()
+        })
+    }
+
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>> {
         self.ask("load a run", move |connection| query::load(connection, run).boxed())
     }

@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0009_node_pauses.sql"),
     include_str!("../../../migrations/postgres/0010_retention.sql"),
     include_str!("../../../migrations/postgres/0011_stats.sql"),
+    include_str!("../../../migrations/postgres/0012_set_aside.sql"),
 ];
 
 /// Whoever changes the schema has this lock until it is done.

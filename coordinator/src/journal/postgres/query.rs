@@ -56,6 +56,19 @@ pub(super) async fn asleep(connection: &mut PgConnection, after: Option<RunId>, 
     rows.iter().map(|row| Ok(Asleep { run: RunId(id(row, 0)?), is_awaited: row.try_get(1)? })).collect()
 }
 
+pub(super) async fn left_behind(
+    connection: &mut PgConnection,
+    after: Option<RunId>,
+    limit: usize,
+) -> Result<Vec<RunRow>> {
+    let mut query = QueryBuilder::<Postgres>::new("SELECT ");
+    query.push(RUN_COLUMNS);
+    query.push(" FROM run WHERE parent IN (SELECT id FROM run WHERE quarantine_reason IS NOT NULL)");
+    query.push(" AND ended_at IS NULL AND id > ").push_bind(after.unwrap_or(RunId(0)).to_bytes());
+    query.push(" ORDER BY id LIMIT ").push_bind(page(limit));
+    query.build().fetch_all(connection).await?.iter().map(run_row).collect()
+}
+
 pub(super) async fn load(connection: &mut PgConnection, run: RunId) -> Result<Option<StoredRun>> {
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
     let found = load_as_of_one_commit(connection, run).await?;

@@ -268,6 +268,10 @@ impl Journal for SqliteJournal {
         self.read(move |connection| query::asleep(connection, after, limit))
     }
 
+    fn left_behind(&self, after: Option<RunId>, limit: usize) -> Answer<Vec<RunRow>> {
+        self.read(move |connection| query::left_behind(connection, after, limit))
+    }
+
     fn load(&self, run: RunId) -> Answer<Option<StoredRun>> {
         self.read(move |connection| query::load(connection, run))
     }

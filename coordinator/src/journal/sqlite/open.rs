@@ -28,6 +28,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0009_node_pauses.sql"),
     include_str!("../../../migrations/sqlite/0010_retention.sql"),
     include_str!("../../../migrations/sqlite/0011_stats.sql"),
+    include_str!("../../../migrations/sqlite/0012_set_aside.sql"),
 ];
 
 /// Makes the data folder if it is not there, and keeps every other process out of it until the file is dropped.

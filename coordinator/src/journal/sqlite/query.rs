@@ -47,6 +47,15 @@ pub(super) fn asleep(connection: &Connection, after: Option<RunId>, limit: usize
     })
 }
 
+pub(super) fn left_behind(connection: &Connection, after: Option<RunId>, limit: usize) -> Result<Vec<RunRow>> {
+    // A sign before a column keeps it from being walked along: of those that were set aside there are few.
+    let sql = format!(
+        "SELECT {RUN_COLUMNS} FROM run WHERE parent IN (SELECT id FROM run WHERE quarantine_reason IS NOT NULL)
+         AND ended_at IS NULL AND +id > ?1 ORDER BY +id LIMIT ?2"
+    );
+    select(connection, &sql, params![after.unwrap_or(RunId(0)).to_bytes(), page(limit)], run_row)
+}
+
 pub(super) fn load(connection: &Connection, run: RunId) -> Result<Option<StoredRun>> {
     let Some(row) = read_summary(connection, None, run)? else { return Ok(None) };
     let sql = "SELECT seq, version, crc, state FROM snapshot WHERE run = ?1";
