@@ -109,7 +109,7 @@ pub enum Command {
 pub enum Rejection {
     /// The token is not the current one: an agent that was given up on has woken (I6).
     Zombie,
-    /// Exactly this result is committed already.
+    /// Exactly this result, or this handle, is committed already.
     AlreadyCommitted,
     /// The run is over.
     Over(RunStatus),
@@ -366,6 +366,10 @@ impl Run {
     fn checkpoint(&self, attempt: Attempt, handle: Value) -> Result<Admitted, Rejection> {
         let live = self.live_attempt(&attempt)?;
         let cancels = self.can_cancel(attempt.instance);
+        // Agents tell it to each stream again, and with the end of the attempt.
+        if live.job.is_some_and(|job| job.handle.digest == handle.digest() && job.cancels == Some(cancels)) {
+            return Err(Rejection::AlreadyCommitted);
+        }
         // The job of an attempt that counts no more is only kept in order to be cancelled.
         if self.is_given_up(live) && !cancels {
             let is_over = self.status() != RunStatus::Running;

@@ -129,6 +129,42 @@ fn a_handle_that_comes_after_the_end_is_kept_to_cancel_its_job() {
 }
 
 #[test]
+fn a_handle_that_is_told_again_is_no_event() {
+    let (mut course, attempt) = at_work(json!({}));
+    let told = course.facts().len();
+    let again = Command::Checkpoint { attempt, handle: value("job") };
+    assert_eq!(course.command(again.clone()), Err(Rejection::AlreadyCommitted));
+    cancel(&mut course);
+    assert_eq!(course.command(again), Err(Rejection::AlreadyCommitted), "nor after the end");
+    assert_eq!(course.facts()[told..], ["run.cancelled"]);
+    // Whoever takes the job over knows it, too.
+    let (mut course, attempt) = at_work(json!({}));
+    course.command(Command::Lose { attempt, cause: LossCause::StreamGone }).unwrap();
+    let attempt = course.assign(course.instance("a"), 2, false);
+    let again = Command::Checkpoint { attempt, handle: value("job") };
+    assert_eq!(course.command(again), Err(Rejection::AlreadyCommitted));
+    course.command(Command::Checkpoint { attempt, handle: value("another") }).unwrap();
+    cancel(&mut course);
+    course.finish(attempt, Outcome::Stopped).unwrap();
+    assert_eq!(course.value(&course.run.owed_cancel((&attempt).into()).unwrap().handle), value("another"));
+}
+
+#[test]
+fn a_job_of_an_earlier_release_is_told_anew_and_then_cancelled() {
+    let (mut course, attempt) = at_work(json!({}));
+    for event in &mut course.events {
+        if let Fact::HandleRecorded { cancels, .. } = &mut event.fact {
+            *cancels = None;
+        }
+    }
+    course.run = course.replayed();
+    course.command(Command::Checkpoint { attempt, handle: value("job") }).unwrap();
+    cancel(&mut course);
+    course.finish(attempt, Outcome::Stopped).unwrap();
+    assert_eq!(owed(&course), [JobKey::from(&attempt)]);
+}
+
+#[test]
 fn who_loses_a_race_leaves_a_job() {
     let graph = Fixture::default()
         .work("a", "pollable", &json!({}))
