@@ -353,7 +353,11 @@ impl Run {
         let unknown = live.intent && (provided.effect == EffectClass::Blind || live.job.is_none());
         let retries = provided.policy.on_unknown == OnUnknown::Retry || is_planted(Fault::UnknownRetried);
         if unknown && provided.effect.needs_intent() && !retries {
-            let message = format!("agent {} was lost while it acted; look whether it took effect", live.agent.agent);
+            let what = match provided.effect {
+                EffectClass::Pollable => "may have begun a job; look at the provider, where it may go on",
+                _ => "acted; look whether it took effect",
+            };
+            let message = format!("agent {} was lost while it {what}", live.agent.agent);
             return error(ErrorClass::UnknownOutcome, "unknown_outcome", message);
         }
         if attempt.number.0 >= limits::ATTEMPTS_MAX {
