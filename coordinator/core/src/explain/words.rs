@@ -307,7 +307,7 @@ pub fn finishing(run: &Run) -> Option<String> {
     let (works, it) =
         if finishes == 1 { ("attempt still works", "it is") } else { ("attempts still work", "they are") };
     let sentence = format!(
-        "{finishes} {works}: {it} let finish for a resume (onRunFailure: finish), and only the node's timeoutMs ends that earlier."
+        "{finishes} {works}: {it} let finish for a resume (onRunFailure: finish); the node's timeoutMs limits how long."
     );
     (finishes > 0).then_some(sentence)
 }
