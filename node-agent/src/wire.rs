@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use heddle_proto::agent as wire;
 
 use crate::artifacts::outputs::Given;
@@ -38,14 +39,17 @@ impl Outcome {
     }
 }
 
-/// The message that tells the coordinator, and what it weighs in memory.
+/// The message that tells the coordinator, and what it weighs in memory. It brings the handle of a job that may go on: the one
+/// that was told by itself may still be on its way to whoever sends this, or lost with a session.
 pub(crate) fn finished(
     key: wire::AttemptKey,
     outcome: Outcome,
     (queued, ran): (Duration, Duration),
     job: Option<JobEnd>,
+    handle: Bytes,
 ) -> (wire::Finished, usize) {
-    let mut bytes = RESULT_OVERHEAD_BYTES;
+    let handle = if matches!(outcome, Outcome::Succeeded(_)) { Bytes::new() } else { handle };
+    let mut bytes = RESULT_OVERHEAD_BYTES + handle.len();
     let outcome = match outcome {
         Outcome::Succeeded(outputs) => {
             bytes += outputs.iter().map(|output| output.value.len()).sum::<usize>();
@@ -60,7 +64,7 @@ pub(crate) fn finished(
     };
     let (queued_ms, ran_ms) = (queued.as_millis() as u64, ran.as_millis() as u64);
     let job = job.map_or(wire::JobEnd::Unspecified, job_end).into();
-    (wire::Finished { key: Some(key), queued_ms, ran_ms, outcome: Some(outcome), job }, bytes)
+    (wire::Finished { key: Some(key), queued_ms, ran_ms, outcome: Some(outcome), job, handle }, bytes)
 }
 
 /// The message that tells what became of a job that this agent was asked to cancel.

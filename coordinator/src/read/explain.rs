@@ -145,6 +145,7 @@ async fn ended(shared: &Arc<Shared>, row: &RunRow, run: &Run) -> Result<wire::Ex
         Some(by) => explain::cancelled(by, reason),
         None => explain::ended(run.status(), error, node_id),
     };
+    let headline = explain::finishing(run).map_or(headline.clone(), |finishing| format!("{headline} {finishing}"));
     Ok(wire::Explanation {
         status: runs::status(run.status()).into(),
         headline: headline + &explain::jobs_left(run),

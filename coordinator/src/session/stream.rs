@@ -393,15 +393,17 @@ impl Session {
         self.shared.live.tell(&self.agent, key, at, word);
     }
 
-    /// An attempt is over. What became of its job is known before that.
+    /// An attempt is over. Its job, and what became of that, is known before it ends: what is not known then is owed nothing.
     fn finished(&self, finished: wire::Finished) -> impl Iterator<Item = (AttemptKey, Input)> {
         let key = convert::key_from_wire(finished.key.as_ref());
         let from = || self.agent.clone();
+        let handle = Some(finished.handle.clone()).filter(|handle| !handle.is_empty()).map(Value::from_json);
+        let begun = key.zip(handle).map(|(key, handle)| (key, Input::Handle { from: from(), key, handle }));
         let end = convert::job_end(finished.job());
         let job = key.zip(end).map(|(key, end)| (key, Input::JobCancelled { from: from(), key, end: Ok(end) }));
         let ended = key.zip(convert::outcome_from_wire(finished));
         let ended = ended.map(|(key, (outcome, timing))| (key, Input::Finished { from: from(), key, outcome, timing }));
-        job.into_iter().chain(ended)
+        begun.into_iter().chain(job).chain(ended)
     }
 
     /// What the agent could not begin in time, other places of its queue would keep from idle agents, too.

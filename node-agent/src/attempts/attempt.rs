@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use heddle_crash_point::crash_point;
 use heddle_proto::agent::AttemptKey;
@@ -68,6 +69,8 @@ pub(super) struct AttemptState {
     attempts: AttemptsHandle,
     /// Its job at the provider, while it may have one that can be cancelled.
     job: Option<OwnJob>,
+    /// Where the work says the handle of its job: whoever tells the end reads it there, and waits for no message.
+    handle: Option<JobHandle>,
     /// What became of that.
     job_end: Option<JobEnd>,
     /// Its span, and what the work tells for it.
@@ -91,12 +94,14 @@ pub(super) struct Ended {
     pub(super) ran: Duration,
     /// What became of its job, if it was cancelled.
     pub(super) job: Option<JobEnd>,
+    /// The handle of its job; empty = none.
+    pub(super) handle: Bytes,
 }
 
 impl Ended {
     /// The end of an attempt that never ran, or nobody knows for how long.
     pub(super) fn at_once(outcome: Outcome, queued: Duration) -> Self {
-        Ended { outcome, queued, ran: Duration::ZERO, job: None }
+        Ended { outcome, queued, ran: Duration::ZERO, job: None, handle: Bytes::new() }
     }
 }
 
@@ -108,7 +113,8 @@ impl AttemptState {
             Course::AwaitingIntent | Course::Working | Course::Cancelling(_) => Outcome::Stopped,
         };
         let ran = self.ended.saturating_duration_since(self.started);
-        let ended = Ended { outcome, queued: self.started - self.arrived, ran, job: self.job_end };
+        let handle = self.handle.map_or_else(Bytes::new, |handle| handle.borrow().clone());
+        let ended = Ended { outcome, queued: self.started - self.arrived, ran, job: self.job_end, handle };
         if let Some((trace, notes)) = self.trace {
             trace.tell(&ended, notes.take());
         }
@@ -237,9 +243,11 @@ impl Actor for Attempt {
         let Assignment { key, runner, work, placed, files, needs_intent, cancels_jobs, timeout, arrived, trace } =
             assignment;
         let notes = trace.is_some().then(Notes::default);
-        let job = cancels_jobs.then(JobHandle::default);
+        let may_begin_job = needs_intent || cancels_jobs;
+        let handle = may_begin_job.then(JobHandle::default);
+        let job = handle.clone().filter(|_| cancels_jobs);
         let (at, told) = (key.clone(), attempts.clone());
-        let context = Context::new(at, outlet, told, files.clone(), notes.clone(), job.clone());
+        let context = Context::new(at, outlet, told, files.clone(), notes.clone(), handle.clone());
         let started = Instant::now();
         Ok(AttemptState {
             key,
@@ -252,6 +260,7 @@ impl Actor for Attempt {
             task: None,
             attempts,
             job: None,
+            handle,
             job_end: None,
             trace: trace.zip(notes),
         })

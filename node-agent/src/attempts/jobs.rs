@@ -14,7 +14,7 @@ use super::attempt::panic_message;
 use crate::limits::{JOB_CANCEL_WAIT, JOB_START_WAIT};
 use crate::runners::{ErrorClass, Failure, JobEnd, Runner, Work};
 
-/// The job of a running attempt, if it has begun one.
+/// The job of an attempt, if it has begun one: a cell that its work and its supervisor share.
 pub(crate) type JobHandle = Arc<watch::Sender<Bytes>>;
 
 /// What is needed to cancel the job of a running attempt.

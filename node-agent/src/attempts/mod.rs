@@ -340,8 +340,8 @@ impl AttemptsState {
             self.ledger.ran(ended.ran);
         }
         NUMBERS.ended(&ended.outcome, ended.queued, ended.ran);
-        let Ended { outcome, queued, ran, job } = ended;
-        let (result, bytes) = convert::finished(key.clone(), outcome, (queued, ran), job);
+        let Ended { outcome, queued, ran, job, handle } = ended;
+        let (result, bytes) = convert::finished(key.clone(), outcome, (queued, ran), job, handle);
         if self.ledger.finish(&key, &result, bytes) && self.messages.is_some() {
             let permits = self.ledger.grant();
             self.send(Outgoing::finished(result, bytes, permits));

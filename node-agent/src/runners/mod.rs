@@ -172,7 +172,7 @@ pub struct Context {
     partials: AtomicU64,
     files: Files,
     notes: Option<Notes>,
-    /// Where the attempt itself learns of its job, if its type can cancel jobs.
+    /// Where the attempt itself learns of its job, if it may begin one.
     job: Option<JobHandle>,
 }
 

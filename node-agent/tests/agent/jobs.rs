@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::fake::*;
 
-/// Begins a job, one that is slow when the gate opens, and never ends; tells what is cancelled.
+/// Begins a job, one that is slow when the gate opens, and never ends, or fails at once; tells what is cancelled.
 struct Job {
     gate: Arc<Notify>,
     cancelled: mpsc::Sender<Bytes>,
@@ -36,6 +36,9 @@ impl Runner for Job {
                 gate.notified().await;
             }
             context.handle(Bytes::from_static(b"\"job-7\""))?;
+            if &work.config[..] == b"{\"fails\":true}" {
+                return Err(Failure::new(Class::UnknownOutcome, "answer_lost", "the provider hung up"));
+            }
             std::future::pending().await
         }
         .boxed()
@@ -102,6 +105,32 @@ async fn work_that_is_beginning_a_job_is_waited_for() {
     setup.gate.notify_one();
     assert!(matches!(connection.next().await, Kind::Handle(_)), "the coordinator knows it, too");
     assert_eq!(job_end(connection).await.1, JobEnd::Cancelled);
+}
+
+#[tokio::test]
+async fn the_end_of_an_attempt_brings_the_handle_that_it_has_told_just_before() {
+    let mut setup = set_up(Ok(End::Cancelled)).await;
+    // The supervisor hears of the end first: it takes no message before it.
+    let (_, job) = assign("test:job", r#"{"fails":true}"#);
+    setup.connection.assign(job).await;
+    let Kind::Finished(end) = setup.connection.next().await else { panic!("expected an end") };
+    assert_eq!(end.handle, &b"\"job-7\""[..]);
+    assert_eq!(failure(end.outcome.unwrap()).0, ErrorClass::UnknownOutcome);
+}
+
+#[tokio::test]
+async fn an_end_that_is_told_to_the_next_session_brings_its_handle_again() {
+    let mut setup = set_up(Err(Failure::new(Class::Retryable, "busy", "the provider is busy"))).await;
+    let (key, job) = assign("test:job", "{}");
+    setup.connection.assign(job).await;
+    assert!(matches!(setup.connection.next().await, Kind::Handle(_)));
+    setup.connection.cancel(&key).await;
+    assert!(matches!(setup.connection.next().await, Kind::Finished(_)));
+    drop(setup.connection);
+    let mut connection = setup.coordinator.accept().await;
+    connection.welcome(Vec::new()).await;
+    let Kind::Finished(end) = connection.next().await else { panic!("expected an end") };
+    assert_eq!((end.handle, end.job), (Bytes::from_static(b"\"job-7\""), JobEnd::Unspecified.into()));
 }
 
 #[tokio::test]

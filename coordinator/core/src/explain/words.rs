@@ -312,6 +312,17 @@ pub fn ended(status: RunStatus, error: Option<&RunError>, node: Option<&str>) ->
     }
 }
 
+/// That a run which is over has work that is let finish, in one sentence, if it has.
+pub fn finishing(run: &Run) -> Option<String> {
+    let finishes = run.attempts().filter(|(_, live)| run.status() != RunStatus::Running && !live.stopping).count();
+    let (works, it) =
+        if finishes == 1 { ("attempt still works", "it is") } else { ("attempts still work", "they are") };
+    let sentence = format!(
+        "{finishes} {works}: {it} let finish for a resume (onRunFailure: finish); the node's timeoutMs limits how long."
+    );
+    (finishes > 0).then_some(sentence)
+}
+
 /// What to do about a failure of this class.
 pub(super) fn advice(class: Option<ErrorClass>) -> &'static str {
     match class {

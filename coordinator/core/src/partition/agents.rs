@@ -74,7 +74,12 @@ impl Partition {
         for key in finished {
             verdicts.push((*key, self.verdict_of_finished(&agent, *key, turn)));
         }
-        self.attach(None, Release::Effect(Effect::Verdicts { to: agent, session, verdicts }), turn);
+        let keeps = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Keep).map(|(key, _)| *key);
+        let stopping: Vec<AttemptKey> = keeps.filter(|key| self.live(key).is_some_and(|live| live.stopping)).collect();
+        self.attach(None, Release::Effect(Effect::Verdicts { to: agent.clone(), session, verdicts }), turn);
+        for key in stopping.into_iter().filter(|key| running.contains(key)) {
+            self.attach(Some(key.run), Release::Effect(Effect::CancelAttempt { to: agent.clone(), key }), turn);
+        }
     }
 
     fn verdict_of_running(&mut self, agent: &AgentBoot, key: AttemptKey, turn: &mut Turn<'_>) -> Verdict {
@@ -82,7 +87,9 @@ impl Partition {
             return Verdict::Stop;
         }
         let Some(live) = self.live(&key) else { return Verdict::Stop };
-        if !live.stopping {
+        // Only its agent knows what it may have begun at a provider: it is told to stop, and says that with its end.
+        let may_have_unknown_job = live.intent && live.job.is_none();
+        if !live.stopping || may_have_unknown_job && self.can_cancel_job(&key) {
             return Verdict::Keep;
         }
         let command = Command::Finish { attempt: attempt(&key), outcome: Outcome::Stopped, timing: Timing::default() };
@@ -272,6 +279,10 @@ impl Partition {
             self.attach(Some(key.run), Release::Effect(Effect::CountForeign(key)), turn);
         }
         is_foreign
+    }
+
+    fn can_cancel_job(&self, key: &AttemptKey) -> bool {
+        self.runs.get(&key.run).is_some_and(|entry| entry.run.can_cancel(key.instance))
     }
 
     fn is_committed(&self, key: &AttemptKey) -> bool {

@@ -109,7 +109,7 @@ pub enum Command {
 pub enum Rejection {
     /// The token is not the current one: an agent that was given up on has woken (I6).
     Zombie,
-    /// Exactly this result is committed already.
+    /// Exactly this result, or this handle, is committed already.
     AlreadyCommitted,
     /// The run is over.
     Over(RunStatus),
@@ -353,7 +353,11 @@ impl Run {
         let unknown = live.intent && (provided.effect == EffectClass::Blind || live.job.is_none());
         let retries = provided.policy.on_unknown == OnUnknown::Retry || is_planted(Fault::UnknownRetried);
         if unknown && provided.effect.needs_intent() && !retries {
-            let message = format!("agent {} was lost while it acted; look whether it took effect", live.agent.agent);
+            let what = match provided.effect {
+                EffectClass::Pollable => "may have begun a job; look at the provider, where it may go on",
+                _ => "acted; look whether it took effect",
+            };
+            let message = format!("agent {} was lost while it {what}", live.agent.agent);
             return error(ErrorClass::UnknownOutcome, "unknown_outcome", message);
         }
         if attempt.number.0 >= limits::ATTEMPTS_MAX {
@@ -366,6 +370,10 @@ impl Run {
     fn checkpoint(&self, attempt: Attempt, handle: Value) -> Result<Admitted, Rejection> {
         let live = self.live_attempt(&attempt)?;
         let cancels = self.can_cancel(attempt.instance);
+        // Agents tell it to each stream again, and with the end of the attempt.
+        if live.job.is_some_and(|job| job.handle.digest == handle.digest() && job.cancels == Some(cancels)) {
+            return Err(Rejection::AlreadyCommitted);
+        }
         // The job of an attempt that counts no more is only kept in order to be cancelled.
         if self.is_given_up(live) && !cancels {
             let is_over = self.status() != RunStatus::Running;

@@ -103,7 +103,7 @@ impl Run {
 
     /// Whether a handle that comes now is still kept: also when nothing else of its attempt counts, so that its job is not
     /// forgotten.
-    pub(super) fn can_cancel(&self, instance: Instance) -> bool {
+    pub(crate) fn can_cancel(&self, instance: Instance) -> bool {
         let node = self.graph.node(instance.node);
         node.provided(self.provider_of(instance)).node_type.is_some_and(|node_type| node_type.cancels_jobs)
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::bench::{Bench, RUN, cancel, finished};
+use super::bench::{Bench, RUN, cancel, finished, verdicts};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
 use crate::id::{AgentBoot, AttemptToken, BootId};
 use crate::limits;
-use crate::partition::io::{Dispatch, Effect, Input, Leaving, Release};
+use crate::partition::io::{Dispatch, Effect, Input, Leaving, Release, Verdict};
 use crate::run::event::{ErrorClass, Fact, NodeError, Timing};
 use crate::run::{JobEnd, Outcome};
 use crate::time::Span;
@@ -101,6 +101,34 @@ fn an_agent_that_has_cancelled_its_job_itself_saves_the_order() {
     assert!(orders(&bench.land_all()).is_empty());
     assert_eq!(ends(&bench), [JobEnd::Cancelled]);
     assert!(bench.partition.is_empty());
+}
+
+#[test]
+fn an_agent_that_comes_back_may_have_begun_a_job_that_nobody_knows_yet() {
+    let graph = graph();
+    let mut bench = Bench::with_agent();
+    let attempt = bench.start(RUN, &graph).remove(0);
+    let (from, key) = (attempt.to.clone(), attempt.key);
+    bench.on([Input::Intent { from: from.clone(), key }]);
+    bench.land_all();
+    follows(&mut bench, [cancel(2, RUN)]);
+    bench.gone("a", 1, Leaving::Broken);
+    let releases = bench.join("a", 1, &[key], &[]);
+    assert_eq!(verdicts(&releases), [(key, Verdict::Keep)], "it tells of its job with its end");
+    let told =
+        |release: &Release| matches!(release, Release::Effect(Effect::CancelAttempt { key: of, .. }) if *of == key);
+    assert!(releases.iter().any(told), "that it is to stop");
+    let handle = Value::from_json(Bytes::from_static(b"\"job\""));
+    let [order] = &follows(&mut bench, [Input::Handle { from, key, handle }, stopped(&attempt)])[..] else {
+        panic!("one order")
+    };
+    follows(&mut bench, [answer(order, Ok(JobEnd::Cancelled))]);
+    assert_eq!(ends(&bench), [JobEnd::Cancelled]);
+    // A job that is known needs no such word.
+    let (mut bench, attempt) = at_work(&graph);
+    follows(&mut bench, [cancel(2, RUN)]);
+    bench.gone("a", 1, Leaving::Broken);
+    assert_eq!(verdicts(&bench.join("a", 1, &[attempt.key], &[])), [(attempt.key, Verdict::Stop)]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::course::{Course, failure, success, value};
+use crate::explain::finishing;
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
 use crate::id::Subject;
@@ -129,6 +130,42 @@ fn a_handle_that_comes_after_the_end_is_kept_to_cancel_its_job() {
 }
 
 #[test]
+fn a_handle_that_is_told_again_is_no_event() {
+    let (mut course, attempt) = at_work(json!({}));
+    let told = course.facts().len();
+    let again = Command::Checkpoint { attempt, handle: value("job") };
+    assert_eq!(course.command(again.clone()), Err(Rejection::AlreadyCommitted));
+    cancel(&mut course);
+    assert_eq!(course.command(again), Err(Rejection::AlreadyCommitted), "nor after the end");
+    assert_eq!(course.facts()[told..], ["run.cancelled"]);
+    // Whoever takes the job over knows it, too.
+    let (mut course, attempt) = at_work(json!({}));
+    course.command(Command::Lose { attempt, cause: LossCause::StreamGone }).unwrap();
+    let attempt = course.assign(course.instance("a"), 2, false);
+    let again = Command::Checkpoint { attempt, handle: value("job") };
+    assert_eq!(course.command(again), Err(Rejection::AlreadyCommitted));
+    course.command(Command::Checkpoint { attempt, handle: value("another") }).unwrap();
+    cancel(&mut course);
+    course.finish(attempt, Outcome::Stopped).unwrap();
+    assert_eq!(course.value(&course.run.owed_cancel((&attempt).into()).unwrap().handle), value("another"));
+}
+
+#[test]
+fn a_job_of_an_earlier_release_is_told_anew_and_then_cancelled() {
+    let (mut course, attempt) = at_work(json!({}));
+    for event in &mut course.events {
+        if let Fact::HandleRecorded { cancels, .. } = &mut event.fact {
+            *cancels = None;
+        }
+    }
+    course.run = course.replayed();
+    course.command(Command::Checkpoint { attempt, handle: value("job") }).unwrap();
+    cancel(&mut course);
+    course.finish(attempt, Outcome::Stopped).unwrap();
+    assert_eq!(owed(&course), [JobKey::from(&attempt)]);
+}
+
+#[test]
 fn who_loses_a_race_leaves_a_job() {
     let graph = Fixture::default()
         .work("a", "pollable", &json!({}))
@@ -173,6 +210,27 @@ fn an_item_that_has_closed_still_owes_what_it_left() {
 }
 
 #[test]
+fn a_run_that_has_failed_says_what_is_let_finish() {
+    let graph = Fixture::default()
+        .work("a", "pollable", &json!({}))
+        .work("b", "pollable", &json!({"onRunFailure": "stop"}))
+        .work("c", "pure", &json!({"retry": {"maxAttempts": 1}}))
+        .build();
+    let mut course = Course::begin(&graph);
+    let attempts = ["a", "b"].map(|node| begin_job(&mut course, node));
+    let fails = course.assign(course.instance("c"), 1, false);
+    assert_eq!(finishing(&course.run), None, "it goes on");
+    course.finish(fails, failure(ErrorClass::InvalidRequest)).unwrap();
+    assert_eq!(course.run.status(), RunStatus::Failed);
+    let sentence = finishing(&course.run).unwrap();
+    assert!(sentence.starts_with("1 attempt still works: it is let finish"), "{sentence}");
+    for attempt in attempts {
+        course.finish(attempt, success("late")).unwrap();
+    }
+    assert_eq!(finishing(&course.run), None);
+}
+
+#[test]
 fn a_type_that_cannot_cancel_says_so_once() {
     let node = json!({"nodeType": "debug:other", "config": {"effect": "pollable"}});
     let mut course = Course::begin(&Fixture::default().text("t", "x").node("a", node).edge("t", "a.in").build());
@@ -183,6 +241,21 @@ fn a_type_that_cannot_cancel_says_so_once() {
     assert!(!course.run.owed_cancel((&attempt).into()).unwrap().cancels);
     course.command(Command::EndJob { job: (&attempt).into(), end: JobEnd::Unsupported }).unwrap();
     assert_eq!(course.facts().last(), Some(&"attempt.provider_not_cancelled"));
+}
+
+#[test]
+fn who_decides_on_a_lost_attempt_is_told_to_look_for_its_job() {
+    let mut course = Course::begin(&graph(json!({"onUnknown": "park"})));
+    let attempt = course.assign(course.instance("a"), 1, false);
+    course.command(Command::Intend { attempt }).unwrap();
+    course.command(Command::Lose { attempt, cause: LossCause::NewBoot }).unwrap();
+    let Some(Fact::Lost { failure: Some(error), asks: true, .. }) = course.events.last().map(|event| &event.fact)
+    else {
+        panic!("people are asked")
+    };
+    assert!(error.message.ends_with("look at the provider, where it may go on"), "{error:?}");
+    cancel(&mut course);
+    assert!(owed(&course).is_empty() && course.run.is_closed(), "nobody knows what to cancel");
 }
 
 #[test]
