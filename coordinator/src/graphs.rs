@@ -18,6 +18,7 @@ use crate::limits::{FORMS_PARTS_PER_GRAPH_MAX, GRAPH_CACHE_NODES_MAX};
 use crate::policies::Policies;
 use crate::records::{GraphText, ManifestRow, Records};
 use crate::reviews::form;
+use crate::schema_words;
 
 /// The types whose configs hold a form, and where.
 const FORM_TYPES: [&str; 3] = ["logic:review", "logic:signal", "logic:wait_webhook"];
@@ -268,7 +269,10 @@ impl Graphs {
             Ok(config) => config,
             Err(error) => return (vec![(String::new(), error.to_string())], None),
         };
-        let faults = validator.iter_errors(&config).map(|error| (error.instance_path().to_string(), error.to_string()));
+        let faults = validator.iter_errors(&config).map(|error| {
+            let sentence = format!("{}.", schema_words::sentence(schema, &error));
+            (error.instance_path().to_string(), sentence)
+        });
         (faults.collect(), Some(config))
     }
 

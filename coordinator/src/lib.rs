@@ -33,6 +33,7 @@ mod resume;
 mod retention;
 mod reviews;
 mod rpc;
+mod schema_words;
 mod session;
 mod shared;
 mod stats;

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::resumes::PlanChanges;
 use super::reviews::Decided;
-use super::types::error_text;
+use super::types::{RunStatus, error_text};
 use crate::error::{Exit, Failure};
-use crate::ui::program;
+use crate::ui::{clock, program};
 
 /// Both forms of the API's errors: a sentence, or an object; `code` and `message` beside them.
 #[derive(Debug, Default, Deserialize)]
@@ -23,8 +23,38 @@ struct Refusal {
     violations: Vec<Value>,
     /// Who was first at a review.
     decided: Option<Decided>,
+    /// What is left of a run that was removed.
+    removed: Option<Removed>,
     /// In what a plan is not the one that was agreed to.
     plan_changes: Option<PlanChanges>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Removed {
+    id: String,
+    workflow_id: String,
+    status: RunStatus,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    events: u64,
+    head_hash: String,
+    removed_at: Option<String>,
+}
+
+impl Removed {
+    fn lines(&self) -> [String; 2] {
+        let Self { id, workflow_id, events, head_hash, .. } = self;
+        let took = clock::elapsed(self.started_at.as_deref(), self.ended_at.as_deref());
+        let at = |time: &Option<String>| time.clone().unwrap_or_default();
+        let (status, ended, removed) = (self.status.word(), at(&self.ended_at), at(&self.removed_at));
+        [
+            format!("{id} of {workflow_id} ended {status} at {ended}, after {took}"),
+            format!(
+                "removed at {removed}; what is left is that it had {events} events, the last with the hash {head_hash}"
+            ),
+        ]
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +114,9 @@ fn sentence(refusal: &Refusal, status: u16) -> String {
     }
     if let Some(decided) = &refusal.decided {
         let _ = write!(text, "\n  - {}", decided.text());
+    }
+    for line in refusal.removed.iter().flat_map(Removed::lines) {
+        let _ = write!(text, "\n  - {line}");
     }
     for line in refusal.plan_changes.iter().flat_map(PlanChanges::lines) {
         let _ = write!(text, "\n  - {line}");

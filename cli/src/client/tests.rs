@@ -53,6 +53,24 @@ async fn what_to_do_is_said_once() {
 }
 
 #[tokio::test]
+async fn of_a_removed_run_it_is_said_what_is_left() {
+    let body = json!({
+        "error": "the run was removed", "code": "run_expired", "message": "the run was removed",
+        "removed": {
+            "id": "exec_1", "workflowId": "wf_1", "status": "FAILED", "startedAt": "2026-05-02T09:00:00.000Z",
+            "endedAt": "2026-05-02T09:00:04.100Z", "events": 12, "headHash": "9f86", "removedAt": "2026-06-01T09:00:31.002Z",
+        },
+    });
+    let answer = (StatusCode::GONE, Json(body));
+    let route = "/api/v1/workflows/executions/exec_1";
+    let client = serve(Router::new().route(route, get(|| async move { answer.into_response() }))).await;
+    let failure = client.execution("exec_1").await.unwrap_err();
+    let said = "the run was removed\n  - exec_1 of wf_1 ended FAILED at 2026-05-02T09:00:04.100Z, after 4.1 s\n  \
+        - removed at 2026-06-01T09:00:31.002Z; what is left is that it had 12 events, the last with the hash 9f86";
+    assert_eq!((failure.exit, failure.message.as_str()), (Exit::NotFound, said));
+}
+
+#[tokio::test]
 async fn a_plain_sentence_is_read_too() {
     let answer = (StatusCode::UNAUTHORIZED, Json(json!({"error": "no such key"})));
     let client = serve(Router::new().route("/api/v1/workflows", get(|| async move { answer.into_response() }))).await;

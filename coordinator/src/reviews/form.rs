@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::limits::{
     FORM_CHECKS_MAX, FORM_LOOKS_MAX, FORM_PATTERN_BYTES_MAX, FORM_PATTERN_STEPS_MAX, FORM_REASONS_BYTES_MAX,
 };
+use crate::schema_words;
 
 /// How many checks run at once.
 static CHECKS: Semaphore = Semaphore::const_new(FORM_CHECKS_MAX);
@@ -86,7 +87,8 @@ fn fits_all(mut schemas: Vec<Bytes>, value: &Json) -> Result<(), Misfit> {
             return Err(whole("it does not fit the schema".to_owned()));
         }
         if let Err(error) = validator.validate(value) {
-            return Err(Misfit { path: error.instance_path().to_string(), message: error.to_string() });
+            let path = error.instance_path().to_string();
+            return Err(Misfit { path, message: schema_words::sentence(&json, &error) });
         }
     }
     Ok(())

@@ -168,6 +168,14 @@ async fn a_workflow_that_invokes_itself_ends_by_its_condition_or_by_its_depth() 
     let codes: Vec<&str> =
         failed.as_array().unwrap().iter().map(|run| run["error"]["code"].as_str().unwrap()).collect();
     assert_eq!(codes.iter().filter(|code| **code == "too_deep").count(), 1, "{codes:?}");
+    // Each run counts once, with its own code; the class is that of what failed at the bottom.
+    let figures = client.get_json(&format!("/api/v1/workflows/{workflow}/stats")).await;
+    let counted = |code: &str| {
+        let of_code = figures["errors"].as_array().unwrap().iter().find(|error| error["code"] == code);
+        of_code.map(|error| (error["count"].clone(), error["class"].clone())).unwrap()
+    };
+    let (all, bottom) = (counted("child_failed"), counted("too_deep"));
+    assert_eq!((&all.0, &bottom.0, &all.1), (&json!(16), &json!(1), &bottom.1), "{figures}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@
 //! | a signal ends the wait of a node of its name | `a_signal_ends_a_wait` |
 //! | who waits longest gets it, in maps too | `who_has_waited_longest_gets_a_signal`, `items_of_a_map_get_signals_in_order` |
 //! | early signals are kept in order | `signals_that_come_early_are_kept_in_order` |
-//! | not too many of them | `only_so_many_signals_are_kept` |
+//! | not too many of them | `only_so_many_signals_are_kept`, `a_signal_that_is_taken_makes_room_for_one` |
 //! | `body` and `timed_out` | `a_wait_ends_with_its_time`, `what_has_come_takes_the_timer_with_it` |
 //! | a one-time URL, given at once | `an_address_is_given_at_once_and_called_once` |
 //! | after that it is used, or expired | `an_address_expires` |
@@ -224,9 +224,41 @@ fn only_so_many_signals_are_kept() {
         course.command(go()).unwrap();
     }
     assert_eq!(course.command(go()), refused(ListenRefusal::TooManySignals));
+    same(&course);
     course.run_through(|_, _| success("x"));
     same(&course);
     assert_eq!(course.run.status(), RunStatus::Completed);
+}
+
+#[test]
+fn a_signal_that_is_taken_makes_room_for_one() {
+    let graph = Fixture::default()
+        .work("first", "pure", &json!({}))
+        .work("second", "pure", &json!({}))
+        .logic("s", "signal", json!({"name": "go"}))
+        .logic("o", "signal", json!({"name": "other"}))
+        .logic("stays", "signal", json!({"name": "never"}))
+        .edge("first", "s")
+        .edge("second", "o")
+        .build();
+    let mut course = Course::begin(&graph);
+    let sent = |course: &mut Course, name: &str| {
+        let (name, by) = (name.into(), Subject::from("ann"));
+        course.command(Command::Signal { name, by, body: value(&json!(1)), key: None })
+    };
+    for number in 0..limits::SIGNALS_KEPT_PER_RUN_MAX {
+        sent(&mut course, if number % 2 == 0 { "go" } else { "other" }).unwrap();
+    }
+    for (node, name) in [("first", "other"), ("second", "go")] {
+        for name in ["go", "other"] {
+            assert_eq!(sent(&mut course, name), refused(ListenRefusal::TooManySignals));
+        }
+        let attempt = course.assign(course.instance(node), 1, false);
+        course.finish(attempt, success("x")).unwrap();
+        sent(&mut course, name).unwrap();
+        assert_eq!(course.run.kept_signals(), limits::SIGNALS_KEPT_PER_RUN_MAX);
+        same(&course);
+    }
 }
 
 #[test]
