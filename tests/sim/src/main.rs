@@ -1,7 +1,7 @@
 //! Looks at the worlds of many seeds, or tells the story of one.
 //!
-//! `heddle-sim [--seeds N] [--first N] [--json] [--no-faults]`, or `heddle-sim --seed N` for one world with all that happens in it, or
-//! `heddle-sim --fault NAME [--seeds N]` for the worlds in which one planted fault is found.
+//! `heddle-sim [--seeds N] [--first N] [--json] [--no-faults]`, or `heddle-sim --seed N` for one world with all that happens in
+//! it, or `heddle-sim --fault NAME [--seeds N]` for the worlds in which one planted fault is found.
 
 use std::process::ExitCode;
 
