@@ -528,6 +528,8 @@ pub struct Dispatch {
     pub question: Option<Arc<Condition>>,
     /// A pollable job to go on with.
     pub handle: Option<ValueRef>,
+    /// How many jobs earlier attempts have left to be cancelled.
+    pub jobs_left: u32,
     /// The caller's trace context.
     pub traceparent: Option<Arc<str>>,
     /// Whose run it is.

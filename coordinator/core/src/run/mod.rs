@@ -96,7 +96,7 @@ use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
 
 /// Raised when the fold changes: older snapshots are replayed instead (E19).
-pub const FOLD_VERSION: u32 = 10;
+pub const FOLD_VERSION: u32 = 11;
 
 /// Values by the references that point to them.
 pub(crate) type Values = BTreeMap<ValueRef, Value>;
@@ -261,6 +261,8 @@ struct Tries {
     proofs: u32,
     /// The job that a lost attempt began, and that the next one asks for (E10).
     job: Option<Job>,
+    /// Jobs that failed attempts have left to be cancelled: the next one is begun under another key.
+    jobs_left: u32,
     /// Who does the node's work since the providers before have failed for good.
     provider: ProviderIx,
 }
