@@ -105,11 +105,11 @@ impl Jobs {
         self.lock().iter().map(|(number, kept)| kept.told(*number, now)).collect()
     }
 
-    /// The same key begins one job.
+    /// The same key begins one job, and gives it again when it was cancelled, too.
     fn begin(&self, ms: u64, idempotency_key: Option<String>) -> Response {
         let (now, mut jobs) = (Instant::now(), self.lock());
         let is_same = |kept: &Kept| kept.idempotency_key.is_some() && kept.idempotency_key == idempotency_key;
-        if let Some((number, kept)) = jobs.iter().rev().find(|(_, kept)| is_same(kept) && !kept.is_cancelled) {
+        if let Some((number, kept)) = jobs.iter().rev().find(|(_, kept)| is_same(kept)) {
             return Json(kept.told(*number, now)).into_response();
         }
         let number = jobs.last_key_value().map_or(0, |(last, _)| *last) + 1;

@@ -290,6 +290,8 @@ async fn jobs_are_begun_once_and_cancelled_unless_they_are_done() {
         assert_eq!(told(client.http.delete(path(&long))).await["state"], "cancelled");
         assert_eq!(told(client.http.delete(path(&short))).await["state"], "finished", "it was done before");
     }
+    let again = begin("a", 600_000).await;
+    assert_eq!((&again["id"], &again["state"]), (&long["id"], &json!("cancelled")), "one key, one job, also then");
     let ledger = told(client.http.get(format!("{}/ledger", client.base))).await;
     let jobs = ledger["jobs"].as_array().unwrap();
     let of = |field: &str| jobs.iter().map(|job| job[field].clone()).collect::<Vec<_>>();

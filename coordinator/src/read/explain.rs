@@ -145,10 +145,11 @@ async fn ended(shared: &Arc<Shared>, row: &RunRow, run: &Run) -> Result<wire::Ex
         Some(by) => explain::cancelled(by, reason),
         None => explain::ended(run.status(), error, node_id),
     };
-    let headline = explain::finishing(run).map_or(headline.clone(), |finishing| format!("{headline} {finishing}"));
+    let headline: Vec<String> =
+        [Some(headline), explain::finishing(run), explain::owing(run)].into_iter().flatten().collect();
     Ok(wire::Explanation {
         status: runs::status(run.status()).into(),
-        headline: headline + &explain::jobs_left(run),
+        headline: headline.join(" "),
         nodes: nodes.into_iter().chain(owed).collect(),
         ending: Some(ending),
         seq: run.seq().0,

@@ -171,7 +171,8 @@ fn question_to_json(question: &Question) -> Bytes {
 }
 
 /// By what a provider knows a repeated request: the same on every automatic retry, and another for each item of a map. A
-/// fallback's is another one, for it asks for something else.
+/// fallback's is another one, for it asks for something else; so is that of a try whose last job is to be cancelled, since the
+/// same key would give that job again.
 fn idempotency_key(execution: &str, node: &str, dispatch: &Dispatch) -> String {
     let generation = dispatch.key.instance.generation;
     let mut key = format!("{execution}:{node}:{generation}");
@@ -181,6 +182,9 @@ fn idempotency_key(execution: &str, node: &str, dispatch: &Dispatch) -> String {
     }
     if dispatch.provider.0 > 0 {
         key.push_str(&format!(":f{}", dispatch.provider.0));
+    }
+    if dispatch.jobs_left > 0 {
+        key.push_str(&format!(":j{}", dispatch.jobs_left));
     }
     key
 }

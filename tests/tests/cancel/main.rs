@@ -310,6 +310,27 @@ async fn another_agent_cancels_the_job_of_one_that_is_gone_for_good() {
     assert!(found.is_empty(), "{found:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_try_after_a_job_that_is_cancelled_begins_another() {
+    let (sandbox, cluster) = set_up().await;
+    let client = cluster.client().clone();
+    let policy = json!({ "timeoutMs": 1_500, "retry": { "maxAttempts": 2, "initialMs": 100 } });
+    let slow = Graph::default().node_with("work", "debug:job", json!({ "ms": JOB_MS }), policy);
+    let workflow = client.save("slow", &slow).await;
+    let run = client.run(&workflow, "slow").await;
+    let ended = client.ended(&run, RUN_TIME_MAX).await;
+    assert_eq!(ended["status"], "FAILED", "{ended}");
+    wait::until("the end of both jobs", RUN_TIME_MAX, || async {
+        let ended = job_ended(&client, &run).await;
+        if ended.len() == 2 { Ok(()) } else { Err(format!("{ended:?}")) }
+    })
+    .await;
+    let jobs = sandbox.jobs().await;
+    let keys: Vec<&str> = jobs.iter().map(|job| job.key.strip_prefix(&run).unwrap()).collect();
+    assert_eq!(keys, [":work:0", ":work:0:j1"]);
+    assert!(jobs.iter().all(|job| job.state == "cancelled"), "{jobs:?}");
+}
+
 async fn statuses(client: &Client, runs: &[String]) -> Vec<Value> {
     join_all(runs.iter().map(|run| async move { client.execution(run).await["status"].clone() })).await
 }

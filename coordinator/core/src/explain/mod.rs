@@ -20,7 +20,7 @@ use crate::run::{Listener, NodePhase, Pause, Run};
 use crate::time::Timestamp;
 
 pub(crate) use self::words::quoted;
-pub use self::words::{cancelled, ended, finishing, headline, jobs_left, needed, orphaned, owed_cancels, paused_by};
+pub use self::words::{cancelled, ended, finishing, headline, needed, orphaned, owed_cancels, owing, paused_by};
 
 /// Why an instance does not go on.
 #[derive(Debug, Clone, PartialEq)]

@@ -95,15 +95,11 @@ pub fn owed_cancels(run: &Run) -> Vec<(NodeIx, Timestamp, String)> {
     owed.map(sentence).collect()
 }
 
-/// What a run that is over has left at providers, in one sentence behind how it has ended; nothing if it owes no cancels.
-pub fn jobs_left(run: &Run) -> String {
-    match run.owed_cancels().count() as u32 {
-        0 => String::new(),
-        jobs => {
-            let jobs = counted(jobs, "job at a provider is", "jobs at providers are");
-            format!(" {jobs} still to be cancelled, and may cost something until then.")
-        }
-    }
+/// What a run that is over has left at providers, in one sentence; nothing if it owes no cancels.
+pub fn owing(run: &Run) -> Option<String> {
+    let jobs = run.owed_cancels().count() as u32;
+    let counted = counted(jobs, "job at a provider is", "jobs at providers are");
+    (jobs > 0).then(|| format!("{counted} still to be cancelled, and may cost something until then."))
 }
 
 /// When whoever waits for the world waits no longer.

@@ -330,6 +330,7 @@ fn dispatch(run: &Run, assignment: &Assignment, session: SessionNumber) -> Dispa
         config: run.changed_config(instance).filter(|_| assignment.provider == ProviderIx::default()),
         question,
         handle: live.and_then(|live| live.job).map(|job| job.handle),
+        jobs_left: run.jobs_left(instance),
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),
         sandbox: run.is_sandboxed(),

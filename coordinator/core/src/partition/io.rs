@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::batch::{BatchId, BatchSubmission, OfBatch};
-use crate::condition::question::Question as Condition;
 use crate::graph::Graph;
 use crate::id::{
-    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, Instance, NodeIx, PartitionId, PortIx, ProviderIx, RunId,
-    SessionNumber, Slot, Subject, TenantId, WorkflowId,
+    AgentBoot, AttemptKey, BatchNumber, CallerId, EventSeq, Instance, NodeIx, PartitionId, RunId, SessionNumber, Slot,
+    Subject, TenantId, WorkflowId,
 };
 use crate::outbox::{Message, MessageId};
 use crate::partition::batch::{Batch, BatchRow, CommitOutcome, IdempotencyKey, KeyFound, KeyRow, Phase};
 use crate::partition::permits::Grant;
-use crate::run::event::{InvokedBy, NodeError, PermitClass, RequestKey, Timing};
+use crate::run::event::{InvokedBy, NodeError, RequestKey, Timing};
 use crate::run::lineage::{Lineage, Offer};
 use crate::run::list::ListPart;
 use crate::run::recall::CachedResult;
@@ -22,6 +21,8 @@ use crate::run::{
 };
 use crate::time::{Span, Timestamp};
 use crate::value::{Digest, Value, ValueRef};
+
+pub use crate::partition::dispatch::{BoundValue, Dispatch, Holds, InputBinding, QUESTION_ITEMS};
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -504,45 +505,6 @@ pub enum Verdict {
     Acknowledged,
 }
 
-/// An attempt to be sent.
-#[derive(Debug, Clone)]
-pub struct Dispatch {
-    /// To whom.
-    pub to: AgentBoot,
-    /// Which attempt.
-    pub key: AttemptKey,
-    /// The numbers of the items and turns that it lies in, the outermost first.
-    pub index: Vec<u32>,
-    /// The permit it uses up.
-    pub permit: PermitClass,
-    /// The stream that the permit was granted on: it is sent there or not at all.
-    pub session: SessionNumber,
-    /// The graph its node is in.
-    pub graph: Arc<Graph>,
-    /// Who does its node's work.
-    pub provider: ProviderIx,
-    /// What its wired inputs hold, by reference; ports are those of the provider's type.
-    pub inputs: Vec<InputBinding>,
-    /// Keys of its node's config that people have changed, a JSON object.
-    pub config: Option<ValueRef>,
-    /// What it has to answer, if it looks at values for the engine: its inputs are at the ports that the question names.
-    pub question: Option<Arc<Condition>>,
-    /// A pollable job to go on with.
-    pub handle: Option<ValueRef>,
-    /// The caller's trace context.
-    pub traceparent: Option<Arc<str>>,
-    /// Whose run it is.
-    pub tenant: TenantId,
-    /// Whether its work asks the sandbox provider alone.
-    pub sandbox: bool,
-}
-
-impl PartialEq for Dispatch {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.to, &self.key, &self.inputs) == (&other.to, &other.key, &other.inputs)
-    }
-}
-
 /// How an agent's stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaving {
@@ -552,42 +514,6 @@ pub enum Leaving {
     Broken,
     /// This coordinator ended it. That says nothing about the agent, which gets time to come back.
     SentAway,
-}
-
-/// The port that stands for the items of a question.
-pub const QUESTION_ITEMS: PortIx = PortIx(u16::MAX);
-
-/// What one wired input holds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InputBinding {
-    /// Which input; of a question, the number of the value, [`QUESTION_ITEMS`] for the items.
-    pub port: PortIx,
-    /// Whether it takes a list.
-    pub list: bool,
-    /// Whether it takes one value and gets a list: the values are that list's items.
-    pub joined: bool,
-    /// The values, in edge order.
-    pub values: Vec<BoundValue>,
-}
-
-/// A value of an input, by reference.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BoundValue {
-    /// Where it lies.
-    pub reference: ValueRef,
-    /// What lies there.
-    pub holds: Holds,
-}
-
-/// What a reference leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
-    /// The value of the input, or one of them.
-    Value,
-    /// A list whose items are values of the input, one by one.
-    List,
-    /// References to values of the input, in order ([`crate::run::list::read_chunk`]).
-    Chunk,
 }
 
 /// Why a partition's value must be thrown away.

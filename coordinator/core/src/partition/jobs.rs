@@ -247,6 +247,8 @@ fn ask(run: &Run, job: JobKey, to: (AgentBoot, SessionNumber), token: AttemptTok
         config: owed.and_then(|owed| owed.config),
         question: None,
         handle: owed.map(|owed| owed.handle),
+        // A job is named by its handle.
+        jobs_left: 0,
         traceparent: run.traceparent().cloned(),
         tenant: run.tenant().clone(),
         sandbox: run.is_sandboxed(),

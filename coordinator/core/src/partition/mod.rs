@@ -11,6 +11,7 @@ pub mod batch;
 mod batches;
 mod children;
 mod decide;
+mod dispatch;
 mod dropped;
 mod evict;
 mod explain;

@@ -83,6 +83,12 @@ impl Run {
         self.state.owed.iter().map(|(key, owed)| (*key, owed))
     }
 
+    /// How many jobs of an instance its failed attempts have left: a provider that keeps to its keys would give a job that was
+    /// cancelled again.
+    pub(crate) fn jobs_left(&self, instance: Instance) -> u32 {
+        self.state.tries.get(&instance).map_or(0, |tries| tries.jobs_left)
+    }
+
     /// One of them.
     pub fn owed_cancel(&self, job: JobKey) -> Option<&OwedCancel> {
         self.state.owed.get(&job)

@@ -259,6 +259,8 @@ struct Tries {
     proofs: u32,
     /// The job that a lost attempt began, and that the next one asks for (E10).
     job: Option<Job>,
+    /// Jobs that failed attempts have left to be cancelled: the next one is begun under another key.
+    jobs_left: u32,
     /// Who does the node's work since the providers before have failed for good.
     provider: ProviderIx,
 }

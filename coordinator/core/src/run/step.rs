@@ -319,6 +319,7 @@ impl Run {
         tries.job = live.job.filter(|job| asks && job.cancels.is_some());
         // That a type cannot cancel jobs is no news with each of its failures.
         let left = live.job.filter(|job| !asks && job.cancels == Some(true));
+        tries.jobs_left += u32::from(left.is_some());
         self.owe_cancel(attempt.into(), left, live.provider);
         Ok(())
     }

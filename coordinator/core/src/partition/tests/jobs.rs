@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::bench::{Bench, RUN, cancel, finished, verdicts};
+use super::bench::{Bench, RUN, cancel, dispatches, finished, verdicts};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
 use crate::id::{AgentBoot, AttemptToken, BootId};
 use crate::limits;
 use crate::partition::io::{Dispatch, Effect, Input, Leaving, Release, Verdict};
-use crate::run::event::{ErrorClass, Fact, NodeError, Timing};
+use crate::run::event::{ErrorClass, Fact, NodeError, PermitClass, Timing};
 use crate::run::{JobEnd, Outcome};
 use crate::time::Span;
 use crate::value::Value;
@@ -149,6 +149,33 @@ fn what_an_agent_says_of_anothers_job_counts_for_nothing() {
     let from = if agent(order) == "a" { thief } else { attempt.to };
     follows(&mut bench, [other, Input::JobCancelled { from, key: order.key, end: Ok(JobEnd::Cancelled) }]);
     assert!(ends(&bench).is_empty());
+}
+
+#[test]
+fn a_try_after_a_job_that_was_left_is_told_so_and_one_that_takes_it_over_is_not() {
+    let retry = json!({"retry": {"maxAttempts": 3, "initialMs": 100, "jitter": 0.0}});
+    let graph = Fixture::default().work("a", "pollable", &retry).build();
+    let (mut bench, attempt) = at_work(&graph);
+    assert_eq!(attempt.jobs_left, 0);
+    let error = NodeError { class: ErrorClass::Timeout, code: "timeout".into(), message: "too long".into() };
+    let outcome = Outcome::Failed { error, retry_after: None };
+    let (from, key) = (attempt.to.clone(), attempt.key);
+    follows(&mut bench, [Input::Finished { from: from.clone(), key, outcome, timing: Timing::default() }]);
+    bench.permits.grant(&from, bench.stream("a"), PermitClass::Slot, 1);
+    bench.pass(Span::from_seconds(1));
+    let mut releases = bench.on([Input::Tick]).releases;
+    releases.extend(bench.land_all());
+    let next = dispatches(&releases).remove(0);
+    assert_eq!((next.jobs_left, next.handle), (1, None));
+    // Its own job goes on elsewhere when its agent is lost.
+    bench.on([Input::Intent { from: from.clone(), key: next.key }]);
+    bench.on([Input::Handle { from, key: next.key, handle: Value::from_json(Bytes::from_static(b"\"other\"")) }]);
+    bench.land_all();
+    bench.join("b", 1, &[], &[]);
+    bench.pass(Span::from_seconds(60));
+    bench.gone("a", 1, Leaving::Broken);
+    let last = dispatches(&bench.land_all()).remove(0);
+    assert_eq!((last.jobs_left, last.handle.is_some()), (1, true));
 }
 
 #[test]
