@@ -144,10 +144,8 @@ pub(crate) const FORM_CHECKS_MAX: usize = 2;
 pub(crate) const FORM_LOOKS_MAX: usize = 10_000_000;
 /// Parts of all such schemas of one graph, with their references written out.
 pub(crate) const FORMS_PARTS_PER_GRAPH_MAX: usize = 100_000;
-/// Bytes of one of their patterns when it is compiled.
-pub(crate) const FORM_PATTERN_BYTES_MAX: usize = 256 * 1024;
-/// Steps that a pattern that has to try things out goes back for.
-pub(crate) const FORM_PATTERN_STEPS_MAX: usize = 100_000;
+/// Bytes of what was sent, and of a reason, that the answer repeats if something does not fit.
+pub(crate) const FORM_REASON_BYTES_MAX: usize = 300;
 /// Parts of a schema with branches times bytes of what is sent, above which is said that it does not fit, but not where.
 pub(crate) const FORM_REASONS_BYTES_MAX: usize = 1024 * 1024;
 /// Runs of a batch that the answer to its start names.

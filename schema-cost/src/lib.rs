@@ -6,30 +6,39 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod pattern;
+
 use std::collections::HashMap;
 
-use serde_json::Value;
+pub use pattern::PATTERN_BYTES_MAX;
+use serde_json::{Map, Value};
 
 /// Parts of a schema with its references written out.
 pub const PARTS_MAX: usize = 10_000;
-/// A pattern counts as so many parts: it is compiled, and goes through the text.
-const PATTERN_PARTS: usize = 64;
 /// Where what is unevaluated is checked, everything beside that is looked at so often.
 const UNEVALUATED_FACTOR: usize = 8;
 /// Bytes of a text that count as one more value.
 const TEXT_BYTES_PER_LOOK: usize = 64;
 const DEPTH_MAX: usize = 256;
+/// Bytes of what a schema refers to, and of a place in it, that a fault repeats.
+const SHOWN_BYTES_MAX: usize = 200;
 
 /// Keywords that move what a reference means, or choose it while checking.
 const REFUSED: [&str; 6] =
     ["$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$vocabulary"];
+/// Keywords whose value is data, whatever it looks like.
+const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
+/// Keywords whose members have names of their own, and are schemas.
+const NAMED: [&str; 6] =
+    ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
+const REFERENCES: &str = "a reference leads to a place in the schema (\"#/$defs/…\")";
 
 /// How many parts a schema has when its references are written out: at most [`PARTS_MAX`].
 ///
 /// # Errors
-/// Why it is not taken, in a few words that follow "the schema".
+/// Why it is not taken and what to do, in a few words that follow "the schema".
 pub fn parts(schema: &Value) -> Result<usize, String> {
-    Walk { root: schema, known: HashMap::new() }.parts(schema, 0)
+    Walk { root: schema, known: HashMap::new() }.parts(schema, 0).map_err(|fault| fault.placed("").what)
 }
 
 /// How many values there are to look at in a value, itself among them; long texts count as several. What is nested as deep as
@@ -44,6 +53,38 @@ pub fn values(value: &Value) -> usize {
     }
 }
 
+/// What is wrong with a schema.
+struct Fault {
+    /// Keys from the place where the walk is to what is wrong, the last one first; given up where it is said in `what`.
+    place: Option<Vec<String>>,
+    what: String,
+}
+
+impl Fault {
+    fn plain(what: String) -> Self {
+        Self { place: None, what }
+    }
+
+    /// One of a pattern: where that is follows on the way out.
+    fn of_pattern(what: String) -> Self {
+        Self { place: Some(Vec::new()), what }
+    }
+
+    fn under(mut self, key: &str) -> Self {
+        if let Some(place) = &mut self.place {
+            place.push(key.replace('~', "~0").replace('/', "~1"));
+        }
+        self
+    }
+
+    /// Says where it is: in what `target` leads to, which is nothing for the schema itself.
+    fn placed(self, target: &str) -> Self {
+        let Some(keys) = self.place else { return self };
+        let place = keys.iter().rev().fold(target.to_owned(), |place, key| place + "/" + key);
+        Self::plain(format!("has a pattern at {:?} that {}", shown(&place), self.what))
+    }
+}
+
 struct Walk<'a> {
     root: &'a Value,
     /// Parts of what a reference leads to; none while it is being counted.
@@ -51,29 +92,21 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn parts(&mut self, schema: &'a Value, depth: usize) -> Result<usize, String> {
+    fn parts(&mut self, schema: &'a Value, depth: usize) -> Result<usize, Fault> {
         if depth > DEPTH_MAX {
-            return Err("nests too deep".to_owned());
+            return Err(Fault::plain("nests too deep; write it flatter".to_owned()));
         }
         let mut parts = 1_usize;
         match schema {
             Value::Array(items) => {
-                for item in items {
-                    parts = parts.saturating_add(self.parts(item, depth + 1)?);
+                for (index, item) in items.iter().enumerate() {
+                    let more = self.parts(item, depth + 1).map_err(|fault| fault.under(&index.to_string()))?;
+                    parts = parts.saturating_add(more);
                 }
             }
             Value::Object(members) => {
                 for (key, value) in members {
-                    let more = match (key.as_str(), value) {
-                        ("$ref", Value::String(target)) => self.target(target, depth + 1)?,
-                        ("$id", _) if depth > 0 => return Err("has $id inside of it".to_owned()),
-                        (key, _) if REFUSED.contains(&key) => return Err(format!("uses {key}")),
-                        ("pattern", Value::String(_)) => PATTERN_PARTS,
-                        ("patternProperties", Value::Object(patterns)) => {
-                            self.parts(value, depth + 1)?.saturating_add(patterns.len().saturating_mul(PATTERN_PARTS))
-                        }
-                        _ => self.parts(value, depth + 1)?,
-                    };
+                    let more = self.keyword(key, value, depth + 1).map_err(|fault| fault.under(key))?;
                     parts = parts.saturating_add(more);
                 }
                 if members.contains_key("unevaluatedProperties") || members.contains_key("unevaluatedItems") {
@@ -83,27 +116,70 @@ impl<'a> Walk<'a> {
             Value::String(text) => parts += text.len() / TEXT_BYTES_PER_LOOK,
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-        match parts > PARTS_MAX {
-            true => Err(format!("has more than {PARTS_MAX} parts when its references are written out")),
-            false => Ok(parts),
+        bounded(parts)
+    }
+
+    fn keyword(&mut self, key: &'a str, value: &'a Value, depth: usize) -> Result<usize, Fault> {
+        match (key, value) {
+            ("$ref", Value::String(target)) => self.target(target, depth),
+            ("$id", _) if depth > 1 => Err(Fault::plain("has $id inside of it; write it without".to_owned())),
+            (key, _) if REFUSED.contains(&key) => Err(Fault::plain(format!("uses {key}; {REFERENCES}"))),
+            ("pattern", Value::String(text)) => pattern::parts(text).map_err(Fault::of_pattern),
+            (key, data) if DATA.contains(&key) => bounded(values(data)),
+            (key, Value::Object(members)) if NAMED.contains(&key) => {
+                self.named(members, key == "patternProperties", depth)
+            }
+            _ => self.parts(value, depth),
         }
     }
 
-    fn target(&mut self, target: &'a str, depth: usize) -> Result<usize, String> {
+    /// Schemas by names, which are patterns or mean nothing here.
+    fn named(&mut self, members: &'a Map<String, Value>, patterns: bool, depth: usize) -> Result<usize, Fault> {
+        let mut parts = 1_usize;
+        for (name, schema) in members {
+            let name_parts = match patterns {
+                true => pattern::parts(name).map_err(|what| Fault::of_pattern(what).under(name))?,
+                false => 0,
+            };
+            let more = self.parts(schema, depth + 1).map_err(|fault| fault.under(name))?;
+            parts = parts.saturating_add(more).saturating_add(name_parts);
+        }
+        bounded(parts)
+    }
+
+    fn target(&mut self, target: &'a str, depth: usize) -> Result<usize, Fault> {
         match self.known.get(target) {
             Some(Some(parts)) => return Ok(*parts),
-            Some(None) => return Err(format!("refers to itself by {target:?}")),
+            Some(None) => {
+                let what = format!("refers to itself by {:?}; {REFERENCES} and never back to itself", shown(target));
+                return Err(Fault::plain(what));
+            }
             None => {}
         }
         let pointer = target.strip_prefix('#').filter(|pointer| pointer.is_empty() || pointer.starts_with('/'));
         let Some(schema) = pointer.and_then(|pointer| self.root.pointer(pointer)) else {
-            return Err(format!("refers to {target:?}, which is not inside of it"));
+            let what = format!("refers to {:?}, which is not inside of it; {REFERENCES}", shown(target));
+            return Err(Fault::plain(what));
         };
         self.known.insert(target, None);
-        let parts = self.parts(schema, depth)?;
+        let parts = self.parts(schema, depth).map_err(|fault| fault.placed(target.trim_start_matches('#')))?;
         self.known.insert(target, Some(parts));
         Ok(parts)
     }
+}
+
+fn bounded(parts: usize) -> Result<usize, Fault> {
+    match parts > PARTS_MAX {
+        true => Err(Fault::plain(format!(
+            "has more than {PARTS_MAX} parts when its references are written out; write a shorter one"
+        ))),
+        false => Ok(parts),
+    }
+}
+
+/// The beginning of a text.
+fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)]
 }
 
 #[cfg(test)]
@@ -121,6 +197,31 @@ mod tests {
     }
 
     #[test]
+    fn data_is_no_schema_and_names_are_no_keywords() {
+        let looks_like_one = json!({"$ref": "#", "pattern": "(?=a)", "$anchor": "x"});
+        let data = json!({"const": looks_like_one, "enum": [looks_like_one], "default": looks_like_one,
+            "examples": [looks_like_one]});
+        assert!(parts(&data).is_ok(), "{:?}", parts(&data));
+        let names = json!({"properties": {"$ref": {"type": "string"}, "$anchor": true, "$id": true, "pattern": true}});
+        assert!(parts(&names).is_ok(), "{:?}", parts(&names));
+    }
+
+    #[test]
+    fn a_pattern_that_is_not_taken_is_named_by_its_place() {
+        let bad = json!({"pattern": "(?=a)b"});
+        let cases = [
+            (bad.clone(), "\"/pattern\""),
+            (json!({"properties": {"a/b": {"anyOf": [true, bad]}}}), "\"/properties/a~1b/anyOf/1/pattern\""),
+            (json!({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": bad}}), "\"/$defs/a/pattern\""),
+            (json!({"patternProperties": {"(?=a)b": true}}), "\"/patternProperties/(?=a)b\""),
+        ];
+        for (schema, place) in cases {
+            let fault = parts(&schema).unwrap_err();
+            assert!(fault.contains(place) && fault.contains("look-around"), "{fault}");
+        }
+    }
+
+    #[test]
     fn circles_bombs_and_far_references_are_not() {
         let mut bomb = json!({"$ref": "#/$defs/d0"});
         for level in 0..40 {
@@ -134,6 +235,8 @@ mod tests {
         }
         let cases = [
             (json!({"$ref": "#"}), "itself"),
+            (json!({"$ref": "#/const", "const": {"$ref": "#"}}), "itself"),
+            (json!({"properties": {"const": {"$ref": "#"}}}), "itself"),
             (json!({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"$ref": "#/allOf/0"}}}), "itself"),
             (json!({"$ref": "https://example.com/schema"}), "not inside"),
             (json!({"$ref": "#/nowhere"}), "not inside"),

@@ -114,12 +114,12 @@ async fn check(
         (Meant::Json(value), form) => {
             fits(value, looked.port_type, looked.list, path)?;
             if let Some(schema) = form {
-                fits_form(value.clone(), schema, path).await?;
+                fits_form(tenant, value.clone(), schema, path).await?;
             }
         }
         // Nobody looks into what is so large: only that it may be a text is known.
         (Meant::Large(artifact), Some(_)) => return Err(too_large(artifact, path)),
-        (Meant::File(file), Some(schema)) => fits_form(reference::description(file), schema, path).await?,
+        (Meant::File(file), Some(schema)) => fits_form(tenant, reference::description(file), schema, path).await?,
         (Meant::Large(_) | Meant::File(_), None) => {}
     }
     Ok(meant)
@@ -171,7 +171,7 @@ pub(super) fn fits(value: &Json, port_type: PortType, list: bool, path: &str) ->
     if is_right { Ok(()) } else { Err(invalid(path, format!("the port takes {what}"))) }
 }
 
-async fn fits_form(value: Json, schema: &Bytes, path: &str) -> Result<(), Status> {
-    let fits = form::fits(vec![schema.clone()], value).await;
+async fn fits_form(tenant: &Tenant, value: Json, schema: &Bytes, path: &str) -> Result<(), Status> {
+    let fits = form::fits(tenant.id(), vec![schema.clone()], value).await;
     fits.map_err(|misfit| invalid(&format!("{path}{}", misfit.path), misfit.message))
 }

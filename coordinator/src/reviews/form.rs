@@ -1,22 +1,27 @@
 //! Schemas that users write for what people send: edits at reviews, signals, calls of hooks.
 //!
 //! A check that runs cannot be stopped, so what it costs is known before it begins: a schema without circles looks at each
-//! value no more often than it has parts. Checks run beside the threads that serve everybody, a few at a time.
+//! value no more often than it has parts, and a pattern goes through a text once. Checks run beside the threads that serve
+//! everybody, a few at a time and one of each tenant, and each keeps its turn until it is over, whoever has given up on it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use heddle_core::id::TenantId;
 use heddle_schema_cost as cost;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value as Json;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
-use crate::limits::{
-    FORM_CHECKS_MAX, FORM_LOOKS_MAX, FORM_PATTERN_BYTES_MAX, FORM_PATTERN_STEPS_MAX, FORM_REASONS_BYTES_MAX,
-};
+use crate::limits::{FORM_CHECKS_MAX, FORM_LOOKS_MAX, FORM_REASON_BYTES_MAX, FORM_REASONS_BYTES_MAX};
 use crate::schema_words;
 
 /// How many checks run at once.
 static CHECKS: Semaphore = Semaphore::const_new(FORM_CHECKS_MAX);
+/// The turns of tenants that have checks now.
+static TURNS: LazyLock<Mutex<HashMap<TenantId, Weak<Semaphore>>>> = LazyLock::new(Mutex::default);
 
 /// Where a value is not as a schema says.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,31 +41,53 @@ pub(crate) fn check(schema: &Json) -> Result<usize, String> {
 }
 
 fn parts(schema: &Json) -> Result<usize, String> {
-    cost::parts(schema).map_err(|fault| {
-        format!("the schema {fault}; a reference leads to a place in it (\"#/$defs/…\"), and none leads back to itself")
-    })
+    cost::parts(schema).map_err(|fault| format!("the schema {fault}"))
 }
 
 fn compile(schema: &Json) -> Result<Validator, String> {
-    let patterns = PatternOptions::fancy_regex()
-        .backtrack_limit(FORM_PATTERN_STEPS_MAX)
-        .size_limit(FORM_PATTERN_BYTES_MAX)
-        .dfa_size_limit(FORM_PATTERN_BYTES_MAX);
+    let patterns = PatternOptions::regex().size_limit(cost::PATTERN_BYTES_MAX).dfa_size_limit(cost::PATTERN_BYTES_MAX);
     // What somebody sends is not compiled: that costs more than any other look.
-    let options = jsonschema::options().with_pattern_options(patterns).with_format("regex", |_: &str| true);
-    options.build(schema).map_err(|error| format!("the schema cannot be used: {error}"))
+    let options = jsonschema::options()
+        .with_pattern_options(patterns)
+        .should_validate_formats(true)
+        .with_format("regex", |_: &str| true);
+    options
+        .build(schema)
+        .map_err(|error| format!("the schema cannot be used: {}", cut(schema_words::sentence(schema, &error))))
 }
 
 /// Holds a value against schemas.
 ///
 /// # Errors
 /// The first of what does not fit; that a schema cannot be used; or that there is too much to look at.
-pub(crate) async fn fits(schemas: Vec<Bytes>, value: Json) -> Result<(), Misfit> {
+pub(crate) async fn fits(tenant: &TenantId, schemas: Vec<Bytes>, value: Json) -> Result<(), Misfit> {
     if schemas.is_empty() {
         return Ok(());
     }
-    let Ok(_turn) = CHECKS.acquire().await else { return Err(whole("the check was given up".to_owned())) };
-    spawn_blocking(move || fits_all(schemas, &value)).await.unwrap_or_else(|error| Err(whole(error.to_string())))
+    let Ok(turn) = turn(tenant).await else { return Err(whole("the check was given up".to_owned())) };
+    let check = move || {
+        let _turn = turn;
+        fits_all(schemas, &value)
+    };
+    spawn_blocking(check).await.unwrap_or_else(|error| Err(whole(error.to_string())))
+}
+
+/// Waits for the tenant's turn first: of all who wait for one of everybody's turns, each tenant is one.
+async fn turn(tenant: &TenantId) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'static>), AcquireError> {
+    let own = {
+        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        match turns.get(tenant).and_then(Weak::upgrade) {
+            Some(own) => own,
+            None => {
+                let own = Arc::new(Semaphore::new(1));
+                turns.insert(tenant.clone(), Arc::downgrade(&own));
+                own
+            }
+        }
+    };
+    let own = own.acquire_owned().await?;
+    Ok((own, CHECKS.acquire().await?))
 }
 
 fn fits_all(mut schemas: Vec<Bytes>, value: &Json) -> Result<(), Misfit> {
@@ -87,11 +114,21 @@ fn fits_all(mut schemas: Vec<Bytes>, value: &Json) -> Result<(), Misfit> {
             return Err(whole("it does not fit the schema".to_owned()));
         }
         if let Err(error) = validator.validate(value) {
-            let path = error.instance_path().to_string();
-            return Err(Misfit { path, message: schema_words::sentence(&json, &error) });
+            let path = cut(error.instance_path().to_string());
+            return Err(Misfit { path, message: cut(schema_words::sentence(&json, &error)) });
         }
     }
     Ok(())
+}
+
+/// A text with its middle left out if it is long.
+fn cut(text: String) -> String {
+    if text.len() <= FORM_REASON_BYTES_MAX {
+        return text;
+    }
+    let part = FORM_REASON_BYTES_MAX / 2;
+    let (begin, end) = (text.floor_char_boundary(part), text.ceil_char_boundary(text.len() - part));
+    format!("{}…{}", &text[..begin], &text[end..])
 }
 
 fn whole(message: String) -> Misfit {
@@ -167,7 +204,8 @@ mod tests {
         let branches: Vec<Json> = (0..900).map(|number| json!({"properties": {"a": {"const": number}}})).collect();
         let flat = json!({"additionalProperties": {"anyOf": branches}});
         let items: serde_json::Map<String, Json> = (0..900).map(|it| (it.to_string(), json!({"a": -1}))).collect();
-        let evil = json!({"items": {"pattern": "^(?=a)(a|aa)+$"}});
+        // A pattern whose automaton has too many states to be kept.
+        let evil = json!({"items": {"pattern": format!("[ab]*a[ab]{{{}}}c$", 150)}});
         for (schema, value) in
             [(&doubled, json!(vec![1; 1_000])), (&flat, json!(items)), (&evil, json!(["a".repeat(60_000) + "b"]))]
         {
@@ -175,5 +213,60 @@ mod tests {
             assert!(fit(schema, &value).is_err(), "{schema}");
         }
         assert!(begun.elapsed() < CHECK_TIME_MAX, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_pattern_that_tries_things_out_is_refused_by_its_place() {
+        let around = json!({"properties": {"name": {"pattern": "(?<=(a|aa)+)c$"}}});
+        let fault = check(&around).unwrap_err();
+        assert!(fault.contains("\"/properties/name/pattern\"") && fault.contains("look-around"), "{fault}");
+        let large = check(&json!({"pattern": "^(\\p{L}{1,50}){1,20}$"})).unwrap_err();
+        assert!(large.contains("too large"), "{large}");
+        let begun = Instant::now();
+        let misfit = fit(&around, &json!({"name": "a".repeat(60_000)})).unwrap_err();
+        assert!(misfit.message.contains("look-around"), "{misfit:?}");
+        assert!(begun.elapsed() < CHECK_TIME_MAX, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn reasons_are_short_whatever_was_sent() {
+        let long = "x".repeat(50_000);
+        for (schema, value) in [
+            (json!({"const": long}), json!(1)),
+            (json!({"type": "number"}), json!(long)),
+            (json!({"enum": [long, 2]}), json!(long.clone() + "y")),
+            (json!({"additionalProperties": false}), json!({ long.clone(): 1 })),
+            (json!({"items": {"not": {"const": long}}}), json!([long])),
+            (json!({"additionalProperties": {"type": "string"}}), json!({ long.clone(): 1 })),
+        ] {
+            let misfit = fit(&schema, &value).unwrap_err();
+            let bytes = misfit.message.len().max(misfit.path.len());
+            assert!(bytes <= FORM_REASON_BYTES_MAX + "…".len(), "{misfit:?}");
+        }
+        assert_eq!(
+            fit(&json!({"type": "number"}), &json!("x")).unwrap_err().message,
+            "it is \"x\", but must be a number"
+        );
+        let zero = check(&json!({"items": {"multipleOf": 0}})).unwrap_err();
+        assert!(zero.contains("items.multipleOf is 0, but must be more than 0"), "{zero}");
+    }
+
+    #[test]
+    fn formats_are_checked_and_constants_are_no_schemas() {
+        assert!(fit(&json!({"format": "email"}), &json!("nope")).is_err());
+        assert!(fit(&json!({"format": "email"}), &json!("a@example.com")).is_ok());
+        assert!(fit(&json!({"format": "regex"}), &json!("([")).is_ok());
+        assert!(fit(&json!({"const": {"$ref": "#"}}), &json!({"$ref": "#"})).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_has_one_turn_and_leaves_the_other_to_others() {
+        let (busy, other) = (TenantId("busy".into()), TenantId("other".into()));
+        let held = turn(&busy).await.unwrap();
+        let second = tokio::time::timeout(Duration::from_millis(50), turn(&busy)).await;
+        assert!(second.is_err(), "a tenant has two turns");
+        assert!(fits(&other, vec!["{}".into()], json!(1)).await.is_ok());
+        drop(held);
+        assert!(fits(&busy, vec!["{}".into()], json!(1)).await.is_ok());
     }
 }

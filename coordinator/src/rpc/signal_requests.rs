@@ -48,7 +48,7 @@ pub(super) async fn send(shared: &Arc<Shared>, request: wire::SendSignalRequest)
             return Err(failure::refused(Refusal::Listen(ListenRefusal::UnknownSignal)));
         }
         // Which of them takes it is decided in the run.
-        said.fits(&graph, &hearing).await?;
+        said.fits(&tenant, &graph, &hearing).await?;
     }
     let (name, by) = (Arc::from(request.name.as_str()), request.subject.as_str().into());
     let tenant = tenant.id().clone();
@@ -74,12 +74,13 @@ pub(super) async fn call(shared: &Arc<Shared>, request: wire::CallHookRequest) -
         None => shared.journal.read_row(run).await.map_err(|error| failure::journal(&error))?,
     };
     let row = row.ok_or_else(hook_not_found)?;
+    let tenant = Tenant::of_run(&row.created);
     if is_going_on(&row) {
         let graph = runs::graph_of(shared, &row).await.map_err(failure::read)?;
         graph.listen(instance.node).ok_or_else(hook_not_found)?;
-        said.fits(&graph, &[instance.node]).await?;
+        said.fits(&tenant, &graph, &[instance.node]).await?;
     }
-    let tenant = Tenant::of_run(&row.created).id().clone();
+    let tenant = tenant.id().clone();
     let ask = |caller| Input::Call { caller, run, tenant, instance, body: said.value, key };
     match shared.doors.request(shared.partition_of(run), ask).await {
         Reply::Heard { replayed, .. } => Ok(wire::CalledHook { replayed }),
@@ -137,9 +138,9 @@ impl Said {
     }
 
     /// Holds it against the schemas of these nodes.
-    async fn fits(&self, graph: &Graph, nodes: &[NodeIx]) -> Result<(), Status> {
+    async fn fits(&self, tenant: &Tenant, graph: &Graph, nodes: &[NodeIx]) -> Result<(), Status> {
         let schema = |node: &NodeIx| graph.listen(*node).and_then(|listen| listen.schema.clone());
-        let fits = form::fits(nodes.iter().filter_map(schema).collect(), self.json.clone()).await;
+        let fits = form::fits(tenant.id(), nodes.iter().filter_map(schema).collect(), self.json.clone()).await;
         fits.map_err(|misfit| invalid(&misfit.path, misfit.message))
     }
 }
