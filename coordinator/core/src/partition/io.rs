@@ -180,8 +180,7 @@ pub enum Input {
         /// Which attempt.
         key: AttemptKey,
     },
-    /// An agent says what became of a job that it was asked to cancel, or of that of an attempt whose end follows; or why it
-    /// could not cancel it.
+    /// An agent says what became of a job that it was asked to cancel, or whose attempt ends; or why it could not.
     JobCancelled {
         /// Who.
         from: AgentBoot,
