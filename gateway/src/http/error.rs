@@ -72,9 +72,11 @@ impl ApiError {
     }
 
     pub(crate) fn unknown_field(name: &str, known: &[&str]) -> Self {
-        let known = known.join(", ");
-        Self::bad_request("unknown_field", format!("this body has no field {name:?}; its fields are: {known}"))
-            .at(step(name))
+        let message = match known {
+            [] => format!("this body has no field {name:?}, nor any other: send {{}}"),
+            _ => format!("this body has no field {name:?}; its fields are: {}", known.join(", ")),
+        };
+        Self::bad_request("unknown_field", message).at(step(name))
     }
 
     /// A field of a node that cannot be changed by itself.
