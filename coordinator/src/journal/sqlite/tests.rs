@@ -414,9 +414,18 @@ async fn the_log_does_not_grow_for_ever() {
         assert!(std::time::Instant::now() < deadline, "{written} bytes written, and the log has them all");
         let fill = "CREATE TABLE IF NOT EXISTS filler (x); DELETE FROM filler;
                     INSERT INTO filler VALUES (zeroblob(4194304))";
-        journal.write_bytes("fill", limits::CHECKPOINT_BYTES, sql(fill)).await.unwrap();
-        written += limits::CHECKPOINT_BYTES as i64;
+        journal.write_bytes("fill", 4_194_304, sql(fill)).await.unwrap();
+        written += 4_194_304;
     }
+}
+
+/// Of the flags that `.cargo/config.toml` gives, SQLite tells this one: with it came the other, that commits need.
+#[test]
+fn it_is_built_with_the_flags_of_this_repository() {
+    let connection = Connection::open_in_memory().unwrap();
+    let mut options = connection.prepare("PRAGMA compile_options").unwrap();
+    let options: Vec<String> = options.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
 }
 
 /// What a killed process had been told is durable, is there, without a gap; and nothing else is half there.
