@@ -64,6 +64,7 @@ use crate::policies::Policies;
 use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
+use crate::read::seen::SeenRuns;
 use crate::read::trace;
 use crate::records::Records;
 use crate::retention::RetentionRows;
@@ -269,6 +270,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         hub: Hub::default(),
         live: Live::new(now),
         recent: RecentRuns::default(),
+        seen: SeenRuns::default(),
         clock: DatabaseClock::new(now),
         counters: Counters::default(),
     });

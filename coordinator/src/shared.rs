@@ -26,6 +26,7 @@ use crate::new_runs::NewRuns;
 use crate::read::hub::Hub;
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
+use crate::read::seen::SeenRuns;
 use crate::records::Records;
 use crate::retention::{KeepRuns, RetentionRows};
 use crate::reviews::rows::ReviewRows;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) live: Live,
     pub(crate) recent: RecentRuns,
+    pub(crate) seen: SeenRuns,
     pub(crate) clock: DatabaseClock,
     pub(crate) counters: Counters,
     pub(crate) metrics: Metrics,

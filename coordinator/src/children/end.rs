@@ -84,11 +84,12 @@ async fn gave(
     let tenant = Tenant::of_run(&row.created);
     let parents_graph = runs::graph_of(shared, &parent).await?;
     let graph = runs::graph_of(shared, row).await?;
-    let (view, values) = runs::history(shared, row, Arc::clone(&graph), |_, _| {}).await?;
+    let seen = runs::seen(shared, row, Arc::clone(&graph)).await?;
+    let (view, values) = (&seen.view, &seen.values);
     let (mut found, mut room) = (Vec::new(), CHILD_OUTPUTS_BYTES_MAX);
     for ix in graph.results() {
         let Some(output) = view.run().output(ix, PortIx(0)) else { continue };
-        match values::item(shared, row.run, &values, output, room).await? {
+        match values::item(shared, row.run, values, output, room).await? {
             None => {}
             Some(Read::Item(item)) => {
                 room = room.saturating_sub(length(&item));

@@ -14,6 +14,7 @@ pub(crate) mod recent;
 pub(crate) mod reviews;
 pub(crate) mod runs;
 pub(crate) mod scopes;
+pub(crate) mod seen;
 pub(crate) mod trace;
 pub(crate) mod values;
 pub(crate) mod versions;

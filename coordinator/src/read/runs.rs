@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::seen::Seen;
 use super::values::{self, Kept};
 use super::{batches, waiting};
 use crate::auth::Tenant;
@@ -133,8 +134,8 @@ pub(crate) async fn with_nodes(shared: &Arc<Shared>, row: &RunRow, ask: Ask) -> 
     if row.quarantine_reason.is_some() {
         return Ok(summary(row));
     }
-    let (view, values) = history(shared, row, graph_of(shared, row).await?, |_, _| {}).await?;
-    show(shared, row, &view, &values, ask).await
+    let seen = seen(shared, row, graph_of(shared, row).await?).await?;
+    show(shared, row, &seen.view, &seen.values, ask).await
 }
 
 /// What a list shows of a run.
@@ -175,15 +176,33 @@ pub(crate) async fn graph_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<G
     shared.graphs.get(&Tenant::of_run(&row.created), row.created.graph).await.map_err(ReadError::Graph)
 }
 
-/// A run's history, read to its end; `looks` sees each event, and the state after it.
+/// A run as it stands: of a long one that somebody has looked at before only the events since then are read.
+pub(crate) async fn seen(shared: &Arc<Shared>, row: &RunRow, graph: Arc<Graph>) -> Result<Arc<Seen>, ReadError> {
+    let known = shared.seen.take(row.run);
+    let (view, values) = read_on(shared, row, graph, known, |_, _| {}).await?;
+    let seen = Arc::new(Seen { view, values });
+    shared.seen.keep(&seen);
+    Ok(seen)
+}
+
+/// A run's history, read from its beginning to its end; `looks` sees each event, and the state after it.
 pub(crate) async fn history(
     shared: &Arc<Shared>,
     row: &RunRow,
     graph: Arc<Graph>,
+    looks: impl FnMut(&RunView, &Event) + Send,
+) -> Result<(RunView, Kept), ReadError> {
+    read_on(shared, row, graph, None, looks).await
+}
+
+async fn read_on(
+    shared: &Arc<Shared>,
+    row: &RunRow,
+    graph: Arc<Graph>,
+    known: Option<Seen>,
     mut looks: impl FnMut(&RunView, &Event) + Send,
 ) -> Result<(RunView, Kept), ReadError> {
-    let mut values = Kept::default();
-    let mut view: Option<RunView> = None;
+    let (mut view, mut values) = known.map_or_else(Default::default, |seen| (Some(seen.view), seen.values));
     loop {
         let after = view.as_ref().map_or(EventSeq(0), RunView::seq);
         let (page, is_young) = next_page(shared, row, after, view.as_ref().map(RunView::run)).await?;

@@ -19,7 +19,7 @@ use crate::limits::{HISTORY_VALUES_BYTES_MAX, READ_VALUES_MAX, REVIEW_ARTIFACTS_
 use crate::shared::Shared;
 
 /// What came with a run's history, as far as that is not too much.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Kept {
     by_seq: HashMap<EventSeq, Vec<Value>>,
     bytes: usize,
@@ -34,6 +34,11 @@ impl Kept {
         }
         self.bytes += bytes;
         self.by_seq.insert(event.seq, event.values.clone());
+    }
+
+    /// How much that is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn get(&self, reference: &ValueRef) -> Option<&Value> {

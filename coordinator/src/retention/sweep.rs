@@ -85,7 +85,9 @@ impl Sweep {
     async fn remove(&mut self, shared: &Shared, runs: Vec<RunId>) -> Result<Removed, JournalError> {
         let removed = shared.retention.remove(runs.clone(), shared.clock.now(), PAGE).await?;
         self.has_rest = removed.has_rest;
-        shared.recent.forget(&runs[..removed.taken.min(runs.len())]);
+        let taken = &runs[..removed.taken.min(runs.len())];
+        shared.recent.forget(taken);
+        shared.seen.forget(taken);
         shared.metrics.runs_removed(removed.runs as u64, removed.rows as u64);
         if removed.rows > 0 {
             crash_point!("retention.page");
