@@ -21,6 +21,7 @@ pub(crate) mod nodes;
 pub(crate) mod operate;
 pub(crate) mod pace;
 pub(crate) mod page;
+mod parameters;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod resume;
