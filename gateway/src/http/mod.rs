@@ -1,5 +1,6 @@
 //! The routes, one file per resource.
 
+mod accept;
 pub(crate) mod agents;
 pub(crate) mod alerts;
 pub(crate) mod artifacts;

@@ -104,6 +104,23 @@ async fn a_parameter_that_is_there_twice_is_refused_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_limit_is_a_number_from_1_on() {
+    let api = Api::start().await;
+    let limits = query_parameters(&api).await.into_iter().filter(|(_, _, name)| name.to_lowercase().contains("limit"));
+    let limits: Vec<_> = limits.collect();
+    assert!(limits.iter().any(|(_, path, _)| path.ends_with("/events")), "{limits:?}");
+    for (method, path, name) in limits {
+        for number in ["0", "-1", "1.5", "many", "4294967296"] {
+            let refused = answer(api.request(method.clone(), &format!("{path}?{name}={number}"))).await;
+            refused.check_refusal(400, "invalid_parameter");
+            let message = refused.body["message"].as_str().unwrap();
+            let expected = format!("the query parameter {name} must be a whole number from 1 to ");
+            assert!(message.starts_with(&expected), "{path}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_was_made_for_a_file_is_refused_by_what_it_lacks() {
     let api = Api::start().await;
     for (query, expected) in [
