@@ -115,8 +115,8 @@ pub(crate) const FOLLOW_TIME_MAX: Duration = Duration::from_secs(600);
 pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(250);
 /// How long a follower is kept while the coordinator cannot be reached.
 pub(crate) const FOLLOW_OUTAGE_MAX: Duration = Duration::from_secs(60);
-/// Events in one JSON answer.
-pub(crate) const EVENTS_PER_ANSWER_MAX: usize = 1_000;
+/// Most events in one JSON answer, also to whoever names no limit.
+pub(crate) const EVENTS_LIMIT_MAX: u32 = 1_000;
 /// Bytes of events in one JSON answer, give or take one page.
 pub(crate) const EVENTS_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 

@@ -145,6 +145,16 @@ async fn nodes_of_a_paused_type_wait_in_all_runs() {
     let workflow = cluster.client().save("typed", &graph).await;
     let paused = change(cluster.client(), "/nodes/debug:effect/pause", json!({ "reason": "too dear" })).await;
     assert_eq!((paused.status, &paused.json()["paused"]["reason"]), (200, &json!("too dear")), "{paused}");
+    // As the list of all types shows it, and the answer about one.
+    let shown = async |client: &Client| {
+        let all = client.get_json("/api/v1/nodes").await;
+        let listed = all["nodes"].as_array().unwrap().iter().find(|entry| entry["nodeType"] == "debug:effect").cloned();
+        let one = client.get_json("/api/v1/nodes/debug:effect").await;
+        assert_eq!(listed.unwrap(), one["data"]);
+        one
+    };
+    let entry = shown(cluster.client()).await;
+    assert_eq!((&entry["available"], entry["paused"]["since"].is_string()), (&json!(false), true), "{entry}");
     let run = cluster.client().run(&workflow, "typed").await;
     let waiting = until_waiting(cluster.client(), &run, "paused").await;
     assert_eq!((&waiting["nodeId"], text(&waiting["need"]).contains("too dear")), (&json!("b"), true), "{waiting}");
@@ -152,8 +162,8 @@ async fn nodes_of_a_paused_type_wait_in_all_runs() {
     cluster.restart(Part::Coordinator);
     cluster.serves().await;
     until_waiting(cluster.client(), &run, "paused").await;
-    let shown = cluster.client().get_json("/api/v1/nodes/debug:effect").await;
-    assert_eq!(shown["paused"]["reason"], "too dear", "{shown}");
+    let entry = shown(cluster.client()).await;
+    assert_eq!((&entry["available"], &entry["paused"]["reason"]), (&json!(false), &json!("too dear")), "{entry}");
     let other = cluster.client().save("other", &Graph::default().node("a", "debug:noop", json!({}))).await;
     let other = cluster.client().run(&other, "other").await;
     assert_eq!(cluster.client().ended(&other, RUN_TIME_MAX).await["status"], "COMPLETED", "other types go on");
@@ -161,6 +171,8 @@ async fn nodes_of_a_paused_type_wait_in_all_runs() {
     let unpaused = change(cluster.client(), "/nodes/debug:effect/unpause", json!({})).await;
     assert_eq!((unpaused.status, &unpaused.json()["paused"]), (200, &Value::Null), "{unpaused}");
     assert_eq!(cluster.client().ended(&run, RUN_TIME_MAX).await["status"], "COMPLETED");
+    let entry = shown(cluster.client()).await;
+    assert_eq!((&entry["available"], entry.get("paused")), (&json!(true), None), "{entry}");
     for (node_type, status, code) in [("no:type", 404, "node_type_not_found"), ("logic:map", 422, "built_in_type")] {
         let refused = change(cluster.client(), &format!("/nodes/{node_type}/pause"), json!({})).await;
         assert_eq!((refused.status, &refused.json()["code"]), (status, &json!(code)), "{refused}");

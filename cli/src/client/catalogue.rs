@@ -194,6 +194,8 @@ pub struct NodeType {
     pub config_schema: Option<Value>,
     /// What it may do to the world.
     pub effect: String,
+    /// Whether its jobs at the provider are cancelled when nobody goes on with them.
+    pub cancels_jobs: bool,
     /// What a node's policy is unless it says otherwise.
     pub policy: Option<Value>,
     /// Whether it can run now.

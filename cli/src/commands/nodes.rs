@@ -158,7 +158,12 @@ fn effect(item: &NodeType) -> &'static str {
         }
         "pure" => "it changes nothing and may run again at will",
         "keyed" => "its provider takes an idempotency key, so a retry does nothing twice",
-        "pollable" => "its provider's job is asked for again, so a retry starts no second one",
+        "pollable" if item.cancels_jobs => {
+            "its provider's job is asked for again, so a retry starts no second one, and cancelled when nobody goes on with it"
+        }
+        "pollable" => {
+            "its provider's job is asked for again, so a retry starts no second one; it cannot be cancelled there"
+        }
         "blind" => "nobody can tell whether a lost try happened, so it is not tried again by itself",
         _ => "a class that this program does not know",
     }
@@ -306,6 +311,8 @@ mod tests {
         let told = |policy: Value| effect(&NodeType { effect: "blind".into(), policy: Some(policy), ..item() });
         assert!(told(json!({"onUnknown": "retry"})).contains("tried again all the same"));
         assert!(told(json!({"timeoutMs": 1})).contains("not tried again by itself"));
+        let polled = |cancels_jobs| effect(&NodeType { effect: "pollable".into(), cancels_jobs, ..item() });
+        assert!(polled(true).contains("cancelled when nobody") && polled(false).contains("cannot be cancelled"));
         assert_eq!(ports(&item().inputs), "text*:TEXT more:TEXT[]");
     }
 

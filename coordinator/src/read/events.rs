@@ -105,6 +105,11 @@ impl Asked {
             signals: news,
             only: only.clone(),
             is_over: row.quarantine_reason.is_some() || only.is_some() && after.muted == ALL,
+            // A place with a piece is one of this node's own stream, which ends with the result.
+            looks_back: *follow
+                && after.seq > 0
+                && after.piece.is_none()
+                && only.as_ref().is_some_and(|only| only.is_single),
             has_ended: row.summary.ended_at.is_some(),
             heard,
             piece: after.piece.filter(|_| only.as_ref().is_some_and(|only| only.is_single)),
@@ -159,6 +164,8 @@ struct Reader {
     only: Option<Only>,
     /// The reader has seen the end.
     is_over: bool,
+    /// The last word on the one node that it follows may lie before the place where it began.
+    looks_back: bool,
     /// The run had ended before its last page was read, wherever the reader is: what it has not read by then will not come.
     has_ended: bool,
     /// What it has heard of attempts that run.
@@ -190,6 +197,9 @@ impl Reader {
         loop {
             if self.is_over && (self.signals.is_some() || self.only.is_some()) {
                 return Ok(None);
+            }
+            if let Some(event) = self.last_before().await? {
+                return Ok(Some(wire::EventPage { events: vec![event], is_until: false }));
             }
             // Marked before it is looked: what comes from here on wakes the reader.
             if let Some(signals) = &mut self.signals {
@@ -230,6 +240,28 @@ impl Reader {
                 self.until = None;
             }
         }
+    }
+
+    /// The last word on a node, for a reader whose place, as one in the stream of the run, lies behind it. It hears nothing else
+    /// of the node any more.
+    async fn last_before(&mut self) -> Result<Option<wire::Event>, ReadError> {
+        let Some(only) = self.only.clone().filter(|_| std::mem::take(&mut self.looks_back)) else { return Ok(None) };
+        let mut read = EventSeq(0);
+        while read < self.after {
+            let page = self.page(read, EVENT_PAGE_ROWS, EVENT_PAGE_BYTES).await?;
+            for event in page.iter().take_while(|event| event.seq <= self.after) {
+                self.scopes.step(self.id, event);
+                if let Matter::Last(shown) = only.of(&self.scopes, event) {
+                    self.is_over = true;
+                    return Ok(Some(self.placed(shown)));
+                }
+            }
+            match page.last() {
+                Some(last) => read = last.seq,
+                None => break,
+            }
+        }
+        Ok(None)
     }
 
     /// Waits for news, or until it is time to look again without any (E27).

@@ -270,9 +270,10 @@ pub(super) fn node_types(shared: &Arc<Shared>) -> Result<wire::NodeTypeList, Sta
     let entries = types.iter().map(|node_type| {
         let (type_id, labels) = (node_type.id.clone(), Vec::new());
         let need = Need { type_id, version: node_type.version, prefetch: false, alone: false, labels, key: None };
-        let available = heddle_core::control_types::control_of(&node_type.id).is_some() || permits.is_offered(&need);
-        let json = serde_json::to_vec(&**node_type).map_err(|error| Status::internal(error.to_string()))?;
         let pause = shared.node_pause(&node_type.id).map(|row| operate::to_wire(&row));
+        let is_run = heddle_core::control_types::control_of(&node_type.id).is_some() || permits.is_offered(&need);
+        let available = is_run && pause.is_none();
+        let json = serde_json::to_vec(&**node_type).map_err(|error| Status::internal(error.to_string()))?;
         Ok(wire::NodeTypeEntry { manifest_json: json.into(), available, pause })
     });
     Ok(wire::NodeTypeList { types: entries.collect::<Result<_, Status>>()? })

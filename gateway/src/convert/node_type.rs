@@ -30,6 +30,8 @@ struct Manifest<'a> {
     config_schema: Option<&'a RawValue>,
     #[serde(borrow)]
     effect: Cow<'a, str>,
+    #[serde(default)]
+    cancels_jobs: bool,
     #[serde(borrow, default)]
     policy: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -63,6 +65,7 @@ pub(crate) fn node_type(entry: &NodeTypeEntry) -> Result<NodeType<'_>, ApiError>
         outputs: manifest.outputs.into_iter().map(port).collect(),
         config_schema: manifest.config_schema,
         effect: manifest.effect,
+        cancels_jobs: manifest.cancels_jobs,
         policy: manifest.policy,
         examples: manifest.examples,
         available: entry.available,

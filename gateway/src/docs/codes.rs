@@ -136,7 +136,11 @@ pub const REFUSALS: &[Code] = &[
     code("invalid_key_request", "A key of this kind cannot be made.", "The message says why."),
     code("invalid_last_event_id", "Last-Event-ID is no id of an event.", "Send the id of an event."),
     code("invalid_outputs", "The new values do not fit the nodes' outputs.", "`violations` says which and why."),
-    code("invalid_parameter", "A parameter of the query has a value that it cannot have.", "The message says which."),
+    code(
+        "invalid_parameter",
+        "A parameter of the query is missing, there twice, or has a value that it cannot have.",
+        "The message says which.",
+    ),
     code("invalid_path", "The path is not UTF-8.", "Encode it."),
     code("invalid_signal_name", "A signal cannot have this name.", "The message says of what a name is made."),
     code(

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::operation::{Operation, Shape};
-use super::table::{OK, RUNS};
+use super::table::{OK, RUNS, limited};
 use crate::dto::event::Events;
 use crate::http::auth::ReadExecutions;
 use crate::http::export::MEDIA_TYPE;
@@ -17,7 +17,8 @@ const PLACE: &str = concat!(
 
 pub(crate) fn events() -> Operation {
     let place = json!({"type": "string", "pattern": PLACE});
-    Operation::of::<ReadExecutions>(RUNS, "Follow a run's events as server-sent events, or list them as JSON")
+    let says = "Follow a run's events as server-sent events, or list them as JSON";
+    limited(Operation::of::<ReadExecutions>(RUNS, says), 1_000, "Events in a list, of which 1000 come at most.")
         .query("after", place.clone(), "Only events after this one: its number, or its id in a stream.")
         .query("follow", json!({"type": "boolean", "default": true}), "false: ends with the last event there is.")
         .query("ids", json!({"enum": ["history", "all"], "default": "history"}), IDS)

@@ -29,6 +29,9 @@ pub(crate) struct NodeType<'a> {
     #[schemars(with = "Option<serde_json::Value>")]
     pub(crate) config_schema: Option<&'a RawValue>,
     pub(crate) effect: Cow<'a, str>,
+    /// Whether a job that it has begun at its provider is cancelled there when nobody goes on with it. Only `pollable` types have
+    /// jobs.
+    pub(crate) cancels_jobs: bool,
     /// What a node's `policy` is unless it says otherwise: with `"onUnknown": "retry"`, a try of which nobody knows what became
     /// is followed by another.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,9 +41,9 @@ pub(crate) struct NodeType<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<serde_json::Value>>")]
     pub(crate) examples: Option<&'a RawValue>,
-    /// Whether some agent offers the type now, or the coordinator runs it itself.
+    /// Whether a node of this type can begin now: some agent offers it, or the coordinator runs it itself, and it is not paused.
     pub(crate) available: bool,
-    /// Absent if nodes of this type begin as usual.
+    /// Since when, by whom and why no node of this type begins. Absent if they begin as usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) paused: Option<Paused<'a>>,
 }

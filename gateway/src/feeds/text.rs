@@ -13,11 +13,14 @@ pub(super) fn page(page: &EventPage, followed: &Followed, mut after: StreamPlace
     let (mut text, mut events) = (Vec::new(), Vec::new());
     let mut is_whole = true;
     for event in &page.events {
-        if !is_live(event) && event.seq <= after.seq {
+        let place = event.place.parse::<StreamPlace>();
+        // A node's result may have come before the place behind which it is told, and mutes the node there.
+        let is_told_late = place.is_ok_and(|place| place.seq >= after.seq && place.muted > after.muted);
+        if !is_live(event) && event.seq <= after.seq && !(followed.node.is_some() && is_told_late) {
             continue;
         }
         // A coordinator of an older build names no places.
-        let behind = event.place.parse().unwrap_or_else(|_| StreamPlace { seq: event.seq.max(after.seq), ..after });
+        let behind = place.unwrap_or_else(|_| StreamPlace { seq: event.seq.max(after.seq), ..after });
         let written = text.len();
         if write(&mut text, event, followed, behind).is_err() {
             text.truncate(written);

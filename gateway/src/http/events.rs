@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
 use heddle_proto::stream_place::StreamPlace;
@@ -11,10 +10,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::accept::wants_stream;
 use super::auth::{Caller, ReadExecutions};
 use super::error::ApiError;
 use super::follow;
 use super::input::{Parameters, Segment, TwoSegments};
+use super::query::limit;
 use super::reply;
 use super::run_nodes::index;
 use super::workflows::flag;
@@ -22,7 +23,7 @@ use crate::app::App;
 use crate::convert::{self, failure, unreadable};
 use crate::dto::event::Events;
 use crate::feeds::Followed;
-use crate::limits::{CALL_TIME_MAX, EVENTS_ANSWER_BYTES_MAX, EVENTS_PER_ANSWER_MAX};
+use crate::limits::{CALL_TIME_MAX, EVENTS_ANSWER_BYTES_MAX, EVENTS_LIMIT_MAX};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -35,6 +36,8 @@ pub(crate) struct EventParameters {
     follow: Option<String>,
     /// Which events have an id.
     ids: Option<String>,
+    /// How many are listed at once.
+    limit: Option<String>,
 }
 
 /// `GET /workflows/executions/{id}/events`.
@@ -51,8 +54,9 @@ pub(crate) async fn events(
         Some("all") => true,
         Some(_) => return Err(ApiError::invalid_parameter("ids", "history or all")),
     };
+    let limit = limit("limit", parameters.limit.as_deref(), EVENTS_LIMIT_MAX, EVENTS_LIMIT_MAX)?;
     if !wants_stream(&headers, parameters.follow.is_some()) {
-        return listed(&app, &caller, id, after).await;
+        return listed(&app, &caller, id, after, limit).await;
     }
     let follow = flag("follow", parameters.follow.as_deref())?.unwrap_or(true);
     let followed = Followed { tenant: caller.tenant(), execution_id: id, node: None, follow, has_all_ids };
@@ -83,12 +87,13 @@ pub(crate) async fn of_node(
     follow::open(app, caller, followed, after).await
 }
 
-/// What there is of a run's events now, in one JSON object.
+/// What there is of a run's events now, up to `limit` of them, in one JSON object.
 async fn listed(
     app: &App,
     caller: &Caller<ReadExecutions>,
     execution_id: String,
     after: StreamPlace,
+    limit: u32,
 ) -> Result<Response, ApiError> {
     let mut pages = app.coordinator.events(caller, execution_id.clone(), after, None, false).await?;
     let (mut events, mut last_seq, mut bytes, mut has_more) = (Vec::new(), after.seq, 0, false);
@@ -106,7 +111,7 @@ async fn listed(
             Err(status) => return Err(failure::refused(status)),
         };
         for event in &page.events {
-            if events.len() >= EVENTS_PER_ANSWER_MAX || bytes >= EVENTS_ANSWER_BYTES_MAX {
+            if events.len() >= limit as usize || bytes >= EVENTS_ANSWER_BYTES_MAX {
                 has_more = true;
                 break 'pages;
             }
@@ -136,11 +141,4 @@ fn place(headers: &HeaderMap, after: Option<&str>) -> Result<StreamPlace, ApiErr
     let message = "Last-Event-ID must be the id of an event of this stream, as it was";
     let place = value.to_str().ok().and_then(|text| text.parse().ok());
     place.ok_or_else(|| ApiError::bad_request("invalid_last_event_id", message))
-}
-
-/// A list ends by itself: who asks neither for a stream nor whether to follow is not left to wait for its end.
-fn wants_stream(headers: &HeaderMap, says_follow: bool) -> bool {
-    let accepts =
-        |kind: &str| headers.get_all(ACCEPT).iter().any(|value| value.to_str().is_ok_and(|text| text.contains(kind)));
-    accepts("text/event-stream") || says_follow && !accepts("application/json")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::pace::Paced;
+use super::parameters;
 use crate::json::{self, Fields};
 use crate::limits::{BODY_READ_MAX, IDEMPOTENCY_KEY_LENGTH_MAX};
 
@@ -53,11 +54,8 @@ pub(crate) struct Parameters<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        match Query::<T>::from_request_parts(parts, state).await {
-            Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(rejection) => Err(ApiError::bad_request("invalid_parameter", rejection.body_text())),
-        }
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        parameters::read(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The routes, one file per resource.
 
+mod accept;
 pub(crate) mod agents;
 pub(crate) mod alerts;
 pub(crate) mod artifacts;
@@ -21,6 +22,7 @@ pub(crate) mod nodes;
 pub(crate) mod operate;
 pub(crate) mod pace;
 pub(crate) mod page;
+mod parameters;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod resume;

@@ -70,6 +70,73 @@ async fn faults_of_the_address_are_refused() {
     }
 }
 
+/// Method, path and name of every parameter in a query that the document says.
+async fn query_parameters(api: &Api) -> Vec<(Method, String, String)> {
+    let document = api.get("/api/v1/openapi.json").await.body;
+    let mut all = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let filled = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+        let filled = filled.collect::<Vec<_>>().join("/");
+        for (method, operation) in methods.as_object().unwrap() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            for parameter in operation["parameters"].as_array().unwrap().iter().filter(|one| one["in"] == "query") {
+                all.push((method.clone(), filled.clone(), parameter["name"].as_str().unwrap().to_owned()));
+            }
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_there_twice_is_refused_by_its_name() {
+    let api = Api::start().await;
+    let all = query_parameters(&api).await;
+    assert!(all.len() > 60, "{}", all.len());
+    for (method, path, name) in all {
+        let refused =
+            answer(api.json(method.clone(), &format!("{path}?other=1&{name}=1&other=2&{name}=2"), "{}")).await;
+        refused.check_refusal(400, "invalid_parameter");
+        let expected = format!("the query parameter {name} is there more than once; give it once");
+        assert_eq!(refused.body["message"], expected, "{method} {path}");
+    }
+    let unknown = api.get("/api/v1/workflows?other=1&other=2").await;
+    assert_eq!(unknown.status, 200, "what nobody reads is ignored: {}", unknown.text);
+}
+
+#[tokio::test]
+async fn a_limit_is_a_number_from_1_on() {
+    let api = Api::start().await;
+    let limits = query_parameters(&api).await.into_iter().filter(|(_, _, name)| name.to_lowercase().contains("limit"));
+    let limits: Vec<_> = limits.collect();
+    assert!(limits.iter().any(|(_, path, _)| path.ends_with("/events")), "{limits:?}");
+    for (method, path, name) in limits {
+        for number in ["0", "-1", "1.5", "many", "4294967296"] {
+            let refused = answer(api.request(method.clone(), &format!("{path}?{name}={number}"))).await;
+            refused.check_refusal(400, "invalid_parameter");
+            let message = refused.body["message"].as_str().unwrap();
+            let expected = format!("the query parameter {name} must be a whole number from 1 to ");
+            assert!(message.starts_with(&expected), "{path}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_was_made_for_a_file_is_refused_by_what_it_lacks() {
+    let api = Api::start().await;
+    for (query, expected) in [
+        ("", "the query parameter tenant is missing"),
+        ("?tenant=t&type=a/b&name=n&expires=1&signature=s", "the query parameter bytes is missing"),
+        (
+            "?tenant=t&bytes=-1&type=a/b&name=n&expires=1&signature=s",
+            "the query parameter bytes must be a whole number from 0 to 18446744073709551615",
+        ),
+    ] {
+        let refused = answer(api.request(Method::PUT, &format!("/api/v1/media/uploads/x{query}"))).await;
+        refused.check_refusal(400, "invalid_parameter");
+        assert_eq!(refused.body["message"], expected, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn request_ids_are_taken_over_when_well_formed() {
     let api = Api::start().await;

@@ -64,6 +64,41 @@ async fn who_asks_for_no_stream_gets_a_list() {
 }
 
 #[tokio::test]
+async fn what_a_client_would_rather_have_is_what_it_gets() {
+    let api = api().await;
+    for (accept, query, expected) in [
+        ("text/event-stream;q=0", "", "application/json"),
+        ("text/event-stream;q=0", "?follow=false", "application/json"),
+        ("text/event-stream;q=0.5, application/json", "", "application/json"),
+        ("text/event-stream, application/json;q=0.5", "", "text/event-stream"),
+        ("application/json;q=0.5, text/event-stream", "?follow=false", "text/event-stream"),
+    ] {
+        let request = api.request(Method::GET, &format!("{EVENTS}{query}")).header("Accept", accept);
+        let got = answer(request).await;
+        assert_eq!((got.status, got.header("content-type")), (200, expected), "{accept} {query}: {}", got.text);
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_events_comes_in_pages_of_the_length_that_is_asked_for() {
+    let api = api().await;
+    for (query, seqs, last_seq, has_more) in [
+        ("?limit=2", vec![1, 2], 2, true),
+        ("?limit=2&after=2", vec![3], 3, false),
+        ("?limit=3", vec![1, 2, 3], 3, false),
+        ("?limit=", vec![1, 2, 3], 3, false),
+        ("?limit=1001", vec![1, 2, 3], 3, false),
+    ] {
+        let page = api.get(&format!("{EVENTS}{query}")).await;
+        let got: Vec<_> = page.body["events"].as_array().unwrap().iter().map(|event| &event["seq"]).collect();
+        assert_eq!(got, seqs, "{query}: {}", page.text);
+        assert_eq!((&page.body["lastSeq"], &page.body["hasMore"]), (&json!(last_seq), &json!(has_more)), "{query}");
+    }
+    let (seqs, _) = read(&api, &format!("{EVENTS}?limit=1"), None).await;
+    assert_eq!(seqs, [1, 2, 3], "a stream tells all");
+}
+
+#[tokio::test]
 async fn a_stream_is_taken_up_anywhere() {
     let api = api().await;
     assert_eq!(read(&api, &format!("{EVENTS}?after=1"), None).await.0, [2, 3]);

@@ -54,13 +54,17 @@ async fn the_catalogue_stands_at_top_level() {
         "nodeType": "llm:chat", "label": "Chat", "description": "", "category": "llm", "version": 2,
         "inputs": [{"id": "prompt", "label": "prompt", "type": "TEXT", "isPort": true, "list": false, "required": true}],
         "outputs": [{"id": "text", "label": "text", "type": "TEXT", "isPort": true, "list": true, "required": false}],
-        "configSchema": {"type": "object"}, "effect": "blind", "available": true,
+        "configSchema": {"type": "object"}, "effect": "blind", "cancelsJobs": false, "available": true,
     });
     assert_eq!(api.get("/api/v1/nodes").await.body, json!({"nodes": [expected]}));
     let one = api.get("/api/v1/nodes/llm:chat").await;
     one.check_envelope();
     assert_eq!(one.body["data"], expected);
     api.get("/api/v1/nodes/llm:other").await.check_refusal(404, "node_type_not_found");
+    let cancels = manifest.replace(r#""effect":"blind""#, r#""effect":"pollable","cancelsJobs":true"#);
+    api.fake.script().node_types.types[0].manifest_json = cancels.into();
+    let one = api.get("/api/v1/nodes/llm:chat").await.body;
+    assert_eq!((&one["effect"], &one["cancelsJobs"]), (&json!("pollable"), &json!(true)));
 }
 
 #[tokio::test]

@@ -194,6 +194,57 @@ async fn one_node_can_be_followed_to_its_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_comes_when_a_node_has_its_result_gets_it_at_once_from_wherever_they_come() {
+    let cluster = Cluster::start(1, 8).await;
+    let client = cluster.client();
+    // The wait keeps the run from its end.
+    let graph = speaking(1, 3, 1, 0)
+        .node("list", "debug:list", json!({ "count": 2 }))
+        .node("map", "logic:map", json!({ "result": "say" }))
+        .edge("list.out", "map.items")
+        .node("say", "debug:echo", json!({}))
+        .inside("map")
+        .edge("map.item", "say.in")
+        .node("wait", "logic:wait", json!({ "forMs": 3_600_000 }))
+        .edge("map.results", "wait.value");
+    let workflow = client.save("result", &graph).await;
+    let execution = client.run(&workflow, "result").await;
+    let run = format!("/api/v1/workflows/executions/{execution}");
+    wait::until("all but the wait", RUN_TIME_MAX, || async {
+        let run = client.get_json(&run).await;
+        let shown = |node: &str| run["nodeRuns"].as_array()?.iter().find(|shown| shown["nodeId"] == node);
+        let is = |node: &str, state: &str| shown(node).is_some_and(|shown| shown["state"] == state);
+        let is_there = is("stream0", "COMPLETED") && is("map", "COMPLETED") && is("wait", "WAITING");
+        if is_there { Ok(()) } else { Err(run["nodeRuns"].to_string()) }
+    })
+    .await;
+    let seq = client.events(&execution).await.len();
+    let heard = Reader::open(client, &events_of(&execution), None).await.until(|heard| heard.data["seq"] == seq).await;
+    let (place, seq) = (last_id(&heard).unwrap(), seq.to_string());
+    for (node, query) in [("input", ""), ("stream0", ""), ("map", ""), ("say", "?index=1")] {
+        let path = format!("{}{query}", node_of(&execution, node));
+        let read = async |place: Option<&str>| {
+            let mut reader = Reader::open(client, &path, place).await;
+            tokio::time::timeout(RUN_TIME_MAX, reader.read_to_end()).await.expect("no end though the result is there")
+        };
+        let from_the_start = read(None).await;
+        let result = from_the_start.last().unwrap_or_else(|| panic!("nothing was told of {node}"));
+        assert!(result.data["outputs"].is_object(), "{result:?}");
+        for place in [&place, &seq] {
+            let late = read(Some(place)).await;
+            assert_eq!(late.iter().map(|heard| &heard.text).collect::<Vec<_>>(), [&result.text], "{node} {place:?}");
+            // Who has been told it is not told it again.
+            assert_eq!(read(late[0].id.as_deref()).await, [], "{node} {place:?}");
+        }
+    }
+    // What has no result yet goes on.
+    let mut waiting = Reader::open(client, &node_of(&execution, "wait"), Some(&seq)).await;
+    client.post(&format!("{run}/cancel"), &json!({}), "cancel").await;
+    let rest = waiting.read_to_end().await;
+    assert_eq!(rest.iter().map(|heard| heard.kind.as_str()).collect::<Vec<_>>(), ["run.cancelled"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_item_of_a_map_has_a_stream_of_its_own() {
     let cluster = Cluster::start(1, 8).await;
     let client = cluster.client();
