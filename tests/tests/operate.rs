@@ -146,6 +146,18 @@ async fn nodes_of_a_paused_type_wait_in_all_runs() {
     let paused = change(cluster.client(), "/nodes/debug:effect/pause", json!({ "reason": "too dear" })).await;
     assert_eq!((paused.status, &paused.json()["paused"]["reason"]), (200, &json!("too dear")), "{paused}");
     let run = cluster.client().run(&workflow, "typed").await;
+    // Of two reasons the newer one stands, and no reason changes nothing.
+    for (body, reason) in [
+        (json!({}), "too dear"),
+        (json!({ "reason": "the provider is down" }), "the provider is down"),
+        (json!({ "reason": "too dear" }), "too dear"),
+    ] {
+        let again = change(cluster.client(), "/nodes/debug:effect/pause", body).await.json();
+        assert_eq!(
+            (&again["paused"]["reason"], &again["paused"]["since"]),
+            (&json!(reason), &paused.json()["paused"]["since"])
+        );
+    }
     let waiting = until_waiting(cluster.client(), &run, "paused").await;
     assert_eq!((&waiting["nodeId"], text(&waiting["need"]).contains("too dear")), (&json!("b"), true), "{waiting}");
     // The row is durable.
