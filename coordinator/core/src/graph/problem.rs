@@ -89,11 +89,21 @@ pub struct Problem {
     pub edge_id: Option<Arc<str>>,
     /// The place in the document, as a JSON pointer (`/nodes/3/data/config/width`).
     pub path: Option<String>,
+    /// Of what the schema of a node type says: its place if the value stood in the config, where readers of configs look.
+    pub(crate) of_schema: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(rule: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { rule, message: message.into(), fix: fix.into(), node_id: None, edge_id: None, path: None }
+        Self {
+            rule,
+            message: message.into(),
+            fix: fix.into(),
+            node_id: None,
+            edge_id: None,
+            path: None,
+            of_schema: None,
+        }
     }
 
     pub(crate) fn node(mut self, id: &Arc<str>) -> Self {
@@ -106,15 +116,17 @@ impl Problem {
         self
     }
 
+    pub(super) fn of_schema(mut self, canonical: String) -> Self {
+        self.of_schema = Some(canonical);
+        self
+    }
+
     /// The place in the document that it is about.
     pub fn at(mut self, path: impl Into<String>) -> Self {
         self.path = Some(path.into());
         self
     }
 }
-
-/// What to do about a config that its type's schema refuses.
-pub(crate) const SCHEMA_FIX: &str = "See the node type's config schema.";
 
 /// All problems of one validation, at most [`GRAPH_PROBLEMS_MAX`]; the rest are counted.
 #[derive(Debug, Default)]
@@ -143,13 +155,13 @@ impl Problems {
 
     /// A fault of a config that both its type's schema and its reader have found is told once, in the reader's words.
     pub(crate) fn tell_configs_once(&mut self) {
-        let is_of_schema = |problem: &Problem| problem.fix == SCHEMA_FIX;
+        let is_of_schema = |problem: &Problem| problem.of_schema.is_some();
         let of_schemas: Vec<Problem> = self.list.iter().filter(|problem| is_of_schema(problem)).cloned().collect();
         for problem in &of_schemas {
             let is_alone = of_schemas.iter().filter(|other| other.node_id == problem.node_id).count() == 1;
             // Some readers name the config as a whole.
             let is_whole = |other: &Problem| {
-                let path = other.path.as_deref().zip(problem.path.as_deref());
+                let path = other.path.as_deref().zip(problem.of_schema.as_deref());
                 other.rule == rule::BAD_CONFIG
                     && other.node_id == problem.node_id
                     && path.is_some_and(|(whole, part)| whole.ends_with("/data/config") && part.starts_with(whole))
@@ -157,7 +169,8 @@ impl Problems {
             let mut others = self.list.iter_mut().filter(|other| !is_of_schema(other));
             let said = others.find(|other| is_said_by(problem, other) || (is_alone && is_whole(other)));
             if let Some(said) = said {
-                if is_whole(said) {
+                // A reader takes the value to be where configs are; here is known where it is written.
+                if is_whole(said) || said.path == problem.of_schema {
                     said.path.clone_from(&problem.path);
                 }
                 self.list.retain(|other| other != problem);
@@ -184,7 +197,7 @@ impl Problems {
 
 /// Whether what a schema says of a config is what its reader says: of the same value, or of a key that is missing.
 fn is_said_by(of_schema: &Problem, other: &Problem) -> bool {
-    let (Some(path), Some(said)) = (&of_schema.path, &other.path) else { return false };
+    let (Some(path), Some(said)) = (&of_schema.of_schema, &other.path) else { return false };
     let names_key = |key: &str| of_schema.message.contains(&format!("\"{key}\""));
     let is_there = path == said || said.rsplit_once('/').is_some_and(|(around, key)| around == path && names_key(key));
     is_there && of_schema.node_id == other.node_id
