@@ -207,7 +207,7 @@ fn near<'e>(
     let is_near =
         move |fault: &ValidationError<'_>| !(is_here(error, fault) && matches!(fault.kind(), Kind::Type { .. }));
     let firsts = move || branches.iter().filter_map(|faults| faults.first());
-    let has_near = firsts().any(|fault| is_near(fault));
+    let has_near = firsts().any(&is_near);
     firsts().filter(move |fault| !has_near || is_near(fault))
 }
 

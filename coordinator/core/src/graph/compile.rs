@@ -469,14 +469,15 @@ impl<'a> Compiler<'a> {
             Runner::Control(Control::Invoke) => invoke::unwired(&node_type, &running.data, wired),
             _ => carried.constants(&node_type, wired, &mut report),
         };
-        for fault in (self.scope.check_config)(&node_type, &config) {
-            report(carried.problem(fault));
-        }
         if running.runner == Runner::Control(Control::Wait)
             && let Err(message) = super::wait::Pause::read(Json(&config))
         {
             let fix = "Write for as milliseconds, \"5s\" or \"PT5S\", or until as an RFC 3339 time, or as a local one with timezone.";
             report(Problem::new(rule::BAD_CONFIG, message, fix).at(running.path.clone() + "/data/config"));
+        }
+        for fault in (self.scope.check_config)(&node_type, &config) {
+            let canonical = format!("{}/data/config{}", running.path, fault.place);
+            self.problems.push_of_schema(carried.problem(fault).node(id), canonical);
         }
         config_keys::report_unknown(&node_type, id, &running.data, &running.path, &mut self.warnings);
         for (from, to) in &carried.aliases {

@@ -19,8 +19,7 @@ pub struct ConfigFault {
 
 impl ConfigFault {
     /// The problem of the graph; `path` is its place there, which depends on where in the node the value is written.
-    pub(super) fn into_problem(self, data: &str, path: String) -> Problem {
-        let canonical = format!("{data}/config{}", self.place);
-        Problem::new(rule::BAD_CONFIG, self.message, self.fix).at(path).of_schema(canonical)
+    pub(super) fn into_problem(self, path: String) -> Problem {
+        Problem::new(rule::BAD_CONFIG, self.message, self.fix).at(path)
     }
 }

@@ -158,7 +158,7 @@ impl<'a> Carried<'a> {
             Some((_, given)) => self.path_of(given) + rest,
             None => join(&self.path, "config") + &fault.place,
         };
-        fault.into_problem(&self.path, path)
+        fault.into_problem(path)
     }
 
     /// The values of the inputs that no edge feeds, down to the ports' defaults. `wired` lists the fed places.
