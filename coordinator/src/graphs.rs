@@ -5,24 +5,26 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use heddle_core::condition::question::EVALUATOR_TYPE;
-use heddle_core::graph::{Compile, Compiled, Draft, Graph, Problem, Stored, TypeCatalogue, rule};
+use heddle_core::graph::{Compile, Compiled, ConfigFault, Draft, Graph, Problem, Stored, TypeCatalogue, rule};
 use heddle_core::node_type::NodeType;
 use heddle_core::value::Digest;
 use heddle_proto::agent as wire;
-use jsonschema::Validator;
 use thiserror::Error;
 
 use crate::auth::Tenant;
+use crate::config_schemas::ConfigSchema;
 use crate::journal::JournalError;
 use crate::limits::{FORMS_PARTS_PER_GRAPH_MAX, GRAPH_CACHE_NODES_MAX};
 use crate::policies::Policies;
 use crate::records::{GraphText, ManifestRow, Records};
 use crate::reviews::form;
-use crate::schema_words;
 
 /// The types whose configs hold a form, and where.
 const FORM_TYPES: [&str; 3] = ["logic:review", "logic:signal", "logic:wait_webhook"];
 const FORM_KEY: &str = "schema";
+
+/// What the log says of a type whose config schema cannot be used, and that was known before such schemas were refused.
+const UNCHECKED: &str = "configs of this node type are not checked";
 
 /// Types that exist for tests and benches.
 const DEBUG_FAMILY: &str = "debug:";
@@ -50,7 +52,7 @@ struct Cache {
     graphs: HashMap<Address, Kept>,
     order: VecDeque<Address>,
     nodes: usize,
-    validators: HashMap<(Arc<str>, u32), Option<Arc<Validator>>>,
+    schemas: HashMap<(Arc<str>, u32), Option<Arc<ConfigSchema>>>,
 }
 
 #[derive(Clone)]
@@ -97,8 +99,15 @@ impl Graphs {
             if !debug_nodes && row.id.starts_with(DEBUG_FAMILY) {
                 continue;
             }
-            if let Err(error) = types.add_manifest(&row.json) {
-                tracing::warn!(node_type = %row.id, %error, "a stored manifest is not understood; the type is unknown");
+            match types.add_manifest(&row.json).map(|node_type| config_schema(&node_type).err()) {
+                Ok(None) => {}
+                // It came before this was looked at. What graphs have been saved with goes on.
+                Ok(Some(fault)) => {
+                    tracing::warn!(node_type = %row.id, "{UNCHECKED}: its config schema {fault}");
+                }
+                Err(error) => {
+                    tracing::warn!(node_type = %row.id, %error, "a stored manifest is not understood; the type is unknown");
+                }
             }
         }
         let catalogue = RwLock::new(Known { types: Arc::new(types), generation: 0 });
@@ -112,7 +121,8 @@ impl Graphs {
 
     /// Learns what an agent can run, durably. The error is a sentence for the agent's operator.
     pub(crate) async fn learn(&self, brought: &[wire::NodeType]) -> Result<(), String> {
-        let mut types = TypeCatalogue::clone(&self.known().types);
+        let known = self.known().types;
+        let mut types = TypeCatalogue::clone(&known);
         let mut rows = Vec::new();
         let brought: Vec<&wire::NodeType> = brought.iter().filter(|it| !is_of_engine(&it.id)).collect();
         for manifest in &brought {
@@ -125,6 +135,11 @@ impl Graphs {
             let node_type = types
                 .add_manifest(&manifest.manifest_json)
                 .map_err(|error| format!("the manifest of {}: {error}", manifest.id))?;
+            if known.get(&node_type.id).is_some_and(|known| known.version >= node_type.version) {
+                continue;
+            }
+            config_schema(&node_type)
+                .map_err(|fault| format!("the manifest of {}: the config schema {fault}", manifest.id))?;
             rows.push(ManifestRow {
                 id: node_type.id.clone(),
                 version: node_type.version,
@@ -132,8 +147,6 @@ impl Graphs {
                 json: manifest.manifest_json.clone(),
             });
         }
-        let known = self.known().types;
-        rows.retain(|row| known.get(&row.id).is_none_or(|node_type| node_type.version < row.version));
         if rows.is_empty() {
             return Ok(());
         }
@@ -152,7 +165,7 @@ impl Graphs {
     pub(crate) fn compile(&self, draft: &Draft, strict: bool, complete: bool) -> Result<Compiled, Vec<Problem>> {
         let parts = Cell::new(0);
         let check_config = |node_type: &NodeType, config: &str| {
-            let (mut faults, config) = self.faults(node_type, config);
+            let (mut faults, config) = self.faults(node_type, config, false);
             faults.extend(config.and_then(|config| form_fault(node_type, &config, &parts)));
             faults
         };
@@ -161,7 +174,7 @@ impl Graphs {
 
     /// The same of a document that is kept, so was checked when it came: a form is looked at when something is held against it.
     fn compile_kept(&self, draft: &Draft) -> Result<Graph, Vec<Problem>> {
-        let check_config = |node_type: &NodeType, config: &str| self.faults(node_type, config).0;
+        let check_config = |node_type: &NodeType, config: &str| self.faults(node_type, config, true).0;
         let compile = Compile { strict: false, complete: false, check_config: &check_config };
         Ok(Graph::compile(draft, &self.known().types, compile)?.graph)
     }
@@ -247,33 +260,30 @@ impl Graphs {
     }
 
     /// Checks a config by its type's schema: each fault with its place.
-    pub(crate) fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<(String, String)> {
-        let (mut faults, config) = self.faults(node_type, config);
+    pub(crate) fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<ConfigFault> {
+        let (mut faults, config) = self.faults(node_type, config, false);
         faults.extend(config.and_then(|config| form_fault(node_type, &config, &Cell::new(0))));
         faults
     }
 
-    /// What is wrong with a config but for a form in it, and the config as JSON.
-    fn faults(&self, node_type: &NodeType, config: &str) -> (Vec<(String, String)>, Option<serde_json::Value>) {
-        let Some(schema) = &node_type.config_schema else { return (Vec::new(), None) };
-        let validator = {
+    /// What is wrong with a config but for a form in it, and the config as JSON. `is_kept` = it was taken before.
+    fn faults(
+        &self,
+        node_type: &NodeType,
+        config: &str,
+        is_kept: bool,
+    ) -> (Vec<ConfigFault>, Option<serde_json::Value>) {
+        let schema = {
             let mut cache = self.cache();
-            let known = cache.validators.entry((node_type.id.clone(), node_type.version));
-            known.or_insert_with(|| jsonschema::validator_for(schema).ok().map(Arc::new)).clone()
+            let known = cache.schemas.entry((node_type.id.clone(), node_type.version));
+            // One that cannot be used was told when it came.
+            known.or_insert_with(|| config_schema(node_type).ok().flatten().map(Arc::new)).clone()
         };
-        let Some(validator) = validator else {
-            let message = format!("the config schema of {} is broken; tell its author", node_type.id);
-            return (vec![(String::new(), message)], None);
-        };
-        let config: serde_json::Value = match serde_json::from_str(config) {
-            Ok(config) => config,
-            Err(error) => return (vec![(String::new(), error.to_string())], None),
-        };
-        let faults = validator.iter_errors(&config).map(|error| {
-            let sentence = format!("{}.", schema_words::sentence(schema, &error));
-            (error.instance_path().to_string(), sentence)
-        });
-        (faults.collect(), Some(config))
+        match serde_json::from_str(config) {
+            Ok(config) => (schema.map_or_else(Vec::new, |schema| schema.faults(&config, is_kept)), Some(config)),
+            // The compiler says so.
+            Err(_) => (Vec::new(), None),
+        }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -281,17 +291,103 @@ impl Graphs {
     }
 }
 
+/// The config schema of a type, if it has one.
+///
+/// # Errors
+/// Why it cannot be used and what to do, in a few words that follow "the config schema".
+fn config_schema(node_type: &NodeType) -> Result<Option<ConfigSchema>, String> {
+    node_type.config_schema.as_ref().map(ConfigSchema::read).transpose()
+}
+
 /// What is wrong with the form in a config; `parts` is what the forms of the graph have cost up to here.
-fn form_fault(node_type: &NodeType, config: &serde_json::Value, parts: &Cell<usize>) -> Option<(String, String)> {
+fn form_fault(node_type: &NodeType, config: &serde_json::Value, parts: &Cell<usize>) -> Option<ConfigFault> {
     let form = config.get(FORM_KEY).filter(|form| FORM_TYPES.contains(&&*node_type.id) && form.is_object())?;
-    let message = match form::check(form) {
+    let fault = match form::check(form) {
         Ok(more) => {
             parts.set(parts.get().saturating_add(more));
             let most = FORMS_PARTS_PER_GRAPH_MAX;
-            (parts.get() > most)
-                .then(|| format!("the schemas of the graph have more than {most} parts; write shorter ones"))
+            let message = format!("the schemas of the graph have more than {most} parts.");
+            let fault = ConfigFault { place: String::new(), message, fix: "Write shorter ones.".to_owned() };
+            Some(fault).filter(|_| parts.get() > most)
         }
-        Err(message) => Some(message),
+        Err(fault) => Some(fault),
     };
-    message.map(|message| (format!("/{FORM_KEY}"), message))
+    fault.map(|fault| ConfigFault { place: format!("/{FORM_KEY}{}", fault.place), ..fault })
+}
+
+#[cfg(test)]
+mod tests {
+    use heddle_core::time::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::journal::memory::MemoryJournal;
+
+    fn brought(version: u32, pattern: &str) -> wire::NodeType {
+        let manifest = json!({
+            "id": "acme:draw", "version": version, "title": "Draw", "inputs": [], "outputs": [], "effect": "pure",
+            "configSchema": {"type": "object", "properties": {"name": {"type": "string", "pattern": pattern}}},
+        });
+        let manifest_json = manifest.to_string().into_bytes().into();
+        wire::NodeType { id: "acme:draw".to_owned(), version, manifest_json, prefetch: false }
+    }
+
+    async fn open(records: &Arc<MemoryJournal>) -> Graphs {
+        let records: Arc<dyn Records> = Arc::clone(records) as Arc<dyn Records>;
+        Graphs::open(records, false, &Policies::default()).await.unwrap()
+    }
+
+    fn faults(graphs: &Graphs, name: &str) -> Vec<ConfigFault> {
+        graphs.check_config(graphs.types().get("acme:draw").unwrap(), &json!({ "name": name }).to_string())
+    }
+
+    #[tokio::test]
+    async fn an_agent_whose_pattern_cannot_be_used_is_refused_by_its_place() {
+        let records = Arc::new(MemoryJournal::new(1, Arc::new(|| Timestamp::from_millis(1))).unwrap());
+        let graphs = open(&records).await;
+        let refused = graphs.learn(&[brought(1, "^(?=a)b")]).await.unwrap_err();
+        for part in ["acme:draw", "\"/properties/name/pattern\"", "look-around", "write it without"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert!(graphs.types().get("acme:draw").is_none() && records.node_types().await.unwrap().is_empty());
+        graphs.learn(&[brought(1, "^[a-z]+$")]).await.unwrap();
+        assert_eq!(faults(&graphs, "ab"), []);
+        let fault = faults(&graphs, "A").remove(0);
+        assert_eq!((&*fault.place, &*fault.fix), ("/name", "Set name to text of the pattern ^[a-z]+$."));
+        assert!(graphs.learn(&[brought(2, "(a)\\1")]).await.is_err(), "a new version is looked at, too");
+    }
+
+    #[tokio::test]
+    async fn a_type_that_is_known_with_such_a_pattern_goes_on_unchecked() {
+        let records = Arc::new(MemoryJournal::new(1, Arc::new(|| Timestamp::from_millis(1))).unwrap());
+        let old = brought(1, "^(?=a)b");
+        let (id, digest, json) = (old.id.as_str().into(), Digest::of(&old.manifest_json), old.manifest_json.clone());
+        records.put_node_types(vec![ManifestRow { id, version: 1, digest, json }]).await.unwrap();
+        let graphs = open(&records).await;
+        assert_eq!(faults(&graphs, "A"), [], "what has been saved goes on");
+        graphs.learn(&[old]).await.unwrap();
+        graphs.learn(&[brought(2, "^[a-z]+$")]).await.unwrap();
+        assert_eq!(faults(&graphs, "A").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_a_form_says_what_to_write_at_its_exact_place() {
+        let records = Arc::new(MemoryJournal::new(1, Arc::new(|| Timestamp::from_millis(1))).unwrap());
+        let graphs = open(&records).await;
+        let problem = |schema: Value| {
+            let hook = json!({"nodeType": "logic:wait_webhook", "config": {"schema": schema}});
+            let nodes = json!([{"id": "hook", "data": hook}]).to_string();
+            let graph = draft(nodes.as_bytes(), b"[]", b"").unwrap();
+            graphs.compile(&graph, true, false).unwrap_err().remove(0)
+        };
+        for (schema, place, fix) in [
+            (json!({"properties": {"a": {"pattern": "(?=a)b"}}}), "/properties/a/pattern", "Write it without."),
+            (json!({"items": {"minLength": "2"}}), "/items/minLength", "Set items.minLength to a whole number."),
+            (json!({"$ref": "#/$defs/no"}), "/$ref", "A reference leads to a place in the schema (\"#/$defs/…\")."),
+        ] {
+            let problem = problem(schema);
+            assert_eq!(problem.path, Some(format!("/nodes/0/data/config/schema{place}")), "{problem:?}");
+            assert_eq!(problem.fix, fix, "{problem:?}");
+        }
+    }
 }

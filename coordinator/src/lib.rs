@@ -16,6 +16,7 @@ mod batches;
 mod cache;
 mod children;
 mod clock;
+mod config_schemas;
 mod counters;
 mod entrance;
 mod graphs;

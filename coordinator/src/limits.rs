@@ -148,6 +148,10 @@ pub(crate) const FORMS_PARTS_PER_GRAPH_MAX: usize = 100_000;
 pub(crate) const FORM_REASON_BYTES_MAX: usize = 300;
 /// Parts of a schema with branches times bytes of what is sent, above which is said that it does not fit, but not where.
 pub(crate) const FORM_REASONS_BYTES_MAX: usize = 1024 * 1024;
+/// Parts of a node type's config schema times values of one config: how often one check looks at most.
+pub(crate) const CONFIG_LOOKS_MAX: usize = 20_000_000;
+/// Parts of a config schema with branches times bytes of a config, above which is said that it does not fit, but not where.
+pub(crate) const CONFIG_REASONS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Runs of a batch that the answer to its start names.
 pub(crate) const BATCH_STARTS_PER_ANSWER_MAX: u32 = 1_000;
 /// Runs of a batch in one answer about it, unless the caller says otherwise.

@@ -11,6 +11,96 @@ const VALUE_CHARACTERS_MAX: usize = 60;
 /// Alternatives, keys and branches that are named.
 const NAMED_MAX: usize = 12;
 
+/// One fault in full, for those who write what is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// A JSON pointer to what is wrong: of a key that nobody knows to that key, of one that is missing to the object that lacks it.
+    pub(crate) place: String,
+    /// As [`sentence`].
+    pub(crate) sentence: String,
+    /// What to write instead, without its full stop.
+    pub(crate) fix: String,
+}
+
+/// Tells one fault in full; `whole` is what is checked, such as `the config`.
+pub(crate) fn told(schema: &Json, error: &ValidationError<'_>, whole: &str) -> Told {
+    let meant = meant(error);
+    let mut place = meant.instance_path().to_string();
+    if let Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } = meant.kind()
+        && let [name] = &**unexpected
+    {
+        place = place + "/" + &name.replace('~', "~0").replace('/', "~1");
+    }
+    Told { place, sentence: sentence(schema, error), fix: fix(schema, meant, whole) }
+}
+
+/// What to write instead, without a full stop: `Set retry.maxMs to a whole number`.
+fn fix(schema: &Json, error: &ValidationError<'_>, whole: &str) -> String {
+    let place = place(error.instance_path().as_str());
+    let subject = if place.is_empty() { whole } else { &*place };
+    let give = |bound: &str, most: u64, what: &str| format!("Give {subject} {bound} {}", count(most, what));
+    match error.kind() {
+        Kind::Minimum { .. } | Kind::Maximum { .. } | Kind::ExclusiveMinimum { .. } | Kind::ExclusiveMaximum { .. } => {
+            format!("Set {subject} to a number that is {}", must(error).unwrap_or_default())
+        }
+        Kind::MinLength { limit } => give("at least", *limit, "character"),
+        Kind::MaxLength { limit } => give("at most", *limit, "character"),
+        Kind::MinItems { limit } => give("at least", *limit, "item"),
+        Kind::MaxItems { limit } => give("at most", *limit, "item"),
+        Kind::AdditionalItems { limit } => give("at most", *limit as u64, "item"),
+        Kind::MinProperties { limit } => give("at least", *limit, "key"),
+        Kind::MaxProperties { limit } => give("at most", *limit, "key"),
+        Kind::UniqueItems => format!("Keep each item of {subject} once"),
+        Kind::Required { property } => {
+            let what = wanted(schema, error, property).map(|what| format!(": {what}"));
+            format!("Add {property} to {subject}{}", what.unwrap_or_default())
+        }
+        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+            format!("Take {} out of {subject}", join(unexpected.iter().map(|name| quoted(name)), "and"))
+        }
+        Kind::PropertyNames { .. } => format!("Give the key of {subject} another name, or take it out"),
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => match wanted_here(error, context) {
+            Some(wanted) => format!("Set {subject} to {}", join(wanted, "or")),
+            None => {
+                let fixes = once(near(error, context).take(NAMED_MAX).map(|fault| fix(schema, meant(fault), whole)));
+                if let [fix] = &*fixes { fix.clone() } else { format!("Do one of these: {}", fixes.join("; or ")) }
+            }
+        },
+        Kind::OneOfMultipleValid { .. } => format!("Change {subject} so that it fits one of its forms alone"),
+        Kind::FalseSchema if error.schema_path().as_str().ends_with("/additionalProperties") => {
+            format!("Take all keys out of {subject}")
+        }
+        Kind::FalseSchema if !place.is_empty() => format!("Take {subject} out"),
+        Kind::UnevaluatedItems { .. } => format!("Take the items that are not allowed out of {subject}"),
+        _ => match must(error) {
+            Some(must) => format!("Set {subject} to {must}"),
+            None => format!("Change {subject}"),
+        },
+    }
+}
+
+/// What the schema wants of a key that is missing, if it says so in one word.
+fn wanted(schema: &Json, error: &ValidationError<'_>, property: &Json) -> Option<String> {
+    let around = error.schema_path().as_str().rsplit_once('/').map_or("", |(around, _)| around);
+    let wanted = schema.pointer(around)?.get("properties")?.get(property.as_str()?)?;
+    if let Some(options) = wanted.get("enum").and_then(Json::as_array) {
+        return Some(join(options.iter().map(text), "or"));
+    }
+    let kind = wanted.get("type")?.as_str()?.parse().ok()?;
+    Some(type_name(kind).to_owned())
+}
+
+/// The fault that is told: where one of several forms was meant, what is wrong with that one.
+fn meant<'e>(error: &'e ValidationError<'_>) -> &'e ValidationError<'e> {
+    if let Kind::AnyOf { context } | Kind::OneOfNotValid { context } = error.kind()
+        && wanted_here(error, context).is_none()
+        && let [one] = &*near(error, context).take(2).collect::<Vec<_>>()
+    {
+        return meant(one);
+    }
+    error
+}
+
 /// One fault as a sentence without its full stop, such as `retry.maxMs is 1.5, but must be a whole number`. `schema` is the whole
 /// one that the fault is of.
 pub(crate) fn sentence(schema: &Json, error: &ValidationError<'_>) -> String {
@@ -91,21 +181,38 @@ fn none_of(
     subject: &str,
     branches: &[Vec<ValidationError<'static>>],
 ) -> String {
-    let firsts = || branches.iter().filter_map(|faults| faults.first());
-    let is_here = |fault: &&ValidationError<'_>| fault.instance_path() == error.instance_path();
-    let wanted: Option<Vec<String>> = firsts().map(|fault| Some(fault).filter(is_here).and_then(must)).collect();
-    if let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) {
-        return format!("{subject} is {}, but must be {}", given(error.instance()), join(once(wanted), "or"));
+    if let Some(wanted) = wanted_here(error, branches) {
+        return format!("{subject} is {}, but must be {}", given(error.instance()), join(wanted, "or"));
     }
-    // The forms that are of another kind altogether were not meant, if there are others.
-    let is_near = |fault: &&ValidationError<'_>| !(is_here(fault) && matches!(fault.kind(), Kind::Type { .. }));
-    let has_near = firsts().any(|fault| is_near(&fault));
-    let near = firsts().filter(|fault| !has_near || is_near(fault));
-    let faults = once(near.take(NAMED_MAX).map(|fault| sentence(schema, fault)));
+    let faults = once(near(error, branches).take(NAMED_MAX).map(|fault| sentence(schema, fault)));
     match &*faults {
         [fault] => fault.clone(),
         _ => format!("{subject} fits none of its forms: {}", faults.join("; or ")),
     }
+}
+
+/// What several forms want of a value, if all of them only want another one there.
+fn wanted_here(error: &ValidationError<'_>, branches: &[Vec<ValidationError<'static>>]) -> Option<Vec<String>> {
+    let firsts = branches.iter().filter_map(|faults| faults.first());
+    let wanted: Option<Vec<String>> =
+        firsts.map(|fault| Some(fault).filter(|fault| is_here(error, fault)).and_then(must)).collect();
+    wanted.filter(|wanted| !wanted.is_empty()).map(once)
+}
+
+/// The first fault of each form that may have been meant: those of another kind altogether were not, if there are others.
+fn near<'e>(
+    error: &'e ValidationError<'_>,
+    branches: &'e [Vec<ValidationError<'static>>],
+) -> impl Iterator<Item = &'e ValidationError<'static>> {
+    let is_near =
+        move |fault: &ValidationError<'_>| !(is_here(error, fault) && matches!(fault.kind(), Kind::Type { .. }));
+    let firsts = move || branches.iter().filter_map(|faults| faults.first());
+    let has_near = firsts().any(&is_near);
+    firsts().filter(move |fault| !has_near || is_near(fault))
+}
+
+fn is_here(error: &ValidationError<'_>, fault: &ValidationError<'_>) -> bool {
+    fault.instance_path() == error.instance_path()
 }
 
 /// The keys that an object may have, as far as its schema names them.
@@ -312,6 +419,48 @@ mod tests {
         }
         let both = json!({ "oneOf": [{ "minimum": 1 }, { "minimum": 2 }] });
         check(both, json!(3), "it fits several of its forms, but must fit one alone");
+    }
+
+    #[test]
+    fn what_to_write_is_said_with_the_exact_place() {
+        let told = |schema: Json, value: Json| {
+            let validator = jsonschema::validator_for(&schema).unwrap();
+            let told = told(&schema, &validator.iter_errors(&value).next().unwrap(), "the config");
+            (told.place, told.fix)
+        };
+        let closed = json!({ "properties": { "a": {} }, "additionalProperties": false });
+        let object = json!({ "type": "object", "properties": { "n": { "type": "number" } }, "required": ["n"] });
+        let forms = || at("a", json!({ "oneOf": [{ "type": "string" }, object] }));
+        let text = || json!({ "type": "string" });
+        for (schema, value, place, fix) in [
+            (at("n", json!({ "type": "integer" })), json!({ "n": "x" }), "/n", "Set n to a whole number"),
+            (json!({ "type": "object" }), json!(1), "", "Set the config to an object"),
+            (at("m", json!({ "enum": ["a", "b"] })), json!({ "m": 1 }), "/m", "Set m to \"a\" or \"b\""),
+            (at("n", json!({ "minimum": 3 })), json!({ "n": 1 }), "/n", "Set n to a number that is at least 3"),
+            (at("n", json!({ "maxLength": 1 })), json!({ "n": "xx" }), "/n", "Give n at most 1 character"),
+            (at("n", json!({ "pattern": "^a" })), json!({ "n": "b" }), "/n", "Set n to text of the pattern ^a"),
+            (json!({ "required": ["n"] }), json!({}), "", "Add \"n\" to the config"),
+            (
+                json!({ "required": ["n"], "properties": { "n": text() } }),
+                json!({}),
+                "",
+                "Add \"n\" to the config: text",
+            ),
+            (closed.clone(), json!({ "b/c": 1 }), "/b~1c", "Take \"b/c\" out of the config"),
+            (at("r", closed), json!({ "r": { "b": 1, "c": 2 } }), "/r", "Take \"b\" and \"c\" out of r"),
+            (at("a", json!(false)), json!({ "a": 1 }), "/a", "Take a out"),
+            (forms(), json!({ "a": 1 }), "/a", "Set a to text or an object"),
+            (forms(), json!({ "a": { "n": "x" } }), "/a/n", "Set a.n to a number"),
+            (forms(), json!({ "a": {} }), "/a", "Add \"n\" to a: a number"),
+            (
+                at("a", json!({ "anyOf": [{ "required": ["x"] }, { "maxProperties": 0 }] })),
+                json!({ "a": { "b": 1 } }),
+                "/a",
+                "Do one of these: Add \"x\" to a; or Give a at most 0 keys",
+            ),
+        ] {
+            assert_eq!(told(schema, value), (place.to_owned(), fix.to_owned()));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod pattern;
 
 use std::collections::HashMap;
+use std::fmt;
 
 pub use pattern::PATTERN_BYTES_MAX;
 use serde_json::{Map, Value};
@@ -36,9 +37,14 @@ const REFERENCES: &str = "a reference leads to a place in the schema (\"#/$defs/
 /// How many parts a schema has when its references are written out: at most [`PARTS_MAX`].
 ///
 /// # Errors
-/// Why it is not taken and what to do, in a few words that follow "the schema".
-pub fn parts(schema: &Value) -> Result<usize, String> {
-    Walk { root: schema, known: HashMap::new() }.parts(schema, 0).map_err(|fault| fault.placed("").what)
+/// Why it is not taken, where, and what to do.
+pub fn parts(schema: &Value) -> Result<usize, Fault> {
+    Walk { root: schema, known: HashMap::new() }.parts(schema, 0).map_err(|found| Fault {
+        place: found.pointer(),
+        is_of_pattern: found.is_of_pattern,
+        what: found.what,
+        todo: found.todo,
+    })
 }
 
 /// How many values there are to look at in a value, itself among them; long texts count as several. What is nested as deep as
@@ -53,35 +59,74 @@ pub fn values(value: &Value) -> usize {
     }
 }
 
-/// What is wrong with a schema.
-struct Fault {
-    /// Keys from the place where the walk is to what is wrong, the last one first; given up where it is said in `what`.
-    place: Option<Vec<String>>,
+/// Why a schema is not taken. As a text it is a few words that follow "the schema".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A JSON pointer into the schema; empty = the schema itself.
+    pub place: String,
+    is_of_pattern: bool,
     what: String,
+    todo: String,
 }
 
 impl Fault {
-    fn plain(what: String) -> Self {
-        Self { place: None, what }
+    /// What is wrong, in a few words that follow "the schema".
+    pub fn what(&self) -> String {
+        match self.is_of_pattern {
+            true => format!("has a pattern at {:?} that {}", shown(&self.place), self.what),
+            false => self.what.clone(),
+        }
     }
 
-    /// One of a pattern: where that is follows on the way out.
-    fn of_pattern(what: String) -> Self {
-        Self { place: Some(Vec::new()), what }
+    /// What to do about it, in a few words.
+    pub fn todo(&self) -> &str {
+        &self.todo
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what(), self.todo)
+    }
+}
+
+/// What is wrong with a schema, on the way out to its root.
+struct Found {
+    /// Where `keys` begin: the place that a reference leads to, if one was followed.
+    target: Option<String>,
+    /// Keys from the place where the walk is to what is wrong, the last one first.
+    keys: Vec<String>,
+    is_of_pattern: bool,
+    what: String,
+    todo: String,
+}
+
+impl Found {
+    fn new(what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self { target: None, keys: Vec::new(), is_of_pattern: false, what: what.into(), todo: todo.into() }
+    }
+
+    fn of_pattern((what, todo): (String, &'static str)) -> Self {
+        Self { is_of_pattern: true, ..Self::new(what, todo) }
     }
 
     fn under(mut self, key: &str) -> Self {
-        if let Some(place) = &mut self.place {
-            place.push(key.replace('~', "~0").replace('/', "~1"));
+        if self.target.is_none() {
+            self.keys.push(key.replace('~', "~0").replace('/', "~1"));
         }
         self
     }
 
-    /// Says where it is: in what `target` leads to, which is nothing for the schema itself.
-    fn placed(self, target: &str) -> Self {
-        let Some(keys) = self.place else { return self };
-        let place = keys.iter().rev().fold(target.to_owned(), |place, key| place + "/" + key);
-        Self::plain(format!("has a pattern at {:?} that {}", shown(&place), self.what))
+    /// It lies in what a reference leads to, wherever that stands.
+    fn at(mut self, target: &str) -> Self {
+        if self.target.is_none() {
+            self.target = Some(target.to_owned());
+        }
+        self
+    }
+
+    fn pointer(&self) -> String {
+        self.keys.iter().rev().fold(self.target.clone().unwrap_or_default(), |place, key| place + "/" + key)
     }
 }
 
@@ -92,9 +137,9 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn parts(&mut self, schema: &'a Value, depth: usize) -> Result<usize, Fault> {
+    fn parts(&mut self, schema: &'a Value, depth: usize) -> Result<usize, Found> {
         if depth > DEPTH_MAX {
-            return Err(Fault::plain("nests too deep; write it flatter".to_owned()));
+            return Err(Found::new("nests too deep", "write it flatter"));
         }
         let mut parts = 1_usize;
         match schema {
@@ -119,12 +164,12 @@ impl<'a> Walk<'a> {
         bounded(parts)
     }
 
-    fn keyword(&mut self, key: &'a str, value: &'a Value, depth: usize) -> Result<usize, Fault> {
+    fn keyword(&mut self, key: &'a str, value: &'a Value, depth: usize) -> Result<usize, Found> {
         match (key, value) {
             ("$ref", Value::String(target)) => self.target(target, depth),
-            ("$id", _) if depth > 1 => Err(Fault::plain("has $id inside of it; write it without".to_owned())),
-            (key, _) if REFUSED.contains(&key) => Err(Fault::plain(format!("uses {key}; {REFERENCES}"))),
-            ("pattern", Value::String(text)) => pattern::parts(text).map_err(Fault::of_pattern),
+            ("$id", _) if depth > 1 => Err(Found::new("has $id inside of it", "write it without")),
+            (key, _) if REFUSED.contains(&key) => Err(Found::new(format!("uses {key}"), REFERENCES)),
+            ("pattern", Value::String(text)) => pattern::parts(text).map_err(Found::of_pattern),
             (key, data) if DATA.contains(&key) => bounded(values(data)),
             (key, Value::Object(members)) if NAMED.contains(&key) => {
                 self.named(members, key == "patternProperties", depth)
@@ -134,11 +179,11 @@ impl<'a> Walk<'a> {
     }
 
     /// Schemas by names, which are patterns or mean nothing here.
-    fn named(&mut self, members: &'a Map<String, Value>, patterns: bool, depth: usize) -> Result<usize, Fault> {
+    fn named(&mut self, members: &'a Map<String, Value>, patterns: bool, depth: usize) -> Result<usize, Found> {
         let mut parts = 1_usize;
         for (name, schema) in members {
             let name_parts = match patterns {
-                true => pattern::parts(name).map_err(|what| Fault::of_pattern(what).under(name))?,
+                true => pattern::parts(name).map_err(|why| Found::of_pattern(why).under(name))?,
                 false => 0,
             };
             let more = self.parts(schema, depth + 1).map_err(|fault| fault.under(name))?;
@@ -147,32 +192,33 @@ impl<'a> Walk<'a> {
         bounded(parts)
     }
 
-    fn target(&mut self, target: &'a str, depth: usize) -> Result<usize, Fault> {
+    fn target(&mut self, target: &'a str, depth: usize) -> Result<usize, Found> {
         match self.known.get(target) {
             Some(Some(parts)) => return Ok(*parts),
             Some(None) => {
-                let what = format!("refers to itself by {:?}; {REFERENCES} and never back to itself", shown(target));
-                return Err(Fault::plain(what));
+                let what = format!("refers to itself by {:?}", shown(target));
+                return Err(Found::new(what, format!("{REFERENCES} and never back to itself")));
             }
             None => {}
         }
         let pointer = target.strip_prefix('#').filter(|pointer| pointer.is_empty() || pointer.starts_with('/'));
         let Some(schema) = pointer.and_then(|pointer| self.root.pointer(pointer)) else {
-            let what = format!("refers to {:?}, which is not inside of it; {REFERENCES}", shown(target));
-            return Err(Fault::plain(what));
+            let what = format!("refers to {:?}, which is not inside of it", shown(target));
+            return Err(Found::new(what, REFERENCES));
         };
         self.known.insert(target, None);
-        let parts = self.parts(schema, depth).map_err(|fault| fault.placed(target.trim_start_matches('#')))?;
+        let parts = self.parts(schema, depth).map_err(|found| found.at(target.trim_start_matches('#')))?;
         self.known.insert(target, Some(parts));
         Ok(parts)
     }
 }
 
-fn bounded(parts: usize) -> Result<usize, Fault> {
+fn bounded(parts: usize) -> Result<usize, Found> {
     match parts > PARTS_MAX {
-        true => Err(Fault::plain(format!(
-            "has more than {PARTS_MAX} parts when its references are written out; write a shorter one"
-        ))),
+        true => {
+            let what = format!("has more than {PARTS_MAX} parts when its references are written out");
+            Err(Found::new(what, "write a shorter one"))
+        }
         false => Ok(parts),
     }
 }
@@ -217,6 +263,8 @@ mod tests {
         ];
         for (schema, place) in cases {
             let fault = parts(&schema).unwrap_err();
+            assert_eq!(format!("{:?}", fault.place), place);
+            let fault = fault.to_string();
             assert!(fault.contains(place) && fault.contains("look-around"), "{fault}");
         }
     }
@@ -248,8 +296,26 @@ mod tests {
             (bomb, "parts"),
         ];
         for (schema, what) in cases {
-            assert!(parts(&schema).is_err_and(|fault| fault.contains(what)), "{schema}");
+            assert!(parts(&schema).is_err_and(|fault| fault.to_string().contains(what)), "{schema}");
         }
+    }
+
+    #[test]
+    fn every_fault_has_its_place() {
+        let far = json!({"$ref": "x.json"});
+        for (schema, place) in [
+            (json!({"$dynamicRef": "#x"}), "/$dynamicRef"),
+            (json!({"items": {"anyOf": [true, far]}}), "/items/anyOf/1/$ref"),
+            (
+                json!({"items": {"$ref": "#/$defs/b"}, "$defs": {"a": {"not": far}, "b": {"not": {"$ref": "#/$defs/a"}}}}),
+                "/$defs/a/not/$ref",
+            ),
+            (json!({"properties": {"a": {"$id": "x"}}}), "/properties/a/$id"),
+        ] {
+            assert_eq!(parts(&schema).unwrap_err().place, place, "{schema}");
+        }
+        let fault = parts(&far).unwrap_err();
+        assert_eq!(fault.to_string(), format!("{}; {}", fault.what(), fault.todo()));
     }
 
     #[test]

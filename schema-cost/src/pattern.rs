@@ -14,10 +14,11 @@ const SMALL_PARTS: usize = 64;
 /// As how many parts of a schema a pattern counts.
 ///
 /// # Errors
-/// Why it is not taken, in a few words that follow its place.
-pub(crate) fn parts(pattern: &str) -> Result<usize, String> {
-    let no_regex = || "is no regular expression; correct it".to_owned();
-    let turns_back = || "has a look-around or a back-reference, which are not possible; write it without".to_owned();
+/// Why it is not taken, in a few words that follow its place, and what to do.
+pub(crate) fn parts(pattern: &str) -> Result<usize, (String, &'static str)> {
+    let no_regex = || ("is no regular expression".to_owned(), "correct it");
+    let turns_back =
+        || ("has a look-around or a back-reference, which are not possible".to_owned(), "write it without");
     // A group that is named again is no escape that the reader knows.
     let named_again = || pattern.contains(r"\k<");
     let translated = to_rust_regex(pattern).map_err(|()| if named_again() { turns_back() } else { no_regex() })?;
@@ -33,9 +34,8 @@ pub(crate) fn parts(pattern: &str) -> Result<usize, String> {
             Err(Error::CompiledTooBig(_)) if bytes < PATTERN_BYTES_MAX => (bytes, parts) = (bytes * 2, parts * 2),
             Err(Error::CompiledTooBig(_)) => {
                 let most = PATTERN_BYTES_MAX / 1024;
-                return Err(format!(
-                    "is too large: compiled it takes more than {most} KiB; repeat less of it, or fewer times"
-                ));
+                let what = format!("is too large: compiled it takes more than {most} KiB");
+                return Err((what, "repeat less of it, or fewer times"));
             }
             Err(_) => return Err(no_regex()),
         }
@@ -59,13 +59,13 @@ mod tests {
     #[test]
     fn what_is_not_taken_says_why() {
         for around in ["(?=a)b", "(?!a)b", "(?<=(a|aa)+)c$", "(?<!a)b", r"(a+)\1b", r"(?<n>a)\k<n>"] {
-            assert!(parts(around).is_err_and(|why| why.contains("look-around")), "{around}");
+            assert!(parts(around).is_err_and(|(why, _)| why.contains("look-around")), "{around}");
         }
         for large in [r"^(\p{L}{1,50}){1,20}$", "(((a{1,100}){1,100}){1,100}){1,100}", "a{0,60000}b"] {
-            assert!(parts(large).is_err_and(|why| why.contains("too large")), "{large}");
+            assert!(parts(large).is_err_and(|(why, _)| why.contains("too large")), "{large}");
         }
         for broken in ["([", "(", "*a"] {
-            assert!(parts(broken).is_err_and(|why| why.contains("no regular")), "{broken}");
+            assert!(parts(broken).is_err_and(|(why, _)| why.contains("no regular")), "{broken}");
         }
     }
 }

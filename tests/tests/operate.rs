@@ -156,6 +156,18 @@ async fn nodes_of_a_paused_type_wait_in_all_runs() {
     let entry = shown(cluster.client()).await;
     assert_eq!((&entry["available"], entry["paused"]["since"].is_string()), (&json!(false), true), "{entry}");
     let run = cluster.client().run(&workflow, "typed").await;
+    // Of two reasons the newer one stands, and no reason changes nothing.
+    for (body, reason) in [
+        (json!({}), "too dear"),
+        (json!({ "reason": "the provider is down" }), "the provider is down"),
+        (json!({ "reason": "too dear" }), "too dear"),
+    ] {
+        let again = change(cluster.client(), "/nodes/debug:effect/pause", body).await.json();
+        assert_eq!(
+            (&again["paused"]["reason"], &again["paused"]["since"]),
+            (&json!(reason), &paused.json()["paused"]["since"])
+        );
+    }
     let waiting = until_waiting(cluster.client(), &run, "paused").await;
     assert_eq!((&waiting["nodeId"], text(&waiting["need"]).contains("too dear")), (&json!("b"), true), "{waiting}");
     // The row is durable.

@@ -90,7 +90,12 @@ impl Members for MemoryJournal {
     }
 
     fn put_node_pause(&self, pause: NodePauseRow) -> Answer<NodePauseRow> {
-        answer(self.tables().members.pauses.entry(Arc::clone(&pause.node_type)).or_insert(pause).clone())
+        let mut tables = self.tables();
+        let kept = tables.members.pauses.entry(Arc::clone(&pause.node_type)).or_insert_with(|| pause.clone());
+        if pause.reason.is_some() {
+            *kept = NodePauseRow { since: kept.since, ..pause };
+        }
+        answer(kept.clone())
     }
 
     fn remove_node_pause(&self, node_type: Arc<str>) -> Answer<bool> {

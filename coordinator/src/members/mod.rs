@@ -47,7 +47,8 @@ pub trait Members: Send + Sync + 'static {
     /// All agents that get no more work, by id.
     fn drains(&self) -> Answer<Vec<DrainRow>>;
 
-    /// From now on no node of a type begins; gives the row as it is now. A second time changes nothing.
+    /// From now on no node of a type begins; gives the row as it is now. Of a type that is paused already a newer reason
+    /// stands, with who gave it; `since` stays, and without a reason nothing changes.
     fn put_node_pause(&self, pause: NodePauseRow) -> Answer<NodePauseRow>;
 
     /// Takes that back. `false` = there was nothing to take back.

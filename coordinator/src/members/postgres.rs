@@ -142,9 +142,10 @@ impl Members for PostgresJournal {
     fn put_node_pause(&self, pause: NodePauseRow) -> Answer<NodePauseRow> {
         self.ask("pause a node type", move |connection| {
             async move {
-                // The update changes nothing: it is there so that the row comes back, whoever has written it.
+                // A newer reason stands, with who gave it; the row comes back in any case, whoever has written it.
                 let sql = "INSERT INTO node_pause (node_type, since, subject, reason) VALUES ($1, $2, $3, $4)
-                           ON CONFLICT (node_type) DO UPDATE SET since = node_pause.since
+                           ON CONFLICT (node_type) DO UPDATE SET reason = coalesce(excluded.reason, node_pause.reason),
+                           subject = CASE WHEN excluded.reason IS NULL THEN node_pause.subject ELSE excluded.subject END
                            RETURNING node_type, since, subject, reason";
                 let query = sqlx::query(sql).bind(&*pause.node_type).bind(pause.since.as_millis());
                 let query = query.bind(&*pause.subject.0).bind(pause.reason.as_deref());

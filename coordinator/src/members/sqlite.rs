@@ -108,9 +108,10 @@ impl Members for SqliteJournal {
 
     fn put_node_pause(&self, pause: NodePauseRow) -> Answer<NodePauseRow> {
         self.write("pause a node type", move |connection| {
-            // The update changes nothing: it is there so that the row comes back, whoever has written it.
+            // A newer reason stands, with who gave it; the row comes back in any case, whoever has written it.
             let sql = "INSERT INTO node_pause (node_type, since, subject, reason) VALUES (?1, ?2, ?3, ?4)
-                       ON CONFLICT (node_type) DO UPDATE SET since = node_pause.since
+                       ON CONFLICT (node_type) DO UPDATE SET reason = coalesce(excluded.reason, node_pause.reason),
+                       subject = CASE WHEN excluded.reason IS NULL THEN node_pause.subject ELSE excluded.subject END
                        RETURNING node_type, since, subject, reason";
             let NodePauseRow { node_type, since, subject, reason } = &pause;
             let values = params![&**node_type, since.as_millis(), &*subject.0, reason.as_deref()];

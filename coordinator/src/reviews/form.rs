@@ -8,15 +8,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use heddle_core::graph::ConfigFault;
 use heddle_core::id::TenantId;
 use heddle_schema_cost as cost;
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::Validator;
 use serde_json::Value as Json;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
+use crate::config_schemas;
 use crate::limits::{FORM_CHECKS_MAX, FORM_LOOKS_MAX, FORM_REASON_BYTES_MAX, FORM_REASONS_BYTES_MAX};
-use crate::schema_words;
+use crate::schema_words::{self, Told};
 
 /// How many checks run at once.
 static CHECKS: Semaphore = Semaphore::const_new(FORM_CHECKS_MAX);
@@ -34,26 +36,33 @@ pub(crate) struct Misfit {
 /// What a schema costs, in parts, if it is one that values can be held against. What it refers to lies inside it: nothing is fetched.
 ///
 /// # Errors
-/// What is wrong with it, in one sentence.
-pub(crate) fn check(schema: &Json) -> Result<usize, String> {
-    let parts = parts(schema)?;
-    compile(schema).map(|_| parts)
+/// What is wrong with it, at which place in it, and what to write instead.
+pub(crate) fn check(schema: &Json) -> Result<usize, ConfigFault> {
+    let parts = cost::parts(schema).map_err(|fault| {
+        let mut fix = fault.todo().to_owned();
+        if let Some(first) = fix.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        let (message, fix) = (format!("the schema {}.", fault.what()), fix + ".");
+        ConfigFault { place: cut(fault.place), message, fix }
+    })?;
+    match compile(schema) {
+        Ok(_) => Ok(parts),
+        Err(Told { place, sentence, fix }) => {
+            let message = format!("the schema cannot be used: {sentence}.");
+            Err(ConfigFault { place, message, fix: fix + "." })
+        }
+    }
 }
 
-fn parts(schema: &Json) -> Result<usize, String> {
-    cost::parts(schema).map_err(|fault| format!("the schema {fault}"))
-}
-
-fn compile(schema: &Json) -> Result<Validator, String> {
-    let patterns = PatternOptions::regex().size_limit(cost::PATTERN_BYTES_MAX).dfa_size_limit(cost::PATTERN_BYTES_MAX);
+fn compile(schema: &Json) -> Result<Validator, Told> {
     // What somebody sends is not compiled: that costs more than any other look.
-    let options = jsonschema::options()
-        .with_pattern_options(patterns)
-        .should_validate_formats(true)
-        .with_format("regex", |_: &str| true);
-    options
-        .build(schema)
-        .map_err(|error| format!("the schema cannot be used: {}", cut(schema_words::sentence(schema, &error))))
+    let options = config_schemas::options().should_validate_formats(true).with_format("regex", |_: &str| true);
+    options.build(schema).map_err(|error| {
+        // The fault is of the schema of schemas, which is not at hand.
+        let Told { place, sentence, fix } = schema_words::told(&Json::Null, &error, "the schema");
+        Told { place: cut(place), sentence: cut(sentence), fix: cut(fix) }
+    })
 }
 
 /// Holds a value against schemas.
@@ -96,7 +105,7 @@ fn fits_all(mut schemas: Vec<Bytes>, value: &Json) -> Result<(), Misfit> {
     let (values, mut looks) = (cost::values(value), 0_usize);
     for schema in schemas {
         let json: Json = serde_json::from_slice(&schema).unwrap_or(Json::Bool(true));
-        let parts = parts(&json).map_err(whole)?;
+        let parts = cost::parts(&json).map_err(|fault| whole(format!("the schema {fault}")))?;
         looks = looks.saturating_add(parts.saturating_mul(values));
         if looks > FORM_LOOKS_MAX {
             let message = format!(
@@ -104,7 +113,8 @@ fn fits_all(mut schemas: Vec<Bytes>, value: &Json) -> Result<(), Misfit> {
             );
             return Err(whole(message));
         }
-        let validator = compile(&json).map_err(whole)?;
+        let validator =
+            compile(&json).map_err(|told| whole(format!("the schema cannot be used: {}", told.sentence)))?;
         if validator.is_valid(value) {
             continue;
         }
@@ -169,7 +179,11 @@ mod tests {
         ] {
             assert!(check(&broken).is_err(), "{broken}");
         }
-        let outside = check(&json!({"$ref": "file:///etc/passwd"})).unwrap_err();
+        let typed = check(&json!({"properties": {"a": {"type": "txt"}}})).unwrap_err();
+        assert_eq!(typed.place, "/properties/a/type");
+        assert!(typed.message.contains("properties.a.type is \"txt\", but must be"), "{typed:?}");
+        assert!(typed.fix.starts_with("Set properties.a.type to") && typed.fix.contains("\"string\""), "{typed:?}");
+        let outside = check(&json!({"$ref": "file:///etc/passwd"})).unwrap_err().message;
         assert!(outside.contains("file:///etc/passwd") && outside.contains("inside"), "{outside}");
         let own = json!({"$defs": {"name": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/name"}}});
         assert!(check(&own).is_ok());
@@ -219,8 +233,9 @@ mod tests {
     fn a_pattern_that_tries_things_out_is_refused_by_its_place() {
         let around = json!({"properties": {"name": {"pattern": "(?<=(a|aa)+)c$"}}});
         let fault = check(&around).unwrap_err();
-        assert!(fault.contains("\"/properties/name/pattern\"") && fault.contains("look-around"), "{fault}");
-        let large = check(&json!({"pattern": "^(\\p{L}{1,50}){1,20}$"})).unwrap_err();
+        assert_eq!((&*fault.place, &*fault.fix), ("/properties/name/pattern", "Write it without."));
+        assert!(fault.message.contains("\"/properties/name/pattern\"") && fault.message.contains("look-around"));
+        let large = check(&json!({"pattern": "^(\\p{L}{1,50}){1,20}$"})).unwrap_err().message;
         assert!(large.contains("too large"), "{large}");
         let begun = Instant::now();
         let misfit = fit(&around, &json!({"name": "a".repeat(60_000)})).unwrap_err();
@@ -247,7 +262,7 @@ mod tests {
             fit(&json!({"type": "number"}), &json!("x")).unwrap_err().message,
             "it is \"x\", but must be a number"
         );
-        let zero = check(&json!({"items": {"multipleOf": 0}})).unwrap_err();
+        let zero = check(&json!({"items": {"multipleOf": 0}})).unwrap_err().message;
         assert!(zero.contains("items.multipleOf is 0, but must be more than 0"), "{zero}");
     }
 

@@ -82,7 +82,7 @@ fn in_bounds(shared: &Shared, provided: Provided<'_>, node_type: &NodeType, chan
     let whole = changed::lay_over(provided, changes.as_bytes()).config;
     let whole = std::str::from_utf8(&whole).unwrap_or("{}");
     match shared.graphs.check_config(node_type, whole).into_iter().next() {
-        Some((place, message)) => Err(invalid(&format!("/config{place}"), message)),
+        Some(fault) => Err(invalid(&format!("/config{}", fault.place), format!("{} {}", fault.message, fault.fix))),
         None => Ok(()),
     }
 }

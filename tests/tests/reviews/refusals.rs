@@ -78,9 +78,9 @@ async fn a_review_that_nobody_can_decide_is_not_saved() {
     let client = cluster.client();
     for (config, key) in [
         (json!({ "required": 2, "assignees": ["grace", "grace"] }), "required"),
-        (json!({ "schema": { "type": "nonsense" } }), "schema"),
-        (json!({ "schema": { "pattern": "(" } }), "schema"),
-        (json!({ "schema": { "$ref": "http://h.example/schema" } }), "schema"),
+        (json!({ "schema": { "type": "nonsense" } }), "schema/type"),
+        (json!({ "schema": { "pattern": "(" } }), "schema/pattern"),
+        (json!({ "schema": { "$ref": "http://h.example/schema" } }), "schema/$ref"),
     ] {
         let body = reviewed(config.clone()).named("no");
         let refused = client.post("/api/v1/workflows", &body, &config.to_string()).await;

@@ -77,6 +77,8 @@ impl ManifestError {
 pub struct TypeCatalogue {
     types: BTreeMap<Arc<str>, Arc<NodeType>>,
     aliases: BTreeMap<Arc<str>, Arc<str>>,
+    /// Whether any agent has brought a type.
+    has_brought: bool,
     /// What the server's settings say for all nodes whose own policy, type and workflow say nothing.
     policy: PolicyDraft,
 }
@@ -97,7 +99,7 @@ impl TypeCatalogue {
             node_type.aliases.clone().into_iter().map(move |alias| (alias, id.clone()))
         };
         let aliases = types.values().flat_map(of).collect();
-        Self { types, aliases, policy: PolicyDraft::default() }
+        Self { types, aliases, has_brought: false, policy: PolicyDraft::default() }
     }
 
     /// Takes the server's policy for all nodes.
@@ -126,6 +128,7 @@ impl TypeCatalogue {
     /// Takes in a node type that was read already; as [`Self::add_manifest`].
     pub fn add(&mut self, node_type: NodeType) -> Result<Arc<NodeType>, ManifestError> {
         check(&node_type)?;
+        self.has_brought = true;
         if let Some(known) = self.types.get(&node_type.id) {
             if known.version > node_type.version {
                 return Ok(Arc::new(node_type));
@@ -154,6 +157,12 @@ impl TypeCatalogue {
     /// The type that has this id or goes by it as well.
     pub fn resolve(&self, id: &str) -> Option<&Arc<NodeType>> {
         self.get(id).or_else(|| self.aliases.get(id).and_then(|id| self.get(id)))
+    }
+
+    /// Whether a type of this id could be there, and is not since no agent has ever brought any.
+    pub(super) fn lacks_agents(&self, id: &str) -> bool {
+        let family = id.split(':').next().unwrap_or_default();
+        !self.has_brought && !CONTROL_FAMILIES.contains(&family)
     }
 
     /// All types, by id.
@@ -253,5 +262,13 @@ mod tests {
         assert_eq!(types.nearest("input:txt").first().map(|id| &**id), Some("input:text"));
         assert!(types.is_slip("inputs:text") && !types.is_slip("llm:something"));
         assert!(types.nearest("zzzzzzzzzzzzzzzzzzzz").is_empty());
+    }
+
+    #[test]
+    fn what_agents_bring_is_only_missed_before_the_first_has_come() {
+        let mut types = TypeCatalogue::new();
+        assert!(types.lacks_agents("llm:chat") && !types.lacks_agents("logic:chat"));
+        types.add_manifest(manifest("debug:echo", 1, "").as_bytes()).unwrap();
+        assert!(!types.lacks_agents("llm:chat"));
     }
 }

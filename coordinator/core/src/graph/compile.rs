@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::catalogue::TypeCatalogue;
+use super::config_fault::{CheckConfig, ConfigFault};
 use super::draft::{Draft, DraftNode};
 use super::json::{Json, Member};
 use super::kinds::{self, Kind};
 use super::order::{self, Wire};
 use super::policies::{self, Defaults};
 use super::ports::Found;
-use super::problem::{Problem, Problems, SCHEMA_FIX, rule, shown};
+use super::problem::{Problem, Problems, rule, shown};
 use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
 use super::{Graph, Node, OutEdge, config_keys, fallback, invoke, lift, logic, review, wires};
@@ -22,10 +23,6 @@ use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
 use crate::policy::{OnError, Policy, PolicyDraft, RunPolicy};
 use crate::time::Span;
-
-/// Checks one node's config against its type's JSON Schema. Returns, for each fault, its place as a JSON pointer inside
-/// the config (empty = the config itself) and what is wrong in one sentence.
-pub type CheckConfig<'a> = &'a dyn Fn(&NodeType, &str) -> Vec<(String, String)>;
 
 /// How strictly a draft is compiled.
 #[derive(Clone, Copy)]
@@ -364,7 +361,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// What a config lacks by its type's schema.
-    pub(super) fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<(String, String)> {
+    pub(super) fn check_config(&self, node_type: &NodeType, config: &str) -> Vec<ConfigFault> {
         (self.scope.check_config)(node_type, config)
     }
 
@@ -472,15 +469,15 @@ impl<'a> Compiler<'a> {
             Runner::Control(Control::Invoke) => invoke::unwired(&node_type, &running.data, wired),
             _ => carried.constants(&node_type, wired, &mut report),
         };
-        for (place, message) in (self.scope.check_config)(&node_type, &config) {
-            let path = format!("{}/data/config{place}", running.path);
-            report(Problem::new(rule::BAD_CONFIG, message, SCHEMA_FIX).at(path));
-        }
         if running.runner == Runner::Control(Control::Wait)
             && let Err(message) = super::wait::Pause::read(Json(&config))
         {
             let fix = "Write for as milliseconds, \"5s\" or \"PT5S\", or until as an RFC 3339 time, or as a local one with timezone.";
             report(Problem::new(rule::BAD_CONFIG, message, fix).at(running.path.clone() + "/data/config"));
+        }
+        for fault in (self.scope.check_config)(&node_type, &config) {
+            let canonical = format!("{}/data/config{}", running.path, fault.place);
+            self.problems.push_of_schema(carried.problem(fault).node(id), canonical);
         }
         config_keys::report_unknown(&node_type, id, &running.data, &running.path, &mut self.warnings);
         for (from, to) in &carried.aliases {

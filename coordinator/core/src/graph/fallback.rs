@@ -9,7 +9,7 @@ use super::compile::{Compiler, effect_of};
 use super::json::{Json, Member};
 use super::policies;
 use super::ports::{is_assignable, type_name};
-use super::problem::{Problem, Problems, SCHEMA_FIX, join, rule, shown};
+use super::problem::{Problem, Problems, join, rule, shown};
 use super::values::Carried;
 use super::{Graph, Provider, config_keys, secrets};
 use crate::control_types::control_of;
@@ -143,9 +143,8 @@ fn read_one(
     let config = carried.config(&mut report);
     secrets::find(Json(&config), &format!("{path}/config")).into_iter().for_each(&mut report);
     let effect = effect_of(&node_type, &config, path, &mut report);
-    for (place, message) in compiler.check_config(&node_type, &config) {
-        let problem = Problem::new(rule::BAD_CONFIG, message, SCHEMA_FIX);
-        report(problem.at(format!("{path}/config{place}")));
+    for fault in compiler.check_config(&node_type, &config) {
+        report(carried.problem(fault));
     }
     let mut warnings = Problems::default();
     config_keys::report_unknown(&node_type, &graph.node(node).id, &data, path, &mut warnings);

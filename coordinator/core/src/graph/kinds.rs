@@ -107,8 +107,7 @@ impl<'a> Lookup<'a> {
             Problem::new(rule::NOT_SUPPORTED_YET, message, "Take the node out of the graph.")
         } else {
             let rule = if is_foreign { rule::UNSUPPORTED_NODE } else { rule::UNKNOWN_NODE_TYPE };
-            let nearest = if compares { self.types.nearest(id) } else { Vec::new() };
-            Problem::new(rule, format!("No node type \"{id}\" is known here."), did_you_mean(&nearest))
+            not_known(self.types, id, rule, compares)
         };
         self.unknown.insert(id.to_owned(), (problem.clone(), is_foreign));
         (problem, is_foreign)
@@ -121,8 +120,18 @@ pub(super) fn unknown_type(types: &TypeCatalogue, id: &str) -> Problem {
         let message = format!("The node type \"{}\" is not supported yet.", shown(id));
         return Problem::new(rule::NOT_SUPPORTED_YET, message, "Choose another type.");
     }
-    let message = format!("No node type \"{}\" is known here.", shown(id));
-    Problem::new(rule::UNKNOWN_NODE_TYPE, message, did_you_mean(&types.nearest(id)))
+    not_known(types, id, rule::UNKNOWN_NODE_TYPE, true)
+}
+
+fn not_known(types: &TypeCatalogue, id: &str, rule: &'static str, compares: bool) -> Problem {
+    let name = shown(id);
+    if types.lacks_agents(id) && !(compares && types.is_slip(id)) {
+        let message = format!("No node type \"{name}\" is known here: agents bring it, and none has connected yet.");
+        let fix = "Start an agent (heddle agent --coordinator ADDRESS), or everything at once (heddle up).";
+        return Problem::new(rule, message, fix);
+    }
+    let nearest = if compares { types.nearest(id) } else { Vec::new() };
+    Problem::new(rule, format!("No node type \"{name}\" is known here."), did_you_mean(&nearest))
 }
 
 fn is_scope(type_id: &str) -> bool {

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod compile;
+mod config_fault;
 mod config_keys;
 mod difference;
 mod draft;
@@ -47,7 +48,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 pub use self::catalogue::{MANIFEST_BYTES_MAX, ManifestError, TYPE_PORTS_MAX, TypeCatalogue};
-pub use self::compile::{CheckConfig, Compile, Compiled, Migration};
+pub use self::compile::{Compile, Compiled, Migration};
+pub use self::config_fault::{CheckConfig, ConfigFault};
 pub use self::config_keys::{chooses_access, unknown_key};
 pub use self::difference::{Difference, EdgeDifference, KeyDifference, NodeChange, NodeDifference};
 pub use self::draft::{Draft, Stored};

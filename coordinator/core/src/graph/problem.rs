@@ -1,5 +1,6 @@
 //! What is wrong with a graph, said so that its author can put it right.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::limits::GRAPH_PROBLEMS_MAX;
@@ -113,13 +114,12 @@ impl Problem {
     }
 }
 
-/// What to do about a config that its type's schema refuses.
-pub(crate) const SCHEMA_FIX: &str = "See the node type's config schema.";
-
 /// All problems of one validation, at most [`GRAPH_PROBLEMS_MAX`]; the rest are counted.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     list: Vec<Problem>,
+    /// Of those that schemas of node types have found, by place in the list: where the value would stand in the config.
+    of_schemas: BTreeMap<usize, String>,
     more: usize,
 }
 
@@ -129,6 +129,16 @@ impl Problems {
             self.list.push(problem);
         } else {
             self.more += 1;
+        }
+    }
+
+    /// As [`Self::push`], for what the schema of a node type says of a config. `canonical` is the place if the value stood in the
+    /// config, where readers of configs take it to be.
+    pub(crate) fn push_of_schema(&mut self, problem: Problem, canonical: String) {
+        let place = self.list.len();
+        self.push(problem);
+        if self.list.len() > place {
+            self.of_schemas.insert(place, canonical);
         }
     }
 
@@ -143,26 +153,33 @@ impl Problems {
 
     /// A fault of a config that both its type's schema and its reader have found is told once, in the reader's words.
     pub(crate) fn tell_configs_once(&mut self) {
-        let is_of_schema = |problem: &Problem| problem.fix == SCHEMA_FIX;
-        let of_schemas: Vec<Problem> = self.list.iter().filter(|problem| is_of_schema(problem)).cloned().collect();
-        for problem in &of_schemas {
-            let is_alone = of_schemas.iter().filter(|other| other.node_id == problem.node_id).count() == 1;
+        let of_schemas = std::mem::take(&mut self.of_schemas);
+        let mut told_twice = BTreeSet::new();
+        for (&place, canonical) in &of_schemas {
+            let problem = self.list[place].clone();
+            let of_node = of_schemas.keys().filter(|other| self.list[**other].node_id == problem.node_id);
+            let is_alone = of_node.count() == 1;
             // Some readers name the config as a whole.
             let is_whole = |other: &Problem| {
-                let path = other.path.as_deref().zip(problem.path.as_deref());
+                let path = other.path.as_deref();
                 other.rule == rule::BAD_CONFIG
                     && other.node_id == problem.node_id
-                    && path.is_some_and(|(whole, part)| whole.ends_with("/data/config") && part.starts_with(whole))
+                    && path.is_some_and(|whole| whole.ends_with("/data/config") && canonical.starts_with(whole))
             };
-            let mut others = self.list.iter_mut().filter(|other| !is_of_schema(other));
-            let said = others.find(|other| is_said_by(problem, other) || (is_alone && is_whole(other)));
+            let others = self.list.iter_mut().enumerate().filter(|(other, _)| !of_schemas.contains_key(other));
+            let said = others
+                .map(|(_, other)| other)
+                .find(|other| is_said_by(&problem, canonical, other) || (is_alone && is_whole(other)));
             if let Some(said) = said {
-                if is_whole(said) {
+                // A reader takes the value to be where configs are; here is known where it is written.
+                if is_whole(said) || said.path.as_ref() == Some(canonical) {
                     said.path.clone_from(&problem.path);
                 }
-                self.list.retain(|other| other != problem);
+                told_twice.insert(place);
             }
         }
+        let mut places = 0..;
+        self.list.retain(|_| places.next().is_none_or(|place| !told_twice.contains(&place)));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -183,8 +200,8 @@ impl Problems {
 }
 
 /// Whether what a schema says of a config is what its reader says: of the same value, or of a key that is missing.
-fn is_said_by(of_schema: &Problem, other: &Problem) -> bool {
-    let (Some(path), Some(said)) = (&of_schema.path, &other.path) else { return false };
+fn is_said_by(of_schema: &Problem, path: &str, other: &Problem) -> bool {
+    let Some(said) = &other.path else { return false };
     let names_key = |key: &str| of_schema.message.contains(&format!("\"{key}\""));
     let is_there = path == said || said.rsplit_once('/').is_some_and(|(around, key)| around == path && names_key(key));
     is_there && of_schema.node_id == other.node_id

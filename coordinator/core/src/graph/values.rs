@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::config_fault::ConfigFault;
 use super::json::{self, Json, Member};
 use super::ports::{Found, NO_PLACE, Side};
 use super::problem::{Problem, join, rule, shown};
@@ -38,7 +39,7 @@ const STRUCTURAL_KEYS: [&str; 15] = [
 /// What a node carries.
 pub(super) struct Carried<'a> {
     /// The config keys by precedence, in the order of the document.
-    config: Vec<(Cow<'a, str>, Json<'a>)>,
+    config: Vec<(Cow<'a, str>, Given<'a>)>,
     /// The values given for inputs: by port, then by place in its list.
     given: BTreeMap<(PortIx, u32), Given<'a>>,
     /// The aliases that were used, with what they mean.
@@ -88,12 +89,12 @@ impl<'a> Carried<'a> {
                 }
                 let is_new = match meaning {
                     Meaning::Port(found) => self.give(*found, member, level),
-                    Meaning::Key => self.set(member.key.clone(), member.value, taken),
+                    Meaning::Key => self.set(member.key.clone(), member, level, taken),
                     Meaning::KeyAndPort(found) => {
                         let given = self.give(*found, member, level);
-                        self.set(member.key.clone(), member.value, taken) || given
+                        self.set(member.key.clone(), member, level, taken) || given
                     }
-                    Meaning::KeyAlias(key) => self.set(Cow::Borrowed(key), member.value, taken),
+                    Meaning::KeyAlias(key) => self.set(Cow::Borrowed(key), member, level, taken),
                 };
                 if is_alias_turn && is_new {
                     self.aliases.push((member.key.to_string(), meaning.name(&inputs)));
@@ -112,10 +113,16 @@ impl<'a> Carried<'a> {
         is_new
     }
 
-    fn set(&mut self, key: Cow<'a, str>, value: Json<'a>, taken: &mut BTreeSet<Cow<'a, str>>) -> bool {
+    fn set(
+        &mut self,
+        key: Cow<'a, str>,
+        member: &Member<'a>,
+        level: &'static str,
+        taken: &mut BTreeSet<Cow<'a, str>>,
+    ) -> bool {
         let is_new = taken.insert(key.clone());
         if is_new {
-            self.config.push((key, value));
+            self.config.push((key, Given { value: member.value, level, key: member.key.clone() }));
         }
         is_new
     }
@@ -124,7 +131,10 @@ impl<'a> Carried<'a> {
     pub(super) fn config(&self, report: &mut dyn FnMut(Problem)) -> String {
         let keys: Vec<_> = self.config.iter().map(|(key, _)| quoted(key)).collect();
         let mut text = String::new();
-        json::write_object(&mut text, keys.iter().zip(&self.config).map(|(key, (_, value))| (key.as_str(), value.0)));
+        json::write_object(
+            &mut text,
+            keys.iter().zip(&self.config).map(|(key, (_, given))| (key.as_str(), given.value.0)),
+        );
         let path = join(&self.path, "config");
         if text.len() > CONFIG_BYTES_MAX {
             let message = format!("The config has {} bytes; at most {CONFIG_BYTES_MAX} are kept.", text.len());
@@ -134,6 +144,21 @@ impl<'a> Carried<'a> {
             report(Problem::new(rule::BAD_CONFIG, message, "Correct the number or the text.").at(path));
         }
         text
+    }
+
+    /// A fault of the config, at the place where the value is written: in `config`, in `params` or bare, maybe under an alias.
+    pub(super) fn problem(&self, fault: ConfigFault) -> Problem {
+        let (step, rest) = match fault.place.strip_prefix('/') {
+            Some(steps) => steps.find('/').map_or((steps, ""), |end| steps.split_at(end)),
+            None => ("", ""),
+        };
+        let step = step.replace("~1", "/").replace("~0", "~");
+        let written = self.config.iter().find(|(key, _)| !fault.place.is_empty() && *key == step);
+        let path = match written {
+            Some((_, given)) => self.path_of(given) + rest,
+            None => join(&self.path, "config") + &fault.place,
+        };
+        fault.into_problem(path)
     }
 
     /// The values of the inputs that no edge feeds, down to the ports' defaults. `wired` lists the fed places.

@@ -88,8 +88,15 @@ impl Pair {
                 let reason = (self.draw.below(2) == 0).then(|| "too dear".into());
                 let pause = NodePauseRow { node_type, since, subject: "somebody".into(), reason };
                 let kept = same!(self, put_node_pause(pause)).unwrap();
-                let again = NodePauseRow { subject: "another".into(), ..kept.clone() };
-                assert_eq!(same!(self, put_node_pause(again)).unwrap(), kept, "who was first is told");
+                let silent = NodePauseRow { subject: "another".into(), reason: None, ..kept.clone() };
+                assert_eq!(same!(self, put_node_pause(silent)).unwrap(), kept, "without a reason nothing changes");
+                let newer = NodePauseRow { subject: "another".into(), reason: Some("down".into()), ..kept };
+                let again = NodePauseRow { since: newer.since.plus(Span::from_millis(1)), ..newer.clone() };
+                assert_eq!(
+                    same!(self, put_node_pause(again)).unwrap(),
+                    newer,
+                    "the newer reason stands, since the first"
+                );
                 same!(self, node_pauses()).unwrap().len() > 1
             }
             "let a node type go on" => {

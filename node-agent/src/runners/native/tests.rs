@@ -64,6 +64,8 @@ fn every_example_is_what_the_function_makes() {
         let manifest = (native.manifest)();
         assert!(!manifest.examples.is_empty(), "{} has no example", manifest.id);
         for example in &manifest.examples {
+            // A coordinator refuses an agent whose schemas cost more.
+            assert!(heddle_schema_cost::parts(manifest.config_schema.as_ref().unwrap()).is_ok(), "{}", manifest.id);
             let schema = jsonschema::validator_for(manifest.config_schema.as_ref().unwrap()).unwrap();
             assert!(schema.is_valid(&example.config), "{}: {}", manifest.id, example.title);
             let given = wired(&manifest, &example.config, &example.inputs);

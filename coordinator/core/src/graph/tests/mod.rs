@@ -17,7 +17,7 @@ mod validation;
 
 use serde_json::{Value, json};
 
-use super::{Compile, Compiled, Draft, Problem, TypeCatalogue};
+use super::{Compile, Compiled, ConfigFault, Draft, Problem, TypeCatalogue};
 use crate::node_type::NodeType;
 
 /// The built-in types, and a few that an agent could bring.
@@ -49,10 +49,14 @@ fn types() -> TypeCatalogue {
 }
 
 /// Checks one rule, as a JSON Schema would.
-fn check_config(node_type: &NodeType, config: &str) -> Vec<(String, String)> {
+fn check_config(node_type: &NodeType, config: &str) -> Vec<ConfigFault> {
     let config: Value = serde_json::from_str(config).unwrap();
     let is_wrong = &*node_type.id == "generate:flux_2_pro" && config["width"].is_string();
-    if is_wrong { vec![("/width".to_owned(), "width is not a number".to_owned())] } else { Vec::new() }
+    if is_wrong { vec![fault("/width", "width is not a number")] } else { Vec::new() }
+}
+
+fn fault(place: &str, message: &str) -> ConfigFault {
+    ConfigFault { place: place.to_owned(), message: message.to_owned(), fix: "Do as the schema says.".to_owned() }
 }
 
 const STRICT: Compile<'static> = Compile { strict: true, complete: false, check_config: &check_config };

@@ -324,7 +324,7 @@ fn a_plain_group_is_only_drawn() {
 #[test]
 fn a_fault_of_a_config_is_told_once() {
     let by_schema = |node_type: &NodeType, _: &str| {
-        let fault = |place: &str, message: &str| vec![(place.to_owned(), message.to_owned())];
+        let fault = |place: &str, message: &str| vec![fault(place, message)];
         match &*node_type.id {
             "logic:map" => fault("/onItemError", "\"ignore\" is not one of \"fail\", \"skip\" or \"collect\""),
             "logic:if" => fault("", "\"condition\" is a required property"),
@@ -348,4 +348,51 @@ fn a_fault_of_a_config_is_told_once() {
     assert_eq!(told, places.map(|place| format!("/nodes{place}")), "{problems:?}");
     let of_schema: Vec<_> = problems.iter().filter(|problem| problem.fix.contains("schema")).collect();
     assert_eq!(of_schema.len(), 1, "the reader says it better: {problems:?}");
+}
+
+#[test]
+fn a_fault_of_a_config_is_told_where_the_value_is_written() {
+    let width = |data: Value| json!([{"id": "d", "data": data}]);
+    let of = |rest: Value| {
+        let mut data = json!({"nodeType": "generate:flux_2_pro", "prompt": "x"});
+        data.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let found = problem(&width(data), &json!([]));
+        (found.path.unwrap(), found.fix)
+    };
+    for (data, place) in [
+        (json!({"config": {"width": "wide"}}), "config/width"),
+        (json!({"params": {"width": "wide"}}), "params/width"),
+        (json!({"config": {"width": "wide"}, "params": {"width": 7}}), "config/width"),
+        (json!({"width": "wide"}), "width"),
+    ] {
+        assert_eq!(of(data), (format!("/nodes/0/data/{place}"), "Do as the schema says.".to_owned()));
+    }
+    // What a reader of the config says better is told there, too.
+    let nodes = json!([{"id": "map", "data": {"nodeType": "logic:map", "params": {"onItemError": "ignore"}}}]);
+    let by_schema = |_: &NodeType, _: &str| vec![fault("/onItemError", "no")];
+    let compile = Compile { strict: true, complete: false, check_config: &by_schema };
+    let problems = Graph::compile(&draft(&nodes, &json!([])).unwrap(), &types(), compile).unwrap_err();
+    let told: Vec<_> = problems.iter().map(|problem| (problem.path.as_deref(), problem.message == "no")).collect();
+    assert_eq!(told, [(Some("/nodes/0/data/params/onItemError"), false)], "{problems:?}");
+}
+
+#[test]
+fn before_any_agent_has_come_its_types_are_no_slips_of_the_pen() {
+    let of = |types: &TypeCatalogue, node_type: &str| {
+        let graph = draft(&json!([node("n", node_type, json!({}))]), &json!([])).unwrap();
+        Graph::compile(&graph, types, STRICT).unwrap_err().remove(0)
+    };
+    let none = TypeCatalogue::new();
+    let early = of(&none, "storage:text");
+    assert_eq!(early.rule, rule::UNKNOWN_NODE_TYPE);
+    assert!(
+        early.message.contains("\"storage:text\"") && early.message.contains("none has connected yet"),
+        "{early:?}"
+    );
+    assert!(early.fix.contains("heddle agent") && !early.fix.contains("Did you mean"), "{early:?}");
+    for slip in ["input:txt", "inputs:text"] {
+        assert!(of(&none, slip).fix.contains("Did you mean \"input:text\""), "{:?}", of(&none, slip));
+    }
+    let late = of(&types(), "storage:text");
+    assert!(!late.message.contains("connected"), "{late:?}");
 }

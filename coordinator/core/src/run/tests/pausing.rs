@@ -128,6 +128,29 @@ fn a_pause_is_no_active_time() {
 }
 
 #[test]
+fn a_first_try_that_waits_for_an_agent_is_active_and_a_later_one_is_not() {
+    let graph = Fixture::default().work("a", "pure", &json!({"retry": {"initialMs": 10}})).build();
+    let long = limits::RUN_DEADLINE.as_millis() + 10;
+    let mut first = Course::begin(&graph);
+    first.pass(long);
+    first.command(Command::Wake).unwrap();
+    assert_eq!(first.run.error().map(|error| &*error.code), Some("run_timeout"));
+    let mut later = Course::begin(&graph);
+    let a = later.instance("a");
+    let attempt = later.assign(a, 1, false);
+    later.finish(attempt, failure(ErrorClass::Retryable)).unwrap();
+    later.pass(long);
+    assert!(later.run.can_assign(a, later.now), "its pause is over");
+    assert_eq!(later.command(Command::Wake), Err(Rejection::Idle));
+    // What it waited is in the history as a wait: the deadline that follows from it has moved on.
+    let attempt = later.assign(a, 1, false);
+    later.pass(limits::RUN_DEADLINE.as_millis() - 10);
+    assert_eq!(later.command(Command::Wake), Err(Rejection::Idle));
+    later.finish(attempt, success("done")).unwrap();
+    assert_eq!(later.run.status(), RunStatus::Completed);
+}
+
+#[test]
 fn a_snapshot_keeps_the_pause() {
     let mut course = Course::begin(&Fixture::default().work("a", "pure", &json!({})).build());
     course.command(pause()).unwrap();
