@@ -247,6 +247,12 @@ impl Control {
         matches!(self, Control::Map | Control::Loop | Control::Reduce)
     }
 
+    /// Whether its first input comes out of it as it went in: a list as a list.
+    pub(crate) fn passes_on(self) -> bool {
+        use Control::{Gate, If, Merge, Output, Race, Router, SplitTest, Switch, Wait};
+        matches!(self, If | Switch | Router | Gate | SplitTest | Merge | Race | Wait | Output)
+    }
+
     /// Whether an attempt of an agent may decide it: where it looks at values that are too large for the engine.
     pub fn may_ask_an_agent(self) -> bool {
         use Control::{Filter, Gate, If, Loop, Router, Switch};

@@ -527,12 +527,7 @@ fn place(nodes: &mut [Node], nesting: &Nesting, out_edges: &[OutEdge]) -> BTreeM
 /// The type of one node: a switch has an output for each of its cases, and configs of containers say what is a list.
 fn shaped(node_type: Arc<NodeType>, runner: Runner, data: &[Member<'_>]) -> Arc<NodeType> {
     let Runner::Control(control) = runner else { return node_type };
-    let of = |level: &str| data.iter().find(|member| member.key == level).map(|member| member.value);
-    let find = |key: &str| {
-        let value = of("config").and_then(|config| config.get(key));
-        value.or_else(|| of("params").and_then(|params| params.get(key))).or_else(|| of(key))
-    };
-    let read = |key: &str| find(key).and_then(|value| serde_json::from_str::<serde_json::Value>(value.0).ok());
+    let read = |key: &str| setting(data, key);
     if control.is_container() {
         // Both spellings that are read.
         let keys = [("batchSize", "batchSize"), ("batch_size", "batchSize"), ("select", "select"), ("keep", "select")];
@@ -542,6 +537,14 @@ fn shaped(node_type: Arc<NodeType>, runner: Runner, data: &[Member<'_>]) -> Arc<
     }
     let Some(key) = branch::cases_key(control) else { return node_type };
     branch::shaped(control, &node_type, read(key).as_ref()).unwrap_or(node_type)
+}
+
+/// What a node's config says under a key, as far as that can be read before the config is.
+pub(super) fn setting(data: &[Member<'_>], key: &str) -> Option<serde_json::Value> {
+    let of = |level: &str| data.iter().find(|member| member.key == level).map(|member| member.value);
+    let value = of("config").and_then(|config| config.get(key));
+    let value = value.or_else(|| of("params").and_then(|params| params.get(key))).or_else(|| of(key));
+    value.and_then(|value| serde_json::from_str(value.0).ok())
 }
 
 /// A text without its quotes; anything else as it is written.

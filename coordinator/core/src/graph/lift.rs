@@ -1,6 +1,7 @@
 //! Lifting (graph.md, part 1): a node that takes one item and is given a list runs once per item, and so does what follows
-//! from it. Compiled away: a maximal region of lifted nodes with the same origins becomes the body of a map that no
-//! document names (E20). An input that takes a list ends the region.
+//! from it. Compiled away: a maximal region of lifted nodes with the same origins, which items lead through, becomes the body
+//! of a map that no document names (E20). An input that takes a list ends the region. What passes its value on gives a list if it
+//! is given one, so that a branch between a list and a node changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::compile::Compiler;
+use super::compile::{Compiler, setting};
 use super::order::Wire;
 use super::ports::{Found, NO_PLACE, takes_whole_lists};
 use super::problem::{Problem, rule, shown};
 use super::scope::{Crossing, Scope, ScopeKind};
-use super::{Logic, Node};
+use super::{Graph, InEdge, Logic, Node};
 use crate::control_types::scope::Doors;
 use crate::id::{NodeIx, PortIx};
 use crate::limits;
@@ -39,14 +40,15 @@ pub(super) struct Region {
 
 /// Puts lifted nodes into regions, appends their containers to the nesting and leads the wires through them.
 pub(super) fn compile_away(compiler: &mut Compiler<'_>, wires: &mut Vec<Wire>) -> Vec<Region> {
-    if !wires.iter().any(|wire| wire.lifts) {
+    if !wires.iter().any(|wire| gives_list(compiler, wire)) {
         return Vec::new();
     }
     let mut finder = Finder::new(compiler, wires);
     for target in finder.in_order() {
         finder.place(target);
     }
-    let Finder { regions, of_node, lists_of_lists, .. } = finder;
+    let Finder { regions, mut of_node, lists_of_lists, .. } = finder;
+    let regions = fall_apart(compiler, wires, regions, &mut of_node);
     for wire in lists_of_lists {
         let wire = &wires[wire];
         let edge = &compiler.draft.edges[wire.place as usize];
@@ -74,6 +76,8 @@ struct Finder<'a, 'b> {
     regions: Vec<Region>,
     of_node: Vec<Option<usize>>,
     rank: Vec<u32>,
+    /// Nodes that pass on a list which they are given.
+    passes_list: Vec<bool>,
     lists_of_lists: Vec<usize>,
     /// Regions by where they lie and the lists that they go through.
     by_origins: BTreeMap<(Option<NodeIx>, Vec<Origin>), Vec<usize>>,
@@ -87,8 +91,8 @@ impl<'a, 'b> Finder<'a, 'b> {
             into[wire.target.0 as usize].push(place);
         }
         let (of_node, rank, lists_of_lists) = (vec![None; nodes], vec![0; nodes], Vec::new());
-        let (regions, by_origins) = (Vec::new(), BTreeMap::new());
-        Self { compiler, wires, into, regions, of_node, rank, lists_of_lists, by_origins }
+        let (regions, by_origins, passes_list) = (Vec::new(), BTreeMap::new(), vec![false; nodes]);
+        Self { compiler, wires, into, regions, of_node, rank, passes_list, lists_of_lists, by_origins }
     }
 
     fn crossing(&self, wire: &Wire) -> Option<Crossing> {
@@ -135,17 +139,36 @@ impl<'a, 'b> Finder<'a, 'b> {
 
     /// Whether the target of a wire runs once for each item of what it brings.
     fn does_lift(&self, wire: &Wire) -> bool {
-        if wire.lifts {
-            return true;
-        }
-        let target = &self.compiler.running[wire.target.0 as usize];
-        let port = target.node_type.as_ref().map(|it| &it.inputs[usize::from(wire.input.port.0)]);
-        let takes_one = port.is_some_and(|port| !port.list && !takes_whole_lists(port, target.runner));
-        takes_one && self.of_node[wire.source.0 as usize].is_some()
+        wire.lifts || takes_one(self.compiler, wire) && self.brings_list(wire)
+    }
+
+    /// Whether a wire brings a list, as the graph says by itself.
+    fn brings_list(&self, wire: &Wire) -> bool {
+        let source = wire.source.0 as usize;
+        let is_passed_on = || {
+            let source = &self.compiler.running[source];
+            let is_value = wire.output.port == PortIx(0) || source.runner != Runner::Control(Control::Race);
+            let is_error = |ports: &[Port]| usize::from(wire.output.port.0) + 1 == ports.len();
+            is_value && !(source.has_error_output && source.node_type.as_ref().is_some_and(|it| is_error(&it.outputs)))
+        };
+        gives_list(self.compiler, wire) || self.of_node[source].is_some() || self.passes_list[source] && is_passed_on()
+    }
+
+    /// Whether all that comes to a node's first input are lists, and it passes them on.
+    fn does_pass_list(&self, node: NodeIx) -> bool {
+        let running = &self.compiler.running[node.0 as usize];
+        let Runner::Control(control) = running.runner else { return false };
+        let is_one_of_many =
+            control == Control::Merge && setting(&running.data, "mode").is_some_and(|mode| mode == "all");
+        let wires = self.into[node.0 as usize].iter().map(|wire| &self.wires[*wire]);
+        let mut brought =
+            wires.filter(|wire| wire.input.port == PortIx(0)).map(|wire| self.brings_list(wire)).peekable();
+        control.passes_on() && !is_one_of_many && brought.peek().is_some() && brought.all(|is_list| is_list)
     }
 
     /// Finds out whether a node is lifted, and where it belongs.
     fn place(&mut self, target: NodeIx) {
+        self.passes_list[target.0 as usize] = self.does_pass_list(target);
         let wires: Vec<usize> = self.into[target.0 as usize].clone();
         let lifting: Vec<usize> = wires.iter().copied().filter(|wire| self.does_lift(&self.wires[*wire])).collect();
         let mut inside: Vec<usize> = lifting.iter().filter_map(|wire| self.region_beside(&self.wires[*wire])).collect();
@@ -214,6 +237,62 @@ impl<'a, 'b> Finder<'a, 'b> {
     }
 }
 
+/// Whether the output that a wire begins at says that it is a list.
+fn gives_list(compiler: &Compiler<'_>, wire: &Wire) -> bool {
+    let outputs = compiler.running[wire.source.0 as usize].node_type.as_ref().map(|it| &it.outputs);
+    outputs.and_then(|ports| ports.get(usize::from(wire.output.port.0))).is_some_and(|port| port.list)
+}
+
+/// Whether what a wire ends at takes one value.
+fn takes_one(compiler: &Compiler<'_>, wire: &Wire) -> bool {
+    let target = &compiler.running[wire.target.0 as usize];
+    let port = target.node_type.as_ref().map(|it| &it.inputs[usize::from(wire.input.port.0)]);
+    port.is_some_and(|port| !port.list && !takes_whole_lists(port, target.runner))
+}
+
+/// Parts of a region that no item leads between are regions of their own: what fails in one of them takes nothing from the
+/// others, and nobody waits for what is none of theirs.
+fn fall_apart(
+    compiler: &Compiler<'_>,
+    wires: &[Wire],
+    regions: Vec<Region>,
+    of_node: &mut [Option<usize>],
+) -> Vec<Region> {
+    let mut beside: BTreeMap<NodeIx, Vec<NodeIx>> = BTreeMap::new();
+    let mut taken: BTreeMap<NodeIx, BTreeSet<Origin>> = BTreeMap::new();
+    for wire in wires.iter().filter(|wire| takes_one(compiler, wire)) {
+        let (from, to) = (of_node[wire.source.0 as usize], of_node[wire.target.0 as usize]);
+        if to.is_some() && from == to {
+            beside.entry(wire.source).or_default().push(wire.target);
+            beside.entry(wire.target).or_default().push(wire.source);
+        } else if to.is_some() {
+            taken.entry(wire.target).or_default().insert((wire.source, wire.output.port));
+        }
+    }
+    let mut parts: Vec<Region> = Vec::with_capacity(regions.len());
+    for region in regions {
+        let mut left: BTreeSet<NodeIx> = region.nodes.iter().copied().collect();
+        for first in region.nodes {
+            if !left.remove(&first) {
+                continue;
+            }
+            let (mut nodes, mut place) = (vec![first], 0);
+            while let Some(node) = nodes.get(place).copied() {
+                place += 1;
+                let next = beside.get(&node).into_iter().flatten().copied();
+                nodes.extend(next.filter(|next| left.remove(next)));
+            }
+            let is_taken =
+                |origin: &Origin| nodes.iter().any(|node| taken.get(node).is_some_and(|it| it.contains(origin)));
+            let origins = region.origins.iter().copied().filter(is_taken).collect();
+            nodes.iter().for_each(|node| of_node[node.0 as usize] = Some(parts.len()));
+            let (needed, exports) = (BTreeSet::new(), Vec::new());
+            parts.push(Region { within: region.within, origins, rank: region.rank, nodes, needed, exports });
+        }
+    }
+    parts
+}
+
 fn unique(origins: impl Iterator<Item = Origin>) -> Vec<Origin> {
     let mut known = BTreeSet::new();
     origins.filter(|origin| known.insert(*origin)).collect()
@@ -257,12 +336,11 @@ fn lead_through(
         let (from, to) = (of_node[wire.source.0 as usize], of_node[wire.target.0 as usize]);
         let origin = (wire.source, wire.output.port);
         let item = to.and_then(|region| regions[region].origins.iter().position(|known| *known == origin));
-        let target = &compiler.running[wire.target.0 as usize];
-        let port = target.node_type.as_ref().map(|it| &it.inputs[usize::from(wire.input.port.0)]);
-        let takes_one = port.is_some_and(|port| !port.list && !takes_whole_lists(port, target.runner));
+        let takes_one = takes_one(compiler, wire);
         match (to, item) {
             (Some(region), Some(item)) if takes_one => {
-                if port.is_some_and(|port| port.required) {
+                let target = &compiler.running[wire.target.0 as usize].node_type;
+                if target.as_ref().is_some_and(|it| it.inputs[usize::from(wire.input.port.0)].required) {
                     regions[region].needed.insert(item);
                 }
                 (wire.source, wire.output) = (container(region), found(item));
@@ -290,6 +368,14 @@ fn lead_through(
         }
     }
     regions
+}
+
+impl Graph {
+    /// The node of the document that gives what an edge brings: of what comes out of lifted nodes, that one of them.
+    pub(crate) fn giver(&self, edge: &InEdge) -> NodeIx {
+        let inner = self.in_edges(edge.source).iter().find(|inner| inner.target_port == edge.source_port);
+        inner.filter(|_| self.node(edge.source).is_anonymous).map_or(edge.source, |inner| inner.source)
+    }
 }
 
 impl Region {

@@ -63,7 +63,7 @@ impl Run {
             return outputs;
         };
         let value = self.output_at(race.scope, edge.source, edge.source_port).cloned().unwrap_or(OutputValue::Closed);
-        let id = serde_json::Value::from(&*self.graph.node(edge.source).id).to_string();
+        let id = serde_json::Value::from(&*self.graph.node(self.graph.giver(edge)).id).to_string();
         let id = OutputValue::One(body.put(Value::from_json(id.into())));
         vec![PortOutput { port: PORT, value }, PortOutput { port: WINNER, value: id }]
     }

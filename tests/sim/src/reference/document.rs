@@ -82,6 +82,7 @@ impl Document {
             regions: Vec::new(),
         };
         document.lift();
+        document.part();
         document
     }
 
@@ -133,6 +134,57 @@ impl Document {
         }
     }
 
+    /// Nodes of a region that no item leads between, not even by way of others, are regions of their own.
+    fn part(&mut self) {
+        for node in 0..self.nodes.len() {
+            let Place::Region(region) = self.nodes[node].place else { continue };
+            let together = self.together(node);
+            let is_all = (0..self.nodes.len())
+                .all(|other| self.nodes[other].place != Place::Region(region) || together.contains(&other));
+            if is_all {
+                continue;
+            }
+            let brought = self.edges.iter().zip(0..).filter(|(edge, ix)| {
+                together.contains(&edge.target)
+                    && self.lifting(edge.target).contains(ix)
+                    && !together.contains(&edge.source)
+            });
+            let origins = brought.map(|(edge, _)| (edge.source, edge.output.clone())).collect();
+            let Region { outer, after, .. } = self.regions[region];
+            self.regions.push(Region { outer, origins, after });
+            together.iter().for_each(|other| self.nodes[*other].place = Place::Region(self.regions.len() - 1));
+        }
+        // The one that is left has the lists that its own nodes go through.
+        for region in 0..self.regions.len() {
+            let place = Place::Region(region);
+            let brought = self.edges.iter().zip(0..).filter(|(edge, ix)| {
+                self.nodes[edge.target].place == place
+                    && self.nodes[edge.source].place != place
+                    && self.lifting(edge.target).contains(ix)
+            });
+            self.regions[region].origins = brought.map(|(edge, _)| (edge.source, edge.output.clone())).collect();
+        }
+    }
+
+    /// The nodes of a node's region that edges connect with it.
+    fn together(&self, node: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::from([node]);
+        loop {
+            let count = found.len();
+            for (ix, edge) in self.edges.iter().enumerate() {
+                let is_inside = self.nodes[edge.source].place == self.nodes[node].place
+                    && self.nodes[edge.target].place == self.nodes[node].place
+                    && self.lifting(edge.target).contains(&ix);
+                if is_inside && (found.contains(&edge.source) || found.contains(&edge.target)) {
+                    found.extend([edge.source, edge.target]);
+                }
+            }
+            if found.len() == count {
+                return found;
+            }
+        }
+    }
+
     /// How many regions have been left on the way to a node, if it lies in this one. Each could lead back, and a node that waits for
     /// what has left a region cannot run with those of a region that begins before that.
     fn after(&self, node: usize, (lifting, region): (&[usize], Option<Place>), after: &[usize]) -> usize {
@@ -177,15 +229,23 @@ impl Document {
     /// The edges that lift a node.
     fn lifting(&self, node: usize) -> Vec<usize> {
         let here = &self.nodes[node];
-        let lifts = |edge: &Edge| {
-            let source = &self.nodes[edge.source];
-            let comes_from_lifted = matches!(source.place, Place::Region(_));
-            edge.target == node
-                && !takes_list(&here.kind, &edge.input)
-                && (comes_from_lifted || source.gives_list(&edge.output))
-        };
+        let lifts = |edge: &Edge| edge.target == node && !takes_list(&here.kind, &edge.input) && self.brings_list(edge);
         let edges = self.edges.iter().enumerate().filter(|(_, edge)| !takes_whole_lists(&here.kind) && lifts(edge));
         edges.map(|(ix, _)| ix).collect()
+    }
+
+    /// Whether an edge brings a list: its source says so, or is lifted, or passes on what is a list on all edges into it.
+    fn brings_list(&self, edge: &Edge) -> bool {
+        let source = &self.nodes[edge.source];
+        let passes_on = || {
+            let Some((input, outputs)) = source.passes_on() else { return false };
+            let mut into = self.edges_into(edge.source).filter(|into| into.input == input).peekable();
+            into.peek().is_some()
+                && outputs.is_none_or(|output| edge.output == output)
+                && edge.output != "error"
+                && into.all(|into| self.brings_list(into))
+        };
+        matches!(source.place, Place::Region(_)) || source.gives_list(&edge.output) || passes_on()
     }
 
     /// The region that an edge comes from, if that lies beside.
@@ -200,6 +260,17 @@ impl Document {
 }
 
 impl Node {
+    /// The input that comes out as it went in, and by which output; of most types by each.
+    fn passes_on(&self) -> Option<(&'static str, Option<&'static str>)> {
+        Some(match &*self.kind {
+            "logic:if" | "logic:switch" | "logic:gate" | "logic:split_test" | "logic:wait" => ("value", None),
+            "logic:router" => ("input", None),
+            "logic:merge" if self.config["mode"] != "all" => ("branches", Some("value")),
+            "logic:race" => ("branches", Some("value")),
+            _ => return None,
+        })
+    }
+
     /// Whether an output gives a list.
     pub(super) fn gives_list(&self, output: &str) -> bool {
         match (&*self.kind, output) {

@@ -12,6 +12,7 @@ mod failing;
 mod given_up;
 mod instances;
 mod jobs;
+mod lifting;
 mod listening;
 mod pausing;
 mod plan;
