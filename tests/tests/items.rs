@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use cluster_tests::cluster::Cluster;
 use cluster_tests::cluster::client::{Answer, Client};
 use cluster_tests::cluster::graph::Graph;
+use cluster_tests::cluster::{Cluster, Part};
 use cluster_tests::wait;
 use serde_json::{Value, json};
 
@@ -289,4 +290,28 @@ async fn what_loses_a_race_is_told_and_lists_of_events_are_counted() {
         .find(|it| it["nodeId"] == "out")
         .unwrap();
     assert_eq!(list["outputs"]["value"], json!({ "leftOut": true, "items": 2 }), "{list}");
+}
+
+/// Long runs stay folded between two looks; a coordinator that has just begun reads all of the history.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_again_and_again_sees_what_who_looks_once_does() {
+    let mut cluster = Cluster::start(1, 8).await;
+    let config = json!({ "onItemError": "collect", "concurrency": 64 });
+    let graph = Graph::failing_map((0..1_500).collect(), config, "value % 100 != 7");
+    let execution = run(cluster.client(), "long", &graph).await;
+    let (client, looks, most) = (cluster.client(), Cell::new(0), Cell::new(0));
+    let again = wait::until("the end of the run", RUN_TIME_MAX, async || {
+        let seen = client.execution(&execution).await;
+        let counts = &node(&seen["nodeRuns"], "m")["items"];
+        let closed = ["completed", "failed"].iter().filter_map(|state| counts[*state].as_u64()).sum::<u64>();
+        assert!(closed >= most.replace(closed), "what was seen stays: {seen}");
+        looks.set(looks.get() + 1);
+        if seen["status"] == "COMPLETED" { Ok(seen) } else { Err(seen["status"].to_string()) }
+    });
+    let again = again.await;
+    assert_eq!(node(&again["nodeRuns"], "m")["items"]["completed"], 1_485, "after {} looks: {again}", looks.get());
+    assert_eq!(cluster.client().execution(&execution).await, again);
+    cluster.restart(Part::Coordinator);
+    cluster.heal().await;
+    assert_eq!(cluster.client().execution(&execution).await, again);
 }
