@@ -75,12 +75,15 @@ impl Run {
         }
         // With the race its item may be over; then nothing of it is left to be given up.
         let is_there = |run: &Self| run.graph.within(race.node).is_none() || run.frame(race.scope).is_some();
+        // The race may have been the last that was open beside them: then its item or turn has closed with it.
+        let was_open = self.frame(race.scope).is_some_and(|frame| frame.open > 0);
         let belongs = |node: NodeIx| self.phase_of(node) != NodePhase::Excluded;
         for node in self.graph.leading_only_to(race.node, &belongs) {
             if is_there(self) {
                 self.drop_instance(race.beside(node), AtAgent::Stops)?;
             }
         }
-        if self.frame(race.scope).is_some_and(|frame| frame.open == 0) { self.close_frame(race.scope) } else { Ok(()) }
+        let is_over = was_open && self.frame(race.scope).is_some_and(|frame| frame.open == 0);
+        if is_over { self.close_frame(race.scope) } else { Ok(()) }
     }
 }

@@ -87,7 +87,7 @@ impl Run {
             let slot = self.slot(instance)?;
             let is_open = slot.phase == NodePhase::Pending;
             let is_settled = slot.unsettled == 0;
-            if is_open && (is_settled || self.is_won_from_outside(instance)) && !self.make_ready(instance)? {
+            if is_open && (self.is_won_from_outside(instance) || is_settled) && !self.make_ready(instance)? {
                 self.settle_after(instance)?;
             }
         }

@@ -175,3 +175,38 @@ fn what_a_container_waits_for_is_no_loser_though_the_node_in_it_is_left_out() {
     assert_eq!(ran, ["a", "w"]);
     assert_eq!(course.run.status(), RunStatus::Completed);
 }
+
+/// A run of a race in the body of a container over `[1, 2, 3]`, or of three turns; one edge leads to the race.
+fn in_a_body(kind: &str, brings: &str, config: Value) -> Course {
+    let fixture = Fixture::default().list("list", json!([1, 2, 3])).json("other", json!("outside"));
+    let fixture = fixture.logic("c", kind, config).logic("race", "race", json!({})).inside("c");
+    let fixture = match kind {
+        "loop" => fixture.edge("other", "c.seed"),
+        _ => fixture.edge("list", "c.items"),
+    };
+    let mut course = Course::begin(&fixture.edge(brings, "race").edge("race.value", "c.result").build());
+    course.run_through(|id, _| super::course::success(id));
+    assert_eq!(course.run.status(), RunStatus::Completed, "{kind} {brings}: {:?}", course.run.error());
+    assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+    course
+}
+
+#[test]
+fn a_race_that_is_the_last_of_its_turn_ends_the_turn_once() {
+    assert_eq!(in_a_body("loop", "c.iteration", json!({"maxIterations": 3})).gave("c.result"), Some(json!(2)));
+    assert_eq!(in_a_body("loop", "c.value", json!({"maxIterations": 3})).gave("c.result"), Some(json!("outside")));
+    assert_eq!(in_a_body("reduce", "c.item", json!({})).gave("c.result"), Some(json!(3)));
+}
+
+#[test]
+fn a_race_in_a_body_gives_the_value_that_comes_from_outside_and_names_who_gave_it() {
+    assert_eq!(in_a_body("map", "c.item", json!({})).gave("c.results"), Some(json!([1, 2, 3])));
+    assert_eq!(in_a_body("map", "c.index", json!({})).gave("c.results"), Some(json!([0, 1, 2])));
+    assert_eq!(in_a_body("map", "other", json!({})).gave("c.results"), Some(json!(["outside", "outside", "outside"])));
+    let fixture = Fixture::default().list("list", json!([1, 2])).logic("c", "map", json!({}));
+    let fixture = fixture.logic("race", "race", json!({})).inside("c").json("other", json!("outside"));
+    let fixture = fixture.edge("list", "c.items").edge("other", "race").edge("c.item", "race");
+    let mut course = Course::begin(&fixture.edge("race.winner", "c.result").build());
+    course.run_through(|id, _| super::course::success(id));
+    assert_eq!(course.gave("c.results"), Some(json!(["other", "other"])));
+}
