@@ -177,11 +177,11 @@ pub(crate) const PLAN_MOVES_SHOWN_MAX: usize = 50;
 /// Runs of a workflow, the youngest first, in which what its nodes gave last is looked for.
 pub(crate) const CACHED_RUNS_READ_MAX: usize = 20;
 /// Runs that stay folded after somebody has looked at them.
-pub(crate) const SEEN_RUNS_MAX: usize = 8;
+pub(crate) const SEEN_RUNS_MAX: usize = 3;
 /// Events from which on a run stays folded: shorter histories are read anew sooner than anybody notices.
 pub(crate) const SEEN_EVENTS_MIN: u64 = 1_000;
 /// Bytes of values of all those runs.
-pub(crate) const SEEN_VALUES_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(crate) const SEEN_VALUES_BYTES_MAX: usize = HISTORY_VALUES_BYTES_MAX;
 /// Bytes of values that are kept while a history is read for people; others are read when an answer shows them.
 pub(crate) const HISTORY_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Skipped nodes that an answer about a run names.
