@@ -3,6 +3,7 @@
 pub(crate) mod branch;
 pub(crate) mod invoke;
 mod listen;
+pub(crate) mod lists;
 mod review;
 pub(crate) mod scope;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use heddle_core::graph::Graph;
 use heddle_core::id::{Instance, NodeIx, PortIx, RunId};
 use heddle_core::limits::{CHILD_LIST_ITEMS_MAX, CHILD_OUTPUTS_BYTES_MAX, INLINE_VALUE_BYTES_MAX};
-use heddle_core::run::event::{ErrorClass, NodeError};
+use heddle_core::run::event::{ErrorClass, NodeError, OutputValue};
 use heddle_core::run::{ChildCause, ChildEnd, ChildGave, ChildValue, RunStatus};
 use heddle_core::value::Value;
 use serde_json::value::RawValue;
@@ -115,7 +115,7 @@ async fn gave(
     for name in wanted {
         let place = graph.find_result(&name).and_then(|ix| found.iter().find(|(known, _)| *known == ix));
         let Some((ix, item)) = place else { continue };
-        let is_list = graph.node(*ix).node_type.as_ref().is_some_and(|it| it.outputs.first().is_some_and(|it| it.list));
+        let is_list = view.run().output(*ix, PortIx(0)).is_some_and(OutputValue::is_list);
         let value = match items_of(item, is_list) {
             Some(items) => {
                 let mut list = Vec::with_capacity(items.len());

@@ -427,7 +427,7 @@ fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutp
         };
         let shown = match &output.value {
             OutputValue::Closed => continue,
-            OutputValue::One(reference) => value(event, *reference),
+            OutputValue::One(reference) | OutputValue::List(reference) => value(event, *reference),
             list => self::list(event, &list.pieces()),
         };
         ports.insert(port.id.to_string(), shown);
@@ -437,14 +437,16 @@ fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutp
 
 fn list(event: &Event, pieces: &[Piece]) -> Value {
     let here = |piece: &Piece| match piece {
-        Piece::Item(reference) => value_here(event, *reference),
+        Piece::Item(reference) => value_here(event, *reference).map(|value| vec![value]),
+        Piece::List(reference) => match value_here(event, *reference)? {
+            Value::Array(items) => Some(items),
+            value => Some(vec![value]),
+        },
         Piece::Chunk(_) => None,
     };
-    let items: Option<Vec<Value>> = pieces.iter().map(here).collect();
-    items.map_or_else(
-        || json!({ "leftOut": true, "items": pieces.iter().map(|piece| u64::from(piece.items())).sum::<u64>() }),
-        Value::from,
-    )
+    let items: Option<Vec<Vec<Value>>> = pieces.iter().map(here).collect();
+    let counted = || pieces.iter().map(|piece| piece.items().map(u64::from)).sum::<Option<u64>>();
+    items.map_or_else(|| json!({ "leftOut": true, "items": counted() }), |items| Value::from(items.concat()))
 }
 
 fn value(event: &Event, reference: ValueRef) -> Value {

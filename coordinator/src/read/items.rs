@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use heddle_core::limits::INLINE_VALUE_BYTES_MAX;
 use heddle_core::run::event::{OutputValue, Piece};
-use heddle_core::run::list::{ChunkItem, read_chunk, read_list};
+use heddle_core::run::list::{self, ChunkItem, read_chunk, read_list};
 use heddle_core::value::{Value, ValueRef};
 
 /// A list of references is none.
@@ -56,7 +56,7 @@ impl Part {
     pub(crate) fn of(output: &OutputValue) -> Self {
         match output {
             OutputValue::Closed => Part::Null,
-            OutputValue::One(reference) => Part::One(*reference),
+            OutputValue::One(reference) | OutputValue::List(reference) => Part::One(*reference),
             OutputValue::Gather(references) => Part::List(references.iter().copied().map(Part::One).collect()),
             OutputValue::Pieces(pieces) => Part::List(pieces.iter().copied().map(Part::of_piece).collect()),
         }
@@ -66,6 +66,7 @@ impl Part {
         match piece {
             Piece::Item(reference) => Part::One(reference),
             Piece::Chunk(chunk) => Part::Chunk(chunk.reference),
+            Piece::List(reference) => Part::Spread(reference),
         }
     }
 
@@ -85,7 +86,7 @@ impl Part {
                 let items = lists.get(reference).and_then(read_chunk).ok_or(Broken)?;
                 let part = |item| match item {
                     ChunkItem::Null => Part::Null,
-                    ChunkItem::One(reference) => Part::One(reference),
+                    ChunkItem::One(reference) | ChunkItem::Array(reference) => Part::One(reference),
                     ChunkItem::List(reference) => Part::Inner(reference),
                 };
                 *self = Part::Many(items.into_iter().map(part).collect());
@@ -150,6 +151,23 @@ impl Item {
             }
             Item::List(items) => items.iter_mut().for_each(|item| item.values(large, bytes)),
         }
+    }
+
+    /// The same with the items of lists that are values in the places of these, where they are at hand.
+    pub(crate) fn spread_out(self) -> Self {
+        let Item::List(items) = self else { return self };
+        let mut out = Vec::with_capacity(items.len());
+        for item in items {
+            let spread = match &item {
+                Item::Spread(value) if value.artifact().is_none() => list::items(value.json()),
+                _ => None,
+            };
+            match spread {
+                Some(texts) => out.extend(texts.into_iter().map(Value::from_json).map(Item::One)),
+                None => out.push(item.spread_out()),
+            }
+        }
+        Item::List(out)
     }
 
     /// Its JSON text; of artifacts their descriptions.

@@ -246,7 +246,7 @@ fn behind_values<'a>(values: impl IntoIterator<Item = &'a OutputValue>) -> usize
     let behind = |value: &OutputValue| match value {
         OutputValue::Gather(references) => references.capacity() * size_of::<ValueRef>(),
         OutputValue::Pieces(pieces) => pieces.capacity() * size_of::<Piece>(),
-        OutputValue::One(_) | OutputValue::Closed => 0,
+        OutputValue::One(_) | OutputValue::List(_) | OutputValue::Closed => 0,
     };
     values.into_iter().map(behind).sum()
 }

@@ -77,6 +77,10 @@ pub(crate) async fn whole_output(
     if let Read::Item(item) = &mut read {
         spell_out(shared, tenant, item, room.min(REVIEW_EDIT_BYTES_MAX)).await;
     }
+    let read = match read {
+        Read::Item(item) => Read::Item(item.spread_out()),
+        left_out => left_out,
+    };
     Ok(Some(read.shown(room)))
 }
 
@@ -158,7 +162,7 @@ pub(crate) async fn item(
     part.leaves(&mut leaves);
     let mut items = Vec::new();
     part.fill(&mut read(shared, run, kept, &leaves).await?.into_iter(), &mut items);
-    Ok(items.pop().map(Read::Item))
+    Ok(items.pop().map(Item::spread_out).map(Read::Item))
 }
 
 /// A value that a graph says itself, if it has at most `room` bytes.

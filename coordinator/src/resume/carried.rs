@@ -12,7 +12,6 @@ use heddle_core::run::lineage::{Forced, Lineage, Offer, Source};
 use heddle_core::run::offers::Packing;
 use heddle_core::run::plan::{Plan, Planning, Trusted, Why};
 use heddle_core::run::resume;
-use heddle_core::run::reuse::content;
 use heddle_core::value::{Digest, Value};
 use heddle_proto::control as wire;
 use tonic::Status;
@@ -215,7 +214,7 @@ impl Carried {
             // What names a run that is not there any more is no client's own word.
             let is_own_word = carried.execution_id.is_empty() || found.is_some();
             if let Some((run, made)) = found
-                && self.take_recorded(shared, (run, node), &made, carried).await?
+                && self.take_recorded(shared, graph, (run, node), &made, carried).await?
             {
                 read.get(&run).into_iter().flatten().for_each(|read| self.lineage.note_starters(&read.run));
                 self.made.insert(node, made);
@@ -234,6 +233,7 @@ impl Carried {
     async fn take_recorded(
         &mut self,
         shared: &Arc<Shared>,
+        graph: &Graph,
         (run, node): (RunId, NodeIx),
         made: &Made,
         carried: &wire::CarriedOutput,
@@ -249,7 +249,7 @@ impl Carried {
         });
         let outputs = outputs.collect::<Option<Vec<_>>>();
         let outputs = outputs.ok_or_else(|| Status::internal("a value that a node carries cannot be read"))?;
-        self.trust(node, made.result.source, outputs);
+        self.trust(graph, node, made.result.source, outputs);
         Ok(true)
     }
 
@@ -302,12 +302,12 @@ impl Carried {
             },
         });
         let outputs = outputs.collect();
-        self.trust(node, Source::Request, outputs);
+        self.trust(graph, node, Source::Request, outputs);
         Ok(())
     }
 
-    fn trust(&mut self, node: NodeIx, source: Source, outputs: Vec<PortOutput>) {
-        let known = outputs.iter().map(|output| (output.port, content(&output.value))).collect();
+    fn trust(&mut self, graph: &Graph, node: NodeIx, source: Source, outputs: Vec<PortOutput>) {
+        let known = outputs.iter().map(|it| (it.port, graph.content(node, it.port, &it.value))).collect();
         self.trusted.insert(node, (source, known));
         self.lineage.trusted.push(node);
         self.lineage.trusted.sort_unstable();
@@ -397,7 +397,7 @@ fn is_changed(made: &Made, values: &parent::Values, output: &[u8]) -> bool {
         let Some(given) = given.get(&*port.id) else { return false };
         let kept = made.result.outputs.iter().find(|output| output.port == PortIx(place));
         match kept.map(|kept| &kept.value) {
-            Some(OutputValue::One(reference)) => match values.get(reference) {
+            Some(OutputValue::One(reference) | OutputValue::List(reference)) => match values.get(reference) {
                 Some(value) if value.artifact().is_none() => {
                     let kept = serde_json::from_slice::<serde_json::Value>(value.json());
                     kept.is_ok_and(|kept| kept != *given) && !is_described(given)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heddle_core::graph::{Graph, Problem};
-use heddle_core::id::{NodeIx, RunId, Slot};
+use heddle_core::id::{NodeIx, PortIx, RunId, Slot};
 use heddle_core::limits::{OFFERED_BYTES_MAX, OFFERS_MAX};
 use heddle_core::node_type::{Control, Runner};
 use heddle_core::partition::batch::{KeyRow, Phase, Started};
@@ -14,9 +14,8 @@ use heddle_core::run::checkpoint::Checkpoints;
 use heddle_core::run::event::{OutputValue, PortOutput};
 use heddle_core::run::lineage::{Edited, Offer, Source};
 use heddle_core::run::offers::Packing;
-use heddle_core::run::plan::{Plan, Planning, Trusted, content_of};
+use heddle_core::run::plan::{Plan, Planning, Trusted};
 use heddle_core::run::resume::{self, Parent, Resume, ResumeRefusal, Taken};
-use heddle_core::run::reuse::content;
 use heddle_core::value::{Digest, Value, ValueRef};
 use heddle_proto::control as wire;
 use tonic::Status;
@@ -253,14 +252,15 @@ pub(super) fn planned(
     for node in taken.lineage.trusted.iter().copied() {
         let outputs = resume::edited_outputs(graph, node, results).into_iter().map(|(port, kept)| {
             let edit = given.edits.iter().find(|(edit, _)| (edit.node, edit.port) == (node, port));
-            (port, edit.map(|(_, digest)| content_of(*digest, 0)).or_else(|| kept.as_ref().and_then(content)))
+            let edit = edit.map(|(_, digest)| graph.content_of(node, port, *digest));
+            (port, edit.or_else(|| graph.content(node, port, kept.as_ref()?)))
         });
         trusted.insert(node, (Source::Edit, outputs.collect()));
     }
     let mut inputs = known_inputs(graph, &[]);
     let kept = kept_inputs(read, graph).map(|(node, reference)| (node, reference.digest));
     let given = kept.chain(given.inputs.iter().copied()).filter(|(node, _)| part.binary_search(node).is_ok());
-    inputs.extend(given.map(|(node, digest)| (node, content_of(digest, 0))));
+    inputs.extend(given.map(|(node, digest)| (node, graph.content_of(node, PortIx(0), digest))));
     let planning = Planning {
         graph,
         part,
@@ -423,7 +423,7 @@ async fn inputs(
 pub(super) fn known_inputs(graph: &Graph, given: &[(NodeIx, Value)]) -> BTreeMap<NodeIx, Digest> {
     let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
     let given = given.iter().map(|(ix, value)| (*ix, value.clone()));
-    defaults.chain(given).map(|(ix, value)| (ix, content_of(value.digest(), value.bytes() as u32))).collect()
+    defaults.chain(given).map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest()))).collect()
 }
 
 /// What edited nodes give: what was edited, and what the parent gave at other outputs.

@@ -6,7 +6,7 @@ use heddle_core::id::{PortIx, ReviewId, RunId, WorkflowId};
 use heddle_core::limits::REVIEW_COMMENT_BYTES_MAX;
 use heddle_core::partition::batch::ReviewState;
 use heddle_core::partition::io::{Input, Refusal, Reply};
-use heddle_core::run::event::{OutputValue, ReviewVerdict};
+use heddle_core::run::event::ReviewVerdict;
 use heddle_core::run::{ReviewAnswer, ReviewRefusal};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Value;
@@ -181,7 +181,7 @@ fn said_at(found: &Found, answer: &ReviewAnswer) -> Option<usize> {
     found.entries.iter().position(|(reviewed, _)| {
         let edit = |port: PortIx| reviewed.edit.iter().find(|output| output.port == port).map(|output| &output.value);
         let is_edit = |(port, value): &(PortIx, Value)| {
-            edit(*port).is_none_or(|it| matches!(it, OutputValue::One(reference) if reference.digest == value.digest()))
+            edit(*port).is_none_or(|it| it.whole().is_some_and(|reference| reference.digest == value.digest()))
         };
         reviewed.by.as_ref() == Some(&answer.by)
             && reviewed.verdict == answer.verdict

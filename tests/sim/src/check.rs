@@ -258,7 +258,7 @@ pub(super) fn fingerprint(run: &Run) -> u64 {
 /// The digests of what came out of a port.
 pub(super) fn digests(output: &PortOutput) -> impl Iterator<Item = Digest> {
     let references = match &output.value {
-        OutputValue::One(reference) => std::slice::from_ref(reference),
+        OutputValue::One(reference) | OutputValue::List(reference) => std::slice::from_ref(reference),
         OutputValue::Gather(references) => references.as_slice(),
         OutputValue::Closed => &[],
         OutputValue::Pieces(pieces) => {

@@ -14,9 +14,8 @@ use heddle_core::run::checkpoint::{Begun, Checkpoints, Gatherer};
 use heddle_core::run::event::{Decision, OutputValue, PortOutput};
 use heddle_core::run::lineage::{Edited, Offer, Source};
 use heddle_core::run::offers::Packing;
-use heddle_core::run::plan::{Plan, Planning, Trusted, content_of};
+use heddle_core::run::plan::{Plan, Planning, Trusted};
 use heddle_core::run::resume::{self, Parent, Resume, ResumeRefusal, Taken};
-use heddle_core::run::reuse::content;
 use heddle_core::value::{Digest, Value};
 use serde_json::{Value as Json, json};
 
@@ -187,13 +186,14 @@ impl World {
                 };
                 outputs.push(PortOutput { port, value });
             }
-            trusted.insert(node, (Source::Edit, outputs.iter().map(|it| (it.port, content(&it.value))).collect()));
+            let known = |it: &PortOutput| (it.port, graph.content(node, it.port, &it.value));
+            trusted.insert(node, (Source::Edit, outputs.iter().map(known).collect()));
             packing.add_own(Offer { node, index: Vec::new(), key: Digest([0; 32]), source: Source::Edit, outputs });
         }
         let part = resume::part(graph, &taken.lineage, taken.target);
         let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
         let inputs: BTreeMap<NodeIx, Digest> =
-            defaults.map(|(ix, value)| (ix, content_of(value.digest(), value.bytes() as u32))).collect();
+            defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest()))).collect();
         let (lineage, reasons) = (&taken.lineage, &taken.reasons);
         let plan =
             Planning { graph, part: &part, lineage, reasons, results, trusted: &trusted, inputs: &inputs }.plan();

@@ -34,7 +34,7 @@ impl<'a> Stored<'a> {
     /// What an output gives; nothing if it is closed.
     pub(super) fn output(self, value: &OutputValue) -> Option<Json> {
         match value {
-            OutputValue::One(reference) => Some(self.json(reference)),
+            OutputValue::One(reference) | OutputValue::List(reference) => Some(self.json(reference)),
             OutputValue::Gather(references) => Some(references.iter().map(|reference| self.json(reference)).collect()),
             OutputValue::Pieces(pieces) => Some(Json::Array(self.list(pieces))),
             OutputValue::Closed => None,
@@ -58,6 +58,10 @@ impl<'a> Stored<'a> {
     fn list(self, pieces: &[Piece]) -> Vec<Json> {
         let of = |piece: &Piece| match piece {
             Piece::Item(reference) => vec![self.json(reference)],
+            Piece::List(reference) => match self.json(reference) {
+                Json::Array(items) => items,
+                value => vec![value],
+            },
             Piece::Chunk(chunk) => self.chunk(&chunk.reference),
         };
         pieces.iter().flat_map(of).collect()
@@ -68,7 +72,7 @@ impl<'a> Stored<'a> {
         let items = self.value(reference).and_then(list::read_chunk).unwrap_or_default();
         let of = |item: &ChunkItem| match item {
             ChunkItem::Null => Json::Null,
-            ChunkItem::One(reference) => self.json(reference),
+            ChunkItem::One(reference) | ChunkItem::Array(reference) => self.json(reference),
             ChunkItem::List(reference) => {
                 let pieces = self.value(reference).and_then(list::read_list).unwrap_or_default();
                 Json::Array(self.list(&pieces))

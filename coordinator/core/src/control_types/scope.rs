@@ -1,8 +1,6 @@
 //! The node types that have a body of other nodes, and those that cut lists for them (graph.md, part 5).
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{aliases, control, port};
 use crate::id::PortIx;
@@ -101,18 +99,6 @@ pub(crate) fn result(control: Control) -> Option<PortIx> {
         Control::Reduce => Some(reduce::RESULT),
         _ => None,
     }
-}
-
-/// The type of one container: its config may make a list of what is one value else.
-pub(crate) fn shaped(control: Control, node_type: &Arc<NodeType>, config: &Value) -> Option<Arc<NodeType>> {
-    let mut own = match control {
-        Control::Map if config.get("batchSize").is_some_and(Value::is_number) => NodeType::clone(node_type),
-        Control::Loop if config.get("select").is_some_and(|select| select == "all") => NodeType::clone(node_type),
-        _ => return None,
-    };
-    let port = if control == Control::Map { map::ITEM } else { looping::LAST };
-    own.outputs[usize::from(port.0)].list = true;
-    Some(Arc::new(own))
 }
 
 fn any(id: &str) -> Port {

@@ -17,7 +17,7 @@ use super::problem::{Problem, Problems, rule, shown};
 use super::scope::{self, Crossing, Nesting};
 use super::values::Carried;
 use super::{Graph, Node, OutEdge, config_keys, fallback, invoke, lift, logic, review, wires};
-use crate::control_types::{branch, scope as containers};
+use crate::control_types::{branch, lists, scope as containers};
 use crate::id::NodeIx;
 use crate::limits::{GRAPH_PROBLEMS_MAX, SCOPE_NESTING_MAX};
 use crate::node_type::{Control, EffectClass, NodeType, Runner};
@@ -524,23 +524,19 @@ fn place(nodes: &mut [Node], nesting: &Nesting, out_edges: &[OutEdge]) -> BTreeM
     bodies
 }
 
-/// The type of one node: a switch has an output for each of its cases, and configs of containers say what is a list.
+/// The type of one node: a switch has an output for each of its cases, and some configs say what is a list.
 fn shaped(node_type: Arc<NodeType>, runner: Runner, data: &[Member<'_>]) -> Arc<NodeType> {
     let Runner::Control(control) = runner else { return node_type };
     let read = |key: &str| setting(data, key);
-    if control.is_container() {
-        // Both spellings that are read.
-        let keys = [("batchSize", "batchSize"), ("batch_size", "batchSize"), ("select", "select"), ("keep", "select")];
-        let config = keys.iter().rev().filter_map(|(key, name)| Some(((*name).to_owned(), read(key)?)));
-        let config = serde_json::Value::Object(config.collect());
-        return containers::shaped(control, &node_type, &config).unwrap_or(node_type);
-    }
-    let Some(key) = branch::cases_key(control) else { return node_type };
-    branch::shaped(control, &node_type, read(key).as_ref()).unwrap_or(node_type)
+    let own = match branch::cases_key(control) {
+        Some(key) => branch::shaped(control, &node_type, read(key).as_ref()),
+        None => lists::shaped(control, &node_type, read),
+    };
+    own.unwrap_or(node_type)
 }
 
 /// What a node's config says under a key, as far as that can be read before the config is.
-pub(super) fn setting(data: &[Member<'_>], key: &str) -> Option<serde_json::Value> {
+fn setting(data: &[Member<'_>], key: &str) -> Option<serde_json::Value> {
     let of = |level: &str| data.iter().find(|member| member.key == level).map(|member| member.value);
     let value = of("config").and_then(|config| config.get(key));
     let value = value.or_else(|| of("params").and_then(|params| params.get(key))).or_else(|| of(key));

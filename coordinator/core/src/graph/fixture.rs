@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Compile, Draft, Graph, TypeCatalogue};
 
 /// Nodes and edges in the making.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Fixture {
     nodes: Vec<Value>,
     edges: Vec<Value>,
@@ -104,6 +104,9 @@ impl Fixture {
         let manifest = json!({"id": "debug:needs", "version": 1, "title": "Needs", "effect": "pure",
             "inputs": [{"id": "needed", "type": "ANY", "required": true}, {"id": "extra", "type": "ANY"}],
             "outputs": [{"id": "out", "type": "ANY"}]});
+        types.add_manifest(manifest.to_string().as_bytes()).unwrap();
+        let manifest = json!({"id": "debug:lists", "version": 1, "title": "Lists", "effect": "pure",
+            "inputs": [{"id": "extra", "type": "ANY"}], "outputs": [{"id": "items", "type": "ANY", "list": true}]});
         types.add_manifest(manifest.to_string().as_bytes()).unwrap();
         let (nodes, edges) = (Value::Array(self.nodes).to_string(), Value::Array(self.edges).to_string());
         let draft = Draft::parse(nodes.as_bytes(), edges.as_bytes()).unwrap();

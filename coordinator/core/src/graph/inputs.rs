@@ -301,17 +301,15 @@ fn check(node: &Node, kind: Kind, value: Json<'_>) -> Result<Option<String>, Pro
     })
 }
 
-/// The port that a value must fit: the config may say what a list's items are, or make a list of one file.
+/// The port that a value must fit: the config may say what a list's items are.
 fn port_of(port: &Port, kind: Kind, config: Json<'_>) -> Port {
-    let is_true = |key: &str| config.get(key) == Some(Json("true"));
     match kind {
-        Kind::Media(_) => Port { list: is_true("multiple"), ..port.clone() },
         Kind::List => {
             let named = config.get("itemType").and_then(Json::as_text);
             let item = LIST_ITEM_TYPES.iter().find(|(name, _)| named.as_deref() == Some(name));
             Port { port_type: item.map_or(port.port_type, |(_, port_type)| *port_type), ..port.clone() }
         }
-        Kind::Text | Kind::Number | Kind::Boolean | Kind::Select | Kind::Json => port.clone(),
+        Kind::Text | Kind::Number | Kind::Boolean | Kind::Select | Kind::Json | Kind::Media(_) => port.clone(),
     }
 }
 

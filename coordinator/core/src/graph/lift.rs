@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::compile::{Compiler, setting};
+use super::compile::Compiler;
 use super::order::Wire;
 use super::ports::{Found, NO_PLACE, takes_whole_lists};
 use super::problem::{Problem, rule, shown};
@@ -69,30 +69,30 @@ pub(super) fn compile_away(compiler: &mut Compiler<'_>, wires: &mut Vec<Wire>) -
 }
 
 struct Finder<'a, 'b> {
-    compiler: &'a Compiler<'b>,
+    compiler: &'a mut Compiler<'b>,
     wires: &'a [Wire],
     /// Wires by target.
     into: Vec<Vec<usize>>,
     regions: Vec<Region>,
     of_node: Vec<Option<usize>>,
     rank: Vec<u32>,
-    /// Nodes that pass on a list which they are given.
-    passes_list: Vec<bool>,
     lists_of_lists: Vec<usize>,
+    /// Types of nodes that pass a list on, by where the type lies and whether an output for errors was added to it.
+    passing: BTreeMap<(*const NodeType, bool), Arc<NodeType>>,
     /// Regions by where they lie and the lists that they go through.
     by_origins: BTreeMap<(Option<NodeIx>, Vec<Origin>), Vec<usize>>,
 }
 
 impl<'a, 'b> Finder<'a, 'b> {
-    fn new(compiler: &'a Compiler<'b>, wires: &'a [Wire]) -> Self {
+    fn new(compiler: &'a mut Compiler<'b>, wires: &'a [Wire]) -> Self {
         let nodes = compiler.running.len();
         let mut into = vec![Vec::new(); nodes];
         for (place, wire) in wires.iter().enumerate() {
             into[wire.target.0 as usize].push(place);
         }
         let (of_node, rank, lists_of_lists) = (vec![None; nodes], vec![0; nodes], Vec::new());
-        let (regions, by_origins, passes_list) = (Vec::new(), BTreeMap::new(), vec![false; nodes]);
-        Self { compiler, wires, into, regions, of_node, rank, passes_list, lists_of_lists, by_origins }
+        let (regions, by_origins, passing) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { compiler, wires, into, regions, of_node, rank, passing, lists_of_lists, by_origins }
     }
 
     fn crossing(&self, wire: &Wire) -> Option<Crossing> {
@@ -144,31 +144,39 @@ impl<'a, 'b> Finder<'a, 'b> {
 
     /// Whether a wire brings a list, as the graph says by itself.
     fn brings_list(&self, wire: &Wire) -> bool {
-        let source = wire.source.0 as usize;
-        let is_passed_on = || {
-            let source = &self.compiler.running[source];
-            let is_value = wire.output.port == PortIx(0) || source.runner != Runner::Control(Control::Race);
-            let is_error = |ports: &[Port]| usize::from(wire.output.port.0) + 1 == ports.len();
-            is_value && !(source.has_error_output && source.node_type.as_ref().is_some_and(|it| is_error(&it.outputs)))
-        };
-        gives_list(self.compiler, wire) || self.of_node[source].is_some() || self.passes_list[source] && is_passed_on()
+        gives_list(self.compiler, wire) || self.of_node[wire.source.0 as usize].is_some()
     }
 
     /// Whether all that comes to a node's first input are lists, and it passes them on.
     fn does_pass_list(&self, node: NodeIx) -> bool {
         let running = &self.compiler.running[node.0 as usize];
         let Runner::Control(control) = running.runner else { return false };
-        let is_one_of_many =
-            control == Control::Merge && setting(&running.data, "mode").is_some_and(|mode| mode == "all");
         let wires = self.into[node.0 as usize].iter().map(|wire| &self.wires[*wire]);
         let mut brought =
             wires.filter(|wire| wire.input.port == PortIx(0)).map(|wire| self.brings_list(wire)).peekable();
-        control.passes_on() && !is_one_of_many && brought.peek().is_some() && brought.all(|is_list| is_list)
+        control.passes_on() && brought.peek().is_some() && brought.all(|is_list| is_list)
+    }
+
+    /// A node that passes a list on gives lists: its type says so.
+    fn pass_list(&mut self, node: NodeIx) {
+        let running = &mut self.compiler.running[node.0 as usize];
+        let Some(node_type) = running.node_type.as_mut() else { return };
+        let (is_race, has_error_output) = (running.runner == Runner::Control(Control::Race), running.has_error_output);
+        let shape = |node_type: &Arc<NodeType>| {
+            let mut own = NodeType::clone(node_type);
+            let values = if is_race { 1 } else { own.outputs.len() - usize::from(has_error_output) };
+            own.outputs.iter_mut().take(values).for_each(|port| port.list = true);
+            Arc::new(own)
+        };
+        let passing = self.passing.entry((Arc::as_ptr(node_type), has_error_output));
+        *node_type = Arc::clone(passing.or_insert_with(|| shape(node_type)));
     }
 
     /// Finds out whether a node is lifted, and where it belongs.
     fn place(&mut self, target: NodeIx) {
-        self.passes_list[target.0 as usize] = self.does_pass_list(target);
+        if self.does_pass_list(target) {
+            self.pass_list(target);
+        }
         let wires: Vec<usize> = self.into[target.0 as usize].clone();
         let lifting: Vec<usize> = wires.iter().copied().filter(|wire| self.does_lift(&self.wires[*wire])).collect();
         let mut inside: Vec<usize> = lifting.iter().filter_map(|wire| self.region_beside(&self.wires[*wire])).collect();

@@ -6,6 +6,7 @@ use super::nearest::distance;
 use super::{Graph, InEdge, Node};
 use crate::id::{NodeIx, PortIx};
 use crate::node_type::{Control, NodeType, Port, PortType, Runner};
+use crate::run::event::OutputValue;
 
 /// Stands in an alias for any number: `image{n} → images[]`.
 const NUMBER: &str = "{n}";
@@ -164,6 +165,21 @@ pub(super) fn type_name(port: &Port) -> String {
 }
 
 impl Graph {
+    /// Whether an output gives lists.
+    pub(crate) fn gives_list(&self, ix: NodeIx, port: PortIx) -> bool {
+        let node_type = self.node(ix).node_type.as_ref();
+        node_type.and_then(|node_type| node_type.outputs.get(usize::from(port.0))).is_some_and(|port| port.list)
+    }
+
+    /// A value as what its output gives: of an output that gives lists it is one, also where it lies in one value. From there on the
+    /// value itself says so, and whoever passes it on changes nothing about it.
+    pub(crate) fn declared(&self, ix: NodeIx, port: PortIx, value: &OutputValue) -> OutputValue {
+        match value {
+            OutputValue::One(reference) if self.gives_list(ix, port) => OutputValue::List(*reference),
+            value => value.clone(),
+        }
+    }
+
     /// Whether a node gives a text and may be given something else, of which it makes one.
     pub(crate) fn makes_text(&self, ix: NodeIx) -> bool {
         let port_type = |ports: Option<&Vec<Port>>, place: PortIx| {

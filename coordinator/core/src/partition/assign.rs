@@ -354,8 +354,11 @@ fn bind_wired(run: &Run, instance: Instance, provider: ProviderIx) -> Vec<InputB
 
 /// A value that conditions look at, as it is.
 fn bind_whole(port: PortIx, value: &OutputValue) -> InputBinding {
-    let list = matches!(value, OutputValue::Gather(_) | OutputValue::Pieces(_));
-    InputBinding { port, list, joined: false, values: value.pieces().into_iter().map(bound).collect() }
+    let (list, values) = match value.whole() {
+        Some(reference) => (false, vec![bound(Piece::Item(*reference))]),
+        None => (value.is_list(), value.pieces().into_iter().map(bound).collect()),
+    };
+    InputBinding { port, list, joined: false, values }
 }
 
 /// What a person has put in the place of what edges brought: of an input that takes a list the whole list.
@@ -364,10 +367,8 @@ fn bind_changed(run: &Run, instance: Instance, changed: &PortOutput) -> InputBin
     let list =
         node_type.and_then(|node_type| node_type.inputs.get(usize::from(changed.port.0))).is_some_and(|port| port.list);
     let holds = if list { Holds::List } else { Holds::Value };
-    let values = match &changed.value {
-        OutputValue::One(reference) => vec![BoundValue { reference: *reference, holds }],
-        _ => Vec::new(),
-    };
+    let values = changed.value.whole().map(|reference| BoundValue { reference: *reference, holds });
+    let values = values.into_iter().collect();
     InputBinding { port: changed.port, list, joined: false, values }
 }
 
@@ -376,36 +377,21 @@ fn bound(piece: Piece) -> BoundValue {
     match piece {
         Piece::Item(reference) => BoundValue { reference, holds: Holds::Value },
         Piece::Chunk(chunk) => BoundValue { reference: chunk.reference, holds: Holds::Chunk },
+        Piece::List(reference) => BoundValue { reference, holds: Holds::List },
     }
 }
 
 fn bind(run: &Run, instance: Instance, input: &WiredInput<'_>) -> InputBinding {
-    let graph = run.graph();
-    let declared = graph.node(instance.node).node_type.as_ref();
+    let declared = run.graph().node(instance.node).node_type.as_ref();
     let list = declared.and_then(|node_type| node_type.inputs.get(input.port.0 as usize)).is_some_and(|port| port.list);
-    let is_gathered = |value: &OutputValue| matches!(value, OutputValue::Gather(_) | OutputValue::Pieces(_));
-    let joined = !list && input.values.iter().any(|sourced| is_gathered(sourced.value));
-    let mut values = Vec::new();
-    for sourced in &input.values {
-        let (source, source_port) = run.origin(instance.scope, sourced.source, sourced.source_port);
-        let source = graph.node(source).node_type.as_ref();
-        // An input of files gives one or a list of them, as its config says; a file itself is never a list.
-        let spread = list
-            && source
-                .and_then(|node_type| node_type.outputs.get(source_port.0 as usize))
-                .is_some_and(|port| port.list || port.port_type.is_media());
-        match sourced.value {
-            OutputValue::One(reference) => {
-                let holds = if spread { Holds::List } else { Holds::Value };
-                values.push(BoundValue { reference: *reference, holds });
-            }
-            OutputValue::Gather(_) | OutputValue::Pieces(_) => {
-                values.extend(sourced.value.pieces().into_iter().map(bound));
-            }
-            OutputValue::Closed => {}
-        }
-    }
-    InputBinding { port: input.port, list, joined, values }
+    let values = input.values.iter().map(|sourced| sourced.value);
+    // A list that lies in one value is one already.
+    let joined = !list && values.clone().any(|value| value.is_list() && value.whole().is_none());
+    let pieces = values.flat_map(|value| match value.whole() {
+        Some(whole) if !list && !joined => vec![Piece::Item(*whole)],
+        _ => value.pieces(),
+    });
+    InputBinding { port: input.port, list, joined, values: pieces.map(bound).collect() }
 }
 
 fn key_of(run: RunId, assignment: &Assignment) -> AttemptKey {

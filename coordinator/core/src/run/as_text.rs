@@ -22,7 +22,7 @@ impl Run {
         let (source, port) = self.origin(instance.scope, sourced.source, sourced.source_port);
         let declared = self.graph.node(source).node_type.as_ref()?.outputs.get(usize::from(port.0))?;
         let is_other = matches!(declared.port_type, PortType::Number | PortType::Boolean | PortType::Json);
-        (is_other && !declared.list).then_some(*reference)
+        is_other.then_some(*reference)
     }
 
     /// What an output gives.

@@ -1,5 +1,6 @@
 //! Branching nodes: which way a run goes (graph.md, part 4). What they decide is part of an event and never found out anew.
 
+use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::control::{Deciding, PORT};
@@ -68,7 +69,7 @@ impl Run {
         wanted
     }
 
-    /// The output that a value began at: what passes values on changes nothing about their being lists.
+    /// The output that a value began at: what passes values on changes nothing about what they are.
     pub(crate) fn origin(&self, scope: ScopeIx, mut node: NodeIx, mut port: PortIx) -> (NodeIx, PortIx) {
         // A graph has no circles: this ends.
         while let Some(edge) = self.passed_on(scope, node, port) {
@@ -327,8 +328,13 @@ impl Run {
             Some(OutputValue::Pieces(pieces)) => {
                 let (mut kept, mut dropped) = (Vec::new(), Vec::new());
                 for (index, item) in flat(&pieces, values)?.into_iter().enumerate() {
-                    let text = item.as_ref().map_or(Ok(Json::Null), |item| json(item, values))?.to_string();
-                    if keep(index, text.as_bytes()).map_err(unanswered)? { kept.push(item) } else { dropped.push(item) }
+                    let is_kept = keep(index, item.json(values)?.to_string().as_bytes()).map_err(unanswered)?;
+                    let item = match item {
+                        Flat::Null => None,
+                        Flat::Value(value) => Some(value),
+                        Flat::Text(value) => Some(OutputValue::One(body.put(value))),
+                    };
+                    if is_kept { kept.push(item) } else { dropped.push(item) }
                 }
                 (list::write(Vec::new(), &kept, body), list::write(Vec::new(), &dropped, body))
             }
@@ -346,7 +352,7 @@ impl Run {
             }
             given => {
                 let list = match given {
-                    Some(OutputValue::One(reference)) => found(&reference, values)?.json().clone(),
+                    Some(given) if given.whole().is_some() => text_of_list(&given, values)?,
                     _ => self.constant(at.node, ITEMS).to_string().into(),
                 };
                 let (kept, dropped) = evaluate::divide(&list, keep).map_err(unanswered)?;
@@ -385,25 +391,52 @@ pub(crate) struct Needs {
 /// The values that make up an output, as far as can be told from those that are at hand.
 fn references(value: &OutputValue, values: &Values, wanted: &mut Vec<ValueRef>) {
     match value {
-        OutputValue::One(reference) => wanted.push(*reference),
+        OutputValue::One(reference) | OutputValue::List(reference) => wanted.push(*reference),
         OutputValue::Gather(references) => wanted.extend(references),
         OutputValue::Closed => {}
         OutputValue::Pieces(pieces) => {
             wanted.extend(pieces.iter().map(|piece| *piece.reference()));
-            for item in flat(pieces, values).into_iter().flatten().flatten() {
-                references(&item, values, wanted);
+            for item in flat(pieces, values).into_iter().flatten() {
+                if let Flat::Value(item) = item {
+                    references(&item, values, wanted);
+                }
             }
         }
     }
 }
 
+/// An item of a list in pieces.
+enum Flat {
+    Null,
+    Value(OutputValue),
+    /// It stands inside a value that is a list.
+    Text(Value),
+}
+
+impl Flat {
+    fn json(&self, values: &Values) -> Result<Json, NodeError> {
+        match self {
+            Flat::Null => Ok(Json::Null),
+            Flat::Value(value) => json(value, values),
+            Flat::Text(value) => Ok(evaluate::parse(value.json())),
+        }
+    }
+}
+
 /// The items of a list in pieces; an error if a piece of it is not at hand.
-fn flat(pieces: &[Piece], values: &Values) -> Result<Vec<Option<OutputValue>>, NodeError> {
+fn flat(pieces: &[Piece], values: &Values) -> Result<Vec<Flat>, NodeError> {
     let mut items = Vec::new();
     for piece in pieces {
         let chunk = match piece {
             Piece::Item(reference) => {
-                items.push(Some(OutputValue::One(*reference)));
+                items.push(Flat::Value(OutputValue::One(*reference)));
+                continue;
+            }
+            Piece::List(reference) => {
+                match list::items(found(reference, values)?.json()) {
+                    Some(texts) => items.extend(texts.into_iter().map(Value::from_json).map(Flat::Text)),
+                    None => items.push(Flat::Value(OutputValue::One(*reference))),
+                }
                 continue;
             }
             Piece::Chunk(chunk) => found(&chunk.reference, values)?,
@@ -411,13 +444,14 @@ fn flat(pieces: &[Piece], values: &Values) -> Result<Vec<Option<OutputValue>>, N
         let damaged = || refused("value_not_there", "a part of a list that it looks at cannot be read".to_owned());
         for item in list::read_chunk(chunk).ok_or_else(damaged)? {
             items.push(match item {
-                ChunkItem::Null => None,
-                ChunkItem::One(reference) => Some(OutputValue::One(reference)),
+                ChunkItem::Null => Flat::Null,
+                ChunkItem::One(reference) => Flat::Value(OutputValue::One(reference)),
+                ChunkItem::Array(reference) => Flat::Value(OutputValue::List(reference)),
                 // Not at hand yet: what it is made of is asked for next.
-                ChunkItem::List(reference) => match values.get(&reference) {
-                    None => Some(OutputValue::One(reference)),
-                    Some(value) => Some(OutputValue::Pieces(list::read_list(value).ok_or_else(damaged)?)),
-                },
+                ChunkItem::List(reference) => Flat::Value(match values.get(&reference) {
+                    None => OutputValue::One(reference),
+                    Some(value) => OutputValue::Pieces(list::read_list(value).ok_or_else(damaged)?),
+                }),
             });
         }
     }
@@ -430,15 +464,22 @@ fn json(value: &OutputValue, values: &Values) -> Result<Json, NodeError> {
         Ok(serde_json::from_slice(value.json()).unwrap_or(Json::Null))
     };
     match value {
-        OutputValue::One(reference) => one(reference),
+        OutputValue::One(reference) | OutputValue::List(reference) => one(reference),
         OutputValue::Gather(references) => references.iter().map(one).collect::<Result<_, _>>().map(Json::Array),
         OutputValue::Closed => Ok(Json::Null),
         OutputValue::Pieces(pieces) => {
             let items = flat(pieces, values)?;
-            let items = items.iter().map(|item| item.as_ref().map_or(Ok(Json::Null), |item| json(item, values)));
-            items.collect::<Result<_, _>>().map(Json::Array)
+            items.iter().map(|item| item.json(values)).collect::<Result<_, _>>().map(Json::Array)
         }
     }
+}
+
+/// The JSON array of a list that is a value; one that is none is its own only item.
+fn text_of_list(list: &OutputValue, values: &Values) -> Result<Bytes, NodeError> {
+    let Some(reference) = list.whole() else { return Ok(Bytes::from_static(b"[]")) };
+    let text = found(reference, values)?.json();
+    let is_array = text.first() == Some(&b'[');
+    Ok(if is_array { text.clone() } else { [b"[", &text[..], b"]"].concat().into() })
 }
 
 /// A value that can be looked at here: [`Run::reach`] has seen to it.

@@ -3,9 +3,9 @@
 use super::{Body, Lists, Run, SourcedValue, Values, WiredInput};
 use crate::draw::Draw;
 use crate::hook::Hooks;
-use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
-use crate::node_type::{Control, NodeType, Port, Runner};
-use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, PortOutput};
+use crate::id::{Instance, PortIx};
+use crate::node_type::{Control, Runner};
+use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, Piece, PortOutput};
 use crate::time::Timestamp;
 
 /// The first port of a control node.
@@ -110,43 +110,26 @@ impl Run {
         vec![PortOutput { port: PORT, value }]
     }
 
-    /// One edge brings its value as it is, several bring a list in edge order. What takes a list makes one of one value.
+    /// One edge brings its value as it is. What takes a list makes one of one value, and of several edges: in their order, each
+    /// adds the items of its list, or its one value.
     pub(super) fn gather(&self, instance: Instance, input: &WiredInput<'_>) -> OutputValue {
-        let wants_list = self.is_list(instance.node, input.port, |node_type| &node_type.inputs);
+        let node_type = self.graph.node(instance.node).node_type.as_ref();
+        let port = node_type.and_then(|node_type| node_type.inputs.get(usize::from(input.port.0)));
         match input.values.as_slice() {
             [] => OutputValue::Closed,
-            [sourced @ SourcedValue { value: OutputValue::One(reference), .. }]
-                if wants_list && !self.is_list_output(instance.scope, sourced) =>
-            {
+            [SourcedValue { value: OutputValue::One(reference), .. }] if port.is_some_and(|port| port.list) => {
                 OutputValue::Gather([*reference].into())
             }
             [one] => one.value.clone(),
-            several if several.iter().any(|sourced| matches!(sourced.value, OutputValue::Pieces(_))) => {
-                OutputValue::Pieces(several.iter().flat_map(|sourced| sourced.value.pieces()).collect())
+            several => {
+                let pieces: Vec<Piece> = several.iter().flat_map(|sourced| sourced.value.pieces()).collect();
+                let item = |piece: &Piece| match piece {
+                    Piece::Item(reference) => Some(*reference),
+                    Piece::Chunk(_) | Piece::List(_) => None,
+                };
+                pieces.iter().map(item).collect::<Option<_>>().map_or(OutputValue::Pieces(pieces), OutputValue::Gather)
             }
-            several => OutputValue::Gather(
-                several
-                    .iter()
-                    .flat_map(|sourced| match sourced.value {
-                        OutputValue::One(reference) => std::slice::from_ref(reference),
-                        OutputValue::Gather(references) => references.as_slice(),
-                        OutputValue::Pieces(_) | OutputValue::Closed => &[],
-                    })
-                    .copied()
-                    .collect(),
-            ),
         }
-    }
-
-    fn is_list(&self, node: NodeIx, port: PortIx, ports: fn(&NodeType) -> &[Port]) -> bool {
-        let node_type = self.graph.node(node).node_type.as_ref();
-        node_type.and_then(|node_type| ports(node_type).get(usize::from(port.0))).is_some_and(|port| port.list)
-    }
-
-    /// Whether a value came out of an output that gives lists, seen from a scope.
-    pub(super) fn is_list_output(&self, scope: ScopeIx, sourced: &SourcedValue<'_>) -> bool {
-        let (source, port) = self.origin(scope, sourced.source, sourced.source_port);
-        self.is_list(source, port, |node_type| &node_type.outputs)
     }
 
     pub(super) fn undecidable(&self, instance: Instance, message: &str) -> Decision {

@@ -131,7 +131,9 @@ impl Run {
                 let or_alone = matches!(given, Some(OutputValue::Gather(_)));
                 (Items::Within { or_alone }, Some(OutputValue::One(one)))
             }
-            (None, Some(given @ OutputValue::One(_))) => (Items::Within { or_alone: false }, Some(given)),
+            (None, Some(given @ (OutputValue::One(_) | OutputValue::List(_)))) => {
+                (Items::Within { or_alone: true }, Some(given))
+            }
             // Where its items lie is not at hand when the answer comes.
             (None, Some(given @ OutputValue::Pieces(_))) => (Items::Long, Some(given)),
             // The places of those that are kept would be no small answer.
@@ -190,7 +192,7 @@ impl Run {
             }
             (Logic::Filter(_), Answer::Kept(places)) => {
                 let items = match (self.alone(instance), self.input_value(instance, PORT)) {
-                    (Some(one), _) | (None, Some(OutputValue::One(one))) => vec![one],
+                    (Some(one), _) | (None, Some(OutputValue::One(one) | OutputValue::List(one))) => vec![one],
                     (None, Some(OutputValue::Gather(references))) => references,
                     (None, _) => return Err(bad()),
                 };

@@ -37,8 +37,10 @@ pub struct ListNeed {
 
 /// A stretch of the list that a container goes through.
 enum Segment {
-    /// An item, or a chunk of them.
-    Piece(Piece),
+    /// One item.
+    Item(ValueRef),
+    /// Many.
+    Chunk(ListChunk),
     /// A value: if it is a list, its items are meant.
     Text(ValueRef),
     /// The graph's own.
@@ -118,8 +120,8 @@ impl Run {
             for index in wanted {
                 let Some((segment, offset)) = find(&segments, index, lists) else { break };
                 match segment {
-                    Segment::Piece(Piece::Item(_)) | Segment::Own(_) => {}
-                    Segment::Piece(Piece::Chunk(ListChunk { reference, .. })) => {
+                    Segment::Item(_) | Segment::Own(_) => {}
+                    Segment::Chunk(ListChunk { reference, .. }) => {
                         let need = ListNeed { reference: *reference, part: 0, is_chunk: true };
                         match part_of(lists, reference, 0).and_then(|part| part.items.get(offset as usize)) {
                             Some(ListItem::List(list)) if !values.contains_key(list) => needs.values.push(*list),
@@ -170,12 +172,11 @@ impl Run {
         }
         let mut segments = Vec::new();
         for sourced in &input.values {
-            match sourced.value {
-                OutputValue::One(reference) if self.is_list_output(container.scope, sourced) => {
-                    segments.push(Segment::Text(*reference));
-                }
-                value => segments.extend(value.pieces().into_iter().map(Segment::Piece)),
-            }
+            segments.extend(sourced.value.pieces().into_iter().map(|piece| match piece {
+                Piece::Item(reference) => Segment::Item(reference),
+                Piece::Chunk(chunk) => Segment::Chunk(chunk),
+                Piece::List(reference) => Segment::Text(reference),
+            }));
         }
         Some(segments)
     }
@@ -310,9 +311,9 @@ impl Run {
             let (segment, offset) = find(list, index, deciding.lists).ok_or_else(lost)?;
             let part = |reference: &ValueRef, part: u32| part_of(deciding.lists, reference, part).ok_or_else(lost);
             let item = match segment {
-                Segment::Piece(Piece::Item(reference)) => return Ok(OutputValue::One(*reference)),
+                Segment::Item(reference) => return Ok(OutputValue::One(*reference)),
                 Segment::Own(texts) => ListItem::Value(Value::from_json(texts[offset as usize].clone())),
-                Segment::Piece(Piece::Chunk(chunk)) => {
+                Segment::Chunk(chunk) => {
                     part(&chunk.reference, 0)?.items.get(offset as usize).cloned().ok_or_else(lost)?
                 }
                 Segment::Text(reference) => {
@@ -330,6 +331,7 @@ impl Run {
                     OutputValue::One(body.put(value))
                 }
                 ListItem::One(reference) => OutputValue::One(reference),
+                ListItem::Array(reference) => OutputValue::List(reference),
                 ListItem::List(reference) => {
                     let pieces = deciding.values.get(&reference).and_then(list::read_list).ok_or_else(lost)?;
                     OutputValue::Pieces(pieces)
@@ -528,7 +530,8 @@ fn part_of<'a>(lists: &'a Lists, reference: &ValueRef, part: u32) -> Option<&'a 
 
 fn length(segment: &Segment, lists: &Lists) -> u32 {
     match segment {
-        Segment::Piece(piece) => piece.items(),
+        Segment::Item(_) => 1,
+        Segment::Chunk(chunk) => chunk.items,
         Segment::Own(texts) => texts.len() as u32,
         Segment::Text(reference) => part_of(lists, reference, 0).map_or(0, |part| part.total),
     }

@@ -20,6 +20,8 @@ pub enum ListItem {
     Value(Value),
     /// A value that lies elsewhere.
     One(ValueRef),
+    /// A list that is a value, which lies elsewhere.
+    Array(ValueRef),
     /// A list that lies elsewhere: what [`read_list`] reads.
     List(ValueRef),
 }
@@ -50,6 +52,7 @@ impl ListPart {
             .map(|item| match item {
                 ChunkItem::Null => ListItem::Value(Value::from_json(Bytes::from_static(b"null"))),
                 ChunkItem::One(reference) => ListItem::One(reference),
+                ChunkItem::Array(reference) => ListItem::Array(reference),
                 ChunkItem::List(reference) => ListItem::List(reference),
             })
             .collect();
@@ -96,6 +99,10 @@ pub(super) fn write_chunk(items: &[Option<OutputValue>], body: &mut Body) -> Lis
                 content.digest(Some(reference.digest));
                 text.push_str(&reference_text(reference));
             }
+            Some(OutputValue::List(reference)) => {
+                content.number(2).digest(Some(reference.digest));
+                text.push_str(&array_text(reference));
+            }
             Some(list) => {
                 let inner = write_list(list, body);
                 content.number(1).digest(Some(inner.digest));
@@ -120,10 +127,12 @@ fn write_list(list: &OutputValue, body: &mut Body) -> ValueRef {
             items.chunks(limits::LIST_CHUNK_ITEMS_MAX).map(|items| Piece::Chunk(write_chunk(items, body))).collect()
         }
         OutputValue::One(reference) => vec![Piece::Item(*reference)],
+        OutputValue::List(reference) => vec![Piece::List(*reference)],
         OutputValue::Closed => Vec::new(),
     };
     let texts = pieces.iter().map(|piece| match piece {
         Piece::Item(reference) => reference_text(reference),
+        Piece::List(reference) => array_text(reference),
         Piece::Chunk(chunk) => format!("{{\"items\":{},\"chunk\":{}}}", chunk.items, reference_text(&chunk.reference)),
     });
     let text = format!("[{}]", texts.collect::<Vec<_>>().join(","));
@@ -135,6 +144,10 @@ fn reference_text(reference: &ValueRef) -> String {
     format!("[{},{},{},\"{}\"]", reference.seq, reference.place, reference.bytes, reference.digest)
 }
 
+fn array_text(reference: &ValueRef) -> String {
+    format!("{{\"array\":{}}}", reference_text(reference))
+}
+
 /// What a chunk says of one of its items.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChunkItem {
@@ -142,6 +155,8 @@ pub enum ChunkItem {
     Null,
     /// A value.
     One(ValueRef),
+    /// A list that is a value.
+    Array(ValueRef),
     /// A list; here lies what [`read_list`] reads.
     List(ValueRef),
 }
@@ -152,7 +167,10 @@ pub fn read_chunk(value: &Value) -> Option<Vec<ChunkItem>> {
     let read = |item: &Json| match item {
         Json::Null => Some(ChunkItem::Null),
         Json::Array(_) => read_reference(item).map(ChunkItem::One),
-        Json::Object(object) => read_reference(object.get("list")?).map(ChunkItem::List),
+        Json::Object(object) => match object.get("array") {
+            Some(array) => read_reference(array).map(ChunkItem::Array),
+            None => read_reference(object.get("list")?).map(ChunkItem::List),
+        },
         _ => None,
     };
     items.iter().map(read).collect()
@@ -163,6 +181,7 @@ pub fn read_list(value: &Value) -> Option<Vec<Piece>> {
     let pieces: Vec<Json> = serde_json::from_slice(value.json()).ok()?;
     let read = |piece: &Json| match piece {
         Json::Array(_) => read_reference(piece).map(Piece::Item),
+        Json::Object(object) if object.contains_key("array") => read_reference(object.get("array")?).map(Piece::List),
         Json::Object(object) => {
             let items = u32::try_from(object.get("items")?.as_u64()?).ok()?;
             read_reference(object.get("chunk")?).map(|reference| Piece::Chunk(ListChunk { reference, items }))
@@ -205,15 +224,33 @@ mod tests {
     fn a_chunk_is_read_back_as_it_was_written() {
         let mut body = Body::new(EventSeq(9));
         let list = OutputValue::Gather(vec![reference(4), reference(5)]);
-        let items = [Some(OutputValue::One(reference(1))), None, Some(list), Some(OutputValue::Closed)];
+        let pieces = OutputValue::Pieces(vec![Piece::List(reference(6)), Piece::Item(reference(7))]);
+        let items = [
+            Some(OutputValue::One(reference(1))),
+            None,
+            Some(list),
+            Some(OutputValue::Closed),
+            Some(OutputValue::List(reference(2))),
+            Some(pieces),
+        ];
         let chunk = write_chunk(&items, &mut body);
-        assert_eq!(chunk.items, 4);
+        assert_eq!(chunk.items, 6);
         let values = body.into_values();
         let read = read_chunk(&values[chunk.reference.place as usize]).unwrap();
-        let [ChunkItem::One(one), ChunkItem::Null, ChunkItem::List(inner), ChunkItem::Null] = read[..] else {
+        let [
+            ChunkItem::One(one),
+            ChunkItem::Null,
+            ChunkItem::List(inner),
+            ChunkItem::Null,
+            ChunkItem::Array(array),
+            ChunkItem::List(mixed),
+        ] = read[..]
+        else {
             panic!("{read:?}");
         };
-        assert_eq!(one, reference(1));
+        assert_eq!((one, array), (reference(1), reference(2)));
+        let pieces = read_list(&values[mixed.place as usize]).unwrap();
+        assert_eq!(pieces, [Piece::List(reference(6)), Piece::Item(reference(7))]);
         let pieces = read_list(&values[inner.place as usize]).unwrap();
         assert_eq!(pieces, [Piece::Item(reference(4)), Piece::Item(reference(5))]);
     }
@@ -227,7 +264,7 @@ mod tests {
             digest: Digest([9; 32]),
         };
         let mut body = Body::new(EventSeq(9));
-        let items = vec![Some(OutputValue::One(far)); limits::LIST_CHUNK_ITEMS_MAX];
+        let items = vec![Some(OutputValue::List(far)); limits::LIST_CHUNK_ITEMS_MAX];
         let chunk = write_chunk(&items, &mut body);
         assert!(chunk.reference.bytes as usize <= limits::INLINE_VALUE_BYTES_MAX);
     }
@@ -243,7 +280,7 @@ mod tests {
         else {
             panic!("it is long");
         };
-        assert_eq!(pieces.iter().map(Piece::items).collect::<Vec<_>>(), [512, 512, 1]);
+        assert_eq!(pieces.iter().map(Piece::items).collect::<Vec<_>>(), [Some(512), Some(512), Some(1)]);
     }
 
     #[test]

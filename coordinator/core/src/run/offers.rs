@@ -28,7 +28,7 @@ impl Wanted {
     pub fn add(&mut self, value: &OutputValue) {
         match value {
             OutputValue::Closed => {}
-            OutputValue::One(reference) => self.leaves.push(*reference),
+            OutputValue::One(reference) | OutputValue::List(reference) => self.leaves.push(*reference),
             OutputValue::Gather(references) => self.leaves.extend(references),
             OutputValue::Pieces(pieces) => self.add_pieces(pieces),
         }
@@ -40,7 +40,7 @@ impl Wanted {
             for item in items {
                 match item {
                     ChunkItem::Null => {}
-                    ChunkItem::One(reference) => self.leaves.push(reference),
+                    ChunkItem::One(reference) | ChunkItem::Array(reference) => self.leaves.push(reference),
                     ChunkItem::List(reference) => self.lists.push(reference),
                 }
             }
@@ -52,7 +52,7 @@ impl Wanted {
     fn add_pieces(&mut self, pieces: &[Piece]) {
         for piece in pieces {
             match piece {
-                Piece::Item(reference) => self.leaves.push(*reference),
+                Piece::Item(reference) | Piece::List(reference) => self.leaves.push(*reference),
                 Piece::Chunk(chunk) => self.lists.push(chunk.reference),
             }
         }
@@ -115,6 +115,7 @@ impl Packing {
         Some(match value {
             OutputValue::Closed => OutputValue::Closed,
             OutputValue::One(reference) => OutputValue::One(self.copy_one(reference, read)?),
+            OutputValue::List(reference) => OutputValue::List(self.copy_one(reference, read)?),
             OutputValue::Gather(references) => {
                 let copied = references.iter().map(|reference| self.copy_one(reference, read));
                 OutputValue::Gather(copied.collect::<Option<_>>()?)
@@ -130,6 +131,7 @@ impl Packing {
     fn copy_pieces(&mut self, pieces: &[Piece], read: Read<'_>) -> Option<Vec<Piece>> {
         let copied = pieces.iter().map(|piece| match piece {
             Piece::Item(reference) => self.copy_one(reference, read).map(Piece::Item),
+            Piece::List(reference) => self.copy_one(reference, read).map(Piece::List),
             Piece::Chunk(chunk) => self.copy_chunk(chunk, read).map(Piece::Chunk),
         });
         copied.collect()
@@ -141,6 +143,7 @@ impl Packing {
             Some(match item {
                 ChunkItem::Null => None,
                 ChunkItem::One(reference) => Some(OutputValue::One(self.copy_one(&reference, read)?)),
+                ChunkItem::Array(reference) => Some(OutputValue::List(self.copy_one(&reference, read)?)),
                 ChunkItem::List(reference) => {
                     let pieces = list::read_list(&read(&reference)?)?;
                     Some(OutputValue::Pieces(self.copy_pieces(&pieces, read)?))

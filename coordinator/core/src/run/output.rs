@@ -21,6 +21,8 @@ pub enum Piece {
     Item(ValueRef),
     /// Many.
     Chunk(ListChunk),
+    /// A list that is a value: how many items it has, only who reads it knows.
+    List(ValueRef),
 }
 
 /// What came out of one port.
@@ -35,8 +37,10 @@ pub struct PortOutput {
 /// The value of an output, by reference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum OutputValue {
-    /// One value.
+    /// One value; JSON that is an array, too.
     One(ValueRef),
+    /// A list that is one value: a JSON array whose items are meant, or a value that is its own only item.
+    List(ValueRef),
     /// A list put together from values that lie elsewhere (E16).
     Gather(Vec<ValueRef>),
     /// The same, too long to name each item, or with lists among its items.
@@ -50,16 +54,30 @@ impl OutputValue {
     pub fn pieces(&self) -> Vec<Piece> {
         match self {
             OutputValue::One(reference) => vec![Piece::Item(*reference)],
+            OutputValue::List(reference) => vec![Piece::List(*reference)],
             OutputValue::Gather(references) => references.iter().copied().map(Piece::Item).collect(),
             OutputValue::Pieces(pieces) => pieces.clone(),
             OutputValue::Closed => Vec::new(),
         }
     }
 
+    /// Where the whole lies, if that is one value.
+    pub fn whole(&self) -> Option<&ValueRef> {
+        match self {
+            OutputValue::One(reference) | OutputValue::List(reference) => Some(reference),
+            OutputValue::Gather(_) | OutputValue::Pieces(_) | OutputValue::Closed => None,
+        }
+    }
+
+    /// Whether it is a list, whoever passes it on.
+    pub fn is_list(&self) -> bool {
+        matches!(self, OutputValue::List(_) | OutputValue::Gather(_) | OutputValue::Pieces(_))
+    }
+
     /// Bytes of what it refers to.
     pub fn bytes(&self) -> u64 {
         match self {
-            OutputValue::One(reference) => u64::from(reference.bytes),
+            OutputValue::One(reference) | OutputValue::List(reference) => u64::from(reference.bytes),
             OutputValue::Gather(references) => references.iter().map(|reference| u64::from(reference.bytes)).sum(),
             OutputValue::Pieces(pieces) => pieces.iter().map(|piece| u64::from(piece.reference().bytes)).sum(),
             OutputValue::Closed => 0,
@@ -71,15 +89,16 @@ impl Piece {
     /// What it refers to.
     pub fn reference(&self) -> &ValueRef {
         match self {
-            Piece::Item(reference) | Piece::Chunk(ListChunk { reference, .. }) => reference,
+            Piece::Item(reference) | Piece::List(reference) | Piece::Chunk(ListChunk { reference, .. }) => reference,
         }
     }
 
-    /// How many items it stands for.
-    pub fn items(&self) -> u32 {
+    /// How many items it stands for; of a list that is a value nobody knows before it is read.
+    pub fn items(&self) -> Option<u32> {
         match self {
-            Piece::Item(_) => 1,
-            Piece::Chunk(chunk) => chunk.items,
+            Piece::Item(_) => Some(1),
+            Piece::Chunk(chunk) => Some(chunk.items),
+            Piece::List(_) => None,
         }
     }
 }

@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::{Begun, Changed, Checkpoint, Checkpoints};
 use super::lineage::{Forced, Lineage, Source};
-use super::reuse::content;
 use crate::graph::{Graph, InEdge, Logic, ScopeKind};
 use crate::id::{NodeIx, PortIx};
 use crate::limits;
 use crate::node_type::{Control, Runner};
-use crate::run::event::OutputValue;
 use crate::value::Digest;
 
 /// Why a node runs, may run, is reused or is skipped.
@@ -130,12 +128,6 @@ enum Reached {
     Yes,
     No,
     Perhaps,
-}
-
-/// The content of an output that is one value.
-pub fn content_of(digest: Digest, bytes: u32) -> Digest {
-    let reference = crate::value::ValueRef { seq: crate::id::EventSeq(0), place: 0, bytes, digest };
-    content(&OutputValue::One(reference)).unwrap_or(digest)
 }
 
 impl Planning<'_> {
@@ -391,7 +383,8 @@ impl<'a> Planner<'a> {
             let same = same.into_iter().find(|result| result.key == key);
             if let Some(result) = same {
                 let outputs = result.outputs.iter();
-                let outputs: Vec<_> = outputs.map(|output| (output.port, content(&output.value))).collect();
+                let outputs: Vec<_> =
+                    outputs.map(|it| (it.port, self.ask.graph.content(ix, it.port, &it.value))).collect();
                 for (port, digest) in outputs {
                     self.set(ix, port, digest.map_or(Known::Closed, Known::Value));
                 }
@@ -414,7 +407,8 @@ impl<'a> Planner<'a> {
                 let result = &self.ask.results.results[place];
                 self.plan.reused.push(self.note(ix, index, Why::Same, Some(result.source)));
                 for output in &result.outputs {
-                    self.set(ix, output.port, content(&output.value).map_or(Known::Closed, Known::Value));
+                    let content = graph.content(ix, output.port, &output.value);
+                    self.set(ix, output.port, content.map_or(Known::Closed, Known::Value));
                 }
                 return;
             }

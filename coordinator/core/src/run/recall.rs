@@ -126,7 +126,7 @@ impl Run {
         for output in outputs {
             match &output.value {
                 OutputValue::Closed => {}
-                OutputValue::One(reference) => {
+                OutputValue::One(reference) | OutputValue::List(reference) => {
                     given.push((output.port, values.get(reference.place as usize)?.clone()));
                 }
                 OutputValue::Gather(_) | OutputValue::Pieces(_) => return None,

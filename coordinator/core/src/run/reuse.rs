@@ -15,10 +15,10 @@ use super::scope::{Given, ROOT};
 use super::{NodePhase, Run, Slot};
 use crate::fault::{Fault, is_planted};
 use crate::graph::{Graph, Hasher, ScopeKind};
-use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
+use crate::id::{EventSeq, Instance, NodeIx, PortIx, ScopeIx};
 use crate::node_type::{Control, Runner};
 use crate::run::event::{Decision, OutputValue, Piece, PortOutput};
-use crate::value::Digest;
+use crate::value::{Digest, ValueRef};
 
 /// What was offered and is not taken yet.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -91,6 +91,17 @@ impl Graph {
         }
     }
 
+    /// What an output gives, wherever it lies: what is equal has the same digest in all runs. `None` if it is closed.
+    pub fn content(&self, ix: NodeIx, port: PortIx, value: &OutputValue) -> Option<Digest> {
+        content(&self.declared(ix, port, value))
+    }
+
+    /// The same for an output that gives one value, of which only the digest is known.
+    pub fn content_of(&self, ix: NodeIx, port: PortIx, digest: Digest) -> Digest {
+        let reference = ValueRef { seq: EventSeq(0), place: 0, bytes: 0, digest };
+        self.content(ix, port, &OutputValue::One(reference)).unwrap_or(digest)
+    }
+
     /// For each container around a node, the outermost first, whether its items are turns, of which each goes on from the one before.
     pub(crate) fn turns_around(&self, ix: NodeIx) -> Vec<bool> {
         let around = std::iter::successors(self.within(ix), |ix| self.within(*ix));
@@ -157,12 +168,15 @@ fn is_later(graph: &Graph, forced: &Forced, node: NodeIx, index: &[u32]) -> bool
 }
 
 /// What a value is, wherever it lies: what is equal has the same digest in all runs. `None` if it is closed.
-pub fn content(value: &OutputValue) -> Option<Digest> {
+pub(super) fn content(value: &OutputValue) -> Option<Digest> {
     let mut hasher = Hasher::default();
     match value {
         OutputValue::Closed => return None,
         OutputValue::One(reference) => {
             hasher.number(1).digest(Some(reference.digest));
+        }
+        OutputValue::List(reference) => {
+            hasher.number(4).digest(Some(reference.digest));
         }
         OutputValue::Gather(references) => {
             hasher.number(2).number(references.len());
@@ -174,10 +188,14 @@ pub fn content(value: &OutputValue) -> Option<Digest> {
             hasher.number(3).number(pieces.len());
             for piece in pieces {
                 // The digest of a chunk is that of what its items are.
-                let is_chunk = matches!(piece, Piece::Chunk(_));
+                let kind = match piece {
+                    Piece::Item(_) => 0,
+                    Piece::Chunk(_) => 1,
+                    Piece::List(_) => 2,
+                };
                 hasher
-                    .number(usize::from(is_chunk))
-                    .number(piece.items() as usize)
+                    .number(kind)
+                    .number(piece.items().unwrap_or_default() as usize)
                     .digest(Some(piece.reference().digest));
             }
         }

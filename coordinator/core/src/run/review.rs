@@ -180,7 +180,7 @@ impl OpenReview {
     /// Whether the newest version has just this there.
     fn has(&self, port: PortIx, digest: Digest) -> bool {
         let newest = self.newest(port).map(|output| &output.value);
-        matches!(newest, Some(OutputValue::One(reference)) if reference.digest == digest)
+        newest.and_then(OutputValue::whole).is_some_and(|whole| whole.digest == digest)
     }
 }
 
@@ -390,7 +390,11 @@ impl Run {
                 return Err(refused);
             }
             if !open.has(port, value.digest()) {
-                edited.push(PortOutput { port, value: OutputValue::One(body.put(value)) });
+                // What a person puts in the place of a list is one.
+                let was_list = open.newest(port).is_some_and(|output| output.value.is_list());
+                let value = body.put(value);
+                let value = if was_list { OutputValue::List(value) } else { OutputValue::One(value) };
+                edited.push(PortOutput { port, value });
             }
         }
         Ok(edited)

@@ -7,7 +7,7 @@ use super::review::Ask;
 use super::{Committed, NodePhase, Run};
 use crate::fault::{Fault, is_planted};
 use crate::graph::InEdge;
-use crate::id::{AttemptToken, Instance, PortIx};
+use crate::id::{AttemptToken, Instance, NodeIx, PortIx};
 use crate::node_type::{Control, Runner};
 use crate::policy::ReviewWhen;
 use crate::run::event::{OutputValue, PortOutput, ReviewKind};
@@ -31,7 +31,7 @@ impl Run {
         token: Option<AttemptToken>,
         outputs: &[PortOutput],
     ) -> Result<(), Corrupt> {
-        let committed = Committed { outputs: outputs.to_vec(), token };
+        let committed = Committed { outputs: self.declared(instance.node, outputs), token };
         let is_abandoned = self.is_abandoned(instance);
         let slot = self.enter(instance, phase)?;
         // What a node that listens gave when it began has settled what hangs on it.
@@ -42,12 +42,19 @@ impl Run {
         self.leave(instance)
     }
 
+    fn declared(&self, node: NodeIx, outputs: &[PortOutput]) -> Vec<PortOutput> {
+        let declared =
+            |it: &PortOutput| PortOutput { port: it.port, value: self.graph.declared(node, it.port, &it.value) };
+        outputs.iter().map(declared).collect()
+    }
+
     /// Gives some outputs of an instance that goes on waiting, and settles what hangs on them.
     pub(super) fn give_early(&mut self, instance: Instance, outputs: &[PortOutput]) -> Result<(), Corrupt> {
         if outputs.is_empty() {
             return Ok(());
         }
-        self.slot(instance)?.result = Some(Box::new(Committed { outputs: outputs.to_vec(), token: None }));
+        let committed = Committed { outputs: self.declared(instance.node, outputs), token: None };
+        self.slot(instance)?.result = Some(Box::new(committed));
         self.settle_ports(instance, |port| outputs.iter().any(|output| output.port == port))
     }
 

@@ -278,6 +278,7 @@ fn given(it: pb::Given) -> Part<OutputValue> {
     use pb::given::Value;
     Ok(match it.value.ok_or("an item without value")? {
         Value::One(it) => OutputValue::One(value_ref(Some(it))?),
+        Value::List(it) => OutputValue::List(value_ref(Some(it))?),
         Value::Gather(it) => OutputValue::Gather(gather(it)?),
         Value::Pieces(it) => OutputValue::Pieces(pieces(it)?),
         Value::Closed(pb::Closed {}) => OutputValue::Closed,
@@ -289,6 +290,7 @@ pub(super) fn outputs(outputs: Vec<pb::PortOutput>) -> Part<Vec<PortOutput>> {
     let output = |it: pb::PortOutput| {
         let value = match it.value.ok_or("an output without value")? {
             Value::One(it) => OutputValue::One(value_ref(Some(it))?),
+            Value::List(it) => OutputValue::List(value_ref(Some(it))?),
             Value::Gather(it) => OutputValue::Gather(gather(it)?),
             Value::Pieces(it) => OutputValue::Pieces(pieces(it)?),
             Value::Closed(pb::Closed {}) => OutputValue::Closed,
@@ -307,6 +309,7 @@ fn pieces(it: pb::Pieces) -> Part<Vec<Piece>> {
     let piece = |it: pb::Piece| match it.kind.ok_or("a piece of nothing")? {
         Kind::Item(it) => value_ref(Some(it)).map(Piece::Item),
         Kind::Chunk(it) => list_chunk(it).map(Piece::Chunk),
+        Kind::List(it) => value_ref(Some(it)).map(Piece::List),
     };
     it.pieces.into_iter().map(piece).collect()
 }

@@ -229,6 +229,7 @@ fn given(it: &OutputValue) -> pb::Given {
     use pb::given::Value;
     let value = match it {
         OutputValue::One(value) => Value::One(value_ref(value)),
+        OutputValue::List(value) => Value::List(value_ref(value)),
         OutputValue::Gather(items) => Value::Gather(gather(items)),
         OutputValue::Pieces(it) => Value::Pieces(pieces(it)),
         OutputValue::Closed => Value::Closed(pb::Closed {}),
@@ -243,6 +244,7 @@ pub(super) fn outputs(outputs: &[PortOutput]) -> Vec<pb::PortOutput> {
         .map(|it| {
             let value = match &it.value {
                 OutputValue::One(value) => Value::One(value_ref(value)),
+                OutputValue::List(value) => Value::List(value_ref(value)),
                 OutputValue::Gather(items) => Value::Gather(gather(items)),
                 OutputValue::Pieces(it) => Value::Pieces(pieces(it)),
                 OutputValue::Closed => Value::Closed(pb::Closed {}),
@@ -262,6 +264,7 @@ fn pieces(pieces: &[Piece]) -> pb::Pieces {
         let kind = match it {
             Piece::Item(reference) => Kind::Item(value_ref(reference)),
             Piece::Chunk(chunk) => Kind::Chunk(list_chunk(chunk)),
+            Piece::List(reference) => Kind::List(value_ref(reference)),
         };
         pb::Piece { kind: Some(kind) }
     };

@@ -345,9 +345,14 @@ fn outputs() -> impl Strategy<Value = Vec<PortOutput>> {
 }
 
 fn output_value() -> impl Strategy<Value = OutputValue> {
-    let piece = prop_oneof![value_ref().prop_map(Piece::Item), list_chunk().prop_map(Piece::Chunk)];
+    let piece = prop_oneof![
+        value_ref().prop_map(Piece::Item),
+        list_chunk().prop_map(Piece::Chunk),
+        value_ref().prop_map(Piece::List),
+    ];
     prop_oneof![
         value_ref().prop_map(OutputValue::One),
+        value_ref().prop_map(OutputValue::List),
         vec(value_ref(), 0..3).prop_map(OutputValue::Gather),
         vec(piece, 0..3).prop_map(OutputValue::Pieces),
         Just(OutputValue::Closed),

@@ -189,18 +189,19 @@ impl Course {
         let one = |reference: &ValueRef| serde_json::from_slice(self.value(reference).json()).unwrap();
         let item = |item: ChunkItem| match item {
             ChunkItem::Null => serde_json::Value::Null,
-            ChunkItem::One(reference) => one(&reference),
+            ChunkItem::One(reference) | ChunkItem::Array(reference) => one(&reference),
             ChunkItem::List(reference) => {
                 self.json(&OutputValue::Pieces(list::read_list(&self.value(&reference)).unwrap()))
             }
         };
         match value {
-            OutputValue::One(reference) => one(reference),
+            OutputValue::One(reference) | OutputValue::List(reference) => one(reference),
             OutputValue::Gather(references) => references.iter().map(one).collect(),
             OutputValue::Pieces(pieces) => pieces
                 .iter()
                 .flat_map(|piece| match piece {
                     Piece::Item(reference) => vec![one(reference)],
+                    Piece::List(reference) => one(reference).as_array().unwrap().clone(),
                     Piece::Chunk(chunk) => {
                         let items = list::read_chunk(&self.value(&chunk.reference)).unwrap();
                         assert_eq!(items.len(), chunk.items as usize);

@@ -112,7 +112,7 @@ pub(super) fn on_an_agent(course: &Course, instance: Instance) -> Result<Outcome
     for (port, value) in arriving {
         let name = if port == QUESTION_ITEMS { "items".to_owned() } else { port_of(usize::from(port.0)) };
         let arrived = match &value {
-            OutputValue::One(reference) => (false, vec![text(reference)]),
+            OutputValue::One(reference) | OutputValue::List(reference) => (false, vec![text(reference)]),
             OutputValue::Gather(references) => (true, references.iter().map(text).collect()),
             OutputValue::Pieces(_) => (true, texts(course.json(&value))),
             OutputValue::Closed => panic!("what is closed does not arrive"),
@@ -256,7 +256,7 @@ fn shown(course: &Course, body: &Body, outputs: &[crate::run::event::PortOutput]
         serde_json::from_slice(value.json()).unwrap()
     };
     let value = |value: &OutputValue| match value {
-        OutputValue::One(reference) => Some(one(reference)),
+        OutputValue::One(reference) | OutputValue::List(reference) => Some(one(reference)),
         OutputValue::Gather(references) => Some(references.iter().map(one).collect()),
         OutputValue::Pieces(_) => panic!("no list is that long"),
         OutputValue::Closed => None,

@@ -14,6 +14,7 @@ mod instances;
 mod jobs;
 mod lifting;
 mod listening;
+mod lists;
 mod pausing;
 mod plan;
 mod properties;

@@ -9,11 +9,11 @@ use super::course::{Course, bare, failure, success};
 use super::reuse::gives;
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::{Instance, RunId};
+use crate::id::{Instance, PortIx, RunId};
 use crate::run::checkpoint::Gatherer;
 use crate::run::event::{Decision, ErrorClass, Fact};
 use crate::run::lineage::{Forced, Lineage, Source};
-use crate::run::plan::{Planned, Planning, Why, content_of};
+use crate::run::plan::{Planned, Planning, Why};
 use crate::run::recall::CachedResult;
 use crate::run::resume::{self, Parent, Resume};
 use crate::run::{Body, Command, NodePhase, Outcome, Run, RunStatus};
@@ -239,7 +239,7 @@ fn a_plan_says_that_another_run_may_have_given_it() {
         let part = resume::part(&graph, &taken.lineage, taken.target);
         let trusted = BTreeMap::new();
         let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
-        let inputs = defaults.map(|(ix, value)| (ix, content_of(value.digest(), value.bytes() as u32))).collect();
+        let inputs = defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest()))).collect();
         let planning = Planning {
             graph: &graph,
             part: &part,

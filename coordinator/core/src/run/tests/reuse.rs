@@ -25,12 +25,12 @@ use serde_json::{Value, json};
 use super::course::{Course, failure, success};
 use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
-use crate::id::{NodeIx, RunId, Subject};
+use crate::id::{NodeIx, PortIx, RunId, Subject};
 use crate::run::checkpoint::{Checkpoints, Gatherer};
 use crate::run::event::{Decision, ErrorClass, Fact, OutputValue, PortOutput};
 use crate::run::lineage::{Edited, Lineage, Offer, Source};
 use crate::run::offers::Packing;
-use crate::run::plan::{Plan, Planning, Trusted, Why, content_of};
+use crate::run::plan::{Plan, Planning, Trusted, Why};
 use crate::run::resume::{self, Parent, Resume, ResumeRefusal};
 use crate::run::{Command, NodePhase, Outcome, RunStatus};
 use crate::value::{Digest, Value as Kept};
@@ -86,7 +86,7 @@ pub(super) fn child(
                 PortOutput { port, value }
             })
             .collect();
-        let known = outputs.iter().map(|it| (it.port, crate::run::reuse::content(&it.value))).collect();
+        let known = outputs.iter().map(|it| (it.port, graph.content(node, it.port, &it.value))).collect();
         trusted.insert(node, (Source::Edit, known));
         packing.add_own(Offer { node, index: Vec::new(), key: Digest([0; 32]), source: Source::Edit, outputs });
     }
@@ -104,7 +104,7 @@ fn begin(
 ) -> Child {
     let part = resume::part(graph, &lineage, target);
     let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
-    let inputs = defaults.map(|(ix, value)| (ix, content_of(value.digest(), value.bytes() as u32))).collect();
+    let inputs = defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest()))).collect();
     let planning = Planning {
         graph,
         part: &part,
@@ -528,8 +528,8 @@ fn what_is_trusted_is_reused_whatever_its_inputs_are() {
     let node = graph.find("b").unwrap();
     let mut packing = Packing::default();
     let value = packing.put(Kept::from_json("\"carried\"".into()));
-    let outputs = vec![PortOutput { port: crate::id::PortIx(0), value: OutputValue::One(value) }];
-    let known = vec![(crate::id::PortIx(0), crate::run::reuse::content(&outputs[0].value))];
+    let outputs = vec![PortOutput { port: PortIx(0), value: OutputValue::One(value) }];
+    let known = vec![(PortIx(0), graph.content(node, PortIx(0), &outputs[0].value))];
     packing.add_own(Offer { node, index: Vec::new(), key: Digest([0; 32]), source: Source::Request, outputs });
     let lineage = Lineage { trusted: vec![node], ..Lineage::default() };
     let trusted = BTreeMap::from([(node, (Source::Request, known))]);
