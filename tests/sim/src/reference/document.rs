@@ -282,6 +282,7 @@ impl Node {
             | ("logic:batch", "batches") => true,
             ("logic:map", "item") => self.config["batchSize"].is_number(),
             ("logic:loop", "result") => self.config["select"] == "all",
+            ("logic:merge", "value") => self.config["mode"] == "all",
             _ => false,
         }
     }
