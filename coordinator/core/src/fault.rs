@@ -40,6 +40,8 @@ pub enum Fault {
     DecidedInReplay,
     /// A merge takes the last branch instead of the first.
     MergeTakesLast,
+    /// A list that came in one value is one item to an input that takes a list.
+    ListTakenAsOne,
     /// What hangs on a failed node of an item starts all the same.
     FailedItemGoesOn,
     /// What has lost a race goes on.

@@ -80,6 +80,36 @@ async fn maps_loops_and_lists_give_what_they_should() {
         .edge("all.text", "out.value");
     assert_eq!(result(client, "joined", &joined).await, "x,a,b,a\n\nb");
 
+    // So do lists that branches have passed on, of a client and of an agent, in a list of an agent's, an engine's and an output.
+    let passed_on = Graph::default()
+        .node("list", "input:list", json!({ "items": ["x", "y"] }))
+        .node("way", "logic:if", json!({ "condition": "size(value) == 2" }))
+        .node("text", "input:text", json!({ "text": "a\n\nb" }))
+        .node("parts", "utility:text_split", json!({ "by": "paragraphs" }))
+        .node("gate", "logic:gate", json!({ "open": true }))
+        .node("closed", "logic:gate", json!({ "open": false }))
+        .node("merge", "logic:merge", json!({}))
+        .node("all", "utility:prompt_concat", json!({ "separator": "," }))
+        .node("both", "logic:merge", json!({}))
+        .node("gallery", "output:gallery", json!({}))
+        .node("out", "output:preview", json!({}))
+        .edge("list.items", "way.value")
+        .edge("text.text", "parts.text")
+        .edge("parts.chunks", "gate.value")
+        .edge("parts.chunks", "closed.value")
+        .edge("way.true", "merge.branches")
+        .edge("closed.value", "merge.branches")
+        .edge("gate.value", "merge.branches")
+        .edge("text.text", "merge.branches")
+        .edge("merge.values", "gallery.items")
+        .edge("way.true", "all.texts")
+        .edge("gate.value", "all.texts")
+        .edge("all.text", "both.branches")
+        .edge("gallery.items", "both.branches")
+        .edge("both.values", "out.value");
+    let expected = json!(["x,y,a,b", "x", "y", "a", "b", "a\n\nb"]);
+    assert_eq!(result(client, "passed on", &passed_on).await, expected);
+
     let nested = Graph::default()
         .node("list", "input:json", json!({ "value": [[1, 2], [], [3]] }))
         .node("outer", "logic:map", json!({}))

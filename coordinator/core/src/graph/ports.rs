@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::nearest::distance;
 use super::{Graph, InEdge, Node};
+use crate::fault::{Fault, is_planted};
 use crate::id::{NodeIx, PortIx};
 use crate::node_type::{Control, NodeType, Port, PortType, Runner};
 use crate::run::event::OutputValue;
@@ -175,7 +176,9 @@ impl Graph {
     /// value itself says so, and whoever passes it on changes nothing about it.
     pub(crate) fn declared(&self, ix: NodeIx, port: PortIx, value: &OutputValue) -> OutputValue {
         match value {
-            OutputValue::One(reference) if self.gives_list(ix, port) => OutputValue::List(*reference),
+            OutputValue::One(reference) if self.gives_list(ix, port) && !is_planted(Fault::ListTakenAsOne) => {
+                OutputValue::List(*reference)
+            }
             value => value.clone(),
         }
     }

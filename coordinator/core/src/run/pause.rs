@@ -45,23 +45,30 @@ impl Run {
         self.state.pause.is_some() && !is_planted(Planted::PausedGoesOn)
     }
 
-    /// Somebody pauses it, or lets it go on; the second time there is nothing to do.
+    /// Somebody pauses it, or lets it go on. Who pauses it the second time may give another reason; else there is nothing to do.
     pub(super) fn change_pause(&self, change: PauseChange, by: Subject) -> Result<Admitted, Rejection> {
         if self.status() != RunStatus::Running {
             return Err(Rejection::Over(self.status()));
         }
         match (change, &self.state.pause) {
             (PauseChange::Pause { reason }, None) => Ok(Fact::Paused { by, reason }.into()),
+            (PauseChange::Pause { reason: Some(reason) }, Some(pause))
+                if (pause.reason.as_ref(), &pause.by) != (Some(&reason), &by) =>
+            {
+                Ok(Fact::Paused { by, reason: Some(reason) }.into())
+            }
             (PauseChange::Unpause, Some(_)) => Ok(Fact::Unpaused { by }.into()),
             (PauseChange::Pause { .. }, Some(_)) | (PauseChange::Unpause, None) => Err(Rejection::Idle),
         }
     }
 
-    /// Folds that it is paused.
+    /// Folds that it is paused, or why it stays so.
     pub(super) fn paused(&mut self, at: Timestamp, by: &Subject, reason: Option<&Arc<str>>) -> Result<(), Corrupt> {
-        if self.state.pause.is_some() {
-            return Err(Corrupt::WrongSide { seq: self.state.seq });
-        }
+        let at = match (&self.state.pause, reason) {
+            (None, _) => at,
+            (Some(pause), Some(_)) => pause.at,
+            (Some(_), None) => return Err(Corrupt::WrongSide { seq: self.state.seq }),
+        };
         self.state.pause = Some(Box::new(Pause { at, by: by.clone(), reason: reason.cloned() }));
         Ok(())
     }

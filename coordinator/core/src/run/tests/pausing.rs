@@ -50,6 +50,24 @@ fn what_is_at_work_finishes_and_nothing_begins_until_it_goes_on() {
 }
 
 #[test]
+fn a_second_pause_gives_a_newer_reason_and_the_first_instant_stays() {
+    let mut course = Course::begin(&Fixture::default().wait("w", 5_000).build());
+    course.command(pause()).unwrap();
+    let since = course.run.pause().unwrap().at;
+    course.pass(1_000);
+    let again = |reason: Option<&str>, by: &str| {
+        let change = PauseChange::Pause { reason: reason.map(Into::into) };
+        Command::Pause { change, by: Subject::from(by) }
+    };
+    assert_eq!(course.command(again(Some("look first"), "ann")), Err(Rejection::Idle), "it was said already");
+    assert_eq!(course.command(again(None, "bea")), Err(Rejection::Idle));
+    course.command(again(Some("too dear"), "bea")).unwrap();
+    let pause = course.run.pause().unwrap();
+    assert_eq!((pause.at, &*pause.by.0, pause.reason.as_deref()), (since, "bea", Some("too dear")));
+    assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+}
+
+#[test]
 fn nothing_is_decided_meanwhile() {
     let graph = Fixture::default().work("a", "pure", &json!({})).wait("w", 5_000).output("out");
     let mut course = Course::begin(&graph.edge("a", "w").edge("w", "out").build());
