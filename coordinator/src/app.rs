@@ -264,6 +264,7 @@ pub async fn start(options: Options) -> Result<Coordinator, StartError> {
         journal,
         records,
         members,
+        orders: tokio::sync::Mutex::new(()),
         drains: Mutex::new(drains.into_iter().map(|row| row.agent).collect()),
         node_pauses: Mutex::new(node_pauses.into_iter().map(|row| (Arc::clone(&row.node_type), row)).collect()),
         sessions: Sessions::default(),

@@ -27,6 +27,7 @@ mod limits;
 pub mod members;
 mod metrics;
 mod new_runs;
+mod orders;
 mod policies;
 mod read;
 pub mod records;

@@ -35,7 +35,7 @@ use crate::stats::Stats;
 use crate::watchdog::Watchdog;
 use crate::workflows::Workflows;
 
-/// The parts that more than one actor needs. No lock in here is held across an await.
+/// The parts that more than one actor needs. No lock in here but that of orders is held across an await.
 pub(crate) struct Shared {
     pub(crate) owner: Owner,
     /// What keeps the journal, for people.
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) members: Arc<dyn Members>,
+    /// Who holds it takes an order of an operator down and heeds it.
+    pub(crate) orders: tokio::sync::Mutex<()>,
     /// Agents that get no more work; as the database has them.
     pub(crate) drains: Mutex<BTreeSet<AgentId>>,
     /// Types of nodes that agents get no attempts of; as the database has them.

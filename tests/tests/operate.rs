@@ -74,6 +74,11 @@ async fn a_paused_run_stands_still_whatever_is_killed() {
         (200, &paused.json()["paused"]),
         "a second time changes nothing"
     );
+    let newer = change(cluster.client(), &format!("{at}/pause"), json!({ "reason": "look twice" })).await.json();
+    assert_eq!(
+        (&newer["paused"]["reason"], &newer["paused"]["since"]),
+        (&json!("look twice"), &paused.json()["paused"]["since"])
+    );
     open(&cluster, "go");
     let done = wait::until("what is at work to be recorded", RUN_TIME_MAX, || async {
         let events = cluster.client().events(&run).await;
@@ -87,7 +92,7 @@ async fn a_paused_run_stands_still_whatever_is_killed() {
     cluster.restart(Part::Coordinator);
     cluster.serves().await;
     let waiting = until_waiting(cluster.client(), &run, "paused").await;
-    assert!(text(&waiting["need"]).contains("look first"), "{waiting}");
+    assert!(text(&waiting["need"]).contains("look twice"), "{waiting}");
     assert_eq!(cluster.client().events(&run).await.len(), done, "nothing follows, also after a restart");
     assert_eq!(cluster.effects("held.second"), Vec::<String>::new());
     let unpaused = change(cluster.client(), &format!("{at}/unpause"), json!({})).await;
@@ -95,7 +100,7 @@ async fn a_paused_run_stands_still_whatever_is_killed() {
     let ended = cluster.client().ended(&run, RUN_TIME_MAX).await;
     assert_eq!(ended["status"], "COMPLETED", "{ended}");
     let events = names(&cluster.client().events(&run).await);
-    assert_eq!(events.iter().filter(|name| *name == "run.paused" || *name == "run.unpaused").count(), 2, "{events:?}");
+    assert_eq!(events.iter().filter(|name| *name == "run.paused" || *name == "run.unpaused").count(), 3, "{events:?}");
     for verb in ["pause", "unpause"] {
         let late = change(cluster.client(), &format!("{at}/{verb}"), json!({})).await;
         assert_eq!((late.status, &late.json()["code"]), (409, &json!("execution_over")), "{late}");
@@ -188,6 +193,32 @@ async fn nodes_of_a_paused_type_wait_in_all_runs() {
     for (node_type, status, code) in [("no:type", 404, "node_type_not_found"), ("logic:map", 422, "built_in_type")] {
         let refused = change(cluster.client(), &format!("/nodes/{node_type}/pause"), json!({})).await;
         assert_eq!((refused.status, &refused.json()["code"]), (status, &json!(code)), "{refused}");
+    }
+}
+
+/// What is shown is what the database has, whoever came first of those who came at once, and whoever did not wait for the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn pauses_of_a_type_that_come_at_once_are_the_same_after_a_restart() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let at = "/api/v1/nodes/debug:noop";
+    for round in 0..4 {
+        let client = cluster.client();
+        let changes = (0..16).map(|place| async move {
+            let verb = if (place + round) % 2 == 0 { "pause" } else { "unpause" };
+            let body = json!({ "reason": format!("{round}.{place}") });
+            let body = if verb == "pause" { body } else { json!({}) };
+            let path = format!("{at}/{verb}");
+            let key = format!("{round}.{place}");
+            let answer = client.post(&path, &body, &key);
+            // Some give up at once.
+            let patience = if place % 4 == 3 { Duration::from_millis(1) } else { RUN_TIME_MAX };
+            tokio::time::timeout(patience, answer).await.map(|answer| assert_eq!(answer.status, 200, "{answer}"))
+        });
+        let _given_up = futures::future::join_all(changes).await;
+        let before = cluster.client().get_json(at).await["paused"].clone();
+        cluster.restart(Part::Coordinator);
+        cluster.serves().await;
+        assert_eq!(cluster.client().get_json(at).await["paused"], before, "round {round}");
     }
 }
 

@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 use crate::artifacts::QuotaExceeded;
 use crate::graphs::GraphError;
 use crate::journal::JournalError;
+use crate::orders::NotTaken;
 use crate::read::runs::{self, ReadError};
 use crate::retention::Tombstone;
 use crate::shared::Shared;
@@ -223,6 +224,17 @@ pub(crate) fn journal(error: &JournalError) -> Status {
     }
     tracing::error!(error = chain(error), "the database did not do what was asked");
     busy("database_unavailable", "the database does not answer; try again in a moment")
+}
+
+/// What became of an operator's order.
+pub(crate) fn taken(taken: Result<(), NotTaken>) -> Result<(), Status> {
+    taken.map_err(|error| match error {
+        NotTaken::Journal(error) => journal(&error),
+        NotTaken::GivenUp(error) => {
+            tracing::error!(error = chain(&error), "an order was given up");
+            busy("try_again", "the coordinator is ending; try again in a moment")
+        }
+    })
 }
 
 /// To try again would not help.

@@ -14,6 +14,7 @@ use super::failure;
 use crate::auth;
 use crate::limits::{JOIN_TOKEN_TTL, JOIN_TOKEN_TTL_MAX, JOIN_TOKENS_MAX};
 use crate::members::{DrainRow, JoinTokenRow};
+use crate::orders::{self, Order};
 use crate::shared::Shared;
 
 /// The service of join tokens and drains.
@@ -94,14 +95,11 @@ impl Members for MembersService {
             return Err(failure::plain(404, "agent_not_found", message));
         }
         if resume {
-            let removed = self.shared.members.remove_drain(agent.clone()).await;
-            removed.map_err(|error| failure::journal(&error))?;
-            self.shared.resume(&agent);
+            failure::taken(orders::take(&self.shared, Order::Resume(agent.clone())).await)?;
         } else {
             let row =
                 DrainRow { agent: agent.clone(), since: self.shared.clock.now(), subject: subject.as_str().into() };
-            self.shared.members.put_drain(row).await.map_err(|error| failure::journal(&error))?;
-            self.shared.drain(&agent);
+            failure::taken(orders::take(&self.shared, Order::Drain(row)).await)?;
         }
         let state = if is_here { self.shared.agent_state(&agent) } else { "gone" };
         let busy = self.shared.permits().busy(&agent);

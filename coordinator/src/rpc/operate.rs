@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::{failure, run_requests};
 use crate::auth;
 use crate::members::NodePauseRow;
+use crate::orders::{self, Order};
 use crate::read::runs::{self, Ask};
 use crate::shared::Shared;
 
@@ -78,15 +79,12 @@ async fn pause_node_type(
         return Err(failure::plain(422, "built_in_type", message));
     }
     if *unpause {
-        let removed = shared.members.remove_node_pause(node_type.as_str().into()).await;
-        removed.map_err(|error| failure::journal(&error))?;
-        shared.unpause_node_type(node_type);
+        failure::taken(orders::take(shared, Order::Unpause(node_type.as_str().into())).await)?;
     } else {
         let (since, reason) = (shared.clock.now(), reason(&request.reason)?);
         let row =
             NodePauseRow { node_type: node_type.as_str().into(), since, subject: subject.as_str().into(), reason };
-        let row = shared.members.put_node_pause(row).await.map_err(|error| failure::journal(&error))?;
-        shared.pause_node_type(row);
+        failure::taken(orders::take(shared, Order::Pause(row)).await)?;
     }
     let pause = shared.node_pause(node_type).map(|row| to_wire(&row));
     Ok(wire::NodeTypeStand { node_type: node_type.clone(), pause })
