@@ -230,7 +230,7 @@ fn traced(mut response: Response, reply: &SubmitReply) -> Response {
 
 /// What is asked of the coordinator.
 fn asked(execution_id: String, parameters: &ReadParameters) -> Result<GetRunRequest, ApiError> {
-    let wait = match parameters.wait.as_deref().filter(|text| !text.is_empty()) {
+    let wait = match parameters.wait.as_deref() {
         None => Some(0.0),
         Some(text) => text.parse::<f64>().ok().filter(|wait| !wait.is_nan()),
     };
