@@ -24,5 +24,6 @@ mod reuse_reviews;
 mod reviews;
 mod scopes;
 mod scopes_ending;
+mod shown;
 mod trace;
 mod values;
