@@ -198,6 +198,21 @@ impl RunView {
         }
     }
 
+    /// What lies in a container that is reused comes from where the container does.
+    fn take_over(&mut self, event: &Event) {
+        let graph = Arc::clone(self.run().graph());
+        for decision in &event.decisions {
+            let Decision::Reused { instance, source, .. } = decision else { continue };
+            // In each item it is the same again.
+            let is_known = self.nodes.get(instance.node.0 as usize).is_none_or(|view| view.source == Some(*source));
+            if !is_known && graph.scope(instance.node).is_some() {
+                for ix in graph.all_inside(instance.node) {
+                    self.nodes[ix.0 as usize].source = Some(*source);
+                }
+            }
+        }
+    }
+
     /// With the run everything of it is over. What its error says is true of all containers around the node, too.
     fn close(&mut self, at: Timestamp, error: Option<&RunError>) {
         let begun = self.nodes.iter_mut().filter(|view| view.started_at.is_some());
@@ -222,6 +237,7 @@ impl RunView {
             self.ended_at = Some(event.at);
             self.cancelled = by.clone().map(|by| (by, reason.clone()));
         }
+        self.take_over(event);
         note(event, self);
         self.blame(event);
         if let Fact::Ended { error, .. } = &event.fact {

@@ -3,9 +3,12 @@
 use serde_json::json;
 
 use super::course::{Course, failure, mapped, success};
+use super::reuse::child;
 use crate::graph::fixture::Fixture;
 use crate::run::RunStatus;
 use crate::run::event::ErrorClass;
+use crate::run::lineage::Source;
+use crate::run::resume::Resume;
 use crate::run::view::NodeState;
 
 fn through(fixture: Fixture) -> Course {
@@ -92,4 +95,36 @@ fn what_a_failed_turn_gave_up_is_cancelled_and_what_it_finished_is_not() {
         use NodeState::{Cancelled, Completed, Failed, Skipped};
         [Completed, Failed, Cancelled, Skipped]
     });
+}
+
+#[test]
+fn what_lies_in_a_container_that_is_reused_is_shown_as_reused_whatever_became_of_its_items() {
+    let policy = json!({"retry": {"maxAttempts": 1}, "onItemError": "collect"});
+    let parent = through(
+        Fixture::default()
+            .list("list", json!([1, 2]))
+            .work("fails", "pure", &policy)
+            .logic("m", "map", json!({"onItemError": "skip"}))
+            .work("w", "pure", &json!({}))
+            .inside("m")
+            .output("end")
+            .output("other")
+            .edge("list", "fails.extra")
+            .edge("fails.out", "end")
+            .edge("list", "m.items")
+            .edge("m.item", "w.extra")
+            .edge("w.out", "m.result")
+            .edge("m.results", "other"),
+    );
+    assert_eq!((parent.run.status(), state(&parent, "fails")), (RunStatus::Completed, NodeState::Failed));
+    for (from, within) in [("end", "fails"), ("other", "w")] {
+        let graph = parent.run.graph();
+        let asked = Resume { from: graph.find(from), ..Resume::default() };
+        let mut resumed = child(&parent, graph, asked, &[]).unwrap();
+        assert_eq!(resumed.through(|id, _| success(id)), Vec::<String>::new());
+        let view = resumed.course.view();
+        let node = graph.find(within).unwrap();
+        assert_eq!(view.node_state(node), Some(NodeState::Cached), "{within}");
+        assert_eq!(view.node(node).source, Some(Source::Run(parent.run.id())), "{within}");
+    }
 }
