@@ -371,6 +371,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bad_weight_is_told_once_and_alike_whatever_is_wrong_with_it() {
+        let records = Arc::new(MemoryJournal::new(1, Arc::new(|| Timestamp::from_millis(1))).unwrap());
+        let graphs = open(&records).await;
+        for (weights, place, said) in [
+            (json!({"a": -1, "b": 2}), "/a", "weights.a of node \"split\" cannot be -1."),
+            (json!({"a": 1, "b": "two"}), "/b", "weights.b of node \"split\" cannot be \"two\"."),
+            (json!({"a": 0, "b": 0}), "", "weights of node \"split\" cannot be {\"a\":0,\"b\":0}."),
+            (json!([1, 2]), "", "weights of node \"split\" cannot be [1,2]."),
+        ] {
+            let split = json!({"nodeType": "logic:split_test", "value": 1, "config": {"weights": weights}});
+            let nodes = json!([{"id": "split", "data": split}]).to_string();
+            let problems = graphs.compile(&draft(nodes.as_bytes(), b"[]", b"").unwrap(), true, false).unwrap_err();
+            let told: Vec<_> = problems.iter().map(|problem| (&*problem.message, &*problem.fix)).collect();
+            assert_eq!(told, [(said, "Write {\"a\": 3, \"b\": 1}: numbers from 0, not both 0.")]);
+            assert_eq!(problems[0].path, Some(format!("/nodes/0/data/config/weights{place}")));
+        }
+    }
+
+    #[tokio::test]
     async fn a_fault_of_a_form_says_what_to_write_at_its_exact_place() {
         let records = Arc::new(MemoryJournal::new(1, Arc::new(|| Timestamp::from_millis(1))).unwrap());
         let graphs = open(&records).await;

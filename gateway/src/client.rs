@@ -353,8 +353,13 @@ impl Coordinator {
         .await
     }
 
-    pub(crate) async fn node_types(&self, caller: &Caller<ReadWorkflows>) -> Result<NodeTypeList, ApiError> {
-        let request = ListNodeTypesRequest { tenant: caller.tenant() };
+    /// All node types, or the one of this id.
+    pub(crate) async fn node_types(
+        &self,
+        caller: &Caller<ReadWorkflows>,
+        only: Option<String>,
+    ) -> Result<NodeTypeList, ApiError> {
+        let request = ListNodeTypesRequest { tenant: caller.tenant(), node_type: only.unwrap_or_default() };
         self.call(request, Repeat::Always, CALL_TIME_MAX, |mut client, request| async move {
             client.list_node_types(request).await
         })

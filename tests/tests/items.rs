@@ -151,6 +151,47 @@ async fn told(client: &Client, execution: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lists_are_shown_of_lifted_nodes_that_no_item_has_run() {
+    let cluster = Cluster::start(1, 8).await;
+    let client = cluster.client();
+    // Nothing fails, so what takes the error is skipped in each item.
+    let graph = |items: Value| {
+        Graph::default()
+            .node("list", "input:list", json!({ "items": items }))
+            .node_with("w", "debug:echo", json!({}), json!({ "onError": "continue" }))
+            .node("rescue", "debug:echo", json!({}))
+            .node("m", "logic:map", json!({}))
+            .node("in_m", "debug:echo", json!({}))
+            .inside("m")
+            .node("out", "output:preview", json!({}))
+            .node("rescued", "output:preview", json!({}))
+            .edge("list.items", "w.item")
+            .edge("list.items", "m.items")
+            .edge("m.item", "in_m.item")
+            .edge("in_m.out", "m.result")
+            .edge("w.out", "out.value")
+            .edge("w.error", "rescue.item")
+            .edge("rescue.out", "rescued.value")
+    };
+    for (name, items, w, rescue) in [
+        ("empty", json!([]), ("SKIPPED", json!([])), json!([])),
+        ("two", json!([1, 2]), ("COMPLETED", json!([1, 2])), json!([null, null])),
+    ] {
+        let execution = run(client, name, &graph(items.clone())).await;
+        let ended = client.ended(&execution, RUN_TIME_MAX).await;
+        let of = |id: &str| node(&ended["nodeRuns"], id);
+        assert_eq!((&of("w")["state"], &of("w")["output"]["out"]), (&json!(w.0), &w.1), "{ended}");
+        assert_eq!((&of("rescue")["state"], &of("rescue")["output"]["out"]), (&json!("SKIPPED"), &rescue), "{ended}");
+        let alone = client.get_json(&path(&execution, "nodes/rescue")).await;
+        assert_eq!(alone["output"]["out"], rescue, "{alone}");
+        for id in ["w", "rescue", "m", "in_m"] {
+            assert_eq!(of(id)["items"]["total"], items.as_array().unwrap().len(), "{id}: {ended}");
+        }
+        assert_eq!(of("in_m")["output"]["out"], Value::Null, "it shows in its map");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn items_at_work_are_shown_with_what_they_wait_for() {
     let cluster = Cluster::start(1, 8).await;
     let client = cluster.client();

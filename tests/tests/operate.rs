@@ -223,6 +223,30 @@ async fn pauses_of_a_type_that_come_at_once_are_the_same_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn before_any_agent_has_connected_the_built_in_types_are_known_and_others_say_why_not() {
+    let cluster = Cluster::start(0, 1).await;
+    let client = cluster.client();
+    let own = client.get_json("/api/v1/nodes/logic:map").await;
+    assert_eq!((&own["nodeType"], &own["available"]), (&json!("logic:map"), &json!(true)), "{own}");
+    let refused = change(client, "/nodes/logic:map/pause", json!({})).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("built_in_type")), "{refused}");
+    // `input:txt` is a slip of the pen, and no agent will ever bring it.
+    for (node_type, is_awaited) in [("debug:effect", true), ("llm:none", true), ("input:txt", false)] {
+        let told = [
+            client.get(&format!("/api/v1/nodes/{node_type}")).await,
+            change(client, &format!("/nodes/{node_type}/pause"), json!({})).await,
+            change(client, &format!("/nodes/{node_type}/unpause"), json!({})).await,
+        ];
+        for refused in told {
+            let body = refused.json();
+            assert_eq!((refused.status, &body["code"]), (404, &json!("node_type_not_found")), "{refused}");
+            let message = text(&body["message"]);
+            assert_eq!(message.contains("no agent has connected yet"), is_awaited, "{node_type}: {message}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_lesser_of_two_deadlines_ends_a_run() {
     let cluster = Cluster::start(1, 4).await;
     let graph = Graph::default().node("slow", "debug:sleep", json!({ "ms": 600_000 }));

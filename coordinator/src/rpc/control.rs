@@ -151,7 +151,7 @@ impl Control for ControlService {
         request: Request<wire::ListNodeTypesRequest>,
     ) -> Result<Response<wire::NodeTypeList>, Status> {
         auth::tenant(request.get_ref())?;
-        workflow_requests::node_types(&self.shared).map(Response::new)
+        workflow_requests::node_types(&self.shared, &request.get_ref().node_type).map(Response::new)
     }
 
     async fn list_agents(

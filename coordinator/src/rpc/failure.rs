@@ -1,7 +1,7 @@
 //! Refusals with a stable code, as gRPC statuses whose details a gateway turns into its answer.
 
 use bytes::Bytes;
-use heddle_core::graph::{Migration, Problem, rule};
+use heddle_core::graph::{Migration, Problem, TypeCatalogue, rule};
 use heddle_core::id::RunId;
 use heddle_core::limits::{INLINE_VALUE_BYTES_MAX, SIGNALS_KEPT_PER_RUN_MAX};
 use heddle_core::partition::io::Refusal;
@@ -87,6 +87,18 @@ pub(crate) fn plain(http_status: u32, code: &str, message: impl Into<String>) ->
 
 pub(crate) fn workflow_not_found() -> Status {
     plain(404, "workflow_not_found", "Workflow not found")
+}
+
+/// A type that is asked for by name and that nobody has brought.
+pub(crate) fn node_type_not_found(types: &TypeCatalogue, id: &str) -> Status {
+    let message = match types.lacks_agents(id) && !types.is_slip(id) {
+        true => {
+            "no agent has connected yet, and agents bring all types that are not built in; start one (heddle agent \
+             --coordinator ADDRESS), or everything at once (heddle up)"
+        }
+        false => "there is no node type of this name; GET /api/v1/nodes lists them all",
+    };
+    plain(404, "node_type_not_found", message)
 }
 
 pub(crate) fn tenant_not_found() -> Status {

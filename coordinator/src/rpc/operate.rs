@@ -69,10 +69,9 @@ async fn pause_node_type(
     auth::operator(&request)?;
     failure::if_stalled(shared)?;
     let wire::PauseNodeTypeRequest { node_type, subject, unpause, .. } = &request;
-    let is_known = shared.graphs.types().iter().any(|known| *known.id == **node_type);
-    if !is_known && shared.node_pause(node_type).is_none() {
-        let message = "there is no node type of this name; GET /api/v1/nodes lists them all";
-        return Err(failure::plain(404, "node_type_not_found", message));
+    let types = shared.graphs.types();
+    if types.get(node_type).is_none() && shared.node_pause(node_type).is_none() {
+        return Err(failure::node_type_not_found(&types, node_type));
     }
     if control_of(node_type).is_some() {
         let message = format!("{node_type} is built in, and no agent runs it: pause the runs that it is part of");

@@ -264,10 +264,15 @@ pub(super) async fn describe_inputs(
     })
 }
 
-pub(super) fn node_types(shared: &Arc<Shared>) -> Result<wire::NodeTypeList, Status> {
+/// All node types, or the one of this id.
+pub(super) fn node_types(shared: &Arc<Shared>, only: &str) -> Result<wire::NodeTypeList, Status> {
     let types = shared.graphs.types();
+    if !only.is_empty() && types.get(only).is_none() {
+        return Err(failure::node_type_not_found(&types, only));
+    }
     let permits = shared.permits();
-    let entries = types.iter().map(|node_type| {
+    let asked = types.iter().filter(|node_type| only.is_empty() || *node_type.id == *only);
+    let entries = asked.map(|node_type| {
         let (type_id, labels) = (node_type.id.clone(), Vec::new());
         let need = Need { type_id, version: node_type.version, prefetch: false, alone: false, labels, key: None };
         let pause = shared.node_pause(&node_type.id).map(|row| operate::to_wire(&row));

@@ -158,7 +158,8 @@ pub(super) fn node_run(node: &control::Node, sandbox: bool) -> Result<NodeRun<'_
         sandbox,
         // A node that failed has outputs where its policy lets the run go on.
         output: Some(Outputs(outputs?)).filter(|outputs| {
-            status == "COMPLETED" || status == "FAILED" && is_caught(outputs) || is_early(node, outputs)
+            let is_there = status == "COMPLETED" || status == "FAILED" && is_caught(outputs);
+            is_there || is_early(node, outputs) || is_lifted(node, outputs)
         }),
         error: node.error.as_ref().map(run_error),
         attempts: node.attempts,
@@ -193,6 +194,11 @@ fn is_caught(outputs: &Outputs<'_>) -> bool {
 /// Whether a node has given something when it began to wait.
 fn is_early(node: &control::Node, outputs: &Outputs<'_>) -> bool {
     node.node_type == "logic:wait_webhook" && outputs.0.iter().any(|(port, _)| *port == "url")
+}
+
+/// Whether a node has lists of what its items gave, whatever became of them; what others in bodies gave is in their containers.
+fn is_lifted(node: &control::Node, outputs: &Outputs<'_>) -> bool {
+    node.items.is_some() && !outputs.0.is_empty()
 }
 
 fn node_state<'a>(node: &'a control::Node, shown: &NodeRun<'a>) -> dto::run::NodeState<'a> {
@@ -327,6 +333,22 @@ mod tests {
         assert_eq!((&shown["output"]["error"]["code"], &shown["provider"]), (&json!("x"), &json!("llm:y")));
         assert_eq!(body["finalOutput"]["nodeId"], "b");
         assert!(body["nodeResults"]["nodeRuns"][1].get("provider").is_none());
+    }
+
+    #[test]
+    fn the_lists_of_a_lifted_node_are_shown_whatever_became_of_its_items() {
+        let lifted = |state, value: &'static str| {
+            let list = PortValue { port: "out".to_owned(), value_json: value.into(), ..PortValue::default() };
+            let items = Some(control::Items::default());
+            Node { outputs: vec![list], items, ..node("a", "llm:x", state) }
+        };
+        for (state, value) in [(NodeState::Skipped, "[]"), (NodeState::Failed, "[null]"), (NodeState::Completed, "[1]")]
+        {
+            let body = polled(&of(vec![lifted(state, value)]));
+            assert_eq!(body["nodeResults"]["nodeRuns"][0]["output"]["out"].to_string(), value, "{state:?}");
+        }
+        let nothing = Node { outputs: Vec::new(), ..lifted(NodeState::Skipped, "[]") };
+        assert_eq!(polled(&of(vec![nothing]))["nodeResults"]["nodeRuns"][0]["output"], Value::Null);
     }
 
     #[test]

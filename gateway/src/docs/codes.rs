@@ -174,6 +174,7 @@ pub const REFUSALS: &[Code] = &[
     ),
     code("node_type_not_found", "There is no node type of this name.", "`GET /api/v1/nodes` lists them."),
     code("node_type_unavailable", "No agent offers a type that the run needs.", "Start an agent that does."),
+    code("not_acceptable", "`Accept` refuses each form that the answer can have.", "The message says which there are."),
     code("not_an_assignee", "The review names who may decide it, and not you.", "`assignees` says who may."),
     code("not_implemented", "The coordinator is older than the gateway.", "Update the coordinator."),
     code("not_supported_yet", "Heddle cannot do this yet.", "Leave it out."),

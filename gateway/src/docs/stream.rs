@@ -25,6 +25,7 @@ pub(crate) fn events() -> Operation {
         .header("Last-Event-ID", json!({"anyOf": [place, {"const": ""}]}), "Goes on after this event.")
         .gives(OK, "text/event-stream")
         .answers::<Events<'_>>(OK, Shape::Enveloped)
+        .refuses(StatusCode::NOT_ACCEPTABLE)
 }
 
 pub(crate) fn export() -> Operation {

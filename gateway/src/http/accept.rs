@@ -1,7 +1,9 @@
 //! What a client would rather have, of the two forms that a history comes in (RFC 9110, part 12.5.1).
 
-use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
+
+use super::error::ApiError;
 
 /// What `Accept` says of one media type.
 #[derive(Debug, Clone, Copy)]
@@ -14,16 +16,25 @@ struct Said {
 
 /// Whether a stream of events is wanted, and not JSON. The greater weight counts. Where both weigh the same, who names a stream
 /// gets it; else who says whether to follow does, unless they name JSON or refuse a stream: a list ends by itself, so nobody who
-/// asks for neither is left to wait for its end.
-pub(super) fn wants_stream(headers: &HeaderMap, says_follow: bool) -> bool {
+/// asks for neither is left to wait for its end. Who names other forms alone gets one of these two all the same.
+///
+/// # Errors
+/// 406 `not_acceptable` where the form that is left is refused by its weight.
+pub(super) fn wants_stream(headers: &HeaderMap, says_follow: bool) -> Result<bool, ApiError> {
     let (stream, json) = (said(headers, "text", "event-stream"), said(headers, "application", "json"));
     let weight = |said: Option<Said>| said.map_or(0, |said| said.weight);
     let is_named = |said: Option<Said>| said.is_some_and(|said| said.is_named && said.weight > 0);
     if weight(stream) != weight(json) {
-        return weight(stream) > weight(json);
+        return Ok(weight(stream) > weight(json));
     }
-    let is_refused = stream.is_some_and(|said| said.weight == 0);
-    is_named(stream) || says_follow && !is_refused && !is_named(json)
+    let is_refused = |said: Option<Said>| said.is_some_and(|said| said.weight == 0);
+    match is_named(stream) || says_follow && !is_refused(stream) && !is_named(json) {
+        false if is_refused(json) => {
+            let message = "Accept refuses all that there is; take application/json or text/event-stream";
+            Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message))
+        }
+        is_stream => Ok(is_stream),
+    }
 }
 
 /// What the closest of the header's ranges says of a media type; nothing if none fits. What cannot be read counts for nothing.
@@ -63,10 +74,14 @@ fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u16 {
 mod tests {
     use super::*;
 
-    fn wants(accept: &[&'static str], says_follow: bool) -> bool {
+    fn asked(accept: &[&'static str], says_follow: bool) -> Result<bool, ApiError> {
         let mut headers = HeaderMap::new();
         accept.iter().for_each(|text| _ = headers.append(ACCEPT, text.parse().unwrap()));
         wants_stream(&headers, says_follow)
+    }
+
+    fn wants(accept: &[&'static str], says_follow: bool) -> bool {
+        asked(accept, says_follow).unwrap()
     }
 
     #[test]
@@ -90,6 +105,8 @@ mod tests {
             ("text/*, text/event-stream;q=0, application/json;q=0.1", false),
             ("application/json", false),
             ("application/*", false),
+            ("*/*;q=0, application/json;q=0.1", false),
+            ("*/*;q=0, text/event-stream", true),
         ] {
             for says_follow in [false, true] {
                 assert_eq!(wants(&[accept], says_follow), is_stream, "{accept}, follow said: {says_follow}");
@@ -106,11 +123,26 @@ mod tests {
             &["text/html"],
             &["text/event-streams"],
             &["text/html, */*;q=0.8"],
+            &["text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"],
+            &["application/xml, text/html;q=0"],
             &["*/*;q=none"],
             &[""],
         ] {
             assert!(wants(accept, true) && !wants(accept, false), "{accept:?}");
         }
-        assert!(!wants(&["*/*;q=0"], true));
+    }
+
+    #[test]
+    fn what_is_refused_is_never_given() {
+        for accept in ["application/json;q=0", "application/*; q=0.0", "*/*, application/json;q=0, text/*;q=0"] {
+            assert_eq!(asked(&[accept], false).unwrap_err().status, StatusCode::NOT_ACCEPTABLE, "{accept}");
+        }
+        for says_follow in [false, true] {
+            for accept in ["*/*;q=0", "application/json;q=0, text/event-stream;q=0"] {
+                assert_eq!(asked(&[accept], says_follow).unwrap_err().code, "not_acceptable", "{accept}");
+            }
+        }
+        assert!(wants(&["application/json;q=0"], true), "of the stream nothing was said");
+        assert!(!wants(&["text/event-stream;q=0"], true), "of the list nothing was said");
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn events(
         Some(_) => return Err(ApiError::invalid_parameter("ids", "history or all")),
     };
     let limit = limit("limit", parameters.limit.as_deref(), EVENTS_LIMIT_MAX, EVENTS_LIMIT_MAX)?;
-    if !wants_stream(&headers, parameters.follow.is_some()) {
+    if !wants_stream(&headers, parameters.follow.is_some())? {
         return listed(&app, &caller, id, after, limit).await;
     }
     let follow = flag("follow", parameters.follow.as_deref())?.unwrap_or(true);

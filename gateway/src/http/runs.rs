@@ -73,12 +73,10 @@ pub(crate) async fn execute(
     let from_execution_id = fields.id("fromExecutionId")?.filter(|_| !force).unwrap_or_default();
     let graph = graph(&body, &fields)?;
     refuse_empty(graph.as_ref())?;
-    // An empty list says that there is nothing to iterate over: one run.
-    let iterators = fields.array("iteratorConfigs")?.filter(|_| fields.asks_for("iteratorConfigs"));
     let share = |part: Option<&[u8]>| part.map(|part| body.share(part)).unwrap_or_default();
     let request = SubmitRequest {
         inputs_json: share(fields.object("inputs")?),
-        iterator_configs_json: share(iterators),
+        iterator_configs_json: share(fields.array("iteratorConfigs")?),
         trigger_data_json: share(fields.object("triggerData")?),
         deadline_ms: deadline(&fields)?,
         target_node_id,
@@ -232,7 +230,7 @@ fn traced(mut response: Response, reply: &SubmitReply) -> Response {
 
 /// What is asked of the coordinator.
 fn asked(execution_id: String, parameters: &ReadParameters) -> Result<GetRunRequest, ApiError> {
-    let wait = match parameters.wait.as_deref().filter(|text| !text.is_empty()) {
+    let wait = match parameters.wait.as_deref() {
         None => Some(0.0),
         Some(text) => text.parse::<f64>().ok().filter(|wait| !wait.is_nan()),
     };

@@ -56,12 +56,17 @@ async fn faults_of_the_address_are_refused() {
     for (path, code) in [
         ("/api/v1/workflows?isActive=perhaps", "invalid_parameter"),
         ("/api/v1/workflows/w/executions?limit=many", "invalid_parameter"),
+        ("/api/v1/workflows/w/executions?limit=", "invalid_parameter"),
         ("/api/v1/workflows/w/executions?status=DONE", "invalid_parameter"),
         ("/api/v1/workflows/w/executions?from=yesterday", "invalid_parameter"),
         ("/api/v1/workflows/executions?tag=x", "not_supported_yet"),
         ("/api/v1/workflows/executions/e/poll?wait=-1", "invalid_parameter"),
         ("/api/v1/workflows/executions/e/poll?wait=NaN", "invalid_parameter"),
+        ("/api/v1/workflows/executions/e/poll?wait=", "invalid_parameter"),
         ("/api/v1/workflows/executions/e/poll?minSeq=-1", "invalid_parameter"),
+        ("/api/v1/workflows/executions/e/poll?nodesOffset=", "invalid_parameter"),
+        ("/api/v1/workflows/w/diff?from=", "invalid_parameter"),
+        ("/api/v1/workflows/executions/e/events?limit=", "invalid_parameter"),
         ("/api/v1/workflows/executions/e/events?after=x", "invalid_parameter"),
         ("/api/v1/workflows/executions/e/events?follow=x", "invalid_parameter"),
     ] {

@@ -160,7 +160,7 @@ impl TypeCatalogue {
     }
 
     /// Whether a type of this id could be there, and is not since no agent has ever brought any.
-    pub(super) fn lacks_agents(&self, id: &str) -> bool {
+    pub fn lacks_agents(&self, id: &str) -> bool {
         let family = id.split(':').next().unwrap_or_default();
         !self.has_brought && !CONTROL_FAMILIES.contains(&family)
     }

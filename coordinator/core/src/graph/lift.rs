@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::compile::Compiler;
 use super::order::Wire;
-use super::ports::{Found, NO_PLACE, takes_whole_lists};
+use super::ports::{Found, NO_PLACE, Side, takes_whole_lists, type_name};
 use super::problem::{Problem, rule, shown};
 use super::scope::{Crossing, Scope, ScopeKind};
 use super::{Graph, InEdge, Logic, Node};
@@ -52,17 +52,25 @@ pub(super) fn compile_away(compiler: &mut Compiler<'_>, wires: &mut Vec<Wire>) -
     for wire in lists_of_lists {
         let wire = &wires[wire];
         let edge = &compiler.draft.edges[wire.place as usize];
-        let id = |node: NodeIx| shown(&compiler.running[node.0 as usize].draft.id);
-        let (source, target) = (id(wire.source), id(wire.target));
+        let running = |node: NodeIx| &compiler.running[node.0 as usize];
+        let (from, to) = (running(wire.source), running(wire.target));
+        let (source, target) = (shown(&from.draft.id), shown(&to.draft.id));
+        let types = from.node_type.as_deref().map(Side::outputs).zip(to.node_type.as_deref().map(Side::inputs));
+        let Some((outputs, inputs)) = types else { continue };
+        let (output, input) = (outputs.port(wire.output.port), inputs.port(wire.input.port));
         let message = format!(
-            "Node \"{source}\" runs once for each item of a list and gives a list each time, and \"{target}\" takes one value: \
-             lists of lists are not gone through by themselves."
+            "\"out-{}\" of node \"{source}\" gives {} for each item of a list, but \"in-{}\" of node \"{target}\" takes {}: \
+             lists of lists are not gone through by themselves.",
+            output.id,
+            type_name(output),
+            input.id,
+            type_name(input)
         );
         let fix = format!(
             "Put \"{source}\" and \"{target}\" into the body of a logic:map over the list: there \"{target}\" runs once for each \
              item of what \"{source}\" gives."
         );
-        let problem = Problem::new(rule::TYPE_MISMATCH, message, fix);
+        let problem = Problem::new(rule::TYPE_MISMATCH, message, fix).node(&to.draft.id);
         compiler.problems.push(problem.edge(edge.id.as_ref()).at(format!("/edges/{}/target", wire.place)));
     }
     lead_through(compiler, wires, regions, &of_node)

@@ -296,16 +296,21 @@ impl Reader<'_> {
             Some(weights) if weights.as_object().is_some_and(serde_json::Map::is_empty) => return Ok(0.5),
             Some(weights) => weights,
         };
-        let weight = |key: &str| match weights.get(key) {
-            None if weights.is_object() => Some(0.0),
-            given => given.and_then(Value::as_f64).filter(|weight| weight.is_finite() && *weight >= 0.0),
-        };
-        let share = weight("a").zip(weight("b")).map(|(a, b)| a / (a + b)).filter(|share| share.is_finite());
-        share.ok_or_else(|| {
-            let message = format!("weights of node \"{}\" cannot be {}.", self.node.label, shown(&weights.to_string()));
+        let path = || join(&(self.path)(), "weights");
+        let bad = |name: &str, given: &Value, path: String| {
+            let message = format!("{name} of node \"{}\" cannot be {}.", self.node.label, shown(&given.to_string()));
             let fix = "Write {\"a\": 3, \"b\": 1}: numbers from 0, not both 0.";
-            Problem::new(rule::BAD_CONFIG, message, fix).at(join(&(self.path)(), "weights"))
-        })
+            Problem::new(rule::BAD_CONFIG, message, fix).at(path)
+        };
+        let weight = |key: &str| match weights.get(key) {
+            None => Ok(0.0),
+            Some(given) => given
+                .as_f64()
+                .filter(|weight| weight.is_finite() && *weight >= 0.0)
+                .ok_or_else(|| bad(&format!("weights.{key}"), given, join(&path(), key))),
+        };
+        let (a, b) = (weight("a")?, weight("b")?);
+        Some(a / (a + b)).filter(|share| share.is_finite()).ok_or_else(|| bad("weights", weights, path()))
     }
 }
 

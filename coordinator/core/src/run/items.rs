@@ -234,10 +234,18 @@ impl ItemsView {
         counts
     }
 
-    /// How many items a container will have had. Of one that lies in a body, nobody knows how often it will run.
+    /// How many items a container will have had. Of one that lies in a body, nobody knows how often it will run; of a loop, how
+    /// many turns there will be.
     fn total(&self, container: NodeIx) -> Option<u32> {
-        let counted = self.containers.get(&container)?;
-        counted.total.filter(|_| self.run.graph().within(container).is_none())
+        let scope = self.run.graph().scope(container)?;
+        if self.run.graph().within(container).is_some() || matches!(scope.kind, ScopeKind::Loop { .. }) {
+            return None;
+        }
+        match self.containers.get(&container) {
+            Some(counted) => counted.total,
+            // It has had none and will have none.
+            None => matches!(self.run.phase_of(container), NodePhase::Completed | NodePhase::Skipped).then_some(0),
+        }
     }
 
     /// Items and turns that left memory with the last event.
@@ -253,8 +261,7 @@ impl ItemsView {
             let counted = self.containers.entry(instance.node).or_default();
             counted.opened += opened.items.len() as u32;
             // A loop says only how many turns there may be.
-            let scope = self.run.graph().scope(instance.node);
-            counted.total = scope.filter(|it| !matches!(it.kind, ScopeKind::Loop { .. })).map(|_| opened.count);
+            counted.total = Some(opened.count);
             self.touched.push(instance.node);
         }
         for (_, frame) in self.run.closed.iter().flatten() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::items::{ItemCounts, ItemsView};
+use super::scope::Tally;
 use super::{Corrupt, NodePhase, Run, RunStatus};
 use crate::graph::Graph;
 use crate::id::{AgentId, EventSeq, Instance, NodeIx, ProviderIx, RunId, Subject};
@@ -151,9 +152,30 @@ impl RunView {
                 let takes_items = self.run().graph().takes_items(container).any(|ix| ix == node);
                 if takes_items { NodeState::Failed } else { NodeState::Skipped }
             }
-            NodeState::Failed => NodeState::Cancelled,
+            NodeState::Failed => self.state_in_failed(node),
             state => state,
         })
+    }
+
+    /// The state of a node whose container has failed and that has failed in none of its items.
+    fn state_in_failed(&self, node: NodeIx) -> NodeState {
+        let mut tally = self.run().tally(node);
+        for (_, phase) in self.run().open_instances(node) {
+            match phase {
+                NodePhase::Completed => tally.completed += 1,
+                NodePhase::Cached => (tally.completed, tally.cached) = (tally.completed + 1, tally.cached + 1),
+                NodePhase::Skipped => tally.skipped += 1,
+                // With its container it was given up.
+                _ => tally.dropped += 1,
+            }
+        }
+        match tally {
+            Tally { dropped: 1.., .. } => NodeState::Cancelled,
+            Tally { completed: 1.., cached, .. } if cached == tally.completed => NodeState::Cached,
+            Tally { completed: 1.., .. } => NodeState::Completed,
+            Tally { skipped: 1.., .. } => NodeState::Skipped,
+            _ => NodeState::Cancelled,
+        }
     }
 
     /// Whether lifted nodes failed because their lists cannot be gone through.
@@ -172,6 +194,21 @@ impl RunView {
             let Decision::Failed { instance, error, .. } = decision else { continue };
             for ix in graph.takes_items(instance.node).filter(|_| graph.node(instance.node).is_anonymous) {
                 over(self.nodes.get_mut(ix.0 as usize), event.at, Some(error));
+            }
+        }
+    }
+
+    /// What lies in a container that is reused comes from where the container does.
+    fn take_over(&mut self, event: &Event) {
+        let graph = Arc::clone(self.run().graph());
+        for decision in &event.decisions {
+            let Decision::Reused { instance, source, .. } = decision else { continue };
+            // In each item it is the same again.
+            let is_known = self.nodes.get(instance.node.0 as usize).is_none_or(|view| view.source == Some(*source));
+            if !is_known && graph.scope(instance.node).is_some() {
+                for ix in graph.all_inside(instance.node) {
+                    self.nodes[ix.0 as usize].source = Some(*source);
+                }
             }
         }
     }
@@ -200,6 +237,7 @@ impl RunView {
             self.ended_at = Some(event.at);
             self.cancelled = by.clone().map(|by| (by, reason.clone()));
         }
+        self.take_over(event);
         note(event, self);
         self.blame(event);
         if let Fact::Ended { error, .. } = &event.fact {

@@ -77,7 +77,9 @@ fn a_bad_config_of_a_branching_node_is_refused_before_any_run() {
         ("logic:stop", json!({"status": "paused"}), "/status", rule::BAD_CONFIG),
         ("logic:stop", json!({"message": 3}), "/message", rule::BAD_CONFIG),
         ("logic:split_test", json!({"weights": {"a": 0, "b": 0}}), "/weights", rule::BAD_CONFIG),
-        ("logic:split_test", json!({"weights": {"a": -1, "b": 2}}), "/weights", rule::BAD_CONFIG),
+        ("logic:split_test", json!({"weights": {"a": -1, "b": 2}}), "/weights/a", rule::BAD_CONFIG),
+        ("logic:split_test", json!({"weights": {"b": "2"}}), "/weights/b", rule::BAD_CONFIG),
+        ("logic:split_test", json!({"weights": {"c": 2}}), "/weights", rule::BAD_CONFIG),
         ("logic:split_test", json!({"weights": [1, 2]}), "/weights", rule::BAD_CONFIG),
     ] {
         let (found, at, message) = refused(node_type, config);

@@ -168,11 +168,12 @@ fn a_list_of_lists_does_not_lift() {
     let found = problems((nodes, edges));
     let places: Vec<_> = found.iter().map(|problem| (problem.rule, problem.path.as_deref())).collect();
     assert_eq!(places, [(rule::TYPE_MISMATCH, Some("/edges/1/target"))], "{found:?}");
-    let message = &found[0].message;
-    assert!(
-        message.starts_with("Node \"t\" runs once for each item of a list and gives a list each time"),
-        "{message}"
+    assert_eq!(
+        found[0].message,
+        "\"out-parts\" of node \"t\" gives TEXT list for each item of a list, but \"in-prompt\" of node \"e\" takes TEXT: \
+         lists of lists are not gone through by themselves."
     );
+    assert_eq!(found[0].node_id.as_deref(), Some("e"));
     assert!(found[0].fix.contains("logic:map"), "{}", found[0].fix);
 }
 

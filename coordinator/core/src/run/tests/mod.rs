@@ -25,5 +25,6 @@ mod reuse_reviews;
 mod reviews;
 mod scopes;
 mod scopes_ending;
+mod shown;
 mod trace;
 mod values;

@@ -6,6 +6,7 @@ use super::course::{Course, success};
 use crate::graph::fixture::Fixture;
 use crate::id::Instance;
 use crate::limits;
+use crate::run::view::NodeState;
 use crate::run::{NodePhase, RunStatus};
 
 /// A map whose items have two nodes, one after the other, with a policy.
@@ -51,6 +52,11 @@ fn a_map_that_cannot_go_on_fails_its_run() {
     assert_eq!((&*error.code, error.node), ("too_many_items", Some(course.instance("m").node)));
     assert_eq!(course.run.phase_of(course.instance("m").node), NodePhase::Failed);
     assert!(course.run.attempt(second.instance).is_some_and(|live| live.stopping));
+    // Both are done in the first item, and were given up in the second.
+    let view = course.view();
+    for id in ["w", "after"] {
+        assert_eq!(view.node_state(course.instance(id).node), Some(NodeState::Cancelled), "{id}");
+    }
 }
 
 #[test]
