@@ -267,6 +267,19 @@ impl Run {
         expansion.is_some_and(|expansion| expansion.open == 0 && expansion.next > 0 && expansion.verdict.is_none())
     }
 
+    /// Whether it may leave out some nodes of its graph.
+    pub(super) fn is_partial(&self) -> bool {
+        self.state.origin.target.is_some() || self.lineage().is_some_and(|lineage| !lineage.ends.is_empty())
+    }
+
+    /// The outputs of a container that stay closed, since the run leaves out what leads to them.
+    pub(super) fn unanswered(&self, container: NodeIx) -> Vec<PortIx> {
+        if !self.is_partial() {
+            return Vec::new();
+        }
+        self.graph.unanswered(container, &|ix| self.covers(ix))
+    }
+
     /// Whether nothing of the item that an instance lies in starts any more.
     pub(super) fn is_abandoned(&self, instance: Instance) -> bool {
         self.frame(instance.scope).is_some_and(|frame| frame.failure.is_some())

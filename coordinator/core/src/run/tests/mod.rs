@@ -14,6 +14,7 @@ mod instances;
 mod jobs;
 mod lifting;
 mod listening;
+mod parts;
 mod pausing;
 mod plan;
 mod properties;
