@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NodePhase, Run, Slot};
 use crate::control_types::scope::{looping, reduce};
+use crate::fault::{Fault, is_planted};
 use crate::graph::ScopeKind;
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::limits;
@@ -274,7 +275,7 @@ impl Run {
 
     /// The outputs of a container that stay closed, since the run leaves out what leads to them.
     pub(super) fn unanswered(&self, container: NodeIx) -> Vec<PortIx> {
-        if !self.is_partial() {
+        if !self.is_partial() || is_planted(Fault::LeftOutIsNull) {
             return Vec::new();
         }
         self.graph.unanswered(container, &|ix| self.covers(ix))
