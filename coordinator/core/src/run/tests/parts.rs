@@ -11,6 +11,7 @@ use crate::graph::Graph;
 use crate::graph::fixture::Fixture;
 use crate::limits;
 use crate::run::event::ErrorClass;
+use crate::run::items::ItemsView;
 use crate::run::resume::Resume;
 use crate::run::{NodePhase, Outcome, RunStatus};
 
@@ -109,6 +110,10 @@ fn a_reduce_whose_result_is_left_out_ends_after_its_first_item() {
     let graph = reduced(json!([1, 2, 3])).edge("b.out", "r.result").build();
     let (course, ran) = up_to(&graph, "a", one_more);
     assert_eq!((ran, gave(&course, &["r.result"])), (vec!["a(10)".to_owned()], vec![None]));
+    let mut view = ItemsView::begin(ID, Arc::clone(&graph), &course.events[0]).unwrap();
+    course.events[1..].iter().for_each(|event| view.step(event).unwrap());
+    let counts = view.counts(course.instance("r").node).unwrap();
+    assert_eq!((counts.total, counts.completed, counts.running), (Some(3), 1, 0));
     let (course, ran) = up_to(&graph, "b", one_more);
     assert_eq!((ran.len(), gave(&course, &["r.result"])), (6, vec![Some(json!(16))]));
     let graph = reduced(json!([])).edge("b.out", "r.result").build();
