@@ -96,6 +96,8 @@ pub enum Fault {
     KeyWithoutReview,
     /// A run that goes on from another one does not end with the node that it is to end with.
     EndNotHeard,
+    /// What a run of a part leaves out counts as null for the container around it, which goes on with that.
+    LeftOutIsNull,
     /// What people put in the place of what came into a node is forgotten.
     InputEditForgotten,
     /// What lies downstream of the start takes over earlier results though it is to run.

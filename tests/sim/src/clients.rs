@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heddle_core::batch::BatchId;
-use heddle_core::id::{CallerId, PartitionId, RunId, Slot, Subject, TenantId, WorkflowId};
+use heddle_core::graph::Graph;
+use heddle_core::id::{CallerId, NodeIx, PartitionId, RunId, Slot, Subject, TenantId, WorkflowId};
 use heddle_core::partition::batch::{IdempotencyKey, KeyRow};
 use heddle_core::partition::io::{Input, Refusal, Reply, Submission};
 use heddle_core::run::PauseChange;
@@ -128,6 +129,10 @@ impl World {
                 if self.knobs.has_tenants() && key.is_none() && self.random.percent(40) {
                     submission.tenant = TenantId::from("umbrella");
                 }
+                // The key of a request says what it asks for.
+                if key.is_none() && self.random.percent(15) {
+                    submission.target = self.target(&submission.graph);
+                }
                 self.check.invoked(submission.run);
                 Some((self.partition_of(submission.run), Input::Submit(caller, Box::new(submission))))
             }
@@ -190,6 +195,14 @@ impl World {
 
     pub(super) fn known_batches(&self, client: usize) -> &[BatchId] {
         &self.clients[client].batches
+    }
+
+    /// A node to run up to, mostly one in a body or a lifted one.
+    fn target(&mut self, graph: &Graph) -> Option<NodeIx> {
+        let named = graph.nodes().filter(|(_, node)| !node.is_anonymous).map(|(ix, _)| ix);
+        let (inside, outside): (Vec<NodeIx>, Vec<NodeIx>) = named.partition(|ix| graph.within(*ix).is_some());
+        let from = if inside.is_empty() || self.random.percent(20) { outside } else { inside };
+        from.get(self.random.below(from.len())).copied()
     }
 
     pub(super) fn submission(&mut self, graph: usize, key: Option<usize>) -> Submission {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod bodies;
 mod failed;
 mod kills;
 mod maps;

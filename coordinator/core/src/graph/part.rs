@@ -1,8 +1,11 @@
 //! Which part of a graph a run covers, and whether that part can run (graph.md, part 8).
 
+use std::collections::BTreeMap;
+
 use super::problem::{Problem, Problems, rule};
-use super::{Graph, Node};
-use crate::id::NodeIx;
+use super::{Graph, Node, ScopeKind};
+use crate::condition::{Condition, Need};
+use crate::id::{NodeIx, PortIx};
 use crate::node_type::Runner;
 
 impl Graph {
@@ -37,6 +40,43 @@ impl Graph {
             }
         }
         problems.into_result(())
+    }
+
+    /// The outputs of a container of which a run of a part never knows what they give, since it leaves out what in the body leads
+    /// to them; none if it covers the whole body. A loop or a reduce has all of them or none: without them nobody knows what its
+    /// next turn goes on from, or whether there is one.
+    pub(crate) fn unanswered(&self, container: NodeIx, covers: &dyn Fn(NodeIx) -> bool) -> Vec<PortIx> {
+        let Some(scope) = self.scope(container) else { return Vec::new() };
+        if self.all_inside(container).into_iter().all(covers) {
+            return Vec::new();
+        }
+        // Containers inside may be asked for several of their outputs.
+        let mut inside: BTreeMap<NodeIx, Vec<PortIx>> = BTreeMap::new();
+        let mut is_missing = |node: NodeIx, port: Option<PortIx>| {
+            if !covers(node) || port.is_some_and(|port| self.is_inner_output(node, port)) {
+                return !covers(node);
+            }
+            let unanswered = inside.entry(node).or_insert_with(|| self.unanswered(node, covers));
+            port.map_or(!unanswered.is_empty(), |port| unanswered.contains(&port))
+        };
+        if !matches!(scope.kind, ScopeKind::Loop { .. } | ScopeKind::Reduce) {
+            let mut is_left_out = |input: PortIx| {
+                let mut edges = self.in_edges(container).iter().filter(|edge| edge.target_port == input);
+                edges.any(|edge| is_missing(edge.source, Some(edge.source_port)))
+            };
+            let results = scope.results.iter().filter(|(input, _)| is_left_out(*input));
+            return results.map(|(_, list)| *list).collect();
+        }
+        let results = self.result_edges(container).map(|edge| (edge.source, Some(edge.source_port)));
+        let looked_at = scope.conditions().flat_map(Condition::needs).filter_map(|need| match *need {
+            Need::Input(_) => None,
+            Need::Node(node) => Some((NodeIx(node), None)),
+            Need::Output(node, port) => Some((NodeIx(node), Some(PortIx(port)))),
+        });
+        match results.chain(looked_at).any(|(node, port)| is_missing(node, port)) {
+            true => self.outer_outputs(container).map(|(port, _)| port).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// A problem for each required input that neither an edge nor a value feeds.

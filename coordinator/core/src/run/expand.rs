@@ -75,6 +75,8 @@ impl Run {
             return Next::Gather(chunk);
         }
         match scope.kind {
+            // What the next turn would go on from is no part of the run: this was the last one.
+            ScopeKind::Loop { .. } | ScopeKind::Reduce if !self.unanswered(container.node).is_empty() => Next::Finish,
             ScopeKind::Loop { .. } => Next::EndTurn,
             _ if expansion.next < expansion.count && expansion.open < scope.window() => Next::Open,
             _ => Next::Finish,
@@ -416,7 +418,7 @@ impl Run {
             return self.opened(container, *turns_max, expansion.next, vec![given], score);
         }
         let last = self.turn_result(container, turn).unwrap_or(OutputValue::Closed);
-        let (mut lists, _) = lists_of(expansion, (&*self.graph, scope), body);
+        let (mut lists, _) = lists_of(expansion, (&*self.graph, scope), &[], body);
         let all = lists.pop().unwrap_or(OutputValue::Closed);
         let result = match (select, &expansion.best, score) {
             (Select::All, ..) => all.clone(),
@@ -452,12 +454,13 @@ impl Run {
         let mut set = |port: PortIx, value: OutputValue| {
             outputs.iter_mut().filter(|output| output.port == port).for_each(|output| output.value = value.clone());
         };
-        if let ScopeKind::Reduce = scope.kind {
+        let unanswered = self.unanswered(container.node);
+        if unanswered.is_empty() && matches!(scope.kind, ScopeKind::Reduce) {
             set(reduce::LAST, self.accumulator(container, body));
         } else {
             let none = Expansion::empty();
             let expansion = self.state.expansions.get(&container).unwrap_or(&none);
-            let (lists, errors) = lists_of(expansion, (&*self.graph, scope), body);
+            let (lists, errors) = lists_of(expansion, (&*self.graph, scope), &unanswered, body);
             scope.results.iter().zip(lists).for_each(|((_, port), list)| set(*port, list));
             scope.errors.into_iter().for_each(|port| set(port, errors.clone()));
         }
@@ -503,10 +506,11 @@ fn written_out(
     (results, errors)
 }
 
-/// The lists of all results, and of the items that failed.
+/// The lists of all results but of those that the run leaves out, and of the items that failed.
 fn lists_of(
     expansion: &Expansion,
     (graph, scope): (&Graph, &Scope),
+    unanswered: &[PortIx],
     body: &mut Body,
 ) -> (Vec<OutputValue>, OutputValue) {
     let (mut results, mut errors) = (vec![Vec::new(); scope.results.len()], Vec::new());
@@ -515,7 +519,10 @@ fn lists_of(
         results.iter_mut().zip(some).for_each(|(list, items)| list.extend(items));
         errors.extend(failed);
     }
-    let lists = results.iter().enumerate().map(|(place, rest)| {
+    let lists = results.iter().enumerate().zip(&scope.results).map(|((place, rest), (_, port))| {
+        if unanswered.contains(port) {
+            return OutputValue::Closed;
+        }
         let done = expansion.gathered.values().filter_map(|(results, _)| results.get(place)).copied().collect();
         list::write(done, rest, body)
     });

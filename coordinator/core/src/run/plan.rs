@@ -507,15 +507,17 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Turn by turn, as long as each is what it was.
+    /// Turn by turn, as long as each is what it was. Where what the next one goes on from is no part of the run there is one.
     fn turns(&mut self, ix: NodeIx, index: &[u32], begun: &Begun) {
-        for turn in 0..begun.count {
+        let unanswered = self.ask.graph.unanswered(ix, &|node| self.ask.part.binary_search(&node).is_ok());
+        let count = if unanswered.is_empty() { begun.count } else { begun.count.min(1) };
+        for turn in 0..count {
             // The parent ended before it began this one.
             let Some(given) = begun.items.get(&turn) else { return self.uncounted(ix) };
             let before = (self.afresh, self.plan.may_run.len());
             let is_known = self.item(ix, index, turn, Some(given));
             if !is_known || before != (self.afresh, self.plan.may_run.len()) {
-                if turn + 1 < begun.count {
+                if turn + 1 < count {
                     self.uncounted(ix);
                 }
                 return;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NodePhase, Run, Slot};
 use crate::control_types::scope::{looping, reduce};
+use crate::fault::{Fault, is_planted};
 use crate::graph::ScopeKind;
 use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
 use crate::limits;
@@ -265,6 +266,19 @@ impl Run {
         let is_loop = matches!(self.graph.scope(instance.node).map(|scope| &scope.kind), Some(ScopeKind::Loop { .. }));
         let expansion = self.state.expansions.get(&instance).filter(|_| is_loop);
         expansion.is_some_and(|expansion| expansion.open == 0 && expansion.next > 0 && expansion.verdict.is_none())
+    }
+
+    /// Whether it may leave out some nodes of its graph.
+    pub(super) fn is_partial(&self) -> bool {
+        self.state.origin.target.is_some() || self.lineage().is_some_and(|lineage| !lineage.ends.is_empty())
+    }
+
+    /// The outputs of a container that stay closed, since the run leaves out what leads to them.
+    pub(super) fn unanswered(&self, container: NodeIx) -> Vec<PortIx> {
+        if !self.is_partial() || is_planted(Fault::LeftOutIsNull) {
+            return Vec::new();
+        }
+        self.graph.unanswered(container, &|ix| self.covers(ix))
     }
 
     /// Whether nothing of the item that an instance lies in starts any more.

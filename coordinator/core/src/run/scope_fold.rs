@@ -59,7 +59,7 @@ impl Run {
     fn open_frames(&mut self, container: Instance, opened: &Opened) -> Result<(), Corrupt> {
         let graph = Arc::clone(&self.graph);
         let (body, since) = (graph.body(container.node), self.state.last_at);
-        let is_partial = self.state.origin.target.is_some() || self.lineage().is_some_and(|it| !it.ends.is_empty());
+        let is_partial = self.is_partial();
         for ((index, scope), given) in (opened.index..).zip(opened.scope.0..).zip(&opened.items) {
             let slots: Vec<Slot> = body
                 .iter()

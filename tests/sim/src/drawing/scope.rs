@@ -83,6 +83,11 @@ impl Drawing<'_> {
         carry.iter().filter(|_| is_first).for_each(|carry| self.edge(carry, node, "carry"));
         self.edge(&result, node, "result");
         carry.iter().filter(|_| !is_first).for_each(|carry| self.edge(carry, node, "carry"));
+        // It may go on by what leads to nothing of that.
+        if let Some(seen) = self.pick_in_body(node).filter(|_| self.random.percent(20)) {
+            let until = format!("nodes.{}.output {} null", super::id(seen.node), self.random.pick(&["==", "!="]));
+            self.nodes[node]["data"]["config"]["until"] = json!(until);
+        }
         let shape = if select == "all" { Shape::List } else { Shape::Item };
         sources.push(Source::of(node, "result", shape));
         sources.push(Source::of(node, "iterations", Shape::Any));

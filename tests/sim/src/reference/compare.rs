@@ -1,6 +1,6 @@
 //! Compares what a run has given with what it must have given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_core::id::NodeIx;
 use heddle_core::run::{NodePhase, Run, RunStatus};
@@ -21,7 +21,13 @@ pub(in super::super) fn compare<'a>(
 ) -> Result<(), String> {
     let history = History::read(run, stored, others);
     let is_left_out = |ix: &usize| run.phase_of(NodeIx(*ix as u32)) == NodePhase::Excluded;
-    let left_out = (0..document.nodes.len()).filter(is_left_out).collect();
+    let left_out: BTreeSet<usize> = (0..document.nodes.len()).filter(is_left_out).collect();
+    if let (Some(target), None) = (run.target(), run.lineage()) {
+        let part = document.part_up_to(target.0 as usize);
+        if (0..document.nodes.len()).any(|node| part.contains(&node) == left_out.contains(&node)) {
+            return Err(format!("it leaves out {left_out:?}, and should cover {part:?}"));
+        }
+    }
     let interpreter = Interpreter::new(document, &history.outside, left_out);
     let root = Frame::root();
     interpreter.pass(&root);

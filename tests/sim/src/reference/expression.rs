@@ -57,6 +57,16 @@ impl Expression {
         }
     }
 
+    /// The names in it, each with the fields after it.
+    pub(super) fn names(&self) -> Vec<&[String]> {
+        match self {
+            Expression::Constant(_) => Vec::new(),
+            Expression::Name(path) => vec![path],
+            Expression::Size(of) | Expression::Not(of) => of.names(),
+            Expression::Two(left, _, right) => [left.names(), right.names()].concat(),
+        }
+    }
+
     /// Whether it holds.
     pub(super) fn holds(&self, look: Look<'_>) -> Result<bool, NoAnswer> {
         self.value(look)?.as_bool().ok_or(NoAnswer)

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::document::{Document, Place, is_container, takes_list};
+use super::expression::Expression;
+use super::interpreter::Interpreter;
 
 impl Document {
     /// The nodes of a run up to and with one: all that leads to it. Of the maps and loops that it lies in only what leads to it.
@@ -137,5 +139,50 @@ impl Document {
     /// Whether a node lies outside of all maps and loops, and is not lifted.
     pub(in super::super) fn is_outside(&self, node: usize) -> bool {
         self.nodes[node].place == Place::Root
+    }
+}
+
+impl Interpreter<'_> {
+    /// Whether a loop or a reduce runs once only, and gives nothing: some of its result, of what it carries, or of what its conditions
+    /// look at comes from what the run leaves out.
+    pub(super) fn is_cut_short(&self, container: usize) -> bool {
+        let node = &self.document.nodes[container];
+        let conditions = ["until", "score"].into_iter().filter_map(|key| node.config[key].as_str());
+        let looks_at_unknown =
+            |text: &str| Expression::read(text).names().iter().any(|path| self.is_unknown_name(path));
+        matches!(node.kind.as_str(), "logic:loop" | "logic:reduce")
+            && self.is_in_part(container)
+            && (self.takes_unknown(container) || conditions.into_iter().any(looks_at_unknown))
+    }
+
+    /// Whether something that leads to what a body gives is left out.
+    pub(super) fn takes_unknown(&self, container: usize) -> bool {
+        let mut edges = ["result", "carry"].into_iter().flat_map(|input| self.results_into(container, input));
+        edges.any(|edge| self.is_unknown(edge.source, &edge.output))
+    }
+
+    /// Whether a run leaves out some of a body.
+    fn is_in_part(&self, container: usize) -> bool {
+        self.left_out.iter().any(|node| self.document.is_within(*node, container))
+    }
+
+    /// Whether a node never gives an output, as it is left out itself or what leads there is.
+    pub(super) fn is_unknown(&self, node: usize, output: &str) -> bool {
+        self.left_out.contains(&node)
+            || match (self.document.nodes[node].kind.as_str(), output) {
+                ("logic:map", "results") => self.takes_unknown(node),
+                ("logic:loop", "value" | "iteration") | ("logic:reduce", "accumulator" | "item" | "index") => false,
+                _ => self.is_cut_short(node),
+            }
+    }
+
+    /// Whether a name in a condition stands for what a node never gives; `output` is the first that it gives.
+    fn is_unknown_name(&self, path: &[String]) -> bool {
+        let [nodes, id, rest @ ..] = path else { return false };
+        let node = self.document.nodes.iter().position(|node| node.id == *id).filter(|_| nodes == "nodes");
+        node.is_some_and(|node| match rest {
+            [outputs, output, ..] if outputs == "outputs" => self.is_unknown(node, output),
+            _ => self.is_unknown(node, "results"),
+        })
     }
 }

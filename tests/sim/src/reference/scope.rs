@@ -50,8 +50,9 @@ impl Interpreter<'_> {
         if !is_whole {
             return Expected::Never;
         }
-        let outputs = [("results".to_owned(), Given::List(results)), ("errors".to_owned(), Given::List(errors))];
-        Expected::Done(outputs.into())
+        let results = Some(("results".to_owned(), Given::List(results))).filter(|_| !self.takes_unknown(node));
+        let errors = [("errors".to_owned(), Given::List(errors))];
+        Expected::Done(results.into_iter().chain(errors).collect())
     }
 
     /// Again and again; at least once.
@@ -70,6 +71,9 @@ impl Interpreter<'_> {
                 Passed::Whole => {}
                 Passed::Failed(_, codes) => return Expected::Failed(codes),
                 Passed::Never => return Expected::Never,
+            }
+            if self.is_cut_short(node) {
+                return Expected::Done(Outputs::new());
             }
             let result = self.gave(node, "result", &inner);
             let has_carry = self.results_into(node, "carry").next().is_some();
@@ -111,7 +115,8 @@ impl Interpreter<'_> {
     pub(super) fn reduce(&self, node: usize, frame: &Frame<'_>, items: &[Json], initial: Option<Given>) -> Expected {
         let own = self.document.nodes[node].config.get("initial").cloned().unwrap_or(Json::Null);
         let mut accumulator = initial.unwrap_or(Given::One(own));
-        for (index, item) in items.iter().enumerate() {
+        let is_cut_short = self.is_cut_short(node);
+        for (index, item) in items.iter().enumerate().filter(|(index, _)| *index == 0 || !is_cut_short) {
             let mut inner = Frame::of(frame, Place::Body(node), index);
             let item = Given::One(item.clone());
             inner.own =
@@ -123,15 +128,16 @@ impl Interpreter<'_> {
             }
             accumulator = self.gave(node, "result", &inner).unwrap_or(Given::One(Json::Null));
         }
-        Expected::Done(Outputs::from([("result".to_owned(), accumulator)]))
+        let result = Some(("result".to_owned(), accumulator)).filter(|_| !is_cut_short);
+        Expected::Done(result.into_iter().collect())
     }
 
     /// Lifted nodes: each gives, for each of its outputs, the list of what it gave for each item.
     pub(super) fn expected_of_region(&self, region: usize, frame: &Frame<'_>) {
         let place = Place::Region(region);
         let here = &self.document.regions[region];
-        let nodes: Vec<usize> =
-            (0..self.document.nodes.len()).filter(|ix| self.document.nodes[*ix].place == place).collect();
+        let is_here = |ix: &usize| self.document.nodes[*ix].place == place && !self.left_out.contains(ix);
+        let nodes: Vec<usize> = (0..self.document.nodes.len()).filter(is_here).collect();
         let all = |expected: Expected| nodes.iter().for_each(|node| self.note(frame, *node, expected.clone()));
         let mut lists = Vec::new();
         for (source, output) in &here.origins {
@@ -239,7 +245,7 @@ impl Interpreter<'_> {
         entering.all(|edge| self.brought(edge, frame).is_ok())
     }
 
-    fn results_into<'d>(&'d self, container: usize, input: &'d str) -> impl Iterator<Item = &'d Edge> {
+    pub(super) fn results_into<'d>(&'d self, container: usize, input: &'d str) -> impl Iterator<Item = &'d Edge> {
         let body = Place::Body(container);
         self.document.edges_into(container).filter(move |edge| {
             edge.input == input && self.document.lies_in(self.document.nodes[edge.source].place, body)
@@ -248,7 +254,7 @@ impl Interpreter<'_> {
 
     /// What an item or turn gave to an input of its container; nothing if that was closed.
     fn gave(&self, container: usize, input: &str, inner: &Frame<'_>) -> Option<Given> {
-        let edge = self.results_into(container, input).next().filter(|edge| !self.left_out.contains(&edge.source))?;
+        let edge = self.results_into(container, input).next()?;
         match self.expected(edge.source, inner) {
             Expected::Done(mut outputs) => outputs.remove(&edge.output),
             _ => None,

@@ -15,6 +15,7 @@ mod jobs;
 mod lifting;
 mod listening;
 mod lists;
+mod parts;
 mod pausing;
 mod plan;
 mod properties;

@@ -17,11 +17,13 @@
 //! | `carry` if wired, else the result; closed is null | `loops::a_carry_of_its_own_goes_before_the_result` |
 //! | `select: last, best, all` with `score` | `loops::the_last_the_best_or_all_turns_count` |
 //! | `reduce`: accumulator, item; an empty list gives `initial` | `loops::a_reduction_goes_item_by_item` |
+//! | `targetNodeId` = up to and with this node, nothing else | `parts::what_is_left_out_of_a_body_leaves_its_container_without_an_answer` |
 //! | `continue` closes the outputs and opens `error`; `fallback` tries the next | `policies::an_error_may_be_an_output`, `policies::another_provider_may_answer` |
 
 mod branching;
 mod lifting;
 mod loops;
+mod parts;
 mod policies;
 mod scopes;
 
@@ -41,6 +43,8 @@ struct Sketch {
     nodes: Vec<Json>,
     edges: Vec<Json>,
     outside: Outside,
+    /// The run goes up to this node.
+    target: Option<&'static str>,
 }
 
 impl Sketch {
@@ -81,10 +85,14 @@ impl Sketch {
 
     fn expected(&self, id: &str, path: &[u32]) -> Expected {
         let document = Document::read(&self.nodes, &self.edges);
-        let interpreter = Interpreter::new(&document, &self.outside, BTreeSet::new());
+        let find = |id: &str| document.nodes.iter().position(|node| node.id == id).expect("there is the node");
+        let part = self.target.map(|target| document.part_up_to(find(target)));
+        let is_left_out = |node: &usize| part.as_ref().is_some_and(|part| !part.contains(node));
+        let left_out: BTreeSet<usize> = (0..document.nodes.len()).filter(is_left_out).collect();
+        let interpreter = Interpreter::new(&document, &self.outside, left_out);
         let root = Frame::root();
         interpreter.pass(&root);
-        let node = document.nodes.iter().position(|node| node.id == id).expect("there is the node");
+        let node = find(id);
         match path.is_empty() {
             true => interpreter.expected(node, &root),
             false => interpreter.found.borrow().get(&(node, path.to_vec())).cloned().unwrap_or(Expected::Never),
