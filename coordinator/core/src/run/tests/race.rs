@@ -210,3 +210,17 @@ fn a_race_in_a_body_gives_the_value_that_comes_from_outside_and_names_who_gave_i
     course.run_through(|id, _| super::course::success(id));
     assert_eq!(course.gave("c.results"), Some(json!(["other", "other"])));
 }
+
+#[test]
+fn a_race_is_won_from_outside_though_what_it_waits_for_is_skipped_as_the_body_opens() {
+    let fixture = Fixture::default().list("list", json!([1, 2])).work("a", "pure", &json!({}));
+    let fixture = fixture.logic("c", "map", json!({})).edge("list", "c.items");
+    let fixture = fixture.work("skipped", "pure", &json!({})).inside("c").edge("a.side", "skipped");
+    let fixture = fixture.logic("race", "race", json!({})).inside("c").edge("skipped.out", "race");
+    let fixture = fixture.edge("c.item", "race").edge("c.index", "race").edge("race.value", "c.result");
+    let mut course = Course::begin(&fixture.build());
+    course.run_through(|id, _| success(id));
+    assert_eq!(course.run.status(), RunStatus::Completed, "{:?}", course.run.error());
+    assert_eq!(course.gave("c.results"), Some(json!([1, 2])));
+    assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+}
