@@ -224,3 +224,21 @@ fn a_race_is_won_from_outside_though_what_it_waits_for_is_skipped_as_the_body_op
     assert_eq!(course.gave("c.results"), Some(json!([1, 2])));
     assert_eq!(course.replayed().snapshot(), course.run.snapshot());
 }
+
+#[test]
+fn what_a_turn_carries_on_or_gives_leads_elsewhere_than_to_a_race_in_it() {
+    for wanted in ["c.carry", "c.result"] {
+        let fixture = Fixture::default().json("other", json!("outside"));
+        let fixture = fixture.logic("c", "loop", json!({"maxIterations": 2})).edge("other", "c.seed");
+        let fixture = fixture.work("slow", "pure", &json!({})).inside("c").edge("c.iteration", "slow");
+        let fixture = fixture.logic("race", "race", json!({})).inside("c").edge("slow.out", "race");
+        let fixture = fixture.edge("other", "race").edge("slow.out", wanted);
+        let fixture =
+            if wanted == "c.carry" { fixture.edge("c.value", "race").edge("race.value", "c.result") } else { fixture };
+        let mut course = Course::begin(&fixture.build());
+        course.run_through(|id, _| success(id));
+        assert_eq!(course.run.status(), RunStatus::Completed, "{wanted}: {:?}", course.run.error());
+        let ran = course.events.iter().filter(|event| matches!(event.fact, crate::run::event::Fact::Succeeded { .. }));
+        assert_eq!(ran.count(), 2, "{wanted}");
+    }
+}
