@@ -2,6 +2,7 @@
 
 mod branch;
 mod child;
+mod race;
 mod scope;
 
 use serde_json::{Value as Json, json};

@@ -77,13 +77,22 @@ impl Drawing<'_> {
         }
         let own = [Source::of(node, "value", Shape::Any), Source::of(node, "iteration", Shape::Any)];
         let Some(result) = self.body(level, node, sources, &own, turns) else { return };
+        let has_number = result.shape == Shape::Item;
+        let config = &mut self.nodes[node]["data"]["config"];
+        if !has_number && config["until"].as_str().is_some_and(|until| until.contains("result")) {
+            config["until"] = json!("iteration >= 2");
+        }
         // What is carried is mostly what the turn gives; if not, it may be anything, before or after it in the document.
         let carry = self.pick_in_body(node).filter(|_| self.random.percent(30));
         let is_first = self.random.percent(50);
         carry.iter().filter(|_| is_first).for_each(|carry| self.edge(carry, node, "carry"));
         self.edge(&result, node, "result");
         carry.iter().filter(|_| !is_first).for_each(|carry| self.edge(carry, node, "carry"));
-        let shape = if select == "all" { Shape::List } else { Shape::Item };
+        let shape = match has_number {
+            _ if select == "all" => Shape::List,
+            true => Shape::Item,
+            false => Shape::Any,
+        };
         sources.push(Source::of(node, "result", shape));
         sources.push(Source::of(node, "iterations", Shape::Any));
         sources.push(Source::of(node, "all", Shape::List));
@@ -145,7 +154,17 @@ impl Drawing<'_> {
         if !known.iter().any(|source| is_result(&source)) {
             self.plain(inner, &mut known);
         }
+        // A race that ends the item or turn, whatever else is open in it.
+        let ends_with_race = self.knobs.has_races && self.random.percent(35);
+        if ends_with_race {
+            (0..self.random.between((1, 2))).for_each(|_| self.race_in_body(inner, &mut known));
+        }
         self.repeats = outer;
+        let is_race = |source: &&Source| self.nodes[source.node]["data"]["nodeType"] == "logic:race";
+        let last = known.last().filter(|last| ends_with_race && is_race(last));
+        if last.is_some() {
+            return last.cloned();
+        }
         // A node of a body within the body is not its own.
         let own: Vec<Source> = known
             .iter()

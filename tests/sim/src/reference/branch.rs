@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::document::Edge;
 use super::expression::Expression;
 use super::interpreter::{Frame, Interpreter, first, items};
 use super::{Expected, Given, Outputs};
@@ -93,18 +94,7 @@ impl Interpreter<'_> {
                 let value = value.map(|value| ("value".to_owned(), value));
                 Expected::Done(value.into_iter().chain([("values".to_owned(), list)]).collect())
             }
-            // Whoever came first, the history knows; that it is one of the branches, we do.
-            "logic:race" => match self.outside.winner.get(&at) {
-                None => Expected::Never,
-                Some(winner) => {
-                    let of_winner = |edge: &&super::document::Edge| self.document.nodes[edge.source].id == *winner;
-                    let edges: Vec<_> = self.document.edges_into(node).filter(of_winner).collect();
-                    let values = edges.iter().filter_map(|edge| self.brought(edge, frame).ok().flatten());
-                    let Some(value) = self.outside.chosen(&at, values.collect()) else { return Expected::Skipped };
-                    let winner = Given::One(Json::String(winner.clone()));
-                    Expected::Done(Outputs::from([("value".to_owned(), value), ("winner".to_owned(), winner)]))
-                }
-            },
+            "logic:race" => self.race(node, frame),
             "logic:filter" => {
                 let (mut kept, mut dropped) = (Vec::new(), Vec::new());
                 for (index, item) in all("items").into_iter().enumerate() {
@@ -126,5 +116,21 @@ impl Interpreter<'_> {
             "logic:stop" => Expected::Never,
             other => panic!("the reference does not know {other}"),
         }
+    }
+
+    /// Whoever came first, the history knows; that it is one of the branches, we do. In a body it is what comes from outside, as
+    /// soon as the body opens: of that the first edge.
+    fn race(&self, node: usize, frame: &Frame<'_>) -> Expected {
+        let at = self.at(node, frame);
+        let mut entering = self.document.edges_into(node).filter(|edge| self.enters(edge, frame));
+        let outside = entering.find(|edge| matches!(self.brought(edge, frame), Ok(Some(_))));
+        let outside = outside.map(|edge| &self.document.nodes[edge.source].id);
+        let Some(winner) = outside.or_else(|| self.outside.winner.get(&at)) else { return Expected::Never };
+        let of_winner = |edge: &&Edge| self.document.nodes[edge.source].id == *winner;
+        let edges: Vec<_> = self.document.edges_into(node).filter(of_winner).collect();
+        let values = edges.iter().filter_map(|edge| self.brought(edge, frame).ok().flatten());
+        let Some(value) = self.outside.chosen(&at, values.collect()) else { return Expected::Skipped };
+        let winner = Given::One(Json::String(winner.clone()));
+        Expected::Done(Outputs::from([("value".to_owned(), value), ("winner".to_owned(), winner)]))
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Interpreter<'a> {
     pub(super) left_out: BTreeSet<usize>,
     /// Items that have failed.
     pub(super) broken: RefCell<BTreeSet<(Place, Path)>>,
+    /// Nodes that lead only to races that are won.
+    pub(super) lost: RefCell<BTreeSet<(usize, Path)>>,
 }
 
 impl<'f> Frame<'f> {
@@ -64,25 +66,30 @@ impl<'f> Frame<'f> {
 
 impl<'a> Interpreter<'a> {
     pub(super) fn new(document: &'a Document, outside: &'a Outside, left_out: BTreeSet<usize>) -> Self {
-        Self { document, outside, left_out, found: RefCell::default(), broken: RefCell::default() }
+        let (found, broken, lost) = Default::default();
+        Self { document, outside, left_out, found, broken, lost }
     }
 
     /// Runs all nodes in the place of a frame.
     pub(super) fn pass(&self, frame: &Frame<'_>) -> Passed {
         let (mut failed, mut codes, mut is_whole) = (Vec::new(), Vec::new(), true);
+        let has_races = self.document.nodes.iter().any(|node| node.kind == "logic:race" && node.place == frame.place);
         for (node, _) in self.document.nodes.iter().enumerate().filter(|(_, node)| self.is_in(node.place, frame.place))
         {
             if self.left_out.contains(&node) {
                 continue;
             }
-            match self.expected(node, frame) {
-                Expected::Failed(why)
-                    if !self.has_lost(node, frame) || self.outside.failed.contains_key(&self.at(node, frame)) =>
-                {
+            let expected = self.expected(node, frame);
+            let has_lost = has_races && self.has_lost(node, frame);
+            if has_lost {
+                self.lost.borrow_mut().insert((node, frame.path.clone()));
+            }
+            match expected {
+                Expected::Failed(why) if !has_lost || self.has_failed(node, frame) => {
                     failed.push(node);
                     codes.extend(why);
                 }
-                Expected::Never if !self.has_lost(node, frame) => is_whole = false,
+                Expected::Never if !has_lost => is_whole = false,
                 Expected::Failed(_) | Expected::Never | Expected::Done(_) | Expected::Skipped => {}
             }
         }
@@ -115,8 +122,20 @@ impl<'a> Interpreter<'a> {
             && after.all(|target| {
                 let Some(target) = target else { return false };
                 let is_won = || matches!(self.expected(target, frame), Expected::Done(_));
-                self.document.nodes[target].kind == "logic:race" && is_won() || self.has_lost(target, frame)
+                let next = &self.document.nodes[target];
+                let gives_up = next.kind == "logic:race" && next.config["cancelLosers"] != false;
+                gives_up && is_won() || self.has_lost(target, frame)
             })
+    }
+
+    /// Whether the history says that a node has failed, or something in it, before it was given up.
+    fn has_failed(&self, node: usize, frame: &Frame<'_>) -> bool {
+        let is_its = |id: &str| {
+            let other = self.document.nodes.iter().position(|other| other.id == id);
+            other.is_some_and(|other| other == node || self.document.is_within(other, node))
+        };
+        let failed = self.outside.failed.keys().chain(self.outside.refused.keys());
+        failed.filter(|(_, path)| path.starts_with(&frame.path)).any(|(id, _)| is_its(id))
     }
 
     /// What stands for a node in a place: itself, or the container that it lies in.
@@ -291,6 +310,11 @@ impl<'a> Interpreter<'a> {
                 Expected::Failed(_) | Expected::Never => self.early(edge, frame).map(Some).ok_or(()),
             },
         }
+    }
+
+    /// Whether what an edge brings is there before the body opens that a frame is of.
+    pub(super) fn enters(&self, edge: &Edge, frame: &Frame<'_>) -> bool {
+        frame.place == Place::Body(edge.source) || !self.is_in(self.document.nodes[edge.source].place, frame.place)
     }
 
     /// What a node that waits has given all the same.

@@ -58,6 +58,8 @@ enum Expected {
 struct Outside {
     /// Nodes that failed for good because of what happened to their agents, with the code.
     failed: BTreeMap<At, String>,
+    /// Nodes that failed because of what they were given, with the code.
+    refused: BTreeMap<At, String>,
     /// Which way a draw went.
     split: BTreeMap<At, String>,
     /// Who came first in a race, and what it brought.
