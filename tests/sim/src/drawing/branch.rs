@@ -37,6 +37,9 @@ impl Drawing<'_> {
         if self.knobs.has_races && self.random.percent(40) {
             return self.race(level, sources);
         }
+        if Self::has_list(sources) && self.random.percent(25) {
+            return self.list(level, sources);
+        }
         match self.random.below(17) {
             0..4 => self.passing(level, sources, "logic:if"),
             4..7 => self.passing(level, sources, "logic:switch"),
@@ -78,7 +81,7 @@ impl Drawing<'_> {
     }
 
     /// In a body, now and then a condition looks at its item, or at the number of its item or turn.
-    fn of_body(&mut self, level: Level, sources: &[Source], rest: Rest) -> Option<String> {
+    pub(super) fn of_body(&mut self, level: Level, sources: &[Source], rest: Rest) -> Option<String> {
         let container = level.parent.filter(|_| self.random.percent(40))?;
         let is_item = |source: &Source| (source.node, source.port, source.shape) == (container, "item", Shape::Item);
         let has_item = sources.iter().any(is_item);

@@ -52,7 +52,7 @@ impl Drawing<'_> {
         sources.push(Source::of(node, "value", if is_item { Shape::Item } else { Shape::Any }));
     }
 
-    fn race_node(&mut self, level: Level) -> usize {
+    pub(super) fn race_node(&mut self, level: Level) -> usize {
         let config = json!({"cancelLosers": self.random.percent(60)});
         self.node(level, "logic:race", config, json!({}))
     }

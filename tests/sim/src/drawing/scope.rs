@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::lists::are_items;
 use super::{DEPTH_MAX, Drawing, Level, NODES_MAX, REPEATS_MAX, Shape, Source};
 
 impl Drawing<'_> {
@@ -18,16 +19,16 @@ impl Drawing<'_> {
     }
 
     fn batch(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let Some(source) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let Some(lists) = self.one_list(sources) else { return self.work(level, sources) };
         let config = json!({"size": self.random.between((1, 4))});
         let node = self.node(level, "logic:batch", config, json!({}));
-        self.edge(&source, node, "items");
+        lists.iter().for_each(|list| self.edge(list, node, "items"));
         self.more(node, sources, "items", &[Shape::Item]);
         sources.push(Source::of(node, "batches", Shape::List));
     }
 
     fn map(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let Some(list) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let Some(lists) = self.one_list(sources) else { return self.work(level, sources) };
         let mut config = json!({"onItemError": self.random.pick(&["fail", "skip", "collect"])});
         if self.random.percent(60) {
             config["concurrency"] = json!(self.random.between((1, 8)));
@@ -37,17 +38,14 @@ impl Drawing<'_> {
             config["batchSize"] = json!(self.random.between((1, 4)));
         }
         let node = self.node(level, "logic:map", config, json!({}));
-        self.edge(&list, node, "items");
-        if self.random.percent(15) {
-            self.more(node, sources, "items", &[Shape::Items, Shape::Item, Shape::Json]);
-        }
-        let item = match (list.shape, is_batched) {
-            (Shape::Items, true) => Shape::Items,
-            (_, true) => Shape::List,
-            (Shape::Items, false) => Shape::Item,
-            _ => Shape::Any,
+        lists.iter().for_each(|list| self.edge(list, node, "items"));
+        let item = match (are_items(&lists), is_batched) {
+            (true, true) => Shape::Items,
+            (false, true) => Shape::List,
+            (true, false) => Shape::Item,
+            (false, false) => Shape::Any,
         };
-        let longest = self.knobs.longest_list;
+        let longest = self.knobs.longest_list * lists.len() as u64;
         let own = [Source::of(node, "item", item), Source::of(node, "index", Shape::Any)];
         if let Some(result) = self.body(level, node, sources, &own, longest) {
             self.edge(&result, node, "result");
@@ -99,18 +97,18 @@ impl Drawing<'_> {
     }
 
     fn reduce(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let Some(list) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let Some(lists) = self.one_list(sources) else { return self.work(level, sources) };
         let initial = self.pick(sources, &[Shape::Item, Shape::Any]);
         let node = self.node(level, "logic:reduce", json!({}), json!({}));
-        self.edge(&list, node, "items");
+        lists.iter().for_each(|list| self.edge(list, node, "items"));
         initial.into_iter().for_each(|initial| self.edge(&initial, node, "initial"));
-        let item = if list.shape == Shape::Items { Shape::Item } else { Shape::Any };
+        let item = if are_items(&lists) { Shape::Item } else { Shape::Any };
         let own = [
             Source::of(node, "accumulator", Shape::Any),
             Source::of(node, "item", item),
             Source::of(node, "index", Shape::Any),
         ];
-        if let Some(result) = self.body(level, node, sources, &own, self.knobs.longest_list) {
+        if let Some(result) = self.body(level, node, sources, &own, self.knobs.longest_list * lists.len() as u64) {
             self.edge(&result, node, "result");
         }
         sources.push(Source::of(node, "result", Shape::Any));

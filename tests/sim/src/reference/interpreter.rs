@@ -182,7 +182,11 @@ impl<'a> Interpreter<'a> {
         let here = &self.document.nodes[node];
         let at = self.at(node, frame);
         if let Some(outputs) = self.outside.edited.get(&at) {
-            return Expected::Done(outputs.clone());
+            let outputs = outputs.iter().map(|(port, given)| match given {
+                Given::One(value) => (port.clone(), Given::of(here.gives_list(port), value.clone())),
+                list => (port.clone(), list.clone()),
+            });
+            return Expected::Done(outputs.collect());
         }
         let is_race = here.kind == "logic:race";
         let wired: Vec<&Edge> = self
@@ -226,9 +230,9 @@ impl<'a> Interpreter<'a> {
                 let gives = self.outside.children.get(&at).and_then(|child| child.gives(&brought));
                 gives.map_or(Expected::Never, |outputs| Expected::Done(self.joined(node, outputs)))
             }
-            "logic:map" => self.map(node, frame, &items(&brought, "items")),
+            "logic:map" => self.map(node, frame, &through(&brought, "items")),
             "logic:loop" => self.looping(node, frame, first(&brought, "seed")),
-            "logic:reduce" => self.reduce(node, frame, &items(&brought, "items"), first(&brought, "initial")),
+            "logic:reduce" => self.reduce(node, frame, &through(&brought, "items"), first(&brought, "initial")),
             _ => self.branch(node, frame, &brought),
         }
     }
@@ -260,7 +264,7 @@ impl<'a> Interpreter<'a> {
             .filter(|port| brought.iter().any(|(input, _)| input == *port))
             .map(|port| match put_in.and_then(|put_in| put_in.get(*port)) {
                 Some(value) => value.clone(),
-                None if takes_list(&here.kind, port) => Json::Array(items(brought, port)),
+                None if takes_list(&here.kind, port) => Given::List(appended(brought, port)).into_json(),
                 None => first(brought, port).map_or(Json::Null, Given::into_json),
             })
             .collect();
@@ -392,10 +396,7 @@ fn outputs_in_order(kind: &str) -> &'static [&'static str] {
 }
 
 pub(super) fn given(port: &str, value: Json) -> Given {
-    match value {
-        Json::Array(items) if port == "items" => Given::List(items),
-        value => Given::One(value),
-    }
+    Given::of(port == "items", value)
 }
 
 /// What the first edge into a port brings.
@@ -403,12 +404,17 @@ pub(super) fn first(brought: &[(&str, Given)], port: &str) -> Option<Given> {
     brought.iter().find(|(input, _)| *input == port).map(|(_, given)| given.clone())
 }
 
-/// What a port that takes a list is given: single values and the items of lists, in the order of edges. JSON that is a
-/// list counts as one if it comes alone.
-pub(super) fn items(brought: &[(&str, Given)], port: &str) -> Vec<Json> {
-    let came: Vec<&Given> = brought.iter().filter(|(input, _)| *input == port).map(|(_, given)| given).collect();
-    match came[..] {
-        [Given::One(Json::Array(items)) | Given::List(items)] => items.clone(),
-        _ => came.into_iter().flat_map(Given::items).collect(),
+/// What a port that takes a list is given: the items of lists and other values as one item each, in the order of edges. JSON
+/// that is a list is one value, as others are: it came out of an output that gives no lists.
+pub(super) fn appended(brought: &[(&str, Given)], port: &str) -> Vec<Given> {
+    brought.iter().filter(|(input, _)| *input == port).flat_map(|(_, given)| given.items()).collect()
+}
+
+/// The same of what is gone through item by item: there JSON that is a list counts as one if it comes alone.
+pub(super) fn through(brought: &[(&str, Given)], port: &str) -> Vec<Given> {
+    let mut came = brought.iter().filter(|(input, _)| *input == port).map(|(_, given)| given);
+    match (came.next(), came.next()) {
+        (Some(Given::One(value @ Json::Array(_))), None) => Given::of(true, value.clone()).items(),
+        _ => appended(brought, port),
     }
 }
