@@ -69,7 +69,11 @@ impl World {
                 let number = json!({"n": self.random.below(60)});
                 let kind = self.check.kind_of(run, open.instance);
                 let (port, is_list) = match open.kind {
-                    ReviewKind::Value => (PortIx(0), false),
+                    // Whoever looks at a list makes another list of it.
+                    ReviewKind::Value => {
+                        let value = open.values.first().and_then(|it| self.store.stored(run).output(&it.value));
+                        (PortIx(0), value.is_some_and(|value| value.is_array()))
+                    }
                     ReviewKind::After | ReviewKind::Outcome => (PortIx(0), kind == work::LIST),
                     // Any of the inputs that something came into.
                     ReviewKind::Before => match open.values.len() {

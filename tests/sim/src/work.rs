@@ -62,10 +62,10 @@ pub(super) fn manifest(node_type: &str) -> Json {
         "prefetch": node_type == PREFETCHED, "cancelsJobs": node_type != PREFETCHED, "inputs": inputs, "outputs": outputs})
 }
 
-/// Only numbers count, and where others are: how values are nested, who made them and why something failed do not.
+/// Only numbers count, where others are, and what lies in a list: who made values and why something failed do not.
 fn look(seen: u64, value: &Json) -> u64 {
     match value {
-        Json::Array(items) => items.iter().fold(seen, look),
+        Json::Array(items) => mix(items.iter().fold(mix(seen, 17), look), 19),
         Json::Number(number) => mix(seen, number.as_u64().unwrap_or(1) + 1_000),
         Json::Object(fields) => match fields.get("n") {
             Some(number) => look(seen, number),
@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn the_same_is_made_of_the_same() {
         let made = |inputs: &[Json]| make(WORK, &json!({}), inputs);
-        assert_eq!(made(&[json!([{"n": 1, "by": "a"}, {"n": 2}])]), made(&[json!([[{"n": 1}], {"n": 2, "by": "b"}])]));
+        assert_eq!(made(&[json!([{"n": 1, "by": "a"}, {"n": 2}])]), made(&[json!([{"n": 1}, {"n": 2, "by": "b"}])]));
+        assert_ne!(made(&[json!([{"n": 1}, {"n": 2}])]), made(&[json!([[{"n": 1}], {"n": 2}])]));
         assert_ne!(made(&[json!([{"n": 1}, {"n": 2}])]), made(&[json!([{"n": 2}, {"n": 1}])]));
     }
 

@@ -82,12 +82,17 @@ impl Run {
 
     /// What needs nothing of the body itself is ready at once.
     fn begin_frame(&mut self, scope: ScopeIx, body: &[NodeIx]) -> Result<(), Corrupt> {
-        for ix in body {
-            let instance = Instance { scope, ..Instance::root(*ix) };
+        let beside = |ix: &NodeIx| Instance { scope, ..Instance::root(*ix) };
+        // Races before all else: what is skipped would make them due before they know who has won.
+        for instance in body.iter().map(beside) {
+            if self.slot(instance)?.phase == NodePhase::Pending && self.is_won_from_outside(instance) {
+                self.make_ready(instance)?;
+            }
+        }
+        for instance in body.iter().map(beside) {
             let slot = self.slot(instance)?;
-            let is_open = slot.phase == NodePhase::Pending;
-            let is_settled = slot.unsettled == 0;
-            if is_open && (self.is_won_from_outside(instance) || is_settled) && !self.make_ready(instance)? {
+            let is_due = slot.phase == NodePhase::Pending && slot.unsettled == 0;
+            if is_due && !self.make_ready(instance)? {
                 self.settle_after(instance)?;
             }
         }

@@ -34,8 +34,11 @@ impl Drawing<'_> {
     }
 
     pub(super) fn branch(&mut self, level: Level, sources: &mut Vec<Source>) {
-        if self.knobs.has_races && level.parent.is_none() && self.random.percent(40) {
+        if self.knobs.has_races && self.random.percent(40) {
             return self.race(level, sources);
+        }
+        if Self::has_list(sources) && self.random.percent(25) {
+            return self.list(level, sources);
         }
         match self.random.below(17) {
             0..4 => self.passing(level, sources, "logic:if"),
@@ -78,7 +81,7 @@ impl Drawing<'_> {
     }
 
     /// In a body, now and then a condition looks at its item, or at the number of its item or turn.
-    fn of_body(&mut self, level: Level, sources: &[Source], rest: Rest) -> Option<String> {
+    pub(super) fn of_body(&mut self, level: Level, sources: &[Source], rest: Rest) -> Option<String> {
         let container = level.parent.filter(|_| self.random.percent(40))?;
         let is_item = |source: &Source| (source.node, source.port, source.shape) == (container, "item", Shape::Item);
         let has_item = sources.iter().any(is_item);
@@ -110,28 +113,6 @@ impl Drawing<'_> {
             sources.push(Source::of(node, "value", one));
         }
         sources.push(Source::of(node, "values", list));
-    }
-
-    fn race(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let Some(first) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
-        if self.random.percent(40) {
-            // It falls due before the race, which has to wait as long as this one waits for its values.
-            let condition = self.rest().condition("value");
-            let before = self.node(level, "logic:if", json!({"condition": condition}), json!({}));
-            self.edge(&first, before, "value");
-            sources.extend(["true", "false"].map(|port| Source::of(before, port, Shape::Item)));
-        }
-        let config = json!({"cancelLosers": self.random.percent(60)});
-        let node = self.node(level, "logic:race", config, json!({}));
-        self.edge(&first, node, "branches");
-        if self.random.percent(20) {
-            // It falls due after the race, and is given up if nobody wants it any more by then.
-            let late = self.node(level, "logic:router", json!({}), json!({}));
-            self.edge(&first, late, "input");
-            self.edge(&Source::of(late, "output", Shape::Item), node, "branches");
-        }
-        self.more(node, sources, "branches", &[Shape::Item]);
-        sources.push(Source::of(node, "value", Shape::Item));
     }
 
     fn filter(&mut self, level: Level, sources: &mut Vec<Source>) {

@@ -2,6 +2,8 @@
 
 mod branch;
 mod child;
+mod lists;
+mod race;
 mod scope;
 
 use serde_json::{Value as Json, json};
@@ -36,6 +38,8 @@ pub(super) struct Drawing<'a> {
     is_child: bool,
     /// How often the body that is drawn may run at most.
     repeats: u64,
+    /// Nodes that put lists together.
+    joints: usize,
 }
 
 /// What comes out of a port, as far as nodes care.
@@ -51,6 +55,8 @@ pub(super) enum Shape {
     Json,
     /// Anything that is one value.
     Any,
+    /// A list or one value: only the run knows.
+    Mixed,
 }
 
 /// An output that may be joined to an input.
@@ -78,7 +84,7 @@ impl<'a> Drawing<'a> {
 
     fn begin(random: &'a mut Random, knobs: &'a Knobs, children: &'a [Child], is_child: bool) -> Self {
         let (nodes, edges, scripts) = (Vec::new(), Vec::new(), Vec::new());
-        Self { nodes, edges, scripts, random, knobs, children, is_child, repeats: 1 }
+        Self { nodes, edges, scripts, random, knobs, children, is_child, repeats: 1, joints: 0 }
     }
 
     fn draw_nodes(self, count: usize) -> Self {
@@ -93,8 +99,13 @@ impl<'a> Drawing<'a> {
                 drawing.output(level, &sources);
             } else if place > 0 && drawing.random.percent(drawing.knobs.branch_percent / 6) {
                 let value = json!([{"n": 4}, {"n": 7}, {"n": drawing.random.below(60)}]);
-                let node = drawing.node(level, "input:json", json!({"value": value}), json!({}));
-                sources.push(Source::of(node, "json", Shape::Json));
+                if drawing.random.percent(50) {
+                    let node = drawing.node(level, "input:list", json!({"items": value}), json!({}));
+                    sources.push(Source::of(node, "items", Shape::Items));
+                } else {
+                    let node = drawing.node(level, "input:json", json!({"value": value}), json!({}));
+                    sources.push(Source::of(node, "json", Shape::Json));
+                }
             } else {
                 drawing.one(level, &mut sources);
             }
@@ -279,7 +290,7 @@ impl<'a> Drawing<'a> {
 
     /// Up to three edges into an input that takes a list.
     fn inputs(&mut self, node: usize, sources: &[Source]) {
-        let all = [Shape::Item, Shape::Items, Shape::List, Shape::Any, Shape::Json];
+        let all = [Shape::Item, Shape::Items, Shape::List, Shape::Any, Shape::Json, Shape::Mixed];
         for _ in 0..self.random.below(4) {
             let source = self.pick(sources, &all);
             source.into_iter().for_each(|source| self.edge(&source, node, "in"));
@@ -291,8 +302,8 @@ impl<'a> Drawing<'a> {
         let is_full = self.repeats > 1 && self.repeats * self.knobs.longest_list > REPEATS_MAX;
         let shapes: &[Shape] = match !is_full && self.random.percent(70) {
             true => &[Shape::Items, Shape::List],
-            false if is_full => &[Shape::Item, Shape::Any],
-            false => &[Shape::Item, Shape::Any, Shape::Items],
+            false if is_full => &[Shape::Item, Shape::Any, Shape::Mixed],
+            false => &[Shape::Item, Shape::Any, Shape::Mixed, Shape::Items],
         };
         let Some(source) = self.pick(sources, shapes) else {
             // What can be said of one type's policy need not fit another.
@@ -316,7 +327,7 @@ impl<'a> Drawing<'a> {
         // What was there before the list is brought to each item.
         let before = &sources[..origin.unwrap_or(sources.len())].to_vec();
         if self.random.percent(30)
-            && let Some(extra) = self.pick(before, &[Shape::Item, Shape::Any])
+            && let Some(extra) = self.pick(before, &[Shape::Item, Shape::Any, Shape::Mixed])
         {
             self.edge(&extra, node, "extra");
         } else if is_list

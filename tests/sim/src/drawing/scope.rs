@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::lists::are_items;
 use super::{DEPTH_MAX, Drawing, Level, NODES_MAX, REPEATS_MAX, Shape, Source};
 
 impl Drawing<'_> {
@@ -18,16 +19,16 @@ impl Drawing<'_> {
     }
 
     fn batch(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let Some(source) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let Some(lists) = self.one_list(sources) else { return self.work(level, sources) };
         let config = json!({"size": self.random.between((1, 4))});
         let node = self.node(level, "logic:batch", config, json!({}));
-        self.edge(&source, node, "items");
+        lists.iter().for_each(|list| self.edge(list, node, "items"));
         self.more(node, sources, "items", &[Shape::Item]);
         sources.push(Source::of(node, "batches", Shape::List));
     }
 
     fn map(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let Some(list) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let Some(lists) = self.one_list(sources) else { return self.work(level, sources) };
         let mut config = json!({"onItemError": self.random.pick(&["fail", "skip", "collect"])});
         if self.random.percent(60) {
             config["concurrency"] = json!(self.random.between((1, 8)));
@@ -37,17 +38,14 @@ impl Drawing<'_> {
             config["batchSize"] = json!(self.random.between((1, 4)));
         }
         let node = self.node(level, "logic:map", config, json!({}));
-        self.edge(&list, node, "items");
-        if self.random.percent(15) {
-            self.more(node, sources, "items", &[Shape::Items, Shape::Item, Shape::Json]);
-        }
-        let item = match (list.shape, is_batched) {
-            (Shape::Items, true) => Shape::Items,
-            (_, true) => Shape::List,
-            (Shape::Items, false) => Shape::Item,
-            _ => Shape::Any,
+        lists.iter().for_each(|list| self.edge(list, node, "items"));
+        let item = match (are_items(&lists), is_batched) {
+            (true, true) => Shape::Items,
+            (false, true) => Shape::List,
+            (true, false) => Shape::Item,
+            (false, false) => Shape::Any,
         };
-        let longest = self.knobs.longest_list;
+        let longest = self.knobs.longest_list * lists.len() as u64;
         let own = [Source::of(node, "item", item), Source::of(node, "index", Shape::Any)];
         if let Some(result) = self.body(level, node, sources, &own, longest) {
             self.edge(&result, node, "result");
@@ -77,6 +75,11 @@ impl Drawing<'_> {
         }
         let own = [Source::of(node, "value", Shape::Any), Source::of(node, "iteration", Shape::Any)];
         let Some(result) = self.body(level, node, sources, &own, turns) else { return };
+        let has_number = result.shape == Shape::Item;
+        let config = &mut self.nodes[node]["data"]["config"];
+        if !has_number && config["until"].as_str().is_some_and(|until| until.contains("result")) {
+            config["until"] = json!("iteration >= 2");
+        }
         // What is carried is mostly what the turn gives; if not, it may be anything, before or after it in the document.
         let carry = self.pick_in_body(node).filter(|_| self.random.percent(30));
         let is_first = self.random.percent(50);
@@ -88,25 +91,29 @@ impl Drawing<'_> {
             let until = format!("nodes.{}.output {} null", super::id(seen.node), self.random.pick(&["==", "!="]));
             self.nodes[node]["data"]["config"]["until"] = json!(until);
         }
-        let shape = if select == "all" { Shape::List } else { Shape::Item };
+        let shape = match has_number {
+            _ if select == "all" => Shape::List,
+            true => Shape::Item,
+            false => Shape::Any,
+        };
         sources.push(Source::of(node, "result", shape));
         sources.push(Source::of(node, "iterations", Shape::Any));
         sources.push(Source::of(node, "all", Shape::List));
     }
 
     fn reduce(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let Some(list) = self.pick(sources, &[Shape::Items, Shape::List]) else { return self.work(level, sources) };
+        let Some(lists) = self.one_list(sources) else { return self.work(level, sources) };
         let initial = self.pick(sources, &[Shape::Item, Shape::Any]);
         let node = self.node(level, "logic:reduce", json!({}), json!({}));
-        self.edge(&list, node, "items");
+        lists.iter().for_each(|list| self.edge(list, node, "items"));
         initial.into_iter().for_each(|initial| self.edge(&initial, node, "initial"));
-        let item = if list.shape == Shape::Items { Shape::Item } else { Shape::Any };
+        let item = if are_items(&lists) { Shape::Item } else { Shape::Any };
         let own = [
             Source::of(node, "accumulator", Shape::Any),
             Source::of(node, "item", item),
             Source::of(node, "index", Shape::Any),
         ];
-        if let Some(result) = self.body(level, node, sources, &own, self.knobs.longest_list) {
+        if let Some(result) = self.body(level, node, sources, &own, self.knobs.longest_list * lists.len() as u64) {
             self.edge(&result, node, "result");
         }
         sources.push(Source::of(node, "result", Shape::Any));
@@ -150,7 +157,17 @@ impl Drawing<'_> {
         if !known.iter().any(|source| is_result(&source)) {
             self.plain(inner, &mut known);
         }
+        // A race that ends the item or turn, whatever else is open in it.
+        let ends_with_race = self.knobs.has_races && self.random.percent(35);
+        if ends_with_race {
+            (0..self.random.between((1, 2))).for_each(|_| self.race_in_body(inner, &mut known));
+        }
         self.repeats = outer;
+        let is_race = |source: &&Source| self.nodes[source.node]["data"]["nodeType"] == "logic:race";
+        let last = known.last().filter(|last| ends_with_race && is_race(last));
+        if last.is_some() {
+            return last.cloned();
+        }
         // A node of a body within the body is not its own.
         let own: Vec<Source> = known
             .iter()

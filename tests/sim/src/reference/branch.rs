@@ -2,8 +2,9 @@
 
 use serde_json::Value as Json;
 
+use super::document::Edge;
 use super::expression::Expression;
-use super::interpreter::{Frame, Interpreter, first, items};
+use super::interpreter::{Frame, Interpreter, appended, first, through};
 use super::{Expected, Given, Outputs};
 
 impl Interpreter<'_> {
@@ -18,7 +19,6 @@ impl Interpreter<'_> {
                 given.flat_map(|given| ports.iter().map(move |port| ((*port).to_owned(), given.clone()))).collect(),
             )
         };
-        let all = |port: &str| items(brought, port);
         let failed = || self.failed(node, vec!["condition_failed".to_owned()]);
         let names = |more: &[(&'static str, Json)]| {
             let ports = ["value", "input", "items", "branches"];
@@ -35,6 +35,10 @@ impl Interpreter<'_> {
                 let value = self.outside.inputs.get(&here.id).unwrap_or_else(|| &config["value"]);
                 to(Some(Given::One(value.clone())), &["json"])
             }
+            "input:list" => {
+                let items = self.outside.inputs.get(&here.id).unwrap_or_else(|| &config["items"]);
+                to(Some(Given::of(true, items.clone())), &["items"])
+            }
             "logic:wait" | "output:preview" => to(came("value"), &["value"]),
             "logic:signal" | "logic:wait_webhook" => match self.outside.heard.get(&at) {
                 Some(heard) => Expected::Done(
@@ -45,7 +49,10 @@ impl Interpreter<'_> {
             "logic:review" => match self.outside.reviewed.get(&at) {
                 Some(true) => {
                     let edit = self.outside.changed.get(&at).and_then(|edits| edits.get("approved"));
-                    to(edit.cloned().map(Given::One).or_else(|| came("value")), &["approved"])
+                    // What people make of a list is one.
+                    let is_list = matches!(came("value"), Some(Given::List(_)));
+                    let edit = edit.map(|edit| Given::of(is_list, edit.clone()));
+                    to(edit.or_else(|| came("value")), &["approved"])
                 }
                 Some(false) => to(came("value"), &["rejected"]),
                 None => Expected::Never,
@@ -86,29 +93,17 @@ impl Interpreter<'_> {
                 to(came("value"), &[taken])
             }
             "logic:merge" => {
-                // JSON that is a list is one value, as others are: it came out of an output that gives no lists.
-                let branches = brought.iter().filter(|(port, _)| *port == "branches");
-                let list = Given::List(branches.flat_map(|(_, given)| given.items()).collect());
+                let list = Given::List(appended(brought, "branches"));
                 let value = if config["mode"] == "all" { Some(list.clone()) } else { came("branches") };
                 let value = value.map(|value| ("value".to_owned(), value));
                 Expected::Done(value.into_iter().chain([("values".to_owned(), list)]).collect())
             }
-            // Whoever came first, the history knows; that it is one of the branches, we do.
-            "logic:race" => match self.outside.winner.get(&at) {
-                None => Expected::Never,
-                Some(winner) => {
-                    let of_winner = |edge: &&super::document::Edge| self.document.nodes[edge.source].id == *winner;
-                    let edges: Vec<_> = self.document.edges_into(node).filter(of_winner).collect();
-                    let values = edges.iter().filter_map(|edge| self.brought(edge, frame).ok().flatten());
-                    let Some(value) = self.outside.chosen(&at, values.collect()) else { return Expected::Skipped };
-                    let winner = Given::One(Json::String(winner.clone()));
-                    Expected::Done(Outputs::from([("value".to_owned(), value), ("winner".to_owned(), winner)]))
-                }
-            },
+            "logic:race" => self.race(node, frame),
             "logic:filter" => {
                 let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-                for (index, item) in all("items").into_iter().enumerate() {
-                    match holds(&config["condition"], &[("item", item.clone()), ("index", index.into())]) {
+                for (index, item) in through(brought, "items").into_iter().enumerate() {
+                    let names = [("item", item.clone().into_json()), ("index", index.into())];
+                    match holds(&config["condition"], &names) {
                         Ok(true) => kept.push(item),
                         Ok(false) => dropped.push(item),
                         Err(_) => return failed(),
@@ -119,12 +114,28 @@ impl Interpreter<'_> {
             }
             "logic:batch" => {
                 let size = config["size"].as_u64().unwrap_or(1) as usize;
-                let batches = all("items").chunks(size).map(|items| Json::Array(items.to_vec())).collect();
+                let batches = through(brought, "items").chunks(size).map(|items| Given::List(items.to_vec())).collect();
                 Expected::Done(Outputs::from([("batches".to_owned(), Given::List(batches))]))
             }
             "logic:stop" if self.outside.stopped.contains(&at) => Expected::Done(Outputs::new()),
             "logic:stop" => Expected::Never,
             other => panic!("the reference does not know {other}"),
         }
+    }
+
+    /// Whoever came first, the history knows; that it is one of the branches, we do. In a body it is what comes from outside, as
+    /// soon as the body opens: of that the first edge.
+    fn race(&self, node: usize, frame: &Frame<'_>) -> Expected {
+        let at = self.at(node, frame);
+        let mut entering = self.document.edges_into(node).filter(|edge| self.enters(edge, frame));
+        let outside = entering.find(|edge| matches!(self.brought(edge, frame), Ok(Some(_))));
+        let outside = outside.map(|edge| &self.document.nodes[edge.source].id);
+        let Some(winner) = outside.or_else(|| self.outside.winner.get(&at)) else { return Expected::Never };
+        let of_winner = |edge: &&Edge| self.document.nodes[edge.source].id == *winner;
+        let edges: Vec<_> = self.document.edges_into(node).filter(of_winner).collect();
+        let values = edges.iter().filter_map(|edge| self.brought(edge, frame).ok().flatten());
+        let Some(value) = self.outside.chosen(&at, values.collect()) else { return Expected::Skipped };
+        let winner = Given::One(Json::String(winner.clone()));
+        Expected::Done(Outputs::from([("value".to_owned(), value), ("winner".to_owned(), winner)]))
     }
 }

@@ -43,7 +43,7 @@ pub(in super::super) fn compare<'a>(
             return Err(format!("node {id} at {path:?} gave {actual:?}; it should be {must:?}"));
         }
     }
-    for ((id, path), code) in history.refused.iter().filter(|((id, _), _)| !id.is_empty()) {
+    for ((id, path), code) in history.outside.refused.iter().filter(|((id, _), _)| !id.is_empty()) {
         let stands = match expected(id, path) {
             Some(Expected::Failed(codes)) => codes.contains(code),
             Some(Expected::Done(outputs)) => {
@@ -62,7 +62,7 @@ pub(in super::super) fn compare<'a>(
             let id = &document.nodes[*node].id;
             let is_missing =
                 matches!(must, Expected::Done(_)) && !history.outputs.contains_key(&(id.clone(), path.clone()));
-            if is_missing && !is_in_broken_item(document, (&interpreter, &root), *node, path) {
+            if is_missing && !is_in_broken_item(document, &interpreter, *node, path) {
                 return Err(format!("node {id} at {path:?} gave nothing; it should be {must:?}"));
             }
         }
@@ -133,31 +133,32 @@ fn check_losers(
     Ok(())
 }
 
-/// Of an item that has failed, some nodes may not have come to their end.
-fn is_in_broken_item(
-    document: &Document,
-    (interpreter, root): (&Interpreter<'_>, &Frame<'_>),
-    node: usize,
-    path: &Path,
-) -> bool {
+/// Of an item that has failed, some nodes may not have come to their end; nor may what leads only to a race that is won.
+fn is_in_broken_item(document: &Document, interpreter: &Interpreter<'_>, node: usize, path: &Path) -> bool {
     let (mut place, mut path) = (document.nodes[node].place, path.clone());
+    let lost = interpreter.lost.borrow();
+    if lost.contains(&(node, path.clone())) {
+        return true;
+    }
     while place != Place::Root {
+        if interpreter.broken.borrow().contains(&(place, path.clone())) {
+            return true;
+        }
+        path.pop();
+        let has_lost = |node: usize| lost.contains(&(node, path.clone()));
         let is_of_loser = match place {
-            Place::Body(container) if document.nodes[container].place == Place::Root => {
-                interpreter.has_lost(container, root)
-            }
+            Place::Body(container) => has_lost(container),
             // Lifted nodes that run together are given up together: when all of them lead only to races that are won.
-            Place::Region(region) if document.regions[region].outer == Place::Root => {
+            Place::Region(_) => {
                 let mut nodes = (0..document.nodes.len()).filter(|node| document.nodes[*node].place == place);
-                nodes.all(|node| interpreter.has_lost(node, root))
+                nodes.all(has_lost)
             }
-            _ => false,
+            Place::Root => false,
         };
-        if is_of_loser || interpreter.broken.borrow().contains(&(place, path.clone())) {
+        if is_of_loser {
             return true;
         }
         place = document.around(place);
-        path.pop();
     }
     false
 }

@@ -267,6 +267,7 @@ impl Node {
             "logic:router" => ("input", None),
             "logic:merge" if self.config["mode"] != "all" => ("branches", Some("value")),
             "logic:race" => ("branches", Some("value")),
+            "output:preview" => ("value", None),
             _ => return None,
         })
     }
@@ -274,7 +275,7 @@ impl Node {
     /// Whether an output gives a list.
     pub(super) fn gives_list(&self, output: &str) -> bool {
         match (&*self.kind, output) {
-            (work::LIST, "items")
+            (work::LIST | "input:list", "items")
             | ("logic:merge", "values")
             | ("logic:filter", "kept" | "dropped")
             | ("logic:map", "results" | "errors")

@@ -22,8 +22,6 @@ use super::{At, Child, Outside, Path};
 pub(super) struct History {
     /// What came out of nodes, by port.
     pub(super) outputs: BTreeMap<At, BTreeMap<String, Json>>,
-    /// Nodes that failed because of what they were given, with the code.
-    pub(super) refused: BTreeMap<At, String>,
     pub(super) outside: Outside,
     /// In which order nodes gave what they gave.
     pub(super) order: BTreeMap<At, usize>,
@@ -98,7 +96,7 @@ impl History {
                 let is_looked_at =
                     !work::TYPES.contains(&reader.kind(attempt.instance)) && &*error.code == "condition_failed";
                 match &*error.code == work::REFUSED || is_looked_at {
-                    true => self.refused.insert(at, error.code.to_string()),
+                    true => self.outside.refused.insert(at, error.code.to_string()),
                     false => self.failed(attempt.instance, at, &error.code),
                 };
             }
@@ -212,7 +210,7 @@ impl History {
             Decision::Failed { instance, error, caught } => {
                 self.caught(reader, *instance, caught);
                 let at = self.at(reader, *instance);
-                self.refused.insert(at, error.code.to_string());
+                self.outside.refused.insert(at, error.code.to_string());
             }
             Decision::Opened { instance, opened } => {
                 let scopes = (opened.scope.0..).zip(opened.index..).take(opened.items.len());
@@ -256,7 +254,7 @@ impl History {
             }
         }
         take(&mut self.outputs, &parent.outputs, &moved);
-        take(&mut self.refused, &parent.refused, &moved);
+        take(&mut self.outside.refused, &parent.outside.refused, &moved);
         take(&mut self.outside.failed, &parent.outside.failed, &moved);
         take(&mut self.outside.edited, &parent.outside.edited, &moved);
         take(&mut self.outside.changed, &parent.outside.changed, &moved);

@@ -43,6 +43,8 @@ pub(super) struct Interpreter<'a> {
     pub(super) left_out: BTreeSet<usize>,
     /// Items that have failed.
     pub(super) broken: RefCell<BTreeSet<(Place, Path)>>,
+    /// Nodes that lead only to races that are won.
+    pub(super) lost: RefCell<BTreeSet<(usize, Path)>>,
 }
 
 impl<'f> Frame<'f> {
@@ -64,25 +66,30 @@ impl<'f> Frame<'f> {
 
 impl<'a> Interpreter<'a> {
     pub(super) fn new(document: &'a Document, outside: &'a Outside, left_out: BTreeSet<usize>) -> Self {
-        Self { document, outside, left_out, found: RefCell::default(), broken: RefCell::default() }
+        let (found, broken, lost) = Default::default();
+        Self { document, outside, left_out, found, broken, lost }
     }
 
     /// Runs all nodes in the place of a frame.
     pub(super) fn pass(&self, frame: &Frame<'_>) -> Passed {
         let (mut failed, mut codes, mut is_whole) = (Vec::new(), Vec::new(), true);
+        let has_races = self.document.nodes.iter().any(|node| node.kind == "logic:race" && node.place == frame.place);
         for (node, _) in self.document.nodes.iter().enumerate().filter(|(_, node)| self.is_in(node.place, frame.place))
         {
             if self.left_out.contains(&node) {
                 continue;
             }
-            match self.expected(node, frame) {
-                Expected::Failed(why)
-                    if !self.has_lost(node, frame) || self.outside.failed.contains_key(&self.at(node, frame)) =>
-                {
+            let expected = self.expected(node, frame);
+            let has_lost = has_races && self.has_lost(node, frame);
+            if has_lost {
+                self.lost.borrow_mut().insert((node, frame.path.clone()));
+            }
+            match expected {
+                Expected::Failed(why) if !has_lost || self.has_failed(node, frame) => {
                     failed.push(node);
                     codes.extend(why);
                 }
-                Expected::Never if !self.has_lost(node, frame) => is_whole = false,
+                Expected::Never if !has_lost => is_whole = false,
                 Expected::Failed(_) | Expected::Never | Expected::Done(_) | Expected::Skipped => {}
             }
         }
@@ -115,8 +122,20 @@ impl<'a> Interpreter<'a> {
             && after.all(|target| {
                 let Some(target) = target else { return false };
                 let is_won = || matches!(self.expected(target, frame), Expected::Done(_));
-                self.document.nodes[target].kind == "logic:race" && is_won() || self.has_lost(target, frame)
+                let next = &self.document.nodes[target];
+                let gives_up = next.kind == "logic:race" && next.config["cancelLosers"] != false;
+                gives_up && is_won() || self.has_lost(target, frame)
             })
+    }
+
+    /// Whether the history says that a node has failed, or something in it, before it was given up.
+    fn has_failed(&self, node: usize, frame: &Frame<'_>) -> bool {
+        let is_its = |id: &str| {
+            let other = self.document.nodes.iter().position(|other| other.id == id);
+            other.is_some_and(|other| other == node || self.document.is_within(other, node))
+        };
+        let failed = self.outside.failed.keys().chain(self.outside.refused.keys());
+        failed.filter(|(_, path)| path.starts_with(&frame.path)).any(|(id, _)| is_its(id))
     }
 
     /// What stands for a node in a place: itself, or the container that it lies in.
@@ -163,7 +182,11 @@ impl<'a> Interpreter<'a> {
         let here = &self.document.nodes[node];
         let at = self.at(node, frame);
         if let Some(outputs) = self.outside.edited.get(&at) {
-            return Expected::Done(outputs.clone());
+            let outputs = outputs.iter().map(|(port, given)| match given {
+                Given::One(value) => (port.clone(), Given::of(here.gives_list(port), value.clone())),
+                list => (port.clone(), list.clone()),
+            });
+            return Expected::Done(outputs.collect());
         }
         let is_race = here.kind == "logic:race";
         let wired: Vec<&Edge> = self
@@ -207,9 +230,9 @@ impl<'a> Interpreter<'a> {
                 let gives = self.outside.children.get(&at).and_then(|child| child.gives(&brought));
                 gives.map_or(Expected::Never, |outputs| Expected::Done(self.joined(node, outputs)))
             }
-            "logic:map" => self.map(node, frame, &items(&brought, "items")),
+            "logic:map" => self.map(node, frame, &through(&brought, "items")),
             "logic:loop" => self.looping(node, frame, first(&brought, "seed")),
-            "logic:reduce" => self.reduce(node, frame, &items(&brought, "items"), first(&brought, "initial")),
+            "logic:reduce" => self.reduce(node, frame, &through(&brought, "items"), first(&brought, "initial")),
             _ => self.branch(node, frame, &brought),
         }
     }
@@ -241,7 +264,7 @@ impl<'a> Interpreter<'a> {
             .filter(|port| brought.iter().any(|(input, _)| input == *port))
             .map(|port| match put_in.and_then(|put_in| put_in.get(*port)) {
                 Some(value) => value.clone(),
-                None if takes_list(&here.kind, port) => Json::Array(items(brought, port)),
+                None if takes_list(&here.kind, port) => Given::List(appended(brought, port)).into_json(),
                 None => first(brought, port).map_or(Json::Null, Given::into_json),
             })
             .collect();
@@ -291,6 +314,11 @@ impl<'a> Interpreter<'a> {
                 Expected::Failed(_) | Expected::Never => self.early(edge, frame).map(Some).ok_or(()),
             },
         }
+    }
+
+    /// Whether what an edge brings is there before the body opens that a frame is of.
+    pub(super) fn enters(&self, edge: &Edge, frame: &Frame<'_>) -> bool {
+        frame.place == Place::Body(edge.source) || !self.is_in(self.document.nodes[edge.source].place, frame.place)
     }
 
     /// What a node that waits has given all the same.
@@ -368,10 +396,7 @@ fn outputs_in_order(kind: &str) -> &'static [&'static str] {
 }
 
 pub(super) fn given(port: &str, value: Json) -> Given {
-    match value {
-        Json::Array(items) if port == "items" => Given::List(items),
-        value => Given::One(value),
-    }
+    Given::of(port == "items", value)
 }
 
 /// What the first edge into a port brings.
@@ -379,12 +404,17 @@ pub(super) fn first(brought: &[(&str, Given)], port: &str) -> Option<Given> {
     brought.iter().find(|(input, _)| *input == port).map(|(_, given)| given.clone())
 }
 
-/// What a port that takes a list is given: single values and the items of lists, in the order of edges. JSON that is a
-/// list counts as one if it comes alone.
-pub(super) fn items(brought: &[(&str, Given)], port: &str) -> Vec<Json> {
-    let came: Vec<&Given> = brought.iter().filter(|(input, _)| *input == port).map(|(_, given)| given).collect();
-    match came[..] {
-        [Given::One(Json::Array(items)) | Given::List(items)] => items.clone(),
-        _ => came.into_iter().flat_map(Given::items).collect(),
+/// What a port that takes a list is given: the items of lists and other values as one item each, in the order of edges. JSON
+/// that is a list is one value, as others are: it came out of an output that gives no lists.
+pub(super) fn appended(brought: &[(&str, Given)], port: &str) -> Vec<Given> {
+    brought.iter().filter(|(input, _)| *input == port).flat_map(|(_, given)| given.items()).collect()
+}
+
+/// The same of what is gone through item by item: there JSON that is a list counts as one if it comes alone.
+pub(super) fn through(brought: &[(&str, Given)], port: &str) -> Vec<Given> {
+    let mut came = brought.iter().filter(|(input, _)| *input == port).map(|(_, given)| given);
+    match (came.next(), came.next()) {
+        (Some(Given::One(value @ Json::Array(_))), None) => Given::of(true, value.clone()).items(),
+        _ => appended(brought, port),
     }
 }

@@ -34,7 +34,8 @@ type At = (String, Path);
 #[derive(Debug, Clone, PartialEq)]
 enum Given {
     One(Json),
-    List(Vec<Json>),
+    /// Its items know themselves whether they are lists.
+    List(Vec<Given>),
 }
 
 /// Open ports by name; what is not here is closed.
@@ -58,6 +59,8 @@ enum Expected {
 struct Outside {
     /// Nodes that failed for good because of what happened to their agents, with the code.
     failed: BTreeMap<At, String>,
+    /// Nodes that failed because of what they were given, with the code.
+    refused: BTreeMap<At, String>,
     /// Which way a draw went.
     split: BTreeMap<At, String>,
     /// Who came first in a race, and what it brought.
@@ -112,13 +115,8 @@ impl Child {
             return None;
         }
         let all = Given::One(together(&self.outputs));
-        let named = self.outputs.iter().map(|(name, value, is_list)| {
-            let given = match value {
-                Json::Array(items) if *is_list => Given::List(items.clone()),
-                value => Given::One(value.clone()),
-            };
-            (name.clone(), given)
-        });
+        let named =
+            self.outputs.iter().map(|(name, value, is_list)| (name.clone(), Given::of(*is_list, value.clone())));
         let own = [("outputs".to_owned(), all), ("executionId".to_owned(), Given::One(self.id.clone().into()))];
         Some(named.chain(own).collect())
     }
@@ -136,17 +134,28 @@ impl Outside {
 }
 
 impl Given {
+    fn of(is_list: bool, value: Json) -> Self {
+        match value {
+            Json::Array(items) if is_list => Given::List(items.into_iter().map(Given::One).collect()),
+            value => Given::One(value),
+        }
+    }
+
+    fn null() -> Self {
+        Given::One(Json::Null)
+    }
+
     fn into_json(self) -> Json {
         match self {
             Given::One(value) => value,
-            Given::List(items) => Json::Array(items),
+            Given::List(items) => Json::Array(items.into_iter().map(Given::into_json).collect()),
         }
     }
 
     /// What a list takes of it.
-    fn items(&self) -> Vec<Json> {
+    fn items(&self) -> Vec<Given> {
         match self {
-            Given::One(value) => vec![value.clone()],
+            Given::One(_) => vec![self.clone()],
             Given::List(items) => items.clone(),
         }
     }

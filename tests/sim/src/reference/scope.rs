@@ -16,12 +16,12 @@ const LIFTED_OUTPUTS: [&str; 2] = ["out", "side"];
 
 impl Interpreter<'_> {
     /// Once for each item, or for so many of them at a time.
-    pub(super) fn map(&self, node: usize, frame: &Frame<'_>, items: &[Json]) -> Expected {
+    pub(super) fn map(&self, node: usize, frame: &Frame<'_>, items: &[Given]) -> Expected {
         let config = &self.document.nodes[node].config;
         let on_item_error = config["onItemError"].as_str().unwrap_or("fail");
         let items: Vec<Given> = match config["batchSize"].as_u64() {
             Some(size) => items.chunks(size as usize).map(|items| Given::List(items.to_vec())).collect(),
-            None => items.iter().cloned().map(Given::One).collect(),
+            None => items.to_vec(),
         };
         let (mut results, mut errors) = (Vec::new(), Vec::new());
         let (mut why_failed, mut is_whole) = (Vec::new(), true);
@@ -30,15 +30,15 @@ impl Interpreter<'_> {
             inner.own = BTreeMap::from([("item", item), ("index", Given::One(index.into()))]);
             match self.pass(&inner) {
                 Passed::Whole => match self.gave(node, "result", &inner) {
-                    Some(result) => results.push(result.into_json()),
+                    Some(result) => results.push(result),
                     None if on_item_error == "skip" => {}
-                    None => results.push(Json::Null),
+                    None => results.push(Given::null()),
                 },
                 Passed::Failed(_, codes) => {
-                    errors.push(json!({"index": index, "codes": codes.clone()}));
+                    errors.push(Given::One(json!({"index": index, "codes": codes.clone()})));
                     why_failed.extend(codes);
                     if on_item_error == "collect" {
-                        results.push(Json::Null);
+                        results.push(Given::null());
                     }
                 }
                 Passed::Never => is_whole = false,
@@ -79,7 +79,7 @@ impl Interpreter<'_> {
             let has_carry = self.results_into(node, "carry").next().is_some();
             let carry = if has_carry { self.gave(node, "carry", &inner) } else { result.clone() };
             let json = |given: &Option<Given>| given.clone().map_or(Json::Null, Given::into_json);
-            all.push(json(&result));
+            all.push(result.clone().unwrap_or(Given::null()));
             let names = [("result", json(&result)), ("carry", if has_carry { json(&carry) } else { Json::Null })];
             let look = |path: &[String]| self.look(&names, &inner, path);
             let at = self.at(node, frame);
@@ -112,13 +112,13 @@ impl Interpreter<'_> {
     }
 
     /// Once for each item, one after the other, with what was there before.
-    pub(super) fn reduce(&self, node: usize, frame: &Frame<'_>, items: &[Json], initial: Option<Given>) -> Expected {
+    pub(super) fn reduce(&self, node: usize, frame: &Frame<'_>, items: &[Given], initial: Option<Given>) -> Expected {
         let own = self.document.nodes[node].config.get("initial").cloned().unwrap_or(Json::Null);
         let mut accumulator = initial.unwrap_or(Given::One(own));
         let is_cut_short = self.is_cut_short(node);
         for (index, item) in items.iter().enumerate().filter(|(index, _)| *index == 0 || !is_cut_short) {
             let mut inner = Frame::of(frame, Place::Body(node), index);
-            let item = Given::One(item.clone());
+            let item = item.clone();
             inner.own =
                 BTreeMap::from([("accumulator", accumulator), ("item", item), ("index", Given::One(index.into()))]);
             match self.pass(&inner) {
@@ -159,17 +159,15 @@ impl Interpreter<'_> {
         if lists.iter().any(|(_, items)| items.len() != count) {
             return self.unequal(region, frame, &nodes);
         }
-        let mut gave: BTreeMap<(usize, String), Vec<Json>> = BTreeMap::new();
+        let mut gave: BTreeMap<(usize, String), Vec<Given>> = BTreeMap::new();
         let (mut why_failed, mut is_whole) = (Vec::new(), true);
         gave.extend(
             nodes.iter().flat_map(|node| LIFTED_OUTPUTS.map(|output| ((*node, output.to_owned()), Vec::new()))),
         );
         for index in 0..count {
             let mut inner = Frame::of(frame, place, index);
-            inner.items = lists
-                .iter()
-                .map(|(edge, items)| ((edge.source, edge.output.clone()), Given::One(items[index].clone())))
-                .collect();
+            inner.items =
+                lists.iter().map(|(edge, items)| ((edge.source, edge.output.clone()), items[index].clone())).collect();
             match self.pass(&inner) {
                 Passed::Whole => {
                     for ((node, output), list) in &mut gave {
@@ -177,12 +175,12 @@ impl Interpreter<'_> {
                             Expected::Done(mut outputs) => outputs.remove(output),
                             _ => None,
                         };
-                        list.push(value.map_or(Json::Null, Given::into_json));
+                        list.push(value.unwrap_or(Given::null()));
                     }
                 }
                 Passed::Failed(failed, codes) => match self.document.nodes[failed[0]].policy["onItemError"].as_str() {
                     Some("skip") => {}
-                    Some("collect") => gave.values_mut().for_each(|list| list.push(Json::Null)),
+                    Some("collect") => gave.values_mut().for_each(|list| list.push(Given::null())),
                     _ => why_failed.extend(codes),
                 },
                 Passed::Never => is_whole = false,

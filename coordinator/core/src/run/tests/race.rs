@@ -210,3 +210,35 @@ fn a_race_in_a_body_gives_the_value_that_comes_from_outside_and_names_who_gave_i
     course.run_through(|id, _| super::course::success(id));
     assert_eq!(course.gave("c.results"), Some(json!(["other", "other"])));
 }
+
+#[test]
+fn a_race_is_won_from_outside_though_what_it_waits_for_is_skipped_as_the_body_opens() {
+    let fixture = Fixture::default().list("list", json!([1, 2])).work("a", "pure", &json!({}));
+    let fixture = fixture.logic("c", "map", json!({})).edge("list", "c.items");
+    let fixture = fixture.work("skipped", "pure", &json!({})).inside("c").edge("a.side", "skipped");
+    let fixture = fixture.logic("race", "race", json!({})).inside("c").edge("skipped.out", "race");
+    let fixture = fixture.edge("c.item", "race").edge("c.index", "race").edge("race.value", "c.result");
+    let mut course = Course::begin(&fixture.build());
+    course.run_through(|id, _| success(id));
+    assert_eq!(course.run.status(), RunStatus::Completed, "{:?}", course.run.error());
+    assert_eq!(course.gave("c.results"), Some(json!([1, 2])));
+    assert_eq!(course.replayed().snapshot(), course.run.snapshot());
+}
+
+#[test]
+fn what_a_turn_carries_on_or_gives_leads_elsewhere_than_to_a_race_in_it() {
+    for wanted in ["c.carry", "c.result"] {
+        let fixture = Fixture::default().json("other", json!("outside"));
+        let fixture = fixture.logic("c", "loop", json!({"maxIterations": 2})).edge("other", "c.seed");
+        let fixture = fixture.work("slow", "pure", &json!({})).inside("c").edge("c.iteration", "slow");
+        let fixture = fixture.logic("race", "race", json!({})).inside("c").edge("slow.out", "race");
+        let fixture = fixture.edge("other", "race").edge("slow.out", wanted);
+        let fixture =
+            if wanted == "c.carry" { fixture.edge("c.value", "race").edge("race.value", "c.result") } else { fixture };
+        let mut course = Course::begin(&fixture.build());
+        course.run_through(|id, _| success(id));
+        assert_eq!(course.run.status(), RunStatus::Completed, "{wanted}: {:?}", course.run.error());
+        let ran = course.events.iter().filter(|event| matches!(event.fact, crate::run::event::Fact::Succeeded { .. }));
+        assert_eq!(ran.count(), 2, "{wanted}");
+    }
+}
