@@ -125,4 +125,6 @@ pub struct ValueRef {
     pub bytes: u32,
     /// Digest of its bytes.
     pub digest: Digest,
+    /// Whether it is a JSON array, as far as that can be told: of what lies in the artifact store it is not known.
+    pub is_array: bool,
 }

@@ -16,7 +16,7 @@ use crate::auth::Tenant;
 use crate::journal::RunRow;
 use crate::read::items::Item;
 use crate::read::runs;
-use crate::read::values::{self, Read};
+use crate::read::values::{self, Of, Read};
 use crate::shared::Shared;
 
 /// The output that gives all that a child gave, and the one that names it.
@@ -89,7 +89,7 @@ async fn gave(
     let (mut found, mut room) = (Vec::new(), CHILD_OUTPUTS_BYTES_MAX);
     for ix in graph.results() {
         let Some(output) = view.run().output(ix, PortIx(0)) else { continue };
-        match values::item(shared, row.run, values, output, room).await? {
+        match values::item(shared, Of { tenant: &tenant, run: row.run, kept: values }, output, room).await? {
             None => {}
             Some(Read::Item(item)) => {
                 room = room.saturating_sub(length(&item));

@@ -19,7 +19,7 @@ use crate::auth::Tenant;
 use crate::graphs::GraphError;
 use crate::journal::RunRow;
 use crate::read::runs;
-use crate::read::values::{self, Kept, Read};
+use crate::read::values::{self, Kept, Of, Read};
 use crate::rpc::run_requests::room;
 use crate::shared::Shared;
 
@@ -194,7 +194,9 @@ impl Parent {
         let mut values: Vec<_> = constants.collect();
         let (nothing, mut room) = (Kept::default(), SUBMIT_INPUTS_BYTES_MAX);
         for input in &self.invoked.inputs {
-            match values::item(shared, self.run, &nothing, &input.value, room).await? {
+            match values::item(shared, Of { tenant: &self.tenant, run: self.run, kept: &nothing }, &input.value, room)
+                .await?
+            {
                 None => {}
                 Some(Read::Item(item)) => {
                     let value = one_value(shared, &self.tenant, item).await?;

@@ -57,7 +57,8 @@ pub(crate) async fn acquire(journal: &(impl Journal + ?Sized), partition: u16) -
 /// A result with one value, and the reference to it.
 pub(crate) fn result(seq: u64, json: &'static str) -> (Event, ValueRef) {
     let value = Value::from_json(Bytes::from_static(json.as_bytes()));
-    let reference = ValueRef { seq: EventSeq(seq), place: 0, bytes: json.len() as u32, digest: value.digest() };
+    let reference =
+        ValueRef { seq: EventSeq(seq), place: 0, bytes: json.len() as u32, digest: value.digest(), is_array: false };
     let attempt = Attempt {
         instance: Instance::root(NodeIx(3)),
         number: AttemptNumber(1),

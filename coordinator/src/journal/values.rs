@@ -56,7 +56,7 @@ mod tests {
 
     fn reference(event: &Event, place: u32) -> ValueRef {
         let value = &event.values[place as usize];
-        ValueRef { seq: event.seq, place, bytes: value.bytes() as u32, digest: value.digest() }
+        ValueRef { seq: event.seq, place, bytes: value.bytes() as u32, digest: value.digest(), is_array: false }
     }
 
     #[test]

@@ -438,9 +438,10 @@ fn outputs(graph: &Graph, event: &Event, instance: Instance, outputs: &[PortOutp
 fn list(event: &Event, pieces: &[Piece]) -> Value {
     let here = |piece: &Piece| match piece {
         Piece::Item(reference) => value_here(event, *reference).map(|value| vec![value]),
+        // What lies in the artifact store is no array here.
         Piece::List(reference) => match value_here(event, *reference)? {
             Value::Array(items) => Some(items),
-            value => Some(vec![value]),
+            _ => None,
         },
         Piece::Chunk(_) => None,
     };

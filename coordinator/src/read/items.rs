@@ -153,6 +153,15 @@ impl Item {
         }
     }
 
+    /// The lists whose items are meant and that lie in the artifact store.
+    pub(crate) fn large_lists<'a>(&'a mut self, large: &mut Vec<&'a mut Value>) {
+        match self {
+            Item::Spread(value) => large.extend(value.artifact().is_some().then_some(value)),
+            Item::List(items) => items.iter_mut().for_each(|item| item.large_lists(large)),
+            Item::Null | Item::One(_) => {}
+        }
+    }
+
     /// The same with the items of lists that are values in the places of these, where they are at hand.
     pub(crate) fn spread_out(self) -> Self {
         let Item::List(items) = self else { return self };

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::batches;
 use super::runs::{self, ReadError};
-use super::values::{self, Kept};
+use super::values::{self, Of};
 use crate::auth::Tenant;
 use crate::limits::{ANSWER_VALUES_BYTES, INSTANCES_PER_ANSWER_DEFAULT, INSTANCES_PER_ANSWER_MAX};
 use crate::shared::Shared;
@@ -94,12 +94,13 @@ pub(crate) async fn detail(
         next_cursor,
         ..wire::NodeDetail::default()
     };
-    let whole = || runs::node(shared, &view, ix, &kept);
+    let of = Of { tenant, run: view.run().id(), kept: &kept };
+    let whole = || runs::node(shared, &view, ix, of);
     match one {
         None => detail.node = whole().await?,
         Some(one) => {
             let mut room = ANSWER_VALUES_BYTES / 2;
-            detail.inputs = ports(shared, &view, &kept, (ix, kind, Side::In), &one.inputs, &mut room).await?;
+            detail.inputs = ports(shared, &view, of, (ix, kind, Side::In), &one.inputs, &mut room).await?;
             if kind == wire::NodeKind::Instance {
                 detail.inputs.extend(constants(&graph, ix, &mut room));
             }
@@ -110,7 +111,7 @@ pub(crate) async fn detail(
                 false => {
                     let mut room = ANSWER_VALUES_BYTES / 2;
                     let given = given(&view, ix, kind, one.scope, &one.outputs);
-                    let outputs = ports(shared, &view, &kept, (ix, kind, Side::Out), &given, &mut room).await?;
+                    let outputs = ports(shared, &view, of, (ix, kind, Side::Out), &given, &mut room).await?;
                     Some(wire::Node { outputs, ..runs::node_of(view.run(), ix, one.state, &one.view) })
                 }
             };
@@ -187,7 +188,7 @@ enum Side {
 async fn ports(
     shared: &Arc<Shared>,
     view: &RunView,
-    kept: &Kept,
+    of: Of<'_>,
     (ix, kind, side): (NodeIx, wire::NodeKind, Side),
     given: &[(PortIx, OutputValue)],
     room: &mut usize,
@@ -200,7 +201,7 @@ async fn ports(
     let mut shown = Vec::new();
     for (port, value) in given {
         let Some(port) = named.get(usize::from(port.0)) else { continue };
-        shown.extend(runs::port_value(shared, view.run().id(), kept, (&port.id, value), room).await?);
+        shown.extend(runs::port_value(shared, of, (&port.id, value), room).await?);
     }
     Ok(shown)
 }

@@ -15,7 +15,7 @@ use heddle_core::time::Timestamp;
 use heddle_proto::control as wire;
 
 use super::runs::{self, ReadError};
-use super::values::{self, Kept};
+use super::values::{self, Kept, Of};
 use crate::auth::Tenant;
 use crate::limits::ANSWER_VALUES_BYTES;
 use crate::reviews::rows::StoredReview;
@@ -274,6 +274,10 @@ struct About<'a> {
 }
 
 impl About<'_> {
+    fn of(&self) -> Of<'_> {
+        Of { tenant: self.tenant, run: self.stored.run, kept: self.kept }
+    }
+
     async fn entry(
         &self,
         (reviewed, at): (&Reviewed, Timestamp),
@@ -282,9 +286,7 @@ impl About<'_> {
         let data = self.shown(&reviewed.edit, room).await?;
         let config = match reviewed.config {
             None => None,
-            Some(config) => {
-                values::output(self.shared, self.stored.run, self.kept, &OutputValue::One(config), *room).await?
-            }
+            Some(config) => values::output(self.shared, self.of(), &OutputValue::One(config), *room).await?,
         };
         let due_at = match reviewed.outcome {
             ReviewOutcome::Open { due_at } if reviewed.verdict == ReviewVerdict::Escalate => due_at,
@@ -309,9 +311,7 @@ impl About<'_> {
         let mut shown = Vec::with_capacity(given.len());
         for output in given {
             let Some(port) = looked_at(self.graph, self.node, self.stored.created.kind, output.port) else { continue };
-            let value =
-                values::whole_output(self.shared, self.tenant, self.stored.run, self.kept, (&output.value, *room))
-                    .await?;
+            let value = values::whole_output(self.shared, self.of(), &output.value, *room).await?;
             let Some(whole) = value else { continue };
             *room = room.saturating_sub(whole.json.len());
             let value =

@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::seen::Seen;
-use super::values::{self, Kept};
+use super::values::{self, Kept, Of};
 use super::{batches, waiting};
 use crate::auth::Tenant;
 use crate::graphs::GraphError;
@@ -304,7 +304,9 @@ async fn show(
     let shown = graph.nodes().filter(|(_, node)| !node.is_anonymous).map(|(ix, _)| ix);
     let part: Vec<NodeIx> = shown.filter(|ix| view.node_state(*ix).is_some()).collect();
     let (all, open) = run.progress();
-    let nodes = page(shared, view, part.iter().skip(ask.nodes_offset).take(limit), values).await?;
+    let tenant = Tenant::of_run(&row.created);
+    let of = Of { tenant: &tenant, run: run.id(), kept: values };
+    let nodes = page(shared, view, of, part.iter().skip(ask.nodes_offset).take(limit)).await?;
     Ok(wire::Run {
         status: status(run.status()).into(),
         error: run.error().map(|error| wire::RunError {
@@ -348,12 +350,12 @@ async fn show(
 async fn page(
     shared: &Arc<Shared>,
     view: &RunView,
+    of: Of<'_>,
     nodes: impl Iterator<Item = &NodeIx>,
-    values: &Kept,
 ) -> Result<Vec<wire::Node>, ReadError> {
     let (mut page, mut bytes) = (Vec::new(), 0);
     for ix in nodes {
-        let Some(node) = node(shared, view, *ix, values).await? else { continue };
+        let Some(node) = node(shared, view, *ix, of).await? else { continue };
         bytes += node.encoded_len();
         if bytes > ANSWER_VALUES_BYTES && !page.is_empty() {
             break;
@@ -374,7 +376,7 @@ pub(super) async fn node(
     shared: &Arc<Shared>,
     view: &RunView,
     ix: NodeIx,
-    values: &Kept,
+    of: Of<'_>,
 ) -> Result<Option<wire::Node>, ReadError> {
     let (run, document) = (view.run(), view.run().graph().node(ix));
     let Some(state) = view.node_state(ix) else { return Ok(None) };
@@ -385,7 +387,7 @@ pub(super) async fn node(
         let port_ix = PortIx(place as u16);
         let early = || early.iter().find(|output| output.port == port_ix).map(|output| &output.value);
         let Some(value) = run.shown_output(ix, port_ix).or_else(early) else { continue };
-        outputs.extend(port_value(shared, run.id(), values, (&port.id, value), &mut room).await?);
+        outputs.extend(port_value(shared, of, (&port.id, value), &mut room).await?);
     }
     let counts = view.counts(ix);
     let progress = match (state, &counts) {
@@ -463,12 +465,11 @@ pub(super) fn provider(graph: &Graph, ix: NodeIx, provider: ProviderIx) -> Strin
 /// What a port gave or got, as far as there is room.
 pub(crate) async fn port_value(
     shared: &Arc<Shared>,
-    run: RunId,
-    values: &Kept,
+    of: Of<'_>,
     (port, value): (&str, &OutputValue),
     room: &mut usize,
 ) -> Result<Option<wire::PortValue>, ReadError> {
-    let Some(shown) = values::output(shared, run, values, value, *room).await? else { return Ok(None) };
+    let Some(shown) = values::output(shared, of, value, *room).await? else { return Ok(None) };
     *room = room.saturating_sub(shown.json.len());
     Ok(Some(wire::PortValue { port: port.into(), value_json: shown.json, artifacts: shown.artifacts }))
 }

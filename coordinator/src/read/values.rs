@@ -46,6 +46,17 @@ impl Kept {
     }
 }
 
+/// Whose values are read.
+#[derive(Clone, Copy)]
+pub(crate) struct Of<'a> {
+    /// Whose run it is.
+    pub(crate) tenant: &'a Tenant,
+    /// The run.
+    pub(crate) run: RunId,
+    /// What is at hand of it.
+    pub(crate) kept: &'a Kept,
+}
+
 /// The value of an output, as an answer shows it.
 pub(crate) struct Shown {
     /// Its JSON text.
@@ -57,25 +68,23 @@ pub(crate) struct Shown {
 /// Reads an output's value if it has at most `room` bytes; nothing if the output was not taken.
 pub(crate) async fn output(
     shared: &Arc<Shared>,
-    run: RunId,
-    kept: &Kept,
+    of: Of<'_>,
     output: &OutputValue,
     room: usize,
 ) -> Result<Option<Shown>, ReadError> {
-    Ok(item(shared, run, kept, output, room).await?.map(|read| read.shown(room)))
+    Ok(item(shared, of, output, room).await?.map(|read| read.shown(room)))
 }
 
 /// The same with the values that were too large for a row as they are, if the whole can be sent back as an edit.
 pub(crate) async fn whole_output(
     shared: &Arc<Shared>,
-    tenant: &Tenant,
-    run: RunId,
-    kept: &Kept,
-    (output, room): (&OutputValue, usize),
+    of: Of<'_>,
+    output: &OutputValue,
+    room: usize,
 ) -> Result<Option<Shown>, ReadError> {
-    let Some(mut read) = item(shared, run, kept, output, room).await? else { return Ok(None) };
+    let Some(mut read) = item(shared, of, output, room).await? else { return Ok(None) };
     if let Read::Item(item) = &mut read {
-        spell_out(shared, tenant, item, room.min(REVIEW_EDIT_BYTES_MAX)).await;
+        spell_out(shared, of.tenant, item, room.min(REVIEW_EDIT_BYTES_MAX)).await;
     }
     let read = match read {
         Read::Item(item) => Read::Item(item.spread_out()),
@@ -92,13 +101,21 @@ async fn spell_out(shared: &Shared, tenant: &Tenant, item: &mut Item, room: usiz
     if values.len() > REVIEW_ARTIFACTS_SHOWN_MAX || bytes > room as u64 {
         return;
     }
+    put_whole(shared, tenant, values).await;
+}
+
+/// The same for these values.
+async fn put_whole(shared: &Shared, tenant: &Tenant, values: Vec<&mut Value>) {
     for value in values {
         let Some(artifact) = value.artifact().filter(|artifact| artifact.is_json) else { continue };
         match shared.artifacts.whole(tenant, artifact).await {
             Ok(json) if serde_json::from_slice::<IgnoredAny>(&json).is_ok() => *value = Value::from_json(json),
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(error = chain(&error), "a value could not be read from the artifact store for a review");
+                tracing::warn!(
+                    error = chain(&error),
+                    "a value could not be read from the artifact store, and is not shown"
+                );
             }
         }
     }
@@ -129,11 +146,11 @@ impl Read {
 /// What there is of an output, if it has at most `room` bytes; nothing if it was not taken.
 pub(crate) async fn item(
     shared: &Arc<Shared>,
-    run: RunId,
-    kept: &Kept,
+    of: Of<'_>,
     output: &OutputValue,
     room: usize,
 ) -> Result<Option<Read>, ReadError> {
+    let Of { tenant, run, kept } = of;
     if *output == OutputValue::Closed {
         return Ok(None);
     }
@@ -162,7 +179,17 @@ pub(crate) async fn item(
     part.leaves(&mut leaves);
     let mut items = Vec::new();
     part.fill(&mut read(shared, run, kept, &leaves).await?.into_iter(), &mut items);
-    Ok(items.pop().map(Item::spread_out).map(Read::Item))
+    let Some(mut item) = items.pop() else { return Ok(None) };
+    let mut large = Vec::new();
+    item.large_lists(&mut large);
+    let bytes: u64 = large.iter().map(|value| value.bytes()).sum();
+    if bytes > room as u64 {
+        return Ok(Some(Read::LeftOut(bytes as usize)));
+    }
+    if !large.is_empty() {
+        put_whole(shared, tenant, large).await;
+    }
+    Ok(Some(Read::Item(item.spread_out())))
 }
 
 /// A value that a graph says itself, if it has at most `room` bytes.

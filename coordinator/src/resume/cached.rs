@@ -17,7 +17,7 @@ use crate::graphs::GraphError;
 use crate::journal::{RunFilter, RunRow};
 use crate::limits::{ANSWER_VALUES_BYTES, CACHED_RUNS_READ_MAX};
 use crate::read::runs::{self, ReadError};
-use crate::read::values::Kept;
+use crate::read::values::{Kept, Of};
 use crate::records::WorkflowRow;
 use crate::rpc::failure;
 use crate::shared::Shared;
@@ -91,10 +91,11 @@ async fn shown(
     result: &Checkpoint,
 ) -> Result<wire::CachedNode, Status> {
     let (mut room, mut outputs) = (ANSWER_VALUES_BYTES / 2, Vec::new());
-    let kept = Kept::default();
+    let (tenant, kept) = (Tenant::of_run(&row.created), Kept::default());
+    let of = Of { tenant: &tenant, run: row.run, kept: &kept };
     for (ix, port) in graph.outer_outputs(node) {
         let Some(output) = result.outputs.iter().find(|output| output.port == ix) else { continue };
-        let shown = runs::port_value(shared, row.run, &kept, (&port.id, &output.value), &mut room).await;
+        let shown = runs::port_value(shared, of, (&port.id, &output.value), &mut room).await;
         outputs.extend(shown.map_err(failure::read)?);
     }
     Ok(wire::CachedNode {

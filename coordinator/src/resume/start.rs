@@ -252,7 +252,7 @@ pub(super) fn planned(
     for node in taken.lineage.trusted.iter().copied() {
         let outputs = resume::edited_outputs(graph, node, results).into_iter().map(|(port, kept)| {
             let edit = given.edits.iter().find(|(edit, _)| (edit.node, edit.port) == (node, port));
-            let edit = edit.map(|(_, digest)| graph.content_of(node, port, *digest));
+            let edit = edit.map(|(_, digest)| graph.content_of(node, port, *digest, kept.as_ref()));
             (port, edit.or_else(|| graph.content(node, port, kept.as_ref()?)))
         });
         trusted.insert(node, (Source::Edit, outputs.collect()));
@@ -260,7 +260,7 @@ pub(super) fn planned(
     let mut inputs = known_inputs(graph, &[]);
     let kept = kept_inputs(read, graph).map(|(node, reference)| (node, reference.digest));
     let given = kept.chain(given.inputs.iter().copied()).filter(|(node, _)| part.binary_search(node).is_ok());
-    inputs.extend(given.map(|(node, digest)| (node, graph.content_of(node, PortIx(0), digest))));
+    inputs.extend(given.map(|(node, digest)| (node, graph.content_of(node, PortIx(0), digest, None))));
     let planning = Planning {
         graph,
         part,
@@ -423,7 +423,7 @@ async fn inputs(
 pub(super) fn known_inputs(graph: &Graph, given: &[(NodeIx, Value)]) -> BTreeMap<NodeIx, Digest> {
     let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
     let given = given.iter().map(|(ix, value)| (*ix, value.clone()));
-    defaults.chain(given).map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest()))).collect()
+    defaults.chain(given).map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest(), None))).collect()
 }
 
 /// What edited nodes give: what was edited, and what the parent gave at other outputs.
@@ -443,7 +443,7 @@ async fn trusted(
         for (port, kept) in before {
             let edit = edits.iter().find(|(edit, _)| (edit.node, edit.port) == (node, port));
             let value = match (edit, kept) {
-                (Some((_, value)), _) => OutputValue::One(packing.put(value.clone())),
+                (Some((_, value)), kept) => OutputValue::in_place_of(packing.put(value.clone()), kept.as_ref()),
                 (None, Some(kept)) => {
                     let copied = packing.copy(&kept, &|reference| values.get(reference).cloned());
                     copied.ok_or_else(|| Status::internal("a value of an edited node cannot be read"))?
@@ -489,12 +489,16 @@ fn refused(graph: &Graph, refusal: &ResumeRefusal) -> Status {
         }
         ResumeRefusal::EditReviewed(node) => not_decided(graph, *node),
         ResumeRefusal::EditInside(node) => {
-            let node = graph.node(*node);
-            let message = format!(
-                "node \"{}\" lies inside a map or loop; change what its container gives, or name indices to run items again",
-                node.label
-            );
-            failure::plain(422, "invalid_outputs", message)
+            let is_lifted = graph.node(*node).within.is_some_and(|container| graph.node(container).is_anonymous);
+            let why = match is_lifted {
+                true => {
+                    "runs once for each item of a list, and its results are not changed one by one; name indices to run items again"
+                }
+                false => {
+                    "lies inside a map or loop; change what its container gives, or name indices to run items again"
+                }
+            };
+            failure::plain(422, "invalid_outputs", format!("node \"{}\" {why}", graph.node(*node).label))
         }
     }
 }

@@ -107,7 +107,7 @@ async fn check(
             }
             Meant::Json(Json::Array(whole))
         }
-        (_, true) => return Err(invalid(path, "the port takes a list")),
+        (_, true) => return Err(invalid(path, "it stands in the place of a list: send a list, also of one value")),
         (value, false) => reference::resolve(shared, tenant, value, looked.port_type, path).await?,
     };
     match (&meant, form) {
@@ -151,7 +151,9 @@ async fn kept(shared: &Shared, tenant: &Tenant, meant: Meant) -> Result<Value, S
 /// Whether a value is of a port's type.
 pub(super) fn fits(value: &Json, port_type: PortType, list: bool, path: &str) -> Result<(), Status> {
     if list {
-        let Json::Array(items) = value else { return Err(invalid(path, "the port takes a list")) };
+        let Json::Array(items) = value else {
+            return Err(invalid(path, "it stands in the place of a list: send a list, also of one value"));
+        };
         let each = |(place, item)| fits(item, port_type, false, &format!("{path}/{place}"));
         return items.iter().enumerate().try_for_each(each);
     }

@@ -180,7 +180,7 @@ impl World {
             for (port, kept) in resume::edited_outputs(graph, node, results) {
                 let edit = edits.iter().find(|(edit, _)| (edit.node, edit.port) == (node, port));
                 let value = match (edit, kept) {
-                    (Some((_, value)), _) => OutputValue::One(packing.put(value.clone())),
+                    (Some((_, value)), kept) => OutputValue::in_place_of(packing.put(value.clone()), kept.as_ref()),
                     (None, Some(kept)) => packing.copy(&kept, &read)?,
                     (None, None) => OutputValue::Closed,
                 };
@@ -193,7 +193,7 @@ impl World {
         let part = resume::part(graph, &taken.lineage, taken.target);
         let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
         let inputs: BTreeMap<NodeIx, Digest> =
-            defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest()))).collect();
+            defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest(), None))).collect();
         let (lineage, reasons) = (&taken.lineage, &taken.reasons);
         let plan =
             Planning { graph, part: &part, lineage, reasons, results, trusted: &trusted, inputs: &inputs }.plan();

@@ -110,6 +110,56 @@ async fn maps_loops_and_lists_give_what_they_should() {
     let expected = json!(["x,y,a,b", "x", "y", "a", "b", "a\n\nb"]);
     assert_eq!(result(client, "passed on", &passed_on).await, expected);
 
+    // A list that lies in the artifact store is none the less one, beside others, in a child and to who looks at it.
+    let large = Graph::default()
+        .node("list", "debug:list", json!({ "count": 20_000 }))
+        .node("kept", "logic:filter", json!({ "condition": "true" }))
+        .node("text", "input:text", json!({ "text": "s" }))
+        .node("out", "output:gallery", json!({}))
+        .edge("list.out", "kept.items")
+        .edge("kept.kept", "out.items")
+        .edge("text.text", "out.items");
+    let workflow = client.save("large", &large).await;
+    let execution = client.run(&workflow, "large").await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    let items = ended["finalOutput"]["output"]["items"].as_array().cloned().unwrap_or_default();
+    assert_eq!((items.len(), items.last()), (20_001, Some(&json!("s"))), "{}", ended["status"]);
+    let child = Graph::default()
+        .node("child", "blueprint:invoke", json!({ "workflowId": workflow }))
+        .node("more", "input:text", json!({ "text": "t" }))
+        .node("both", "logic:merge", json!({}))
+        .node("count", "logic:if", json!({ "condition": "size(value) == 20002" }))
+        .node("out", "output:preview", json!({}))
+        .edge("child.out", "both.branches")
+        .edge("more.text", "both.branches")
+        .edge("both.values", "count.value")
+        .edge("count.true", "out.value");
+    let child = client.save("child", &child).await;
+    let execution = client.run(&child, "child").await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended}");
+    assert_eq!(ended["skippedNodes"], Value::Null, "{ended}");
+    // Batches are lists to a list input, few and many alike.
+    for count in [20, 3_000] {
+        let batches = Graph::default()
+            .node("list", "debug:list", json!({ "count": count }))
+            .node("batch", "logic:batch", json!({ "size": 5 }))
+            .node("kept", "logic:filter", json!({ "condition": "true" }))
+            .node("each", "logic:map", json!({}))
+            .node("all", "utility:prompt_concat", json!({ "separator": "|" }))
+            .inside("each")
+            .node("first", "logic:filter", json!({ "condition": "index == 0" }))
+            .node("out", "output:preview", json!({}))
+            .edge("list.out", "batch.items")
+            .edge("batch.batches", "kept.items")
+            .edge("kept.kept", "each.items")
+            .edge("each.item", "all.texts")
+            .edge("all.text", "each.result")
+            .edge("each.results", "first.items")
+            .edge("first.kept", "out.value");
+        assert_eq!(result(client, &format!("{count} in batches"), &batches).await, json!(["0|1|2|3|4"]));
+    }
+
     let nested = Graph::default()
         .node("list", "input:json", json!({ "value": [[1, 2], [], [3]] }))
         .node("outer", "logic:map", json!({}))

@@ -25,10 +25,10 @@ impl Graph {
         let mut open = vec![last];
         while let Some(ix) = open.pop() {
             for edge in self.in_edges(ix).iter().filter(|edge| self.within(edge.source) == self.within(last)) {
-                // What a container gives to its body leads nowhere else; what its body gives to it, does. What leads into the body
-                // of another one leads to that: it waits for it, though the node inside may be left out.
+                // What a container gives to its body leads nowhere else; what its body gives to it, does. What leads into
+                // the body of another one leads to that: it waits for it, though the node inside may be left out.
                 let around = self.within(edge.source);
-                let leads = |out: &&OutEdge| out.settles.map_or(around == Some(out.target), belongs);
+                let leads = |out: &&OutEdge| out.settles.map_or_else(|| around == Some(out.target), belongs);
                 let count = || self.out_edges(edge.source).iter().filter(leads).count();
                 let left = elsewhere.entry(edge.source).or_insert_with(count);
                 *left = left.saturating_sub(1);

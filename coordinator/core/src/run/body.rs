@@ -28,6 +28,7 @@ impl Body {
             place: self.values.len() as u32,
             bytes: value.bytes() as u32,
             digest: value.digest(),
+            is_array: value.artifact().is_none() && value.json().first() == Some(&b'['),
         };
         self.values.push(value);
         reference
@@ -35,7 +36,7 @@ impl Body {
 
     /// Takes in a value that names others, and is known by the digest of what these are: where they lie differs from run to run.
     pub fn put_as(&mut self, value: Value, digest: Digest) -> ValueRef {
-        ValueRef { digest, ..self.put(value) }
+        ValueRef { digest, is_array: false, ..self.put(value) }
     }
 
     /// The values, in the order of their places.

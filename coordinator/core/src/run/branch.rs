@@ -300,9 +300,16 @@ impl Run {
     pub(super) fn alone(&self, at: Instance) -> Option<ValueRef> {
         let wired = self.wired_inputs(at).into_iter().find(|input| input.port == PORT)?;
         match wired.values.as_slice() {
-            [SourcedValue { value: OutputValue::One(reference), .. }] => Some(*reference),
+            [SourcedValue { value: OutputValue::One(reference), .. }] if self.is_only_edge(at.node, PORT) => {
+                Some(*reference)
+            }
             _ => None,
         }
+    }
+
+    /// Whether one edge leads to an input: closed ones count, so that what a run takes changes nothing about what the others bring.
+    pub(super) fn is_only_edge(&self, node: NodeIx, port: PortIx) -> bool {
+        self.graph.in_edges(node).iter().filter(|edge| edge.target_port == port).count() == 1
     }
 
     fn filter(

@@ -169,6 +169,7 @@ impl Run {
         }
         if let [sourced] = input.values.as_slice()
             && let OutputValue::One(reference) = sourced.value
+            && self.is_only_edge(container.node, port)
         {
             return Some(vec![Segment::Text(*reference)]);
         }
@@ -313,7 +314,7 @@ impl Run {
             let (segment, offset) = find(list, index, deciding.lists).ok_or_else(lost)?;
             let part = |reference: &ValueRef, part: u32| part_of(deciding.lists, reference, part).ok_or_else(lost);
             let item = match segment {
-                Segment::Item(reference) => return Ok(OutputValue::One(*reference)),
+                Segment::Item(reference) => return Ok(OutputValue::item(*reference)),
                 Segment::Own(texts) => ListItem::Value(Value::from_json(texts[offset as usize].clone())),
                 Segment::Chunk(chunk) => {
                     part(&chunk.reference, 0)?.items.get(offset as usize).cloned().ok_or_else(lost)?
@@ -322,7 +323,7 @@ impl Run {
                     let part = part(reference, offset / CHUNK)?;
                     // A value that is no list is its own only item.
                     match part.items.get((offset % CHUNK) as usize) {
-                        None if part.total == 1 => return Ok(OutputValue::One(*reference)),
+                        None if part.total == 1 => return Ok(OutputValue::item(*reference)),
                         item => item.cloned().ok_or_else(lost)?,
                     }
                 }
@@ -330,9 +331,9 @@ impl Run {
             Ok(match item {
                 ListItem::Value(value) => {
                     bytes += value.json().len();
-                    OutputValue::One(body.put(value))
+                    OutputValue::item(body.put(value))
                 }
-                ListItem::One(reference) => OutputValue::One(reference),
+                ListItem::One(reference) => OutputValue::item(reference),
                 ListItem::Array(reference) => OutputValue::List(reference),
                 ListItem::List(reference) => {
                     let pieces = deciding.values.get(&reference).and_then(list::read_list).ok_or_else(lost)?;

@@ -141,7 +141,8 @@ fn write_list(list: &OutputValue, body: &mut Body) -> ValueRef {
 }
 
 fn reference_text(reference: &ValueRef) -> String {
-    format!("[{},{},{},\"{}\"]", reference.seq, reference.place, reference.bytes, reference.digest)
+    let ValueRef { seq, place, bytes, digest, is_array } = reference;
+    format!("[{seq},{place},{bytes},\"{digest}\"{}]", if *is_array { ",1" } else { "" })
 }
 
 fn array_text(reference: &ValueRef) -> String {
@@ -192,12 +193,13 @@ pub fn read_list(value: &Value) -> Option<Vec<Piece>> {
 }
 
 fn read_reference(json: &Json) -> Option<ValueRef> {
-    let [seq, place, bytes, digest] = json.as_array()?.as_slice() else { return None };
+    let [seq, place, bytes, digest, is_array @ ..] = json.as_array()?.as_slice() else { return None };
     Some(ValueRef {
         seq: EventSeq(seq.as_u64()?),
         place: u32::try_from(place.as_u64()?).ok()?,
         bytes: u32::try_from(bytes.as_u64()?).ok()?,
         digest: read_digest(digest.as_str()?)?,
+        is_array: !is_array.is_empty(),
     })
 }
 
@@ -217,7 +219,13 @@ mod tests {
     use super::*;
 
     fn reference(seq: u64) -> ValueRef {
-        ValueRef { seq: EventSeq(seq), place: 3, bytes: 17, digest: Digest::of(&seq.to_be_bytes()) }
+        ValueRef {
+            seq: EventSeq(seq),
+            place: 3,
+            bytes: 17,
+            digest: Digest::of(&seq.to_be_bytes()),
+            is_array: seq % 2 == 1,
+        }
     }
 
     #[test]
@@ -262,6 +270,7 @@ mod tests {
             place: u32::MAX,
             bytes: u32::MAX,
             digest: Digest([9; 32]),
+            is_array: true,
         };
         let mut body = Body::new(EventSeq(9));
         let items = vec![Some(OutputValue::List(far)); limits::LIST_CHUNK_ITEMS_MAX];

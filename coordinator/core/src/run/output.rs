@@ -61,6 +61,19 @@ impl OutputValue {
         }
     }
 
+    /// An item of a list: one that is an array is a list itself, wherever it came from.
+    pub(crate) fn item(reference: ValueRef) -> Self {
+        if reference.is_array { OutputValue::List(reference) } else { OutputValue::One(reference) }
+    }
+
+    /// A value that somebody puts in the place of another one: in that of a list it is one.
+    pub fn in_place_of(value: ValueRef, before: Option<&OutputValue>) -> Self {
+        match before {
+            Some(before) if before.is_list() => OutputValue::List(value),
+            _ => OutputValue::One(value),
+        }
+    }
+
     /// Where the whole lies, if that is one value.
     pub fn whole(&self) -> Option<&ValueRef> {
         match self {

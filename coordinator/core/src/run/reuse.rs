@@ -96,10 +96,10 @@ impl Graph {
         content(&self.declared(ix, port, value))
     }
 
-    /// The same for an output that gives one value, of which only the digest is known.
-    pub fn content_of(&self, ix: NodeIx, port: PortIx, digest: Digest) -> Digest {
-        let reference = ValueRef { seq: EventSeq(0), place: 0, bytes: 0, digest };
-        self.content(ix, port, &OutputValue::One(reference)).unwrap_or(digest)
+    /// The same for a value in the place of what the output gave before, of which only the digest is known.
+    pub fn content_of(&self, ix: NodeIx, port: PortIx, digest: Digest, before: Option<&OutputValue>) -> Digest {
+        let reference = ValueRef { seq: EventSeq(0), place: 0, bytes: 0, digest, is_array: false };
+        self.content(ix, port, &OutputValue::in_place_of(reference, before)).unwrap_or(digest)
     }
 
     /// For each container around a node, the outermost first, whether its items are turns, of which each goes on from the one before.

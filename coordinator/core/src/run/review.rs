@@ -390,11 +390,8 @@ impl Run {
                 return Err(refused);
             }
             if !open.has(port, value.digest()) {
-                // What a person puts in the place of a list is one.
-                let was_list = open.newest(port).is_some_and(|output| output.value.is_list());
-                let value = body.put(value);
-                let value = if was_list { OutputValue::List(value) } else { OutputValue::One(value) };
-                edited.push(PortOutput { port, value });
+                let before = open.newest(port).map(|output| &output.value);
+                edited.push(PortOutput { port, value: OutputValue::in_place_of(body.put(value), before) });
             }
         }
         Ok(edited)

@@ -320,7 +320,8 @@ fn list_chunk(it: pb::ListChunk) -> Part<ListChunk> {
 
 pub(super) fn value_ref(it: Option<pb::ValueRef>) -> Part<ValueRef> {
     let it = it.ok_or("no reference to a value")?;
-    Ok(ValueRef { seq: EventSeq(it.seq), place: it.place, bytes: it.bytes, digest: digest(&it.digest)? })
+    let pb::ValueRef { seq, place, bytes, is_array, .. } = it;
+    Ok(ValueRef { seq: EventSeq(seq), place, bytes, digest: digest(&it.digest)?, is_array })
 }
 
 pub(super) fn digest(bytes: &[u8]) -> Part<Digest> {

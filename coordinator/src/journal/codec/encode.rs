@@ -277,7 +277,7 @@ fn list_chunk(it: &ListChunk) -> pb::ListChunk {
 
 pub(super) fn value_ref(it: &ValueRef) -> pb::ValueRef {
     let digest = Bytes::copy_from_slice(&it.digest.0);
-    pb::ValueRef { seq: it.seq.0, place: it.place, bytes: it.bytes, digest }
+    pb::ValueRef { seq: it.seq.0, place: it.place, bytes: it.bytes, digest, is_array: it.is_array }
 }
 
 pub(super) fn instance(it: Instance) -> pb::Instance {

@@ -414,7 +414,7 @@ fn outputs() -> Vec<PortOutput> {
 }
 
 fn value_ref() -> ValueRef {
-    ValueRef { seq: EventSeq(7), place: 1, bytes: 3, digest: Digest([0xab; 32]) }
+    ValueRef { seq: EventSeq(7), place: 1, bytes: 3, digest: Digest([0xab; 32]), is_array: false }
 }
 
 fn node_error() -> NodeError {

@@ -360,12 +360,15 @@ fn output_value() -> impl Strategy<Value = OutputValue> {
 }
 
 fn value_ref() -> impl Strategy<Value = ValueRef> {
-    (any::<u64>(), any::<u32>(), any::<u32>(), any::<[u8; 32]>()).prop_map(|(seq, place, bytes, digest)| ValueRef {
-        seq: EventSeq(seq),
-        place,
-        bytes,
-        digest: Digest(digest),
-    })
+    (any::<u64>(), any::<u32>(), any::<u32>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
+        |(seq, place, bytes, digest, is_array)| ValueRef {
+            is_array,
+            seq: EventSeq(seq),
+            place,
+            bytes,
+            digest: Digest(digest),
+        },
+    )
 }
 
 fn value() -> impl Strategy<Value = Value> {

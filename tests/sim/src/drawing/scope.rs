@@ -125,10 +125,19 @@ impl Drawing<'_> {
         let is_plain = |node: &usize| {
             matches!(self.nodes[*node]["data"]["nodeType"].as_str(), Some("debug:work" | "debug:prefetched"))
         };
-        let nodes: Vec<usize> =
-            (container + 1..self.nodes.len()).filter(|node| is_inside(node) && is_plain(node)).collect();
+        // What may lose a race has run or not, as it comes.
+        let nodes: Vec<usize> = (container + 1..self.nodes.len())
+            .filter(|node| is_inside(node) && is_plain(node) && !self.leads_to_race(*node))
+            .collect();
         let node = *nodes.get(self.random.below(nodes.len()))?;
         Some(Source::of(node, self.random.pick(&["out", "side"]), Shape::Item))
+    }
+
+    fn leads_to_race(&self, node: usize) -> bool {
+        let after = self.edges.iter().filter(|edge| edge["source"] == super::id(node));
+        let mut after =
+            after.filter_map(|edge| (node + 1..self.nodes.len()).find(|to| edge["target"] == super::id(*to)));
+        after.any(|to| self.nodes[to]["data"]["nodeType"] == "logic:race" || self.leads_to_race(to))
     }
 
     /// Draws the body of a container, and says which output of it is the result.

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::document::Edge;
 use super::expression::Expression;
-use super::interpreter::{Frame, Interpreter, appended, first, through};
+use super::interpreter::{Frame, Interpreter, appended, first};
 use super::{Expected, Given, Outputs};
 
 impl Interpreter<'_> {
@@ -101,7 +101,7 @@ impl Interpreter<'_> {
             "logic:race" => self.race(node, frame),
             "logic:filter" => {
                 let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-                for (index, item) in through(brought, "items").into_iter().enumerate() {
+                for (index, item) in self.through(node, brought).into_iter().enumerate() {
                     let names = [("item", item.clone().into_json()), ("index", index.into())];
                     match holds(&config["condition"], &names) {
                         Ok(true) => kept.push(item),
@@ -114,7 +114,8 @@ impl Interpreter<'_> {
             }
             "logic:batch" => {
                 let size = config["size"].as_u64().unwrap_or(1) as usize;
-                let batches = through(brought, "items").chunks(size).map(|items| Given::List(items.to_vec())).collect();
+                let batches =
+                    self.through(node, brought).chunks(size).map(|items| Given::List(items.to_vec())).collect();
                 Expected::Done(Outputs::from([("batches".to_owned(), Given::List(batches))]))
             }
             "logic:stop" if self.outside.stopped.contains(&at) => Expected::Done(Outputs::new()),

@@ -230,9 +230,9 @@ impl<'a> Interpreter<'a> {
                 let gives = self.outside.children.get(&at).and_then(|child| child.gives(&brought));
                 gives.map_or(Expected::Never, |outputs| Expected::Done(self.joined(node, outputs)))
             }
-            "logic:map" => self.map(node, frame, &through(&brought, "items")),
+            "logic:map" => self.map(node, frame, &self.through(node, &brought)),
             "logic:loop" => self.looping(node, frame, first(&brought, "seed")),
-            "logic:reduce" => self.reduce(node, frame, &through(&brought, "items"), first(&brought, "initial")),
+            "logic:reduce" => self.reduce(node, frame, &self.through(node, &brought), first(&brought, "initial")),
             _ => self.branch(node, frame, &brought),
         }
     }
@@ -242,6 +242,15 @@ impl<'a> Interpreter<'a> {
         let is_joined = |name: &str| self.document.edges.iter().any(|it| it.source == node && it.output == *name);
         outputs.retain(|name, _| name == "outputs" || name == "executionId" || is_joined(name));
         outputs
+    }
+
+    /// The same of what is gone through item by item: there JSON that is a list counts as one if its edge is the only one.
+    pub(super) fn through(&self, node: usize, brought: &[(&str, Given)]) -> Vec<Given> {
+        let edges = self.document.edges_into(node).filter(|edge| edge.input == "items").count();
+        match brought.iter().find(|(input, _)| *input == "items") {
+            Some((_, Given::One(value @ Json::Array(_)))) if edges == 1 => Given::of(true, value.clone()).items(),
+            _ => appended(brought, "items"),
+        }
     }
 
     /// A failure that the policy lets pass closes all outputs but `error`.
@@ -408,13 +417,4 @@ pub(super) fn first(brought: &[(&str, Given)], port: &str) -> Option<Given> {
 /// that is a list is one value, as others are: it came out of an output that gives no lists.
 pub(super) fn appended(brought: &[(&str, Given)], port: &str) -> Vec<Given> {
     brought.iter().filter(|(input, _)| *input == port).flat_map(|(_, given)| given.items()).collect()
-}
-
-/// The same of what is gone through item by item: there JSON that is a list counts as one if it comes alone.
-pub(super) fn through(brought: &[(&str, Given)], port: &str) -> Vec<Given> {
-    let mut came = brought.iter().filter(|(input, _)| *input == port).map(|(_, given)| given);
-    match (came.next(), came.next()) {
-        (Some(Given::One(value @ Json::Array(_))), None) => Given::of(true, value.clone()).items(),
-        _ => appended(brought, port),
-    }
 }

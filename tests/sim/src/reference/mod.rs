@@ -152,6 +152,14 @@ impl Given {
         }
     }
 
+    /// What it is as an item of a list: an array is a list itself.
+    fn item(self) -> Self {
+        match self {
+            Given::One(value) => Given::of(true, value),
+            list => list,
+        }
+    }
+
     /// What a list takes of it.
     fn items(&self) -> Vec<Given> {
         match self {

@@ -27,7 +27,7 @@ impl Interpreter<'_> {
         let (mut why_failed, mut is_whole) = (Vec::new(), true);
         for (index, item) in items.into_iter().enumerate() {
             let mut inner = Frame::of(frame, Place::Body(node), index);
-            inner.own = BTreeMap::from([("item", item), ("index", Given::One(index.into()))]);
+            inner.own = BTreeMap::from([("item", item.item()), ("index", Given::One(index.into()))]);
             match self.pass(&inner) {
                 Passed::Whole => match self.gave(node, "result", &inner) {
                     Some(result) => results.push(result),
@@ -79,7 +79,7 @@ impl Interpreter<'_> {
             let has_carry = self.results_into(node, "carry").next().is_some();
             let carry = if has_carry { self.gave(node, "carry", &inner) } else { result.clone() };
             let json = |given: &Option<Given>| given.clone().map_or(Json::Null, Given::into_json);
-            all.push(result.clone().unwrap_or(Given::null()));
+            all.push(result.clone().unwrap_or_else(Given::null));
             let names = [("result", json(&result)), ("carry", if has_carry { json(&carry) } else { Json::Null })];
             let look = |path: &[String]| self.look(&names, &inner, path);
             let at = self.at(node, frame);
@@ -118,7 +118,7 @@ impl Interpreter<'_> {
         let is_cut_short = self.is_cut_short(node);
         for (index, item) in items.iter().enumerate().filter(|(index, _)| *index == 0 || !is_cut_short) {
             let mut inner = Frame::of(frame, Place::Body(node), index);
-            let item = item.clone();
+            let item = item.clone().item();
             inner.own =
                 BTreeMap::from([("accumulator", accumulator), ("item", item), ("index", Given::One(index.into()))]);
             match self.pass(&inner) {
@@ -166,8 +166,10 @@ impl Interpreter<'_> {
         );
         for index in 0..count {
             let mut inner = Frame::of(frame, place, index);
-            inner.items =
-                lists.iter().map(|(edge, items)| ((edge.source, edge.output.clone()), items[index].clone())).collect();
+            inner.items = lists
+                .iter()
+                .map(|(edge, items)| ((edge.source, edge.output.clone()), items[index].clone().item()))
+                .collect();
             match self.pass(&inner) {
                 Passed::Whole => {
                     for ((node, output), list) in &mut gave {
@@ -175,7 +177,7 @@ impl Interpreter<'_> {
                             Expected::Done(mut outputs) => outputs.remove(output),
                             _ => None,
                         };
-                        list.push(value.unwrap_or(Given::null()));
+                        list.push(value.unwrap_or_else(Given::null));
                     }
                 }
                 Passed::Failed(failed, codes) => match self.document.nodes[failed[0]].policy["onItemError"].as_str() {

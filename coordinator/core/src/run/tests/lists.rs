@@ -160,6 +160,9 @@ fn json_that_is_an_array_is_one_value_beside_others() {
     assert_eq!(both(merge(), "values", &["j"]), Some(json!([[1, 2]])));
     assert_eq!(both(filter(), "kept", &["j", "k"]), Some(json!([[1, 2], 5])));
     assert_eq!(both(filter(), "kept", &["j"]), Some(json!([1, 2])), "the only one is gone through");
+    let closed = Fixture::default().json("j", json!([1, 2])).logic("gate", "gate", json!({"open": false}));
+    let kept = given(closed.edge("j", "gate.value"), filter(), "kept", &["j", "gate.value"]);
+    assert_eq!(kept, Some(json!([[1, 2]])), "an edge that is closed is there all the same");
 }
 
 #[test]
@@ -171,6 +174,30 @@ fn the_branch_that_a_run_takes_decides_what_its_value_is() {
         let fixture = fixture.edge(first, "either").edge(second, "either");
         let got = given(fixture, ("merge", json!({}), "branches"), "values", &["either.value", "seven"]);
         assert_eq!(got, Some(expected), "{first} first");
+    }
+}
+
+#[test]
+fn items_that_are_arrays_are_lists_wherever_they_came_from() {
+    let sources = [
+        ("JSON", Fixture::default().json("l", json!([[1, 2], [1, 2]])), "l"),
+        ("an input", Fixture::default().list("l", json!([[1, 2], [1, 2]])), "l"),
+        (
+            "a batch",
+            Fixture::default().list("i", json!([1, 2, 1, 2])).logic("l", "batch", json!({"size": 2})).edge("i", "l"),
+            "l",
+        ),
+    ];
+    for (name, fixture, from) in sources {
+        let fixture = fixture.logic("again", "map", json!({})).edge(from, "again.items");
+        let fixture = fixture.work("take", "pure", &json!({})).inside("again").edge("again.item", "take.in");
+        let mut course = Course::begin(&fixture.edge("take.out", "again.result").build());
+        let mut seen = Vec::new();
+        course.run_through(|id, inputs| {
+            seen.push(inputs["in"].clone());
+            success(id)
+        });
+        assert_eq!(seen, [json!([1, 2]), json!([1, 2])], "{name}");
     }
 }
 

@@ -239,7 +239,7 @@ fn a_plan_says_that_another_run_may_have_given_it() {
         let part = resume::part(&graph, &taken.lineage, taken.target);
         let trusted = BTreeMap::new();
         let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
-        let inputs = defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest()))).collect();
+        let inputs = defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest(), None))).collect();
         let planning = Planning {
             graph: &graph,
             part: &part,

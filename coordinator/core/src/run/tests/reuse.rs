@@ -79,7 +79,7 @@ pub(super) fn child(
             .map(|(port, kept)| {
                 let edit = edited.iter().find(|(edit, _)| (edit.node, edit.port) == (node, port));
                 let value = match (edit, kept) {
-                    (Some((_, value)), _) => OutputValue::One(packing.put(value.clone())),
+                    (Some((_, value)), kept) => OutputValue::in_place_of(packing.put(value.clone()), kept.as_ref()),
                     (None, Some(kept)) => packing.copy(&kept, &read).unwrap(),
                     (None, None) => OutputValue::Closed,
                 };
@@ -104,7 +104,7 @@ fn begin(
 ) -> Child {
     let part = resume::part(graph, &lineage, target);
     let defaults = graph.nodes().filter_map(|(ix, _)| Some((ix, graph.input_default(ix)?)));
-    let inputs = defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest()))).collect();
+    let inputs = defaults.map(|(ix, value)| (ix, graph.content_of(ix, PortIx(0), value.digest(), None))).collect();
     let planning = Planning {
         graph,
         part: &part,
