@@ -124,6 +124,7 @@ async fn gave(
                 }
                 ChildValue::List(list)
             }
+            None if is_list => ChildValue::Array(one_value(shared, &tenant, item.clone()).await?),
             None => ChildValue::One(one_value(shared, &tenant, item.clone()).await?),
         };
         outputs.push((name, value));

@@ -73,6 +73,8 @@ pub enum ChildValue {
     One(Value),
     /// The items of a list.
     List(Vec<Value>),
+    /// A list that is one value.
+    Array(Value),
 }
 
 impl Children {
@@ -149,6 +151,7 @@ impl Run {
                 let mut value = |value| match value {
                     None => OutputValue::Closed,
                     Some(ChildValue::One(value)) => OutputValue::One(body.put(value)),
+                    Some(ChildValue::Array(value)) => OutputValue::List(body.put(value)),
                     Some(ChildValue::List(items)) => {
                         OutputValue::Gather(items.into_iter().map(|item| body.put(item)).collect())
                     }
@@ -189,7 +192,7 @@ impl Run {
             let value = found.map(|found| values.swap_remove(found).1);
             match &value {
                 None => {}
-                Some(ChildValue::One(value)) => check_size(&port.id, value)?,
+                Some(ChildValue::One(value) | ChildValue::Array(value)) => check_size(&port.id, value)?,
                 Some(ChildValue::List(items)) => items.iter().try_for_each(|item| check_size(&port.id, item))?,
             }
             outputs.push((PortIx(place), value));
