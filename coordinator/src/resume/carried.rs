@@ -213,15 +213,17 @@ impl Carried {
             }
             // What names a run that is not there any more is no client's own word.
             let is_own_word = carried.execution_id.is_empty() || found.is_some();
-            if let Some((run, made)) = found
-                && self.take_recorded(shared, graph, (run, node), &made, carried).await?
-            {
-                read.get(&run).into_iter().flatten().for_each(|read| self.lineage.note_starters(&read.run));
-                self.made.insert(node, made);
-                continue;
+            let mut before = None;
+            if let Some((run, made)) = found {
+                if self.take_recorded(shared, graph, (run, node), &made, carried).await? {
+                    read.get(&run).into_iter().flatten().for_each(|read| self.lineage.note_starters(&read.run));
+                    self.made.insert(node, made);
+                    continue;
+                }
+                before = Some(made);
             }
             match graph.carried_outputs(node, &carried.output_json) {
-                Ok(Some(given)) => self.take_given(shared, tenant, graph, node, given).await?,
+                Ok(Some(given)) => self.take_given(shared, tenant, (graph, node, before.as_ref()), given).await?,
                 Err(problem) if is_own_word => return Err(not_given(carried, problem)),
                 Ok(None) | Err(_) => {}
             }
@@ -285,8 +287,7 @@ impl Carried {
         &mut self,
         shared: &Arc<Shared>,
         tenant: &Tenant,
-        graph: &Graph,
-        node: NodeIx,
+        (graph, node, before): (&Graph, NodeIx, Option<&Made>),
         given: Vec<(PortIx, Value)>,
     ) -> Result<(), Status> {
         let values = given.iter().map(|(_, value)| (node, value.clone())).collect();
@@ -297,7 +298,10 @@ impl Carried {
         let outputs = (0..ports as u16).map(PortIx).map(|port| PortOutput {
             port,
             value: match given.get(&port) {
-                Some(value) => OutputValue::One(self.packing.put(value.clone())),
+                Some(value) => {
+                    let before = before.and_then(|made| made.result.outputs.iter().find(|it| it.port == port));
+                    OutputValue::in_place_of(self.packing.put(value.clone()), before.map(|it| &it.value))
+                }
                 None => OutputValue::Closed,
             },
         });

@@ -73,17 +73,19 @@ impl Run {
         if !self.graph.cancels_losers(race.node) || is_planted(Fault::LosersKept) {
             return Ok(());
         }
-        // With the race its item may be over; then nothing of it is left to be given up.
-        let is_there = |run: &Self| run.graph.within(race.node).is_none() || run.frame(race.scope).is_some();
-        // The race may have been the last that was open beside them: then its item or turn has closed with it.
-        let was_open = self.frame(race.scope).is_some_and(|frame| frame.open > 0);
+        let is_inside = self.graph.within(race.node).is_some();
+        let frame = self.state.frames.get_mut(&race.scope);
+        match frame.filter(|frame| frame.open > 0) {
+            // They hold it open until all of them are given up: it closes once, whoever was the last that was open.
+            Some(frame) => frame.open += 1,
+            // With the race the item or turn was over: then nothing of it is left to be given up.
+            None if is_inside => return Ok(()),
+            None => {}
+        }
         let belongs = |node: NodeIx| self.phase_of(node) != NodePhase::Excluded;
         for node in self.graph.leading_only_to(race.node, &belongs) {
-            if is_there(self) {
-                self.drop_instance(race.beside(node), AtAgent::Stops)?;
-            }
+            self.drop_instance(race.beside(node), AtAgent::Stops)?;
         }
-        let is_over = was_open && self.frame(race.scope).is_some_and(|frame| frame.open == 0);
-        if is_over { self.close_frame(race.scope) } else { Ok(()) }
+        if is_inside { self.leave(race) } else { Ok(()) }
     }
 }

@@ -242,3 +242,29 @@ fn what_a_turn_carries_on_or_gives_leads_elsewhere_than_to_a_race_in_it() {
         assert_eq!(ran.count(), 2, "{wanted}");
     }
 }
+
+#[test]
+fn a_race_that_ends_a_turn_gives_up_open_containers_once() {
+    for (around, inner) in
+        [("loop", "map"), ("loop", "loop"), ("loop", "reduce"), ("reduce", "map"), ("reduce", "loop"), ("map", "map")]
+    {
+        let fixture = Fixture::default().list("list", json!([1, 2])).logic("c", around, json!({}));
+        let fixture = if around == "loop" { fixture.edge("list", "c.seed") } else { fixture.edge("list", "c.items") };
+        let fixture = fixture.logic("slow", inner, json!({})).inside("c");
+        let (item, into) = if inner == "loop" { ("slow.value", "slow.seed") } else { ("slow.item", "slow.items") };
+        let (value, given) = if inner == "map" { ("slow.results", "race") } else { ("slow.result", "race") };
+        let fixture = fixture.wait("held", 5_000).inside("slow").edge("list", into).edge(item, "held");
+        let fixture = fixture.edge("held", "slow.result").wait("quick", 100).inside("c").edge("list", "quick");
+        let fixture = fixture.logic("race", "race", json!({})).inside("c").edge(value, given).edge("quick", "race");
+        let mut course = Course::begin(&fixture.edge("race.value", "c.result").build());
+        for _ in 0..40 {
+            course.pass(100);
+            if course.run.status() != RunStatus::Running {
+                break;
+            }
+            course.command(crate::run::Command::Wake).ok();
+        }
+        assert_eq!(course.run.status(), RunStatus::Completed, "{inner} in {around}: {:?}", course.run.error());
+        assert_eq!(course.replayed().snapshot(), course.run.snapshot(), "{inner} in {around}");
+    }
+}
