@@ -36,8 +36,11 @@ fn sources() -> Vec<(&'static str, Fixture, &'static str)> {
     ]
 }
 
-/// Nothing, or what passes a list on: added behind an output, with the output that it then comes out of.
-fn ways() -> Vec<(&'static str, fn(Fixture, &str) -> (Fixture, String))> {
+/// Adds something behind an output; gives the output that it then comes out of.
+type Way = fn(Fixture, &str) -> (Fixture, String);
+
+/// Nothing, or what passes a list on.
+fn ways() -> Vec<(&'static str, Way)> {
     fn through(
         fixture: Fixture,
         from: &str,
