@@ -188,7 +188,6 @@ async fn what_cannot_be_started_starts_nothing() {
     let many: Vec<u32> = (0..200).map(|number| number % 9).collect();
     let product = |node: &str, values: Value| json!({ "nodeId": node, "values": values, "mode": "product" });
     for (name, iterators, place) in [
-        ("nothing to iterate over", json!([]), "/iteratorConfigs"),
         ("unknown node", json!([{ "nodeId": "nobody", "values": [1] }]), "/iteratorConfigs/0/nodeId"),
         ("no input", json!([{ "nodeId": "work", "values": [1] }]), "/iteratorConfigs/0/nodeId"),
         ("empty", json!([{ "nodeId": "topic", "values": [] }]), "/iteratorConfigs/0/values"),
@@ -233,8 +232,8 @@ async fn what_cannot_be_started_starts_nothing() {
     let given: Vec<_> = runs.iter().map(|run| (text(&run["finalOutput"]["text"]), run["inputIndex"].clone())).collect();
     let wanted = ["a", "a", "a", "b", "b", "b"].map(|text| (text.to_owned(), json!(usize::from(text == "b"))));
     assert_eq!(given, wanted);
-    // Absent, or null: one run.
-    let alone = start(client, &workflow, Value::Null, "alone").await;
+    // An empty list iterates over nothing: one run.
+    let alone = start(client, &workflow, json!([]), "alone").await;
     assert_eq!(alone["executionRuns"].as_array().unwrap().len(), 1);
     assert_eq!(client.ended(&text(&alone["executionId"]), BATCH_TIME_MAX).await["status"], "COMPLETED");
     let of_one = batch(client, &text(&alone["batchId"]), "").await;

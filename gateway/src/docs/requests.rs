@@ -163,7 +163,6 @@ pub(super) struct Execute {
     target_node_id: Option<String>,
     trigger_data: Option<Object>,
     /// One run for each combination of these values.
-    #[schemars(length(min = 1))]
     iterator_configs: Option<Vec<IteratorConfig>>,
     /// Runs `targetNodeId` alone, on results that are reused.
     only: Option<bool>,

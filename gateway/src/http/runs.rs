@@ -73,10 +73,12 @@ pub(crate) async fn execute(
     let from_execution_id = fields.id("fromExecutionId")?.filter(|_| !force).unwrap_or_default();
     let graph = graph(&body, &fields)?;
     refuse_empty(graph.as_ref())?;
+    // An empty list says that there is nothing to iterate over: one run.
+    let iterators = fields.array("iteratorConfigs")?.filter(|_| fields.asks_for("iteratorConfigs"));
     let share = |part: Option<&[u8]>| part.map(|part| body.share(part)).unwrap_or_default();
     let request = SubmitRequest {
         inputs_json: share(fields.object("inputs")?),
-        iterator_configs_json: share(fields.array("iteratorConfigs")?),
+        iterator_configs_json: share(iterators),
         trigger_data_json: share(fields.object("triggerData")?),
         deadline_ms: deadline(&fields)?,
         target_node_id,

@@ -60,7 +60,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether the member is there and says something: not `null`, not `false`, not an empty array or object.
-    pub(super) fn asks_for(&self, name: &str) -> bool {
+    pub(crate) fn asks_for(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| {
             let text = value.get();
             let is_empty = text.len() >= 2
