@@ -13,6 +13,8 @@ const NODES_MAX: usize = 7;
 const EFFECT_MS_MAX: usize = 150;
 const WAIT_MS_MAX: usize = 250;
 const TIMES_MAX: usize = 2;
+/// Longer than a coordinator takes from one look for what falls due to the next.
+const LONG_WAIT_MS: usize = 1_500;
 
 /// An input, some nodes that work, fail at first or wait, and an output of everything that nobody else takes.
 pub fn graph(random: &mut Random) -> Graph {
@@ -38,6 +40,16 @@ pub fn graph(random: &mut Random) -> Graph {
         graph = graph.edge(name, "join.in");
     }
     graph.edge("join.out", "output.value")
+}
+
+/// One wait that outlasts a look for what falls due.
+pub fn waiting() -> Graph {
+    Graph::default()
+        .node("input", "input:text", json!({ "text": "thread" }))
+        .node("wait", "logic:wait", json!({ "forMs": LONG_WAIT_MS }))
+        .node("output", "output:preview", json!({}))
+        .edge("input.text", "wait.value")
+        .edge("wait.value", "output.value")
 }
 
 /// One node: with it, its output, its input, and whether several edges may end there.

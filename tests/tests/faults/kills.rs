@@ -17,8 +17,8 @@ use heddle_test_postgres::Server;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-/// Clients that submit at the same time.
-const CLIENTS: usize = 4;
+/// Clients that submit at the same time, by what their workflows are made of.
+const CLIENTS: [Kind; 5] = [Kind::Contained, Kind::Plain, Kind::Contained, Kind::Plain, Kind::Waiting];
 /// The suite on PostgreSQL takes this part of the time.
 const PART_ON_POSTGRES: u32 = 5;
 /// How long a run may take once all is healed.
@@ -46,9 +46,8 @@ impl Load {
     pub(super) fn start(client: &Client, name: &str, random: &mut Random) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
-        for number in 0..CLIENTS {
+        for (number, kind) in CLIENTS.into_iter().enumerate() {
             let name = format!("{name} client {number}");
-            let kind = if number % 2 == 0 { Kind::Contained } else { Kind::Plain };
             clients.spawn(submit(client.clone(), name, kind, random.fork(), Arc::clone(&stop)));
         }
         Self { stop, clients }
@@ -67,6 +66,8 @@ enum Kind {
     Plain,
     /// Maps, loops and the like: one of these is always under way.
     Contained,
+    /// A wait long enough that each look for what falls due finds one, however slow the machine is.
+    Waiting,
 }
 
 async fn submit(
@@ -80,12 +81,13 @@ async fn submit(
     while !stop.load(Ordering::Relaxed) {
         let name = format!("{of} workflow {}", acknowledged.len());
         let contained = match kind {
-            Kind::Plain => None,
+            Kind::Plain | Kind::Waiting => None,
             Kind::Contained => Some(Arc::new(Contained::draw(&mut random))),
         };
-        let graph = match &contained {
-            Some(contained) => contained.graph.clone(),
-            None => workload::graph(&mut random),
+        let graph = match (&contained, kind) {
+            (Some(contained), _) => contained.graph.clone(),
+            (None, Kind::Waiting) => workload::waiting(),
+            (None, _) => workload::graph(&mut random),
         };
         let workflow = client.save(&name, &graph).await;
         let run = |execution: String| Acknowledged {
