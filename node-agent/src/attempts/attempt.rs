@@ -50,7 +50,7 @@ pub(super) struct Assignment {
 pub(super) struct Attempt;
 
 pub(super) struct AttemptArguments {
-    pub(super) assignment: Assignment,
+    pub(super) assignment: Box<Assignment>,
     pub(super) attempts: AttemptsHandle,
     pub(super) outlet: Outlet,
 }
@@ -63,12 +63,12 @@ pub(super) struct AttemptState {
     timeout: Option<Duration>,
     course: Course,
     /// What begins once nothing stands in the way.
-    plan: Option<Plan>,
+    plan: Option<Box<Plan>>,
     /// The work, or the clock that runs while an intent is awaited. Ends with the actor.
     task: Option<AbortOnDropHandle<()>>,
     attempts: AttemptsHandle,
     /// Its job at the provider, while it may have one that can be cancelled.
-    job: Option<OwnJob>,
+    job: Option<Box<OwnJob>>,
     /// Where the work says the handle of its job: whoever tells the end reads it there, and waits for no message.
     handle: Option<JobHandle>,
     /// What became of that.
@@ -197,19 +197,19 @@ impl AttemptState {
 
 impl Plan {
     /// How its job can be cancelled, if it may get one.
-    fn own_job(&self) -> Option<OwnJob> {
+    fn own_job(&self) -> Option<Box<OwnJob>> {
         let handle = self.job.clone()?;
         let runner = Arc::clone(self.runner.as_ref().ok()?);
         let work = Work { inputs: Vec::new(), ..self.work.clone() };
         handle.send_replace(work.handle.clone());
-        Some(OwnJob { runner, work, handle })
+        Some(Box::new(OwnJob { runner, work, handle }))
     }
 }
 
 /// The work as a future that never panics.
-async fn run(plan: Plan) -> Outcome {
+async fn run(plan: Box<Plan>) -> Outcome {
     let work = async move {
-        let Plan { runner, mut work, placed, files, context, job: _ } = plan;
+        let Plan { runner, mut work, placed, files, context, job: _ } = *plan;
         let runner = runner?;
         let _room = load(&files, &mut work.inputs, placed).await?;
         let outputs = runner.run(work, context).await?;
@@ -241,7 +241,7 @@ impl Actor for Attempt {
     ) -> Result<AttemptState, ActorProcessingErr> {
         let AttemptArguments { assignment, attempts, outlet } = arguments;
         let Assignment { key, runner, work, placed, files, needs_intent, cancels_jobs, timeout, arrived, trace } =
-            assignment;
+            *assignment;
         let notes = trace.is_some().then(Notes::default);
         let may_begin_job = needs_intent || cancels_jobs;
         let handle = may_begin_job.then(JobHandle::default);
@@ -256,7 +256,7 @@ impl Actor for Attempt {
             ended: started,
             timeout,
             course: Course::new(needs_intent),
-            plan: Some(Plan { runner, work, placed, files, context, job }),
+            plan: Some(Box::new(Plan { runner, work, placed, files, context, job })),
             task: None,
             attempts,
             job: None,

@@ -119,7 +119,7 @@ impl AttemptsHandle {
 }
 
 pub(crate) struct AttemptsState {
-    ledger: Ledger<Assignment, ActorRef<Happening>>,
+    ledger: Ledger<Box<Assignment>, ActorRef<Happening>>,
     registry: Arc<Registry>,
     root: ActorRef<RootMessage>,
     agent_id: Arc<str>,
@@ -266,7 +266,7 @@ impl AttemptsState {
             }
         };
         let tenant = assign.tenant.clone();
-        let assignment = Assignment {
+        let assignment = Box::new(Assignment {
             placed: Placed::of(&mut assign.inputs),
             files: Files::new(Arc::clone(&self.desk), &assign.tenant),
             trace: AttemptTrace::of(&assign, &key, &self.agent_id),
@@ -277,7 +277,7 @@ impl AttemptsState {
             timeout: (assign.timeout_ms > 0).then(|| Duration::from_millis(assign.timeout_ms)),
             work: convert::work(assign, key.number),
             arrived: Instant::now(),
-        };
+        });
         match self.ledger.accept(&key, class, &tenant, assignment) {
             Admission::Start(assignment) => self.start(myself, assignment).await,
             Admission::Queued | Admission::Known => {}
@@ -313,7 +313,7 @@ impl AttemptsState {
         count == assign.parts
     }
 
-    async fn start(&mut self, myself: &ActorRef<AttemptsMessage>, assignment: Assignment) {
+    async fn start(&mut self, myself: &ActorRef<AttemptsMessage>, assignment: Box<Assignment>) {
         let key = assignment.key.clone();
         let attempts = AttemptsHandle(myself.clone());
         let arguments = AttemptArguments { assignment, attempts, outlet: self.outlet.clone() };

@@ -1,8 +1,9 @@
 //! The writer: one thread with the only connection that writes.
 //!
 //! It takes what waits in its queue, without a timer, and puts all of it into one transaction: so the slower the disk,
-//! the more a commit carries. Each write stands in a SAVEPOINT, so that none falls with another; a write that is alone
-//! needs none (E4). What would make all others wait for its rows goes into a transaction of its own, after theirs.
+//! the more a commit carries. No write falls with another (E4): if one does not hold, the transaction is begun anew, and
+//! then each write stands in a SAVEPOINT. What would make all others wait for its rows goes into a transaction of its own,
+//! after theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,7 @@ pub(super) trait Write: Send {
         0
     }
 
-    /// Puts its rows into the open transaction. Called again if the transaction had to be given up.
+    /// Puts its rows into the open transaction. Called again if the transaction had to be given up or begun anew.
     ///
     /// # Errors
     /// The database's, as it is.
@@ -265,14 +266,31 @@ fn transact(connection: &Connection, writes: &mut [Box<dyn Write>], mark: Option
 
 fn apply_all(connection: &Connection, writes: &mut [Box<dyn Write>]) -> rusqlite::Result<()> {
     execute(connection, "BEGIN IMMEDIATE")?;
-    let is_alone = writes.len() == 1;
-    let undo = || {
-        if is_alone {
-            execute(connection, "ROLLBACK").and_then(|()| execute(connection, "BEGIN IMMEDIATE"))
-        } else {
-            execute(connection, "ROLLBACK TO one_write")
+    if apply_together(connection, writes)? {
+        return Ok(());
+    }
+    begin_anew(connection)?;
+    apply_each(connection, writes)
+}
+
+/// Without savepoints, for which SQLite copies each page before it changes: nearly always all writes hold. Says whether
+/// they do.
+fn apply_together(connection: &Connection, writes: &mut [Box<dyn Write>]) -> rusqlite::Result<bool> {
+    for write in writes {
+        match write.apply(connection) {
+            Ok(Kept::Yes) => {}
+            Ok(Kept::No) => return Ok(false),
+            Err(error) if is_of_data(&error) => return Ok(false),
+            Err(error) => return Err(error),
         }
-    };
+    }
+    Ok(true)
+}
+
+/// Each write in a savepoint: what one of them has done is taken back alone. A write that is alone needs none.
+fn apply_each(connection: &Connection, writes: &mut [Box<dyn Write>]) -> rusqlite::Result<()> {
+    let is_alone = writes.len() == 1;
+    let undo = || if is_alone { begin_anew(connection) } else { execute(connection, "ROLLBACK TO one_write") };
     for write in writes {
         if !is_alone {
             execute(connection, "SAVEPOINT one_write")?;
@@ -292,6 +310,10 @@ fn apply_all(connection: &Connection, writes: &mut [Box<dyn Write>]) -> rusqlite
         }
     }
     Ok(())
+}
+
+fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
+    execute(connection, "ROLLBACK").and_then(|()| execute(connection, "BEGIN IMMEDIATE"))
 }
 
 /// Whether other rows would have been taken: the fault lies in these, not in the database or its disk.
