@@ -38,10 +38,11 @@ pub const STALLED_BACKOFF_MIN: Duration = Duration::from_millis(10);
 pub const STALLED_BACKOFF_MAX: Duration = Duration::from_millis(1_000);
 /// Bytes of the reason kept with a quarantined run.
 pub const QUARANTINE_REASON_BYTES_MAX: usize = 1_024;
-/// Commits after which a checkpoint begins. A commit that meets one waits until the disk has taken the pages that it moves: many
-/// small ones hold up nobody for long. They write about a tenth more than few large ones, and below this they cost throughput.
-pub const CHECKPOINT_COMMITS: u32 = 16;
-/// Bytes of rows after which a checkpoint begins.
+/// Commits after which a checkpoint begins: small commits change the same pages again and again, and each checkpoint moves them
+/// all. Below this, checkpoints cost throughput.
+pub const CHECKPOINT_COMMITS: u32 = 64;
+/// Bytes of rows after which a checkpoint begins. A commit that meets one waits until the disk has taken the pages that it moves:
+/// many small ones hold up nobody for long.
 pub const CHECKPOINT_BYTES: usize = 256 * 1024;
 /// Pages of the write-ahead log (4 KiB each) at which the writer pauses to let a checkpoint reach the log's end, so that
 /// the log begins anew.
