@@ -42,10 +42,14 @@ pub enum Fault {
     MergeTakesLast,
     /// A list that came in one value is one item to an input that takes a list.
     ListTakenAsOne,
+    /// A list that a turn carries on is one value to the next.
+    CarriedListIsOne,
     /// What hangs on a failed node of an item starts all the same.
     FailedItemGoesOn,
     /// What has lost a race goes on.
     LosersKept,
+    /// A turn closes twice when the race that ends it gives up a container that is open.
+    TurnClosedTwice,
     /// Values that a decision waits for are asked for before they are in the journal.
     ValuesAskedEarly,
     /// A failure ends its run though the node's policy wants it caught.

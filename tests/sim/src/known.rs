@@ -24,6 +24,12 @@ impl Known {
         self
     }
 
+    /// The last node lies in the body of this one.
+    fn inside(mut self, container: &str) -> Self {
+        self.nodes.last_mut().expect("there is a node")["parentId"] = container.into();
+        self
+    }
+
     /// An edge from `node.output` to `node.input`.
     fn edge(mut self, from: &str, to: &str) -> Self {
         let end = |text: &str| text.split_once('.').map(|(node, port)| (node.to_owned(), port.to_owned()));
@@ -36,10 +42,15 @@ impl Known {
 
     /// Runs it in worlds that are otherwise drawn; no world may find anything.
     fn stands(self) {
+        self.stands_with(|knobs| knobs);
+    }
+
+    /// The same in worlds of which some is set.
+    fn stands_with(self, set: fn(Knobs) -> Knobs) {
         let script = Script { work_ms: (0, 200), fail_percent: 0, is_poison: false };
         for seed in 0..WORLDS {
             let mut random = Random::from_seed(seed);
-            let knobs = Knobs { graphs: 1, ..Knobs::draw(&mut random) };
+            let knobs = set(Knobs { graphs: 1, ..Knobs::draw(&mut random) });
             let scripts = vec![script; self.nodes.len()];
             let graph = Scripted::of(self.nodes.clone(), self.edges.clone(), scripts);
             let report = World::of(random, knobs, vec![graph], None, None).run();
@@ -75,4 +86,18 @@ fn json_that_is_a_list_counts_as_one_value_unless_a_filter_is_given_nothing_else
     let known = known.with("merged", "logic:merge", json!({"mode": "first"})).edge("list.json", "merged.branches");
     let known = known.edge("one.json", "merged.branches").with("map", "logic:map", json!({}));
     known.edge("merged.value", "map.items").edge("beside.kept", "map.items").stands();
+}
+
+#[test]
+fn what_hung_on_the_address_of_a_hook_is_taken_over_with_the_map_whose_item_failed_before_the_call() {
+    let known = Known::default().with("list", "input:list", json!({"items": [{"n": 4}, {"n": 7}]}));
+    let known = known.with("map", "logic:map", json!({"onItemError": "collect"})).edge("list.items", "map.items");
+    let hook = json!({"timeoutMs": 20_000});
+    let known = known.with("hook", "logic:wait_webhook", hook).inside("map").edge("map.item", "hook.value");
+    let known = known.with("tell", work::WORK, json!({"salt": 1})).inside("map").edge("hook.url", "tell.in");
+    let known = known.with("long", "logic:wait", json!({"forMs": 2_000})).inside("map").edge("map.item", "long.value");
+    let known = known.with("fails", "logic:if", json!({"condition": "value.none == 1"})).inside("map");
+    let known = known.edge("long.value", "fails.value").edge("hook.body", "map.result");
+    let known = known.with("after", work::WORK, json!({"salt": 2})).edge("map.results", "after.in");
+    known.stands_with(|knobs| Knobs { resume_percent: 100, ..knobs });
 }

@@ -14,6 +14,7 @@ use super::scope::{Chunk, Expansion, Leaves, Outcome, ROOT};
 use super::{Body, Run, Values};
 use crate::condition::evaluate;
 use crate::control_types::scope::{looping, reduce};
+use crate::fault::{Fault, is_planted};
 use crate::graph::{Graph, Scope, ScopeKind, Select};
 use crate::id::{Instance, PortIx, ScopeIx};
 use crate::limits;
@@ -363,7 +364,7 @@ impl Run {
             None => self.initial(container, body),
             Some(expansion) => {
                 let result = self.turn_result(container, expansion.turn);
-                result.unwrap_or_else(|| OutputValue::One(body.put(null())))
+                result.map_or_else(|| OutputValue::One(body.put(null())), carried_on)
             }
         }
     }
@@ -414,7 +415,7 @@ impl Run {
             let has_carry = self.graph.in_edges(container.node).iter().any(|edge| edge.target_port == looping::CARRY);
             let port = if has_carry { looping::CARRY } else { looping::RESULT };
             let carried = self.result_at(container.node, port, turn);
-            let carried = carried.unwrap_or_else(|| OutputValue::One(body.put(null())));
+            let carried = carried.map_or_else(|| OutputValue::One(body.put(null())), carried_on);
             let given = vec![carried, self.index(scope, expansion.next, body)];
             return self.opened(container, *turns_max, expansion.next, vec![given], score);
         }
@@ -466,6 +467,14 @@ impl Run {
             scope.errors.into_iter().for_each(|port| set(port, errors.clone()));
         }
         Decision::Completed { instance: container, outputs }
+    }
+}
+
+/// What one turn or item gives the next: a list stays one.
+fn carried_on(value: OutputValue) -> OutputValue {
+    match value {
+        OutputValue::List(reference) if is_planted(Fault::CarriedListIsOne) => OutputValue::One(reference),
+        value => value,
     }
 }
 

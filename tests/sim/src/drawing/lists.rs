@@ -1,14 +1,16 @@
-//! Lists on their way: through nodes that pass on what comes, and several of them, with single values among them, into one input.
+//! Lists on their way: through nodes that pass on what comes, and several of them, with single values among them, into one input;
+//! and from turn to turn.
 
 use serde_json::{Value as Json, json};
 
+use super::super::work;
 use super::branch::Rest;
 use super::{Drawing, Level, Shape, Source};
 
 /// What is certainly a list, as the graph says by itself.
 const LISTS: [Shape; 2] = [Shape::Items, Shape::List];
 /// What may be one.
-const PERHAPS: [Shape; 3] = [Shape::Items, Shape::List, Shape::Mixed];
+pub(super) const PERHAPS: [Shape; 3] = [Shape::Items, Shape::List, Shape::Mixed];
 /// What an input that takes a list may be given beside lists.
 const BESIDE: [Shape; 6] = [Shape::Items, Shape::List, Shape::Mixed, Shape::Item, Shape::Any, Shape::Json];
 /// Lists as long as this are not put together.
@@ -99,7 +101,7 @@ impl Drawing<'_> {
     /// What may come into an input that takes a list: one list or more, and single values before and after them.
     fn lists(&mut self, sources: &[Source]) -> Option<Vec<Source>> {
         let mut branches = vec![self.pick(sources, &PERHAPS)?];
-        let may_join = self.knobs.longest_list <= LONG && self.joints < JOINTS_MAX;
+        let may_join = self.knobs.longest_list <= LONG && self.joints < JOINTS_MAX && self.carrying == 0;
         let shapes = if may_join { &BESIDE[..] } else { &BESIDE[3..] };
         for _ in 0..self.random.below(4) {
             branches.extend(self.pick(sources, shapes));
@@ -109,6 +111,57 @@ impl Drawing<'_> {
             branches.reverse();
         }
         Some(branches)
+    }
+
+    /// Whether what a loop or a reduction gives from turn to turn is to be a list, perhaps.
+    pub(super) fn carries_lists(&mut self) -> bool {
+        self.knobs.longest_list <= LONG && self.random.percent(50)
+    }
+
+    /// What a loop or a reduction begins with: a list now and then where it carries lists.
+    pub(super) fn begin_with(&mut self, sources: &[Source], carries_lists: bool, ones: &[Shape]) -> Option<Source> {
+        match carries_lists && Self::has_list(sources) && self.random.percent(60) {
+            true => self.pick(sources, &PERHAPS),
+            false => self.pick(sources, ones),
+        }
+    }
+
+    /// What a turn goes on with where that may be a list: the one that came, it with more in it, cut or chosen from, or another. It
+    /// gets longer by a few items with each turn.
+    pub(super) fn carry_on(&mut self, level: Level, carried: &Source, sources: &mut Vec<Source>) -> Source {
+        let salt = json!({"salt": self.random.below(1_000)});
+        if self.random.percent(50) {
+            let look = self.node(level, work::WORK, salt.clone(), json!({}));
+            self.edge(carried, look, "in");
+            sources.push(Source::of(look, "out", Shape::Item));
+        }
+        let alone = vec![carried.clone()];
+        let mut beside = alone.clone();
+        beside.extend(self.pick(sources, &[Shape::Item, Shape::Any, Shape::Json]));
+        beside.extend(self.pick(sources, &[Shape::Item]));
+        if self.random.percent(50) {
+            beside.reverse();
+        }
+        let (one, first, index) = (one_of(&beside), self.random.percent(50), self.rest().number("index"));
+        let or = |yes, no| if first { yes } else { no };
+        let race = json!({ "cancelLosers": first });
+        let (kind, branches, input, config, output, shape) = match self.random.below(10) {
+            0 | 1 => ("logic:merge", beside, "branches", json!({"mode": "all"}), or("value", "values"), Shape::List),
+            2 => ("logic:merge", beside, "branches", json!({"mode": or("first", "any")}), "value", one),
+            3 => ("logic:filter", beside, "items", json!({ "condition": index }), or("kept", "dropped"), Shape::List),
+            4 => ("logic:batch", alone, "items", json!({"size": self.random.between((1, 3))}), "batches", Shape::List),
+            5 if self.knobs.has_races => ("logic:race", beside, "branches", race, "value", one),
+            6 | 7 => {
+                let config = json!({"salt": salt["salt"], "longest": self.random.between((1, 3))});
+                (work::LIST, beside, "in", config, "items", Shape::Items)
+            }
+            _ => ("logic:router", alone, "input", json!({}), "output", carried.shape),
+        };
+        let node = self.node(level, kind, config, json!({}));
+        branches.iter().for_each(|branch| self.edge(branch, node, input));
+        let given = Source::of(node, output, shape);
+        sources.push(given.clone());
+        given
     }
 
     /// What goes into a map, a reduction or a batch: mostly one list.
@@ -126,8 +179,10 @@ pub(super) fn are_items(branches: &[Source]) -> bool {
 }
 
 /// What one of them is.
-fn one_of(branches: &[Source]) -> Shape {
+pub(super) fn one_of(branches: &[Source]) -> Shape {
     match branches {
+        _ if branches.iter().all(|branch| branch.shape == Shape::Item) => Shape::Item,
+        _ if !branches.iter().any(|branch| PERHAPS.contains(&branch.shape)) => Shape::Any,
         _ if branches.iter().all(|branch| branch.shape == Shape::Items) => Shape::Items,
         _ if branches.iter().all(|branch| LISTS.contains(&branch.shape)) => Shape::List,
         _ => Shape::Mixed,

@@ -40,6 +40,8 @@ pub(super) struct Drawing<'a> {
     repeats: u64,
     /// Nodes that put lists together.
     joints: usize,
+    /// Loops and reductions around what is drawn that may carry lists.
+    carrying: usize,
 }
 
 /// What comes out of a port, as far as nodes care.
@@ -84,7 +86,7 @@ impl<'a> Drawing<'a> {
 
     fn begin(random: &'a mut Random, knobs: &'a Knobs, children: &'a [Child], is_child: bool) -> Self {
         let (nodes, edges, scripts) = (Vec::new(), Vec::new(), Vec::new());
-        Self { nodes, edges, scripts, random, knobs, children, is_child, repeats: 1, joints: 0 }
+        Self { nodes, edges, scripts, random, knobs, children, is_child, repeats: 1, joints: 0, carrying: 0 }
     }
 
     fn draw_nodes(self, count: usize) -> Self {

@@ -1,7 +1,9 @@
-//! Races: of branches beside them, and in bodies of what comes from outside, by which they may be won as soon as the body begins.
+//! Races: of branches beside them, and in bodies of what comes from outside, by which they may be won as soon as the body begins, or of
+//! containers, which may be open when they are won.
 
 use serde_json::json;
 
+use super::lists::one_of;
 use super::{Drawing, Level, Shape, Source, id};
 
 impl Drawing<'_> {
@@ -48,8 +50,48 @@ impl Drawing<'_> {
         }
         let node = self.race_node(level);
         branches.iter().for_each(|branch| self.edge(branch, node, "branches"));
-        let is_item = branches.iter().all(|branch| branch.shape == Shape::Item);
-        sources.push(Source::of(node, "value", if is_item { Shape::Item } else { Shape::Any }));
+        sources.push(Source::of(node, "value", one_of(&branches)));
+    }
+
+    /// In a body: what has a body of its own, or is lifted, against what may come while it is open.
+    pub(super) fn race_with_container(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let before = sources.len();
+        match self.random.below(4) {
+            _ if self.is_full(level) => self.over_a_list(level, sources),
+            0 => self.map(level, sources),
+            1 => self.looping(level, sources),
+            2 => self.reduce(level, sources),
+            _ => self.over_a_list(level, sources),
+        }
+        let all = [Shape::Item, Shape::Items, Shape::List, Shape::Any, Shape::Mixed];
+        let Some(slow) = self.pick(&sources[before..], &all) else { return };
+        let mut branches = vec![slow.clone()];
+        if self.random.percent(30) {
+            // What would follow from it has not begun when it is given up.
+            let next = self.node(level, "logic:router", json!({}), json!({}));
+            self.edge(&slow, next, "input");
+            branches = vec![Source::of(next, "output", slow.shape)];
+        }
+        for _ in 0..self.random.between((1, 2)) {
+            let Some(source) = self.pick(sources, &[Shape::Item, Shape::Any]) else { continue };
+            let config = json!({"forMs": self.random.between((0, 150))});
+            let quick = self.node(level, "logic:wait", config, json!({}));
+            self.edge(&source, quick, "value");
+            branches.push(Source::of(quick, "value", source.shape));
+        }
+        if self.random.percent(50) {
+            branches.reverse();
+        }
+        let config = json!({"cancelLosers": self.random.percent(85)});
+        let node = self.node(level, "logic:race", config, json!({}));
+        branches.iter().for_each(|branch| self.edge(branch, node, "branches"));
+        sources.push(Source::of(node, "value", one_of(&branches)));
+    }
+
+    /// A lifted node, or another where there is no list.
+    fn over_a_list(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let config = json!({"salt": self.random.below(1_000)});
+        self.lifted(level, sources, config, json!({}));
     }
 
     pub(super) fn race_node(&mut self, level: Level) -> usize {

@@ -2,20 +2,25 @@
 
 use serde_json::json;
 
-use super::lists::are_items;
+use super::lists::{PERHAPS, are_items};
 use super::{DEPTH_MAX, Drawing, Level, NODES_MAX, REPEATS_MAX, Shape, Source};
 
 impl Drawing<'_> {
     pub(super) fn scope(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let is_full = level.depth >= DEPTH_MAX || self.nodes.len() >= NODES_MAX;
-        let is_full = is_full || self.repeats * self.knobs.longest_list > REPEATS_MAX;
-        match self.random.below(if is_full { 3 } else { 10 }) {
+        match self.random.below(if self.is_full(level) { 3 } else { 10 }) {
             0 => self.batch(level, sources),
             1 | 2 => self.work(level, sources),
             3..7 => self.map(level, sources),
             7 | 8 => self.looping(level, sources),
             _ => self.reduce(level, sources),
         }
+    }
+
+    /// Whether no body is begun any more.
+    pub(super) fn is_full(&self, level: Level) -> bool {
+        level.depth >= DEPTH_MAX
+            || self.nodes.len() >= NODES_MAX
+            || self.repeats * self.knobs.longest_list > REPEATS_MAX
     }
 
     fn batch(&mut self, level: Level, sources: &mut Vec<Source>) {
@@ -27,7 +32,7 @@ impl Drawing<'_> {
         sources.push(Source::of(node, "batches", Shape::List));
     }
 
-    fn map(&mut self, level: Level, sources: &mut Vec<Source>) {
+    pub(super) fn map(&mut self, level: Level, sources: &mut Vec<Source>) {
         let Some(lists) = self.one_list(sources) else { return self.work(level, sources) };
         let mut config = json!({"onItemError": self.random.pick(&["fail", "skip", "collect"])});
         if self.random.percent(60) {
@@ -53,8 +58,10 @@ impl Drawing<'_> {
         sources.extend(["results", "errors"].map(|port| Source::of(node, port, Shape::List)));
     }
 
-    fn looping(&mut self, level: Level, sources: &mut Vec<Source>) {
-        let Some(seed) = self.pick(sources, &[Shape::Item]) else { return self.work(level, sources) };
+    pub(super) fn looping(&mut self, level: Level, sources: &mut Vec<Source>) {
+        let carries_lists = self.carries_lists();
+        let seed = self.begin_with(sources, carries_lists, &[Shape::Item]);
+        let Some(seed) = seed else { return self.work(level, sources) };
         let turns = self.random.between((1, 4));
         let mut config = json!({"maxIterations": turns});
         let select = self.random.pick(&["last", "best", "all"]);
@@ -73,15 +80,22 @@ impl Drawing<'_> {
         if self.random.percent(85) {
             self.edge(&seed, node, "seed");
         }
-        let own = [Source::of(node, "value", Shape::Any), Source::of(node, "iteration", Shape::Any)];
-        let Some(result) = self.body(level, node, sources, &own, turns) else { return };
+        let value = if carries_lists { Shape::Mixed } else { Shape::Any };
+        let own = [Source::of(node, "value", value), Source::of(node, "iteration", Shape::Any)];
+        let Some(mut result) = self.body(level, node, sources, &own, turns) else { return };
+        // What is carried is mostly what the turn gives; if not, it may be anything, before or after it in the document.
+        let mut carry = self.pick_in_body(node).filter(|_| self.random.percent(30));
+        if carries_lists
+            && self.random.percent(50)
+            && let Some(other) = self.pick_in_body(node)
+        {
+            carry = Some(std::mem::replace(&mut result, other));
+        }
         let has_number = result.shape == Shape::Item;
         let config = &mut self.nodes[node]["data"]["config"];
         if !has_number && config["until"].as_str().is_some_and(|until| until.contains("result")) {
             config["until"] = json!("iteration >= 2");
         }
-        // What is carried is mostly what the turn gives; if not, it may be anything, before or after it in the document.
-        let carry = self.pick_in_body(node).filter(|_| self.random.percent(30));
         let is_first = self.random.percent(50);
         carry.iter().filter(|_| is_first).for_each(|carry| self.edge(carry, node, "carry"));
         self.edge(&result, node, "result");
@@ -94,6 +108,7 @@ impl Drawing<'_> {
         let shape = match has_number {
             _ if select == "all" => Shape::List,
             true => Shape::Item,
+            false if PERHAPS.contains(&result.shape) => Shape::Mixed,
             false => Shape::Any,
         };
         sources.push(Source::of(node, "result", shape));
@@ -101,22 +116,23 @@ impl Drawing<'_> {
         sources.push(Source::of(node, "all", Shape::List));
     }
 
-    fn reduce(&mut self, level: Level, sources: &mut Vec<Source>) {
+    pub(super) fn reduce(&mut self, level: Level, sources: &mut Vec<Source>) {
         let Some(lists) = self.one_list(sources) else { return self.work(level, sources) };
-        let initial = self.pick(sources, &[Shape::Item, Shape::Any]);
+        let carries_lists = self.carries_lists();
+        let initial = self.begin_with(sources, carries_lists, &[Shape::Item, Shape::Any, Shape::Json]);
         let node = self.node(level, "logic:reduce", json!({}), json!({}));
         lists.iter().for_each(|list| self.edge(list, node, "items"));
         initial.into_iter().for_each(|initial| self.edge(&initial, node, "initial"));
         let item = if are_items(&lists) { Shape::Item } else { Shape::Any };
         let own = [
-            Source::of(node, "accumulator", Shape::Any),
+            Source::of(node, "accumulator", if carries_lists { Shape::Mixed } else { Shape::Any }),
             Source::of(node, "item", item),
             Source::of(node, "index", Shape::Any),
         ];
-        if let Some(result) = self.body(level, node, sources, &own, self.knobs.longest_list * lists.len() as u64) {
-            self.edge(&result, node, "result");
-        }
-        sources.push(Source::of(node, "result", Shape::Any));
+        let result = self.body(level, node, sources, &own, self.knobs.longest_list * lists.len() as u64);
+        result.iter().for_each(|result| self.edge(result, node, "result"));
+        let gives_list = result.is_some_and(|result| PERHAPS.contains(&result.shape));
+        sources.push(Source::of(node, "result", if gives_list || carries_lists { Shape::Mixed } else { Shape::Any }));
     }
 
     /// An output of some node that lies in the body of this one.
@@ -140,6 +156,24 @@ impl Drawing<'_> {
         after.any(|to| self.nodes[to]["data"]["nodeType"] == "logic:race" || self.leads_to_race(to))
     }
 
+    /// Whether what a container gives its body from turn to turn leads to a node.
+    fn is_fed_by_turns(&self, container: usize, node: usize) -> bool {
+        let (mut found, mut open) = (vec![false; self.nodes.len()], vec![super::id(container)]);
+        while let Some(source) = open.pop() {
+            let is_own = |edge: &&serde_json::Value| {
+                source != super::id(container)
+                    || edge["sourceHandle"] == "value"
+                    || edge["sourceHandle"] == "accumulator"
+            };
+            for edge in self.edges.iter().filter(|edge| edge["source"] == *source).filter(is_own) {
+                let target = (0..self.nodes.len()).find(|to| edge["target"] == super::id(*to));
+                let new = target.filter(|target| !std::mem::replace(&mut found[*target], true));
+                open.extend(new.map(super::id));
+            }
+        }
+        found[node]
+    }
+
     /// Draws the body of a container, and says which output of it is the result.
     fn body(
         &mut self,
@@ -156,6 +190,8 @@ impl Drawing<'_> {
         known.extend_from_slice(own);
         let repeats = self.repeats * times.max(1);
         let outer = std::mem::replace(&mut self.repeats, repeats);
+        let carried = own.iter().find(|own| own.shape == Shape::Mixed);
+        self.carrying += usize::from(carried.is_some());
         for _ in 0..self.random.between((1, 3)) {
             self.one(inner, &mut known);
         }
@@ -166,16 +202,23 @@ impl Drawing<'_> {
         if !known.iter().any(|source| is_result(&source)) {
             self.plain(inner, &mut known);
         }
+        let next = carried.map(|carried| self.carry_on(inner, carried, &mut known));
         // A race that ends the item or turn, whatever else is open in it.
         let ends_with_race = self.knobs.has_races && self.random.percent(35);
         if ends_with_race {
-            (0..self.random.between((1, 2))).for_each(|_| self.race_in_body(inner, &mut known));
+            match self.random.percent(50) {
+                true => self.race_with_container(inner, &mut known),
+                false => (0..self.random.between((1, 2))).for_each(|_| self.race_in_body(inner, &mut known)),
+            }
         }
         self.repeats = outer;
+        self.carrying -= usize::from(carried.is_some());
         let is_race = |source: &&Source| self.nodes[source.node]["data"]["nodeType"] == "logic:race";
-        let last = known.last().filter(|last| ends_with_race && is_race(last));
-        if last.is_some() {
-            return last.cloned();
+        // Lists of what came would double with each turn.
+        let grows = |last: &&Source| PERHAPS.contains(&last.shape) && self.is_fed_by_turns(container, last.node);
+        let last = known.last().filter(|last| ends_with_race && is_race(last) && !grows(last));
+        if let Some(result) = last.cloned().or(next) {
+            return Some(result);
         }
         // A node of a body within the body is not its own.
         let own: Vec<Source> = known

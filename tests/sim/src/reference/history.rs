@@ -262,6 +262,7 @@ impl History {
         take(&mut self.outside.put_in, &parent.outside.put_in, &moved);
         take(&mut self.outside.told, &parent.outside.told, &moved);
         take(&mut self.outside.heard, &parent.outside.heard, &moved);
+        take(&mut self.outside.early, &parent.outside.early, &moved);
         take(&mut self.outside.split, &parent.outside.split, &moved);
         take(&mut self.outside.winner, &parent.outside.winner, &moved);
         take(&mut self.outside.brought, &parent.outside.brought, &moved);
