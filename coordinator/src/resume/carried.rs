@@ -223,7 +223,9 @@ impl Carried {
                 before = Some(made);
             }
             match graph.carried_outputs(node, &carried.output_json) {
-                Ok(Some(given)) => self.take_given(shared, tenant, (graph, node, before.as_ref()), given).await?,
+                Ok(Some(given)) => {
+                    self.take_given(shared, tenant, (graph, node, before.as_ref()), given, carried).await?
+                }
                 Err(problem) if is_own_word => return Err(not_given(carried, problem)),
                 Ok(None) | Err(_) => {}
             }
@@ -289,15 +291,17 @@ impl Carried {
         tenant: &Tenant,
         (graph, node, before): (&Graph, NodeIx, Option<&Made>),
         given: Vec<(PortIx, Value)>,
+        carried: &wire::CarriedOutput,
     ) -> Result<(), Status> {
-        let values = given.iter().map(|(_, value)| (node, value.clone())).collect();
-        let resolved = submitted::resolve(shared, tenant, values).await?;
-        let given: BTreeMap<PortIx, Value> =
-            given.into_iter().map(|(port, _)| port).zip(resolved.into_iter().map(|(_, value)| value)).collect();
+        let mut resolved: BTreeMap<PortIx, Value> = BTreeMap::new();
+        for (port, value) in given {
+            let found = submitted::value_of(shared, tenant, &value, graph.list_place(node, port)).await?;
+            resolved.insert(port, found.map_err(|problem| not_given(carried, problem.node(&graph.node(node).id)))?);
+        }
         let ports = graph.node(node).node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
         let outputs = (0..ports as u16).map(PortIx).map(|port| PortOutput {
             port,
-            value: match given.get(&port) {
+            value: match resolved.get(&port) {
                 Some(value) => {
                     let before = before.and_then(|made| made.result.outputs.iter().find(|it| it.port == port));
                     OutputValue::in_place_of(self.packing.put(value.clone()), before.map(|it| &it.value))

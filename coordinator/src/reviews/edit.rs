@@ -13,12 +13,13 @@ use heddle_core::value::{Artifact, Digest, Value};
 use serde_json::Value as Json;
 use tonic::Status;
 
-use super::reference::{self, Meant, unusable};
+use super::reference::{self, Meant};
 use super::{form, invalid};
 use crate::auth::Tenant;
 use crate::limits::{REVIEW_EDIT_BYTES_MAX, REVIEW_REFERENCE_BYTES_MAX};
 use crate::read::reviews::{Looked, looked_at};
 use crate::reviews::rows::StoredReview;
+use crate::rpc::failure;
 use crate::shared::Shared;
 
 /// An edit by port: of a `logic:review` the value itself; else an object by the ids of ports.
@@ -143,7 +144,7 @@ async fn kept(shared: &Shared, tenant: &Tenant, meant: Meant) -> Result<Value, S
         return Ok(Value::from_json(json));
     }
     let bytes = json.len() as u64;
-    let put = shared.artifacts.store.put(&tenant.id().0, json).await.map_err(|error| unusable(&error))?;
+    let put = shared.artifacts.store.put(&tenant.id().0, json).await.map_err(|error| failure::store(&error))?;
     let media_type = reference::JSON_TYPE.into();
     Ok(Value::from_artifact(Artifact { digest: Digest(put.0), bytes, media_type, is_json: true }))
 }

@@ -1,10 +1,8 @@
 //! References in edits: a description of an artifact, or its address, stands for what the artifact holds.
 
-use heddle_artifacts::StoreError;
 use heddle_core::limits::INLINE_VALUE_BYTES_MAX;
 use heddle_core::node_type::PortType;
 use heddle_core::value::{Artifact, Digest, Value};
-use heddle_error_chain::chain;
 use serde_json::Value as Json;
 use tonic::Status;
 use tonic::codegen::http::Uri;
@@ -124,14 +122,14 @@ async fn value_in(
     path: &str,
 ) -> Result<Meant, Status> {
     if artifact.bytes > REVIEW_REFERENCE_BYTES_MAX {
-        let begin = shared.artifacts.begin(tenant, &artifact).await.map_err(|error| unusable(&error))?;
+        let begin = shared.artifacts.begin(tenant, &artifact).await.map_err(|error| failure::store(&error))?;
         let first = begin.trim_ascii_start().first().copied();
         return match (port_type, first) {
             (PortType::Text, Some(b'"')) | (PortType::Json | PortType::Any, Some(_)) => Ok(Meant::Large(artifact)),
             _ => Err(invalid(path, format!("the port takes {port_type}, and the artifact holds something else"))),
         };
     }
-    let whole = shared.artifacts.whole(tenant, &artifact).await.map_err(|error| unusable(&error))?;
+    let whole = shared.artifacts.whole(tenant, &artifact).await.map_err(|error| failure::store(&error))?;
     let read = serde_json::from_slice(&whole);
     read.map(Meant::Json).map_err(|error| invalid(path, format!("the artifact is no JSON: {error}")))
 }
@@ -143,7 +141,7 @@ async fn text_in(shared: &Shared, tenant: &Tenant, artifact: &Artifact, path: &s
         let message = format!("the text has {bytes} bytes; at most {REVIEW_REFERENCE_BYTES_MAX} are taken");
         return Err(invalid(path, message));
     }
-    let whole = shared.artifacts.whole(tenant, artifact).await.map_err(|error| unusable(&error))?;
+    let whole = shared.artifacts.whole(tenant, artifact).await.map_err(|error| failure::store(&error))?;
     let text = std::str::from_utf8(&whole).map_err(|_| invalid(path, "the file is no text in UTF-8"))?;
     Ok(Json::from(text))
 }
@@ -151,13 +149,6 @@ async fn text_in(shared: &Shared, tenant: &Tenant, artifact: &Artifact, path: &s
 /// How a file is described as a value.
 pub(super) fn description(file: &Artifact) -> Json {
     serde_json::from_slice(Value::from_artifact(file.clone()).json()).unwrap_or_default()
-}
-
-/// The store does not do what a decision needs.
-pub(super) fn unusable(error: &StoreError) -> Status {
-    tracing::error!(error = chain(error), "the artifact store did not do what a decision needs");
-    let message = "the artifact store cannot be used now; try again, and look into the server's log";
-    failure::plain(503, error.code(), message)
 }
 
 const _: () =

@@ -1,6 +1,7 @@
 //! Refusals with a stable code, as gRPC statuses whose details a gateway turns into its answer.
 
 use bytes::Bytes;
+use heddle_artifacts::StoreError;
 use heddle_core::graph::{Migration, Problem, TypeCatalogue, rule};
 use heddle_core::id::RunId;
 use heddle_core::limits::{INLINE_VALUE_BYTES_MAX, SIGNALS_KEPT_PER_RUN_MAX};
@@ -236,6 +237,12 @@ pub(crate) fn journal(error: &JournalError) -> Status {
     }
     tracing::error!(error = chain(error), "the database did not do what was asked");
     busy("database_unavailable", "the database does not answer; try again in a moment")
+}
+
+/// The artifact store does not do what a request needs.
+pub(crate) fn store(error: &StoreError) -> Status {
+    tracing::error!(error = chain(error), "the artifact store did not do what a request needs");
+    busy(error.code(), "the artifact store cannot be used now; try again, and look into the server's log")
 }
 
 /// What became of an operator's order.

@@ -76,7 +76,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         let checked = batch_requests::Checked { tenant, workflow, graph, part, target, inputs, carried, key, slot };
         return batch_requests::submit(shared, &request, checked).await;
     }
-    let given = submitted::resolve(shared, &tenant, given).await?;
+    let given = submitted::resolve(shared, &tenant, &graph, given).await?;
     graph.complete_inputs(&part, &given).map_err(failure::bad_inputs)?;
     let (lineage, stale_dependencies) = match carried {
         None => (None, Vec::new()),
