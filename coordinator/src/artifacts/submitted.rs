@@ -55,20 +55,21 @@ pub(crate) async fn value_of(
         // The files of a list are kept for another day.
         return Ok(Ok(described(value, &files(shared, tenant, listed(value.json())).await?)));
     };
-    let artifact = touched(shared, tenant, digest).await?;
-    match place {
-        Some(place) => uploaded_list(shared, tenant, artifact, place).await,
-        None => Ok(Ok(Value::from_artifact(artifact))),
-    }
+    let artifact = match place {
+        Some(place) => list(shared, tenant, digest, place).await?,
+        None => Ok(touched(shared, tenant, digest).await?),
+    };
+    Ok(artifact.map(Value::from_artifact))
 }
 
 /// The list that was uploaded, which is gone through once before it is taken in.
-async fn uploaded_list(
+pub(crate) async fn list(
     shared: &Shared,
     tenant: &Tenant,
-    artifact: Artifact,
+    digest: Digest,
     place: ListPlace,
-) -> Result<Result<Value, Problem>, Status> {
+) -> Result<Result<Artifact, Problem>, Status> {
+    let artifact = touched(shared, tenant, digest).await?;
     if !artifact.is_json {
         return Ok(Err(no_list(&format!("it is {}", artifact.media_type))));
     }
@@ -85,7 +86,7 @@ async fn uploaded_list(
         Err(error) => return Err(failure::store(&error)),
     }
     files(shared, tenant, named).await?;
-    Ok(Ok(Value::from_artifact(artifact)))
+    Ok(Ok(artifact))
 }
 
 async fn files(

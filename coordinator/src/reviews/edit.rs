@@ -90,6 +90,13 @@ async fn check(
     (looked, form): (&Looked, Option<&Bytes>),
     path: &str,
 ) -> Result<Meant, Status> {
+    let value = match looked.list && !value.is_array() {
+        true => match reference::list(shared, tenant, value, looked.port_type, path).await? {
+            Meant::Json(list) => list,
+            large => return if form.is_none() { Ok(large) } else { Err(too_large_for_form(path)) },
+        },
+        false => value,
+    };
     let meant = match (value, looked.list) {
         (Json::Array(items), true) => {
             let (mut whole, mut bytes) = (Vec::with_capacity(items.len()), 0);
@@ -108,8 +115,7 @@ async fn check(
             }
             Meant::Json(Json::Array(whole))
         }
-        (_, true) => return Err(invalid(path, "it stands in the place of a list: send a list, also of one value")),
-        (value, false) => reference::resolve(shared, tenant, value, looked.port_type, path).await?,
+        (value, _) => reference::resolve(shared, tenant, value, looked.port_type, path).await?,
     };
     match (&meant, form) {
         (Meant::Json(value), form) => {
@@ -124,6 +130,13 @@ async fn check(
         (Meant::Large(_) | Meant::File(_), None) => {}
     }
     Ok(meant)
+}
+
+fn too_large_for_form(path: &str) -> Status {
+    invalid(
+        path,
+        format!("the form looks through lists of at most {REVIEW_REFERENCE_BYTES_MAX} bytes: give a shorter one"),
+    )
 }
 
 fn too_large(artifact: &Artifact, path: &str) -> Status {

@@ -1,5 +1,6 @@
 //! References in edits: a description of an artifact, or its address, stands for what the artifact holds.
 
+use heddle_core::graph::ListPlace;
 use heddle_core::limits::INLINE_VALUE_BYTES_MAX;
 use heddle_core::node_type::PortType;
 use heddle_core::value::{Artifact, Digest, Value};
@@ -71,6 +72,26 @@ pub(super) async fn resolve(
             let message = format!("the port takes {port_type}, and the artifact is {}", artifact.media_type);
             Err(invalid(path, message))
         }
+    }
+}
+
+/// The list that was uploaded as JSON, where one is to stand. A large one is gone through, and stays where it is.
+pub(super) async fn list(
+    shared: &Shared,
+    tenant: &Tenant,
+    value: Json,
+    port_type: PortType,
+    path: &str,
+) -> Result<Meant, Status> {
+    let none =
+        || invalid(path, "it stands in the place of a list: send a list, also of one value, or upload it as JSON");
+    let place = ListPlace::of(port_type).ok_or_else(none)?;
+    let digest = value.get("mediaType").and_then(|_| named(&value, port_type)).ok_or_else(none)?;
+    let found = submitted::list(shared, tenant, digest, place).await?;
+    let list = found.map_err(|problem| invalid(path, format!("{} {}", problem.message, problem.fix)))?;
+    match value_in(shared, tenant, list, PortType::Json, path).await? {
+        Meant::Json(list) if !list.is_array() => Err(none()),
+        meant => Ok(meant),
     }
 }
 

@@ -16,6 +16,11 @@ pub struct ListPlace {
 }
 
 impl ListPlace {
+    /// Of items of this type, as many as there are; nothing for files.
+    pub fn of(item: PortType) -> Option<Self> {
+        (!item.is_media()).then_some(Self { item, items_max: None })
+    }
+
     /// What is wrong with an item at this place, counted from 0; its JSON has been read.
     ///
     /// # Errors
