@@ -288,10 +288,7 @@ async fn parent_row(shared: &Arc<Shared>, tenant: &Tenant, request: &wire::Resum
         }
         row => row.map_err(failure::read)?,
     };
-    if let Some(reason) = &row.quarantine_reason {
-        let message = format!("the run was set aside ({reason}); start another one instead");
-        return Err(failure::plain(422, "quarantined", message));
-    }
+    failure::if_set_aside(&row)?;
     match (row.summary.status, row.summary.phase) {
         (RunStatus::Running, _) => {
             let run = runs::run(shared, tenant, id, Ask::default()).await.map_err(failure::read)?;
