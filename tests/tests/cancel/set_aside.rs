@@ -110,7 +110,7 @@ async fn a_run_that_is_set_aside_says_so_wherever_it_is_asked() {
         let answer = client.post(&path(rest), &body, &format!("key {place}")).await;
         assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("execution_set_aside")), "{rest}: {answer}");
     }
-    let called = send(reqwest::Client::new().post(&hook).json(&json!({}))).await.unwrap();
+    let called = send(client.anonymous(Method::POST, &hook).json(&json!({}))).await.unwrap();
     assert_eq!((called.status, &called.json()["code"]), (409, &json!("execution_set_aside")), "{called}");
     assert_eq!(client.execution(&run).await["error"]["code"], "quarantined");
 }
