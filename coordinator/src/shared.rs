@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use heddle_core::hook::Hooks;
-use heddle_core::id::{AgentId, PartitionId, RunId, Slot};
+use heddle_core::id::{AgentId, EventSeq, PartitionId, RunId, Slot};
+use heddle_core::partition::batch::Phase;
 use heddle_core::partition::io::Input;
 use heddle_core::partition::permits::{Grant, Permits};
 
@@ -23,7 +24,7 @@ use crate::journal::{Journal, JournalState, Owner};
 use crate::members::{Members, NodePauseRow};
 use crate::metrics::Metrics;
 use crate::new_runs::NewRuns;
-use crate::read::hub::Hub;
+use crate::read::hub::{Hint, Hub};
 use crate::read::live::Live;
 use crate::read::recent::RecentRuns;
 use crate::read::seen::SeenRuns;
@@ -94,6 +95,12 @@ impl Shared {
     /// The slot of a run that may be anywhere.
     pub(crate) fn new_slot(&self) -> Slot {
         self.new_runs.slot(self.journal.partitions(), Instant::now(), || self.seed())
+    }
+
+    /// A run was set aside: what memory has of it is no longer so, and whoever waits for its end has waited.
+    pub(crate) fn is_set_aside(&self, run: RunId) {
+        self.recent.forget(&[run]);
+        self.hub.publish(run, Hint { seq: EventSeq(0), phase: Phase::Closed });
     }
 
     /// Why the journal takes no commits now, if it does not: then nothing new is taken in (E14).

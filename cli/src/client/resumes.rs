@@ -218,6 +218,7 @@ pub fn reason(word: &str) -> &str {
         "evaluated" => "decided anew, at no cost",
         "rerun" => "nothing is reused",
         "input_may_change" => "if what runs before it gives something else",
+        "race_may_be_won" => "if no other branch wins the race before",
         "cache_may_answer" => "if no other run has given its result",
         "same" => "same type, config and inputs",
         "edited" => "changed by hand",

@@ -124,6 +124,7 @@ async fn recover(
             let reason = format!("{deaths} starts in a row died while they read this run");
             shared.journal.quarantine(id, acquired.epoch, run, reason.into()).await?;
             shared.metrics.quarantined.add(1);
+            shared.is_set_aside(run);
             return Ok(None);
         }
         shared.journal.note(id, acquired.epoch, run).await?;
@@ -135,6 +136,7 @@ async fn recover(
             tracing::error!(%run, %error, "a run cannot be read back; it is set aside");
             shared.journal.quarantine(id, acquired.epoch, run, error.to_string().into()).await?;
             shared.metrics.quarantined.add(1);
+            shared.is_set_aside(run);
             Ok(None)
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use heddle_artifacts::StoreError;
+use heddle_core::graph::{self, Problem};
 use heddle_core::id::TenantId;
 use heddle_core::limits::{INLINE_VALUE_BYTES_MAX, LIST_CHUNK_ITEMS_MAX};
 use heddle_core::run::event::{ErrorClass, NodeError};
@@ -131,6 +132,45 @@ impl Artifacts {
         Ok(scanner.finish(&mut found).is_ok().then_some(outline))
     }
 
+    /// Goes through a list that somebody has uploaded, item by item with its place; the inner error says what is wrong with it.
+    pub(crate) async fn go_through(
+        &self,
+        tenant: &TenantId,
+        artifact: &Artifact,
+        mut look: impl FnMut(u64, &[u8]) -> Result<(), Problem>,
+    ) -> Result<Result<(), Problem>, StoreError> {
+        let none = |why: &str| Ok(Err(graph::no_list(why)));
+        if artifact.bytes > LIST_BYTES_MAX {
+            return none(&format!("it has {} bytes, and at most {LIST_BYTES_MAX} are gone through", artifact.bytes));
+        }
+        let Ok(_turn) = self.lists.turns.acquire().await else { return none("the server is stopping") };
+        let (mut text, mut begin, mut ends, mut place) = (BytesMut::new(), 0, VecDeque::new(), 0);
+        let mut scanner = Scanner::whole();
+        let mut pieces = self.store.read(&tenant.0, digest(artifact), None).await?;
+        while let Some(piece) = pieces.try_next().await? {
+            text.extend_from_slice(&piece);
+            if scanner.scan(&piece, |item| ends.push_back(item)).is_err() {
+                return none("it is no JSON array");
+            }
+            while let Some(own) = next_item(&mut text, &mut begin, &mut ends) {
+                if serde_json::from_slice::<IgnoredAny>(&own).is_err() {
+                    return none(&format!("its item {place} is no JSON"));
+                }
+                if let Err(problem) = look(place, own.trim_ascii_end()) {
+                    return Ok(Err(problem));
+                }
+                place += 1;
+            }
+            if text.len() as u64 > LIST_ITEM_BYTES_MAX {
+                return none(&format!("its item {place} has more than {LIST_ITEM_BYTES_MAX} bytes"));
+            }
+        }
+        match scanner.finish(|_| {}) {
+            Ok(()) => Ok(Ok(())),
+            Err(NoList) => none("it is no JSON array"),
+        }
+    }
+
     /// The items in a stretch of a list's text. Those that are too large for a row become artifacts themselves.
     async fn items(&self, tenant: &TenantId, artifact: &Artifact, range: Range<u64>) -> Result<Vec<ListItem>, Trouble> {
         let (mut items, mut ends) = (Vec::new(), VecDeque::new());
@@ -160,10 +200,7 @@ impl Artifacts {
         ends: &mut VecDeque<Range<u64>>,
         items: &mut Vec<ListItem>,
     ) -> Result<(), Trouble> {
-        while let Some(item) = ends.pop_front() {
-            text.advance((item.start - *begin) as usize);
-            let own = text.split_to((item.end - item.start) as usize);
-            *begin = item.end;
+        while let Some(own) = next_item(text, begin, ends) {
             let json = own.trim_ascii_end();
             serde_json::from_slice::<IgnoredAny>(json).map_err(|_| not_json(NoList))?;
             // A copy: else it would keep the whole stretch in memory.
@@ -205,6 +242,14 @@ impl Lists {
             && outlines.pop_front().is_some()
         {}
     }
+}
+
+/// Takes the next whole item, if there is one, from the text that has come, which begins at this place.
+fn next_item(text: &mut BytesMut, begin: &mut u64, ends: &mut VecDeque<Range<u64>>) -> Option<BytesMut> {
+    let item = ends.pop_front()?;
+    text.advance((item.start - *begin) as usize);
+    *begin = item.end;
+    Some(text.split_to((item.end - item.start) as usize))
 }
 
 fn digest(artifact: &Artifact) -> heddle_artifacts::Digest {

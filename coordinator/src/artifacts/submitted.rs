@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heddle_core::id::NodeIx;
+use heddle_core::graph::{Graph, ListPlace, Problem, no_list};
+use heddle_core::id::{NodeIx, PortIx};
 use heddle_core::value::{Artifact, Digest, Value};
 use heddle_proto::control as wire;
 use serde::Deserialize;
@@ -23,29 +24,81 @@ struct Description {
     _media_type: String,
 }
 
-/// Puts artifacts in the place of their descriptions, and keeps them for another day. One that the tenant does not have is
-/// refused, whoever else may have it.
+/// Puts artifacts in the place of their descriptions among inputs, and keeps them for another day. One that the tenant does not
+/// have is refused, whoever else may have it.
 pub(crate) async fn resolve(
     shared: &Shared,
     tenant: &Tenant,
+    graph: &Graph,
     given: Vec<(NodeIx, Value)>,
 ) -> Result<Vec<(NodeIx, Value)>, Status> {
     let mut resolved = Vec::with_capacity(given.len());
     for (ix, value) in given {
-        let value = match digest_of(value.json()) {
-            None => {
-                // The files of a list are kept for another day.
-                let mut files = BTreeMap::new();
-                for digest in listed(value.json()) {
-                    files.insert(digest, touched(shared, tenant, digest).await?);
-                }
-                described(&value, &files)
-            }
-            Some(digest) => Value::from_artifact(touched(shared, tenant, digest).await?),
-        };
+        let found = value_of(shared, tenant, &value, graph.list_place(ix, PortIx(0))).await?;
+        let value = found.map_err(|problem| {
+            let problem = problem.node(&graph.node(ix).id).at(graph.input_path(ix));
+            failure::bad_inputs(vec![problem])
+        })?;
         resolved.push((ix, value));
     }
     Ok(resolved)
+}
+
+/// The same for one value. Where it is to be a list, an upload is the list in it: the inner error says why it is none.
+pub(crate) async fn value_of(
+    shared: &Shared,
+    tenant: &Tenant,
+    value: &Value,
+    place: Option<ListPlace>,
+) -> Result<Result<Value, Problem>, Status> {
+    let Some(digest) = digest_of(value.json()) else {
+        // The files of a list are kept for another day.
+        return Ok(Ok(described(value, &files(shared, tenant, listed(value.json())).await?)));
+    };
+    let artifact = match place {
+        Some(place) => list(shared, tenant, digest, place).await?,
+        None => Ok(touched(shared, tenant, digest).await?),
+    };
+    Ok(artifact.map(Value::from_artifact))
+}
+
+/// The list that was uploaded, which is gone through once before it is taken in.
+pub(crate) async fn list(
+    shared: &Shared,
+    tenant: &Tenant,
+    digest: Digest,
+    place: ListPlace,
+) -> Result<Result<Artifact, Problem>, Status> {
+    let artifact = touched(shared, tenant, digest).await?;
+    if !artifact.is_json {
+        return Ok(Err(no_list(&format!("it is {}", artifact.media_type))));
+    }
+    let mut named = BTreeSet::new();
+    let look = |at: u64, item: &[u8]| {
+        if named.len() < LISTED_FILES_MAX {
+            named.extend(digest_of(item));
+        }
+        place.check(at, item)
+    };
+    match shared.artifacts.go_through(tenant.id(), &artifact, look).await {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => return Ok(Err(problem)),
+        Err(error) => return Err(failure::store(&error)),
+    }
+    files(shared, tenant, named).await?;
+    Ok(Ok(artifact))
+}
+
+async fn files(
+    shared: &Shared,
+    tenant: &Tenant,
+    named: BTreeSet<Digest>,
+) -> Result<BTreeMap<Digest, Artifact>, Status> {
+    let mut files = BTreeMap::new();
+    for digest in named {
+        files.insert(digest, touched(shared, tenant, digest).await?);
+    }
+    Ok(files)
 }
 
 async fn touched(shared: &Shared, tenant: &Tenant, digest: Digest) -> Result<Artifact, Status> {

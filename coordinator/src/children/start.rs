@@ -231,7 +231,7 @@ impl Parent {
         // What lies in the store is this tenant's, and the parent's run keeps it.
         let (mut inputs, plain): (Vec<_>, Vec<_>) =
             bound.into_iter().partition(|(_, value)| value.artifact().is_some());
-        match submitted::resolve(shared, &self.tenant, plain).await {
+        match submitted::resolve(shared, &self.tenant, graph, plain).await {
             Ok(resolved) => inputs.extend(resolved),
             Err(status) if is_passing(&status) => return Err(NotNow::Asked(status)),
             Err(status) => return Ok(Err(of_status(&status))),

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::live::{News, Place, What};
 use super::scopes::Scopes;
+use crate::journal::QUARANTINED;
 use crate::limits::EVENT_GIVEN_UP_MAX;
 
 /// An event of the history that `scopes` has read just before.
@@ -96,6 +97,11 @@ pub(super) fn show_news(scopes: &Scopes, at_ms: i64, news: &News) -> wire::Event
         }
     };
     event_of(0, at_ms, name, &fields.into())
+}
+
+/// That the run was set aside, and why: the last that is told of it. It is in no history.
+pub(super) fn show_set_aside(at_ms: i64, why: &str) -> wire::Event {
+    event_of(0, at_ms, "run.set_aside", &json!({ "code": QUARANTINED, "message": why }))
 }
 
 pub(super) fn event_of(seq: u64, at_ms: i64, name: &str, data: &Value) -> wire::Event {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::batches;
-use super::event_json::{show, show_news};
+use super::event_json::{show, show_news, show_set_aside};
 use super::hub::Hint;
 use super::live::{Cursor, News, Of, What};
 use super::node_events::{Matter, Only};
@@ -82,7 +82,8 @@ impl Asked {
         let scopes = Scopes::new(row.run, runs::graph_of(&shared, &row).await?);
         let Wanted { after, until, follow, only } = &self.wanted;
         // Who waited behind the end would miss what comes up to there.
-        if after.seq > 0 && runs::find_event(&shared, &row, EventSeq(after.seq)).await?.is_none() {
+        let is_read = after.seq > 0 && row.quarantine_reason.is_none();
+        if is_read && runs::find_event(&shared, &row, EventSeq(after.seq)).await?.is_none() {
             return Err(ReadError::NoEvent(EventSeq(after.seq)));
         }
         let mut heard = match (after.word, after.muted) {
@@ -111,6 +112,7 @@ impl Asked {
                 && after.piece.is_none()
                 && only.as_ref().is_some_and(|only| only.is_single),
             has_ended: row.summary.ended_at.is_some(),
+            set_aside: row.quarantine_reason.filter(|_| *follow),
             heard,
             piece: after.piece.filter(|_| only.as_ref().is_some_and(|only| only.is_single)),
             counted: Counted::default(),
@@ -168,6 +170,8 @@ struct Reader {
     looks_back: bool,
     /// The run had ended before its last page was read, wherever the reader is: what it has not read by then will not come.
     has_ended: bool,
+    /// Why the run was set aside, if this is still to be told.
+    set_aside: Option<Arc<str>>,
     /// What it has heard of attempts that run.
     heard: Cursor,
     /// The last piece of the one node that it follows.
@@ -195,6 +199,11 @@ impl Reader {
 
     async fn found(&mut self) -> Result<Option<wire::EventPage>, ReadError> {
         loop {
+            if let Some(why) = self.set_aside.take() {
+                self.is_over = true;
+                let events = vec![self.placed(show_set_aside(self.shared.clock.now().as_millis(), &why))];
+                return Ok(Some(wire::EventPage { events, is_until: false }));
+            }
             if self.is_over && (self.signals.is_some() || self.only.is_some()) {
                 return Ok(None);
             }
@@ -277,6 +286,7 @@ impl Reader {
         if !goes_on {
             let row = runs::row(&self.shared, &self.tenant, self.id).await?;
             self.has_ended = row.summary.ended_at.is_some();
+            self.set_aside = row.quarantine_reason;
         }
         Ok(())
     }

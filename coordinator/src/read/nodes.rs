@@ -39,6 +39,8 @@ pub(crate) enum NodeReadError {
     Read(#[from] ReadError),
     #[error("the run has not begun: none of its nodes has; ask again when it is RUNNING")]
     NotBegun,
+    #[error("the run was set aside, since its history cannot be kept or read: its nodes cannot be shown")]
+    SetAside,
     #[error("the run has no node \"{0}\"; nodeRuns of the run lists those that it has")]
     NoNode(String),
     #[error("\"{node}\" takes an index of at most {most} numbers, one for each map or loop around it{}; leave out the others",
@@ -64,7 +66,7 @@ pub(crate) async fn detail(
     };
     let no_node = || NodeReadError::NoNode(ask.node.to_owned());
     if row.quarantine_reason.is_some() {
-        return Err(no_node());
+        return Err(NodeReadError::SetAside);
     }
     let graph = runs::graph_of(shared, &row).await?;
     let ix = graph.find(ask.node).ok_or_else(no_node)?;

@@ -82,6 +82,7 @@ pub(crate) async fn resolve(
             if row.created.workflow != workflow {
                 return Err(failure::run_not_found());
             }
+            failure::if_set_aside(&row)?;
             let Read { run: read, results } = parent::read(shared, &row, false).await.map_err(failure::read)?;
             carried.results = results.in_graph(read.graph(), graph);
             carried.from = Some(run);
@@ -161,7 +162,7 @@ impl Carried {
             let planned = plan.will_run.iter().chain(&plan.may_run).map(|planned| planned.node);
             // What the first run of a batch finds, another may not: each has other inputs.
             let other = self.differs.iter().copied().filter(|node| part.binary_search(node).is_ok());
-            refuse_missing(graph, target, planned.chain(other))?;
+            self.refuse_missing(graph, target, planned.chain(other))?;
         }
         // What leads to nothing but reused results does not run; whether it still gives what they were made of is looked at all the
         // same.
@@ -223,7 +224,9 @@ impl Carried {
                 before = Some(made);
             }
             match graph.carried_outputs(node, &carried.output_json) {
-                Ok(Some(given)) => self.take_given(shared, tenant, (graph, node, before.as_ref()), given).await?,
+                Ok(Some(given)) => {
+                    self.take_given(shared, tenant, (graph, node, before.as_ref()), given, carried).await?
+                }
                 Err(problem) if is_own_word => return Err(not_given(carried, problem)),
                 Ok(None) | Err(_) => {}
             }
@@ -289,15 +292,17 @@ impl Carried {
         tenant: &Tenant,
         (graph, node, before): (&Graph, NodeIx, Option<&Made>),
         given: Vec<(PortIx, Value)>,
+        carried: &wire::CarriedOutput,
     ) -> Result<(), Status> {
-        let values = given.iter().map(|(_, value)| (node, value.clone())).collect();
-        let resolved = submitted::resolve(shared, tenant, values).await?;
-        let given: BTreeMap<PortIx, Value> =
-            given.into_iter().map(|(port, _)| port).zip(resolved.into_iter().map(|(_, value)| value)).collect();
+        let mut resolved: BTreeMap<PortIx, Value> = BTreeMap::new();
+        for (port, value) in given {
+            let found = submitted::value_of(shared, tenant, &value, graph.list_place(node, port)).await?;
+            resolved.insert(port, found.map_err(|problem| not_given(carried, problem.node(&graph.node(node).id)))?);
+        }
         let ports = graph.node(node).node_type.as_ref().map_or(0, |node_type| node_type.outputs.len());
         let outputs = (0..ports as u16).map(PortIx).map(|port| PortOutput {
             port,
-            value: match given.get(&port) {
+            value: match resolved.get(&port) {
                 Some(value) => {
                     let before = before.and_then(|made| made.result.outputs.iter().find(|it| it.port == port));
                     OutputValue::in_place_of(self.packing.put(value.clone()), before.map(|it| &it.value))
@@ -341,6 +346,51 @@ impl Carried {
             (!changed_keys.is_empty()).then(|| wire::StaleDependency { node_id: is.id.to_string(), changed_keys })
         });
         stale.collect()
+    }
+
+    /// One node alone runs on what is there: says what is not.
+    fn refuse_missing(&self, graph: &Graph, target: NodeIx, runs: impl Iterator<Item = NodeIx>) -> Result<(), Status> {
+        let is_other = |node: &NodeIx| {
+            *node != target
+                && graph.is_reusable(*node)
+                && !graph.is_inside(*node, target)
+                && !graph.is_inside(target, *node)
+                && !graph.node(*node).is_anonymous
+        };
+        let mut missing: Vec<NodeIx> = runs.filter(is_other).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        const NAMED_MAX: usize = 20;
+        let names: Vec<String> =
+            missing.iter().take(NAMED_MAX).map(|node| format!("\"{}\"", graph.node(*node).id)).collect();
+        let message = format!(
+            "nothing is there to run that node alone on: {} of the nodes before it have no result ({}); {}",
+            missing.len(),
+            names.join(", "),
+            self.instead(graph, &missing)
+        );
+        Err(failure::plain(422, "only_needs_results", message))
+    }
+
+    /// What can be done where these nodes have no result.
+    fn instead(&self, graph: &Graph, missing: &[NodeIx]) -> &'static str {
+        if missing.iter().any(|node| self.differs.binary_search(node).is_ok()) {
+            return "each run of the batch has other inputs there: leave out \"only\", or iterate over what does not lead to it";
+        }
+        match (missing.iter().any(|node| graph.within(*node).is_some()), self.from.is_some()) {
+            (false, _) => "leave out \"only\", carry their outputs, or name a run that has them (\"fromExecutionId\")",
+            // They have results item by item, which no request carries.
+            (true, false) => {
+                "leave out \"only\", or name a run that has run them for the same items (\"fromExecutionId\")"
+            }
+            (true, true) => {
+                "leave out \"only\": the run that is named has not run them for the same items, or turns of a loop would go on \
+                 from each other"
+            }
+        }
     }
 }
 
@@ -420,31 +470,4 @@ fn is_described(value: &serde_json::Value) -> bool {
         serde_json::Value::Array(items) => items.iter().any(is_described),
         _ => false,
     }
-}
-
-/// One node alone runs on what is there: says what is not.
-fn refuse_missing(graph: &Graph, target: NodeIx, runs: impl Iterator<Item = NodeIx>) -> Result<(), Status> {
-    let is_other = |node: &NodeIx| {
-        *node != target
-            && graph.is_reusable(*node)
-            && !graph.is_inside(*node, target)
-            && !graph.is_inside(target, *node)
-            && !graph.node(*node).is_anonymous
-    };
-    let mut missing: Vec<NodeIx> = runs.filter(is_other).collect();
-    missing.sort_unstable();
-    missing.dedup();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    const NAMED_MAX: usize = 20;
-    let names: Vec<String> =
-        missing.iter().take(NAMED_MAX).map(|node| format!("\"{}\"", graph.node(*node).id)).collect();
-    let message = format!(
-        "nothing is there to run that node alone on: {} of the nodes before it have no result ({}); leave out \"only\", or \
-         carry their outputs",
-        missing.len(),
-        names.join(", ")
-    );
-    Err(failure::plain(422, "only_needs_results", message))
 }

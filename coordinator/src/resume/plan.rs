@@ -54,6 +54,7 @@ pub(super) fn why(why: Why) -> wire::PlanReason {
         Why::Rerun => wire::PlanReason::Rerun,
         Why::InputMayChange => wire::PlanReason::InputMayChange,
         Why::CacheMayAnswer => wire::PlanReason::CacheMayAnswer,
+        Why::RaceMayBeWon => wire::PlanReason::RaceMayBeWon,
         Why::Same => wire::PlanReason::Same,
         Why::Edited => wire::PlanReason::Edited,
         Why::NotInPart => wire::PlanReason::NotInPart,

@@ -288,10 +288,7 @@ async fn parent_row(shared: &Arc<Shared>, tenant: &Tenant, request: &wire::Resum
         }
         row => row.map_err(failure::read)?,
     };
-    if let Some(reason) = &row.quarantine_reason {
-        let message = format!("the run was set aside ({reason}); start another one instead");
-        return Err(failure::plain(422, "quarantined", message));
-    }
+    failure::if_set_aside(&row)?;
     match (row.summary.status, row.summary.phase) {
         (RunStatus::Running, _) => {
             let run = runs::run(shared, tenant, id, Ask::default()).await.map_err(failure::read)?;
@@ -375,10 +372,16 @@ async fn edits(
         let is_unknown = problems.iter().all(|it| it.rule == heddle_core::graph::rule::UNKNOWN_TARGET);
         with_problems(if is_unknown { "unknown_node" } else { "invalid_outputs" }, problems)
     })?;
-    let values = bound.iter().map(|(node, _, value)| (*node, value.clone())).collect();
-    let resolved = submitted::resolve(shared, tenant, values).await?;
-    let edits = bound.into_iter().zip(resolved);
-    Ok(edits.map(|((node, port, _), (_, value))| (Edited { node, port }, value)).collect())
+    let mut edits = Vec::with_capacity(bound.len());
+    for (node, port, value) in bound {
+        let found = submitted::value_of(shared, tenant, &value, graph.list_place(node, port)).await?;
+        let value = found.map_err(|problem| {
+            let problem = problem.node(&graph.node(node).id).at(graph.edit_path(node, port));
+            with_problems("invalid_outputs", vec![problem])
+        })?;
+        edits.push((Edited { node, port }, value));
+    }
+    Ok(edits)
 }
 
 /// Values that the request gives for inputs.
@@ -392,7 +395,7 @@ async fn given_inputs(
         return Ok(Vec::new());
     }
     let bound = graph.bind_inputs(&request.inputs_json).map_err(failure::bad_inputs)?;
-    submitted::resolve(shared, tenant, bound).await
+    submitted::resolve(shared, tenant, graph, bound).await
 }
 
 /// What the parent was given for input nodes that are there still.

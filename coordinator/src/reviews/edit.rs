@@ -13,12 +13,13 @@ use heddle_core::value::{Artifact, Digest, Value};
 use serde_json::Value as Json;
 use tonic::Status;
 
-use super::reference::{self, Meant, unusable};
+use super::reference::{self, Meant};
 use super::{form, invalid};
 use crate::auth::Tenant;
 use crate::limits::{REVIEW_EDIT_BYTES_MAX, REVIEW_REFERENCE_BYTES_MAX};
 use crate::read::reviews::{Looked, looked_at};
 use crate::reviews::rows::StoredReview;
+use crate::rpc::failure;
 use crate::shared::Shared;
 
 /// An edit by port: of a `logic:review` the value itself; else an object by the ids of ports.
@@ -89,6 +90,13 @@ async fn check(
     (looked, form): (&Looked, Option<&Bytes>),
     path: &str,
 ) -> Result<Meant, Status> {
+    let value = match looked.list && !value.is_array() {
+        true => match reference::list(shared, tenant, value, looked.port_type, path).await? {
+            Meant::Json(list) => list,
+            large => return if form.is_none() { Ok(large) } else { Err(too_large_for_form(path)) },
+        },
+        false => value,
+    };
     let meant = match (value, looked.list) {
         (Json::Array(items), true) => {
             let (mut whole, mut bytes) = (Vec::with_capacity(items.len()), 0);
@@ -107,8 +115,7 @@ async fn check(
             }
             Meant::Json(Json::Array(whole))
         }
-        (_, true) => return Err(invalid(path, "it stands in the place of a list: send a list, also of one value")),
-        (value, false) => reference::resolve(shared, tenant, value, looked.port_type, path).await?,
+        (value, _) => reference::resolve(shared, tenant, value, looked.port_type, path).await?,
     };
     match (&meant, form) {
         (Meant::Json(value), form) => {
@@ -123,6 +130,13 @@ async fn check(
         (Meant::Large(_) | Meant::File(_), None) => {}
     }
     Ok(meant)
+}
+
+fn too_large_for_form(path: &str) -> Status {
+    invalid(
+        path,
+        format!("the form looks through lists of at most {REVIEW_REFERENCE_BYTES_MAX} bytes: give a shorter one"),
+    )
 }
 
 fn too_large(artifact: &Artifact, path: &str) -> Status {
@@ -143,7 +157,7 @@ async fn kept(shared: &Shared, tenant: &Tenant, meant: Meant) -> Result<Value, S
         return Ok(Value::from_json(json));
     }
     let bytes = json.len() as u64;
-    let put = shared.artifacts.store.put(&tenant.id().0, json).await.map_err(|error| unusable(&error))?;
+    let put = shared.artifacts.store.put(&tenant.id().0, json).await.map_err(|error| failure::store(&error))?;
     let media_type = reference::JSON_TYPE.into();
     Ok(Value::from_artifact(Artifact { digest: Digest(put.0), bytes, media_type, is_json: true }))
 }

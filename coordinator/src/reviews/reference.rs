@@ -1,10 +1,9 @@
 //! References in edits: a description of an artifact, or its address, stands for what the artifact holds.
 
-use heddle_artifacts::StoreError;
+use heddle_core::graph::ListPlace;
 use heddle_core::limits::INLINE_VALUE_BYTES_MAX;
 use heddle_core::node_type::PortType;
 use heddle_core::value::{Artifact, Digest, Value};
-use heddle_error_chain::chain;
 use serde_json::Value as Json;
 use tonic::Status;
 use tonic::codegen::http::Uri;
@@ -76,6 +75,26 @@ pub(super) async fn resolve(
     }
 }
 
+/// The list that was uploaded as JSON, where one is to stand. A large one is gone through, and stays where it is.
+pub(super) async fn list(
+    shared: &Shared,
+    tenant: &Tenant,
+    value: Json,
+    port_type: PortType,
+    path: &str,
+) -> Result<Meant, Status> {
+    let none =
+        || invalid(path, "it stands in the place of a list: send a list, also of one value, or upload it as JSON");
+    let place = ListPlace::of(port_type).ok_or_else(none)?;
+    let digest = value.get("mediaType").and_then(|_| named(&value, port_type)).ok_or_else(none)?;
+    let found = submitted::list(shared, tenant, digest, place).await?;
+    let list = found.map_err(|problem| invalid(path, format!("{} {}", problem.message, problem.fix)))?;
+    match value_in(shared, tenant, list, PortType::Json, path).await? {
+        Meant::Json(list) if !list.is_array() => Err(none()),
+        meant => Ok(meant),
+    }
+}
+
 /// The artifact that a value names: by its description, or where nothing else can be meant by its digest or address alone.
 fn named(value: &Json, port_type: PortType) -> Option<Digest> {
     let member = |key: &str| value.get(key).and_then(Json::as_str);
@@ -124,14 +143,14 @@ async fn value_in(
     path: &str,
 ) -> Result<Meant, Status> {
     if artifact.bytes > REVIEW_REFERENCE_BYTES_MAX {
-        let begin = shared.artifacts.begin(tenant, &artifact).await.map_err(|error| unusable(&error))?;
+        let begin = shared.artifacts.begin(tenant, &artifact).await.map_err(|error| failure::store(&error))?;
         let first = begin.trim_ascii_start().first().copied();
         return match (port_type, first) {
             (PortType::Text, Some(b'"')) | (PortType::Json | PortType::Any, Some(_)) => Ok(Meant::Large(artifact)),
             _ => Err(invalid(path, format!("the port takes {port_type}, and the artifact holds something else"))),
         };
     }
-    let whole = shared.artifacts.whole(tenant, &artifact).await.map_err(|error| unusable(&error))?;
+    let whole = shared.artifacts.whole(tenant, &artifact).await.map_err(|error| failure::store(&error))?;
     let read = serde_json::from_slice(&whole);
     read.map(Meant::Json).map_err(|error| invalid(path, format!("the artifact is no JSON: {error}")))
 }
@@ -143,7 +162,7 @@ async fn text_in(shared: &Shared, tenant: &Tenant, artifact: &Artifact, path: &s
         let message = format!("the text has {bytes} bytes; at most {REVIEW_REFERENCE_BYTES_MAX} are taken");
         return Err(invalid(path, message));
     }
-    let whole = shared.artifacts.whole(tenant, artifact).await.map_err(|error| unusable(&error))?;
+    let whole = shared.artifacts.whole(tenant, artifact).await.map_err(|error| failure::store(&error))?;
     let text = std::str::from_utf8(&whole).map_err(|_| invalid(path, "the file is no text in UTF-8"))?;
     Ok(Json::from(text))
 }
@@ -151,13 +170,6 @@ async fn text_in(shared: &Shared, tenant: &Tenant, artifact: &Artifact, path: &s
 /// How a file is described as a value.
 pub(super) fn description(file: &Artifact) -> Json {
     serde_json::from_slice(Value::from_artifact(file.clone()).json()).unwrap_or_default()
-}
-
-/// The store does not do what a decision needs.
-pub(super) fn unusable(error: &StoreError) -> Status {
-    tracing::error!(error = chain(error), "the artifact store did not do what a decision needs");
-    let message = "the artifact store cannot be used now; try again, and look into the server's log";
-    failure::plain(503, error.code(), message)
 }
 
 const _: () =

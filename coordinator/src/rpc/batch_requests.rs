@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use heddle_core::batch::{BatchCreated, BatchId, BatchSubmission, Plan};
 use heddle_core::graph::Graph;
-use heddle_core::id::{NodeIx, Slot, WorkflowId};
+use heddle_core::id::{NodeIx, PortIx, Slot, WorkflowId};
 use heddle_core::limits::BATCH_RUNS_UNDER_WAY_MAX;
 use heddle_core::partition::batch::KeyRow;
 use heddle_core::partition::io::{Input, Refusal, Reply};
@@ -51,7 +51,7 @@ pub(super) async fn submit(
     let sandbox = request.sandbox || shared.sandbox;
     let deadline = run_requests::deadline(request.deadline_ms);
     let mut plan = Plan { axes, inputs, target, traceparent, sandbox, inherited: None, deadline };
-    let mut artifacts = resolved(shared, tenant, &mut plan).await?;
+    let mut artifacts = resolved(shared, tenant, (&graph, &request.iterator_configs_json), &mut plan).await?;
     graph.complete_inputs(&part, &plan.inputs_of_all()).map_err(failure::bad_inputs)?;
     plan.inputs.retain(|(ix, _)| part.binary_search(ix).is_ok());
     let mut stale_dependencies = Vec::new();
@@ -119,14 +119,23 @@ fn started(batch: BatchId, total: u32, stride: u32) -> Vec<wire::StartedRun> {
 }
 
 /// Puts artifacts in the place of their descriptions; says which there are, each once.
-async fn resolved(shared: &Arc<Shared>, tenant: &Tenant, plan: &mut Plan) -> Result<BTreeSet<Digest>, Status> {
+async fn resolved(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    (graph, iterator_configs): (&Graph, &[u8]),
+    plan: &mut Plan,
+) -> Result<BTreeSet<Digest>, Status> {
     let mut artifacts = BTreeSet::new();
-    for value in plan.values_mut() {
+    for (node, place, value) in plan.values_mut() {
         if value.artifact().is_none() {
-            let given = vec![(NodeIx(0), value.clone())];
-            for (_, resolved) in submitted::resolve(shared, tenant, given).await? {
-                *value = resolved;
-            }
+            let found = submitted::value_of(shared, tenant, value, graph.list_place(node, PortIx(0))).await?;
+            *value = found.map_err(|problem| {
+                let at = match place {
+                    Some(place) => graph.iterator_path(iterator_configs, node, place),
+                    None => graph.input_path(node),
+                };
+                failure::bad_inputs(vec![problem.node(&graph.node(node).id).at(at)])
+            })?;
         }
         artifacts.extend(value.artifact().map(|artifact| artifact.digest));
     }

@@ -1,6 +1,7 @@
 //! Refusals with a stable code, as gRPC statuses whose details a gateway turns into its answer.
 
 use bytes::Bytes;
+use heddle_artifacts::StoreError;
 use heddle_core::graph::{Migration, Problem, TypeCatalogue, rule};
 use heddle_core::id::RunId;
 use heddle_core::limits::{INLINE_VALUE_BYTES_MAX, SIGNALS_KEPT_PER_RUN_MAX};
@@ -15,7 +16,7 @@ use tonic::{Code, Status};
 
 use crate::artifacts::QuotaExceeded;
 use crate::graphs::GraphError;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, RunRow};
 use crate::orders::NotTaken;
 use crate::read::runs::{self, ReadError};
 use crate::retention::Tombstone;
@@ -173,13 +174,22 @@ pub(crate) fn refused(refusal: Refusal) -> Status {
         Refusal::KeyMismatch => key_mismatch(),
         Refusal::Review(_) => plain(409, "review_decided", "the review takes no decision"),
         Refusal::Listen(why) => not_heard(why),
-        Refusal::Quarantined => {
-            plain(422, "quarantined", "the run's data could not be kept; it was set aside, and nothing of it will run")
-        }
+        Refusal::Quarantined => set_aside(),
         Refusal::Retry => {
             busy("try_again", "it is not known whether this was done; ask again with the same Idempotency-Key")
         }
     }
+}
+
+/// A run that was set aside takes nothing any more.
+pub(crate) fn if_set_aside(row: &RunRow) -> Result<(), Status> {
+    if row.quarantine_reason.is_some() { Err(set_aside()) } else { Ok(()) }
+}
+
+fn set_aside() -> Status {
+    let message = "the run was set aside, since its history cannot be kept or read: nothing of it runs any more, and it takes \
+                   nothing; start another one instead (its error says why, and its data is kept)";
+    plain(409, "execution_set_aside", message)
 }
 
 /// Why a signal or a call changes nothing.
@@ -236,6 +246,12 @@ pub(crate) fn journal(error: &JournalError) -> Status {
     }
     tracing::error!(error = chain(error), "the database did not do what was asked");
     busy("database_unavailable", "the database does not answer; try again in a moment")
+}
+
+/// The artifact store does not do what a request needs.
+pub(crate) fn store(error: &StoreError) -> Status {
+    tracing::error!(error = chain(error), "the artifact store did not do what a request needs");
+    busy(error.code(), "the artifact store cannot be used now; try again, and look into the server's log")
 }
 
 /// What became of an operator's order.

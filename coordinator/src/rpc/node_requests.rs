@@ -26,6 +26,7 @@ pub(super) async fn get(shared: &Arc<Shared>, request: wire::GetNodeRequest) -> 
 pub(super) fn refused(error: NodeReadError) -> Status {
     let (status, code) = match error {
         NodeReadError::Read(error) => return failure::read(error),
+        NodeReadError::SetAside => (409, "execution_set_aside"),
         NodeReadError::NotBegun => (409, "execution_not_begun"),
         NodeReadError::NoNode(_) => (404, "node_not_found"),
         NodeReadError::BadIndex { .. } => (400, "invalid_index"),

@@ -234,6 +234,7 @@ async fn answer(
         return Err(invalid("/comment", format!("comment has at most {REVIEW_COMMENT_BYTES_MAX} bytes")));
     }
     let run = runs::row(shared, tenant, stored.run).await.map_err(gone)?;
+    failure::if_set_aside(&run)?;
     let graph = runs::graph_of(shared, &run).await.map_err(gone)?;
     let node = graph.find(&stored.created.node).ok_or_else(not_found)?;
     let edit = match request.data_json.is_empty() {

@@ -76,7 +76,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, request: wire::SubmitRequest) -
         let checked = batch_requests::Checked { tenant, workflow, graph, part, target, inputs, carried, key, slot };
         return batch_requests::submit(shared, &request, checked).await;
     }
-    let given = submitted::resolve(shared, &tenant, given).await?;
+    let given = submitted::resolve(shared, &tenant, &graph, given).await?;
     graph.complete_inputs(&part, &given).map_err(failure::bad_inputs)?;
     let (lineage, stale_dependencies) = match carried {
         None => (None, Vec::new()),
@@ -309,10 +309,16 @@ pub(super) async fn cancel(shared: &Arc<Shared>, request: wire::CancelRunRequest
     }
 }
 
-/// Why a run without a row cannot be cancelled or paused: there is none, or its batch has not begun it.
+/// Why a run that cannot be had cannot be cancelled or paused: there is none, its batch has not begun it, or it was set aside.
 pub(super) async fn not_begun(shared: &Arc<Shared>, tenant: &Tenant, run: RunId, instead: &str) -> Status {
-    if let Err(expired @ ReadError::Expired(_)) = runs::row(shared, tenant, run).await {
-        return failure::read(expired);
+    match runs::row(shared, tenant, run).await {
+        Err(expired @ ReadError::Expired(_)) => return failure::read(expired),
+        Ok(row) => {
+            if let Err(set_aside) = failure::if_set_aside(&row) {
+                return set_aside;
+            }
+        }
+        Err(_) => {}
     }
     match batches::not_begun(shared, tenant, run).await {
         Ok(run) if run.status() == wire::RunStatus::Running => failure::refused(Refusal::Retry),

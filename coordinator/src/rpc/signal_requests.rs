@@ -40,6 +40,7 @@ pub(super) async fn send(shared: &Arc<Shared>, request: wire::SendSignalRequest)
         Err(ReadError::NotFound) => return Err(not_begun(shared, &tenant, run).await),
         row => row.map_err(failure::read)?,
     };
+    failure::if_set_aside(&row)?;
     // What is over takes nothing, but may have taken this very request.
     if is_going_on(&row) {
         let graph = runs::graph_of(shared, &row).await.map_err(failure::read)?;
@@ -74,6 +75,7 @@ pub(super) async fn call(shared: &Arc<Shared>, request: wire::CallHookRequest) -
         None => shared.journal.read_row(run).await.map_err(|error| failure::journal(&error))?,
     };
     let row = row.ok_or_else(hook_not_found)?;
+    failure::if_set_aside(&row)?;
     let tenant = Tenant::of_run(&row.created);
     if is_going_on(&row) {
         let graph = runs::graph_of(shared, &row).await.map_err(failure::read)?;

@@ -64,6 +64,7 @@ fn why(reason: PlanReason) -> Result<&'static str, ApiError> {
         PlanReason::Rerun => "rerun",
         PlanReason::InputMayChange => "input_may_change",
         PlanReason::CacheMayAnswer => "cache_may_answer",
+        PlanReason::RaceMayBeWon => "race_may_be_won",
         PlanReason::Same => "same",
         PlanReason::Edited => "edited",
         PlanReason::NotInPart => "not_in_part",

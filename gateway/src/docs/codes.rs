@@ -85,6 +85,11 @@ pub const REFUSALS: &[Code] = &[
         "Wait or cancel it; `waitingOn` says what it waits for.",
     ),
     code("execution_over", "The run is over already.", "Nothing; the message says how it ended."),
+    code(
+        "execution_set_aside",
+        "The run was set aside, since its history cannot be kept or read.",
+        "Look at the run, whose error says why, and start another one.",
+    ),
     code("fetch_failed", "The file could not be fetched from its address.", "The message says why."),
     code("first_tenant", "The first tenant cannot be closed.", "Close another one."),
     code("foreign_url", "The address is none that this server has signed.", "Open it directly."),
@@ -187,7 +192,7 @@ pub const REFUSALS: &[Code] = &[
     code(
         "only_needs_results",
         "A node cannot run alone, since there is no result for it to run on.",
-        "The message names what is missing; leave `only` out, or carry outputs.",
+        "The message names what is missing, and what can be done instead.",
     ),
     code("only_needs_target", "`only` runs one node, and none is named.", "Name it as `targetNodeId`."),
     code("overloaded", "Too much is under way.", "Try again after `Retry-After`; nothing was started."),
@@ -202,7 +207,6 @@ pub const REFUSALS: &[Code] = &[
         "Gateway and coordinator do not speak the same protocol.",
         "Update the older of the two.",
     ),
-    code("quarantined", "The database could not keep the run's data.", "Look at the run; nothing of it will run."),
     code(
         "range_not_satisfiable",
         "The range begins beyond the end of the file.",

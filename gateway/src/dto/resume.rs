@@ -55,8 +55,8 @@ pub(crate) struct PlannedNode<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instances: Option<u32>,
     /// `start`, `edited_input`, `failed`, `never_ran`, `outcome_unknown`, `index`, `failed_item`, `downstream`, `config_changed`,
-    /// `input_changed`, `evaluated`, `rerun` (runs); `input_may_change`, `cache_may_answer` (may run); `same`, `edited` (reused); `not_in_part`,
-    /// `branch_not_taken` (skipped).
+    /// `input_changed`, `evaluated`, `rerun` (runs); `input_may_change`, `cache_may_answer`, `race_may_be_won` (may run); `same`, `edited` (reused);
+    /// `not_in_part`, `branch_not_taken` (skipped).
     pub(crate) why: &'static str,
     /// The run that made what is reused; absent for an edit.
     #[serde(skip_serializing_if = "Option::is_none")]

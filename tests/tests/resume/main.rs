@@ -6,6 +6,7 @@
 mod bodies;
 mod failed;
 mod kills;
+mod lists;
 mod maps;
 mod part;
 mod plans;

@@ -177,6 +177,43 @@ async fn a_node_alone_runs_on_what_is_there_or_says_what_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_in_a_body_runs_alone_on_a_run_that_is_named() {
+    let cluster = Cluster::start(1, 4).await;
+    let client = cluster.client();
+    let graph = Graph::default()
+        .node("list", "input:list", json!({ "items": ["ebb", "flow"] }))
+        .node("m", "logic:map", json!({}))
+        .node("a", "debug:effect", effect())
+        .inside("m")
+        .node("b", "debug:effect", effect())
+        .inside("m")
+        .edge("list.items", "m.items")
+        .edge("m.item", "a.in")
+        .edge("a.out", "b.in")
+        .edge("b.out", "m.result");
+    let whole = completed(client, "body", &graph).await;
+    let path = format!("/api/v1/workflows/{}/execute", text(&whole["workflowId"]));
+    let mut alone = json!({ "targetNodeId": "b", "only": true });
+    let refused = post(client, &path, &alone).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("only_needs_results")), "{refused}");
+    let message = text(&refused.json()["message"]);
+    assert!(message.contains("\"a\"") && message.contains("fromExecutionId"), "{message}");
+    assert!(!message.contains("carry"), "no request carries what was given item by item: {message}");
+    // What is said can be done.
+    alone["fromExecutionId"] = whole["id"].clone();
+    let started = post(client, &path, &alone).await;
+    assert_eq!(started.status, 201, "{started}");
+    let run = client.ended(&text(&started.json()["executionId"]), RUN_TIME_MAX).await;
+    assert_eq!(run["status"], "COMPLETED", "{run}");
+    assert_eq!(worked(&cluster, &id(&run)), [("b".to_owned(), 2)].into());
+    // Of other items nothing is there.
+    alone["inputs"] = json!({ "list": ["neap"] });
+    let refused = post(client, &path, &alone).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("only_needs_results")), "{refused}");
+    assert!(text(&refused.json()["message"]).contains("has not run them"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_run_of_a_batch_reuses_what_does_not_follow_from_what_it_iterates_over() {
     let cluster = Cluster::start(1, 4).await;
     let client = cluster.client();

@@ -155,3 +155,36 @@ async fn a_file_is_checked_before_anything_goes_on() {
     let ended = client.ended(&execution, RUN_TIME_MAX).await;
     assert_eq!(output(&ended, "yes")["value"]["digest"], image["digest"], "{ended}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_the_list_that_a_person_puts_in_its_place() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let grace = person(&mut cluster, "grace", &SCOPES).await;
+    let client = cluster.client();
+    let graph = Graph::default()
+        .node("list", "input:list", json!({ "items": ["ebb"], "itemType": "text" }))
+        .node("check", "logic:review", json!({}))
+        .node("m", "logic:map", json!({}))
+        .node("one", "debug:echo", json!({}))
+        .inside("m")
+        .node("yes", "output:preview", json!({}))
+        .edge("list.items", "check.value")
+        .edge("check.approved", "m.items")
+        .edge("m.item", "one.in")
+        .edge("one.out", "m.result")
+        .edge("m.results", "yes.value");
+    let execution = start(client, "list", &graph).await;
+    let id = the_review(client, &execution).await;
+    let large = json!((0..400).map(|place| format!("{place} {}", "tide ".repeat(600))).collect::<Vec<_>>());
+    assert!(large.to_string().len() > 1024 * 1024);
+    let picture = upload(client, "image/png", PNG).await;
+    let object = upload(client, "application/json", br#"{"a": [1]}"#).await;
+    for data in [picture, object, json!({ "a": 1 })] {
+        let answer = decide_anew(&grace, &id, &approve(data.clone())).await;
+        assert_eq!(refused(&answer), (422, "invalid_decision".to_owned(), json!("/data")), "{data}: {answer}");
+    }
+    let uploaded = upload(client, "application/json", large.to_string().as_bytes()).await;
+    approved(&grace, &id, &approve(uploaded)).await;
+    let ended = client.ended(&execution, RUN_TIME_MAX).await;
+    assert_eq!(output(&ended, "yes")["value"], large);
+}

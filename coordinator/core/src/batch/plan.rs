@@ -104,11 +104,14 @@ impl Plan {
         inputs
     }
 
-    /// All values, to be looked through or changed.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+    /// All values, to be looked through or changed: each with its node, and of those that are iterated over their place.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = (NodeIx, Option<usize>, &mut Value)> {
         let columns = self.axes.iter_mut().flat_map(|axis| &mut axis.columns);
-        let listed = columns.flat_map(|column| column.values.iter_mut().flatten());
-        listed.chain(self.inputs.iter_mut().map(|(_, value)| value))
+        let listed = columns.flat_map(|Column { node, values }| {
+            let numbered = values.iter_mut().enumerate();
+            numbered.filter_map(|(place, value)| Some((*node, Some(place), value.as_mut()?)))
+        });
+        listed.chain(self.inputs.iter_mut().map(|(node, value)| (*node, None, value)))
     }
 }
 
@@ -166,6 +169,19 @@ impl Graph {
                 ])
             }
         }
+    }
+
+    /// Where `iteratorConfigs` that were read give a node its value at this place, as problems name it.
+    pub fn iterator_path(&self, configs: &[u8], node: NodeIx, place: usize) -> String {
+        let text = read(configs).unwrap_or_default();
+        let is_of_node = |config: &Json<'_>| {
+            config.get("nodeId").and_then(Json::as_text).is_some_and(|id| *id == *self.node(node).id)
+        };
+        let found = Json(&text).elements().enumerate().find(|(_, config)| is_of_node(config));
+        found.map_or_else(String::new, |(at, config)| {
+            let name = VALUES.into_iter().find(|name| config.get(name).is_some()).unwrap_or(VALUES[0]);
+            format!("{AT}/{at}/{name}/{place}")
+        })
     }
 
     /// The input node that an element names.

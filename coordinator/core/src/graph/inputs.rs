@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::json::{self, Json};
 use super::problem::{Problem, Problems, join, rule, shown};
-use super::{Graph, Node, values};
+use super::{Graph, Node, large_list, values};
 use crate::control_types::LIST_ITEM_TYPES;
 use crate::id::NodeIx;
 use crate::limits::{RESULT_VALUES_MAX, SUBMIT_INPUTS_BYTES_MAX};
-use crate::node_type::{Control, Port, Runner};
+use crate::node_type::{Control, Port, PortType, Runner};
 use crate::value::Value;
 
 /// An input of a graph, as people and programs are told of it.
@@ -106,6 +106,11 @@ impl Graph {
             }
         }
         problems.into_result(bound.into_iter().filter_map(|(ix, value)| Some((ix, value?))).collect())
+    }
+
+    /// Where a request gives an input, as problems name it.
+    pub fn input_path(&self, ix: NodeIx) -> String {
+        join("/inputs", &self.node(ix).id)
     }
 
     /// Whether there is one input of this name.
@@ -280,6 +285,9 @@ fn options(config: Json<'_>) -> Vec<String> {
 fn check_given(node: &Node, value: Json<'_>) -> Result<Option<Value>, Problem> {
     // The node was found as an input.
     let Some(kind) = Kind::of(node) else { return Ok(None) };
+    if list_bounds(node).is_some_and(|(item, _)| !item.is_media()) && large_list::is_upload(value) {
+        return Ok(Some(Value::from_json(value.0.to_owned().into())));
+    }
     let text = check(node, kind, value).map_err(|problem| {
         let rule = if problem.rule == rule::BAD_CONFIG { rule::BAD_INPUT } else { problem.rule };
         Problem { rule, ..problem }.node(&node.id)
@@ -295,7 +303,7 @@ fn check(node: &Node, kind: Kind, value: Json<'_>) -> Result<Option<String>, Pro
     let Some(port) = node.node_type.as_ref().and_then(|node_type| node_type.outputs.first()) else { return Ok(None) };
     // Whoever gives a value knows the input by its name, and not what its port is called.
     let port = Port { id: node.label.clone(), ..port_of(port, kind, config(node)) };
-    let text = values::checked(values::fit(value, &port)?)?;
+    let text = values::checked(values::fit(value, &port)?, &port)?;
     check_bounds(kind, Json(&text), config(node)).map_or(Ok(Some(text)), |(message, fix)| {
         Err(Problem::new(rule::BAD_CONFIG, format!("Input \"{}\" {message}.", shown(&node.label)), fix))
     })
@@ -311,6 +319,13 @@ fn port_of(port: &Port, kind: Kind, config: Json<'_>) -> Port {
         }
         Kind::Text | Kind::Number | Kind::Boolean | Kind::Select | Kind::Json | Kind::Media(_) => port.clone(),
     }
+}
+
+/// What the items of a list may be that an input takes, and how many; nothing of other inputs.
+pub(super) fn list_bounds(node: &Node) -> Option<(PortType, Option<f64>)> {
+    let port = node.node_type.as_ref()?.outputs.first().filter(|_| Kind::of(node) == Some(Kind::List))?;
+    let config = config(node);
+    Some((port_of(port, Kind::List, config).port_type, config.get("maxItems").and_then(Json::as_number)))
 }
 
 /// What is wrong with the files that an input was given, as far as their references say.

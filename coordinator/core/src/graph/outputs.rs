@@ -3,7 +3,7 @@
 use super::json::{self, Json, Member};
 use super::nearest::is_slip_of;
 use super::problem::{Problem, Problems, join, rule, shown};
-use super::{Graph, values};
+use super::{Graph, large_list, values};
 use crate::id::{NodeIx, PortIx};
 use crate::limits::{RESULT_VALUES_MAX, SUBMIT_INPUTS_BYTES_MAX};
 use crate::node_type::Port;
@@ -73,6 +73,12 @@ impl Graph {
         numbered.filter(move |(port, _)| !self.is_inner_output(node, *port))
     }
 
+    /// Where an edit of a resume puts a value, as problems name it.
+    pub fn edit_path(&self, node: NodeIx, port: PortIx) -> String {
+        let found = self.outer_outputs(node).find(|(ix, _)| *ix == port);
+        join(&join("/outputs", &self.node(node).id), found.map_or("", |(_, port)| &port.id))
+    }
+
     fn output_value(
         &self,
         node: NodeIx,
@@ -86,12 +92,15 @@ impl Graph {
             let names: Vec<_> = self.outer_outputs(node).map(|(_, port)| format!("\"{}\"", port.id)).collect();
             Problem::new(rule::BAD_SOURCE_HANDLE, message, format!("It has: {}.", names.join(", ")))
         })?;
-        let is_one = lists_one && found.list && !value.is_array() && !value.is_null();
+        let is_upload = self.list_place(node, ix).is_some() && large_list::is_upload(value);
+        let is_one = lists_one && found.list && !value.is_array() && !value.is_null() && !is_upload;
         let list = is_one.then(|| format!("[{}]", value.0));
         let value = list.as_deref().map_or(value, Json);
-        let text = values::as_given(value, found).and_then(values::checked).map_err(|problem| match problem.rule {
-            rule::BAD_CONFIG => Problem { rule: rule::BAD_INPUT, ..problem },
-            _ => problem,
+        let text = values::as_given(value, found).and_then(|text| values::checked(text, found)).map_err(|problem| {
+            match problem.rule {
+                rule::BAD_CONFIG => Problem { rule: rule::BAD_INPUT, ..problem },
+                _ => problem,
+            }
         })?;
         Ok((ix, Value::from_json(text.into())))
     }

@@ -97,7 +97,8 @@ impl Problem {
         Self { rule, message: message.into(), fix: fix.into(), node_id: None, edge_id: None, path: None }
     }
 
-    pub(crate) fn node(mut self, id: &Arc<str>) -> Self {
+    /// The node that it is about.
+    pub fn node(mut self, id: &Arc<str>) -> Self {
         self.node_id = Some(id.clone());
         self
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::config_fault::ConfigFault;
 use super::json::{self, Json, Member};
+use super::large_list;
 use super::ports::{Found, NO_PLACE, Side};
 use super::problem::{Problem, join, rule, shown};
 use crate::id::PortIx;
@@ -197,7 +198,7 @@ impl<'a> Carried<'a> {
                 parts.map(|parts| if port.list { format!("[{}]", parts.join(",")) } else { parts.concat() })
             }
         };
-        match text.and_then(checked) {
+        match text.and_then(|text| checked(text, port)) {
             Ok(text) => Some(text),
             Err(problem) => {
                 report(problem.at(self.path_of(first)));
@@ -285,14 +286,15 @@ pub(super) fn is_schema_key(node_type: &NodeType, key: &str) -> bool {
 }
 
 /// Refuses a value that is too long for a row, or that no reader of JSON could take in.
-pub(super) fn checked(text: String) -> Result<String, Problem> {
+pub(super) fn checked(text: String, port: &Port) -> Result<String, Problem> {
     if text.len() > INLINE_VALUE_BYTES_MAX {
         let message = format!("The value has {} bytes; at most {INLINE_VALUE_BYTES_MAX} are kept.", text.len());
-        return Err(Problem::new(
-            rule::VALUE_TOO_LARGE,
-            message,
-            "Upload it (POST /api/v1/media/upload) and give what the answer shows.",
-        ));
+        let fix = match (port.port_type, port.list) {
+            (PortType::Text | PortType::Number | PortType::Boolean, false) => "Give a shorter one.",
+            (port_type, _) if port_type.is_media() => "Give of each file only digest and mediaType, or fewer files.",
+            _ => "Upload it as JSON (POST /api/v1/media/upload) and give what the answer shows.",
+        };
+        return Err(Problem::new(rule::VALUE_TOO_LARGE, message, fix));
     }
     match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(_) => Ok(text),
@@ -321,9 +323,12 @@ pub(super) fn fit(value: Json<'_>, port: &Port) -> Result<String, Problem> {
     }
 }
 
-/// A value as a node gives it at an output: nothing is made into what the port takes.
+/// A value as a node gives it at an output: nothing is made into what the port takes. What was uploaded may be the whole list.
 pub(super) fn as_given(value: Json<'_>, port: &Port) -> Result<String, Problem> {
     let is_list = port.list && value.is_array();
+    if port.list && !port.port_type.is_media() && large_list::is_upload(value) {
+        return Ok(value.0.to_owned());
+    }
     let is_text = |value: Json<'_>| value.0.starts_with('"');
     let wrong = match port.port_type {
         PortType::Text if is_list => value.elements().find(|item| !is_text(*item)),

@@ -1,12 +1,11 @@
 //! What an output for a text makes of what is none: a number, true or false and JSON become their compact JSON text (graph.md,
-//! part 1), as they do where an agent takes a text.
+//! part 1), as they do where an agent takes a text. The value alone says what it is, whoever gave it or passed it on.
 
 use super::control::PORT;
 use super::{Body, Run, Values};
 use crate::graph::json;
 use crate::id::Instance;
 use crate::limits;
-use crate::node_type::PortType;
 use crate::run::event::{OutputValue, PortOutput};
 use crate::value::{Value, ValueRef};
 
@@ -18,11 +17,10 @@ impl Run {
         }
         let input = self.wired_inputs(instance).into_iter().find(|input| input.port == PORT)?;
         let [sourced] = input.values.as_slice() else { return None };
-        let OutputValue::One(reference) = sourced.value else { return None };
-        let (source, port) = self.origin(instance.scope, sourced.source, sourced.source_port);
-        let declared = self.graph.node(source).node_type.as_ref()?.outputs.get(usize::from(port.0))?;
-        let is_other = matches!(declared.port_type, PortType::Number | PortType::Boolean | PortType::Json);
-        is_other.then_some(*reference)
+        match sourced.value {
+            OutputValue::One(reference) => Some(*reference),
+            _ => None,
+        }
     }
 
     /// What an output gives.

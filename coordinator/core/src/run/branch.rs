@@ -11,11 +11,9 @@ use super::{Body, ListNeed, Lists, Run, SourcedValue, Values};
 use crate::condition::evaluate::{self, Name, Unanswered};
 use crate::condition::{Condition, Need, Seen};
 use crate::fault::{Fault, is_planted};
-use crate::graph::review::REJECTED;
-use crate::graph::{InEdge, Logic};
-use crate::id::{Instance, NodeIx, PortIx, ScopeIx};
+use crate::graph::Logic;
+use crate::id::{Instance, NodeIx, PortIx};
 use crate::limits;
-use crate::node_type::{Control, Runner};
 use crate::run::event::{Decision, ErrorClass, NodeError, OutputValue, Piece, PortOutput};
 use crate::value::{Value, ValueRef};
 
@@ -67,48 +65,6 @@ impl Run {
         wanted.sort_unstable();
         wanted.dedup();
         wanted
-    }
-
-    /// The output that a value began at: what passes values on changes nothing about what they are.
-    pub(crate) fn origin(&self, scope: ScopeIx, mut node: NodeIx, mut port: PortIx) -> (NodeIx, PortIx) {
-        // A graph has no circles: this ends.
-        while let Some(edge) = self.passed_on(scope, node, port) {
-            (node, port) = (edge.source, edge.source_port);
-        }
-        (node, port)
-    }
-
-    /// The edge that brought what came out of an output, if the node only passes values on.
-    fn passed_on(&self, scope: ScopeIx, node: NodeIx, port: PortIx) -> Option<&InEdge> {
-        let Runner::Control(control) = self.graph.node(node).runner else { return None };
-        let mut edges = self.graph.in_edges(node).iter().filter(|edge| edge.target_port == PORT);
-        match control {
-            Control::If | Control::Switch | Control::Router | Control::Gate | Control::SplitTest | Control::Wait => {
-                edges.next()
-            }
-            Control::Review if port <= REJECTED => edges.next(),
-            Control::Merge if port == PORT => {
-                let is_open = |edge: &&InEdge| {
-                    !matches!(self.output_at(scope, edge.source, edge.source_port), None | Some(OutputValue::Closed))
-                };
-                edges.find(is_open)
-            }
-            Control::Race if port == PORT => self.winner(self.at_home(scope, node)?),
-            Control::Merge
-            | Control::Race
-            | Control::Filter
-            | Control::Stop
-            | Control::Input
-            | Control::Output
-            | Control::Map
-            | Control::Loop
-            | Control::Reduce
-            | Control::Review
-            | Control::Signal
-            | Control::Webhook
-            | Control::Invoke
-            | Control::Batch => None,
-        }
     }
 
     /// Decides a branching node.

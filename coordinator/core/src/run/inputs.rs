@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::Run;
 use crate::id::{AgentId, Instance, NodeIx, PortIx};
 use crate::limits;
+use crate::node_type::{Control, Runner};
 use crate::run::event::OutputValue;
+use crate::value::ValueRef;
 
 /// What the edges into one port brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,13 +18,11 @@ pub struct WiredInput<'a> {
     pub values: Vec<SourcedValue<'a>>,
 }
 
-/// A value with the output it came from.
+/// A value with the node it came from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SourcedValue<'a> {
     /// The node it came from.
     pub source: NodeIx,
-    /// The output it came from.
-    pub source_port: PortIx,
     /// What it is.
     pub value: &'a OutputValue,
 }
@@ -35,7 +35,7 @@ impl Run {
         for edge in self.graph.in_edges(instance.node) {
             let value = match self.output_at(instance.scope, edge.source, edge.source_port) {
                 None | Some(OutputValue::Closed) => None,
-                Some(value) => Some(SourcedValue { source: edge.source, source_port: edge.source_port, value }),
+                Some(value) => Some(SourcedValue { source: edge.source, value }),
             };
             match inputs.iter_mut().find(|input| input.port == edge.target_port) {
                 Some(input) => input.values.extend(value),
@@ -43,6 +43,17 @@ impl Run {
             }
         }
         inputs
+    }
+
+    /// Whether of JSON at an input its items are meant: where it is gone through and no other edge leads there. Of what lies in the
+    /// artifact store only who reads it knows whether it has any.
+    pub(super) fn means_items(&self, node: NodeIx, port: PortIx, value: &ValueRef) -> bool {
+        let goes_through = matches!(
+            self.graph.node(node).runner,
+            Runner::Control(Control::Filter | Control::Map | Control::Reduce | Control::Batch)
+        );
+        let may_have_some = value.is_array || value.bytes as usize > limits::INLINE_VALUE_BYTES_MAX;
+        goes_through && may_have_some && self.is_only_edge(node, port)
     }
 
     /// The agent that made most of a node's inputs, if they are large enough to send the node there.

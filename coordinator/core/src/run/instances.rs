@@ -7,7 +7,7 @@ use super::items::{ItemState, ItemsView};
 use super::scope::{Frame, ROOT};
 use super::trace::AttemptOutcome;
 use super::view::{NodeState, NodeView, Noted, note, state_of};
-use super::{NodePhase, RunStatus};
+use super::{NodePhase, RunStatus, SourcedValue};
 use crate::graph::{Graph, ScopeKind};
 use crate::id::{AgentId, AttemptNumber, Instance, NodeIx, PortIx, ProviderIx, ScopeIx};
 use crate::limits::INSTANCE_ATTEMPTS_SHOWN_MAX;
@@ -336,7 +336,7 @@ fn open_ports(outputs: &[PortOutput]) -> Vec<(PortIx, OutputValue)> {
     open.map(|output| (output.port, output.value.clone())).collect()
 }
 
-/// What edges brought, by port, of several a list; into a container either from outside or from its body.
+/// What a node was given by its edges, by port: what takes a list a list. Into a container either from outside or from its body.
 fn wired(items: &ItemsView, instance: Instance, is_inner: bool) -> Vec<(PortIx, OutputValue)> {
     let run = items.run();
     let doors = run.graph().doors(instance.node);
@@ -350,8 +350,9 @@ fn wired(items: &ItemsView, instance: Instance, is_inner: bool) -> Vec<(PortIx, 
         }
         let inputs = run.wired_inputs(instance);
         match &inputs.iter().find(|input| input.port == *port)?.values[..] {
-            // A list that goes to a list is not a list of one.
-            [one] => Some((*port, one.value.clone())),
+            [SourcedValue { value: OutputValue::One(one), .. }] if run.means_items(instance.node, *port, one) => {
+                Some((*port, OutputValue::One(*one)))
+            }
             _ => Some((*port, run.input_value(instance, *port)?)),
         }
     };

@@ -1,6 +1,8 @@
 //! What a run will do (E23): the rule of reuse, run on what is known before the run begins. What a node gives that runs afresh is
 //! not known; so what depends on it may run or not.
 
+mod races;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +45,8 @@ pub enum Why {
     InputMayChange,
     /// Its results are shared among runs: one may be there already.
     CacheMayAnswer,
+    /// It leads to a race alone, which another branch may win before.
+    RaceMayBeWon,
     /// It is what it was, and so is what comes into it.
     Same,
     /// Its outputs were edited.
@@ -73,7 +77,7 @@ pub struct Planned {
 pub struct Plan {
     /// Runs, if what comes before it does not fail.
     pub will_run: Vec<Planned>,
-    /// Runs if what comes into it changes, or if no other run has given its result already.
+    /// Runs if what comes into it changes, if no other run has given its result already, or if no other branch wins a race before.
     pub may_run: Vec<Planned>,
     /// Takes over an earlier result.
     pub reused: Vec<Planned>,
@@ -146,12 +150,14 @@ impl Planning<'_> {
             used: BTreeSet::new(),
             frames: vec![BTreeMap::new()],
             plan: Plan::default(),
+            may_lose: races::MayLose::new(),
             afresh: 0,
         };
         let outside: Vec<NodeIx> =
             self.graph.nodes().map(|(ix, _)| ix).filter(|ix| self.graph.within(*ix).is_none()).collect();
         planner.scope(&outside, &[]);
         let mut plan = planner.plan;
+        plan.doubt(&planner.may_lose);
         for planned in [&mut plan.will_run, &mut plan.may_run, &mut plan.reused, &mut plan.skipped] {
             planned.retain(|it| !self.graph.node(it.node).is_anonymous || self.graph.scope(it.node).is_none());
             together(planned);
@@ -186,6 +192,8 @@ struct Planner<'a> {
     /// What outputs give, the innermost item last.
     frames: Vec<BTreeMap<(NodeIx, PortIx), Known>>,
     plan: Plan,
+    /// What may be given up since a race is won.
+    may_lose: races::MayLose,
     /// How many run that the engine does not decide itself.
     afresh: usize,
 }
@@ -221,6 +229,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        self.races(nodes, index);
     }
 
     fn note(&self, node: NodeIx, index: &[u32], why: Why, source: Option<Source>) -> Planned {

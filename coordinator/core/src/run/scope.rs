@@ -188,18 +188,6 @@ impl Run {
         }
     }
 
-    /// The instance of a node that is seen from inside a scope: in the scope itself, or in one around it.
-    pub(super) fn at_home(&self, mut scope: ScopeIx, node: NodeIx) -> Option<Instance> {
-        let Some(home) = self.graph.get(node)?.within else { return Some(Instance::root(node)) };
-        loop {
-            let frame = self.frame(scope)?;
-            if frame.container.node == home {
-                return Some(Instance { scope, ..Instance::root(node) });
-            }
-            scope = frame.container.scope;
-        }
-    }
-
     /// How the closed items of a node in a body stand.
     pub fn tally(&self, node: NodeIx) -> Tally {
         self.state.tallies.get(&node).copied().unwrap_or_default()

@@ -153,6 +153,30 @@ fn one_instance_has_its_attempts_and_what_came_in_and_out() {
 }
 
 #[test]
+fn inputs_are_shown_as_the_node_was_given_them() {
+    let given = |kind: &str, config: Value, input: &str, is_alone: bool, list: Value| {
+        let fixture = Fixture::default().json("in", list).json("no", json!(false));
+        let fixture = fixture.logic("if", "if", json!({"condition": "value"})).edge("no", "if.value");
+        let into = format!("taker.{input}");
+        let fixture = fixture.logic("taker", kind, config).edge("in", &into);
+        let fixture = if is_alone { fixture } else { fixture.edge("if.true", &into) };
+        let mut course = Course::begin(&fixture.build());
+        course.run_through(|_, _| success("nobody asks"));
+        let (found, ..) = search(&course, Wanted { limit: 1, ..all(&course, "taker", InstanceKind::Own) });
+        let [(_, given)] = &found[0].inputs[..] else { panic!("{:?}", found[0].inputs) };
+        course.json(given)
+    };
+    let filter = || json!({"condition": "true"});
+    assert_eq!(given("filter", filter(), "items", true, json!([1, 2])), json!([1, 2]), "its items are meant");
+    assert_eq!(given("filter", filter(), "items", false, json!([1, 2])), json!([[1, 2]]), "it is one item");
+    assert_eq!(given("filter", filter(), "items", true, json!(1)), json!([1]));
+    for is_alone in [true, false] {
+        assert_eq!(given("merge", json!({}), "branches", is_alone, json!([1, 2])), json!([[1, 2]]));
+    }
+    assert_eq!(given("gate", json!({"open": true}), "value", true, json!([1, 2])), json!([1, 2]));
+}
+
+#[test]
 fn pages_hold_what_was_asked_for_and_lead_on() {
     let course = mapped(json!({"onItemError": "skip", "concurrency": 7}), 100);
     let failed = Wanted { state: Some(NodeState::Failed), limit: 4, ..all(&course, "w", InstanceKind::Own) };

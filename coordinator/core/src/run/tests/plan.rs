@@ -257,3 +257,49 @@ fn what_a_person_had_made_with_another_config_says_so() {
     let child = child(&parent, parent.run.graph(), asked, &[]).unwrap();
     assert_eq!(places(&child, &child.plan.will_run, "a"), [(vec![], Why::ConfigChanged)]);
 }
+
+#[test]
+fn what_may_lose_a_race_may_run() {
+    // pre ─▶ a ─▶ slow ─▶ it; pre ─▶ b ─▶ it; pre ─▶ kept ─▶ it and aside.
+    let work = |fixture: Fixture, id: &&str| fixture.work(id, "pure", &json!({}));
+    let fixture = ["pre", "a", "slow", "b", "kept"].iter().fold(Fixture::default().text("in", "x"), work);
+    let fixture = fixture.logic("it", "race", json!({})).output("out").output("aside").edge("in", "pre");
+    let fixture = fixture.edge("pre", "a").edge("a", "slow").edge("slow", "it").edge("pre", "b").edge("b", "it");
+    let fixture = fixture.edge("pre", "kept").edge("kept", "it").edge("kept", "aside").edge("it.value", "out");
+    let mut parent = Course::begin(&fixture.build());
+    parent.run_through(|_, _| success("done"));
+    let graph = parent.run.graph();
+    let asked = Resume { downstream_all: true, ..from(graph, "pre") };
+    let mut child = child(&parent, graph, asked, &[]).unwrap();
+    for (id, why) in [("pre", Why::Start), ("kept", Why::Downstream), ("it", Why::Evaluated)] {
+        assert_eq!(places(&child, &child.plan.will_run, id), [(vec![], why)], "{id}");
+    }
+    for id in ["a", "slow", "b"] {
+        assert_eq!(places(&child, &child.plan.may_run, id), [(vec![], Why::RaceMayBeWon)], "{id}");
+        assert_eq!(places(&child, &child.plan.will_run, id), [], "{id}");
+    }
+    let ran = child.through(|_, _| success("done"));
+    assert_eq!(ran, ["pre", "a", "slow", "kept"], "who is last has lost");
+}
+
+#[test]
+fn what_may_lose_a_race_in_each_item_may_run_and_one_branch_alone_loses_to_nobody() {
+    for (losers, doubted) in [(json!({}), true), (json!({"cancelLosers": false}), false)] {
+        let fixture = Fixture::default().list("in", json!([1, 2])).logic("m", "map", json!({})).output("end");
+        let fixture =
+            ["a", "b", "lone", "aside"].iter().fold(fixture, |it, id| it.work(id, "pure", &json!({})).inside("m"));
+        let fixture = fixture.logic("it", "race", losers).inside("m").logic("one", "race", json!({})).inside("m");
+        let fixture = fixture.edge("in", "m.items").edge("m.item", "a.extra").edge("m.item", "b.extra");
+        let fixture = fixture.edge("a", "it").edge("b", "it").edge("m.item", "lone.extra").edge("lone", "one");
+        let fixture = fixture.edge("it.value", "m.result").edge("one.value", "aside").edge("m.results", "end");
+        let mut parent = Course::begin(&fixture.build());
+        parent.run_through(|_, _| success("done"));
+        let graph = parent.run.graph();
+        let asked = Resume { downstream_all: true, ..from(graph, "in") };
+        let child = child(&parent, graph, asked, &[]).unwrap();
+        let both = |why| vec![(vec![0], why), (vec![1], why)];
+        assert_eq!(places(&child, &child.plan.will_run, "lone"), both(Why::Downstream));
+        let expected = if doubted { both(Why::RaceMayBeWon) } else { Vec::new() };
+        assert_eq!(places(&child, &child.plan.may_run, "a"), expected);
+    }
+}

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::course::{Course, success};
+use super::reuse::gives;
 use crate::graph::fixture::Fixture;
 
 #[test]
@@ -41,4 +42,9 @@ fn an_output_for_a_text_makes_one_of_numbers_and_json() {
     assert_eq!(gave("input:json", json!({"value": object}), "json"), Some(json!("{\"a\":[1,2.5],\"b\":\"x y\"}")));
     assert_eq!(gave("input:json", json!({"value": "text"}), "json"), Some(json!("text")), "a text stays one");
     assert_eq!(gave("input:text", json!({"text": "text"}), "text"), Some(json!("text")));
+    // What it is the value says, and not what the port that gave it is declared as.
+    let fixture = Fixture::default().work("w", "pure", &json!({})).node("end", json!({"nodeType": "output:text"}));
+    let mut course = Course::begin(&fixture.edge("w", "end.text").build());
+    course.run_through(|_, _| gives(&json!({"of": "anything"})));
+    assert_eq!(course.gave("end.text"), Some(json!("{\"of\":\"anything\"}")));
 }
