@@ -98,7 +98,7 @@ impl Shared {
     }
 
     /// A run was set aside: what memory has of it is no longer so, and whoever waits for its end has waited.
-    pub(crate) fn is_set_aside(&self, run: RunId) {
+    pub(crate) fn tell_set_aside(&self, run: RunId) {
         self.recent.forget(&[run]);
         self.hub.publish(run, Hint { seq: EventSeq(0), phase: Phase::Closed });
     }

@@ -48,8 +48,6 @@ pub enum Fault {
     FailedItemGoesOn,
     /// What has lost a race goes on.
     LosersKept,
-    /// A turn closes twice when the race that ends it gives up a container that is open.
-    TurnClosedTwice,
     /// Values that a decision waits for are asked for before they are in the journal.
     ValuesAskedEarly,
     /// A failure ends its run though the node's policy wants it caught.

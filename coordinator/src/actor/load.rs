@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use crate::auth::Tenant;
 use crate::batches::rows::StoredBatch;
+use crate::graphs::GraphError;
 use crate::journal::{Acquired, Claim, JournalError};
 use crate::limits::{
     AWAY_PAUSE_MAX, EVENT_PAGE_BYTES, EVENT_PAGE_ROWS, LOAD_PAGE_ROWS, LOAD_PAGE_RUNS, RESTART_PAUSE_MIN,
@@ -124,7 +125,7 @@ async fn recover(
             let reason = format!("{deaths} starts in a row died while they read this run");
             shared.journal.quarantine(id, acquired.epoch, run, reason.into()).await?;
             shared.metrics.quarantined.add(1);
-            shared.is_set_aside(run);
+            shared.tell_set_aside(run);
             return Ok(None);
         }
         shared.journal.note(id, acquired.epoch, run).await?;
@@ -136,7 +137,7 @@ async fn recover(
             tracing::error!(%run, %error, "a run cannot be read back; it is set aside");
             shared.journal.quarantine(id, acquired.epoch, run, error.to_string().into()).await?;
             shared.metrics.quarantined.add(1);
-            shared.is_set_aside(run);
+            shared.tell_set_aside(run);
             Ok(None)
         }
     }
@@ -149,8 +150,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, id: RunId) -> Result<Option<Run>, 
         return Ok(None);
     }
     let created = &stored.row.created;
-    let graph = shared.graphs.get(&Tenant::of_run(created), created.graph).await;
-    let graph = graph.map_err(|error| LoadError::Graph(error.to_string()))?;
+    let graph = shared.graphs.get(&Tenant::of_run(created), created.graph).await?;
     let restored = stored.snapshot.as_ref().and_then(|snapshot| Run::restore(id, Arc::clone(&graph), snapshot));
     let tail = match (&restored, &stored.snapshot) {
         // Another fold made the snapshot: the whole history is read instead (E19).
@@ -240,6 +240,15 @@ where
     }
 }
 
+impl From<GraphError> for LoadError {
+    fn from(error: GraphError) -> Self {
+        match error {
+            GraphError::Journal(error) => Self::Journal(error),
+            GraphError::Missing | GraphError::Invalid(_) => Self::Graph(error.to_string()),
+        }
+    }
+}
+
 impl LoadError {
     /// Whether it will be so whenever the run is read, as far as anybody knows.
     pub(crate) fn is_lasting(&self) -> bool {
@@ -249,4 +258,17 @@ impl LoadError {
 
 fn is_about_one_run(error: &JournalError) -> bool {
     matches!(error, JournalError::Event { .. } | JournalError::Row { .. } | JournalError::NoValue { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_sets_no_run_aside_whatever_was_read_of_it() {
+        let lasts = |error: GraphError| LoadError::from(error).is_lasting();
+        assert!(!lasts(GraphError::Journal(JournalError::Stopped)));
+        assert!(lasts(GraphError::Missing));
+        assert!(lasts(GraphError::Invalid(Vec::new())));
+    }
 }

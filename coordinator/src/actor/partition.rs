@@ -253,7 +253,7 @@ impl State {
         {
             self.shared.metrics.landed(&tally);
             self.shared.recent.landed(landing, quarantined);
-            quarantined.iter().for_each(|run| self.shared.is_set_aside(*run));
+            quarantined.iter().for_each(|run| self.shared.tell_set_aside(*run));
         }
     }
 
@@ -355,7 +355,7 @@ impl State {
         match self.shared.journal.quarantine(self.id, epoch, run, reason).await {
             Ok(_) => {
                 self.shared.metrics.quarantined.add(1);
-                self.shared.is_set_aside(run);
+                self.shared.tell_set_aside(run);
                 format!("run {run} was set aside").into()
             }
             Err(error) => error.into(),

@@ -74,11 +74,10 @@ impl Run {
             return Ok(());
         }
         let is_inside = self.graph.within(race.node).is_some();
-        let is_held = !is_planted(Fault::TurnClosedTwice);
         let frame = self.state.frames.get_mut(&race.scope);
         match frame.filter(|frame| frame.open > 0) {
             // They hold it open until all of them are given up: it closes once, whoever was the last that was open.
-            Some(frame) => frame.open += u32::from(is_held),
+            Some(frame) => frame.open += 1,
             // With the race the item or turn was over: then nothing of it is left to be given up.
             None if is_inside => return Ok(()),
             None => {}
@@ -87,10 +86,6 @@ impl Run {
         for node in self.graph.leading_only_to(race.node, &belongs) {
             self.drop_instance(race.beside(node), AtAgent::Stops)?;
         }
-        match is_inside {
-            true if is_held => self.leave(race),
-            true if self.frame(race.scope).is_some_and(|frame| frame.open == 0) => self.close_frame(race.scope),
-            _ => Ok(()),
-        }
+        if is_inside { self.leave(race) } else { Ok(()) }
     }
 }
