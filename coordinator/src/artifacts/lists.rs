@@ -153,7 +153,10 @@ impl Artifacts {
                 return none("it is no JSON array");
             }
             while let Some(own) = next_item(&mut text, &mut begin, &mut ends) {
-                if serde_json::from_slice::<IgnoredAny>(&own).is_err() {
+                let Ok(json) = std::str::from_utf8(&own) else {
+                    return none(&format!("its item {place} is not in UTF-8"));
+                };
+                if serde_json::from_str::<IgnoredAny>(json).is_err() {
                     return none(&format!("its item {place} is no JSON"));
                 }
                 if let Err(problem) = look(place, own.trim_ascii_end()) {

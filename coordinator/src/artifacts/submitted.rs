@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heddle_core::graph::{Graph, ListPlace, Problem, no_list};
+use heddle_core::graph::{Graph, ListPlace, Problem};
 use heddle_core::id::{NodeIx, PortIx};
+use heddle_core::limits::INLINE_VALUE_BYTES_MAX;
 use heddle_core::value::{Artifact, Digest, Value};
 use heddle_proto::control as wire;
 use serde::Deserialize;
@@ -14,6 +15,9 @@ use crate::auth::Tenant;
 use crate::limits::LISTED_FILES_MAX;
 use crate::rpc::failure;
 use crate::shared::Shared;
+
+/// The media type of values.
+const JSON: &str = "application/json";
 
 /// What an artifact's description must have; anything else about it is known here.
 #[derive(Deserialize)]
@@ -55,11 +59,18 @@ pub(crate) async fn value_of(
         // The files of a list are kept for another day.
         return Ok(Ok(described(value, &files(shared, tenant, listed(value.json())).await?)));
     };
-    let artifact = match place {
-        Some(place) => list(shared, tenant, digest, place).await?,
-        None => Ok(touched(shared, tenant, digest).await?),
+    let Some(place) = place else { return Ok(Ok(Value::from_artifact(touched(shared, tenant, digest).await?))) };
+    let artifact = match list(shared, tenant, digest, place).await? {
+        Ok(artifact) => artifact,
+        Err(problem) => return Ok(Err(problem)),
     };
-    Ok(artifact.map(Value::from_artifact))
+    if artifact.bytes > INLINE_VALUE_BYTES_MAX as u64 {
+        return Ok(Ok(Value::from_artifact(artifact)));
+    }
+    // A list that a row holds is in a row, however it was given.
+    let whole = shared.artifacts.whole(tenant, &artifact).await.map_err(|error| failure::store(&error))?;
+    let small = Value::from_json(whole.trim_ascii().to_vec().into());
+    Ok(Ok(described(&small, &files(shared, tenant, listed(small.json())).await?)))
 }
 
 /// The list that was uploaded, which is gone through once before it is taken in.
@@ -69,10 +80,9 @@ pub(crate) async fn list(
     digest: Digest,
     place: ListPlace,
 ) -> Result<Result<Artifact, Problem>, Status> {
-    let artifact = touched(shared, tenant, digest).await?;
-    if !artifact.is_json {
-        return Ok(Err(no_list(&format!("it is {}", artifact.media_type))));
-    }
+    // Whoever had the same bytes before may have uploaded them as something else: as a list they are JSON.
+    let stored = touched(shared, tenant, digest).await?;
+    let artifact = Artifact { media_type: JSON.into(), is_json: true, ..stored };
     let mut named = BTreeSet::new();
     let look = |at: u64, item: &[u8]| {
         if named.len() < LISTED_FILES_MAX {
@@ -113,7 +123,7 @@ pub(crate) async fn find(shared: &Shared, tenant: &Tenant, digest: Digest) -> Re
     let touched = shared.artifacts.rows.touch_artifact(tenant.clone(), digest, shared.clock.now());
     let row = touched.await.map_err(|error| failure::journal(&error))?;
     Ok(row.map(|row| {
-        let is_json = &*row.media_type == "application/json";
+        let is_json = &*row.media_type == JSON;
         Artifact { digest, bytes: row.bytes, media_type: row.media_type, is_json }
     }))
 }

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use super::{RUN_TIME_MAX, completed, id, node, post, resume, run_path};
 
 /// Uploads JSON, and gives what the answer shows of it.
-async fn upload(client: &Client, file: &str) -> Value {
+async fn upload(client: &Client, file: impl AsRef<[u8]>) -> Value {
     let head = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.json\"\r\n\
                 Content-Type: application/json\r\n\r\n";
     let request = client.request(Method::POST, "/api/v1/media/upload");
     let request = request.header("content-type", "multipart/form-data; boundary=b");
-    let answer = send(request.body(format!("{head}{file}\r\n--b--\r\n"))).await.unwrap();
+    let body = [head.as_bytes(), file.as_ref(), b"\r\n--b--\r\n"].concat();
+    let answer = send(request.body(body)).await.unwrap();
     assert_eq!(answer.status, 201, "{answer}");
     answer.json()["data"].clone()
 }
@@ -72,6 +73,14 @@ async fn an_upload_is_the_list_where_one_is_to_be() {
     let ended = client.ended(&text(&started.json()["executionId"]), RUN_TIME_MAX).await;
     assert_eq!(node(&ended, "m")["items"]["total"], 700, "{ended}");
     assert_eq!(ended["finalOutput"]["output"]["value"], large);
+    // However small it is.
+    let small = upload(client, " [\"neap\", \"spring\"]\n").await;
+    let child = resume(client, &id(&parent), edit(&small)).await;
+    assert_eq!(node(&child, "n")["items"]["total"], 2, "{child}");
+    let started = post(client, &run, &given(&small)).await.json();
+    let ended = client.ended(&text(&started["executionId"]), RUN_TIME_MAX).await;
+    assert_eq!(node(&ended, "m")["items"]["total"], 2, "{ended}");
+    assert_eq!(ended["finalOutput"]["output"]["value"], json!(["neap", "spring"]));
     // It is a list for each run of a batch, too, and for a resume.
     let batch = json!({ "iteratorConfigs": [{ "nodeId": "list", "values": [uploaded, ["one"]] }] });
     let batch = post(client, &execute, &batch).await.json();
@@ -93,14 +102,16 @@ async fn an_upload_that_is_no_such_list_is_refused_with_its_place() {
     let run = |run: &Value| format!("/api/v1/workflows/{}/run", text(&run["workflowId"]));
     let resumed = run_path(&id(&parent), "resume");
     for (file, is_edit_wrong) in [
-        (r#"{"a": [1]}"#, true),
-        (r#"["a", b]"#, true),
-        (r#"["a"] ["b"]"#, true),
-        (r#"["a""#, true),
-        (r#"["a", 7]"#, false),
-        (r#"["a", "b", "c", "d"]"#, false),
+        (r#"{"a": [1]}"#.as_bytes(), true),
+        (br#"["a", b]"#, true),
+        (br#"["a"] ["b"]"#, true),
+        (br#"["a""#, true),
+        (b"[\"a\xff\"]", true),
+        (br#"["a", 7]"#, false),
+        (br#"["a", "b", "c", "d"]"#, false),
     ] {
         let uploaded = upload(client, file).await;
+        let file = String::from_utf8_lossy(file);
         let input = json!({ "inputs": { "list": uploaded } });
         let refused = post(client, &run(&parent), &input).await;
         assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("invalid_inputs")), "{file}: {refused}");

@@ -64,7 +64,12 @@ pub(super) fn is_upload(value: Json<'_>) -> bool {
     let digest = value.get("digest").and_then(Json::as_text);
     let media_type = value.get("mediaType").and_then(Json::as_text);
     digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(is_digit))
-        && media_type.is_some_and(|media_type| media_type == "application/json")
+        && media_type.is_some_and(|media_type| is_json(&media_type))
+}
+
+/// Whether a media type is that of JSON, whatever its parameters are.
+fn is_json(media_type: &str) -> bool {
+    media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 impl Graph {
@@ -99,6 +104,8 @@ mod tests {
             assert_eq!(given(json!({ "itemType": item_type }), &upload), upload, "{item_type}");
             assert!(list(json!({ "itemType": item_type })).list_place(NodeIx(0), PortIx(0)).is_some());
         }
+        let spelt = json!({ "digest": "a".repeat(64), "mediaType": "Application/JSON; charset=utf-8" });
+        assert_eq!(given(json!({}), &spelt), spelt);
         assert_eq!(given(json!({ "itemType": "file" }), &upload), json!([upload]));
         assert_eq!(list(json!({ "itemType": "file" })).list_place(NodeIx(0), PortIx(0)), None);
         assert_eq!(given(json!({}), &picture), json!([picture]));
