@@ -19,8 +19,8 @@ use heddle_error_chain::chain;
 use serde::de::IgnoredAny;
 use tokio::sync::Semaphore;
 
-use super::Artifacts;
 use super::list_scan::{NoList, Scanner};
+use super::{Artifacts, JSON_TYPE};
 use crate::limits::{LIST_BYTES_MAX, LIST_ITEM_BYTES_MAX, LIST_OUTLINES_BYTES_MAX, LISTS_READ_MAX};
 
 /// What is remembered of lists, and how many are read at once.
@@ -213,7 +213,7 @@ impl Artifacts {
                 false => {
                     let bytes = json.len() as u64;
                     let put = self.store.put(&tenant.0, json).await?;
-                    let media_type = "application/json".into();
+                    let media_type = JSON_TYPE.into();
                     Value::from_artifact(Artifact { digest: Digest(put.0), bytes, media_type, is_json: true })
                 }
             };

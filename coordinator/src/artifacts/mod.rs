@@ -23,6 +23,8 @@ use thiserror::Error;
 use crate::auth::Tenant;
 use crate::journal::JournalError;
 
+/// The media type of values that are too large for a row.
+pub(crate) const JSON_TYPE: &str = "application/json";
 /// The name under which coordinators agree on the store's mark.
 const STORE_ID: &str = "artifact-store";
 /// The name under which they agree on the key that signs addresses.

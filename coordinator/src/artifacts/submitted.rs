@@ -11,13 +11,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tonic::Status;
 
+use super::JSON_TYPE;
 use crate::auth::Tenant;
 use crate::limits::LISTED_FILES_MAX;
 use crate::rpc::failure;
 use crate::shared::Shared;
-
-/// The media type of values.
-const JSON: &str = "application/json";
 
 /// What an artifact's description must have; anything else about it is known here.
 #[derive(Deserialize)]
@@ -82,7 +80,7 @@ pub(crate) async fn list(
 ) -> Result<Result<Artifact, Problem>, Status> {
     // Whoever had the same bytes before may have uploaded them as something else: as a list they are JSON.
     let stored = touched(shared, tenant, digest).await?;
-    let artifact = Artifact { media_type: JSON.into(), is_json: true, ..stored };
+    let artifact = Artifact { media_type: JSON_TYPE.into(), is_json: true, ..stored };
     let mut named = BTreeSet::new();
     let look = |at: u64, item: &[u8]| {
         if named.len() < LISTED_FILES_MAX {
@@ -123,7 +121,7 @@ pub(crate) async fn find(shared: &Shared, tenant: &Tenant, digest: Digest) -> Re
     let touched = shared.artifacts.rows.touch_artifact(tenant.clone(), digest, shared.clock.now());
     let row = touched.await.map_err(|error| failure::journal(&error))?;
     Ok(row.map(|row| {
-        let is_json = &*row.media_type == JSON;
+        let is_json = &*row.media_type == JSON_TYPE;
         Artifact { digest, bytes: row.bytes, media_type: row.media_type, is_json }
     }))
 }

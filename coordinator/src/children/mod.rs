@@ -79,6 +79,6 @@ async fn kept(shared: &Shared, tenant: &Tenant, json: Bytes) -> Result<Value, No
     }
     let bytes = json.len() as u64;
     let digest = shared.artifacts.store.put(&tenant.id().0, json).await.map_err(NotNow::Store)?;
-    let (digest, media_type) = (Digest(digest.0), "application/json".into());
+    let (digest, media_type) = (Digest(digest.0), crate::artifacts::JSON_TYPE.into());
     Ok(Value::from_artifact(Artifact { digest, bytes, media_type, is_json: true }))
 }

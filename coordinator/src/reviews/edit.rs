@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::reference::{self, Meant};
 use super::{form, invalid};
+use crate::artifacts::JSON_TYPE;
 use crate::auth::Tenant;
 use crate::limits::{REVIEW_EDIT_BYTES_MAX, REVIEW_REFERENCE_BYTES_MAX};
 use crate::read::reviews::{Looked, looked_at};
@@ -158,7 +159,7 @@ async fn kept(shared: &Shared, tenant: &Tenant, meant: Meant) -> Result<Value, S
     }
     let bytes = json.len() as u64;
     let put = shared.artifacts.store.put(&tenant.id().0, json).await.map_err(|error| failure::store(&error))?;
-    let media_type = reference::JSON_TYPE.into();
+    let media_type = JSON_TYPE.into();
     Ok(Value::from_artifact(Artifact { digest: Digest(put.0), bytes, media_type, is_json: true }))
 }
 

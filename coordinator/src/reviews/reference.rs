@@ -15,8 +15,6 @@ use crate::limits::REVIEW_REFERENCE_BYTES_MAX;
 use crate::rpc::failure;
 use crate::shared::Shared;
 
-/// The media type of values that were too large for a row.
-pub(super) const JSON_TYPE: &str = "application/json";
 /// What stands in an artifact's address before its digest.
 const PATH: &str = "/api/v1/artifacts/";
 
